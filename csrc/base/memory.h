@@ -1,0 +1,59 @@
+/*
+ * memory.h - the allocator every room uses, arenas and growable buffers.
+ *
+ * pl__alloc and friends count calls, so that a test build can make the Nth one fail (PL_FAULTS builds only).
+ * An arena is a chain of chunks freed together: an op and everything it carries live in one arena, so that one
+ * op costs no allocation beyond its own block.
+ */
+#ifndef PL_BASE_MEMORY_H
+#define PL_BASE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/result.h"
+
+/* Returns owned: zeroed memory, or NULL. Free with pl__free. */
+void *pl__alloc(size_t size) PL__MUST_USE;
+void *pl__realloc(void *old, size_t size) PL__MUST_USE;
+void pl__free(void *memory);
+
+/* Fault injection (thread-safe). `nth` = 1 makes the next allocation fail, 0 switches it off. Returns whether the
+ * fault of the last setting was hit. Compiled to nothing unless PL_FAULTS is defined. */
+void pl__alloc_fail_at(long nth);
+bool pl__alloc_failed(void);
+
+/* A byte string that may hold NULs. ptr == NULL means "absent"; the empty string has a ptr and len 0. */
+typedef struct {
+    const char *ptr;
+    size_t len;
+} pl_str_t;
+
+#define PL_STR_NONE ((pl_str_t){ NULL, 0 })
+#define PL_STR_LIT(text) ((pl_str_t){ "" text, sizeof(text) - 1 })
+pl_str_t pl_str(const char *text); /* borrows; NULL gives PL_STR_NONE */
+bool pl_str_eq(pl_str_t a, pl_str_t b);
+
+typedef struct pl__chunk pl__chunk_t;
+typedef struct {
+    pl__chunk_t *head;
+} pl__arena_t;
+
+/* A zeroed arena is valid and empty. Memory is zeroed and aligned for any type; NULL on failure. */
+void *pl__arena_get(pl__arena_t *arena, size_t size) PL__MUST_USE;
+/* Copies bytes into the arena (with a NUL behind them). An absent string stays absent. Returns PL_OK or PL_ENOMEM. */
+int pl__arena_copy(pl__arena_t *arena, pl_str_t in, pl_str_t *out) PL__MUST_USE;
+void pl__arena_free(pl__arena_t *arena);
+
+/* Growable bytes. A zeroed one is valid and empty. Errors are sticky in rc. */
+typedef struct {
+    char *ptr;
+    size_t len, size;
+    int rc;
+} pl__buf_t;
+
+void pl__buf_add(pl__buf_t *buf, const void *bytes, size_t len);
+void pl__buf_free(pl__buf_t *buf);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * result.h - the one result type of the C code, and the error detail that travels with it.
+ *
+ * Every function that can fail returns an int: PL_OK (0) or a negative PL_E* code. Values come back through
+ * out-parameters. Where a caller needs more than the code it passes a pl_error_t that it owns.
+ */
+#ifndef PL_BASE_RESULT_H
+#define PL_BASE_RESULT_H
+
+#include <stddef.h>
+
+/* X(name, number, text). The numbers are part of the ABI: append only. */
+#define PL_RESULTS(X)                                                                                                  \
+    X(OK, 0, "ok")                                                                                                     \
+    X(ENOMEM, -1, "out of memory")                                                                                     \
+    X(EINVAL, -2, "invalid argument")                                                                                  \
+    X(EIO, -3, "input/output error")                                                                                   \
+    X(EFULL, -4, "disk full")                                                                                          \
+    X(ECORRUPT, -5, "the file is damaged")                                                                             \
+    X(ENOTDB, -6, "not a database")                                                                                    \
+    X(ENEWER, -7, "the file has a newer schema")                                                                       \
+    X(EREADONLY, -8, "the file or its directory is read-only")                                                         \
+    X(EBUSY, -9, "the file is locked")                                                                                 \
+    X(ECLOSED, -10, "closed")                                                                                          \
+    X(EEXISTS, -11, "already exists")                                                                                  \
+    X(ETOMBSTONE, -12, "the name was used before")                                                                     \
+    X(ENOTFOUND, -13, "not found")                                                                                     \
+    X(ESTALE, -14, "the claim is no longer valid")                                                                     \
+    X(EFINAL, -15, "already final")                                                                                    \
+    X(ELIVE, -16, "still live")                                                                                        \
+    X(ELIMIT, -17, "limit reached")                                                                                    \
+    X(ETIMEDOUT, -18, "timed out")                                                                                     \
+    X(EABORTED, -19, "aborted")                                                                                        \
+    X(ESTATE, -20, "not possible in this state")                                                                       \
+    X(EFORK, -21, "used after fork")                                                                                   \
+    X(ECONSTRAINT, -22, "a rule of the store was violated")                                                            \
+    X(EOTHER, -23, "unexpected failure")
+
+typedef enum {
+#define X(name, number, text) PL_##name = (number),
+    PL_RESULTS(X)
+#undef X
+} pl_result_t;
+
+/* Detail of a failure. Owned by the caller; `where` is static. A zeroed one is valid and empty. */
+typedef struct {
+    int code;
+    const char *where;
+    char message[240];
+} pl_error_t;
+
+/* Returns static: the name ("ENOMEM") or the text ("out of memory") of a result code. */
+const char *pl_result_name(int code);
+const char *pl_result_text(int code);
+
+/* Records code, origin and a printf-style message in *error (may be NULL); returns code. */
+int pl__error_set(pl_error_t *error, int code, const char *where, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#define PL__STR_(x) #x
+#define PL__STR(x) PL__STR_(x)
+#define PL__FAIL(error, code, ...) pl__error_set((error), (code), __FILE__ ":" PL__STR(__LINE__), __VA_ARGS__)
+#define PL__MUST_USE __attribute__((warn_unused_result))
+
+#endif

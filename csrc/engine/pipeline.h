@@ -1,0 +1,132 @@
+/*
+ * pipeline.h - the engine, for C programs and for the Lua binding.
+ *
+ * An engine keeps tasks and stages in one store and runs them on one uv loop. Everything here is called from the
+ * thread that runs the loop. The engine calls back through pl_host_t; a callback may submit ops, end claims and
+ * stop the engine, but not close it. Nothing in here includes lua.h, and no callback may longjmp.
+ */
+#ifndef PL_ENGINE_PIPELINE_H
+#define PL_ENGINE_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/store.h"
+
+#define PL_VERSION "0.1.0"
+#define PL_API __attribute__((visibility("default")))
+
+typedef struct pl_engine pl_engine_t;
+struct uv_loop_s;
+
+typedef struct {
+    /* A task was claimed and has its turn. Takes claim: the host ends it with exactly one of pl_engine_outcome,
+     * pl_engine_finalized, pl_engine_task_done or pl_engine_claim_drop, then frees it. */
+    void (*execute)(void *data, pl_claim_t *claim);
+    /* An op submitted with pl_engine_submit is committed (or failed, see op->rc). Takes op. */
+    void (*op_done)(void *data, pl_op_t *op);
+    /* A stage given to the watch verb is final. */
+    void (*final)(void *data, pl_id_t stage, pl_stage_state_t state);
+    void (*log)(void *data, int level, const char *text);
+    void *data;
+} pl_host_t;
+
+typedef struct {
+    const char *path;            /* a file or ":memory:" */
+    bool durability_full;
+    int concurrency;             /* claims being executed at once; default 64 */
+    double lease_seconds;        /* 0: default 15 */
+    double tombstone_seconds;    /* 0: default 9 days */
+    const char *vfs;             /* tests: a SQLite VFS by name; NULL: default */
+    bool virtual_time;           /* tests: time stands still until pl_engine_advance or a virtual drain */
+    double virtual_start;        /* seconds since the epoch */
+    uint64_t seed;               /* 0: system randomness */
+    bool no_worker;              /* never executes tasks: only starts, fills and reads */
+    struct uv_loop_s *loop;      /* NULL: a loop of its own */
+    pl_host_t host;
+} pl_engine_options_t;
+
+void pl_engine_options_init(pl_engine_options_t *options);
+PL_API int pl_engine_open(pl_engine_t **engine, const pl_engine_options_t *options, pl_error_t *error) PL__MUST_USE;
+/* Stops, gives running claims back without spending an attempt, closes every handle, joins the threads. Claims still
+ * held by the host must have been dropped (pl_engine_claim_drop) before. NULL is fine; safe from a finalizer. */
+PL_API void pl_engine_close(pl_engine_t *engine);
+/* false after fork in the child: nothing but close may then be called, and close only forgets. */
+PL_API bool pl_engine_usable(const pl_engine_t *engine);
+
+/* ---- ops ---- */
+/* Takes op; host.op_done is called from the loop after the commit. */
+PL_API void pl_engine_submit(pl_engine_t *engine, pl_op_t *op);
+/* Blocks the thread until the op is committed, without running the loop; returns op->rc. */
+PL_API int pl_engine_call(pl_engine_t *engine, pl_op_t *op);
+/* Ends a claim: takes op (of verb outcome, finalized or task_done, with stage/task and claim already set by the
+ * host) and submits it; the execution slot is free at once. host.op_done follows. The claim stays the host's. */
+PL_API void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op);
+/* Gives a claim back to its queue, spending nothing. */
+PL_API void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim);
+PL_API pl_id_t pl_engine_new_id(pl_engine_t *engine);
+
+/* ---- ids as users see them ---- */
+#define PL_ID_TEXT_LEN 32
+/* 32 hex digits: the id and a keyed check that makes it unguessable. */
+PL_API void pl_engine_id_text(const pl_engine_t *engine, pl_id_t id, char out[PL_ID_TEXT_LEN + 1]);
+/* Returns the id, or 0 when text is not one made by this store. */
+PL_API pl_id_t pl_engine_id_parse(const pl_engine_t *engine, const char *text, size_t len);
+
+/* ---- running ---- */
+typedef enum {
+    PL_RUN_FOREVER, /* until pl_engine_stop */
+    PL_RUN_READY,   /* until nothing is ready or running anywhere on the file */
+    PL_RUN_ALL,     /* until nothing is ready, running or delayed; with virtual time, time jumps to what is due */
+    PL_RUN_ONCE,    /* one step: what can be done without waiting */
+    PL_RUN_NEXT     /* one step, waiting for the next event if nothing can be done now */
+} pl_run_mode_t;
+/*
+ * Runs the loop. timeout in seconds, < 0: none. With signals, SIGINT and SIGTERM stop it. Not re-entrant: PL_ESTATE.
+ * Returns PL_OK, PL_ETIMEDOUT, or PL_ESTATE. Stops early at pl_engine_stop.
+ */
+PL_API int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool signals);
+PL_API void pl_engine_stop(pl_engine_t *engine);
+PL_API bool pl_engine_running(const pl_engine_t *engine);
+/* For a host with its own loop: a descriptor to poll for reading, and milliseconds to wait at most (-1: forever). */
+PL_API int pl_engine_fd(const pl_engine_t *engine);
+PL_API int pl_engine_timeout(const pl_engine_t *engine);
+PL_API struct uv_loop_s *pl_engine_loop(pl_engine_t *engine);
+
+/* ---- time ---- */
+PL_API pl_usec_t pl_engine_now(const pl_engine_t *engine);
+PL_API void pl_engine_advance(pl_engine_t *engine, double seconds); /* virtual time only */
+
+/* A timer on the engine's clock (virtual time included). Intrusive: owned by the caller, who must cancel it before
+ * freeing it. Fires once, on the loop. */
+typedef struct pl_timer {
+    struct pl_timer *next, *prev;
+    pl_usec_t when;
+    void (*fire)(struct pl_timer *timer);
+    void *data;
+    bool active;
+} pl_timer_t;
+PL_API void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t when);
+PL_API void pl_engine_timer_cancel(pl_engine_t *engine, pl_timer_t *timer);
+
+/* ---- signatures (DESIGN.md section 9) ---- */
+#define PL_MAC_LEN 64 /* hex digits */
+/* HMAC-SHA-256 of the bytes under the store's secret, as hex with a NUL. */
+PL_API void pl_engine_sign(const pl_engine_t *engine, const char *bytes, size_t len, char out[PL_MAC_LEN + 1]);
+PL_API bool pl_engine_verify(const pl_engine_t *engine, const char *bytes, size_t len, const char *mac, size_t mac_len);
+
+/* ---- facts ---- */
+typedef struct {
+    pl_store_stats_t store;
+    pl_id_t worker;
+    int worker_number;
+    int executing, buffered, other_workers;
+    uint64_t executed, loop_wakeups;
+    bool durability_full;
+    const char *path; /* borrows until close */
+    const char *sqlite_version, *uv_version; /* static */
+} pl_engine_facts_t;
+PL_API void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts);
+
+#endif

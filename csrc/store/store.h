@@ -1,0 +1,506 @@
+/*
+ * store.h - the memory: about two dozen verbs over plain C data, and the thread that applies them.
+ *
+ * Design. The loop thread builds an op (a block of plain data with room for its result), submits it and goes on.
+ * The store thread takes everything queued, applies it in one transaction, commits, and hands the ops back in one
+ * batch with one wake-up. Claims of new tasks ride in the same transaction. Nothing here includes lua.h or uv.h.
+ *
+ * Invariants
+ *   1. op.done (and pl_store_call's return) happens after the commit, never before.
+ *   2. Each op stands or falls alone: a verb checks everything first and writes afterwards; when a write fails all
+ *      the same, the batch is rolled back and its ops are applied one per transaction.
+ *   3. A claim belongs to one (worker, claim number); a verb with a stale one changes nothing (PL_ESTALE).
+ *
+ * Ownership. An op belongs to the caller until submitted, to the store until handed back, then to the caller again,
+ * who frees it with pl_op_free. Strings and arrays in an op are borrowed from its own arena (or from memory that
+ * outlives it). Results point into the op's arena.
+ */
+#ifndef PL_STORE_STORE_H
+#define PL_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/result.h"
+
+/* ---- nouns ------------------------------------------------------------------------------------------------- */
+
+/*
+ * The states of a stage. store/sqlite/schema.sql constrains the same machine.
+ *
+ *   WAITING ──last input filled──► READY ──run spawned or is async──► RUN ──open = 0──┐
+ *      │                           ▲  │ └──run filled all outputs──────────────────────┤
+ *      │                   retry ──┘  │                                              ▼
+ *      │                              │                    no finalized(): DONE ◄── settle ──► FINALIZING ──► DONE
+ *      └──────────── abort ───────────┴──► ABORTING ──finalized()──► ABORTED
+ *                                             ▲ │ try_cancel() refused
+ *                          complete / fill ───┘ ▼
+ *                                          ABORT_HELD
+ */
+#define PL_STAGE_STATES(X)                                                                                             \
+    X(WAITING, 0, "waiting")       /* inputs are unfilled: missing > 0 */                                              \
+    X(READY, 1, "ready")           /* a RUN task exists (ready, delayed or claimed) */                                 \
+    X(RUN, 2, "run")               /* run() is committed; open > 0 */                                                  \
+    X(FINALIZING, 3, "finalizing") /* settled; a FINALIZE task exists */                                               \
+    X(DONE, 4, "done")                                                                                                 \
+    X(ABORTING, 5, "aborting")     /* an ABORT task exists */                                                          \
+    X(ABORTED, 6, "aborted")                                                                                           \
+    X(ABORT_HELD, 7, "abort_held") /* async, try_cancel refused: ends ABORTED at its next complete or callback */
+
+typedef enum {
+#define X(name, number, text) PL_STAGE_##name = (number),
+    PL_STAGE_STATES(X)
+#undef X
+} pl_stage_state_t;
+const char *pl_stage_state_name(int state); /* static; "?" if unknown */
+
+/* What a task asks for. */
+#define PL_TASK_KINDS(X)                                                                                               \
+    X(RUN, 0, "run")                                                                                                   \
+    X(FINALIZE, 1, "finalize")                                                                                         \
+    X(ABORT, 2, "abort")                                                                                               \
+    X(CALLBACK, 3, "callback")
+
+typedef enum {
+#define X(name, number, text) PL_TASK_##name = (number),
+    PL_TASK_KINDS(X)
+#undef X
+} pl_task_kind_t;
+const char *pl_task_kind_name(int kind);
+
+/* Facts of a class that the store needs without loading it. */
+enum {
+    PL_STAGE_ASYNC = 1,         /* outputs come from outside */
+    PL_STAGE_HAS_FINALIZED = 2, /* completing needs a FINALIZE task */
+    PL_STAGE_HAS_TRY_CANCEL = 4,
+    PL_STAGE_STRICT = 8,        /* outputs are declared */
+    PL_STAGE_TEST = 16,         /* started by start_test */
+    PL_STAGE_TASK_RETRY = 32,   /* errors are raised again to the caller (P116) */
+    PL_STAGE_WAS_RUN = 64       /* set by the store: run() was committed before the abort came */
+};
+
+typedef struct {
+    pl_str_t name; /* "default" or a declared name */
+    pl_id_t slot;
+} pl_output_t;
+
+/* A stage to be created, alone (start) or as a child (outcome). */
+typedef struct {
+    pl_id_t id;             /* also its default slot, unless outputs says otherwise */
+    pl_str_t class_path;
+    pl_str_t queue;         /* absent: "default" */
+    pl_str_t base_path;     /* absent: the default base path */
+    pl_str_t target;        /* absent: none */
+    pl_str_t args;          /* CBOR, see binding/codec.h */
+    const pl_id_t *inputs;  /* slots the arguments refer to: ascending, without duplicates */
+    size_t inputs_len;
+    const pl_id_t *after;   /* slots that must be filled first, values unused: ascending, without duplicates */
+    size_t after_len;
+    const pl_output_t *outputs; /* every output, "default" first; none: {"default", id} */
+    size_t outputs_len;
+    int max_attempts;       /* >= 1 */
+    double backoff_seconds, backoff_factor;
+    double timeout;         /* seconds for one attempt; 0 = none */
+    int priority;           /* higher runs first */
+    unsigned flags;         /* PL_STAGE_* */
+    pl_usec_t eta;          /* 0 = now */
+    pl_str_t key;           /* start only: idempotence key, absent = none */
+    bool hold;              /* start only: write the records but no task (P9) */
+    int rc;                 /* start only, result: PL_OK or PL_EEXISTS */
+} pl_stage_new_t;
+
+typedef struct {
+    pl_id_t slot;
+    pl_str_t value; /* CBOR */
+} pl_fill_t;
+
+/* A task to be added. */
+typedef struct {
+    pl_id_t id;
+    pl_task_kind_t kind;
+    pl_str_t queue; /* absent: "default" */
+    pl_str_t name;  /* absent: none; unique in its queue, also for a while after the task is gone */
+    pl_id_t stage;  /* CALLBACK: whose; RUN: the stage held back by start */
+    pl_str_t payload;
+    int priority;
+    pl_usec_t eta;  /* 0 = now */
+    int rc;         /* result: PL_OK, PL_EEXISTS, PL_ETOMBSTONE, PL_ENOTFOUND, PL_ESTATE */
+} pl_task_new_t;
+
+typedef struct {
+    pl_str_t message, console_url, links; /* links: CBOR map name -> URL */
+    pl_usec_t time;
+} pl_status_t;
+
+typedef struct {
+    pl_usec_t time;
+    int attempt;
+    pl_str_t worker, error_class, message, traceback;
+} pl_failure_t;
+
+typedef struct {
+    pl_id_t id;
+    bool filled;
+    pl_str_t value;
+    pl_id_t filler; /* the stage that filled it; unfilled: the deepest stage that owns it, 0 if unknown */
+    pl_usec_t time;
+} pl_slot_t;
+
+/* A stage as read back. Absent strings have their defaults. */
+typedef struct {
+    pl_id_t id, root, parent; /* parent 0: a root */
+    pl_str_t class_path, queue, base_path, target, key;
+    pl_str_t args;
+    const pl_id_t *inputs, *after;
+    size_t inputs_len, after_len;
+    const pl_output_t *outputs; /* never empty: "default" first */
+    size_t outputs_len;
+    int attempt; /* failed attempts so far: 0, 1, … */
+    int max_attempts;
+    double backoff_seconds, backoff_factor, timeout;
+    int priority;
+    unsigned flags;
+    pl_stage_state_t state;
+    bool abort_requested;
+    int missing, open;
+    pl_usec_t created, eta, started, finalized; /* started: last became ready; 0 = not yet */
+    pl_usec_t retry_at;                         /* 0 = never retried */
+    pl_str_t retry_message, abort_message;
+    bool has_status;
+    pl_status_t status;
+} pl_stage_t;
+
+/* A task handed to this process. Owned: free with pl_claim_free. */
+typedef struct pl_claim {
+    struct pl_claim *next;
+    pl__arena_t arena;
+    pl_id_t task;
+    pl_task_kind_t kind;
+    int claim;    /* number of this claim: the fence */
+    int tries;    /* failed executions before this one (X-AppEngine-TaskRetryCount) */
+    int priority;
+    pl_usec_t eta;
+    pl_str_t queue, name, payload;
+    pl_stage_t *stage;      /* whose run, finalized, abort or callback; NULL if it is gone */
+    const pl_slot_t *slots; /* ascending by id: filled inputs, and for all kinds but RUN the outputs */
+    size_t slots_len;
+} pl_claim_t;
+
+void pl_claim_free(pl_claim_t *claim);
+/* Looks a slot up by id; NULL if it is not among them. */
+const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
+
+/* ---- verbs ------------------------------------------------------------------------------------------------- */
+
+/* X(name, is_write). Reads go to a second connection and never queue behind writes. */
+#define PL_VERBS(X)                                                                                                    \
+    X(start, true)       /* create roots */                                                                            \
+    X(outcome, true)     /* end one execution of run() */                                                              \
+    X(finalized, true)   /* end one execution of finalized(), or of an abort */                                        \
+    X(task_done, true)   /* end one execution of a CALLBACK task */                                                    \
+    X(task_add, true)    /* add tasks */                                                                               \
+    X(fill, true)        /* fill slots of a stage from outside */                                                      \
+    X(retry, true)       /* run an async stage again */                                                                \
+    X(abort, true)       /* abort the tree of a stage */                                                               \
+    X(status, true)      /* replace the status record of a stage */                                                    \
+    X(cleanup, true)     /* delete a finished tree */                                                                  \
+    X(release, true)     /* give claimed tasks back, spending nothing */                                               \
+    X(rescue, true)      /* return the tasks of dead workers */                                                        \
+    X(watch, true)       /* report when a stage becomes final */                                                       \
+    X(join, true)        /* become a worker */                                                                         \
+    X(leave, true)       /* stop being one */                                                                          \
+    X(meta, true)        /* read or write settings */                                                                  \
+    X(stage_get, false)  /* one stage with its slots */                                                                \
+    X(tree_get, false)   /* all stages and slots of a root */                                                          \
+    X(roots_list, false) /* roots, newest first */                                                                     \
+    X(counts_get, false) /* tasks by queue and state */                                                                \
+    X(failures_get, false)
+
+typedef enum {
+#define X(name, write) PL_VERB_##name,
+    PL_VERBS(X)
+#undef X
+        PL_VERB_COUNT
+} pl_verb_t;
+
+/* start: PL_OK and an rc in each item. */
+typedef struct {
+    pl_stage_new_t *stages;
+    size_t len;
+} pl_op_start_t;
+
+typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_kind_t;
+
+/*
+ * outcome of run().
+ *   OK      fills, children and tasks become real. With children, or async: RUN, else the outputs are complete and
+ *           the stage settles. An async stage settles when every output is filled and its children have settled.
+ *   FAILED  nothing of the run becomes real; a failure is recorded; READY again at retry_at, or, when attempts are
+ *           used up (give_up), the whole tree is aborted with abort_message (G2).
+ *   ABORT   nothing of the run becomes real; the whole tree is aborted with abort_message (this stage needs no
+ *           permission from try_cancel, G4).
+ * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
+ * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
+ */
+typedef struct {
+    pl_id_t stage;
+    int claim;
+    pl_outcome_kind_t kind;
+    unsigned flags;            /* of the class as it was run; replaces those stored */
+    const pl_fill_t *fills;    /* ascending by slot */
+    size_t fills_len;
+    pl_stage_new_t *children;  /* in the order spawned */
+    size_t children_len;
+    pl_task_new_t *tasks;      /* transactional tasks */
+    size_t tasks_len;
+    pl_id_t fresh;             /* ids made by this worker from here on were made by this run: unfilled unless in fills */
+    pl_failure_t failure;      /* FAILED, ABORT: class, message, traceback */
+    bool give_up, retry_task;
+    pl_usec_t retry_at;
+    pl_str_t retry_message;    /* FAILED: as the status tree shows it */
+    pl_str_t abort_message;
+} pl_op_outcome_t;
+
+typedef enum {
+    PL_FINALIZED_OK,
+    PL_FINALIZED_FAILED, /* finalized() raised: again at retry_at, attempts not counted */
+    PL_FINALIZED_HELD    /* ABORT only: try_cancel refused */
+} pl_finalized_kind_t;
+
+typedef struct {
+    pl_id_t stage;
+    int claim;
+    pl_finalized_kind_t kind;
+    pl_usec_t retry_at;
+    pl_failure_t failure;
+} pl_op_finalized_t;
+
+typedef struct {
+    pl_id_t task;
+    int claim;
+    bool failed;        /* again at retry_at; else the task is gone and its name is a tombstone */
+    pl_usec_t retry_at;
+    pl_failure_t failure;
+} pl_op_task_done_t;
+
+/* task_add: PL_OK and an rc in each item; with all_or_none, the first rc of an item that failed and nothing added. */
+typedef struct {
+    pl_task_new_t *tasks;
+    size_t len;
+    bool all_or_none;
+} pl_op_task_add_t;
+
+/* fill: PL_ENOTFOUND (no such stage), PL_EFINAL (done or aborted; ABORT_HELD becomes aborted, PL_EABORTED). */
+typedef struct {
+    pl_id_t stage;
+    const pl_fill_t *fills;
+    size_t fills_len;
+} pl_op_fill_t;
+
+/* retry: PL_ELIMIT past max_attempts, PL_ESTATE if not an async stage in RUN. */
+typedef struct {
+    pl_id_t stage;
+    pl_usec_t retry_at;
+    pl_str_t message;
+} pl_op_retry_t;
+
+/* abort: PL_OK if the signal was taken; PL_ENOTFOUND, PL_EFINAL (root final), PL_EEXISTS (already requested). */
+typedef struct {
+    pl_id_t stage; /* any member of the tree */
+    pl_str_t message;
+    bool no_permission; /* do not ask this stage's try_cancel again */
+} pl_op_abort_t;
+
+typedef struct {
+    pl_id_t stage;
+    pl_status_t status;
+} pl_op_status_t;
+
+/* cleanup: PL_ENOTFOUND, PL_ELIVE (the tree still runs), PL_ESTATE (not a root). */
+typedef struct {
+    pl_id_t root;
+    int64_t deleted; /* result: rows */
+} pl_op_cleanup_t;
+
+typedef struct {
+    const pl_id_t *tasks;
+    const int *claims;
+    size_t len;
+} pl_op_release_t;
+
+/* rescue: asks is_alive(data, number, pid) of every other worker (NULL: leases only) and returns the tasks of those
+ * that are dead or whose lease has run out while they held claims. */
+typedef struct {
+    bool (*is_alive)(void *data, int number, int64_t pid);
+    void *data;
+    int workers; /* results: workers removed, tasks returned, other workers left */
+    int tasks;
+    int others;
+} pl_op_rescue_t;
+
+/* watch: state of the stage now; if not final, a pl_final_t will come with a later batch. */
+typedef struct {
+    pl_id_t stage;
+    pl_str_t key; /* look up by idempotence key instead */
+    bool unwatch;
+    pl_stage_state_t state;
+} pl_op_watch_t;
+
+typedef struct {
+    pl_str_t host;
+    int64_t pid;
+    int number;       /* in: try this one first; result: number in 0 … PL_IDS_WORKERS-1 */
+    /* may this number be had (a lock of its own)? NULL: yes */
+    bool (*take_number)(void *data, int number);
+    void *data;
+    pl_id_t worker;   /* result: incarnation */
+    pl_id_t floor;    /* result: greatest id in the file */
+    int others;       /* result: other workers on the file */
+} pl_op_join_t;
+
+typedef struct {
+    pl_str_t key;
+    bool write;           /* set to value; else read */
+    bool if_absent;       /* write only if there is none; value then tells what is there */
+    pl_str_t value;       /* in / result */
+} pl_op_meta_t;
+
+typedef struct {
+    pl_id_t stage;        /* or, when 0, by key */
+    pl_str_t key;
+    bool with_slots;
+    pl_stage_t *result;   /* NULL: none */
+    const pl_slot_t *slots; /* inputs and outputs, ascending */
+    size_t slots_len;
+} pl_op_stage_get_t;
+
+typedef struct {
+    pl_id_t stage;        /* any member; or, when 0, by key */
+    pl_str_t key;
+    pl_stage_t *stages;   /* by id: a parent before its children, children in the order spawned */
+    size_t len;
+    const pl_slot_t *slots; /* outputs of all stages, ascending */
+    size_t slots_len;
+} pl_op_tree_get_t;
+
+typedef struct {
+    pl_str_t class_path;  /* absent: all */
+    pl_id_t before;       /* 0: from the newest */
+    int limit;
+    pl_stage_t *stages;
+    size_t len;
+    const pl_slot_t *slots; /* their outputs */
+    size_t slots_len;
+    pl_id_t next;         /* result: pass as before for the next page; 0: none */
+} pl_op_roots_list_t;
+
+typedef struct {
+    pl_str_t queue;
+    int64_t ready, delayed, claimed;
+} pl_count_t;
+
+typedef struct {
+    const pl_count_t *counts;
+    size_t len;
+    int64_t stages, workers;
+} pl_op_counts_get_t;
+
+typedef struct {
+    pl_id_t stage;
+    const pl_failure_t *failures; /* oldest first */
+    size_t len;
+} pl_op_failures_get_t;
+
+typedef struct {
+    pl_id_t unused;
+} pl_op_leave_t;
+
+typedef struct pl_op {
+    struct pl_op *next;
+    pl_verb_t verb;
+    int rc;         /* result: PL_OK or PL_E* */
+    pl_error_t error; /* result: detail of unexpected failures */
+    pl__arena_t arena;
+    void (*done)(struct pl_op *op); /* called by pl_store_deliver on the loop thread; NULL after pl_store_call */
+    void *owner;    /* the caller's */
+    _Atomic bool finished;          /* for pl_store_call */
+    bool blocking;
+    union {
+#define X(name, write) pl_op_##name##_t name;
+        PL_VERBS(X)
+#undef X
+    } u;
+} pl_op_t;
+
+/* Returns owned: an empty op of that verb, or NULL. */
+pl_op_t *pl_op_new(pl_verb_t verb) PL__MUST_USE;
+void pl_op_free(pl_op_t *op);
+
+/* ---- the store --------------------------------------------------------------------------------------------- */
+
+typedef struct pl_store pl_store_t;
+struct pl_store_driver;
+
+typedef struct {
+    const char *path;      /* a file, or ":memory:" */
+    bool durability_full;  /* synchronous=FULL, else NORMAL */
+    const char *vfs;       /* NULL: the default one */
+    const pl_clock_t *clock;
+    const pl_log_t *log;
+    void (*wake)(void *data);     /* from a store thread: something waits to be collected */
+    void (*ring)(void *data);     /* from the store thread: a commit made work that another process may take */
+    void *data;
+    double lease_seconds;         /* default 15 */
+    double tombstone_seconds;     /* how long the name of a finished task stays taken; default 9 days */
+} pl_store_options_t;
+
+typedef struct {
+    pl_id_t stage;
+    pl_stage_state_t state;
+} pl_final_t;
+
+/* What one turn of the store thread brings back, for the loop thread. */
+typedef struct pl_batch {
+    struct pl_batch *next;
+    pl_op_t *ops;          /* list, in the order submitted */
+    pl_claim_t *claims;    /* list, in the order to be run */
+    int claims_len;
+    const pl_final_t *finals; /* watched stages that became final */
+    size_t finals_len;
+    bool ready_left;       /* more is ready than was wanted */
+    bool has_state;        /* the fields above and next_due are of a commit (a batch of reads has none) */
+    pl_usec_t next_due;    /* eta of the next delayed task, PL_USEC_NEVER if none */
+    pl_error_t failure;    /* code != 0: claiming failed */
+    pl__arena_t arena;
+} pl_batch_t;
+
+/* Opens or creates the file, brings its schema up to date and starts the threads. */
+int pl_store_open(pl_store_t **store, const pl_store_options_t *options, pl_error_t *error) PL__MUST_USE;
+/* Applies what is queued, joins the threads and frees everything, undelivered batches included. NULL is fine. */
+void pl_store_close(pl_store_t *store);
+
+/* Takes op; it comes back in a batch. */
+void pl_store_submit(pl_store_t *store, pl_op_t *op);
+/* Blocks until op is committed; returns op->rc. The op is the caller's again. Batches go on gathering. */
+int pl_store_call(pl_store_t *store, pl_op_t *op);
+/* How many more tasks this process can take now. Replaces the last value, less what is on its way. */
+void pl_store_want(pl_store_t *store, int wanted);
+/* Asks for a turn of the store thread even with nothing queued (another process rang, a task fell due). */
+void pl_store_poke(pl_store_t *store);
+/* Returns owned: all batches that wait, oldest first; NULL if none. Calls no done function. */
+pl_batch_t *pl_store_collect(pl_store_t *store);
+void pl_batch_free(pl_batch_t *batch); /* one batch; ops and claims still in it too */
+
+typedef struct {
+    uint64_t commits, ops, claims, batches, checkpoints, wakeups;
+} pl_store_stats_t;
+void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
+const char *pl_store_path(const pl_store_t *store); /* borrows until close */
+
+#endif
