@@ -204,13 +204,15 @@ C_TEST_DIR := $(B)/test
 FAULTS_LIB := $(abspath $(B))/lib
 endif
 
+TEST_LIBS = $(ALL_LDFLAGS) $(PC_LIBS) $(LUA_LIBS) -lm -ldl
+
 .PHONY: c-tests
 c-tests: $(C_TEST_BINS)
 
 define c_test_rule
 $(B)/test/$(call test_name,$(1)): $(1) $(OBJECTS) $(BUILD)/.versions
 	@mkdir -p $$(@D)
-	$$(call run,CC,$$(CC) $$(ALL_CFLAGS) -Ispec -MMD -MP -o $$@ $$< $$(OBJECTS) $$(ALL_LDFLAGS) $$(PC_LIBS) $$(LUA_LIBS) -lm -ldl)
+	$$(call run,CC,$$(CC) $$(ALL_CFLAGS) -Ispec -MMD -MP -o $$@ $$< $$(OBJECTS) $$(TEST_LIBS))
 endef
 $(foreach t,$(C_TESTS),$(eval $(call c_test_rule,$(t))))
 
@@ -256,12 +258,11 @@ fuzzers: $(FUZZERS:spec/fuzz/%.c=$(BUILD)/fuzz/bin/%)
 
 $(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(OBJECTS) $(BUILD)/.versions
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes -o $@ $< $(OBJECTS) $(ALL_LDFLAGS) $(PC_LIBS) \
-	  $(LUA_LIBS) -lm -ldl
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes -o $@ $< $(OBJECTS) $(TEST_LIBS))
 
 # ---- lint ----------------------------------------------------------------------------------------------------------
 
-lint: deps-build deps-lint lint-format lint-c lint-lua check-headers ## formatting, static checks and the rules of the house
+lint: deps-build deps-lint lint-format lint-c lint-lua check-headers ## formatting, static checks, house rules
 	@$(LUA) spec/tools/tidy.lua
 	@echo 'lint: clean'
 
@@ -269,11 +270,11 @@ lint-format:
 	@$(if $(SOURCES)$(HEADERS),$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) $(HEADERS) $(SPEC_C))
 
 lint-c: $(SCHEMA)
-	@$(if $(SOURCES),cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,performance,portability -j 2 \
-	  --inline-suppr --suppressions-list=spec/tools/cppcheck.supp -D_GNU_SOURCE -Icsrc -I$(BUILD)/gen $(SOURCES))
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,performance,portability -j 2 --inline-suppr \
+	  --suppressions-list=spec/tools/cppcheck.supp -D_GNU_SOURCE -Icsrc -I$(BUILD)/gen $(SOURCES)
 
 lint-lua:
-	@luacheck --quiet lua spec examples rockspec .luacheckrc
+	@luacheck --quiet $(wildcard lua spec examples rockspec/*.rockspec) .luacheckrc
 
 # Every header compiles by itself.
 check-headers: $(SCHEMA) $(BUILD)/.versions
@@ -281,5 +282,5 @@ check-headers: $(SCHEMA) $(BUILD)/.versions
 	  printf '#include "%s"\n' $$header | $(CC) $(ALL_CFLAGS) -I. -fsyntax-only -x c - || exit 1; \
 	done
 
-format: deps-lint ## rewrite the C sources in the house style
-	$(CLANG_FORMAT) -i $(SOURCES) $(HEADERS) $(SPEC_C)
+format: deps-lint ## rewrite C sources in the house style (FILES=some)
+	$(CLANG_FORMAT) -i $(or $(FILES),$(SOURCES) $(HEADERS) $(SPEC_C))
