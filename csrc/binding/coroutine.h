@@ -1,0 +1,93 @@
+/*
+ * coroutine.h - managed coroutines: the ones that may wait on the engine.
+ *
+ * A record belongs to its handle until the handle is closed; finished ones are used again, so that a task costs
+ * neither a thread nor an allocation of its own. `life` and `wakes` tell stale references from living ones.
+ *
+ *            start/spawn               turn of the loop                    op, timer, token
+ *   FREE ───────────────► QUEUED ───────────────────────► RUNNING ──await──► OP, SLEEP, TOKEN ──► QUEUED
+ *    ▲                                                       │                    │
+ *    └──────────────── returned, raised, killed ◄────────────┴──── close ◄────────┘
+ */
+#ifndef PL_BINDING_COROUTINE_H
+#define PL_BINDING_COROUTINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+#include "binding/handle.h"
+
+typedef enum {
+    PL__CO_FREE,
+    PL__CO_QUEUED,  /* in one of the queues of the handle */
+    PL__CO_RUNNING, /* being resumed, or just back and not yet ended */
+    PL__CO_OP,      /* waits for an op: `op` is in flight */
+    PL__CO_SLEEP,   /* waits for `timer` */
+    PL__CO_TOKEN    /* waits for a token to be woken */
+} pl__co_state_t;
+
+/*
+ * What a coroutine started from the loop does. All data is plain C until `push`.
+ *   push   protected, on the running thread, handle at index 1: pushes a function and its arguments and returns
+ *          the number of arguments.
+ *   done   protected, like push: the function returned; its `n` results are on top of the stack. May be NULL.
+ *   gone   the last call, exactly once, whatever happened (the engine closed, the function raised); no Lua here.
+ *          ok tells whether the function returned and done did not raise.
+ */
+typedef struct {
+    int (*push)(lua_State *L, void *data);
+    void (*done)(lua_State *L, void *data, int n);
+    void (*gone)(void *data, bool ok);
+} pl__job_t;
+
+struct pl__coroutine {
+    pl__coroutine_t *next, *prev; /* in the live list; `next` in the free lists */
+    pl__coroutine_t *queue_next;
+    pl__handle_t *h;
+    lua_State *co; /* anchored in PL__UV_ANCHORS[index]; NULL: none yet */
+    int index;
+    pl__co_state_t state;
+    bool started, finished, woken;
+    int nargs; /* values on the stack of co for the next resume */
+    const pl__job_t *job;
+    void *data;
+    pl_op_t *op;       /* in flight, or finished and not yet turned into values */
+    pl_timer_t timer;
+    uint64_t life;     /* changes when the coroutine ends */
+    uint64_t wakes;    /* changes when a suspension ends */
+    pl_claim_t *claim; /* owned: the task it executes */
+    bool claim_ended;
+};
+
+/* Starts a managed coroutine at the next turn of the loop; never inside the call. Returns PL_OK, PL_ENOMEM or
+ * PL_ECLOSED; only with PL_OK will the functions of the job be called. */
+int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data) PL__MUST_USE;
+/* Starts the execution of a task in this turn. Takes claim. */
+void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job);
+/* The "task" hook is set: what was parked goes on. */
+void pl__coroutine_unpark(pl__handle_t *h);
+
+/* Whether L is the managed coroutine being run and may yield. */
+bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h);
+/* Takes op, already or not yet submitted; waits for it and pushes its results. To be returned from a C function
+ * called by Lua. Not managed: blocks. */
+int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op);
+/* Like it for an op that was submitted already: only where pl__coroutine_can_await. */
+int pl__await_submitted(lua_State *L, pl__handle_t *h, pl_op_t *op);
+
+/* Resumes all that is ready, through the trampoline. Called at the end of every host callback. */
+void pl__pump(pl__handle_t *h);
+/* host.op_done and host.final. */
+void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op);
+void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state);
+/* Ends every coroutine, with its to-be-closed variables; drops the claims. L has the handle at index 1. */
+void pl__coroutine_close_all(lua_State *L, pl__handle_t *h);
+/* Frees the records. After fork, `forget`: nothing of the engine is called. */
+void pl__coroutine_free_all(pl__handle_t *h);
+
+/* Adds sleep, spawn, suspend, token, in_coroutine to the method table on top of the stack. */
+void pl__coroutine_register(lua_State *L);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * handle.h - the engine as a Lua object, "pipeline.Engine".
+ *
+ * A handle is a full userdata with everything the binding keeps for one engine. It is closed first: the metatable is
+ * set while `engine` is still NULL, and close(), __gc and __close are one idempotent function.
+ *
+ * Links to Lua values are user values of the handle, not registry references: an engine that is dropped, hooks that
+ * capture it and coroutines that wait on it are collected together, and the finalizer closes what was open.
+ *
+ * Invariants
+ *   1. Lua code runs from the loop only inside run() (or sleep()), on the thread that called it (`L`), whose frame
+ *      has the handle at index 1. Every other callback queues and returns.
+ *   2. `entered` is true exactly while the trampoline runs Lua code; nothing is resumed then.
+ *   3. Nothing here is static and mutable: several engines and several Lua states live in one process.
+ */
+#ifndef PL_BINDING_HANDLE_H
+#define PL_BINDING_HANDLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+#include "engine/pipeline.h"
+
+#define PL__ENGINE_TYPE "pipeline.Engine"
+
+/* User values of a handle. The hooks are in the order of their names in handle.c. */
+enum {
+    PL__UV_TASK = 1,
+    PL__UV_LOG,
+    PL__UV_ERROR,
+    PL__UV_FINAL,
+    PL__UV_ANCHORS, /* table: index of a coroutine record -> its thread; -index -> values of an early wake */
+    PL__UV_LINKS,   /* table: light userdata -> whatever attached things keep */
+    PL__UV_COUNT = PL__UV_LINKS
+};
+
+typedef struct pl__coroutine pl__coroutine_t;
+typedef struct pl__sink pl__sink_t;
+
+/* A thing with handles on the engine's loop (a server). Closed before the engine is, without calling Lua. */
+typedef struct pl__attached {
+    struct pl__attached *next, *prev;
+    void (*close)(struct pl__attached *attached); /* must detach it */
+} pl__attached_t;
+
+/* A watched stage that became final, waiting for its turn. */
+typedef struct pl__final {
+    struct pl__final *next;
+    pl_id_t stage;
+    pl_stage_state_t state;
+} pl__final_t;
+
+typedef struct {
+    pl__coroutine_t *head, *tail;
+} pl__queue_t;
+
+typedef struct pl__handle {
+    pl_engine_t *engine; /* NULL: closed */
+    pl__sink_t *sink;    /* what host callbacks get: outlives the userdata when the process ends inside run() */
+    lua_State *L;        /* the thread inside run(), NULL outside */
+    bool entered, pumping, closing, is_virtual, has_task_hook;
+    pl__coroutine_t *current; /* being resumed */
+    pl__coroutine_t *live;    /* all that have something to do */
+    pl__coroutine_t *idle;    /* records with a finished thread that can be used again */
+    pl__coroutine_t *bare;    /* records without a thread */
+    int records, live_count, idle_count;
+    pl__queue_t ready;  /* to be resumed in this turn of the loop */
+    pl__queue_t later;  /* to be resumed in the next turn */
+    pl__queue_t parked; /* tasks that came before there was a "task" hook */
+    pl__final_t *finals, *finals_last;
+    pl_timer_t turn; /* brings the next turn */
+    pl__attached_t *attached;
+} pl__handle_t;
+
+/* Returns the handle at `arg`; raises if it is none. */
+pl__handle_t *pl__handle_check(lua_State *L, int arg);
+/* 0 when the engine can be used; else pushes nil, "ECLOSED" or "EFORK", message and returns 3. */
+int pl__handle_refuse(lua_State *L, const pl__handle_t *h);
+/* Pushes nil, name of code, message (NULL or "": the standard text) and returns 3. */
+int pl__push_failure(lua_State *L, int code, const char *message);
+
+void pl__handle_attach(pl__handle_t *h, pl__attached_t *attached);
+void pl__handle_detach(pl__handle_t *h, pl__attached_t *attached); /* idempotent */
+
+/* Sets up the metatable and core.open; `core` is on the top of the stack. */
+void pl__handle_register(lua_State *L);
+
+/* ---- logging ---- */
+/* Queues a line for the "log" hook; any thread, never raises. */
+void pl__log(pl__handle_t *h, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Hands queued lines to the hook. `L` has the handle at index 1. Does nothing while Lua code runs. */
+void pl__log_drain(lua_State *L, pl__handle_t *h);
+
+#endif
