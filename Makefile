@@ -115,7 +115,7 @@ env: ## print the shell lines that put the built tree on LUA_PATH and LUA_CPATH
 	@echo "export LUA_PATH='$(LUA_PATH_BUILT)'; export LUA_CPATH='$(LUA_CPATH_BUILT)'"
 
 demo: deps-demo all ## run examples/wordcount.lua on a fresh file and compare its total with wc
-	@$(BUILT_ENV) LUA=$(LUA) sh spec/tools/demo.sh
+	@$(BUILT_ENV) LUA=$(LUA) sh spec/tools/demo.sh $(DEMO_ARGS)
 
 clean: ## delete everything that was built
 	rm -rf $(BUILD)

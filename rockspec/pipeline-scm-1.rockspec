@@ -1,0 +1,39 @@
+-- The rock of pipeline: built by the Makefile, which finds the libraries through pkg-config.
+rockspec_format = "3.0"
+package = "pipeline"
+version = "scm-1"
+source = {
+  url = "git+file://.",
+}
+description = {
+  summary = "A durable workflow engine and task queue inside a Lua program",
+  detailed = [[
+Pipelines are Lua tables with run and callback functions. The engine, in C, persists every step in one SQLite file,
+schedules it, and carries it through crashes, retries and callbacks. Several processes may share the file.]],
+  license = "MIT",
+  labels = { "workflow", "queue", "durable" },
+}
+dependencies = {
+  "lua >= 5.4, < 5.5",
+  "lua-cjson >= 2.1",
+}
+external_dependencies = {
+  SQLITE = { header = "sqlite3.h" },
+  LIBUV = { header = "uv.h" },
+  LIBCBOR = { header = "cbor.h" },
+  LIBMICROHTTPD = { header = "microhttpd.h" },
+  LIBSODIUM = { header = "sodium.h" },
+}
+build = {
+  type = "make",
+  build_target = "rock-build",
+  install_target = "install",
+  build_variables = {
+    DEPS = "no",
+  },
+  install_variables = {
+    DEPS = "no",
+    LUADIR = "$(LUADIR)",
+    LIBDIR = "$(LIBDIR)",
+  },
+}
