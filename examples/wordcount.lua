@@ -11,7 +11,6 @@
 --
 -- Run it from a built tree: eval "$(make -s env)"; lua5.4 examples/wordcount.lua --db /tmp/words.db --approve
 local pipeline = require "pipeline"
-local tasklets = require "pipeline.tasklets"
 
 io.stdout:setvbuf("line")
 
@@ -75,13 +74,13 @@ end
 -- ---- the pipelines -----------------------------------------------------------------------------------------------
 
 local announce -- function(stage): prints where to approve it, set below
-local pace = 0 -- seconds that each count takes longer; --crash needs time to die in
+local slow = false -- --crash needs time to die in
 
 local Count = pipeline.define("wordcount.Count", {
   max_attempts = 3,
   backoff_seconds = 1,
   run = function(_, path, number, of)
-    if pace > 0 then tasklets.await(tasklets.sleep(pace)) end
+    if slow then os.execute("sleep 0.01") end
     local words = count_words(path)
     print(("[%d/%d] %s: %d words"):format(number, of, path, words))
     return words
@@ -209,6 +208,6 @@ if options.crash then
   supervise(options)
 else
   if options["die-after"] then die_after(options["die-after"]) end
-  if options.worker then pace = 0.02 end
+  slow = options.worker
   work(options)
 end
