@@ -1,0 +1,75 @@
+/*
+ * http.h - an HTTP/1.1 server on the engine's uv loop: requests come in whole, answers may come later.
+ *
+ * Everything is called from the thread that runs the loop. A request is handed to the handler when its body is
+ * complete; its connection then sleeps until pl_http_respond or pl_http_drop, exactly one of which must be called,
+ * at once or any time later. The request stays valid until then, whatever happens to its client or to the server.
+ */
+#ifndef PL_ENGINE_HTTP_H
+#define PL_ENGINE_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/memory.h"
+#include "base/result.h"
+
+struct uv_loop_s;
+typedef struct pl_http pl_http_t;
+
+typedef struct {
+    pl_str_t name;
+    pl_str_t value;
+} pl_http_header_t;
+
+/* A whole request. Everything in it is borrowed until it is answered or dropped. */
+typedef struct {
+    pl_str_t method;                 /* as sent */
+    pl_str_t path;                   /* as sent, still percent-encoded, without the query */
+    pl_str_t query;                  /* as sent, without the question mark; empty if there is none */
+    const pl_http_header_t *headers; /* names in lower case, each once: repeated ones are joined with ", " */
+    size_t header_count;
+    pl_str_t body;
+    const char *remote; /* numeric address of the client, without port */
+} pl_http_request_t;
+
+typedef struct {
+    const char *host;         /* numeric address or "localhost"; default 127.0.0.1 */
+    int port;                 /* 0 picks a free one */
+    size_t max_body;          /* bytes of one body; default 1 MiB; more is answered 413 */
+    size_t max_header;        /* bytes of request line and headers; default 32 KiB; more is answered 414 or 431 */
+    unsigned max_connections; /* default 256; more wait in the system's backlog, or are refused by it */
+    double idle_timeout;      /* seconds without a byte before a connection is closed; default 30 */
+    double request_timeout;   /* seconds in which a request must have arrived; default 60 */
+    /* Takes request: answer or drop it. Called from the loop; may close the server. */
+    void (*handler)(void *data, pl_http_request_t *request);
+    void *data;
+} pl_http_options_t;
+
+void pl_http_options_init(pl_http_options_t *options);
+/* Listens. Returns PL_OK, PL_EINVAL (options), PL_EEXISTS (address in use), PL_EIO or PL_ENOMEM. */
+int pl_http_open(pl_http_t **http, struct uv_loop_s *loop, const pl_http_options_t *options,
+                 pl_error_t *error) PL__MUST_USE;
+/* The port listened on. */
+int pl_http_port(const pl_http_t *http);
+/* Connections open now. */
+unsigned pl_http_connections(const pl_http_t *http);
+/*
+ * Stops listening and closes every connection; answers given before are sent as far as they can be without waiting.
+ * The server may not be used afterwards. Its memory is freed, and `closed` (may be NULL) called, from the loop:
+ * run it until then. Must be called once; the handler is not called any more.
+ */
+void pl_http_close(pl_http_t *http, void (*closed)(void *data), void *data);
+
+/*
+ * Answers a request; on PL_OK takes it. The body is copied. Content-Length, Transfer-Encoding and Date are the
+ * server's own and ignored among headers. When the client or the server is gone nothing is sent, and that is PL_OK.
+ * Returns PL_OK; PL_EINVAL (status not in 200..599, a header name that is no token, a control byte in a value) or
+ * PL_ENOMEM, and the request is still the caller's.
+ */
+int pl_http_respond(pl_http_request_t *request, unsigned status, const pl_http_header_t *headers, size_t header_count,
+                    pl_str_t body) PL__MUST_USE;
+/* Closes the connection without an answer. Takes request. */
+void pl_http_drop(pl_http_request_t *request);
+
+#endif
