@@ -30,6 +30,7 @@ build = {
   install_target = "install",
   build_variables = {
     DEPS = "no",
+    WERROR = "no",
   },
   install_variables = {
     DEPS = "no",
