@@ -14,7 +14,8 @@ trap 'rm -rf "$work"' EXIT
 cp README.md "$work"
 cd "$work" # away from the sources: the default path ends with the current directory
 
-where=$("$LUA" -e 'print(package.searchpath("pipeline", package.path), package.searchpath("pipeline.core", package.cpath))')
+where=$("$LUA" -e '
+  print(package.searchpath("pipeline", package.path), package.searchpath("pipeline.core", package.cpath))')
 for path in $where; do
   case $path in
     "$tree"/*) ;;
