@@ -1,0 +1,158 @@
+--- json.lua: JSON for the HTTP side: any value a slot can hold can be shown, and none breaks the page.
+--
+-- Numbers and structure are written here, since lua-cjson rounds to 14 digits and refuses sparse arrays; strings are
+-- escaped, and everything is read, by lua-cjson. What JSON cannot say is tagged:
+--
+--   a string that is not UTF-8   {"base64": "..."}; as a key, "base64:..."
+--   NaN and the infinities       {"float": "nan"}, {"float": "inf"}, {"float": "-inf"}
+--   functions and the like       {"type": "function"}
+--   a table within itself        {"type": "cycle"}; one nested too deeply {"type": "deep"}
+--
+-- A sequence is an array, any other table an object. An empty table is an object unless marked by json.array.
+
+local cjson = require "cjson"
+
+local json = {}
+
+local DEPTH_MAX = 100
+local BYTES_MAX = 32 * 1024 * 1024 -- of a whole text: shared tables could make it grow without bound
+
+local array_meta = { __name = "pipeline.JsonArray" }
+local quote = cjson.encode
+
+--- Marks a table as an array, also when it is empty; returns it.
+function json.array(list)
+  return setmetatable(list, array_meta)
+end
+
+local base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+--- The base64 text (RFC 4648, with padding) of a string of bytes.
+function json.base64(bytes)
+  local out = {}
+  for i = 1, #bytes, 3 do
+    local a, b, c = bytes:byte(i, i + 2)
+    local n = a << 16 | (b or 0) << 8 | (c or 0)
+    for k = 1, 4 do
+      local digit = (n >> (24 - 6 * k) & 63) + 1
+      out[#out + 1] = base64_digits:sub(digit, digit)
+    end
+    if not c then out[#out] = "=" end
+    if not b then out[#out - 1] = "=" end
+  end
+  return table.concat(out)
+end
+
+local function add(out, piece)
+  local n = out.n + 1
+  out[n], out.n = piece, n
+  out.bytes = out.bytes + #piece
+  if out.bytes > BYTES_MAX then error("the JSON text would be larger than 32 MiB", 0) end
+end
+
+local function write_number(out, value)
+  if math.type(value) == "integer" then
+    add(out, ("%d"):format(value))
+  elseif value ~= value then
+    add(out, '{"float":"nan"}')
+  elseif value == math.huge or value == -math.huge then
+    add(out, value > 0 and '{"float":"inf"}' or '{"float":"-inf"}')
+  else
+    -- The shortest of the two that reads back as the same number; a comma may come from the locale.
+    local short = ("%.15g"):format(value)
+    if tonumber(short) ~= value then short = ("%.17g"):format(value) end
+    add(out, (short:gsub(",", ".")))
+  end
+end
+
+local function write_string(out, value)
+  if utf8.len(value) then return add(out, quote(value)) end
+  add(out, '{"base64":"')
+  add(out, json.base64(value))
+  add(out, '"}')
+end
+
+local function key_text(key)
+  if type(key) == "string" then return utf8.len(key) and key or "base64:" .. json.base64(key) end
+  local kind = type(key)
+  return (kind == "number" or kind == "boolean") and tostring(key) or kind
+end
+
+-- Whether the keys of a table are 1..n; an empty one only if it is marked.
+local function is_array(value)
+  if getmetatable(value) == array_meta then return true end
+  local count = 0
+  for key in next, value do
+    if math.type(key) ~= "integer" or key < 1 then return false end
+    count = count + 1
+  end
+  return count > 0 and rawlen(value) == count
+end
+
+local write -- forward
+
+local function write_array(out, value, depth)
+  add(out, "[")
+  for i = 1, rawlen(value) do
+    if i > 1 then add(out, ",") end
+    write(out, rawget(value, i), depth)
+  end
+  add(out, "]")
+end
+
+-- Sorted by name, so that the same value gives the same text.
+local function write_object(out, value, depth)
+  local names, by_name = {}, {}
+  for key, item in next, value do
+    local name = key_text(key)
+    if by_name[name] == nil then names[#names + 1] = name end
+    by_name[name] = item
+  end
+  table.sort(names)
+  add(out, "{")
+  for i, name in ipairs(names) do
+    if i > 1 then add(out, ",") end
+    add(out, quote(name))
+    add(out, ":")
+    write(out, by_name[name], depth)
+  end
+  add(out, "}")
+end
+
+local function write_table(out, value, depth)
+  if out.open[value] then return add(out, '{"type":"cycle"}') end
+  if depth > DEPTH_MAX then return add(out, '{"type":"deep"}') end
+  out.open[value] = true
+  if is_array(value) then write_array(out, value, depth + 1) else write_object(out, value, depth + 1) end
+  out.open[value] = nil
+end
+
+function write(out, value, depth)
+  local kind = type(value)
+  if kind == "string" then
+    write_string(out, value)
+  elseif kind == "number" then
+    write_number(out, value)
+  elseif kind == "table" then
+    write_table(out, value, depth)
+  elseif kind == "boolean" or kind == "nil" then
+    add(out, tostring(value == nil and "null" or value))
+  elseif value == cjson.null then
+    add(out, "null")
+  else
+    add(out, '{"type":' .. quote(kind) .. "}")
+  end
+end
+
+--- The JSON text of any value. Raises only when it would be larger than 32 MiB.
+function json.encode(value)
+  local out = { n = 0, bytes = 0, open = {} }
+  write(out, value, 0)
+  return table.concat(out, "", 1, out.n)
+end
+
+--- The value of a JSON text; null is json.null. Raises on anything else.
+json.decode = cjson.decode
+json.null = cjson.null
+
+return json

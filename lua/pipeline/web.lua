@@ -1,0 +1,586 @@
+--- web.lua: who may ask what over HTTP, and who answers.
+--
+-- One object per engine. A request from a socket and one given to handle() take the same way:
+--
+--   complete ──► identify ──► find the route ──► check access ──► handler ──► check the answer
+--
+-- Who is asking is decided in identify() and nowhere else (DESIGN.md section 9):
+--   is_task    the request is signed with the store's secret; only then are X-AppEngine-* headers believed
+--   is_admin   it carries the administrator's token
+--
+-- Invariants
+--   1. A header X-AppEngine-* never reaches a handler from a request without a valid signature.
+--   2. No comparison of a secret takes a time that depends on where it differs.
+--   3. Nothing a handler returns can break the answer: status, header names and values are checked here.
+
+local context = require "pipeline.context"
+local errors = require "pipeline.errors"
+local json = require "pipeline.json"
+local options = require "pipeline.options"
+local text = require "pipeline.text"
+
+local web = {}
+
+local BASE_PATH = "/_ah/pipeline"
+local SIGNATURE_SECONDS = 300 -- how far the time in a signature may be off
+local PARAMS_MAX = 10000      -- parameters in one request
+local GIVE_UP_AFTER = 5       -- retries after which a task is told that all is well, so that its queue stops (P166)
+local INFO, WARNING, ERROR = 20, 30, 40
+
+local Web = {}
+local web_meta = { __name = "pipeline.Web", __index = Web }
+
+-- ---- reading a request -----------------------------------------------------------------------------------------
+
+local function unquote(value)
+  return (value:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+local function unquote_path(value)
+  return (value:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+-- Adds the pairs of a form or query; the first value of a name stays. Returns false if there are too many.
+local function add_pairs(into, encoded, count)
+  for pair in encoded:gmatch("[^&]+") do
+    count = count + 1
+    if count > PARAMS_MAX then return false end
+    local name, value = pair:match("^([^=]*)=?(.*)$")
+    name = unquote(name)
+    if into[name] == nil then into[name] = unquote(value) end
+  end
+  return count
+end
+
+local function is_form(headers)
+  local kind = headers["content-type"]
+  return kind ~= nil and kind:match("^%s*([^;%s]*)"):lower() == "application/x-www-form-urlencoded"
+end
+
+local function lower_names(headers)
+  local lower = {}
+  for name, value in pairs(headers or {}) do lower[tostring(name):lower()] = tostring(value) end
+  return lower
+end
+
+local function strings(map)
+  local out = {}
+  for name, value in pairs(map) do out[tostring(name)] = tostring(value) end
+  return out
+end
+
+-- A request as a program gives it to handle(): everything may be left out. Parameters take the place they would have
+-- on the wire, so that handlers and signatures see what they would see there.
+local function expand(given)
+  local path, query = (given.path or "/"):match("^([^?]*)%??(.*)$")
+  local request = {
+    method = (given.method or "GET"):upper(), path = path, raw_query = given.raw_query or query,
+    headers = lower_names(given.headers), body = given.body or "",
+    remote_address = given.remote_address or "127.0.0.1",
+  }
+  if type(given.query) == "string" then request.raw_query = given.query end
+  if type(given.query) == "table" then request.raw_query = text.query(strings(given.query)) end
+  if given.params then
+    local encoded = text.query(strings(given.params))
+    if given.body == nil and request.method ~= "GET" and request.method ~= "HEAD" then
+      request.body = encoded
+      request.headers["content-type"] = request.headers["content-type"] or "application/x-www-form-urlencoded"
+    else
+      request.raw_query = request.raw_query == "" and encoded or encoded .. "&" .. request.raw_query
+    end
+  end
+  return request
+end
+
+-- Decodes path, query and form. Returns false if there are too many parameters.
+local function complete(request)
+  request.raw_path, request.path = request.path, unquote_path(request.path)
+  request.query, request.params = {}, {}
+  local count = add_pairs(request.query, request.raw_query, 0)
+  if not count then return false end
+  for name, value in pairs(request.query) do request.params[name] = value end
+  return not is_form(request.headers) or add_pairs(request.params, request.body, count)
+end
+
+-- ---- who is asking ---------------------------------------------------------------------------------------------
+
+local function signed_bytes(request, time)
+  return table.concat({ request.method, request.raw_path, request.raw_query, time, request.body }, "\n")
+end
+
+-- Whether the request is signed by this store, and if not, why not.
+local function check_signature(self, request)
+  local signature = request.headers["x-pipeline-signature"]
+  if not signature then return false, "it is not signed" end
+  local time, mac = signature:match("^t=(%d+),v1=(%x+)$")
+  if not time or #time > 15 then return false, "its signature cannot be read" end
+  local good = self.core:verify(signed_bytes(request, time), mac)
+  if not good then return false, "its signature is wrong" end
+  if math.abs(self.core:now() - tonumber(time)) > SIGNATURE_SECONDS then return false, "its signature is too old" end
+  return true
+end
+
+local function is_admin(self, request)
+  local scheme, token = (request.headers.authorization or ""):match("^%s*(%a+)%s+(%S+)%s*$")
+  if not scheme or scheme:lower() ~= "bearer" then return false end
+  return self.core:verify("admin token\n" .. token, self.admin_mac)
+end
+
+-- Takes task headers away from those who may not send them. Returns whether there were any.
+local function drop_task_headers(headers)
+  local names = {}
+  for name in pairs(headers) do
+    if name:find("^x%-appengine%-") then names[#names + 1] = name end
+  end
+  for _, name in ipairs(names) do headers[name] = nil end
+  return #names > 0
+end
+
+local function identify(self, request)
+  local why
+  request.is_task, why = check_signature(self, request)
+  request.is_admin = is_admin(self, request)
+  if request.is_task then return end
+  local forged = drop_task_headers(request.headers)
+  if forged or request.headers["x-pipeline-signature"] then
+    self.log(WARNING, ("%s %s from %s claims to be a task, but %s"):format(text.short(request.method),
+      text.short(request.raw_path), request.remote_address, why))
+  end
+end
+
+-- ---- answers ---------------------------------------------------------------------------------------------------
+
+-- Names are kept in lower case and found in any.
+local answer_headers_meta = {
+  __index = function(headers, name) return type(name) == "string" and rawget(headers, name:lower()) or nil end,
+}
+
+local reasons = {
+  [400] = "Bad Request", [403] = "Forbidden", [404] = "Not Found", [405] = "Method Not Allowed", [409] = "Conflict",
+  [500] = "Internal Server Error",
+}
+
+local function plain(status, headers)
+  headers = headers or {}
+  headers["content-type"] = "text/plain; charset=utf-8"
+  return status, headers, ("%d %s\n"):format(status, reasons[status] or "")
+end
+
+local function fail(format, ...)
+  error(("bad answer of a handler: " .. format):format(...), 0)
+end
+
+local function header_value(name, value)
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+    fail("header %s is a %s", text.short(name), kind)
+  end
+  value = tostring(value)
+  if value:find("[%z\1-\8\10-\31\127]") then fail("header %s has a control byte in its value", text.short(name)) end
+  return value
+end
+
+local function check_headers(given)
+  local headers = setmetatable({}, answer_headers_meta)
+  for name, value in pairs(given) do
+    if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then
+      fail("header name %s", text.of(name, 100))
+    end
+    if type(value) == "table" then
+      local list = {}
+      for i, item in ipairs(value) do list[i] = header_value(name, item) end
+      headers[name:lower()] = list
+    else
+      headers[name:lower()] = header_value(name, value)
+    end
+  end
+  return headers
+end
+
+-- Makes the answer of what a handler returned: nothing; or a status, headers or a content type, and a body.
+local function make_answer(status, headers, body)
+  if status == nil then status = 200 end
+  local code = math.tointeger(status)
+  if type(status) ~= "number" or not code or code < 200 or code > 599 then
+    fail("status %s", text.of(status, 100))
+  end
+  if type(headers) == "string" then headers = { ["content-type"] = headers } end
+  if headers ~= nil and type(headers) ~= "table" then fail("headers are a %s", type(headers)) end
+  if type(body) == "number" then body = tostring(body) end
+  if body ~= nil and type(body) ~= "string" then fail("the body is a %s", type(body)) end
+  local checked = check_headers(headers or {})
+  if body and body ~= "" and not checked["content-type"] then checked["content-type"] = "text/html; charset=utf-8" end
+  checked["x-content-type-options"] = checked["x-content-type-options"] or "nosniff"
+  return { status = code, headers = checked, body = body or "" }
+end
+
+-- ---- endpoints of the library ----------------------------------------------------------------------------------
+
+-- 400 on purpose without detail; a task that has been refused often enough is told that all is well.
+local function refuse_callback(request, status)
+  local retries = tonumber(request.headers["x-appengine-taskretrycount"] or "") -- dropped unless signed
+  if retries and retries > GIVE_UP_AFTER then return plain(200) end
+  return plain(status)
+end
+
+-- The pipeline a callback is for, or nil. Errors of looking it up are the server's business, not the caller's.
+local function find_instance(self, id)
+  if not id or id == "" or #id > 1000 then return nil end
+  local ok, instance = xpcall(self.face.from_id, errors.handler, id)
+  if not ok then
+    local name, message = errors.describe(instance)
+    self.log(WARNING, ("callback for %s: %s: %s"):format(text.short(id), name, message))
+    return nil
+  end
+  if not instance or not instance.class or rawget(instance.class, "class_path") == nil then return nil end
+  return instance
+end
+
+local function may_call_back(request, class)
+  return request.is_task or class.public_callbacks or (class.admin_callbacks and request.is_admin)
+end
+
+local function run_callback(self, request, instance)
+  if not instance or not may_call_back(request, instance.class) then return refuse_callback(request, 400) end
+  if instance.has_finalized or instance.was_aborted then return refuse_callback(request, 409) end
+  local params = {}
+  for name, value in pairs(request.params) do
+    if name ~= "pipeline_id" then params[name] = value end
+  end
+  return self.face.run_callback(instance, params, { is_task = request.is_task, is_admin = request.is_admin })
+end
+
+local function callback(self, request)
+  return run_callback(self, request, find_instance(self, request.params.pipeline_id))
+end
+
+local function mark_entry(entry)
+  for _, name in ipairs { "args", "children", "afterSlotKeys" } do
+    if type(entry[name]) == "table" then json.array(entry[name]) end
+  end
+end
+
+local rpc = {}
+
+function rpc.tree(self, request)
+  local id = request.params.root_pipeline_id
+  if not id or id == "" then errors.raise(errors.PipelineStatusError, "root_pipeline_id is missing") end
+  local tree = self.face.get_status_tree(id)
+  for _, entry in pairs(tree.pipelines or {}) do mark_entry(entry) end
+  return tree
+end
+
+function rpc.list(self, request)
+  local params = request.params
+  local list = self.face.get_root_list {
+    class_path = params.class_path ~= "" and params.class_path or nil,
+    cursor = params.cursor ~= "" and params.cursor or nil,
+    count = math.tointeger(tonumber(params.count or "")),
+  }
+  for _, entry in ipairs(json.array(list.pipelines or {})) do mark_entry(entry) end
+  return list
+end
+
+function rpc.class_paths(self)
+  return { classPaths = json.array(self.face.get_pipeline_names()) }
+end
+
+local function find_for_admin(self, request)
+  local id = request.params.pipeline_id or request.params.root_pipeline_id or ""
+  local instance = self.face.from_id(id)
+  if not instance then errors.raise(errors.PipelineStatusError, "there is no pipeline %s", text.short(id)) end
+  return instance
+end
+
+function rpc.abort(self, request)
+  return { done = find_for_admin(self, request):abort(request.params.message or "aborted by an administrator") }
+end
+
+function rpc.retry(self, request)
+  return { done = find_for_admin(self, request):retry(request.params.message or "retried by an administrator") }
+end
+
+function rpc.cleanup(self, request)
+  find_for_admin(self, request):cleanup()
+  return { done = true }
+end
+
+local function answer_json(value)
+  local headers = { ["content-type"] = "application/json", ["cache-control"] = "no-cache" }
+  return 200, headers, json.encode(value)
+end
+
+-- Errors are answers too (P191): the page that asked shows them.
+local function run_rpc(self, request, call)
+  if (request.headers["x-requested-with"] or ""):lower() ~= "xmlhttprequest" then return plain(403) end
+  if context.enforce_auth and not request.is_admin then return plain(403) end
+  local ok, result = xpcall(function() return json.encode(call(self, request)) end, errors.handler)
+  if ok then
+    return 200, { ["content-type"] = "application/json", ["cache-control"] = "no-cache" }, result
+  end
+  local name, message, traceback = errors.describe(result)
+  return answer_json { error_class = name, error_message = message, error_traceback = traceback }
+end
+
+-- The engine executes its own tasks without HTTP, so a signed request finds its work done.
+local function task_only(_, request)
+  if not request.is_task then return plain(403) end
+  return 200
+end
+
+local function healthz(self)
+  local facts = self.core:facts()
+  return answer_json {
+    status = "ok", version = facts.version, durability = facts.durability, executing = facts.executing,
+    executed = facts.executed, other_workers = facts.other_workers,
+  }
+end
+
+local function add_endpoints(self)
+  local function add(methods, name, handler)
+    for method in methods:gmatch("%a+") do self:endpoint(method, name, handler) end
+  end
+  add("GET POST", "callback", callback)
+  for _, name in ipairs { "tree", "list", "class_paths" } do
+    add("GET", "rpc/" .. name, function(_, request) return run_rpc(self, request, rpc[name]) end)
+  end
+  for _, name in ipairs { "abort", "retry", "cleanup" } do
+    add("POST", "rpc/" .. name, function(_, request) return run_rpc(self, request, rpc[name]) end)
+  end
+  for _, name in ipairs { "output", "run", "finalized", "abort", "fanout", "fanout_abort", "cleanup" } do
+    add("POST", name, task_only)
+  end
+end
+
+-- ---- routes ----------------------------------------------------------------------------------------------------
+
+--- Adds an endpoint of the library below the base path; `handler(web, request)`.
+function Web:endpoint(method, name, handler)
+  local methods = self.endpoints[name] or {}
+  self.endpoints[name] = methods
+  methods[method] = function(request) return handler(self, request) end
+end
+
+--- Adds or replaces a route.
+-- @tparam string method such as "GET" (which answers HEAD too), or "*" for any.
+-- @tparam string path begins with "/"; one that ends with "/*" is for everything below.
+-- @tparam function handler `handler(request)` returns nothing (200, empty), or a status, headers or a content type,
+--   and a body. It runs as a coroutine of the engine and may await.
+-- In App Engine: a handler of the webapp.
+function Web:route(method, path, handler)
+  if type(method) ~= "string" or not method:find("^[%u*]+$") then
+    error("bad argument #1 to 'route' (a method such as \"GET\", or \"*\" expected)", 2)
+  end
+  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
+    error("bad argument #2 to 'route' (a path that begins with \"/\" expected)", 2)
+  end
+  if type(handler) ~= "function" then
+    error(("bad argument #3 to 'route' (function expected, got %s)"):format(type(handler)), 2)
+  end
+  local methods = self.routes[path] or {}
+  self.routes[path] = methods
+  methods[method] = handler
+end
+
+-- What is at a path: a table of handlers by method, or nil. The library's own come first, then exact paths, then the
+-- longest that ends with "/*".
+local function find_methods(self, path)
+  local base = self.base_path .. "/"
+  if path:sub(1, #base) == base then
+    local methods = self.endpoints[path:sub(#base + 1)]
+    if methods then return methods end
+  end
+  if self.routes[path] then return self.routes[path] end
+  local upper = path
+  while upper ~= "" do
+    upper = upper:match("^(.*)/[^/]*$") or ""
+    if self.routes[upper .. "/*"] then return self.routes[upper .. "/*"] end
+  end
+  return nil
+end
+
+-- A pipeline may have been started with a base path of its own: its callback is found there.
+local function find_foreign_callback(self, request)
+  local base = request.path:match("^(.*)/callback$")
+  if not base or not request.params.pipeline_id then return nil end
+  local instance = find_instance(self, request.params.pipeline_id)
+  if not instance or instance.base_path ~= base then return nil end
+  local function call() return run_callback(self, request, instance) end
+  return { GET = call, POST = call }
+end
+
+local function allowed(methods)
+  local names = {}
+  for method in pairs(methods) do names[#names + 1] = method end
+  if methods.GET and not methods.HEAD then names[#names + 1] = "HEAD" end
+  table.sort(names)
+  return table.concat(names, ", ")
+end
+
+--- Whether a request to this path would find a route here.
+function Web:has_route(path)
+  return find_methods(self, unquote_path((path:match("^[^?]*")))) ~= nil
+end
+
+local function dispatch(self, request)
+  local methods = find_methods(self, request.path) or find_foreign_callback(self, request)
+  if not methods then return plain(404) end
+  local handler = methods[request.method] or (request.method == "HEAD" and methods.GET) or methods["*"]
+  if not handler then return plain(405, { allow = allowed(methods) }) end
+  return handler(request)
+end
+
+local function answer(self, request)
+  if not complete(request) then return make_answer(plain(400)) end
+  identify(self, request)
+  local ok, result = xpcall(function() return make_answer(dispatch(self, request)) end, errors.handler)
+  if ok then return result end
+  local name, message, traceback = errors.describe(result)
+  self.log(ERROR, ("%s %s: %s: %s\n%s"):format(text.short(request.method), text.short(request.raw_path), name, message,
+    traceback))
+  return make_answer(plain(500))
+end
+
+-- ---- for programs ----------------------------------------------------------------------------------------------
+
+local request_kinds = {
+  method = "string", path = "string", query = "any", raw_query = "string", params = "table", headers = "table",
+  body = "string", remote_address = "string",
+}
+
+--- Answers a request without a socket, in every other respect as if it had come from one.
+-- @tparam table given method (default "GET"), path (may have a query), query (a string or a table), params (a table;
+--   becomes the query of a GET, else a form), headers (names in any case), body, remote_address.
+-- @treturn table `status`, `headers` (found by names in any case) and `body`.
+function Web:handle(given)
+  local request = expand(options.check(given, request_kinds, 1, "handle"))
+  local result = answer(self, request)
+  if request.method == "HEAD" then result.body = "" end
+  return result
+end
+
+--- The value of the header X-Pipeline-Signature for a request of the engine itself. `path` and `query` as sent.
+function Web:sign(method, path, query, body)
+  local time = ("%d"):format(math.floor(self.core:now()))
+  local request = { method = method, raw_path = path, raw_query = query or "", body = body or "" }
+  return ("t=%s,v1=%s"):format(time, self.core:sign(signed_bytes(request, time)))
+end
+
+--- Answers a request of the engine itself: its X-AppEngine-* headers are believed.
+function Web:handle_task(given)
+  local request = expand(options.check(given, request_kinds, 1, "handle_task"))
+  request.headers["x-pipeline-signature"] = self:sign(request.method, request.path, request.raw_query, request.body)
+  return answer(self, request)
+end
+
+local function set_admin_token(self, token)
+  self.admin_token = token
+  self.admin_mac = self.core:sign("admin token\n" .. token)
+end
+
+local function random_token(core)
+  return (core:random(24):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+local function check_base_path(path)
+  if path:find("^/[%w%-._~/]*[^/]$") then return end
+  errors.raise(errors.ConfigurationError, "base_path '%s' must begin with '/' and not end with it", text.short(path))
+end
+
+local serve_kinds = {
+  host = "string", port = "integer", base_path = "string", admin_token = "string", max_body = "integer",
+  max_header = "integer", max_connections = "count", idle_timeout = "duration", request_timeout = "duration",
+}
+
+local Server = {}
+local server_meta = { __name = "pipeline.WebServer", __index = Server }
+
+--- Stops listening and closes the connections; idempotent.
+function Server:close()
+  self._server:close()
+end
+
+function server_meta.__close(self)
+  self:close()
+end
+
+function server_meta.__tostring(self)
+  return "pipeline server at " .. self.url
+end
+
+-- On the wire names are written as people are used to see them.
+local function wire_names(headers)
+  local out = {}
+  for name, value in next, headers do
+    out[name:gsub("%f[%w]%l", string.upper)] = value
+  end
+  return out
+end
+
+local function url_of(host, port)
+  if host == "0.0.0.0" then host = "127.0.0.1" end
+  if host:find(":", 1, true) then host = "[" .. (host == "::" and "::1" or host) .. "]" end
+  return ("http://%s:%d"):format(host, port)
+end
+
+-- Says the token once, and only if it was made here: one that was configured is known.
+local function settle_token(self, given)
+  if given then
+    if #given < 8 or given:find("[^%w%-._~+/=]") then
+      errors.raise(errors.ConfigurationError, "admin_token must be 8 or more of letters, digits and -._~+/=")
+    end
+    set_admin_token(self, given)
+  elseif self.token_is_random and not self.token_said then
+    io.stderr:write("pipeline: administrator's token: ", self.admin_token, "\n")
+  end
+  self.token_is_random = self.token_is_random and not given
+  self.token_said = true
+end
+
+--- Listens for HTTP.
+-- @tparam[opt] table given host (numeric; default "127.0.0.1"), port (default 8080; 0 picks one), base_path (default
+--   "/_ah/pipeline"), admin_token (default: made at random and printed once to standard error), and limits: max_body
+--   (bytes, 1 MiB), max_header (bytes, 32 KiB), max_connections (256), idle_timeout (seconds, 30), request_timeout
+--   (seconds in which a request must have arrived, 60).
+-- @return a server with `url`, `host`, `port`, `admin_token` and `close()`; it lives until closed or until the engine
+--   is. Raises ConfigurationError if the address cannot be used.
+function Web:serve(given)
+  given = options.check(given, serve_kinds, 1, "serve")
+  if given.base_path then check_base_path(given.base_path) end
+  settle_token(self, given.admin_token)
+  local core_options = {
+    host = given.host or "127.0.0.1", port = given.port or 8080, max_body = given.max_body,
+    max_header = given.max_header, max_connections = given.max_connections, idle_timeout = given.idle_timeout,
+    request_timeout = given.request_timeout,
+    handler = function(request)
+      local result = answer(self, request)
+      return result.status, wire_names(result.headers), result.body
+    end,
+  }
+  local server, code, message = self.core:serve(core_options)
+  if not server then
+    errors.raise(errors.ConfigurationError, "serve: %s", message or code)
+  end
+  self.base_path = given.base_path or self.base_path
+  local url = url_of(core_options.host, server.port)
+  self.log(INFO, "serving at " .. url)
+  return setmetatable({
+    url = url, host = core_options.host, port = server.port, admin_token = self.admin_token, _server = server,
+  }, server_meta)
+end
+
+--- Makes the web object of an engine.
+-- @tparam table face `engine` (the core's engine) and the functions from_id(id), run_callback(instance, params, who),
+--   get_status_tree(id), get_root_list(options), get_pipeline_names() and log(level, text).
+function web.new(face)
+  local self = setmetatable({
+    face = face, core = face.engine, log = face.log, base_path = BASE_PATH, routes = {}, endpoints = {},
+    admin_token = false, admin_mac = false, token_is_random = true, token_said = false,
+  }, web_meta)
+  set_admin_token(self, random_token(self.core))
+  add_endpoints(self)
+  self:route("GET", "/healthz", function() return healthz(self) end)
+  return self
+end
+
+return web
