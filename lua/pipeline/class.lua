@@ -1,0 +1,214 @@
+--- class.lua: pipeline classes: their definition, the registry by name, and finding a class by its stored name.
+--
+-- A class is a table whose fields are the definition; what it extends is reached through __index, so a subclass sees
+-- later changes of its parent. The stored name (`class_path`) and the flags kept for the store are raw fields of each
+-- class and are not inherited.
+--
+-- Invariants
+--   1. One name, one class: the registry never changes what a name means.
+--   2. Nothing is loaded but modules under the prefixes of the open engines.
+
+local core = require "pipeline.core"
+local errors = require "pipeline.errors"
+local options = require "pipeline.options"
+
+local class = {
+  registry = {}, -- class path -> class
+  reserved = {}, -- names of the library's own methods and fields of an instance; filled by instance.lua
+  new_meta = nil, -- function(class) -> metatable of its instances; set by instance.lua
+  read = nil, -- function(class, id, options) -> instance or nil; set by instance.lua
+}
+
+--- The root of all classes: has no class path of its own. Its fields are the library's methods and the defaults.
+local Base = { max_attempts = 3, backoff_seconds = 15, backoff_factor = 2 }
+class.Base = Base
+
+local kinds = {
+  run = "function", callback = "function", finalized = "function", try_cancel = "function",
+  run_test = "function", finalized_test = "function",
+  async = "boolean", public_callbacks = "boolean", admin_callbacks = "boolean",
+  max_attempts = "count", backoff_seconds = "duration", backoff_factor = "duration", timeout = "duration",
+  target = "string", queue_name = "string", output_names = "table",
+}
+
+local function fail(name, format, ...)
+  errors.raise(errors.ConfigurationError, "definition of %s: " .. format, name, ...)
+end
+
+local function check_names(name, names)
+  local set = {}
+  for i = 1, #names do
+    local output = names[i]
+    if type(output) ~= "string" or output == "" then fail(name, "output_names must be a list of names") end
+    if output == "default" then
+      errors.raise(errors.UnexpectedPipelineError, "definition of %s: every pipeline has an output called default; "
+        .. "it cannot be declared", name)
+    end
+    if set[output] then fail(name, "output '%s' is declared twice", output) end
+    set[output] = true
+  end
+  for key in pairs(names) do
+    if math.type(key) ~= "integer" or key < 1 or key > #names then fail(name, "output_names must be a list") end
+  end
+  return set
+end
+
+local function check(name, definition)
+  for key, value in pairs(definition) do
+    if type(key) ~= "string" then fail(name, "fields have names; got one at [%s]", tostring(key)) end
+    local kind = kinds[key]
+    if kind then
+      local ok, wanted = options.fits(value, kind)
+      if not ok then fail(name, "field '%s': %s expected", key, wanted) end
+    elseif key == "extends" then
+      if not class.is(value) then fail(name, "extends must be a pipeline class") end
+    elseif class.reserved[key] or key:sub(1, 1) == "_" then
+      fail(name, "'%s' is a name of the library", key)
+    end
+  end
+end
+
+--- Whether `value` is a pipeline class.
+function class.is(value)
+  if type(value) ~= "table" then return false end
+  local meta = getmetatable(value)
+  return type(meta) == "table" and rawget(meta, "__pipeline_class") == true
+end
+
+local function class_text(self)
+  return "pipeline class " .. tostring(rawget(self, "class_path") or "(base)")
+end
+
+local function construct(self, ...)
+  return setmetatable({
+    _args = { ... }, _n = select("#", ...), _params = false, _record = false, _id = false, _run = false,
+    _spawned = false, _engine = false,
+  }, self._meta)
+end
+
+-- What the store must know of the class without loading it.
+local function flags_of(self)
+  return (self.async and core.ASYNC or 0) | (self.finalized and core.HAS_FINALIZED or 0)
+    | (self.try_cancel and core.HAS_TRY_CANCEL or 0) | (self._declared and core.STRICT or 0)
+end
+
+local function set_up(self, parent)
+  setmetatable(self, {
+    __index = parent, __call = construct, __tostring = class_text, __name = "pipeline.Class", __pipeline_class = true,
+  })
+  local names = self.output_names
+  if names and #names > 0 then
+    self._declared, self._declared_set = names, check_names(self.class_path or "(base)", names)
+  else
+    self._declared, self._declared_set = false, false
+  end
+  self._flags = flags_of(self)
+  self._flags_test = self._flags | ((self.finalized_test or self.finalized) and core.HAS_FINALIZED or 0)
+  self._meta = class.new_meta(self)
+  self.from_id = function(id, given) return class.read(self, id, given) end
+  return self
+end
+
+local function same(a, b)
+  for key, value in pairs(a) do
+    if b[key] ~= value then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
+end
+
+--- Defines a pipeline class under the name that the store keeps, such as "shop.Order".
+-- @tparam string name a worker finds the class by it: in the registry, else in the module before the last dot.
+-- @tparam table definition see API.md section 2; fields the library does not know are the user's own.
+-- @return the class; calling it makes an instance. The same name with an equal definition gives the same class.
+-- Raises ConfigurationError, and UnexpectedPipelineError for an output called "default".
+-- In App Engine: a subclass of pipeline.Pipeline.
+function class.define(name, definition)
+  if type(name) ~= "string" or name == "" or #name > 500 then
+    error("bad argument #1 to 'define' (name of 1 to 500 bytes expected)", 2)
+  end
+  if type(definition) ~= "table" then
+    error(("bad argument #2 to 'define' (table expected, got %s)"):format(type(definition)), 2)
+  end
+  check(name, definition)
+  local known = class.registry[name]
+  if known then
+    if same(known._definition, definition) then return known end
+    fail(name, "the name is taken by another definition")
+  end
+  local self = { class_path = name, _definition = {} }
+  for key, value in pairs(definition) do
+    self._definition[key] = value
+    if key ~= "extends" then self[key] = value end
+  end
+  self.extends = definition.extends or nil
+  set_up(self, definition.extends or Base)
+  class.registry[name] = self
+  return self
+end
+
+--- Makes Base usable; called once, when the methods of instances are known.
+function class.set_up_base()
+  set_up(Base, nil)
+end
+
+local prefixes = {} -- prefix -> number of open engines that have it
+
+local function publish_prefixes()
+  local list = {}
+  for prefix in pairs(prefixes) do list[#list + 1] = prefix end
+  table.sort(list)
+  core.set_module_prefixes(list)
+end
+
+--- Lets modules under `list` be loaded to find classes and functions.
+function class.allow_modules(list)
+  for _, prefix in ipairs(list) do prefixes[prefix] = (prefixes[prefix] or 0) + 1 end
+  publish_prefixes()
+end
+
+--- Takes back one allow_modules of the same list.
+function class.forbid_modules(list)
+  for _, prefix in ipairs(list) do
+    local left = (prefixes[prefix] or 1) - 1
+    prefixes[prefix] = left > 0 and left or nil
+  end
+  publish_prefixes()
+end
+
+local function allowed(module)
+  if package.loaded[module] ~= nil then return true end
+  for prefix in pairs(prefixes) do
+    if module == prefix or module:sub(1, #prefix + 1) == prefix .. "." then return true end
+  end
+  return false
+end
+
+--- Finds a class by its stored name. Returns it, or nil and why not.
+function class.find(path)
+  local found = class.registry[path]
+  if found then return found end
+  local module = path:match("^(.+)%.[^.]*$")
+  if not module then return nil, ("class %s is not defined"):format(path) end
+  if not allowed(module) then
+    return nil, ("class %s is not defined, and module %s is not under the prefixes of `modules`"):format(path, module)
+  end
+  local ok, problem = pcall(require, module)
+  found = class.registry[path]
+  if found then return found end
+  if not ok then return nil, ("module %s: %s"):format(module, errors.text(problem)) end
+  return nil, ("module %s does not define class %s"):format(module, path)
+end
+
+--- The class paths of every class defined in this process, sorted, the library's own included.
+-- In App Engine: pipeline.get_pipeline_names.
+function class.names()
+  local names = {}
+  for name in pairs(class.registry) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+return class

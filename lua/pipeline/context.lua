@@ -1,0 +1,46 @@
+--- context.lua: which engine and which run the running code belongs to.
+--
+-- Everything "current" hangs on the coroutine that the engine started for a task, never on a global: several engines
+-- and any number of suspended runs live side by side in one Lua state. Outside of tasks the default engine counts:
+-- the first one opened that is still open.
+
+local errors = require "pipeline.errors"
+
+local context = {
+  instances = setmetatable({}, { __mode = "k" }), -- coroutine -> the pipeline instance whose task it executes
+  engines = {},                                   -- open engines in the order opened
+  logger = nil,                                   -- set by pipeline.set_logger
+  enforce_auth = true,                            -- set by pipeline.set_enforce_auth
+}
+
+local running = coroutine.running
+
+--- The instance whose run, finalized or callback is executed by this coroutine, or nil.
+function context.instance()
+  return context.instances[running()]
+end
+
+--- The engine of the task this coroutine executes, else the default one, else nil.
+function context.engine_or_nil()
+  local instance = context.instances[running()]
+  return instance and instance._engine or context.engines[1]
+end
+
+--- As engine_or_nil, but raises when there is none.
+function context.engine()
+  local engine = context.engine_or_nil()
+  if not engine then errors.raise(errors.ConfigurationError, "no engine is open: call pipeline.open first") end
+  return engine
+end
+
+function context.add_engine(engine)
+  table.insert(context.engines, engine)
+end
+
+function context.remove_engine(engine)
+  for i, other in ipairs(context.engines) do
+    if other == engine then return table.remove(context.engines, i) end
+  end
+end
+
+return context

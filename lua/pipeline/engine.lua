@@ -1,0 +1,456 @@
+--- engine.lua: the engine as users see it, around the engine of the C core.
+--
+-- Private fields: _core (the C engine), _timers, _waiters (stage id -> list of tokens), _finals (stage id -> state, of
+-- stages that a blocking wait waits for), _raised (first error to be raised again, P116), _test, _test_retry and
+-- _test_errors (test mode).
+
+local core = require "pipeline.core"
+local class = require "pipeline.class"
+local context = require "pipeline.context"
+local errors = require "pipeline.errors"
+local evaluate = require "pipeline.evaluate"
+local instance = require "pipeline.instance"
+local options = require "pipeline.options"
+local status = require "pipeline.status"
+local timers = require "pipeline.timers"
+
+local engine = {}
+
+local CLASS_LOAD_TIMEOUT = 7 * 86400.0
+local WARNING = 30
+
+local Engine = {}
+local meta = { __name = "pipeline.PublicEngine", __index = Engine }
+
+function meta.__tostring(self)
+  return ("pipeline engine (%s)"):format(self._closed and "closed" or self._path)
+end
+
+-- ---- opening and closing ---------------------------------------------------------------------------------------
+
+local open_kinds = {
+  durability = "string", concurrency = "count", modules = "table", lease_seconds = "duration",
+  tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
+  virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
+}
+
+local core_options = {
+  "durability", "concurrency", "lease_seconds", "tombstone_seconds", "vfs", "virtual_time", "virtual_start", "seed",
+  "no_worker",
+}
+
+local function check_modules(list)
+  for key, prefix in pairs(list) do
+    if math.type(key) ~= "integer" or type(prefix) ~= "string" or prefix == "" then
+      error("bad argument #2 to 'open' (option 'modules': list of module prefixes expected)", 4)
+    end
+  end
+end
+
+local function check_open(path, given)
+  if type(path) ~= "string" then
+    error(("bad argument #1 to 'open' (string expected, got %s)"):format(type(path)), 3)
+  end
+  given = options.check(given, open_kinds, 2, "open", 2)
+  local durability = given.durability
+  if durability and durability ~= "full" and durability ~= "normal" then
+    error("bad argument #2 to 'open' (option 'durability': \"full\" or \"normal\" expected)", 3)
+  end
+  check_modules(given.modules or {})
+  return given
+end
+
+local function wake_waiters(self, id, state)
+  local waiters = self._waiters[id]
+  self._waiters[id] = nil
+  for _, token in ipairs(waiters or {}) do token:wake(state) end
+  if self._finals[id] ~= nil then self._finals[id] = state end
+end
+
+local function set_hooks(self)
+  self._core:on("task", function(claim) evaluate.task(self, claim) end)
+  self._core:on("log", function(level, text) self:_log(level, text) end)
+  self._core:on("error", function(problem)
+    local name, message = errors.describe(problem)
+    -- An attempt whose time is up has its coroutine closed; the loop notices when it would go on.
+    if message:find("cannot resume dead coroutine", 1, true) then return end
+    self:_log(40, ("%s: %s"):format(name, message))
+  end)
+  self._core:on("final", function(id, state) wake_waiters(self, id, state) end)
+end
+
+local function new(path, handle, given)
+  local self = setmetatable({
+    _core = handle, _path = path, _closed = false, _log_function = given.log or false, _waiters = {}, _finals = {},
+    _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
+    _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
+    _virtual = given.virtual_time or false, _durability = given.durability or "full",
+  }, meta)
+  self._timers = timers.new(handle, function(problem)
+    local name, message = errors.describe(problem)
+    self:_log(40, ("timer: %s: %s"):format(name, message))
+  end)
+  set_hooks(self)
+  return self
+end
+
+--- Opens or creates a store and makes an engine on it.
+-- @tparam string path a file, or ":memory:".
+-- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64), modules
+--   (prefixes a worker may require), lease_seconds, tombstone_seconds, class_load_timeout (seconds until a tree whose
+--   class stays missing is aborted, default 7 days), log (function(level, text)), no_worker (executes nothing), and
+--   for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
+-- @return the engine. The first one open is the default one. Raises StoreError with the reason.
+function engine.open(path, given, hidden)
+  given = check_open(path, given)
+  local passed = {}
+  for _, name in ipairs(core_options) do passed[name] = given[name] end
+  local handle, code, message = core.open(path, passed)
+  if not handle then
+    error(errors.StoreError(("%s: %s"):format(path, message or code), { code = code }), 0)
+  end
+  local self = new(path, handle, given)
+  class.allow_modules(self._modules)
+  if not hidden then context.add_engine(self) end
+  return self
+end
+
+--- Stops and closes the engine; what is running is given back without spending an attempt. Idempotent.
+function Engine.close(self)
+  if self._closed then return end
+  self._closed = true
+  context.remove_engine(self)
+  self._timers.closed = true
+  if self._web and self._web.close then self._web:close() end
+  self._core:close()
+  class.forbid_modules(self._modules)
+end
+
+meta.__close = Engine.close
+
+-- ---- inside the library ----------------------------------------------------------------------------------------
+
+function Engine._log(self, level, text)
+  local logger = self._log_function or context.logger
+  if logger then
+    local ok = pcall(logger, level, text)
+    if ok then return end
+  end
+  if level >= WARNING then io.stderr:write(("pipeline [%d] %s\n"):format(level, text)) end
+end
+
+function Engine._id_text(self, id)
+  return self._core:id_text(id)
+end
+
+-- Ends a suspended coroutine of the engine, with its to-be-closed variables.
+function Engine._cancel(self, co)
+  if coroutine.status(co) ~= "suspended" then return end
+  context.instances[co] = nil
+  local ok, problem = coroutine.close(co)
+  if not ok then self:_log(WARNING, "closing an attempt whose time was up: " .. errors.text(problem)) end
+end
+
+local function require_open(self)
+  if self._closed then errors.raise(errors.StoreError, "the engine is closed") end
+end
+
+-- ---- running ---------------------------------------------------------------------------------------------------
+
+local function raise_again(self)
+  local raised = self._raised
+  if not raised then return end
+  self._raised = false
+  error(raised[1], 0)
+end
+
+local function run_core(self, name, mode, timeout, signals)
+  require_open(self)
+  local ok, code, message = self._core:run(mode, timeout, signals)
+  if not ok then
+    if code == "ETIMEDOUT" then errors.raise(errors.TimeoutError, "%s: not done after %g s", name, timeout) end
+    if code == "ESTATE" then
+      errors.raise(errors.UnexpectedPipelineError, "%s cannot be called from inside a task or callback", name)
+    end
+    errors.raise_core(code, message, name)
+  end
+  raise_again(self)
+end
+
+--- Works until engine:stop() or SIGINT or SIGTERM, then finishes what runs and returns.
+function Engine.run(self)
+  run_core(self, "run", "forever", nil, true)
+end
+
+--- Makes run return.
+function Engine.stop(self)
+  require_open(self)
+  self._core:stop()
+end
+
+local drain_kinds = { timeout = "duration", delayed = "boolean" }
+
+--- Works until nothing is ready or running; with `delayed`, until nothing is scheduled either. Does not wait for async
+-- pipelines that only somebody outside can complete.
+-- @tparam[opt] table given timeout (seconds), delayed (default false). Raises TimeoutError.
+function Engine.drain(self, given)
+  given = options.check(given, drain_kinds, 1, "drain")
+  run_core(self, "drain", given.delayed and "all" or "ready", given.timeout)
+end
+
+--- One step for a host with its own loop: does what can be done without waiting.
+function Engine.step(self)
+  run_core(self, "step", "once")
+end
+
+--- The descriptor to poll for reading before calling step.
+function Engine.fd(self)
+  require_open(self)
+  return self._core:fd()
+end
+
+--- Seconds after which step is to be called even if the descriptor is quiet; -1: no limit.
+function Engine.timeout(self)
+  require_open(self)
+  return self._core:timeout()
+end
+
+--- The engine's time: seconds since the epoch.
+function Engine.now(self)
+  require_open(self)
+  return self._core:now()
+end
+
+--- Moves virtual time forward by `seconds`.
+function Engine.advance(self, seconds)
+  require_open(self)
+  errors.check(self._core:advance(seconds))
+end
+
+--- Waits on the engine's clock: suspends a task, else runs the loop.
+function Engine.sleep(self, seconds)
+  require_open(self)
+  errors.check(self._core:sleep(seconds))
+end
+
+-- ---- waiting for one pipeline ----------------------------------------------------------------------------------
+
+local function is_final(state)
+  return state == "done" or state == "aborted"
+end
+
+local function wait_suspended(self, id, timeout)
+  local token = errors.check(self._core:token())
+  local waiters = self._waiters[id] or {}
+  self._waiters[id] = waiters
+  waiters[#waiters + 1] = token
+  local state = errors.check(self._core:watch(id))
+  local timer
+  if not is_final(state) then
+    timer = timeout and self._timers:add(timeout, function() token:wake("timeout") end)
+    state = self._core:suspend()
+  end
+  if timer then self._timers:cancel(timer) end
+  for i, other in ipairs(self._waiters[id] or {}) do
+    if other == token then
+      table.remove(self._waiters[id], i)
+      break
+    end
+  end
+  return state
+end
+
+-- With virtual time nothing happens by itself: time jumps to what is due.
+local function run_some(self, left)
+  if not self._virtual then return self._core:run("next", left) end
+  local ok, code, message = self._core:run("ready", left)
+  if not ok then return ok, code, message end
+  return self._core:run("all", left)
+end
+
+local function wait_blocking(self, id, timeout)
+  local state = errors.check(self._core:watch(id))
+  if is_final(state) then return state end
+  local started = os.time()
+  local deadline = timeout and self._core:now() + timeout
+  self._finals[id] = false
+  repeat
+    local left = deadline and math.max(deadline - self._core:now(), 0)
+    local ok, code, message = run_some(self, left)
+    state = self._finals[id]
+    if self._raised then break end
+    if not ok and code ~= "ETIMEDOUT" then
+      self._finals[id] = nil
+      if code == "ESTATE" then
+        errors.raise(errors.UnexpectedPipelineError, "wait cannot be called here: the loop is running already")
+      end
+      errors.raise_core(code, message, "wait")
+    end
+    local late = deadline and (self._core:now() >= deadline or os.time() - started > timeout + 1)
+    local stuck = self._virtual and ok and not deadline
+    if not state and (late or stuck) then state = "timeout" end
+  until state
+  self._finals[id] = nil
+  raise_again(self)
+  return state
+end
+
+local FAILED_STAGES_MAX = 20
+
+local function collect_failures(self, id)
+  local stages = self._core:tree_get(id) or {}
+  local list, count = {}, 0
+  for _, record in ipairs(stages) do
+    local failures = count < FAILED_STAGES_MAX and record.attempt > 0 and self._core:failures_get(record.id)
+    if failures and #failures > 0 then
+      count = count + 1
+      for _, failure in ipairs(failures) do
+        failure.pipeline_id = record.key or self:_id_text(record.id)
+        failure.class_path = record.class_path
+        list[#list + 1] = failure
+      end
+    end
+  end
+  return list
+end
+
+local function raise_aborted(self, stage)
+  local record = stage._record
+  local root = record.parent and self._core:stage_get(record.root)
+  local reason = root and root.abort_message or record.abort_message or ""
+  local text = ("%s was aborted%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "")
+  error(errors.AbortedError(text, {
+    reason = reason, failures = collect_failures(self, record.id), pipeline_id = stage.id,
+    traceback = debug.traceback(nil, 2),
+  }), 0)
+end
+
+local function waited_stage(self, stage_or_id)
+  if instance.is(stage_or_id) then
+    if not stage_or_id._id then
+      errors.raise(errors.UnexpectedPipelineError, "wait for %s: it is not started", tostring(stage_or_id))
+    end
+    return stage_or_id
+  end
+  if type(stage_or_id) ~= "string" then
+    error("bad argument #1 to 'wait' (pipeline or id expected)", 3)
+  end
+  local stage = instance.from_id(self, stage_or_id, {}, class.Base)
+  if not stage then errors.raise(errors.UnexpectedPipelineError, "wait: there is no pipeline %s", stage_or_id) end
+  return stage
+end
+
+local function refuse_deadlock(id)
+  local current = context.instance()
+  local record = current and current._run and current._record
+  if record and (id == record.id or id == record.parent or id == record.root) then
+    errors.raise(errors.UnexpectedPipelineError, "a run cannot wait for its own pipeline or those above it")
+  end
+end
+
+local wait_kinds = { timeout = "duration" }
+
+--- Works until a pipeline is final; inside a task it suspends instead.
+-- @param stage_or_id a started pipeline, or its id.
+-- @tparam[opt] table given timeout (seconds).
+-- @return its outputs (a future whose slots are filled). Raises AbortedError with `reason` and `failures`,
+-- TimeoutError, UnexpectedPipelineError if there is no such pipeline.
+function Engine.wait(self, stage_or_id, given)
+  given = options.check(given, wait_kinds, 2, "wait")
+  require_open(self)
+  local stage = waited_stage(self, stage_or_id)
+  local id = stage._id
+  refuse_deadlock(id)
+  local wait = self._core:in_coroutine() and wait_suspended or wait_blocking
+  local state = wait(self, id, given.timeout)
+  if state == "timeout" then
+    self._core:unwatch(id)
+    errors.raise(errors.TimeoutError, "%s is not final%s", tostring(stage),
+      given.timeout and (" after %g s"):format(given.timeout) or ", and nothing is left to be done")
+  end
+  local record, slots = self._core:stage_get(id, true)
+  if not record then errors.raise(errors.UnexpectedPipelineError, "%s was deleted", tostring(stage)) end
+  instance.refresh(stage, record, slots)
+  if record.state == "aborted" then raise_aborted(self, stage) end
+  return stage.outputs
+end
+
+-- ---- facts -----------------------------------------------------------------------------------------------------
+
+--- What the engine is and has to do: version, store, durability, worker, workers, stages, queues (name -> ready,
+-- delayed, claimed) and counters.
+function Engine.status(self)
+  require_open(self)
+  local facts = self._core:facts()
+  local counts, stages, workers = self._core:counts_get()
+  if not counts then errors.raise_core(stages, workers, "status") end
+  local queues = {}
+  for _, count in ipairs(counts) do
+    queues[count.queue or "default"] = { ready = count.ready, delayed = count.delayed, claimed = count.claimed }
+  end
+  return {
+    version = facts.version, store = { kind = "sqlite", version = facts.sqlite_version, path = facts.path },
+    durability = facts.durability, worker = facts.worker, worker_number = facts.worker_number, workers = workers,
+    stages = stages, queues = queues, executing = facts.executing, executed = facts.executed, facts = facts,
+  }
+end
+
+--- A pipeline of this engine by its id; see pipeline.from_id.
+function Engine.from_id(self, id, given)
+  require_open(self)
+  if type(id) ~= "string" then
+    error(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)), 2)
+  end
+  given = options.check(given, { resolve_outputs = "boolean" }, 2, "from_id")
+  return instance.from_id(self, id, given, class.Base)
+end
+
+--- See pipeline.get_status_tree and pipeline.get_root_list.
+function Engine.get_status_tree(self, id)
+  require_open(self)
+  return status.tree(self, id)
+end
+
+function Engine.get_root_list(self, given)
+  require_open(self)
+  return status.roots(self, given)
+end
+
+-- ---- HTTP ------------------------------------------------------------------------------------------------------
+
+-- What the HTTP side may use of the engine.
+local function face_of(self)
+  return {
+    engine = self._core,
+    from_id = function(id) return instance.from_id(self, id, {}, class.Base) end,
+    run_callback = function(stage, params, who) return evaluate.run_callback(self, stage, params, who) end,
+    get_status_tree = function(id) return status.tree(self, id) end,
+    get_root_list = function(given) return status.roots(self, given) end,
+    get_pipeline_names = class.names,
+    get_enforce_auth = function() return context.enforce_auth end,
+    log = function(level, text) self:_log(level, text) end,
+  }
+end
+
+local function web_of(self)
+  require_open(self)
+  if not self._web then self._web = require("pipeline.web").new(face_of(self)) end
+  return self._web
+end
+
+--- Starts an HTTP server; see API.md section 6.
+function Engine.serve(self, given)
+  return web_of(self):serve(given)
+end
+
+--- Answers requests for `method` and `path` with fn(request).
+function Engine.route(self, method, path, fn)
+  return web_of(self):route(method, path, fn)
+end
+
+--- Answers a request without a socket: returns {status, headers, body}.
+function Engine.handle(self, request)
+  return web_of(self):handle(request)
+end
+
+return engine

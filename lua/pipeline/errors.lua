@@ -1,0 +1,171 @@
+--- errors.lua: the tree of error classes, error objects, and how an error of user code is caught.
+--
+-- Every failure that is not plain misuse raises an error object: a table with `class` (the name of its class),
+-- `message`, `traceback`, and a readable tostring. A class is a table that can be called to make such an object:
+-- `error(pipeline.Abort "no stock")`.
+--
+-- Invariants
+--   1. Nothing in here raises while it describes an error, whatever the error is.
+--   2. The handler of xpcall does not allocate when the stack has overflowed (Lua 5.4.4 may hang otherwise).
+
+local errors = {}
+
+local MESSAGE_BYTES_MAX = 8192
+local TRACEBACK_BYTES_MAX = 16384
+
+local class_meta = { __name = "pipeline.ErrorClass" }
+
+--- Makes an error object. `fields` are copied into it (for instance `reason`, `failures`, `code`).
+function class_meta.__call(class, message, fields)
+  local object = { class = class.name, message = message == nil and "" or errors.text(message) }
+  if fields then
+    for key, value in pairs(fields) do object[key] = value end
+  end
+  return setmetatable(object, class.meta)
+end
+
+function class_meta.__tostring(class)
+  return "pipeline." .. class.name
+end
+
+local function object_text(object)
+  local class, message = rawget(object, "class"), rawget(object, "message")
+  if type(message) ~= "string" or message == "" then return tostring(class) end
+  return tostring(class) .. ": " .. message
+end
+
+--- Makes a class of errors below `parent`.
+function errors.define(name, parent)
+  local class = { name = name, parent = parent }
+  class.meta = { __name = "pipeline." .. name, __tostring = object_text, __pipeline_error = class }
+  return setmetatable(class, class_meta)
+end
+
+local function class_of(object)
+  if type(object) ~= "table" then return nil end
+  local meta = getmetatable(object)
+  return type(meta) == "table" and rawget(meta, "__pipeline_error") or nil
+end
+
+--- Whether `object` is an error of `class` or of a class below it. Without `class`: whether it is one of ours.
+function errors.is(object, class)
+  local own = class_of(object)
+  if class == nil then return own ~= nil end
+  while own do
+    if own == class then return true end
+    own = own.parent
+  end
+  return false
+end
+
+--- The text of any value; never raises and always gives a string.
+function errors.text(value)
+  if type(value) == "string" then return value end
+  local ok, text = pcall(tostring, value)
+  if ok and type(text) == "string" then return text end
+  return "(" .. type(value) .. " without a readable text)"
+end
+
+local Error = errors.define("Error")
+errors.Error = Error
+errors.PipelineSetupError = errors.define("PipelineSetupError", Error)
+errors.PipelineExistsError = errors.define("PipelineExistsError", errors.PipelineSetupError)
+errors.PipelineRuntimeError = errors.define("PipelineRuntimeError", Error)
+errors.SlotNotFilledError = errors.define("SlotNotFilledError", errors.PipelineRuntimeError)
+errors.SlotNotDeclaredError = errors.define("SlotNotDeclaredError", errors.PipelineRuntimeError)
+errors.UnexpectedPipelineError = errors.define("UnexpectedPipelineError", errors.PipelineRuntimeError)
+errors.PipelineUserError = errors.define("PipelineUserError", Error)
+errors.Retry = errors.define("Retry", errors.PipelineUserError)
+errors.Abort = errors.define("Abort", errors.PipelineUserError)
+errors.PipelineStatusError = errors.define("PipelineStatusError", Error)
+errors.AbortedError = errors.define("AbortedError", Error)
+errors.TimeoutError = errors.define("TimeoutError", Error)
+errors.SerializationError = errors.define("SerializationError", Error)
+errors.StoreError = errors.define("StoreError", Error)
+errors.ConfigurationError = errors.define("ConfigurationError", Error)
+
+-- Codes of the C core that are not about the store itself.
+local class_of_code = {
+  ESERIALIZE = errors.SerializationError,
+  EEXISTS = errors.PipelineExistsError,
+  ENOTFOUND = errors.UnexpectedPipelineError,
+  EFINAL = errors.UnexpectedPipelineError,
+  ESTATE = errors.UnexpectedPipelineError,
+  ELIVE = errors.UnexpectedPipelineError,
+  EABORTED = errors.AbortedError,
+  ETIMEDOUT = errors.TimeoutError,
+}
+
+--- Raises the error object for `nil, code, message` of the C core; `context` says what was tried.
+function errors.raise_core(code, message, context)
+  local class = class_of_code[code] or errors.StoreError
+  local text = message or code or "unexpected failure"
+  if context then text = context .. ": " .. text end
+  error(class(text, { code = code, traceback = debug.traceback(nil, 2) }), 0)
+end
+
+--- Passes the results of a call of the C core on, or raises.
+function errors.check(first, code, message)
+  if first == nil and code then errors.raise_core(code, message) end
+  return first
+end
+
+--- Raises an error object of `class` with a formatted message.
+function errors.raise(class, format, ...)
+  local object = class(select("#", ...) > 0 and format:format(...) or format)
+  object.traceback = debug.traceback(nil, 2)
+  error(object, 0)
+end
+
+-- What the handler makes of an error that is not ours: the value and where it was raised.
+local caught_meta = { __name = "pipeline.Caught" }
+
+local find, traceback = string.find, debug.traceback
+
+--- The message handler for xpcall around user code.
+function errors.handler(value)
+  if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
+  if class_of(value) then
+    if rawget(value, "traceback") == nil then rawset(value, "traceback", traceback(nil, 2)) end
+    return value
+  end
+  return setmetatable({ value = value, traceback = traceback(nil, 2) }, caught_meta)
+end
+
+--- The error as it was raised, from what the handler returned.
+function errors.original(caught)
+  if type(caught) == "table" and getmetatable(caught) == caught_meta then return caught.value end
+  return caught
+end
+
+local function cut(text, limit)
+  if #text <= limit then return text end
+  return text:sub(1, limit) .. ("... (%d bytes)"):format(#text)
+end
+
+local function foreign_name(value)
+  if type(value) ~= "table" then return "Error" end
+  local name = rawget(value, "class")
+  if type(name) == "string" then return name end
+  local meta = getmetatable(value)
+  name = type(meta) == "table" and rawget(meta, "__name")
+  return type(name) == "string" and name or "Error"
+end
+
+--- Describes what the handler returned: class name, message and traceback, all strings of bounded length.
+function errors.describe(caught)
+  local value, trace = caught, nil
+  if type(caught) == "table" and getmetatable(caught) == caught_meta then
+    value, trace = caught.value, caught.traceback
+  end
+  if class_of(value) then
+    trace = rawget(value, "traceback")
+    return errors.text(value.class), cut(errors.text(value.message), MESSAGE_BYTES_MAX),
+      cut(errors.text(trace or ""), TRACEBACK_BYTES_MAX)
+  end
+  local message = type(value) == "table" and rawget(value, "message")
+  if type(message) ~= "string" then message = errors.text(value) end
+  return foreign_name(value), cut(message, MESSAGE_BYTES_MAX), cut(trace or "", TRACEBACK_BYTES_MAX)
+end
+
+return errors

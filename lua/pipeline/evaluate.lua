@@ -1,0 +1,393 @@
+--- evaluate.lua: executes one claimed task: run(), finalized(), an abort, or a callback.
+--
+-- A run context collects what one run() does to the graph:
+--   children, n      pipelines spawned, in order
+--   fills, filled    slot id -> encoded value; names of own outputs filled (or published)
+--   scope, order     innermost open `after` scope; open `in_order` scope
+--   tasks            transactional tasks
+--   fresh            first id made for children (outcome.lua)
+--   prefix           says what was being encoded when it failed ("Bad return value. ")
+--   over             the attempt has ended: by its outcome, or because its time was up
+--
+-- Invariants
+--   1. Every claim is ended exactly once, whatever user code does.
+--   2. What an attempt collected becomes real only with its own successful outcome.
+
+local core = require "pipeline.core"
+local class = require "pipeline.class"
+local context = require "pipeline.context"
+local errors = require "pipeline.errors"
+local instance = require "pipeline.instance"
+local outcome = require "pipeline.outcome"
+
+local evaluate = {}
+
+local TEST, TASK_RETRY = core.TEST, core.TASK_RETRY
+local WAS_RUN = core.WAS_RUN or 64
+local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
+local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than this (P166)
+
+local running, unpack = coroutine.running, table.unpack
+local decode, decode_list = core.decode, core.decode_list
+local instances = context.instances
+local handler = errors.handler
+
+local function task_backoff(tries)
+  local seconds = TASK_BACKOFF_SECONDS * 2.0 ^ tries
+  return seconds < TASK_BACKOFF_SECONDS_MAX and seconds or TASK_BACKOFF_SECONDS_MAX
+end
+
+local function failure_of(caught)
+  local name, message, trace = errors.describe(caught)
+  return { error_class = name, message = message, traceback = trace }
+end
+
+local function log_result(engine, ok, code, message)
+  if ok == nil and code and code ~= "EABORTED" and code ~= "ESTALE" then
+    engine:_log(30, ("end of a task: %s %s"):format(code, message or ""))
+  end
+end
+
+-- ---- run -------------------------------------------------------------------------------------------------------
+
+-- Decoding does not yield, so one variable serves all coroutines.
+local inputs_of
+
+local function input(id)
+  local slot = inputs_of:slot(id)
+  if not (slot and slot.filled) then errors.raise(errors.SlotNotFilledError, "an argument's slot is not filled") end
+  local value, code, message = decode(slot.value)
+  if value == nil and code then errors.raise_core(code, message) end
+  return value
+end
+
+local function decode_args(self, claim)
+  inputs_of = claim
+  local list, n, message = decode_list(self._record.args, input)
+  if not list then errors.raise_core(n, message) end
+  self._args, self._n = list, n
+  return list, n
+end
+
+local function finish(self, run, of, ...)
+  if run.over then return nil end
+  return outcome.of_run(self, run, of, select("#", ...), (...))
+end
+
+-- All that may fail in an attempt: reading the arguments, the user's run, and what it makes of the graph.
+local function attempt(self, claim, run, of)
+  local list, n = decode_args(self, claim)
+  return finish(self, run, of, run.fn(self, unpack(list, 1, n)))
+end
+
+local function no_run(self)
+  errors.raise(errors.UnexpectedPipelineError, "%s has no run function", tostring(self.class_path))
+end
+
+local function no_run_test(self)
+  errors.raise(errors.UnexpectedPipelineError, "%s is async and has no run_test function: it cannot be tested",
+    tostring(self.class_path))
+end
+
+local function run_function(of, record)
+  if record.flags & TEST ~= 0 then
+    if of.run_test then return of.run_test end
+    if of.async then return no_run_test end
+  end
+  return of.run or no_run
+end
+
+local function failed_outcome(engine, record, flags, caught, prefix)
+  local original = errors.original(caught)
+  local failure = failure_of(caught)
+  local out = { kind = "failed", flags = flags, failure = failure, nowait = true }
+  if errors.is(original, errors.Abort) then
+    out.kind, out.abort_message = "abort", failure.message
+    return out
+  end
+  local tries = record.attempt
+  if errors.is(original, errors.Retry) then
+    out.retry_message = failure.message
+  else
+    out.retry_message = ("%s%s: %s"):format(prefix or "", failure.error_class, failure.message)
+  end
+  if tries + 1 >= record.max_attempts then
+    out.give_up = true
+    out.abort_message = ("Aborting after %d attempt%s. %s"):format(tries + 1, tries == 0 and "" or "s",
+      out.retry_message)
+  else
+    out.retry_at = engine._core:now() + instance.backoff(record, tries)
+  end
+  return out
+end
+
+-- Test mode without retries: the error comes out of start_test, and nothing more is executed.
+local function stop_test(engine, out, caught)
+  if not engine._test_errors then engine._test_errors = { errors.original(caught) } end
+  out.kind, out.give_up, out.abort_message = "failed", nil, nil
+  out.retry_message = out.retry_message or ""
+  out.retry_at = engine._core:now() + 1e9
+  engine._core:stop()
+end
+
+local function fail(engine, claim, record, of, caught, prefix)
+  local out = failed_outcome(engine, record, outcome.flags(of, record), caught, prefix)
+  if engine._test and not engine._test_retry then
+    stop_test(engine, out, caught)
+  elseif record.flags & TASK_RETRY ~= 0 and not engine._raised then
+    engine._raised = { errors.original(caught) }
+  end
+  log_result(engine, engine._core:outcome(claim, out))
+end
+
+local function not_loadable(engine, claim, record, problem)
+  local core_engine = engine._core
+  local now = core_engine:now()
+  local text = ("class %s cannot be loaded: %s"):format(record.class_path, problem)
+  engine:_log(40, text)
+  local failure = { error_class = "ConfigurationError", message = text, traceback = "" }
+  local out = { kind = "failed", flags = record.flags, nowait = true, failure = failure }
+  if now - math.max(record.eta or 0, record.created or now) > engine._class_load_timeout then
+    out.kind, out.abort_message = "abort", text
+  else
+    out.retry_task, out.retry_at = true, now + task_backoff(claim.tries)
+  end
+  log_result(engine, core_engine:outcome(claim, out))
+end
+
+local function out_of_time(timer)
+  local run, engine, self = timer.run, timer.engine, timer.self
+  if run.over then return end
+  run.over = true
+  self._run = false
+  local record = self._record
+  local problem = errors.TimeoutError(("the attempt took longer than %g s"):format(record.timeout))
+  fail(engine, timer.claim, record, instance.class_of(self), problem)
+  engine:_cancel(timer.coroutine)
+end
+
+local function watch_time(engine, self, run, claim)
+  local seconds = self._record.timeout
+  if not seconds or seconds <= 0 then return nil end
+  return engine._timers:add(seconds, out_of_time, {
+    run = run, engine = engine, self = self, claim = claim, coroutine = running(),
+  })
+end
+
+local function run_stage(engine, claim)
+  local record = claim.stage
+  local of, problem = class.find(record.class_path)
+  if not of then return not_loadable(engine, claim, record, problem) end
+  local self = instance.new(of, engine, record)
+  local run = { children = {}, n = 0, fn = run_function(of, record) }
+  self._run = run
+  local co = running()
+  instances[co] = self
+  local timer = watch_time(engine, self, run, claim)
+  local ok, out = xpcall(attempt, handler, self, claim, run, of)
+  instances[co] = nil
+  if timer then engine._timers:cancel(timer) end
+  if run.over then return end
+  run.over = true
+  self._run = false
+  if ok then
+    log_result(engine, engine._core:outcome(claim, out))
+  else
+    fail(engine, claim, record, of, out, run.prefix)
+  end
+end
+
+-- ---- finalized and abort ---------------------------------------------------------------------------------------
+
+local function slots_of_claim(claim, record)
+  local slots = {}
+  for _, output in ipairs(record.outputs) do slots[output.slot] = claim:slot(output.slot) end
+  for _, id in ipairs(record.inputs or {}) do slots[id] = claim:slot(id) end
+  return slots
+end
+
+local function stage_of_claim(engine, claim)
+  local record = claim.stage
+  local of, problem = class.find(record.class_path)
+  if not of then return nil, problem end
+  return instance.of_record(engine, of, record, slots_of_claim(claim, record))
+end
+
+local function finalized_function(self)
+  local of = instance.class_of(self)
+  return self.test_mode and of.finalized_test or of.finalized
+end
+
+local function call(fn, self)
+  local co = running()
+  instances[co] = self
+  local ok, result = xpcall(fn, handler, self)
+  instances[co] = nil
+  return ok, result
+end
+
+local function finalize_failed(engine, claim, caught)
+  local record = claim.stage
+  local failure = failure_of(caught)
+  engine:_log(40, ("finalized of %s: %s: %s"):format(record.class_path, failure.error_class, failure.message))
+  if engine._test and not engine._test_retry then
+    engine._test_errors = engine._test_errors or { errors.original(caught) }
+    engine._core:stop()
+  end
+  log_result(engine, engine._core:finalized(claim, {
+    kind = "failed", failure = failure, nowait = true,
+    retry_at = engine._core:now() + instance.backoff(record, claim.tries),
+  }))
+end
+
+-- A class that stays missing must not keep a tree from becoming final for ever.
+local function finalize_not_loadable(engine, claim, problem)
+  local record, now = claim.stage, engine._core:now()
+  local text = ("class %s cannot be loaded: %s"):format(record.class_path, problem)
+  engine:_log(40, text)
+  if now - (record.started or record.created or now) > engine._class_load_timeout then
+    return log_result(engine, engine._core:finalized(claim, { kind = "ok", nowait = true }))
+  end
+  log_result(engine, engine._core:finalized(claim, {
+    kind = "failed", nowait = true, retry_at = now + task_backoff(claim.tries),
+    failure = { error_class = "ConfigurationError", message = text, traceback = "" },
+  }))
+end
+
+local function finalize(engine, claim, self)
+  local fn = finalized_function(self)
+  if fn then
+    local ok, problem = call(fn, self)
+    if not ok then return finalize_failed(engine, claim, problem) end
+  end
+  log_result(engine, engine._core:finalized(claim, { kind = "ok", nowait = true }))
+end
+
+local function finalize_stage(engine, claim)
+  local self, problem = stage_of_claim(engine, claim)
+  if not self then return finalize_not_loadable(engine, claim, problem) end
+  finalize(engine, claim, self)
+end
+
+local function abort_stage(engine, claim)
+  local self, problem = stage_of_claim(engine, claim)
+  if not self then return finalize_not_loadable(engine, claim, problem) end
+  local of = instance.class_of(self)
+  if of.async and claim.stage.flags & WAS_RUN ~= 0 then
+    local ok, agreed = call(instance.may_cancel, self)
+    if not ok then return finalize_failed(engine, claim, agreed) end
+    if not agreed then
+      return log_result(engine, engine._core:finalized(claim, { kind = "held", nowait = true }))
+    end
+  end
+  rawset(self, "_aborting", true)
+  finalize(engine, claim, self)
+end
+
+-- ---- callbacks -------------------------------------------------------------------------------------------------
+
+local function may_call(of, who)
+  return who.is_task or of.public_callbacks or (of.admin_callbacks and who.is_admin)
+end
+
+-- What a callback returned, as status, content type and body: nothing; a body; or all three.
+local function response(first, content_type, body)
+  if first == nil then return 200, "text/plain; charset=utf-8", "" end
+  if math.type(first) == "integer" then
+    return first, content_type or "text/plain; charset=utf-8", errors.text(body == nil and "" or body)
+  end
+  return 200, "text/html; charset=utf-8", errors.text(first)
+end
+
+local function call_callback(self, of, params)
+  return response(of.callback(self, params))
+end
+
+local function leave(co, before, ok, ...)
+  instances[co] = before
+  if not ok then error(..., 0) end
+  return ...
+end
+
+--- Calls the callback of a stored pipeline, if `who` = {is_task, is_admin} may (P162) and it is not final (G25).
+-- @return status, content type and body of the answer. Errors of the callback are raised again.
+function evaluate.run_callback(engine, self, params, who)
+  local of = instance.class_of(self)
+  if not of.class_path or not may_call(of, who) then return 400, "text/plain; charset=utf-8", "Bad request" end
+  local state = self._record.state
+  if state == "done" or state == "aborted" then
+    return 409, "text/plain; charset=utf-8", "This pipeline is finished"
+  end
+  if not of.callback then
+    errors.raise(errors.UnexpectedPipelineError, "%s has no callback function", of.class_path)
+  end
+  local co = running()
+  local before = instances[co]
+  instances[co] = self
+  local function done(ok, ...)
+    if ok and state == "abort_held" then engine._core:fill(self._id, {}) end
+    return leave(co, before, ok, ...)
+  end
+  return done(xpcall(call_callback, handler, self, of, params))
+end
+
+local function callback_failed(engine, claim, failure)
+  engine:_log(40, ("callback of %s: %s: %s"):format(claim.stage.class_path, failure.error_class, failure.message))
+  log_result(engine, engine._core:task_done(claim, {
+    failed = true, nowait = true, retry_at = engine._core:now() + task_backoff(claim.tries), failure = failure,
+  }))
+end
+
+local function callback_task(engine, claim)
+  local self, problem = stage_of_claim(engine, claim)
+  if not self then
+    return callback_failed(engine, claim, { error_class = "ConfigurationError", message = problem, traceback = "" })
+  end
+  local params = decode(claim.payload)
+  params.pipeline_id = nil
+  local ok, status, _, body = pcall(evaluate.run_callback, engine, self, params, { is_task = true })
+  if not ok then return callback_failed(engine, claim, failure_of(status)) end
+  local refused = status == 409 or (status == 400 and claim.tries > GIVE_UP_TRIES)
+  if status >= 200 and status <= 299 or refused then
+    if refused then engine:_log(20, ("callback of %s was dropped: %d %s"):format(tostring(self), status, body)) end
+    return log_result(engine, engine._core:task_done(claim, { nowait = true }))
+  end
+  callback_failed(engine, claim, { error_class = "Error", message = ("answered %d"):format(status), traceback = "" })
+end
+
+-- ---- entry -----------------------------------------------------------------------------------------------------
+
+local kinds = { run = run_stage, finalize = finalize_stage, abort = abort_stage, callback = callback_task }
+
+-- A mistake of this library must not hold a claim for ever.
+local function internal_error(engine, claim, problem)
+  local failure = failure_of(problem)
+  engine:_log(50, ("internal error in a %s task: %s: %s\n%s"):format(claim.kind, failure.error_class, failure.message,
+    failure.traceback))
+  local at = engine._core:now() + task_backoff(claim.tries)
+  local kind = claim.kind
+  if kind == "callback" or not claim.stage then
+    engine._core:task_done(claim, { failed = true, retry_at = at, failure = failure, nowait = true })
+  elseif kind == "run" then
+    local out = failed_outcome(engine, claim.stage, claim.stage.flags, problem)
+    engine._core:outcome(claim, out)
+  else
+    engine._core:finalized(claim, { kind = "failed", retry_at = at, failure = failure, nowait = true })
+  end
+end
+
+--- Executes a claimed task; called in a coroutine of the engine.
+function evaluate.task(engine, claim)
+  local ok, problem
+  if claim.stage == nil then
+    ok, problem = pcall(engine._core.task_done, engine._core, claim, { nowait = true })
+  else
+    ok, problem = xpcall(kinds[claim.kind], handler, engine, claim)
+  end
+  if not ok then
+    ok, problem = pcall(internal_error, engine, claim, problem)
+    if not ok then engine:_log(50, "internal error: " .. errors.text(problem)) end
+  end
+end
+
+return evaluate

@@ -1,0 +1,221 @@
+--- future.lua: futures and slots.
+--
+-- A PipelineFuture stands for the outputs of one pipeline: `f.name` is the slot of that name and `f` alone means
+-- `f.default`. It has no methods and cannot be enumerated, so that every name is free for the user. A slot is a view
+-- on its owner: it shows what the owner's record says, and gets its id when the owner gets ids.
+--
+-- Private fields of an owner (a pipeline instance) used here:
+--   _id            id of its stage; false until it has one
+--   _slots         output name -> slot id; made from the record on demand; absent: only the default slot
+--   _slot_records  slot id -> {filled, value, filler, time} as read from the store
+--   _reads         names read of a dynamic child, in order, before it has an id
+--   _slot_objects  name -> slot
+
+local core = require "pipeline.core"
+local errors = require "pipeline.errors"
+
+local future = {}
+
+local Future = { __name = "pipeline.PipelineFuture", __pipeline_slot = true }
+local Slot = { __name = "pipeline.Slot", __pipeline_slot = true }
+
+--- Makes the future of a pipeline instance.
+function future.new(owner)
+  return setmetatable({ owner }, Future)
+end
+
+function future.is_future(value)
+  return type(value) == "table" and getmetatable(value) == Future
+end
+
+function future.is_slot(value)
+  return type(value) == "table" and getmetatable(value) == Slot
+end
+
+--- The instance a future or slot belongs to; nil for a slot made on the spot.
+function future.owner(value)
+  if getmetatable(value) == Future then return rawget(value, 1) end
+  return rawget(value, "_owner")
+end
+
+local function slots_of(owner)
+  local slots = rawget(owner, "_slots")
+  if slots then return slots end
+  slots = {}
+  local record = owner._record
+  for _, output in ipairs(record and record.outputs or {}) do slots[output.name] = output.slot end
+  if not slots.default then slots.default = owner._id end
+  rawset(owner, "_slots", slots)
+  return slots
+end
+future.slots_of = slots_of
+
+--- The id of the slot `name` of a stored owner; nil if there is none.
+function future.slot_id(owner, name)
+  if not owner._id then return nil end
+  return slots_of(owner)[name]
+end
+
+local function declare(owner, name)
+  if name == "default" then return true end
+  if owner._id then return slots_of(owner)[name] ~= nil end
+  local declared = getmetatable(owner).class._declared_set
+  if declared then return declared[name] == true end
+  local reads = rawget(owner, "_reads")
+  if not reads then
+    reads = {}
+    rawset(owner, "_reads", reads)
+  end
+  if not reads[name] then
+    reads[#reads + 1] = name
+    reads[name] = true
+  end
+  return true
+end
+
+--- The slot `name` of an owner, made on demand. Raises SlotNotDeclaredError.
+function future.slot(owner, name)
+  local objects = rawget(owner, "_slot_objects")
+  if not objects then
+    objects = {}
+    rawset(owner, "_slot_objects", objects)
+  end
+  local slot = objects[name]
+  if slot then return slot end
+  if not declare(owner, name) then
+    errors.raise(errors.SlotNotDeclaredError, "output '%s' of %s is not declared", name, tostring(owner))
+  end
+  slot = setmetatable({ _owner = owner, _name = name }, Slot)
+  objects[name] = slot
+  return slot
+end
+
+function Future.__index(self, name)
+  if type(name) ~= "string" then return nil end
+  return future.slot(rawget(self, 1), name)
+end
+
+function Future.__newindex(_, name)
+  errors.raise(errors.UnexpectedPipelineError, "a future is read-only; fill its slot '%s' instead", tostring(name))
+end
+
+local function nothing() end
+
+function Future.__pairs()
+  return nothing, nil, nil
+end
+
+function Future.__tostring(self)
+  return "future of " .. tostring(rawget(self, 1))
+end
+
+--- Makes a slot that belongs to no pipeline yet. `name` is required.
+function future.new_slot(name)
+  if type(name) == "table" then name = name.name end
+  if type(name) ~= "string" or name == "" then
+    errors.raise(errors.UnexpectedPipelineError, "a slot needs a name")
+  end
+  return setmetatable({ _name = name }, Slot)
+end
+
+--- A slot known by its id only, with its record: an unfilled input of a pipeline that was read back.
+function future.input_slot(engine, id, record)
+  return setmetatable({ _name = "input", _id = id, _record = record, _engine = engine }, Slot)
+end
+
+local function record_of(slot)
+  local owner = rawget(slot, "_owner")
+  if not owner then return rawget(slot, "_record") end
+  local records = rawget(owner, "_slot_records")
+  return records and records[future.slot_id(owner, rawget(slot, "_name"))]
+end
+
+local function id_of(slot)
+  local owner = rawget(slot, "_owner")
+  if owner then return future.slot_id(owner, rawget(slot, "_name")) end
+  return rawget(slot, "_id")
+end
+future.id_of_slot = id_of
+
+local function not_filled(slot, what)
+  local owner = rawget(slot, "_owner")
+  local record = owner and owner._record
+  local name = rawget(slot, "_name")
+  if record and record.state == "aborted" then
+    errors.raise(errors.AbortedError, "%s of slot '%s': %s was aborted", what, name, tostring(owner))
+  end
+  errors.raise(errors.SlotNotFilledError, "%s of slot '%s'%s: it is not filled", what, name,
+    owner and " of " .. tostring(owner) or "")
+end
+
+local getters = {}
+
+function getters.name(slot)
+  return rawget(slot, "_name")
+end
+
+function getters.filled(slot)
+  local record = record_of(slot)
+  return record ~= nil and record.filled == true
+end
+
+function getters.value(slot)
+  local record = record_of(slot)
+  if not (record and record.filled) then return not_filled(slot, "value") end
+  if rawget(slot, "_decoded_of") ~= record then
+    rawset(slot, "_decoded", core.decode(record.value))
+    rawset(slot, "_decoded_of", record)
+  end
+  return rawget(slot, "_decoded")
+end
+
+function getters.filler(slot)
+  local record = record_of(slot)
+  if not (record and record.filled) then return not_filled(slot, "filler") end
+  if record.filler_text then return record.filler_text end
+  local owner = rawget(slot, "_owner")
+  local engine = owner and owner._engine or rawget(slot, "_engine")
+  local own = owner and owner._record
+  if own and record.filler == own.id then return owner.id end
+  return record.filler and engine:_id_text(record.filler)
+end
+
+function getters.fill_time(slot)
+  local record = record_of(slot)
+  if not (record and record.filled) then return not_filled(slot, "fill time") end
+  return record.time
+end
+
+function Slot.__index(slot, name)
+  local getter = getters[name]
+  return getter and getter(slot)
+end
+
+function Slot.__newindex(_, name)
+  errors.raise(errors.UnexpectedPipelineError, "field '%s' of a slot is read-only", tostring(name))
+end
+
+function Slot.__tostring(slot)
+  if slot.filled then return errors.text(slot.value) end
+  local id, owner = id_of(slot), rawget(slot, "_owner")
+  local engine = owner and owner._engine or rawget(slot, "_engine")
+  local key = id and engine and engine:_id_text(id) or "none yet"
+  return ("Slot(name=\"%s\", slot_key=\"%s\")"):format(rawget(slot, "_name"), key)
+end
+
+-- The hook of the value codec: the id that stands for a future or a slot in stored arguments.
+local function slot_of(value)
+  local id, owner
+  if getmetatable(value) == Future then
+    owner = rawget(value, 1)
+    id = future.slot_id(owner, "default")
+  else
+    id = id_of(value)
+  end
+  if not id then error("a future of a pipeline that is not part of this run", 0) end
+  return id
+end
+
+core.set_hooks { slot_of = slot_of }
+
+return future

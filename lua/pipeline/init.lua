@@ -1,0 +1,75 @@
+--- init.lua: the module `pipeline`: durable workflows inside a Lua program. See API.md.
+
+local class = require "pipeline.class"
+local common = require "pipeline.common"
+local context = require "pipeline.context"
+local engine = require "pipeline.engine"
+local errors = require "pipeline.errors"
+local future = require "pipeline.future"
+local instance = require "pipeline.instance"
+local status = require "pipeline.status"
+local testing = require "pipeline.testing"
+
+local pipeline = { common = common }
+
+pipeline.open = engine.open
+pipeline.define = class.define
+pipeline.get_pipeline_names = class.names
+pipeline.is = errors.is
+
+for name, value in pairs(errors) do
+  if type(value) == "table" then pipeline[name] = value end
+end
+
+--- The root of all pipeline classes.
+pipeline.Pipeline = class.Base
+
+class.Base.start_test = testing.start_test
+
+--- Reads a pipeline of the current engine back; see class.read. nil if there is none.
+function pipeline.from_id(id, given)
+  return class.read(class.Base, id, given)
+end
+
+--- The default engine, or inside a task the engine that executes it. Raises ConfigurationError if none is open.
+function pipeline.default()
+  return context.engine()
+end
+
+--- Makes a slot that belongs to no pipeline. In App Engine: Slot.
+pipeline.Slot = future.new_slot
+
+--- Whether `value` is a future, a slot, a pipeline instance, a pipeline class.
+pipeline.is_future = future.is_future
+pipeline.is_slot = future.is_slot
+pipeline.is_pipeline = instance.is
+pipeline.is_class = class.is
+
+--- The status of a whole tree; raises PipelineStatusError. In App Engine: get_status_tree.
+function pipeline.get_status_tree(id)
+  return status.tree(context.engine(), id)
+end
+
+--- The list of roots, newest first; options class_path, cursor, count (50). In App Engine: get_root_list.
+function pipeline.get_root_list(given)
+  return status.roots(context.engine(), given)
+end
+
+--- Whether status pages and rpc need an administrator (the default). In App Engine: set_enforce_auth.
+function pipeline.set_enforce_auth(enforce)
+  if type(enforce) ~= "boolean" then
+    error(("bad argument #1 to 'set_enforce_auth' (boolean expected, got %s)"):format(type(enforce)), 2)
+  end
+  context.enforce_auth = enforce
+end
+
+--- Gives log lines of all engines without a `log` option to fn(level, text); nil: warnings to standard error.
+-- Levels: 10 debug, 20 info, 30 warning, 40 error, 50 critical.
+function pipeline.set_logger(fn)
+  if fn ~= nil and type(fn) ~= "function" then
+    error(("bad argument #1 to 'set_logger' (function expected, got %s)"):format(type(fn)), 2)
+  end
+  context.logger = fn
+end
+
+return pipeline

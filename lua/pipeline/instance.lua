@@ -1,0 +1,827 @@
+--- instance.lua: one pipeline: what users see as `self`, as the result of calling a class, and of from_id.
+--
+-- An instance is in one of these places: new; spawned (part of the run that spawned it, until that run ends); stored
+-- (has an id). While the engine executes its run it also has a run context, and what it does to the graph is collected
+-- there; in any other case it happens at once.
+--
+-- Private fields (names that start with an underscore belong to the library):
+--   _args, _n        constructor arguments and their count; _args is false until decoded
+--   _params          with_params and assigned settings, or false
+--   _record          the stage as stored (or as it will be stored); false before
+--   _id, _engine     id of the stage and its engine; false before
+--   _run             the run context (see evaluate.lua), false outside of its run
+--   _spawned         whether a run has spawned it
+--   _aborting        in finalized() and try_cancel() of an abort
+-- and those that future.lua lists.
+
+local core = require "pipeline.core"
+local class = require "pipeline.class"
+local context = require "pipeline.context"
+local errors = require "pipeline.errors"
+local future = require "pipeline.future"
+local options = require "pipeline.options"
+local task = require "pipeline.task"
+local text = require "pipeline.text"
+
+local instance = {}
+
+local BASE_PATH = "/_ah/pipeline"
+local RETRY_SECONDS_MAX = 30 * 86400.0
+
+instance.BASE_PATH = BASE_PATH
+
+local methods, getters = class.Base, {}
+
+-- ---- facts -----------------------------------------------------------------------------------------------------
+
+local settings = {
+  max_attempts = "count", backoff_seconds = "duration", backoff_factor = "duration", target = "string",
+  queue_name = "string", timeout = "duration", task_retry = "boolean",
+}
+
+local function class_of(self)
+  return getmetatable(self).class
+end
+
+--- Whether `value` is a pipeline instance.
+function instance.is(value)
+  if type(value) ~= "table" then return false end
+  local meta = getmetatable(value)
+  return type(meta) == "table" and rawget(meta, "__pipeline_instance") == true
+end
+
+--- The value of a setting: given to this instance, else by its class.
+local function setting(self, name)
+  local params = self._params
+  if params and params[name] ~= nil then return params[name] end
+  return class_of(self)[name]
+end
+
+local function stored_setting(name)
+  return function(self)
+    local record = self._record
+    if record then return record[name] end
+    return setting(self, name)
+  end
+end
+
+for _, name in ipairs { "max_attempts", "backoff_seconds", "backoff_factor", "target", "timeout" } do
+  getters[name] = stored_setting(name)
+end
+
+function getters.queue_name(self)
+  local record = self._record
+  if record then return record.queue or "default" end
+  return setting(self, "queue_name")
+end
+
+function getters.base_path(self)
+  local record = self._record
+  return record and (record.base_path or BASE_PATH) or nil
+end
+
+function getters.id(self)
+  local id = self._id
+  if not id then return nil end
+  local known = rawget(self, "_text")
+  if not known then
+    known = self._record and self._record.key or self._engine:_id_text(id)
+    rawset(self, "_text", known)
+  end
+  return known
+end
+getters.pipeline_id = getters.id
+
+function getters.root_id(self)
+  local record = self._record
+  if not record then return nil end
+  if not record.parent then return self.id end
+  local known = rawget(self, "_root_text")
+  if not known then
+    local root = self._engine._core:stage_get(record.root)
+    known = root and root.key or self._engine:_id_text(record.root)
+    rawset(self, "_root_text", known)
+  end
+  return known
+end
+getters.root_pipeline_id = getters.root_id
+
+function getters.is_root(self)
+  local record = self._record
+  return not (record and record.parent) and not self._spawned
+end
+
+function getters.args(self)
+  local list = instance.args(self)
+  return setmetatable(table.move(list, 1, self._n, 1, {}), { __index = { n = self._n } })
+end
+
+function getters.outputs(self)
+  local outputs = rawget(self, "_outputs")
+  if not outputs then
+    outputs = future.new(self)
+    rawset(self, "_outputs", outputs)
+  end
+  return outputs
+end
+
+function getters.current_attempt(self)
+  local record = self._record
+  return (record and record.attempt or 0) + 1
+end
+
+function getters.was_aborted(self)
+  return rawget(self, "_aborting") == true or (self._record and self._record.state == "aborted") or false
+end
+
+function getters.has_finalized(self)
+  return self._record and self._record.state == "done" or false
+end
+
+function getters.test_mode(self)
+  local record = self._record
+  if record and record.flags then return record.flags & core.TEST ~= 0 end
+  local engine = context.engine_or_nil()
+  return engine ~= nil and engine._test
+end
+
+function getters.task_retry(self)
+  local record = self._record
+  if record and record.flags then return record.flags & core.TASK_RETRY ~= 0 end
+  return setting(self, "task_retry") == true
+end
+
+function getters.class(self)
+  return class_of(self)
+end
+
+function getters.class_path(self)
+  local record = self._record
+  return record and record.class_path or rawget(class_of(self), "class_path")
+end
+
+--- The constructor arguments, decoded on first use. Inputs that are not filled are slots.
+function instance.args(self)
+  local list = self._args
+  if list then return list end
+  local records = rawget(self, "_slot_records") or {}
+  local engine = self._engine
+  local function resolve(id)
+    local record = records[id]
+    if record and record.filled then return (core.decode(record.value)) end
+    return future.input_slot(engine, id, record)
+  end
+  local n, message
+  list, n, message = core.decode_list(self._record.args, resolve)
+  if not list then errors.raise_core(n, message) end
+  self._args, self._n = list, n
+  return list
+end
+
+local function instance_text(self)
+  local ok, shown = pcall(function() return text.of_list(instance.args(self), self._n) end)
+  return ("%s(%s)"):format(text.short(errors.text(self.class_path or "pipeline")), ok and text.short(shown) or "?")
+end
+
+local function assign(self, name, value)
+  local kind = settings[name]
+  if kind then
+    if self._id or self._spawned then
+      errors.raise(errors.UnexpectedPipelineError, "'%s' of %s cannot be changed after start", name, tostring(self))
+    end
+    instance.check_setting(name, value, 3)
+    local params = self._params or {}
+    params[name] = value
+    self._params = params
+  elseif getters[name] or rawget(methods, name) then
+    errors.raise(errors.UnexpectedPipelineError, "field '%s' of a pipeline is read-only", tostring(name))
+  else
+    rawset(self, name, value)
+  end
+end
+
+--- Raises unless `value` is one a setting may have; nil takes the class's.
+function instance.check_setting(name, value, level)
+  if value == nil then return end
+  local ok, wanted = options.fits(value, settings[name])
+  if not ok then
+    local got = type(value) == "number" and tostring(value) or type(value)
+    error(("bad value for '%s' (%s expected, got %s)"):format(name, wanted, got), (level or 1) + 1)
+  end
+end
+
+-- A pipeline is no value: what is meant is its future.
+local function refuse_storing(self)
+  error(("%s is a pipeline; pass the future that spawn returns"):format(tostring(self)), 0)
+end
+
+function class.new_meta(of)
+  return {
+    __defer = refuse_storing,
+    __name = "pipeline.Pipeline", __pipeline_instance = true, class = of,
+    __tostring = instance_text, __newindex = assign,
+    __index = function(self, name)
+      local getter = getters[name]
+      if getter then return getter(self) end
+      return of[name]
+    end,
+  }
+end
+
+local function new(of, engine, record)
+  return setmetatable({
+    _args = false, _n = 0, _params = false, _record = record, _id = record.id, _run = false, _spawned = false,
+    _engine = engine,
+  }, of._meta)
+end
+
+--- The instance of a stage as read from the store. `records` maps slot ids to slot records; nil: not resolved.
+function instance.of_record(engine, of, record, records)
+  local self = new(of, engine, record)
+  if records then rawset(self, "_slot_records", records) end
+  return self
+end
+
+--- Gives an instance a newer record and slots.
+function instance.refresh(self, record, records)
+  self._record = record
+  rawset(self, "_slots", nil)
+  rawset(self, "_slot_records", records)
+end
+
+-- ---- before start ----------------------------------------------------------------------------------------------
+
+local function refuse_used(self)
+  if self._id then errors.raise(errors.UnexpectedPipelineError, "%s was already started", tostring(self)) end
+  if self._spawned then errors.raise(errors.UnexpectedPipelineError, "%s was already spawned", tostring(self)) end
+end
+
+local function require_stored(self, what)
+  if not self._id then
+    errors.raise(errors.UnexpectedPipelineError, "%s of %s: it is not started", what, tostring(self))
+  end
+end
+
+local param_kinds = {
+  max_attempts = "count", backoff_seconds = "duration", backoff_factor = "duration", target = "string",
+  queue_name = "string", timeout = "duration",
+}
+
+--- Changes settings of this one pipeline before it is started or spawned; queue_name also applies to what it spawns.
+-- @tparam table params max_attempts, backoff_seconds (seconds), backoff_factor, target, queue_name, timeout (seconds).
+-- @return the instance. Raises UnexpectedPipelineError after start. In App Engine: with_params.
+function methods.with_params(self, params)
+  refuse_used(self)
+  params = options.check(params, param_kinds, 1, "with_params")
+  local own = self._params or {}
+  for name, value in pairs(params) do own[name] = value end
+  self._params = own
+  return self
+end
+
+local function eta_of(engine, given)
+  if given.countdown and given.eta then
+    errors.raise(errors.PipelineSetupError, "countdown and eta exclude each other")
+  end
+  if given.countdown then return engine._core:now() + given.countdown end
+  if not given.eta then return nil end
+  local eta = options.epoch(given.eta)
+  if not eta then errors.raise(errors.PipelineSetupError, "eta has no year, month and day") end
+  return eta
+end
+
+--- The id under which a pipeline with this idempotence key is known; nil for none.
+function instance.key_of(key)
+  if key == nil or key == "" then return nil end
+  if #key <= 500 and not key:find("[^%w_%-]") then return key end
+  return core.sha1(key)
+end
+
+-- flags & OWN_TARGET: the target was given to this stage alone and does not pass to its children.
+local OWN_TARGET = 1 << 16
+
+--- Fills the settings of a STAGE table for `self`; `queue` is what it gets when it does not say.
+local function fill_stage(self, stage, queue, target)
+  local of = class_of(self)
+  local params = self._params
+  stage.class_path = rawget(of, "class_path")
+  if not stage.class_path then
+    errors.raise(errors.UnexpectedPipelineError, "a pipeline of the base class cannot be run")
+  end
+  if params then
+    stage.max_attempts = params.max_attempts or of.max_attempts
+    stage.backoff_seconds = params.backoff_seconds or of.backoff_seconds
+    stage.backoff_factor = params.backoff_factor or of.backoff_factor
+    stage.timeout = params.timeout or of.timeout
+    stage.queue = params.queue_name or of.queue_name or queue
+    stage.target = params.target or of.target or target
+    if params.target then stage.flags = stage.flags | OWN_TARGET end
+  else
+    stage.max_attempts, stage.backoff_seconds, stage.backoff_factor = of.max_attempts, of.backoff_seconds,
+      of.backoff_factor
+    stage.timeout, stage.queue, stage.target = of.timeout, of.queue_name or queue, of.target or target
+  end
+  return stage
+end
+
+local function encode_args(self, what)
+  local bytes, inputs, message = core.encode(self._args, self._n, what)
+  if not bytes then errors.raise_core(inputs, message) end
+  return bytes, inputs
+end
+
+local start_kinds = {
+  idempotence_key = "string", queue_name = "string", base_path = "string", countdown = "number", eta = "time",
+  return_task = "boolean", engine = "table",
+}
+instance.start_kinds = start_kinds
+
+local function root_stage(self, engine, given)
+  local bytes, inputs = encode_args(self)
+  if inputs and #inputs > 0 then
+    errors.raise(errors.PipelineSetupError, "start of %s: a future of another pipeline cannot be its argument",
+      tostring(self))
+  end
+  local of = class_of(self)
+  local id = engine._core:new_id()
+  local flags = (engine._test and of._flags_test | core.TEST or of._flags) | core.STRICT
+  if setting(self, "task_retry") then flags = flags | core.TASK_RETRY end
+  local stage = fill_stage(self, {
+    id = id, args = bytes, base_path = given.base_path, flags = flags, eta = eta_of(engine, given),
+    key = instance.key_of(given.idempotence_key), hold = given.return_task,
+  })
+  stage.flags = stage.flags & ~OWN_TARGET -- the target of a root is that of its tree
+  stage.queue = given.queue_name or stage.queue
+  if of._declared then
+    stage.outputs = { { name = "default", slot = id } }
+    for i, name in ipairs(of._declared) do stage.outputs[i + 1] = { name = name, slot = engine._core:new_id() } end
+  end
+  return stage
+end
+
+local function start(self, engine, given)
+  local stage = root_stage(self, engine, given)
+  local results, code, message = engine._core:start { stage }
+  if not results then errors.raise_core(code, message, "start of " .. tostring(self)) end
+  if results[1] == "EEXISTS" then
+    errors.raise(errors.PipelineExistsError, "a pipeline with the idempotence key '%s' exists already", stage.key)
+  elseif results[1] ~= "OK" then
+    errors.raise_core(results[1], nil, "start of " .. tostring(self))
+  end
+  return stage
+end
+
+--- Starts the pipeline as the root of a new tree.
+-- @tparam[opt] table given idempotence_key (any bytes; "" is none), queue_name (default "default"), base_path,
+--   countdown (seconds) or eta (seconds since the epoch, or a table as of os.date("!*t")), return_task (write the
+--   records but return the task that starts it instead of enqueuing it), engine (default: that of the run, else the
+--   default one).
+-- @return the instance; with return_task the task. When it returns, the pipeline is stored.
+-- Raises PipelineExistsError if the key was ever used, PipelineSetupError, SerializationError, StoreError,
+-- UnexpectedPipelineError if the instance was started or spawned before. In App Engine: Pipeline.start.
+function methods.start(self, given)
+  given = options.check(given, start_kinds, 1, "start")
+  refuse_used(self)
+  local engine = given.engine or context.engine()
+  local ok, stage = xpcall(start, errors.handler, self, engine, given)
+  if not ok then
+    if errors.is(stage) then error(stage, 0) end
+    local _, message = errors.describe(stage)
+    errors.raise(errors.PipelineSetupError, "start of %s with key %s: %s", tostring(self),
+      tostring(given.idempotence_key), message)
+  end
+  stage.root = stage.id
+  self._id, self._engine, self._record = stage.id, engine, stage
+  if given.return_task then return task.of_start(self, stage) end
+  return self
+end
+
+-- ---- inside run ------------------------------------------------------------------------------------------------
+
+local function run_of(self, what)
+  local run = self._run
+  if not run then
+    errors.raise(errors.UnexpectedPipelineError, "%s is possible only inside the run of a pipeline", what)
+  end
+  if run.over then
+    errors.raise(errors.UnexpectedPipelineError, "%s: this attempt of %s is over", what, tostring(self))
+  end
+  return run
+end
+
+local Scope = { __name = "pipeline.Scope" }
+
+-- Chains of scopes are never changed, since children refer to them; a scope closed before an inner one stays in the
+-- chain until that one closes and is skipped meanwhile.
+local function open_only(chain)
+  if chain == nil then return nil end
+  local outer = open_only(chain.outer)
+  if chain.closed then return outer end
+  if outer == chain.outer then return chain end
+  return { futures = chain.futures, outer = outer }
+end
+
+function Scope.__close(scope)
+  local run = scope.run
+  if scope.is_order then
+    if run.order == scope then run.order = nil end
+    return
+  end
+  scope.closed = true
+  local top = run.scope
+  while top and top.closed do top = top.outer end
+  run.scope = top
+end
+
+--- Makes `child` a child of the running pipeline.
+-- @return its future. Nothing starts before run has ended; arguments are read then.
+-- Raises UnexpectedPipelineError outside of run, for anything but a new pipeline instance.
+-- In App Engine: `yield child`.
+function methods.spawn(self, child)
+  local run = run_of(self, "spawn")
+  if not instance.is(child) then
+    errors.raise(errors.UnexpectedPipelineError, "spawn: a pipeline instance expected, got %s", type(child))
+  end
+  if child._spawned or child._id then refuse_used(child) end
+  child._spawned = self
+  local n = run.n + 1
+  run.n = n
+  run.children[n] = child
+  local order = run.order
+  if order then
+    if order.last then rawset(child, "_previous", order.last) end
+    order.last = child
+  end
+  if run.scope then rawset(child, "_after", open_only(run.scope)) end
+  return future.new(child)
+end
+
+local function within(scope, fn)
+  local _ <close> = scope
+  return fn()
+end
+
+--- Children spawned inside `fn` start only when the default outputs of all `futures` are filled.
+-- @tparam table futures list of futures.
+-- @tparam[opt] function fn its results are passed on; without it a to-be-closed scope is returned.
+-- In App Engine: `with pipeline.After(...)`.
+function methods.after(self, futures, fn)
+  if type(futures) ~= "table" or future.is_future(futures) then
+    error("bad argument #1 to 'after' (list of futures expected)", 2)
+  end
+  local count, copy = 0, {}
+  for key, value in next, futures do
+    count = count + 1
+    if not future.is_future(value) then
+      error(("bad argument #1 to 'after' (list of futures expected; [%s] is a %s)"):format(tostring(key),
+        future.is_slot(value) and "slot" or instance.is(value) and "pipeline" or type(value)), 2)
+    end
+    copy[count] = value
+  end
+  local run = run_of(self, "after")
+  local scope = setmetatable({ futures = copy, outer = run.scope, run = run }, Scope)
+  run.scope = scope
+  if fn == nil then return scope end
+  return within(scope, fn)
+end
+
+--- Children spawned inside `fn` run one after the other, each when the default output of the one before is filled.
+-- @tparam[opt] function fn its results are passed on; without it a to-be-closed scope is returned.
+-- Raises UnexpectedPipelineError inside another in_order. In App Engine: `with pipeline.InOrder()`.
+function methods.in_order(self, fn)
+  local run = run_of(self, "in_order")
+  if run.order then errors.raise(errors.UnexpectedPipelineError, "in_order cannot be nested") end
+  local scope = setmetatable({ is_order = true, run = run, last = false }, Scope)
+  run.order = scope
+  if fn == nil then return scope end
+  return within(scope, fn)
+end
+
+-- ---- filling ---------------------------------------------------------------------------------------------------
+
+-- The slot meant by a name or slot: its id, and its name if it is an output of `self`.
+local function target_slot(self, name_or_slot)
+  if type(name_or_slot) == "string" then
+    local id = future.slot_id(self, name_or_slot)
+    if not id then
+      errors.raise(errors.SlotNotDeclaredError, "output '%s' of %s is not declared", name_or_slot, tostring(self))
+    end
+    return id, name_or_slot
+  end
+  if not future.is_slot(name_or_slot) then
+    errors.raise(errors.UnexpectedPipelineError, "fill: name of an output or slot expected, got %s",
+      type(name_or_slot))
+  end
+  local id, owner = future.id_of_slot(name_or_slot), future.owner(name_or_slot)
+  if not id then
+    errors.raise(errors.SlotNotDeclaredError, "slot '%s' belongs to no stored pipeline", name_or_slot.name)
+  end
+  if owner and owner._id == self._id then return id, name_or_slot.name end
+  return id
+end
+
+local function encode_value(value, what)
+  local bytes, inputs, message = core.encode_value(value, what)
+  if not bytes then errors.raise_core(inputs, message) end
+  if inputs and #inputs > 0 then
+    errors.raise(errors.SerializationError, "%s: a future cannot be the value of a slot", what)
+  end
+  return bytes
+end
+
+local function fill_now(self, id, bytes)
+  local ok, code, message = self._engine._core:fill(self._id, { { slot = id, value = bytes } })
+  if ok then return true end
+  if code == "EABORTED" then return false end -- it was only waiting for this to become aborted (G3)
+  if code == "EFINAL" then
+    errors.raise(errors.UnexpectedPipelineError, "fill of %s: it is final", tostring(self))
+  end
+  errors.raise_core(code, message, "fill of " .. tostring(self))
+end
+
+local fill_kinds = { publish = "boolean" }
+
+local function fill(self, name_or_slot, value, publish)
+  require_stored(self, "fill")
+  local id, name = target_slot(self, name_or_slot)
+  local bytes = encode_value(value, ("value of slot '%s'"):format(name or name_or_slot.name))
+  local run = self._run
+  if not run then return fill_now(self, id, bytes) end
+  run_of(self, "fill")
+  if publish then
+    fill_now(self, id, bytes)
+    if run.fills then run.fills[id] = nil end
+  else
+    run.fills = run.fills or {}
+    run.fills[id] = bytes
+  end
+  if name then
+    run.filled = run.filled or {}
+    run.filled[name] = true
+  end
+end
+
+--- Fills an output. Inside the own run the value becomes visible when the attempt succeeds; else at once.
+-- @param name_or_slot name of an output of this pipeline, or a slot.
+-- @param value any value that can be stored; nil is a value.
+-- @tparam[opt] table given publish = true: visible at once even inside run, whatever becomes of the attempt.
+-- Raises SlotNotDeclaredError, SerializationError, UnexpectedPipelineError (wrong argument, not started, or final).
+-- In App Engine: Pipeline.fill.
+function methods.fill(self, name_or_slot, value, given)
+  if given ~= nil then given = options.check(given, fill_kinds, 3, "fill") end
+  fill(self, name_or_slot, value, given and given.publish)
+end
+
+local complete_kinds = { strict = "boolean" }
+
+--- Fills the default output of an async pipeline.
+-- @param value any value that can be stored.
+-- @tparam[opt] table given strict = true: raises SlotNotFilledError if other outputs are not filled yet.
+-- Raises UnexpectedPipelineError if the pipeline is not async, not started, or final. In App Engine: complete.
+function methods.complete(self, value, given)
+  if given ~= nil then given = options.check(given, complete_kinds, 2, "complete") end
+  if not class_of(self).async then
+    errors.raise(errors.UnexpectedPipelineError, "complete of %s: it is not async", tostring(self))
+  end
+  require_stored(self, "complete")
+  if given and given.strict then
+    local missing = instance.missing(self)
+    if #missing > 0 then
+      errors.raise(errors.SlotNotFilledError, "complete of %s: outputs %s are not filled", tostring(self),
+        table.concat(missing, ", "))
+    end
+  end
+  fill(self, "default", value)
+end
+
+--- The names of outputs other than default that are filled neither in the store nor by this run, sorted.
+function instance.missing(self)
+  local filled = self._run and self._run.filled or {}
+  local record, records = self._engine._core:stage_get(self._id, true)
+  local missing = {}
+  for _, output in ipairs(record and record.outputs or {}) do
+    local slot = records[output.slot]
+    if output.name ~= "default" and not filled[output.name] and not (slot and slot.filled) then
+      missing[#missing + 1] = output.name
+    end
+  end
+  table.sort(missing)
+  return missing
+end
+
+-- ---- retry, abort ----------------------------------------------------------------------------------------------
+
+--- Seconds to wait after failure number `attempt` (0-based): backoff_seconds * backoff_factor ^ attempt, capped.
+function instance.backoff(record, attempt)
+  local seconds = record.backoff_seconds * record.backoff_factor ^ attempt
+  return seconds < RETRY_SECONDS_MAX and seconds or RETRY_SECONDS_MAX -- so that NaN is capped, too
+end
+
+local function may_cancel(self)
+  local try_cancel = class_of(self).try_cancel
+  return try_cancel ~= nil and try_cancel(self) == true
+end
+instance.may_cancel = may_cancel
+
+local function flow_error(of, message)
+  errors.raise(of, "%s", message == nil and "" or errors.text(message))
+end
+
+--- Runs an async pipeline again, if its try_cancel agrees. Inside the own run: raises Retry.
+-- @return whether a new attempt was scheduled; false also when max_attempts is used up.
+-- Raises UnexpectedPipelineError if it is not async or not started. In App Engine: Pipeline.retry.
+function methods.retry(self, message)
+  if self._run then flow_error(errors.Retry, message) end
+  if not class_of(self).async then
+    errors.raise(errors.UnexpectedPipelineError, "retry of %s: it is not async", tostring(self))
+  end
+  require_stored(self, "retry")
+  if not may_cancel(self) then return false end
+  local store = self._engine._core
+  local record = store:stage_get(self._id)
+  if not record then return false end
+  local at = store:now() + instance.backoff(record, record.attempt)
+  local ok, code, detail = store:retry(self._id, at, message == nil and "" or errors.text(message))
+  if ok then return true end
+  if code == "ELIMIT" or code == "ESTATE" or code == "EFINAL" or code == "ENOTFOUND" then return false end
+  errors.raise_core(code, detail, "retry of " .. tostring(self))
+end
+
+--- Aborts the whole tree of this pipeline. Inside the own run: raises Abort.
+-- @return whether the signal was taken; false if the tree is final, already told to abort, or gone, or if this is an
+-- async root whose try_cancel refuses. In App Engine: Pipeline.abort.
+function methods.abort(self, message)
+  if self._run then flow_error(errors.Abort, message) end
+  require_stored(self, "abort")
+  local asked = false
+  if class_of(self).async and self.is_root then
+    if not may_cancel(self) then return false end
+    asked = true
+  end
+  local ok, code, detail = self._engine._core:abort(self._id, message == nil and "" or errors.text(message), asked)
+  if ok then return true end
+  if code == "ENOTFOUND" or code == "EFINAL" or code == "EEXISTS" then return false end
+  errors.raise_core(code, detail, "abort of " .. tostring(self))
+end
+
+-- ---- callbacks, status, cleanup --------------------------------------------------------------------------------
+
+local function callback_params(self, params, name)
+  if not class_of(self).async then
+    errors.raise(errors.UnexpectedPipelineError, "%s of %s: it is not async", name, tostring(self))
+  end
+  require_stored(self, name)
+  local flat = {}
+  for key, value in pairs(params or {}) do
+    local kind = type(value)
+    if type(key) ~= "string" or not (kind == "string" or kind == "number" or kind == "boolean") then
+      error(("bad argument #1 to '%s' (parameters are named strings, numbers or booleans)"):format(name), 3)
+    end
+    flat[key] = tostring(value)
+  end
+  flat.pipeline_id = self.id
+  return flat
+end
+
+--- The relative URL that calls this pipeline's callback.
+-- @tparam[opt] table params names and values that reach the callback.
+-- @treturn string parameters sorted by name, URL-encoded. In App Engine: get_callback_url.
+function methods.get_callback_url(self, params)
+  if params ~= nil and type(params) ~= "table" then
+    error("bad argument #1 to 'get_callback_url' (table expected)", 2)
+  end
+  local flat = callback_params(self, params, "get_callback_url")
+  return self.base_path .. "/callback?" .. text.query(flat)
+end
+
+local callback_kinds = {
+  params = "table", name = "string", countdown = "number", eta = "time", method = "string", priority = "integer",
+}
+
+--- A task that calls this pipeline's callback; the caller adds it with task:add([queue_name]).
+-- @tparam[opt] table given params, name, countdown or eta, priority; `method` is accepted and ignored.
+-- In App Engine: get_callback_task.
+function methods.get_callback_task(self, given)
+  given = options.check(given, callback_kinds, 1, "get_callback_task")
+  local flat = callback_params(self, given.params, "get_callback_task")
+  return task.of_callback(self, flat, {
+    name = given.name, eta = eta_of(self._engine, given), priority = given.priority,
+    url = self.base_path .. "/callback",
+  })
+end
+
+local status_kinds = { message = "string", console_url = "string", status_links = "table" }
+
+local function store_status(self, given)
+  local links = {}
+  for name, url in pairs(given.status_links or {}) do
+    if type(name) ~= "string" or type(url) ~= "string" then
+      error("status_links: a table of URLs by name expected", 0)
+    end
+    links[name] = url
+  end
+  local store = self._engine._core
+  local bytes, code, message = core.encode_value(links, "status_links")
+  if not bytes then errors.raise_core(code, message) end
+  errors.check(store:status(self._id, {
+    message = given.message, console_url = given.console_url, links = bytes, time = store:now(),
+  }))
+end
+
+--- Replaces what the status pages say about this pipeline, at once; what is left out becomes empty.
+-- @tparam[opt] table given message, console_url, status_links (name -> URL).
+-- Raises PipelineRuntimeError if it cannot be stored. In test mode it is only logged. In App Engine: set_status.
+function methods.set_status(self, given)
+  given = options.check(given, status_kinds, 1, "set_status")
+  require_stored(self, "set_status")
+  if self.test_mode then
+    self._engine:_log(20, ("status of %s: %s"):format(tostring(self), given.message or ""))
+    return
+  end
+  local ok, problem = xpcall(store_status, errors.handler, self, given)
+  if not ok then
+    local name, message = errors.describe(problem)
+    errors.raise(errors.PipelineRuntimeError, "set_status of %s: %s: %s", tostring(self), name, message)
+  end
+end
+
+--- Deletes all records of a finished tree. Does nothing on a child.
+-- Raises UnexpectedPipelineError before start and while the tree still runs. In App Engine: cleanup.
+function methods.cleanup(self)
+  require_stored(self, "cleanup")
+  if not self.is_root then return end
+  local deleted, code, message = self._engine._core:cleanup(self._id)
+  if deleted or code == "ENOTFOUND" then return end
+  if code == "ELIVE" then
+    errors.raise(errors.UnexpectedPipelineError, "cleanup of %s: it still runs; abort it first", tostring(self))
+  end
+  errors.raise_core(code, message, "cleanup of " .. tostring(self))
+end
+
+-- ---- reading back ----------------------------------------------------------------------------------------------
+
+local from_kinds = { resolve_outputs = "boolean", engine = "table" }
+
+--- The record and slots of a pipeline by the id that users see: an idempotence key or an id text. nil if none.
+function instance.look_up(engine, id, with_slots)
+  local store = engine._core
+  local key = instance.key_of(id)
+  if not key then return nil end
+  local record, slots, message = store:stage_get(key, with_slots)
+  if not record and slots then errors.raise_core(slots, message) end
+  if record then return record, slots end
+  local number = store:id_parse(id)
+  if not number then return nil end
+  record, slots, message = store:stage_get(number, with_slots)
+  if not record and slots then errors.raise_core(slots, message) end
+  return record, slots
+end
+
+--- The instance with this id, of its original class; of `fallback` (with a warning) if that cannot be found.
+function instance.from_id(engine, id, given, fallback)
+  local resolve = given.resolve_outputs ~= false
+  local record, slots = instance.look_up(engine, id, true)
+  if not record then return nil end
+  local of, problem = class.find(record.class_path)
+  if not of then
+    engine:_log(30, ("from_id of %s: %s"):format(id, problem))
+    of = fallback
+  end
+  if not resolve then
+    for _, output in ipairs(record.outputs) do slots[output.slot] = nil end
+  end
+  return instance.of_record(engine, of, record, slots)
+end
+
+--- Reads a pipeline back.
+-- @tparam string id as `stage.id` gives it, or its idempotence key.
+-- @tparam[opt] table given resolve_outputs = false: do not show the outputs' values; engine.
+-- @return an instance of the original class, or nil if there is none. Inputs not filled yet are slots in `args`.
+-- In App Engine: Pipeline.from_id.
+function class.read(fallback, id, given)
+  if type(id) ~= "string" then
+    error(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)), 3)
+  end
+  given = options.check(given, from_kinds, 2, "from_id", 2)
+  return instance.from_id(given.engine or context.engine(), id, given, fallback)
+end
+
+--- The class of an instance, for the other rooms.
+instance.class_of = class_of
+instance.setting = setting
+instance.new = new
+instance.fill_stage = fill_stage
+instance.encode_args = encode_args
+instance.OWN_TARGET = OWN_TARGET
+
+for name in pairs(getters) do
+  if not settings[name] then class.reserved[name] = true end
+end
+for name, value in pairs(methods) do
+  if type(value) == "function" then class.reserved[name] = true end
+end
+class.reserved.from_id, class.reserved.start_test = true, true
+class.reserved.task_retry = true
+class.set_up_base()
+
+return instance

@@ -1,0 +1,117 @@
+--- options.lua: checks tables of options. An unknown key raises and names the nearest known one; a value of a wrong
+-- type raises as a wrong argument of any Lua function does.
+
+local options = {}
+
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local best = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      diagonal, row[j] = row[j], best
+    end
+  end
+  return row[#b]
+end
+
+--- The key of `known` nearest to `name`; ties go to the first in alphabetical order.
+function options.nearest(name, known)
+  local best, best_distance
+  for candidate in pairs(known) do
+    local d = distance(name:sub(1, 80), candidate)
+    if not best or d < best_distance or (d == best_distance and candidate < best) then
+      best, best_distance = candidate, d
+    end
+  end
+  return best
+end
+
+local function is_finite(value)
+  return value == value and value ~= math.huge and value ~= -math.huge
+end
+
+local checks = {
+  any = function() return true end,
+  number = function(value) return type(value) == "number" and is_finite(value) end,
+  integer = function(value) return math.type(value) == "integer" end,
+  count = function(value) return math.type(value) == "integer" and value >= 1 end,
+  duration = function(value) return type(value) == "number" and value >= 0 and is_finite(value) end,
+  time = function(value) return type(value) == "table" or (type(value) == "number" and is_finite(value)) end,
+}
+
+local expected = {
+  number = "finite number",
+  count = "positive integer",
+  duration = "number of seconds, at least 0",
+  time = "number of seconds since the epoch, or a table as of os.date",
+}
+
+--- Whether `value` is of `kind`: a kind above or a Lua type. Else false and what was expected.
+function options.fits(value, kind)
+  local check = checks[kind]
+  local ok
+  if check then ok = check(value) else ok = type(value) == kind end
+  if ok then return true end
+  return false, expected[kind] or kind
+end
+
+local function describe(value)
+  if type(value) == "number" then return tostring(value) end
+  return type(value)
+end
+
+--- Checks `given` (a table or nil) against `known` (name -> kind). `position` and `name` say which argument of which
+-- function it is; errors point at the caller's caller. Returns the table, never nil.
+function options.check(given, known, position, name, level)
+  level = (level or 1) + 2
+  if given == nil then return {} end
+  if type(given) ~= "table" then
+    error(("bad argument #%d to '%s' (table of options expected, got %s)"):format(position, name, type(given)), level)
+  end
+  for key, value in pairs(given) do
+    if type(key) ~= "string" then
+      error(("bad argument #%d to '%s' (options have names; got one at [%s])"):format(position, name, tostring(key)),
+        level)
+    end
+    local kind = known[key]
+    if not kind then
+      local nearest = options.nearest(key, known)
+      error(("bad argument #%d to '%s' (unknown option '%s'%s)"):format(position, name, key,
+        nearest and ("; did you mean '" .. nearest .. "'?") or ""), level)
+    end
+    local ok, wanted = options.fits(value, kind)
+    if not ok then
+      error(("bad argument #%d to '%s' (option '%s': %s expected, got %s)"):format(position, name, key, wanted,
+        describe(value)), level)
+    end
+  end
+  return given
+end
+
+-- Days since 1970-01-01 of a date in the proleptic Gregorian calendar, in integers.
+local function days_of(year, month, day)
+  year = year + (month - 1) // 12
+  month = (month - 1) % 12 + 1
+  if month <= 2 then year = year - 1 end
+  local era = year // 400
+  local year_of_era = year - era * 400
+  local day_of_year = (153 * (month + (month > 2 and -3 or 9)) + 2) // 5
+  local day_of_era = year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year
+  return era * 146097 + day_of_era - 719468 + day - 1
+end
+
+--- Seconds since the epoch of a number, or of a table as from os.date("!*t"), read as UTC. nil if it is neither.
+function options.epoch(time)
+  if type(time) == "number" then return time end
+  if type(time) ~= "table" then return nil end
+  local year, month, day = math.tointeger(time.year), math.tointeger(time.month), math.tointeger(time.day)
+  if not (year and month and day) then return nil end
+  local hour, min, sec = tonumber(time.hour) or 12, tonumber(time.min) or 0, tonumber(time.sec) or 0
+  return days_of(year, month, day) * 86400.0 + hour * 3600 + min * 60 + sec
+end
+
+return options

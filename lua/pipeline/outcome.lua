@@ -1,0 +1,272 @@
+--- outcome.lua: turns what one run did into the one op that makes it real.
+--
+-- Everything is checked here before anything is sent: a violation is an error of this attempt (G1). Ids of children
+-- and slots are made here, at the end of run and without any wait in between, so that
+--   1. the outputs a child inherits can be those of the running pipeline (P60): futures get their ids last;
+--   2. `fresh`, the first id made here, tells the store which slots are new.
+
+local core = require "pipeline.core"
+local common = require "pipeline.common"
+local errors = require "pipeline.errors"
+local future = require "pipeline.future"
+local instance = require "pipeline.instance"
+
+local outcome = {}
+
+local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
+local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | core.STRICT
+
+--- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
+function outcome.flags(of, record)
+  local flags = record.flags
+  return (flags & TEST ~= 0 and of._flags_test or of._flags) | (flags & KEPT_FLAGS)
+end
+
+-- ---- children --------------------------------------------------------------------------------------------------
+
+-- Slot ids of one child: of the outputs it declares, or that were read of it, or that it inherits.
+local function give_slots(store, child, inherited)
+  local names = instance.class_of(child)._declared or rawget(child, "_reads")
+  if not names and not inherited then return nil end
+  local slots = { default = inherited and inherited.default or child._id }
+  local list = { { name = "default", slot = slots.default } }
+  for _, name in ipairs(names or {}) do
+    local id = inherited and inherited[name] or store:new_id()
+    slots[name] = id
+    list[#list + 1] = { name = name, slot = id }
+  end
+  for _, name in ipairs(inherited or {}) do
+    if not slots[name] then
+      slots[name] = inherited[name]
+      list[#list + 1] = { name = name, slot = inherited[name] }
+    end
+  end
+  rawset(child, "_slots", slots)
+  return list
+end
+
+local function default_slot(owner)
+  local id = future.slot_id(owner, "default")
+  if not id then
+    errors.raise(errors.UnexpectedPipelineError, "after: a future of %s, which is not part of this run",
+      tostring(owner))
+  end
+  return id
+end
+
+-- The default slots of all futures of a chain of scopes, ascending without duplicates; kept in the innermost scope.
+local function scope_slots(scope)
+  if scope.ids then return scope.ids end
+  local set, ids = {}, {}
+  local at = scope
+  while at do
+    for _, f in ipairs(at.futures) do
+      local id = default_slot(future.owner(f))
+      if not set[id] then
+        set[id] = true
+        ids[#ids + 1] = id
+      end
+    end
+    at = at.outer
+  end
+  table.sort(ids)
+  scope.ids = ids
+  return ids
+end
+
+local function predecessors(child)
+  local scope, previous = rawget(child, "_after"), rawget(child, "_previous")
+  if not scope then return previous and { default_slot(previous) } or nil end
+  local ids = scope_slots(scope)
+  if not previous then return ids end
+  local own, id = table.move(ids, 1, #ids, 1, {}), default_slot(previous)
+  for _, other in ipairs(ids) do
+    if other == id then return own end
+  end
+  own[#own + 1] = id
+  table.sort(own)
+  return own
+end
+
+local function child_stage(parent, child)
+  local record, of = parent._record, instance.class_of(child)
+  local own = record.flags & TEST ~= 0 and of._flags_test | TEST or of._flags
+  local target = record.flags & OWN_TARGET == 0 and record.target or nil
+  local stage = instance.fill_stage(child, {
+    id = child._id, base_path = record.base_path, flags = own | record.flags & TASK_RETRY,
+  }, record.queue, target)
+  return stage
+end
+
+-- Gives ids to every child of the run. `inherited` maps the names that `heir` takes over to slot ids.
+local function give_ids(self, run, heir, inherited)
+  local store = self._engine._core
+  local children, stages = run.children, {}
+  for i = 1, run.n do
+    local child = children[i]
+    local id = store:new_id()
+    if not run.fresh then run.fresh = id end
+    child._id, child._engine = id, self._engine
+  end
+  for i = 1, run.n do
+    local child = children[i]
+    local outputs = give_slots(store, child, child == heir and inherited or nil)
+    local stage = child_stage(self, child)
+    stage.outputs = outputs
+    stages[i] = stage
+  end
+  return stages
+end
+
+-- Needs the ids of all children: arguments may hold futures of any of them.
+local function finish_stages(self, run, stages)
+  local root = self._record.root
+  run.prefix = "Bad child arguments. "
+  for i = 1, run.n do
+    local child, stage = run.children[i], stages[i]
+    local bytes, inputs, message = core.encode(child._args, child._n, "argument")
+    if not bytes then errors.raise_core(inputs, message, tostring(child)) end
+    stage.args, stage.inputs = bytes, inputs
+    stage.after = predecessors(child)
+    stage.parent, stage.root = self._id, root
+    child._record = stage
+  end
+  run.prefix = nil
+end
+
+-- ---- outputs ---------------------------------------------------------------------------------------------------
+
+local function missing_outputs(self, run)
+  local outputs, filled, missing = self._record.outputs, run.filled, nil
+  for i = 1, #outputs do
+    local name = outputs[i].name
+    if name ~= "default" and not (filled and filled[name]) then
+      missing = missing or {}
+      missing[#missing + 1] = name
+    end
+  end
+  return missing
+end
+
+local function require_complete(self, run)
+  local missing = missing_outputs(self, run)
+  if not missing then return end
+  table.sort(missing)
+  errors.raise(errors.SlotNotFilledError, "outputs %s of %s were not filled", table.concat(missing, ", "),
+    tostring(self))
+end
+
+-- What the heir takes over: every output that this run has not filled itself. nil if there is none.
+local function inheritance(self, run, heir)
+  local filled, inherited = run.filled, nil
+  local declared = instance.class_of(heir)._declared_set
+  for _, output in ipairs(self._record.outputs) do
+    local name = output.name
+    if not (filled and filled[name]) then
+      if name ~= "default" and declared and not declared[name] then
+        errors.raise(errors.UnexpectedPipelineError, "%s does not declare output '%s' that it must give to %s",
+          tostring(heir), name, tostring(self))
+      end
+      inherited = inherited or {}
+      inherited[#inherited + 1] = name
+      inherited[name] = output.slot
+    end
+  end
+  return inherited
+end
+
+local function set_fill(self, run, bytes)
+  run.fills = run.fills or {}
+  run.fills[future.slot_id(self, "default")] = bytes
+end
+
+local function fill_list(fills)
+  local list, n = {}, 0
+  for slot, value in pairs(fills) do
+    n = n + 1
+    list[n] = { slot = slot, value = value }
+  end
+  if n > 1 then table.sort(list, function(a, b) return a.slot < b.slot end) end
+  return list
+end
+
+-- A returned value with futures in it becomes the default output of a hidden last child.
+local function add_return(self, run, stages, value)
+  local child = common.Return(value)
+  child._spawned = self
+  run.n = run.n + 1
+  run.children[run.n] = child
+  local store = self._engine._core
+  child._id, child._engine = store:new_id(), self._engine
+  if not run.fresh then run.fresh = child._id end
+  local outputs = give_slots(store, child, { "default", default = future.slot_id(self, "default") })
+  stages[run.n] = child_stage(self, child)
+  stages[run.n].outputs = outputs
+end
+
+local function returned_value(self, run, stages, value)
+  require_complete(self, run)
+  run.prefix = "Bad return value. "
+  local bytes, inputs, message = core.encode_value(value, "return value")
+  if not bytes then errors.raise_core(inputs, message) end
+  run.prefix = nil
+  if inputs and #inputs > 0 then
+    if run.fills then run.fills[future.slot_id(self, "default")] = nil end
+    add_return(self, run, stages, value)
+  else
+    set_fill(self, run, bytes)
+  end
+end
+
+-- The child that gives this run its outputs, if one does.
+local function heir_of(self, run, value)
+  if run.n == 0 then return nil end
+  if value == nil then return run.children[run.n] end
+  if future.is_future(value) then
+    local owner = future.owner(value)
+    if owner._spawned == self then return owner end
+  end
+  return nil
+end
+
+local function add_children(self, run, out, stages)
+  finish_stages(self, run, stages)
+  out.children, out.fresh = stages, run.fresh
+end
+
+local function generator(self, run, out, count, value)
+  local heir = heir_of(self, run, value)
+  local stages
+  if heir then
+    stages = give_ids(self, run, heir, inheritance(self, run, heir))
+  else
+    stages = give_ids(self, run)
+    returned_value(self, run, stages, value)
+  end
+  add_children(self, run, out, stages)
+  return count
+end
+
+local function plain(self, run, out, count, value)
+  if count == 0 and run.filled and run.filled.default then return require_complete(self, run) end
+  local stages = {}
+  returned_value(self, run, stages, value)
+  if run.n > 0 then add_children(self, run, out, stages) end
+end
+
+--- What a run that returned `count` values, `value` first, asks the store to do. Raises what is wrong with it, with
+-- run.prefix telling where.
+function outcome.of_run(self, run, of, count, value)
+  local out = { kind = "ok", flags = outcome.flags(of, self._record), nowait = true, tasks = run.tasks }
+  if of.async then
+    if run.n > 0 then add_children(self, run, out, give_ids(self, run)) end
+  elseif run.n > 0 then
+    generator(self, run, out, count, value)
+  else
+    plain(self, run, out, count, value)
+  end
+  if run.fills then out.fills = fill_list(run.fills) end
+  return out
+end
+
+return outcome
