@@ -49,11 +49,16 @@ struct pl__coroutine {
     lua_State *co; /* anchored in PL__UV_ANCHORS[index]; NULL: none yet */
     int index;
     pl__co_state_t state;
-    bool started, finished, woken;
-    int nargs; /* values on the stack of co for the next resume */
+    bool started;   /* the function is on the stack of co, or running */
+    bool suspended; /* the last resume ended in an await */
+    bool finished;  /* the function returned, and job->done with it */
+    bool intact;    /* the thread is finished and closed */
+    bool woken;     /* a token was woken before the coroutine suspended; values in PL__UV_ANCHORS[-index] */
+    int nargs;      /* values on the stack of co for the next resume */
     const pl__job_t *job;
     void *data;
-    pl_op_t *op;       /* in flight, or finished and not yet turned into values */
+    pl_op_t *op;       /* what it waits for */
+    bool op_back;      /* op is finished and ours again */
     pl_timer_t timer;
     uint64_t life;     /* changes when the coroutine ends */
     uint64_t wakes;    /* changes when a suspension ends */
@@ -64,27 +69,25 @@ struct pl__coroutine {
 /* Starts a managed coroutine at the next turn of the loop; never inside the call. Returns PL_OK, PL_ENOMEM or
  * PL_ECLOSED; only with PL_OK will the functions of the job be called. */
 int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data) PL__MUST_USE;
-/* Starts the execution of a task in this turn. Takes claim. */
+/* Executes a task in this turn; the data of the job is the record. Takes claim. */
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job);
 /* The "task" hook is set: what was parked goes on. */
 void pl__coroutine_unpark(pl__handle_t *h);
 
 /* Whether L is the managed coroutine being run and may yield. */
 bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h);
-/* Takes op, already or not yet submitted; waits for it and pushes its results. To be returned from a C function
- * called by Lua. Not managed: blocks. */
-int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op);
-/* Like it for an op that was submitted already: only where pl__coroutine_can_await. */
-int pl__await_submitted(lua_State *L, pl__handle_t *h, pl_op_t *op);
+/* Takes op: submits it (or, with claim, ends that claim with it), waits until it is committed and pushes its results.
+ * To be returned from a C function called by Lua. Where pl__coroutine_can_await it yields, else it blocks. */
+int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim);
 
 /* Resumes all that is ready, through the trampoline. Called at the end of every host callback. */
 void pl__pump(pl__handle_t *h);
 /* host.op_done and host.final. */
 void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op);
 void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state);
-/* Ends every coroutine, with its to-be-closed variables; drops the claims. L has the handle at index 1. */
+/* Ends every coroutine, with its to-be-closed variables, and drops its claim. L has the handle at index 1. */
 void pl__coroutine_close_all(lua_State *L, pl__handle_t *h);
-/* Frees the records. After fork, `forget`: nothing of the engine is called. */
+/* Frees the records. Those still live (after fork) are forgotten: nothing of the engine or of Lua is called. */
 void pl__coroutine_free_all(pl__handle_t *h);
 
 /* Adds sleep, spawn, suspend, token, in_coroutine to the method table on top of the stack. */

@@ -81,6 +81,9 @@ int pl__handle_refuse(lua_State *L, const pl__handle_t *h);
 /* Pushes nil, name of code, message (NULL or "": the standard text) and returns 3. */
 int pl__push_failure(lua_State *L, int code, const char *message);
 
+/* Runs the loop on L, which has the handle at index 1 of its frame. Returns a result of pl_engine_run. */
+int pl__handle_run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, bool signals);
+
 void pl__handle_attach(pl__handle_t *h, pl__attached_t *attached);
 void pl__handle_detach(pl__handle_t *h, pl__attached_t *attached); /* idempotent */
 

@@ -101,7 +101,8 @@ PL_API void pl_engine_advance(pl_engine_t *engine, double seconds); /* virtual t
 /* A timer on the engine's clock (virtual time included). Intrusive: owned by the caller, who must cancel it before
  * freeing it. Fires once, on the loop. */
 typedef struct pl_timer {
-    struct pl_timer *next, *prev;
+    struct pl_timer *child, *next, *prev; /* the engine's: a pairing heap */
+    uint64_t order;                       /* the engine's: equal times fire in the order started */
     pl_usec_t when;
     void (*fire)(struct pl_timer *timer);
     void *data;
@@ -115,6 +116,9 @@ PL_API void pl_engine_timer_cancel(pl_engine_t *engine, pl_timer_t *timer);
 /* HMAC-SHA-256 of the bytes under the store's secret, as hex with a NUL. */
 PL_API void pl_engine_sign(const pl_engine_t *engine, const char *bytes, size_t len, char out[PL_MAC_LEN + 1]);
 PL_API bool pl_engine_verify(const pl_engine_t *engine, const char *bytes, size_t len, const char *mac, size_t mac_len);
+
+/* Fills `size` bytes from the engine's source of randomness (a seed makes it repeatable). PL_OK or PL_EIO. */
+PL_API int pl_engine_random(pl_engine_t *engine, void *out, size_t size) PL__MUST_USE;
 
 /* ---- facts ---- */
 typedef struct {

@@ -1,0 +1,63 @@
+/*
+ * core.c - luaopen_pipeline_core: the module the Lua face is made of.
+ *
+ * Opening it again, in the same state or in another one of the process, is harmless: metatables that exist are kept
+ * and nothing lives in C statics.
+ */
+#include <dlfcn.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "binding/claim.h"
+#include "binding/codec.h"
+#include "binding/handle.h"
+#include "binding/server.h"
+
+PL_API int luaopen_pipeline_core(lua_State *L);
+
+/* lua_close unmaps C modules, but a thread of ours may still be on its way out and other states may use us: the
+ * library stays mapped until the process ends. */
+static void pin_library(void) {
+    Dl_info info;
+    static const char HERE = 0;
+    if (dladdr(&HERE, &info) != 0 && info.dli_fname != NULL)
+        (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+static void set_constants(lua_State *L) {
+    static const struct {
+        const char *name;
+        int value;
+    } CONSTANTS[] = {
+        { "ASYNC", PL_STAGE_ASYNC },
+        { "HAS_FINALIZED", PL_STAGE_HAS_FINALIZED },
+        { "HAS_TRY_CANCEL", PL_STAGE_HAS_TRY_CANCEL },
+        { "STRICT", PL_STAGE_STRICT },
+        { "TEST", PL_STAGE_TEST },
+        { "TASK_RETRY", PL_STAGE_TASK_RETRY },
+        { "LOG_DEBUG", PL_LOG_DEBUG },
+        { "LOG_INFO", PL_LOG_INFO },
+        { "LOG_WARNING", PL_LOG_WARNING },
+        { "LOG_ERROR", PL_LOG_ERROR },
+        { "LOG_CRITICAL", PL_LOG_CRITICAL },
+    };
+    for (size_t i = 0; i < sizeof(CONSTANTS) / sizeof(CONSTANTS[0]); i++) {
+        lua_pushinteger(L, CONSTANTS[i].value);
+        lua_setfield(L, -2, CONSTANTS[i].name);
+    }
+    lua_pushliteral(L, PL_VERSION);
+    lua_setfield(L, -2, "version");
+}
+
+int luaopen_pipeline_core(lua_State *L) {
+    luaL_checkversion(L);
+    pin_library();
+    pl__claim_register(L);
+    pl__server_register(L);
+    lua_createtable(L, 0, 24);
+    set_constants(L);
+    pl__handle_register(L);
+    pl__codec_register(L);
+    return 1;
+}

@@ -1,0 +1,748 @@
+/*
+ * coroutine.c - managed coroutines: start, await, resume, end. See coroutine.h.
+ *
+ * A coroutine waits by yielding one light userdata, its own record, which no Lua code can hold: any other yield goes
+ * to a scheduler that is not there and ends the coroutine with an error. Values that a wait gives back are built by
+ * the continuation, on the coroutine itself while it runs; before a resume only calls that cannot raise touch it.
+ */
+#include "binding/coroutine.h"
+
+#include <lauxlib.h>
+
+#include "binding/results.h"
+#include "binding/trampoline.h"
+
+#define TOKEN_TYPE "pipeline.Token"
+#define IDLE_MAX 256 /* finished threads kept for later use */
+
+typedef struct {
+    pl__handle_t *h; /* memory of the engine userdata, which is user value 1 */
+    pl__coroutine_t *rec;
+    uint64_t wakes; /* of rec, for the suspension it is good for */
+} token_t;
+
+/* ---- queues and lists -------------------------------------------------------------------------------------- */
+
+static void queue_add(pl__queue_t *queue, pl__coroutine_t *rec) {
+    rec->state = PL__CO_QUEUED;
+    rec->queue_next = NULL;
+    if (queue->tail != NULL)
+        queue->tail->queue_next = rec;
+    else
+        queue->head = rec;
+    queue->tail = rec;
+}
+
+static pl__coroutine_t *queue_take(pl__queue_t *queue) {
+    pl__coroutine_t *rec = queue->head;
+    if (rec != NULL) {
+        queue->head = rec->queue_next;
+        if (queue->head == NULL)
+            queue->tail = NULL;
+    }
+    return rec;
+}
+
+/* Appends all of `from` to `to`. */
+static void queue_move(pl__queue_t *to, pl__queue_t *from) {
+    if (from->head == NULL)
+        return;
+    if (to->tail != NULL)
+        to->tail->queue_next = from->head;
+    else
+        to->head = from->head;
+    to->tail = from->tail;
+    from->head = from->tail = NULL;
+}
+
+static void live_add(pl__handle_t *h, pl__coroutine_t *rec) {
+    rec->prev = NULL;
+    rec->next = h->live;
+    if (h->live != NULL)
+        h->live->prev = rec;
+    h->live = rec;
+    h->live_count++;
+}
+
+static void live_remove(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec->prev != NULL)
+        rec->prev->next = rec->next;
+    else
+        h->live = rec->next;
+    if (rec->next != NULL)
+        rec->next->prev = rec->prev;
+    h->live_count--;
+}
+
+/* ---- turns of the loop ------------------------------------------------------------------------------------- */
+
+static void turn_cb(pl_timer_t *timer) {
+    pl__handle_t *h = timer->data;
+    queue_move(&h->ready, &h->later);
+    pl__pump(h);
+}
+
+static void arm_turn(pl__handle_t *h) {
+    if (h->turn.active || h->closing)
+        return;
+    h->turn.fire = turn_cb;
+    h->turn.data = h;
+    pl_engine_timer_start(h->engine, &h->turn, pl_engine_now(h->engine));
+}
+
+/* ---- records ----------------------------------------------------------------------------------------------- */
+
+/* Returns a record that is on the idle or on the bare list of h, or NULL. */
+static pl__coroutine_t *record_get(pl__handle_t *h) {
+    if (h->idle != NULL)
+        return h->idle;
+    if (h->bare == NULL) {
+        pl__coroutine_t *rec = pl__alloc(sizeof(*rec));
+        if (rec == NULL)
+            return NULL;
+        rec->h = h;
+        rec->index = ++h->records;
+        h->bare = rec;
+    }
+    return h->bare;
+}
+
+/* Makes a record that record_get returned live. */
+static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec == h->idle) {
+        h->idle = rec->next;
+        h->idle_count--;
+    } else {
+        h->bare = rec->next;
+    }
+    rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = false;
+    rec->nargs = 0;
+    rec->job = NULL;
+    rec->data = NULL;
+    live_add(h, rec);
+}
+
+static void record_drop_claim(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec->claim == NULL)
+        return;
+    if (!rec->claim_ended)
+        pl_engine_claim_drop(h->engine, rec->claim);
+    pl_claim_free(rec->claim);
+    rec->claim = NULL;
+}
+
+/* The coroutine is over; its thread is closed. Calls no Lua. */
+static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec->timer.active)
+        pl_engine_timer_cancel(h->engine, &rec->timer);
+    if (rec->op != NULL && rec->op_back)
+        pl_op_free(rec->op);
+    else if (rec->op != NULL)
+        rec->op->owner = h; /* nobody waits any more */
+    rec->op = NULL;
+    record_drop_claim(h, rec);
+    rec->life++;
+    rec->wakes++;
+    rec->state = PL__CO_FREE;
+    live_remove(h, rec);
+    if (!rec->intact)
+        rec->co = NULL; /* should the thread still be anchored, its place is taken by the next one */
+    if (rec->co != NULL) {
+        rec->next = h->idle;
+        h->idle = rec;
+        h->idle_count++;
+    } else {
+        rec->next = h->bare;
+        h->bare = rec;
+    }
+    if (rec->job != NULL)
+        rec->job->gone(rec->data, rec->finished);
+}
+
+/* ---- threads ----------------------------------------------------------------------------------------------- */
+
+/* Makes the thread at `index` that of the record. May raise; runs no finalizers. */
+static void thread_anchor(lua_State *L, pl__coroutine_t *rec, int index) {
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, rec->index);
+    lua_pop(L, 1);
+    rec->co = lua_tothread(L, index);
+}
+
+/* Gives the record a thread if it has none. May raise. */
+static void thread_make(lua_State *L, pl__coroutine_t *rec) {
+    if (rec->co != NULL)
+        return;
+    lua_newthread(L);
+    thread_anchor(L, rec, lua_gettop(L));
+    lua_pop(L, 1);
+}
+
+/* Forgets the thread. */
+static void thread_drop(lua_State *L, pl__coroutine_t *rec) {
+    rec->co = NULL;
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, rec->index);
+    lua_pop(L, 1);
+}
+
+static void mailbox_clear(lua_State *L, pl__coroutine_t *rec) {
+    if (!rec->woken)
+        return;
+    rec->woken = false;
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, -(lua_Integer)rec->index);
+    lua_pop(L, 1);
+}
+
+/* Closes the variables of co. Returns the status; if it is not LUA_OK the error is on top of co. */
+static int thread_close(lua_State *co, lua_State *from) {
+#if LUA_VERSION_RELEASE_NUM >= 50406
+    return lua_closethread(co, from);
+#else
+    (void)from;
+    return lua_resetthread(co);
+#endif
+}
+
+/* Ends the thread of a record wherever it stands. Its to-be-closed variables run now; an error of theirs that is
+ * not the one the coroutine died of is reported. Stack: handle, record. */
+static int kill_entry(lua_State *L) {
+    pl__coroutine_t *rec = lua_touserdata(L, 2);
+    lua_State *co = rec->co;
+    mailbox_clear(L, rec);
+    if (co == NULL)
+        return 0;
+    int status = lua_status(co);
+    bool died = status != LUA_OK && status != LUA_YIELD;
+    if (died && lua_gettop(co) > 0 && lua_checkstack(co, 1)) {
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+    } else {
+        lua_pushnil(L);
+    }
+    if (thread_close(co, L) != LUA_OK && lua_gettop(co) > 0) {
+        lua_xmove(co, L, 1);
+        if (!lua_rawequal(L, -1, -2))
+            pl__report(L);
+    }
+    thread_drop(L, rec);
+    return 0;
+}
+
+/* ---- resuming ---------------------------------------------------------------------------------------------- */
+
+/* Puts function and arguments of the job on the thread. May raise. */
+static void prepare(lua_State *L, pl__coroutine_t *rec) {
+    thread_make(L, rec);
+    int n = rec->job->push(L, rec->data);
+    if (!lua_checkstack(rec->co, n + 1))
+        luaL_error(L, "too many arguments");
+    lua_xmove(L, rec->co, n + 1);
+    rec->nargs = n;
+    rec->started = true;
+}
+
+static int returned(lua_State *L, pl__coroutine_t *rec, int n) {
+    lua_State *co = rec->co;
+    mailbox_clear(L, rec);
+    if (rec->job != NULL && rec->job->done != NULL) {
+        luaL_checkstack(L, n + LUA_MINSTACK, "too many results");
+        lua_xmove(co, L, n);
+    } else {
+        lua_pop(co, n);
+    }
+    /* A thread on which somebody has set a debug hook would carry it into the next task. */
+    if (rec->h->idle_count >= IDLE_MAX || lua_gethook(co) != lua_gethook(L))
+        thread_drop(L, rec);
+    rec->intact = true;
+    if (rec->job != NULL && rec->job->done != NULL)
+        rec->job->done(L, rec->data, n);
+    rec->finished = true;
+    return 0;
+}
+
+/* Reports why the coroutine is over. Its thread is closed afterwards, by kill_entry. */
+static int died(lua_State *L, pl__coroutine_t *rec, int status) {
+    lua_State *co = rec->co;
+    if (status == LUA_YIELD)
+        lua_pushliteral(L, "a coroutine of the engine yielded to a scheduler that does not run it; "
+                           "inside it only the waits of this engine may be used");
+    else if (lua_checkstack(co, 1)) {
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+    } else
+        lua_pushliteral(L, "stack overflow");
+    if (lua_type(L, -1) == LUA_TSTRING && !pl__is_overflow(L, -1))
+        luaL_traceback(L, co, lua_tostring(L, -1), 0);
+    pl__report(L);
+    return 0;
+}
+
+static bool is_await(const pl__coroutine_t *rec, int n) {
+    return n == 1 && lua_islightuserdata(rec->co, -1) && lua_touserdata(rec->co, -1) == rec;
+}
+
+/* Stack: handle, record. */
+static int resume_entry(lua_State *L) {
+    pl__coroutine_t *rec = lua_touserdata(L, 2);
+    pl__handle_t *h = rec->h;
+    if (!rec->started)
+        prepare(L, rec);
+    int n = 0, nargs = rec->nargs;
+    rec->nargs = 0;
+    rec->state = PL__CO_RUNNING;
+    h->current = rec;
+    int status = lua_resume(rec->co, L, nargs, &n);
+    h->current = NULL;
+    if (status == LUA_OK)
+        return returned(L, rec, n);
+    if (status != LUA_YIELD || !is_await(rec, n))
+        return died(L, rec, status);
+    lua_pop(rec->co, n);
+    rec->suspended = true;
+    return 0;
+}
+
+static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
+    rec->suspended = false;
+    pl__enter(h->L, resume_entry, rec);
+    if (rec->suspended)
+        return;
+    if (!rec->intact)
+        pl__enter(h->L, kill_entry, rec);
+    record_end(h, rec);
+}
+
+/* Stack: handle, pl__final_t. */
+static int final_entry(lua_State *L) {
+    const pl__final_t *final = lua_touserdata(L, 2);
+    if (lua_getiuservalue(L, 1, PL__UV_FINAL) == LUA_TNIL)
+        return 0;
+    lua_pushinteger(L, final->stage);
+    lua_pushstring(L, pl_stage_state_name((int)final->state));
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+static void report_final(pl__handle_t *h, pl__final_t *final) {
+    h->finals = final->next;
+    if (h->finals == NULL)
+        h->finals_last = NULL;
+    pl__enter(h->L, final_entry, final);
+    pl__free(final);
+}
+
+void pl__pump(pl__handle_t *h) {
+    if (h->pumping || h->closing)
+        return;
+    if (h->L == NULL || h->entered) {
+        if (h->ready.head != NULL || h->finals != NULL)
+            arm_turn(h);
+        return;
+    }
+    h->pumping = true;
+    while (h->ready.head != NULL || h->finals != NULL) {
+        pl__coroutine_t *rec = queue_take(&h->ready);
+        if (rec != NULL)
+            resume(h, rec);
+        else
+            report_final(h, h->finals);
+    }
+    h->pumping = false;
+    pl__log_drain(h->L, h);
+}
+
+/* ---- from the host callbacks ------------------------------------------------------------------------------- */
+
+int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data) {
+    if (h->engine == NULL || h->closing)
+        return PL_ECLOSED;
+    pl__coroutine_t *rec = record_get(h);
+    if (rec == NULL)
+        return PL_ENOMEM;
+    record_begin(h, rec);
+    rec->job = job;
+    rec->data = data;
+    queue_add(&h->later, rec);
+    arm_turn(h);
+    return PL_OK;
+}
+
+void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job) {
+    pl__coroutine_t *rec = h->closing ? NULL : record_get(h);
+    if (rec == NULL) {
+        pl_engine_claim_drop(h->engine, claim);
+        pl_claim_free(claim);
+        return;
+    }
+    record_begin(h, rec);
+    rec->job = job;
+    rec->data = rec;
+    rec->claim = claim;
+    rec->claim_ended = false;
+    queue_add(h->has_task_hook ? &h->ready : &h->parked, rec);
+    pl__pump(h);
+}
+
+void pl__coroutine_unpark(pl__handle_t *h) {
+    if (h->parked.head == NULL)
+        return;
+    queue_move(&h->later, &h->parked);
+    arm_turn(h);
+}
+
+/* The result of an op that nobody waits for. */
+static void log_result(pl__handle_t *h, const pl_op_t *op) {
+    int level = op->rc == PL_EABORTED ? PL_LOG_INFO : op->rc == PL_ESTALE ? PL_LOG_WARNING : PL_LOG_ERROR;
+    pl_id_t id = op->verb == PL_VERB_task_done ? op->u.task_done.task
+                 : op->verb == PL_VERB_outcome ? op->u.outcome.stage
+                                               : op->u.finalized.stage;
+    pl__log(h, level, "the end of task %lld was refused: %s (%s)%s%s", (long long)id, pl_result_text(op->rc),
+            pl_result_name(op->rc), op->error.message[0] != '\0' ? ": " : "", op->error.message);
+}
+
+void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op) {
+    if (op->owner == NULL || op->owner == h) {
+        if (op->owner == NULL && op->rc != PL_OK)
+            log_result(h, op);
+        pl_op_free(op);
+        return;
+    }
+    pl__coroutine_t *rec = op->owner;
+    rec->op_back = true;
+    queue_add(&h->ready, rec);
+    pl__pump(h);
+}
+
+void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state) {
+    pl__final_t *final = pl__alloc(sizeof(*final));
+    if (final == NULL) {
+        pl__log(h, PL_LOG_ERROR, "out of memory: the end of a watched pipeline was not reported");
+        return;
+    }
+    final->stage = stage;
+    final->state = state;
+    if (h->finals_last != NULL)
+        h->finals_last->next = final;
+    else
+        h->finals = final;
+    h->finals_last = final;
+    pl__pump(h);
+}
+
+/* ---- end of the engine ------------------------------------------------------------------------------------- */
+
+void pl__coroutine_close_all(lua_State *L, pl__handle_t *h) {
+    while (h->live != NULL) {
+        pl__coroutine_t *rec = h->live;
+        pl__enter(L, kill_entry, rec);
+        record_end(h, rec);
+    }
+    if (h->turn.active)
+        pl_engine_timer_cancel(h->engine, &h->turn);
+    h->ready = h->later = h->parked = (pl__queue_t){ NULL, NULL };
+}
+
+static void free_list(pl__coroutine_t *rec) {
+    while (rec != NULL) {
+        pl__coroutine_t *next = rec->next;
+        pl_claim_free(rec->claim);
+        pl__free(rec);
+        rec = next;
+    }
+}
+
+void pl__coroutine_free_all(pl__handle_t *h) {
+    free_list(h->live);
+    free_list(h->idle);
+    free_list(h->bare);
+    h->live = h->idle = h->bare = NULL;
+    h->ready = h->later = h->parked = (pl__queue_t){ NULL, NULL };
+    h->live_count = h->idle_count = h->records = 0;
+    while (h->finals != NULL) {
+        pl__final_t *next = h->finals->next;
+        pl__free(h->finals);
+        h->finals = next;
+    }
+    h->finals_last = NULL;
+}
+
+/* ---- awaiting ---------------------------------------------------------------------------------------------- */
+
+bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h) {
+    return h->current != NULL && h->current->co == L && lua_isyieldable(L);
+}
+
+static int await_yield(lua_State *L, pl__coroutine_t *rec, lua_KFunction k) {
+    lua_pushlightuserdata(L, rec);
+    return lua_yieldk(L, 1, (lua_KContext)rec, k);
+}
+
+/* The record a continuation belongs to; raises when somebody else resumed the coroutine. */
+static pl__coroutine_t *await_record(lua_State *L, lua_KContext context) {
+    pl__coroutine_t *rec = (pl__coroutine_t *)context;
+    if (rec->h->current != rec || rec->co != L)
+        luaL_error(L, "a coroutine of the engine was resumed by somebody else");
+    return rec;
+}
+
+static int op_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    pl__coroutine_t *rec = await_record(L, context);
+    pl_op_t *op = rec->op;
+    rec->op = NULL;
+    return pl__push_results(L, op);
+}
+
+int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim) {
+    if (h->engine == NULL) { /* a finalizer closed it while the op was built */
+        pl_op_free(op);
+        return pl__push_failure(L, PL_ECLOSED, NULL);
+    }
+    if (!pl__coroutine_can_await(L, h)) {
+        (void)pl_engine_call(h->engine, op);
+        if (claim != NULL) /* only frees its place: the task is not claimed any more */
+            pl_engine_claim_drop(h->engine, claim);
+        pl__log_drain(L, h);
+        return pl__push_results(L, op);
+    }
+    pl__coroutine_t *rec = h->current;
+    op->owner = rec;
+    rec->op = op;
+    rec->op_back = false;
+    rec->state = PL__CO_OP;
+    if (claim != NULL)
+        pl_engine_claim_end(h->engine, claim, op);
+    else
+        pl_engine_submit(h->engine, op);
+    return await_yield(L, rec, op_k);
+}
+
+static void sleep_cb(pl_timer_t *timer) {
+    pl__coroutine_t *rec = timer->data;
+    queue_add(&rec->h->ready, rec);
+    pl__pump(rec->h);
+}
+
+static int sleep_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)await_record(L, context);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+typedef struct {
+    pl_timer_t timer;
+    pl_engine_t *engine;
+    bool fired;
+} sleeper_t;
+
+static void sleeper_cb(pl_timer_t *timer) {
+    sleeper_t *sleeper = timer->data;
+    sleeper->fired = true;
+    pl_engine_stop(sleeper->engine);
+}
+
+/* Outside a managed coroutine: runs the loop until then. */
+static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t when) {
+    if (h->L != NULL || h->entered)
+        return pl__push_failure(L, PL_ESTATE, "cannot sleep here: the loop is running below this function");
+    sleeper_t sleeper = { .engine = h->engine, .timer = { .fire = sleeper_cb } };
+    sleeper.timer.data = &sleeper;
+    pl_engine_timer_start(h->engine, &sleeper.timer, when);
+    int rc = pl__handle_run(L, h, h->is_virtual ? PL_RUN_ALL : PL_RUN_FOREVER, -1, false);
+    if (sleeper.timer.active)
+        pl_engine_timer_cancel(h->engine, &sleeper.timer);
+    if (!sleeper.fired && rc == PL_OK)
+        return pl__push_failure(L, PL_ESTATE, "the loop was stopped");
+    if (!sleeper.fired)
+        return pl__push_failure(L, rc, NULL);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:sleep(seconds) -> true, or nil, code, message. */
+static int engine_sleep(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    lua_Number seconds = luaL_checknumber(L, 2);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_usec_t now = pl_engine_now(h->engine), span = pl_clock_from_seconds(seconds > 0 ? seconds : 0);
+    pl_usec_t when = span > PL_USEC_NEVER - now ? PL_USEC_NEVER : now + span;
+    if (!pl__coroutine_can_await(L, h))
+        return sleep_running(L, h, when);
+    pl__coroutine_t *rec = h->current;
+    rec->state = PL__CO_SLEEP;
+    rec->timer.fire = sleep_cb;
+    rec->timer.data = rec;
+    pl_engine_timer_start(h->engine, &rec->timer, when);
+    return await_yield(L, rec, sleep_k);
+}
+
+/* ---- spawn ------------------------------------------------------------------------------------------------- */
+
+/* e:spawn(fn, ...) -> true, or nil, code, message. */
+static int engine_spawn(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (h->closing)
+        return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
+    int n = lua_gettop(L) - 1;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    /* Made first: it may run finalizers, and those may spawn. From here to record_begin nothing does. */
+    if (h->idle == NULL) {
+        lua_newthread(L);
+        lua_insert(L, 2);
+    } else {
+        lua_pushnil(L);
+        lua_insert(L, 2);
+    }
+    pl__coroutine_t *rec = record_get(h);
+    if (rec == NULL)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    if (rec->co == NULL)
+        thread_anchor(L, rec, 2);
+    if (!lua_checkstack(rec->co, n)) {
+        if (rec != h->idle)
+            thread_drop(L, rec);
+        return luaL_error(L, "too many arguments");
+    }
+    record_begin(h, rec);
+    lua_xmove(L, rec->co, n);
+    rec->nargs = n - 1;
+    rec->started = true;
+    queue_add(&h->later, rec);
+    arm_turn(h);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:in_coroutine() -> whether the running coroutine is managed by this engine and may wait. */
+static int engine_in_coroutine(lua_State *L) {
+    lua_pushboolean(L, pl__coroutine_can_await(L, pl__handle_check(L, 1)));
+    return 1;
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------------------ */
+
+/* e:token() -> an object that ends the next suspend of this coroutine, or nil, "ESTATE", message. */
+static int engine_token(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (h->current == NULL || h->current->co != L)
+        return pl__push_failure(L, PL_ESTATE, "not in a coroutine of this engine");
+    token_t *token = lua_newuserdatauv(L, sizeof(*token), 1);
+    token->h = h;
+    token->rec = h->current;
+    token->wakes = h->current->wakes;
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, TOKEN_TYPE);
+    return 1;
+}
+
+static int suspend_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    pl__coroutine_t *rec = await_record(L, context);
+    rec->wakes++;
+    rec->woken = false;
+    return lua_gettop(L) - 1;
+}
+
+/* Pushes the values an early wake has left. Stack: handle. */
+static void push_mailbox(lua_State *L, const pl__coroutine_t *rec) {
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_rawgeti(L, 2, -(lua_Integer)rec->index);
+    lua_rawgeti(L, 3, 0);
+    int n = (int)lua_tointeger(L, 4);
+    luaL_checkstack(L, n + LUA_MINSTACK, "too many values");
+    lua_pushnil(L);
+    lua_rawseti(L, 2, -(lua_Integer)rec->index);
+    for (int i = 1; i <= n; i++)
+        lua_rawgeti(L, 3, i);
+    lua_rotate(L, 2, n);
+    lua_settop(L, n + 1);
+}
+
+/* e:suspend() -> what token:wake was given, or nil, "ESTATE", message. */
+static int engine_suspend(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (!pl__coroutine_can_await(L, h))
+        return pl__push_failure(L, PL_ESTATE, "not in a coroutine of this engine, or one that cannot yield here");
+    pl__coroutine_t *rec = h->current;
+    lua_settop(L, 1);
+    rec->state = PL__CO_TOKEN;
+    if (rec->woken) {
+        push_mailbox(L, rec);
+        queue_add(&h->later, rec);
+        arm_turn(h);
+    }
+    return await_yield(L, rec, suspend_k);
+}
+
+/* The coroutine has not suspended yet: keeps the values for it, their number at index 0. Stack: token, values. */
+static void wake_early(lua_State *L, pl__coroutine_t *rec) {
+    int n = lua_gettop(L) - 1;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    lua_createtable(L, n, 1);
+    lua_insert(L, 2);
+    for (int i = n; i >= 1; i--)
+        lua_rawseti(L, 2, i);
+    lua_pushinteger(L, n);
+    lua_rawseti(L, 2, 0);
+    lua_getiuservalue(L, 1, 1);
+    lua_getiuservalue(L, -1, PL__UV_ANCHORS);
+    lua_pushvalue(L, 2);
+    lua_rawseti(L, -2, -(lua_Integer)rec->index);
+}
+
+static void wake_suspended(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec) {
+    int n = lua_gettop(L) - 1;
+    if (!lua_checkstack(rec->co, n))
+        luaL_error(L, "too many values");
+    lua_xmove(L, rec->co, n);
+    rec->nargs = n;
+    queue_add(&h->later, rec);
+    arm_turn(h);
+}
+
+/* token:wake(...) -> whether this was the first wake of a suspension not yet over. */
+static int token_wake(lua_State *L) {
+    const token_t *token = luaL_checkudata(L, 1, TOKEN_TYPE);
+    pl__handle_t *h = token->h;
+    pl__coroutine_t *rec = token->rec;
+    bool alive = h->engine != NULL && !h->closing && pl_engine_usable(h->engine);
+    if (!alive || rec->wakes != token->wakes || rec->woken) {
+        lua_pushboolean(L, 0);
+        return 1;
+    }
+    if (rec->state == PL__CO_TOKEN)
+        wake_suspended(L, h, rec);
+    else
+        wake_early(L, rec);
+    rec->woken = true;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+void pl__coroutine_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = {
+        { "sleep", engine_sleep },     { "spawn", engine_spawn }, { "in_coroutine", engine_in_coroutine },
+        { "suspend", engine_suspend }, { "token", engine_token }, { NULL, NULL },
+    };
+    luaL_setfuncs(L, METHODS, 0);
+    if (luaL_newmetatable(L, TOKEN_TYPE)) {
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, token_wake);
+        lua_setfield(L, -2, "wake");
+        lua_setfield(L, -2, "__index");
+    }
+    lua_pop(L, 1);
+}

@@ -1,0 +1,216 @@
+/*
+ * verbs.c - the methods of an engine that stand for ops of the store. See verbs.h.
+ *
+ * Each builds an op from its arguments and waits for it: in a managed coroutine by yielding, elsewhere by blocking
+ * the thread. Either way the results come after the commit.
+ */
+#include "binding/verbs.h"
+
+#include <lauxlib.h>
+
+#include "binding/claim.h"
+#include "binding/coroutine.h"
+#include "binding/ops.h"
+
+static int call(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__op_build(L, verb);
+    if (op == NULL)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    return pl__await_op(L, h, op, NULL);
+}
+
+/* e:start(list of STAGE) -> list of "OK" or "EEXISTS" */
+static int engine_start(lua_State *L) {
+    return call(L, PL_VERB_start);
+}
+
+/* e:task_add(list of TASK, all_or_none) -> list of result names */
+static int engine_task_add(lua_State *L) {
+    return call(L, PL_VERB_task_add);
+}
+
+/* e:fill(stage_id, list of {slot=, value=}) -> true */
+static int engine_fill(lua_State *L) {
+    return call(L, PL_VERB_fill);
+}
+
+/* e:retry(stage_id, retry_at, message) -> true */
+static int engine_retry(lua_State *L) {
+    return call(L, PL_VERB_retry);
+}
+
+/* e:abort(stage_id, message, no_permission) -> true */
+static int engine_abort(lua_State *L) {
+    return call(L, PL_VERB_abort);
+}
+
+/* e:status(stage_id, {message=, console_url=, links=, time=}) -> true */
+static int engine_status(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__op_build(L, PL_VERB_status);
+    if (op == NULL)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    if (op->u.status.status.time == 0 && h->engine != NULL)
+        op->u.status.status.time = pl_engine_now(h->engine);
+    return pl__await_op(L, h, op, NULL);
+}
+
+/* e:cleanup(root_id) -> rows deleted */
+static int engine_cleanup(lua_State *L) {
+    return call(L, PL_VERB_cleanup);
+}
+
+/* e:watch(stage_id | key) -> name of its state */
+static int engine_watch(lua_State *L) {
+    return call(L, PL_VERB_watch);
+}
+
+/* e:unwatch(stage_id) -> true */
+static int engine_unwatch(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    (void)luaL_checkinteger(L, 2);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__op_build(L, PL_VERB_watch);
+    if (op == NULL)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    op->u.watch.unwatch = true;
+    return pl__await_op(L, h, op, NULL);
+}
+
+/* e:meta(key) -> string or nil; e:meta(key, value, if_absent) -> what is there now */
+static int engine_meta(lua_State *L) {
+    return call(L, PL_VERB_meta);
+}
+
+/* e:stage_get(id | key, with_slots) -> STAGEREC, slots; or nil */
+static int engine_stage_get(lua_State *L) {
+    return call(L, PL_VERB_stage_get);
+}
+
+/* e:tree_get(id | key) -> list of STAGEREC, slots; or nil */
+static int engine_tree_get(lua_State *L) {
+    return call(L, PL_VERB_tree_get);
+}
+
+/* e:roots_list{class_path=, before=, limit=} -> list of STAGEREC, slots, next id or nil */
+static int engine_roots_list(lua_State *L) {
+    return call(L, PL_VERB_roots_list);
+}
+
+/* e:counts_get() -> list of {queue=, ready=, delayed=, claimed=}, stages, workers */
+static int engine_counts_get(lua_State *L) {
+    return call(L, PL_VERB_counts_get);
+}
+
+/* e:failures_get(id) -> list of {time=, attempt=, worker=, error_class=, message=, traceback=} */
+static int engine_failures_get(lua_State *L) {
+    return call(L, PL_VERB_failures_get);
+}
+
+/* ---- ends of claims ---------------------------------------------------------------------------------------- */
+
+static bool verb_fits(pl_verb_t verb, const pl_claim_t *claim) {
+    if (verb == PL_VERB_outcome)
+        return claim->kind == PL_TASK_RUN;
+    if (verb == PL_VERB_finalized)
+        return claim->kind == PL_TASK_FINALIZE || claim->kind == PL_TASK_ABORT;
+    return claim->kind == PL_TASK_CALLBACK || claim->stage == NULL;
+}
+
+static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
+    switch (op->verb) {
+    case PL_VERB_outcome: /* a control task has the id of its stage */
+        op->u.outcome.stage = claim->task;
+        op->u.outcome.claim = claim->claim;
+        if (op->u.outcome.flags == PL__FLAGS_AS_STORED)
+            op->u.outcome.flags = claim->stage != NULL ? claim->stage->flags : 0;
+        break;
+    case PL_VERB_finalized:
+        op->u.finalized.stage = claim->task;
+        op->u.finalized.claim = claim->claim;
+        break;
+    default:
+        op->u.task_done.task = claim->task;
+        op->u.task_done.claim = claim->claim;
+    }
+}
+
+static int ended_before(lua_State *L) {
+    return pl__push_failure(L, PL_ESTATE, "the claim has been ended before");
+}
+
+/* Stack: engine, claim, table. */
+static int end_claim(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (rec == NULL || rec->claim_ended)
+        return ended_before(L);
+    luaL_argcheck(L, verb_fits(verb, rec->claim), 2, "a task of another kind");
+    bool nowait = lua_getfield(L, 3, "nowait") != LUA_TNIL && lua_toboolean(L, -1);
+    uint64_t life = rec->life;
+    pl_op_t *op = pl__op_build(L, verb);
+    if (op == NULL)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    /* Building may have run finalizers, and those may have done anything. */
+    if (h->engine == NULL || rec->life != life || rec->claim_ended) {
+        pl_op_free(op);
+        return ended_before(L);
+    }
+    set_fence(op, rec->claim);
+    rec->claim_ended = true;
+    if (!nowait)
+        return pl__await_op(L, h, op, rec->claim);
+    op->owner = NULL;
+    pl_engine_claim_end(h->engine, rec->claim, op);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:outcome(claim, OUTCOME) -> true, or nil, code, message */
+static int engine_outcome(lua_State *L) {
+    return end_claim(L, PL_VERB_outcome);
+}
+
+/* e:finalized(claim, {kind=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
+static int engine_finalized(lua_State *L) {
+    return end_claim(L, PL_VERB_finalized);
+}
+
+/* e:task_done(claim, {failed=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
+static int engine_task_done(lua_State *L) {
+    return end_claim(L, PL_VERB_task_done);
+}
+
+void pl__verbs_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = {
+        { "start", engine_start },
+        { "task_add", engine_task_add },
+        { "fill", engine_fill },
+        { "retry", engine_retry },
+        { "abort", engine_abort },
+        { "status", engine_status },
+        { "cleanup", engine_cleanup },
+        { "watch", engine_watch },
+        { "unwatch", engine_unwatch },
+        { "meta", engine_meta },
+        { "stage_get", engine_stage_get },
+        { "tree_get", engine_tree_get },
+        { "roots_list", engine_roots_list },
+        { "counts_get", engine_counts_get },
+        { "failures_get", engine_failures_get },
+        { "outcome", engine_outcome },
+        { "finalized", engine_finalized },
+        { "task_done", engine_task_done },
+        { NULL, NULL },
+    };
+    luaL_setfuncs(L, METHODS, 0);
+}
