@@ -115,6 +115,14 @@ int pl__arena_copy(pl__arena_t *arena, pl_str_t in, pl_str_t *out) {
     return PL_OK;
 }
 
+void pl__arena_join(pl__arena_t *into, pl__arena_t *from) {
+    pl__chunk_t **last = &into->head;
+    while (*last)
+        last = &(*last)->next;
+    *last = from->head;
+    from->head = NULL;
+}
+
 void pl__arena_free(pl__arena_t *arena) {
     pl__chunk_t *next;
     for (pl__chunk_t *chunk = arena->head; chunk; chunk = next) {

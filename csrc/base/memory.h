@@ -44,6 +44,8 @@ typedef struct {
 void *pl__arena_get(pl__arena_t *arena, size_t size) PL__MUST_USE;
 /* Copies bytes into the arena (with a NUL behind them). An absent string stays absent. Returns PL_OK or PL_ENOMEM. */
 int pl__arena_copy(pl__arena_t *arena, pl_str_t in, pl_str_t *out) PL__MUST_USE;
+/* Hands the chunks of `from` to `into`; `from` is empty then. */
+void pl__arena_join(pl__arena_t *into, pl__arena_t *from);
 void pl__arena_free(pl__arena_t *arena);
 
 /* Growable bytes. A zeroed one is valid and empty. Errors are sticky in rc. */

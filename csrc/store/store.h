@@ -6,7 +6,7 @@
  * batch with one wake-up. Claims of new tasks ride in the same transaction. Nothing here includes lua.h or uv.h.
  *
  * Invariants
- *   1. op.done (and pl_store_call's return) happens after the commit, never before.
+ *   1. An op comes back (in a batch, or from pl_store_call) after the commit, never before.
  *   2. Each op stands or falls alone: a verb checks everything first and writes afterwards; when a write fails all
  *      the same, the batch is rolled back and its ops are applied one per transaction.
  *   3. A claim belongs to one (worker, claim number); a verb with a stale one changes nothing (PL_ESTALE).
@@ -427,10 +427,9 @@ typedef struct pl_op {
     int rc;         /* result: PL_OK or PL_E* */
     pl_error_t error; /* result: detail of unexpected failures */
     pl__arena_t arena;
-    void (*done)(struct pl_op *op); /* called by pl_store_deliver on the loop thread; NULL after pl_store_call */
-    void *owner;    /* the caller's */
-    _Atomic bool finished;          /* for pl_store_call */
-    bool blocking;
+    void *owner;      /* the caller's */
+    bool blocking;    /* the store's: pl_store_call waits for it */
+    bool finished;    /* the store's, under its lock */
     union {
 #define X(name, write) pl_op_##name##_t name;
         PL_VERBS(X)
@@ -460,23 +459,22 @@ typedef struct {
     double tombstone_seconds;     /* how long the name of a finished task stays taken; default 9 days */
 } pl_store_options_t;
 
-typedef struct {
+typedef struct pl_final {
+    struct pl_final *next;
     pl_id_t stage;
     pl_stage_state_t state;
 } pl_final_t;
 
-/* What one turn of the store thread brings back, for the loop thread. */
-typedef struct pl_batch {
-    struct pl_batch *next;
-    pl_op_t *ops;          /* list, in the order submitted */
-    pl_claim_t *claims;    /* list, in the order to be run */
+/* What the store thread brings back since the last time, for the loop thread. */
+typedef struct {
+    pl_op_t *ops;        /* owned list, in the order finished */
+    pl_claim_t *claims;  /* owned list, in the order to be run */
     int claims_len;
-    const pl_final_t *finals; /* watched stages that became final */
-    size_t finals_len;
-    bool ready_left;       /* more is ready than was wanted */
-    bool has_state;        /* the fields above and next_due are of a commit (a batch of reads has none) */
-    pl_usec_t next_due;    /* eta of the next delayed task, PL_USEC_NEVER if none */
-    pl_error_t failure;    /* code != 0: claiming failed */
+    pl_final_t *finals;  /* watched stages that became final; in the batch's arena */
+    bool has_state;      /* the fields below are of a commit (reads alone bring none) */
+    bool ready_left;     /* more is ready than was wanted */
+    pl_usec_t next_due;  /* eta of the next delayed task, PL_USEC_NEVER if none */
+    pl_error_t failure;  /* code != 0: claiming failed, want is back at 0 */
     pl__arena_t arena;
 } pl_batch_t;
 
@@ -487,20 +485,23 @@ void pl_store_close(pl_store_t *store);
 
 /* Takes op; it comes back in a batch. */
 void pl_store_submit(pl_store_t *store, pl_op_t *op);
+/* Takes a list of ops (in order) and says how many more tasks this process can take, as pl_store_want does. */
+void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted);
 /* Blocks until op is committed; returns op->rc. The op is the caller's again. Batches go on gathering. */
 int pl_store_call(pl_store_t *store, pl_op_t *op);
 /* How many more tasks this process can take now. Replaces the last value, less what is on its way. */
 void pl_store_want(pl_store_t *store, int wanted);
-/* Asks for a turn of the store thread even with nothing queued (another process rang, a task fell due). */
-void pl_store_poke(pl_store_t *store);
-/* Returns owned: all batches that wait, oldest first; NULL if none. Calls no done function. */
-pl_batch_t *pl_store_collect(pl_store_t *store);
-void pl_batch_free(pl_batch_t *batch); /* one batch; ops and claims still in it too */
+/* Asks for a turn of the store thread even with nothing queued: a task fell due, or (outside) another process rang. */
+void pl_store_poke(pl_store_t *store, bool outside);
+/* Moves what waits into *batch; false if nothing does. Calls no done function. */
+bool pl_store_collect(pl_store_t *store, pl_batch_t *batch);
+void pl_batch_free(pl_batch_t *batch); /* what is still in it, not the struct */
 
 typedef struct {
     uint64_t commits, ops, claims, batches, checkpoints, wakeups;
 } pl_store_stats_t;
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
 const char *pl_store_path(const pl_store_t *store); /* borrows until close */
+const char *pl_store_backend(void);                 /* static: version of the database library */
 
 #endif

@@ -1,0 +1,124 @@
+/*
+ * engine.h - the engine's parts, for the rooms of csrc/engine only.
+ *
+ *   engine.c     life: open, close, ops, facts
+ *   scheduler.c  claims: how many are wanted, whose turn it is; what comes back from the store
+ *   run.c        running the loop, and virtual time
+ *   timer.c      timers on the engine's clock
+ *   peer.c       other workers on the same file: who lives, who rings
+ *   secret.c     ids as users see them, signatures
+ */
+#ifndef PL_ENGINE_ENGINE_H
+#define PL_ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "engine/pipeline.h"
+
+#define PL__SECRET_SIZE 32
+#define PL__ID_KEY_SIZE 16
+
+typedef struct {
+    pl_claim_t *head, **tail;
+    int len;
+} pl__claims_t;
+
+typedef struct {
+    pl_op_t *head, **tail;
+} pl__ops_t;
+
+/* Other workers on the file. See peer.c. */
+typedef struct {
+    int fd;      /* the lock and bell file; -1: none (a database in memory) */
+    int inotify; /* -1: none */
+    uv_poll_t poll;
+    uv_timer_t check; /* slow safety check, and the second look after a death */
+    bool has_poll, has_check;
+    int number; /* our lock; -1: none yet */
+    _Atomic int others;
+    uint64_t rung; /* the store thread's: times we rang */
+    uint64_t *seen; /* owned: the counters of all numbers as last read */
+    int looks;   /* quick looks left after a file was closed */
+    bool asking; /* a rescue op is under way */
+} pl__peers_t;
+
+struct pl_engine {
+    pl_host_t host;
+    int concurrency;
+    bool durability_full, no_worker, in_memory;
+    pid_t pid;
+    pl_clock_t clock;
+    pl_random_t random;
+    pl_log_t log;
+    pl_ids_t ids;
+    pl_id_t worker;
+    pl_store_t *store;
+    unsigned char secret[PL__SECRET_SIZE], id_key[PL__ID_KEY_SIZE];
+    /* loop */
+    uv_loop_t *loop, own_loop;
+    bool has_own_loop;
+    uv_async_t wake;
+    uv_prepare_t flush; /* hands ops to the store before the loop sleeps */
+    uv_idle_t again;    /* keeps the loop turning while claims wait for their turn */
+    uv_timer_t due;     /* the next timer or delayed task */
+    uv_timer_t limit;   /* bounds a run */
+    uv_signal_t interrupt, terminate;
+    int handles; /* open uv handles */
+    /* running */
+    bool running, stopping, closing;
+    int stop_requests;
+    uint64_t turns;
+    /* claims and ops */
+    pl__claims_t buffer;
+    int executing, prefetch, wanted;
+    pl__ops_t outbox;  /* submitted, not yet handed to the store */
+    int in_flight;     /* ops handed over, or in the outbox */
+    pl__ops_t failed;  /* ends of claims that the store could not take: tried again */
+    pl_timer_t failed_timer;
+    bool ready_left, poked;
+    pl_usec_t next_due;
+    pl_timer_t want_timer; /* after claiming failed */
+    pl_timer_t *timers;    /* root of the heap */
+    uint64_t timer_order, executed;
+    pl__peers_t peers;
+};
+
+/* scheduler.c */
+void pl__scheduler_init(pl_engine_t *engine);
+/* Takes what the store brought back and lets claims have their turn. */
+void pl__scheduler_collect(pl_engine_t *engine);
+void pl__scheduler_execute(pl_engine_t *engine);
+/* Hands the outbox to the store and tells how much is wanted. */
+void pl__scheduler_flush(pl_engine_t *engine);
+/* Gives claims that have not started back to the queue. */
+void pl__scheduler_release_buffer(pl_engine_t *engine);
+void pl__scheduler_poke(pl_engine_t *engine, bool outside);
+/* Nothing is under way that could change anything without an event from outside or time passing. */
+bool pl__scheduler_is_quiet(const pl_engine_t *engine);
+
+/* timer.c */
+bool pl__timers_fire(pl_engine_t *engine);
+pl_usec_t pl__timers_next(const pl_engine_t *engine);
+/* Sets the uv timer for what is due next; in virtual time there is none. */
+void pl__timers_arm(pl_engine_t *engine);
+
+/* peer.c */
+int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) PL__MUST_USE;
+int pl__peers_watch(pl_engine_t *engine) PL__MUST_USE;
+void pl__peers_ask(pl_engine_t *engine);
+void pl__peers_answer(pl_engine_t *engine, const pl_op_rescue_t *rescue);
+/* From the store thread. */
+void pl__peers_ring(pl_engine_t *engine);
+bool pl__peers_take_number(void *data, int number);
+bool pl__peers_is_alive(void *data, int number, int64_t pid);
+void pl__peers_close(pl_engine_t *engine);
+
+/* secret.c */
+int pl__secret_init(pl_engine_t *engine, pl_error_t *error) PL__MUST_USE;
+
+/* engine.c */
+void pl__handle_closed(uv_handle_t *handle);
+
+#endif

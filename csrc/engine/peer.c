@@ -1,0 +1,210 @@
+/*
+ * peer.c - other workers on the same file: who lives, who rings.
+ *
+ * Beside the database lies a small file, `<database>-workers`. Each worker holds a lock on the byte of its number
+ * (an open-file-description lock: the kernel releases it when the process dies, however it dies), and has an 8-byte
+ * counter behind the locks, which it raises when a commit of its own made work for others. Everybody watches the file
+ * with inotify: a write means that somebody rang, a close that somebody may have died. At rest nobody wakes up.
+ *
+ * The close event may come just before the lock is released, so a rescue looks again a little later. Where inotify or
+ * these locks are missing, the slow check and the leases remain.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+
+enum {
+    COUNTERS_AT = 4096,
+    CHECK_MS = 5000, /* slow safety check, only while there are others */
+    LOOKS = 3        /* quick looks after a close */
+};
+static const uint64_t look_ms[LOOKS + 1] = { 0, 500, 60, 10 };
+
+/* ---- locks, from the store thread -------------------------------------------------------------------------- */
+
+static int lock_byte(int fd, int command, int number, struct flock *lock) {
+    *lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = number, .l_len = 1 };
+    int rc;
+    do
+        rc = fcntl(fd, command, lock);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+bool pl__peers_take_number(void *data, int number) {
+    pl_engine_t *engine = data;
+    struct flock lock;
+    if (engine->peers.fd < 0)
+        return true;
+    if (lock_byte(engine->peers.fd, F_OFD_SETLK, number, &lock) < 0 && (errno == EAGAIN || errno == EACCES))
+        return false;
+    engine->peers.number = number;
+    return true;
+}
+
+bool pl__peers_is_alive(void *data, int number, int64_t pid) {
+    const pl_engine_t *engine = data;
+    struct flock lock;
+    (void)pid;
+    if (engine->peers.fd < 0 || lock_byte(engine->peers.fd, F_OFD_GETLK, number, &lock) < 0)
+        return true; /* cannot tell: the lease decides */
+    return lock.l_type != F_UNLCK;
+}
+
+void pl__peers_ring(pl_engine_t *engine) {
+    pl__peers_t *peers = &engine->peers;
+    if (peers->fd < 0 || peers->number < 0 || atomic_load(&peers->others) == 0)
+        return;
+    uint64_t count = ++peers->rung;
+    ssize_t written = pwrite(peers->fd, &count, sizeof count, COUNTERS_AT + 8 * (off_t)peers->number);
+    (void)written; /* a bell that fails is a bell not heard: the slow check remains */
+}
+
+/* ---- asking the store who is gone -------------------------------------------------------------------------- */
+
+void pl__peers_ask(pl_engine_t *engine) {
+    if (engine->peers.fd < 0 || engine->peers.asking || engine->closing)
+        return;
+    pl_op_t *op = pl_op_new(PL_VERB_rescue);
+    if (!op)
+        return;
+    op->u.rescue.is_alive = pl__peers_is_alive;
+    op->u.rescue.data = engine;
+    op->owner = engine;
+    engine->peers.asking = true;
+    pl_engine_submit(engine, op);
+}
+
+static void check_cb(uv_timer_t *handle) {
+    pl__peers_ask(handle->data);
+}
+
+void pl__peers_answer(pl_engine_t *engine, const pl_op_rescue_t *rescue) {
+    pl__peers_t *peers = &engine->peers;
+    peers->asking = false;
+    atomic_store(&peers->others, rescue->others);
+    if (rescue->workers > 0)
+        pl_log(&engine->log, PL_LOG_INFO, "%d worker(s) gone, %d task(s) returned to their queues", rescue->workers,
+               rescue->tasks);
+    if (!peers->has_check || engine->closing)
+        return;
+    if (peers->looks > 0)
+        uv_timer_start(&peers->check, check_cb, look_ms[peers->looks--], 0);
+    else if (rescue->others > 0)
+        uv_timer_start(&peers->check, check_cb, CHECK_MS, 0);
+    else
+        uv_timer_stop(&peers->check);
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------ */
+
+/* Has anybody but us rung since the last look? */
+static bool heard_bell(pl__peers_t *peers) {
+    uint64_t counters[PL_IDS_WORKERS] = { 0 };
+    if (pread(peers->fd, counters, sizeof counters, COUNTERS_AT) < 0)
+        return true;
+    if (peers->number >= 0)
+        counters[peers->number] = peers->seen[peers->number];
+    bool heard = memcmp(counters, peers->seen, sizeof counters) != 0;
+    memcpy(peers->seen, counters, sizeof counters);
+    return heard;
+}
+
+static uint32_t read_events(int inotify) {
+    _Alignas(struct inotify_event) char bytes[4096];
+    uint32_t all = 0;
+    ssize_t got;
+    while ((got = read(inotify, bytes, sizeof bytes)) > 0) {
+        for (char *at = bytes; at < bytes + got;) {
+            const struct inotify_event *event = (const struct inotify_event *)(const void *)at;
+            all |= event->mask;
+            at += sizeof *event + event->len;
+        }
+    }
+    return all;
+}
+
+static void event_cb(uv_poll_t *handle, int status, int events) {
+    pl_engine_t *engine = handle->data;
+    pl__peers_t *peers = &engine->peers;
+    (void)events;
+    if (status < 0)
+        return;
+    uint32_t mask = read_events(peers->inotify);
+    if (mask & (IN_CLOSE_WRITE | IN_Q_OVERFLOW)) {
+        peers->looks = LOOKS;
+        pl__peers_ask(engine);
+    }
+    if ((mask & (IN_MODIFY | IN_Q_OVERFLOW)) && heard_bell(peers)) {
+        if (atomic_load(&peers->others) == 0)
+            pl__peers_ask(engine);
+        pl__scheduler_poke(engine, true);
+    }
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------- */
+
+int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) {
+    pl__peers_t *peers = &engine->peers;
+    char name[4096];
+    peers->fd = peers->inotify = peers->number = -1;
+    if (engine->in_memory)
+        return PL_OK;
+    if (snprintf(name, sizeof name, "%s-workers", path) >= (int)sizeof name)
+        return PL__FAIL(error, PL_EINVAL, "%s: the path is too long", path);
+    peers->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (peers->fd < 0)
+        return PL__FAIL(error, errno == EACCES || errno == EROFS ? PL_EREADONLY : PL_EIO, "%s: %s", name,
+                        strerror(errno));
+    peers->seen = pl__alloc(PL_IDS_WORKERS * sizeof *peers->seen);
+    if (!peers->seen)
+        return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", path);
+    uint64_t counters[PL_IDS_WORKERS] = { 0 };
+    if (pread(peers->fd, counters, sizeof counters, COUNTERS_AT) >= 0)
+        memcpy(peers->seen, counters, sizeof counters);
+    peers->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (peers->inotify >= 0 && inotify_add_watch(peers->inotify, name, IN_MODIFY | IN_CLOSE_WRITE) < 0) {
+        close(peers->inotify);
+        peers->inotify = -1;
+    }
+    return PL_OK;
+}
+
+int pl__peers_watch(pl_engine_t *engine) {
+    pl__peers_t *peers = &engine->peers;
+    if (peers->fd < 0)
+        return PL_OK;
+    if (peers->number >= 0)
+        peers->rung = peers->seen[peers->number];
+    if (uv_timer_init(engine->loop, &peers->check) != 0)
+        return PL_ENOMEM;
+    peers->check.data = engine;
+    peers->has_check = true;
+    engine->handles++;
+    uv_unref((uv_handle_t *)&peers->check);
+    if (peers->inotify < 0)
+        return PL_OK;
+    if (uv_poll_init(engine->loop, &peers->poll, peers->inotify) != 0)
+        return PL_ENOMEM;
+    peers->poll.data = engine;
+    peers->has_poll = true;
+    engine->handles++;
+    uv_unref((uv_handle_t *)&peers->poll);
+    return uv_poll_start(&peers->poll, UV_READABLE, event_cb) == 0 ? PL_OK : PL_EIO;
+}
+
+void pl__peers_close(pl_engine_t *engine) {
+    pl__peers_t *peers = &engine->peers;
+    if (peers->inotify >= 0)
+        close(peers->inotify);
+    if (peers->fd >= 0)
+        close(peers->fd); /* the lock goes with it, and the others hear of it */
+    pl__free(peers->seen);
+    peers->fd = peers->inotify = -1;
+    peers->seen = NULL;
+}

@@ -1,0 +1,231 @@
+/*
+ * run.c - running the loop: until stopped, until there is nothing to do, or one step; and virtual time.
+ *
+ * One turn: fire due timers, let claims have their turn, hand ops to the store, then let uv wait. In virtual time
+ * nothing ever waits for the clock: when all is quiet the clock jumps to what is due next.
+ *
+ * Stopping is graceful: nothing new is claimed, what was claimed but has not started goes back to the queue, what is
+ * being executed ends and is committed. A second request leaves at once.
+ */
+#include <limits.h>
+
+#include "engine/engine.h"
+
+enum { DRAIN_LOOK_MS = 100 };
+
+typedef struct {
+    pl_run_mode_t mode;
+    pl_usec_t deadline;  /* engine's clock, virtual time */
+    int64_t real_deadline; /* monotonic us, real time */
+    bool others_idle;    /* the last count found nothing on the file */
+    bool counting;
+} run_t;
+
+static void turn(pl_engine_t *engine) {
+    engine->turns++;
+    pl__timers_fire(engine);
+    if (engine->next_due <= pl_clock_now(&engine->clock) && engine->wanted > 0 && !engine->poked)
+        pl__scheduler_poke(engine, false);
+    pl__scheduler_execute(engine);
+    pl__scheduler_flush(engine);
+    pl__timers_arm(engine);
+}
+
+/* ---- is it done? ------------------------------------------------------------------------------------------- */
+
+/* With other workers about, what they have claimed is known only to the store. */
+static bool is_file_idle(pl_engine_t *engine, bool with_delayed) {
+    bool idle = false;
+    if (!engine->no_worker && atomic_load(&engine->peers.others) == 0)
+        return true;
+    pl_op_t *op = pl_op_new(PL_VERB_counts_get);
+    if (op && pl_engine_call(engine, op) == PL_OK) {
+        idle = true;
+        for (size_t i = 0; i < op->u.counts_get.len; i++) {
+            const pl_count_t *count = &op->u.counts_get.counts[i];
+            idle = idle && count->ready == 0 && count->claimed == 0 && (!with_delayed || count->delayed == 0);
+        }
+    }
+    pl_op_free(op);
+    return idle;
+}
+
+static bool is_idle(pl_engine_t *engine, bool with_delayed) {
+    pl_usec_t now = pl_clock_now(&engine->clock);
+    if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0)
+        return false;
+    if (engine->next_due <= now || (with_delayed && engine->next_due != PL_USEC_NEVER))
+        return false;
+    if (engine->timers && engine->timers->when <= now)
+        return false;
+    return is_file_idle(engine, with_delayed);
+}
+
+static bool is_done(pl_engine_t *engine, const run_t *run) {
+    if (engine->stopping)
+        return (engine->executing == 0 && engine->in_flight == 0) || engine->stop_requests > 1;
+    if (run->mode == PL_RUN_READY || run->mode == PL_RUN_ALL)
+        return is_idle(engine, run->mode == PL_RUN_ALL);
+    return false;
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------- */
+
+/* Jumps to the next thing due. False when there is none before the deadline (then the clock is at the deadline). */
+static bool jump(pl_engine_t *engine, const run_t *run) {
+    pl_usec_t next = pl__timers_next(engine);
+    bool may_start = run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT;
+    if (may_start && engine->next_due < next)
+        next = engine->next_due;
+    if (next > run->deadline || next == PL_USEC_NEVER) {
+        if (run->deadline != PL_USEC_NEVER)
+            pl_clock_advance_to(&engine->clock, run->deadline);
+        return false;
+    }
+    pl_clock_advance_to(&engine->clock, next);
+    return true;
+}
+
+static bool is_late(const pl_engine_t *engine, const run_t *run) {
+    if (engine->clock.is_virtual)
+        return pl_clock_now(&engine->clock) >= run->deadline;
+    return pl_clock_monotonic_us() >= run->real_deadline;
+}
+
+static void limit_cb(uv_timer_t *handle) {
+    (void)handle; /* the loop woke up */
+}
+
+static void arm_limit(pl_engine_t *engine, const run_t *run) {
+    bool looks = run->mode == PL_RUN_READY || run->mode == PL_RUN_ALL;
+    int64_t ms = INT64_MAX;
+    if (!engine->clock.is_virtual && run->real_deadline != INT64_MAX)
+        ms = (run->real_deadline - pl_clock_monotonic_us() + 999) / 1000;
+    if (looks && (engine->no_worker || atomic_load(&engine->peers.others) > 0) && ms > DRAIN_LOOK_MS)
+        ms = DRAIN_LOOK_MS;
+    if (ms == INT64_MAX)
+        return;
+    uv_update_time(engine->loop);
+    uv_timer_start(&engine->limit, limit_cb, ms > 0 ? (uint64_t)ms : 0, 0);
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------- */
+
+static void signal_cb(uv_signal_t *handle, int number) {
+    (void)number;
+    pl_engine_stop(handle->data);
+}
+
+static bool has_outside_events(const pl_engine_t *engine) {
+    int own = 2 + (engine->peers.has_poll ? 1 : 0); /* wake and limit are always there */
+    return (int)engine->loop->active_handles > own || engine->peers.has_poll;
+}
+
+/* In virtual time, all quiet: moves the clock. Returns false when nothing can ever happen again. */
+static bool pass_virtual_time(pl_engine_t *engine, const run_t *run, bool *waits) {
+    *waits = true;
+    if (!engine->clock.is_virtual || run->mode == PL_RUN_FOREVER || run->mode == PL_RUN_ONCE || engine->stopping ||
+        !pl__scheduler_is_quiet(engine))
+        return true;
+    if (jump(engine, run)) {
+        *waits = false;
+        return true;
+    }
+    return run->deadline == PL_USEC_NEVER && has_outside_events(engine);
+}
+
+static int run_loop(pl_engine_t *engine, const run_t *run) {
+    uint64_t first = engine->turns;
+    for (;;) {
+        bool waits;
+        turn(engine);
+        if (is_done(engine, run))
+            return PL_OK;
+        if (is_late(engine, run) && !engine->stopping)
+            return PL_ETIMEDOUT;
+        if (!pass_virtual_time(engine, run, &waits))
+            return PL_ETIMEDOUT;
+        if (run->mode == PL_RUN_NEXT && engine->turns - first > 1)
+            return PL_OK;
+        if (!waits)
+            continue;
+        arm_limit(engine, run);
+        uv_run(engine->loop, run->mode == PL_RUN_ONCE ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        uv_timer_stop(&engine->limit);
+        if (run->mode == PL_RUN_ONCE) {
+            turn(engine);
+            return PL_OK;
+        }
+    }
+}
+
+static void set_signals(pl_engine_t *engine, bool on) {
+    if (on) {
+        uv_signal_start(&engine->interrupt, signal_cb, SIGINT);
+        uv_signal_start(&engine->terminate, signal_cb, SIGTERM);
+    } else {
+        uv_signal_stop(&engine->interrupt);
+        uv_signal_stop(&engine->terminate);
+    }
+}
+
+static run_t plan(const pl_engine_t *engine, pl_run_mode_t mode, double timeout) {
+    run_t run = { .mode = mode, .deadline = PL_USEC_NEVER, .real_deadline = INT64_MAX };
+    if (timeout < 0)
+        return run;
+    pl_usec_t us = pl_clock_from_seconds(timeout);
+    pl_usec_t now = pl_clock_now(&engine->clock);
+    if (engine->clock.is_virtual)
+        run.deadline = us < PL_USEC_NEVER - now ? now + us : PL_USEC_NEVER;
+    else
+        run.real_deadline = us < INT64_MAX / 2 ? pl_clock_monotonic_us() + us : INT64_MAX;
+    return run;
+}
+
+int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool signals) {
+    if (engine->running || engine->closing)
+        return PL_ESTATE;
+    run_t run = plan(engine, mode, timeout);
+    bool keeps_claims = mode == PL_RUN_NEXT || mode == PL_RUN_ONCE;
+    engine->running = true;
+    engine->stopping = false;
+    engine->stop_requests = 0;
+    engine->wanted = -1;
+    set_signals(engine, signals);
+    int rc = run_loop(engine, &run);
+    set_signals(engine, false);
+    engine->running = false;
+    if (!keeps_claims || engine->stopping) {
+        pl__scheduler_release_buffer(engine);
+        pl__scheduler_flush(engine); /* running is over: nothing is wanted */
+    }
+    return rc;
+}
+
+void pl_engine_stop(pl_engine_t *engine) {
+    if (!engine->running)
+        return;
+    engine->stopping = true;
+    engine->stop_requests++;
+    pl__scheduler_release_buffer(engine);
+    uv_async_send(&engine->wake);
+}
+
+bool pl_engine_running(const pl_engine_t *engine) {
+    return engine->running;
+}
+
+int pl_engine_fd(const pl_engine_t *engine) {
+    return uv_backend_fd(engine->loop);
+}
+
+int pl_engine_timeout(const pl_engine_t *engine) {
+    if (engine->outbox.head || (engine->buffer.head && engine->executing < engine->concurrency))
+        return 0;
+    return uv_backend_timeout(engine->loop);
+}
+
+void pl_engine_advance(pl_engine_t *engine, double seconds) {
+    if (engine->clock.is_virtual)
+        pl_clock_advance_to(&engine->clock, pl_clock_now(&engine->clock) + pl_clock_from_seconds(seconds));
+}

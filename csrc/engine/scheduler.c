@@ -1,0 +1,235 @@
+/*
+ * scheduler.c - between the loop and the store: what goes out, what comes back, and whose turn it is.
+ *
+ * How much is wanted. A process can take as many tasks as it has room to execute (concurrency). Under load that alone
+ * would mean a commit per `concurrency` tasks, so it also asks for about as many as it finished since the last batch
+ * (prefetch), up to PREFETCH_MAX: claims then ride with completions in large commits. A process whose tasks are slow
+ * finishes few, so it hoards none.
+ *
+ * Ends of claims are never given up: when the store cannot take one (disk full, out of memory), the same op is tried
+ * again until it can.
+ */
+#include "engine/engine.h"
+
+enum { PREFETCH_MAX = 4096, TURN_MAX = 1024, RETRY_US = 500 * 1000 };
+
+static void ops_push(pl__ops_t *ops, pl_op_t *op) {
+    op->next = NULL;
+    *ops->tail = op;
+    ops->tail = &op->next;
+}
+
+static pl_op_t *ops_take(pl__ops_t *ops) {
+    pl_op_t *head = ops->head;
+    ops->head = NULL;
+    ops->tail = &ops->head;
+    return head;
+}
+
+static void retry_failed_cb(pl_timer_t *timer) {
+    pl_engine_t *engine = timer->data;
+    for (pl_op_t *op = ops_take(&engine->failed), *next; op; op = next) {
+        next = op->next;
+        ops_push(&engine->outbox, op);
+    }
+}
+
+static void want_again_cb(pl_timer_t *timer) {
+    pl_engine_t *engine = timer->data;
+    pl__scheduler_poke(engine, true);
+}
+
+void pl__scheduler_init(pl_engine_t *engine) {
+    engine->buffer.tail = &engine->buffer.head;
+    engine->outbox.tail = &engine->outbox.head;
+    engine->failed.tail = &engine->failed.head;
+    engine->failed_timer = (pl_timer_t){ .fire = retry_failed_cb, .data = engine };
+    engine->want_timer = (pl_timer_t){ .fire = want_again_cb, .data = engine };
+    engine->next_due = PL_USEC_NEVER;
+}
+
+/* ---- out --------------------------------------------------------------------------------------------------- */
+
+static int count_wanted(const pl_engine_t *engine) {
+    if (engine->no_worker || !engine->running || engine->stopping || engine->closing || engine->want_timer.active)
+        return 0;
+    int room = engine->concurrency - engine->executing + engine->prefetch - engine->buffer.len;
+    return room > 0 ? room : 0;
+}
+
+void pl__scheduler_flush(pl_engine_t *engine) {
+    int wanted = count_wanted(engine);
+    if (engine->outbox.head || wanted != engine->wanted) {
+        engine->wanted = wanted;
+        pl_store_submit_list(engine->store, ops_take(&engine->outbox), wanted);
+    }
+}
+
+void pl_engine_submit(pl_engine_t *engine, pl_op_t *op) {
+    engine->in_flight++;
+    ops_push(&engine->outbox, op);
+}
+
+int pl_engine_call(pl_engine_t *engine, pl_op_t *op) {
+    pl__scheduler_flush(engine);
+    return pl_store_call(engine->store, op);
+}
+
+void pl__scheduler_poke(pl_engine_t *engine, bool outside) {
+    engine->poked = true;
+    pl_store_poke(engine->store, outside);
+}
+
+/* ---- ends of claims ---------------------------------------------------------------------------------------- */
+
+void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
+    (void)claim;
+    engine->executing--;
+    pl_engine_submit(engine, op);
+}
+
+static bool ends_claim(const pl_op_t *op) {
+    return op->verb == PL_VERB_outcome || op->verb == PL_VERB_finalized || op->verb == PL_VERB_task_done ||
+           op->verb == PL_VERB_release;
+}
+
+static bool may_pass(int rc) {
+    return rc == PL_EFULL || rc == PL_EIO || rc == PL_ENOMEM || rc == PL_EBUSY;
+}
+
+static void try_later(pl_engine_t *engine, pl_op_t *op) {
+    if (!engine->failed_timer.active) {
+        pl_log(&engine->log, PL_LOG_ERROR, "the store could not take a result and will be asked again: %s",
+               op->error.message[0] ? op->error.message : pl_result_text(op->rc));
+        pl_engine_timer_start(engine, &engine->failed_timer, pl_clock_now(&engine->clock) + RETRY_US);
+    }
+    ops_push(&engine->failed, op);
+}
+
+/* Gives claims back without spending an attempt. Without memory for that, leaving the store does the same later. */
+static void release(pl_engine_t *engine, const pl_claim_t *claims, int len) {
+    pl_op_t *op = pl_op_new(PL_VERB_release);
+    pl_id_t *tasks = op ? pl__arena_get(&op->arena, (size_t)len * sizeof *tasks) : NULL;
+    int *numbers = tasks ? pl__arena_get(&op->arena, (size_t)len * sizeof *numbers) : NULL;
+    if (!numbers) {
+        pl_op_free(op);
+        return;
+    }
+    for (int i = 0; i < len; i++, claims = claims->next) {
+        tasks[i] = claims->task;
+        numbers[i] = claims->claim;
+    }
+    op->u.release = (pl_op_release_t){ tasks, numbers, (size_t)len };
+    op->owner = engine; /* ours: no host hears of it */
+    pl_engine_submit(engine, op);
+}
+
+void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim) {
+    engine->executing--;
+    claim->next = NULL;
+    release(engine, claim, 1);
+}
+
+void pl__scheduler_release_buffer(pl_engine_t *engine) {
+    pl_claim_t *claims = engine->buffer.head;
+    if (!claims)
+        return;
+    release(engine, claims, engine->buffer.len);
+    for (pl_claim_t *next; claims; claims = next) {
+        next = claims->next;
+        pl_claim_free(claims);
+    }
+    engine->buffer = (pl__claims_t){ NULL, &engine->buffer.head, 0 };
+}
+
+/* ---- back -------------------------------------------------------------------------------------------------- */
+
+static void again_cb(uv_idle_t *handle) {
+    (void)handle; /* the loop does not sleep; run.c does the rest */
+}
+
+void pl__scheduler_execute(pl_engine_t *engine) {
+    for (int turn = 0; engine->buffer.head && engine->executing < engine->concurrency && turn < TURN_MAX; turn++) {
+        pl_claim_t *claim = engine->buffer.head;
+        engine->buffer.head = claim->next;
+        if (!engine->buffer.head)
+            engine->buffer.tail = &engine->buffer.head;
+        engine->buffer.len--;
+        engine->executing++;
+        engine->executed++;
+        claim->next = NULL;
+        engine->host.execute(engine->host.data, claim);
+    }
+    if (engine->buffer.head && engine->executing < engine->concurrency)
+        uv_idle_start(&engine->again, again_cb);
+    else
+        uv_idle_stop(&engine->again);
+}
+
+static void op_back(pl_engine_t *engine, pl_op_t *op, int *ended) {
+    if (ends_claim(op)) {
+        (*ended)++;
+        if (may_pass(op->rc)) {
+            try_later(engine, op);
+            return;
+        }
+    }
+    engine->in_flight--;
+    if (op->owner != engine) {
+        engine->host.op_done(engine->host.data, op);
+        return;
+    }
+    if (op->verb == PL_VERB_rescue)
+        pl__peers_answer(engine, &op->u.rescue);
+    pl_op_free(op);
+}
+
+static void take_claims(pl_engine_t *engine, pl_batch_t *batch) {
+    if (!batch->claims)
+        return;
+    *engine->buffer.tail = batch->claims;
+    for (pl_claim_t *claim = batch->claims; claim; claim = claim->next)
+        engine->buffer.tail = &claim->next;
+    engine->buffer.len += batch->claims_len;
+    batch->claims = NULL;
+}
+
+static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
+    if (batch->has_state) {
+        engine->ready_left = batch->ready_left;
+        engine->next_due = batch->next_due;
+        engine->poked = false;
+        engine->wanted = -1; /* the store's number is another now: say it again */
+    }
+    if (batch->failure.code != 0) {
+        pl_log(&engine->log, PL_LOG_ERROR, "cannot claim tasks: %s", batch->failure.message);
+        pl_engine_timer_start(engine, &engine->want_timer, pl_clock_now(&engine->clock) + RETRY_US);
+        engine->poked = false;
+        engine->wanted = -1;
+    }
+}
+
+void pl__scheduler_collect(pl_engine_t *engine) {
+    pl_batch_t batch;
+    int ended = 0;
+    if (!pl_store_collect(engine->store, &batch))
+        return;
+    take_state(engine, &batch);
+    take_claims(engine, &batch);
+    for (pl_op_t *op = batch.ops, *next; op; op = next) {
+        next = op->next;
+        op_back(engine, op, &ended);
+    }
+    batch.ops = NULL;
+    for (const pl_final_t *final = batch.finals; final; final = final->next)
+        engine->host.final(engine->host.data, final->stage, final->state);
+    if (batch.has_state)
+        engine->prefetch = ended * 2 < PREFETCH_MAX ? ended * 2 : PREFETCH_MAX;
+    pl_batch_free(&batch);
+}
+
+bool pl__scheduler_is_quiet(const pl_engine_t *engine) {
+    bool claims_coming = engine->ready_left && count_wanted(engine) > 0;
+    bool own_work = engine->buffer.head && engine->executing < engine->concurrency;
+    return engine->in_flight == 0 && !engine->poked && !claims_coming && !own_work && engine->wanted >= 0;
+}

@@ -1,0 +1,72 @@
+/*
+ * secret.c - what the store's secret is for: ids that cannot be guessed, and signatures.
+ *
+ * The id users see is the internal one in 16 hex digits and a SipHash of it under a key of its own in 16 more, so
+ * nothing has to be stored or looked up to know that an id was made here.
+ */
+#include <sodium.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+_Static_assert(PL__ID_KEY_SIZE == crypto_shorthash_KEYBYTES, "key of the id check");
+_Static_assert(PL_MAC_LEN == crypto_auth_hmacsha256_BYTES * 2, "length of a signature");
+
+int pl__secret_init(pl_engine_t *engine, pl_error_t *error) {
+    unsigned char fresh[PL__SECRET_SIZE];
+    if (sodium_init() < 0 || pl_random_bytes(&engine->random, fresh, sizeof fresh) != PL_OK)
+        return PL__FAIL(error, PL_EIO, "no randomness to be had from the system");
+    pl_op_t *op = pl_op_new(PL_VERB_meta);
+    if (!op)
+        return PL__FAIL(error, PL_ENOMEM, "out of memory");
+    op->u.meta = (pl_op_meta_t){ .key = PL_STR_LIT("secret"), .write = true, .if_absent = true,
+                                 .value = { (const char *)fresh, sizeof fresh } };
+    int rc = pl_store_call(engine->store, op);
+    if (rc == PL_OK && op->u.meta.value.len != sizeof engine->secret)
+        rc = PL__FAIL(error, PL_ECORRUPT, "the secret in the file is damaged");
+    else if (rc != PL_OK && error)
+        *error = op->error;
+    if (rc == PL_OK) {
+        memcpy(engine->secret, op->u.meta.value.ptr, sizeof engine->secret);
+        crypto_generichash(engine->id_key, sizeof engine->id_key, (const unsigned char *)"pipeline id", 11,
+                           engine->secret, sizeof engine->secret);
+    }
+    pl_op_free(op);
+    return rc;
+}
+
+void pl_engine_id_text(const pl_engine_t *engine, pl_id_t id, char out[PL_ID_TEXT_LEN + 1]) {
+    unsigned char bytes[8 + crypto_shorthash_BYTES];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (unsigned char)((uint64_t)id >> (56 - 8 * i));
+    crypto_shorthash(bytes + 8, bytes, 8, engine->id_key);
+    sodium_bin2hex(out, PL_ID_TEXT_LEN + 1, bytes, sizeof bytes);
+}
+
+pl_id_t pl_engine_id_parse(const pl_engine_t *engine, const char *text, size_t len) {
+    unsigned char bytes[8];
+    char expected[PL_ID_TEXT_LEN + 1];
+    size_t size;
+    uint64_t id = 0;
+    if (len != PL_ID_TEXT_LEN || sodium_hex2bin(bytes, sizeof bytes, text, 16, NULL, &size, NULL) != 0 || size != 8)
+        return 0;
+    for (int i = 0; i < 8; i++)
+        id = id << 8 | bytes[i];
+    pl_engine_id_text(engine, (pl_id_t)id, expected);
+    return sodium_memcmp(expected, text, PL_ID_TEXT_LEN) == 0 ? (pl_id_t)id : 0;
+}
+
+void pl_engine_sign(const pl_engine_t *engine, const char *bytes, size_t len, char out[PL_MAC_LEN + 1]) {
+    unsigned char mac[crypto_auth_hmacsha256_BYTES];
+    _Static_assert(crypto_auth_hmacsha256_KEYBYTES == PL__SECRET_SIZE, "key of a signature");
+    crypto_auth_hmacsha256(mac, (const unsigned char *)bytes, len, engine->secret);
+    sodium_bin2hex(out, PL_MAC_LEN + 1, mac, sizeof mac);
+}
+
+bool pl_engine_verify(const pl_engine_t *engine, const char *bytes, size_t len, const char *mac, size_t mac_len) {
+    char expected[PL_MAC_LEN + 1];
+    if (mac_len != PL_MAC_LEN)
+        return false;
+    pl_engine_sign(engine, bytes, len, expected);
+    return sodium_memcmp(expected, mac, PL_MAC_LEN) == 0;
+}

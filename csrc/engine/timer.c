@@ -1,0 +1,112 @@
+/*
+ * timer.c - timers on the engine's clock: a pairing heap without allocation, ordered by time, then by start.
+ */
+#include "engine/engine.h"
+
+enum { SLEEP_MS_MAX = 60 * 1000 }; /* the wall clock may be set: look again at least this often */
+
+static bool is_before(const pl_timer_t *a, const pl_timer_t *b) {
+    return a->when < b->when || (a->when == b->when && a->order < b->order);
+}
+
+static pl_timer_t *meld(pl_timer_t *a, pl_timer_t *b) {
+    if (!a || !b)
+        return a ? a : b;
+    if (is_before(b, a)) {
+        pl_timer_t *swap = a;
+        a = b;
+        b = swap;
+    }
+    b->prev = a;
+    b->next = a->child;
+    if (a->child)
+        a->child->prev = b;
+    a->child = b;
+    return a;
+}
+
+/* Melds a list of siblings in pairs, then the pairs from the last to the first. */
+static pl_timer_t *meld_siblings(pl_timer_t *first) {
+    pl_timer_t *pairs = NULL, *root = NULL;
+    while (first) {
+        pl_timer_t *a = first, *b = a->next;
+        first = b ? b->next : NULL;
+        a->next = a->prev = NULL;
+        if (b)
+            b->next = b->prev = NULL;
+        pl_timer_t *pair = meld(a, b);
+        pair->next = pairs;
+        pairs = pair;
+    }
+    while (pairs) {
+        pl_timer_t *next = pairs->next;
+        pairs->next = NULL;
+        root = meld(root, pairs);
+        pairs = next;
+    }
+    return root;
+}
+
+void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t when) {
+    pl_engine_timer_cancel(engine, timer);
+    timer->child = timer->next = timer->prev = NULL;
+    timer->when = when;
+    timer->order = engine->timer_order++;
+    timer->active = true;
+    engine->timers = meld(engine->timers, timer);
+}
+
+void pl_engine_timer_cancel(pl_engine_t *engine, pl_timer_t *timer) {
+    if (!timer->active)
+        return;
+    timer->active = false;
+    pl_timer_t *rest = meld_siblings(timer->child);
+    timer->child = NULL;
+    if (timer == engine->timers) {
+        engine->timers = rest;
+        return;
+    }
+    if (timer->prev->child == timer)
+        timer->prev->child = timer->next;
+    else
+        timer->prev->next = timer->next;
+    if (timer->next)
+        timer->next->prev = timer->prev;
+    timer->next = timer->prev = NULL;
+    engine->timers = meld(engine->timers, rest);
+}
+
+pl_usec_t pl__timers_next(const pl_engine_t *engine) {
+    return engine->timers ? engine->timers->when : PL_USEC_NEVER;
+}
+
+/* Timers started by the ones that fire wait for the next turn, so that one turn is bounded. */
+bool pl__timers_fire(pl_engine_t *engine) {
+    uint64_t last = engine->timer_order;
+    pl_usec_t now = pl_clock_now(&engine->clock);
+    bool any = false;
+    while (engine->timers && engine->timers->when <= now && engine->timers->order < last) {
+        pl_timer_t *timer = engine->timers;
+        pl_engine_timer_cancel(engine, timer);
+        timer->fire(timer);
+        any = true;
+    }
+    return any;
+}
+
+static void due_cb(uv_timer_t *handle) {
+    (void)handle; /* the loop woke up: run.c looks at the time */
+}
+
+void pl__timers_arm(pl_engine_t *engine) {
+    pl_usec_t next = pl__timers_next(engine), now = pl_clock_now(&engine->clock);
+    if (engine->next_due < next && engine->wanted > 0)
+        next = engine->next_due;
+    if (next == PL_USEC_NEVER || (engine->clock.is_virtual && next > now)) {
+        uv_timer_stop(&engine->due);
+        return;
+    }
+    uint64_t ms = next <= now ? 0 : (uint64_t)((next - now + 999) / 1000);
+    uv_update_time(engine->loop);
+    uv_timer_start(&engine->due, due_cb, ms < SLEEP_MS_MAX ? ms : SLEEP_MS_MAX, 0);
+}

@@ -1,0 +1,68 @@
+/*
+ * op.c - ops, claims and batches as blocks of memory, and the printed names of states.
+ */
+#include "store/store.h"
+
+const char *pl_stage_state_name(int state) {
+    static const char *const names[] = {
+#define X(name, number, text) [number] = text,
+        PL_STAGE_STATES(X)
+#undef X
+    };
+    return state >= 0 && state < (int)(sizeof names / sizeof *names) ? names[state] : "?";
+}
+
+const char *pl_task_kind_name(int kind) {
+    static const char *const names[] = {
+#define X(name, number, text) [number] = text,
+        PL_TASK_KINDS(X)
+#undef X
+    };
+    return kind >= 0 && kind < (int)(sizeof names / sizeof *names) ? names[kind] : "?";
+}
+
+pl_op_t *pl_op_new(pl_verb_t verb) {
+    pl_op_t *op = pl__alloc(sizeof *op);
+    if (op)
+        op->verb = verb;
+    return op;
+}
+
+void pl_op_free(pl_op_t *op) {
+    if (!op)
+        return;
+    pl__arena_free(&op->arena);
+    pl__free(op);
+}
+
+void pl_claim_free(pl_claim_t *claim) {
+    if (!claim)
+        return;
+    pl__arena_free(&claim->arena);
+    pl__free(claim);
+}
+
+const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id) {
+    size_t low = 0, high = len;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (slots[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < len && slots[low].id == id ? &slots[low] : NULL;
+}
+
+void pl_batch_free(pl_batch_t *batch) {
+    for (pl_op_t *op = batch->ops, *next; op; op = next) {
+        next = op->next;
+        pl_op_free(op);
+    }
+    for (pl_claim_t *claim = batch->claims, *next; claim; claim = next) {
+        next = claim->next;
+        pl_claim_free(claim);
+    }
+    pl__arena_free(&batch->arena);
+    *batch = (pl_batch_t){ 0 };
+}

@@ -1,0 +1,483 @@
+/*
+ * db.c - opening a SQLite file, its schema, transactions, and the small helpers every verb is written with.
+ *
+ * The writer commits into the write-ahead log and never checkpoints by itself; SQLITE_BUSY is waited out by a handler
+ * that never gives up: transactions of other processes are short, and their locks end with them.
+ */
+#include "store/sqlite/db.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "schema.h"
+
+enum { BUSY_SLEEP_MAX_US = 5000, BUSY_REPORT_US = 10 * 1000000, OPEN_ATTEMPTS = 400 };
+
+static const char *const sql_texts[PL__SQL_COUNT] = {
+#define X(name, sql) [PL__SQL_##name] = sql,
+    PL__STATEMENTS(X)
+#undef X
+};
+
+/* ---- results ----------------------------------------------------------------------------------------------- */
+
+static int map_rc(int sqlite_rc) {
+    if (sqlite_rc == SQLITE_IOERR_NOMEM)
+        return PL_ENOMEM;
+    switch (sqlite_rc & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return PL_OK;
+    case SQLITE_NOMEM:
+        return PL_ENOMEM;
+    case SQLITE_FULL:
+        return PL_EFULL;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PROTOCOL:
+        return PL_EIO;
+    case SQLITE_CORRUPT:
+        return PL_ECORRUPT;
+    case SQLITE_NOTADB:
+        return PL_ENOTDB;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return PL_EREADONLY;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_INTERRUPT:
+        return PL_EBUSY;
+    case SQLITE_CONSTRAINT:
+        return PL_ECONSTRAINT;
+    default:
+        return PL_EOTHER;
+    }
+}
+
+int pl__sql_rc(pl__conn_t *conn, int sqlite_rc) {
+    int rc = map_rc(sqlite_rc);
+    if (rc != PL_OK)
+        snprintf(conn->failure, sizeof conn->failure, "%s (SQLite %d)", sqlite3_errmsg(conn->db),
+                 sqlite3_extended_errcode(conn->db));
+    return rc;
+}
+
+static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
+    const char *detail = conn->failure[0] ? conn->failure : pl_result_text(rc);
+    PL__FAIL(error, rc, "%s: %s", conn->options.path, detail);
+}
+
+/* ---- statements -------------------------------------------------------------------------------------------- */
+
+static int prepare(pl__conn_t *conn, pl__sql_t id) {
+    if (conn->statements[id])
+        return PL_OK;
+    return pl__sql_rc(conn, sqlite3_prepare_v3(conn->db, sql_texts[id], -1, SQLITE_PREPARE_PERSISTENT,
+                                               &conn->statements[id], NULL));
+}
+
+static int bind_bytes(sqlite3_stmt *statement, int at, pl_str_t value, bool is_text) {
+    if (!value.ptr)
+        return sqlite3_bind_null(statement, at);
+    if (is_text)
+        return sqlite3_bind_text64(statement, at, value.ptr, value.len, SQLITE_STATIC, SQLITE_UTF8);
+    return sqlite3_bind_blob64(statement, at, value.ptr, value.len, SQLITE_STATIC);
+}
+
+static int bind_one(sqlite3_stmt *statement, int at, char kind, va_list *values) {
+    if (kind == 't' || kind == 'b')
+        return bind_bytes(statement, at, va_arg(*values, pl_str_t), kind == 't');
+    if (kind == 'd' || kind == 'f') {
+        double number = va_arg(*values, double);
+        return kind == 'f' && number == 0 ? sqlite3_bind_null(statement, at)
+                                          : sqlite3_bind_double(statement, at, number);
+    }
+    int64_t integer = va_arg(*values, int64_t);
+    return kind == 'z' && integer == 0 ? sqlite3_bind_null(statement, at) : sqlite3_bind_int64(statement, at, integer);
+}
+
+static int bind_all(pl__conn_t *conn, pl__sql_t id, const char *format, va_list *values) {
+    PL__TRY(prepare(conn, id));
+    for (int at = 1; *format; format++, at++) {
+        int rc = bind_one(conn->statements[id], at, *format, values);
+        if (rc != SQLITE_OK)
+            return pl__sql_rc(conn, rc);
+    }
+    return PL_OK;
+}
+
+int pl__sql_query(pl__conn_t *conn, pl__sql_t id, sqlite3_stmt **statement, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    int rc = bind_all(conn, id, format, &values);
+    va_end(values);
+    *statement = conn->statements[id];
+    return rc;
+}
+
+void pl__sql_end(sqlite3_stmt *statement) {
+    sqlite3_reset(statement);
+}
+
+int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row) {
+    int sqlite_rc = sqlite3_step(statement);
+    *row = sqlite_rc == SQLITE_ROW;
+    if (*row)
+        return PL_OK;
+    int rc = pl__sql_rc(conn, sqlite_rc);
+    sqlite3_reset(statement);
+    return rc;
+}
+
+int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format, ...) {
+    va_list values;
+    bool row = false;
+    va_start(values, format);
+    int rc = bind_all(conn, id, format, &values);
+    va_end(values);
+    if (rc == PL_OK)
+        rc = pl__sql_step(conn, conn->statements[id], &row);
+    if (row)
+        sqlite3_reset(conn->statements[id]);
+    if (changes)
+        *changes = sqlite3_changes(conn->db);
+    return rc;
+}
+
+int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwise, const char *format, ...) {
+    va_list values;
+    bool row = false;
+    va_start(values, format);
+    int rc = bind_all(conn, id, format, &values);
+    va_end(values);
+    *value = otherwise;
+    if (rc == PL_OK)
+        rc = pl__sql_step(conn, conn->statements[id], &row);
+    if (row) {
+        if (sqlite3_column_type(conn->statements[id], 0) != SQLITE_NULL)
+            *value = sqlite3_column_int64(conn->statements[id], 0);
+        sqlite3_reset(conn->statements[id]);
+    }
+    return rc;
+}
+
+int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_t *out) {
+    *out = PL_STR_NONE;
+    if (sqlite3_column_type(statement, column) == SQLITE_NULL)
+        return PL_OK;
+    const void *bytes = sqlite3_column_blob(statement, column);
+    int len = sqlite3_column_bytes(statement, column);
+    if (!bytes && len > 0)
+        return PL_ENOMEM;
+    return pl__arena_copy(arena, (pl_str_t){ bytes ? bytes : "", (size_t)len }, out);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------- */
+
+static int busy_cb(void *data, int count) {
+    pl__conn_t *conn = data;
+    long us = count < 7 ? 50L << count : BUSY_SLEEP_MAX_US;
+    if (us > BUSY_SLEEP_MAX_US)
+        us = BUSY_SLEEP_MAX_US;
+    if (count > 0 && count % (BUSY_REPORT_US / BUSY_SLEEP_MAX_US) == 0)
+        pl_log(conn->options.log, PL_LOG_WARNING, "%s: still waiting for another process to release its lock",
+               conn->options.path);
+    nanosleep(&(struct timespec){ .tv_nsec = us * 1000 }, NULL);
+    return 1;
+}
+
+static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
+    (void)db;
+    (void)name;
+    ((pl__conn_t *)data)->log_pages = pages;
+    return SQLITE_OK;
+}
+
+/* Runs SQL that has no parameters. Some locks of the log are not waited for by SQLite itself: tried again here. */
+static int execute(pl__conn_t *conn, const char *sql) {
+    int rc = PL_EBUSY;
+    for (int i = 0; i < OPEN_ATTEMPTS && rc == PL_EBUSY; i++) {
+        if (i > 0)
+            nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+        rc = pl__sql_rc(conn, sqlite3_exec(conn->db, sql, NULL, NULL, NULL));
+    }
+    return rc;
+}
+
+static int query_int(pl__conn_t *conn, const char *sql, int64_t *value) {
+    sqlite3_stmt *statement = NULL;
+    *value = 0;
+    int sqlite_rc = sqlite3_prepare_v2(conn->db, sql, -1, &statement, NULL);
+    if (sqlite_rc == SQLITE_OK) {
+        sqlite_rc = sqlite3_step(statement);
+        if (sqlite_rc == SQLITE_ROW)
+            *value = sqlite3_column_int64(statement, 0);
+    }
+    int rc = pl__sql_rc(conn, sqlite_rc);
+    sqlite3_finalize(statement);
+    return rc;
+}
+
+static int schema_version(pl__conn_t *conn, int64_t *version) {
+    int64_t exists;
+    *version = 0;
+    PL__TRY(query_int(conn, "SELECT count(*) FROM sqlite_schema WHERE name = 'pl_meta'", &exists));
+    return exists ? query_int(conn, "SELECT value FROM pl_meta WHERE key = 'schema_version'", version) : PL_OK;
+}
+
+static int run_step(pl__conn_t *conn, int version, const char *sql) {
+    char note[120];
+    PL__TRY(execute(conn, sql));
+    snprintf(note, sizeof note, "INSERT OR REPLACE INTO pl_meta (key, value) VALUES ('schema_version', %d)", version);
+    return execute(conn, note);
+}
+
+static int migrate(pl__conn_t *conn, pl_error_t *error) {
+    int64_t version;
+    int newest = 0;
+    while (pl__schema_steps[newest].sql)
+        newest++;
+    newest = pl__schema_steps[newest - 1].version;
+    PL__TRY(execute(conn, "BEGIN IMMEDIATE"));
+    int rc = schema_version(conn, &version);
+    if (rc == PL_OK && version > newest) {
+        rc = PL__FAIL(error, PL_ENEWER, "%s: the file has schema version %lld, this library knows up to %d; use a newer "
+                      "library", conn->options.path, (long long)version, newest);
+        snprintf(conn->failure, sizeof conn->failure, "%s", "newer schema");
+    }
+    for (int i = 0; rc == PL_OK && pl__schema_steps[i].sql; i++)
+        if (pl__schema_steps[i].version > version)
+            rc = run_step(conn, pl__schema_steps[i].version, pl__schema_steps[i].sql);
+    if (rc == PL_OK)
+        rc = execute(conn, "COMMIT");
+    if (rc != PL_OK)
+        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
+    PL__TRY(execute(conn, "PRAGMA journal_mode = WAL"));
+    PL__TRY(execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+    PL__TRY(execute(conn, "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; "
+                          "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
+    PL__TRY(migrate(conn, error));
+    sqlite3_wal_hook(conn->db, log_cb, conn);
+    return pl__queues_load(conn);
+}
+
+static int configure(pl__conn_t *conn, pl_error_t *error) {
+    sqlite3_extended_result_codes(conn->db, 1);
+    sqlite3_busy_handler(conn->db, busy_cb, conn);
+    sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    if (conn->role == PL__ROLE_WRITER)
+        return configure_writer(conn, error);
+    if (conn->role == PL__ROLE_READER)
+        return execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY");
+    return execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256");
+}
+
+static void sqlite_close(pl__conn_t *conn) {
+    if (!conn)
+        return;
+    for (int i = 0; i < PL__SQL_COUNT; i++)
+        sqlite3_finalize(conn->statements[i]);
+    sqlite3_close_v2(conn->db);
+    for (size_t i = 0; i < conn->queues_len; i++)
+        pl__free(conn->queues[i].name);
+    pl__free(conn->queues);
+    pl__free(conn->pending);
+    pl__free(conn->watched);
+    pl__free((void *)(uintptr_t)conn->worker_host.ptr);
+    pl__arena_free(&conn->scratch);
+    pl__free(conn);
+}
+
+static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__role_t role, pl_error_t *error) {
+    *out = NULL;
+    pl__conn_t *conn = pl__alloc(sizeof *conn);
+    if (!conn)
+        return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
+    conn->options = *options;
+    conn->role = role;
+    conn->next_due = PL_USEC_NEVER;
+    conn->due_unknown = conn->maybe_ready = true;
+    conn->renew_at = PL_USEC_NEVER;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    if (role == PL__ROLE_WRITER)
+        flags |= SQLITE_OPEN_CREATE;
+    int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
+    int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
+    if (rc == PL_OK)
+        rc = configure(conn, error);
+    if (rc != PL_OK) {
+        if (rc != PL_ENEWER)
+            sqlite_failure(conn, rc, error);
+        sqlite_close(conn);
+        return rc;
+    }
+    *out = conn;
+    return PL_OK;
+}
+
+/* ---- transactions ------------------------------------------------------------------------------------------ */
+
+static void reset_transaction(pl__conn_t *conn) {
+    conn->pending_len = 0;
+    conn->finals = NULL;
+    conn->ring = false;
+    pl__arena_free(&conn->scratch);
+}
+
+static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
+    conn->failure[0] = 0;
+    reset_transaction(conn);
+    int rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
+    conn->now = pl_clock_now(conn->options.clock);
+    if (rc != PL_OK)
+        sqlite_failure(conn, rc, error);
+    return rc;
+}
+
+static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
+    int rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+    if (rc != PL_OK) {
+        sqlite_failure(conn, rc, error);
+        return rc;
+    }
+    for (const pl_final_t *final = conn->finals; final; final = final->next)
+        pl__watch_remove(conn, final->stage);
+    reset_transaction(conn);
+    return PL_OK;
+}
+
+static void sqlite_rollback(pl__conn_t *conn) {
+    for (int i = 0; i < PL__SQL_COUNT; i++)
+        if (conn->statements[i])
+            sqlite3_reset(conn->statements[i]);
+    if (!sqlite3_get_autocommit(conn->db))
+        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+    reset_transaction(conn);
+    if (conn->role == PL__ROLE_WRITER) { /* what we remembered may have been of the lost transaction */
+        conn->due_unknown = conn->maybe_ready = true;
+        conn->lease_until = 0;
+        pl__queues_load(conn);
+    }
+}
+
+static int sqlite_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+                         pl_error_t *error) {
+    int rc = pl__claim_finish(conn, wanted, outside, arena, turn);
+    if (rc != PL_OK)
+        sqlite_failure(conn, rc, error);
+    return rc;
+}
+
+static int sqlite_log_pages(const pl__conn_t *conn) {
+    return conn->log_pages;
+}
+
+static int sqlite_checkpoint(pl__conn_t *conn, int *left) {
+    int in_log = 0, moved = 0;
+    int rc = pl__sql_rc(conn, sqlite3_wal_checkpoint_v2(conn->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved));
+    *left = in_log - moved;
+    return rc;
+}
+
+/* ---- queues ------------------------------------------------------------------------------------------------ */
+
+static int remember_queue(pl__conn_t *conn, int64_t id, pl_str_t name) {
+    if (conn->queues_len == conn->queues_size) {
+        size_t size = conn->queues_size ? conn->queues_size * 2 : 8;
+        pl__queue_t *grown = pl__realloc(conn->queues, size * sizeof *grown);
+        if (!grown)
+            return PL_ENOMEM;
+        conn->queues = grown;
+        conn->queues_size = size;
+    }
+    char *copy = pl__alloc(name.len + 1);
+    if (!copy)
+        return PL_ENOMEM;
+    memcpy(copy, name.ptr, name.len);
+    conn->queues[conn->queues_len++] = (pl__queue_t){ id, copy, name.len };
+    return PL_OK;
+}
+
+int pl__queues_load(pl__conn_t *conn) {
+    sqlite3_stmt *row;
+    bool more;
+    for (size_t i = 0; i < conn->queues_len; i++)
+        pl__free(conn->queues[i].name);
+    conn->queues_len = 0;
+    PL__TRY(pl__sql_query(conn, PL__SQL_QUEUES, &row, ""));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        const char *name = (const char *)sqlite3_column_text(row, 1);
+        rc = remember_queue(conn, sqlite3_column_int64(row, 0), pl_str(name ? name : ""));
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    return rc;
+}
+
+static bool find_queue(const pl__conn_t *conn, pl_str_t name, int64_t *id) {
+    for (size_t i = 0; i < conn->queues_len; i++) {
+        const pl__queue_t *queue = &conn->queues[i];
+        if (queue->len == name.len && memcmp(queue->name, name.ptr, name.len) == 0) {
+            *id = queue->id;
+            return true;
+        }
+    }
+    return false;
+}
+
+int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id) {
+    if (!name.ptr)
+        name = PL_STR_LIT("default");
+    if (find_queue(conn, name, id))
+        return PL_OK;
+    PL__TRY(pl__queues_load(conn)); /* another process may have made it */
+    if (find_queue(conn, name, id))
+        return PL_OK;
+    PL__TRY(pl__sql_run(conn, PL__SQL_QUEUE_ADD, NULL, "t", name));
+    *id = sqlite3_last_insert_rowid(conn->db);
+    return remember_queue(conn, *id, name);
+}
+
+int pl__queue_name(pl__conn_t *conn, int64_t id, pl__arena_t *arena, pl_str_t *name) {
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < conn->queues_len; i++)
+            if (conn->queues[i].id == id)
+                return pl__arena_copy(arena, (pl_str_t){ conn->queues[i].name, conn->queues[i].len }, name);
+        PL__TRY(pl__queues_load(conn));
+    }
+    return pl__arena_copy(arena, PL_STR_LIT("?"), name);
+}
+
+const char *pl_store_backend(void) {
+    return sqlite3_libversion();
+}
+
+const pl_store_driver_t pl__sqlite_driver = {
+    .version = PL__DRIVER_VERSION,
+    .open = sqlite_open,
+    .close = sqlite_close,
+    .begin = sqlite_begin,
+    .verb = {
+#define X(name, write) [PL_VERB_##name] = pl__verb_##name,
+        PL_VERBS(X)
+#undef X
+    },
+    .finish = sqlite_finish,
+    .commit = sqlite_commit,
+    .rollback = sqlite_rollback,
+    .failure = sqlite_failure,
+    .renew = pl__worker_renew,
+    .log_pages = sqlite_log_pages,
+    .checkpoint = sqlite_checkpoint,
+};

@@ -1,0 +1,146 @@
+/*
+ * db.h - a SQLite connection of the store: statements, one transaction's bookkeeping, and the rooms' functions.
+ *
+ * Private to csrc/store/sqlite. Every function returns PL_OK or the result that breaks the transaction; refusals are
+ * set in op->rc by the verbs.
+ */
+#ifndef PL_STORE_SQLITE_DB_H
+#define PL_STORE_SQLITE_DB_H
+
+#include <sqlite3.h>
+
+#include "store/driver.h"
+#include "store/sqlite/statements.h"
+
+#define PL__TRY(expression)                                                                                            \
+    do {                                                                                                               \
+        int try_rc_ = (expression);                                                                                    \
+        if (try_rc_ != PL_OK)                                                                                          \
+            return try_rc_;                                                                                            \
+    } while (0)
+
+typedef enum {
+#define X(name, sql) PL__SQL_##name,
+    PL__STATEMENTS(X)
+#undef X
+        PL__SQL_COUNT
+} pl__sql_t;
+
+enum { PL__TASK_READY = 0, PL__TASK_DELAYED = 1, PL__TASK_CLAIMED = 2 };
+enum { PL__WAIT_INPUT = 0, PL__WAIT_OUTPUT = 1 };
+
+/* A task that became ready or delayed in this transaction; inserted at its end, so that it can be born claimed. */
+typedef struct {
+    pl_id_t id, stage;
+    pl_task_kind_t kind;
+    int64_t queue;
+    int priority;
+    pl_usec_t eta;
+    pl_str_t name, payload; /* borrowed from the op */
+} pl__pending_t;
+
+typedef struct {
+    int64_t id;
+    char *name;
+    size_t len;
+} pl__queue_t;
+
+struct pl__conn {
+    sqlite3 *db;
+    sqlite3_stmt *statements[PL__SQL_COUNT];
+    pl_store_options_t options;
+    pl__role_t role;
+    char failure[200]; /* text of the last failure */
+    int log_pages;
+    pl_usec_t now;     /* of the running transaction */
+    /* the writer's */
+    pl_id_t worker;    /* incarnation; 0: not a worker */
+    int worker_number;
+    pl_str_t worker_host; /* owned */
+    int64_t worker_pid;
+    pl_usec_t lease_until;
+    int64_t renew_at;  /* monotonic us */
+    bool has_claims;
+    bool maybe_ready;  /* the ready index may hold something */
+    pl_usec_t next_due;
+    bool due_unknown;
+    size_t turn;       /* rotates the queue that claims first */
+    pl__queue_t *queues;
+    size_t queues_len, queues_size;
+    pl__pending_t *pending;
+    size_t pending_len, pending_size;
+    pl_id_t *watched;  /* open addressing, 0 = free */
+    size_t watched_len, watched_size;
+    pl__arena_t scratch; /* until the transaction ends */
+    pl_final_t *finals;  /* newest first, in scratch */
+    bool ring;
+};
+
+/* ---- db.c ---- */
+int pl__sql_rc(pl__conn_t *conn, int sqlite_rc);
+/*
+ * Binds by format, one letter a parameter: i int64_t · z int64_t, NULL if 0 · d double · f double, NULL if 0 ·
+ * t pl_str_t as text · b pl_str_t as blob (absent: NULL). Values are borrowed until the statement is reset.
+ */
+int pl__sql_query(pl__conn_t *conn, pl__sql_t id, sqlite3_stmt **statement, const char *format, ...);
+/* Steps: *row tells whether there is one; without one the statement is reset. */
+int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row);
+void pl__sql_end(sqlite3_stmt *statement);
+/* Query, one step, reset; *changes (may be NULL) = rows changed. */
+int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format, ...);
+/* First column of the first row as an integer, `otherwise` without a row or NULL. */
+int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwise, const char *format, ...);
+/* A column copied into an arena; NULL stays absent. */
+int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_t *out);
+int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id);
+int pl__queue_name(pl__conn_t *conn, int64_t id, pl__arena_t *arena, pl_str_t *name);
+int pl__queues_load(pl__conn_t *conn);
+/* The stage reached DONE or ABORTED in this transaction. */
+int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state);
+bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
+void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
+
+/* ---- task.c ---- */
+int pl__task_push(pl__conn_t *conn, const pl__pending_t *task);
+/* Inserts what was pushed, unclaimed: for verbs that look at tasks of this very transaction. */
+int pl__task_flush(pl__conn_t *conn);
+/* Checks a new task without writing: task->rc. */
+int pl__task_check(pl__conn_t *conn, pl_task_new_t *task);
+int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task);
+/* The fence: is this claim of the task still ours? *kind is the task's. */
+int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind);
+/* Gives a claimed task back, to run at eta; tries is added to its failed executions. */
+int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries);
+/* Deletes a task; its name becomes a tombstone. */
+int pl__task_end(pl__conn_t *conn, pl_id_t task);
+int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn);
+
+/* ---- stage.c ---- */
+int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing);
+/* *found false: no such stage. */
+int pl__stage_load(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_stage_t *stage, bool *found);
+int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage);
+int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage);
+int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
+/* The outputs of the stage are filled and its children have settled: finalize or complete it, tell its parents. */
+int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority);
+int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state);
+/* One stage without a claimed task, asking nobody: ABORTING with a task, or ABORTED when there is no finalized(). */
+int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority);
+/* Requests the abort on the root and carries it to every live stage; `permitted` need not ask its try_cancel. */
+int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted);
+int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
+                   pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
+int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
+
+/* ---- worker.c ---- */
+int pl__worker_renew(pl__conn_t *conn, int64_t *next);
+/* Claims are about to be made: the worker exists and its lease is fresh. */
+int pl__worker_ensure(pl__conn_t *conn);
+
+/* ---- verbs, one function each ---- */
+#define X(name, write) int pl__verb_##name(pl__conn_t *conn, pl_op_t *op);
+PL_VERBS(X)
+#undef X
+
+#endif

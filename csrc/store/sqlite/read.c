@@ -1,0 +1,215 @@
+/*
+ * read.c - the verbs that only look, and cleanup, which deletes what they would show.
+ */
+#include "store/sqlite/db.h"
+#include "store/sqlite/pack.h"
+
+static int find_stage(pl__conn_t *conn, pl_id_t *stage, pl_str_t key) {
+    return key.ptr ? pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, stage, 0, "b", key) : PL_OK;
+}
+
+int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_stage_get_t *get = &op->u.stage_get;
+    bool found = false;
+    PL__TRY(find_stage(conn, &get->stage, get->key));
+    pl_stage_t *stage = pl__arena_get(&op->arena, sizeof *stage);
+    if (!stage)
+        return PL_ENOMEM;
+    PL__TRY(pl__stage_load(conn, get->stage, &op->arena, stage, &found));
+    get->result = found ? stage : NULL;
+    if (!found || !get->with_slots)
+        return PL_OK;
+    return pl__slots_load(conn, stage, 1, true, true, &op->arena, &get->slots, &get->slots_len);
+}
+
+/* Reads every row of a bound statement into an array in the arena. */
+static int read_stages(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t **stages, size_t *len) {
+    pl__buf_t list = { 0 };
+    bool more = false;
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        pl_stage_t stage;
+        rc = pl__stage_read_row(conn, row, arena, &stage);
+        pl__buf_add(&list, &stage, sizeof stage);
+        if (rc == PL_OK)
+            rc = list.rc;
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    pl_str_t copy = PL_STR_NONE;
+    if (rc == PL_OK)
+        rc = pl__arena_copy(arena, (pl_str_t){ list.ptr, list.len }, &copy);
+    *stages = (pl_stage_t *)(uintptr_t)copy.ptr;
+    *len = copy.len / sizeof **stages;
+    pl__buf_free(&list);
+    for (size_t i = 0; rc == PL_OK && i < *len; i++)
+        rc = pl__stage_read_large(conn, arena, &(*stages)[i]);
+    return rc;
+}
+
+int pl__verb_tree_get(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_tree_get_t *get = &op->u.tree_get;
+    pl_stage_t stage;
+    bool found;
+    sqlite3_stmt *row;
+    get->len = 0;
+    PL__TRY(find_stage(conn, &get->stage, get->key));
+    PL__TRY(pl__stage_load(conn, get->stage, &op->arena, &stage, &found));
+    if (!found)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_TREE, &row, "i", (int64_t)stage.root));
+    PL__TRY(read_stages(conn, row, &op->arena, &get->stages, &get->len));
+    return pl__slots_load(conn, get->stages, get->len, false, true, &op->arena, &get->slots, &get->slots_len);
+}
+
+int pl__verb_roots_list(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_roots_list_t *list = &op->u.roots_list;
+    sqlite3_stmt *row;
+    int64_t before = list->before ? list->before : INT64_MAX;
+    int64_t limit = list->limit > 0 ? list->limit : 50;
+    if (list->class_path.ptr)
+        PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ROOTS_OF_CLASS, &row, "iit", before, limit + 1, list->class_path));
+    else
+        PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ROOTS, &row, "ii", before, limit + 1));
+    PL__TRY(read_stages(conn, row, &op->arena, &list->stages, &list->len));
+    list->next = 0;
+    if (list->len > (size_t)limit) {
+        list->len = (size_t)limit;
+        list->next = list->stages[list->len - 1].id;
+    }
+    return pl__slots_load(conn, list->stages, list->len, false, true, &op->arena, &list->slots, &list->slots_len);
+}
+
+static int count_queues(pl__conn_t *conn, pl_op_t *op, pl__buf_t *list) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_COUNTS, &row, ""));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        pl_count_t count = { .ready = sqlite3_column_int64(row, 1), .delayed = sqlite3_column_int64(row, 2),
+                             .claimed = sqlite3_column_int64(row, 3) };
+        rc = pl__sql_str(row, 0, &op->arena, &count.queue);
+        pl__buf_add(list, &count, sizeof count);
+        if (rc == PL_OK)
+            rc = list->rc;
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    return rc;
+}
+
+int pl__verb_counts_get(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_counts_get_t *get = &op->u.counts_get;
+    pl__buf_t list = { 0 };
+    pl_str_t copy = PL_STR_NONE;
+    int rc = count_queues(conn, op, &list);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&op->arena, (pl_str_t){ list.ptr, list.len }, &copy);
+    get->counts = (const pl_count_t *)(const void *)copy.ptr;
+    get->len = copy.len / sizeof *get->counts;
+    pl__buf_free(&list);
+    PL__TRY(rc);
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_COUNT, &get->stages, 0, ""));
+    return pl__sql_int(conn, PL__SQL_WORKERS_OTHER, &get->workers, 0, "i", INT64_C(0));
+}
+
+static int read_failure(sqlite3_stmt *row, pl__arena_t *arena, pl_failure_t *failure) {
+    *failure = (pl_failure_t){ .time = sqlite3_column_int64(row, 0), .attempt = sqlite3_column_int(row, 1) };
+    PL__TRY(pl__sql_str(row, 2, arena, &failure->worker));
+    PL__TRY(pl__sql_str(row, 3, arena, &failure->error_class));
+    PL__TRY(pl__sql_str(row, 4, arena, &failure->message));
+    return pl__sql_str(row, 5, arena, &failure->traceback);
+}
+
+int pl__verb_failures_get(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_failures_get_t *get = &op->u.failures_get;
+    sqlite3_stmt *row;
+    bool more;
+    pl__buf_t list = { 0 };
+    pl_str_t copy = PL_STR_NONE;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FAILURES, &row, "i", (int64_t)get->stage));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        pl_failure_t failure;
+        rc = read_failure(row, &op->arena, &failure);
+        pl__buf_add(&list, &failure, sizeof failure);
+        if (rc == PL_OK)
+            rc = list.rc;
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&op->arena, (pl_str_t){ list.ptr, list.len }, &copy);
+    get->failures = (const pl_failure_t *)(const void *)copy.ptr;
+    get->len = copy.len / sizeof *get->failures;
+    pl__buf_free(&list);
+    return rc;
+}
+
+/* ---- cleanup ----------------------------------------------------------------------------------------------- */
+
+static int delete_around(pl__conn_t *conn, pl_id_t id, const pl_output_t *outputs, size_t len, int64_t *deleted) {
+    int tasks;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_OF_STAGE, &tasks, "i", (int64_t)id));
+    *deleted += tasks;
+    for (size_t i = 0; i < len; i++) {
+        int slots;
+        PL__TRY(pl__sql_run(conn, PL__SQL_SLOT_DELETE, &slots, "i", (int64_t)outputs[i].slot));
+        PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)outputs[i].slot));
+        *deleted += slots;
+    }
+    return PL_OK;
+}
+
+static int delete_tree(pl__conn_t *conn, pl_op_cleanup_t *cleanup) {
+    sqlite3_stmt *row;
+    bool more;
+    int stages;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CLEANUP_ROWS, &row, "i", (int64_t)cleanup->root));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        pl_id_t id = sqlite3_column_int64(row, 0);
+        const pl_output_t *outputs;
+        size_t len;
+        pl_str_t packed;
+        rc = pl__sql_str(row, 1, &conn->scratch, &packed);
+        if (rc == PL_OK)
+            rc = pl__unpack_outputs(&conn->scratch, id, packed, &outputs, &len);
+        if (rc == PL_OK)
+            rc = delete_around(conn, id, outputs, len, &cleanup->deleted);
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    PL__TRY(rc);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_DELETE_TREE, &stages, "i", (int64_t)cleanup->root));
+    cleanup->deleted += stages;
+    return PL_OK;
+}
+
+int pl__verb_cleanup(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_cleanup_t *cleanup = &op->u.cleanup;
+    pl_stage_t stage;
+    bool found;
+    int64_t live;
+    cleanup->deleted = 0;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(pl__stage_load(conn, cleanup->root, &conn->scratch, &stage, &found));
+    if (!found) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    if (stage.parent) {
+        op->rc = PL_ESTATE;
+        return PL_OK;
+    }
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_LIVE_COUNT, &live, 0, "i", (int64_t)cleanup->root));
+    if (live) {
+        op->rc = PL_ELIVE;
+        return PL_OK;
+    }
+    return delete_tree(conn, cleanup);
+}

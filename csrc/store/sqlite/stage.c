@@ -1,0 +1,449 @@
+/*
+ * stage.c - rows of stages and slots, and the flow between them: fill, settle, abort.
+ *
+ * Every change of pl_stage.state is one of the STAGE_TO_*, STAGE_INPUT_FILLED, STAGE_CHILD_SETTLED and STAGE_RETRY
+ * statements; the machine is drawn in store.h.
+ *
+ * Fan-in. A child that settles takes one from its parent's `open` in the same transaction; a slot that is filled for
+ * the first time takes one from `missing` of every stage that waits for it. Each edge is touched once, so a fan-in of
+ * N costs O(N).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/sqlite/db.h"
+#include "store/sqlite/pack.h"
+
+enum { LARGE_BYTES = 1024 };
+
+/* ---- creating ---------------------------------------------------------------------------------------------- */
+
+/* The three blobs of a stage that may be too large for its hot row. */
+typedef struct {
+    pl_str_t args, inputs, after;
+} body_t;
+
+static bool is_large(const body_t *body) {
+    return body->args.len + body->inputs.len + body->after.len > LARGE_BYTES;
+}
+
+static int insert_row(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing,
+                      int64_t queue, const body_t *body) {
+    pl_str_t outputs;
+    PL__TRY(pl__pack_outputs(&conn->scratch, stage->id, stage->outputs, stage->outputs_len, &outputs));
+    int64_t state = missing > 0 ? PL_STAGE_WAITING : PL_STAGE_READY;
+    int64_t started = missing > 0 ? 0 : conn->now;
+    return pl__sql_run(conn, PL__SQL_STAGE_ADD, NULL, "iiziiiiitbizbbbzzddfttb", (int64_t)stage->id, (int64_t)root,
+                       (int64_t)parent, state, (int64_t)stage->flags, (int64_t)missing, queue,
+                       (int64_t)stage->priority, stage->class_path, body->args, (int64_t)conn->now, started,
+                       body->inputs, body->after, outputs, (int64_t)stage->eta, (int64_t)stage->max_attempts,
+                       stage->backoff_seconds, stage->backoff_factor, stage->timeout, stage->base_path, stage->target,
+                       stage->key);
+}
+
+int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing) {
+    static const body_t elsewhere;
+    body_t body = { .args = stage->args.ptr ? stage->args : PL_STR_LIT("") };
+    int64_t queue;
+    PL__TRY(pl__pack_ids(&conn->scratch, stage->inputs, stage->inputs_len, &body.inputs));
+    PL__TRY(pl__pack_ids(&conn->scratch, stage->after, stage->after_len, &body.after));
+    PL__TRY(pl__queue_id(conn, stage->queue, &queue));
+    PL__TRY(insert_row(conn, stage, root, parent, missing, queue, is_large(&body) ? &elsewhere : &body));
+    if (is_large(&body))
+        PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_ADD_LARGE, NULL, "ibbb", (int64_t)stage->id, body.args, body.inputs,
+                            body.after));
+    if (missing > 0 || stage->hold)
+        return PL_OK;
+    return pl__task_push(conn, &(pl__pending_t){ .id = stage->id, .kind = PL_TASK_RUN, .queue = queue,
+                                                 .priority = stage->priority, .eta = stage->eta });
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------- */
+
+static int read_strings(sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage) {
+    PL__TRY(pl__sql_str(row, 10, arena, &stage->class_path));
+    PL__TRY(pl__sql_str(row, 11, arena, &stage->args));
+    PL__TRY(pl__sql_str(row, 23, arena, &stage->base_path));
+    PL__TRY(pl__sql_str(row, 24, arena, &stage->target));
+    PL__TRY(pl__sql_str(row, 25, arena, &stage->key));
+    PL__TRY(pl__sql_str(row, 27, arena, &stage->retry_message));
+    return pl__sql_str(row, 28, arena, &stage->abort_message);
+}
+
+static int read_slots(sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage) {
+    pl_str_t inputs, after, outputs;
+    PL__TRY(pl__sql_str(row, 15, arena, &inputs));
+    PL__TRY(pl__sql_str(row, 16, arena, &after));
+    PL__TRY(pl__sql_str(row, 17, arena, &outputs));
+    PL__TRY(pl__unpack_ids(arena, inputs, &stage->inputs, &stage->inputs_len));
+    PL__TRY(pl__unpack_ids(arena, after, &stage->after, &stage->after_len));
+    return pl__unpack_outputs(arena, stage->id, outputs, &stage->outputs, &stage->outputs_len);
+}
+
+static int read_status(sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage) {
+    enum { FIRST = 30 };
+    stage->has_status = sqlite3_column_count(row) > FIRST && sqlite3_column_type(row, FIRST) != SQLITE_NULL;
+    if (!stage->has_status)
+        return PL_OK;
+    stage->status.time = sqlite3_column_int64(row, FIRST);
+    PL__TRY(pl__sql_str(row, FIRST + 1, arena, &stage->status.message));
+    PL__TRY(pl__sql_str(row, FIRST + 2, arena, &stage->status.console_url));
+    return pl__sql_str(row, FIRST + 3, arena, &stage->status.links);
+}
+
+int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage) {
+    *stage = (pl_stage_t){
+        .id = sqlite3_column_int64(row, 0),
+        .root = sqlite3_column_int64(row, 1),
+        .parent = sqlite3_column_int64(row, 2),
+        .state = (pl_stage_state_t)sqlite3_column_int(row, 3),
+        .flags = (unsigned)sqlite3_column_int(row, 4),
+        .missing = sqlite3_column_int(row, 5),
+        .open = sqlite3_column_int(row, 6),
+        .attempt = sqlite3_column_int(row, 7),
+        .priority = sqlite3_column_int(row, 9),
+        .created = sqlite3_column_int64(row, 12),
+        .started = sqlite3_column_int64(row, 13),
+        .finalized = sqlite3_column_int64(row, 14),
+        .eta = sqlite3_column_int64(row, 18),
+        .max_attempts = sqlite3_column_int(row, 19),
+        .backoff_seconds = sqlite3_column_double(row, 20),
+        .backoff_factor = sqlite3_column_double(row, 21),
+        .timeout = sqlite3_column_double(row, 22),
+        .retry_at = sqlite3_column_int64(row, 26),
+        .abort_requested = sqlite3_column_int(row, 29) != 0,
+    };
+    int64_t queue = sqlite3_column_int64(row, 8);
+    PL__TRY(read_strings(row, arena, stage));
+    PL__TRY(read_slots(row, arena, stage));
+    PL__TRY(read_status(row, arena, stage));
+    return pl__queue_name(conn, queue, arena, &stage->queue);
+}
+
+int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage) {
+    sqlite3_stmt *row;
+    bool found;
+    pl_str_t inputs, after;
+    if (stage->args.ptr)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_GET_LARGE, &row, "i", (int64_t)stage->id));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    int rc = pl__sql_str(row, 0, arena, &stage->args);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 1, arena, &inputs);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 2, arena, &after);
+    pl__sql_end(row);
+    PL__TRY(rc);
+    PL__TRY(pl__unpack_ids(arena, inputs, &stage->inputs, &stage->inputs_len));
+    return pl__unpack_ids(arena, after, &stage->after, &stage->after_len);
+}
+
+int pl__stage_load(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_stage_t *stage, bool *found) {
+    sqlite3_stmt *row;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_GET, &row, "i", (int64_t)id));
+    PL__TRY(pl__sql_step(conn, row, found));
+    if (!*found)
+        return PL_OK;
+    int rc = pl__stage_read_row(conn, row, arena, stage);
+    pl__sql_end(row);
+    return rc == PL_OK ? pl__stage_read_large(conn, arena, stage) : rc;
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------------- */
+
+static int load_slot(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_slot_t *slot) {
+    sqlite3_stmt *row;
+    *slot = (pl_slot_t){ .id = id };
+    PL__TRY(pl__sql_query(conn, PL__SQL_SLOT_GET, &row, "i", (int64_t)id));
+    PL__TRY(pl__sql_step(conn, row, &slot->filled));
+    if (!slot->filled)
+        return PL_OK;
+    slot->filler = sqlite3_column_int64(row, 0);
+    slot->time = sqlite3_column_int64(row, 1);
+    int rc = pl__sql_str(row, 2, arena, &slot->value);
+    pl__sql_end(row);
+    return rc;
+}
+
+static int compare_ids(const void *a, const void *b) {
+    pl_id_t left = *(const pl_id_t *)a, right = *(const pl_id_t *)b;
+    return (left > right) - (left < right);
+}
+
+static size_t sort_unique(pl_id_t *ids, size_t len) {
+    if (len == 0)
+        return 0;
+    qsort(ids, len, sizeof *ids, compare_ids);
+    size_t kept = 1;
+    for (size_t i = 1; i < len; i++)
+        if (ids[i] != ids[kept - 1])
+            ids[kept++] = ids[i];
+    return kept;
+}
+
+/* The distinct slots of these stages, ascending. */
+static int collect_slots(const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
+                         pl__arena_t *arena, pl_id_t **ids, size_t *ids_len) {
+    size_t total = 0;
+    for (size_t i = 0; i < len; i++)
+        total += (with_inputs ? stages[i].inputs_len : 0) + (with_outputs ? stages[i].outputs_len : 0);
+    *ids_len = 0;
+    *ids = pl__arena_get(arena, (total ? total : 1) * sizeof **ids);
+    if (!*ids)
+        return PL_ENOMEM;
+    size_t at = 0;
+    for (size_t i = 0; i < len; i++) {
+        for (size_t j = 0; with_inputs && j < stages[i].inputs_len; j++)
+            (*ids)[at++] = stages[i].inputs[j];
+        for (size_t j = 0; with_outputs && j < stages[i].outputs_len; j++)
+            (*ids)[at++] = stages[i].outputs[j].slot;
+    }
+    *ids_len = sort_unique(*ids, at);
+    return PL_OK;
+}
+
+/* An unfilled slot tells the deepest stage that owns it (P182): the last one by id, for children follow parents. */
+static void name_owners(const pl_stage_t *stages, size_t len, pl_slot_t *slots, size_t slots_len) {
+    for (size_t i = 0; i < len; i++) {
+        for (size_t j = 0; j < stages[i].outputs_len; j++) {
+            pl_slot_t *slot = (pl_slot_t *)(uintptr_t)pl_slots_find(slots, slots_len, stages[i].outputs[j].slot);
+            if (slot && !slot->filled && slot->filler < stages[i].id)
+                slot->filler = stages[i].id;
+        }
+    }
+}
+
+int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
+                   pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len) {
+    pl_id_t *ids;
+    *slots = NULL;
+    PL__TRY(collect_slots(stages, len, with_inputs, with_outputs, arena, &ids, slots_len));
+    if (*slots_len == 0)
+        return PL_OK;
+    pl_slot_t *list = pl__arena_get(arena, *slots_len * sizeof *list);
+    if (!list)
+        return PL_ENOMEM;
+    for (size_t i = 0; i < *slots_len; i++)
+        PL__TRY(load_slot(conn, ids[i], arena, &list[i]));
+    name_owners(stages, len, list, *slots_len);
+    *slots = list;
+    return PL_OK;
+}
+
+/* ---- flow -------------------------------------------------------------------------------------------------- */
+
+int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINAL, NULL, "iii", (int64_t)id, (int64_t)state, (int64_t)conn->now));
+    return pl__note_final(conn, id, state);
+}
+
+/* Takes one from the parent's open; *settled tells that it was the last. */
+static int count_child(pl__conn_t *conn, pl_id_t stage, bool *settled, pl__pending_t *task, unsigned *flags,
+                       pl_id_t *parent) {
+    sqlite3_stmt *row;
+    bool found;
+    *settled = false;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CHILD_SETTLED, &row, "i", (int64_t)stage));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    *settled = sqlite3_column_int64(row, 0) == 0;
+    *flags = (unsigned)sqlite3_column_int(row, 1);
+    *parent = sqlite3_column_int64(row, 2);
+    *task = (pl__pending_t){ .id = stage, .kind = PL_TASK_FINALIZE, .queue = sqlite3_column_int64(row, 3),
+                             .priority = sqlite3_column_int(row, 4) };
+    pl__sql_end(row);
+    return PL_OK;
+}
+
+/* From a settled stage upwards: as long as a stage was the last its parent waited for, the parent settles too. */
+static int settle_parents(pl__conn_t *conn, pl_id_t parent) {
+    while (parent) {
+        pl__pending_t task;
+        bool settled;
+        unsigned flags = 0;
+        pl_id_t stage = parent;
+        PL__TRY(count_child(conn, stage, &settled, &task, &flags, &parent));
+        if (!settled)
+            return PL_OK;
+        if (flags & PL_STAGE_HAS_FINALIZED)
+            PL__TRY(pl__task_push(conn, &task));
+        else
+            PL__TRY(pl__stage_set_final(conn, stage, PL_STAGE_DONE));
+    }
+    return PL_OK;
+}
+
+int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority) {
+    if (flags & PL_STAGE_HAS_FINALIZED) {
+        PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINALIZING, NULL, "ii", (int64_t)id, (int64_t)flags));
+        PL__TRY(pl__task_push(conn, &(pl__pending_t){ .id = id, .kind = PL_TASK_FINALIZE, .queue = queue,
+                                                      .priority = priority }));
+    } else {
+        PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_DONE, NULL, "iii", (int64_t)id, (int64_t)conn->now, (int64_t)flags));
+        PL__TRY(pl__note_final(conn, id, PL_STAGE_DONE));
+    }
+    return settle_parents(conn, parent);
+}
+
+static int input_filled(pl__conn_t *conn, pl_id_t stage) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_INPUT_FILLED, &row, "ii", (int64_t)stage, (int64_t)conn->now));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    bool ready = sqlite3_column_int64(row, 0) == 0;
+    pl__pending_t task = { .id = stage, .kind = PL_TASK_RUN, .queue = sqlite3_column_int64(row, 1),
+                           .priority = sqlite3_column_int(row, 2), .eta = sqlite3_column_int64(row, 3) };
+    pl__sql_end(row);
+    return ready ? pl__task_push(conn, &task) : PL_OK;
+}
+
+typedef struct {
+    pl_id_t stage;
+    int kind;
+} wait_t;
+
+static int take_waits(pl__conn_t *conn, pl_id_t slot, pl__buf_t *waits) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_WAITS, &row, "i", (int64_t)slot));
+    PL__TRY(pl__sql_step(conn, row, &more));
+    while (more) {
+        wait_t wait = { sqlite3_column_int64(row, 0), sqlite3_column_int(row, 1) };
+        pl__buf_add(waits, &wait, sizeof wait);
+        PL__TRY(pl__sql_step(conn, row, &more));
+    }
+    PL__TRY(waits->rc);
+    return waits->len ? pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)slot) : PL_OK;
+}
+
+static int slot_filled(pl__conn_t *conn, pl_id_t slot) {
+    pl__buf_t waits = { 0 };
+    int rc = take_waits(conn, slot, &waits);
+    const wait_t *list = (const wait_t *)(const void *)waits.ptr;
+    for (size_t i = 0; rc == PL_OK && i < waits.len / sizeof *list; i++)
+        rc = list[i].kind == PL__WAIT_INPUT ? input_filled(conn, list[i].stage) : settle_parents(conn, list[i].stage);
+    pl__buf_free(&waits);
+    return rc;
+}
+
+int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill) {
+    int added;
+    PL__TRY(pl__sql_run(conn, PL__SQL_SLOT_ADD, &added, "iiib", (int64_t)fill->slot, (int64_t)filler,
+                        (int64_t)conn->now, fill->value));
+    if (added)
+        return slot_filled(conn, fill->slot);
+    return pl__sql_run(conn, PL__SQL_SLOT_SET, NULL, "iiib", (int64_t)fill->slot, (int64_t)filler,
+                       (int64_t)conn->now, fill->value);
+}
+
+int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure) {
+    char worker[96];
+    snprintf(worker, sizeof worker, "%.*s:%lld#%lld", (int)conn->worker_host.len,
+             conn->worker_host.ptr ? conn->worker_host.ptr : "", (long long)conn->worker_pid, (long long)conn->worker);
+    return pl__sql_run(conn, PL__SQL_FAILURE_ADD, NULL, "iiitttt", (int64_t)stage, (int64_t)conn->now,
+                       (int64_t)failure->attempt, pl_str(worker), failure->error_class, failure->message,
+                       failure->traceback);
+}
+
+/* ---- abort ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    pl_id_t id;
+    pl_stage_state_t state;
+    unsigned flags;
+    int64_t queue;
+    int priority;
+    bool permitted; /* need not ask try_cancel */
+} live_t;
+
+/* Gives the stage an ABORT task, in place of the task it may have. */
+static int to_aborting(pl__conn_t *conn, const live_t *live, unsigned add_flags) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
+                        (int64_t)add_flags));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
+    return pl__task_push(conn, &(pl__pending_t){ .id = live->id, .kind = PL_TASK_ABORT, .queue = live->queue,
+                                                 .priority = live->priority });
+}
+
+static int to_aborted(pl__conn_t *conn, const live_t *live) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
+    return pl__stage_set_final(conn, live->id, PL_STAGE_ABORTED);
+}
+
+static int abort_running(pl__conn_t *conn, const live_t *live) {
+    if (!(live->flags & PL_STAGE_ASYNC) || live->permitted)
+        return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
+    if (live->flags & PL_STAGE_HAS_TRY_CANCEL)
+        return to_aborting(conn, live, PL_STAGE_WAS_RUN);
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORT_HELD,
+                       (int64_t)PL_STAGE_WAS_RUN);
+}
+
+/* A stage whose task is being executed keeps it: its outcome will be refused and turned into the abort. */
+static int abort_with_task(pl__conn_t *conn, const live_t *live) {
+    int64_t state;
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &state, -1, "i", (int64_t)live->id));
+    if (state != PL__TASK_CLAIMED)
+        return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
+    if (live->state == PL_STAGE_FINALIZING)
+        return PL_OK;
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
+                       INT64_C(0));
+}
+
+static int abort_one(pl__conn_t *conn, const live_t *live) {
+    switch (live->state) {
+    case PL_STAGE_RUN:
+        return abort_running(conn, live);
+    case PL_STAGE_WAITING:
+    case PL_STAGE_READY:
+    case PL_STAGE_FINALIZING:
+        return abort_with_task(conn, live);
+    default:
+        return PL_OK;
+    }
+}
+
+int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority) {
+    live_t live = { .id = id, .flags = flags, .queue = queue, .priority = priority, .permitted = true };
+    return abort_running(conn, &live);
+}
+
+static int list_live(pl__conn_t *conn, pl_id_t root, pl_id_t permitted, pl__buf_t *list) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
+    PL__TRY(pl__sql_step(conn, row, &more));
+    while (more) {
+        live_t live = {
+            .id = sqlite3_column_int64(row, 0),
+            .state = (pl_stage_state_t)sqlite3_column_int(row, 1),
+            .flags = (unsigned)sqlite3_column_int(row, 2),
+            .queue = sqlite3_column_int64(row, 3),
+            .priority = sqlite3_column_int(row, 4),
+        };
+        live.permitted = live.id == permitted;
+        pl__buf_add(list, &live, sizeof live);
+        PL__TRY(pl__sql_step(conn, row, &more));
+    }
+    return list->rc;
+}
+
+int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted) {
+    pl__buf_t list = { 0 };
+    PL__TRY(pl__task_flush(conn)); /* tasks of this transaction must be found */
+    int rc = pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message);
+    if (rc == PL_OK)
+        rc = list_live(conn, root, permitted, &list);
+    const live_t *live = (const live_t *)(const void *)list.ptr;
+    for (size_t i = 0; rc == PL_OK && i < list.len / sizeof *live; i++)
+        rc = abort_one(conn, &live[i]);
+    pl__buf_free(&list);
+    return rc;
+}

@@ -1,0 +1,130 @@
+/*
+ * statements.h - every SQL statement of the store, prepared once at first use.
+ *
+ * X(name, sql). Parameters are positional; see the caller for their order.
+ */
+#ifndef PL_STORE_SQLITE_STATEMENTS_H
+#define PL_STORE_SQLITE_STATEMENTS_H
+
+/* The columns pl__stage_read_row reads, in its order. */
+#define PL__STAGE_COLUMNS                                                                                              \
+    "s.id, s.root, s.parent, s.state, s.flags, s.missing, s.open, s.attempt, s.queue, s.priority, s.class_path, "      \
+    "s.args, s.created, s.started, s.finalized, s.inputs, s.after_slots, s.outputs, s.eta, s.max_attempts, "           \
+    "s.backoff_seconds, s.backoff_factor, s.timeout, s.base_path, s.target, s.key, s.retry_at, s.retry_message, "      \
+    "s.abort_message, s.abort_requested"
+#define PL__STATUS_COLUMNS "t.time, t.message, t.console_url, t.links"
+#define PL__STAGE_WITH_STATUS                                                                                          \
+    "SELECT " PL__STAGE_COLUMNS ", " PL__STATUS_COLUMNS                                                                \
+    " FROM pl_stage AS s LEFT JOIN pl_status AS t ON t.stage = s.id "
+
+#define PL__STATEMENTS(X)                                                                                              \
+    X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
+    X(BEGIN_READ, "BEGIN")                                                                                             \
+    X(COMMIT, "COMMIT")                                                                                                \
+    X(ROLLBACK, "ROLLBACK")                                                                                            \
+    /* meta, queues, workers */                                                                                        \
+    X(META_GET, "SELECT value FROM pl_meta WHERE key = ?1")                                                            \
+    X(META_SET, "INSERT INTO pl_meta (key, value) VALUES (?1, ?2) "                                                    \
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value")                                              \
+    X(META_ADD, "INSERT INTO pl_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING")                       \
+    X(QUEUES, "SELECT id, name FROM pl_queue ORDER BY id")                                                             \
+    X(QUEUE_ADD, "INSERT INTO pl_queue (name) VALUES (?1)")                                                            \
+    X(WORKERS, "SELECT id, number, pid, lease_until, "                                                                 \
+               "EXISTS (SELECT 1 FROM pl_task WHERE state = 2 AND owner = w.id) FROM pl_worker AS w")                  \
+    X(WORKERS_OTHER, "SELECT count(*) FROM pl_worker WHERE id <> ?1")                                                  \
+    X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM pl_worker WHERE number = ?1")                                                \
+    X(WORKER_NEXT, "INSERT INTO pl_meta (key, value) VALUES ('last_worker', 1) "                                       \
+                   "ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value")                                \
+    X(WORKER_ADD, "INSERT INTO pl_worker (id, number, host, pid, started, lease_until) "                               \
+                  "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                                                   \
+    X(WORKER_DELETE, "DELETE FROM pl_worker WHERE id = ?1")                                                            \
+    X(WORKER_RENEW, "UPDATE pl_worker SET lease_until = ?2 WHERE id = ?1")                                             \
+    X(WORKER_CLAIMS, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE state = 2 AND owner = ?1)")                           \
+    X(GREATEST_ID, "SELECT max(coalesce((SELECT max(id) FROM pl_stage), 0), coalesce((SELECT max(id) FROM pl_slot), "  \
+                   "0), coalesce((SELECT max(id) FROM pl_task), 0))")                                                  \
+    /* tasks */                                                                                                        \
+    X(TASK_ADD, "INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, owner, stage, name, payload) "     \
+                "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                               \
+    X(TASK_DELETE, "DELETE FROM pl_task WHERE id = ?1 RETURNING queue, name")                                          \
+    X(TASK_DROP, "DELETE FROM pl_task WHERE id = ?1")                                                                  \
+    X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
+    X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
+    X(TASK_DELAY, "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1") \
+    X(TASK_READY_IDS, "SELECT id FROM pl_task WHERE state = 0 AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2") \
+    X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?2, claim = claim + 1 WHERE id = ?1 RETURNING kind, claim, "  \
+                  "tries, queue, priority, eta, name, stage, payload")                                                 \
+    X(TASK_SET_KIND, "UPDATE pl_task SET kind = ?2 WHERE id = ?1")                                                     \
+    X(TASK_PROMOTE, "UPDATE pl_task SET state = 0 WHERE id IN "                                                        \
+                    "(SELECT id FROM pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                    \
+    X(TASK_NEXT_DUE, "SELECT eta FROM pl_task WHERE state = 1 ORDER BY eta LIMIT 1")                                   \
+    X(TASK_RELEASE, "UPDATE pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "           \
+                    "AND claim = ?3")                                                                                  \
+    X(TASK_RESCUE, "UPDATE pl_task SET state = 0, owner = NULL WHERE state = 2 AND owner = ?1")                        \
+    X(TASK_ANY_READY, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE state = 0)")                                         \
+    X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2) FROM pl_queue AS q "           \
+                   "LEFT JOIN pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                           \
+    X(TASK_DELETE_OF_STAGE, "DELETE FROM pl_task WHERE stage = ?1")                                                    \
+    X(NAME_GET, "SELECT coalesce(expires, 0) FROM pl_task_name WHERE queue = ?1 AND name = ?2")                        \
+    X(NAME_ADD, "INSERT INTO pl_task_name (queue, name) VALUES (?1, ?2) "                                              \
+                "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL")                                              \
+    X(NAME_BURY, "UPDATE pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                                \
+    X(NAME_EXPIRE, "DELETE FROM pl_task_name WHERE expires <= ?1")                                                            \
+    /* stages */                                                                                                       \
+    X(STAGE_ADD, "INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "  \
+                 "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "          \
+                 "backoff_factor, timeout, base_path, target, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, "    \
+                 "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)")                              \
+    X(STAGE_ADD_LARGE, "INSERT INTO pl_stage_large (stage, args, inputs, after_slots) VALUES (?1, ?2, ?3, ?4)")        \
+    X(STAGE_GET, PL__STAGE_WITH_STATUS "WHERE s.id = ?1")                                                              \
+    X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM pl_stage AS s WHERE s.id = ?1")                              \
+    X(STAGE_GET_LARGE, "SELECT args, inputs, after_slots FROM pl_stage_large WHERE stage = ?1")                        \
+    X(STAGE_TREE, PL__STAGE_WITH_STATUS "WHERE s.root = ?1 ORDER BY s.id")                                             \
+    X(STAGE_ROOTS, PL__STAGE_WITH_STATUS "WHERE s.parent IS NULL AND s.id < ?1 ORDER BY s.id DESC LIMIT ?2")           \
+    X(STAGE_ROOTS_OF_CLASS, PL__STAGE_WITH_STATUS "WHERE s.parent IS NULL AND s.class_path = ?3 AND s.id < ?1 "        \
+                                                  "ORDER BY s.id DESC LIMIT ?2")                                       \
+    X(STAGE_BY_KEY, "SELECT id FROM pl_stage WHERE key = ?1")                                                          \
+    X(STAGE_BRIEF, "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                        \
+                   "coalesce(max_attempts, 0), outputs FROM pl_stage WHERE id = ?1")                                   \
+    X(STAGE_STATE, "SELECT state FROM pl_stage WHERE id = ?1")                                                         \
+    X(STAGE_TO_RUN, "UPDATE pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                              \
+    X(STAGE_TO_FINALIZING, "UPDATE pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                        \
+    X(STAGE_TO_FINAL, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")           \
+    X(STAGE_TO_DONE, "UPDATE pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")              \
+    X(STAGE_TO_ABORT, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, flags = flags | ?3 WHERE id = ?1")       \
+    X(STAGE_INPUT_FILLED, "UPDATE pl_stage SET missing = missing - 1, state = (missing = 1), "                         \
+                          "started = CASE missing WHEN 1 THEN ?2 END WHERE id = ?1 AND state = 0 "                     \
+                          "RETURNING missing, queue, priority, coalesce(eta, 0)")                                      \
+    X(STAGE_CHILD_SETTLED, "UPDATE pl_stage SET open = open - 1, state = CASE open WHEN 1 THEN 3 ELSE 2 END "          \
+                           "WHERE id = ?1 AND state = 2 RETURNING open, flags, coalesce(parent, 0), queue, priority")  \
+    X(STAGE_RETRY, "UPDATE pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "                   \
+                   "retry_message = ?3 WHERE id = ?1")                                                                 \
+    X(STAGE_GIVE_UP, "UPDATE pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1") \
+    X(STAGE_REQUEST_ABORT, "UPDATE pl_stage SET abort_requested = 1, abort_message = ?2 WHERE id = ?1")                \
+    X(STAGE_LIVE_OF_ROOT, "SELECT id, state, flags, queue, priority FROM pl_stage WHERE root = ?1 "                    \
+                          "AND state NOT IN (4, 6) ORDER BY id DESC")                                                  \
+    X(STAGE_LIVE_COUNT, "SELECT count(*) FROM pl_stage WHERE root = ?1 AND state NOT IN (4, 6)")                       \
+    X(STAGE_UNSETTLED_CHILDREN, "SELECT count(*) FROM pl_stage WHERE root = ?1 AND parent = ?2 "                       \
+                                "AND state NOT IN (3, 4, 6)")                                                          \
+    X(STAGE_COUNT, "SELECT count(*) FROM pl_stage")                                                                    \
+    X(STAGE_CLEANUP_ROWS, "SELECT id, outputs FROM pl_stage WHERE root = ?1")                                          \
+    X(STAGE_DELETE_TREE, "DELETE FROM pl_stage WHERE root = ?1")                                                       \
+    /* slots and waits */                                                                                              \
+    X(SLOT_ADD, "INSERT INTO pl_slot (id, filler, time, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")   \
+    X(SLOT_SET, "UPDATE pl_slot SET filler = ?2, time = ?3, value = ?4 WHERE id = ?1")                                 \
+    X(SLOT_GET, "SELECT filler, time, value FROM pl_slot WHERE id = ?1")                                               \
+    X(SLOT_FILLED, "SELECT 1 FROM pl_slot WHERE id = ?1")                                                              \
+    X(SLOT_DELETE, "DELETE FROM pl_slot WHERE id = ?1")                                                                \
+    X(WAIT_ADD, "INSERT INTO pl_wait (slot, stage, kind) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")                  \
+    X(WAITS, "SELECT stage, kind FROM pl_wait WHERE slot = ?1")                                                        \
+    X(WAIT_DELETE, "DELETE FROM pl_wait WHERE slot = ?1")                                                              \
+    X(WAIT_DELETE_OUTPUT, "DELETE FROM pl_wait WHERE slot = ?1 AND stage = ?2 AND kind = 1")                           \
+    /* status and failures */                                                                                          \
+    X(STATUS_SET, "INSERT INTO pl_status (stage, time, message, console_url, links) VALUES (?1, ?2, ?3, ?4, ?5) "      \
+                  "ON CONFLICT (stage) DO UPDATE SET time = excluded.time, message = excluded.message, "               \
+                  "console_url = excluded.console_url, links = excluded.links")                                        \
+    X(FAILURE_ADD, "INSERT INTO pl_failure (stage, time, attempt, worker, error_class, message, traceback) "           \
+                   "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                              \
+    X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM pl_failure WHERE stage = ?1 "      \
+                "ORDER BY id")
+
+#endif

@@ -1,0 +1,446 @@
+/*
+ * task.c - tasks: adding, claiming, giving back; names and tombstones.
+ *
+ * A task is ready, delayed or claimed (pl_task.state):
+ *
+ *   (pushed) ──eta now──► READY ──claim──► CLAIMED ──end──► gone
+ *       └────eta later──► DELAYED ──due──► READY    └──delay / release / rescue──► DELAYED or READY
+ *
+ * Tasks pushed in a transaction are inserted at its end. When the ready index was empty and this process has room,
+ * they are born claimed: that saves the entry in the ready index and its removal.
+ */
+#include "store/sqlite/db.h"
+
+enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192 };
+
+/* ---- pushing ----------------------------------------------------------------------------------------------- */
+
+int pl__task_push(pl__conn_t *conn, const pl__pending_t *task) {
+    if (conn->pending_len == conn->pending_size) {
+        size_t size = conn->pending_size ? conn->pending_size * 2 : 64;
+        pl__pending_t *grown = pl__realloc(conn->pending, size * sizeof *grown);
+        if (!grown)
+            return PL_ENOMEM;
+        conn->pending = grown;
+        conn->pending_size = size;
+    }
+    conn->pending[conn->pending_len] = *task;
+    if (conn->pending[conn->pending_len].eta == 0)
+        conn->pending[conn->pending_len].eta = conn->now;
+    conn->pending_len++;
+    return PL_OK;
+}
+
+static int insert_task(pl__conn_t *conn, const pl__pending_t *task, int state) {
+    bool claimed = state == PL__TASK_CLAIMED;
+    return pl__sql_run(conn, PL__SQL_TASK_ADD, NULL, "iiiiiiizztb", (int64_t)task->id, (int64_t)task->kind,
+                       (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta, (int64_t)claimed,
+                       claimed ? (int64_t)conn->worker : INT64_C(0), (int64_t)task->stage, task->name, task->payload);
+}
+
+static int insert_unclaimed(pl__conn_t *conn, const pl__pending_t *task) {
+    bool delayed = task->eta > conn->now;
+    if (delayed && task->eta < conn->next_due)
+        conn->next_due = task->eta;
+    conn->maybe_ready = conn->maybe_ready || !delayed;
+    conn->ring = true;
+    return insert_task(conn, task, delayed ? PL__TASK_DELAYED : PL__TASK_READY);
+}
+
+int pl__task_flush(pl__conn_t *conn) {
+    for (size_t i = 0; i < conn->pending_len; i++)
+        PL__TRY(insert_unclaimed(conn, &conn->pending[i]));
+    conn->pending_len = 0;
+    return PL_OK;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------- */
+
+/* RUN of a stage that start held back: it must be READY and have no task yet. */
+static int check_held_run(pl__conn_t *conn, pl_task_new_t *task) {
+    int64_t state, task_state;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)task->stage));
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task_state, -1, "i", (int64_t)task->stage));
+    if (state < 0)
+        task->rc = PL_ENOTFOUND;
+    else if (state != PL_STAGE_READY || task_state >= 0)
+        task->rc = PL_ESTATE;
+    return PL_OK;
+}
+
+int pl__task_check(pl__conn_t *conn, pl_task_new_t *task) {
+    int64_t queue, expires;
+    task->rc = PL_OK;
+    if (task->kind == PL_TASK_RUN)
+        return check_held_run(conn, task);
+    if (!task->name.ptr)
+        return PL_OK;
+    PL__TRY(pl__queue_id(conn, task->queue, &queue));
+    PL__TRY(pl__sql_int(conn, PL__SQL_NAME_GET, &expires, -1, "it", queue, task->name));
+    if (expires == 0)
+        task->rc = PL_EEXISTS;
+    else if (expires > conn->now)
+        task->rc = PL_ETOMBSTONE;
+    return PL_OK;
+}
+
+int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task) {
+    pl__pending_t pending = { .id = task->id, .stage = task->stage, .kind = task->kind, .priority = task->priority,
+                              .eta = task->eta, .name = task->name, .payload = task->payload };
+    PL__TRY(pl__queue_id(conn, task->queue, &pending.queue));
+    if (task->kind == PL_TASK_RUN) {
+        pending.id = task->stage;
+        pending.stage = 0;
+    }
+    if (task->name.ptr)
+        PL__TRY(pl__sql_run(conn, PL__SQL_NAME_ADD, NULL, "it", pending.queue, task->name));
+    return pl__task_push(conn, &pending);
+}
+
+int pl__verb_task_add(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_task_add_t *add = &op->u.task_add;
+    for (size_t i = 0; i < add->len && add->all_or_none; i++) {
+        PL__TRY(pl__task_check(conn, &add->tasks[i]));
+        if (add->tasks[i].rc != PL_OK) {
+            op->rc = add->tasks[i].rc;
+            return PL_OK;
+        }
+    }
+    for (size_t i = 0; i < add->len; i++) { /* checked again: a name may come twice in one call */
+        PL__TRY(pl__task_check(conn, &add->tasks[i]));
+        if (add->tasks[i].rc == PL_OK)
+            PL__TRY(pl__task_new(conn, &add->tasks[i]));
+    }
+    return PL_OK;
+}
+
+static pl_usec_t tombstone_until(const pl__conn_t *conn) {
+    return conn->now + pl_clock_from_seconds(conn->options.tombstone_seconds);
+}
+
+int pl__task_end(pl__conn_t *conn, pl_id_t task) {
+    sqlite3_stmt *row;
+    bool found;
+    pl_str_t name;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_DELETE, &row, "i", (int64_t)task));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    int64_t queue = sqlite3_column_int64(row, 0);
+    int rc = pl__sql_str(row, 1, &conn->scratch, &name);
+    pl__sql_end(row);
+    PL__TRY(rc);
+    if (!name.ptr)
+        return PL_OK;
+    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
+    return pl__sql_run(conn, PL__SQL_NAME_EXPIRE, NULL, "i", (int64_t)conn->now);
+}
+
+/* ---- ending and giving back -------------------------------------------------------------------------------- */
+
+int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind) {
+    sqlite3_stmt *row;
+    bool found;
+    *ours = false;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_OWNER, &row, "i", (int64_t)task));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    pl_id_t owner = sqlite3_column_int64(row, 0);
+    *ours = owner != 0 && owner == conn->worker && sqlite3_column_int(row, 1) == claim;
+    *kind = (pl_task_kind_t)sqlite3_column_int(row, 2);
+    pl__sql_end(row);
+    return PL_OK;
+}
+
+int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries) {
+    bool delayed = eta > conn->now;
+    if (delayed && eta < conn->next_due)
+        conn->next_due = eta;
+    conn->maybe_ready = conn->maybe_ready || !delayed;
+    conn->ring = true;
+    return pl__sql_run(conn, PL__SQL_TASK_DELAY, NULL, "iiiii", (int64_t)task, (int64_t)kind,
+                       (int64_t)(delayed ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)(delayed ? eta : conn->now),
+                       (int64_t)tries);
+}
+
+int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_task_done_t *done = &op->u.task_done;
+    pl_task_kind_t kind;
+    bool ours;
+    PL__TRY(pl__task_fence(conn, done->task, done->claim, &ours, &kind));
+    if (!ours) {
+        op->rc = PL_ESTALE;
+        return PL_OK;
+    }
+    return done->failed ? pl__task_delay(conn, done->task, kind, done->retry_at, 1) : pl__task_end(conn, done->task);
+}
+
+int pl__verb_release(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_release_t *release = &op->u.release;
+    for (size_t i = 0; i < release->len; i++)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RELEASE, NULL, "iii", (int64_t)release->tasks[i],
+                            (int64_t)conn->worker, (int64_t)release->claims[i]));
+    conn->maybe_ready = conn->ring = true;
+    return PL_OK;
+}
+
+/* ---- claiming ---------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    pl_claim_t *head, **tail;
+    int len;
+} claims_t;
+
+static void claims_free(claims_t *claims) {
+    for (pl_claim_t *claim = claims->head, *next; claim; claim = next) {
+        next = claim->next;
+        pl_claim_free(claim);
+    }
+}
+
+/* An abort came while the task was claimed by a worker that is gone, or waited: run and finalize become abort. */
+static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, bool *gone) {
+    const pl_stage_t *stage = claim->stage;
+    bool is_control = claim->kind == PL_TASK_RUN || claim->kind == PL_TASK_FINALIZE;
+    *gone = false;
+    if (!is_control || !stage || stage->state != PL_STAGE_ABORTING)
+        return PL_OK;
+    if (stage->flags & PL_STAGE_HAS_FINALIZED) {
+        claim->kind = PL_TASK_ABORT;
+        return pl__sql_run(conn, PL__SQL_TASK_SET_KIND, NULL, "ii", (int64_t)claim->task, (int64_t)PL_TASK_ABORT);
+    }
+    *gone = true;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)claim->task));
+    return pl__stage_set_final(conn, stage->id, PL_STAGE_ABORTED);
+}
+
+static int load_claim_stage(pl__conn_t *conn, pl_claim_t *claim, pl_id_t id) {
+    bool found;
+    pl_stage_t *stage = pl__arena_get(&claim->arena, sizeof *stage);
+    if (!stage)
+        return PL_ENOMEM;
+    PL__TRY(pl__stage_load(conn, id, &claim->arena, stage, &found));
+    if (!found)
+        return PL_OK;
+    claim->stage = stage;
+    bool plain_run = claim->kind == PL_TASK_RUN;
+    if (plain_run && stage->inputs_len == 0)
+        return PL_OK;
+    return pl__slots_load(conn, stage, 1, true, !plain_run, &claim->arena, &claim->slots, &claim->slots_len);
+}
+
+/* Takes claim: into the list, or away when there is nothing left to do. */
+static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, pl_id_t stage, int64_t queue) {
+    bool gone = false;
+    int rc = pl__queue_name(conn, queue, &claim->arena, &claim->queue);
+    if (rc == PL_OK)
+        rc = load_claim_stage(conn, claim, stage ? stage : claim->task);
+    if (rc == PL_OK)
+        rc = turn_into_abort(conn, claim, &gone);
+    if (rc == PL_OK && !claim->stage) { /* its tree was cleaned up */
+        gone = true;
+        rc = pl__task_end(conn, claim->task);
+    }
+    if (rc != PL_OK || gone) {
+        pl_claim_free(claim);
+        return rc;
+    }
+    *claims->tail = claim;
+    claims->tail = &claim->next;
+    claims->len++;
+    return PL_OK;
+}
+
+static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t *task) {
+    PL__TRY(insert_task(conn, task, PL__TASK_CLAIMED));
+    pl_claim_t *claim = pl__alloc(sizeof *claim);
+    if (!claim)
+        return PL_ENOMEM;
+    claim->task = task->id;
+    claim->kind = task->kind;
+    claim->claim = 1;
+    claim->priority = task->priority;
+    claim->eta = task->eta;
+    int rc = pl__arena_copy(&claim->arena, task->name, &claim->name);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&claim->arena, task->payload, &claim->payload);
+    if (rc != PL_OK) {
+        pl_claim_free(claim);
+        return rc;
+    }
+    return complete_claim(conn, claims, claim, task->stage, task->queue);
+}
+
+static int claim_id(pl__conn_t *conn, claims_t *claims, pl_id_t id) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_CLAIM, &row, "ii", (int64_t)id, (int64_t)conn->worker));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    pl_claim_t *claim = pl__alloc(sizeof *claim);
+    if (!claim) {
+        pl__sql_end(row);
+        return PL_ENOMEM;
+    }
+    claim->task = id;
+    claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 0);
+    claim->claim = sqlite3_column_int(row, 1);
+    claim->tries = sqlite3_column_int(row, 2);
+    int64_t queue = sqlite3_column_int64(row, 3);
+    claim->priority = sqlite3_column_int(row, 4);
+    claim->eta = sqlite3_column_int64(row, 5);
+    pl_id_t stage = sqlite3_column_int64(row, 7);
+    int rc = pl__sql_str(row, 6, &claim->arena, &claim->name);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 8, &claim->arena, &claim->payload);
+    pl__sql_end(row);
+    if (rc != PL_OK) {
+        pl_claim_free(claim);
+        return rc;
+    }
+    return complete_claim(conn, claims, claim, stage, queue);
+}
+
+static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken) {
+    sqlite3_stmt *row;
+    bool more;
+    pl__buf_t ids = { 0 };
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY_IDS, &row, "ii", queue, (int64_t)limit));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        pl_id_t id = sqlite3_column_int64(row, 0);
+        pl__buf_add(&ids, &id, sizeof id);
+        rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    if (rc == PL_OK)
+        rc = ids.rc;
+    const pl_id_t *list = (const pl_id_t *)(const void *)ids.ptr;
+    *taken = (int)(ids.len / sizeof *list);
+    for (int i = 0; rc == PL_OK && i < *taken; i++)
+        rc = claim_id(conn, claims, list[i]);
+    pl__buf_free(&ids);
+    return rc;
+}
+
+/* Every queue gets its share of what is wanted, the rest goes to whoever has more. */
+static int claim_ready(pl__conn_t *conn, claims_t *claims, int wanted) {
+    int share = conn->queues_len ? (wanted + (int)conn->queues_len - 1) / (int)conn->queues_len : 0;
+    bool more = conn->maybe_ready && share > 0;
+    int left = wanted;
+    for (int pass = 0; pass < 2 && more && left > 0; pass++) {
+        more = false;
+        for (size_t i = 0; i < conn->queues_len && left > 0; i++) {
+            const pl__queue_t *queue = &conn->queues[(conn->turn + i) % conn->queues_len];
+            int limit = pass == 0 && share < left ? share : left, taken = 0;
+            PL__TRY(claim_of_queue(conn, claims, queue->id, limit, &taken));
+            left -= taken;
+            more = more || taken == limit;
+        }
+    }
+    conn->turn++;
+    conn->maybe_ready = more || left <= 0;
+    return PL_OK;
+}
+
+/* May pending tasks be claimed in the order they were pushed? Only if nothing older or more urgent competes. */
+static bool can_be_born_claimed(const pl__conn_t *conn) {
+    if (conn->maybe_ready)
+        return false;
+    for (size_t i = 0; i < conn->pending_len; i++)
+        if (conn->pending[i].priority != conn->pending[0].priority)
+            return false;
+    return true;
+}
+
+static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
+    bool born_claimed = can_be_born_claimed(conn);
+    for (size_t i = 0; i < conn->pending_len; i++) {
+        const pl__pending_t *task = &conn->pending[i];
+        if (born_claimed && claims->len < wanted && task->eta <= conn->now)
+            PL__TRY(claim_pending(conn, claims, task));
+        else
+            PL__TRY(insert_unclaimed(conn, task));
+    }
+    conn->pending_len = 0;
+    return PL_OK;
+}
+
+static int promote_due(pl__conn_t *conn, int wanted) {
+    int promoted = 0;
+    if (!conn->due_unknown && conn->next_due > conn->now)
+        return PL_OK;
+    if (wanted > 0) {
+        int limit = wanted * 2 > PROMOTE_MIN ? wanted * 2 : PROMOTE_MIN;
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_PROMOTE, &promoted, "ii", (int64_t)conn->now, (int64_t)limit));
+        conn->maybe_ready = conn->maybe_ready || promoted > 0;
+    }
+    conn->due_unknown = false;
+    return pl__sql_int(conn, PL__SQL_TASK_NEXT_DUE, &conn->next_due, PL_USEC_NEVER, "");
+}
+
+static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
+    if (wanted > 0) {
+        PL__TRY(pl__worker_ensure(conn));
+        PL__TRY(claim_ready(conn, claims, wanted));
+    }
+    PL__TRY(flush_claiming(conn, claims, wanted));
+    if (wanted > claims->len && conn->maybe_ready)
+        PL__TRY(claim_ready(conn, claims, wanted - claims->len));
+    conn->has_claims = conn->has_claims || claims->len > 0;
+    return PL_OK;
+}
+
+/* Watched stages that another process may have made final. */
+static int check_watched(pl__conn_t *conn) {
+    for (size_t i = 0; i < conn->watched_size; i++) {
+        int64_t state;
+        if (!conn->watched[i])
+            continue;
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, PL_STAGE_ABORTED, "i", (int64_t)conn->watched[i]));
+        if (state == PL_STAGE_DONE || state == PL_STAGE_ABORTED)
+            PL__TRY(pl__note_final(conn, conn->watched[i], (pl_stage_state_t)state));
+    }
+    return PL_OK;
+}
+
+/* Turns the list of finals round into the caller's arena; they are watched no longer once this commits. */
+static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn) {
+    for (const pl_final_t *final = conn->finals; final; final = final->next) {
+        pl_final_t *copy = pl__arena_get(arena, sizeof *copy);
+        if (!copy)
+            return PL_ENOMEM;
+        *copy = (pl_final_t){ turn->finals, final->stage, final->state };
+        turn->finals = copy;
+    }
+    return PL_OK;
+}
+
+int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn) {
+    claims_t claims = { NULL, &claims.head, 0 };
+    if (wanted > CLAIM_MAX)
+        wanted = CLAIM_MAX;
+    if (conn->worker == 0)
+        wanted = 0;
+    if (outside) {
+        conn->maybe_ready = conn->due_unknown = true;
+        PL__TRY(check_watched(conn));
+        PL__TRY(pl__queues_load(conn));
+    }
+    PL__TRY(promote_due(conn, wanted));
+    int rc = claim_all(conn, &claims, wanted);
+    if (rc == PL_OK)
+        rc = hand_over_finals(conn, arena, turn);
+    if (rc != PL_OK) {
+        claims_free(&claims);
+        return rc;
+    }
+    turn->claims = claims.head;
+    turn->claims_len = claims.len;
+    turn->ready_left = conn->maybe_ready;
+    turn->next_due = conn->next_due;
+    turn->ring = conn->ring;
+    return PL_OK;
+}

@@ -1,0 +1,295 @@
+/*
+ * worker.c - workers and their leases, rescue, settings, watched stages.
+ *
+ * A worker row is one incarnation of a process. Its lease is renewed by the store thread, and only while it holds
+ * claims: at rest nothing is written. A worker whose row was removed by a rescue becomes a new incarnation before it
+ * claims again; its old claims are refused by the fence.
+ */
+#include <string.h>
+
+#include "store/sqlite/db.h"
+
+static pl_usec_t lease_us(const pl__conn_t *conn) {
+    return pl_clock_from_seconds(conn->options.lease_seconds);
+}
+
+/* ---- join and leave ---------------------------------------------------------------------------------------- */
+
+static int number_is_free(pl__conn_t *conn, const pl_op_join_t *join, int number, bool *is_free) {
+    int64_t taken;
+    PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NUMBER_TAKEN, &taken, 0, "i", (int64_t)number));
+    *is_free = !taken && (!join->take_number || join->take_number(join->data, number));
+    return PL_OK;
+}
+
+static int pick_number(pl__conn_t *conn, pl_op_join_t *join, bool *found) {
+    *found = false;
+    for (int i = 0; i < PL_IDS_WORKERS && !*found; i++) {
+        int number = (join->number + i) % PL_IDS_WORKERS;
+        PL__TRY(number_is_free(conn, join, number, found));
+        if (*found)
+            join->number = number;
+    }
+    return PL_OK;
+}
+
+static int add_worker(pl__conn_t *conn) {
+    PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NEXT, &conn->worker, 0, ""));
+    conn->lease_until = conn->now + lease_us(conn);
+    return pl__sql_run(conn, PL__SQL_WORKER_ADD, NULL, "iitiii", (int64_t)conn->worker, (int64_t)conn->worker_number,
+                       conn->worker_host, conn->worker_pid, (int64_t)conn->now, (int64_t)conn->lease_until);
+}
+
+static int remember_host(pl__conn_t *conn, pl_str_t host) {
+    char *copy = pl__alloc(host.len + 1);
+    if (!copy)
+        return PL_ENOMEM;
+    if (host.len)
+        memcpy(copy, host.ptr, host.len);
+    pl__free((void *)(uintptr_t)conn->worker_host.ptr);
+    conn->worker_host = (pl_str_t){ copy, host.len };
+    return PL_OK;
+}
+
+int pl__verb_join(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_join_t *join = &op->u.join;
+    bool found;
+    int64_t others;
+    PL__TRY(pick_number(conn, join, &found));
+    if (!found) {
+        op->rc = PL_ELIMIT;
+        return PL_OK;
+    }
+    PL__TRY(remember_host(conn, join->host));
+    conn->worker_number = join->number;
+    conn->worker_pid = join->pid;
+    PL__TRY(add_worker(conn));
+    PL__TRY(pl__sql_int(conn, PL__SQL_GREATEST_ID, &join->floor, 0, ""));
+    PL__TRY(pl__sql_int(conn, PL__SQL_WORKERS_OTHER, &others, 0, "i", (int64_t)conn->worker));
+    join->worker = conn->worker;
+    join->others = (int)others;
+    conn->ring = true;
+    return PL_OK;
+}
+
+int pl__verb_leave(pl__conn_t *conn, pl_op_t *op) {
+    (void)op;
+    if (!conn->worker)
+        return PL_OK;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RESCUE, NULL, "i", (int64_t)conn->worker));
+    PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)conn->worker));
+    conn->worker = 0;
+    conn->has_claims = false;
+    conn->ring = true;
+    return PL_OK;
+}
+
+/* ---- leases ------------------------------------------------------------------------------------------------ */
+
+int pl__worker_ensure(pl__conn_t *conn) {
+    int changed;
+    if (conn->lease_until - conn->now > lease_us(conn) / 2)
+        return PL_OK;
+    conn->lease_until = conn->now + lease_us(conn);
+    PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, &changed, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until));
+    if (changed)
+        return PL_OK;
+    pl_log(conn->options.log, PL_LOG_WARNING, "%s: this worker was given up by another one; it starts anew",
+           conn->options.path);
+    return add_worker(conn);
+}
+
+static int renew_now(pl__conn_t *conn) {
+    int64_t holding;
+    PL__TRY(pl__sql_run(conn, PL__SQL_BEGIN_WRITE, NULL, ""));
+    conn->now = pl_clock_now(conn->options.clock);
+    PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_CLAIMS, &holding, 0, "i", (int64_t)conn->worker));
+    conn->has_claims = holding != 0;
+    if (conn->has_claims) {
+        conn->lease_until = conn->now + lease_us(conn);
+        PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, NULL, "ii", (int64_t)conn->worker,
+                            (int64_t)conn->lease_until));
+    }
+    return pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+}
+
+int pl__worker_renew(pl__conn_t *conn, int64_t *next) {
+    int64_t now = pl_clock_monotonic_us(), period = lease_us(conn) / 3;
+    if (!conn->worker || !conn->has_claims) {
+        conn->renew_at = *next = PL_USEC_NEVER;
+        return PL_OK;
+    }
+    int rc = PL_OK;
+    if (conn->renew_at != PL_USEC_NEVER && conn->renew_at <= now) {
+        rc = renew_now(conn);
+        if (rc != PL_OK && !sqlite3_get_autocommit(conn->db))
+            sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+        conn->renew_at = PL_USEC_NEVER;
+    }
+    if (conn->renew_at == PL_USEC_NEVER)
+        conn->renew_at = now + period;
+    *next = conn->has_claims ? conn->renew_at : PL_USEC_NEVER;
+    return rc;
+}
+
+/* ---- rescue ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    pl_id_t id;
+    int number;
+    int64_t pid;
+    pl_usec_t lease_until;
+    bool holds;
+} worker_t;
+
+static int list_workers(pl__conn_t *conn, pl__buf_t *list) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_WORKERS, &row, ""));
+    PL__TRY(pl__sql_step(conn, row, &more));
+    while (more) {
+        worker_t worker = { sqlite3_column_int64(row, 0), sqlite3_column_int(row, 1), sqlite3_column_int64(row, 2),
+                            sqlite3_column_int64(row, 3), sqlite3_column_int(row, 4) != 0 };
+        pl__buf_add(list, &worker, sizeof worker);
+        PL__TRY(pl__sql_step(conn, row, &more));
+    }
+    return list->rc;
+}
+
+static bool is_gone(const pl__conn_t *conn, const pl_op_rescue_t *rescue, const worker_t *worker) {
+    if (rescue->is_alive && !rescue->is_alive(rescue->data, worker->number, worker->pid))
+        return true;
+    bool lease_over = worker->lease_until < conn->now;
+    return lease_over && (worker->holds || !rescue->is_alive);
+}
+
+static int bury_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker) {
+    int tasks;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RESCUE, &tasks, "i", (int64_t)worker->id));
+    PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)worker->id));
+    rescue->workers++;
+    rescue->tasks += tasks;
+    conn->maybe_ready = conn->due_unknown = conn->ring = true;
+    return PL_OK;
+}
+
+int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_rescue_t *rescue = &op->u.rescue;
+    pl__buf_t list = { 0 };
+    rescue->workers = rescue->tasks = rescue->others = 0;
+    int rc = list_workers(conn, &list);
+    const worker_t *workers = (const worker_t *)(const void *)list.ptr;
+    for (size_t i = 0; rc == PL_OK && i < list.len / sizeof *workers; i++) {
+        if (workers[i].id == conn->worker)
+            continue;
+        if (is_gone(conn, rescue, &workers[i]))
+            rc = bury_worker(conn, rescue, &workers[i]);
+        else
+            rescue->others++;
+    }
+    pl__buf_free(&list);
+    return rc;
+}
+
+/* ---- settings ---------------------------------------------------------------------------------------------- */
+
+int pl__verb_meta(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_meta_t *meta = &op->u.meta;
+    sqlite3_stmt *row;
+    bool found;
+    if (meta->write)
+        PL__TRY(pl__sql_run(conn, meta->if_absent ? PL__SQL_META_ADD : PL__SQL_META_SET, NULL, "tb", meta->key,
+                            meta->value));
+    PL__TRY(pl__sql_query(conn, PL__SQL_META_GET, &row, "t", meta->key));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    meta->value = PL_STR_NONE;
+    if (!found) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    int rc = pl__sql_str(row, 0, &op->arena, &meta->value);
+    pl__sql_end(row);
+    return rc;
+}
+
+/* ---- watched stages ---------------------------------------------------------------------------------------- */
+
+static size_t watch_place(const pl__conn_t *conn, pl_id_t stage) {
+    size_t at = (size_t)((uint64_t)stage * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (conn->watched_size - 1);
+    while (conn->watched[at] && conn->watched[at] != stage)
+        at = (at + 1) & (conn->watched_size - 1);
+    return at;
+}
+
+bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage) {
+    return conn->watched_len > 0 && conn->watched[watch_place(conn, stage)] == stage;
+}
+
+static int watch_resize(pl__conn_t *conn, size_t size) {
+    pl_id_t *old = conn->watched;
+    size_t old_size = conn->watched_size;
+    pl_id_t *fresh = pl__alloc(size * sizeof *fresh);
+    if (!fresh)
+        return PL_ENOMEM;
+    conn->watched = fresh;
+    conn->watched_size = size;
+    for (size_t i = 0; i < old_size; i++)
+        if (old[i])
+            conn->watched[watch_place(conn, old[i])] = old[i];
+    pl__free(old);
+    return PL_OK;
+}
+
+static int watch_add(pl__conn_t *conn, pl_id_t stage) {
+    if (conn->watched_len * 2 >= conn->watched_size)
+        PL__TRY(watch_resize(conn, conn->watched_size ? conn->watched_size * 2 : 16));
+    size_t at = watch_place(conn, stage);
+    conn->watched_len += conn->watched[at] == 0;
+    conn->watched[at] = stage;
+    return PL_OK;
+}
+
+/* Removes and moves later members of the run up, so that no marker of deleted places is needed. */
+void pl__watch_remove(pl__conn_t *conn, pl_id_t stage) {
+    if (!pl__is_watched(conn, stage))
+        return;
+    size_t at = watch_place(conn, stage), mask = conn->watched_size - 1;
+    conn->watched[at] = 0;
+    conn->watched_len--;
+    for (size_t i = (at + 1) & mask; conn->watched[i]; i = (i + 1) & mask) {
+        pl_id_t moved = conn->watched[i];
+        conn->watched[i] = 0;
+        conn->watched[watch_place(conn, moved)] = moved;
+    }
+}
+
+int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
+    conn->ring = true; /* somebody in another process may wait for it */
+    if (!pl__is_watched(conn, stage))
+        return PL_OK;
+    pl_final_t *final = pl__arena_get(&conn->scratch, sizeof *final);
+    if (!final)
+        return PL_ENOMEM;
+    *final = (pl_final_t){ conn->finals, stage, state };
+    conn->finals = final;
+    return PL_OK;
+}
+
+int pl__verb_watch(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_watch_t *watch = &op->u.watch;
+    int64_t state;
+    if (watch->key.ptr)
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &watch->stage, 0, "b", watch->key));
+    if (watch->unwatch) {
+        pl__watch_remove(conn, watch->stage);
+        return PL_OK;
+    }
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)watch->stage));
+    if (state < 0) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    watch->state = (pl_stage_state_t)state;
+    bool is_final = state == PL_STAGE_DONE || state == PL_STAGE_ABORTED;
+    return is_final ? PL_OK : watch_add(conn, watch->stage);
+}

@@ -1,0 +1,557 @@
+/*
+ * store.c - the threads of a store and group commit.
+ *
+ * Threads. The writer owns the writing connection: it takes everything queued, applies it in one transaction and
+ * posts the results with one wake-up; while it commits, the next ops gather. The reader serves reads from a second
+ * connection, so that status pages never wait behind writes. The checkpointer moves the log into the file apart from
+ * commits. Reader and checkpointer start when they are first needed. A database in memory has the writer only.
+ *
+ * Locks. One mutex guards everything in pl_store_t below the line marked so; no callback is made while it is held.
+ *
+ * Invariants
+ *   1. Room for results is part of what was submitted: posting cannot fail.
+ *   2. When a transaction breaks, it is rolled back and each of its ops gets a transaction of its own, so that one bad
+ *      op cannot take others with it.
+ *   3. wanted + claims not yet collected never exceeds what the loop said it can take.
+ */
+#include "store/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "store/driver.h"
+
+enum {
+    LOG_PAGES_CHECKPOINT = 1000, /* wake the checkpointer */
+    LOG_PAGES_LIMIT = 16000      /* the writer lends a hand, so that the log can start over */
+};
+
+typedef struct {
+    pl_op_t *head, **tail;
+} ops_t;
+
+struct pl_store {
+    const pl_store_driver_t *driver;
+    pl_store_options_t options;
+    char *path, *vfs;
+    bool in_memory;
+    pl__conn_t *writer, *reader, *checkpointer;
+    pthread_t writer_thread, reader_thread, checkpoint_thread;
+    int checkpointed_pages; /* the writer thread's */
+    /* ---- guarded by mutex ---- */
+    pthread_mutex_t mutex;
+    pthread_cond_t writer_cond, reader_cond, checkpoint_cond, done_cond;
+    bool has_writer, has_reader, has_checkpointer, closing, checkpoint_due;
+    ops_t writes, reads;
+    bool poked, outside, ready_left;
+    int wanted, uncollected;
+    int64_t renew_at; /* monotonic us */
+    pl_batch_t batch; /* gathers until collected */
+    pl_op_t **batch_ops_tail;
+    pl_claim_t **batch_claims_tail;
+    pl_final_t **batch_finals_tail;
+    pl_store_stats_t stats;
+};
+
+/* ---- lists ------------------------------------------------------------------------------------------------- */
+
+static void ops_init(ops_t *ops) {
+    ops->head = NULL;
+    ops->tail = &ops->head;
+}
+
+static void ops_push(ops_t *ops, pl_op_t *op) {
+    op->next = NULL;
+    *ops->tail = op;
+    ops->tail = &op->next;
+}
+
+static pl_op_t *ops_take(ops_t *ops) {
+    pl_op_t *head = ops->head;
+    ops_init(ops);
+    return head;
+}
+
+static void batch_init(pl_store_t *store) {
+    store->batch = (pl_batch_t){ 0 };
+    store->batch_ops_tail = &store->batch.ops;
+    store->batch_claims_tail = &store->batch.claims;
+    store->batch_finals_tail = &store->batch.finals;
+}
+
+/* ---- posting results (mutex held) -------------------------------------------------------------------------- */
+
+static void post_ops(pl_store_t *store, pl_op_t *op) {
+    bool any_blocking = false;
+    for (pl_op_t *next; op; op = next) {
+        next = op->next;
+        op->next = NULL;
+        op->finished = true;
+        store->stats.ops++;
+        if (op->blocking) {
+            any_blocking = true;
+            continue;
+        }
+        *store->batch_ops_tail = op;
+        store->batch_ops_tail = &op->next;
+    }
+    if (any_blocking)
+        pthread_cond_broadcast(&store->done_cond);
+}
+
+static void post_finals(pl_store_t *store, pl_final_t *final) {
+    while (final) { /* nodes stay in the turn's arena, which joins the batch's */
+        *store->batch_finals_tail = final;
+        store->batch_finals_tail = &final->next;
+        final = final->next;
+    }
+}
+
+static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
+    if (turn->claims) {
+        *store->batch_claims_tail = turn->claims;
+        for (pl_claim_t *claim = turn->claims; claim; claim = claim->next)
+            store->batch_claims_tail = &claim->next;
+        store->batch.claims_len += turn->claims_len;
+        store->uncollected += turn->claims_len;
+        store->wanted = store->wanted > turn->claims_len ? store->wanted - turn->claims_len : 0;
+        store->stats.claims += (uint64_t)turn->claims_len;
+    }
+    post_finals(store, turn->finals);
+    pl__arena_join(&store->batch.arena, arena);
+    store->batch.has_state = true;
+    store->batch.ready_left = store->ready_left = turn->ready_left;
+    store->batch.next_due = turn->next_due;
+    store->stats.commits++;
+}
+
+/* ---- one turn of the writer -------------------------------------------------------------------------------- */
+
+static void drop_claims(pl__turn_t *turn) {
+    for (pl_claim_t *claim = turn->claims, *next; claim; claim = next) {
+        next = claim->next;
+        pl_claim_free(claim);
+    }
+    *turn = (pl__turn_t){ .next_due = PL_USEC_NEVER };
+}
+
+/* One transaction over a list of ops. Returns the result of the transaction; op->rc has the refusals. */
+static int transact(pl_store_t *store, pl_op_t *ops, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+                    pl_error_t *error) {
+    const pl_store_driver_t *driver = store->driver;
+    int rc = driver->begin(store->writer, error);
+    if (rc != PL_OK)
+        return rc;
+    for (pl_op_t *op = ops; op && rc == PL_OK; op = op->next) {
+        op->rc = PL_OK;
+        rc = driver->verb[op->verb](store->writer, op);
+    }
+    if (rc != PL_OK)
+        driver->failure(store->writer, rc, error);
+    else
+        rc = driver->finish(store->writer, wanted, outside, arena, turn, error);
+    if (rc == PL_OK)
+        rc = driver->commit(store->writer, error);
+    if (rc != PL_OK) {
+        driver->rollback(store->writer);
+        drop_claims(turn);
+        pl__arena_free(arena);
+    }
+    return rc;
+}
+
+static void finish_turn(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena) {
+    pthread_mutex_lock(&store->mutex);
+    post_turn(store, turn, arena);
+    post_ops(store, ops);
+    pthread_mutex_unlock(&store->mutex);
+    if (turn->ring && store->options.ring)
+        store->options.ring(store->options.data);
+}
+
+static void run_alone(pl_store_t *store, pl_op_t *op) {
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER };
+    pl__arena_t arena = { NULL };
+    pl_error_t error = { 0 };
+    op->next = NULL;
+    int rc = transact(store, op, 0, false, &arena, &turn, &error);
+    if (rc == PL_OK) {
+        finish_turn(store, op, &turn, &arena);
+        return;
+    }
+    op->rc = rc;
+    op->error = error;
+    pthread_mutex_lock(&store->mutex);
+    post_ops(store, op);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static void claiming_failed(pl_store_t *store, const pl_error_t *error) {
+    pthread_mutex_lock(&store->mutex);
+    store->wanted = 0;
+    store->batch.failure = *error;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static void run_turn(pl_store_t *store, pl_op_t *ops, int wanted, bool outside) {
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER };
+    pl__arena_t arena = { NULL };
+    pl_error_t error = { 0 };
+    int rc = transact(store, ops, wanted, outside, &arena, &turn, &error);
+    if (rc == PL_OK) {
+        finish_turn(store, ops, &turn, &arena);
+    } else if (!ops) {
+        claiming_failed(store, &error);
+    } else {
+        for (pl_op_t *op = ops, *next; op; op = next) {
+            next = op->next;
+            run_alone(store, op);
+        }
+        if (wanted > 0) /* nothing was claimed: come again for that */
+            pl_store_poke(store, outside);
+    }
+}
+
+static void want_checkpoint(pl_store_t *store);
+
+/* The log is moved into the file each time it has grown by another LOG_PAGES_CHECKPOINT. */
+static void after_turn(pl_store_t *store) {
+    int left, pages = store->driver->log_pages(store->writer);
+    if (pages < store->checkpointed_pages)
+        store->checkpointed_pages = 0; /* it started over */
+    if (pages - store->checkpointed_pages >= LOG_PAGES_CHECKPOINT) {
+        store->checkpointed_pages = pages;
+        if (pages >= LOG_PAGES_LIMIT)
+            store->driver->checkpoint(store->writer, &left);
+        else
+            want_checkpoint(store);
+    }
+    store->options.wake(store->options.data);
+}
+
+static struct timespec monotonic_time(int64_t us) {
+    return (struct timespec){ .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+}
+
+static bool has_work(const pl_store_t *store) {
+    return store->writes.head || store->poked || (store->wanted > 0 && store->ready_left);
+}
+
+/* Waits for work with the mutex held. Returns false when the store closes and nothing is left to do. */
+static bool wait_for_work(pl_store_t *store) {
+    while (!has_work(store)) {
+        if (store->closing)
+            return false;
+        if (store->renew_at == PL_USEC_NEVER) {
+            pthread_cond_wait(&store->writer_cond, &store->mutex);
+        } else if (store->renew_at <= pl_clock_monotonic_us()) {
+            pthread_mutex_unlock(&store->mutex);
+            int64_t next = PL_USEC_NEVER;
+            store->driver->renew(store->writer, &next);
+            pthread_mutex_lock(&store->mutex);
+            store->renew_at = next;
+        } else {
+            struct timespec until = monotonic_time(store->renew_at);
+            pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);
+        }
+        store->stats.wakeups++;
+    }
+    return true;
+}
+
+static void *writer_main(void *data) {
+    pl_store_t *store = data;
+    pthread_mutex_lock(&store->mutex);
+    while (wait_for_work(store)) {
+        pl_op_t *ops = ops_take(&store->writes);
+        int wanted = store->closing ? 0 : store->wanted;
+        bool outside = store->outside;
+        store->poked = store->outside = false;
+        store->stats.batches++;
+        pthread_mutex_unlock(&store->mutex);
+        run_turn(store, ops, wanted, outside);
+        int64_t next = PL_USEC_NEVER;
+        store->driver->renew(store->writer, &next);
+        after_turn(store);
+        pthread_mutex_lock(&store->mutex);
+        store->renew_at = next;
+        if (store->closing)
+            store->wanted = 0;
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return NULL;
+}
+
+/* ---- reader and checkpointer ------------------------------------------------------------------------------- */
+
+static int open_conn(pl_store_t *store, pl__conn_t **conn, pl__role_t role, pl_error_t *error) {
+    return *conn ? PL_OK : store->driver->open(conn, &store->options, role, error);
+}
+
+static void serve_read(pl_store_t *store, pl_op_t *op) {
+    int rc = open_conn(store, &store->reader, PL__ROLE_READER, &op->error);
+    if (rc == PL_OK)
+        rc = store->driver->begin(store->reader, &op->error);
+    if (rc == PL_OK) {
+        op->rc = PL_OK;
+        rc = store->driver->verb[op->verb](store->reader, op);
+        if (rc != PL_OK)
+            store->driver->failure(store->reader, rc, &op->error);
+        store->driver->rollback(store->reader); /* nothing was written */
+    }
+    if (rc != PL_OK)
+        op->rc = rc;
+}
+
+static void *reader_main(void *data) {
+    pl_store_t *store = data;
+    pthread_mutex_lock(&store->mutex);
+    for (;;) {
+        while (!store->reads.head && !store->closing)
+            pthread_cond_wait(&store->reader_cond, &store->mutex);
+        pl_op_t *ops = ops_take(&store->reads);
+        if (!ops)
+            break;
+        pthread_mutex_unlock(&store->mutex);
+        for (pl_op_t *op = ops; op; op = op->next)
+            serve_read(store, op);
+        pthread_mutex_lock(&store->mutex);
+        post_ops(store, ops);
+        pthread_mutex_unlock(&store->mutex);
+        store->options.wake(store->options.data);
+        pthread_mutex_lock(&store->mutex);
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return NULL;
+}
+
+static void *checkpoint_main(void *data) {
+    pl_store_t *store = data;
+    pl_error_t error = { 0 };
+    pthread_mutex_lock(&store->mutex);
+    while (!store->closing) {
+        if (!store->checkpoint_due) {
+            pthread_cond_wait(&store->checkpoint_cond, &store->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&store->mutex);
+        int left = 0;
+        bool done = open_conn(store, &store->checkpointer, PL__ROLE_CHECKPOINTER, &error) == PL_OK &&
+                    store->driver->checkpoint(store->checkpointer, &left) == PL_OK;
+        pthread_mutex_lock(&store->mutex);
+        store->checkpoint_due = false;
+        if (done)
+            store->stats.checkpoints++;
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return NULL;
+}
+
+static void want_checkpoint(pl_store_t *store) {
+    if (store->in_memory)
+        return;
+    pthread_mutex_lock(&store->mutex);
+    if (!store->has_checkpointer && !store->closing)
+        store->has_checkpointer = pthread_create(&store->checkpoint_thread, NULL, checkpoint_main, store) == 0;
+    if (!store->checkpoint_due) {
+        store->checkpoint_due = true;
+        pthread_cond_signal(&store->checkpoint_cond);
+    }
+    pthread_mutex_unlock(&store->mutex);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------- */
+
+static int init_locks(pl_store_t *store) {
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic) != 0)
+        return PL_ENOMEM;
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&store->mutex, NULL);
+    pthread_cond_init(&store->writer_cond, &monotonic);
+    pthread_cond_init(&store->reader_cond, NULL);
+    pthread_cond_init(&store->checkpoint_cond, NULL);
+    pthread_cond_init(&store->done_cond, NULL);
+    pthread_condattr_destroy(&monotonic);
+    return PL_OK;
+}
+
+static char *duplicate(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = pl__alloc(size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+static int copy_options(pl_store_t *store, const pl_store_options_t *options) {
+    store->options = *options;
+    store->path = duplicate(options->path);
+    store->vfs = options->vfs ? duplicate(options->vfs) : NULL;
+    if (!store->path || (options->vfs && !store->vfs))
+        return PL_ENOMEM;
+    store->options.path = store->path;
+    store->options.vfs = store->vfs;
+    store->in_memory = strcmp(store->path, ":memory:") == 0;
+    return PL_OK;
+}
+
+int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_t *error) {
+    *out = NULL;
+    pl_store_t *store = pl__alloc(sizeof *store);
+    if (!store)
+        return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
+    store->driver = &pl__sqlite_driver;
+    store->renew_at = PL_USEC_NEVER;
+    ops_init(&store->writes);
+    ops_init(&store->reads);
+    batch_init(store);
+    int rc = init_locks(store);
+    if (rc == PL_OK)
+        rc = copy_options(store, options);
+    if (rc == PL_OK)
+        rc = store->driver->open(&store->writer, &store->options, PL__ROLE_WRITER, error);
+    else
+        PL__FAIL(error, rc, "out of memory opening %s", options->path);
+    if (rc == PL_OK) {
+        store->has_writer = pthread_create(&store->writer_thread, NULL, writer_main, store) == 0;
+        if (!store->has_writer)
+            rc = PL__FAIL(error, PL_ENOMEM, "cannot start the store thread of %s", options->path);
+    }
+    if (rc != PL_OK) {
+        pl_store_close(store);
+        return rc;
+    }
+    *out = store;
+    return PL_OK;
+}
+
+static void join_threads(pl_store_t *store) {
+    pthread_mutex_lock(&store->mutex);
+    store->closing = true;
+    store->wanted = 0;
+    bool has_checkpointer = store->has_checkpointer;
+    pthread_cond_broadcast(&store->writer_cond);
+    pthread_cond_broadcast(&store->reader_cond);
+    pthread_cond_broadcast(&store->checkpoint_cond);
+    pthread_mutex_unlock(&store->mutex);
+    if (store->has_writer)
+        pthread_join(store->writer_thread, NULL);
+    if (store->has_reader)
+        pthread_join(store->reader_thread, NULL);
+    if (has_checkpointer)
+        pthread_join(store->checkpoint_thread, NULL);
+}
+
+void pl_store_close(pl_store_t *store) {
+    if (!store)
+        return;
+    join_threads(store);
+    store->driver->close(store->checkpointer);
+    store->driver->close(store->reader);
+    store->driver->close(store->writer);
+    pl_batch_free(&store->batch);
+    pthread_mutex_destroy(&store->mutex);
+    pthread_cond_destroy(&store->writer_cond);
+    pthread_cond_destroy(&store->reader_cond);
+    pthread_cond_destroy(&store->checkpoint_cond);
+    pthread_cond_destroy(&store->done_cond);
+    pl__free(store->path);
+    pl__free(store->vfs);
+    pl__free(store);
+}
+
+static bool is_write(pl_verb_t verb) {
+    static const bool writes[] = {
+#define X(name, write) [PL_VERB_##name] = (write),
+        PL_VERBS(X)
+#undef X
+    };
+    return writes[verb];
+}
+
+/* Queues op with the mutex held. */
+static void enqueue(pl_store_t *store, pl_op_t *op) {
+    op->finished = false;
+    if (is_write(op->verb) || store->in_memory) {
+        ops_push(&store->writes, op);
+        pthread_cond_signal(&store->writer_cond);
+        return;
+    }
+    if (!store->has_reader)
+        store->has_reader = pthread_create(&store->reader_thread, NULL, reader_main, store) == 0;
+    if (!store->has_reader) { /* no thread to be had: the writer can read as well */
+        ops_push(&store->writes, op);
+        pthread_cond_signal(&store->writer_cond);
+        return;
+    }
+    ops_push(&store->reads, op);
+    pthread_cond_signal(&store->reader_cond);
+}
+
+void pl_store_submit(pl_store_t *store, pl_op_t *op) {
+    op->blocking = false;
+    pthread_mutex_lock(&store->mutex);
+    enqueue(store, op);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static void set_wanted(pl_store_t *store, int wanted) {
+    store->wanted = wanted > store->uncollected ? wanted - store->uncollected : 0;
+    if (store->wanted > 0 && store->ready_left)
+        pthread_cond_signal(&store->writer_cond);
+}
+
+void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted) {
+    pthread_mutex_lock(&store->mutex);
+    for (pl_op_t *next; ops; ops = next) {
+        next = ops->next;
+        ops->blocking = false;
+        enqueue(store, ops);
+    }
+    set_wanted(store, wanted);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+int pl_store_call(pl_store_t *store, pl_op_t *op) {
+    op->blocking = true;
+    pthread_mutex_lock(&store->mutex);
+    enqueue(store, op);
+    while (!op->finished)
+        pthread_cond_wait(&store->done_cond, &store->mutex);
+    pthread_mutex_unlock(&store->mutex);
+    return op->rc;
+}
+
+void pl_store_want(pl_store_t *store, int wanted) {
+    pthread_mutex_lock(&store->mutex);
+    set_wanted(store, wanted);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+void pl_store_poke(pl_store_t *store, bool outside) {
+    pthread_mutex_lock(&store->mutex);
+    store->poked = true;
+    store->outside = store->outside || outside;
+    pthread_cond_signal(&store->writer_cond);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+bool pl_store_collect(pl_store_t *store, pl_batch_t *batch) {
+    pthread_mutex_lock(&store->mutex);
+    *batch = store->batch;
+    store->uncollected -= batch->claims_len;
+    batch_init(store);
+    pthread_mutex_unlock(&store->mutex);
+    return batch->ops || batch->claims || batch->finals || batch->has_state || batch->failure.code != 0;
+}
+
+void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats) {
+    pthread_mutex_lock(&store->mutex);
+    *stats = store->stats;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+const char *pl_store_path(const pl_store_t *store) {
+    return store->path;
+}
