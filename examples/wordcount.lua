@@ -73,14 +73,14 @@ end
 
 -- ---- the pipelines -----------------------------------------------------------------------------------------------
 
-local announce -- function(stage): prints where to approve it, set below
+local announce -- function(stage, total): prints where to approve it, set below
 local slow = false -- --crash needs time to die in
 
 local Count = pipeline.define("wordcount.Count", {
   max_attempts = 3,
   backoff_seconds = 1,
   run = function(_, path, number, of)
-    if slow then os.execute("sleep 0.01") end
+    if slow then pipeline.default():sleep(0.03) end
     local words = count_words(path)
     print(("[%d/%d] %s: %d words"):format(number, of, path, words))
     return words
@@ -103,7 +103,7 @@ local Sum = pipeline.define("wordcount.Sum", {
 local Approve = pipeline.define("wordcount.Approve", {
   async = true,
   public_callbacks = true,
-  run = function(self) announce(self) end,
+  run = function(self, total) announce(self, total) end,
   callback = function(self, params)
     if params.choice ~= "approve" then return 400, "text/plain", "Nothing was chosen.\n" end
     self:complete(true)
@@ -128,7 +128,10 @@ local WordCount = pipeline.define("wordcount.WordCount", {
 -- A process that is killed while approval is awaited has forgotten its port; its successor gives out a new URL.
 local function announce_again(root_id)
   for id, record in pairs(pipeline.get_status_tree(root_id).pipelines) do
-    if record.classPath == "wordcount.Approve" and record.status == "run" then announce(pipeline.from_id(id)) end
+    if record.classPath == "wordcount.Approve" and record.status == "run" then
+      local stage = pipeline.from_id(id)
+      announce(stage, stage.args[1])
+    end
   end
 end
 
@@ -148,8 +151,7 @@ local function work(options)
   local engine <close> = pipeline.open(options.db, { concurrency = options.worker and 2 or 8 })
   local server = engine:serve { port = 0 }
 
-  function announce(stage)
-    local total = stage.args[1]
+  function announce(stage, total)
     local url = server.url .. stage:get_callback_url { choice = "approve" }
     print(("counted %d words in %d files; to approve, visit\n  %s"):format(total.words, total.files, url))
     if options.approve then
@@ -178,7 +180,7 @@ local function supervise(options)
   local deaths = 0
   while true do
     -- A little longer each time, so that it ends even on a machine that is slow to start a process.
-    local moment = 0.02 + math.random() * (0.15 + 0.02 * deaths)
+    local moment = 0.02 + math.random() * (0.12 + 0.02 * deaths)
     local command = ("lua5.4 %s %s --db %s --worker --die-after %.3f%s"):format(
       quote(arg[0]), quote(options.dir), quote(options.db), moment, options.approve and " --approve" or "")
     local ok, _, code = os.execute(command)
