@@ -268,12 +268,15 @@ fuzz: deps-fuzz deps-build ## fuzz everything that reads foreign bytes (FUZZ_SEC
 	@$(MAKE) --no-print-directory VARIANT=fuzz DEPS=no CC='$(CLANG)' fuzzers
 	@BUILD='$(BUILD)' FUZZ_SECONDS=$(FUZZ_SECONDS) sh spec/tools/fuzz.sh $(FUZZERS)
 
+# The fuzzing library calls a function that no header declares.
+FUZZ_FLAGS := -fsanitize=fuzzer -Wno-missing-prototypes -Ispec
+
 .PHONY: fuzzers
 fuzzers: $(FUZZERS:spec/fuzz/%.c=$(BUILD)/fuzz/bin/%)
 
 $(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(B)/test/libpipeline.a $(BUILD)/.versions
 	@mkdir -p $(@D)
-	$(call run,CC,$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes -Ispec -o $@ $< $(B)/test/libpipeline.a $(TEST_LIBS))
+	$(call run,CC,$(CC) $(ALL_CFLAGS) $(FUZZ_FLAGS) -o $@ $< $(B)/test/libpipeline.a $(TEST_LIBS))
 
 # ---- lint ----------------------------------------------------------------------------------------------------------
 
