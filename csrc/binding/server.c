@@ -50,7 +50,7 @@ static void server_close(server_t *server) {
     server->h = NULL;
     pl__handle_detach(h, &server->attached);
     /* After a fork the descriptors are the parent's too: they are left alone, and so is the memory. */
-    if (pl_engine_usable(h->engine))
+    if (h->engine && pl_engine_usable(h->engine))
         pl_http_close(server->http, closed_cb, server);
     server->http = NULL;
 }

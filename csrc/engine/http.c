@@ -86,6 +86,8 @@ struct pl_http {
     int open_handles; /* uv handles whose close callback is outstanding */
     bool running;     /* inside MHD_run */
     bool again;       /* MHD_run is to be called once more */
+    bool began;       /* a request line came in this MHD_run */
+    int lines;        /* requests whose headers are not complete */
     bool full;        /* max_connections are open: MHD does not accept */
     bool closing;
     void (*closed)(void *data);
@@ -123,6 +125,7 @@ static void body_forget(request_t *request) {
 static void request_detach(request_t *request) {
     pl_http_t *http = request->http;
     if (http) {
+        http->lines -= request->phase == PHASE_LINE;
         http->bodies -= request->body.len;
         if (request->prev)
             request->prev->next = request->next;
@@ -167,6 +170,8 @@ static void *line_cb(void *data, const char *uri, struct MHD_Connection *connect
     request->conn = conn;
     conn->request = request;
     conn->spoke = true;
+    http->lines++;
+    http->began = true;
     request->next = http->requests;
     if (request->next)
         request->next->prev = request;
@@ -191,8 +196,9 @@ static void completed_cb(void *data, struct MHD_Connection *connection, void **c
 
 /* ---- connections ------------------------------------------------------------------------------------------- */
 
-/* MHD closes without a word when the first line is no request line at all; says 400 in its place. A connection that
- * has been idle, perhaps opened by a browser in advance, is closed silently. */
+/* MHD closes without a word when the first line is no request line at all, or has more arguments than its memory
+ * holds; says 400 in its place. A connection that has been idle, perhaps opened by a browser in advance, is closed
+ * silently. */
 static void say_bad_request(pl_http_t *http, const conn_t *conn) {
     static const char text[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -218,9 +224,10 @@ static void conn_cb(void *data, struct MHD_Connection *connection, void **contex
         *context = conn;
     } else if (conn) {
         /* MHD gives up without the completed callback when its memory does not hold the arguments. */
+        bool mute = !conn->spoke || (conn->request && conn->request->phase == PHASE_LINE);
         if (conn->request)
             request_detach(conn->request);
-        if (!conn->spoke)
+        if (mute)
             say_bad_request(http, conn);
         if (conn->prev)
             conn->prev->next = conn->next;
@@ -519,6 +526,8 @@ static unsigned judge(request_t *request, size_t header_size) {
 }
 
 static enum MHD_Result headers_done(request_t *request, struct MHD_Connection *connection, const char *method) {
+    request->http->lines--;
+    request->phase = PHASE_BODY;
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     int rc = gather_headers(request, connection);
     if (!rc)
@@ -531,7 +540,6 @@ static enum MHD_Result headers_done(request_t *request, struct MHD_Connection *c
     unsigned status = judge(request, info ? info->header_size : 0);
     if (status)
         return refuse(request, status);
-    request->phase = PHASE_BODY;
     return MHD_YES;
 }
 
@@ -599,7 +607,7 @@ static enum MHD_Result access_cb(void *data, struct MHD_Connection *connection, 
 static void tear_down(pl_http_t *http);
 
 static void run_mhd(pl_http_t *http) {
-    http->again = false;
+    http->again = http->began = false;
     http->running = true;
     (void)MHD_run(http->daemon);
     http->running = false;
@@ -611,8 +619,9 @@ static void run_mhd(pl_http_t *http) {
     bool was_full = http->full;
     http->full = http->conn_count >= http->options.max_connections;
     MHD_UNSIGNED_LONG_LONG ms;
-    /* Once there is room again MHD listens, but only at its next run. */
-    if (http->again || (was_full && !http->full))
+    /* Once there is room again MHD listens, but only at its next run; and it closes a connection whose line it refused
+     * only then. */
+    if (http->again || (was_full && !http->full) || (http->began && http->lines > 0))
         (void)uv_timer_start(&http->timer, timer_cb, 0, 0);
     else if (MHD_get_timeout(http->daemon, &ms) == MHD_YES)
         (void)uv_timer_start(&http->timer, timer_cb, ms, 0);
@@ -779,7 +788,7 @@ static int loop_attach(pl_http_t *http) {
 }
 
 int pl_http_open(pl_http_t **out, struct uv_loop_s *loop, const pl_http_options_t *options, pl_error_t *error) {
-    int fd, rc = check_options(options, error);
+    int fd = -1, rc = check_options(options, error);
     if (rc)
         return rc;
     pl_http_t *http = pl__alloc(sizeof *http);

@@ -15,7 +15,8 @@ local cjson = require "cjson"
 local json = {}
 
 local DEPTH_MAX = 100
-local BYTES_MAX = 32 * 1024 * 1024 -- of a whole text: shared tables could make it grow without bound
+local BYTES_MAX = 16 * 1024 * 1024 -- of a whole text: shared tables could make it grow without bound
+local PIECES_MAX = 1000000
 
 local array_meta = { __name = "pipeline.JsonArray" }
 local quote = cjson.encode
@@ -47,7 +48,7 @@ local function add(out, piece)
   local n = out.n + 1
   out[n], out.n = piece, n
   out.bytes = out.bytes + #piece
-  if out.bytes > BYTES_MAX then error("the JSON text would be larger than 32 MiB", 0) end
+  if out.bytes > BYTES_MAX or n > PIECES_MAX then error("the JSON text would be too large", 0) end
 end
 
 local function write_number(out, value)
@@ -144,7 +145,7 @@ function write(out, value, depth)
   end
 end
 
---- The JSON text of any value. Raises only when it would be larger than 32 MiB.
+--- The JSON text of any value. Raises only when that would be too large (16 MiB).
 function json.encode(value)
   local out = { n = 0, bytes = 0, open = {} }
   write(out, value, 0)

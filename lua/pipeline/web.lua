@@ -30,6 +30,12 @@ local INFO, WARNING, ERROR = 20, 30, 40
 local Web = {}
 local web_meta = { __name = "pipeline.Web", __index = Web }
 
+-- A message handler that leaves an error that was caught before, with its traceback, as it is.
+local function catch(value)
+  if errors.original(value) ~= value then return value end
+  return errors.handler(value)
+end
+
 -- ---- reading a request -----------------------------------------------------------------------------------------
 
 local function unquote(value)
@@ -226,7 +232,7 @@ end
 -- The pipeline a callback is for, or nil. Errors of looking it up are the server's business, not the caller's.
 local function find_instance(self, id)
   if not id or id == "" or #id > 1000 then return nil end
-  local ok, instance = xpcall(self.face.from_id, errors.handler, id)
+  local ok, instance = xpcall(self.face.from_id, catch, id)
   if not ok then
     local name, message = errors.describe(instance)
     self.log(WARNING, ("callback for %s: %s: %s"):format(text.short(id), name, message))
@@ -240,6 +246,17 @@ local function may_call_back(request, class)
   return request.is_task or class.public_callbacks or (class.admin_callbacks and request.is_admin)
 end
 
+-- Of two callbacks at once one comes too late, and its complete() raises: that is a 409 too (G25).
+local function refuse_if_final(self, request, instance, ok, ...)
+  if ok then return ... end
+  local problem = ...
+  if errors.is(errors.original(problem), errors.UnexpectedPipelineError) then
+    local now = find_instance(self, instance.id)
+    if now and (now.has_finalized or now.was_aborted) then return refuse_callback(request, 409) end
+  end
+  error(problem, 0)
+end
+
 local function run_callback(self, request, instance)
   if not instance or not may_call_back(request, instance.class) then return refuse_callback(request, 400) end
   if instance.has_finalized or instance.was_aborted then return refuse_callback(request, 409) end
@@ -247,7 +264,8 @@ local function run_callback(self, request, instance)
   for name, value in pairs(request.params) do
     if name ~= "pipeline_id" then params[name] = value end
   end
-  return self.face.run_callback(instance, params, { is_task = request.is_task, is_admin = request.is_admin })
+  return refuse_if_final(self, request, instance, pcall(self.face.run_callback, instance, params,
+    { is_task = request.is_task, is_admin = request.is_admin }))
 end
 
 local function callback(self, request)
@@ -314,7 +332,7 @@ end
 local function run_rpc(self, request, call)
   if (request.headers["x-requested-with"] or ""):lower() ~= "xmlhttprequest" then return plain(403) end
   if context.enforce_auth and not request.is_admin then return plain(403) end
-  local ok, result = xpcall(function() return json.encode(call(self, request)) end, errors.handler)
+  local ok, result = xpcall(function() return json.encode(call(self, request)) end, catch)
   if ok then
     return 200, { ["content-type"] = "application/json", ["cache-control"] = "no-cache" }, result
   end
@@ -433,7 +451,7 @@ end
 local function answer(self, request)
   if not complete(request) then return make_answer(plain(400)) end
   identify(self, request)
-  local ok, result = xpcall(function() return make_answer(dispatch(self, request)) end, errors.handler)
+  local ok, result = xpcall(function() return make_answer(dispatch(self, request)) end, catch)
   if ok then return result end
   local name, message, traceback = errors.describe(result)
   self.log(ERROR, ("%s %s: %s: %s\n%s"):format(text.short(request.method), text.short(request.raw_path), name, message,

@@ -374,6 +374,11 @@ static void test_too_large(fixture_t *fix) {
     refused(fix, big, (size_t)n + len + 4, "431", __LINE__);
     memcpy(big + n + 40000, "\r\n\r\n", 4); /* fits MHD's memory, but not our limit */
     refused(fix, big, (size_t)n + 40004, "431", __LINE__);
+    n = snprintf(big, 200, "GET /?");
+    for (size_t i = 0; i < 11000; i++)
+        memcpy(big + (size_t)n + 2 * i, "a&", 2);
+    memcpy(big + n + 22000, " HTTP/1.1\r\nHost: x\r\n\r\n", 22);
+    refused(fix, big, (size_t)n + 22022, "400", __LINE__);
     n = snprintf(big, 200, "POST / HTTP/1.1\r\nContent-Length: %zu\r\n" HEAD_CLOSE "\r\n", len);
     memset(big + n, 'b', len);
     refused(fix, big, (size_t)n + len, "413", __LINE__);
