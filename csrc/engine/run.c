@@ -23,6 +23,7 @@ typedef struct {
 
 static void turn(pl_engine_t *engine) {
     engine->turns++;
+    pl__scheduler_collect(engine);
     pl__timers_fire(engine);
     if (engine->next_due <= pl_clock_now(&engine->clock) && engine->wanted > 0 && !engine->poked)
         pl__scheduler_poke(engine, false);

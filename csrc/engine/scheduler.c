@@ -83,8 +83,11 @@ void pl__scheduler_poke(pl_engine_t *engine, bool outside) {
 /* ---- ends of claims ---------------------------------------------------------------------------------------- */
 
 void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
-    (void)claim;
     engine->executing--;
+    if (op->verb == PL_VERB_outcome && claim->stage) {
+        op->u.outcome.knows_parent = true;
+        op->u.outcome.parent = claim->stage->parent;
+    }
     pl_engine_submit(engine, op);
 }
 

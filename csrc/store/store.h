@@ -251,6 +251,8 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_k
 typedef struct {
     pl_id_t stage;
     int claim;
+    bool knows_parent;         /* parent is that of the stage (0: a root); set by the engine, saves reading it */
+    pl_id_t parent;
     pl_outcome_kind_t kind;
     unsigned flags;            /* of the class as it was run; replaces those stored */
     const pl_fill_t *fills;    /* ascending by slot */

@@ -291,6 +291,7 @@ static void sqlite_close(pl__conn_t *conn) {
         pl__free(conn->queues[i].name);
     pl__free(conn->queues);
     pl__free(conn->pending);
+    pl__free(conn->deltas);
     pl__free(conn->watched);
     pl__free((void *)(uintptr_t)conn->worker_host.ptr);
     pl__arena_free(&conn->scratch);
@@ -328,6 +329,9 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
 
 static void reset_transaction(pl__conn_t *conn) {
     conn->pending_len = 0;
+    if (conn->deltas_len > 0)
+        memset(conn->deltas, 0, conn->deltas_size * sizeof *conn->deltas);
+    conn->deltas_len = 0;
     conn->finals = NULL;
     conn->ring = false;
     pl__arena_free(&conn->scratch);

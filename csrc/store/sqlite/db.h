@@ -36,8 +36,17 @@ typedef struct {
     int64_t queue;
     int priority;
     pl_usec_t eta;
-    pl_str_t name, payload; /* borrowed from the op */
+    pl_str_t name, payload;       /* borrowed from the op */
+    const pl_stage_new_t *fresh;  /* RUN of a stage made by this transaction: its data, borrowed from the op */
+    pl_id_t root, parent;         /* with fresh */
 } pl__pending_t;
+
+/* What fills and settled children take from the counters of a stage, gathered until the transaction's end: a fan-in
+ * touches the row of its consumer once a transaction, not once a child. */
+typedef struct {
+    pl_id_t stage; /* 0: free */
+    int missing, open;
+} pl__delta_t;
 
 typedef struct {
     int64_t id;
@@ -69,6 +78,8 @@ struct pl__conn {
     size_t queues_len, queues_size;
     pl__pending_t *pending;
     size_t pending_len, pending_size;
+    pl__delta_t *deltas; /* open addressing */
+    size_t deltas_len, deltas_size;
     pl_id_t *watched;  /* open addressing, 0 = free */
     size_t watched_len, watched_size;
     pl__arena_t scratch; /* until the transaction ends */
@@ -118,10 +129,14 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
 /* ---- stage.c ---- */
 int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing);
 /* *found false: no such stage. */
-int pl__stage_load(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_stage_t *stage, bool *found);
+int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found);
 int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage);
 int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage);
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
+/* Writes the gathered deltas: for verbs that look at states or counters, and at the end of a transaction. */
+int pl__deltas_flush(pl__conn_t *conn);
+/* A stage that settled without a finalized(): one less for its parent to wait for. */
+int pl__stage_settled(pl__conn_t *conn, pl_id_t parent);
 /* The outputs of the stage are filled and its children have settled: finalize or complete it, tell its parents. */
 int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority);
 int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state);

@@ -15,7 +15,8 @@ int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
     pl_stage_t *stage = pl__arena_get(&op->arena, sizeof *stage);
     if (!stage)
         return PL_ENOMEM;
-    PL__TRY(pl__stage_load(conn, get->stage, &op->arena, stage, &found));
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__stage_load(conn, get->stage, true, &op->arena, stage, &found));
     get->result = found ? stage : NULL;
     if (!found || !get->with_slots)
         return PL_OK;
@@ -54,8 +55,9 @@ int pl__verb_tree_get(pl__conn_t *conn, pl_op_t *op) {
     bool found;
     sqlite3_stmt *row;
     get->len = 0;
+    PL__TRY(pl__deltas_flush(conn));
     PL__TRY(find_stage(conn, &get->stage, get->key));
-    PL__TRY(pl__stage_load(conn, get->stage, &op->arena, &stage, &found));
+    PL__TRY(pl__stage_load(conn, get->stage, true, &op->arena, &stage, &found));
     if (!found)
         return PL_OK;
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_TREE, &row, "i", (int64_t)stage.root));
@@ -68,6 +70,7 @@ int pl__verb_roots_list(pl__conn_t *conn, pl_op_t *op) {
     sqlite3_stmt *row;
     int64_t before = list->before ? list->before : INT64_MAX;
     int64_t limit = list->limit > 0 ? list->limit : 50;
+    PL__TRY(pl__deltas_flush(conn));
     if (list->class_path.ptr)
         PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ROOTS_OF_CLASS, &row, "iit", before, limit + 1, list->class_path));
     else
@@ -196,8 +199,9 @@ int pl__verb_cleanup(pl__conn_t *conn, pl_op_t *op) {
     bool found;
     int64_t live;
     cleanup->deleted = 0;
+    PL__TRY(pl__deltas_flush(conn));
     PL__TRY(pl__task_flush(conn));
-    PL__TRY(pl__stage_load(conn, cleanup->root, &conn->scratch, &stage, &found));
+    PL__TRY(pl__stage_load(conn, cleanup->root, false, &conn->scratch, &stage, &found));
     if (!found) {
         op->rc = PL_ENOTFOUND;
         return PL_OK;

@@ -1,12 +1,12 @@
 /*
  * stage.c - rows of stages and slots, and the flow between them: fill, settle, abort.
  *
- * Every change of pl_stage.state is one of the STAGE_TO_*, STAGE_INPUT_FILLED, STAGE_CHILD_SETTLED and STAGE_RETRY
+ * Every change of pl_stage.state is one of the STAGE_TO_*, STAGE_INPUTS_FILLED, STAGE_CHILDREN_SETTLED and STAGE_RETRY
  * statements; the machine is drawn in store.h.
  *
  * Fan-in. A child that settles takes one from its parent's `open` in the same transaction; a slot that is filled for
  * the first time takes one from `missing` of every stage that waits for it. Each edge is touched once, so a fan-in of
- * N costs O(N).
+ * N costs O(N); what one transaction takes from a stage is gathered (pl__delta_t) and written once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +55,8 @@ int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root
     if (missing > 0 || stage->hold)
         return PL_OK;
     return pl__task_push(conn, &(pl__pending_t){ .id = stage->id, .kind = PL_TASK_RUN, .queue = queue,
-                                                 .priority = stage->priority, .eta = stage->eta });
+                                                 .priority = stage->priority, .eta = stage->eta, .fresh = stage,
+                                                 .root = root, .parent = parent });
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */
@@ -141,9 +142,10 @@ int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage
     return pl__unpack_ids(arena, after, &stage->after, &stage->after_len);
 }
 
-int pl__stage_load(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_stage_t *stage, bool *found) {
+int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage,
+                   bool *found) {
     sqlite3_stmt *row;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_GET, &row, "i", (int64_t)id));
+    PL__TRY(pl__sql_query(conn, with_status ? PL__SQL_STAGE_GET : PL__SQL_STAGE_GET_PLAIN, &row, "i", (int64_t)id));
     PL__TRY(pl__sql_step(conn, row, found));
     if (!*found)
         return PL_OK;
@@ -240,41 +242,102 @@ int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state) {
     return pl__note_final(conn, id, state);
 }
 
-/* Takes one from the parent's open; *settled tells that it was the last. */
-static int count_child(pl__conn_t *conn, pl_id_t stage, bool *settled, pl__pending_t *task, unsigned *flags,
-                       pl_id_t *parent) {
-    sqlite3_stmt *row;
-    bool found;
-    *settled = false;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CHILD_SETTLED, &row, "i", (int64_t)stage));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    if (!found)
-        return PL_OK;
-    *settled = sqlite3_column_int64(row, 0) == 0;
-    *flags = (unsigned)sqlite3_column_int(row, 1);
-    *parent = sqlite3_column_int64(row, 2);
-    *task = (pl__pending_t){ .id = stage, .kind = PL_TASK_FINALIZE, .queue = sqlite3_column_int64(row, 3),
-                             .priority = sqlite3_column_int(row, 4) };
-    pl__sql_end(row);
+/* ---- counters ---- */
+
+static pl__delta_t *find_delta(const pl__conn_t *conn, pl_id_t stage) {
+    size_t mask = conn->deltas_size - 1;
+    size_t at = (size_t)((uint64_t)stage * UINT64_C(0x9e3779b97f4a7c15) >> 20) & mask;
+    while (conn->deltas[at].stage && conn->deltas[at].stage != stage)
+        at = (at + 1) & mask;
+    return &conn->deltas[at];
+}
+
+static int grow_deltas(pl__conn_t *conn) {
+    pl__delta_t *old = conn->deltas;
+    size_t old_size = conn->deltas_size, size = old_size ? old_size * 2 : 64;
+    pl__delta_t *fresh = pl__alloc(size * sizeof *fresh);
+    if (!fresh)
+        return PL_ENOMEM;
+    conn->deltas = fresh;
+    conn->deltas_size = size;
+    for (size_t i = 0; i < old_size; i++)
+        if (old[i].stage)
+            *find_delta(conn, old[i].stage) = old[i];
+    pl__free(old);
     return PL_OK;
 }
 
-/* From a settled stage upwards: as long as a stage was the last its parent waited for, the parent settles too. */
-static int settle_parents(pl__conn_t *conn, pl_id_t parent) {
-    while (parent) {
-        pl__pending_t task;
-        bool settled;
-        unsigned flags = 0;
-        pl_id_t stage = parent;
-        PL__TRY(count_child(conn, stage, &settled, &task, &flags, &parent));
-        if (!settled)
-            return PL_OK;
-        if (flags & PL_STAGE_HAS_FINALIZED)
-            PL__TRY(pl__task_push(conn, &task));
-        else
-            PL__TRY(pl__stage_set_final(conn, stage, PL_STAGE_DONE));
+static int add_delta(pl__conn_t *conn, pl_id_t stage, int missing, int open) {
+    if (conn->deltas_len * 2 >= conn->deltas_size)
+        PL__TRY(grow_deltas(conn));
+    pl__delta_t *delta = find_delta(conn, stage);
+    conn->deltas_len += delta->stage == 0;
+    delta->stage = stage;
+    delta->missing += missing;
+    delta->open += open;
+    return PL_OK;
+}
+
+static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_INPUTS_FILLED, &row, "iii", (int64_t)stage, (int64_t)count,
+                          (int64_t)conn->now));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    bool ready = sqlite3_column_int64(row, 0) == 0;
+    pl__pending_t task = { .id = stage, .kind = PL_TASK_RUN, .queue = sqlite3_column_int64(row, 1),
+                           .priority = sqlite3_column_int(row, 2), .eta = sqlite3_column_int64(row, 3) };
+    pl__sql_end(row);
+    return ready ? pl__task_push(conn, &task) : PL_OK;
+}
+
+/* Takes from a stage's open; the last one settles it, and that may be the last its own parent waits for. */
+static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CHILDREN_SETTLED, &row, "ii", (int64_t)stage, (int64_t)count));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    bool settled = sqlite3_column_int64(row, 0) == 0;
+    unsigned flags = (unsigned)sqlite3_column_int(row, 1);
+    pl_id_t parent = sqlite3_column_int64(row, 2);
+    pl__pending_t task = { .id = stage, .kind = PL_TASK_FINALIZE, .queue = sqlite3_column_int64(row, 3),
+                           .priority = sqlite3_column_int(row, 4) };
+    pl__sql_end(row);
+    if (!settled)
+        return PL_OK;
+    if (flags & PL_STAGE_HAS_FINALIZED)
+        PL__TRY(pl__task_push(conn, &task));
+    else
+        PL__TRY(pl__stage_set_final(conn, stage, PL_STAGE_DONE));
+    return parent ? add_delta(conn, parent, 0, 1) : PL_OK;
+}
+
+/* A settled stage adds a delta for its parent, so the table may grow while it is emptied: until nothing is left. */
+int pl__deltas_flush(pl__conn_t *conn) {
+    while (conn->deltas_len > 0) {
+        pl__delta_t *list = conn->deltas;
+        size_t size = conn->deltas_size;
+        int rc = PL_OK;
+        conn->deltas = NULL;
+        conn->deltas_len = conn->deltas_size = 0;
+        for (size_t i = 0; i < size && rc == PL_OK; i++) {
+            if (list[i].missing)
+                rc = inputs_filled(conn, list[i].stage, list[i].missing);
+            if (list[i].open && rc == PL_OK)
+                rc = children_settled(conn, list[i].stage, list[i].open);
+        }
+        pl__free(list);
+        PL__TRY(rc);
     }
     return PL_OK;
+}
+
+int pl__stage_settled(pl__conn_t *conn, pl_id_t parent) {
+    return parent ? add_delta(conn, parent, 0, 1) : PL_OK;
 }
 
 int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority) {
@@ -286,21 +349,7 @@ int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flag
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_DONE, NULL, "iii", (int64_t)id, (int64_t)conn->now, (int64_t)flags));
         PL__TRY(pl__note_final(conn, id, PL_STAGE_DONE));
     }
-    return settle_parents(conn, parent);
-}
-
-static int input_filled(pl__conn_t *conn, pl_id_t stage) {
-    sqlite3_stmt *row;
-    bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_INPUT_FILLED, &row, "ii", (int64_t)stage, (int64_t)conn->now));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    if (!found)
-        return PL_OK;
-    bool ready = sqlite3_column_int64(row, 0) == 0;
-    pl__pending_t task = { .id = stage, .kind = PL_TASK_RUN, .queue = sqlite3_column_int64(row, 1),
-                           .priority = sqlite3_column_int(row, 2), .eta = sqlite3_column_int64(row, 3) };
-    pl__sql_end(row);
-    return ready ? pl__task_push(conn, &task) : PL_OK;
+    return pl__stage_settled(conn, parent);
 }
 
 typedef struct {
@@ -327,7 +376,7 @@ static int slot_filled(pl__conn_t *conn, pl_id_t slot) {
     int rc = take_waits(conn, slot, &waits);
     const wait_t *list = (const wait_t *)(const void *)waits.ptr;
     for (size_t i = 0; rc == PL_OK && i < waits.len / sizeof *list; i++)
-        rc = list[i].kind == PL__WAIT_INPUT ? input_filled(conn, list[i].stage) : settle_parents(conn, list[i].stage);
+        rc = list[i].kind == PL__WAIT_INPUT ? add_delta(conn, list[i].stage, 1, 0) : add_delta(conn, list[i].stage, 0, 1);
     pl__buf_free(&waits);
     return rc;
 }
@@ -437,7 +486,8 @@ static int list_live(pl__conn_t *conn, pl_id_t root, pl_id_t permitted, pl__buf_
 
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted) {
     pl__buf_t list = { 0 };
-    PL__TRY(pl__task_flush(conn)); /* tasks of this transaction must be found */
+    PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
+    PL__TRY(pl__task_flush(conn));
     int rc = pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message);
     if (rc == PL_OK)
         rc = list_live(conn, root, permitted, &list);

@@ -91,11 +91,14 @@
     X(STAGE_TO_FINAL, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")           \
     X(STAGE_TO_DONE, "UPDATE pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")              \
     X(STAGE_TO_ABORT, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, flags = flags | ?3 WHERE id = ?1")       \
-    X(STAGE_INPUT_FILLED, "UPDATE pl_stage SET missing = missing - 1, state = (missing = 1), "                         \
-                          "started = CASE missing WHEN 1 THEN ?2 END WHERE id = ?1 AND state = 0 "                     \
-                          "RETURNING missing, queue, priority, coalesce(eta, 0)")                                      \
-    X(STAGE_CHILD_SETTLED, "UPDATE pl_stage SET open = open - 1, state = CASE open WHEN 1 THEN 3 ELSE 2 END "          \
-                           "WHERE id = ?1 AND state = 2 RETURNING open, flags, coalesce(parent, 0), queue, priority")  \
+    X(STAGE_INPUTS_FILLED, "UPDATE pl_stage SET missing = missing - ?2, state = (missing = ?2), "                      \
+                           "started = CASE missing WHEN ?2 THEN ?3 END WHERE id = ?1 AND state = 0 "                   \
+                           "RETURNING missing, queue, priority, coalesce(eta, 0)")                                     \
+    X(STAGE_CHILDREN_SETTLED, "UPDATE pl_stage SET open = open - ?2, state = CASE open WHEN ?2 THEN 3 ELSE 2 END "     \
+                              "WHERE id = ?1 AND state = 2 RETURNING open, flags, coalesce(parent, 0), queue, "        \
+                              "priority")                                                                              \
+    X(STAGE_LEAF_DONE, "UPDATE pl_stage SET state = 4, finalized = ?2, flags = ?3 WHERE id = ?1 AND state = 1 AND "    \
+                       "EXISTS (SELECT 1 FROM pl_task WHERE id = ?1 AND owner = ?4 AND claim = ?5 AND kind = 0)")      \
     X(STAGE_RETRY, "UPDATE pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "                   \
                    "retry_message = ?3 WHERE id = ?1")                                                                 \
     X(STAGE_GIVE_UP, "UPDATE pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1") \

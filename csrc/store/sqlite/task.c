@@ -216,26 +216,67 @@ static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, bool *gone) {
 }
 
 static int load_claim_stage(pl__conn_t *conn, pl_claim_t *claim, pl_id_t id) {
-    bool found;
+    bool found, is_run = claim->kind == PL_TASK_RUN;
     pl_stage_t *stage = pl__arena_get(&claim->arena, sizeof *stage);
     if (!stage)
         return PL_ENOMEM;
-    PL__TRY(pl__stage_load(conn, id, &claim->arena, stage, &found));
+    PL__TRY(pl__stage_load(conn, id, !is_run, &claim->arena, stage, &found));
     if (!found)
         return PL_OK;
     claim->stage = stage;
-    bool plain_run = claim->kind == PL_TASK_RUN;
-    if (plain_run && stage->inputs_len == 0)
+    if (is_run && stage->inputs_len == 0)
         return PL_OK;
-    return pl__slots_load(conn, stage, 1, true, !plain_run, &claim->arena, &claim->slots, &claim->slots_len);
+    return pl__slots_load(conn, stage, 1, true, !is_run, &claim->arena, &claim->slots, &claim->slots_len);
+}
+
+static int copy_outputs(pl_claim_t *claim, const pl_stage_new_t *from, pl_stage_t *stage) {
+    stage->outputs_len = from->outputs_len ? from->outputs_len : 1;
+    pl_output_t *outputs = pl__arena_get(&claim->arena, stage->outputs_len * sizeof *outputs);
+    if (!outputs)
+        return PL_ENOMEM;
+    stage->outputs = outputs;
+    outputs[0] = (pl_output_t){ PL_STR_LIT("default"), from->id };
+    for (size_t i = 0; i < from->outputs_len; i++) {
+        outputs[i].slot = from->outputs[i].slot;
+        PL__TRY(pl__arena_copy(&claim->arena, from->outputs[i].name, &outputs[i].name));
+    }
+    return PL_OK;
+}
+
+/* What load_claim_stage would read back of a stage that this transaction inserted, without inputs, ready to run. */
+static int copy_claim_stage(pl__conn_t *conn, pl_claim_t *claim, const pl__pending_t *task) {
+    const pl_stage_new_t *from = task->fresh;
+    pl__arena_t *arena = &claim->arena;
+    pl_stage_t *stage = pl__arena_get(arena, sizeof *stage);
+    if (!stage)
+        return PL_ENOMEM;
+    *stage = (pl_stage_t){ .id = from->id, .root = task->root, .parent = task->parent, .state = PL_STAGE_READY,
+                           .flags = from->flags, .priority = from->priority, .created = conn->now,
+                           .started = conn->now, .eta = from->eta, .max_attempts = from->max_attempts,
+                           .backoff_seconds = from->backoff_seconds, .backoff_factor = from->backoff_factor,
+                           .timeout = from->timeout };
+    claim->stage = stage;
+    PL__TRY(pl__arena_copy(arena, from->class_path, &stage->class_path));
+    PL__TRY(pl__arena_copy(arena, from->args.ptr ? from->args : PL_STR_LIT(""), &stage->args));
+    PL__TRY(pl__arena_copy(arena, from->base_path, &stage->base_path));
+    PL__TRY(pl__arena_copy(arena, from->target, &stage->target));
+    PL__TRY(pl__arena_copy(arena, from->key, &stage->key));
+    stage->queue = claim->queue;
+    return copy_outputs(claim, from, stage);
+}
+
+static bool can_copy_stage(const pl__pending_t *task) {
+    return task->fresh && task->fresh->inputs_len == 0 && task->fresh->after_len == 0;
 }
 
 /* Takes claim: into the list, or away when there is nothing left to do. */
-static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, pl_id_t stage, int64_t queue) {
+static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, const pl__pending_t *task) {
     bool gone = false;
-    int rc = pl__queue_name(conn, queue, &claim->arena, &claim->queue);
-    if (rc == PL_OK)
-        rc = load_claim_stage(conn, claim, stage ? stage : claim->task);
+    int rc = pl__queue_name(conn, task->queue, &claim->arena, &claim->queue);
+    if (rc == PL_OK && can_copy_stage(task))
+        rc = copy_claim_stage(conn, claim, task);
+    else if (rc == PL_OK)
+        rc = load_claim_stage(conn, claim, task->stage ? task->stage : claim->task);
     if (rc == PL_OK)
         rc = turn_into_abort(conn, claim, &gone);
     if (rc == PL_OK && !claim->stage) { /* its tree was cleaned up */
@@ -269,7 +310,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t
         pl_claim_free(claim);
         return rc;
     }
-    return complete_claim(conn, claims, claim, task->stage, task->queue);
+    return complete_claim(conn, claims, claim, task);
 }
 
 static int claim_id(pl__conn_t *conn, claims_t *claims, pl_id_t id) {
@@ -288,10 +329,9 @@ static int claim_id(pl__conn_t *conn, claims_t *claims, pl_id_t id) {
     claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 0);
     claim->claim = sqlite3_column_int(row, 1);
     claim->tries = sqlite3_column_int(row, 2);
-    int64_t queue = sqlite3_column_int64(row, 3);
+    pl__pending_t task = { .queue = sqlite3_column_int64(row, 3), .stage = sqlite3_column_int64(row, 7) };
     claim->priority = sqlite3_column_int(row, 4);
     claim->eta = sqlite3_column_int64(row, 5);
-    pl_id_t stage = sqlite3_column_int64(row, 7);
     int rc = pl__sql_str(row, 6, &claim->arena, &claim->name);
     if (rc == PL_OK)
         rc = pl__sql_str(row, 8, &claim->arena, &claim->payload);
@@ -300,7 +340,7 @@ static int claim_id(pl__conn_t *conn, claims_t *claims, pl_id_t id) {
         pl_claim_free(claim);
         return rc;
     }
-    return complete_claim(conn, claims, claim, stage, queue);
+    return complete_claim(conn, claims, claim, &task);
 }
 
 static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken) {
@@ -382,6 +422,7 @@ static int promote_due(pl__conn_t *conn, int wanted) {
 }
 
 static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
+    PL__TRY(pl__deltas_flush(conn));
     if (wanted > 0) {
         PL__TRY(pl__worker_ensure(conn));
         PL__TRY(claim_ready(conn, claims, wanted));

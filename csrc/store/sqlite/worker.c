@@ -278,6 +278,7 @@ int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
 int pl__verb_watch(pl__conn_t *conn, pl_op_t *op) {
     pl_op_watch_t *watch = &op->u.watch;
     int64_t state;
+    PL__TRY(pl__deltas_flush(conn));
     if (watch->key.ptr)
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &watch->stage, 0, "b", watch->key));
     if (watch->unwatch) {
