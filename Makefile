@@ -81,13 +81,13 @@ ALL_LDFLAGS = -pthread $(VARIANT_FLAGS) $(LDFLAGS)
 # Sanitized builds can inject faults too. Leaks are looked for by specs and C tests alike; see spec/tools/lsan.supp.
 ifeq ($(VARIANT),asan)
 VARIANT_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPL_FAULTS
-RUNTIME = $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
+RUNTIME := $(shell $(CC) -print-file-name=libasan.so) $(shell $(CC) -print-file-name=libubsan.so)
 else ifeq ($(VARIANT),ubsan)
 VARIANT_FLAGS := -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPL_FAULTS
-RUNTIME = $(shell $(CC) -print-file-name=libubsan.so)
+RUNTIME := $(shell $(CC) -print-file-name=libubsan.so)
 else ifeq ($(VARIANT),tsan)
 VARIANT_FLAGS := -fsanitize=thread -fno-omit-frame-pointer -DPL_FAULTS
-RUNTIME = $(shell $(CC) -print-file-name=libtsan.so)
+RUNTIME := $(shell $(CC) -print-file-name=libtsan.so)
 else ifeq ($(VARIANT),faults)
 VARIANT_FLAGS := -DPL_FAULTS
 else ifeq ($(VARIANT),fuzz)
@@ -231,9 +231,26 @@ $(B)/test/$(call test_name,$(1)): $(1) $(B)/test/libpipeline.a $(BUILD)/.version
 endef
 $(foreach t,$(C_TESTS),$(eval $(call c_test_rule,$(t))))
 
-test-run:
-	@$(BUILT_ENV) $(SANITIZER_ENV) LUA=$(LUA) BUSTED=$(BUSTED) TEST_JOBS=$(JOBS) SPEC_TIMEOUT=$(SPEC_TIMEOUT) \
-	  RUNTIME='$(strip $(RUNTIME))' WRAP='$(WRAP)' PL_BUILD='$(abspath $(B))' PL_FAULTS_CPATH='$(FAULTS_LIB)/?.so;;' \
+# For a sanitized build: a lua5.4 with the sanitizer's runtime, first on the PATH.
+ifneq ($(RUNTIME),)
+TEST_LUA := $(abspath $(B))/bin/$(notdir $(LUA))
+TEST_PATH := $(abspath $(B))/bin:$(PATH)
+
+$(TEST_LUA): $(B)/lib/unpreload.so spec/tools/sanitized-lua.sh
+	@mkdir -p $(@D)
+	@sh spec/tools/sanitized-lua.sh $(LUA) $(RUNTIME) $(abspath $<) > $@.new && chmod +x $@.new && mv -f $@.new $@
+
+$(B)/lib/unpreload.so: spec/tools/unpreload.c
+	@mkdir -p $(@D)
+	$(call run,CC,$(CC) -shared -fPIC -O2 -o $@ $<)
+else
+TEST_LUA := $(LUA)
+TEST_PATH := $(PATH)
+endif
+
+test-run: $(if $(RUNTIME),$(TEST_LUA))
+	@$(BUILT_ENV) $(SANITIZER_ENV) LUA=$(TEST_LUA) PATH='$(TEST_PATH)' BUSTED=$(BUSTED) TEST_JOBS=$(JOBS) \
+	  SPEC_TIMEOUT=$(SPEC_TIMEOUT) WRAP='$(WRAP)' PL_BUILD='$(abspath $(B))' PL_FAULTS_CPATH='$(FAULTS_LIB)/?.so;;' \
 	  C_TEST_DIR='$(C_TEST_DIR)' LOGS='$(B)/log' COVERAGE='$(if $(VARIANT)$(SPEC)$(WRAP),no,$(COVERAGE))' \
 	  sh spec/tools/test.sh $(if $(SPEC),$(SPEC),$(SPECS) $(C_TESTS))
 

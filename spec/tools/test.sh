@@ -17,7 +17,7 @@ run_spec() { # FILE LOG
   cpath=$LUA_CPATH
   case $1 in *fault*) cpath=$PL_FAULTS_CPATH ;; esac
   # shellcheck disable=SC2086 # WRAP is a command with its arguments
-  REPORT=$report LUA_CPATH=$cpath timeout -k 10 "$SPEC_TIMEOUT" env ${RUNTIME:+"LD_PRELOAD=$RUNTIME"} \
+  REPORT=$report LUA_CPATH=$cpath timeout -k 10 "$SPEC_TIMEOUT" \
     $WRAP "$LUA" -W "$BUSTED" --ignore-lua -o spec/tools/report.lua "$1" >"$2" 2>&1 </dev/null
   code=$?
   passed=$(count '^ok ' "$report")
@@ -42,7 +42,7 @@ run_c_test() { # FILE LOG
   program=${1#spec/}
   program=$C_TEST_DIR/$(echo "${program%.c}" | tr / .)
   # shellcheck disable=SC2086
-  timeout -k 10 "$SPEC_TIMEOUT" env $WRAP "$program" >"$2" 2>&1 </dev/null
+  timeout -k 10 "$SPEC_TIMEOUT" $WRAP "$program" >"$2" 2>&1 </dev/null
   code=$?
   skipped=0
   # A program that counts its own checks says so in its last line; any other is one test.

@@ -1,0 +1,10 @@
+#!/bin/sh
+# sanitized-lua.sh LUA LIBRARY... - prints a program that runs LUA with these libraries preloaded. It is put on the
+# PATH under the name of LUA, so that specs that start another process get it too.
+set -eu
+lua=$(command -v "$1")
+shift
+cat <<END
+#!/bin/sh
+LD_PRELOAD='$*' exec '$lua' "\$@"
+END
