@@ -1,6 +1,7 @@
 --- common.lua: the library's own pipelines.
 
 local class = require "pipeline.class"
+require "pipeline.instance" -- gives classes their instances
 
 local common = {}
 

@@ -74,6 +74,7 @@ local function set_hooks(self)
     local name, message = errors.describe(problem)
     -- An attempt whose time is up has its coroutine closed; the loop notices when it would go on.
     if message:find("cannot resume dead coroutine", 1, true) then return end
+    self._stray_yield = message:find("yielded to a scheduler", 1, true) ~= nil
     self:_log(40, ("%s: %s"):format(name, message))
   end)
   self._core:on("final", function(id, state) wake_waiters(self, id, state) end)
@@ -84,7 +85,7 @@ local function new(path, handle, given)
     _core = handle, _path = path, _closed = false, _log_function = given.log or false, _waiters = {}, _finals = {},
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
-    _virtual = given.virtual_time or false, _durability = given.durability or "full",
+    _stray_yield = false, _virtual = given.virtual_time or false, _durability = given.durability or "full",
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -296,12 +297,17 @@ local function wait_blocking(self, id, timeout)
 end
 
 local FAILED_STAGES_MAX = 20
+local LOOK_UPS_MAX = 200
 
+-- The failures of a tree, its first failed stages before the others; bounded, however large the tree is.
 local function collect_failures(self, id)
-  local stages = self._core:tree_get(id) or {}
-  local list, count = {}, 0
-  for _, record in ipairs(stages) do
-    local failures = count < FAILED_STAGES_MAX and record.attempt > 0 and self._core:failures_get(record.id)
+  local list, count, look_ups = {}, 0, 0
+  for _, record in ipairs(self._core:tree_get(id) or {}) do
+    local failures
+    if count < FAILED_STAGES_MAX and look_ups < LOOK_UPS_MAX and record.started then
+      look_ups = look_ups + 1
+      failures = self._core:failures_get(record.id)
+    end
     if failures and #failures > 0 then
       count = count + 1
       for _, failure in ipairs(failures) do

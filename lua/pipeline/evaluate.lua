@@ -23,7 +23,7 @@ local outcome = require "pipeline.outcome"
 local evaluate = {}
 
 local TEST, TASK_RETRY = core.TEST, core.TASK_RETRY
-local WAS_RUN = core.WAS_RUN or 64
+local MAY_REFUSE = (core.WAS_RUN or 64) | core.HAS_TRY_CANCEL
 local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
 local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than this (P166)
 
@@ -273,7 +273,7 @@ local function abort_stage(engine, claim)
   local self, problem = stage_of_claim(engine, claim)
   if not self then return finalize_not_loadable(engine, claim, problem) end
   local of = instance.class_of(self)
-  if of.async and claim.stage.flags & WAS_RUN ~= 0 then
+  if of.async and claim.stage.flags & MAY_REFUSE == MAY_REFUSE then
     local ok, agreed = call(instance.may_cancel, self)
     if not ok then return finalize_failed(engine, claim, agreed) end
     if not agreed then
@@ -359,11 +359,9 @@ end
 
 local kinds = { run = run_stage, finalize = finalize_stage, abort = abort_stage, callback = callback_task }
 
--- A mistake of this library must not hold a claim for ever.
-local function internal_error(engine, claim, problem)
+-- Ends a claim that user code, or a mistake of this library, has left open.
+local function end_claim(engine, claim, problem)
   local failure = failure_of(problem)
-  engine:_log(50, ("internal error in a %s task: %s: %s\n%s"):format(claim.kind, failure.error_class, failure.message,
-    failure.traceback))
   local at = engine._core:now() + task_backoff(claim.tries)
   local kind = claim.kind
   if kind == "callback" or not claim.stage then
@@ -376,8 +374,29 @@ local function internal_error(engine, claim, problem)
   end
 end
 
+local function internal_error(engine, claim, problem)
+  local failure = failure_of(problem)
+  engine:_log(50, ("internal error in a %s task: %s: %s\n%s"):format(claim.kind, failure.error_class, failure.message,
+    failure.traceback))
+  end_claim(engine, claim, problem)
+end
+
+-- User code that yields by itself has its coroutine ended by the loop, past every pcall. That is a failed attempt and
+-- must not be taken for a clean stop, after which the task is given back and runs again at once.
+local Guard = { __name = "pipeline.Guard" }
+
+function Guard.__close(guard)
+  local engine = guard.engine
+  if guard.ended or not engine._stray_yield then return end
+  engine._stray_yield = false
+  local problem = errors.UnexpectedPipelineError("a coroutine of the engine yielded to a scheduler that does not run it")
+  local ok, worse = pcall(end_claim, engine, guard.claim, problem)
+  if not ok then engine:_log(50, "internal error: " .. errors.text(worse)) end
+end
+
 --- Executes a claimed task; called in a coroutine of the engine.
 function evaluate.task(engine, claim)
+  local guard <close> = setmetatable({ engine = engine, claim = claim, ended = false }, Guard)
   local ok, problem
   if claim.stage == nil then
     ok, problem = pcall(engine._core.task_done, engine._core, claim, { nowait = true })
@@ -388,6 +407,7 @@ function evaluate.task(engine, claim)
     ok, problem = pcall(internal_error, engine, claim, problem)
     if not ok then engine:_log(50, "internal error: " .. errors.text(problem)) end
   end
+  guard.ended = true
 end
 
 return evaluate

@@ -77,7 +77,9 @@ end
 function helper.raises(class, fn, ...)
   local ok, problem = pcall(fn, ...)
   assert(not ok, "nothing was raised")
-  if not pipeline.is(problem, class) then error(("%s expected, got: %s"):format(tostring(class), tostring(problem)), 2) end
+  if not pipeline.is(problem, class) then
+    error(("%s expected, got: %s"):format(tostring(class), tostring(problem)), 2)
+  end
   return problem
 end
 
