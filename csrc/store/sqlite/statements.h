@@ -50,9 +50,9 @@
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
     X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
     X(TASK_DELAY, "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1") \
-    X(TASK_READY_IDS, "SELECT id FROM pl_task WHERE state = 0 AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2") \
-    X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?2, claim = claim + 1 WHERE id = ?1 RETURNING kind, claim, "  \
-                  "tries, queue, priority, eta, name, stage, payload")                                                 \
+    X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN "                           \
+                  "(SELECT id FROM pl_task WHERE state = 0 AND queue = ?2 ORDER BY priority DESC, eta, id LIMIT ?3) "  \
+                  "RETURNING id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), payload")        \
     X(TASK_SET_KIND, "UPDATE pl_task SET kind = ?2 WHERE id = ?1")                                                     \
     X(TASK_PROMOTE, "UPDATE pl_task SET state = 0 WHERE id IN "                                                        \
                     "(SELECT id FROM pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                    \

@@ -9,6 +9,8 @@
  * Tasks pushed in a transaction are inserted at its end. When the ready index was empty and this process has room,
  * they are born claimed: that saves the entry in the ready index and its removal.
  */
+#include <stdlib.h>
+
 #include "store/sqlite/db.h"
 
 enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192 };
@@ -313,55 +315,71 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t
     return complete_claim(conn, claims, claim, task);
 }
 
-static int claim_id(pl__conn_t *conn, claims_t *claims, pl_id_t id) {
-    sqlite3_stmt *row;
-    bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_CLAIM, &row, "ii", (int64_t)id, (int64_t)conn->worker));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    if (!found)
-        return PL_OK;
+typedef struct {
+    pl_claim_t *claim;
+    pl_id_t stage;
+} claimed_t;
+
+/* One row of TASK_CLAIM. Appends to the buffer, which then owns the claim. */
+static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
     pl_claim_t *claim = pl__alloc(sizeof *claim);
-    if (!claim) {
-        pl__sql_end(row);
+    if (!claim)
         return PL_ENOMEM;
-    }
-    claim->task = id;
-    claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 0);
-    claim->claim = sqlite3_column_int(row, 1);
-    claim->tries = sqlite3_column_int(row, 2);
-    pl__pending_t task = { .queue = sqlite3_column_int64(row, 3), .stage = sqlite3_column_int64(row, 7) };
-    claim->priority = sqlite3_column_int(row, 4);
-    claim->eta = sqlite3_column_int64(row, 5);
-    int rc = pl__sql_str(row, 6, &claim->arena, &claim->name);
-    if (rc == PL_OK)
-        rc = pl__sql_str(row, 8, &claim->arena, &claim->payload);
-    pl__sql_end(row);
-    if (rc != PL_OK) {
+    claimed_t claimed = { claim, sqlite3_column_int64(row, 8) };
+    claim->task = sqlite3_column_int64(row, 0);
+    claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 1);
+    claim->claim = sqlite3_column_int(row, 2);
+    claim->tries = sqlite3_column_int(row, 3);
+    claim->priority = sqlite3_column_int(row, 5);
+    claim->eta = sqlite3_column_int64(row, 6);
+    pl__buf_add(list, &claimed, sizeof claimed);
+    if (list->rc != PL_OK) {
         pl_claim_free(claim);
-        return rc;
+        return list->rc;
     }
-    return complete_claim(conn, claims, claim, &task);
+    PL__TRY(pl__sql_str(row, 7, &claim->arena, &claim->name));
+    return pl__sql_str(row, 9, &claim->arena, &claim->payload);
+}
+
+/* The order of a queue: priority, then eta, then id. */
+static int compare_claims(const void *a, const void *b) {
+    const pl_claim_t *left = ((const claimed_t *)a)->claim, *right = ((const claimed_t *)b)->claim;
+    if (left->priority != right->priority)
+        return left->priority < right->priority ? 1 : -1;
+    if (left->eta != right->eta)
+        return left->eta < right->eta ? -1 : 1;
+    return left->task < right->task ? -1 : 1;
+}
+
+static int read_claims(pl__conn_t *conn, int64_t queue, int limit, pl__buf_t *list) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_CLAIM, &row, "iii", (int64_t)conn->worker, queue, (int64_t)limit));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        rc = read_claim(row, list);
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    return rc;
 }
 
 static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken) {
-    sqlite3_stmt *row;
-    bool more;
-    pl__buf_t ids = { 0 };
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY_IDS, &row, "ii", queue, (int64_t)limit));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_id_t id = sqlite3_column_int64(row, 0);
-        pl__buf_add(&ids, &id, sizeof id);
-        rc = pl__sql_step(conn, row, &more);
+    pl__buf_t buf = { 0 };
+    int rc = read_claims(conn, queue, limit, &buf);
+    claimed_t *list = (claimed_t *)(void *)buf.ptr;
+    int len = (int)(buf.len / sizeof *list);
+    if (len > 1)
+        qsort(list, (size_t)len, sizeof *list, compare_claims);
+    for (int i = 0; i < len; i++) {
+        if (rc == PL_OK)
+            rc = complete_claim(conn, claims, list[i].claim, &(pl__pending_t){ .queue = queue, .stage = list[i].stage });
+        else
+            pl_claim_free(list[i].claim);
     }
-    pl__sql_end(row);
-    if (rc == PL_OK)
-        rc = ids.rc;
-    const pl_id_t *list = (const pl_id_t *)(const void *)ids.ptr;
-    *taken = (int)(ids.len / sizeof *list);
-    for (int i = 0; rc == PL_OK && i < *taken; i++)
-        rc = claim_id(conn, claims, list[i]);
-    pl__buf_free(&ids);
+    *taken = len;
+    pl__buf_free(&buf);
     return rc;
 }
 
