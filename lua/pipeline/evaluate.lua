@@ -1,7 +1,7 @@
 --- evaluate.lua: executes one claimed task: run(), finalized(), an abort, or a callback.
 --
 -- A run context collects what one run() does to the graph:
---   children, n      pipelines spawned, in order
+--   children, n      pipelines spawned, in order; children is false before the first
 --   fills, filled    slot id -> encoded value; names of own outputs filled (or published)
 --   scope, order     innermost open `after` scope; open `in_order` scope
 --   tasks            transactional tasks
@@ -179,7 +179,7 @@ local function run_stage(engine, claim)
   local of, problem = class.find(record.class_path)
   if not of then return not_loadable(engine, claim, record, problem) end
   local self = instance.new(of, engine, record)
-  local run = { children = {}, n = 0, fn = run_function(of, record) }
+  local run = { children = false, n = 0, fn = run_function(of, record), over = false }
   self._run = run
   local co = running()
   instances[co] = self

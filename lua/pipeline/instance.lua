@@ -446,6 +446,7 @@ function methods.spawn(self, child)
   child._spawned = self
   local n = run.n + 1
   run.n = n
+  if n == 1 then run.children = {} end
   run.children[n] = child
   local order = run.order
   if order then

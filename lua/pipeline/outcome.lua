@@ -176,17 +176,25 @@ local function inheritance(self, run, heir)
 end
 
 local function set_fill(self, run, bytes)
-  run.fills = run.fills or {}
-  run.fills[future.slot_id(self, "default")] = bytes
+  local outputs = self._record.outputs
+  local slot = outputs[1].name == "default" and outputs[1].slot or future.slot_id(self, "default")
+  if run.fills then
+    run.fills[slot] = bytes
+  else
+    run.fills = { [slot] = bytes }
+  end
 end
 
 local function fill_list(fills)
+  local first, value = next(fills)
+  if first == nil then return nil end
+  if next(fills, first) == nil then return { { slot = first, value = value } } end
   local list, n = {}, 0
-  for slot, value in pairs(fills) do
+  for slot, bytes in pairs(fills) do
     n = n + 1
-    list[n] = { slot = slot, value = value }
+    list[n] = { slot = slot, value = bytes }
   end
-  if n > 1 then table.sort(list, function(a, b) return a.slot < b.slot end) end
+  table.sort(list, function(a, b) return a.slot < b.slot end)
   return list
 end
 
@@ -195,6 +203,7 @@ local function add_return(self, run, stages, value)
   local child = common.Return(value)
   child._spawned = self
   run.n = run.n + 1
+  run.children = run.children or {}
   run.children[run.n] = child
   local store = self._engine._core
   child._id, child._engine = store:new_id(), self._engine

@@ -21,8 +21,13 @@ local function milliseconds(seconds)
   return math.floor(seconds * 1e6 + 0.5) // 1000
 end
 
+-- A stage and its default slot share an id; only the stage is known by its idempotence key.
 local function id_text(view, id)
   return view.keys[id] or view.engine:_id_text(id)
+end
+
+local function slot_text(view, id)
+  return view.engine:_id_text(id)
 end
 
 -- A slot inside a value, or in its place.
@@ -41,7 +46,7 @@ local function shown_value(bytes)
 end
 
 local function shown_args(view, record)
-  local function mark(id) return setmetatable({ type = "slot", slotKey = id_text(view, id) }, SlotMark) end
+  local function mark(id) return setmetatable({ type = "slot", slotKey = slot_text(view, id) }, SlotMark) end
   local ok, list, n, message = pcall(core.decode_list, record.args, mark)
   if not ok or not list then
     return { { type = "value", value = "(cannot be read: " .. errors.text(ok and message or list) .. ")" } }
@@ -116,8 +121,8 @@ end
 
 local function pipeline_entry(view, record)
   local outputs, after = {}, {}
-  for _, output in ipairs(record.outputs) do outputs[output.name] = id_text(view, output.slot) end
-  for i, slot in ipairs(record.after or {}) do after[i] = id_text(view, slot) end
+  for _, output in ipairs(record.outputs) do outputs[output.name] = slot_text(view, output.slot) end
+  for i, slot in ipairs(record.after or {}) do after[i] = slot_text(view, slot) end
   local entry = {
     classPath = record.class_path, args = shown_args(view, record), kwargs = {}, outputs = outputs,
     children = {}, queueName = record.queue or "default", afterSlotKeys = after, currentAttempt = record.attempt + 1,
@@ -152,7 +157,7 @@ local function add_slots(view, tree, record)
     if slot then
       local entry = slot_entry(view, slot)
       entry.fillerPipelineId = entry.fillerPipelineId or id_text(view, record.id)
-      tree.slots[id_text(view, output.slot)] = entry
+      tree.slots[slot_text(view, output.slot)] = entry
     end
   end
 end
@@ -179,7 +184,6 @@ function status.tree(engine, id)
   local stages, slots = find_tree(engine, id)
   local view = { engine = engine, slots = slots, keys = {} }
   for _, record in ipairs(stages) do
-    -- An id names a stage and its default slot: only the stage is known by its key.
     if record.key then view.keys[record.id] = record.key end
   end
   local tree = { rootPipelineId = id_text(view, stages[1].root), slots = {}, pipelines = {} }
