@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 
 #include "binding/results.h"
+#include "binding/trampoline.h"
 
 typedef struct {
     pl__handle_t *h;     /* memory of the engine userdata, which is user value 1 */
@@ -146,9 +147,11 @@ static int task_push(lua_State *L, void *data) {
 static void task_done(lua_State *L, void *data, int n) {
     const pl__coroutine_t *rec = data;
     lua_pop(L, n);
-    if (!rec->claim_ended)
-        luaL_error(L, "the \"task\" hook returned without ending its claim (%s %I); it goes back to its queue",
-                   pl_task_kind_name((int)rec->claim->kind), (LUAI_UACINT)rec->claim->task);
+    if (rec->claim_ended)
+        return;
+    lua_pushfstring(L, "the \"task\" hook returned without ending its claim (%s %I); it goes back to its queue",
+                    pl_task_kind_name((int)rec->claim->kind), (LUAI_UACINT)rec->claim->task);
+    pl__report(L);
 }
 
 static void task_gone(void *data, bool ok) {

@@ -535,31 +535,35 @@ static int sleep_k(lua_State *L, int status, lua_KContext context) {
     return 1;
 }
 
-typedef struct {
-    pl_timer_t timer;
-    pl_engine_t *engine;
-    bool fired;
-} sleeper_t;
+static void alarm_cb(pl_timer_t *timer) {
+    *(bool *)timer->data = true;
+}
 
-static void sleeper_cb(pl_timer_t *timer) {
-    sleeper_t *sleeper = timer->data;
-    sleeper->fired = true;
-    pl_engine_stop(sleeper->engine);
+/* Virtual time passes step by step, to whatever is due next, until it is our turn. */
+static int run_virtual_until(lua_State *L, pl__handle_t *h, pl_usec_t when) {
+    bool rang = false;
+    pl_timer_t alarm = { .fire = alarm_cb, .data = &rang };
+    pl_engine_timer_start(h->engine, &alarm, when);
+    int rc = PL_OK;
+    while (!rang && !h->stopped && rc == PL_OK)
+        rc = pl__handle_run(L, h, PL_RUN_NEXT, -1, false);
+    pl_engine_timer_cancel(h->engine, &alarm);
+    return rang ? PL_ETIMEDOUT : rc;
 }
 
 /* Outside a managed coroutine: runs the loop until then. */
-static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t when) {
-    if (h->L != NULL || h->entered)
+static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t now, pl_usec_t when) {
+    if (h->L != NULL || h->entered || h->closing)
         return pl__push_failure(L, PL_ESTATE, "cannot sleep here: the loop is running below this function");
-    sleeper_t sleeper = { .engine = h->engine, .timer = { .fire = sleeper_cb } };
-    sleeper.timer.data = &sleeper;
-    pl_engine_timer_start(h->engine, &sleeper.timer, when);
-    int rc = pl__handle_run(L, h, h->is_virtual ? PL_RUN_ALL : PL_RUN_FOREVER, -1, false);
-    if (sleeper.timer.active)
-        pl_engine_timer_cancel(h->engine, &sleeper.timer);
-    if (!sleeper.fired && rc == PL_OK)
+    h->stopped = false;
+    int rc;
+    if (h->is_virtual)
+        rc = run_virtual_until(L, h, when);
+    else
+        rc = pl__handle_run(L, h, PL_RUN_FOREVER, (double)(when - now) / (double)PL_USEC_PER_SEC, false);
+    if (rc == PL_OK)
         return pl__push_failure(L, PL_ESTATE, "the loop was stopped");
-    if (!sleeper.fired)
+    if (rc != PL_ETIMEDOUT)
         return pl__push_failure(L, rc, NULL);
     lua_pushboolean(L, 1);
     return 1;
@@ -574,7 +578,7 @@ static int engine_sleep(lua_State *L) {
     pl_usec_t now = pl_engine_now(h->engine), span = pl_clock_from_seconds(seconds > 0 ? seconds : 0);
     pl_usec_t when = span > PL_USEC_NEVER - now ? PL_USEC_NEVER : now + span;
     if (!pl__coroutine_can_await(L, h))
-        return sleep_running(L, h, when);
+        return sleep_running(L, h, now, when);
     pl__coroutine_t *rec = h->current;
     rec->state = PL__CO_SLEEP;
     rec->timer.fire = sleep_cb;

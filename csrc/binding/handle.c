@@ -401,6 +401,7 @@ static int engine_stop(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     if (pl__handle_refuse(L, h))
         return 3;
+    h->stopped = true;
     pl_engine_stop(h->engine);
     lua_pushboolean(L, 1);
     return 1;

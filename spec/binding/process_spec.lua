@@ -1,0 +1,109 @@
+-- Lua states that end at any moment: lua_close and os.exit with coroutines, claims and ops under way.
+package.path = "spec/binding/?.lua;" .. package.path
+local support = require "support"
+
+local PRELUDE = [[
+local core = require "pipeline.core"
+local e = assert(core.open(":memory:"))
+local id = e:new_id()
+assert(e:start{ { id = id, class_path = "spec.X", args = "", hold = true } })
+local function add(n)
+  for i = 1, n do assert(e:task_add{ { id = e:new_id(), stage = id, payload = tostring(i) } }) end
+end
+local function guard(name)
+  return setmetatable({}, { __close = function() print("closed " .. name) end })
+end
+]]
+
+local function process(source)
+  local code, output = support.process(PRELUDE .. source)
+  assert.equal(0, code, output)
+  assert.falsy(output:find("warning", 1, true), output)
+  return output
+end
+
+describe("a Lua state", function()
+  it("may close with everything suspended", function()
+    local output = process[[
+      add(3)
+      e:on("task", function(task)
+        local g <close> = guard("task")
+        if task.payload == "1" then e:sleep(1e6) elseif task.payload == "2" then e:suspend() else
+          e:token(); while true do e:meta("k", "v") end
+        end
+      end)
+      e:spawn(function() local g <close> = guard("spawned"); e:suspend() end)
+      e:spawn(function() while true do e:sleep(0) end end)
+      for i = 1, 20 do assert(e:run("next")) end
+      e:spawn(function() print("never started") end)
+      print("end")
+    ]]
+    assert.falsy(output:find("never started", 1, true))
+    local _, n = output:gsub("closed", "")
+    assert.equal(4, n, output)
+  end)
+
+  it("may end by os.exit inside the loop", function()
+    for _, call in ipairs{ "os.exit(true, true)", "os.exit(true)" } do
+      local output = process([[
+        add(2)
+        local scoped <close> = e
+        e:on("task", function(task)
+          if task.payload == "1" then e:suspend() end
+          e:spawn(function() print("leaving"); ]] .. call .. [[ end)
+          e:suspend()
+        end)
+        e:run("forever", 20)
+        print("not reached")
+      ]])
+      assert.truthy(output:find("leaving", 1, true))
+      assert.falsy(output:find("not reached", 1, true))
+    end
+  end)
+
+  it("may end by an error outside, in a hook and in a finalizer", function()
+    process[[
+      e:on("final", function() error("hook") end)
+      e:on("error", function() error("error hook") end)
+      e:on("log", function() error("log hook") end)
+      e:spawn(function() e:suspend() end)
+      e:run("once")
+      setmetatable({}, { __gc = function() pcall(e.meta, e, "k", "v"); pcall(e.spawn, e, print) end })
+      setmetatable({}, { __gc = function() e:close() end })
+    ]]
+  end)
+
+  it("may drop an engine with ops in flight, and go on with another", function()
+    process[[
+      for _ = 1, 20 do
+        local other = assert(core.open(":memory:"))
+        for i = 1, 10 do other:spawn(function() while true do other:meta("k" .. i, "v") end end) end
+        other:run("once")
+        other:run("once")
+        other = nil
+        collectgarbage()
+      end
+      assert(e:meta("still", "here") == "here")
+    ]]
+  end)
+
+  it("finalizes in any order", function()
+    process[[
+      local kept = {}
+      add(1)
+      e:on("task", function(task)
+        kept.claim, kept.token = task, e:token()
+        e:suspend()
+      end)
+      e:run("forever", 0.05)
+      assert(kept.claim)
+      -- marked last, so finalized before the engine; and one that outlives it
+      setmetatable(kept, { __gc = function(t) assert(t.token:wake() == true); assert(t.claim.id) end })
+      local late = setmetatable({ kept.token, kept.claim }, {})
+      e.close(e)
+      assert(late[1]:wake() == false)
+      assert(not pcall(function() return late[2].id end))
+      setmetatable(kept, { __gc = function(t) assert(t.token:wake() == false) end })
+    ]]
+  end)
+end)
