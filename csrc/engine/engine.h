@@ -76,6 +76,7 @@ struct pl_engine {
     pl__ops_t outbox;  /* submitted, not yet handed to the store */
     int in_flight;     /* ops handed over, or in the outbox */
     pl__ops_t failed;  /* ends of claims that the store could not take: tried again */
+    int failed_len;    /* they are in flight, too */
     pl_timer_t failed_timer;
     bool ready_left, poked;
     pl_usec_t next_due;

@@ -55,6 +55,8 @@ static bool is_idle(pl_engine_t *engine, bool with_delayed) {
     pl_usec_t now = pl_clock_now(&engine->clock);
     if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0)
         return false;
+    if (engine->in_flight > 0 || engine->want_timer.active) /* the store failed and will be asked again */
+        return false;
     if (engine->next_due <= now || (with_delayed && engine->next_due != PL_USEC_NEVER))
         return false;
     if (engine->timers && engine->timers->when <= now)
@@ -75,7 +77,7 @@ static bool is_done(pl_engine_t *engine, const run_t *run) {
 /* Jumps to the next thing due. False when there is none before the deadline (then the clock is at the deadline). */
 static bool jump(pl_engine_t *engine, const run_t *run) {
     pl_usec_t next = pl__timers_next(engine);
-    bool may_start = run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT;
+    bool may_start = (run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT) && !engine->want_timer.active;
     if (may_start && engine->next_due < next)
         next = engine->next_due;
     if (next > run->deadline || next == PL_USEC_NEVER) {
@@ -125,8 +127,10 @@ static bool has_outside_events(const pl_engine_t *engine) {
 /* In virtual time, all quiet: moves the clock. Returns false when nothing can ever happen again. */
 static bool pass_virtual_time(pl_engine_t *engine, const run_t *run, bool *waits) {
     *waits = true;
-    if (!engine->clock.is_virtual || run->mode == PL_RUN_FOREVER || run->mode == PL_RUN_ONCE || engine->stopping ||
-        !pl__scheduler_is_quiet(engine))
+    bool jumps = run->mode != PL_RUN_FOREVER && run->mode != PL_RUN_ONCE && !engine->stopping;
+    if (engine->stopping)
+        jumps = engine->in_flight > 0; /* ends of claims that wait to be tried again */
+    if (!engine->clock.is_virtual || !jumps || !pl__scheduler_is_quiet(engine))
         return true;
     if (jump(engine, run)) {
         *waits = false;

@@ -32,6 +32,7 @@ static void retry_failed_cb(pl_timer_t *timer) {
         next = op->next;
         ops_push(&engine->outbox, op);
     }
+    engine->failed_len = 0;
 }
 
 static void want_again_cb(pl_timer_t *timer) {
@@ -107,6 +108,7 @@ static void try_later(pl_engine_t *engine, pl_op_t *op) {
         pl_engine_timer_start(engine, &engine->failed_timer, pl_clock_now(&engine->clock) + RETRY_US);
     }
     ops_push(&engine->failed, op);
+    engine->failed_len++;
 }
 
 /* Gives claims back without spending an attempt. Without memory for that, leaving the store does the same later. */
@@ -234,5 +236,6 @@ void pl__scheduler_collect(pl_engine_t *engine) {
 bool pl__scheduler_is_quiet(const pl_engine_t *engine) {
     bool claims_coming = engine->ready_left && count_wanted(engine) > 0;
     bool own_work = engine->buffer.head && engine->executing < engine->concurrency;
-    return engine->in_flight == 0 && !engine->poked && !claims_coming && !own_work && engine->wanted >= 0;
+    bool ops_under_way = engine->in_flight > engine->failed_len;
+    return !ops_under_way && !engine->poked && !claims_coming && !own_work && engine->wanted >= 0;
 }

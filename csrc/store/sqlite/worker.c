@@ -193,23 +193,25 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- settings ---------------------------------------------------------------------------------------------- */
 
+/* The value to be written stays in the op until the result is complete: when the transaction breaks it is tried again. */
 int pl__verb_meta(pl__conn_t *conn, pl_op_t *op) {
     pl_op_meta_t *meta = &op->u.meta;
     sqlite3_stmt *row;
     bool found;
+    pl_str_t value = PL_STR_NONE;
     if (meta->write)
         PL__TRY(pl__sql_run(conn, meta->if_absent ? PL__SQL_META_ADD : PL__SQL_META_SET, NULL, "tb", meta->key,
                             meta->value));
     PL__TRY(pl__sql_query(conn, PL__SQL_META_GET, &row, "t", meta->key));
     PL__TRY(pl__sql_step(conn, row, &found));
-    meta->value = PL_STR_NONE;
-    if (!found) {
+    int rc = found ? pl__sql_str(row, 0, &op->arena, &value) : PL_OK;
+    if (found)
+        pl__sql_end(row);
+    else
         op->rc = PL_ENOTFOUND;
-        return PL_OK;
-    }
-    int rc = pl__sql_str(row, 0, &op->arena, &meta->value);
-    pl__sql_end(row);
-    return rc;
+    PL__TRY(rc);
+    meta->value = value;
+    return PL_OK;
 }
 
 /* ---- watched stages ---------------------------------------------------------------------------------------- */
