@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/sha1.h"
 #include "binding/claim.h"
 #include "binding/codec.h"
 #include "binding/handle.h"
@@ -36,6 +37,7 @@ static void set_constants(lua_State *L) {
         { "STRICT", PL_STAGE_STRICT },
         { "TEST", PL_STAGE_TEST },
         { "TASK_RETRY", PL_STAGE_TASK_RETRY },
+        { "WAS_RUN", PL_STAGE_WAS_RUN },
         { "LOG_DEBUG", PL_LOG_DEBUG },
         { "LOG_INFO", PL_LOG_INFO },
         { "LOG_WARNING", PL_LOG_WARNING },
@@ -50,6 +52,16 @@ static void set_constants(lua_State *L) {
     lua_setfield(L, -2, "version");
 }
 
+/* core.sha1(bytes) -> 40 hex digits. */
+static int core_sha1(lua_State *L) {
+    char hex[PL_SHA1_HEX_LEN + 1];
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 1, &len);
+    pl_sha1_hex(bytes, len, hex);
+    lua_pushlstring(L, hex, PL_SHA1_HEX_LEN);
+    return 1;
+}
+
 int luaopen_pipeline_core(lua_State *L) {
     luaL_checkversion(L);
     pin_library();
@@ -57,6 +69,8 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__server_register(L);
     lua_createtable(L, 0, 24);
     set_constants(L);
+    lua_pushcfunction(L, core_sha1);
+    lua_setfield(L, -2, "sha1");
     pl__handle_register(L);
     pl__codec_register(L);
     return 1;
