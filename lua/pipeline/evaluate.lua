@@ -140,6 +140,14 @@ local function fail(engine, claim, record, of, caught, prefix)
   log_result(engine, engine._core:outcome(claim, out))
 end
 
+-- How long a task has been tried in vain: its delays together. Not since its stage was started, which may have waited
+-- for its inputs, or run, for much longer than a class may be missing.
+local function time_spent(tries)
+  local seconds = 0.0
+  for i = 0, tries - 1 do seconds = seconds + task_backoff(i) end
+  return seconds
+end
+
 local function not_loadable(engine, claim, record, problem)
   local core_engine = engine._core
   local now = core_engine:now()
@@ -147,7 +155,7 @@ local function not_loadable(engine, claim, record, problem)
   engine:_log(40, text)
   local failure = { error_class = "ConfigurationError", message = text, traceback = "" }
   local out = { kind = "failed", flags = record.flags, nowait = true, failure = failure }
-  if now - math.max(record.eta or 0, record.created or now) > engine._class_load_timeout then
+  if time_spent(claim.tries) > engine._class_load_timeout then
     out.kind, out.abort_message = "abort", text
   else
     out.retry_task, out.retry_at = true, now + task_backoff(claim.tries)
@@ -245,7 +253,7 @@ local function finalize_not_loadable(engine, claim, problem)
   local record, now = claim.stage, engine._core:now()
   local text = ("class %s cannot be loaded: %s"):format(record.class_path, problem)
   engine:_log(40, text)
-  if now - (record.started or record.created or now) > engine._class_load_timeout then
+  if time_spent(claim.tries) > engine._class_load_timeout then
     return log_result(engine, engine._core:finalized(claim, { kind = "ok", nowait = true }))
   end
   log_result(engine, engine._core:finalized(claim, {
