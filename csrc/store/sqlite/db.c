@@ -26,6 +26,8 @@ static const char *const sql_texts[PL__SQL_COUNT] = {
 static int map_rc(int sqlite_rc) {
     if (sqlite_rc == SQLITE_IOERR_NOMEM)
         return PL_ENOMEM;
+    if (sqlite_rc == SQLITE_CONSTRAINT_COMMITHOOK) /* the commit failed, no rule was violated */
+        return PL_EIO;
     switch (sqlite_rc & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:

@@ -81,7 +81,7 @@ static int list_fresh(pl__conn_t *conn, const pl_op_outcome_t *run, fresh_t *fre
 
 static int is_unfilled(pl__conn_t *conn, const fresh_t *fresh, pl_id_t slot, bool *unfilled) {
     int64_t filled = 0;
-    *unfilled = bsearch(&slot, fresh->ids, fresh->len, sizeof slot, compare_ids) != NULL;
+    *unfilled = fresh->len && bsearch(&slot, fresh->ids, fresh->len, sizeof slot, compare_ids) != NULL;
     if (*unfilled)
         return PL_OK;
     PL__TRY(pl__sql_int(conn, PL__SQL_SLOT_FILLED, &filled, 0, "i", (int64_t)slot));
