@@ -2,7 +2,8 @@
  * http.c - libmicrohttpd driven from the uv loop.
  *
  * Design. MHD runs without threads of its own: a uv_poll watches its epoll descriptor, a uv_timer holds the time it
- * asks for, and MHD_run is called from nowhere else than run_mhd(). A request goes through these phases:
+ * asks for, and MHD_run is called from nowhere else than run_mhd(), always in or behind uv's poll: what a request
+ * starts then has its turn before the loop waits again. A request goes through these phases:
  *
  *   LINE ──headers complete──► BODY ──body complete──► HANDED ──pl_http_respond──► ANSWERED ──queued──► SENT
  *     │                          │                        └──pl_http_drop──► DROPPED: the connection is closed
@@ -77,6 +78,8 @@ struct pl_http {
     uv_loop_t *loop;
     uv_poll_t poll;
     uv_timer_t timer;
+    uv_idle_t idle; /* with check: MHD_run at the next turn, behind uv's poll */
+    uv_check_t check;
     request_t *requests;
     conn_t *conns;
     unsigned conn_count;
@@ -85,7 +88,6 @@ struct pl_http {
     int port;
     int open_handles; /* uv handles whose close callback is outstanding */
     bool running;     /* inside MHD_run */
-    bool again;       /* MHD_run is to be called once more */
     bool began;       /* a request line came in this MHD_run */
     int lines;        /* requests whose headers are not complete */
     bool full;        /* max_connections are open: MHD does not accept */
@@ -94,13 +96,25 @@ struct pl_http {
     void *closed_data;
 };
 
-static void timer_cb(uv_timer_t *timer);
+static void run_mhd(pl_http_t *http);
+
+static void idle_cb(uv_idle_t *idle) {
+    (void)idle; /* its being active keeps uv from waiting */
+}
+
+static void check_cb(uv_check_t *check) {
+    pl_http_t *http = check->data;
+    (void)uv_idle_stop(&http->idle);
+    (void)uv_check_stop(&http->check);
+    run_mhd(http);
+}
 
 /* MHD has something to do that its descriptor does not show: runs it at the next turn of the loop. */
 static void wake(pl_http_t *http) {
-    http->again = true;
-    if (!http->running && !http->closing)
-        (void)uv_timer_start(&http->timer, timer_cb, 0, 0);
+    if (http->closing)
+        return;
+    (void)uv_idle_start(&http->idle, idle_cb);
+    (void)uv_check_start(&http->check, check_cb);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------------------- */
@@ -606,8 +620,12 @@ static enum MHD_Result access_cb(void *data, struct MHD_Connection *connection, 
 
 static void tear_down(pl_http_t *http);
 
+static void timer_cb(uv_timer_t *timer) {
+    wake(timer->data);
+}
+
 static void run_mhd(pl_http_t *http) {
-    http->again = http->began = false;
+    http->began = false;
     http->running = true;
     (void)MHD_run(http->daemon);
     http->running = false;
@@ -621,16 +639,14 @@ static void run_mhd(pl_http_t *http) {
     MHD_UNSIGNED_LONG_LONG ms;
     /* Once there is room again MHD listens, but only at its next run; and it closes a connection whose line it refused
      * only then. */
-    if (http->again || (was_full && !http->full) || (http->began && http->lines > 0))
-        (void)uv_timer_start(&http->timer, timer_cb, 0, 0);
-    else if (MHD_get_timeout(http->daemon, &ms) == MHD_YES)
-        (void)uv_timer_start(&http->timer, timer_cb, ms, 0);
-    else
+    if ((was_full && !http->full) || (http->began && http->lines > 0))
+        wake(http);
+    if (MHD_get_timeout(http->daemon, &ms) != MHD_YES)
         (void)uv_timer_stop(&http->timer);
-}
-
-static void timer_cb(uv_timer_t *timer) {
-    run_mhd(timer->data);
+    else if (ms == 0)
+        wake(http);
+    else
+        (void)uv_timer_start(&http->timer, timer_cb, ms, 0);
 }
 
 static void poll_cb(uv_poll_t *poll, int status, int events) {
@@ -653,6 +669,8 @@ static void handle_closed_cb(uv_handle_t *handle) {
 static void tear_down(pl_http_t *http) {
     uv_close((uv_handle_t *)&http->poll, handle_closed_cb);
     uv_close((uv_handle_t *)&http->timer, handle_closed_cb);
+    uv_close((uv_handle_t *)&http->idle, handle_closed_cb);
+    uv_close((uv_handle_t *)&http->check, handle_closed_cb);
     for (request_t *request = http->requests; request; request = request->next) {
         if (!request->suspended)
             continue;
@@ -779,10 +797,14 @@ static int loop_attach(pl_http_t *http) {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (!info || uv_poll_init(http->loop, &http->poll, info->epoll_fd))
         return PL_EIO;
-    (void)uv_timer_init(http->loop, &http->timer); /* cannot fail */
-    http->poll.data = http->timer.data = http;
-    http->open_handles = 2;
+    (void)uv_timer_init(http->loop, &http->timer); /* cannot fail, nor can the next two */
+    (void)uv_idle_init(http->loop, &http->idle);
+    (void)uv_check_init(http->loop, &http->check);
+    http->poll.data = http->timer.data = http->idle.data = http->check.data = http;
+    http->open_handles = 4;
     uv_unref((uv_handle_t *)&http->timer);
+    uv_unref((uv_handle_t *)&http->idle);
+    uv_unref((uv_handle_t *)&http->check);
     (void)uv_poll_start(&http->poll, UV_READABLE, poll_cb); /* cannot fail after init */
     return PL_OK;
 }
