@@ -108,7 +108,9 @@ function engine.open(path, given, hidden)
   for _, name in ipairs(core_options) do passed[name] = given[name] end
   local handle, code, message = core.open(path, passed)
   if not handle then
-    error(errors.StoreError(("%s: %s"):format(path, message or code), { code = code }), 0)
+    message = message or code
+    if message:sub(1, #path) ~= path then message = path .. ": " .. message end
+    error(errors.StoreError(message, { code = code }), 0)
   end
   local self = new(path, handle, given)
   class.allow_modules(self._modules)

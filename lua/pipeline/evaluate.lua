@@ -397,7 +397,8 @@ function Guard.__close(guard)
   local engine = guard.engine
   if guard.ended or not engine._stray_yield then return end
   engine._stray_yield = false
-  local problem = errors.UnexpectedPipelineError("a coroutine of the engine yielded to a scheduler that does not run it")
+  local problem = errors.UnexpectedPipelineError(
+    "a coroutine of the engine yielded to a scheduler that does not run it")
   local ok, worse = pcall(end_claim, engine, guard.claim, problem)
   if not ok then engine:_log(50, "internal error: " .. errors.text(worse)) end
 end

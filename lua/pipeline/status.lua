@@ -109,7 +109,8 @@ end
 
 -- Outputs that an async pipeline still waits for although its default is filled (G10).
 local function add_missing(entry, view, record)
-  if record.state ~= "run" and record.state ~= "abort_held" then return end
+  local default = view.slots[record.outputs[1].slot]
+  if record.state ~= "run" or record.flags & core.ASYNC == 0 or not (default and default.filled) then return end
   local missing = {}
   for _, output in ipairs(record.outputs) do
     local slot = view.slots[output.slot]

@@ -24,7 +24,9 @@ describe("a new pipeline", function()
     assert.equal(1, stage.args[1])
     assert.same({ x = 2 }, stage.args[2])
     assert.is_nil(stage.args[3])
-    for _, name in ipairs { "id", "pipeline_id", "root_id", "queue_name", "base_path" } do assert.is_nil(stage[name]) end
+    for _, name in ipairs { "id", "pipeline_id", "root_id", "queue_name", "base_path" } do
+      assert.is_nil(stage[name])
+    end
     assert.is_false(stage.has_finalized)
     assert.is_false(stage.was_aborted)
     assert.equal(1, stage.current_attempt)
@@ -71,7 +73,9 @@ describe("a new pipeline", function()
     Add(1, 2):start { idempotence_key = "k" }
     helper.raises(pipeline.PipelineExistsError, function() Divide(1, 2):start { idempotence_key = "k" } end)
     engine:drain()
-    local problem = helper.raises(pipeline.PipelineExistsError, function() Add(1, 2):start { idempotence_key = "k" } end)
+    local problem = helper.raises(pipeline.PipelineExistsError, function()
+      Add(1, 2):start { idempotence_key = "k" }
+    end)
     assert.is_true(pipeline.is(problem, pipeline.PipelineSetupError))
     local gone = Add(1, 2):start { idempotence_key = "a", countdown = 100 }
     gone:abort("no")
