@@ -166,6 +166,8 @@ static conn_t *conn_of(struct MHD_Connection *connection) {
 static void *line_cb(void *data, const char *uri, struct MHD_Connection *connection) {
     pl_http_t *http = data;
     conn_t *conn = conn_of(connection);
+    if (conn)
+        conn->spoke = true;
     request_t *request = conn ? pl__alloc(sizeof *request) : NULL;
     if (!request)
         return NULL;
@@ -183,7 +185,6 @@ static void *line_cb(void *data, const char *uri, struct MHD_Connection *connect
     request->connection = connection;
     request->conn = conn;
     conn->request = request;
-    conn->spoke = true;
     http->lines++;
     http->began = true;
     request->next = http->requests;

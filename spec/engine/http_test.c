@@ -27,7 +27,6 @@ typedef struct {
     pl_http_request_t *held[HELD_MAX]; /* by GET /hold, in order */
     int held_count;
     bool is_closed;
-    bool close_in_handler;
 } fixture_t;
 
 typedef struct {
@@ -56,9 +55,14 @@ static void check(bool good, const char *what, int line) {
 
 /* ---- the server side ---- */
 
+static bool is_fault_test; /* an answer may fail for want of memory */
+
 static void answer(pl_http_request_t *request, unsigned status, const char *body) {
     pl_http_header_t type = { PL_STR_LIT("Content-Type"), PL_STR_LIT("text/plain") };
-    CHECK(pl_http_respond(request, status, &type, 1, pl_str(body)) == PL_OK);
+    int rc = pl_http_respond(request, status, &type, 1, pl_str(body));
+    CHECK(rc == PL_OK || (is_fault_test && rc == PL_ENOMEM));
+    if (rc)
+        pl_http_drop(request);
 }
 
 /* Says everything about a request in its answer. */
@@ -431,6 +435,28 @@ static void test_cut_off(fixture_t *fix) {
     CHECK(pl_http_connections(fix->http) == 0);
 }
 
+/* Every allocation of a request fails once: it is refused or its connection closed, and the next one is served. */
+static void test_faults(fixture_t *fix) {
+    static const char post[] =
+        "POST /p?q HTTP/1.1\r\nTransfer-Encoding: chunked\r\nCookie: a\r\nCookie: b\r\n" HEAD_CLOSE
+        "\r\n5\r\nhello\r\n0\r\n\r\n";
+    bool hit = true;
+    for (long n = 1; hit && n < 1000; n++) {
+        client_t client;
+        is_fault_test = true;
+        pl__alloc_fail_at(n);
+        exchange(fix, &client, post, sizeof post - 1);
+        hit = pl__alloc_failed();
+        pl__alloc_fail_at(0);
+        CHECK(client.at_end && (client.len == 0 || strstr(client.text, " 503 ") || strstr(client.text, "|hello")));
+        client_close(&client);
+        exchange(fix, &client, post, sizeof post - 1);
+        CHECK_HAS(&client, "|hello");
+        client_close(&client);
+    }
+    is_fault_test = false;
+}
+
 static void few_connections(pl_http_options_t *options) {
     options->max_connections = 3;
     options->idle_timeout = 1;
@@ -547,6 +573,7 @@ int main(void) {
     test_too_large(&fix);
     test_fits(&fix);
     test_cut_off(&fix);
+    test_faults(&fix);
     test_open_errors(&fix);
     finish(&fix);
     test_limits();

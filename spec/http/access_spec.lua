@@ -155,7 +155,7 @@ describe("endpoints", function()
     local _, paths = rpc("class_paths")
     local known = {}
     for _, path in ipairs(paths.classPaths) do known[path] = true end
-    assert.truthy(known["spec.access.Parent"] and known["pipeline.common.Sum"])
+    assert.truthy(known["spec.access.Parent"] and known["pipeline.common.Return"])
   end)
 
   it("P196 an administrator aborts and cleans up by POST", function()
