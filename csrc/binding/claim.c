@@ -9,9 +9,9 @@
 #include "binding/trampoline.h"
 
 typedef struct {
-    pl__handle_t *h;     /* memory of the engine userdata, which is user value 1 */
+    pl__handle_t *h; /* memory of the engine userdata, which is user value 1 */
     pl__coroutine_t *rec;
-    uint64_t life;       /* of rec, when the claim was its own */
+    uint64_t life; /* of rec, when the claim was its own */
 } claim_box_t;
 
 enum { UV_ENGINE = 1, UV_STAGE, UV_COUNT = UV_STAGE };

@@ -323,7 +323,7 @@ static int final_entry(lua_State *L) {
     if (lua_getiuservalue(L, 1, PL__UV_FINAL) == LUA_TNIL)
         return 0;
     lua_pushinteger(L, final->stage);
-    lua_pushstring(L, pl_stage_state_name((int)final->state));
+    lua_pushstring(L, pl_stage_state_name((int) final->state));
     lua_call(L, 2, 0);
     return 0;
 }

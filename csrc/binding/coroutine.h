@@ -57,8 +57,8 @@ struct pl__coroutine {
     int nargs;      /* values on the stack of co for the next resume */
     const pl__job_t *job;
     void *data;
-    pl_op_t *op;       /* what it waits for */
-    bool op_back;      /* op is finished and ours again */
+    pl_op_t *op;  /* what it waits for */
+    bool op_back; /* op is finished and ours again */
     pl_timer_t timer;
     uint64_t life;     /* changes when the coroutine ends */
     uint64_t wakes;    /* changes when a suspension ends */

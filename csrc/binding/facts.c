@@ -205,10 +205,18 @@ static int engine_facts(lua_State *L) {
 
 void pl__facts_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "new_id", engine_new_id },     { "new_ids", engine_new_ids }, { "id_text", engine_id_text },
-        { "id_parse", engine_id_parse }, { "sign", engine_sign },       { "verify", engine_verify },
-        { "random", engine_random },     { "now", engine_now },         { "advance", engine_advance },
-        { "fd", engine_fd },             { "timeout", engine_timeout }, { "facts", engine_facts },
+        { "new_id", engine_new_id },
+        { "new_ids", engine_new_ids },
+        { "id_text", engine_id_text },
+        { "id_parse", engine_id_parse },
+        { "sign", engine_sign },
+        { "verify", engine_verify },
+        { "random", engine_random },
+        { "now", engine_now },
+        { "advance", engine_advance },
+        { "fd", engine_fd },
+        { "timeout", engine_timeout },
+        { "facts", engine_facts },
         { NULL, NULL },
     };
     luaL_setfuncs(L, METHODS, 0);

@@ -258,8 +258,8 @@ static int engine_gc(lua_State *L) {
 static bool option(lua_State *L, const char *name, int type) {
     int actual = lua_getfield(L, 2, name);
     if (actual != LUA_TNIL && actual != type)
-        luaL_argerror(L, 2, lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type),
-                                            lua_typename(L, actual)));
+        luaL_argerror(
+            L, 2, lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type), lua_typename(L, actual)));
     return actual != LUA_TNIL;
 }
 
@@ -287,8 +287,9 @@ static lua_Integer option_integer(lua_State *L, const char *name, lua_Integer ot
         int is_integer;
         value = lua_tointegerx(L, -1, &is_integer);
         if (!is_integer || value < min || value > max)
-            luaL_argerror(L, 2, lua_pushfstring(L, "%s: integer from %I to %I expected", name, (LUAI_UACINT)min,
-                                                (LUAI_UACINT)max));
+            luaL_argerror(
+                L, 2,
+                lua_pushfstring(L, "%s: integer from %I to %I expected", name, (LUAI_UACINT)min, (LUAI_UACINT)max));
     }
     lua_pop(L, 1);
     return value;

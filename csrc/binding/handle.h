@@ -61,7 +61,7 @@ typedef struct pl__handle {
     pl__sink_t *sink;    /* what host callbacks get: outlives the userdata when the process ends inside run() */
     lua_State *L;        /* the thread inside run(), NULL outside */
     bool entered, pumping, closing, is_virtual, has_task_hook;
-    bool stopped; /* stop() was called since it was last cleared */
+    bool stopped;             /* stop() was called since it was last cleared */
     pl__coroutine_t *current; /* being resumed */
     pl__coroutine_t *live;    /* all that have something to do */
     pl__coroutine_t *idle;    /* records with a finished thread that can be used again */
