@@ -104,12 +104,13 @@ bool pl__timers_fire(pl_engine_t *engine);
 pl_usec_t pl__timers_next(const pl_engine_t *engine);
 /* Sets the uv timer for what is due next; in virtual time there is none. */
 void pl__timers_arm(pl_engine_t *engine);
+void pl__timer_ends_wait_cb(uv_timer_t *handle); /* for uv timers that only wake the loop up */
 
 /* peer.c */
 int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) PL__MUST_USE;
 int pl__peers_watch(pl_engine_t *engine) PL__MUST_USE;
 void pl__peers_ask(pl_engine_t *engine);
-void pl__peers_answer(pl_engine_t *engine, const pl_op_rescue_t *rescue);
+void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op);
 /* From the store thread. */
 void pl__peers_ring(pl_engine_t *engine);
 bool pl__peers_take_number(void *data, int number);

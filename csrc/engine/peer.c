@@ -21,6 +21,7 @@
 enum {
     COUNTERS_AT = 4096,
     CHECK_MS = 5000, /* slow safety check, only while there are others */
+    AGAIN_MS = 500,  /* after a look that failed */
     LOOKS = 3        /* quick looks after a close */
 };
 static const uint64_t look_ms[LOOKS + 1] = { 0, 500, 60, 10 };
@@ -67,12 +68,24 @@ void pl__peers_ring(pl_engine_t *engine) {
 
 /* ---- asking the store who is gone -------------------------------------------------------------------------- */
 
+static void check_cb(uv_timer_t *handle) {
+    pl__peers_ask(handle->data);
+}
+
+static void ask_later(pl_engine_t *engine, const char *why) {
+    pl_log(&engine->log, PL_LOG_WARNING, "cannot look for workers that are gone (%s): will look again", why);
+    if (engine->peers.has_check && !engine->closing)
+        uv_timer_start(&engine->peers.check, check_cb, AGAIN_MS, 0);
+}
+
 void pl__peers_ask(pl_engine_t *engine) {
     if (engine->peers.fd < 0 || engine->peers.asking || engine->closing)
         return;
     pl_op_t *op = pl_op_new(PL_VERB_rescue);
-    if (!op)
+    if (!op) {
+        ask_later(engine, pl_result_text(PL_ENOMEM));
         return;
+    }
     op->u.rescue.is_alive = pl__peers_is_alive;
     op->u.rescue.data = engine;
     op->owner = engine;
@@ -80,13 +93,14 @@ void pl__peers_ask(pl_engine_t *engine) {
     pl_engine_submit(engine, op);
 }
 
-static void check_cb(uv_timer_t *handle) {
-    pl__peers_ask(handle->data);
-}
-
-void pl__peers_answer(pl_engine_t *engine, const pl_op_rescue_t *rescue) {
+void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
     pl__peers_t *peers = &engine->peers;
+    const pl_op_rescue_t *rescue = &op->u.rescue;
     peers->asking = false;
+    if (op->rc != PL_OK) {
+        ask_later(engine, op->error.message[0] ? op->error.message : pl_result_text(op->rc));
+        return;
+    }
     atomic_store(&peers->others, rescue->others);
     if (rescue->workers > 0)
         pl_log(&engine->log, PL_LOG_INFO, "%d worker(s) gone, %d task(s) returned to their queues", rescue->workers,

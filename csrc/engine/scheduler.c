@@ -185,7 +185,7 @@ static void op_back(pl_engine_t *engine, pl_op_t *op, int *ended) {
         return;
     }
     if (op->verb == PL_VERB_rescue)
-        pl__peers_answer(engine, &op->u.rescue);
+        pl__peers_answer(engine, op);
     pl_op_free(op);
 }
 
