@@ -95,10 +95,6 @@ static bool is_late(const pl_engine_t *engine, const run_t *run) {
     return pl_clock_monotonic_us() >= run->real_deadline;
 }
 
-static void limit_cb(uv_timer_t *handle) {
-    (void)handle; /* the loop woke up */
-}
-
 static void arm_limit(pl_engine_t *engine, const run_t *run) {
     bool looks = run->mode == PL_RUN_READY || run->mode == PL_RUN_ALL;
     int64_t ms = INT64_MAX;
@@ -109,7 +105,7 @@ static void arm_limit(pl_engine_t *engine, const run_t *run) {
     if (ms == INT64_MAX)
         return;
     uv_update_time(engine->loop);
-    uv_timer_start(&engine->limit, limit_cb, ms > 0 ? (uint64_t)ms : 0, 0);
+    uv_timer_start(&engine->limit, pl__timer_ends_wait_cb, ms > 0 ? (uint64_t)ms : 0, 0);
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------- */

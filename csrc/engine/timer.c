@@ -94,13 +94,19 @@ bool pl__timers_fire(pl_engine_t *engine) {
     return any;
 }
 
-static void due_cb(uv_timer_t *handle) {
-    (void)handle; /* the loop woke up: run.c looks at the time */
+/*
+ * A timer that is due when uv_run begins fires before uv polls, and does not keep it from sleeping then. So the run
+ * that waits for it (run.c, which looks at the time) is ended; a host that runs the loop itself is not disturbed.
+ */
+void pl__timer_ends_wait_cb(uv_timer_t *handle) {
+    const pl_engine_t *engine = handle->data;
+    if (engine->running)
+        uv_stop(engine->loop);
 }
 
 void pl__timers_arm(pl_engine_t *engine) {
     pl_usec_t next = pl__timers_next(engine), now = pl_clock_now(&engine->clock);
-    if (engine->next_due < next && engine->wanted > 0)
+    if (engine->next_due < next && engine->wanted > 0 && !engine->poked) /* poked: the answer will wake the loop */
         next = engine->next_due;
     if (next == PL_USEC_NEVER || (engine->clock.is_virtual && next > now)) {
         uv_timer_stop(&engine->due);
@@ -108,5 +114,5 @@ void pl__timers_arm(pl_engine_t *engine) {
     }
     uint64_t ms = next <= now ? 0 : (uint64_t)((next - now + 999) / 1000);
     uv_update_time(engine->loop);
-    uv_timer_start(&engine->due, due_cb, ms < SLEEP_MS_MAX ? ms : SLEEP_MS_MAX, 0);
+    uv_timer_start(&engine->due, pl__timer_ends_wait_cb, ms < SLEEP_MS_MAX ? ms : SLEEP_MS_MAX, 0);
 }
