@@ -25,6 +25,7 @@ packages() {
       packages build
       packages demo
       echo lua-busted file:/usr/bin/busted
+      echo sqlite3 cmd:sqlite3
       ;;
     lint)
       echo clang-format-14 cmd:clang-format-14

@@ -1,0 +1,201 @@
+--- check.lua: the invariants of a store (DESIGN.md section 10) checked in its file, from outside, by the sqlite3
+-- command.
+--
+-- What holds after every commit, whoever died when: check.file(path). What holds when everything that was started has
+-- come to its end, too: check.file(path, { finished = true }). Both return a list of what is wrong, empty if nothing.
+-- The states are those of csrc/store/store.h.
+
+local check = {}
+
+local WAITING, READY, RUN, FINALIZING, DONE, ABORTED = 0, 1, 2, 3, 4, 6
+
+-- Each query gives one text per violation. Control tasks (kinds 0 to 2) bear the id of their stage.
+local always = {
+  ["a claim without an owner"] =
+    "SELECT id FROM pl_task WHERE state = 2 AND owner NOT IN (SELECT id FROM pl_worker)",
+  ["a control task without its stage"] =
+    "SELECT id FROM pl_task WHERE kind < 3 AND id NOT IN (SELECT id FROM pl_stage)",
+  ["a callback task without its stage"] =
+    "SELECT id FROM pl_task WHERE kind = 3 AND stage NOT IN (SELECT id FROM pl_stage)",
+  ["a task that does not fit the state of its stage"] = [[
+    SELECT t.id || ' kind ' || t.kind || ' state ' || s.state FROM pl_task AS t JOIN pl_stage AS s ON s.id = t.id
+    WHERE NOT (s.state = 1 AND t.kind = 0 OR s.state = 3 AND t.kind = 1 OR s.state = 5)]],
+  ["a stage without its task"] = [[
+    SELECT id || ' state ' || state FROM pl_stage
+    WHERE state IN (1, 3, 5) AND NOT EXISTS (SELECT 1 FROM pl_task WHERE pl_task.id = pl_stage.id AND kind < 3)]],
+  ["a stage that waits for nothing"] =
+    "SELECT id FROM pl_stage WHERE state = 0 AND NOT EXISTS (SELECT 1 FROM pl_wait WHERE stage = id AND kind = 0)",
+  ["missing is not the number of unfilled inputs"] = [[
+    SELECT id || ' missing ' || missing FROM pl_stage
+    WHERE state = 0 AND missing <> (SELECT count(*) FROM pl_wait WHERE stage = id AND kind = 0)]],
+  ["open is not the number of unsettled children and unfilled outputs"] = [[
+    SELECT id || ' open ' || open FROM pl_stage AS s WHERE state = 2 AND open <>
+      (SELECT count(*) FROM pl_stage AS c WHERE c.root = s.root AND c.parent = s.id AND c.state NOT IN (3, 4, 6)) +
+      (SELECT count(*) FROM pl_wait AS w WHERE w.stage = s.id AND w.kind = 1)]],
+  ["a stage that has begun but still waits for an input"] = [[
+    SELECT id || ' slot ' || slot FROM pl_stage JOIN pl_wait ON stage = id
+    WHERE state IN (1, 2, 3, 4) AND kind = 0]],
+  ["a wait for a filled slot"] = "SELECT slot || ' of ' || stage FROM pl_wait JOIN pl_slot ON slot = pl_slot.id",
+  ["a wait without its stage"] = "SELECT slot FROM pl_wait WHERE stage NOT IN (SELECT id FROM pl_stage)",
+  ["a stage whose parent is not in its tree"] = [[
+    SELECT id FROM pl_stage AS s WHERE parent IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM pl_stage AS p WHERE p.id = s.parent AND p.root = s.root)]],
+  ["a live child of a stage that has not run, or is settled"] = [[
+    SELECT c.id FROM pl_stage AS c JOIN pl_stage AS p ON p.id = c.parent
+    WHERE c.state IN (0, 1, 2) AND (p.state IN (0, 3, 4) OR p.state = 1 AND NOT p.flags & 1)]],
+  ["a tree to be aborted with a stage that goes on"] = [[
+    SELECT s.id || ' state ' || s.state FROM pl_stage AS s JOIN pl_stage AS r ON r.id = s.root
+    WHERE r.abort_requested AND s.state IN (0, 1, 2)]],
+  ["an aborted stage of a tree that was not told to abort"] = [[
+    SELECT s.id FROM pl_stage AS s JOIN pl_stage AS r ON r.id = s.root
+    WHERE s.state IN (5, 6, 7) AND NOT r.abort_requested]],
+  ["a task whose name is not taken"] = [[
+    SELECT t.id || ' ' || t.name FROM pl_task AS t WHERE name IS NOT NULL AND NOT EXISTS
+      (SELECT 1 FROM pl_task_name AS n WHERE n.queue = t.queue AND n.name = t.name AND n.expires IS NULL)]],
+  ["a name taken by no task"] = [[
+    SELECT name FROM pl_task_name AS n WHERE expires IS NULL
+      AND NOT EXISTS (SELECT 1 FROM pl_task AS t WHERE t.queue = n.queue AND t.name = n.name)]],
+  ["a name borne by two tasks"] =
+    "SELECT name FROM pl_task WHERE name IS NOT NULL GROUP BY queue, name HAVING count(*) > 1",
+  ["a value without the stage that filled it"] =
+    "SELECT id FROM pl_slot WHERE filler NOT IN (SELECT id FROM pl_stage)",
+  ["a large body of no stage, or missing"] = [[
+    SELECT id FROM pl_stage WHERE args IS NULL AND id NOT IN (SELECT stage FROM pl_stage_large)]],
+}
+
+local finished = {
+  ["a stage that is not final"] = "SELECT id || ' state ' || state FROM pl_stage WHERE state NOT IN (4, 6)",
+  ["a task that is left"] = "SELECT id || ' kind ' || kind || ' state ' || state FROM pl_task",
+  ["a worker that is left"] = "SELECT id || ' pid ' || pid FROM pl_worker",
+  ["a wait of a stage that is done"] = "SELECT slot FROM pl_wait JOIN pl_stage ON stage = id WHERE state = 4",
+}
+
+local function quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- Runs SQL through the sqlite3 command; returns the lines it prints.
+function check.sql(path, sql)
+  local script = os.tmpname()
+  local file <close> = assert(io.open(script, "w"))
+  file:write(".bail on\n.timeout 10000\n", sql, "\n")
+  file:close()
+  local pipe = assert(io.popen(("sqlite3 -batch %s <%s 2>&1"):format(quote(path), script)))
+  local lines = {}
+  for line in pipe:lines() do lines[#lines + 1] = line end
+  local ok, _, code = pipe:close()
+  os.remove(script)
+  if not ok then error(("sqlite3 %s: exit code %s: %s"):format(path, code, table.concat(lines, "; ")), 0) end
+  return lines
+end
+
+local function add_queries(script, queries)
+  for title, sql in pairs(queries) do
+    script[#script + 1] = ("SELECT 'bad|%s: ' || x.v FROM (SELECT v FROM (SELECT '' AS v) WHERE 0 UNION ALL %s) AS x;")
+      :format(title, sql)
+  end
+end
+
+-- ---- lists of slots, as csrc/store/sqlite/pack.c packs them ----------------------------------------------------
+
+local function ids_of(hex)
+  local list = {}
+  for id in hex:gmatch(("%x"):rep(16)) do list[#list + 1] = tonumber(id, 16) end
+  return list
+end
+
+local function outputs_of(id, hex)
+  if hex == "" then return { id } end
+  local list, at = {}, 1
+  while at < #hex do
+    local length = tonumber(hex:sub(at, at + 3), 16)
+    at = at + 4 + 2 * length
+    list[#list + 1] = tonumber(hex:sub(at, at + 15), 16)
+    at = at + 16
+  end
+  return list
+end
+
+local function unfilled(slots, ...)
+  local count, seen = 0, {}
+  for _, list in ipairs { ... } do
+    for _, id in ipairs(list) do
+      if not slots[id] and not seen[id] then
+        seen[id] = true
+        count = count + 1
+      end
+    end
+  end
+  return count
+end
+
+local function check_slots(stage, slots, found)
+  local waits_for = unfilled(slots, ids_of(stage.inputs), ids_of(stage.after))
+  local state = stage.state
+  if state == WAITING and waits_for ~= stage.missing then
+    found[#found + 1] = ("stage %d: missing %d, but %d slots are unfilled"):format(stage.id, stage.missing, waits_for)
+  elseif state >= READY and state <= DONE and waits_for > 0 then
+    found[#found + 1] = ("stage %d: state %d with %d unfilled inputs"):format(stage.id, state, waits_for)
+  end
+  if state == DONE or state == FINALIZING then
+    local left = unfilled(slots, outputs_of(stage.id, stage.outputs))
+    if left > 0 then
+      found[#found + 1] = ("stage %d: state %d with %d unfilled outputs"):format(stage.id, state, left)
+    end
+  end
+end
+
+local dump = [[
+SELECT 'slot|' || id FROM pl_slot;
+SELECT 'stage|' || s.id || '|' || state || '|' || missing || '|' || hex(coalesce(s.inputs, l.inputs, ''))
+  || '|' || hex(coalesce(s.after_slots, l.after_slots, '')) || '|' || hex(coalesce(outputs, ''))
+  FROM pl_stage AS s LEFT JOIN pl_stage_large AS l ON l.stage = s.id;
+]]
+
+local function read_dump(lines, found)
+  local slots, stages = {}, {}
+  for _, line in ipairs(lines) do
+    local kind, rest = line:match("^(%a+)|(.*)$")
+    if kind == "slot" then
+      slots[math.tointeger(rest)] = true
+    elseif kind == "stage" then
+      local id, state, missing, inputs, after, outputs = rest:match("^(%d+)|(%d+)|(%d+)|(%x*)|(%x*)|(%x*)$")
+      stages[#stages + 1] = { id = math.tointeger(id), state = math.tointeger(state),
+        missing = math.tointeger(missing), inputs = inputs, after = after, outputs = outputs }
+    else
+      found[#found + 1] = rest or line
+    end
+  end
+  return slots, stages
+end
+
+--- Checks a store.
+-- @tparam string path the database file; with other processes at work on it, what is found may be between two commits
+--   of theirs: copy it before, or stop them.
+-- @tparam[opt] table given finished = true: everything has come to its end.
+-- @return list of texts, one per violation; number of stages looked at.
+function check.file(path, given)
+  local script, found = { "BEGIN;" }, {}
+  add_queries(script, always)
+  if given and given.finished then add_queries(script, finished) end
+  script[#script + 1] = dump
+  script[#script + 1] = "SELECT 'bad|integrity_check: ' || integrity_check FROM pragma_integrity_check "
+    .. "WHERE integrity_check <> 'ok';"
+  script[#script + 1] = "SELECT 'bad|foreign key: ' || \"table\" || ' row ' || rowid FROM pragma_foreign_key_check;"
+  local slots, stages = read_dump(check.sql(path, table.concat(script, "\n")), found)
+  for _, stage in ipairs(stages) do check_slots(stage, slots, found) end
+  table.sort(found)
+  return found, #stages
+end
+
+--- Copies a store as it is, log included, so that looking does not change it. Nobody may be at work on it.
+function check.copy(path, to)
+  os.execute(("rm -f %s %s"):format(quote(to), quote(to .. "-wal")))
+  assert(os.execute(("cp %s %s"):format(quote(path), quote(to))))
+  os.execute(("[ ! -f %s ] || cp %s %s"):format(quote(path .. "-wal"), quote(path .. "-wal"), quote(to .. "-wal")))
+end
+
+check.states = { WAITING = WAITING, READY = READY, RUN = RUN, FINALIZING = FINALIZING, DONE = DONE,
+  ABORTED = ABORTED }
+
+return check

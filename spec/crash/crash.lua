@@ -1,0 +1,300 @@
+--- crash.lua: kills workers with SIGKILL at random moments and checks what they leave behind.
+--
+--   lua spec/crash/crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose]
+--
+-- A cycle ends with at least one kill. Cycles come in rounds, each on a file of its own and with one or several workers
+-- on it: in every cycle the workers that are missing are started, find new roots to start (all the same ones, at the
+-- same time) beside what the dead have left, and after 1 to 150 ms one of them, or all, are killed. At the end of a
+-- round everybody is killed; the file is checked as it is, worked off by one last process, and checked again:
+--
+--   * every invariant of check.lua, before and after;
+--   * every root whose start was acknowledged is there, and final;
+--   * sums, counts of stages and of failed attempts are exact: nothing lost, nothing counted twice;
+--   * no run was begun while a living process was at it (the log has everything in order);
+--   * steps ran one after the other; finalized() ran for every root that has one.
+--
+-- The last line is "N passed, M failed", counted in cycles. The files of rounds that failed are kept.
+
+local check = require "spec.crash.check"
+local plan = require "spec.crash.plan"
+local processes = require "spec.crash.processes"
+
+local WORKER = "spec/crash/worker.lua"
+local CYCLES_PER_ROUND, KILL_MS_MAX, DRAIN_SECONDS = 10, 150, 90
+
+-- ---- arguments -------------------------------------------------------------------------------------------------
+
+local function usage(message)
+  io.stderr:write(message, "\nusage: crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose]\n")
+  os.exit(2)
+end
+
+local function whole(name, text, least)
+  local number = math.tointeger(tonumber(text))
+  if not number or number < least then usage(("%s: whole number of at least %d expected"):format(name, least)) end
+  return number
+end
+
+local function read_arguments(words)
+  local given = { cycles = 500, seed = os.time() * 1000 + processes.own_pid() % 1000, processes = { 1, 3 } }
+  local i = 1
+  while words[i] do
+    local name, value = words[i], words[i + 1]
+    i = i + 2
+    if name == "--cycles" then
+      given.cycles = whole(name, value, 1)
+    elseif name == "--seed" then
+      given.seed = whole(name, value, 0)
+    elseif name == "--processes" then
+      given.processes = {}
+      for count in (value or ""):gmatch("[^,]+") do table.insert(given.processes, whole(name, count, 1)) end
+      if #given.processes == 0 then usage("--processes: a list expected") end
+    elseif name == "--verbose" then
+      given.verbose = true
+      i = i - 1
+    else
+      usage("unknown argument " .. name)
+    end
+  end
+  return given
+end
+
+-- ---- one round of kills ----------------------------------------------------------------------------------------
+
+local Round = {}
+Round.__index = Round
+
+local function new_round(directory, group, number, seed, count)
+  local base = ("%s/round-%d"):format(directory, number)
+  return setmetatable({
+    group = group, seed = seed, count = count, path = base .. ".db", log = base .. ".log", output = base .. ".out",
+    base = base, alive = {}, spawned = 0, kills = 0, found = {},
+  }, Round)
+end
+
+function Round:fail(...)
+  self.found[#self.found + 1] = string.format(...)
+end
+
+-- The log says that a process is to die before it can.
+function Round:note_kill(pid)
+  local file <close> = assert(io.open(self.log, "a"))
+  file:write(("kill|%d\n"):format(pid))
+end
+
+function Round:kill(index)
+  local pid = table.remove(self.alive, index)
+  self:note_kill(pid)
+  self.kills = self.kills + 1
+  local code = self.group:kill(pid)
+  if code ~= 137 then self:fail("worker %d ended by itself with exit code %d", pid, code) end
+end
+
+function Round:cycle(number)
+  while #self.alive < self.count do
+    self.spawned = self.spawned + 1
+    table.insert(self.alive, self.group:spawn(self.output, WORKER, "work", self.path, self.log, self.seed, number,
+      self.spawned))
+  end
+  processes.sleep(math.random(1, KILL_MS_MAX) / 1000)
+  if self.count == 1 or math.random(4) == 1 then
+    while #self.alive > 0 do self:kill(math.random(#self.alive)) end
+  else
+    self:kill(math.random(#self.alive))
+  end
+end
+
+function Round:finish(cycles)
+  while #self.alive > 0 do self:kill(1) end
+  if not io.open(self.path) then return end -- nobody came as far as making it
+  local copy = self.base .. "-copy.db"
+  check.copy(self.path, copy)
+  local ok, found = pcall(check.file, copy)
+  for _, text in ipairs(ok and found or { tostring(found) }) do
+    -- Killed while it made the file: the schema is not there yet.
+    if not text:find("no such table") then self:fail("after the kills: %s", text) end
+  end
+  local pid = self.group:spawn(self.output, WORKER, "drain", self.path, self.log, self.seed, cycles)
+  local code = self.group:wait_for(pid, DRAIN_SECONDS)
+  if code ~= 0 then self:fail("working off the rest: %s", code and "exit code " .. code or "did not end") end
+  found, self.stages = check.file(self.path, { finished = true })
+  for _, text in ipairs(found) do self:fail("%s", text) end
+end
+
+-- ---- what the log and the file tell ----------------------------------------------------------------------------
+
+local readers = {}
+
+function readers.begin(round, id, class, attempt, pid)
+  local holder = round.holder[id]
+  round.begun = round.begun + 1
+  if holder and not round.killed[holder] then
+    round:fail("run %s of %s (attempt %s) begun by %s while %s was at it", class, id, attempt, pid, holder)
+  elseif holder then
+    round.interrupted = round.interrupted + 1
+  end
+  round.holder[id] = pid
+  round.ran[id] = true
+end
+
+readers["end"] = function(round, id) round.holder[id] = nil end
+function readers.kill(round, pid) round.killed[pid] = true end
+function readers.started(round, key) round.started[key] = true end
+function readers.result(round, key, value) round.result[key] = value end
+function readers.finalized(round, id, aborted) round.finalized[id] = aborted end
+function readers.aborted() end
+function readers.drained() end
+
+function readers.step(round, key, number)
+  number = tonumber(number)
+  if number < (round.step[key] or 0) then round:fail("step %d of %s after step %d", number, key, round.step[key]) end
+  round.step[key] = number
+end
+
+-- A callback may come too late for its stage: its tree is being aborted, or an earlier execution was killed after it
+-- had filled the outputs.
+function readers.log(round, level, text)
+  local expected = text:find("^callback of .* it is final")
+  if not expected then round:fail("log %s: %s", level, text) end
+end
+
+function Round:read_log()
+  for _, name in ipairs { "holder", "killed", "started", "result", "finalized", "step", "ran", "rows" } do
+    self[name] = {}
+  end
+  self.begun, self.interrupted = 0, 0
+  for line in io.lines(self.log) do
+    local verb, rest = line:match("^(%l+)|?(.*)$")
+    if not readers[verb] then
+      self:fail("strange line in the log: %s", line)
+    else
+      local words = {}
+      for word in (rest .. "|"):gmatch("([^|]*)|") do words[#words + 1] = word end
+      readers[verb](self, table.unpack(words))
+    end
+  end
+  local output = io.open(self.output)
+  if output then
+    local text = output:read("a")
+    if text ~= "" then self:fail("output: %s", text:sub(1, 2000)) end
+    output:close()
+  end
+end
+
+local has_finalized = { Tree = true, Asyncs = true, Doomed = true, Hopeless = true }
+
+function Round:check_root(key, class, may_abort, value, stages)
+  local result = self.result[key]
+  local is_aborted = result == "aborted"
+  if result == "missing" then
+    if self.started[key] then self:fail("%s: its start was acknowledged, but it is not there", key) end
+    return
+  elseif result == nil then
+    return self:fail("%s: no result", key)
+  elseif result ~= tostring(value) and not (is_aborted and may_abort) then
+    self:fail("%s (%s): %s instead of %s", key, class, result, tostring(value))
+  end
+  if not is_aborted and stages and self.rows[key] ~= stages then
+    self:fail("%s (%s): %s stages instead of %d", key, class, tostring(self.rows[key]), stages)
+  end
+  if not is_aborted and not self.ran[key] then self:fail("%s: done, but it never ran", key) end
+  if has_finalized[class] and self.finalized[key] ~= tostring(is_aborted) then
+    self:fail("%s (%s): finalized() said %s", key, class, tostring(self.finalized[key]))
+  end
+end
+
+function Round:check_results(cycles)
+  for _, line in ipairs(check.sql(self.path, "SELECT cast(r.key AS text) || '|' || count(*) FROM pl_stage AS s "
+    .. "JOIN pl_stage AS r ON r.id = s.root GROUP BY r.id;")) do
+    local key, count = line:match("^(.-)|(%d+)$")
+    self.rows[key] = math.tointeger(count)
+  end
+  for cycle = 1, cycles do
+    for _, item in ipairs(plan.batch(self.seed, cycle)) do
+      self:check_root(item.key, item.class, item.may_abort, plan.expected(item))
+      for n = 1, item.class == "Starter" and item.args[2] or 0 do
+        local key = ("%s-%d"):format(item.key, n)
+        if self.result[item.key] == tostring(item.args[2]) then self.started[key] = true end
+        self:check_root(key, "Fan", false, plan.expected_of_started(n))
+      end
+    end
+  end
+end
+
+-- Attempts are counted once, and only those that failed: not the ones that were killed.
+function Round:check_attempts()
+  local sql = [[
+    SELECT s.class_path || ' ' || s.attempt || ' attempts, ' || count(f.id) || ' failures' FROM pl_stage AS s
+    LEFT JOIN pl_failure AS f ON f.stage = s.id JOIN pl_stage AS r ON r.id = s.root
+    WHERE r.state = 4 OR s.class_path LIKE '%.Hopeless' AND s.abort_message NOT LIKE 'by a worker'
+    GROUP BY s.id HAVING s.attempt <> count(f.id) OR s.attempt <>
+      CASE s.class_path WHEN 'spec.crash.classes.Flaky' THEN 1 WHEN 'spec.crash.classes.Hopeless' THEN 2 ELSE 0 END;]]
+  for _, line in ipairs(check.sql(self.path, sql)) do self:fail("failed attempts: %s", line) end
+end
+
+function Round:check(cycles)
+  self:read_log()
+  if self.stages then
+    self:check_results(cycles)
+    self:check_attempts()
+  elseif next(self.started) then
+    self:fail("the file is gone")
+  end
+end
+
+-- ---- all rounds ------------------------------------------------------------------------------------------------
+
+local function run_round(given, totals, number, cycles, directory, group)
+  local count = given.processes[(number - 1) % #given.processes + 1]
+  local round = new_round(directory, group, number, given.seed + number, count)
+  for cycle = 1, cycles do round:cycle(cycle) end
+  local ok, problem = xpcall(function()
+    round:finish(cycles)
+    round:check(cycles)
+  end, debug.traceback)
+  if not ok then round:fail("%s", problem) end
+  for _, name in ipairs { "kills", "begun", "interrupted", "stages" } do
+    totals[name] = totals[name] + (round[name] or 0)
+  end
+  if given.verbose or #round.found > 0 then
+    print(("round %d: %d cycles, %d process(es), %d kills, %d stages, %d runs, %d again after a kill: %s"):format(number,
+      cycles, count, round.kills, round.stages or 0, round.begun or 0, round.interrupted or 0,
+      #round.found == 0 and "good" or #round.found .. " violations"))
+  end
+  for i, text in ipairs(round.found) do
+    if i <= 20 then print("  " .. text) end
+  end
+  if #round.found == 0 then
+    os.execute("rm -f " .. processes.quote(round.base) .. "*")
+    totals.passed = totals.passed + cycles
+  else
+    print("  kept: " .. round.path)
+    totals.failed = totals.failed + cycles
+  end
+end
+
+local function main(words)
+  local given = read_arguments(words)
+  local totals = { kills = 0, begun = 0, interrupted = 0, stages = 0, passed = 0, failed = 0 }
+  local directory, started = processes.directory(), processes.now()
+  local group = processes.group(directory)
+  math.randomseed(given.seed)
+  print(("crash: %d cycles, seed %d"):format(given.cycles, given.seed))
+  io.stdout:setvbuf("line")
+  local left, number = given.cycles, 0
+  while left > 0 do
+    number = number + 1
+    local cycles = math.min(CYCLES_PER_ROUND, left)
+    left = left - cycles
+    run_round(given, totals, number, cycles, directory, group)
+  end
+  group:close()
+  if totals.failed == 0 then os.execute("rm -rf " .. processes.quote(directory)) end
+  print(("crash: %d kills in %.0f s; %d stages, %d runs begun, %d of them again after a kill"):format(totals.kills,
+    processes.now() - started, totals.stages, totals.begun, totals.interrupted))
+  if totals.failed > 0 then print(("crash: failed; again with --seed %d"):format(given.seed)) end
+  print(("%d passed, %d failed"):format(totals.passed, totals.failed))
+  os.exit(totals.failed == 0)
+end
+
+main(arg)
