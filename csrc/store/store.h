@@ -140,7 +140,7 @@ typedef struct {
 
 typedef struct {
     pl_usec_t time;
-    int attempt;
+    int attempt; /* result: which attempt it was of the stage, from 1 */
     pl_str_t worker, error_class, message, traceback;
 } pl_failure_t;
 

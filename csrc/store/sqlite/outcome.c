@@ -132,6 +132,7 @@ static int count_open(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_
         return PL_OK;
     if (brief->attempt > 0) { /* children of an earlier run may still be at work; those of this one are inserted */
         int64_t children;
+        PL__TRY(pl__deltas_flush(conn)); /* those that settled in this transaction are not counted below */
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_UNSETTLED_CHILDREN, &children, 0, "ii", (int64_t)brief->root,
                             (int64_t)run->stage));
         *open = (int)children;

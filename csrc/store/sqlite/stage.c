@@ -395,9 +395,8 @@ int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure
     char worker[96];
     snprintf(worker, sizeof worker, "%.*s:%lld#%lld", (int)conn->worker_host.len,
              conn->worker_host.ptr ? conn->worker_host.ptr : "", (long long)conn->worker_pid, (long long)conn->worker);
-    return pl__sql_run(conn, PL__SQL_FAILURE_ADD, NULL, "iiitttt", (int64_t)stage, (int64_t)conn->now,
-                       (int64_t)failure->attempt, pl_str(worker), failure->error_class, failure->message,
-                       failure->traceback);
+    return pl__sql_run(conn, PL__SQL_FAILURE_ADD, NULL, "iitttt", (int64_t)stage, (int64_t)conn->now, pl_str(worker),
+                       failure->error_class, failure->message, failure->traceback);
 }
 
 /* ---- abort ------------------------------------------------------------------------------------------------- */

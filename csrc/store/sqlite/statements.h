@@ -126,7 +126,7 @@
                   "ON CONFLICT (stage) DO UPDATE SET time = excluded.time, message = excluded.message, "               \
                   "console_url = excluded.console_url, links = excluded.links")                                        \
     X(FAILURE_ADD, "INSERT INTO pl_failure (stage, time, attempt, worker, error_class, message, traceback) "           \
-                   "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                              \
+                   "SELECT id, ?2, attempt + 1, ?3, ?4, ?5, ?6 FROM pl_stage WHERE id = ?1")                           \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM pl_failure WHERE stage = ?1 "      \
                 "ORDER BY id")
 
