@@ -92,20 +92,32 @@ local function flags_of(self)
     | (self.try_cancel and core.HAS_TRY_CANCEL or 0) | (self._declared and core.STRICT or 0)
 end
 
-local function set_up(self, parent)
-  setmetatable(self, {
-    __index = parent, __call = construct, __tostring = class_text, __name = "pipeline.Class", __pipeline_class = true,
-  })
+-- What is derived from the fields of a class.
+local function derive(self)
   local names = self.output_names
-  if names and #names > 0 then
-    self._declared, self._declared_set = names, check_names(self.class_path or "(base)", names)
-  else
-    self._declared, self._declared_set = false, false
-  end
-  self._flags = flags_of(self)
-  self._flags_test = self._flags | ((self.finalized_test or self.finalized) and core.HAS_FINALIZED or 0)
+  local strict = names and #names > 0
+  rawset(self, "_declared", strict and names or false)
+  rawset(self, "_declared_set", strict and check_names(self.class_path or "(base)", names) or false)
+  local flags = flags_of(self)
+  rawset(self, "_flags", flags)
+  rawset(self, "_flags_test", flags | ((self.finalized_test or self.finalized) and core.HAS_FINALIZED or 0))
+end
+
+-- A field added later, as in `function Order:finalized() ... end`, counts like one of the definition.
+local function add_field(self, key, value)
+  check(rawget(self, "class_path") or "(base)", { [key] = value })
+  rawset(self, key, value)
+  derive(self)
+end
+
+local function set_up(self, parent)
   self._meta = class.new_meta(self)
   self.from_id = function(id, given) return class.read(self, id, given) end
+  setmetatable(self, {
+    __index = parent, __call = construct, __newindex = add_field, __tostring = class_text, __name = "pipeline.Class",
+    __pipeline_class = true,
+  })
+  derive(self)
   return self
 end
 

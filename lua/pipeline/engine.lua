@@ -372,7 +372,10 @@ function Engine.wait(self, stage_or_id, given)
   local wait = self._core:in_coroutine() and wait_suspended or wait_blocking
   local state = wait(self, id, given.timeout)
   if state == "timeout" then
-    self._core:unwatch(id)
+    if not (self._waiters[id] and self._waiters[id][1]) then
+      self._waiters[id] = nil
+      self._core:unwatch(id)
+    end
     errors.raise(errors.TimeoutError, "%s is not final%s", tostring(stage),
       given.timeout and (" after %g s"):format(given.timeout) or ", and nothing is left to be done")
   end

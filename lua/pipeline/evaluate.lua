@@ -238,7 +238,7 @@ local function finalize_failed(engine, claim, caught)
   local record = claim.stage
   local failure = failure_of(caught)
   engine:_log(40, ("finalized of %s: %s: %s"):format(record.class_path, failure.error_class, failure.message))
-  if engine._test and not engine._test_retry then
+  if engine._test and (not engine._test_retry or claim.tries + 1 >= record.max_attempts) then
     engine._test_errors = engine._test_errors or { errors.original(caught) }
     engine._core:stop()
   end
@@ -351,7 +351,8 @@ local function callback_task(engine, claim)
   if not self then
     return callback_failed(engine, claim, { error_class = "ConfigurationError", message = problem, traceback = "" })
   end
-  local params = decode(claim.payload)
+  local params = claim.payload and decode(claim.payload)
+  if type(params) ~= "table" then params = {} end
   params.pipeline_id = nil
   local ok, status, _, body = pcall(evaluate.run_callback, engine, self, params, { is_task = true })
   if not ok then return callback_failed(engine, claim, failure_of(status)) end

@@ -163,7 +163,9 @@ function getters.value(slot)
   local record = record_of(slot)
   if not (record and record.filled) then return not_filled(slot, "value") end
   if rawget(slot, "_decoded_of") ~= record then
-    rawset(slot, "_decoded", core.decode(record.value))
+    local value, code, message = core.decode(record.value)
+    if value == nil and code then errors.raise_core(code, message, "value of slot " .. rawget(slot, "_name")) end
+    rawset(slot, "_decoded", value)
     rawset(slot, "_decoded_of", record)
   end
   return rawget(slot, "_decoded")

@@ -24,7 +24,7 @@ end
 --- The root of all pipeline classes.
 pipeline.Pipeline = class.Base
 
-class.Base.start_test = testing.start_test
+rawset(class.Base, "start_test", testing.start_test)
 
 --- Reads a pipeline of the current engine back; see class.read. nil if there is none.
 function pipeline.from_id(id, given)

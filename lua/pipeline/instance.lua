@@ -168,7 +168,11 @@ function instance.args(self)
   local engine = self._engine
   local function resolve(id)
     local record = records[id]
-    if record and record.filled then return (core.decode(record.value)) end
+    if record and record.filled then
+      local value, code, problem = core.decode(record.value)
+      if value == nil and code then errors.raise_core(code, problem, "value of an argument") end
+      return value
+    end
     return future.input_slot(engine, id, record)
   end
   local n, message

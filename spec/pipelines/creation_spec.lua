@@ -277,6 +277,16 @@ describe("a new pipeline", function()
     assert.equal("mine", pipeline.define("creation.Own", { helper = "mine" })().helper)
   end)
 
+  it("a function added to a class later counts like one of its definition", function()
+    local finalized = 0
+    local Late = helper.define { run = function() end }
+    function Late.finalized() finalized = finalized + 1 end
+    helper.result(Late())
+    assert.equal(1, finalized)
+    helper.raises(pipeline.ConfigurationError, function() Late.spawn = print end)
+    helper.raises(pipeline.ConfigurationError, function() Late.async = 5 end)
+  end)
+
   it("read-only fields raise on assignment; own fields do not", function()
     local stage = Add(1, 2)
     stage.note = "mine"
