@@ -408,6 +408,16 @@ static int engine_stop(lua_State *L) {
     return 1;
 }
 
+/* e:rest(): after run "next" or "once", when no more will follow for now: what was claimed ahead is given back. */
+static int engine_rest(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_engine_rest(h->engine);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* e:running() -> whether run() is below us. */
 static int engine_running(lua_State *L) {
     const pl__handle_t *h = pl__handle_check(L, 1);
@@ -424,6 +434,7 @@ static int engine_tostring(lua_State *L) {
 static void push_methods(lua_State *L) {
     static const luaL_Reg METHODS[] = {
         { "close", engine_close },     { "on", engine_on },           { "run", engine_run }, { "stop", engine_stop },
+        { "rest", engine_rest },
         { "running", engine_running }, { "serve", pl__server_serve }, { NULL, NULL },
     };
     luaL_newlib(L, METHODS);

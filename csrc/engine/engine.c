@@ -44,6 +44,7 @@ static void wake_cb(uv_async_t *handle) {
 
 static void flush_cb(uv_prepare_t *handle) {
     pl__scheduler_flush(handle->data);
+    pl__timers_arm(handle->data); /* callbacks of this turn may have started timers */
 }
 
 void pl__handle_closed(uv_handle_t *handle) {

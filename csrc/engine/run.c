@@ -196,11 +196,17 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
     int rc = run_loop(engine, &run);
     set_signals(engine, false);
     engine->running = false;
-    if (!keeps_claims || engine->stopping) {
-        pl__scheduler_release_buffer(engine);
-        pl__scheduler_flush(engine); /* running is over: nothing is wanted */
-    }
+    if (!keeps_claims || engine->stopping)
+        pl_engine_rest(engine);
     return rc;
+}
+
+void pl_engine_rest(pl_engine_t *engine) {
+    if (engine->running)
+        return;
+    pl__scheduler_collect(engine); /* claims on their way go back too */
+    pl__scheduler_release_buffer(engine);
+    pl__scheduler_flush(engine); /* running is over: nothing is wanted */
 }
 
 void pl_engine_stop(pl_engine_t *engine) {

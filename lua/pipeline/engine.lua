@@ -294,6 +294,7 @@ local function wait_blocking(self, id, timeout)
     if not state and (late or stuck) then state = "timeout" end
   until state
   self._finals[id] = nil
+  self._core:rest()
   raise_again(self)
   return state
 end
