@@ -16,6 +16,13 @@
 
 int luaopen_pipeline_core(lua_State *L);
 
+/* ThreadSanitizer cannot follow threads that are started after a fork. */
+#ifdef __SANITIZE_THREAD__
+#define CHILD_HAS_THREADS false
+#else
+#define CHILD_HAS_THREADS true
+#endif
+
 static int passed, failed;
 
 static void check(bool ok, const char *what) {
@@ -121,10 +128,9 @@ static bool child(lua_State *L) {
                      "assert(e:close() and e:close())\n"
                      "assert(closed == 0)\n"
                      "assert(select(2, e:now()) == 'ECLOSED')\n"
-                     "e = core.open(':memory:') stage = e:new_id()\n"
-                     "assert(e:start{ { id = stage, class_path = 'spec.X', args = '', hold = true } })\n"
-                     "return true") &&
-              run(L, WORK);
+                     "return true");
+    if (CHILD_HAS_THREADS)
+        ok = ok && run(L, OPEN) && run(L, WORK);
     lua_close(L);
     return ok;
 }
