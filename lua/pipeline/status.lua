@@ -120,7 +120,16 @@ local function add_missing(entry, view, record)
   if #missing > 0 then entry.missingOutputs = missing end
 end
 
+local function require_whole(view, record)
+  local what = (record.class_path or "") == "" and "no class" or not record.args and "no arguments"
+    or not (record.outputs[1] and record.outputs[1].name == "default") and "no default output"
+  if what then
+    errors.raise(errors.PipelineStatusError, "pipeline %s is damaged: it has %s", id_text(view, record.id), what)
+  end
+end
+
 local function pipeline_entry(view, record)
+  require_whole(view, record)
   local outputs, after = {}, {}
   for _, output in ipairs(record.outputs) do outputs[output.name] = slot_text(view, output.slot) end
   for i, slot in ipairs(record.after or {}) do after[i] = slot_text(view, slot) end

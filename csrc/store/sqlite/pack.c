@@ -94,8 +94,13 @@ static bool next_output(pl_str_t *in, pl_output_t *output) {
 int pl__unpack_outputs(pl__arena_t *arena, pl_id_t own, pl_str_t in, const pl_output_t **outputs, size_t *len) {
     pl_output_t output;
     size_t count = 0;
-    for (pl_str_t rest = in; next_output(&rest, &output);)
+    pl_str_t rest = in;
+    while (next_output(&rest, &output))
         count++;
+    *outputs = NULL;
+    *len = 0;
+    if (rest.len > 0) /* damaged */
+        return PL_OK;
     *len = count ? count : 1;
     pl_output_t *list = pl__arena_get(arena, *len * sizeof *list);
     if (!list)
