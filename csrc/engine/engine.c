@@ -156,6 +156,7 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->no_worker = options->no_worker;
     engine->in_memory = strcmp(options->path, ":memory:") == 0;
     engine->pid = getpid();
+    engine->must_look = true;
     engine->peers.fd = engine->peers.inotify = engine->peers.number = -1;
     if (options->virtual_time)
         pl_clock_init_virtual(&engine->clock, pl_clock_from_seconds(options->virtual_start));

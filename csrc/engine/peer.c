@@ -28,8 +28,8 @@ static const uint64_t look_ms[LOOKS + 1] = { 0, 500, 60, 10 };
 
 /* ---- locks, from the store thread -------------------------------------------------------------------------- */
 
-static int lock_byte(int fd, int command, int number, struct flock *lock) {
-    *lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = number, .l_len = 1 };
+static int lock_bytes(int fd, int command, int number, int count, struct flock *lock) {
+    *lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = number, .l_len = count };
     int rc;
     do
         rc = fcntl(fd, command, lock);
@@ -42,9 +42,10 @@ bool pl__peers_take_number(void *data, int number) {
     struct flock lock;
     if (engine->peers.fd < 0)
         return true;
-    if (lock_byte(engine->peers.fd, F_OFD_SETLK, number, &lock) < 0 && (errno == EAGAIN || errno == EACCES))
+    if (lock_bytes(engine->peers.fd, F_OFD_SETLK, number, 1, &lock) < 0 && (errno == EAGAIN || errno == EACCES))
         return false;
     engine->peers.number = number;
+    engine->peers.rung = engine->peers.seen[number];
     return true;
 }
 
@@ -52,14 +53,21 @@ bool pl__peers_is_alive(void *data, int number, int64_t pid) {
     const pl_engine_t *engine = data;
     struct flock lock;
     (void)pid;
-    if (engine->peers.fd < 0 || lock_byte(engine->peers.fd, F_OFD_GETLK, number, &lock) < 0)
+    if (engine->peers.fd < 0 || lock_bytes(engine->peers.fd, F_OFD_GETLK, number, 1, &lock) < 0)
         return true; /* cannot tell: the lease decides */
     return lock.l_type != F_UNLCK;
 }
 
+/* A process that does not run its loop hears of nobody: what it knows of others is as old as its join. */
+static bool is_alone(const pl__peers_t *peers) {
+    struct flock lock;
+    return atomic_load(&peers->others) == 0 && lock_bytes(peers->fd, F_OFD_GETLK, 0, PL_IDS_WORKERS, &lock) == 0 &&
+           lock.l_type == F_UNLCK;
+}
+
 void pl__peers_ring(pl_engine_t *engine) {
     pl__peers_t *peers = &engine->peers;
-    if (peers->fd < 0 || peers->number < 0 || atomic_load(&peers->others) == 0)
+    if (peers->fd < 0 || peers->number < 0 || is_alone(peers))
         return;
     uint64_t count = ++peers->rung;
     ssize_t written = pwrite(peers->fd, &count, sizeof count, COUNTERS_AT + 8 * (off_t)peers->number);
@@ -70,6 +78,7 @@ void pl__peers_ring(pl_engine_t *engine) {
 
 static void check_cb(uv_timer_t *handle) {
     pl__peers_ask(handle->data);
+    pl__scheduler_poke(handle->data, true); /* and for what no bell has told */
 }
 
 static void ask_later(pl_engine_t *engine, const char *why) {
@@ -193,8 +202,6 @@ int pl__peers_watch(pl_engine_t *engine) {
     pl__peers_t *peers = &engine->peers;
     if (peers->fd < 0)
         return PL_OK;
-    if (peers->number >= 0)
-        peers->rung = peers->seen[peers->number];
     if (uv_timer_init(engine->loop, &peers->check) != 0)
         return PL_ENOMEM;
     peers->check.data = engine;

@@ -63,7 +63,7 @@ PL_API int pl_engine_call(pl_engine_t *engine, pl_op_t *op);
 /* Ends a claim: takes op (of verb outcome, finalized or task_done, with stage/task and claim already set by the
  * host) and submits it; the execution slot is free at once. host.op_done follows. The claim stays the host's. */
 PL_API void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op);
-/* Gives a claim back to its queue, spending nothing. */
+/* Gives a claim back to its queue, spending nothing. This process claims no more for half a second. */
 PL_API void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim);
 PL_API pl_id_t pl_engine_new_id(pl_engine_t *engine);
 

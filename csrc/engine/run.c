@@ -192,6 +192,10 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
     engine->stopping = false;
     engine->stop_requests = 0;
     engine->wanted = -1;
+    if (engine->must_look) {
+        engine->must_look = false;
+        pl__scheduler_poke(engine, true);
+    }
     set_signals(engine, signals);
     int rc = run_loop(engine, &run);
     set_signals(engine, false);
@@ -207,6 +211,7 @@ void pl_engine_rest(pl_engine_t *engine) {
     pl__scheduler_collect(engine); /* claims on their way go back too */
     pl__scheduler_release_buffer(engine);
     pl__scheduler_flush(engine); /* running is over: nothing is wanted */
+    engine->must_look = true;    /* others may add work meanwhile, which nobody tells us of while we do not listen */
 }
 
 void pl_engine_stop(pl_engine_t *engine) {

@@ -4,7 +4,7 @@
  * How much is wanted. A process can take as many tasks as it has room to execute (concurrency). Under load that alone
  * would mean a commit per `concurrency` tasks, so it also asks for about as many as it finished since the last batch
  * (prefetch), up to PREFETCH_MAX: claims then ride with completions in large commits. A process whose tasks are slow
- * finishes few, so it hoards none.
+ * finishes few, so it hoards none. After a claim was dropped, or could not be made, nothing is wanted for RETRY_US.
  *
  * Ends of claims are never given up: when the store cannot take one (disk full, out of memory), the same op is tried
  * again until it can.
@@ -129,10 +129,13 @@ static void release(pl_engine_t *engine, const pl_claim_t *claims, int len) {
     pl_engine_submit(engine, op);
 }
 
+/* Whoever drops a claim cannot execute it now; claiming it again at once would only drop it again, without end. */
 void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim) {
     engine->executing--;
     claim->next = NULL;
     release(engine, claim, 1);
+    if (engine->running && !engine->closing && !engine->want_timer.active)
+        pl_engine_timer_start(engine, &engine->want_timer, pl_clock_now(&engine->clock) + RETRY_US);
 }
 
 void pl__scheduler_release_buffer(pl_engine_t *engine) {

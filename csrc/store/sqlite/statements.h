@@ -90,7 +90,9 @@
     X(STAGE_TO_FINALIZING, "UPDATE pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                        \
     X(STAGE_TO_FINAL, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")           \
     X(STAGE_TO_DONE, "UPDATE pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")              \
-    X(STAGE_TO_ABORT, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, flags = flags | ?3 WHERE id = ?1")       \
+    /* 64: WAS_RUN, which means that try_cancel is to be asked this time */                                            \
+    X(STAGE_TO_ABORT, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~64) | ?3 "             \
+                      "WHERE id = ?1")                                                                                 \
     X(STAGE_INPUTS_FILLED, "UPDATE pl_stage SET missing = missing - ?2, state = (missing = ?2), "                      \
                            "started = CASE missing WHEN ?2 THEN ?3 END WHERE id = ?1 AND state = 0 "                   \
                            "RETURNING missing, queue, priority, coalesce(eta, 0)")                                     \

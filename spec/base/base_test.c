@@ -1,0 +1,129 @@
+/*
+ * base_test.c - ids, clock, randomness, memory, digests: the ground the rest stands on.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "base/sha1.h"
+#include "support/check.h"
+
+static void ids_order_by_time_and_never_repeat(void) {
+    pl_clock_t clock;
+    pl_ids_t a, b;
+    pl_clock_init_virtual(&clock, INT64_C(1700000000) * PL_USEC_PER_SEC);
+    pl_ids_init(&a, 3, 0);
+    pl_ids_init(&b, 4, 0);
+    pl_id_t last_a = 0, last_b = 0;
+    for (int i = 0; i < 20000; i++) { /* more than the sequence of a millisecond holds: borrows from the next */
+        pl_id_t one = pl_ids_next(&a, &clock), other = pl_ids_next(&b, &clock);
+        CHECK(one > last_a && other > last_b && one != other);
+        last_a = one;
+        last_b = other;
+    }
+    CHECK(pl_ids_worker(last_a) == 3 && pl_ids_worker(last_b) == 4);
+    pl_clock_advance_to(&clock, INT64_C(1700000100) * PL_USEC_PER_SEC);
+    CHECK(pl_ids_next(&a, &clock) > last_a);
+}
+
+static void ids_never_go_back(void) {
+    pl_clock_t clock, earlier;
+    pl_ids_t ids, again;
+    pl_clock_init_virtual(&clock, INT64_C(1700000000) * PL_USEC_PER_SEC);
+    pl_clock_init_virtual(&earlier, INT64_C(1600000000) * PL_USEC_PER_SEC);
+    pl_ids_init(&ids, 0, 0);
+    pl_id_t last = pl_ids_next(&ids, &clock);
+    CHECK(pl_ids_next(&ids, &earlier) > last);
+    pl_ids_init(&again, 0, last); /* a new worker of the same number on the same file, its clock behind */
+    CHECK(pl_ids_next(&again, &earlier) > last);
+}
+
+static void clock_reads_seconds(void) {
+    CHECK(pl_clock_from_seconds(1.5) == 1500000);
+    CHECK(pl_clock_from_seconds(-0.25) == -250000);
+    CHECK(pl_clock_from_seconds(1e300) == PL_USEC_NEVER - 1);
+    CHECK(pl_clock_from_seconds(-1e300) == -(PL_USEC_NEVER - 1));
+    CHECK(pl_clock_from_seconds(strtod("nan", NULL)) == 0);
+    pl_clock_t clock;
+    pl_clock_init_virtual(&clock, 10);
+    pl_clock_advance_to(&clock, 5);
+    CHECK(pl_clock_now(&clock) == 10);
+    pl_clock_advance_to(&clock, 15);
+    CHECK(pl_clock_now(&clock) == 15);
+}
+
+static void seeds_repeat(void) {
+    pl_random_t a, b, system;
+    unsigned char one[37], other[37];
+    pl_random_init_seed(&a, 42);
+    pl_random_init_seed(&b, 42);
+    CHECK(pl_random_bytes(&a, one, sizeof one) == PL_OK && pl_random_bytes(&b, other, sizeof other) == PL_OK);
+    CHECK(memcmp(one, other, sizeof one) == 0);
+    pl_random_init_system(&system);
+    CHECK(pl_random_bytes(&system, other, sizeof other) == PL_OK && memcmp(one, other, sizeof one) != 0);
+}
+
+static void arenas_hold_any_size(void) {
+    pl__arena_t arena = { NULL }, more = { NULL };
+    pl_str_t copy;
+    for (size_t size = 1; size < 300000; size = size * 3 + 1) {
+        unsigned char *memory = pl__arena_get(&arena, size);
+        CHECK(memory && memory[0] == 0 && memory[size - 1] == 0 && (uintptr_t)memory % 16 == 0);
+        if (memory)
+            memset(memory, 0xff, size);
+    }
+    CHECK(pl__arena_get(&arena, SIZE_MAX / 2) == NULL);
+    CHECK(pl__arena_copy(&more, (pl_str_t){ "a\0b", 3 }, &copy) == PL_OK && copy.len == 3 && copy.ptr[2] == 'b');
+    CHECK(pl__arena_copy(&more, PL_STR_NONE, &copy) == PL_OK && copy.ptr == NULL);
+    CHECK(pl__arena_copy(&more, PL_STR_LIT(""), &copy) == PL_OK && copy.ptr != NULL && copy.len == 0);
+    pl__arena_join(&arena, &more);
+    CHECK(more.head == NULL);
+    pl__arena_free(&arena);
+    CHECK(arena.head == NULL);
+}
+
+static void buffers_grow(void) {
+    pl__buf_t buf = { 0 };
+    for (int i = 0; i < 1000; i++)
+        pl__buf_add(&buf, &i, sizeof i);
+    int last;
+    memcpy(&last, buf.ptr + 999 * sizeof last, sizeof last);
+    CHECK(buf.rc == PL_OK && buf.len == 1000 * sizeof last && last == 999);
+    pl__buf_free(&buf);
+    CHECK(buf.ptr == NULL && buf.len == 0);
+}
+
+static void digests_match_the_standard(void) {
+    char hex[PL_SHA1_HEX_LEN + 1];
+    pl_sha1_hex("abc", 3, hex);
+    CHECK(strcmp(hex, "a9993e364706816aba3e25717850c26c9cd0d89d") == 0);
+    pl_sha1_hex("", 0, hex);
+    CHECK(strcmp(hex, "da39a3ee5e6b4b0d3255bfef95601890afd80709") == 0);
+    pl_sha1_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, hex); /* needs a second last block */
+    CHECK(strcmp(hex, "84983e441c3bd26ebaae4aa1f95129e5e54670f1") == 0);
+}
+
+static void results_have_names(void) {
+    pl_error_t error = { 0 };
+    CHECK(strcmp(pl_result_name(PL_EFULL), "EFULL") == 0 && strcmp(pl_result_text(PL_EFULL), "disk full") == 0);
+    CHECK(strcmp(pl_result_name(-999), "EOTHER") == 0);
+    CHECK(PL__FAIL(&error, PL_EIO, "%s %d", "text", 7) == PL_EIO && strcmp(error.message, "text 7") == 0);
+    CHECK(error.code == PL_EIO && strstr(error.where, "base_test.c:") != NULL);
+    CHECK(PL__FAIL(NULL, PL_EIO, "nobody asks") == PL_EIO);
+}
+
+int main(void) {
+    ids_order_by_time_and_never_repeat();
+    ids_never_go_back();
+    clock_reads_seconds();
+    seeds_repeat();
+    arenas_hold_any_size();
+    buffers_grow();
+    digests_match_the_standard();
+    results_have_names();
+    return check_end();
+}

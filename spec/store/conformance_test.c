@@ -1,0 +1,448 @@
+/*
+ * conformance_test.c - what every store must do, verb by verb, through store.h alone (DESIGN.md, invariant 11).
+ *
+ * The store is opened on the path of the environment variable STORE (default: a file in a temporary directory, and
+ * ":memory:" after it). Time is virtual. Claims come back with commits, as the engine would take them.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/store.h"
+#include "support/check.h"
+
+static pl_store_t *store;
+static pl_clock_t clock_;
+static pl_ids_t ids;
+static pl_id_t worker;
+static int wakes;
+
+static void wake_cb(void *data) {
+    (void)data;
+    __atomic_add_fetch(&wakes, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- little language of the tests -------------------------------------------------------------------------- */
+
+static pl_id_t new_id(void) {
+    return pl_ids_next(&ids, &clock_);
+}
+
+static pl_op_t *call(pl_op_t *op) {
+    pl_store_call(store, op);
+    return op;
+}
+
+static int call_free(pl_op_t *op) {
+    int rc = pl_store_call(store, op);
+    pl_op_free(op);
+    return rc;
+}
+
+static pl_stage_new_t stage_of(const char *class_path) {
+    return (pl_stage_new_t){ .id = new_id(), .class_path = pl_str(class_path), .args = PL_STR_LIT("\x80"),
+                             .max_attempts = 3, .backoff_seconds = 15, .backoff_factor = 2 };
+}
+
+static int start(pl_stage_new_t *stage) {
+    pl_op_t *op = pl_op_new(PL_VERB_start);
+    op->u.start = (pl_op_start_t){ stage, 1 };
+    int rc = pl_store_call(store, op);
+    pl_op_free(op);
+    return rc == PL_OK ? stage->rc : rc;
+}
+
+/* Asks for up to n tasks; takes away the batch. The list comes back in order; the caller frees each. */
+static pl_claim_t *claim(int n) {
+    pl_batch_t batch;
+    pl_claim_t *claims = NULL, **tail = &claims;
+    pl_op_t *op = pl_op_new(PL_VERB_meta);
+    pl_store_want(store, n);
+    op->u.meta.key = PL_STR_LIT("nothing");
+    call_free(op); /* a commit for the claims to ride with */
+    pl_store_want(store, 0);
+    op = pl_op_new(PL_VERB_meta); /* and one to be sure that no turn is under way */
+    op->u.meta.key = PL_STR_LIT("nothing");
+    call_free(op);
+    while (pl_store_collect(store, &batch)) {
+        *tail = batch.claims;
+        while (*tail)
+            tail = &(*tail)->next;
+        batch.claims = NULL;
+        pl_batch_free(&batch);
+    }
+    return claims;
+}
+
+static void free_claims(pl_claim_t *claims) {
+    for (pl_claim_t *next; claims; claims = next) {
+        next = claims->next;
+        pl_claim_free(claims);
+    }
+}
+
+static pl_claim_t *claim_one(pl_id_t task) {
+    pl_claim_t *all = claim(1);
+    CHECK(all && !all->next && all->task == task);
+    return all;
+}
+
+static pl_op_t *outcome(const pl_claim_t *of, pl_outcome_kind_t kind) {
+    pl_op_t *op = pl_op_new(PL_VERB_outcome);
+    op->u.outcome = (pl_op_outcome_t){ .stage = of->task, .claim = of->claim, .kind = kind,
+                                       .flags = of->stage ? of->stage->flags : 0 };
+    return op;
+}
+
+static pl_stage_state_t state_of(pl_id_t id) {
+    pl_op_t *op = pl_op_new(PL_VERB_stage_get);
+    op->u.stage_get.stage = id;
+    call(op);
+    int state = op->u.stage_get.result ? (int)op->u.stage_get.result->state : -1;
+    pl_op_free(op);
+    return (pl_stage_state_t)state;
+}
+
+static int finish_with(const pl_claim_t *of, pl_id_t slot) {
+    pl_fill_t fill = { slot, PL_STR_LIT("\x07") };
+    pl_op_t *op = outcome(of, PL_OUTCOME_OK);
+    op->u.outcome.fills = &fill;
+    op->u.outcome.fills_len = 1;
+    return call_free(op);
+}
+
+/* ---- the verbs --------------------------------------------------------------------------------------------- */
+
+static void a_leaf_runs_once(void) {
+    pl_stage_new_t stage = stage_of("t.Leaf");
+    CHECK(start(&stage) == PL_OK);
+    pl_claim_t *mine = claim_one(stage.id);
+    CHECK(mine->kind == PL_TASK_RUN && mine->claim == 1 && mine->stage && mine->stage->state == PL_STAGE_READY);
+    CHECK(pl_str_eq(mine->stage->class_path, PL_STR_LIT("t.Leaf")) && pl_str_eq(mine->queue, PL_STR_LIT("default")));
+    CHECK(claim(5) == NULL);
+    CHECK(finish_with(mine, stage.id) == PL_OK);
+    CHECK(finish_with(mine, stage.id) == PL_ESTALE);
+    CHECK(state_of(stage.id) == PL_STAGE_DONE);
+    free_claims(mine);
+}
+
+static void a_key_starts_once(void) {
+    pl_stage_new_t stage = stage_of("t.Key"), again = stage_of("t.Other");
+    stage.key = again.key = PL_STR_LIT("order-17");
+    CHECK(start(&stage) == PL_OK && start(&again) == PL_EEXISTS);
+    CHECK(state_of(again.id) == (pl_stage_state_t)-1);
+    pl_claim_t *mine = claim_one(stage.id);
+    CHECK(pl_str_eq(mine->stage->key, stage.key));
+    CHECK(finish_with(mine, stage.id) == PL_OK && start(&again) == PL_EEXISTS);
+    free_claims(mine);
+}
+
+static void order_is_priority_eta_id(void) {
+    pl_stage_new_t stages[4] = { stage_of("t.A"), stage_of("t.B"), stage_of("t.C"), stage_of("t.D") };
+    stages[2].priority = 7;
+    stages[1].eta = pl_clock_now(&clock_) - 50; /* earlier than now: before the others of its priority */
+    pl_op_t *op = pl_op_new(PL_VERB_start);
+    op->u.start = (pl_op_start_t){ stages, 4 };
+    CHECK(call_free(op) == PL_OK);
+    const pl_id_t expected[4] = { stages[2].id, stages[1].id, stages[0].id, stages[3].id };
+    for (int i = 0; i < 4; i++) {
+        pl_claim_t *mine = claim_one(expected[i]);
+        CHECK(finish_with(mine, mine->task) == PL_OK);
+        free_claims(mine);
+    }
+}
+
+static void fan_in_starts_when_all_are_filled(void) {
+    pl_stage_new_t root = stage_of("t.Root"), children[3] = { stage_of("t.A"), stage_of("t.B"), stage_of("t.Sum") };
+    pl_id_t inputs[2] = { children[0].id, children[1].id };
+    pl_output_t output = { PL_STR_LIT("default"), root.id };
+    children[2].inputs = inputs;
+    children[2].inputs_len = 2;
+    children[2].outputs = &output;
+    children[2].outputs_len = 1;
+    CHECK(start(&root) == PL_OK);
+    pl_claim_t *mine = claim_one(root.id);
+    pl_op_t *op = outcome(mine, PL_OUTCOME_OK);
+    op->u.outcome.children = children;
+    op->u.outcome.children_len = 3;
+    CHECK(call_free(op) == PL_OK);
+    free_claims(mine);
+    CHECK(state_of(root.id) == PL_STAGE_RUN && state_of(children[2].id) == PL_STAGE_WAITING);
+    pl_claim_t *both = claim(10);
+    CHECK(both && both->next && !both->next->next);
+    CHECK(finish_with(both, both->task) == PL_OK && state_of(children[2].id) == PL_STAGE_WAITING);
+    CHECK(finish_with(both->next, both->next->task) == PL_OK && state_of(children[2].id) == PL_STAGE_READY);
+    free_claims(both);
+    mine = claim_one(children[2].id);
+    CHECK(mine->slots_len == 2 && mine->slots[0].filled && pl_str_eq(mine->slots[1].value, PL_STR_LIT("\x07")));
+    CHECK(mine->slots[0].filler == children[0].id && pl_slots_find(mine->slots, 2, 12345) == NULL);
+    CHECK(finish_with(mine, root.id) == PL_OK);
+    CHECK(state_of(root.id) == PL_STAGE_DONE && state_of(children[2].id) == PL_STAGE_DONE);
+    free_claims(mine);
+}
+
+static void a_failed_run_leaves_nothing_but_a_failure(void) {
+    pl_stage_new_t root = stage_of("t.Root"), child = stage_of("t.Child");
+    pl_fill_t fill = { root.id, PL_STR_LIT("\x01") };
+    CHECK(start(&root) == PL_OK);
+    pl_claim_t *mine = claim_one(root.id);
+    pl_op_t *op = outcome(mine, PL_OUTCOME_FAILED);
+    op->u.outcome.children = &child;
+    op->u.outcome.children_len = 1;
+    op->u.outcome.fills = &fill;
+    op->u.outcome.fills_len = 1;
+    op->u.outcome.failure = (pl_failure_t){ .error_class = PL_STR_LIT("Error"), .message = PL_STR_LIT("no") };
+    op->u.outcome.retry_at = pl_clock_now(&clock_) + 15 * PL_USEC_PER_SEC;
+    op->u.outcome.retry_message = PL_STR_LIT("Error: no");
+    CHECK(call_free(op) == PL_OK);
+    free_claims(mine);
+    CHECK(state_of(child.id) == (pl_stage_state_t)-1 && state_of(root.id) == PL_STAGE_READY && claim(5) == NULL);
+    op = pl_op_new(PL_VERB_failures_get);
+    op->u.failures_get.stage = root.id;
+    call(op);
+    CHECK(op->u.failures_get.len == 1 && pl_str_eq(op->u.failures_get.failures[0].message, PL_STR_LIT("no")));
+    pl_op_free(op);
+    pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + 15 * PL_USEC_PER_SEC);
+    mine = claim_one(root.id);
+    CHECK(mine->claim == 2 && mine->stage->attempt == 1 && mine->slots_len == 0);
+    CHECK(finish_with(mine, root.id) == PL_OK);
+    free_claims(mine);
+}
+
+static int abort_tree(pl_id_t stage) {
+    pl_op_t *op = pl_op_new(PL_VERB_abort);
+    op->u.abort = (pl_op_abort_t){ .stage = stage, .message = PL_STR_LIT("enough") };
+    return call_free(op);
+}
+
+static void an_abort_reaches_every_state(void) {
+    pl_stage_new_t root = stage_of("t.Root"), children[4] = { stage_of("t.Run"), stage_of("t.Ready"),
+                                                              stage_of("t.Waits"), stage_of("t.Async") };
+    children[2].inputs = &children[0].id;
+    children[2].inputs_len = 1;
+    children[2].flags = PL_STAGE_HAS_FINALIZED;
+    children[3].flags = PL_STAGE_ASYNC;
+    children[3].priority = 2;
+    children[0].priority = 1;
+    CHECK(start(&root) == PL_OK);
+    pl_claim_t *mine = claim_one(root.id);
+    pl_op_t *op = outcome(mine, PL_OUTCOME_OK);
+    op->u.outcome.children = children;
+    op->u.outcome.children_len = 4;
+    CHECK(call_free(op) == PL_OK);
+    free_claims(mine);
+    mine = claim_one(children[3].id);
+    CHECK(call_free(outcome(mine, PL_OUTCOME_OK)) == PL_OK && state_of(children[3].id) == PL_STAGE_RUN);
+    free_claims(mine);
+    mine = claim_one(children[0].id); /* is being executed while the abort comes */
+    CHECK(abort_tree(children[1].id) == PL_OK && abort_tree(root.id) == PL_EFINAL);
+    CHECK(state_of(root.id) == PL_STAGE_ABORTED && state_of(children[1].id) == PL_STAGE_ABORTED);
+    CHECK(state_of(children[0].id) == PL_STAGE_ABORTING && state_of(children[2].id) == PL_STAGE_ABORTING);
+    CHECK(state_of(children[3].id) == PL_STAGE_ABORT_HELD);
+    CHECK(finish_with(mine, mine->task) == PL_EABORTED && state_of(children[0].id) == PL_STAGE_ABORTED);
+    free_claims(mine);
+    mine = claim_one(children[2].id);
+    CHECK(mine->kind == PL_TASK_ABORT);
+    op = pl_op_new(PL_VERB_finalized);
+    op->u.finalized = (pl_op_finalized_t){ .stage = mine->task, .claim = mine->claim };
+    CHECK(call_free(op) == PL_OK && state_of(children[2].id) == PL_STAGE_ABORTED);
+    free_claims(mine);
+    op = pl_op_new(PL_VERB_fill);
+    pl_fill_t fill = { children[3].id, PL_STR_LIT("\x01") };
+    op->u.fill = (pl_op_fill_t){ children[3].id, &fill, 1 };
+    CHECK(call_free(op) == PL_EABORTED && state_of(children[3].id) == PL_STAGE_ABORTED);
+}
+
+static void an_async_stage_ends_with_its_fills(void) {
+    pl_stage_new_t stage = stage_of("t.Async");
+    pl_output_t outputs[2] = { { PL_STR_LIT("default"), stage.id }, { PL_STR_LIT("more"), new_id() } };
+    stage.flags = PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED;
+    stage.outputs = outputs;
+    stage.outputs_len = 2;
+    CHECK(start(&stage) == PL_OK);
+    pl_claim_t *mine = claim_one(stage.id);
+    CHECK(mine->stage->outputs_len == 2 && mine->stage->outputs[1].slot == outputs[1].slot);
+    CHECK(call_free(outcome(mine, PL_OUTCOME_OK)) == PL_OK && state_of(stage.id) == PL_STAGE_RUN);
+    free_claims(mine);
+    for (int i = 0; i < 2; i++) {
+        pl_fill_t fill = { outputs[i].slot, PL_STR_LIT("\x01") };
+        pl_op_t *op = pl_op_new(PL_VERB_fill);
+        op->u.fill = (pl_op_fill_t){ stage.id, &fill, 1 };
+        CHECK(call_free(op) == PL_OK);
+        CHECK(state_of(stage.id) == (i == 0 ? PL_STAGE_RUN : PL_STAGE_FINALIZING));
+    }
+    mine = claim_one(stage.id);
+    CHECK(mine->kind == PL_TASK_FINALIZE && mine->slots_len == 2);
+    pl_op_t *op = pl_op_new(PL_VERB_finalized);
+    op->u.finalized = (pl_op_finalized_t){ .stage = mine->task, .claim = mine->claim };
+    CHECK(call_free(op) == PL_OK && state_of(stage.id) == PL_STAGE_DONE);
+    free_claims(mine);
+    op = pl_op_new(PL_VERB_cleanup);
+    op->u.cleanup.root = stage.id;
+    CHECK(call(op)->rc == PL_OK && op->u.cleanup.deleted == 3);
+    pl_op_free(op);
+    CHECK(state_of(stage.id) == (pl_stage_state_t)-1);
+}
+
+static int add_named(pl_id_t stage, const char *name) {
+    pl_task_new_t task = { .id = new_id(), .kind = PL_TASK_CALLBACK, .stage = stage, .name = pl_str(name) };
+    pl_op_t *op = pl_op_new(PL_VERB_task_add);
+    op->u.task_add = (pl_op_task_add_t){ &task, 1, false };
+    return call_free(op) == PL_OK ? task.rc : PL_EOTHER;
+}
+
+static void a_name_is_taken_for_a_while(void) {
+    pl_stage_new_t stage = stage_of("t.Async");
+    stage.flags = PL_STAGE_ASYNC;
+    CHECK(start(&stage) == PL_OK);
+    pl_claim_t *mine = claim_one(stage.id);
+    CHECK(call_free(outcome(mine, PL_OUTCOME_OK)) == PL_OK);
+    free_claims(mine);
+    CHECK(add_named(stage.id, "once") == PL_OK && add_named(stage.id, "once") == PL_EEXISTS);
+    mine = claim(1);
+    CHECK(mine && mine->kind == PL_TASK_CALLBACK && pl_str_eq(mine->name, PL_STR_LIT("once")));
+    pl_op_t *op = pl_op_new(PL_VERB_task_done);
+    op->u.task_done = (pl_op_task_done_t){ .task = mine->task, .claim = mine->claim };
+    CHECK(call_free(op) == PL_OK && add_named(stage.id, "once") == PL_ETOMBSTONE);
+    free_claims(mine);
+    pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + 3601 * PL_USEC_PER_SEC);
+    CHECK(add_named(stage.id, "once") == PL_OK);
+    free_claims(claim(1));
+}
+
+static void released_tasks_come_again(void) {
+    pl_stage_new_t stage = stage_of("t.Leaf");
+    CHECK(start(&stage) == PL_OK);
+    pl_claim_t *mine = claim_one(stage.id);
+    pl_op_t *op = pl_op_new(PL_VERB_release);
+    op->u.release = (pl_op_release_t){ &mine->task, &mine->claim, 1 };
+    CHECK(call_free(op) == PL_OK);
+    CHECK(finish_with(mine, stage.id) == PL_ESTALE);
+    pl_claim_t *again = claim_one(stage.id);
+    CHECK(again->claim == 2 && again->tries == 0 && again->stage->attempt == 0);
+    CHECK(finish_with(mine, stage.id) == PL_ESTALE && finish_with(again, stage.id) == PL_OK);
+    free_claims(mine);
+    free_claims(again);
+}
+
+static void one_bad_op_takes_nobody_with_it(void) {
+    pl_stage_new_t good = stage_of("t.Good"), twin = good; /* the same id twice: a rule of the schema */
+    pl_op_t *first = pl_op_new(PL_VERB_start), *second = pl_op_new(PL_VERB_start);
+    pl_batch_t batch;
+    int done = 0;
+    first->u.start = (pl_op_start_t){ &good, 1 };
+    second->u.start = (pl_op_start_t){ &twin, 1 };
+    first->owner = &good;
+    second->owner = &twin;
+    first->next = second;
+    second->next = NULL;
+    pl_store_submit_list(store, first, 0);
+    while (done < 2) {
+        if (!pl_store_collect(store, &batch)) {
+            usleep(200);
+            continue;
+        }
+        for (pl_op_t *op = batch.ops; op; op = op->next, done++)
+            CHECK(op->owner == &good ? op->rc == PL_OK : op->rc == PL_ECONSTRAINT && op->error.message[0]);
+        pl_batch_free(&batch);
+    }
+    pl_claim_t *mine = claim_one(good.id);
+    CHECK(finish_with(mine, good.id) == PL_OK);
+    free_claims(mine);
+}
+
+static void watched_stages_are_reported(void) {
+    pl_stage_new_t stage = stage_of("t.Leaf");
+    pl_batch_t batch;
+    bool reported = false;
+    CHECK(start(&stage) == PL_OK);
+    pl_op_t *op = pl_op_new(PL_VERB_watch);
+    op->u.watch.stage = stage.id;
+    CHECK(call(op)->rc == PL_OK && op->u.watch.state == PL_STAGE_READY);
+    pl_op_free(op);
+    pl_claim_t *mine = claim_one(stage.id);
+    CHECK(finish_with(mine, stage.id) == PL_OK);
+    free_claims(mine);
+    while (pl_store_collect(store, &batch)) {
+        for (const pl_final_t *final = batch.finals; final; final = final->next)
+            reported = reported || (final->stage == stage.id && final->state == PL_STAGE_DONE);
+        pl_batch_free(&batch);
+    }
+    CHECK(reported);
+}
+
+static void roots_are_listed_newest_first(void) {
+    pl_op_t *op = pl_op_new(PL_VERB_roots_list);
+    op->u.roots_list.limit = 2;
+    call(op);
+    CHECK(op->u.roots_list.len == 2 && op->u.roots_list.stages[0].id > op->u.roots_list.stages[1].id);
+    pl_id_t next = op->u.roots_list.next, last = op->u.roots_list.stages[1].id;
+    CHECK(next == last);
+    pl_op_free(op);
+    op = pl_op_new(PL_VERB_roots_list);
+    op->u.roots_list = (pl_op_roots_list_t){ .class_path = PL_STR_LIT("t.Leaf"), .before = next, .limit = 50 };
+    call(op);
+    for (size_t i = 0; i < op->u.roots_list.len; i++)
+        CHECK(op->u.roots_list.stages[i].id < last &&
+              pl_str_eq(op->u.roots_list.stages[i].class_path, PL_STR_LIT("t.Leaf")));
+    CHECK(op->u.roots_list.len > 0 && op->u.roots_list.next == 0);
+    pl_op_free(op);
+}
+
+static void join(void) {
+    pl_op_t *op = pl_op_new(PL_VERB_join);
+    op->u.join.host = PL_STR_LIT("test");
+    op->u.join.pid = getpid();
+    CHECK(call(op)->rc == PL_OK);
+    worker = op->u.join.worker;
+    pl_ids_init(&ids, op->u.join.number, op->u.join.floor);
+    pl_op_free(op);
+}
+
+static void run_on(const char *path) {
+    pl_error_t error = { 0 };
+    pl_store_options_t options = { .path = path, .durability_full = true, .clock = &clock_, .wake = wake_cb,
+                                   .lease_seconds = 15, .tombstone_seconds = 3600 };
+    pl_clock_init_virtual(&clock_, INT64_C(1700000000) * PL_USEC_PER_SEC);
+    printf("store %s\n", path);
+    if (pl_store_open(&store, &options, &error) != PL_OK) {
+        printf("%s\n", error.message);
+        CHECK(!"open");
+        return;
+    }
+    join();
+    a_leaf_runs_once();
+    a_key_starts_once();
+    order_is_priority_eta_id();
+    fan_in_starts_when_all_are_filled();
+    a_failed_run_leaves_nothing_but_a_failure();
+    an_abort_reaches_every_state();
+    an_async_stage_ends_with_its_fills();
+    a_name_is_taken_for_a_while();
+    released_tasks_come_again();
+    one_bad_op_takes_nobody_with_it();
+    watched_stages_are_reported();
+    roots_are_listed_newest_first();
+    CHECK(wakes > 0 && worker > 0);
+    pl_store_close(store);
+}
+
+int main(void) {
+    char directory[] = "/tmp/pipeline-conformance-XXXXXX", path[sizeof directory + 32];
+    if (getenv("STORE")) {
+        run_on(getenv("STORE"));
+        return check_end();
+    }
+    CHECK(mkdtemp(directory) != NULL);
+    snprintf(path, sizeof path, "%s/store.db", directory);
+    run_on(path);
+    run_on(":memory:");
+    static const char *const leftovers[] = { "", "-wal", "-shm" };
+    for (size_t i = 0; i < 3; i++) {
+        char name[sizeof path + 8];
+        snprintf(name, sizeof name, "%s%s", path, leftovers[i]);
+        unlink(name);
+    }
+    rmdir(directory);
+    return check_end();
+}
