@@ -82,7 +82,7 @@ enum {
     PL_STAGE_STRICT = 8,        /* outputs are declared */
     PL_STAGE_TEST = 16,         /* started by start_test */
     PL_STAGE_TASK_RETRY = 32,   /* errors are raised again to the caller (P116) */
-    PL_STAGE_WAS_RUN = 64       /* set by the store: run() was committed before the abort came */
+    PL_STAGE_WAS_RUN = 64       /* set by the store: run() was committed before the abort came; ask try_cancel() */
 };
 
 typedef struct {

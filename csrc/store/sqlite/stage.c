@@ -433,14 +433,13 @@ static int abort_running(pl__conn_t *conn, const live_t *live) {
                        (int64_t)PL_STAGE_WAS_RUN);
 }
 
-/* A stage whose task is being executed keeps it: its outcome will be refused and turned into the abort. */
+/* A stage whose task is being executed keeps it: the outcome of its run will be refused and turned into the abort. A
+ * finalized() that succeeds meanwhile counts, one that must be repeated becomes the abort when it is claimed again. */
 static int abort_with_task(pl__conn_t *conn, const live_t *live) {
     int64_t state;
     PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &state, -1, "i", (int64_t)live->id));
     if (state != PL__TASK_CLAIMED)
         return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
-    if (live->state == PL_STAGE_FINALIZING)
-        return PL_OK;
     return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
                        INT64_C(0));
 }
@@ -487,6 +486,7 @@ int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id
     pl__buf_t list = { 0 };
     PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
     PL__TRY(pl__task_flush(conn));
+    conn->due_unknown = true; /* the next delayed task may be one that is dropped here */
     int rc = pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message);
     if (rc == PL_OK)
         rc = list_live(conn, root, permitted, &list);
