@@ -255,7 +255,7 @@ test-run: $(if $(RUNTIME),$(TEST_LUA))
 	  sh spec/tools/test.sh $(if $(SPEC),$(SPEC),$(SPECS) $(C_TESTS))
 
 asan: ## run the specs and C tests with AddressSanitizer and UBSan (ASAN_SPECS=files for some)
-	@$(MAKE) --no-print-directory VARIANT=asan SPEC='$(or $(ASAN_SPECS),$(SPEC))' SPEC_TIMEOUT=600 test
+	@$(MAKE) --no-print-directory VARIANT=asan SPEC='$(or $(ASAN_SPECS),$(SPEC))' SPEC_TIMEOUT=300 test
 
 ubsan: ## run the specs and C tests with UBSan
 	@$(MAKE) --no-print-directory VARIANT=ubsan SPEC='$(SPEC)' test
