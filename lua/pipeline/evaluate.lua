@@ -265,7 +265,9 @@ end
 local function finalize(engine, claim, self)
   local fn = finalized_function(self)
   if fn then
+    rawset(self, "_finalizing", true)
     local ok, problem = call(fn, self)
+    rawset(self, "_finalizing", nil)
     if not ok then return finalize_failed(engine, claim, problem) end
   end
   log_result(engine, engine._core:finalized(claim, { kind = "ok", nowait = true }))
@@ -346,7 +348,18 @@ local function callback_failed(engine, claim, failure)
   }))
 end
 
+-- A callback task without parameters is the cleanup that finalized() of the root asked for.
+local function cleanup_task(engine, claim)
+  local deleted, code, message = engine._core:cleanup(claim.stage.id)
+  if deleted then return engine._core:task_done(claim, {}) end -- went with its stage, so this is refused
+  log_result(engine, engine._core:task_done(claim, {
+    failed = true, nowait = true, retry_at = engine._core:now() + task_backoff(claim.tries),
+    failure = { error_class = "Error", message = message or code, traceback = "" },
+  }))
+end
+
 local function callback_task(engine, claim)
+  if not claim.payload then return cleanup_task(engine, claim) end
   local self, problem = stage_of_claim(engine, claim)
   if not self then
     return callback_failed(engine, claim, { error_class = "ConfigurationError", message = problem, traceback = "" })

@@ -12,6 +12,7 @@
 --   _run             the run context (see evaluate.lua), false outside of its run
 --   _spawned         whether a run has spawned it
 --   _aborting        in finalized() and try_cancel() of an abort
+--   _finalizing      in finalized()
 -- and those that future.lua lists.
 
 local core = require "pipeline.core"
@@ -750,11 +751,22 @@ function methods.set_status(self, given)
   end
 end
 
---- Deletes all records of a finished tree. Does nothing on a child.
+-- For a root whose finalized() asks for its cleanup: a task that waits until the whole tree is final.
+-- A test leaves nothing behind anyway, and its outputs are to be read.
+local function cleanup_later(self)
+  if self.test_mode then return end
+  errors.check(self._engine._core:task_add({
+    { id = self._engine._core:new_id(), kind = "callback", queue = self.queue_name, stage = self._id },
+  }, false))
+end
+
+--- Deletes all records of a finished tree. Does nothing on a child. In finalized() of the root: deletes them as soon as
+-- all of the tree is final.
 -- Raises UnexpectedPipelineError before start and while the tree still runs. In App Engine: cleanup.
 function methods.cleanup(self)
   require_stored(self, "cleanup")
   if not self.is_root then return end
+  if rawget(self, "_finalizing") then return cleanup_later(self) end
   local deleted, code, message = self._engine._core:cleanup(self._id)
   if deleted or code == "ENOTFOUND" then return end
   if code == "ELIVE" then

@@ -124,6 +124,8 @@ int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_tas
 int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries);
 /* Deletes a task; its name becomes a tombstone. */
 int pl__task_end(pl__conn_t *conn, pl_id_t task);
+/* Deletes the callback tasks of a stage and buries their names. */
+int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count);
 int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn);
 
 /* ---- stage.c ---- */

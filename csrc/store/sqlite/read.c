@@ -156,7 +156,7 @@ int pl__verb_failures_get(pl__conn_t *conn, pl_op_t *op) {
 
 static int delete_around(pl__conn_t *conn, pl_id_t id, const pl_output_t *outputs, size_t len, int64_t *deleted) {
     int tasks;
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_OF_STAGE, &tasks, "i", (int64_t)id));
+    PL__TRY(pl__task_end_of_stage(conn, id, &tasks));
     *deleted += tasks;
     for (size_t i = 0; i < len; i++) {
         int slots;

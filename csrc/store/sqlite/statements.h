@@ -68,6 +68,8 @@
     X(NAME_ADD, "INSERT INTO pl_task_name (queue, name) VALUES (?1, ?2) "                                              \
                 "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL")                                              \
     X(NAME_BURY, "UPDATE pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                                \
+    X(NAME_BURY_OF_STAGE, "UPDATE pl_task_name SET expires = ?2 WHERE (queue, name) IN "                               \
+                          "(SELECT queue, name FROM pl_task WHERE stage = ?1 AND name IS NOT NULL)")                   \
     X(NAME_EXPIRE, "DELETE FROM pl_task_name WHERE expires <= ?1")                                                            \
     /* stages */                                                                                                       \
     X(STAGE_ADD, "INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "  \

@@ -120,6 +120,12 @@ static pl_usec_t tombstone_until(const pl__conn_t *conn) {
     return conn->now + pl_clock_from_seconds(conn->options.tombstone_seconds);
 }
 
+int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count) {
+    conn->due_unknown = true; /* the next delayed task may be among them */
+    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY_OF_STAGE, NULL, "ii", (int64_t)stage, (int64_t)tombstone_until(conn)));
+    return pl__sql_run(conn, PL__SQL_TASK_DELETE_OF_STAGE, count, "i", (int64_t)stage);
+}
+
 int pl__task_end(pl__conn_t *conn, pl_id_t task) {
     sqlite3_stmt *row;
     bool found;
