@@ -407,8 +407,10 @@ static void log_result(pl__handle_t *h, const pl_op_t *op) {
 
 void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op) {
     if (op->owner == NULL || op->owner == h) {
-        if (op->owner == NULL && op->rc != PL_OK)
+        if (op->owner == NULL && op->rc != PL_OK) {
             log_result(h, op);
+            pl__pump(h); /* nothing else may come for long that would show the line */
+        }
         pl_op_free(op);
         return;
     }
