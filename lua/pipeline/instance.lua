@@ -66,8 +66,14 @@ local function stored_setting(name)
   end
 end
 
-for _, name in ipairs { "max_attempts", "backoff_seconds", "backoff_factor", "target", "timeout" } do
+for _, name in ipairs { "max_attempts", "backoff_seconds", "backoff_factor", "target" } do
   getters[name] = stored_setting(name)
+end
+
+function getters.timeout(self)
+  local seconds
+  if self._record then seconds = self._record.timeout else seconds = setting(self, "timeout") end
+  return seconds ~= 0 and seconds or nil -- 0 is how the store says none
 end
 
 function getters.queue_name(self)
@@ -505,6 +511,14 @@ end
 
 -- ---- filling ---------------------------------------------------------------------------------------------------
 
+-- A slot object may be of another pipeline, which must still be there and not final.
+local function require_fillable(owner)
+  local record = owner._engine._core:stage_get(owner._id)
+  if record and record.state ~= "done" and record.state ~= "aborted" then return end
+  errors.raise(errors.UnexpectedPipelineError, "fill of a slot of %s: it %s", tostring(owner),
+    record and "is final" or "was deleted")
+end
+
 -- The slot meant by a name or slot: its id, and its name if it is an output of `self`.
 local function target_slot(self, name_or_slot)
   if type(name_or_slot) == "string" then
@@ -523,6 +537,7 @@ local function target_slot(self, name_or_slot)
     errors.raise(errors.SlotNotDeclaredError, "slot '%s' belongs to no stored pipeline", name_or_slot.name)
   end
   if owner and owner._id == self._id then return id, name_or_slot.name end
+  if owner then require_fillable(owner) end
   return id
 end
 

@@ -142,6 +142,12 @@ describe("a pipeline", function()
       assert.is_false(stage:abort("again"))
     end
     helper.raises(pipeline.UnexpectedPipelineError, stopped.complete, stopped, 9)
+    local other = Async():start()
+    engine:drain()
+    for _, stage in ipairs { done, stopped } do -- nor does a slot object lead around that
+      helper.raises(pipeline.UnexpectedPipelineError, other.fill, other, stage.outputs.default, 9)
+    end
+    assert.equal("done", pipeline.from_id(done.id).outputs.default.value)
     assert.is_false(stopped:retry("again"))
     engine:drain { delayed = true }
     assert.same(before, { record(done), record(stopped) })
@@ -403,7 +409,7 @@ describe("a pipeline", function()
     local Other = helper.define { async = true, run = function() end }
     local other = Other():start()
     engine:drain()
-    pcall(other.fill, other, slot, "too late")
+    helper.raises(pipeline.UnexpectedPipelineError, other.fill, other, slot, "too late")
     engine:drain { delayed = true }
     assert.same({}, trace)
     assert.is_nil(engine._core:stage_get(stage._id))
