@@ -43,8 +43,9 @@ local function check_line(path, number, line, tabs_allowed)
   if (utf8.len(line) or #line) > width then complain(path, number, "longer than " .. width .. " columns") end
   if line:find("[ \t\r]$") then complain(path, number, "whitespace at the end") end
   if not tabs_allowed and line:find("\t", 1, true) then complain(path, number, "a tab") end
-  for _, word in ipairs(leftovers) do
-    if line:find("%f[%w_]" .. word .. "%f[^%w_]") then complain(path, number, "a leftover " .. word) end
+  local comment = line:find("%-%-") or line:find("/[*/]") or line:find("^%s*[*#]")
+  for _, word in ipairs(comment and leftovers or {}) do
+    if line:find("%f[%w_]" .. word .. "%f[^%w_]", comment) then complain(path, number, "a leftover " .. word) end
   end
 end
 
