@@ -6,6 +6,7 @@
 --   scope, order     innermost open `after` scope; open `in_order` scope
 --   tasks            transactional tasks
 --   fresh            first id made for children (outcome.lua)
+--   target           what children get in place of the target that was given to this stage alone
 --   prefix           says what was being encoded when it failed ("Bad return value. ")
 --   over             the attempt has ended: by its outcome, or because its time was up
 --
@@ -22,7 +23,7 @@ local outcome = require "pipeline.outcome"
 
 local evaluate = {}
 
-local TEST, TASK_RETRY = core.TEST, core.TASK_RETRY
+local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local MAY_REFUSE = (core.WAS_RUN or 64) | core.HAS_TRY_CANCEL
 local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
 local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than this (P166)
@@ -74,9 +75,16 @@ local function finish(self, run, of, ...)
   return outcome.of_run(self, run, of, select("#", ...), (...))
 end
 
+-- What the children of a stage with a target of its own get: the nearest one above that was not given to one stage.
+local function target_above(engine, record)
+  while record and record.flags & OWN_TARGET ~= 0 do record = engine._core:stage_get(record.parent) end
+  return record and record.target
+end
+
 -- All that may fail in an attempt: reading the arguments, the user's run, and what it makes of the graph.
 local function attempt(self, claim, run, of)
   local list, n = decode_args(self, claim)
+  if self._record.flags & OWN_TARGET ~= 0 then run.target = target_above(self._engine, self._record) end
   return finish(self, run, of, run.fn(self, unpack(list, 1, n)))
 end
 

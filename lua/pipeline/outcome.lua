@@ -88,10 +88,10 @@ local function predecessors(child)
   return own
 end
 
-local function child_stage(parent, child)
+local function child_stage(parent, run, child)
   local record, of = parent._record, instance.class_of(child)
   local own = record.flags & TEST ~= 0 and of._flags_test | TEST or of._flags
-  local target = record.flags & OWN_TARGET == 0 and record.target or nil
+  local target = record.flags & OWN_TARGET == 0 and record.target or run.target
   local stage = instance.fill_stage(child, {
     id = child._id, base_path = record.base_path, flags = own | record.flags & TASK_RETRY,
   }, record.queue, target)
@@ -111,7 +111,7 @@ local function give_ids(self, run, heir, inherited)
   for i = 1, run.n do
     local child = children[i]
     local outputs = give_slots(store, child, child == heir and inherited or nil)
-    local stage = child_stage(self, child)
+    local stage = child_stage(self, run, child)
     stage.outputs = outputs
     stages[i] = stage
   end
@@ -209,7 +209,7 @@ local function add_return(self, run, stages, value)
   child._id, child._engine = store:new_id(), self._engine
   if not run.fresh then run.fresh = child._id end
   local outputs = give_slots(store, child, { "default", default = future.slot_id(self, "default") })
-  stages[run.n] = child_stage(self, child)
+  stages[run.n] = child_stage(self, run, child)
   stages[run.n].outputs = outputs
 end
 
