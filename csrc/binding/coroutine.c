@@ -550,6 +550,7 @@ static int run_virtual_until(lua_State *L, pl__handle_t *h, pl_usec_t when) {
     while (!rang && !h->stopped && rc == PL_OK)
         rc = pl__handle_run(L, h, PL_RUN_NEXT, -1, false);
     pl_engine_timer_cancel(h->engine, &alarm);
+    pl_engine_rest(h->engine);
     return rang ? PL_ETIMEDOUT : rc;
 }
 

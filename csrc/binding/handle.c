@@ -433,9 +433,9 @@ static int engine_tostring(lua_State *L) {
 
 static void push_methods(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "close", engine_close },     { "on", engine_on },           { "run", engine_run }, { "stop", engine_stop },
-        { "rest", engine_rest },
-        { "running", engine_running }, { "serve", pl__server_serve }, { NULL, NULL },
+        { "close", engine_close },     { "on", engine_on },     { "run", engine_run },
+        { "stop", engine_stop },       { "rest", engine_rest }, { "running", engine_running },
+        { "serve", pl__server_serve }, { NULL, NULL },
     };
     luaL_newlib(L, METHODS);
     pl__coroutine_register(L);

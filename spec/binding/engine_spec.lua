@@ -76,7 +76,7 @@ describe("close", function()
     local e = support.open()
     e:close()
     local calls = {
-      { "now" }, { "run" }, { "stop" }, { "facts" }, { "new_id" }, { "new_ids", 2 }, { "id_text", 1 },
+      { "now" }, { "run" }, { "rest" }, { "stop" }, { "facts" }, { "new_id" }, { "new_ids", 2 }, { "id_text", 1 },
       { "id_parse", "x" }, { "sign", "x" }, { "verify", "x", "y" }, { "random", 1 }, { "advance", 1 }, { "fd" },
       { "timeout" }, { "sleep", 1 }, { "spawn", print }, { "suspend" }, { "start", {} }, { "task_add", {} },
       { "fill", 1, {} }, { "retry", 1 }, { "abort", 1 }, { "status", 1, {} }, { "cleanup", 1 }, { "watch", 1 },
