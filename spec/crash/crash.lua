@@ -257,8 +257,8 @@ local function run_round(given, totals, number, cycles, directory, group)
     totals[name] = totals[name] + (round[name] or 0)
   end
   if given.verbose or #round.found > 0 then
-    print(("round %d: %d cycles, %d process(es), %d kills, %d stages, %d runs, %d again after a kill: %s"):format(number,
-      cycles, count, round.kills, round.stages or 0, round.begun or 0, round.interrupted or 0,
+    print(("round %d: %d cycles, %d process(es), %d kills, %d stages, %d runs, %d again after a kill: %s"):format(
+      number, cycles, count, round.kills, round.stages or 0, round.begun or 0, round.interrupted or 0,
       #round.found == 0 and "good" or #round.found .. " violations"))
   end
   for i, text in ipairs(round.found) do

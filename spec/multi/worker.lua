@@ -1,0 +1,72 @@
+--- worker.lua: a process of the specs of several processes.
+--
+--   lua worker.lua FILE LOG ROLE LEASE_SECONDS CONCURRENCY ARGUMENT...
+--
+-- Lines of the log: `ready|pid|time` (the engine is open), those of the roles and classes below, and
+-- `log|pid|level|text`.
+
+local processes = require "spec.crash.processes"
+local pipeline = require "pipeline"
+local classes = require "spec.multi.classes"
+
+local path, log, role, lease, concurrency = table.unpack(arg, 1, 5)
+
+classes.log, classes.pid = assert(io.open(log, "a")), processes.own_pid()
+local note, now = classes.note, classes.now
+
+local engine = pipeline.open(path, {
+  lease_seconds = tonumber(lease), concurrency = math.tointeger(tonumber(concurrency)),
+  no_worker = role:find("^start") ~= nil,
+  log = function(level, text) note("log", level, (text:gsub("\n", " "))) end,
+})
+
+local roles = {}
+
+function roles.work()
+  engine:run()
+  note("returned")
+end
+
+-- Waits for a file to appear, so that several processes begin at the same time.
+local function wait_for_go()
+  assert(processes.eventually(20, function()
+    local file <close> = io.open(path .. ".go")
+    return file
+  end), "nobody said go")
+end
+
+function roles.start_keys(count)
+  wait_for_go()
+  for i = 1, tonumber(count) do
+    local ok, problem = pcall(function() classes.Give(i):start { idempotence_key = "key-" .. i } end)
+    if not ok and not pipeline.is(problem, pipeline.PipelineExistsError) then error(problem, 0) end
+    note(ok and "won" or "lost", i)
+  end
+end
+
+function roles.start_many(count)
+  wait_for_go()
+  for i = 1, tonumber(count) do classes.Pair(i):start() end
+end
+
+-- Does nothing for some seconds, in the loop, and tells what it cost. The first second is not counted: then the looks
+-- for dead workers take place.
+function roles.rest(seconds)
+  local store = engine._core
+  store:spawn(function()
+    store:sleep(1)
+    local before = store:facts()
+    note("resting", now())
+    store:sleep(tonumber(seconds))
+    local after = store:facts()
+    note("rested", after.loop_wakeups - before.loop_wakeups + after.store_wakeups - before.store_wakeups,
+      after.commits - before.commits, after.other_workers)
+    engine:stop()
+  end)
+  engine:run()
+end
+
+note("ready", now())
+roles[role](table.unpack(arg, 6))
+engine:close()
+note("closed")
