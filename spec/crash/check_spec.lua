@@ -62,7 +62,7 @@ describe("the checker", function()
     { "DELETE FROM pl_slot", "unfilled outputs" },
     { "INSERT OR IGNORE INTO pl_slot SELECT slot, stage, 1, x'01' FROM pl_wait", "a wait for a filled slot" },
     { "UPDATE pl_stage SET state = 4, missing = 0, finalized = 1 WHERE state = 0", "still waits for an input" },
-    { "UPDATE pl_stage SET abort_requested = 1 WHERE parent IS NULL", "a tree to be aborted with a stage that goes on" },
+    { "UPDATE pl_stage SET abort_requested = 1 WHERE parent IS NULL", "to be aborted with a stage that goes on" },
     { "UPDATE pl_stage SET state = 6 WHERE state = 4", "an aborted stage of a tree that was not told to abort" },
     { "DELETE FROM pl_stage WHERE parent IS NULL", "foreign key" },
     { "UPDATE pl_slot SET filler = 5", "a value without the stage that filled it" },
