@@ -2,6 +2,7 @@
 --
 -- It is the same evaluator as in production (G21): what is refused there is refused here. Nothing is left behind.
 
+local core = require "pipeline.core"
 local context = require "pipeline.context"
 local engine = require "pipeline.engine"
 local errors = require "pipeline.errors"
@@ -35,6 +36,22 @@ local function keep(self, private)
   end
 end
 
+-- Nobody outside can fill what an async pipeline of a test has left open, so its tree will never be final.
+local function require_final(self, private)
+  local state = self._record.state
+  if state == "done" or state == "aborted" then return end
+  local records, slots = private._core:tree_get(self._id)
+  for _, record in ipairs(records) do
+    for _, output in ipairs(record.state == "run" and record.flags & core.ASYNC ~= 0 and record.outputs or {}) do
+      if not slots[output.slot].filled then
+        errors.raise(errors.SlotNotFilledError, "output '%s' of %s was not filled", output.name,
+          tostring(private:from_id(private:_id_text(record.id))))
+      end
+    end
+  end
+  errors.raise(errors.UnexpectedPipelineError, "%s did not end: it is in state %s", tostring(self), state)
+end
+
 local function require_outputs(self)
   for name in pairs(future.slots_of(self)) do
     if not self.outputs[name].filled then
@@ -48,6 +65,7 @@ local function run(self, private, given)
   private:drain { delayed = true }
   if private._test_errors then error(private._test_errors[1], 0) end
   keep(self, private)
+  require_final(self, private)
   if self._record.state == "aborted" then private:wait(self) end
   require_outputs(self)
 end
