@@ -51,6 +51,9 @@ local function check_open(path, given)
   if type(path) ~= "string" then
     error(("bad argument #1 to 'open' (string expected, got %s)"):format(type(path)), 3)
   end
+  if path == "" or path:find("\0", 1, true) then
+    error("bad argument #1 to 'open' (the path of a file, or \":memory:\", expected)", 3)
+  end
   given = options.check(given, open_kinds, 2, "open", 2)
   local durability = given.durability
   if durability and durability ~= "full" and durability ~= "normal" then

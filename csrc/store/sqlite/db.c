@@ -6,10 +6,12 @@
  */
 #include "store/sqlite/db.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "schema.h"
 
@@ -60,12 +62,39 @@ static int map_rc(int sqlite_rc) {
     }
 }
 
+static bool may_write(const char *path) {
+    return access(path, W_OK) == 0 || (errno != EROFS && errno != EACCES && errno != EPERM);
+}
+
+/* The file and its directory: the log and its index are made beside it. */
+static bool is_read_only(const char *path) {
+    char directory[4096];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+    if (len >= sizeof directory)
+        return false;
+    memcpy(directory, path, len);
+    memcpy(directory + len, ".", 2);
+    return !may_write(path) || !may_write(directory);
+}
+
+/* SQLite does not say why it cannot open a file, and when it is read-only it does not even know. */
+static int cannot_open(pl__conn_t *conn) {
+    int number = sqlite3_system_errno(conn->db);
+    bool read_only = is_read_only(conn->options.path);
+    snprintf(conn->failure, sizeof conn->failure, "%s (SQLite %d): %s", sqlite3_errmsg(conn->db),
+             sqlite3_extended_errcode(conn->db), read_only ? pl_result_text(PL_EREADONLY) : strerror(number));
+    if (read_only)
+        return PL_EREADONLY;
+    return number == ENOSPC ? PL_EFULL : PL_EIO;
+}
+
 int pl__sql_rc(pl__conn_t *conn, int sqlite_rc) {
     int rc = map_rc(sqlite_rc);
     if (rc != PL_OK)
         snprintf(conn->failure, sizeof conn->failure, "%s (SQLite %d)", sqlite3_errmsg(conn->db),
                  sqlite3_extended_errcode(conn->db));
-    return rc;
+    return (sqlite_rc & 0xff) == SQLITE_CANTOPEN ? cannot_open(conn) : rc;
 }
 
 static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
@@ -78,8 +107,8 @@ static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
 static int prepare(pl__conn_t *conn, pl__sql_t id) {
     if (conn->statements[id])
         return PL_OK;
-    return pl__sql_rc(conn, sqlite3_prepare_v3(conn->db, sql_texts[id], -1, SQLITE_PREPARE_PERSISTENT,
-                                               &conn->statements[id], NULL));
+    return pl__sql_rc(
+        conn, sqlite3_prepare_v3(conn->db, sql_texts[id], -1, SQLITE_PREPARE_PERSISTENT, &conn->statements[id], NULL));
 }
 
 static int bind_bytes(sqlite3_stmt *statement, int at, pl_str_t value, bool is_text) {
@@ -247,8 +276,10 @@ static int migrate(pl__conn_t *conn, pl_error_t *error) {
     PL__TRY(execute(conn, "BEGIN IMMEDIATE"));
     int rc = schema_version(conn, &version);
     if (rc == PL_OK && version > newest) {
-        rc = PL__FAIL(error, PL_ENEWER, "%s: the file has schema version %lld, this library knows up to %d; use a newer "
-                      "library", conn->options.path, (long long)version, newest);
+        rc = PL__FAIL(error, PL_ENEWER,
+                      "%s: the file has schema version %lld, this library knows up to %d; use a newer "
+                      "library",
+                      conn->options.path, (long long)version, newest);
         snprintf(conn->failure, sizeof conn->failure, "%s", "newer schema");
     }
     for (int i = 0; rc == PL_OK && pl__schema_steps[i].sql; i++)
@@ -264,8 +295,9 @@ static int migrate(pl__conn_t *conn, pl_error_t *error) {
 static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
     PL__TRY(execute(conn, "PRAGMA journal_mode = WAL"));
     PL__TRY(execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
-    PL__TRY(execute(conn, "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; "
-                          "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
+    PL__TRY(execute(conn,
+                    "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; "
+                    "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
     PL__TRY(migrate(conn, error));
     sqlite3_wal_hook(conn->db, log_cb, conn);
     return pl__queues_load(conn);
