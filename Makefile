@@ -197,7 +197,7 @@ faults:
 # linked with the objects of that build (sanitized builds can inject faults themselves). One that does not compile
 # fails alone.
 
-test: deps-test ## build all and run every spec and C test (SPEC=path for one file, JOBS=n at a time)
+test: deps-test ## build all and run every spec and C test (SPEC=paths for some, JOBS=n at a time)
 	@$(MAKE) --no-print-directory DEPS=$(DEPS) test-build
 	@$(MAKE) --no-print-directory DEPS=$(DEPS) test-run
 

@@ -79,6 +79,17 @@ fi
 
 # ---- all files -----------------------------------------------------------------------------------------------------
 
+# A directory stands for everything in it.
+for argument in "$@"; do
+  shift
+  if [ -d "$argument" ]; then
+    # shellcheck disable=SC2046 # one argument per file
+    set -- "$@" $(find "$argument" -name '*_spec.lua' -o -name '*_test.c' | LC_ALL=C sort)
+  else
+    set -- "$@" "$argument"
+  fi
+done
+
 rm -rf "$LOGS"
 mkdir -p "$LOGS"
 [ $# -eq 0 ] || printf '%s\n' "$@" | xargs -P "$TEST_JOBS" -I '{}' sh "$0" --one '{}'
