@@ -38,10 +38,10 @@ typedef struct {
     bool has_poll, has_check;
     int number; /* our lock; -1: none yet */
     _Atomic int others;
-    uint64_t rung; /* the store thread's: times we rang */
+    uint64_t rung;  /* the store thread's: times we rang */
     uint64_t *seen; /* owned: the counters of all numbers as last read */
-    int looks;   /* quick looks left after a file was closed */
-    bool asking; /* a rescue op is under way */
+    int looks;      /* quick looks left after a file was closed */
+    bool asking;    /* a rescue op is under way */
 } pl__peers_t;
 
 struct pl_engine {
@@ -73,10 +73,10 @@ struct pl_engine {
     /* claims and ops */
     pl__claims_t buffer;
     int executing, prefetch, wanted;
-    pl__ops_t outbox;  /* submitted, not yet handed to the store */
-    int in_flight;     /* ops handed over, or in the outbox */
-    pl__ops_t failed;  /* ends of claims that the store could not take: tried again */
-    int failed_len;    /* they are in flight, too */
+    pl__ops_t outbox; /* submitted, not yet handed to the store */
+    int in_flight;    /* ops handed over, or in the outbox */
+    pl__ops_t failed; /* ends of claims that the store could not take: tried again */
+    int failed_len;   /* they are in flight, too */
     pl_timer_t failed_timer;
     bool ready_left, poked;
     bool must_look; /* what is ready is not known: ask the store when running begins */

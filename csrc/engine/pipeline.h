@@ -33,17 +33,17 @@ typedef struct {
 } pl_host_t;
 
 typedef struct {
-    const char *path;            /* a file or ":memory:" */
+    const char *path; /* a file or ":memory:" */
     bool durability_full;
-    int concurrency;             /* claims being executed at once; default 64 */
-    double lease_seconds;        /* 0: default 15 */
-    double tombstone_seconds;    /* 0: default 9 days */
-    const char *vfs;             /* tests: a SQLite VFS by name; NULL: default */
-    bool virtual_time;           /* tests: time stands still until pl_engine_advance or a virtual drain */
-    double virtual_start;        /* seconds since the epoch */
-    uint64_t seed;               /* 0: system randomness */
-    bool no_worker;              /* never executes tasks: only starts, fills and reads */
-    struct uv_loop_s *loop;      /* NULL: a loop of its own */
+    int concurrency;          /* claims being executed at once; default 64 */
+    double lease_seconds;     /* 0: default 15 */
+    double tombstone_seconds; /* 0: default 9 days */
+    const char *vfs;          /* tests: a SQLite VFS by name; NULL: default */
+    bool virtual_time;        /* tests: time stands still until pl_engine_advance or a virtual drain */
+    double virtual_start;     /* seconds since the epoch */
+    uint64_t seed;            /* 0: system randomness */
+    bool no_worker;           /* never executes tasks: only starts, fills and reads */
+    struct uv_loop_s *loop;   /* NULL: a loop of its own */
     pl_host_t host;
 } pl_engine_options_t;
 
@@ -131,7 +131,7 @@ typedef struct {
     int executing, buffered, other_workers;
     uint64_t executed, loop_wakeups;
     bool durability_full;
-    const char *path; /* borrows until close */
+    const char *path;                        /* borrows until close */
     const char *sqlite_version, *uv_version; /* static */
 } pl_engine_facts_t;
 PL_API void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts);

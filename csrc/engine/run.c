@@ -15,9 +15,9 @@ enum { DRAIN_LOOK_MS = 100 };
 
 typedef struct {
     pl_run_mode_t mode;
-    pl_usec_t deadline;  /* engine's clock, virtual time */
+    pl_usec_t deadline;    /* engine's clock, virtual time */
     int64_t real_deadline; /* monotonic us, real time */
-    bool others_idle;    /* the last count found nothing on the file */
+    bool others_idle;      /* the last count found nothing on the file */
     bool counting;
 } run_t;
 

@@ -19,8 +19,9 @@ int pl__secret_init(pl_engine_t *engine, pl_error_t *error) {
     pl_op_t *op = pl_op_new(PL_VERB_meta);
     if (!op)
         return PL__FAIL(error, PL_ENOMEM, "out of memory");
-    op->u.meta = (pl_op_meta_t){ .key = PL_STR_LIT("secret"), .write = true, .if_absent = true,
-                                 .value = { (const char *)fresh, sizeof fresh } };
+    op->u.meta = (pl_op_meta_t){
+        .key = PL_STR_LIT("secret"), .write = true, .if_absent = true, .value = { (const char *)fresh, sizeof fresh }
+    };
     int rc = pl_store_call(engine->store, op);
     if (rc == PL_OK && op->u.meta.value.len != sizeof engine->secret)
         rc = PL__FAIL(error, PL_ECORRUPT, "the secret in the file is damaged");

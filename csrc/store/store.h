@@ -49,7 +49,7 @@
     X(RUN, 2, "run")               /* run() is committed; open > 0 */                                                  \
     X(FINALIZING, 3, "finalizing") /* settled; a FINALIZE task exists */                                               \
     X(DONE, 4, "done")                                                                                                 \
-    X(ABORTING, 5, "aborting")     /* an ABORT task exists */                                                          \
+    X(ABORTING, 5, "aborting") /* an ABORT task exists */                                                              \
     X(ABORTED, 6, "aborted")                                                                                           \
     X(ABORT_HELD, 7, "abort_held") /* async, try_cancel refused: ends ABORTED at its next complete or callback */
 
@@ -79,10 +79,10 @@ enum {
     PL_STAGE_ASYNC = 1,         /* outputs come from outside */
     PL_STAGE_HAS_FINALIZED = 2, /* completing needs a FINALIZE task */
     PL_STAGE_HAS_TRY_CANCEL = 4,
-    PL_STAGE_STRICT = 8,        /* outputs are declared */
-    PL_STAGE_TEST = 16,         /* started by start_test */
-    PL_STAGE_TASK_RETRY = 32,   /* errors are raised again to the caller (P116) */
-    PL_STAGE_WAS_RUN = 64       /* set by the store: run() was committed before the abort came; ask try_cancel() */
+    PL_STAGE_STRICT = 8,      /* outputs are declared */
+    PL_STAGE_TEST = 16,       /* started by start_test */
+    PL_STAGE_TASK_RETRY = 32, /* errors are raised again to the caller (P116) */
+    PL_STAGE_WAS_RUN = 64     /* set by the store: run() was committed before the abort came; ask try_cancel() */
 };
 
 typedef struct {
@@ -92,27 +92,27 @@ typedef struct {
 
 /* A stage to be created, alone (start) or as a child (outcome). */
 typedef struct {
-    pl_id_t id;             /* also its default slot, unless outputs says otherwise */
+    pl_id_t id; /* also its default slot, unless outputs says otherwise */
     pl_str_t class_path;
-    pl_str_t queue;         /* absent: "default" */
-    pl_str_t base_path;     /* absent: the default base path */
-    pl_str_t target;        /* absent: none */
-    pl_str_t args;          /* CBOR, see binding/codec.h */
-    const pl_id_t *inputs;  /* slots the arguments refer to: ascending, without duplicates */
+    pl_str_t queue;        /* absent: "default" */
+    pl_str_t base_path;    /* absent: the default base path */
+    pl_str_t target;       /* absent: none */
+    pl_str_t args;         /* CBOR, see binding/codec.h */
+    const pl_id_t *inputs; /* slots the arguments refer to: ascending, without duplicates */
     size_t inputs_len;
-    const pl_id_t *after;   /* slots that must be filled first, values unused: ascending, without duplicates */
+    const pl_id_t *after; /* slots that must be filled first, values unused: ascending, without duplicates */
     size_t after_len;
     const pl_output_t *outputs; /* every output, "default" first; none: {"default", id} */
     size_t outputs_len;
-    int max_attempts;       /* >= 1 */
+    int max_attempts; /* >= 1 */
     double backoff_seconds, backoff_factor;
-    double timeout;         /* seconds for one attempt; 0 = none */
-    int priority;           /* higher runs first */
-    unsigned flags;         /* PL_STAGE_* */
-    pl_usec_t eta;          /* 0 = now */
-    pl_str_t key;           /* start only: idempotence key, absent = none */
-    bool hold;              /* start only: write the records but no task (P9) */
-    int rc;                 /* start only, result: PL_OK or PL_EEXISTS */
+    double timeout; /* seconds for one attempt; 0 = none */
+    int priority;   /* higher runs first */
+    unsigned flags; /* PL_STAGE_* */
+    pl_usec_t eta;  /* 0 = now */
+    pl_str_t key;   /* start only: idempotence key, absent = none */
+    bool hold;      /* start only: write the records but no task (P9) */
+    int rc;         /* start only, result: PL_OK or PL_EEXISTS */
 } pl_stage_new_t;
 
 typedef struct {
@@ -129,8 +129,8 @@ typedef struct {
     pl_id_t stage;  /* CALLBACK: whose; RUN: the stage held back by start */
     pl_str_t payload;
     int priority;
-    pl_usec_t eta;  /* 0 = now */
-    int rc;         /* result: PL_OK, PL_EEXISTS, PL_ETOMBSTONE, PL_ENOTFOUND, PL_ESTATE */
+    pl_usec_t eta; /* 0 = now */
+    int rc;        /* result: PL_OK, PL_EEXISTS, PL_ETOMBSTONE, PL_ENOTFOUND, PL_ESTATE */
 } pl_task_new_t;
 
 typedef struct {
@@ -182,8 +182,8 @@ typedef struct pl_claim {
     pl__arena_t arena;
     pl_id_t task;
     pl_task_kind_t kind;
-    int claim;    /* number of this claim: the fence */
-    int tries;    /* failed executions before this one (X-AppEngine-TaskRetryCount) */
+    int claim; /* number of this claim: the fence */
+    int tries; /* failed executions before this one (X-AppEngine-TaskRetryCount) */
     int priority;
     pl_usec_t eta;
     pl_str_t queue, name, payload;
@@ -251,21 +251,21 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_k
 typedef struct {
     pl_id_t stage;
     int claim;
-    bool knows_parent;         /* parent is that of the stage (0: a root); set by the engine, saves reading it */
+    bool knows_parent; /* parent is that of the stage (0: a root); set by the engine, saves reading it */
     pl_id_t parent;
     pl_outcome_kind_t kind;
-    unsigned flags;            /* of the class as it was run; replaces those stored */
-    const pl_fill_t *fills;    /* ascending by slot */
+    unsigned flags;         /* of the class as it was run; replaces those stored */
+    const pl_fill_t *fills; /* ascending by slot */
     size_t fills_len;
-    pl_stage_new_t *children;  /* in the order spawned */
+    pl_stage_new_t *children; /* in the order spawned */
     size_t children_len;
-    pl_task_new_t *tasks;      /* transactional tasks */
+    pl_task_new_t *tasks; /* transactional tasks */
     size_t tasks_len;
-    pl_id_t fresh;             /* ids made by this worker from here on were made by this run: unfilled unless in fills */
-    pl_failure_t failure;      /* FAILED, ABORT: class, message, traceback */
+    pl_id_t fresh;        /* ids made by this worker from here on were made by this run: unfilled unless in fills */
+    pl_failure_t failure; /* FAILED, ABORT: class, message, traceback */
     bool give_up, retry_task;
     pl_usec_t retry_at;
-    pl_str_t retry_message;    /* FAILED: as the status tree shows it */
+    pl_str_t retry_message; /* FAILED: as the status tree shows it */
     pl_str_t abort_message;
 } pl_op_outcome_t;
 
@@ -286,7 +286,7 @@ typedef struct {
 typedef struct {
     pl_id_t task;
     int claim;
-    bool failed;        /* again at retry_at; else the task is gone and its name is a tombstone */
+    bool failed; /* again at retry_at; else the task is gone and its name is a tombstone */
     pl_usec_t retry_at;
     pl_failure_t failure;
 } pl_op_task_done_t;
@@ -357,49 +357,49 @@ typedef struct {
 typedef struct {
     pl_str_t host;
     int64_t pid;
-    int number;       /* in: try this one first; result: number in 0 … PL_IDS_WORKERS-1 */
+    int number; /* in: try this one first; result: number in 0 … PL_IDS_WORKERS-1 */
     /* may this number be had (a lock of its own)? NULL: yes */
     bool (*take_number)(void *data, int number);
     void *data;
-    pl_id_t worker;   /* result: incarnation */
-    pl_id_t floor;    /* result: greatest id in the file */
-    int others;       /* result: other workers on the file */
+    pl_id_t worker; /* result: incarnation */
+    pl_id_t floor;  /* result: greatest id in the file */
+    int others;     /* result: other workers on the file */
 } pl_op_join_t;
 
 typedef struct {
     pl_str_t key;
-    bool write;           /* set to value; else read */
-    bool if_absent;       /* write only if there is none; value then tells what is there */
-    pl_str_t value;       /* in / result */
+    bool write;     /* set to value; else read */
+    bool if_absent; /* write only if there is none; value then tells what is there */
+    pl_str_t value; /* in / result */
 } pl_op_meta_t;
 
 typedef struct {
-    pl_id_t stage;        /* or, when 0, by key */
+    pl_id_t stage; /* or, when 0, by key */
     pl_str_t key;
     bool with_slots;
-    pl_stage_t *result;   /* NULL: none */
+    pl_stage_t *result;     /* NULL: none */
     const pl_slot_t *slots; /* inputs and outputs, ascending */
     size_t slots_len;
 } pl_op_stage_get_t;
 
 typedef struct {
-    pl_id_t stage;        /* any member; or, when 0, by key */
+    pl_id_t stage; /* any member; or, when 0, by key */
     pl_str_t key;
-    pl_stage_t *stages;   /* by id: a parent before its children, children in the order spawned */
+    pl_stage_t *stages; /* by id: a parent before its children, children in the order spawned */
     size_t len;
     const pl_slot_t *slots; /* outputs of all stages, ascending */
     size_t slots_len;
 } pl_op_tree_get_t;
 
 typedef struct {
-    pl_str_t class_path;  /* absent: all */
-    pl_id_t before;       /* 0: from the newest */
+    pl_str_t class_path; /* absent: all */
+    pl_id_t before;      /* 0: from the newest */
     int limit;
     pl_stage_t *stages;
     size_t len;
     const pl_slot_t *slots; /* their outputs */
     size_t slots_len;
-    pl_id_t next;         /* result: pass as before for the next page; 0: none */
+    pl_id_t next; /* result: pass as before for the next page; 0: none */
 } pl_op_roots_list_t;
 
 typedef struct {
@@ -426,12 +426,12 @@ typedef struct {
 typedef struct pl_op {
     struct pl_op *next;
     pl_verb_t verb;
-    int rc;         /* result: PL_OK or PL_E* */
+    int rc;           /* result: PL_OK or PL_E* */
     pl_error_t error; /* result: detail of unexpected failures */
     pl__arena_t arena;
-    void *owner;      /* the caller's */
-    bool blocking;    /* the store's: pl_store_call waits for it */
-    bool finished;    /* the store's, under its lock */
+    void *owner;   /* the caller's */
+    bool blocking; /* the store's: pl_store_call waits for it */
+    bool finished; /* the store's, under its lock */
     union {
 #define X(name, write) pl_op_##name##_t name;
         PL_VERBS(X)
@@ -449,16 +449,16 @@ typedef struct pl_store pl_store_t;
 struct pl_store_driver;
 
 typedef struct {
-    const char *path;      /* a file, or ":memory:" */
-    bool durability_full;  /* synchronous=FULL, else NORMAL */
-    const char *vfs;       /* NULL: the default one */
+    const char *path;     /* a file, or ":memory:" */
+    bool durability_full; /* synchronous=FULL, else NORMAL */
+    const char *vfs;      /* NULL: the default one */
     const pl_clock_t *clock;
     const pl_log_t *log;
-    void (*wake)(void *data);     /* from a store thread: something waits to be collected */
-    void (*ring)(void *data);     /* from the store thread: a commit made work that another process may take */
+    void (*wake)(void *data); /* from a store thread: something waits to be collected */
+    void (*ring)(void *data); /* from the store thread: a commit made work that another process may take */
     void *data;
-    double lease_seconds;         /* default 15 */
-    double tombstone_seconds;     /* how long the name of a finished task stays taken; default 9 days */
+    double lease_seconds;     /* default 15 */
+    double tombstone_seconds; /* how long the name of a finished task stays taken; default 9 days */
 } pl_store_options_t;
 
 typedef struct pl_final {
@@ -469,14 +469,14 @@ typedef struct pl_final {
 
 /* What the store thread brings back since the last time, for the loop thread. */
 typedef struct {
-    pl_op_t *ops;        /* owned list, in the order finished */
-    pl_claim_t *claims;  /* owned list, in the order to be run */
+    pl_op_t *ops;       /* owned list, in the order finished */
+    pl_claim_t *claims; /* owned list, in the order to be run */
     int claims_len;
-    pl_final_t *finals;  /* watched stages that became final; in the batch's arena */
-    bool has_state;      /* the fields below are of a commit (reads alone bring none) */
-    bool ready_left;     /* more is ready than was wanted */
-    pl_usec_t next_due;  /* eta of the next delayed task, PL_USEC_NEVER if none */
-    pl_error_t failure;  /* code != 0: claiming failed, want is back at 0 */
+    pl_final_t *finals; /* watched stages that became final; in the batch's arena */
+    bool has_state;     /* the fields below are of a commit (reads alone bring none) */
+    bool ready_left;    /* more is ready than was wanted */
+    pl_usec_t next_due; /* eta of the next delayed task, PL_USEC_NEVER if none */
+    pl_error_t failure; /* code != 0: claiming failed, want is back at 0 */
     pl__arena_t arena;
 } pl_batch_t;
 

@@ -80,10 +80,14 @@ static void open_file(const char *level) {
     check(sqlite3_open(path, &db), "open");
     snprintf(sync, sizeof sync, "PRAGMA synchronous = %s", level);
     check(sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -8192", 0, 0,
-                       0), "pragma");
+                       0),
+          "pragma");
     check(sqlite3_exec(db, sync, 0, 0, 0), "pragma");
-    check(sqlite3_exec(db, "CREATE TABLE task (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, payload BLOB NOT NULL);"
-                           "CREATE INDEX task_ready ON task (id) WHERE state = 0", 0, 0, 0), "schema");
+    check(sqlite3_exec(db,
+                       "CREATE TABLE task (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, payload BLOB NOT NULL);"
+                       "CREATE INDEX task_ready ON task (id) WHERE state = 0",
+                       0, 0, 0),
+          "schema");
     sqlite3_wal_hook(db, log_cb, NULL);
     begin = prepare("BEGIN IMMEDIATE");
     commit = prepare("COMMIT");

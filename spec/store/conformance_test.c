@@ -40,8 +40,12 @@ static int call_free(pl_op_t *op) {
 }
 
 static pl_stage_new_t stage_of(const char *class_path) {
-    return (pl_stage_new_t){ .id = new_id(), .class_path = pl_str(class_path), .args = PL_STR_LIT("\x80"),
-                             .max_attempts = 3, .backoff_seconds = 15, .backoff_factor = 2 };
+    return (pl_stage_new_t){ .id = new_id(),
+                             .class_path = pl_str(class_path),
+                             .args = PL_STR_LIT("\x80"),
+                             .max_attempts = 3,
+                             .backoff_seconds = 15,
+                             .backoff_factor = 2 };
 }
 
 static int start(pl_stage_new_t *stage) {
@@ -89,8 +93,9 @@ static pl_claim_t *claim_one(pl_id_t task) {
 
 static pl_op_t *outcome(const pl_claim_t *of, pl_outcome_kind_t kind) {
     pl_op_t *op = pl_op_new(PL_VERB_outcome);
-    op->u.outcome = (pl_op_outcome_t){ .stage = of->task, .claim = of->claim, .kind = kind,
-                                       .flags = of->stage ? of->stage->flags : 0 };
+    op->u.outcome = (pl_op_outcome_t){
+        .stage = of->task, .claim = of->claim, .kind = kind, .flags = of->stage ? of->stage->flags : 0
+    };
     return op;
 }
 
@@ -216,8 +221,8 @@ static int abort_tree(pl_id_t stage) {
 }
 
 static void an_abort_reaches_every_state(void) {
-    pl_stage_new_t root = stage_of("t.Root"), children[4] = { stage_of("t.Run"), stage_of("t.Ready"),
-                                                              stage_of("t.Waits"), stage_of("t.Async") };
+    pl_stage_new_t root = stage_of("t.Root"),
+                   children[4] = { stage_of("t.Run"), stage_of("t.Ready"), stage_of("t.Waits"), stage_of("t.Async") };
     children[2].inputs = &children[0].id;
     children[2].inputs_len = 1;
     children[2].flags = PL_STAGE_HAS_FINALIZED;
@@ -401,8 +406,12 @@ static void join(void) {
 
 static void run_on(const char *path) {
     pl_error_t error = { 0 };
-    pl_store_options_t options = { .path = path, .durability_full = true, .clock = &clock_, .wake = wake_cb,
-                                   .lease_seconds = 15, .tombstone_seconds = 3600 };
+    pl_store_options_t options = { .path = path,
+                                   .durability_full = true,
+                                   .clock = &clock_,
+                                   .wake = wake_cb,
+                                   .lease_seconds = 15,
+                                   .tombstone_seconds = 3600 };
     pl_clock_init_virtual(&clock_, INT64_C(1700000000) * PL_USEC_PER_SEC);
     printf("store %s\n", path);
     if (pl_store_open(&store, &options, &error) != PL_OK) {

@@ -36,9 +36,9 @@ typedef struct {
     int64_t queue;
     int priority;
     pl_usec_t eta;
-    pl_str_t name, payload;       /* borrowed from the op */
-    const pl_stage_new_t *fresh;  /* RUN of a stage made by this transaction: its data, borrowed from the op */
-    pl_id_t root, parent;         /* with fresh */
+    pl_str_t name, payload;      /* borrowed from the op */
+    const pl_stage_new_t *fresh; /* RUN of a stage made by this transaction: its data, borrowed from the op */
+    pl_id_t root, parent;        /* with fresh */
 } pl__pending_t;
 
 /* What fills and settled children take from the counters of a stage, gathered until the transaction's end: a fan-in
@@ -61,26 +61,26 @@ struct pl__conn {
     pl__role_t role;
     char failure[200]; /* text of the last failure */
     int log_pages;
-    pl_usec_t now;     /* of the running transaction */
+    pl_usec_t now; /* of the running transaction */
     /* the writer's */
-    pl_id_t worker;    /* incarnation; 0: not a worker */
+    pl_id_t worker; /* incarnation; 0: not a worker */
     int worker_number;
     pl_str_t worker_host; /* owned */
     int64_t worker_pid;
     pl_usec_t lease_until;
-    int64_t renew_at;  /* monotonic us */
+    int64_t renew_at; /* monotonic us */
     bool has_claims;
-    bool maybe_ready;  /* the ready index may hold something */
+    bool maybe_ready; /* the ready index may hold something */
     pl_usec_t next_due;
     bool due_unknown;
-    size_t turn;       /* rotates the queue that claims first */
+    size_t turn; /* rotates the queue that claims first */
     pl__queue_t *queues;
     size_t queues_len, queues_size;
     pl__pending_t *pending;
     size_t pending_len, pending_size;
     pl__delta_t *deltas; /* open addressing */
     size_t deltas_len, deltas_size;
-    pl_id_t *watched;  /* open addressing, 0 = free */
+    pl_id_t *watched; /* open addressing, 0 = free */
     size_t watched_len, watched_size;
     pl__arena_t scratch; /* until the transaction ends */
     pl_final_t *finals;  /* newest first, in scratch */

@@ -94,13 +94,14 @@ static int wait_for(pl__conn_t *conn, const fresh_t *fresh, pl_id_t slot, pl_id_
     int added = 0;
     PL__TRY(is_unfilled(conn, fresh, slot, &unfilled));
     if (unfilled)
-        PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_ADD, &added, "iii", (int64_t)slot, (int64_t)stage,
-                            (int64_t)PL__WAIT_INPUT));
+        PL__TRY(
+            pl__sql_run(conn, PL__SQL_WAIT_ADD, &added, "iii", (int64_t)slot, (int64_t)stage, (int64_t)PL__WAIT_INPUT));
     *missing += added;
     return PL_OK;
 }
 
-static int add_child(pl__conn_t *conn, const pl_stage_new_t *child, const fresh_t *fresh, pl_id_t root, pl_id_t parent) {
+static int add_child(pl__conn_t *conn, const pl_stage_new_t *child, const fresh_t *fresh, pl_id_t root,
+                     pl_id_t parent) {
     int missing = 0;
     for (size_t i = 0; i < child->inputs_len; i++)
         PL__TRY(wait_for(conn, fresh, child->inputs[i], child->id, &missing));
@@ -313,8 +314,11 @@ int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
                             (int64_t)retry->stage));
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_RETRY, NULL, "iit", (int64_t)retry->stage, (int64_t)retry->retry_at,
                         retry->message));
-    return pl__task_push(conn, &(pl__pending_t){ .id = retry->stage, .kind = PL_TASK_RUN, .queue = brief.queue,
-                                                 .priority = brief.priority, .eta = retry->retry_at });
+    return pl__task_push(conn, &(pl__pending_t){ .id = retry->stage,
+                                                 .kind = PL_TASK_RUN,
+                                                 .queue = brief.queue,
+                                                 .priority = brief.priority,
+                                                 .eta = retry->retry_at });
 }
 
 int pl__verb_abort(pl__conn_t *conn, pl_op_t *op) {
@@ -346,6 +350,6 @@ int pl__verb_status(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     }
     pl_usec_t time = set->status.time ? set->status.time : conn->now;
-    return pl__sql_run(conn, PL__SQL_STATUS_SET, NULL, "iittb", (int64_t)set->stage, (int64_t)time,
-                       set->status.message, set->status.console_url, set->status.links);
+    return pl__sql_run(conn, PL__SQL_STATUS_SET, NULL, "iittb", (int64_t)set->stage, (int64_t)time, set->status.message,
+                       set->status.console_url, set->status.links);
 }

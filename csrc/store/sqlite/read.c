@@ -90,7 +90,8 @@ static int count_queues(pl__conn_t *conn, pl_op_t *op, pl__buf_t *list) {
     PL__TRY(pl__sql_query(conn, PL__SQL_TASK_COUNTS, &row, ""));
     int rc = pl__sql_step(conn, row, &more);
     while (rc == PL_OK && more) {
-        pl_count_t count = { .ready = sqlite3_column_int64(row, 1), .delayed = sqlite3_column_int64(row, 2),
+        pl_count_t count = { .ready = sqlite3_column_int64(row, 1),
+                             .delayed = sqlite3_column_int64(row, 2),
                              .claimed = sqlite3_column_int64(row, 3) };
         rc = pl__sql_str(row, 0, &op->arena, &count.queue);
         pl__buf_add(list, &count, sizeof count);

@@ -34,11 +34,10 @@ static int insert_row(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t roo
     int64_t state = missing > 0 ? PL_STAGE_WAITING : PL_STAGE_READY;
     int64_t started = missing > 0 ? 0 : conn->now;
     return pl__sql_run(conn, PL__SQL_STAGE_ADD, NULL, "iiziiiiitbizbbbzzddfttb", (int64_t)stage->id, (int64_t)root,
-                       (int64_t)parent, state, (int64_t)stage->flags, (int64_t)missing, queue,
-                       (int64_t)stage->priority, stage->class_path, body->args, (int64_t)conn->now, started,
-                       body->inputs, body->after, outputs, (int64_t)stage->eta, (int64_t)stage->max_attempts,
-                       stage->backoff_seconds, stage->backoff_factor, stage->timeout, stage->base_path, stage->target,
-                       stage->key);
+                       (int64_t)parent, state, (int64_t)stage->flags, (int64_t)missing, queue, (int64_t)stage->priority,
+                       stage->class_path, body->args, (int64_t)conn->now, started, body->inputs, body->after, outputs,
+                       (int64_t)stage->eta, (int64_t)stage->max_attempts, stage->backoff_seconds, stage->backoff_factor,
+                       stage->timeout, stage->base_path, stage->target, stage->key);
 }
 
 int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing) {
@@ -54,9 +53,14 @@ int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root
                             body.after));
     if (missing > 0 || stage->hold)
         return PL_OK;
-    return pl__task_push(conn, &(pl__pending_t){ .id = stage->id, .kind = PL_TASK_RUN, .queue = queue,
-                                                 .priority = stage->priority, .eta = stage->eta, .fresh = stage,
-                                                 .root = root, .parent = parent });
+    return pl__task_push(conn, &(pl__pending_t){ .id = stage->id,
+                                                 .kind = PL_TASK_RUN,
+                                                 .queue = queue,
+                                                 .priority = stage->priority,
+                                                 .eta = stage->eta,
+                                                 .fresh = stage,
+                                                 .root = root,
+                                                 .parent = parent });
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */
@@ -142,8 +146,7 @@ int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage
     return pl__unpack_ids(arena, after, &stage->after, &stage->after_len);
 }
 
-int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage,
-                   bool *found) {
+int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found) {
     sqlite3_stmt *row;
     PL__TRY(pl__sql_query(conn, with_status ? PL__SQL_STAGE_GET : PL__SQL_STAGE_GET_PLAIN, &row, "i", (int64_t)id));
     PL__TRY(pl__sql_step(conn, row, found));
@@ -187,8 +190,8 @@ static size_t sort_unique(pl_id_t *ids, size_t len) {
 }
 
 /* The distinct slots of these stages, ascending. */
-static int collect_slots(const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
-                         pl__arena_t *arena, pl_id_t **ids, size_t *ids_len) {
+static int collect_slots(const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs, pl__arena_t *arena,
+                         pl_id_t **ids, size_t *ids_len) {
     size_t total = 0;
     for (size_t i = 0; i < len; i++)
         total += (with_inputs ? stages[i].inputs_len : 0) + (with_outputs ? stages[i].outputs_len : 0);
@@ -287,8 +290,11 @@ static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
     if (!found)
         return PL_OK;
     bool ready = sqlite3_column_int64(row, 0) == 0;
-    pl__pending_t task = { .id = stage, .kind = PL_TASK_RUN, .queue = sqlite3_column_int64(row, 1),
-                           .priority = sqlite3_column_int(row, 2), .eta = sqlite3_column_int64(row, 3) };
+    pl__pending_t task = { .id = stage,
+                           .kind = PL_TASK_RUN,
+                           .queue = sqlite3_column_int64(row, 1),
+                           .priority = sqlite3_column_int(row, 2),
+                           .eta = sqlite3_column_int64(row, 3) };
     pl__sql_end(row);
     return ready ? pl__task_push(conn, &task) : PL_OK;
 }
@@ -304,7 +310,9 @@ static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
     bool settled = sqlite3_column_int64(row, 0) == 0;
     unsigned flags = (unsigned)sqlite3_column_int(row, 1);
     pl_id_t parent = sqlite3_column_int64(row, 2);
-    pl__pending_t task = { .id = stage, .kind = PL_TASK_FINALIZE, .queue = sqlite3_column_int64(row, 3),
+    pl__pending_t task = { .id = stage,
+                           .kind = PL_TASK_FINALIZE,
+                           .queue = sqlite3_column_int64(row, 3),
                            .priority = sqlite3_column_int(row, 4) };
     pl__sql_end(row);
     if (!settled)
@@ -343,8 +351,8 @@ int pl__stage_settled(pl__conn_t *conn, pl_id_t parent) {
 int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority) {
     if (flags & PL_STAGE_HAS_FINALIZED) {
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINALIZING, NULL, "ii", (int64_t)id, (int64_t)flags));
-        PL__TRY(pl__task_push(conn, &(pl__pending_t){ .id = id, .kind = PL_TASK_FINALIZE, .queue = queue,
-                                                      .priority = priority }));
+        PL__TRY(pl__task_push(
+            conn, &(pl__pending_t){ .id = id, .kind = PL_TASK_FINALIZE, .queue = queue, .priority = priority }));
     } else {
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_DONE, NULL, "iii", (int64_t)id, (int64_t)conn->now, (int64_t)flags));
         PL__TRY(pl__note_final(conn, id, PL_STAGE_DONE));
@@ -376,7 +384,8 @@ static int slot_filled(pl__conn_t *conn, pl_id_t slot) {
     int rc = take_waits(conn, slot, &waits);
     const wait_t *list = (const wait_t *)(const void *)waits.ptr;
     for (size_t i = 0; rc == PL_OK && i < waits.len / sizeof *list; i++)
-        rc = list[i].kind == PL__WAIT_INPUT ? add_delta(conn, list[i].stage, 1, 0) : add_delta(conn, list[i].stage, 0, 1);
+        rc = list[i].kind == PL__WAIT_INPUT ? add_delta(conn, list[i].stage, 1, 0)
+                                            : add_delta(conn, list[i].stage, 0, 1);
     pl__buf_free(&waits);
     return rc;
 }
@@ -387,8 +396,8 @@ int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill) {
                         (int64_t)conn->now, fill->value));
     if (added)
         return slot_filled(conn, fill->slot);
-    return pl__sql_run(conn, PL__SQL_SLOT_SET, NULL, "iiib", (int64_t)fill->slot, (int64_t)filler,
-                       (int64_t)conn->now, fill->value);
+    return pl__sql_run(conn, PL__SQL_SLOT_SET, NULL, "iiib", (int64_t)fill->slot, (int64_t)filler, (int64_t)conn->now,
+                       fill->value);
 }
 
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure) {
@@ -415,8 +424,9 @@ static int to_aborting(pl__conn_t *conn, const live_t *live, unsigned add_flags)
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
                         (int64_t)add_flags));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
-    return pl__task_push(conn, &(pl__pending_t){ .id = live->id, .kind = PL_TASK_ABORT, .queue = live->queue,
-                                                 .priority = live->priority });
+    return pl__task_push(
+        conn,
+        &(pl__pending_t){ .id = live->id, .kind = PL_TASK_ABORT, .queue = live->queue, .priority = live->priority });
 }
 
 static int to_aborted(pl__conn_t *conn, const live_t *live) {

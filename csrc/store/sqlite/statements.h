@@ -49,7 +49,8 @@
     X(TASK_DROP, "DELETE FROM pl_task WHERE id = ?1")                                                                  \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
     X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
-    X(TASK_DELAY, "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1") \
+    X(TASK_DELAY,                                                                                                      \
+      "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1")            \
     X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN "                           \
                   "(SELECT id FROM pl_task WHERE state = 0 AND queue = ?2 ORDER BY priority DESC, eta, id LIMIT ?3) "  \
                   "RETURNING id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), payload")        \
@@ -70,7 +71,7 @@
     X(NAME_BURY, "UPDATE pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                                \
     X(NAME_BURY_OF_STAGE, "UPDATE pl_task_name SET expires = ?2 WHERE (queue, name) IN "                               \
                           "(SELECT queue, name FROM pl_task WHERE stage = ?1 AND name IS NOT NULL)")                   \
-    X(NAME_EXPIRE, "DELETE FROM pl_task_name WHERE expires <= ?1")                                                            \
+    X(NAME_EXPIRE, "DELETE FROM pl_task_name WHERE expires <= ?1")                                                     \
     /* stages */                                                                                                       \
     X(STAGE_ADD, "INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "  \
                  "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "          \
@@ -105,7 +106,8 @@
                        "EXISTS (SELECT 1 FROM pl_task WHERE id = ?1 AND owner = ?4 AND claim = ?5 AND kind = 0)")      \
     X(STAGE_RETRY, "UPDATE pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "                   \
                    "retry_message = ?3 WHERE id = ?1")                                                                 \
-    X(STAGE_GIVE_UP, "UPDATE pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1") \
+    X(STAGE_GIVE_UP,                                                                                                   \
+      "UPDATE pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1")               \
     X(STAGE_REQUEST_ABORT, "UPDATE pl_stage SET abort_requested = 1, abort_message = ?2 WHERE id = ?1")                \
     X(STAGE_LIVE_OF_ROOT, "SELECT id, state, flags, queue, priority FROM pl_stage WHERE root = ?1 "                    \
                           "AND state NOT IN (4, 6) ORDER BY id DESC")                                                  \

@@ -87,8 +87,13 @@ int pl__task_check(pl__conn_t *conn, pl_task_new_t *task) {
 }
 
 int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task) {
-    pl__pending_t pending = { .id = task->id, .stage = task->stage, .kind = task->kind, .priority = task->priority,
-                              .eta = task->eta, .name = task->name, .payload = task->payload };
+    pl__pending_t pending = { .id = task->id,
+                              .stage = task->stage,
+                              .kind = task->kind,
+                              .priority = task->priority,
+                              .eta = task->eta,
+                              .name = task->name,
+                              .payload = task->payload };
     PL__TRY(pl__queue_id(conn, task->queue, &pending.queue));
     if (task->kind == PL_TASK_RUN) {
         pending.id = task->stage;
@@ -187,8 +192,8 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
 int pl__verb_release(pl__conn_t *conn, pl_op_t *op) {
     pl_op_release_t *release = &op->u.release;
     for (size_t i = 0; i < release->len; i++)
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RELEASE, NULL, "iii", (int64_t)release->tasks[i],
-                            (int64_t)conn->worker, (int64_t)release->claims[i]));
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RELEASE, NULL, "iii", (int64_t)release->tasks[i], (int64_t)conn->worker,
+                            (int64_t)release->claims[i]));
     conn->maybe_ready = conn->ring = true;
     return PL_OK;
 }
@@ -258,10 +263,18 @@ static int copy_claim_stage(pl__conn_t *conn, pl_claim_t *claim, const pl__pendi
     pl_stage_t *stage = pl__arena_get(arena, sizeof *stage);
     if (!stage)
         return PL_ENOMEM;
-    *stage = (pl_stage_t){ .id = from->id, .root = task->root, .parent = task->parent, .state = PL_STAGE_READY,
-                           .flags = from->flags, .priority = from->priority, .created = conn->now,
-                           .started = conn->now, .eta = from->eta, .max_attempts = from->max_attempts,
-                           .backoff_seconds = from->backoff_seconds, .backoff_factor = from->backoff_factor,
+    *stage = (pl_stage_t){ .id = from->id,
+                           .root = task->root,
+                           .parent = task->parent,
+                           .state = PL_STAGE_READY,
+                           .flags = from->flags,
+                           .priority = from->priority,
+                           .created = conn->now,
+                           .started = conn->now,
+                           .eta = from->eta,
+                           .max_attempts = from->max_attempts,
+                           .backoff_seconds = from->backoff_seconds,
+                           .backoff_factor = from->backoff_factor,
                            .timeout = from->timeout };
     claim->stage = stage;
     PL__TRY(pl__arena_copy(arena, from->class_path, &stage->class_path));
@@ -380,7 +393,8 @@ static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int
         qsort(list, (size_t)len, sizeof *list, compare_claims);
     for (int i = 0; i < len; i++) {
         if (rc == PL_OK)
-            rc = complete_claim(conn, claims, list[i].claim, &(pl__pending_t){ .queue = queue, .stage = list[i].stage });
+            rc =
+                complete_claim(conn, claims, list[i].claim, &(pl__pending_t){ .queue = queue, .stage = list[i].stage });
         else
             pl_claim_free(list[i].claim);
     }

@@ -107,8 +107,7 @@ static int renew_now(pl__conn_t *conn) {
     conn->has_claims = holding != 0;
     if (conn->has_claims) {
         conn->lease_until = conn->now + lease_us(conn);
-        PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, NULL, "ii", (int64_t)conn->worker,
-                            (int64_t)conn->lease_until));
+        PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, NULL, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until));
     }
     return pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
 }

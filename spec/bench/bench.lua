@@ -1,0 +1,268 @@
+--- bench.lua: the engine beside a bare SQLite loop, in the same run.
+--
+-- Every figure is the median of five, printed with the durability level and the time of one fsync beside it, and
+-- written to build/bench.jsonl: one object a line with name, value, unit, durability and, where there is a ceiling,
+-- ratio. A part runs in a process of its own, so that memory and page caches of one do not help another.
+--
+--   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--only PART]
+
+local options = { dir = os.getenv("BENCH_DIR") or "build/bench", durability = "full", runs = 5 }
+do
+  local i = 1
+  while arg[i] do
+    local name = arg[i]:match("^%-%-(%w+)$") or error("unknown argument " .. arg[i])
+    options[name] = arg[i + 1] or error(arg[i] .. " needs a value")
+    i = i + 2
+  end
+end
+local RUNS = tonumber(options.runs)
+
+local function median(list)
+  table.sort(list)
+  return list[(#list + 1) // 2]
+end
+
+local function percentile(list, p)
+  table.sort(list)
+  return list[math.max(1, math.ceil(#list * p))]
+end
+
+local function clean(path)
+  for _, suffix in ipairs { "", "-wal", "-shm", "-workers" } do os.remove(path .. suffix) end
+end
+
+local function fresh_path(name)
+  local path = ("%s/%s.db"):format(options.dir, name)
+  clean(path)
+  return path
+end
+
+local function rss_kib()
+  for line in io.lines("/proc/self/status") do
+    local kib = line:match("^VmRSS:%s+(%d+)")
+    if kib then return tonumber(kib) end
+  end
+end
+
+-- ---- parts: each runs in its own process and prints "name value" lines ------------------------------------------
+
+local parts = {}
+
+local function open(name, more)
+  local pipeline = require "pipeline"
+  local settings = { durability = options.durability }
+  for key, value in pairs(more or {}) do settings[key] = value end
+  return pipeline.open(fresh_path(name), settings), pipeline
+end
+
+
+local function clock_of(engine)
+  return function() return engine._core:now() end
+end
+
+local function define(pipeline)
+  local Leaf = pipeline.define("bench.Leaf", { run = function(_, n) return n end })
+  local Sum = pipeline.define("bench.Sum", {
+    run = function(_, list)
+      local sum = 0
+      for i = 1, #list do sum = sum + list[i] end
+      return sum
+    end,
+  })
+  local Fan = pipeline.define("bench.Fan", {
+    run = function(self, n)
+      local futures = {}
+      for i = 1, n do futures[i] = self:spawn(Leaf(i)) end
+      self:spawn(Sum(futures))
+    end,
+  })
+  return Leaf, Fan
+end
+
+local function fan_out(engine, Fan, n)
+  local time = clock_of(engine)
+  local start = time()
+  local stage = Fan(n)
+  stage:start()
+  local sum = engine:wait(stage).default.value
+  assert(sum == n * (n + 1) // 2, "the sum is wrong")
+  return time() - start
+end
+
+function parts.fan10000()
+  local engine, pipeline = open("fan10000")
+  local _, Fan = define(pipeline)
+  print("fan10000", 10002 / fan_out(engine, Fan, 10000))
+end
+
+-- Many fan-outs of 100 at once, as many children as above: the cost of a child must not depend on the width much.
+function parts.fan100()
+  local engine, pipeline = open("fan100")
+  local _, Fan = define(pipeline)
+  local time = clock_of(engine)
+  local start, stages = time(), {}
+  for i = 1, 100 do
+    stages[i] = Fan(100)
+    stages[i]:start()
+  end
+  engine:drain()
+  local took = time() - start
+  for _, stage in ipairs(stages) do assert(engine:wait(stage).default.value == 5050, "the sum is wrong") end
+  print("fan100", 100 * 102 / took)
+end
+
+-- Runs fn in a coroutine of an engine that is up and idle, as a route or a script's main tasklet would.
+local function in_loop(engine, fn)
+  engine._core:spawn(function()
+    fn()
+    engine:stop()
+  end)
+  engine:run()
+end
+
+function parts.alone()
+  local engine, pipeline = open("alone")
+  local _, Fan = define(pipeline)
+  local times = {}
+  in_loop(engine, function()
+    for i = 1, 30 do times[i] = fan_out(engine, Fan, 100) end
+  end)
+  print("alone_ms", median(times) * 1000)
+end
+
+function parts.latency()
+  local engine, pipeline = open("latency")
+  local Leaf = define(pipeline)
+  local time = clock_of(engine)
+  local times = {}
+  in_loop(engine, function()
+    for i = 1, 300 do
+      local start = time()
+      local stage = Leaf(i)
+      stage:start()
+      engine:wait(stage)
+      times[i] = time() - start
+    end
+  end)
+  print("latency_p50_ms", percentile(times, 0.5) * 1000)
+  print("latency_p99_ms", percentile(times, 0.99) * 1000)
+end
+
+-- Roots, each started by a coroutine of its own, so that starts share commits; then drained.
+function parts.roots()
+  local engine, pipeline = open("roots")
+  local Leaf = define(pipeline)
+  local time, count = clock_of(engine), 10000
+  local start = time()
+  for i = 1, count do
+    engine._core:spawn(function() Leaf(i):start() end)
+  end
+  engine:drain()
+  print("roots", count / (time() - start))
+end
+
+function parts.rest()
+  local engine <close> = open("rest")
+  collectgarbage()
+  collectgarbage()
+  engine:step()
+  print("rss_rest_kib", rss_kib())
+  local before = engine._core:facts()
+  local seconds = 10
+  engine._core:run("forever", seconds)
+  local after = engine._core:facts()
+  print("wakeups", (after.loop_wakeups - before.loop_wakeups + after.store_wakeups - before.store_wakeups) / seconds)
+end
+
+function parts.waiting()
+  local engine, pipeline = open("waiting")
+  local core = engine._core
+  local Leaf = define(pipeline)
+  local stage = Leaf(1)
+  stage:start { countdown = 1e6 }
+  collectgarbage()
+  local before, payload = rss_kib(), require "pipeline.core".encode_value({ choice = "approve" })
+  local id = core:id_parse(stage.id)
+  for _ = 1, 1000 do
+    local tasks = {}
+    for i = 1, 1000 do
+      tasks[i] = { id = core:new_id(), kind = "callback", stage = id, eta = core:now() + 1e6 + i, payload = payload }
+    end
+    assert(core:task_add(tasks))
+  end
+  collectgarbage()
+  collectgarbage()
+  print("waiting_kib", rss_kib() - before)
+end
+
+-- ---- the driver ------------------------------------------------------------------------------------------------
+
+local function capture(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read("a")
+  assert(pipe:close(), "failed: " .. command)
+  return text
+end
+
+local function run_part(name)
+  local text = capture(("lua5.4 spec/bench/bench.lua --dir '%s' --durability %s --only %s"):format(options.dir,
+    options.durability, name))
+  local found = {}
+  for key, value in text:gmatch("(%S+)%s+(%S+)\n") do found[key] = tonumber(value) end
+  return found
+end
+
+local function ceiling()
+  local path = fresh_path("ceiling")
+  local text = capture(("build/bench/ceiling '%s' %s 100000 1000"):format(path, options.durability))
+  clean(path)
+  local found = {}
+  for key, value in text:gmatch("(%S+) (%S+)") do found[key] = tonumber(value) end
+  return found
+end
+
+local function gather(into, found)
+  for key, value in pairs(found) do
+    into[key] = into[key] or {}
+    table.insert(into[key], value)
+  end
+end
+
+local function report(out, name, value, unit, ratio, aim)
+  local line = ('{"name":"%s","value":%.6g,"unit":"%s","durability":"%s"%s}'):format(name, value, unit,
+    options.durability, ratio and (',"ratio":%.4g'):format(ratio) or "")
+  out:write(line, "\n")
+  print(("%-44s %12.4g %-14s %-10s %s"):format(name, value, unit, ratio and ("x%.3f"):format(ratio) or "", aim or ""))
+end
+
+local function main()
+  local values = {}
+  for _ = 1, RUNS do
+    gather(values, ceiling())
+    for _, name in ipairs { "fan10000", "fan100", "alone", "latency", "roots" } do gather(values, run_part(name)) end
+  end
+  for _, name in ipairs { "rest", "waiting" } do gather(values, run_part(name)) end
+  local m = {}
+  for key, list in pairs(values) do m[key] = median(list) end
+  local commit_ms = m.commit_us / 1000
+  print(("durability %s, a commit with its fsync %.3f ms, median of %d"):format(options.durability, commit_ms, RUNS))
+  local out = assert(io.open("build/bench.jsonl", "w"))
+  report(out, "ceiling inserts", m.inserts, "rows/s")
+  report(out, "ceiling claims with finish", m.claims, "rows/s")
+  report(out, "ceiling end to end", m.end_to_end, "rows/s")
+  report(out, "ceiling commit of one row", m.commit_us, "us")
+  report(out, "stages, fan-out of 10,000 and sum", m.fan10000, "stages/s", m.fan10000 / m.end_to_end, "aim x0.3")
+  report(out, "stages, 100 fan-outs of 100", m.fan100, "stages/s", m.fan100 / m.end_to_end)
+  report(out, "cost per child, 10,000 against 100", m.fan100 / m.fan10000, "times", nil, "aim <= 1.5")
+  report(out, "one fan-out of 100 alone", m.alone_ms, "ms", nil, "aim <= 5")
+  report(out, "roots started and done", m.roots, "roots/s", m.roots / m.end_to_end)
+  report(out, "start to done, p50", m.latency_p50_ms, "ms")
+  report(out, "start to done, p50 in commits", m.latency_p50_ms / commit_ms, "commits", nil, "aim <= 3")
+  report(out, "start to done, p99 in commits", m.latency_p99_ms / commit_ms, "commits")
+  report(out, "RSS at rest", m.rss_rest_kib / 1024, "MiB", nil, "aim < 12")
+  report(out, "RSS of a million waiting tasks", m.waiting_kib / 1024, "MiB more", nil, "aim <= 32")
+  report(out, "wake-ups at rest", m.wakeups, "per second", nil, "aim < 1")
+  out:close()
+end
+
+if options.only then parts[options.only]() else main() end
