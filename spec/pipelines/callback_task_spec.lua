@@ -26,7 +26,7 @@ describe("a callback task", function()
   after_each(helper.finish)
   teardown(helper.clean)
 
-  it("P153 is made with params, name and eta, is POST whatever method is given, and runs only once it is added", function()
+  it("P153 keeps params, name and eta, is POST whatever method is given, and runs only when added", function()
     local stage = Async():start()
     local task = stage:get_callback_task { params = { value = "v" }, name = "once", countdown = 30, method = "GET" }
     assert.equal("POST", task.method)
