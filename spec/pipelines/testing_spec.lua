@@ -204,7 +204,7 @@ describe("start_test", function()
   end)
 
   it("P226 an error comes straight out, Retry and Abort included: no retry, no finalized", function()
-    local runs = 0
+    local runs
     local object = setmetatable({}, { __tostring = function() return "mine" end })
     for _, case in ipairs {
       { function(self) self:retry("once more") end, pipeline.Retry, "Retry: once more" },
@@ -298,7 +298,7 @@ describe("start_test", function()
     for _, class in ipairs { Twice, Bad } do helper.raises(pipeline.UnexpectedPipelineError, result, class()) end
   end)
 
-  it("P229 what production refuses is refused: nested in_order, outputs of dynamic children nobody reads (G21)", function()
+  it("P229 refuses what production refuses: nested in_order, outputs of dynamic children nobody reads (G21)", function()
     local Nested = helper.define(function(self)
       self:in_order(function() self:in_order(function() end) end)
     end)
@@ -310,7 +310,12 @@ describe("start_test", function()
     local Missing = helper.define(function(self) return self:spawn(Give(1)).missing end)
     helper.raises(pipeline.SlotNotFilledError, result, Missing())
     local Strict = helper.define {
-      output_names = { "x" }, run = function(self) self:spawn(Sum()) ; self:spawn(Give(2)); self:fill("x", 1) end,
+      output_names = { "x" },
+      run = function(self)
+        self:spawn(Sum())
+        self:spawn(Give(2))
+        self:fill("x", 1)
+      end,
     }
     assert.equal(2, result(Strict()))
   end)

@@ -6,11 +6,12 @@
 #ifndef PL_STORE_SQLITE_STATEMENTS_H
 #define PL_STORE_SQLITE_STATEMENTS_H
 
-/* The columns pl__stage_read_row reads, in its order. */
+/* The columns pl__stage_read_row reads, in its order. What an older record does not say has its default. */
 #define PL__STAGE_COLUMNS                                                                                              \
     "s.id, s.root, s.parent, s.state, s.flags, s.missing, s.open, s.attempt, s.queue, s.priority, s.class_path, "      \
-    "s.args, s.created, s.started, s.finalized, s.inputs, s.after_slots, s.outputs, s.eta, s.max_attempts, "           \
-    "s.backoff_seconds, s.backoff_factor, s.timeout, s.base_path, s.target, s.key, s.retry_at, s.retry_message, "      \
+    "s.args, s.created, s.started, s.finalized, s.inputs, s.after_slots, s.outputs, s.eta, "                           \
+    "coalesce(s.max_attempts, 3), coalesce(s.backoff_seconds, 15.0), coalesce(s.backoff_factor, 2.0), "                \
+    "s.timeout, s.base_path, s.target, s.key, s.retry_at, s.retry_message, "                                           \
     "s.abort_message, s.abort_requested"
 #define PL__STATUS_COLUMNS "t.time, t.message, t.console_url, t.links"
 #define PL__STAGE_WITH_STATUS                                                                                          \
@@ -87,7 +88,7 @@
                                                   "ORDER BY s.id DESC LIMIT ?2")                                       \
     X(STAGE_BY_KEY, "SELECT id FROM pl_stage WHERE key = ?1")                                                          \
     X(STAGE_BRIEF, "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                        \
-                   "coalesce(max_attempts, 0), outputs FROM pl_stage WHERE id = ?1")                                   \
+                   "coalesce(max_attempts, 3), outputs FROM pl_stage WHERE id = ?1")                                   \
     X(STAGE_STATE, "SELECT state FROM pl_stage WHERE id = ?1")                                                         \
     X(STAGE_TO_RUN, "UPDATE pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                              \
     X(STAGE_TO_FINALIZING, "UPDATE pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                        \
