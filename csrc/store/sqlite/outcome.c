@@ -3,7 +3,9 @@
  *
  * Each verb checks first and writes afterwards; a refusal leaves the transaction as it was.
  */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "store/sqlite/db.h"
 #include "store/sqlite/pack.h"
@@ -181,6 +183,49 @@ static int apply_abort(pl__conn_t *conn, const pl_op_outcome_t *run, const brief
     return pl__stage_abort_tree(conn, brief->root, run->abort_message, run->stage);
 }
 
+static const char *task_error_class(int rc) {
+    if (rc == PL_EEXISTS)
+        return "TaskAlreadyExistsError";
+    return rc == PL_ETOMBSTONE ? "TombstonedTaskError" : "BadTaskStateError";
+}
+
+static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage) {
+    static const double SECONDS_MAX = 30 * 86400.0;
+    double seconds = stage->backoff_seconds;
+    for (int i = 0; i < stage->attempt && seconds < SECONDS_MAX; i++)
+        seconds *= stage->backoff_factor;
+    return conn->now + pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX);
+}
+
+/* A task of the run cannot be added: that fails the attempt, as if adding it had raised an error inside run(). The op
+ * stays as it is, for it may be applied again. */
+static int refuse_task(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief, const pl_task_new_t *task) {
+    enum { TEXT_MAX = 300, NAME_MAX_SHOWN = 100 };
+    pl_stage_t stage;
+    bool found;
+    const char *error_class = task_error_class(task->rc);
+    PL__TRY(pl__stage_load(conn, run->stage, false, &conn->scratch, &stage, &found));
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX), *abort_text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text || !abort_text)
+        return PL_ENOMEM;
+    int shown = task->name.len < NAME_MAX_SHOWN ? (int)task->name.len : NAME_MAX_SHOWN;
+    snprintf(text, TEXT_MAX, "%s: task '%.*s': %s", error_class, shown, task->name.ptr ? task->name.ptr : "",
+             pl_result_text(task->rc));
+    int attempts = brief->attempt + 1;
+    snprintf(abort_text, TEXT_MAX, "Aborting after %d attempt%s. %s", attempts, attempts == 1 ? "" : "s", text);
+    pl_op_outcome_t failed = { .stage = run->stage,
+                               .claim = run->claim,
+                               .kind = PL_OUTCOME_FAILED,
+                               .give_up = attempts >= brief->max_attempts,
+                               .retry_at = found ? backoff_until(conn, &stage) : conn->now,
+                               .retry_message = pl_str(text),
+                               .abort_message = pl_str(abort_text) };
+    failed.failure = (pl_failure_t){ .attempt = attempts,
+                                     .error_class = pl_str(error_class),
+                                     .message = pl_str(text + strlen(error_class) + 2) };
+    return apply_failure(conn, &failed, brief);
+}
+
 /* PL_OK in op->rc when the claim is ours and the stage may take the outcome. */
 static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     pl_op_outcome_t *run = &op->u.outcome;
@@ -204,6 +249,8 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     for (size_t i = 0; i < run->tasks_len && op->rc == PL_OK && run->kind == PL_OUTCOME_OK; i++) {
         PL__TRY(pl__task_check(conn, &run->tasks[i]));
         op->rc = run->tasks[i].rc;
+        if (op->rc != PL_OK)
+            return refuse_task(conn, run, brief, &run->tasks[i]);
     }
     return PL_OK;
 }
