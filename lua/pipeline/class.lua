@@ -95,7 +95,7 @@ end
 -- What is derived from the fields of a class.
 local function derive(self)
   local names = self.output_names
-  local strict = names and #names > 0
+  local strict = names and next(names) ~= nil
   rawset(self, "_declared", strict and names or false)
   rawset(self, "_declared_set", strict and check_names(self.class_path or "(base)", names) or false)
   local flags = flags_of(self)

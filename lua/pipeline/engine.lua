@@ -121,8 +121,15 @@ function engine.open(path, given, hidden)
   return self
 end
 
+local function require_engine(self, level)
+  if type(self) ~= "table" or not rawget(self, "_core") then
+    error("bad self: an engine expected (its methods are called with a colon)", level or 3)
+  end
+end
+
 --- Stops and closes the engine; what is running is given back without spending an attempt. Idempotent.
 function Engine.close(self)
+  require_engine(self)
   if self._closed then return end
   self._closed = true
   context.remove_engine(self)
@@ -158,6 +165,7 @@ function Engine._cancel(self, co)
 end
 
 local function require_open(self)
+  require_engine(self, 4)
   if self._closed then errors.raise(errors.StoreError, "the engine is closed") end
 end
 
@@ -227,15 +235,22 @@ function Engine.now(self)
   return self._core:now()
 end
 
+local function check_seconds(seconds, name)
+  local ok, wanted = options.fits(seconds, "number")
+  if not ok then error(("bad argument #1 to '%s' (%s expected)"):format(name, wanted), 3) end
+end
+
 --- Moves virtual time forward by `seconds`.
 function Engine.advance(self, seconds)
   require_open(self)
+  check_seconds(seconds, "advance")
   errors.check(self._core:advance(seconds))
 end
 
 --- Waits on the engine's clock: suspends a task, else runs the loop.
 function Engine.sleep(self, seconds)
   require_open(self)
+  check_seconds(seconds, "sleep")
   errors.check(self._core:sleep(seconds))
 end
 
@@ -465,6 +480,9 @@ end
 
 --- Answers a request without a socket: returns {status, headers, body}.
 function Engine.handle(self, request)
+  if type(request) ~= "table" then
+    error(("bad argument #1 to 'handle' (table expected, got %s)"):format(type(request)), 2)
+  end
   return web_of(self):handle(request)
 end
 

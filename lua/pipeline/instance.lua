@@ -395,6 +395,7 @@ function methods.start(self, given)
   given = options.check(given, start_kinds, 1, "start")
   refuse_used(self)
   local engine = given.engine or context.engine()
+  if not rawget(engine, "_core") then error("bad argument #1 to 'start' (option 'engine': engine expected)", 2) end
   local ok, stage = xpcall(start, errors.handler, self, engine, given)
   if not ok then
     if errors.is(stage) then error(stage, 0) end
@@ -469,6 +470,12 @@ function methods.spawn(self, child)
   return future.new(child)
 end
 
+local function check_body(fn, position, name)
+  if fn ~= nil and type(fn) ~= "function" then
+    error(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(fn)), 3)
+  end
+end
+
 local function within(scope, fn)
   local _ <close> = scope
   return fn()
@@ -482,6 +489,7 @@ function methods.after(self, futures, fn)
   if type(futures) ~= "table" or future.is_future(futures) then
     error("bad argument #1 to 'after' (list of futures expected)", 2)
   end
+  check_body(fn, 2, "after")
   local count, copy = 0, {}
   for key, value in next, futures do
     count = count + 1
@@ -502,6 +510,7 @@ end
 -- @tparam[opt] function fn its results are passed on; without it a to-be-closed scope is returned.
 -- Raises UnexpectedPipelineError inside another in_order. In App Engine: `with pipeline.InOrder()`.
 function methods.in_order(self, fn)
+  check_body(fn, 1, "in_order")
   local run = run_of(self, "in_order")
   if run.order then errors.raise(errors.UnexpectedPipelineError, "in_order cannot be nested") end
   local scope = setmetatable({ is_order = true, run = run, last = false }, Scope)

@@ -1,4 +1,4 @@
--- Classes that cannot be found and values that cannot be stored: an attempt fails, or a call raises; the engine goes on.
+-- Classes that cannot be found and values that cannot be stored: an attempt fails or a call raises, the engine goes on.
 
 local pipeline = require "pipeline"
 local helper = require "spec.support.helper"
@@ -80,7 +80,8 @@ describe("a class", function()
 
   it("with a strange name in the store does no harm", function()
     local ids = {}
-    for _, name in ipairs { "", ".", "..", "a..b", "os.execute", "../../etc/passwd.x", ("x"):rep(5000), "\0.\0", "\xff" } do
+    local names = { "", ".", "..", "a..b", "os.execute", "../../etc/passwd.x", ("x"):rep(5000), "\0.\0", "\xff" }
+    for _, name in ipairs(names) do
       ids[#ids + 1] = start_unknown(engine, name)
     end
     engine:drain()
@@ -115,7 +116,8 @@ describe("a run", function()
 
   it("that returns a closure fails its attempt: Bad return value.", function()
     local count = 0
-    local problem = fails(function() return function() count = count + 1 end end, "Bad return value%. SerializationError")
+    local function closure() return function() count = count + 1 end end
+    local problem = fails(closure, "Bad return value%. SerializationError")
     assert.equal("SerializationError", problem.failures[1].error_class)
   end)
 
