@@ -149,6 +149,11 @@ static void log_cb(void *data, int level, const char *text) {
     sink_add(data, level, text);
 }
 
+static void turn_cb(void *data) {
+    const pl__sink_t *sink = data;
+    pl__pump(sink->h); /* lines of log */
+}
+
 /* ---- handles ----------------------------------------------------------------------------------------------- */
 
 pl__handle_t *pl__handle_check(lua_State *L, int arg) {
@@ -344,7 +349,9 @@ static int core_open(lua_State *L) {
     pl__sink_t *sink = sink_new(h);
     if (sink == NULL)
         return pl__push_failure(L, PL_ENOMEM, NULL);
-    options.host = (pl_host_t){ execute_cb, op_done_cb, final_cb, log_cb, sink };
+    options.host = (pl_host_t){
+        .execute = execute_cb, .op_done = op_done_cb, .final = final_cb, .log = log_cb, .turn = turn_cb, .data = sink
+    };
     pl_error_t error = { 0 };
     int rc = pl_engine_open(&h->engine, &options, &error);
     if (rc != PL_OK) {

@@ -32,6 +32,8 @@ static void ring_from_store(void *data) {
 static void log_to_host(void *data, int level, const char *text) {
     pl_engine_t *engine = data;
     engine->host.log(engine->host.data, level, text);
+    if (engine->has_wake)
+        uv_async_send(&engine->wake);
 }
 
 /* ---- loop handles ------------------------------------------------------------------------------------------ */
@@ -40,6 +42,8 @@ static void wake_cb(uv_async_t *handle) {
     pl_engine_t *engine = handle->data;
     pl__scheduler_collect(engine);
     pl__scheduler_execute(engine);
+    if (engine->host.turn)
+        engine->host.turn(engine->host.data);
 }
 
 static void flush_cb(uv_prepare_t *handle) {
@@ -64,6 +68,7 @@ static int open_handles(pl_engine_t *engine) {
     if (uv_async_init(loop, &engine->wake, wake_cb) != 0)
         return PL_ENOMEM;
     added(engine, (uv_handle_t *)&engine->wake, engine->has_own_loop);
+    engine->has_wake = true;
     uv_prepare_init(loop, &engine->flush);
     added(engine, (uv_handle_t *)&engine->flush, false);
     uv_prepare_start(&engine->flush, flush_cb);
@@ -101,6 +106,7 @@ static void close_handle(uv_handle_t *handle, void *data) {
 static void close_loop(pl_engine_t *engine) {
     if (!engine->loop)
         return;
+    engine->has_wake = false;
     uv_walk(engine->loop, close_handle, engine);
     while (engine->handles > 0)
         uv_run(engine->loop, UV_RUN_NOWAIT);

@@ -60,6 +60,7 @@ struct pl_engine {
     uv_loop_t *loop, own_loop;
     bool has_own_loop;
     uv_async_t wake;
+    bool has_wake;      /* open: the store has no threads yet when it opens, and none any more when it closes */
     uv_prepare_t flush; /* hands ops to the store before the loop sleeps */
     uv_idle_t again;    /* keeps the loop turning while claims wait for their turn */
     uv_timer_t due;     /* the next timer or delayed task */

@@ -28,7 +28,10 @@ typedef struct {
     void (*op_done)(void *data, pl_op_t *op);
     /* A stage given to the watch verb is final. */
     void (*final)(void *data, pl_id_t stage, pl_stage_state_t state);
+    /* A line of log, from any thread. `turn` follows on the loop, soon. */
     void (*log)(void *data, int level, const char *text);
+    /* The loop was woken and everything that came back was handed over. NULL: nobody asks. */
+    void (*turn)(void *data);
     void *data;
 } pl_host_t;
 

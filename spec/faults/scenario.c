@@ -262,7 +262,8 @@ static int open_engine(player_t *player, const char *vfs) {
     options.virtual_time = true;
     options.virtual_start = 1700000000;
     options.seed = 1;
-    options.host = (pl_host_t){ execute, op_done, ignore_final, count_log, player };
+    options.host =
+        (pl_host_t){ .execute = execute, .op_done = op_done, .final = ignore_final, .log = count_log, .data = player };
     int rc = pl_engine_open(&player->engine, &options, &error);
     if (rc != PL_OK) {
         player->reported++;

@@ -12,6 +12,9 @@ local function sleeps_of(pid)
   return sum
 end
 
+-- ThreadSanitizer's runtime has a thread that wakes up by itself.
+local has_own_thread = (os.getenv("PL_BUILD") or ""):find("tsan", 1, true)
+
 describe("between processes", function()
   local scene
 
@@ -85,7 +88,7 @@ describe("between processes", function()
     local line = scene:wait_line("rested", pid)
     assert(tonumber(line[2]) < 4, line[2] .. " wake-ups in 4 s")
     assert.equal("0", line[3]) -- no commit
-    assert(sleeps < 4, sleeps .. " times asleep in 3.5 s")
+    assert(sleeps < 4 or has_own_thread, sleeps .. " times asleep in 3.5 s")
   end)
 
   it("processes at rest on one file wake up less than once a second each", function()
@@ -98,7 +101,7 @@ describe("between processes", function()
     local line = scene:wait_line("rested", pid)
     assert.equal("2", line[4]) -- it knows of the others
     assert(tonumber(line[2]) < 7, line[2] .. " wake-ups in 7 s")
-    assert(sleeps < 12, sleeps .. " times asleep in 6 s") -- two threads, and their locks
+    assert(sleeps < 12 or has_own_thread, sleeps .. " times asleep in 6 s") -- two threads, and their locks
     assert.equal("", scene:printed())
   end)
 

@@ -432,7 +432,7 @@ static void run_on(const char *path) {
     one_bad_op_takes_nobody_with_it();
     watched_stages_are_reported();
     roots_are_listed_newest_first();
-    CHECK(wakes > 0 && worker > 0);
+    CHECK(__atomic_load_n(&wakes, __ATOMIC_RELAXED) > 0 && worker > 0);
     pl_store_close(store);
 }
 
