@@ -80,3 +80,4 @@ print(("waiting for %g s"):format(options.seconds))
 print(("waited for %g s"):format(engine:wait(delay).default.value))
 engine:wait("approval-" .. delay.id)
 print("approved")
+engine:sleep(0.05) -- the answer to whoever visited the URL is still on its way
