@@ -155,7 +155,7 @@ local function work(options)
     local url = server.url .. stage:get_callback_url { choice = "approve" }
     print(("counted %d words in %d files; to approve, visit\n  %s"):format(total.words, total.files, url))
     if options.approve then
-      os.execute(("lua5.4 %s %s >/dev/null </dev/null &"):format(quote(here .. "/visit.lua"), quote(url)))
+      os.execute(("lua5.4 %s %s >/dev/null 2>&1 </dev/null &"):format(quote(here .. "/visit.lua"), quote(url)))
     end
   end
 
