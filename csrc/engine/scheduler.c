@@ -11,7 +11,7 @@
  */
 #include "engine/engine.h"
 
-enum { PREFETCH_MAX = 4096, TURN_MAX = 1024, RETRY_US = 500 * 1000 };
+enum { PREFETCH_MAX = 4096, TURN_MAX = 256, RETRY_US = 500 * 1000 };
 
 static void ops_push(pl__ops_t *ops, pl_op_t *op) {
     op->next = NULL;

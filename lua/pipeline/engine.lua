@@ -128,9 +128,20 @@ local function require_engine(self, level)
 end
 
 --- Stops and closes the engine; what is running is given back without spending an attempt. Idempotent.
+local LAST_ANSWERS_STEPS, LAST_ANSWERS_STEP_SECONDS = 20, 0.05
+
+-- Whoever visited the URL that ended a wait is still owed an answer when the program closes at once.
+local function give_last_answers(self)
+  local steps = 0
+  while self._web.answering > 0 and steps < LAST_ANSWERS_STEPS do
+    if not self._core:run("next", LAST_ANSWERS_STEP_SECONDS) then steps = steps + 1 end
+  end
+end
+
 function Engine.close(self)
   require_engine(self)
   if self._closed then return end
+  if self._web and self._web.answering > 0 and not self._core:running() then give_last_answers(self) end
   self._closed = true
   context.remove_engine(self)
   self._timers.closed = true

@@ -555,6 +555,13 @@ local function settle_token(self, given)
   self.token_said = true
 end
 
+-- Counts the requests whose answers are not given yet, also when their coroutines are ended.
+local Answering = { __name = "pipeline.Answering" }
+
+function Answering.__close(guard)
+  guard.web.answering = guard.web.answering - 1
+end
+
 --- Listens for HTTP.
 -- @tparam[opt] table given host (numeric; default "127.0.0.1"), port (default 8080; 0 picks one), base_path (default
 --   "/_ah/pipeline"), admin_token (default: made at random and printed once to standard error), and limits: max_body
@@ -571,6 +578,8 @@ function Web:serve(given)
     max_header = given.max_header, max_connections = given.max_connections, idle_timeout = given.idle_timeout,
     request_timeout = given.request_timeout,
     handler = function(request)
+      local _ <close> = setmetatable({ web = self }, Answering)
+      self.answering = self.answering + 1
       local result = answer(self, request)
       return result.status, wire_names(result.headers), result.body
     end,
@@ -593,7 +602,7 @@ end
 function web.new(face)
   local self = setmetatable({
     face = face, core = face.engine, log = face.log, base_path = BASE_PATH, routes = {}, endpoints = {},
-    admin_token = false, admin_mac = false, token_is_random = true, token_said = false,
+    answering = 0, admin_token = false, admin_mac = false, token_is_random = true, token_said = false,
   }, web_meta)
   set_admin_token(self, random_token(self.core))
   add_endpoints(self)

@@ -1,9 +1,9 @@
 /*
  * lua_alloc_test.c - the Nth allocation of Lua fails while a program uses the module, for every N.
  *
- * Lua collects and asks a second time when it gets no memory, so there are three kinds of failure: once (a collection at
- * the worst moment), twice in a row (an error), and from there on (an error, and none of its handlers gets memory). The
- * program may end with "not enough memory", or report it through its hooks; it may never crash, leak, hang or leave
+ * Lua collects and asks a second time when it gets no memory, so there are three kinds of failure: once (a collection
+ * at the worst moment), twice in a row (an error), and from there on (an error, and none of its handlers gets memory).
+ * The program may end with "not enough memory", or report it through its hooks; it may never crash, leak, hang or leave
  * something that cannot be closed.
  */
 #include <lauxlib.h>

@@ -226,6 +226,20 @@ static int refuse_task(pl__conn_t *conn, const pl_op_outcome_t *run, const brief
     return apply_failure(conn, &failed, brief);
 }
 
+/* May the stage, whose claim is ours, take the outcome? An abort that was requested meanwhile is carried out. */
+static int check_state(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    PL__TRY(load_brief(conn, run->stage, brief));
+    if (brief->found && brief->state == PL_STAGE_ABORTING) {
+        op->rc = PL_EABORTED;
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
+        return pl__stage_abort_now(conn, run->stage, brief->flags, brief->queue, brief->priority);
+    }
+    if (!brief->found || brief->state != PL_STAGE_READY)
+        op->rc = PL_ESTALE;
+    return PL_OK;
+}
+
 /* PL_OK in op->rc when the claim is ours and the stage may take the outcome. */
 static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     pl_op_outcome_t *run = &op->u.outcome;
@@ -236,16 +250,7 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
         op->rc = PL_ESTALE;
         return PL_OK;
     }
-    PL__TRY(load_brief(conn, run->stage, brief));
-    if (brief->found && brief->state == PL_STAGE_ABORTING) {
-        op->rc = PL_EABORTED;
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
-        return pl__stage_abort_now(conn, run->stage, brief->flags, brief->queue, brief->priority);
-    }
-    if (!brief->found || brief->state != PL_STAGE_READY) {
-        op->rc = PL_ESTALE;
-        return PL_OK;
-    }
+    PL__TRY(check_state(conn, op, brief));
     for (size_t i = 0; i < run->tasks_len && op->rc == PL_OK && run->kind == PL_OUTCOME_OK; i++) {
         PL__TRY(pl__task_check(conn, &run->tasks[i]));
         op->rc = run->tasks[i].rc;
@@ -261,16 +266,21 @@ static bool is_leaf(const pl_op_outcome_t *run) {
            !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED));
 }
 
-/* Ends a leaf in as few statements as its rules allow: the update asks for the state and the fence itself. With *done
- * false nothing was changed, and the long way finds out why. */
-static int finish_leaf(pl__conn_t *conn, const pl_op_outcome_t *run, bool *done) {
-    int updated;
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &updated, "iiiii", (int64_t)run->stage, (int64_t)conn->now,
-                        (int64_t)run->flags, (int64_t)conn->worker, (int64_t)run->claim));
-    *done = updated > 0;
-    if (!*done)
+/* Ends a leaf in as few statements as its rules allow: the deletion of its task is the fence, the state the condition of
+ * the update. */
+static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    int deleted, updated;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH_RUN, &deleted, "iii", (int64_t)run->stage, (int64_t)conn->worker,
+                        (int64_t)run->claim));
+    if (!deleted) {
+        op->rc = PL_ESTALE;
         return PL_OK;
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
+    }
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &updated, "iii", (int64_t)run->stage, (int64_t)conn->now,
+                        (int64_t)run->flags));
+    if (!updated)
+        return check_state(conn, op, &(brief_t){ 0 });
     for (size_t i = 0; i < run->fills_len; i++)
         PL__TRY(pl__stage_fill(conn, run->stage, &run->fills[i]));
     PL__TRY(pl__note_final(conn, run->stage, PL_STAGE_DONE));
@@ -279,11 +289,8 @@ static int finish_leaf(pl__conn_t *conn, const pl_op_outcome_t *run, bool *done)
 
 int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
     brief_t brief = { 0 };
-    bool done = false;
     if (is_leaf(&op->u.outcome))
-        PL__TRY(finish_leaf(conn, &op->u.outcome, &done));
-    if (done)
-        return PL_OK;
+        return finish_leaf(conn, op);
     PL__TRY(check_outcome(conn, op, &brief));
     if (op->rc != PL_OK)
         return PL_OK;

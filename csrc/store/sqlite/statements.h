@@ -48,6 +48,7 @@
                 "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                               \
     X(TASK_DELETE, "DELETE FROM pl_task WHERE id = ?1 RETURNING queue, name")                                          \
     X(TASK_DROP, "DELETE FROM pl_task WHERE id = ?1")                                                                  \
+    X(TASK_FINISH_RUN, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")                 \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
     X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
     X(TASK_DELAY,                                                                                                      \
@@ -103,8 +104,7 @@
     X(STAGE_CHILDREN_SETTLED, "UPDATE pl_stage SET open = open - ?2, state = CASE open WHEN ?2 THEN 3 ELSE 2 END "     \
                               "WHERE id = ?1 AND state = 2 RETURNING open, flags, coalesce(parent, 0), queue, "        \
                               "priority")                                                                              \
-    X(STAGE_LEAF_DONE, "UPDATE pl_stage SET state = 4, finalized = ?2, flags = ?3 WHERE id = ?1 AND state = 1 AND "    \
-                       "EXISTS (SELECT 1 FROM pl_task WHERE id = ?1 AND owner = ?4 AND claim = ?5 AND kind = 0)")      \
+    X(STAGE_LEAF_DONE, "UPDATE pl_stage SET state = 4, finalized = ?2, flags = ?3 WHERE id = ?1 AND state = 1")        \
     X(STAGE_RETRY, "UPDATE pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "                   \
                    "retry_message = ?3 WHERE id = ?1")                                                                 \
     X(STAGE_GIVE_UP,                                                                                                   \

@@ -192,7 +192,7 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- settings ---------------------------------------------------------------------------------------------- */
 
-/* The value to be written stays in the op until the result is complete: when the transaction breaks it is tried again. */
+/* The value to be written stays in the op until the result is complete: a broken transaction is tried again. */
 int pl__verb_meta(pl__conn_t *conn, pl_op_t *op) {
     pl_op_meta_t *meta = &op->u.meta;
     sqlite3_stmt *row;
