@@ -266,8 +266,8 @@ static bool is_leaf(const pl_op_outcome_t *run) {
            !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED));
 }
 
-/* Ends a leaf in as few statements as its rules allow: the deletion of its task is the fence, the state the condition of
- * the update. */
+/* Ends a leaf in as few statements as its rules allow: the deletion of its task is the fence, the state the condition
+ * of the update. */
 static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
     const pl_op_outcome_t *run = &op->u.outcome;
     int deleted, updated;
