@@ -183,6 +183,23 @@ describe("a run", function()
     assert.truthy(problem.reason:find("Aborting after 2 attempts. TaskAlreadyExistsError: task 'taken'", 1, true),
       problem.reason)
   end)
+
+  it("that adds two transactional tasks of one name fails its attempt, and adds neither", function()
+    local calls = 0
+    local Waits = pipeline.define(helper.name(), {
+      async = true, run = function() end, callback = function() calls = calls + 1 end,
+    })
+    local waits = Waits():start()
+    engine:drain()
+    local stage = helper.define { max_attempts = 1, run = function()
+      for _ = 1, 2 do waits:get_callback_task { name = "twin" }:add(nil, { transactional = true }) end
+    end }():start()
+    local problem = helper.raises(pipeline.AbortedError, engine.wait, engine, stage, { timeout = 3600 })
+    assert.equal("TaskAlreadyExistsError", problem.failures[1].error_class)
+    engine:drain { delayed = true }
+    assert.equal(0, calls)
+    waits:get_callback_task { name = "twin" }:add() -- the name is still free
+  end)
 end)
 
 describe("a large value", function()

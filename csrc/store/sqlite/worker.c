@@ -78,8 +78,7 @@ int pl__verb_leave(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RESCUE, NULL, "i", (int64_t)conn->worker));
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)conn->worker));
-    conn->worker = 0;
-    conn->has_claims = false;
+    conn->has_claims = false; /* the worker's id stays: after a rollback this is applied again */
     conn->ring = true;
     return PL_OK;
 }
