@@ -262,7 +262,6 @@ typedef struct {
     size_t children_len;
     pl_task_new_t *tasks; /* transactional tasks */
     size_t tasks_len;
-    pl_id_t fresh;        /* ids made by this worker from here on were made by this run: unfilled unless in fills */
     pl_failure_t failure; /* FAILED, ABORT: class, message, traceback */
     bool give_up, retry_task;
     pl_usec_t retry_at;

@@ -5,7 +5,6 @@
 --   fills, filled    slot id -> encoded value; names of own outputs filled (or published)
 --   scope, order     innermost open `after` scope; open `in_order` scope
 --   tasks            transactional tasks
---   fresh            first id made for children (outcome.lua)
 --   target           what children get in place of the target that was given to this stage alone
 --   prefix           says what was being encoded when it failed ("Bad return value. ")
 --   over             the attempt has ended: by its outcome, or because its time was up

@@ -1,9 +1,8 @@
 --- outcome.lua: turns what one run did into the one op that makes it real.
 --
 -- Everything is checked here before anything is sent: a violation is an error of this attempt (G1). Ids of children
--- and slots are made here, at the end of run and without any wait in between, so that
---   1. the outputs a child inherits can be those of the running pipeline (P60): futures get their ids last;
---   2. `fresh`, the first id made here, tells the store which slots are new.
+-- and slots are made here, at the end of run, because the outputs a child inherits can be those of the running pipeline
+-- (P60): futures get their ids last.
 
 local core = require "pipeline.core"
 local common = require "pipeline.common"
@@ -104,9 +103,7 @@ local function give_ids(self, run, heir, inherited)
   local children, stages = run.children, {}
   for i = 1, run.n do
     local child = children[i]
-    local id = store:new_id()
-    if not run.fresh then run.fresh = id end
-    child._id, child._engine = id, self._engine
+    child._id, child._engine = store:new_id(), self._engine
   end
   for i = 1, run.n do
     local child = children[i]
@@ -207,7 +204,6 @@ local function add_return(self, run, stages, value)
   run.children[run.n] = child
   local store = self._engine._core
   child._id, child._engine = store:new_id(), self._engine
-  if not run.fresh then run.fresh = child._id end
   local outputs = give_slots(store, child, { "default", default = future.slot_id(self, "default") })
   stages[run.n] = child_stage(self, run, child)
   stages[run.n].outputs = outputs
@@ -240,7 +236,7 @@ end
 
 local function add_children(self, run, out, stages)
   finish_stages(self, run, stages)
-  out.children, out.fresh = stages, run.fresh
+  out.children = stages
 end
 
 local function generator(self, run, out, count, value)

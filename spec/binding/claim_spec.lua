@@ -49,7 +49,7 @@ describe("a claim", function()
     local record, slot
     e:on("task", function(task)
       if task.id == root then
-        assert(e:outcome(task, { children = children, fills = { { slot = root, value = "r" } }, fresh = root }))
+        assert(e:outcome(task, { children = children, fills = { { slot = root, value = "r" } } }))
       elseif task.id == id then
         record, slot = task.stage, task:slot(input)
         assert(e:outcome(task, { kind = "ok", nowait = true, fills = { { slot = record.outputs[2].slot, value = "2" },

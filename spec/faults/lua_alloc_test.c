@@ -38,7 +38,7 @@ static const char program[] =
     "  local value = core.decode_list(task.stage.args)[1]\n"
     "  if value == 1 then\n"
     "    local child = engine:new_id()\n"
-    "    engine:outcome(task, { kind = 'ok', flags = 0, nowait = true, fresh = child, children = {\n"
+    "    engine:outcome(task, { kind = 'ok', flags = 0, nowait = true, children = {\n"
     "      { id = child, class_path = 'child', args = core.encode({ 2 }, 1), max_attempts = 1,\n"
     "        backoff_seconds = 1, backoff_factor = 1, outputs = { { name = 'default', slot = task.stage.id } } } } })\n"
     "  else\n"

@@ -137,7 +137,6 @@ static bool run_root(player_t *player, const pl_claim_t *claim, pl_op_t *op) {
     out->children_len = CHILDREN;
     out->tasks = task;
     out->tasks_len = 1;
-    out->fresh = out->children[0].id;
     out->flags = PL_STAGE_HAS_FINALIZED;
     return true;
 }
