@@ -23,6 +23,7 @@
 typedef struct {
     pl_claim_t *head, **tail;
     int len;
+    size_t bytes;
 } pl__claims_t;
 
 typedef struct {

@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 
 enum { PREFETCH_MAX = 4096, TURN_MAX = 256, RETRY_US = 500 * 1000 };
+#define BUFFER_BYTES_MAX ((size_t)4 * 1024 * 1024)
 
 static void ops_push(pl__ops_t *ops, pl_op_t *op) {
     op->next = NULL;
@@ -54,7 +55,8 @@ void pl__scheduler_init(pl_engine_t *engine) {
 static int count_wanted(const pl_engine_t *engine) {
     if (engine->no_worker || !engine->running || engine->stopping || engine->closing || engine->want_timer.active)
         return 0;
-    int room = engine->concurrency - engine->executing + engine->prefetch - engine->buffer.len;
+    int ahead = engine->buffer.bytes < BUFFER_BYTES_MAX ? engine->prefetch : 0;
+    int room = engine->concurrency - engine->executing + ahead - engine->buffer.len;
     return room > 0 ? room : 0;
 }
 
@@ -147,7 +149,7 @@ void pl__scheduler_release_buffer(pl_engine_t *engine) {
         next = claims->next;
         pl_claim_free(claims);
     }
-    engine->buffer = (pl__claims_t){ NULL, &engine->buffer.head, 0 };
+    engine->buffer = (pl__claims_t){ .tail = &engine->buffer.head };
 }
 
 /* ---- back -------------------------------------------------------------------------------------------------- */
@@ -163,6 +165,7 @@ void pl__scheduler_execute(pl_engine_t *engine) {
         if (!engine->buffer.head)
             engine->buffer.tail = &engine->buffer.head;
         engine->buffer.len--;
+        engine->buffer.bytes -= claim->bytes;
         engine->executing++;
         engine->executed++;
         claim->next = NULL;
@@ -196,8 +199,10 @@ static void take_claims(pl_engine_t *engine, pl_batch_t *batch) {
     if (!batch->claims)
         return;
     *engine->buffer.tail = batch->claims;
-    for (pl_claim_t *claim = batch->claims; claim; claim = claim->next)
+    for (pl_claim_t *claim = batch->claims; claim; claim = claim->next) {
         engine->buffer.tail = &claim->next;
+        engine->buffer.bytes += claim->bytes;
+    }
     engine->buffer.len += batch->claims_len;
     batch->claims = NULL;
 }

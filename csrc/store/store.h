@@ -190,6 +190,7 @@ typedef struct pl_claim {
     pl_stage_t *stage;      /* whose run, finalized, abort or callback; NULL if it is gone */
     const pl_slot_t *slots; /* ascending by id: filled inputs, and for all kinds but RUN the outputs */
     size_t slots_len;
+    size_t bytes; /* of payload, arguments and values */
 } pl_claim_t;
 
 void pl_claim_free(pl_claim_t *claim);

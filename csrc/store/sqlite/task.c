@@ -13,7 +13,8 @@
 
 #include "store/sqlite/db.h"
 
-enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192 };
+enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192, CHUNK_MIN = 16, CHUNK_FIRST = 64, CHUNK_MAX = 2048 };
+#define CLAIM_BYTES_MAX ((size_t)4 * 1024 * 1024) /* of arguments and values in the claims of one transaction */
 
 /* ---- pushing ----------------------------------------------------------------------------------------------- */
 
@@ -203,6 +204,7 @@ int pl__verb_release(pl__conn_t *conn, pl_op_t *op) {
 typedef struct {
     pl_claim_t *head, **tail;
     int len;
+    size_t bytes;
 } claims_t;
 
 static void claims_free(claims_t *claims) {
@@ -290,6 +292,13 @@ static bool can_copy_stage(const pl__pending_t *task) {
     return task->fresh && task->fresh->inputs_len == 0 && task->fresh->after_len == 0;
 }
 
+static size_t weigh(const pl_claim_t *claim) {
+    size_t bytes = claim->payload.len + (claim->stage ? claim->stage->args.len : 0);
+    for (size_t i = 0; i < claim->slots_len; i++)
+        bytes += claim->slots[i].value.len;
+    return bytes;
+}
+
 /* Takes claim: into the list, or away when there is nothing left to do. */
 static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, const pl__pending_t *task) {
     bool gone = false;
@@ -308,9 +317,11 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
         pl_claim_free(claim);
         return rc;
     }
+    claim->bytes = weigh(claim);
     *claims->tail = claim;
     claims->tail = &claim->next;
     claims->len++;
+    claims->bytes += claim->bytes;
     return PL_OK;
 }
 
@@ -403,19 +414,52 @@ static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int
     return rc;
 }
 
+/* How many to ask for next, so that memory is bounded by bytes and not by the number of tasks. */
+static int chunk_of(const claims_t *claims, int limit) {
+    size_t chunk = CHUNK_FIRST;
+    if (claims->len > 0) {
+        size_t each = claims->bytes / (size_t)claims->len + 1;
+        size_t left = claims->bytes < CLAIM_BYTES_MAX ? CLAIM_BYTES_MAX - claims->bytes : 0;
+        chunk = left / each;
+    }
+    if (chunk < CHUNK_MIN)
+        chunk = CHUNK_MIN;
+    if (chunk > CHUNK_MAX)
+        chunk = CHUNK_MAX;
+    return chunk < (size_t)limit ? (int)chunk : limit;
+}
+
+static bool is_full(const claims_t *claims) {
+    return claims->bytes >= CLAIM_BYTES_MAX;
+}
+
+/* Up to `limit` of one queue. *more: it has, or may have, more. */
+static int claim_some(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken, bool *more) {
+    *taken = 0;
+    *more = true;
+    while (*more && *taken < limit && !is_full(claims)) {
+        int chunk = chunk_of(claims, limit - *taken), got = 0;
+        PL__TRY(claim_of_queue(conn, claims, queue, chunk, &got));
+        *taken += got;
+        *more = got == chunk;
+    }
+    return PL_OK;
+}
+
 /* Every queue gets its share of what is wanted, the rest goes to whoever has more. */
 static int claim_ready(pl__conn_t *conn, claims_t *claims, int wanted) {
     int share = conn->queues_len ? (wanted + (int)conn->queues_len - 1) / (int)conn->queues_len : 0;
     bool more = conn->maybe_ready && share > 0;
     int left = wanted;
-    for (int pass = 0; pass < 2 && more && left > 0; pass++) {
+    for (int pass = 0; pass < 2 && more && left > 0 && !is_full(claims); pass++) {
         more = false;
         for (size_t i = 0; i < conn->queues_len && left > 0; i++) {
             const pl__queue_t *queue = &conn->queues[(conn->turn + i) % conn->queues_len];
-            int limit = pass == 0 && share < left ? share : left, taken = 0;
-            PL__TRY(claim_of_queue(conn, claims, queue->id, limit, &taken));
+            bool has_more;
+            int taken;
+            PL__TRY(claim_some(conn, claims, queue->id, pass == 0 && share < left ? share : left, &taken, &has_more));
             left -= taken;
-            more = more || taken == limit;
+            more = more || has_more;
         }
     }
     conn->turn++;
@@ -437,7 +481,7 @@ static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
     bool born_claimed = can_be_born_claimed(conn);
     for (size_t i = 0; i < conn->pending_len; i++) {
         const pl__pending_t *task = &conn->pending[i];
-        if (born_claimed && claims->len < wanted && task->eta <= conn->now)
+        if (born_claimed && claims->len < wanted && task->eta <= conn->now && !is_full(claims))
             PL__TRY(claim_pending(conn, claims, task));
         else
             PL__TRY(insert_unclaimed(conn, task));
@@ -466,7 +510,7 @@ static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
         PL__TRY(claim_ready(conn, claims, wanted));
     }
     PL__TRY(flush_claiming(conn, claims, wanted));
-    if (wanted > claims->len && conn->maybe_ready)
+    if (wanted > claims->len && conn->maybe_ready && !is_full(claims))
         PL__TRY(claim_ready(conn, claims, wanted - claims->len));
     conn->has_claims = conn->has_claims || claims->len > 0;
     return PL_OK;
@@ -498,7 +542,7 @@ static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *tu
 }
 
 int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn) {
-    claims_t claims = { NULL, &claims.head, 0 };
+    claims_t claims = { .tail = &claims.head };
     if (wanted > CLAIM_MAX)
         wanted = CLAIM_MAX;
     if (conn->worker == 0)
