@@ -65,11 +65,12 @@ bool pl_str_eq(pl_str_t a, pl_str_t b) {
     return a.len == b.len && (a.ptr == NULL) == (b.ptr == NULL) && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-enum { CHUNK_MIN = 512, CHUNK_MAX = 64 * 1024 };
+enum { CHUNK_MIN = 512, CHUNK_MAX = 32 * 1024 }; /* freeing larger ones makes the C library tidy up each time */
 
 struct pl__chunk {
     struct pl__chunk *next;
     size_t used, size;
+    bool is_owners; /* begins the arena: not ours to free */
     alignas(max_align_t) char bytes[];
 };
 
@@ -86,6 +87,13 @@ static pl__chunk_t *chunk_add(pl__arena_t *arena, size_t need) {
     chunk->next = arena->head;
     arena->head = chunk;
     return chunk;
+}
+
+void pl__arena_init(pl__arena_t *arena, void *memory, size_t size) {
+    pl__chunk_t *chunk = memory;
+    chunk->size = size - sizeof *chunk;
+    chunk->is_owners = true;
+    arena->head = chunk;
 }
 
 void *pl__arena_get(pl__arena_t *arena, size_t size) {
@@ -127,7 +135,8 @@ void pl__arena_free(pl__arena_t *arena) {
     pl__chunk_t *next;
     for (pl__chunk_t *chunk = arena->head; chunk; chunk = next) {
         next = chunk->next;
-        pl__free(chunk);
+        if (!chunk->is_owners)
+            pl__free(chunk);
     }
     arena->head = NULL;
 }

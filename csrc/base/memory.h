@@ -40,6 +40,8 @@ typedef struct {
     pl__chunk_t *head;
 } pl__arena_t;
 
+/* An arena that begins in memory of its owner (zeroed, aligned for any type): most ops need no other. */
+void pl__arena_init(pl__arena_t *arena, void *memory, size_t size);
 /* A zeroed arena is valid and empty. Memory is zeroed and aligned for any type; NULL on failure. */
 void *pl__arena_get(pl__arena_t *arena, size_t size) PL__MUST_USE;
 /* Copies bytes into the arena (with a NUL behind them). An absent string stays absent. Returns PL_OK or PL_ENOMEM. */

@@ -57,7 +57,10 @@ static void push_stage_cached(lua_State *L, const pl_claim_t *claim) {
     if (lua_getiuservalue(L, 1, UV_STAGE) != LUA_TNIL || claim->stage == NULL)
         return;
     lua_pop(L, 1);
-    pl__push_stage(L, claim->stage);
+    if (claim->kind == PL_TASK_RUN)
+        pl__push_stage_to_run(L, claim->stage);
+    else
+        pl__push_stage(L, claim->stage);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, UV_STAGE);
 }

@@ -101,8 +101,10 @@ static void set_stage_settings(lua_State *L, const pl_stage_t *stage) {
     set_integer(L, "max_attempts", stage->max_attempts);
     set_number(L, "backoff_seconds", stage->backoff_seconds);
     set_number(L, "backoff_factor", stage->backoff_factor);
-    set_number(L, "timeout", stage->timeout);
-    set_integer(L, "priority", stage->priority);
+    if (stage->timeout > 0)
+        set_number(L, "timeout", stage->timeout);
+    if (stage->priority != 0)
+        set_integer(L, "priority", stage->priority);
     set_integer(L, "flags", (lua_Integer)stage->flags);
 }
 
@@ -122,6 +124,22 @@ static void set_stage_progress(lua_State *L, const pl_stage_t *stage) {
     set_str(L, "retry_message", stage->retry_message);
     set_str(L, "abort_message", stage->abort_message);
     set_status(L, stage);
+}
+
+/* Of a stage that is to run, only what can have happened by then: this is on the path of every task. */
+void pl__push_stage_to_run(lua_State *L, const pl_stage_t *stage) {
+    lua_createtable(L, 0, 16);
+    set_stage_settings(L, stage);
+    set_integer(L, "attempt", stage->attempt);
+    lua_pushstring(L, pl_stage_state_name((int)stage->state));
+    lua_setfield(L, -2, "state");
+    set_time(L, "created", stage->created);
+    set_time(L, "eta", stage->eta);
+    set_time(L, "started", stage->started);
+    if (stage->attempt > 0) {
+        set_time(L, "retry_at", stage->retry_at);
+        set_str(L, "retry_message", stage->retry_message);
+    }
 }
 
 void pl__push_stage(lua_State *L, const pl_stage_t *stage) {

@@ -12,6 +12,7 @@
  * same. */
 int pl__push_results(lua_State *L, pl_op_t *op);
 
+void pl__push_stage_to_run(lua_State *L, const pl_stage_t *stage);
 void pl__push_stage(lua_State *L, const pl_stage_t *stage);
 void pl__push_slot(lua_State *L, const pl_slot_t *slot);
 /* Pushes the string, or nil when it is absent. */

@@ -3,6 +3,8 @@
  */
 #include "store/store.h"
 
+#include <stdalign.h>
+
 const char *pl_stage_state_name(int state) {
     static const char *const names[] = {
 #define X(name, number, text) [number] = text,
@@ -21,11 +23,34 @@ const char *pl_task_kind_name(int kind) {
     return kind >= 0 && kind < (int)(sizeof names / sizeof *names) ? names[kind] : "?";
 }
 
+/* What an op or a claim carries in its own block, before its arena needs another. */
+enum { OP_ROOM = 512, CLAIM_ROOM = 1024 };
+
+typedef struct {
+    pl_op_t op;
+    alignas(max_align_t) char room[OP_ROOM];
+} op_block_t;
+
+typedef struct {
+    pl_claim_t claim;
+    alignas(max_align_t) char room[CLAIM_ROOM];
+} claim_block_t;
+
 pl_op_t *pl_op_new(pl_verb_t verb) {
-    pl_op_t *op = pl__alloc(sizeof *op);
-    if (op)
-        op->verb = verb;
-    return op;
+    op_block_t *block = pl__alloc(sizeof *block);
+    if (!block)
+        return NULL;
+    block->op.verb = verb;
+    pl__arena_init(&block->op.arena, block->room, sizeof block->room);
+    return &block->op;
+}
+
+pl_claim_t *pl_claim_new(void) {
+    claim_block_t *block = pl__alloc(sizeof *block);
+    if (!block)
+        return NULL;
+    pl__arena_init(&block->claim.arena, block->room, sizeof block->room);
+    return &block->claim;
 }
 
 void pl_op_free(pl_op_t *op) {

@@ -193,6 +193,8 @@ typedef struct pl_claim {
     size_t bytes; /* of payload, arguments and values */
 } pl_claim_t;
 
+/* Returns owned: an empty claim, or NULL. */
+pl_claim_t *pl_claim_new(void) PL__MUST_USE;
 void pl_claim_free(pl_claim_t *claim);
 /* Looks a slot up by id; NULL if it is not among them. */
 const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);

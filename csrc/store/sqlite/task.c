@@ -327,7 +327,7 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
 
 static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t *task) {
     PL__TRY(insert_task(conn, task, PL__TASK_CLAIMED));
-    pl_claim_t *claim = pl__alloc(sizeof *claim);
+    pl_claim_t *claim = pl_claim_new();
     if (!claim)
         return PL_ENOMEM;
     claim->task = task->id;
@@ -352,7 +352,7 @@ typedef struct {
 
 /* One row of TASK_CLAIM. Appends to the buffer, which then owns the claim. */
 static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
-    pl_claim_t *claim = pl__alloc(sizeof *claim);
+    pl_claim_t *claim = pl_claim_new();
     if (!claim)
         return PL_ENOMEM;
     claimed_t claimed = { claim, sqlite3_column_int64(row, 8) };
