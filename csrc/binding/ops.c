@@ -428,8 +428,6 @@ static void build_outcome(reader_t *R) {
     outcome->children = read_stages(R, "children", false, &outcome->children_len);
     lua_getfield(R->L, 3, "tasks");
     outcome->tasks = read_tasks(R, &outcome->tasks_len);
-    if (outcome->kind == PL_OUTCOME_OK)
-        return;
     read_failure(R, 3, &outcome->failure);
     outcome->give_up = opt_flag_field(R, 3, "give_up");
     outcome->retry_task = opt_flag_field(R, 3, "retry_task");
