@@ -57,8 +57,8 @@ C_TEST_BINS := $(foreach t,$(C_TESTS),$(B)/test/$(call test_name,$(t)))
 
 # What it is linked with, the oldest version that will do, and the Debian package it comes from.
 LIBRARIES := lua5.4:5.4.0:liblua5.4-dev sqlite3:3.38:libsqlite3-dev libuv:1.44:libuv1-dev libcbor:0.8:libcbor-dev \
-    libmicrohttpd:0.9.75:libmicrohttpd-dev libsodium:1.0.18:libsodium-dev
-LINKED := sqlite3 libuv libcbor libmicrohttpd libsodium
+    libmicrohttpd:0.9.75:libmicrohttpd-dev libsodium:1.0.18:libsodium-dev libcurl:7.87.0:libcurl4-openssl-dev
+LINKED := sqlite3 libuv libcbor libmicrohttpd libsodium libcurl
 
 # Asked once, and only when something is compiled: before that the libraries may not be installed.
 PC_CFLAGS = $(eval PC_CFLAGS := $(shell $(PKG_CONFIG) --cflags lua5.4 $(LINKED)))$(PC_CFLAGS)

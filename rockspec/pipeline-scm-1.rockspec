@@ -23,6 +23,7 @@ external_dependencies = {
   LIBCBOR = { header = "cbor.h" },
   LIBMICROHTTPD = { header = "microhttpd.h" },
   LIBSODIUM = { header = "sodium.h" },
+  LIBCURL = { header = "curl/curl.h" },
 }
 build = {
   type = "make",

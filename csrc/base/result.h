@@ -34,7 +34,13 @@
     X(ESTATE, -20, "not possible in this state")                                                                       \
     X(EFORK, -21, "used after fork")                                                                                   \
     X(ECONSTRAINT, -22, "a rule of the store was violated")                                                            \
-    X(EOTHER, -23, "unexpected failure")
+    X(EOTHER, -23, "unexpected failure")                                                                               \
+    X(ECONNREFUSED, -24, "connection refused")                                                                         \
+    X(ECONNRESET, -25, "the connection broke")                                                                         \
+    X(EHOSTUNREACH, -26, "the host cannot be reached")                                                                 \
+    X(ENOHOST, -27, "no host of that name")                                                                            \
+    X(ETLS, -28, "no secure connection")                                                                               \
+    X(EPROTO, -29, "the answer is not HTTP")
 
 typedef enum {
 #define X(name, number, text) PL_##name = (number),

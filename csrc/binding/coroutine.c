@@ -524,6 +524,22 @@ int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim) 
     return await_yield(L, rec, op_k);
 }
 
+int pl__wait(lua_State *L, pl__handle_t *h, lua_KFunction k) {
+    h->current->state = PL__CO_EVENT;
+    return await_yield(L, h->current, k);
+}
+
+void pl__wait_check(lua_State *L, lua_KContext context) {
+    (void)await_record(L, context);
+}
+
+void pl__wait_end(pl__coroutine_t *rec, uint64_t life) {
+    if (rec->life != life || rec->state != PL__CO_EVENT)
+        return;
+    queue_add(&rec->h->ready, rec);
+    pl__pump(rec->h);
+}
+
 static void sleep_cb(pl_timer_t *timer) {
     pl__coroutine_t *rec = timer->data;
     queue_add(&rec->h->ready, rec);

@@ -4,8 +4,8 @@
  * A record belongs to its handle until the handle is closed; finished ones are used again, so that a task costs
  * neither a thread nor an allocation of its own. `life` and `wakes` tell stale references from living ones.
  *
- *            start/spawn               turn of the loop                    op, timer, token
- *   FREE ───────────────► QUEUED ───────────────────────► RUNNING ──await──► OP, SLEEP, TOKEN ──► QUEUED
+ *            start/spawn               turn of the loop                    op, timer, token, event
+ *   FREE ───────────────► QUEUED ───────────────────────► RUNNING ──await──► OP, SLEEP, TOKEN, EVENT ──► QUEUED
  *    ▲                                                       │                    │
  *    └──────────────── returned, raised, killed ◄────────────┴──── close ◄────────┘
  */
@@ -25,7 +25,8 @@ typedef enum {
     PL__CO_RUNNING, /* being resumed, or just back and not yet ended */
     PL__CO_OP,      /* waits for an op: `op` is in flight */
     PL__CO_SLEEP,   /* waits for `timer` */
-    PL__CO_TOKEN    /* waits for a token to be woken */
+    PL__CO_TOKEN,   /* waits for a token to be woken */
+    PL__CO_EVENT    /* waits for pl__wait_end */
 } pl__co_state_t;
 
 /*
@@ -79,6 +80,19 @@ bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h);
 /* Takes op: submits it (or, with claim, ends that claim with it), waits until it is committed and pushes its results.
  * To be returned from a C function called by Lua. Where pl__coroutine_can_await it yields, else it blocks. */
 int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim);
+
+/*
+ * Waiting for an event that this file knows nothing of. Assumes pl__coroutine_can_await; to be returned from a C
+ * function called by Lua. `k` goes on with the record as its context, and calls pl__wait_check first. Whoever will
+ * call pl__wait_end notes h->current and its `life` beforehand, and cancels what it waits for by a to-be-closed value
+ * on the stack of L should the coroutine die.
+ */
+int pl__wait(lua_State *L, pl__handle_t *h, lua_KFunction k);
+/* Raises when somebody else resumed the coroutine. */
+void pl__wait_check(lua_State *L, lua_KContext context);
+/* The event has come: the coroutine goes on. Nothing happens when it is dead or waits no more. No Lua is called in it
+ * when Lua code is running; else the coroutine is resumed at once. */
+void pl__wait_end(pl__coroutine_t *rec, uint64_t life);
 
 /* Resumes all that is ready, through the trampoline. Called at the end of every host callback. */
 void pl__pump(pl__handle_t *h);

@@ -15,6 +15,7 @@
 #include "binding/claim.h"
 #include "binding/coroutine.h"
 #include "binding/facts.h"
+#include "binding/fetch.h"
 #include "binding/server.h"
 #include "binding/trampoline.h"
 #include "binding/verbs.h"
@@ -448,6 +449,7 @@ static void push_methods(lua_State *L) {
     pl__coroutine_register(L);
     pl__verbs_register(L);
     pl__facts_register(L);
+    pl__fetch_register(L);
 }
 
 void pl__handle_register(lua_State *L) {

@@ -73,6 +73,7 @@ typedef struct pl__handle {
     pl__final_t *finals, *finals_last;
     pl_timer_t turn; /* brings the next turn */
     pl__attached_t *attached;
+    struct pl__fetching *fetching; /* the HTTP client; NULL: not used yet */
 } pl__handle_t;
 
 /* Returns the handle at `arg`; raises if it is none. */

@@ -71,6 +71,7 @@ struct pl_engine {
     /* running */
     bool running, stopping, closing;
     int stop_requests;
+    int holds; /* things outside that will call back on the loop */
     uint64_t turns;
     /* claims and ops */
     pl__claims_t buffer;

@@ -223,6 +223,14 @@ void pl_engine_stop(pl_engine_t *engine) {
     uv_async_send(&engine->wake);
 }
 
+void pl_engine_hold(pl_engine_t *engine) {
+    engine->holds++;
+}
+
+void pl_engine_unhold(pl_engine_t *engine) {
+    engine->holds--;
+}
+
 bool pl_engine_running(const pl_engine_t *engine) {
     return engine->running;
 }

@@ -245,5 +245,5 @@ bool pl__scheduler_is_quiet(const pl_engine_t *engine) {
     bool claims_coming = engine->ready_left && count_wanted(engine) > 0;
     bool own_work = engine->buffer.head && engine->executing < engine->concurrency;
     bool ops_under_way = engine->in_flight > engine->failed_len;
-    return !ops_under_way && !engine->poked && !claims_coming && !own_work && engine->wanted >= 0;
+    return engine->holds == 0 && !ops_under_way && !engine->poked && !claims_coming && !own_work && engine->wanted >= 0;
 }

@@ -18,6 +18,7 @@ packages() {
       echo libcbor-dev pc:libcbor
       echo libmicrohttpd-dev pc:libmicrohttpd
       echo libsodium-dev pc:libsodium
+      echo libcurl4-openssl-dev pc:libcurl
       echo lua-cjson lua:cjson
       ;;
     demo) echo lua-socket lua:socket ;;
@@ -26,6 +27,8 @@ packages() {
       packages demo
       echo lua-busted file:/usr/bin/busted
       echo sqlite3 cmd:sqlite3
+      echo openssl cmd:openssl
+      echo lua-sec lua:ssl
       ;;
     lint)
       echo clang-format-14 cmd:clang-format-14

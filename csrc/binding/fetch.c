@@ -1,0 +1,727 @@
+/*
+ * fetch.c - HTTP requests as Lua sees them. See fetch.h.
+ *
+ * Design. A request is a userdata, the box; responses in pieces and the handles of e:fetch_start are made of it. One
+ * loop, go(), does all the waiting: for the answer, for a piece of it, and meanwhile for the pieces of the body that a
+ * function gives. It runs on a stack frame of one shape (ENGINE, SUBJECT, BOX), where the box is to be closed: however
+ * the frame is left, by an error in the body function or by the end of the coroutine, the request is cancelled unless
+ * go() came to its end.
+ *
+ * Invariants
+ *   1. box->fetch is NULL, or the box is in the client's list; so the end of the engine finds every request.
+ *   2. While a frame waits, box->is_guarded: no other frame may wait for the same request.
+ *   3. The engine is held exactly while something waits: virtual time stands still, and a drain does not end.
+ */
+#include "binding/fetch.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "binding/coroutine.h"
+#include "binding/handle.h"
+#include "engine/fetch.h"
+
+#define FETCH_TYPE "pipeline.Fetch"
+#define RESPONSE_TYPE "pipeline.Response"
+
+enum { ENGINE = 1, SUBJECT, BOX }; /* the frame of go(); the subject is what the method was given */
+enum { UV_ENGINE = 1, UV_BODY, UV_CALLBACK, UV_COUNT = UV_CALLBACK };
+enum { REDIRECTS_DEFAULT = 10, HEADERS_MAX = 1000 };
+
+typedef enum { WAIT_ANSWER, WAIT_PIECE, WAIT_CALLBACK } wait_t;
+
+typedef struct box {
+    struct box *next, *prev; /* of the client */
+    struct pl__fetching *client;
+    pl_fetch_t *fetch; /* NULL: released */
+    bool stream;
+    wait_t wait;
+    bool is_guarded, is_held;
+    pl__coroutine_t *waiter; /* to be woken; NULL: none */
+    uint64_t waiter_life;
+    int end; /* released: PL_OK after the last piece, or why there are no more */
+} box_t;
+
+/* The client of one engine. */
+typedef struct pl__fetching {
+    pl__attached_t attached; /* first: close gets it */
+    pl__handle_t *h;
+    pl_fetcher_t *fetcher;
+    box_t *boxes;
+} client_t;
+
+/* ---- boxes ------------------------------------------------------------------------------------------------- */
+
+static void box_hold(box_t *box, bool held) {
+    if (box->is_held == held)
+        return;
+    box->is_held = held;
+    if (held)
+        pl_engine_hold(box->client->h->engine);
+    else
+        pl_engine_unhold(box->client->h->engine);
+}
+
+/* Ends the request, wherever it stands. No Lua. */
+static void box_release(box_t *box, int end) {
+    if (!box->fetch)
+        return;
+    pl_fetch_t *fetch = box->fetch;
+    box_hold(box, false);
+    box->fetch = NULL;
+    box->end = end;
+    if (box->prev)
+        box->prev->next = box->next;
+    else
+        box->client->boxes = box->next;
+    if (box->next)
+        box->next->prev = box->prev;
+    box->client = NULL;
+    pl_fetch_release(fetch);
+}
+
+/* Lets the frame that waits look at the box. */
+static void box_wake(box_t *box) {
+    pl__coroutine_t *rec = box->waiter;
+    box->waiter = NULL;
+    if (rec)
+        pl__wait_end(rec, box->waiter_life);
+}
+
+static void changed_cb(void *data, pl_fetch_t *fetch) {
+    (void)fetch;
+    box_wake(data);
+}
+
+static box_t *check_box(lua_State *L, int index) {
+    return luaL_checkudata(L, index, FETCH_TYPE);
+}
+
+/* Whether the request's engine can still be told anything: not in the child of a fork. */
+static bool is_reachable(const box_t *box) {
+    const pl__handle_t *h = box->client ? box->client->h : NULL;
+    return h && h->engine && pl_engine_usable(h->engine);
+}
+
+/* __close, for go() alone: the frame is left. */
+static int box_close(lua_State *L) {
+    box_t *box = check_box(L, 1);
+    if (!box->is_guarded)
+        return 0;
+    box->is_guarded = false;
+    box->waiter = NULL;
+    if (is_reachable(box))
+        box_release(box, PL_EABORTED);
+    return 0;
+}
+
+static int box_gc(lua_State *L) {
+    box_t *box = check_box(L, 1);
+    box->waiter = NULL;
+    if (is_reachable(box))
+        box_release(box, PL_ECLOSED);
+    return 0;
+}
+
+/* handle:cancel() -> whether there was something to cancel. */
+static int box_cancel(lua_State *L) {
+    box_t *box = check_box(L, 1);
+    bool is_live = box->fetch && is_reachable(box);
+    if (is_live) {
+        box_release(box, PL_EABORTED);
+        box_wake(box);
+    }
+    lua_pushboolean(L, is_live);
+    return 1;
+}
+
+/* Pushes a box without a request; the engine is at index 1. */
+static box_t *box_new(lua_State *L) {
+    box_t *box = lua_newuserdatauv(L, sizeof *box, UV_COUNT);
+    memset(box, 0, sizeof *box);
+    luaL_setmetatable(L, FETCH_TYPE);
+    lua_pushvalue(L, ENGINE);
+    lua_setiuservalue(L, -2, UV_ENGINE);
+    return box;
+}
+
+/* ---- the client -------------------------------------------------------------------------------------------- */
+
+/* The engine ends. Coroutines that waited are dead by now. */
+static void client_close(pl__attached_t *attached) {
+    client_t *client = (client_t *)attached;
+    pl__handle_detach(client->h, attached);
+    client->h->fetching = NULL;
+    while (client->boxes)
+        box_release(client->boxes, PL_ECLOSED);
+    pl_fetcher_close(client->fetcher);
+    pl__free(client);
+}
+
+static int client_get(pl__handle_t *h, client_t **out, pl_error_t *error) {
+    pl_fetcher_options_t options;
+    if ((*out = h->fetching) != NULL)
+        return PL_OK;
+    client_t *client = pl__alloc(sizeof *client);
+    if (!client)
+        return PL__FAIL(error, PL_ENOMEM, "out of memory");
+    pl_fetcher_options_init(&options);
+    int rc = pl_fetcher_open(&client->fetcher, pl_engine_loop(h->engine), &options, error);
+    if (rc != PL_OK) {
+        pl__free(client);
+        return rc;
+    }
+    client->h = h;
+    client->attached.close = client_close;
+    pl__handle_attach(h, &client->attached);
+    *out = h->fetching = client;
+    return PL_OK;
+}
+
+/* ---- options ----------------------------------------------------------------------------------------------- */
+
+/* Pushes options[name]; returns whether it is there. Raises if it is of another type. The value stays on the stack,
+ * so that its bytes may be borrowed. */
+static bool option(lua_State *L, const char *name, int type) {
+    int actual = lua_getfield(L, SUBJECT, name);
+    if (actual != LUA_TNIL && actual != type)
+        luaL_argerror(
+            L, SUBJECT,
+            lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type), lua_typename(L, actual)));
+    return actual != LUA_TNIL;
+}
+
+static pl_str_t string_option(lua_State *L, const char *name, pl_str_t otherwise) {
+    pl_str_t value = otherwise;
+    if (option(L, name, LUA_TSTRING))
+        value.ptr = lua_tolstring(L, -1, &value.len);
+    return value;
+}
+
+static double seconds_option(lua_State *L, const char *name, double otherwise) {
+    double value = otherwise;
+    if (option(L, name, LUA_TNUMBER)) {
+        value = lua_tonumber(L, -1);
+        if (!isfinite(value) || value < 0)
+            luaL_argerror(L, SUBJECT, lua_pushfstring(L, "%s: not a duration", name));
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+static int64_t integer_option(lua_State *L, const char *name, int64_t otherwise, int64_t max) {
+    int64_t value = otherwise;
+    if (option(L, name, LUA_TNUMBER)) {
+        int is_integer;
+        value = lua_tointegerx(L, -1, &is_integer);
+        if (!is_integer || value < 0 || value > max)
+            luaL_argerror(L, SUBJECT, lua_pushfstring(L, "%s: not an integer in 0..%I", name, (LUAI_UACINT)max));
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+static bool flag_option(lua_State *L, const char *name, bool otherwise) {
+    bool value = option(L, name, LUA_TBOOLEAN) ? lua_toboolean(L, -1) : otherwise;
+    lua_pop(L, 1);
+    return value;
+}
+
+/* Borrows name and value from the top two places; their table keeps them. */
+static void set_header(lua_State *L, pl_http_header_t *header) {
+    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+        luaL_argerror(L, SUBJECT,
+                      lua_pushfstring(L, "headers: strings by name expected, got %s by %s", luaL_typename(L, -1),
+                                      luaL_typename(L, -2)));
+    header->name.ptr = lua_tolstring(L, -2, &header->name.len);
+    header->value.ptr = lua_tolstring(L, -1, &header->value.len);
+}
+
+/* Goes through the table of headers at `table`, for `room` of them at most; without `headers` it only counts. */
+static size_t walk_headers(lua_State *L, int table, pl_http_header_t *headers, size_t room) {
+    size_t n = 0;
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        int value = lua_gettop(L);
+        lua_Integer len = lua_istable(L, value) ? (lua_Integer)lua_rawlen(L, value) : 1;
+        for (lua_Integer i = 1; i <= len && n < room; i++, n++) {
+            if (!headers)
+                continue;
+            lua_pushvalue(L, value - 1);
+            if (lua_istable(L, value))
+                lua_rawgeti(L, value, i);
+            else
+                lua_pushvalue(L, value);
+            set_header(L, &headers[n]);
+            lua_pop(L, 2);
+        }
+        lua_pop(L, 1);
+    }
+    return n;
+}
+
+/* Leaves the table and scratch memory on the stack. */
+static void read_headers(lua_State *L, pl_fetch_request_t *request) {
+    if (!option(L, "headers", LUA_TTABLE))
+        return;
+    int table = lua_gettop(L);
+    size_t count = walk_headers(L, table, NULL, HEADERS_MAX);
+    luaL_argcheck(L, count < HEADERS_MAX, SUBJECT, "headers: too many");
+    pl_http_header_t *headers = lua_newuserdatauv(L, (count + 1) * sizeof *headers, 0);
+    request->header_count = walk_headers(L, table, headers, count);
+    request->headers = headers;
+}
+
+/* The body: a string, or a function, which becomes a user value of the box. */
+static void read_body(lua_State *L, pl_fetch_request_t *request) {
+    int type = lua_getfield(L, SUBJECT, "body");
+    if (type == LUA_TFUNCTION) {
+        request->upload = true;
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, BOX, UV_BODY);
+    } else if (type == LUA_TSTRING) {
+        request->body.ptr = lua_tolstring(L, -1, &request->body.len);
+    } else if (type != LUA_TNIL) {
+        luaL_argerror(L, SUBJECT, "body: a string or a function expected");
+    }
+}
+
+static void read_follow(lua_State *L, pl_fetch_request_t *request) {
+    if (lua_getfield(L, SUBJECT, "follow") == LUA_TBOOLEAN)
+        request->redirects = lua_toboolean(L, -1) ? REDIRECTS_DEFAULT : 0;
+    else
+        request->redirects = (unsigned)integer_option(L, "follow", 0, 100);
+    lua_pop(L, 1);
+}
+
+static void read_proxy(lua_State *L, pl_fetch_request_t *request) {
+    if (lua_getfield(L, SUBJECT, "proxy") == LUA_TBOOLEAN)
+        request->env_proxy = lua_toboolean(L, -1);
+    else
+        request->proxy = string_option(L, "proxy", PL_STR_NONE);
+}
+
+/* What is borrowed stays on the stack. Raises on wrong types. */
+static void read_request(lua_State *L, pl_fetch_request_t *request) {
+    pl_fetch_request_init(request);
+    luaL_checkstack(L, 3 * LUA_MINSTACK, NULL);
+    request->url = string_option(L, "url", PL_STR_NONE);
+    luaL_argcheck(L, request->url.ptr, SUBJECT, "url: string expected");
+    request->method = string_option(L, "method", request->method);
+    request->ca_file = string_option(L, "ca_file", PL_STR_NONE);
+    request->stream = flag_option(L, "stream", false);
+    request->is_unverified = !flag_option(L, "verify", true);
+    request->deadline = seconds_option(L, "deadline", request->deadline);
+    request->connect = seconds_option(L, "connect_timeout", 0);
+    request->max_size =
+        (uint64_t)integer_option(L, "max_size", request->stream ? 0 : (int64_t)request->max_size, INT64_MAX);
+    read_follow(L, request);
+    read_proxy(L, request);
+    read_body(L, request);
+    read_headers(L, request);
+    request->changed = changed_cb;
+}
+
+/*
+ * Starts what the options at SUBJECT say. Stack: engine, options, callback or nothing. Leaves the frame of go(), with a box that is not yet
+ * to be closed. Returns 0, or the number of values that say why not.
+ */
+static int start(lua_State *L) {
+    client_t *client;
+    pl_fetch_request_t request;
+    pl_error_t error = { 0 };
+    pl__handle_t *h = pl__handle_check(L, ENGINE);
+    luaL_checktype(L, SUBJECT, LUA_TTABLE);
+    lua_settop(L, SUBJECT + 1); /* the callback, or nil */
+    box_t *box = box_new(L);
+    lua_insert(L, BOX);
+    lua_setiuservalue(L, BOX, UV_CALLBACK);
+    read_request(L, &request);
+    int refused = pl__handle_refuse(L, h); /* after all that might run a finalizer */
+    if (refused)
+        return refused;
+    if (h->closing)
+        return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
+    request.data = box;
+    int rc = client_get(h, &client, &error);
+    if (rc == PL_OK)
+        rc = pl_fetch_start(client->fetcher, &request, &box->fetch, &error);
+    if (rc != PL_OK)
+        return pl__push_failure(L, rc, error.message);
+    box->client = client;
+    box->stream = request.stream;
+    box->next = client->boxes;
+    if (box->next)
+        box->next->prev = box;
+    client->boxes = box;
+    lua_settop(L, BOX);
+    return 0;
+}
+
+/* ---- results ----------------------------------------------------------------------------------------------- */
+
+static void push_text(lua_State *L, pl_str_t text) {
+    lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
+}
+
+/* Pushes the headers by name, then the list of pairs. */
+static void push_headers(lua_State *L, const pl_fetch_answer_t *answer) {
+    lua_createtable(L, 0, (int)answer->header_count);
+    lua_createtable(L, (int)answer->header_count, 0);
+    int map = lua_gettop(L) - 1, list = map + 1;
+    for (size_t i = 0; i < answer->header_count; i++) {
+        const pl_http_header_t *header = &answer->headers[i];
+        lua_createtable(L, 2, 0);
+        push_text(L, header->name);
+        lua_rawseti(L, -2, 1);
+        push_text(L, header->value);
+        lua_rawseti(L, -2, 2);
+        lua_rawseti(L, list, (lua_Integer)i + 1);
+        push_text(L, header->name);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, map) == LUA_TSTRING)
+            lua_pushliteral(L, ", ");
+        else
+            lua_pop(L, 1);
+        push_text(L, header->value);
+        lua_concat(L, lua_gettop(L) - list - 1);
+        lua_rawset(L, map);
+    }
+}
+
+/* Pushes the response, or nil, code and message. */
+static int push_answer(lua_State *L, box_t *box) {
+    pl_fetch_answer_t answer;
+    pl_fetch_answer(box->fetch, &answer);
+    if (answer.code != PL_OK && !(box->stream && answer.status)) {
+        int n = pl__push_failure(L, answer.code, answer.message);
+        box_release(box, answer.code);
+        return n;
+    }
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, answer.status);
+    lua_setfield(L, -2, "status");
+    push_headers(L, &answer);
+    lua_setfield(L, -3, "header_list");
+    lua_setfield(L, -2, "headers");
+    push_text(L, answer.url);
+    lua_setfield(L, -2, "url");
+    if (box->stream) {
+        lua_pushvalue(L, BOX);
+        lua_setfield(L, -2, "_stream");
+        luaL_setmetatable(L, RESPONSE_TYPE);
+    } else {
+        push_text(L, answer.body);
+        lua_setfield(L, -2, "body");
+    }
+    return 1;
+}
+
+/* Pushes a piece; or nil at the end, or nil, code and message. */
+static int push_piece(lua_State *L, box_t *box) {
+    pl_fetch_answer_t answer;
+    if (pl_fetch_has_bytes(box->fetch)) {
+        push_text(L, pl_fetch_take(box->fetch));
+        return 1;
+    }
+    pl_fetch_answer(box->fetch, &answer);
+    if (answer.code != PL_OK) {
+        int n = pl__push_failure(L, answer.code, answer.message);
+        box_release(box, answer.code);
+        return n;
+    }
+    box_release(box, PL_OK);
+    lua_pushnil(L);
+    return 1;
+}
+
+static int push_end(lua_State *L, const box_t *box) {
+    if (box->end == PL_OK) {
+        lua_pushnil(L);
+        return 1;
+    }
+    return pl__push_failure(L, box->end, box->end == PL_ECLOSED ? "the answer was closed" : NULL);
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------------- */
+
+static int go(lua_State *L);
+
+static int called_k(lua_State *L, int status, lua_KContext context) {
+    (void)L;
+    (void)status;
+    (void)context;
+    return 0;
+}
+
+/* What go() ends with: `n` values are on the stack. They are the results, or the arguments of the callback. */
+static int came(lua_State *L, box_t *box, int n) {
+    box->is_guarded = false;
+    if (box->fetch)
+        box_hold(box, false);
+    if (!box->stream)
+        box_release(box, PL_OK);
+    if (box->wait != WAIT_CALLBACK)
+        return n;
+    lua_getiuservalue(L, BOX, UV_CALLBACK);
+    lua_insert(L, -n - 1);
+    lua_pushnil(L);
+    lua_setiuservalue(L, BOX, UV_CALLBACK);
+    lua_callk(L, n, 0, 0, called_k);
+    return 0;
+}
+
+static bool is_ready(const box_t *box) {
+    if (pl_fetch_is_over(box->fetch))
+        return true;
+    return box->wait == WAIT_PIECE ? pl_fetch_has_bytes(box->fetch) : box->stream && pl_fetch_has_head(box->fetch);
+}
+
+/* Sends what the body function has returned, which is on top of the stack, and pops it. */
+static void send_piece(lua_State *L, box_t *box) {
+    int type = lua_type(L, -1);
+    if (type != LUA_TSTRING && type != LUA_TNIL)
+        luaL_error(L, "a body function must return a string or nil, got %s", lua_typename(L, type));
+    if (box->fetch && type == LUA_TNIL) {
+        pl_fetch_send_end(box->fetch);
+    } else if (box->fetch) {
+        pl_str_t piece;
+        piece.ptr = lua_tolstring(L, -1, &piece.len);
+        if (pl_fetch_send(box->fetch, piece) == PL_ENOMEM)
+            box_release(box, PL_ENOMEM);
+    }
+    lua_settop(L, BOX);
+}
+
+static int body_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    send_piece(L, lua_touserdata(L, BOX));
+    return go(L);
+}
+
+static int woken_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    pl__wait_check(L, context);
+    lua_settop(L, BOX);
+    return go(L);
+}
+
+/* Outside a managed coroutine: runs the loop until there is something to do. */
+static int run_until_news(lua_State *L, pl__handle_t *h, const box_t *box) {
+    int rc = PL_OK;
+    if (h->L != NULL || h->entered || h->closing)
+        return pl__push_failure(L, PL_ESTATE, "cannot wait here: the loop is running below this function");
+    h->stopped = false;
+    while (rc == PL_OK && !h->stopped && box->fetch && !is_ready(box) && !pl_fetch_wants(box->fetch))
+        rc = pl__handle_run(L, h, PL_RUN_NEXT, -1, false);
+    pl_engine_rest(h->engine);
+    if (rc != PL_OK)
+        return pl__push_failure(L, rc, NULL);
+    return h->stopped ? pl__push_failure(L, PL_ESTATE, "the loop was stopped") : 0;
+}
+
+/* Goes on with the request until there is what was waited for. Stack: the frame. */
+static int go(lua_State *L) {
+    pl__handle_t *h = lua_touserdata(L, ENGINE);
+    box_t *box = lua_touserdata(L, BOX);
+    for (;;) {
+        if (!box->fetch) {
+            if (box->wait != WAIT_CALLBACK)
+                return came(L, box, push_end(L, box));
+            box->is_guarded = false; /* cancelled */
+            return 0;
+        }
+        if (is_ready(box))
+            return came(L, box, box->wait == WAIT_PIECE ? push_piece(L, box) : push_answer(L, box));
+        if (pl_fetch_wants(box->fetch)) {
+            lua_getiuservalue(L, BOX, UV_BODY);
+            lua_callk(L, 0, 1, 0, body_k);
+            send_piece(L, box);
+            continue;
+        }
+        box_hold(box, true);
+        if (pl__coroutine_can_await(L, h)) {
+            box->waiter = h->current;
+            box->waiter_life = h->current->life;
+            return pl__wait(L, h, woken_k);
+        }
+        int n = run_until_news(L, h, box);
+        if (n) {
+            box_release(box, PL_EABORTED);
+            return came(L, box, n);
+        }
+    }
+}
+
+/* Makes the box of the frame to be closed, and goes. */
+static int guard_and_go(lua_State *L, box_t *box, wait_t wait) {
+    box->wait = wait;
+    box->is_guarded = true;
+    lua_toclose(L, BOX);
+    return go(L);
+}
+
+/* ---- methods ----------------------------------------------------------------------------------------------- */
+
+static int engine_fetch(lua_State *L) {
+    int refused = start(L);
+    if (refused)
+        return refused;
+    return guard_and_go(L, lua_touserdata(L, BOX), WAIT_ANSWER);
+}
+
+/* The coroutine of e:fetch_start. Stack: the frame. */
+static int callback_main(lua_State *L) {
+    return guard_and_go(L, lua_touserdata(L, BOX), WAIT_CALLBACK);
+}
+
+/* Puts what callback_main gets on the stack: the frame, its box from the links of the engine. The box is the key. */
+static int job_push(lua_State *L, void *data) {
+    lua_pushcfunction(L, callback_main);
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    lua_getiuservalue(L, 1, PL__UV_LINKS);
+    lua_rawgetp(L, -1, data);
+    lua_pushnil(L);
+    lua_rawsetp(L, -3, data);
+    lua_remove(L, -2);
+    return BOX;
+}
+
+/* Nothing is left to do: the frame has cancelled, or the end of the engine will. */
+static void job_gone(void *data, bool ok) {
+    (void)data;
+    (void)ok;
+}
+
+/* Links the box to the engine (or, with nil on top of the stack, takes the link away). Pops the value. */
+static void set_link(lua_State *L, const box_t *box) {
+    lua_getiuservalue(L, ENGINE, PL__UV_LINKS);
+    lua_insert(L, -2);
+    lua_rawsetp(L, -2, box);
+    lua_pop(L, 1);
+}
+
+static int engine_fetch_start(lua_State *L) {
+    static const pl__job_t JOB = { job_push, NULL, job_gone };
+    pl__handle_t *h = pl__handle_check(L, ENGINE);
+    luaL_checktype(L, 3, LUA_TFUNCTION);
+    int refused = start(L);
+    if (refused)
+        return refused;
+    box_t *box = lua_touserdata(L, BOX);
+    lua_pushvalue(L, BOX);
+    set_link(L, box);
+    int rc = pl__coroutine_start(h, &JOB, box);
+    if (rc == PL_OK)
+        return 1;
+    box_release(box, rc);
+    lua_pushnil(L);
+    set_link(L, box);
+    return pl__push_failure(L, rc, NULL);
+}
+
+/* Makes the frame of go() of a response. Raises if it is none in pieces. */
+static box_t *response_frame(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_pushliteral(L, "_stream");
+    lua_rawget(L, 1);
+    box_t *box = luaL_testudata(L, 2, FETCH_TYPE);
+    luaL_argcheck(L, box, 1, "a response in pieces expected");
+    lua_getiuservalue(L, 2, UV_ENGINE);
+    lua_insert(L, 1);
+    return box;
+}
+
+static int response_read(lua_State *L) {
+    box_t *box = response_frame(L);
+    if (!box->fetch)
+        return push_end(L, box);
+    int refused = pl__handle_refuse(L, lua_touserdata(L, ENGINE));
+    if (refused)
+        return refused;
+    if (box->is_guarded)
+        return pl__push_failure(L, PL_ESTATE, "another coroutine is reading this response");
+    return guard_and_go(L, box, WAIT_PIECE);
+}
+
+static int response_close(lua_State *L) {
+    box_t *box = response_frame(L);
+    if (box->fetch && is_reachable(box)) {
+        box_release(box, PL_ECLOSED);
+        box_wake(box);
+    }
+    return 0;
+}
+
+static int engine_fetch_limits(lua_State *L) {
+    client_t *client;
+    pl_fetcher_options_t options;
+    pl_error_t error = { 0 };
+    pl__handle_t *h = pl__handle_check(L, ENGINE);
+    luaL_checktype(L, SUBJECT, LUA_TTABLE);
+    pl_fetcher_options_init(&options);
+    options.max_active = (unsigned)integer_option(L, "active", options.max_active, INT32_MAX);
+    options.max_host_connections = (unsigned)integer_option(L, "per_host", options.max_host_connections, INT32_MAX);
+    options.max_idle = (unsigned)integer_option(L, "idle", options.max_idle, INT32_MAX);
+    int refused = pl__handle_refuse(L, h);
+    if (refused)
+        return refused;
+    int rc = client_get(h, &client, &error);
+    if (rc != PL_OK)
+        return pl__push_failure(L, rc, error.message);
+    pl_fetcher_limit(client->fetcher, &options);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int engine_fetch_facts(lua_State *L) {
+    pl_fetcher_facts_t facts = { 0 };
+    const pl__handle_t *h = pl__handle_check(L, ENGINE);
+    int refused = pl__handle_refuse(L, h);
+    if (refused)
+        return refused;
+    if (h->fetching)
+        pl_fetcher_facts(h->fetching->fetcher, &facts);
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)facts.active);
+    lua_setfield(L, -2, "active");
+    lua_pushinteger(L, (lua_Integer)facts.queued);
+    lua_setfield(L, -2, "queued");
+    lua_pushinteger(L, (lua_Integer)facts.requests);
+    lua_setfield(L, -2, "requests");
+    lua_pushinteger(L, (lua_Integer)facts.connections);
+    lua_setfield(L, -2, "connections");
+    return 1;
+}
+
+static void make_metatable(lua_State *L, const char *name, const luaL_Reg *meta, const luaL_Reg *methods) {
+    if (luaL_newmetatable(L, name)) {
+        luaL_setfuncs(L, meta, 0);
+        lua_newtable(L);
+        luaL_setfuncs(L, methods, 0);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_pop(L, 1);
+}
+
+void pl__fetch_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = { { "fetch", engine_fetch },
+                                        { "fetch_start", engine_fetch_start },
+                                        { "fetch_limits", engine_fetch_limits },
+                                        { "fetch_facts", engine_fetch_facts },
+                                        { NULL, NULL } };
+    static const luaL_Reg BOX_META[] = { { "__gc", box_gc }, { "__close", box_close }, { NULL, NULL } };
+    static const luaL_Reg BOX_METHODS[] = { { "cancel", box_cancel }, { NULL, NULL } };
+    static const luaL_Reg RESPONSE_META[] = { { "__close", response_close }, { NULL, NULL } };
+    static const luaL_Reg RESPONSE_METHODS[] = { { "read", response_read },
+                                                 { "close", response_close },
+                                                 { NULL, NULL } };
+    luaL_setfuncs(L, METHODS, 0);
+    make_metatable(L, FETCH_TYPE, BOX_META, BOX_METHODS);
+    make_metatable(L, RESPONSE_TYPE, RESPONSE_META, RESPONSE_METHODS);
+}
