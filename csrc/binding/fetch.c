@@ -8,7 +8,7 @@
  * go() came to its end.
  *
  * Invariants
- *   1. box->fetch is NULL, or the box is in the client's list; so the end of the engine finds every request.
+ *   1. box->fetch is NULL, or the box is in the engine's list; so the end of the engine finds every request.
  *   2. While a frame waits, box->is_guarded: no other frame may wait for the same request.
  *   3. The engine is held exactly while something waits: virtual time stands still, and a drain does not end.
  */
@@ -32,10 +32,10 @@ enum { REDIRECTS_DEFAULT = 10, HEADERS_MAX = 1000 };
 
 typedef enum { WAIT_ANSWER, WAIT_PIECE, WAIT_CALLBACK } wait_t;
 
-typedef struct box {
-    struct box *next, *prev; /* of the client */
-    struct pl__fetching *client;
-    pl_fetch_t *fetch; /* NULL: released */
+typedef struct pl__box {
+    struct pl__box *next, *prev; /* of the engine */
+    pl__handle_t *h;             /* memory of the engine userdata, which is a user value */
+    pl_fetch_t *fetch;           /* NULL: released */
     bool stream;
     wait_t wait;
     bool is_guarded, is_held;
@@ -44,14 +44,6 @@ typedef struct box {
     int end; /* released: PL_OK after the last piece, or why there are no more */
 } box_t;
 
-/* The client of one engine. */
-typedef struct pl__fetching {
-    pl__attached_t attached; /* first: close gets it */
-    pl__handle_t *h;
-    pl_fetcher_t *fetcher;
-    box_t *boxes;
-} client_t;
-
 /* ---- boxes ------------------------------------------------------------------------------------------------- */
 
 static void box_hold(box_t *box, bool held) {
@@ -59,9 +51,9 @@ static void box_hold(box_t *box, bool held) {
         return;
     box->is_held = held;
     if (held)
-        pl_engine_hold(box->client->h->engine);
+        pl_engine_hold(box->h->engine);
     else
-        pl_engine_unhold(box->client->h->engine);
+        pl_engine_unhold(box->h->engine);
 }
 
 /* Ends the request, wherever it stands. No Lua. */
@@ -75,10 +67,10 @@ static void box_release(box_t *box, int end) {
     if (box->prev)
         box->prev->next = box->next;
     else
-        box->client->boxes = box->next;
+        box->h->fetching.boxes = box->next;
     if (box->next)
         box->next->prev = box->prev;
-    box->client = NULL;
+    box->next = box->prev = NULL;
     pl_fetch_release(fetch);
 }
 
@@ -99,10 +91,9 @@ static box_t *check_box(lua_State *L, int index) {
     return luaL_checkudata(L, index, FETCH_TYPE);
 }
 
-/* Whether the request's engine can still be told anything: not in the child of a fork. */
+/* Whether there is a request, and its engine can be told: not in the child of a fork. */
 static bool is_reachable(const box_t *box) {
-    const pl__handle_t *h = box->client ? box->client->h : NULL;
-    return h && h->engine && pl_engine_usable(h->engine);
+    return box->fetch && box->h->engine && pl_engine_usable(box->h->engine);
 }
 
 /* __close, for go() alone: the frame is left. */
@@ -128,7 +119,7 @@ static int box_gc(lua_State *L) {
 /* handle:cancel() -> whether there was something to cancel. */
 static int box_cancel(lua_State *L) {
     box_t *box = check_box(L, 1);
-    bool is_live = box->fetch && is_reachable(box);
+    bool is_live = is_reachable(box);
     if (is_live) {
         box_release(box, PL_EABORTED);
         box_wake(box);
@@ -141,6 +132,7 @@ static int box_cancel(lua_State *L) {
 static box_t *box_new(lua_State *L) {
     box_t *box = lua_newuserdatauv(L, sizeof *box, UV_COUNT);
     memset(box, 0, sizeof *box);
+    box->h = lua_touserdata(L, ENGINE);
     luaL_setmetatable(L, FETCH_TYPE);
     lua_pushvalue(L, ENGINE);
     lua_setiuservalue(L, -2, UV_ENGINE);
@@ -151,32 +143,27 @@ static box_t *box_new(lua_State *L) {
 
 /* The engine ends. Coroutines that waited are dead by now. */
 static void client_close(pl__attached_t *attached) {
-    client_t *client = (client_t *)attached;
-    pl__handle_detach(client->h, attached);
-    client->h->fetching = NULL;
+    pl__fetching_t *client = (pl__fetching_t *)attached;
     while (client->boxes)
         box_release(client->boxes, PL_ECLOSED);
     pl_fetcher_close(client->fetcher);
-    pl__free(client);
+    pl__handle_detach(client->h, attached);
+    client->fetcher = NULL;
 }
 
-static int client_get(pl__handle_t *h, client_t **out, pl_error_t *error) {
+/* The client is made when it is first wanted. */
+static int client_open(pl__handle_t *h, pl_error_t *error) {
     pl_fetcher_options_t options;
-    if ((*out = h->fetching) != NULL)
+    pl__fetching_t *client = &h->fetching;
+    if (client->fetcher)
         return PL_OK;
-    client_t *client = pl__alloc(sizeof *client);
-    if (!client)
-        return PL__FAIL(error, PL_ENOMEM, "out of memory");
     pl_fetcher_options_init(&options);
     int rc = pl_fetcher_open(&client->fetcher, pl_engine_loop(h->engine), &options, error);
-    if (rc != PL_OK) {
-        pl__free(client);
+    if (rc != PL_OK)
         return rc;
-    }
     client->h = h;
     client->attached.close = client_close;
     pl__handle_attach(h, &client->attached);
-    *out = h->fetching = client;
     return PL_OK;
 }
 
@@ -325,11 +312,10 @@ static void read_request(lua_State *L, pl_fetch_request_t *request) {
 }
 
 /*
- * Starts what the options at SUBJECT say. Stack: engine, options, callback or nothing. Leaves the frame of go(), with a box that is not yet
- * to be closed. Returns 0, or the number of values that say why not.
+ * Starts what the options at SUBJECT say. Stack: engine, options, callback or nothing. Leaves the frame of go(), with a
+ * box that is not yet to be closed. Returns 0, or the number of values that say why not.
  */
 static int start(lua_State *L) {
-    client_t *client;
     pl_fetch_request_t request;
     pl_error_t error = { 0 };
     pl__handle_t *h = pl__handle_check(L, ENGINE);
@@ -345,17 +331,16 @@ static int start(lua_State *L) {
     if (h->closing)
         return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
     request.data = box;
-    int rc = client_get(h, &client, &error);
+    int rc = client_open(h, &error);
     if (rc == PL_OK)
-        rc = pl_fetch_start(client->fetcher, &request, &box->fetch, &error);
+        rc = pl_fetch_start(h->fetching.fetcher, &request, &box->fetch, &error);
     if (rc != PL_OK)
         return pl__push_failure(L, rc, error.message);
-    box->client = client;
     box->stream = request.stream;
-    box->next = client->boxes;
+    box->next = h->fetching.boxes;
     if (box->next)
         box->next->prev = box;
-    client->boxes = box;
+    h->fetching.boxes = box;
     lua_settop(L, BOX);
     return 0;
 }
@@ -651,7 +636,7 @@ static int response_read(lua_State *L) {
 
 static int response_close(lua_State *L) {
     box_t *box = response_frame(L);
-    if (box->fetch && is_reachable(box)) {
+    if (is_reachable(box)) {
         box_release(box, PL_ECLOSED);
         box_wake(box);
     }
@@ -659,7 +644,6 @@ static int response_close(lua_State *L) {
 }
 
 static int engine_fetch_limits(lua_State *L) {
-    client_t *client;
     pl_fetcher_options_t options;
     pl_error_t error = { 0 };
     pl__handle_t *h = pl__handle_check(L, ENGINE);
@@ -671,10 +655,10 @@ static int engine_fetch_limits(lua_State *L) {
     int refused = pl__handle_refuse(L, h);
     if (refused)
         return refused;
-    int rc = client_get(h, &client, &error);
+    int rc = client_open(h, &error);
     if (rc != PL_OK)
         return pl__push_failure(L, rc, error.message);
-    pl_fetcher_limit(client->fetcher, &options);
+    pl_fetcher_limit(h->fetching.fetcher, &options);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -685,8 +669,8 @@ static int engine_fetch_facts(lua_State *L) {
     int refused = pl__handle_refuse(L, h);
     if (refused)
         return refused;
-    if (h->fetching)
-        pl_fetcher_facts(h->fetching->fetcher, &facts);
+    if (h->fetching.fetcher)
+        pl_fetcher_facts(h->fetching.fetcher, &facts);
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, (lua_Integer)facts.active);
     lua_setfield(L, -2, "active");

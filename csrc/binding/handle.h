@@ -45,6 +45,14 @@ typedef struct pl__attached {
     void (*close)(struct pl__attached *attached); /* must detach it */
 } pl__attached_t;
 
+/* The HTTP client and its requests. See fetch.c. */
+typedef struct {
+    pl__attached_t attached; /* first: close gets it */
+    struct pl__handle *h;
+    struct pl_fetcher *fetcher; /* NULL: none yet */
+    struct pl__box *boxes;
+} pl__fetching_t;
+
 /* A watched stage that became final, waiting for its turn. */
 typedef struct pl__final {
     struct pl__final *next;
@@ -73,7 +81,7 @@ typedef struct pl__handle {
     pl__final_t *finals, *finals_last;
     pl_timer_t turn; /* brings the next turn */
     pl__attached_t *attached;
-    struct pl__fetching *fetching; /* the HTTP client; NULL: not used yet */
+    pl__fetching_t fetching;
 } pl__handle_t;
 
 /* Returns the handle at `arg`; raises if it is none. */

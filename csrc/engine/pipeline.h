@@ -94,8 +94,8 @@ PL_API void pl_engine_stop(pl_engine_t *engine);
 /* After PL_RUN_NEXT or PL_RUN_ONCE, when the host will not go on running: what was claimed ahead goes back to its
  * queue, for others to take. The other modes do this by themselves. */
 PL_API void pl_engine_rest(pl_engine_t *engine);
-/* Something outside is under way that will call back on the loop: until pl_engine_unhold, runs until nothing is ready
- * go on, and virtual time stands still. Counted. */
+/* Something outside is under way that will call back on the loop: until pl_engine_unhold, PL_RUN_READY and PL_RUN_ALL
+ * do not end, and virtual time stands still. Counted. */
 PL_API void pl_engine_hold(pl_engine_t *engine);
 PL_API void pl_engine_unhold(pl_engine_t *engine);
 PL_API bool pl_engine_running(const pl_engine_t *engine);
