@@ -56,6 +56,20 @@ static const char program[] =
     "local record, slots = engine:stage_get(id, true)\n"
     "assert(record.state == 'done' and core.decode(slots[id].value) == 'done', 'not done')\n"
     "assert(#engine:id_text(id) == 32 and engine:counts_get() and engine:facts())\n"
+    "local server <close> = assert(engine:serve { port = 0, handler = function(request)\n"
+    "  return 200, { ['X-A'] = { '1', '2' } }, request.body end })\n"
+    "local url, sum = 'http://127.0.0.1:' .. server.port, 0\n"
+    "local handle = assert(engine:fetch_start({ url = url, deadline = 1 }, function(response)\n"
+    "  sum = sum + response.status end))\n"
+    "engine:spawn(function()\n"
+    "  local left = 2\n"
+    "  local response <close> = assert(engine:fetch { url = url, method = 'PUT', stream = true, deadline = 1,\n"
+    "    headers = { ['X-B'] = { '1', '2' } }, body = function() left = left - 1 return left >= 0 and 'xy' or nil end })\n"
+    "  for piece in response.read, response do sum = sum + #piece end\n"
+    "end)\n"
+    "assert(engine:run('ready'))\n"
+    "assert(not handle:cancel() and engine:fetch { url = url, body = 'abc', deadline = 1 }.body == 'abc')\n"
+    "assert(sum == 204 and engine:fetch_facts().active == 0, 'not fetched')\n"
     "return true\n";
 
 typedef struct {
