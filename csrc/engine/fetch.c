@@ -33,7 +33,7 @@ enum {
     WINDOW_DEFAULT = 256 * 1024,
     HEAD_MAX = 256 * 1024, /* bytes of the headers of an answer */
     LINES_MAX = 1000,      /* and lines */
-    EASY_MAX = 32,         /* easy handles kept for later use */
+    EASY_MAX = 100,        /* easy handles kept for later use */
     SECONDS_MAX = 1000000,
 };
 

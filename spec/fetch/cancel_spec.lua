@@ -1,4 +1,4 @@
--- cancel_spec.lua - requests that end early: by the handle, with their coroutine, with the engine, after a fork; and
+-- cancel_spec.lua - requests that end early: by the handle, with their coroutine, with the engine or the process; and
 -- callbacks of e:fetch_start.
 local core = require "pipeline.core"
 local support = require "spec.fetch.support"
