@@ -24,8 +24,10 @@
 #include "store/driver.h"
 
 enum {
-    LOG_PAGES_CHECKPOINT = 1000, /* wake the checkpointer */
-    LOG_PAGES_LIMIT = 16000      /* the writer lends a hand, so that the log can start over */
+    LOG_PAGES_IDLE = 256,        /* worth a checkpoint when nothing has been committed for IDLE_US */
+    LOG_PAGES_CHECKPOINT = 8000, /* under load: rare, because its fsync makes those of commits wait */
+    LOG_PAGES_LIMIT = 24000,     /* the writer lends a hand, so that the log can start over */
+    IDLE_US = 200 * 1000
 };
 
 typedef struct {
@@ -39,7 +41,8 @@ struct pl_store {
     bool in_memory;
     pl__conn_t *writer, *reader, *checkpointer;
     pthread_t writer_thread, reader_thread, checkpoint_thread;
-    int checkpointed_pages; /* the writer thread's */
+    int checkpointed_pages; /* the writer thread's: pages of the log when it was last moved */
+    int64_t idle_at;        /* the writer thread's: when it is to be moved if nothing happens, monotonic us */
     /* ---- guarded by mutex ---- */
     pthread_mutex_t mutex;
     pthread_cond_t writer_cond, reader_cond, checkpoint_cond, done_cond;
@@ -216,17 +219,21 @@ static void run_turn(pl_store_t *store, pl_op_t *ops, int wanted, bool outside) 
 
 static void want_checkpoint(pl_store_t *store);
 
-/* The log is moved into the file each time it has grown by another LOG_PAGES_CHECKPOINT. */
+/* The log is moved into the file when it has grown by LOG_PAGES_CHECKPOINT, or by less when there is time for it. */
 static void after_turn(pl_store_t *store) {
     int left, pages = store->driver->log_pages(store->writer);
     if (pages < store->checkpointed_pages)
         store->checkpointed_pages = 0; /* it started over */
-    if (pages - store->checkpointed_pages >= LOG_PAGES_CHECKPOINT) {
+    int grown = pages - store->checkpointed_pages;
+    store->idle_at = PL_USEC_NEVER;
+    if (grown >= LOG_PAGES_CHECKPOINT) {
         store->checkpointed_pages = pages;
         if (pages >= LOG_PAGES_LIMIT)
             store->driver->checkpoint(store->writer, &left);
         else
             want_checkpoint(store);
+    } else if (grown >= LOG_PAGES_IDLE && !store->in_memory) {
+        store->idle_at = pl_clock_monotonic_us() + IDLE_US;
     }
     store->options.wake(store->options.data);
 }
@@ -239,21 +246,34 @@ static bool has_work(const pl_store_t *store) {
     return store->writes.head || store->poked || (store->wanted > 0 && store->ready_left);
 }
 
+/* What falls due while the writer has nothing to do; the mutex is held, but not meanwhile. */
+static void keep_house(pl_store_t *store, int64_t now) {
+    pthread_mutex_unlock(&store->mutex);
+    int64_t next = store->renew_at;
+    if (store->renew_at <= now)
+        store->driver->renew(store->writer, &next);
+    if (store->idle_at <= now) {
+        store->idle_at = PL_USEC_NEVER;
+        store->checkpointed_pages = store->driver->log_pages(store->writer);
+        want_checkpoint(store);
+    }
+    pthread_mutex_lock(&store->mutex);
+    store->renew_at = next;
+}
+
 /* Waits for work with the mutex held. Returns false when the store closes and nothing is left to do. */
 static bool wait_for_work(pl_store_t *store) {
     while (!has_work(store)) {
         if (store->closing)
             return false;
-        if (store->renew_at == PL_USEC_NEVER) {
+        int64_t now = pl_clock_monotonic_us();
+        int64_t due = store->renew_at < store->idle_at ? store->renew_at : store->idle_at;
+        if (due == PL_USEC_NEVER) {
             pthread_cond_wait(&store->writer_cond, &store->mutex);
-        } else if (store->renew_at <= pl_clock_monotonic_us()) {
-            pthread_mutex_unlock(&store->mutex);
-            int64_t next = PL_USEC_NEVER;
-            store->driver->renew(store->writer, &next);
-            pthread_mutex_lock(&store->mutex);
-            store->renew_at = next;
+        } else if (due <= now) {
+            keep_house(store, now);
         } else {
-            struct timespec until = monotonic_time(store->renew_at);
+            struct timespec until = monotonic_time(due);
             pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);
         }
         store->stats.wakeups++;
@@ -402,7 +422,7 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
     if (!store)
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
     store->driver = &pl__sqlite_driver;
-    store->renew_at = PL_USEC_NEVER;
+    store->renew_at = store->idle_at = PL_USEC_NEVER;
     ops_init(&store->writes);
     ops_init(&store->reads);
     batch_init(store);
