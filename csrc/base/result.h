@@ -40,7 +40,11 @@
     X(EHOSTUNREACH, -26, "the host cannot be reached")                                                                 \
     X(ENOHOST, -27, "no host of that name")                                                                            \
     X(ETLS, -28, "no secure connection")                                                                               \
-    X(EPROTO, -29, "the answer is not HTTP")
+    X(EPROTO, -29, "the answer is not HTTP")                                                                           \
+    X(ENOQUEUE, -30, "no such queue")                                                                                  \
+    X(EMODE, -31, "the queue has the other mode")                                                                      \
+    X(EPAUSED, -32, "the queue is paused")                                                                             \
+    X(ELEASE, -33, "the lease is over")
 
 typedef enum {
 #define X(name, number, text) PL_##name = (number),

@@ -26,11 +26,16 @@ typedef enum {
     FIELD_QUEUE,
     FIELD_NAME,
     FIELD_PAYLOAD,
-    FIELD_STAGE
+    FIELD_STAGE,
+    FIELD_REQUEST,
+    FIELD_DEADLINE,
+    FIELD_EXECUTIONS,
+    FIELD_STATUS
 } field_t;
 
-static const char *const FIELDS[] = { "id",    "kind", "claim",   "tries", "priority", "eta",
-                                      "queue", "name", "payload", "stage", NULL };
+static const char *const FIELDS[] = { "id",      "kind",     "claim",      "tries",   "priority",
+                                      "eta",     "queue",    "name",       "payload", "stage",
+                                      "request", "deadline", "executions", "status",  NULL };
 
 /* Returns the record while its claim lives, else NULL. */
 static pl__coroutine_t *box_record(const claim_box_t *box) {
@@ -65,6 +70,20 @@ static void push_stage_cached(lua_State *L, const pl_claim_t *claim) {
     lua_setiuservalue(L, 1, UV_STAGE);
 }
 
+/* What tasks of queues have beside. */
+static void push_queued_field(lua_State *L, const pl_claim_t *claim, field_t field) {
+    if (field == FIELD_REQUEST)
+        pl__push_str(L, claim->request);
+    else if (field == FIELD_DEADLINE && claim->deadline > 0)
+        lua_pushnumber(L, claim->deadline);
+    else if (field == FIELD_EXECUTIONS)
+        lua_pushinteger(L, claim->executions);
+    else if (field == FIELD_STATUS && claim->status != 0)
+        lua_pushinteger(L, claim->status);
+    else
+        lua_pushnil(L);
+}
+
 static void push_field(lua_State *L, const pl_claim_t *claim, field_t field) {
     switch (field) {
     case FIELD_ID:
@@ -97,6 +116,8 @@ static void push_field(lua_State *L, const pl_claim_t *claim, field_t field) {
     case FIELD_STAGE:
         push_stage_cached(L, claim);
         break;
+    default:
+        push_queued_field(L, claim, field);
     }
 }
 

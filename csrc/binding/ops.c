@@ -13,7 +13,7 @@
 #include <lauxlib.h>
 
 #define PLACES_MAX 4 /* lists and tables inside each other */
-#define ARGS_MAX 4   /* of any verb, self included */
+#define ARGS_MAX 5   /* of any verb, self included */
 #define LIMIT_DEFAULT 50
 
 typedef struct {
@@ -295,10 +295,46 @@ static pl_stage_new_t *read_stages(reader_t *R, const char *name, bool roots, si
 
 /* ---- tasks, fills, failures -------------------------------------------------------------------------------- */
 
+static double retry_field(reader_t *R, int t, const char *field) {
+    return opt_number_field(R, t, field, -1);
+}
+
+/* The field "retry": any of the five parameters. */
+static pl_retry_t read_retry(reader_t *R, int t) {
+    pl_retry_t retry = PL_RETRY_NONE;
+    if (!get(R, t, "retry"))
+        return retry;
+    if (!lua_istable(R->L, -1))
+        refuse_type(R, "retry", "table");
+    int table = lua_gettop(R->L);
+    R->places[R->depth++] = (place_t){ "retry", 0 };
+    retry.limit = retry_field(R, table, "task_retry_limit");
+    retry.age_limit = retry_field(R, table, "task_age_limit");
+    retry.min_backoff = retry_field(R, table, "min_backoff_seconds");
+    retry.max_backoff = retry_field(R, table, "max_backoff_seconds");
+    retry.doublings = retry_field(R, table, "max_doublings");
+    R->depth--;
+    lua_pop(R->L, 1);
+    return retry;
+}
+
+/* What only tasks that are pushed, pulled or deferred have. */
+static void read_queued(reader_t *R, int t, pl_task_new_t *task) {
+    task->name_id = opt_id_field(R, t, "name_id");
+    task->tag = opt_str_field(R, t, "tag");
+    task->request = opt_str_field(R, t, "request");
+    task->deadline = opt_number_field(R, t, "deadline", 0);
+    task->retry = read_retry(R, t);
+}
+
 static void read_task(reader_t *R, int t, pl_task_new_t *task) {
-    static const char *const KINDS[] = { "callback", "run", NULL };
+    static const char *const NAMES[] = { "callback", "run", "push", "pull", "deferred", NULL };
+    static const pl_task_kind_t KINDS[] = { PL_TASK_CALLBACK, PL_TASK_RUN, PL_TASK_PUSH, PL_TASK_PULL,
+                                            PL_TASK_DEFERRED };
     task->id = id_field(R, t, "id");
-    task->kind = choice_field(R, t, "kind", KINDS) == 0 ? PL_TASK_CALLBACK : PL_TASK_RUN;
+    task->kind = KINDS[choice_field(R, t, "kind", NAMES)];
+    if (task->kind >= PL_TASK_PUSH)
+        read_queued(R, t, task);
     task->queue = opt_str_field(R, t, "queue");
     task->name = opt_str_field(R, t, "name");
     task->stage = opt_id_field(R, t, "stage");
@@ -449,6 +485,8 @@ static void build_task_done(reader_t *R) {
     pl_op_task_done_t *task_done = &R->op->u.task_done;
     arg_table(R, 3);
     task_done->failed = opt_flag_field(R, 3, "failed");
+    task_done->give_up = opt_flag_field(R, 3, "give_up");
+    task_done->status = (int)opt_integer_field(R, 3, "status", 0, 0, INT_MAX);
     task_done->retry_at = opt_time_field(R, 3, "retry_at");
     read_failure(R, 3, &task_done->failure);
 }
@@ -541,6 +579,150 @@ static void build_failures_get(reader_t *R) {
     R->op->u.failures_get.stage = arg_id(R, 2);
 }
 
+/* ---- queues ------------------------------------------------------------------------------------------------ */
+
+static bool has_field(reader_t *R, int t, const char *field) {
+    bool has = lua_getfield(R->L, t, field) != LUA_TNIL;
+    lua_pop(R->L, 1);
+    return has;
+}
+
+static void read_settings(reader_t *R, int t, pl_queue_settings_t *queue) {
+    static const char *const MODES[] = { "push", "pull", NULL };
+    queue->name = str_field(R, t, "name");
+    queue->removed = opt_flag_field(R, t, "removed");
+    queue->has_mode = has_field(R, t, "mode");
+    queue->pull = choice_field(R, t, "mode", MODES) == 1;
+    queue->has_paused = has_field(R, t, "paused");
+    queue->paused = opt_flag_field(R, t, "paused");
+    queue->has_rate = has_field(R, t, "rate");
+    queue->rate = opt_number_field(R, t, "rate", -1);
+    queue->has_bucket_size = has_field(R, t, "bucket_size");
+    queue->bucket_size = opt_number_field(R, t, "bucket_size", -1);
+    queue->has_max_concurrent = has_field(R, t, "max_concurrent");
+    queue->max_concurrent = (int)opt_integer_field(R, t, "max_concurrent", 0, 0, INT_MAX);
+    queue->has_target = has_field(R, t, "target");
+    queue->target = opt_str_field(R, t, "target");
+    queue->has_retry = has_field(R, t, "retry");
+    queue->retry = read_retry(R, t);
+}
+
+static void build_queue_set(reader_t *R) {
+    pl_op_queue_set_t *set = &R->op->u.queue_set;
+    arg_list(R, 2);
+    size_t n = list_open(R, "queues");
+    set->queues = array(R, n, sizeof(*set->queues));
+    for (size_t i = 0; i < n; i++) {
+        read_settings(R, list_table(R, i), &set->queues[i]);
+        lua_pop(R->L, 1);
+    }
+    list_close(R);
+    set->len = n;
+    set->patch = lua_toboolean(R->L, 3);
+}
+
+static void build_queue_get(reader_t *R) {
+    R->op->u.queue_get.name = arg_opt_str(R, 2);
+}
+
+static void build_queue_stats(reader_t *R) {
+    pl_op_queue_stats_t *stats = &R->op->u.queue_stats;
+    arg_list(R, 2);
+    size_t n = list_open(R, "queues");
+    stats->queues = array(R, n, sizeof(*stats->queues));
+    for (size_t i = 0; i < n; i++) {
+        R->places[R->depth - 1].index = (lua_Integer)i + 1;
+        lua_rawgeti(R->L, -1, (lua_Integer)i + 1);
+        stats->queues[i].queue = take_str(R, NULL);
+    }
+    list_close(R);
+    stats->len = n;
+}
+
+static void build_lease(reader_t *R) {
+    pl_op_lease_t *lease = &R->op->u.lease;
+    lease->queue = arg_str(R, 2);
+    arg_table(R, 3);
+    lease->seconds = opt_number_field(R, 3, "seconds", 0);
+    lease->max = (int)opt_integer_field(R, 3, "max", 1, 1, INT_MAX);
+    lease->tag = opt_str_field(R, 3, "tag");
+    lease->by_tag = lease->tag.ptr != NULL;
+    lease->group = opt_flag_field(R, 3, "group");
+}
+
+/* Reads an id or a name from the top of the stack, and pops it. */
+static pl_task_ref_t take_ref(reader_t *R) {
+    pl_task_ref_t ref = { 0 };
+    if (lua_type(R->L, -1) == LUA_TSTRING)
+        ref.name = take_str(R, NULL);
+    else
+        ref.id = take_id(R, NULL);
+    return ref;
+}
+
+/* Reads a list of ids and names from argument `arg`; nil is none. */
+static pl_task_ref_t *arg_refs(reader_t *R, int arg, size_t *len) {
+    arg_push(R, arg);
+    size_t n = list_open(R, "tasks");
+    pl_task_ref_t *refs = array(R, n, sizeof(*refs));
+    for (size_t i = 0; i < n; i++) {
+        R->places[R->depth - 1].index = (lua_Integer)i + 1;
+        lua_rawgeti(R->L, -1, (lua_Integer)i + 1);
+        refs[i] = take_ref(R);
+    }
+    list_close(R);
+    *len = n;
+    return refs;
+}
+
+static void build_lease_modify(reader_t *R) {
+    pl_op_lease_modify_t *modify = &R->op->u.lease_modify;
+    modify->queue = arg_str(R, 2);
+    arg_push(R, 3);
+    modify->task = take_ref(R);
+    arg_push(R, 4);
+    modify->eta = pl_clock_from_seconds(take_number(R, NULL));
+    arg_push(R, 5);
+    modify->seconds = take_number(R, NULL);
+}
+
+static void build_task_delete(reader_t *R) {
+    pl_op_task_delete_t *task_delete = &R->op->u.task_delete;
+    task_delete->queue = arg_str(R, 2);
+    arg_table(R, 3);
+    task_delete->tasks = arg_refs(R, 3, &task_delete->len);
+}
+
+static void build_purge(reader_t *R) {
+    R->op->u.purge.queue = arg_str(R, 2);
+    R->op->u.purge.forget_names = lua_toboolean(R->L, 3);
+}
+
+static void build_dead_list(reader_t *R) {
+    pl_op_dead_list_t *list = &R->op->u.dead_list;
+    list->queue = arg_opt_str(R, 2);
+    list->limit = LIMIT_DEFAULT;
+    if (lua_isnil(R->L, 3))
+        return;
+    arg_table(R, 3);
+    list->before = opt_id_field(R, 3, "before");
+    list->limit = (int)opt_integer_field(R, 3, "limit", LIMIT_DEFAULT, 1, INT_MAX - 1);
+}
+
+static void build_dead_revive(reader_t *R) {
+    pl_op_dead_revive_t *revive = &R->op->u.dead_revive;
+    revive->queue = arg_opt_str(R, 2);
+    revive->all = lua_isnil(R->L, 3);
+    revive->tasks = arg_refs(R, 3, &revive->len);
+}
+
+static void build_dead_purge(reader_t *R) {
+    pl_op_dead_purge_t *purge = &R->op->u.dead_purge;
+    purge->queue = arg_opt_str(R, 2);
+    purge->all = lua_isnil(R->L, 3);
+    purge->tasks = arg_refs(R, 3, &purge->len);
+}
+
 typedef void (*build_fn)(reader_t *R);
 
 static const build_fn BUILD[PL_VERB_COUNT] = {
@@ -561,6 +743,16 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_roots_list] = build_roots_list,
     [PL_VERB_counts_get] = build_nothing,
     [PL_VERB_failures_get] = build_failures_get,
+    [PL_VERB_queue_set] = build_queue_set,
+    [PL_VERB_queue_get] = build_queue_get,
+    [PL_VERB_queue_stats] = build_queue_stats,
+    [PL_VERB_lease] = build_lease,
+    [PL_VERB_lease_modify] = build_lease_modify,
+    [PL_VERB_task_delete] = build_task_delete,
+    [PL_VERB_purge] = build_purge,
+    [PL_VERB_dead_list] = build_dead_list,
+    [PL_VERB_dead_revive] = build_dead_revive,
+    [PL_VERB_dead_purge] = build_dead_purge,
 };
 
 /* Stack: the reader in the place of self, then the arguments. */

@@ -202,7 +202,8 @@ static int push_start(lua_State *L, const pl_op_t *op) {
 
 /* Whether rc says something about an item, not about the op as a whole. */
 static bool is_item_result(int rc) {
-    return rc == PL_OK || rc == PL_EEXISTS || rc == PL_ETOMBSTONE || rc == PL_ENOTFOUND || rc == PL_ESTATE;
+    return rc == PL_OK || rc == PL_EEXISTS || rc == PL_ETOMBSTONE || rc == PL_ENOTFOUND || rc == PL_ESTATE ||
+           rc == PL_ENOQUEUE || rc == PL_EMODE;
 }
 
 static int push_task_add(lua_State *L, const pl_op_t *op) {
@@ -316,6 +317,199 @@ static int push_failures_get(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
+/* ---- queues ------------------------------------------------------------------------------------------------ */
+
+static int push_task_done(lua_State *L, const pl_op_t *op) {
+    int n = push_true(L, op);
+    if (op->rc != PL_OK || !op->u.task_done.died)
+        return n;
+    lua_pushliteral(L, "dead");
+    return n + 1;
+}
+
+static void set_unless_negative(lua_State *L, const char *name, double value) {
+    if (value >= 0)
+        set_number(L, name, value);
+}
+
+/* A whole number that was given as a number of any size. */
+static void set_whole(lua_State *L, const char *name, double value) {
+    if (value >= 0 && value < 1e15)
+        set_integer(L, name, (lua_Integer)value);
+    else
+        set_unless_negative(L, name, value);
+}
+
+static void set_retry(lua_State *L, const pl_retry_t *retry) {
+    if (retry->limit < 0 && retry->age_limit < 0 && retry->min_backoff < 0 && retry->max_backoff < 0 &&
+        retry->doublings < 0)
+        return;
+    lua_createtable(L, 0, 5);
+    set_whole(L, "task_retry_limit", retry->limit);
+    set_unless_negative(L, "task_age_limit", retry->age_limit);
+    set_unless_negative(L, "min_backoff_seconds", retry->min_backoff);
+    set_unless_negative(L, "max_backoff_seconds", retry->max_backoff);
+    set_whole(L, "max_doublings", retry->doublings);
+    lua_setfield(L, -2, "retry");
+}
+
+static int push_queue_set(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    const pl_op_queue_set_t *set = &op->u.queue_set;
+    lua_createtable(L, (int)set->len, 0);
+    for (size_t i = 0; i < set->len; i++) {
+        lua_pushstring(L, pl_result_name(set->queues[i].rc));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+static void push_settings(lua_State *L, const pl_queue_settings_t *queue) {
+    lua_createtable(L, 0, 8);
+    set_str(L, "name", queue->name);
+    lua_pushstring(L, queue->pull ? "pull" : "push");
+    lua_setfield(L, -2, "mode");
+    set_boolean(L, "paused", queue->paused);
+    if (queue->removed)
+        set_boolean(L, "removed", true);
+    set_unless_negative(L, "rate", queue->rate);
+    set_unless_negative(L, "bucket_size", queue->bucket_size);
+    if (queue->max_concurrent > 0)
+        set_integer(L, "max_concurrent", queue->max_concurrent);
+    set_str(L, "target", queue->target);
+    set_retry(L, &queue->retry);
+}
+
+static int push_queue_get(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    const pl_op_queue_get_t *list = &op->u.queue_get;
+    lua_createtable(L, (int)list->len, 0);
+    for (size_t i = 0; i < list->len; i++) {
+        push_settings(L, &list->queues[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+static int push_queue_stats(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    const pl_op_queue_stats_t *stats = &op->u.queue_stats;
+    lua_createtable(L, (int)stats->len, 0);
+    for (size_t i = 0; i < stats->len; i++) {
+        const pl_queue_stats_t *queue = &stats->queues[i];
+        lua_createtable(L, 0, 8);
+        set_str(L, "queue", queue->queue);
+        set_boolean(L, "known", queue->known);
+        set_integer(L, "tasks", queue->tasks);
+        set_integer(L, "in_flight", queue->in_flight);
+        set_integer(L, "dead", queue->dead);
+        set_integer(L, "executed_last_minute", queue->executed_last_minute);
+        set_time(L, "oldest_eta", queue->oldest_eta);
+        set_unless_negative(L, "enforced_rate", queue->enforced_rate);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+static void push_task(lua_State *L, const pl_task_t *task) {
+    lua_createtable(L, 0, 16);
+    set_integer(L, "id", task->id);
+    lua_pushstring(L, pl_task_kind_name((int)task->kind));
+    lua_setfield(L, -2, "kind");
+    set_str(L, "queue", task->queue);
+    set_str(L, "name", task->name);
+    set_str(L, "payload", task->payload);
+    set_str(L, "request", task->request);
+    set_str(L, "tag", task->tag);
+    set_time(L, "eta", task->eta);
+    set_time(L, "first_try", task->first_try);
+    set_integer(L, "tries", task->tries);
+    set_integer(L, "priority", task->priority);
+    if (task->status != 0)
+        set_integer(L, "status", task->status);
+    if (task->deadline > 0)
+        set_number(L, "deadline", task->deadline);
+    set_retry(L, &task->retry);
+    set_time(L, "died", task->died);
+    set_str(L, "error_class", task->error_class);
+    set_str(L, "message", task->message);
+    set_str(L, "traceback", task->traceback);
+}
+
+static void push_tasks(lua_State *L, const pl_task_t *tasks, size_t len) {
+    lua_createtable(L, (int)len, 0);
+    for (size_t i = 0; i < len; i++) {
+        push_task(L, &tasks[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static int push_lease(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    push_tasks(L, op->u.lease.tasks, op->u.lease.len);
+    return 1;
+}
+
+static int push_lease_modify(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    pl__push_time(L, op->u.lease_modify.eta);
+    return 1;
+}
+
+static void push_ref_results(lua_State *L, const pl_task_ref_t *tasks, size_t len) {
+    lua_createtable(L, (int)len, 0);
+    for (size_t i = 0; i < len; i++) {
+        lua_pushstring(L, pl_result_name(tasks[i].rc));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static int push_task_delete(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    push_ref_results(L, op->u.task_delete.tasks, op->u.task_delete.len);
+    return 1;
+}
+
+static int push_purge(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    lua_pushinteger(L, op->u.purge.deleted);
+    return 1;
+}
+
+static int push_dead_list(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    push_tasks(L, op->u.dead_list.tasks, op->u.dead_list.len);
+    if (op->u.dead_list.next == 0)
+        return 1;
+    lua_pushinteger(L, op->u.dead_list.next);
+    return 2;
+}
+
+static int push_dead_revive(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    if (op->u.dead_revive.all)
+        lua_pushinteger(L, op->u.dead_revive.revived);
+    else
+        push_ref_results(L, op->u.dead_revive.tasks, op->u.dead_revive.len);
+    return 1;
+}
+
+static int push_dead_purge(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    lua_pushinteger(L, op->u.dead_purge.deleted);
+    return 1;
+}
+
 typedef int (*push_fn)(lua_State *L, const pl_op_t *op);
 
 static const push_fn PUSH[PL_VERB_COUNT] = {
@@ -329,6 +523,17 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_roots_list] = push_roots_list,
     [PL_VERB_counts_get] = push_counts_get,
     [PL_VERB_failures_get] = push_failures_get,
+    [PL_VERB_task_done] = push_task_done,
+    [PL_VERB_queue_set] = push_queue_set,
+    [PL_VERB_queue_get] = push_queue_get,
+    [PL_VERB_queue_stats] = push_queue_stats,
+    [PL_VERB_lease] = push_lease,
+    [PL_VERB_lease_modify] = push_lease_modify,
+    [PL_VERB_task_delete] = push_task_delete,
+    [PL_VERB_purge] = push_purge,
+    [PL_VERB_dead_list] = push_dead_list,
+    [PL_VERB_dead_revive] = push_dead_revive,
+    [PL_VERB_dead_purge] = push_dead_purge,
 };
 
 static int push_entry(lua_State *L) {

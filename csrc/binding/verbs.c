@@ -113,6 +113,56 @@ static int engine_failures_get(lua_State *L) {
     return call(L, PL_VERB_failures_get);
 }
 
+/* e:queue_set(list of SETTINGS, patch) -> list of result names */
+static int engine_queue_set(lua_State *L) {
+    return call(L, PL_VERB_queue_set);
+}
+
+/* e:queue_get(name or nil) -> list of SETTINGS */
+static int engine_queue_get(lua_State *L) {
+    return call(L, PL_VERB_queue_get);
+}
+
+/* e:queue_stats(list of names) -> list of figures */
+static int engine_queue_stats(lua_State *L) {
+    return call(L, PL_VERB_queue_stats);
+}
+
+/* e:lease(queue, {seconds=, max=, tag=, group=}) -> list of TASKREC */
+static int engine_lease(lua_State *L) {
+    return call(L, PL_VERB_lease);
+}
+
+/* e:lease_modify(queue, id or name, eta, seconds) -> new eta */
+static int engine_lease_modify(lua_State *L) {
+    return call(L, PL_VERB_lease_modify);
+}
+
+/* e:task_delete(queue, list of ids and names) -> list of result names */
+static int engine_task_delete(lua_State *L) {
+    return call(L, PL_VERB_task_delete);
+}
+
+/* e:purge(queue, forget_names) -> tasks deleted */
+static int engine_purge(lua_State *L) {
+    return call(L, PL_VERB_purge);
+}
+
+/* e:dead_list(queue or nil, {before=, limit=}) -> list of TASKREC, next id or nil */
+static int engine_dead_list(lua_State *L) {
+    return call(L, PL_VERB_dead_list);
+}
+
+/* e:dead_revive(queue or nil, list of ids or nil) -> list of result names, or how many */
+static int engine_dead_revive(lua_State *L) {
+    return call(L, PL_VERB_dead_revive);
+}
+
+/* e:dead_purge(queue or nil, list of ids or nil) -> how many */
+static int engine_dead_purge(lua_State *L) {
+    return call(L, PL_VERB_dead_purge);
+}
+
 /* ---- ends of claims ---------------------------------------------------------------------------------------- */
 
 static bool verb_fits(pl_verb_t verb, const pl_claim_t *claim) {
@@ -120,7 +170,7 @@ static bool verb_fits(pl_verb_t verb, const pl_claim_t *claim) {
         return claim->kind == PL_TASK_RUN;
     if (verb == PL_VERB_finalized)
         return claim->kind == PL_TASK_FINALIZE || claim->kind == PL_TASK_ABORT;
-    return claim->kind == PL_TASK_CALLBACK || claim->stage == NULL;
+    return claim->kind >= PL_TASK_CALLBACK || claim->stage == NULL;
 }
 
 static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
@@ -207,6 +257,16 @@ void pl__verbs_register(lua_State *L) {
         { "roots_list", engine_roots_list },
         { "counts_get", engine_counts_get },
         { "failures_get", engine_failures_get },
+        { "queue_set", engine_queue_set },
+        { "queue_get", engine_queue_get },
+        { "queue_stats", engine_queue_stats },
+        { "lease", engine_lease },
+        { "lease_modify", engine_lease_modify },
+        { "task_delete", engine_task_delete },
+        { "purge", engine_purge },
+        { "dead_list", engine_dead_list },
+        { "dead_revive", engine_dead_revive },
+        { "dead_purge", engine_dead_purge },
         { "outcome", engine_outcome },
         { "finalized", engine_finalized },
         { "task_done", engine_task_done },

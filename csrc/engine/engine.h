@@ -83,7 +83,7 @@ struct pl_engine {
     pl_timer_t failed_timer;
     bool ready_left, poked;
     bool must_look; /* what is ready is not known: ask the store when running begins */
-    pl_usec_t next_due;
+    pl_usec_t next_due, next_token;
     pl_timer_t want_timer; /* after claiming failed, or a claim was dropped */
     pl_timer_t *timers;    /* root of the heap */
     uint64_t timer_order, executed;

@@ -25,7 +25,8 @@ static void turn(pl_engine_t *engine) {
     engine->turns++;
     pl__scheduler_collect(engine);
     pl__timers_fire(engine);
-    if (engine->next_due <= pl_clock_now(&engine->clock) && engine->wanted > 0 && !engine->poked)
+    bool due = engine->next_due <= pl_clock_now(&engine->clock) || engine->next_token <= pl_clock_now(&engine->clock);
+    if (due && engine->wanted > 0 && !engine->poked)
         pl__scheduler_poke(engine, false);
     pl__scheduler_execute(engine);
     pl__scheduler_flush(engine);
@@ -44,7 +45,8 @@ static bool is_file_idle(pl_engine_t *engine, bool with_delayed) {
         idle = true;
         for (size_t i = 0; i < op->u.counts_get.len; i++) {
             const pl_count_t *count = &op->u.counts_get.counts[i];
-            idle = idle && count->ready == 0 && count->claimed == 0 && (!with_delayed || count->delayed == 0);
+            idle = idle && (count->ready == 0 || count->held) && count->claimed == 0 &&
+                   (!with_delayed || count->delayed == 0);
         }
     }
     pl_op_free(op);
@@ -58,6 +60,8 @@ static bool is_idle(pl_engine_t *engine, bool with_delayed) {
     if (engine->in_flight > 0 || engine->want_timer.active) /* the store failed and will be asked again */
         return false;
     if (engine->next_due <= now || (with_delayed && engine->next_due != PL_USEC_NEVER))
+        return false;
+    if (engine->next_token != PL_USEC_NEVER) /* ready, and held back by a rate */
         return false;
     if (engine->timers && engine->timers->when <= now)
         return false;
@@ -80,6 +84,8 @@ static bool jump(pl_engine_t *engine, const run_t *run) {
     bool may_start = (run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT) && !engine->want_timer.active;
     if (may_start && engine->next_due < next)
         next = engine->next_due;
+    if (engine->next_token < next && !engine->want_timer.active)
+        next = engine->next_token;
     if (next > run->deadline || next == PL_USEC_NEVER) {
         if (run->deadline != PL_USEC_NEVER)
             pl_clock_advance_to(&engine->clock, run->deadline);

@@ -47,7 +47,7 @@ void pl__scheduler_init(pl_engine_t *engine) {
     engine->failed.tail = &engine->failed.head;
     engine->failed_timer = (pl_timer_t){ .fire = retry_failed_cb, .data = engine };
     engine->want_timer = (pl_timer_t){ .fire = want_again_cb, .data = engine };
-    engine->next_due = PL_USEC_NEVER;
+    engine->next_due = engine->next_token = PL_USEC_NEVER;
 }
 
 /* ---- out --------------------------------------------------------------------------------------------------- */
@@ -91,6 +91,8 @@ void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
         op->u.outcome.knows_parent = true;
         op->u.outcome.parent = claim->stage->parent;
     }
+    if (op->verb == PL_VERB_task_done)
+        op->u.task_done.started = claim->claimed;
     pl_engine_submit(engine, op);
 }
 
@@ -211,6 +213,7 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
     if (batch->has_state) {
         engine->ready_left = batch->ready_left;
         engine->next_due = batch->next_due;
+        engine->next_token = batch->next_token;
         engine->poked = false;
         engine->wanted = -1; /* the store's number is another now: say it again */
     }

@@ -106,8 +106,9 @@ void pl__timer_ends_wait_cb(uv_timer_t *handle) {
 
 void pl__timers_arm(pl_engine_t *engine) {
     pl_usec_t next = pl__timers_next(engine), now = pl_clock_now(&engine->clock);
-    if (engine->next_due < next && engine->wanted > 0 && !engine->poked) /* poked: the answer will wake the loop */
-        next = engine->next_due;
+    pl_usec_t start = engine->next_token < engine->next_due ? engine->next_token : engine->next_due;
+    if (start < next && engine->wanted > 0 && !engine->poked) /* poked: the answer will wake the loop */
+        next = start;
     if (next == PL_USEC_NEVER || (engine->clock.is_virtual && next > now)) {
         uv_timer_stop(&engine->due);
         return;

@@ -23,7 +23,7 @@ typedef struct {
     pl_final_t *finals; /* list in the arena given to finish */
     bool ready_left;
     bool ring;
-    pl_usec_t next_due;
+    pl_usec_t next_due, next_token;
 } pl__turn_t;
 
 typedef struct pl_store_driver {

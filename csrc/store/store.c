@@ -127,6 +127,7 @@ static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
     store->batch.has_state = true;
     store->batch.ready_left = store->ready_left = turn->ready_left;
     store->batch.next_due = turn->next_due;
+    store->batch.next_token = turn->next_token;
     store->stats.commits++;
 }
 
@@ -137,7 +138,7 @@ static void drop_claims(pl__turn_t *turn) {
         next = claim->next;
         pl_claim_free(claim);
     }
-    *turn = (pl__turn_t){ .next_due = PL_USEC_NEVER };
+    *turn = (pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
 }
 
 /* One transaction over a list of ops. Returns the result of the transaction; op->rc has the refusals. */
@@ -175,7 +176,7 @@ static void finish_turn(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__a
 }
 
 static void run_alone(pl_store_t *store, pl_op_t *op) {
-    pl__turn_t turn = { .next_due = PL_USEC_NEVER };
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
     pl__arena_t arena = { NULL };
     pl_error_t error = { 0 };
     op->next = NULL;
@@ -199,7 +200,7 @@ static void claiming_failed(pl_store_t *store, const pl_error_t *error) {
 }
 
 static void run_turn(pl_store_t *store, pl_op_t *ops, int wanted, bool outside) {
-    pl__turn_t turn = { .next_due = PL_USEC_NEVER };
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
     pl__arena_t arena = { NULL };
     pl_error_t error = { 0 };
     int rc = transact(store, ops, wanted, outside, &arena, &turn, &error);

@@ -28,6 +28,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "base/retry.h"
 
 /* ---- nouns ------------------------------------------------------------------------------------------------- */
 
@@ -65,7 +66,10 @@ const char *pl_stage_state_name(int state); /* static; "?" if unknown */
     X(RUN, 0, "run")                                                                                                   \
     X(FINALIZE, 1, "finalize")                                                                                         \
     X(ABORT, 2, "abort")                                                                                               \
-    X(CALLBACK, 3, "callback")
+    X(CALLBACK, 3, "callback")                                                                                         \
+    X(PUSH, 4, "push")         /* a request to a URL */                                                                \
+    X(PULL, 5, "pull")         /* waits for a lease, is never claimed */                                               \
+    X(DEFERRED, 6, "deferred") /* a function call */
 
 typedef enum {
 #define X(name, number, text) PL_TASK_##name = (number),
@@ -130,8 +134,41 @@ typedef struct {
     pl_str_t payload;
     int priority;
     pl_usec_t eta; /* 0 = now */
-    int rc;        /* result: PL_OK, PL_EEXISTS, PL_ETOMBSTONE, PL_ENOTFOUND, PL_ESTATE */
+    /* PUSH, PULL, DEFERRED: */
+    pl_id_t name_id;  /* the name is that of an unnamed task with this id */
+    pl_str_t tag;     /* PULL */
+    pl_str_t request; /* PUSH: as the host encodes method, URL and headers */
+    double deadline;  /* seconds for one dispatch; 0 = none */
+    pl_retry_t retry; /* what is below 0 is the queue's */
+    int rc;           /* result: PL_OK, PL_EEXISTS, PL_ETOMBSTONE, PL_ENOTFOUND, PL_ESTATE, PL_ENOQUEUE, PL_EMODE */
 } pl_task_new_t;
+
+/* Settings of a queue. */
+typedef struct {
+    pl_str_t name;
+    bool pull, paused, removed;
+    double rate;        /* tasks started per second; below 0: no limit */
+    double bucket_size; /* as many at once; below 0: 5 */
+    int max_concurrent; /* tasks being executed at once, over all processes; 0: no limit */
+    pl_str_t target;    /* absent: none */
+    pl_retry_t retry;
+    /* queue_set with `patch`: which of these to change */
+    bool has_mode, has_paused, has_rate, has_bucket_size, has_max_concurrent, has_target, has_retry;
+    int rc; /* queue_set, result: PL_OK, PL_ESTATE (the mode of a queue that has tasks) */
+} pl_queue_settings_t;
+
+/* A queued task as read back: leased, or dead. */
+typedef struct {
+    pl_id_t id;
+    pl_task_kind_t kind;
+    pl_str_t queue, name, payload, request, tag;
+    pl_usec_t eta, first_try;
+    int tries, priority, status;
+    double deadline;
+    pl_retry_t retry;
+    pl_usec_t died; /* dead tasks: when, and the last error */
+    pl_str_t error_class, message, traceback;
+} pl_task_t;
 
 typedef struct {
     pl_str_t message, console_url, links; /* links: CBOR map name -> URL */
@@ -186,7 +223,11 @@ typedef struct pl_claim {
     int tries; /* failed executions before this one (X-AppEngine-TaskRetryCount) */
     int priority;
     pl_usec_t eta;
+    pl_usec_t claimed; /* when */
     pl_str_t queue, name, payload;
+    pl_str_t request;       /* PUSH */
+    double deadline;        /* PUSH, DEFERRED: seconds; 0 = none */
+    int executions, status; /* failures that had an answer, and the status of the last one (0: none) */
     pl_stage_t *stage;      /* whose run, finalized, abort or callback; NULL if it is gone */
     const pl_slot_t *slots; /* ascending by id: filled inputs, and for all kinds but RUN the outputs */
     size_t slots_len;
@@ -206,7 +247,7 @@ const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
     X(start, true)       /* create roots */                                                                            \
     X(outcome, true)     /* end one execution of run() */                                                              \
     X(finalized, true)   /* end one execution of finalized(), or of an abort */                                        \
-    X(task_done, true)   /* end one execution of a CALLBACK task */                                                    \
+    X(task_done, true)   /* end one execution of a task that is not of a stage's own life */                           \
     X(task_add, true)    /* add tasks */                                                                               \
     X(fill, true)        /* fill slots of a stage from outside */                                                      \
     X(retry, true)       /* run an async stage again */                                                                \
@@ -223,7 +264,17 @@ const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
     X(tree_get, false)   /* all stages and slots of a root */                                                          \
     X(roots_list, false) /* roots, newest first */                                                                     \
     X(counts_get, false) /* tasks by queue and state */                                                                \
-    X(failures_get, false)
+    X(failures_get, false)                                                                                             \
+    X(queue_set, true)  /* make queues, change their settings, remove them */                                          \
+    X(queue_get, false) /* settings */                                                                                 \
+    X(queue_stats, false)                                                                                              \
+    X(lease, true)        /* hand out tasks of a pull queue for a while */                                             \
+    X(lease_modify, true) /* move the end of a lease */                                                                \
+    X(task_delete, true)  /* delete tasks by id or name */                                                             \
+    X(purge, true)        /* delete all tasks of a queue */                                                            \
+    X(dead_list, false)   /* tasks that have no retries left */                                                        \
+    X(dead_revive, true)  /* give them another life */                                                                 \
+    X(dead_purge, true)   /* forget them */
 
 typedef enum {
 #define X(name, write) PL_VERB_##name,
@@ -286,12 +337,19 @@ typedef struct {
     pl_failure_t failure;
 } pl_op_finalized_t;
 
+/*
+ * task_done: the task is gone and its name a tombstone; or, if it failed, it runs again at retry_at. With retry_at 0
+ * the retry parameters of the task and its queue say when; a task that has no retries left, or with give_up, is dead.
+ */
 typedef struct {
     pl_id_t task;
     int claim;
-    bool failed; /* again at retry_at; else the task is gone and its name is a tombstone */
+    bool failed, give_up;
     pl_usec_t retry_at;
+    int status;        /* FAILED: status of the answer; 0: there was none */
+    pl_usec_t started; /* set by the engine: when this try began */
     pl_failure_t failure;
+    bool died; /* result */
 } pl_op_task_done_t;
 
 /* task_add: PL_OK and an rc in each item; with all_or_none, the first rc of an item that failed and nothing added. */
@@ -407,6 +465,7 @@ typedef struct {
 
 typedef struct {
     pl_str_t queue;
+    bool held; /* it starts nothing: it is paused, or its rate is 0 */
     int64_t ready, delayed, claimed;
 } pl_count_t;
 
@@ -421,6 +480,104 @@ typedef struct {
     const pl_failure_t *failures; /* oldest first */
     size_t len;
 } pl_op_failures_get_t;
+
+/* queue_set: PL_OK and an rc in each item. Without patch an item is the whole description, but for `paused`, which
+ * counts with has_paused only. A removed queue goes with its tasks; it comes back when it is set again. */
+typedef struct {
+    pl_queue_settings_t *queues;
+    size_t len;
+    bool patch;
+} pl_op_queue_set_t;
+
+typedef struct {
+    pl_str_t name; /* absent: all that are not removed */
+    const pl_queue_settings_t *queues;
+    size_t len;
+} pl_op_queue_get_t;
+
+typedef struct {
+    pl_str_t queue;
+    bool known;
+    int64_t tasks, in_flight, dead; /* in flight: being executed, or leased */
+    pl_usec_t oldest_eta;           /* of those that are due; 0: none */
+    int64_t executed_last_minute;
+    double enforced_rate; /* tasks per second; below 0: no limit */
+} pl_queue_stats_t;
+
+typedef struct {
+    pl_queue_stats_t *queues; /* the caller sets the names */
+    size_t len;
+} pl_op_queue_stats_t;
+
+/* lease: PL_ENOQUEUE, PL_EMODE. Earliest eta first, and only those whose eta has passed; each gets the same new eta,
+ * the end of the lease, and one try more. Tasks that have no tries left die instead. */
+typedef struct {
+    pl_str_t queue;
+    double seconds;
+    int max;
+    bool by_tag; /* only those with `tag` (empty: those without) */
+    bool group;  /* only those with the tag of the first */
+    pl_str_t tag;
+    const pl_task_t *tasks; /* results */
+    size_t len;
+} pl_op_lease_t;
+
+/* A queued task by id (unnamed ones) or by name. */
+typedef struct {
+    pl_id_t id;
+    pl_str_t name; /* counts when id is 0 */
+    int rc;        /* result */
+} pl_task_ref_t;
+
+/* lease_modify: PL_ELEASE when the lease is over or somebody else's, i.e. eta is not exactly that of the task.
+ * PL_ENOTFOUND, PL_ETOMBSTONE, PL_ENOQUEUE, PL_EMODE, PL_EPAUSED. */
+typedef struct {
+    pl_str_t queue;
+    pl_task_ref_t task;
+    pl_usec_t eta;  /* in: as leased; result: the new end */
+    double seconds; /* from now; 0 gives the task back */
+} pl_op_lease_modify_t;
+
+/* task_delete: PL_ENOQUEUE, or PL_OK and in each item PL_OK, PL_ENOTFOUND, PL_ETOMBSTONE. */
+typedef struct {
+    pl_str_t queue;
+    pl_task_ref_t *tasks;
+    size_t len;
+} pl_op_task_delete_t;
+
+/* purge: PL_ENOQUEUE. Control tasks of stages stay. */
+typedef struct {
+    pl_str_t queue;
+    bool forget_names; /* else they become tombstones */
+    int64_t deleted;
+} pl_op_purge_t;
+
+typedef struct {
+    pl_str_t queue; /* absent: all */
+    pl_id_t before; /* 0: from the newest */
+    int limit;
+    const pl_task_t *tasks;
+    size_t len;
+    pl_id_t next;
+} pl_op_dead_list_t;
+
+/* dead_revive: ready again as if never tried. Of a list each item gets an rc: PL_OK, PL_ENOTFOUND, PL_EEXISTS (its name
+ * has been taken meanwhile); without a list all of the queue (absent: of all queues). */
+typedef struct {
+    pl_str_t queue;
+    pl_task_ref_t *tasks; /* by id */
+    size_t len;
+    bool all;
+    int64_t revived;
+} pl_op_dead_revive_t;
+
+typedef struct {
+    pl_str_t queue;
+    const pl_task_ref_t *tasks; /* by id */
+    size_t len;
+    bool all;
+    int64_t deleted;
+} pl_op_dead_purge_t;
 
 typedef struct {
     pl_id_t unused;
@@ -475,11 +632,12 @@ typedef struct {
     pl_op_t *ops;       /* owned list, in the order finished */
     pl_claim_t *claims; /* owned list, in the order to be run */
     int claims_len;
-    pl_final_t *finals; /* watched stages that became final; in the batch's arena */
-    bool has_state;     /* the fields below are of a commit (reads alone bring none) */
-    bool ready_left;    /* more is ready than was wanted */
-    pl_usec_t next_due; /* eta of the next delayed task, PL_USEC_NEVER if none */
-    pl_error_t failure; /* code != 0: claiming failed, want is back at 0 */
+    pl_final_t *finals;   /* watched stages that became final; in the batch's arena */
+    bool has_state;       /* the fields below are of a commit (reads alone bring none) */
+    bool ready_left;      /* more is ready than was wanted */
+    pl_usec_t next_due;   /* eta of the next delayed task, PL_USEC_NEVER if none */
+    pl_usec_t next_token; /* when a queue whose rate holds ready tasks back may start one; PL_USEC_NEVER if none does */
+    pl_error_t failure;   /* code != 0: claiming failed, want is back at 0 */
     pl__arena_t arena;
 } pl_batch_t;
 

@@ -248,7 +248,7 @@ describe("the arguments of verbs", function()
       { stage{ outputs = { { name = "x", slot = 1 } } } })
     check("stages[1].outputs[2].slot: integer expected, got nil", "start",
       { stage{ outputs = { { name = "default", slot = 1 }, { name = "x" } } } })
-    check("tasks[1].kind: unknown choice 'pull'", "task_add", { { id = 1, kind = "pull" } })
+    check("tasks[1].kind: unknown choice 'pulled'", "task_add", { { id = 1, kind = "pulled" } })
     check("tasks[1].payload: string expected, got table", "task_add", { { id = 1, payload = {} } })
     check("fills[1].value: string expected, got nil", "fill", 1, { { slot = 1 } })
     check("integer expected, got string", "fill", "1", {})

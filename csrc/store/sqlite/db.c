@@ -122,10 +122,10 @@ static int bind_bytes(sqlite3_stmt *statement, int at, pl_str_t value, bool is_t
 static int bind_one(sqlite3_stmt *statement, int at, char kind, va_list *values) {
     if (kind == 't' || kind == 'b')
         return bind_bytes(statement, at, va_arg(*values, pl_str_t), kind == 't');
-    if (kind == 'd' || kind == 'f') {
+    if (kind == 'd' || kind == 'f' || kind == 'm') {
         double number = va_arg(*values, double);
-        return kind == 'f' && number == 0 ? sqlite3_bind_null(statement, at)
-                                          : sqlite3_bind_double(statement, at, number);
+        bool is_null = (kind == 'f' && number == 0) || (kind == 'm' && number < 0);
+        return is_null ? sqlite3_bind_null(statement, at) : sqlite3_bind_double(statement, at, number);
     }
     int64_t integer = va_arg(*values, int64_t);
     return kind == 'z' && integer == 0 ? sqlite3_bind_null(statement, at) : sqlite3_bind_int64(statement, at, integer);
@@ -321,9 +321,7 @@ static void sqlite_close(pl__conn_t *conn) {
     for (int i = 0; i < PL__SQL_COUNT; i++)
         sqlite3_finalize(conn->statements[i]);
     sqlite3_close_v2(conn->db);
-    for (size_t i = 0; i < conn->queues_len; i++)
-        pl__free(conn->queues[i].name);
-    pl__free(conn->queues);
+    pl__queues_free(conn);
     pl__free(conn->pending);
     pl__free(conn->deltas);
     pl__free(conn->watched);
@@ -341,7 +339,8 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->role = role;
     conn->next_due = PL_USEC_NEVER;
     conn->due_unknown = conn->maybe_ready = true;
-    conn->renew_at = PL_USEC_NEVER;
+    conn->renew_at = conn->next_token = PL_USEC_NEVER;
+    conn->data_version = -1;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     if (role == PL__ROLE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
@@ -367,7 +366,7 @@ static void reset_transaction(pl__conn_t *conn) {
         memset(conn->deltas, 0, conn->deltas_size * sizeof *conn->deltas);
     conn->deltas_len = 0;
     conn->finals = NULL;
-    conn->ring = false;
+    conn->ring = conn->freed = false;
     pl__arena_free(&conn->scratch);
 }
 
@@ -376,6 +375,11 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     reset_transaction(conn);
     int rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
     conn->now = pl_clock_now(conn->options.clock);
+    if (rc == PL_OK && conn->role == PL__ROLE_WRITER) {
+        rc = pl__queues_refresh(conn);
+        if (rc != PL_OK)
+            sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+    }
     if (rc != PL_OK)
         sqlite_failure(conn, rc, error);
     return rc;
@@ -402,8 +406,9 @@ static void sqlite_rollback(pl__conn_t *conn) {
     reset_transaction(conn);
     if (conn->role == PL__ROLE_WRITER) { /* what we remembered may have been of the lost transaction */
         conn->due_unknown = conn->maybe_ready = true;
+        conn->next_token = PL_USEC_NEVER;
         conn->lease_until = 0;
-        pl__queues_load(conn);
+        conn->data_version = -1; /* settings are read again */
     }
 }
 
@@ -426,76 +431,7 @@ static int sqlite_checkpoint(pl__conn_t *conn, int *left) {
     return rc;
 }
 
-/* ---- queues ------------------------------------------------------------------------------------------------ */
-
-static int remember_queue(pl__conn_t *conn, int64_t id, pl_str_t name) {
-    if (conn->queues_len == conn->queues_size) {
-        size_t size = conn->queues_size ? conn->queues_size * 2 : 8;
-        pl__queue_t *grown = pl__realloc(conn->queues, size * sizeof *grown);
-        if (!grown)
-            return PL_ENOMEM;
-        conn->queues = grown;
-        conn->queues_size = size;
-    }
-    char *copy = pl__alloc(name.len + 1);
-    if (!copy)
-        return PL_ENOMEM;
-    memcpy(copy, name.ptr, name.len);
-    conn->queues[conn->queues_len++] = (pl__queue_t){ id, copy, name.len };
-    return PL_OK;
-}
-
-int pl__queues_load(pl__conn_t *conn) {
-    sqlite3_stmt *row;
-    bool more;
-    for (size_t i = 0; i < conn->queues_len; i++)
-        pl__free(conn->queues[i].name);
-    conn->queues_len = 0;
-    PL__TRY(pl__sql_query(conn, PL__SQL_QUEUES, &row, ""));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        const char *name = (const char *)sqlite3_column_text(row, 1);
-        rc = remember_queue(conn, sqlite3_column_int64(row, 0), pl_str(name ? name : ""));
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    return rc;
-}
-
-static bool find_queue(const pl__conn_t *conn, pl_str_t name, int64_t *id) {
-    for (size_t i = 0; i < conn->queues_len; i++) {
-        const pl__queue_t *queue = &conn->queues[i];
-        if (queue->len == name.len && memcmp(queue->name, name.ptr, name.len) == 0) {
-            *id = queue->id;
-            return true;
-        }
-    }
-    return false;
-}
-
-int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id) {
-    if (!name.ptr)
-        name = PL_STR_LIT("default");
-    if (find_queue(conn, name, id))
-        return PL_OK;
-    PL__TRY(pl__queues_load(conn)); /* another process may have made it */
-    if (find_queue(conn, name, id))
-        return PL_OK;
-    PL__TRY(pl__sql_run(conn, PL__SQL_QUEUE_ADD, NULL, "t", name));
-    *id = sqlite3_last_insert_rowid(conn->db);
-    return remember_queue(conn, *id, name);
-}
-
-int pl__queue_name(pl__conn_t *conn, int64_t id, pl__arena_t *arena, pl_str_t *name) {
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < conn->queues_len; i++)
-            if (conn->queues[i].id == id)
-                return pl__arena_copy(arena, (pl_str_t){ conn->queues[i].name, conn->queues[i].len }, name);
-        PL__TRY(pl__queues_load(conn));
-    }
-    return pl__arena_copy(arena, PL_STR_LIT("?"), name);
-}
+/* ---- the table --------------------------------------------------------------------------------------------- */
 
 const char *pl_store_backend(void) {
     return sqlite3_libversion();

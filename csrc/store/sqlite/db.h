@@ -26,7 +26,7 @@ typedef enum {
         PL__SQL_COUNT
 } pl__sql_t;
 
-enum { PL__TASK_READY = 0, PL__TASK_DELAYED = 1, PL__TASK_CLAIMED = 2 };
+enum { PL__TASK_READY = 0, PL__TASK_DELAYED = 1, PL__TASK_CLAIMED = 2, PL__TASK_PULL = 3, PL__TASK_DEAD = 4 };
 enum { PL__WAIT_INPUT = 0, PL__WAIT_OUTPUT = 1 };
 
 /* A task that became ready or delayed in this transaction; inserted at its end, so that it can be born claimed. */
@@ -39,6 +39,7 @@ typedef struct {
     pl_str_t name, payload;      /* borrowed from the op */
     const pl_stage_new_t *fresh; /* RUN of a stage made by this transaction: its data, borrowed from the op */
     pl_id_t root, parent;        /* with fresh */
+    const pl_task_new_t *queued; /* PUSH, PULL, DEFERRED: all of it, borrowed from the op */
 } pl__pending_t;
 
 /* What fills and settled children take from the counters of a stage, gathered until the transaction's end: a fan-in
@@ -48,10 +49,16 @@ typedef struct {
     int missing, open;
 } pl__delta_t;
 
+/* A queue as remembered between transactions. Only tokens are read anew each time they count. */
 typedef struct {
     int64_t id;
     char *name;
     size_t len;
+    bool pull, paused, removed;
+    double rate, bucket_size; /* rate below 0: no limit */
+    int max_concurrent;       /* 0: no limit */
+    pl_retry_t retry;
+    int started; /* tasks claimed in this transaction, and in those that were not counted yet */
 } pl__queue_t;
 
 struct pl__conn {
@@ -73,7 +80,12 @@ struct pl__conn {
     bool maybe_ready; /* the ready index may hold something */
     pl_usec_t next_due;
     bool due_unknown;
-    size_t turn; /* rotates the queue that claims first */
+    pl_usec_t next_token; /* when a rate lets the next ready task start; PL_USEC_NEVER: none waits for that */
+    bool blocked;         /* a concurrency limit held ready tasks back */
+    bool freed;           /* a claim ended in this transaction */
+    bool any_limits;      /* of any queue: rate, concurrency, pause */
+    int64_t data_version; /* changes when another connection has committed */
+    size_t turn;          /* rotates the queue that claims first */
     pl__queue_t *queues;
     size_t queues_len, queues_size;
     pl__pending_t *pending;
@@ -91,7 +103,8 @@ struct pl__conn {
 int pl__sql_rc(pl__conn_t *conn, int sqlite_rc);
 /*
  * Binds by format, one letter a parameter: i int64_t · z int64_t, NULL if 0 · d double · f double, NULL if 0 ·
- * t pl_str_t as text · b pl_str_t as blob (absent: NULL). Values are borrowed until the statement is reset.
+ * m double, NULL if
+ * below 0 · t pl_str_t as text · b pl_str_t as blob (absent: NULL). Values are borrowed until the statement is reset.
  */
 int pl__sql_query(pl__conn_t *conn, pl__sql_t id, sqlite3_stmt **statement, const char *format, ...);
 /* Steps: *row tells whether there is one; without one the statement is reset. */
@@ -103,13 +116,23 @@ int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format
 int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwise, const char *format, ...);
 /* A column copied into an arena; NULL stays absent. */
 int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_t *out);
-int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id);
-int pl__queue_name(pl__conn_t *conn, int64_t id, pl__arena_t *arena, pl_str_t *name);
-int pl__queues_load(pl__conn_t *conn);
 /* The stage reached DONE or ABORTED in this transaction. */
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state);
 bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
 void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
+
+/* ---- queue.c ---- */
+/* Makes the queue if there is none. */
+int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id);
+int pl__queue_name(pl__conn_t *conn, int64_t id, pl__arena_t *arena, pl_str_t *name);
+int pl__queues_load(pl__conn_t *conn);
+/* Reads the settings again if another process may have changed them. */
+int pl__queues_refresh(pl__conn_t *conn);
+void pl__queues_free(pl__conn_t *conn);
+/* *queue NULL: there is none, or it was removed. Borrows until queues are loaded again. */
+int pl__queue_find(pl__conn_t *conn, pl_str_t name, pl__queue_t **queue);
+/* NULL: not remembered. */
+pl__queue_t *pl__queue_by_id(pl__conn_t *conn, int64_t id);
 
 /* ---- task.c ---- */
 int pl__task_push(pl__conn_t *conn, const pl__pending_t *task);
@@ -126,7 +149,29 @@ int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_
 int pl__task_end(pl__conn_t *conn, pl_id_t task);
 /* Deletes the callback tasks of a stage and buries their names. */
 int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count);
+/* Deletes all queued tasks of a queue; their names become tombstones, or are forgotten. */
+int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, int64_t *deleted);
+int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name);
+/* Payload and request of a task that keeps them in a row of their own. */
+int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request);
 int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn);
+
+/* ---- limits.c ---- */
+/* How many tasks of the queue may be claimed now, up to `wanted`. */
+int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed);
+/* `taken` of the `allowed` were claimed: takes their tokens, and notes what is held back. */
+int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, int taken);
+/* Counts what was claimed for the statistics. */
+int pl__limits_count(pl__conn_t *conn);
+
+/* ---- dead.c ---- */
+/* A task has no retries left: it is kept with its last error, its name is a tombstone. */
+int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, int status, int tries);
+/* Deletes all dead tasks of a queue (0: of all). */
+int pl__dead_purge(pl__conn_t *conn, int64_t queue, int64_t *deleted);
+/* Reads columns PL__TASK_COLUMNS. */
+int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_task_t *task, bool *large);
+pl_retry_t pl__retry_read(sqlite3_stmt *row, int column);
 
 /* ---- stage.c ---- */
 int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing);

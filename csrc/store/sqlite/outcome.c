@@ -184,9 +184,18 @@ static int apply_abort(pl__conn_t *conn, const pl_op_outcome_t *run, const brief
 }
 
 static const char *task_error_class(int rc) {
-    if (rc == PL_EEXISTS)
+    switch (rc) {
+    case PL_EEXISTS:
         return "TaskAlreadyExistsError";
-    return rc == PL_ETOMBSTONE ? "TombstonedTaskError" : "BadTaskStateError";
+    case PL_ETOMBSTONE:
+        return "TombstonedTaskError";
+    case PL_ENOQUEUE:
+        return "UnknownQueueError";
+    case PL_EMODE:
+        return "InvalidQueueModeError";
+    default:
+        return "BadTaskStateError";
+    }
 }
 
 static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage) {
@@ -289,6 +298,7 @@ static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_ESTALE;
         return PL_OK;
     }
+    conn->freed = true;
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &updated, "iii", (int64_t)run->stage, (int64_t)conn->now,
                         (int64_t)run->flags));
     if (!updated)

@@ -87,12 +87,14 @@ int pl__verb_roots_list(pl__conn_t *conn, pl_op_t *op) {
 static int count_queues(pl__conn_t *conn, pl_op_t *op, pl__buf_t *list) {
     sqlite3_stmt *row;
     bool more;
+    PL__TRY(pl__task_flush(conn));
     PL__TRY(pl__sql_query(conn, PL__SQL_TASK_COUNTS, &row, ""));
     int rc = pl__sql_step(conn, row, &more);
     while (rc == PL_OK && more) {
         pl_count_t count = { .ready = sqlite3_column_int64(row, 1),
                              .delayed = sqlite3_column_int64(row, 2),
-                             .claimed = sqlite3_column_int64(row, 3) };
+                             .claimed = sqlite3_column_int64(row, 3),
+                             .held = sqlite3_column_int(row, 4) != 0 };
         rc = pl__sql_str(row, 0, &op->arena, &count.queue);
         pl__buf_add(list, &count, sizeof count);
         if (rc == PL_OK)

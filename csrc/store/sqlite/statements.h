@@ -18,6 +18,12 @@
     "SELECT " PL__STAGE_COLUMNS ", " PL__STATUS_COLUMNS                                                                \
     " FROM pl_stage AS s LEFT JOIN pl_status AS t ON t.stage = s.id "
 
+/* The columns pl__task_read_row reads, in its order. */
+#define PL__TASK_COLUMNS                                                                                               \
+    "id, kind, queue, name, payload, request, tag, eta, coalesce(first_try, 0), tries, priority, "                     \
+    "coalesce(status, 0), coalesce(deadline, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, "    \
+    "large"
+
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
     X(BEGIN_READ, "BEGIN")                                                                                             \
@@ -28,10 +34,40 @@
     X(META_SET, "INSERT INTO pl_meta (key, value) VALUES (?1, ?2) "                                                    \
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value")                                              \
     X(META_ADD, "INSERT INTO pl_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING")                       \
-    X(QUEUES, "SELECT id, name FROM pl_queue ORDER BY id")                                                             \
+    X(DATA_VERSION, "PRAGMA data_version")                                                                             \
+    X(QUEUES, "SELECT id, name, mode = 'pull', paused, removed, rate, coalesce(bucket_size, 5), "                      \
+              "coalesce(max_concurrent, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, target "  \
+              "FROM pl_queue ORDER BY id")                                                                             \
     X(QUEUE_ADD, "INSERT INTO pl_queue (name) VALUES (?1)")                                                            \
-    X(WORKERS, "SELECT id, number, pid, lease_until, "                                                                 \
-               "EXISTS (SELECT 1 FROM pl_task WHERE state = 2 AND owner = w.id) FROM pl_worker AS w")                  \
+    X(QUEUE_REVIVE, "UPDATE pl_queue SET removed = 0 WHERE id = ?1")                                                   \
+    X(QUEUE_SET, "UPDATE pl_queue SET removed = 0, mode = CASE WHEN ?2 THEN 'pull' ELSE 'push' END, paused = ?3, "     \
+                 "tokens = CASE WHEN rate IS NOT NULL THEN tokens END, rate = ?4, bucket_size = ?5, "                  \
+                 "max_concurrent = ?6, target = ?7, retry_limit = ?8, age_limit = ?9, min_backoff = ?10, "             \
+                 "max_backoff = ?11, max_doublings = ?12 WHERE id = ?1")                                               \
+    X(QUEUE_GET, "SELECT mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), "              \
+                 "coalesce(max_concurrent, 0), target, retry_limit, age_limit, min_backoff, max_backoff, "             \
+                 "max_doublings, name FROM pl_queue WHERE name = ?1 OR (?1 IS NULL AND NOT removed) ORDER BY name")    \
+    X(QUEUE_REMOVE, "UPDATE pl_queue SET removed = 1, mode = 'push', paused = 0, rate = NULL, bucket_size = NULL, "    \
+                    "max_concurrent = NULL, target = NULL, retry_limit = NULL, age_limit = NULL, min_backoff = NULL, " \
+                    "max_backoff = NULL, max_doublings = NULL WHERE id = ?1")                                          \
+    X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE queue = ?1 AND kind >= 4 AND state < 4)")           \
+    X(QUEUE_TOKENS, "SELECT tokens, tokens_time FROM pl_queue WHERE id = ?1")                                          \
+    X(QUEUE_SET_TOKENS, "UPDATE pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                             \
+    X(QUEUE_CLAIMED, "SELECT count(*) FROM pl_task WHERE state = 2 AND queue = ?1")                                    \
+    X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE state = 0 AND queue = ?1)")                         \
+    X(QUEUE_STARTED, "INSERT INTO pl_queue_started (queue, slot, second, started) VALUES (?1, ?2 & 63, ?2, ?3) "       \
+                     "ON CONFLICT (queue, slot) DO UPDATE SET started = excluded.started + "                           \
+                     "CASE second WHEN excluded.second THEN started ELSE 0 END, second = excluded.second")             \
+    X(QUEUE_STATS,                                                                                                     \
+      "SELECT q.id, q.rate, q.paused, "                                                                                \
+      "(SELECT coalesce(sum(started), 0) FROM pl_queue_started WHERE queue = q.id AND second > ?2 - 60), "             \
+      "(SELECT count(*) FROM pl_task WHERE state = 4 AND queue = q.id) "                                               \
+      "FROM pl_queue AS q WHERE q.name = ?1 AND NOT q.removed")                                                        \
+    X(QUEUE_TASKS, "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), "                                          \
+                   "sum(state = 2 OR (state = 3 AND tries > 0 AND eta > ?2)) "                                         \
+                   "FROM pl_task WHERE queue = ?1 AND state < 4")                                                      \
+    X(WORKERS, "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM pl_task INDEXED BY pl_task_claimed "        \
+               "WHERE state = 2 AND owner = w.id) FROM pl_worker AS w")                                                \
     X(WORKERS_OTHER, "SELECT count(*) FROM pl_worker WHERE id <> ?1")                                                  \
     X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM pl_worker WHERE number = ?1")                                                \
     X(WORKER_NEXT, "INSERT INTO pl_meta (key, value) VALUES ('last_worker', 1) "                                       \
@@ -40,13 +76,21 @@
                   "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                                                   \
     X(WORKER_DELETE, "DELETE FROM pl_worker WHERE id = ?1")                                                            \
     X(WORKER_RENEW, "UPDATE pl_worker SET lease_until = ?2 WHERE id = ?1")                                             \
-    X(WORKER_CLAIMS, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE state = 2 AND owner = ?1)")                           \
+    X(WORKER_CLAIMS, "SELECT EXISTS (SELECT 1 FROM pl_task INDEXED BY pl_task_claimed "                                \
+                     "WHERE state = 2 AND owner = ?1)")                                                                \
     X(GREATEST_ID, "SELECT max(coalesce((SELECT max(id) FROM pl_stage), 0), coalesce((SELECT max(id) FROM pl_slot), "  \
                    "0), coalesce((SELECT max(id) FROM pl_task), 0))")                                                  \
     /* tasks */                                                                                                        \
     X(TASK_ADD, "INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, owner, stage, name, payload) "     \
                 "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                               \
-    X(TASK_DELETE, "DELETE FROM pl_task WHERE id = ?1 RETURNING queue, name")                                          \
+    X(TASK_ADD_QUEUED, "INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, "     \
+                       "large, request, tag, deadline, retry_limit, age_limit, min_backoff, max_backoff, "             \
+                       "max_doublings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "     \
+                       "?16, ?17, ?18, ?19)")                                                                          \
+    X(TASK_ADD_LARGE, "INSERT INTO pl_task_large (task, payload, request) VALUES (?1, ?2, ?3)")                        \
+    X(TASK_GET_LARGE, "SELECT payload, request FROM pl_task_large WHERE task = ?1")                                    \
+    X(TASK_DELETE_LARGE, "DELETE FROM pl_task_large WHERE task = ?1")                                                  \
+    X(TASK_DELETE, "DELETE FROM pl_task WHERE id = ?1 RETURNING queue, name, large")                                   \
     X(TASK_DROP, "DELETE FROM pl_task WHERE id = ?1")                                                                  \
     X(TASK_FINISH_RUN, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")                 \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
@@ -55,25 +99,64 @@
       "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1")            \
     X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN "                           \
                   "(SELECT id FROM pl_task WHERE state = 0 AND queue = ?2 ORDER BY priority DESC, eta, id LIMIT ?3) "  \
-                  "RETURNING id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), payload")        \
+                  "RETURNING id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), payload, "       \
+                  "large, request, coalesce(deadline, 0), executions, coalesce(status, 0)")                            \
     X(TASK_SET_KIND, "UPDATE pl_task SET kind = ?2 WHERE id = ?1")                                                     \
     X(TASK_PROMOTE, "UPDATE pl_task SET state = 0 WHERE id IN "                                                        \
                     "(SELECT id FROM pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                    \
     X(TASK_NEXT_DUE, "SELECT eta FROM pl_task WHERE state = 1 ORDER BY eta LIMIT 1")                                   \
     X(TASK_RELEASE, "UPDATE pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "           \
                     "AND claim = ?3")                                                                                  \
-    X(TASK_RESCUE, "UPDATE pl_task SET state = 0, owner = NULL WHERE state = 2 AND owner = ?1")                        \
+    X(TASK_RESCUE, "UPDATE pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                            \
+                   "WHERE state = 2 AND owner = ?1")                                                                   \
     X(TASK_ANY_READY, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE state = 0)")                                         \
-    X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2) FROM pl_queue AS q "           \
+    X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \
+                   "q.paused OR coalesce(q.rate, 1) = 0 FROM pl_queue AS q "                                           \
                    "LEFT JOIN pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                           \
     X(TASK_DELETE_OF_STAGE, "DELETE FROM pl_task WHERE stage = ?1")                                                    \
     X(NAME_GET, "SELECT coalesce(expires, 0) FROM pl_task_name WHERE queue = ?1 AND name = ?2")                        \
-    X(NAME_ADD, "INSERT INTO pl_task_name (queue, name) VALUES (?1, ?2) "                                              \
-                "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL")                                              \
+    X(NAME_ADD, "INSERT INTO pl_task_name (queue, name, task) VALUES (?1, ?2, ?3) "                                    \
+                "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL, task = excluded.task")                        \
+    X(NAME_TASK, "SELECT coalesce(task, 0), coalesce(expires, 0) FROM pl_task_name WHERE queue = ?1 AND name = ?2")    \
     X(NAME_BURY, "UPDATE pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                                \
     X(NAME_BURY_OF_STAGE, "UPDATE pl_task_name SET expires = ?2 WHERE (queue, name) IN "                               \
                           "(SELECT queue, name FROM pl_task WHERE stage = ?1 AND name IS NOT NULL)")                   \
     X(NAME_EXPIRE, "DELETE FROM pl_task_name WHERE expires <= ?1")                                                     \
+    X(NAMES_BURY, "UPDATE pl_task_name SET expires = ?2 WHERE queue = ?1 AND expires IS NULL AND "                     \
+                  "task IN (SELECT id FROM pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4)")                     \
+    X(NAMES_FORGET, "DELETE FROM pl_task_name WHERE queue = ?1 AND NOT (expires IS NULL AND "                          \
+                    "coalesce((SELECT kind FROM pl_task WHERE id = task), 3) < 3)")                                    \
+    X(PURGE_LARGE, "DELETE FROM pl_task_large WHERE task IN "                                                          \
+                   "(SELECT id FROM pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4 AND large)")                  \
+    X(PURGE, "DELETE FROM pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4")                                       \
+    /* retries and the dead-letter list */                                                                             \
+    X(TASK_RETRY_INFO, "SELECT queue, tries, coalesce(first_try, 0), retry_limit, age_limit, min_backoff, "            \
+                       "max_backoff, max_doublings FROM pl_task WHERE id = ?1")                                        \
+    X(TASK_FAIL, "UPDATE pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, "                          \
+                 "executions = executions + (?4 IS NOT NULL), status = ?4, first_try = coalesce(first_try, ?5) "       \
+                 "WHERE id = ?1")                                                                                      \
+    X(TASK_DIE, "UPDATE pl_task SET state = 4, owner = NULL, tries = tries + ?2, "                                     \
+                "executions = executions + (?3 IS NOT NULL), status = ?3 WHERE id = ?1 RETURNING queue, name")         \
+    X(DEAD_ADD, "INSERT INTO pl_dead (task, time, error_class, message, traceback) VALUES (?1, ?2, ?3, ?4, ?5)")       \
+    X(DEAD_DELETE, "DELETE FROM pl_dead WHERE task = ?1")                                                              \
+    X(DEAD_GET, "SELECT time, error_class, message, traceback FROM pl_dead WHERE task = ?1")                           \
+    X(DEAD_LIST, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 4 AND id < ?1 ORDER BY id DESC LIMIT ?2")     \
+    X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 4 AND queue = ?3 AND id < ?1 "       \
+                          "ORDER BY id DESC LIMIT ?2")                                                                 \
+    X(DEAD_IDS, "SELECT id FROM pl_task WHERE state = 4 AND (?1 IS NULL OR queue = ?1) ORDER BY id")                   \
+    X(DEAD_TASK, "SELECT queue, name, kind FROM pl_task WHERE id = ?1 AND state = 4")                                  \
+    X(DEAD_REVIVE, "UPDATE pl_task SET state = ?2, eta = ?3, tries = 0, executions = 0, status = NULL, "               \
+                   "first_try = NULL WHERE id = ?1")                                                                   \
+    /* leases */                                                                                                       \
+    X(TASK_LEASE, "UPDATE pl_task SET eta = ?3, tries = tries + 1, first_try = coalesce(first_try, ?2) WHERE id IN "   \
+                  "(SELECT id FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT ?4) "    \
+                  "RETURNING " PL__TASK_COLUMNS)                                                                       \
+    X(TASK_LEASE_TAG, "UPDATE pl_task SET eta = ?3, tries = tries + 1, first_try = coalesce(first_try, ?2) "           \
+                      "WHERE id IN (SELECT id FROM pl_task WHERE state = 3 AND queue = ?1 AND tag IS ?5 AND "          \
+                      "eta < ?2 ORDER BY eta, id LIMIT ?4) RETURNING " PL__TASK_COLUMNS)                               \
+    X(TASK_FIRST_TAG, "SELECT tag FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")  \
+    X(TASK_LEASED, "SELECT eta, state FROM pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")                        \
+    X(TASK_SET_ETA, "UPDATE pl_task SET eta = ?2 WHERE id = ?1")                                                       \
     /* stages */                                                                                                       \
     X(STAGE_ADD, "INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "  \
                  "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "          \

@@ -3,6 +3,8 @@
  *
  * A task is ready, delayed or claimed (pl_task.state):
  *
+ * Tasks of pull queues are none of that: they wait for leases (lease.c). A task without retries is dead (dead.c).
+ *
  *   (pushed) ──eta now──► READY ──claim──► CLAIMED ──end──► gone
  *       └────eta later──► DELAYED ──due──► READY    └──delay / release / rescue──► DELAYED or READY
  *
@@ -13,7 +15,7 @@
 
 #include "store/sqlite/db.h"
 
-enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192, CHUNK_MIN = 16, CHUNK_FIRST = 64, CHUNK_MAX = 2048 };
+enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192, CHUNK_MIN = 16, CHUNK_FIRST = 64, CHUNK_MAX = 2048, INLINE_MAX = 1024 };
 #define CLAIM_BYTES_MAX ((size_t)4 * 1024 * 1024) /* of arguments and values in the claims of one transaction */
 
 /* ---- pushing ----------------------------------------------------------------------------------------------- */
@@ -34,8 +36,26 @@ int pl__task_push(pl__conn_t *conn, const pl__pending_t *task) {
     return PL_OK;
 }
 
+/* PUSH, PULL, DEFERRED. Rows that are claimed stay narrow: what is large goes to a row of its own. */
+static int insert_queued(pl__conn_t *conn, const pl__pending_t *task, int state) {
+    const pl_task_new_t *queued = task->queued;
+    const pl_retry_t *retry = &queued->retry;
+    bool claimed = state == PL__TASK_CLAIMED, large = queued->payload.len + queued->request.len > INLINE_MAX;
+    if (large)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_ADD_LARGE, NULL, "ibb", (int64_t)task->id, queued->payload,
+                            queued->request));
+    return pl__sql_run(conn, PL__SQL_TASK_ADD_QUEUED, NULL, "iiiiiiiztbibbfmmmmm", (int64_t)task->id,
+                       (int64_t)task->kind, (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta,
+                       (int64_t)claimed, claimed ? (int64_t)conn->worker : INT64_C(0), task->name,
+                       large ? PL_STR_NONE : queued->payload, (int64_t)large, large ? PL_STR_NONE : queued->request,
+                       queued->tag.len ? queued->tag : PL_STR_NONE, queued->deadline, retry->limit, retry->age_limit,
+                       retry->min_backoff, retry->max_backoff, retry->doublings);
+}
+
 static int insert_task(pl__conn_t *conn, const pl__pending_t *task, int state) {
     bool claimed = state == PL__TASK_CLAIMED;
+    if (task->queued)
+        return insert_queued(conn, task, state);
     return pl__sql_run(conn, PL__SQL_TASK_ADD, NULL, "iiiiiiizztb", (int64_t)task->id, (int64_t)task->kind,
                        (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta, (int64_t)claimed,
                        claimed ? (int64_t)conn->worker : INT64_C(0), (int64_t)task->stage, task->name, task->payload);
@@ -43,6 +63,8 @@ static int insert_task(pl__conn_t *conn, const pl__pending_t *task, int state) {
 
 static int insert_unclaimed(pl__conn_t *conn, const pl__pending_t *task) {
     bool delayed = task->eta > conn->now;
+    if (task->kind == PL_TASK_PULL)
+        return insert_task(conn, task, PL__TASK_PULL);
     if (delayed && task->eta < conn->next_due)
         conn->next_due = task->eta;
     conn->maybe_ready = conn->maybe_ready || !delayed;
@@ -71,12 +93,30 @@ static int check_held_run(pl__conn_t *conn, pl_task_new_t *task) {
     return PL_OK;
 }
 
+/* Queued tasks need a queue of their mode, and no name that an unnamed task has. */
+static int check_queued(pl__conn_t *conn, pl_task_new_t *task) {
+    pl__queue_t *queue;
+    int64_t state;
+    PL__TRY(pl__queue_find(conn, task->queue, &queue));
+    if (!queue)
+        task->rc = PL_ENOQUEUE;
+    else if (queue->pull != (task->kind == PL_TASK_PULL))
+        task->rc = PL_EMODE;
+    if (task->rc != PL_OK || !task->name_id)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &state, -1, "i", (int64_t)task->name_id));
+    task->rc = state >= 0 && state != PL__TASK_DEAD ? PL_EEXISTS : PL_ETOMBSTONE;
+    return PL_OK;
+}
+
 int pl__task_check(pl__conn_t *conn, pl_task_new_t *task) {
     int64_t queue, expires;
     task->rc = PL_OK;
     if (task->kind == PL_TASK_RUN)
         return check_held_run(conn, task);
-    if (!task->name.ptr)
+    if (task->kind >= PL_TASK_PUSH)
+        PL__TRY(check_queued(conn, task));
+    if (!task->name.ptr || task->rc != PL_OK)
         return PL_OK;
     PL__TRY(pl__queue_id(conn, task->queue, &queue));
     PL__TRY(pl__sql_int(conn, PL__SQL_NAME_GET, &expires, -1, "it", queue, task->name));
@@ -94,14 +134,15 @@ int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task) {
                               .priority = task->priority,
                               .eta = task->eta,
                               .name = task->name,
-                              .payload = task->payload };
+                              .payload = task->payload,
+                              .queued = task->kind >= PL_TASK_PUSH ? task : NULL };
     PL__TRY(pl__queue_id(conn, task->queue, &pending.queue));
     if (task->kind == PL_TASK_RUN) {
         pending.id = task->stage;
         pending.stage = 0;
     }
     if (task->name.ptr)
-        PL__TRY(pl__sql_run(conn, PL__SQL_NAME_ADD, NULL, "it", pending.queue, task->name));
+        PL__TRY(pl__sql_run(conn, PL__SQL_NAME_ADD, NULL, "iti", pending.queue, task->name, (int64_t)pending.id));
     return pl__task_push(conn, &pending);
 }
 
@@ -126,6 +167,11 @@ static pl_usec_t tombstone_until(const pl__conn_t *conn) {
     return conn->now + pl_clock_from_seconds(conn->options.tombstone_seconds);
 }
 
+int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
+    return pl__sql_run(conn, PL__SQL_NAME_EXPIRE, NULL, "i", (int64_t)conn->now);
+}
+
 int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count) {
     conn->due_unknown = true; /* the next delayed task may be among them */
     PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY_OF_STAGE, NULL, "ii", (int64_t)stage, (int64_t)tombstone_until(conn)));
@@ -141,13 +187,27 @@ int pl__task_end(pl__conn_t *conn, pl_id_t task) {
     if (!found)
         return PL_OK;
     int64_t queue = sqlite3_column_int64(row, 0);
+    bool large = sqlite3_column_int(row, 2) != 0;
     int rc = pl__sql_str(row, 1, &conn->scratch, &name);
     pl__sql_end(row);
     PL__TRY(rc);
-    if (!name.ptr)
+    if (large)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
+    return name.ptr ? pl__name_bury(conn, queue, name) : PL_OK;
+}
+
+int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_GET_LARGE, &row, "i", (int64_t)task));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
         return PL_OK;
-    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
-    return pl__sql_run(conn, PL__SQL_NAME_EXPIRE, NULL, "i", (int64_t)conn->now);
+    int rc = pl__sql_str(row, 0, arena, payload);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 1, arena, request);
+    pl__sql_end(row);
+    return rc;
 }
 
 /* ---- ending and giving back -------------------------------------------------------------------------------- */
@@ -163,6 +223,7 @@ int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_tas
     pl_id_t owner = sqlite3_column_int64(row, 0);
     *ours = owner != 0 && owner == conn->worker && sqlite3_column_int(row, 1) == claim;
     *kind = (pl_task_kind_t)sqlite3_column_int(row, 2);
+    conn->freed = conn->freed || *ours;
     pl__sql_end(row);
     return PL_OK;
 }
@@ -178,16 +239,67 @@ int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_
                        (int64_t)tries);
 }
 
+typedef struct {
+    int64_t queue;
+    int tries;
+    pl_usec_t first_try;
+    pl_retry_t retry;
+} retry_info_t;
+
+static int read_retry_info(pl__conn_t *conn, pl_id_t task, retry_info_t *info) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_RETRY_INFO, &row, "i", (int64_t)task));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_ENOTFOUND; /* its fence has just been read */
+    *info = (retry_info_t){ .queue = sqlite3_column_int64(row, 0),
+                            .tries = sqlite3_column_int(row, 1),
+                            .first_try = sqlite3_column_int64(row, 2),
+                            .retry = pl__retry_read(row, 3) };
+    pl__sql_end(row);
+    return PL_OK;
+}
+
+/* A failed task runs again when its parameters say so, or dies. */
+static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task_kind_t kind) {
+    retry_info_t info;
+    PL__TRY(read_retry_info(conn, done->task, &info));
+    const pl__queue_t *queue = pl__queue_by_id(conn, info.queue);
+    pl_retry_t retry = pl_retry_merge(info.retry, queue ? queue->retry : PL_RETRY_NONE);
+    pl_usec_t started = done->started ? done->started : conn->now;
+    pl_usec_t first = info.first_try ? info.first_try : started;
+    bool may_die = kind >= PL_TASK_PUSH;
+    if (may_die && (done->give_up || !pl_retry_may(&retry, info.tries + 1, conn->now - first))) {
+        done->died = true;
+        return pl__task_die(conn, done->task, &done->failure, done->status, 1);
+    }
+    pl_usec_t eta = conn->now + pl_retry_delay(&retry, info.tries + 1);
+    bool delayed = eta > conn->now;
+    if (delayed && eta < conn->next_due)
+        conn->next_due = eta;
+    conn->maybe_ready = conn->maybe_ready || !delayed;
+    conn->ring = true;
+    return pl__sql_run(conn, PL__SQL_TASK_FAIL, NULL, "iiizi", (int64_t)done->task,
+                       (int64_t)(delayed ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)eta, (int64_t)done->status,
+                       (int64_t)first);
+}
+
 int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
     pl_op_task_done_t *done = &op->u.task_done;
     pl_task_kind_t kind;
     bool ours;
+    done->died = false;
     PL__TRY(pl__task_fence(conn, done->task, done->claim, &ours, &kind));
     if (!ours) {
         op->rc = PL_ESTALE;
         return PL_OK;
     }
-    return done->failed ? pl__task_delay(conn, done->task, kind, done->retry_at, 1) : pl__task_end(conn, done->task);
+    if (!done->failed)
+        return pl__task_end(conn, done->task);
+    if (done->retry_at == 0 || done->give_up)
+        return fail_by_parameters(conn, done, kind);
+    return pl__task_delay(conn, done->task, kind, done->retry_at, 1);
 }
 
 int pl__verb_release(pl__conn_t *conn, pl_op_t *op) {
@@ -195,7 +307,7 @@ int pl__verb_release(pl__conn_t *conn, pl_op_t *op) {
     for (size_t i = 0; i < release->len; i++)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RELEASE, NULL, "iii", (int64_t)release->tasks[i], (int64_t)conn->worker,
                             (int64_t)release->claims[i]));
-    conn->maybe_ready = conn->ring = true;
+    conn->maybe_ready = conn->ring = conn->freed = true;
     return PL_OK;
 }
 
@@ -293,7 +405,7 @@ static bool can_copy_stage(const pl__pending_t *task) {
 }
 
 static size_t weigh(const pl_claim_t *claim) {
-    size_t bytes = claim->payload.len + (claim->stage ? claim->stage->args.len : 0);
+    size_t bytes = claim->payload.len + claim->request.len + (claim->stage ? claim->stage->args.len : 0);
     for (size_t i = 0; i < claim->slots_len; i++)
         bytes += claim->slots[i].value.len;
     return bytes;
@@ -303,13 +415,15 @@ static size_t weigh(const pl_claim_t *claim) {
 static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, const pl__pending_t *task) {
     bool gone = false;
     int rc = pl__queue_name(conn, task->queue, &claim->arena, &claim->queue);
+    bool has_stage = claim->kind < PL_TASK_PUSH;
+    claim->claimed = conn->now;
     if (rc == PL_OK && can_copy_stage(task))
         rc = copy_claim_stage(conn, claim, task);
-    else if (rc == PL_OK)
+    else if (rc == PL_OK && has_stage)
         rc = load_claim_stage(conn, claim, task->stage ? task->stage : claim->task);
     if (rc == PL_OK)
         rc = turn_into_abort(conn, claim, &gone);
-    if (rc == PL_OK && !claim->stage) { /* its tree was cleaned up */
+    if (rc == PL_OK && has_stage && !claim->stage) { /* its tree was cleaned up */
         gone = true;
         rc = pl__task_end(conn, claim->task);
     }
@@ -335,9 +449,12 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t
     claim->claim = 1;
     claim->priority = task->priority;
     claim->eta = task->eta;
+    claim->deadline = task->queued ? task->queued->deadline : 0;
     int rc = pl__arena_copy(&claim->arena, task->name, &claim->name);
     if (rc == PL_OK)
         rc = pl__arena_copy(&claim->arena, task->payload, &claim->payload);
+    if (rc == PL_OK && task->queued)
+        rc = pl__arena_copy(&claim->arena, task->queued->request, &claim->request);
     if (rc != PL_OK) {
         pl_claim_free(claim);
         return rc;
@@ -348,6 +465,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t
 typedef struct {
     pl_claim_t *claim;
     pl_id_t stage;
+    bool large;
 } claimed_t;
 
 /* One row of TASK_CLAIM. Appends to the buffer, which then owns the claim. */
@@ -355,7 +473,7 @@ static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
     pl_claim_t *claim = pl_claim_new();
     if (!claim)
         return PL_ENOMEM;
-    claimed_t claimed = { claim, sqlite3_column_int64(row, 8) };
+    claimed_t claimed = { claim, sqlite3_column_int64(row, 8), sqlite3_column_int(row, 10) != 0 };
     claim->task = sqlite3_column_int64(row, 0);
     claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 1);
     claim->claim = sqlite3_column_int(row, 2);
@@ -367,8 +485,12 @@ static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
         pl_claim_free(claim);
         return list->rc;
     }
+    claim->deadline = sqlite3_column_double(row, 12);
+    claim->executions = sqlite3_column_int(row, 13);
+    claim->status = sqlite3_column_int(row, 14);
     PL__TRY(pl__sql_str(row, 7, &claim->arena, &claim->name));
-    return pl__sql_str(row, 9, &claim->arena, &claim->payload);
+    PL__TRY(pl__sql_str(row, 9, &claim->arena, &claim->payload));
+    return pl__sql_str(row, 11, &claim->arena, &claim->request);
 }
 
 /* The order of a queue: priority, then eta, then id. */
@@ -395,6 +517,17 @@ static int read_claims(pl__conn_t *conn, int64_t queue, int limit, pl__buf_t *li
     return rc;
 }
 
+static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t *claimed, int64_t queue) {
+    pl_claim_t *claim = claimed->claim;
+    int rc = PL_OK;
+    if (claimed->large)
+        rc = pl__task_read_large(conn, claim->task, &claim->arena, &claim->payload, &claim->request);
+    if (rc == PL_OK)
+        return complete_claim(conn, claims, claim, &(pl__pending_t){ .queue = queue, .stage = claimed->stage });
+    pl_claim_free(claim);
+    return rc;
+}
+
 static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken) {
     pl__buf_t buf = { 0 };
     int rc = read_claims(conn, queue, limit, &buf);
@@ -404,8 +537,7 @@ static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int
         qsort(list, (size_t)len, sizeof *list, compare_claims);
     for (int i = 0; i < len; i++) {
         if (rc == PL_OK)
-            rc =
-                complete_claim(conn, claims, list[i].claim, &(pl__pending_t){ .queue = queue, .stage = list[i].stage });
+            rc = complete_claimed(conn, claims, &list[i], queue);
         else
             pl_claim_free(list[i].claim);
     }
@@ -446,18 +578,40 @@ static int claim_some(pl__conn_t *conn, claims_t *claims, int64_t queue, int lim
     return PL_OK;
 }
 
+/* As claim_some, within the limits of the queue. What they hold back is not counted as more. */
+static int claim_within_limits(pl__conn_t *conn, claims_t *claims, pl__queue_t *queue, int limit, int *taken,
+                               bool *more) {
+    int allowed = limit;
+    *taken = 0;
+    *more = false;
+    if (conn->any_limits)
+        PL__TRY(pl__limits_ask(conn, queue, limit, &allowed));
+    if (allowed > 0)
+        PL__TRY(claim_some(conn, claims, queue->id, allowed, taken, more));
+    if (conn->any_limits)
+        PL__TRY(pl__limits_spend(conn, queue, allowed, *taken));
+    if (allowed < limit && *taken == allowed)
+        *more = false;
+    queue->started += *taken;
+    return PL_OK;
+}
+
 /* Every queue gets its share of what is wanted, the rest goes to whoever has more. */
 static int claim_ready(pl__conn_t *conn, claims_t *claims, int wanted) {
     int share = conn->queues_len ? (wanted + (int)conn->queues_len - 1) / (int)conn->queues_len : 0;
     bool more = conn->maybe_ready && share > 0;
     int left = wanted;
+    if (more) {
+        conn->next_token = PL_USEC_NEVER;
+        conn->blocked = false;
+    }
     for (int pass = 0; pass < 2 && more && left > 0 && !is_full(claims); pass++) {
         more = false;
         for (size_t i = 0; i < conn->queues_len && left > 0; i++) {
-            const pl__queue_t *queue = &conn->queues[(conn->turn + i) % conn->queues_len];
+            pl__queue_t *queue = &conn->queues[(conn->turn + i) % conn->queues_len];
+            int limit = pass == 0 && share < left ? share : left, taken;
             bool has_more;
-            int taken;
-            PL__TRY(claim_some(conn, claims, queue->id, pass == 0 && share < left ? share : left, &taken, &has_more));
+            PL__TRY(claim_within_limits(conn, claims, queue, limit, &taken, &has_more));
             left -= taken;
             more = more || has_more;
         }
@@ -477,13 +631,23 @@ static bool can_be_born_claimed(const pl__conn_t *conn) {
     return true;
 }
 
+/* Is it free to start: not to be pulled, and its queue has no limits? */
+static bool is_free(pl__conn_t *conn, const pl__pending_t *task, pl__queue_t *queue) {
+    if (task->kind == PL_TASK_PULL || !queue)
+        return false;
+    return !conn->any_limits || (!queue->paused && queue->rate < 0 && queue->max_concurrent == 0);
+}
+
 static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
     bool born_claimed = can_be_born_claimed(conn);
     for (size_t i = 0; i < conn->pending_len; i++) {
         const pl__pending_t *task = &conn->pending[i];
-        if (born_claimed && claims->len < wanted && task->eta <= conn->now && !is_full(claims))
+        pl__queue_t *queue = pl__queue_by_id(conn, task->queue);
+        bool due = claims->len < wanted && task->eta <= conn->now && !is_full(claims);
+        if (born_claimed && due && is_free(conn, task, queue)) {
             PL__TRY(claim_pending(conn, claims, task));
-        else
+            queue->started++;
+        } else
             PL__TRY(insert_unclaimed(conn, task));
     }
     conn->pending_len = 0;
@@ -513,7 +677,9 @@ static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
     if (wanted > claims->len && conn->maybe_ready && !is_full(claims))
         PL__TRY(claim_ready(conn, claims, wanted - claims->len));
     conn->has_claims = conn->has_claims || claims->len > 0;
-    return PL_OK;
+    if (conn->freed && conn->any_limits && conn->maybe_ready)
+        conn->ring = true; /* another process may be waiting for a free place that this one does not take */
+    return pl__limits_count(conn);
 }
 
 /* Watched stages that another process may have made final. */
@@ -552,6 +718,8 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
         PL__TRY(check_watched(conn));
         PL__TRY(pl__queues_load(conn));
     }
+    if (conn->blocked || conn->next_token <= conn->now)
+        conn->maybe_ready = true;
     PL__TRY(promote_due(conn, wanted));
     int rc = claim_all(conn, &claims, wanted);
     if (rc == PL_OK)
@@ -564,6 +732,7 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
     turn->claims_len = claims.len;
     turn->ready_left = conn->maybe_ready;
     turn->next_due = conn->next_due;
+    turn->next_token = conn->next_token;
     turn->ring = conn->ring;
     return PL_OK;
 }

@@ -1,0 +1,262 @@
+/*
+ * dead.c - the dead-letter list: tasks that have no retries left, kept with their last error until somebody revives or
+ * purges them. A dead task keeps its row (state 4); its name is a tombstone like that of a task that was done.
+ */
+#include "store/sqlite/db.h"
+
+/* ---- dying ------------------------------------------------------------------------------------------------- */
+
+int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, int status, int tries) {
+    sqlite3_stmt *row;
+    bool found;
+    pl_str_t name;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_DIE, &row, "iiz", (int64_t)task, (int64_t)tries, (int64_t)status));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    int64_t queue = sqlite3_column_int64(row, 0);
+    int rc = pl__sql_str(row, 1, &conn->scratch, &name);
+    pl__sql_end(row);
+    PL__TRY(rc);
+    PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_ADD, NULL, "iittt", (int64_t)task, (int64_t)conn->now, failure->error_class,
+                        failure->message, failure->traceback));
+    return name.ptr ? pl__name_bury(conn, queue, name) : PL_OK;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------- */
+
+int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_task_t *task, bool *large) {
+    *task = (pl_task_t){ .id = sqlite3_column_int64(row, 0),
+                         .kind = (pl_task_kind_t)sqlite3_column_int(row, 1),
+                         .eta = sqlite3_column_int64(row, 7),
+                         .first_try = sqlite3_column_int64(row, 8),
+                         .tries = sqlite3_column_int(row, 9),
+                         .priority = sqlite3_column_int(row, 10),
+                         .status = sqlite3_column_int(row, 11),
+                         .deadline = sqlite3_column_double(row, 12),
+                         .retry = pl__retry_read(row, 13) };
+    *large = sqlite3_column_int(row, 18) != 0;
+    PL__TRY(pl__queue_name(conn, sqlite3_column_int64(row, 2), arena, &task->queue));
+    PL__TRY(pl__sql_str(row, 3, arena, &task->name));
+    PL__TRY(pl__sql_str(row, 4, arena, &task->payload));
+    PL__TRY(pl__sql_str(row, 5, arena, &task->request));
+    return pl__sql_str(row, 6, arena, &task->tag);
+}
+
+static int read_dead(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task, bool large) {
+    sqlite3_stmt *row;
+    bool found;
+    if (large)
+        PL__TRY(pl__task_read_large(conn, task->id, arena, &task->payload, &task->request));
+    PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_GET, &row, "i", (int64_t)task->id));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    task->died = sqlite3_column_int64(row, 0);
+    int rc = pl__sql_str(row, 1, arena, &task->error_class);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 2, arena, &task->message);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 3, arena, &task->traceback);
+    pl__sql_end(row);
+    return rc;
+}
+
+static int read_list(pl__conn_t *conn, pl_op_t *op, sqlite3_stmt *row, pl__buf_t *list) {
+    bool more, large;
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        pl_task_t task;
+        rc = pl__task_read_row(conn, row, &op->arena, &task, &large);
+        if (rc == PL_OK)
+            rc = read_dead(conn, &op->arena, &task, large);
+        pl__buf_add(list, &task, sizeof task);
+        if (rc == PL_OK)
+            rc = list->rc;
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    return rc;
+}
+
+int pl__verb_dead_list(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_dead_list_t *get = &op->u.dead_list;
+    pl__queue_t *queue = NULL;
+    sqlite3_stmt *row;
+    pl__buf_t list = { 0 };
+    pl_str_t copy = PL_STR_NONE;
+    int64_t before = get->before ? get->before : INT64_MAX, limit = get->limit > 0 ? get->limit : 50;
+    get->len = 0;
+    get->next = 0;
+    if (get->queue.ptr)
+        PL__TRY(pl__queue_find(conn, get->queue, &queue));
+    if (get->queue.ptr && !queue) {
+        op->rc = PL_ENOQUEUE;
+        return PL_OK;
+    }
+    if (queue)
+        PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_LIST_OF_QUEUE, &row, "iii", before, limit + 1, queue->id));
+    else
+        PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_LIST, &row, "ii", before, limit + 1));
+    int rc = read_list(conn, op, row, &list);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&op->arena, (pl_str_t){ list.ptr, list.len }, &copy);
+    pl__buf_free(&list);
+    get->tasks = (const pl_task_t *)(const void *)copy.ptr;
+    get->len = copy.len / sizeof *get->tasks;
+    if (get->len > (size_t)limit) {
+        get->len = (size_t)limit;
+        get->next = get->tasks[get->len - 1].id;
+    }
+    return rc;
+}
+
+/* ---- reviving and purging ---------------------------------------------------------------------------------- */
+
+/* Ids of all dead tasks of a queue (0: of all). */
+static int list_ids(pl__conn_t *conn, int64_t queue, pl__buf_t *list) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_IDS, &row, "z", queue));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        pl_task_ref_t ref = { .id = sqlite3_column_int64(row, 0) };
+        pl__buf_add(list, &ref, sizeof ref);
+        rc = list->rc;
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    return rc;
+}
+
+typedef struct {
+    int64_t queue;
+    pl_str_t name;
+    pl_task_kind_t kind;
+    bool found;
+} dead_t;
+
+/* `queue` 0: of any. */
+static int find_dead(pl__conn_t *conn, pl_id_t task, int64_t queue, dead_t *dead) {
+    sqlite3_stmt *row;
+    PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_TASK, &row, "i", (int64_t)task));
+    PL__TRY(pl__sql_step(conn, row, &dead->found));
+    if (!dead->found)
+        return PL_OK;
+    dead->queue = sqlite3_column_int64(row, 0);
+    dead->kind = (pl_task_kind_t)sqlite3_column_int(row, 2);
+    int rc = pl__sql_str(row, 1, &conn->scratch, &dead->name);
+    pl__sql_end(row);
+    dead->found = queue == 0 || dead->queue == queue;
+    return rc;
+}
+
+/* The name must be its own tombstone, or free. */
+static int name_is_free(pl__conn_t *conn, pl_id_t task, const dead_t *dead, bool *is_free) {
+    sqlite3_stmt *row;
+    bool found;
+    *is_free = true;
+    if (!dead->name.ptr)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_NAME_TASK, &row, "it", dead->queue, dead->name));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    bool live = sqlite3_column_int64(row, 1) == 0, own = sqlite3_column_int64(row, 0) == task;
+    *is_free = !live && (own || sqlite3_column_int64(row, 1) <= conn->now);
+    pl__sql_end(row);
+    return PL_OK;
+}
+
+static int revive(pl__conn_t *conn, pl_task_ref_t *ref, int64_t queue) {
+    dead_t dead = { 0 };
+    bool is_free;
+    PL__TRY(find_dead(conn, ref->id, queue, &dead));
+    ref->rc = dead.found ? PL_OK : PL_ENOTFOUND;
+    if (!dead.found)
+        return PL_OK;
+    PL__TRY(name_is_free(conn, ref->id, &dead, &is_free));
+    if (!is_free) {
+        ref->rc = PL_EEXISTS;
+        return PL_OK;
+    }
+    int64_t state = dead.kind == PL_TASK_PULL ? PL__TASK_PULL : PL__TASK_READY;
+    PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_DELETE, NULL, "i", (int64_t)ref->id));
+    PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_REVIVE, NULL, "iii", (int64_t)ref->id, state, (int64_t)conn->now));
+    if (dead.name.ptr)
+        PL__TRY(pl__sql_run(conn, PL__SQL_NAME_ADD, NULL, "iti", dead.queue, dead.name, (int64_t)ref->id));
+    conn->maybe_ready = conn->ring = true;
+    return PL_OK;
+}
+
+/* 0 in *id: all queues, when no name is given. PL_ENOQUEUE goes to op->rc. */
+static int find_queue(pl__conn_t *conn, pl_op_t *op, pl_str_t name, int64_t *id) {
+    pl__queue_t *queue;
+    *id = 0;
+    if (!name.ptr)
+        return PL_OK;
+    PL__TRY(pl__queue_find(conn, name, &queue));
+    if (queue)
+        *id = queue->id;
+    else
+        op->rc = PL_ENOQUEUE;
+    return PL_OK;
+}
+
+int pl__verb_dead_revive(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_dead_revive_t *args = &op->u.dead_revive;
+    pl__buf_t list = { 0 };
+    int64_t queue;
+    args->revived = 0;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(find_queue(conn, op, args->queue, &queue));
+    if (op->rc != PL_OK)
+        return PL_OK;
+    int rc = args->all ? list_ids(conn, queue, &list) : PL_OK;
+    pl_task_ref_t *tasks = args->all ? (pl_task_ref_t *)(void *)list.ptr : args->tasks;
+    size_t len = args->all ? list.len / sizeof *tasks : args->len;
+    for (size_t i = 0; i < len && rc == PL_OK; i++) {
+        rc = revive(conn, &tasks[i], queue);
+        args->revived += tasks[i].rc == PL_OK;
+    }
+    pl__buf_free(&list);
+    return rc;
+}
+
+static int forget(pl__conn_t *conn, pl_id_t task, int64_t queue, int64_t *deleted) {
+    dead_t dead = { 0 };
+    PL__TRY(find_dead(conn, task, queue, &dead));
+    if (!dead.found)
+        return PL_OK;
+    ++*deleted;
+    PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_DELETE, NULL, "i", (int64_t)task));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
+    return pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task);
+}
+
+int pl__dead_purge(pl__conn_t *conn, int64_t queue, int64_t *deleted) {
+    pl__buf_t list = { 0 };
+    int rc = list_ids(conn, queue, &list);
+    const pl_task_ref_t *tasks = (const pl_task_ref_t *)(const void *)list.ptr;
+    for (size_t i = 0; i < list.len / sizeof *tasks && rc == PL_OK; i++)
+        rc = forget(conn, tasks[i].id, queue, deleted);
+    pl__buf_free(&list);
+    return rc;
+}
+
+int pl__verb_dead_purge(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_dead_purge_t *args = &op->u.dead_purge;
+    int64_t queue;
+    args->deleted = 0;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(find_queue(conn, op, args->queue, &queue));
+    if (op->rc != PL_OK)
+        return PL_OK;
+    if (args->all)
+        return pl__dead_purge(conn, queue, &args->deleted);
+    for (size_t i = 0; i < args->len; i++)
+        PL__TRY(forget(conn, args->tasks[i].id, queue, &args->deleted));
+    return PL_OK;
+}

@@ -1,0 +1,98 @@
+/*
+ * limits.c - how many tasks of a queue may start now.
+ *
+ * Concurrency is derived from the claims that live, counted in the transaction that claims. A rate is a bucket of
+ * tokens in the row of the queue: it is filled by the time since tokens_time, and emptied in the same transaction that
+ * claims; so both limits hold for all processes on the file together, and neither can leak.
+ *
+ * Who waits for what
+ *   a token        conn->next_token: the loop comes back then
+ *   a free place   the end of a claim, in this process (conn->blocked) or in another one (it rings, see task.c)
+ *   a pause        the change of the settings, which rings
+ */
+#include <math.h>
+
+#include "store/sqlite/db.h"
+
+/* A sum of many small parts may miss a whole number by a little. */
+#define ALMOST 1e-6
+
+static int read_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *tokens) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_TOKENS, &row, "i", queue->id));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    *tokens = queue->bucket_size; /* a full bucket to begin with */
+    if (!found)
+        return PL_OK;
+    if (sqlite3_column_type(row, 0) != SQLITE_NULL) {
+        double past = (double)(conn->now - sqlite3_column_int64(row, 1)) / (double)PL_USEC_PER_SEC;
+        *tokens = sqlite3_column_double(row, 0) + (past > 0 ? past * queue->rate : 0);
+        *tokens = fmin(*tokens, queue->bucket_size);
+    }
+    pl__sql_end(row);
+    return PL_OK;
+}
+
+static int ask_concurrency(pl__conn_t *conn, const pl__queue_t *queue, int *allowed) {
+    int64_t claimed;
+    PL__TRY(pl__sql_int(conn, PL__SQL_QUEUE_CLAIMED, &claimed, 0, "i", queue->id));
+    int64_t room = queue->max_concurrent - claimed;
+    if (room < *allowed) {
+        *allowed = room > 0 ? (int)room : 0;
+        conn->blocked = true; /* perhaps: looking again costs little */
+    }
+    return PL_OK;
+}
+
+int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed) {
+    double tokens;
+    *allowed = queue->paused ? 0 : wanted;
+    if (*allowed > 0 && queue->max_concurrent > 0)
+        PL__TRY(ask_concurrency(conn, queue, allowed));
+    if (*allowed == 0 || queue->rate < 0)
+        return PL_OK;
+    PL__TRY(read_tokens(conn, queue, &tokens));
+    if (queue->rate == 0)
+        *allowed = 0;
+    else if (floor(tokens + ALMOST) < *allowed)
+        *allowed = tokens + ALMOST < 1 ? 0 : (int)floor(tokens + ALMOST);
+    return PL_OK;
+}
+
+/* Tokens ran out: when does the next one come, if anything waits for it? */
+static int note_next_token(pl__conn_t *conn, const pl__queue_t *queue, double tokens) {
+    int64_t any;
+    if (queue->rate <= 0 || tokens + ALMOST >= 1)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_QUEUE_ANY_READY, &any, 0, "i", queue->id));
+    pl_usec_t wait = pl_clock_from_seconds((1 - tokens) / queue->rate);
+    pl_usec_t next = wait < PL_USEC_NEVER - conn->now ? conn->now + wait : PL_USEC_NEVER;
+    if (any && next < conn->next_token)
+        conn->next_token = next > conn->now ? next : conn->now + 1;
+    return PL_OK;
+}
+
+int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, int taken) {
+    double tokens;
+    if (queue->rate < 0 || queue->paused || (taken == 0 && allowed > 0)) /* no rate, or nothing was ready */
+        return PL_OK;
+    PL__TRY(read_tokens(conn, queue, &tokens));
+    tokens -= taken;
+    if (taken > 0)
+        PL__TRY(pl__sql_run(conn, PL__SQL_QUEUE_SET_TOKENS, NULL, "idi", queue->id, tokens > 0 ? tokens : 0.0,
+                            (int64_t)conn->now));
+    return taken == allowed ? note_next_token(conn, queue, tokens) : PL_OK;
+}
+
+int pl__limits_count(pl__conn_t *conn) {
+    for (size_t i = 0; i < conn->queues_len; i++) {
+        pl__queue_t *queue = &conn->queues[i];
+        if (queue->started == 0)
+            continue;
+        PL__TRY(pl__sql_run(conn, PL__SQL_QUEUE_STARTED, NULL, "iii", queue->id, (int64_t)(conn->now / PL_USEC_PER_SEC),
+                            (int64_t)queue->started));
+        queue->started = 0;
+    }
+    return PL_OK;
+}
