@@ -30,12 +30,13 @@ typedef enum {
     FIELD_REQUEST,
     FIELD_DEADLINE,
     FIELD_EXECUTIONS,
-    FIELD_STATUS
+    FIELD_STATUS,
+    FIELD_TARGET
 } field_t;
 
-static const char *const FIELDS[] = { "id",      "kind",     "claim",      "tries",   "priority",
-                                      "eta",     "queue",    "name",       "payload", "stage",
-                                      "request", "deadline", "executions", "status",  NULL };
+static const char *const FIELDS[] = { "id",         "kind",   "claim",   "tries", "priority", "eta",
+                                      "queue",      "name",   "payload", "stage", "request",  "deadline",
+                                      "executions", "status", "target",  NULL };
 
 /* Returns the record while its claim lives, else NULL. */
 static pl__coroutine_t *box_record(const claim_box_t *box) {
@@ -74,6 +75,8 @@ static void push_stage_cached(lua_State *L, const pl_claim_t *claim) {
 static void push_queued_field(lua_State *L, const pl_claim_t *claim, field_t field) {
     if (field == FIELD_REQUEST)
         pl__push_str(L, claim->request);
+    else if (field == FIELD_TARGET)
+        pl__push_str(L, claim->target);
     else if (field == FIELD_DEADLINE && claim->deadline > 0)
         lua_pushnumber(L, claim->deadline);
     else if (field == FIELD_EXECUTIONS)

@@ -226,6 +226,7 @@ typedef struct pl_claim {
     pl_usec_t claimed; /* when */
     pl_str_t queue, name, payload;
     pl_str_t request;       /* PUSH */
+    pl_str_t target;        /* PUSH: of the queue */
     double deadline;        /* PUSH, DEFERRED: seconds; 0 = none */
     int executions, status; /* failures that had an answer, and the status of the last one (0: none) */
     pl_stage_t *stage;      /* whose run, finalized, abort or callback; NULL if it is gone */

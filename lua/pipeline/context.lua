@@ -8,6 +8,7 @@ local errors = require "pipeline.errors"
 
 local context = {
   instances = setmetatable({}, { __mode = "k" }), -- coroutine -> the pipeline instance whose task it executes
+  owners = setmetatable({}, { __mode = "k" }),    -- coroutine -> the engine whose task without pipeline it executes
   engines = {},                                   -- open engines in the order opened
   logger = nil,                                   -- set by pipeline.set_logger
   enforce_auth = true,                            -- set by pipeline.set_enforce_auth
@@ -22,8 +23,9 @@ end
 
 --- The engine of the task this coroutine executes, else the default one, else nil.
 function context.engine_or_nil()
-  local instance = context.instances[running()]
-  return instance and instance._engine or context.engines[1]
+  local co = running()
+  local instance = context.instances[co]
+  return instance and instance._engine or context.owners[co] or context.engines[1]
 end
 
 --- As engine_or_nil, but raises when there is none.

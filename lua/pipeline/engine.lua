@@ -11,6 +11,7 @@ local errors = require "pipeline.errors"
 local evaluate = require "pipeline.evaluate"
 local instance = require "pipeline.instance"
 local options = require "pipeline.options"
+local queue = require "pipeline.queue"
 local status = require "pipeline.status"
 local timers = require "pipeline.timers"
 
@@ -32,6 +33,7 @@ local open_kinds = {
   durability = "string", concurrency = "count", modules = "table", lease_seconds = "duration",
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
+  queues = "table", targets = "table",
 }
 
 local core_options = {
@@ -63,6 +65,18 @@ local function check_open(path, given)
   return given
 end
 
+-- Base URLs by name, without a slash at the end.
+local function check_targets(given)
+  local targets = {}
+  for name, url in pairs(given) do
+    if type(name) ~= "string" or type(url) ~= "string" or not url:find("^https?://[^/%s]") then
+      errors.raise(errors.ConfigurationError, "targets: a URL such as \"http://127.0.0.1:8080\" by name expected")
+    end
+    targets[name] = url:gsub("/+$", "")
+  end
+  return targets
+end
+
 local function wake_waiters(self, id, state)
   local waiters = self._waiters[id]
   self._waiters[id] = nil
@@ -83,12 +97,13 @@ local function set_hooks(self)
   self._core:on("final", function(id, state) wake_waiters(self, id, state) end)
 end
 
-local function new(path, handle, given)
+local function new(path, handle, given, targets)
   local self = setmetatable({
     _core = handle, _path = path, _closed = false, _log_function = given.log or false, _waiters = {}, _finals = {},
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _stray_yield = false, _virtual = given.virtual_time or false, _durability = given.durability or "full",
+    _targets = targets,
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -98,16 +113,28 @@ local function new(path, handle, given)
   return self
 end
 
+-- Malformed settings leave no engine behind.
+local function set_queues(self, queues)
+  local ok, problem = pcall(function()
+    local log = function(level, line) self:_log(level, line) end
+    queue.apply(self._core, queue.parse(queues, log))
+  end)
+  if ok then return end
+  self._core:close()
+  error(problem, 0)
+end
+
 --- Opens or creates a store and makes an engine on it.
 -- @tparam string path a file, or ":memory:".
 -- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64), modules
 --   (prefixes a worker may require), lease_seconds, tombstone_seconds, class_load_timeout (seconds until a tree whose
---   class stays missing is aborted, default 7 days), log (function(level, text)), no_worker (executes nothing), and
---   for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
+--   class stays missing is aborted, default 7 days), queues (settings by name, see taskqueue.configure), targets (base
+--   URLs by name; `default` is where relative URLs of tasks lead), log (function(level, text)), no_worker (executes
+--   nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
-  local passed = {}
+  local passed, targets = {}, check_targets(given.targets or {})
   for _, name in ipairs(core_options) do passed[name] = given[name] end
   local handle, code, message = core.open(path, passed)
   if not handle then
@@ -115,7 +142,8 @@ function engine.open(path, given, hidden)
     if message:sub(1, #path) ~= path then message = path .. ": " .. message end
     error(errors.StoreError(message, { code = code }), 0)
   end
-  local self = new(path, handle, given)
+  local self = new(path, handle, given, targets)
+  if given.queues then set_queues(self, given.queues) end
   class.allow_modules(self._modules)
   if not hidden then context.add_engine(self) end
   return self
@@ -477,6 +505,10 @@ local function web_of(self)
   require_open(self)
   if not self._web then self._web = require("pipeline.web").new(face_of(self)) end
   return self._web
+end
+
+function Engine._get_web(self)
+  return web_of(self)
 end
 
 --- Starts an HTTP server; see API.md section 6.

@@ -390,12 +390,27 @@ end
 
 local kinds = { run = run_stage, finalize = finalize_stage, abort = abort_stage, callback = callback_task }
 
+-- Tasks that belong to no stage, and the modules that execute them.
+local modules = { push = "pipeline.push", deferred = "pipeline.deferred" }
+
+local function executor(kind)
+  if modules[kind] then kinds[kind] = require(modules[kind]).execute end
+  modules[kind] = nil
+  return kinds[kind]
+end
+
+local function execute(engine, claim)
+  return (kinds[claim.kind] or executor(claim.kind))(engine, claim)
+end
+
 -- Ends a claim that user code, or a mistake of this library, has left open.
 local function end_claim(engine, claim, problem)
   local failure = failure_of(problem)
   local at = engine._core:now() + task_backoff(claim.tries)
   local kind = claim.kind
-  if kind == "callback" or not claim.stage then
+  if kind == "push" or kind == "deferred" then
+    engine._core:task_done(claim, { failed = true, failure = failure, nowait = true })
+  elseif kind == "callback" or not claim.stage then
     engine._core:task_done(claim, { failed = true, retry_at = at, failure = failure, nowait = true })
   elseif kind == "run" then
     local out = failed_outcome(engine, claim.stage, claim.stage.flags, problem)
@@ -430,10 +445,11 @@ end
 function evaluate.task(engine, claim)
   local guard <close> = setmetatable({ engine = engine, claim = claim, ended = false }, Guard)
   local ok, problem
-  if claim.stage == nil then
+  local kind = claim.kind
+  if claim.stage == nil and kind ~= "push" and kind ~= "deferred" then
     ok, problem = pcall(engine._core.task_done, engine._core, claim, { nowait = true })
   else
-    ok, problem = xpcall(kinds[claim.kind], handler, engine, claim)
+    ok, problem = xpcall(execute, handler, engine, claim)
   end
   if not ok then
     ok, problem = pcall(internal_error, engine, claim, problem)

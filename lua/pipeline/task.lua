@@ -4,21 +4,9 @@ local core = require "pipeline.core"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
+local queue_errors = require "pipeline.taskqueue_errors"
 
 local task = {}
-
---- Error classes of task queues, below `task.errors.Error`.
-task.errors = {}
-task.errors.Error = errors.define("TaskQueueError", errors.Error)
-task.errors.TaskAlreadyExistsError = errors.define("TaskAlreadyExistsError", task.errors.Error)
-task.errors.TombstonedTaskError = errors.define("TombstonedTaskError", task.errors.Error)
-task.errors.BadTaskStateError = errors.define("BadTaskStateError", task.errors.Error)
-
-local class_of_result = {
-  EEXISTS = task.errors.TaskAlreadyExistsError,
-  ETOMBSTONE = task.errors.TombstonedTaskError,
-  ESTATE = task.errors.BadTaskStateError,
-}
 
 local Task = {}
 local meta = { __name = "pipeline.Task", __index = Task }
@@ -39,22 +27,22 @@ end
 --- Adds the task to a queue.
 -- @tparam[opt] string queue_name default: the queue of its pipeline.
 -- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds.
--- @return the task. Raises TaskAlreadyExistsError, TombstonedTaskError (the name was used before) and
--- BadTaskStateError (it was added before). In App Engine: Task.add.
+-- @return the task. Raises TaskAlreadyExistsError, TombstonedTaskError (the name was used before),
+-- BadTaskStateError (it was added before) and BadTransactionStateError. In App Engine: Task.add.
 function Task.add(self, queue_name, given)
   if queue_name ~= nil and type(queue_name) ~= "string" then
     error("bad argument #1 to 'add' (name of a queue expected)", 2)
   end
   given = options.check(given, add_kinds, 2, "add")
   if self.was_enqueued then
-    errors.raise(task.errors.BadTaskStateError, "%s was already added", tostring(self))
+    errors.raise(queue_errors.classes.BadTaskStateError, "%s was already added", tostring(self))
   end
   local form = stored_form(self, queue_name or self.queue_name)
   if given.transactional then
     local current = context.instance()
     local run = current and current._run
     if not run or run.over then
-      errors.raise(task.errors.BadTaskStateError, "transactional: not inside a run")
+      errors.raise(queue_errors.classes.BadTransactionStateError, "transactional: not inside a run")
     end
     run.tasks = run.tasks or {}
     table.insert(run.tasks, form)
@@ -62,8 +50,7 @@ function Task.add(self, queue_name, given)
     local results, code, message = self._engine._core:task_add({ form }, false)
     if not results then errors.raise_core(code, message, "add of " .. tostring(self)) end
     if results[1] ~= "OK" then
-      local class = class_of_result[results[1]] or task.errors.Error
-      errors.raise(class, "%s: %s", tostring(self), results[1])
+      queue_errors.raise(results[1], nil, tostring(self))
     end
   end
   self.was_enqueued, self.queue_name = true, form.queue

@@ -1,9 +1,26 @@
---- taskqueue.lua: what users catch when they add tasks of pipelines to queues.
+--- taskqueue.lua: task queues, as in App Engine: `require "pipeline.taskqueue"`. See API.md, section 3.
+--
+--   queue_task.lua         tasks and their retry options
+--   queue.lua              queues: add, lease, delete, statistics, settings
+--   push.lua               how an engine executes a push task
+--   taskqueue_errors.lua   the error classes
 
-local task = require "pipeline.task"
+local queue = require "pipeline.queue"
+local queue_errors = require "pipeline.taskqueue_errors"
+local queue_task = require "pipeline.queue_task"
 
-local taskqueue = {}
+local taskqueue = {
+  Task = queue_task.Task, TaskRetryOptions = queue_task.TaskRetryOptions, is_task = queue_task.is,
+  set_max_eta = queue_task.set_max_eta,
+  Queue = queue.Queue, QueueStatistics = queue.QueueStatistics, add = queue.add, configure = queue.configure,
+}
 
-for name, class in pairs(task.errors) do taskqueue[name] = class end
+for _, module in ipairs { queue_task, queue } do
+  for name, value in pairs(module) do
+    if name:find("^M[AI][XN]_") then taskqueue[name] = value end
+  end
+end
+
+for name, class in pairs(queue_errors.classes) do taskqueue[name] = class end
 
 return taskqueue

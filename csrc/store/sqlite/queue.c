@@ -12,15 +12,31 @@ enum { STATS_SECOND = 1000000 };
 
 /* ---- remembered -------------------------------------------------------------------------------------------- */
 
-void pl__queues_free(pl__conn_t *conn) {
-    for (size_t i = 0; i < conn->queues_len; i++)
+static void forget(pl__conn_t *conn) {
+    for (size_t i = 0; i < conn->queues_len; i++) {
         pl__free(conn->queues[i].name);
-    pl__free(conn->queues);
-    conn->queues = NULL;
-    conn->queues_len = conn->queues_size = 0;
+        pl__free(conn->queues[i].target);
+    }
+    conn->queues_len = 0;
 }
 
-static int remember(pl__conn_t *conn, pl_str_t name, const pl__queue_t *queue) {
+void pl__queues_free(pl__conn_t *conn) {
+    forget(conn);
+    pl__free(conn->queues);
+    conn->queues = NULL;
+    conn->queues_size = 0;
+}
+
+/* A copy with a NUL; an absent string has none. */
+static int duplicate(pl_str_t text, char **copy) {
+    *copy = text.ptr ? pl__alloc(text.len + 1) : NULL;
+    if (!*copy)
+        return text.ptr ? PL_ENOMEM : PL_OK;
+    memcpy(*copy, text.ptr, text.len);
+    return PL_OK;
+}
+
+static int remember(pl__conn_t *conn, pl_str_t name, pl_str_t target, const pl__queue_t *queue) {
     if (conn->queues_len == conn->queues_size) {
         size_t size = conn->queues_size ? conn->queues_size * 2 : 8;
         pl__queue_t *grown = pl__realloc(conn->queues, size * sizeof *grown);
@@ -29,14 +45,12 @@ static int remember(pl__conn_t *conn, pl_str_t name, const pl__queue_t *queue) {
         conn->queues = grown;
         conn->queues_size = size;
     }
-    char *copy = pl__alloc(name.len + 1);
-    if (!copy)
-        return PL_ENOMEM;
-    memcpy(copy, name.ptr, name.len);
-    pl__queue_t *place = &conn->queues[conn->queues_len++];
+    pl__queue_t *place = &conn->queues[conn->queues_len];
     *place = *queue;
-    place->name = copy;
     place->len = name.len;
+    PL__TRY(duplicate(name, &place->name));
+    conn->queues_len++; /* from here on it is forgotten with the others */
+    PL__TRY(duplicate(target, &place->target));
     conn->any_limits = conn->any_limits || queue->paused || queue->rate >= 0 || queue->max_concurrent > 0;
     return PL_OK;
 }
@@ -61,15 +75,14 @@ static int remember_row(pl__conn_t *conn, sqlite3_stmt *row) {
                           .bucket_size = sqlite3_column_double(row, 6),
                           .max_concurrent = sqlite3_column_int(row, 7),
                           .retry = pl__retry_read(row, 8) };
-    return remember(conn, pl_str(name ? name : ""), &queue);
+    const char *target = (const char *)sqlite3_column_text(row, 13);
+    return remember(conn, pl_str(name ? name : ""), pl_str(target), &queue);
 }
 
 int pl__queues_load(pl__conn_t *conn) {
     sqlite3_stmt *row;
     bool more;
-    for (size_t i = 0; i < conn->queues_len; i++)
-        pl__free(conn->queues[i].name);
-    conn->queues_len = 0;
+    forget(conn);
     conn->any_limits = false;
     conn->data_version = -1; /* until all went well */
     PL__TRY(pl__sql_query(conn, PL__SQL_QUEUES, &row, ""));
@@ -140,7 +153,8 @@ int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id) {
         name = PL_STR_LIT("default");
     PL__TRY(pl__sql_run(conn, PL__SQL_QUEUE_ADD, NULL, "t", name));
     *id = sqlite3_last_insert_rowid(conn->db);
-    return remember(conn, name, &(pl__queue_t){ .id = *id, .rate = -1, .bucket_size = 5, .retry = PL_RETRY_NONE });
+    return remember(conn, name, PL_STR_NONE,
+                    &(pl__queue_t){ .id = *id, .rate = -1, .bucket_size = 5, .retry = PL_RETRY_NONE });
 }
 
 int pl__queue_name(pl__conn_t *conn, int64_t id, pl__arena_t *arena, pl_str_t *name) {

@@ -411,10 +411,17 @@ static size_t weigh(const pl_claim_t *claim) {
     return bytes;
 }
 
+static int copy_target(pl__conn_t *conn, int64_t id, pl_claim_t *claim) {
+    const pl__queue_t *queue = claim->kind == PL_TASK_PUSH ? pl__queue_by_id(conn, id) : NULL;
+    return queue ? pl__arena_copy(&claim->arena, pl_str(queue->target), &claim->target) : PL_OK;
+}
+
 /* Takes claim: into the list, or away when there is nothing left to do. */
 static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, const pl__pending_t *task) {
     bool gone = false;
     int rc = pl__queue_name(conn, task->queue, &claim->arena, &claim->queue);
+    if (rc == PL_OK)
+        rc = copy_target(conn, task->queue, claim);
     bool has_stage = claim->kind < PL_TASK_PUSH;
     claim->claimed = conn->now;
     if (rc == PL_OK && can_copy_stage(task))

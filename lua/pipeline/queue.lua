@@ -1,0 +1,591 @@
+--- queue.lua: queues as programs use them: adding, leasing, deleting, statistics, settings, dead letters.
+--
+-- A queue object is only a name. What it does is done on the engine of the running task, else on the default engine.
+
+local context = require "pipeline.context"
+local errors = require "pipeline.errors"
+local options = require "pipeline.options"
+local queue_errors = require "pipeline.taskqueue_errors"
+local queue_task = require "pipeline.queue_task"
+local text = require "pipeline.text"
+
+local classes = queue_errors.classes
+
+local queue = {
+  MAX_QUEUE_NAME_LENGTH = 100,
+  MAX_TASKS_PER_ADD = 100,
+  MAX_TASKS_PER_LEASE = 1000,
+  MAX_LEASE_SECONDS = 604800,
+  DEFAULT_BUCKET_SIZE = 5,
+}
+
+local Queue = {}
+local queue_meta = { __name = "pipeline.Queue", __index = Queue }
+
+function queue_meta.__eq(a, b)
+  return a.name == b.name
+end
+
+function queue_meta.__tostring(self)
+  return ("Queue(%q)"):format(self.name)
+end
+
+local function check_name(name)
+  if type(name) ~= "string" or #name > queue.MAX_QUEUE_NAME_LENGTH or
+    not (name:find("^[%w%-]+$") or name == "__cron") then
+    errors.raise(classes.InvalidQueueNameError, "queue name %s is not 1 to %d of letters, digits and '-'",
+      text.of(name, 100), queue.MAX_QUEUE_NAME_LENGTH)
+  end
+  return name
+end
+
+--- A queue by name ("default" if none is given). Raises InvalidQueueNameError. In App Engine: taskqueue.Queue.
+function queue.Queue(name)
+  if name == nil then name = "default" end
+  return setmetatable({ name = check_name(name) }, queue_meta)
+end
+
+local function store_of()
+  local engine = context.engine()
+  return engine._core, engine
+end
+
+-- Passes on what the store says of a queue, or raises.
+local function check(subject, result, code, message)
+  if result == nil and code then queue_errors.raise(code, message, tostring(subject)) end
+  return result, code
+end
+
+-- ---- adding ----------------------------------------------------------------------------------------------------
+
+local add_kinds = { transactional = "boolean" }
+
+-- A task, or a list of tasks, as a list.
+local function list_of(value, what)
+  if queue_task.is(value) then return { value } end
+  if type(value) ~= "table" then
+    error(("bad argument #1 to '%s' (task or list of tasks expected, got %s)"):format(what, type(value)), 3)
+  end
+  for i, item in ipairs(value) do
+    if not queue_task.is(item) then
+      error(("bad argument #1 to '%s' (task expected at [%d], got %s)"):format(what, i, type(item)), 3)
+    end
+  end
+  return value
+end
+
+local function refuse_doubles(list, what)
+  local names, tasks = {}, {}
+  for _, task in ipairs(list) do
+    if tasks[task] or (task.name and names[task.name]) then
+      errors.raise(classes.DuplicateTaskNameError, "%s: %s comes twice", what, tostring(task))
+    end
+    tasks[task], names[task.name or task] = true, true
+  end
+end
+
+-- Everything that can be known before anything is sent (Q56 to Q59).
+local function check_add(list)
+  if #list > queue.MAX_TASKS_PER_ADD then
+    errors.raise(classes.TooManyTasksError, "add: %d tasks, more than %d", #list, queue.MAX_TASKS_PER_ADD)
+  end
+  refuse_doubles(list, "add")
+  for _, task in ipairs(list) do
+    if task.was_enqueued then errors.raise(classes.BadTaskStateError, "%s was already added", tostring(task)) end
+    if (task.method == "PULL") ~= (list[1].method == "PULL") then
+      errors.raise(classes.InvalidTaskError, "add: push and pull tasks are mixed")
+    end
+  end
+end
+
+-- The list that gathers what belongs to the transaction under way: that of the run.
+local function gathered(what)
+  local current = context.instance()
+  local run = current and current._run
+  if not run or run.over then
+    errors.raise(classes.BadTransactionStateError, "%s: transactional, but not inside a run", what)
+  end
+  run.tasks = run.tasks or {}
+  return run.tasks
+end
+
+local function was_added(store, task, form, url, queue_name)
+  task._id, task.was_enqueued, task.queue_name = form.id, true, queue_name
+  task.name = task.name or queue_task.auto_name(store, form.id)
+  if url then task.url = url end
+end
+
+-- Which error stands for all: the first that is about neither a name in use nor a tombstone, else the last (Q63).
+local function worst(list, results)
+  local found, subject
+  for i, result in ipairs(results) do
+    if result ~= "OK" then
+      found, subject = result, list[i]
+      if result ~= "EEXISTS" and result ~= "ETOMBSTONE" then break end
+    end
+  end
+  return found, subject
+end
+
+local function raise_worst(self, list, results)
+  local code, subject = worst(list, results)
+  if not code then return end
+  local about = (code == "ENOQUEUE" or code == "EMODE") and tostring(self) or tostring(subject)
+  local object = queue_errors.of_code(code, about)
+  if not object then errors.raise_core(code, nil, about) end
+  object.results, object.tasks, object.traceback = results, list, debug.traceback(nil, 2)
+  error(object, 0)
+end
+
+-- The one queue that comes into being when it is first used (Q43).
+local function make_cron(store, name)
+  if name == "__cron" then check("__cron", store:queue_set({ { name = name } }, true)) end
+end
+
+--- Adds a task or a list of tasks (at most 100).
+-- Each task of a list stands alone: what can be added is added and has was_enqueued; then one error is raised for the
+-- others, whose `results` has a code for each task. An unnamed task gets a name.
+-- @param tasks a task, or a list; nil is an empty list.
+-- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds.
+-- @return what was given. Raises TooManyTasksError, DuplicateTaskNameError, BadTaskStateError (added before),
+-- InvalidTaskError (push and pull mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError,
+-- TombstonedTaskError, BadTransactionStateError. In App Engine: Queue.add.
+function Queue.add(self, tasks, given)
+  given = options.check(given, add_kinds, 2, "add")
+  if tasks == nil then return {} end
+  local list = list_of(tasks, "add")
+  if #list == 0 then return tasks end
+  check_add(list)
+  local transaction = given.transactional and gathered("add") or nil
+  local store = store_of()
+  make_cron(store, self.name)
+  local forms, urls = {}, {}
+  for i, task in ipairs(list) do forms[i], urls[i] = queue_task.form(task, store, self.name) end
+  if transaction then
+    table.move(forms, 1, #forms, #transaction + 1, transaction)
+    for i, task in ipairs(list) do was_added(store, task, forms[i], urls[i], self.name) end
+    return tasks
+  end
+  local results = check(self, store:task_add(forms, false))
+  for i, task in ipairs(list) do
+    if results[i] == "OK" then was_added(store, task, forms[i], urls[i], self.name) end
+  end
+  raise_worst(self, list, results)
+  return tasks
+end
+
+local module_add_kinds = { queue_name = true, transactional = true }
+
+--- Makes a task and adds it: the options of Task, and queue_name and transactional. Returns the task.
+-- In App Engine: taskqueue.add.
+function queue.add(given)
+  local own, rest = {}, {}
+  if given ~= nil and type(given) ~= "table" then
+    error(("bad argument #1 to 'add' (table of options expected, got %s)"):format(type(given)), 2)
+  end
+  for key, value in pairs(given or {}) do
+    if module_add_kinds[key] then own[key] = value else rest[key] = value end
+  end
+  return queue.Queue(own.queue_name):add(queue_task.new(rest), { transactional = own.transactional })
+end
+
+-- ---- leases ----------------------------------------------------------------------------------------------------
+
+local function check_lease_seconds(seconds, what, position)
+  if type(seconds) ~= "number" then
+    error(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, what, type(seconds)), 4)
+  end
+  if not (seconds >= 0 and seconds <= queue.MAX_LEASE_SECONDS) then
+    errors.raise(classes.InvalidLeaseTimeError, "%s: %g seconds are not from 0 to %d", what, seconds,
+      queue.MAX_LEASE_SECONDS)
+  end
+end
+
+local function check_max(max, what)
+  if type(max) ~= "number" then
+    error(("bad argument #2 to '%s' (number of tasks expected, got %s)"):format(what, type(max)), 4)
+  end
+  local whole = math.tointeger(max)
+  if not whole or whole < 1 or whole > queue.MAX_TASKS_PER_LEASE then
+    errors.raise(classes.InvalidMaxTasksError, "%s: %g tasks are not from 1 to %d", what, max,
+      queue.MAX_TASKS_PER_LEASE)
+  end
+  return whole
+end
+
+local function lease(self, what, seconds, max, how)
+  check_lease_seconds(seconds, what, 1)
+  how.seconds, how.max = seconds, check_max(max, what)
+  local store = store_of()
+  local records = check(self, store:lease(self.name, how))
+  for i, record in ipairs(records) do records[i] = queue_task.of_record(store, record) end
+  return records
+end
+
+--- Leases tasks of a pull queue: those whose eta has passed, earliest first. Until the lease is over nobody else gets
+-- them; then, unless they were deleted, somebody does.
+-- @tparam number seconds 0 to 604800.
+-- @tparam integer max 1 to 1000.
+-- @return list of tasks, whose eta is the end of the lease and whose retry_count counts leases. A task that was leased
+-- as often as its retry limits allow goes to the dead-letter list instead. Raises InvalidLeaseTimeError,
+-- InvalidMaxTasksError, UnknownQueueError, InvalidQueueModeError. In App Engine: Queue.lease_tasks.
+function Queue.lease_tasks(self, seconds, max)
+  return lease(self, "lease_tasks", seconds, max, {})
+end
+
+--- As lease_tasks, but only tasks with `tag` ("": those without). Without a tag: those with the tag of the earliest.
+-- In App Engine: Queue.lease_tasks_by_tag.
+function Queue.lease_tasks_by_tag(self, seconds, max, tag)
+  if tag ~= nil and type(tag) ~= "string" then
+    error(("bad argument #3 to 'lease_tasks_by_tag' (string expected, got %s)"):format(type(tag)), 2)
+  end
+  return lease(self, "lease_tasks_by_tag", seconds, max, { tag = tag, group = tag == nil })
+end
+
+local function check_task(task, what)
+  if not queue_task.is(task) then
+    error(("bad argument #1 to '%s' (task expected, got %s)"):format(what, type(task)), 3)
+  end
+  if not task.name then errors.raise(classes.BadTaskStateError, "%s: the task has no name", what) end
+end
+
+-- How the store is asked for a task of this name.
+local function ref_of(store, name)
+  return queue_task.auto_id(store, name) or name
+end
+
+--- Moves the end of the lease of a task to `seconds` from now; 0 gives it back. Returns the task, with its new eta.
+-- Raises TaskLeaseExpiredError when the lease is over or somebody else's, TombstonedTaskError, UnknownTaskError,
+-- QueuePausedError, InvalidQueueModeError, InvalidLeaseTimeError. In App Engine: Queue.modify_task_lease.
+function Queue.modify_task_lease(self, task, seconds)
+  check_task(task, "modify_task_lease")
+  check_lease_seconds(seconds, "modify_task_lease", 2)
+  local store = store_of()
+  local eta, code, message = store:lease_modify(self.name, ref_of(store, task.name), math.max(task.eta, 0), seconds)
+  if not eta then queue_errors.raise(code, message, tostring(task)) end
+  task.eta = eta
+  return task
+end
+
+-- ---- deleting --------------------------------------------------------------------------------------------------
+
+local function delete(self, list)
+  local store = store_of()
+  local refs = {}
+  for i, task in ipairs(list) do refs[i] = ref_of(store, task.name) end
+  local results = check(self, store:task_delete(self.name, refs))
+  for i, task in ipairs(list) do task.was_deleted = results[i] == "OK" end
+end
+
+--- Deletes a task, or a list of tasks, by their names. was_deleted tells which were there to be deleted; the others are
+-- no error. Returns what was given. Raises BadTaskStateError (no name, or deleted before), DuplicateTaskNameError,
+-- UnknownQueueError. In App Engine: Queue.delete_tasks.
+function Queue.delete_tasks(self, tasks)
+  local list = list_of(tasks, "delete_tasks")
+  for _, task in ipairs(list) do
+    if not task.name then errors.raise(classes.BadTaskStateError, "delete_tasks: a task has no name") end
+    if task.was_deleted then errors.raise(classes.BadTaskStateError, "%s was already deleted", tostring(task)) end
+  end
+  refuse_doubles(list, "delete_tasks")
+  if #list > 0 then delete(self, list) end
+  return tasks
+end
+
+--- Deletes tasks by name: returns a task for a name, a list of tasks for a list of names. In App Engine:
+-- Queue.delete_tasks_by_name.
+function Queue.delete_tasks_by_name(self, names)
+  local single = type(names) == "string"
+  if not single and type(names) ~= "table" then
+    error(("bad argument #1 to 'delete_tasks_by_name' (name or names expected, got %s)"):format(type(names)), 2)
+  end
+  local list = {}
+  for i, name in ipairs(single and { names } or names) do
+    list[i] = queue_task.new { name = name }
+    if not list[i].name then errors.raise(classes.BadTaskStateError, "delete_tasks_by_name: an empty name") end
+  end
+  self:delete_tasks(list)
+  return single and list[1] or list
+end
+
+local purge_kinds = { keep_names = "boolean" }
+
+--- Deletes all tasks of the queue, but for its dead letters and what belongs to the life of pipelines. Their names stay
+-- taken for a while, unless keep_names = false frees all names of the queue. Returns how many there were. In App
+-- Engine: Queue.purge.
+function Queue.purge(self, given)
+  given = options.check(given, purge_kinds, 1, "purge")
+  return (check(self, store_of():purge(self.name, given.keep_names == false)))
+end
+
+-- ---- statistics ------------------------------------------------------------------------------------------------
+
+local QueueStatistics = {}
+local statistics_meta = { __name = "pipeline.QueueStatistics" }
+
+function statistics_meta.__eq(a, b)
+  for _, name in ipairs { "queue", "tasks", "oldest_eta_usec", "executed_last_minute", "in_flight",
+    "enforced_rate" } do
+    if a[name] ~= b[name] then return false end
+  end
+  return true
+end
+
+function statistics_meta.__tostring(self)
+  return ("QueueStatistics(%q, %d tasks)"):format(self.queue.name, self.tasks)
+end
+
+local function statistics_of(record)
+  local self = { queue = queue.Queue(record.queue), tasks = record.tasks }
+  if record.known then
+    self.oldest_eta_usec = record.oldest_eta and math.tointeger((record.oldest_eta * 1e6 + 0.5) // 1)
+    self.executed_last_minute, self.in_flight = record.executed_last_minute, record.in_flight
+    self.enforced_rate, self.dead_tasks = record.enforced_rate, record.dead
+  end
+  return setmetatable(self, statistics_meta)
+end
+
+local function fetch(list)
+  if #list == 0 then return {} end
+  local names, kind = {}, type(list[1])
+  for i, item in ipairs(list) do
+    if type(item) ~= kind then error("bad argument #1 to 'fetch' (names and queues are mixed)", 3) end
+    names[i] = check_name(kind == "table" and item.name or item)
+  end
+  local records = check("fetch", store_of():queue_stats(names))
+  for i, record in ipairs(records) do records[i] = statistics_of(record) end
+  return records
+end
+
+--- Figures of queues, as they are in the store.
+-- @param queues a queue or a name, or a list of either.
+-- @return for one, and else a list of: queue, tasks (all but dead ones), oldest_eta_usec (of those that are due; nil:
+-- none), executed_last_minute (started; of a pull queue: deleted), in_flight (being executed, or leased), enforced_rate
+-- (per second; 0 while paused, nil without a limit), dead_tasks. Of an unknown queue tasks is 0, the rest nil.
+-- In App Engine: QueueStatistics.fetch.
+function QueueStatistics.fetch(queues)
+  if type(queues) == "string" or getmetatable(queues) == queue_meta then return fetch({ queues })[1] end
+  if type(queues) ~= "table" then
+    error(("bad argument #1 to 'fetch' (queue, name or list expected, got %s)"):format(type(queues)), 2)
+  end
+  return fetch(queues)
+end
+
+queue.QueueStatistics = QueueStatistics
+
+--- QueueStatistics.fetch of this queue.
+function Queue.fetch_statistics(self)
+  return QueueStatistics.fetch(self)
+end
+
+-- ---- dead letters ----------------------------------------------------------------------------------------------
+
+local dead_kinds = { count = "count", cursor = "string" }
+
+--- Tasks whose retries are used up, newest first.
+-- @tparam[opt] table given count (50), cursor (as returned by the call before).
+-- @return list of tasks with died (seconds since the epoch), error_class, message, traceback and status (of the last
+-- answer, if there was one), and a cursor when there are more.
+function Queue.dead_tasks(self, given)
+  given = options.check(given, dead_kinds, 1, "dead_tasks")
+  local store = store_of()
+  local before = given.cursor and math.tointeger(tonumber(given.cursor))
+  local records, next_id = check(self, store:dead_list(self.name, { before = before, limit = given.count or 50 }))
+  for i, record in ipairs(records) do
+    local task = queue_task.of_record(store, record)
+    for _, name in ipairs { "died", "error_class", "message", "traceback", "status" } do task[name] = record[name] end
+    task.was_enqueued = false
+    records[i] = task
+  end
+  return records, next_id and tostring(next_id) or nil
+end
+
+local function ids_of(tasks, what)
+  if tasks == nil then return nil end
+  local ids = {}
+  for i, task in ipairs(list_of(tasks, what)) do
+    if not task._id then errors.raise(classes.BadTaskStateError, "%s: %s is not in the store", what, tostring(task)) end
+    ids[i] = task._id
+  end
+  return ids
+end
+
+--- Gives dead tasks another life, as if they had never been tried: a task or a list of dead_tasks, or all of the queue.
+-- Returns how many were revived. Raises TaskAlreadyExistsError when a name has been taken meanwhile, UnknownTaskError
+-- when a task is not in the list (any more); the others are revived all the same.
+function Queue.revive(self, tasks)
+  local ids = ids_of(tasks, "revive")
+  local results = check(self, store_of():dead_revive(self.name, ids))
+  if not ids then return results end
+  local list, revived = list_of(tasks, "revive"), 0
+  for i, task in ipairs(list) do
+    if results[i] == "OK" then task.was_enqueued, revived = true, revived + 1 end
+  end
+  raise_worst(self, list, results)
+  return revived
+end
+
+--- Forgets dead tasks: a task or a list of dead_tasks, or all of the queue. Returns how many.
+function Queue.purge_dead(self, tasks)
+  return (check(self, store_of():dead_purge(self.name, ids_of(tasks, "purge_dead"))))
+end
+
+-- ---- settings --------------------------------------------------------------------------------------------------
+
+local function malformed(name, format, ...)
+  errors.raise(classes.MalformedQueueConfiguration, "queue %s: " .. format, name, ...)
+end
+
+local UNIT_SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
+
+--- Tasks per second of "0", "5/s", "2000/d", or of a number. Raises MalformedQueueConfiguration.
+function queue.parse_rate(rate, name)
+  name = name or "?"
+  local value = rate
+  if type(rate) == "string" then
+    local number, unit = rate:match("^(%d+%.?%d*)/([smhd])$")
+    value = rate == "0" and 0 or number and tonumber(number) / UNIT_SECONDS[unit]
+  end
+  if type(value) ~= "number" or not (value >= 0 and value < math.huge) then
+    malformed(name, "rate %s is neither \"0\" nor a number and /s, /m, /h or /d", text.of(rate, 100))
+  end
+  return value + 0.0
+end
+
+--- Whole seconds of "1.5e2s", "2d", or of a number. Raises MalformedQueueConfiguration.
+function queue.parse_age(age, name)
+  name = name or "?"
+  local seconds = age
+  if type(age) == "string" then
+    local number, unit = age:match("^([%d.eE+%-]+)([smhd])$")
+    number = number and tonumber(number)
+    seconds = number and number * UNIT_SECONDS[unit]
+  end
+  if type(seconds) ~= "number" or not (seconds > 0 and seconds < math.huge) then
+    malformed(name, "task_age_limit %s is not a number above 0 and s, m, h or d", text.of(age, 100))
+  end
+  return math.floor(seconds)
+end
+
+local retry_kinds = {
+  task_retry_limit = "integer", task_age_limit = "any", min_backoff_seconds = "number", max_backoff_seconds = "number",
+  max_doublings = "integer",
+}
+
+local function parse_retry(given, name)
+  if given == nil then return nil end
+  if type(given) ~= "table" then malformed(name, "retry_parameters is a %s", type(given)) end
+  options.check(given, retry_kinds, 1, "configure", 3)
+  local form = {}
+  for key, value in pairs(given) do
+    if key == "task_age_limit" then
+      form[key] = queue.parse_age(value, name)
+    else
+      if value < 0 then malformed(name, "%s is negative", key) end
+      form[key] = value
+    end
+  end
+  local min, max = form.min_backoff_seconds, form.max_backoff_seconds
+  if min and max and min > max then malformed(name, "min_backoff_seconds is above max_backoff_seconds") end
+  return form
+end
+
+local function parse_target(target, name)
+  if target == nil then return nil end
+  local parts = 0
+  for part in (target .. "."):gmatch("([^.]*)%.") do
+    parts = parts + 1
+    if not part:find("^[%l%d][%l%d%-]*$") then parts = 3 end
+  end
+  if parts > 2 then malformed(name, "target '%s' is not module or version.module in lower case", text.short(target)) end
+  return target
+end
+
+local setting_kinds = {
+  mode = "string", rate = "any", bucket_size = "count", max_concurrent_requests = "count", target = "string",
+  retry_parameters = "any", paused = "boolean",
+}
+
+local function parse_settings(name, given, log)
+  if not pcall(check_name, name) then malformed(text.of(name, 100), "not a name of a queue") end
+  if given == false then return { name = name, removed = true } end
+  if type(given) ~= "table" then malformed(name, "table of settings expected, got %s", type(given)) end
+  options.check(given, setting_kinds, 1, "configure", 3)
+  local mode = given.mode or "push"
+  if mode ~= "push" and mode ~= "pull" then malformed(name, "mode '%s' is neither push nor pull", text.short(mode)) end
+  local rate = given.rate ~= nil and queue.parse_rate(given.rate, name) or nil
+  if mode == "pull" and (rate or given.max_concurrent_requests) then
+    log(30, ("queue %s: a pull queue has no rate and no concurrency; they are ignored"):format(name))
+    rate = nil
+  end
+  return {
+    name = name, mode = mode, rate = rate, bucket_size = rate and (given.bucket_size or queue.DEFAULT_BUCKET_SIZE),
+    max_concurrent = mode == "push" and given.max_concurrent_requests or nil,
+    target = parse_target(given.target, name), retry = parse_retry(given.retry_parameters, name),
+    paused = given.paused,
+  }
+end
+
+--- Parses the `queues` option: what the store takes. Raises MalformedQueueConfiguration.
+function queue.parse(queues, log)
+  local names, list = {}, {}
+  for name in pairs(queues) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for i, name in ipairs(names) do list[i] = parse_settings(name, queues[name], log) end
+  return list
+end
+
+--- Sends parsed settings to the store of an engine.
+function queue.apply(store, list)
+  if #list == 0 then return end
+  local results = check("configure", store:queue_set(list, false))
+  for i, settings in ipairs(list) do
+    if results[i] == "ESTATE" then
+      malformed(settings.name, "its mode cannot change while it has tasks")
+    end
+  end
+end
+
+--- Makes queues and sets their settings, for all processes on the file and at once: a table from the name of a queue to
+-- its settings. Settings of a queue that are not given have their defaults again, but for `paused`, which stays; queues
+-- that are not given stay as they are; `false` removes a queue with its tasks.
+-- @tparam table queues mode ("push" or "pull"), rate ("5/s"; default: no limit) and bucket_size (how many may start at
+--   once; default 5), max_concurrent_requests (default: no limit), target, retry_parameters (as TaskRetryOptions; a
+--   task's own replace them one by one), paused.
+-- Raises MalformedQueueConfiguration. In App Engine: queue.yaml.
+function queue.configure(queues)
+  if type(queues) ~= "table" then
+    error(("bad argument #1 to 'configure' (table of queues expected, got %s)"):format(type(queues)), 2)
+  end
+  local store, engine = store_of()
+  queue.apply(store, queue.parse(queues, function(level, line) engine:_log(level, line) end))
+end
+
+local function set_paused(self, paused)
+  local store = store_of()
+  local known = check(self, store:queue_get(self.name))[1]
+  if not known or known.removed then queue_errors.raise("ENOQUEUE", nil, tostring(self)) end
+  check(self, store:queue_set({ { name = self.name, paused = paused } }, true))
+end
+
+--- Stops the queue in all processes: nothing of it starts, nothing is leased. What runs goes on.
+function Queue.pause(self)
+  set_paused(self, true)
+end
+
+--- Lets a paused queue go on.
+function Queue.resume(self)
+  set_paused(self, false)
+end
+
+--- The settings of the queue as they are stored: mode, paused, rate (per second), bucket_size, max_concurrent_requests,
+-- target, retry_parameters. nil if there is no such queue.
+function Queue.settings(self)
+  local known = check(self, store_of():queue_get(self.name))[1]
+  if not known or known.removed then return nil end
+  return {
+    mode = known.mode, paused = known.paused, rate = known.rate, bucket_size = known.bucket_size,
+    max_concurrent_requests = known.max_concurrent, target = known.target, retry_parameters = known.retry,
+  }
+end
+
+return queue

@@ -1,0 +1,57 @@
+--- taskqueue_errors.lua: the error classes of task queues, and which of them a result of the store stands for.
+
+local errors = require "pipeline.errors"
+
+local classes = {}
+
+classes.Error = errors.define("TaskQueueError", errors.Error)
+
+local function define(parent, ...)
+  for _, name in ipairs { ... } do classes[name] = errors.define(name, parent) end
+end
+
+define(classes.Error, "InvalidTaskError", "InvalidQueueError", "UnknownQueueError", "TransientError", "InternalError",
+  "BadTaskStateError", "PermissionDeniedError", "DuplicateTaskNameError", "TooManyTasksError", "DatastoreError",
+  "BadTransactionStateError", "InvalidTaskRetryOptionsError", "InvalidLeaseTimeError", "InvalidMaxTasksError",
+  "InvalidDeadlineError", "InvalidQueueModeError", "TaskLeaseExpiredError", "QueuePausedError", "InvalidTagError",
+  "InvalidDispatchDeadlineError", "UnknownTaskError", "TombstonedQueueError")
+define(classes.InvalidTaskError, "InvalidTaskNameError", "TaskTooLargeError", "TaskAlreadyExistsError",
+  "TombstonedTaskError", "InvalidUrlError", "InvalidEtaError")
+define(classes.TaskTooLargeError, "TransactionalRequestTooLargeError")
+define(classes.InvalidQueueError, "InvalidQueueNameError")
+classes.MalformedQueueConfiguration = errors.define("MalformedQueueConfiguration", errors.ConfigurationError)
+
+local class_of_code = {
+  EEXISTS = classes.TaskAlreadyExistsError,
+  ETOMBSTONE = classes.TombstonedTaskError,
+  ENOTFOUND = classes.UnknownTaskError,
+  ESTATE = classes.BadTaskStateError,
+  ENOQUEUE = classes.UnknownQueueError,
+  EMODE = classes.InvalidQueueModeError,
+  EPAUSED = classes.QueuePausedError,
+  ELEASE = classes.TaskLeaseExpiredError,
+}
+
+local text_of_code = {
+  EEXISTS = "the name is in use", ETOMBSTONE = "the name was used before", ENOTFOUND = "there is no such task",
+  ESTATE = "not possible in this state", ENOQUEUE = "there is no such queue",
+  EMODE = "the queue has the other mode", EPAUSED = "the queue is paused", ELEASE = "the lease is over",
+}
+
+local M = { classes = classes }
+
+--- An error object for a result of the store about `subject`; nil if the result is not about a task or queue.
+function M.of_code(code, subject)
+  local class = class_of_code[code]
+  return class and class(("%s: %s"):format(subject, text_of_code[code]), { code = code })
+end
+
+--- Raises what `nil, code, message` of the C core stands for.
+function M.raise(code, message, subject)
+  local object = M.of_code(code, subject)
+  if not object then errors.raise_core(code, message, subject) end
+  object.traceback = debug.traceback(nil, 2)
+  error(object, 0)
+end
+
+return M
