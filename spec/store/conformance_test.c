@@ -394,6 +394,331 @@ static void roots_are_listed_newest_first(void) {
     pl_op_free(op);
 }
 
+/* ---- queues ------------------------------------------------------------------------------------------------ */
+
+static pl_queue_settings_t queue_of(const char *name) {
+    return (pl_queue_settings_t){ .name = pl_str(name), .rate = -1, .bucket_size = -1, .retry = PL_RETRY_NONE };
+}
+
+static int set_queue(pl_queue_settings_t settings, bool patch) {
+    pl_op_t *op = pl_op_new(PL_VERB_queue_set);
+    op->u.queue_set = (pl_op_queue_set_t){ &settings, 1, patch };
+    int rc = call_free(op);
+    return rc == PL_OK ? settings.rc : rc;
+}
+
+static pl_task_new_t task_of(pl_task_kind_t kind, const char *queue) {
+    return (pl_task_new_t){
+        .id = new_id(), .kind = kind, .queue = pl_str(queue), .payload = PL_STR_LIT("p"), .retry = PL_RETRY_NONE
+    };
+}
+
+static int add(pl_task_new_t *task) {
+    pl_op_t *op = pl_op_new(PL_VERB_task_add);
+    op->u.task_add = (pl_op_task_add_t){ task, 1, false };
+    int rc = call_free(op);
+    return rc == PL_OK ? task->rc : rc;
+}
+
+static pl_op_t *done_op(const pl_claim_t *of, bool failed) {
+    pl_op_t *op = pl_op_new(PL_VERB_task_done);
+    op->u.task_done = (pl_op_task_done_t){ .task = of->task, .claim = of->claim, .failed = failed };
+    op->u.task_done.failure = (pl_failure_t){ .error_class = PL_STR_LIT("Error"), .message = PL_STR_LIT("broken") };
+    return op;
+}
+
+static void advance(double seconds) {
+    pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + pl_clock_from_seconds(seconds));
+}
+
+static int count_claims(int wanted, bool finish) {
+    pl_claim_t *claims = claim(wanted);
+    int n = 0;
+    for (const pl_claim_t *one = claims; one; one = one->next, n++)
+        if (finish)
+            CHECK(call_free(done_op(one, false)) == PL_OK);
+    free_claims(claims);
+    return n;
+}
+
+static pl_queue_stats_t stats_of(const char *queue) {
+    pl_queue_stats_t stats = { .queue = pl_str(queue) };
+    pl_op_t *op = pl_op_new(PL_VERB_queue_stats);
+    op->u.queue_stats = (pl_op_queue_stats_t){ &stats, 1 };
+    CHECK(call_free(op) == PL_OK);
+    return stats;
+}
+
+static void queued_tasks_need_a_queue_of_their_mode(void) {
+    pl_task_new_t push = task_of(PL_TASK_PUSH, "nowhere"), pull = task_of(PL_TASK_PULL, "default");
+    CHECK(add(&push) == PL_ENOQUEUE && add(&pull) == PL_EMODE);
+    pl_queue_settings_t settings = queue_of("pull");
+    settings.pull = true;
+    CHECK(set_queue(settings, false) == PL_OK);
+    pull.queue = push.queue = PL_STR_LIT("pull");
+    CHECK(add(&pull) == PL_OK && add(&push) == PL_EMODE);
+    CHECK(set_queue(queue_of("pull"), false) == PL_ESTATE); /* it has a task */
+    pl_op_t *op = pl_op_new(PL_VERB_queue_get);
+    op->u.queue_get.name = PL_STR_LIT("pull");
+    CHECK(call(op)->rc == PL_OK && op->u.queue_get.len == 1 && op->u.queue_get.queues[0].pull);
+    CHECK(op->u.queue_get.queues[0].rate < 0 && op->u.queue_get.queues[0].retry.limit < 0);
+    pl_op_free(op);
+    settings = queue_of("pull");
+    settings.removed = true;
+    CHECK(set_queue(settings, false) == PL_OK && add(&pull) == PL_ENOQUEUE);
+    CHECK(!stats_of("pull").known && stats_of("default").known);
+}
+
+static void a_push_task_keeps_what_it_was_given(void) {
+    char large[5000];
+    int64_t before = stats_of("default").tasks;
+    memset(large, 'x', sizeof large);
+    pl_task_new_t task = task_of(PL_TASK_PUSH, "default");
+    task.payload = (pl_str_t){ large, sizeof large };
+    task.request = PL_STR_LIT("POST /");
+    task.deadline = 20;
+    CHECK(add(&task) == PL_OK);
+    for (int i = 0; i < 2; i++) { /* born claimed, and claimed from the row */
+        pl_claim_t *mine = claim_one(task.id);
+        CHECK(mine->kind == PL_TASK_PUSH && !mine->stage && pl_str_eq(mine->payload, task.payload));
+        CHECK(pl_str_eq(mine->request, task.request) && mine->deadline == 20);
+        CHECK(mine->tries == i && mine->executions == i && mine->status == (i ? 503 : 0));
+        pl_op_t *op = done_op(mine, i == 0);
+        op->u.task_done.status = 503;
+        CHECK(call(op)->rc == PL_OK && !op->u.task_done.died);
+        pl_op_free(op);
+        free_claims(mine);
+        advance(0.1);
+    }
+    CHECK(stats_of("default").tasks == before);
+}
+
+static void a_bucket_of_tokens_bounds_starts(void) {
+    pl_queue_settings_t settings = queue_of("rated");
+    settings.rate = 2;
+    settings.bucket_size = 3;
+    CHECK(set_queue(settings, false) == PL_OK);
+    for (int i = 0; i < 8; i++) {
+        pl_task_new_t task = task_of(PL_TASK_DEFERRED, "rated");
+        CHECK(add(&task) == PL_OK);
+    }
+    CHECK(count_claims(100, true) == 3 && count_claims(100, true) == 0);
+    advance(0.4);
+    CHECK(count_claims(100, true) == 0);
+    advance(0.1);
+    CHECK(count_claims(100, true) == 1 && count_claims(100, true) == 0);
+    advance(1000);
+    CHECK(count_claims(2, true) == 2 && count_claims(100, true) == 1); /* no more than the bucket holds */
+    pl_queue_stats_t stats = stats_of("rated");
+    CHECK(stats.tasks == 1 && stats.executed_last_minute == 3 && stats.enforced_rate == 2 && stats.in_flight == 0);
+    settings = queue_of("rated");
+    CHECK(set_queue(settings, false) == PL_OK && count_claims(100, true) == 1);
+}
+
+static void the_next_token_is_told(void) {
+    pl_queue_settings_t settings = queue_of("slow");
+    pl_batch_t batch;
+    pl_usec_t next = 0, now = pl_clock_now(&clock_);
+    settings.rate = 0.1;
+    settings.bucket_size = 1;
+    CHECK(set_queue(settings, false) == PL_OK);
+    for (int i = 0; i < 2; i++) {
+        pl_task_new_t task = task_of(PL_TASK_PUSH, "slow");
+        CHECK(add(&task) == PL_OK);
+    }
+    pl_store_want(store, 5);
+    pl_store_poke(store, true);
+    for (int i = 0; i < 2000 && next == 0; i++) {
+        usleep(500);
+        if (!pl_store_collect(store, &batch))
+            continue;
+        if (batch.claims)
+            next = batch.next_token;
+        for (const pl_claim_t *one = batch.claims; one; one = one->next)
+            CHECK(call_free(done_op(one, false)) == PL_OK);
+        pl_batch_free(&batch);
+    }
+    pl_store_want(store, 0);
+    CHECK(next == now + 10 * PL_USEC_PER_SEC);
+    advance(10);
+    CHECK(count_claims(5, true) == 1);
+}
+
+static void concurrency_is_what_lives(void) {
+    pl_queue_settings_t settings = queue_of("narrow");
+    settings.max_concurrent = 2;
+    CHECK(set_queue(settings, false) == PL_OK);
+    for (int i = 0; i < 4; i++) {
+        pl_task_new_t task = task_of(PL_TASK_PUSH, "narrow");
+        CHECK(add(&task) == PL_OK);
+    }
+    pl_claim_t *mine = claim(10);
+    CHECK(mine && mine->next && !mine->next->next && claim(10) == NULL && stats_of("narrow").in_flight == 2);
+    CHECK(call_free(done_op(mine, false)) == PL_OK && count_claims(10, true) == 1);
+    CHECK(call_free(done_op(mine->next, true)) == PL_OK && count_claims(1, true) == 1);
+    free_claims(mine);
+    settings = queue_of("narrow");
+    settings.paused = settings.has_paused = true;
+    advance(1);
+    CHECK(set_queue(settings, true) == PL_OK && count_claims(10, true) == 0 && stats_of("narrow").tasks == 1);
+    settings.paused = false;
+    CHECK(set_queue(settings, true) == PL_OK && count_claims(10, true) == 1);
+}
+
+static pl_op_t *dead_list(const char *queue) {
+    pl_op_t *op = pl_op_new(PL_VERB_dead_list);
+    op->u.dead_list.queue = pl_str(queue);
+    return call(op);
+}
+
+static void fail_once(pl_id_t task, bool dies) {
+    pl_claim_t *mine = claim_one(task);
+    pl_op_t *op = done_op(mine, true);
+    op->u.task_done.status = 500;
+    CHECK(call(op)->rc == PL_OK && op->u.task_done.died == dies);
+    pl_op_free(op);
+    free_claims(mine);
+}
+
+static void what_has_no_retries_left_is_dead(void) {
+    pl_task_new_t task = task_of(PL_TASK_PUSH, "default"), again;
+    int64_t before = stats_of("default").tasks;
+    task.name = PL_STR_LIT("mortal");
+    task.retry.limit = 1;
+    task.retry.min_backoff = 10;
+    CHECK(add(&task) == PL_OK);
+    fail_once(task.id, false);
+    advance(9.9);
+    CHECK(claim(5) == NULL);
+    advance(0.1);
+    fail_once(task.id, true);
+    again = task;
+    again.id = new_id();
+    CHECK(add(&again) == PL_ETOMBSTONE && stats_of("default").tasks == before && stats_of("default").dead == 1);
+    pl_op_t *op = dead_list("default");
+    CHECK(op->rc == PL_OK && op->u.dead_list.len == 1 && op->u.dead_list.next == 0);
+    const pl_task_t *dead = op->u.dead_list.tasks;
+    CHECK(dead->id == task.id && dead->tries == 2 && dead->status == 500 && dead->retry.limit == 1);
+    CHECK(pl_str_eq(dead->message, PL_STR_LIT("broken")) && pl_str_eq(dead->name, task.name) && dead->died > 0);
+    pl_op_free(op);
+    pl_task_ref_t refs[2] = { { .id = task.id }, { .id = 12345 } };
+    op = pl_op_new(PL_VERB_dead_revive);
+    op->u.dead_revive = (pl_op_dead_revive_t){ .tasks = refs, .len = 2 };
+    CHECK(call_free(op) == PL_OK && refs[0].rc == PL_OK && refs[1].rc == PL_ENOTFOUND && add(&again) == PL_EEXISTS);
+    fail_once(task.id, false);
+    advance(10);
+    fail_once(task.id, true);
+    op = pl_op_new(PL_VERB_dead_purge);
+    op->u.dead_purge.all = true;
+    CHECK(call(op)->rc == PL_OK && op->u.dead_purge.deleted == 1);
+    pl_op_free(op);
+    op = dead_list(NULL);
+    CHECK(op->u.dead_list.len == 0);
+    pl_op_free(op);
+}
+
+static pl_op_t *lease(double seconds, int max, const char *tag, bool group) {
+    pl_op_t *op = pl_op_new(PL_VERB_lease);
+    op->u.lease = (pl_op_lease_t){ .queue = PL_STR_LIT("leases"),
+                                   .seconds = seconds,
+                                   .max = max,
+                                   .by_tag = tag != NULL,
+                                   .tag = pl_str(tag),
+                                   .group = group };
+    return call(op);
+}
+
+static int modify(const pl_task_t *task, double seconds) {
+    pl_op_t *op = pl_op_new(PL_VERB_lease_modify);
+    op->u.lease_modify = (pl_op_lease_modify_t){
+        .queue = PL_STR_LIT("leases"), .task = { .id = task->id }, .eta = task->eta, .seconds = seconds
+    };
+    return call_free(op);
+}
+
+static void leases_are_fenced_by_their_eta(void) {
+    static const char *const tags[] = { NULL, "eu", "us", "eu", NULL };
+    pl_queue_settings_t settings = queue_of("leases");
+    settings.pull = true;
+    CHECK(set_queue(settings, false) == PL_OK);
+    for (int i = 0; i < 5; i++) {
+        pl_task_new_t task = task_of(PL_TASK_PULL, "leases");
+        task.tag = pl_str(tags[i]);
+        task.eta = pl_clock_now(&clock_) + i;
+        CHECK(add(&task) == PL_OK);
+    }
+    pl_op_t *op = lease(60, 10, NULL, false);
+    CHECK(op->rc == PL_OK && op->u.lease.len == 0); /* an eta that is now has not passed */
+    pl_op_free(op);
+    advance(1);
+    CHECK(claim(10) == NULL);
+    op = lease(60, 10, NULL, true); /* untagged ones, as the first is */
+    CHECK(op->u.lease.len == 2 && op->u.lease.tasks[0].tries == 1);
+    pl_task_t first = op->u.lease.tasks[0];
+    CHECK(first.eta == pl_clock_now(&clock_) + 60 * PL_USEC_PER_SEC && stats_of("leases").in_flight == 2);
+    CHECK(modify(&first, 5) == PL_OK && modify(&first, 5) == PL_ELEASE);
+    pl_op_t *other = lease(60, 1, "eu", false);
+    CHECK(other->u.lease.len == 1 && pl_str_eq(other->u.lease.tasks[0].tag, PL_STR_LIT("eu")));
+    pl_op_free(other);
+    advance(5);
+    first.eta = pl_clock_now(&clock_);
+    CHECK(modify(&first, 5) == PL_ELEASE); /* over */
+    pl_op_free(op);
+    advance(100);
+    op = lease(0, 3, NULL, false);
+    CHECK(op->u.lease.len == 3);
+    pl_op_free(op);
+    op = pl_op_new(PL_VERB_purge);
+    op->u.purge.queue = PL_STR_LIT("leases");
+    CHECK(call(op)->rc == PL_OK && op->u.purge.deleted == 5);
+    pl_op_free(op);
+    CHECK(modify(&first, 5) == PL_ETOMBSTONE && stats_of("leases").tasks == 0);
+}
+
+static void leases_count_as_tries(void) {
+    pl_task_new_t task = task_of(PL_TASK_PULL, "leases");
+    task.retry.limit = 2;
+    CHECK(add(&task) == PL_OK);
+    for (int i = 1; i <= 3; i++) {
+        advance(1);
+        pl_op_t *op = lease(0.5, 10, NULL, false);
+        CHECK(op->u.lease.len == (i <= 2 ? 1 : 0));
+        pl_op_free(op);
+    }
+    CHECK(stats_of("leases").dead == 1 && stats_of("leases").tasks == 0);
+    pl_op_t *op = pl_op_new(PL_VERB_dead_revive);
+    op->u.dead_revive = (pl_op_dead_revive_t){ .queue = PL_STR_LIT("leases"), .all = true };
+    CHECK(call(op)->rc == PL_OK && op->u.dead_revive.revived == 1);
+    pl_op_free(op);
+    advance(1);
+    op = lease(1, 10, "", false);
+    CHECK(op->u.lease.len == 1);
+    pl_op_free(op);
+}
+
+static void tasks_are_deleted_by_name_or_id(void) {
+    pl_task_new_t named = task_of(PL_TASK_PUSH, "default"), plain = task_of(PL_TASK_PUSH, "default"), thief = plain;
+    named.name = PL_STR_LIT("victim");
+    named.eta = plain.eta = pl_clock_now(&clock_) + PL_USEC_PER_SEC;
+    thief.id = new_id();
+    thief.name = PL_STR_LIT("task-of-plain");
+    thief.name_id = plain.id;
+    CHECK(add(&named) == PL_OK && add(&plain) == PL_OK && add(&thief) == PL_EEXISTS);
+    pl_task_ref_t refs[3] = { { .name = named.name }, { .id = plain.id }, { .name = PL_STR_LIT("nobody") } };
+    for (int i = 0; i < 2; i++) {
+        pl_op_t *op = pl_op_new(PL_VERB_task_delete);
+        op->u.task_delete = (pl_op_task_delete_t){ PL_STR_LIT("default"), refs, 3 };
+        CHECK(call_free(op) == PL_OK && refs[2].rc == PL_ENOTFOUND);
+        CHECK(refs[0].rc == (i ? PL_ETOMBSTONE : PL_OK) && refs[1].rc == (i ? PL_ETOMBSTONE : PL_OK));
+    }
+    CHECK(add(&named) == PL_ETOMBSTONE && add(&thief) == PL_ETOMBSTONE);
+    pl_op_t *op = pl_op_new(PL_VERB_purge);
+    op->u.purge = (pl_op_purge_t){ .queue = PL_STR_LIT("default"), .forget_names = true };
+    CHECK(call_free(op) == PL_OK && add(&named) == PL_OK);
+    advance(1);
+    CHECK(count_claims(5, true) == 1);
+}
+
 static void join(void) {
     pl_op_t *op = pl_op_new(PL_VERB_join);
     op->u.join.host = PL_STR_LIT("test");
@@ -432,6 +757,15 @@ static void run_on(const char *path) {
     one_bad_op_takes_nobody_with_it();
     watched_stages_are_reported();
     roots_are_listed_newest_first();
+    queued_tasks_need_a_queue_of_their_mode();
+    a_push_task_keeps_what_it_was_given();
+    a_bucket_of_tokens_bounds_starts();
+    the_next_token_is_told();
+    concurrency_is_what_lives();
+    what_has_no_retries_left_is_dead();
+    leases_are_fenced_by_their_eta();
+    leases_count_as_tries();
+    tasks_are_deleted_by_name_or_id();
     CHECK(__atomic_load_n(&wakes, __ATOMIC_RELAXED) > 0 && worker > 0);
     pl_store_close(store);
 }
