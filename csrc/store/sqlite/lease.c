@@ -39,12 +39,12 @@ typedef struct {
     bool large;
 } leased_t;
 
-static int lease_rows(pl__conn_t *conn, lease_t *lease, int limit, pl__arena_t *arena, pl__buf_t *rows) {
+static int find_leasable(pl__conn_t *conn, const lease_t *lease, int limit, pl__arena_t *arena, pl__buf_t *rows) {
     sqlite3_stmt *row;
     bool more;
-    pl__sql_t sql = lease->by_tag ? PL__SQL_TASK_LEASE_TAG : PL__SQL_TASK_LEASE;
-    PL__TRY(pl__sql_query(conn, sql, &row, lease->by_tag ? "iiiib" : "iiii", lease->id, (int64_t)conn->now,
-                          (int64_t)lease->until, (int64_t)limit, lease->tag));
+    pl__sql_t sql = lease->by_tag ? PL__SQL_TASK_LEASABLE_TAG : PL__SQL_TASK_LEASABLE;
+    PL__TRY(pl__sql_query(conn, sql, &row, lease->by_tag ? "iiib" : "iii", lease->id, (int64_t)conn->now,
+                          (int64_t)limit, lease->tag));
     int rc = pl__sql_step(conn, row, &more);
     while (rc == PL_OK && more) {
         leased_t leased;
@@ -62,28 +62,34 @@ static int lease_rows(pl__conn_t *conn, lease_t *lease, int limit, pl__arena_t *
 /* A lease is a try: the first is always allowed, n in all with a limit of n (Q98). */
 static bool may_be_leased(const pl__conn_t *conn, const lease_t *lease, const pl_task_t *task) {
     pl_retry_t retry = pl_retry_merge(task->retry, lease->retry);
-    return task->tries <= 1 || pl_retry_may(&retry, task->tries, conn->now - task->first_try);
+    return task->tries == 0 || pl_retry_may(&retry, task->tries + 1, conn->now - task->first_try);
 }
 
-static int keep_or_kill(pl__conn_t *conn, lease_t *lease, leased_t *leased, pl__arena_t *arena) {
+static int lease_or_kill(pl__conn_t *conn, lease_t *lease, leased_t *leased, pl__arena_t *arena) {
     static const pl_failure_t used_up = { .error_class = { "TaskLeaseExpiredError", 21 },
                                           .message = { "leased as often as its retry limits allow", 41 } };
-    if (!may_be_leased(conn, lease, &leased->task))
-        return pl__task_die(conn, leased->task.id, &used_up, 0, -1);
+    pl_task_t *task = &leased->task;
+    if (!may_be_leased(conn, lease, task))
+        return pl__task_die(conn, task->id, &used_up, 0, 0);
+    task->eta = lease->until;
+    task->first_try = task->first_try ? task->first_try : conn->now;
+    task->tries++;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_LEASE, NULL, "iii", (int64_t)task->id, (int64_t)task->eta,
+                        (int64_t)task->first_try));
     if (leased->large)
-        PL__TRY(pl__task_read_large(conn, leased->task.id, arena, &leased->task.payload, &leased->task.request));
-    pl__buf_add(&lease->list, &leased->task, sizeof leased->task);
+        PL__TRY(pl__task_read_large(conn, task->id, arena, &task->payload, &task->request));
+    pl__buf_add(&lease->list, task, sizeof *task);
     return lease->list.rc;
 }
 
 /* Leases up to `limit` rows; *seen is how many there were. */
 static int lease_some(pl__conn_t *conn, lease_t *lease, int limit, pl__arena_t *arena, int *seen) {
     pl__buf_t rows = { 0 };
-    int rc = lease_rows(conn, lease, limit, arena, &rows);
+    int rc = find_leasable(conn, lease, limit, arena, &rows);
     leased_t *list = (leased_t *)(void *)rows.ptr;
     *seen = (int)(rows.len / sizeof *list);
     for (int i = 0; i < *seen && rc == PL_OK; i++)
-        rc = keep_or_kill(conn, lease, &list[i], arena);
+        rc = lease_or_kill(conn, lease, &list[i], arena);
     pl__buf_free(&rows);
     return rc;
 }

@@ -148,12 +148,11 @@
     X(DEAD_REVIVE, "UPDATE pl_task SET state = ?2, eta = ?3, tries = 0, executions = 0, status = NULL, "               \
                    "first_try = NULL WHERE id = ?1")                                                                   \
     /* leases */                                                                                                       \
-    X(TASK_LEASE, "UPDATE pl_task SET eta = ?3, tries = tries + 1, first_try = coalesce(first_try, ?2) WHERE id IN "   \
-                  "(SELECT id FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT ?4) "    \
-                  "RETURNING " PL__TASK_COLUMNS)                                                                       \
-    X(TASK_LEASE_TAG, "UPDATE pl_task SET eta = ?3, tries = tries + 1, first_try = coalesce(first_try, ?2) "           \
-                      "WHERE id IN (SELECT id FROM pl_task WHERE state = 3 AND queue = ?1 AND tag IS ?5 AND "          \
-                      "eta < ?2 ORDER BY eta, id LIMIT ?4) RETURNING " PL__TASK_COLUMNS)                               \
+    X(TASK_LEASABLE, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "           \
+                     "ORDER BY eta, id LIMIT ?3")                                                                      \
+    X(TASK_LEASABLE_TAG, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "       \
+                         "AND tag IS ?4 ORDER BY eta, id LIMIT ?3")                                                    \
+    X(TASK_LEASE, "UPDATE pl_task SET eta = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")                      \
     X(TASK_FIRST_TAG, "SELECT tag FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")  \
     X(TASK_LEASED, "SELECT eta, state FROM pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")                        \
     X(TASK_SET_ETA, "UPDATE pl_task SET eta = ?2 WHERE id = ?1")                                                       \

@@ -1,0 +1,158 @@
+-- add_spec.lua: adding tasks, alone, in lists and inside runs: Q54 to Q76.
+
+local pipeline = require "pipeline"
+local taskqueue = require "pipeline.taskqueue"
+local helper = require "spec.support.helper"
+
+local Queue, Task = taskqueue.Queue, taskqueue.Task
+
+describe("adding", function()
+  local engine, queue
+  before_each(function()
+    engine = helper.open { queues = { work = {}, pull = { mode = "pull" } } }
+    engine:route("*", "/note", function() end)
+    queue = Queue("work")
+  end)
+  after_each(helper.finish)
+  teardown(helper.clean)
+
+  local function add(tasks, given)
+    return queue:add(tasks, given)
+  end
+
+  it("Q54 gives the task its queue and a name", function()
+    local task = Task { url = "/note" }
+    assert.equal(task, queue:add(task))
+    assert.is_true(task.was_enqueued)
+    assert.equal("work", task.queue_name)
+    assert.truthy(task.name:find("^[%w_-]+$"))
+    assert.equal("mine", queue:add(Task { name = "mine" }).name)
+  end)
+
+  it("Q55 of a list gives the list", function()
+    local list = { Task(), Task() }
+    assert.equal(list, queue:add(list))
+    assert.same({}, queue:add {})
+    assert.same({}, queue:add(nil))
+    local one = { Task() }
+    assert.equal(one, queue:add(one))
+    helper.misuse("task expected at %[1%]", add, { "x" })
+    helper.misuse("unknown option", add, Task(), { transaction = true })
+  end)
+
+  it("Q56 takes 100 at once", function()
+    local list = {}
+    for i = 1, 101 do list[i] = Task() end
+    helper.raises(taskqueue.TooManyTasksError, add, list)
+    assert.equal(0, queue:fetch_statistics().tasks)
+    list[101] = nil
+    queue:add(list)
+    assert.equal(100, queue:fetch_statistics().tasks)
+  end)
+
+  it("Q57 Q58 Q59 refuses doubles, what was added, and mixtures before anything is sent", function()
+    helper.raises(taskqueue.DuplicateTaskNameError, add, { Task { name = "a" }, Task { name = "a" } })
+    local task = queue:add(Task())
+    helper.raises(taskqueue.BadTaskStateError, add, task)
+    helper.raises(taskqueue.BadTaskStateError, add, { Task(), task })
+    helper.raises(taskqueue.InvalidTaskError, add, { Task(), Task { method = "PULL", payload = "" } })
+    assert.equal(1, queue:fetch_statistics().tasks)
+  end)
+
+  it("Q60 needs a queue of the mode", function()
+    local pull = Queue("pull")
+    helper.raises(taskqueue.InvalidQueueModeError, pull.add, pull, Task())
+    helper.raises(taskqueue.InvalidQueueModeError, add, Task { method = "PULL", payload = "" })
+  end)
+
+  it("Q61 G43 needs a name that is free in its queue, or whose tombstone has expired", function()
+    queue:add(Task { name = "once", url = "/note" })
+    helper.raises(taskqueue.TaskAlreadyExistsError, add, Task { name = "once" })
+    Queue():add(Task { name = "once", url = "/note" })
+    engine:drain()
+    helper.raises(taskqueue.TombstonedTaskError, add, Task { name = "once" })
+    engine:advance(9 * 86400 + 1)
+    queue:add(Task { name = "once", url = "/note" })
+  end)
+
+  it("Q61 G64 chosen names are unique, and nobody else can take them", function()
+    local chosen = queue:add(Task { url = "/note" }).name
+    helper.raises(taskqueue.TaskAlreadyExistsError, add, Task { name = chosen })
+    engine:drain()
+    helper.raises(taskqueue.TombstonedTaskError, add, Task { name = chosen })
+    local failed = Task { name = "x" }
+    queue:add(Task { name = "x" })
+    pcall(add, failed)
+    assert.same({ "x", false }, { failed.name, failed.was_enqueued })
+  end)
+
+  it("Q62 Q63 G69 each task of a list stands alone", function()
+    queue:add(Task { name = "a", countdown = 100 })
+    queue:add(Task { name = "b", url = "/note" })
+    engine:drain()
+    local list = { Task { name = "a" }, Task { name = "c" }, Task { name = "b" } }
+    local problem = helper.raises(taskqueue.TombstonedTaskError, add, list)
+    assert.same({ "EEXISTS", "OK", "ETOMBSTONE" }, problem.results)
+    assert.same({ false, true, false }, { list[1].was_enqueued, list[2].was_enqueued, list[3].was_enqueued })
+    helper.raises(taskqueue.TaskAlreadyExistsError, add, { Task { name = "b" }, Task { name = "a" } })
+  end)
+
+  it("Q64 adds none when the queue is wrong", function()
+    local list = { Task(), Task() }
+    helper.raises(taskqueue.UnknownQueueError, Queue("nowhere").add, Queue("nowhere"), list)
+    assert.same({ false, false }, { list[1].was_enqueued, list[2].was_enqueued })
+  end)
+
+  it("Q67 is make and add in one", function()
+    local task = taskqueue.add { url = "/note", params = { a = 1 }, queue_name = "work", name = "n" }
+    assert.same({ "n", "work", true, "a=1" }, { task.name, task.queue_name, task.was_enqueued, task.payload })
+    assert.equal("default", taskqueue.add().queue_name)
+    assert.equal("work", Task():add("work").queue_name)
+    helper.misuse("unknown option 'queue'", taskqueue.add, { queue = "work" })
+    helper.misuse("bad argument #1 to 'add'", taskqueue.add, "x")
+  end)
+
+  it("Q70 is transactional only inside a transaction", function()
+    helper.raises(taskqueue.BadTransactionStateError, add, Task(), { transactional = true })
+  end)
+
+  it("Q71 Q73 Q76 G68 commits with the run, under a name, as many as wanted", function()
+    local seen, attempts = {}, 0
+    local Adds = helper.define(function()
+      attempts = attempts + 1
+      for i = 1, 20 do
+        local task = queue:add(Task { name = "t" .. i, url = "/note" }, { transactional = true })
+        seen[i] = task.was_enqueued and task.name
+      end
+      assert(queue:fetch_statistics().tasks == 0)
+      if attempts == 1 then error("rolled back") end
+    end)
+    queue:pause()
+    Adds():start()
+    engine:drain { delayed = true }
+    assert.same({ 2, 20, "t20" }, { attempts, queue:fetch_statistics().tasks, seen[20] })
+  end)
+
+  it("Q72 inside a run, but not transactional: added at once, whatever becomes of the run", function()
+    queue:pause()
+    local Adds = helper.define { max_attempts = 1, run = function()
+      queue:add(Task { name = "survivor" })
+      error("no")
+    end }
+    Adds():start()
+    engine:drain()
+    assert.equal(1, queue:fetch_statistics().tasks)
+  end)
+
+  it("Q74 all or none: a transactional task that cannot be added fails the attempt", function()
+    queue:pause()
+    queue:add(Task { name = "taken" })
+    local Adds = helper.define { max_attempts = 1, run = function()
+      queue:add({ Task { name = "free" }, Task { name = "taken" } }, { transactional = true })
+    end }
+    local problem = helper.aborted(Adds())
+    assert.truthy(problem.reason:find("TaskAlreadyExistsError", 1, true))
+    assert.equal(1, queue:fetch_statistics().tasks)
+    assert.is_true(pipeline.is(problem, pipeline.AbortedError))
+  end)
+end)

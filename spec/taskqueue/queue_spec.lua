@@ -1,0 +1,249 @@
+-- queue_spec.lua: names and settings of queues, limits, statistics, errors: Q39 to Q53, Q113 to Q118.
+
+local pipeline = require "pipeline"
+local taskqueue = require "pipeline.taskqueue"
+local helper = require "spec.support.helper"
+
+local Queue, Task = taskqueue.Queue, taskqueue.Task
+
+local function configured(settings)
+  taskqueue.configure { work = settings }
+  return Queue("work"):settings()
+end
+
+local function malformed(settings)
+  return helper.raises(taskqueue.MalformedQueueConfiguration, taskqueue.configure, { work = settings })
+end
+
+describe("a queue", function()
+  local engine, started
+  before_each(function()
+    engine = helper.open()
+    started = {}
+    engine:route("POST", "/note", function(request)
+      started[#started + 1] = { at = engine:now() - 1700000000, name = request.params.name }
+    end)
+  end)
+  after_each(helper.finish)
+  teardown(helper.clean)
+
+  it("Q39 has a name of letters, digits and '-'", function()
+    assert.equal("default", Queue().name)
+    assert.equal("a-Z9", Queue("a-Z9").name)
+    assert.equal(100, #Queue(("q"):rep(100)).name)
+    for _, name in ipairs { "", "a_b", "a\n", "ä", ("q"):rep(101), 7 } do
+      helper.raises(taskqueue.InvalidQueueNameError, Queue, name)
+    end
+  end)
+
+  it("Q40 equals another one of the same name", function()
+    assert.is_true(Queue("a") == Queue("a"))
+    assert.is_false(Queue("a") == Queue("b"))
+  end)
+
+  it("Q41 gives its name to tasks without a URL", function()
+    taskqueue.configure { work = {} }
+    assert.equal("/_ah/queue/work", Queue("work"):add(Task()).url)
+    assert.equal("/_ah/queue/default", Task():add().url)
+  end)
+
+  it("Q42 must exist", function()
+    local nowhere = Queue("nowhere")
+    helper.raises(taskqueue.UnknownQueueError, nowhere.add, nowhere, Task())
+    helper.raises(taskqueue.UnknownQueueError, nowhere.purge, nowhere)
+    helper.raises(taskqueue.UnknownQueueError, nowhere.lease_tasks, nowhere, 1, 1)
+    helper.raises(taskqueue.UnknownQueueError, nowhere.delete_tasks_by_name, nowhere, "x")
+    helper.raises(taskqueue.UnknownQueueError, nowhere.pause, nowhere)
+    local statistics = nowhere:fetch_statistics()
+    assert.equal(0, statistics.tasks)
+    assert.is_nil(statistics.in_flight)
+    assert.is_nil(statistics.executed_last_minute)
+  end)
+
+  it("Q43 called default always exists, and __cron when it is used", function()
+    Queue("default"):add(Task())
+    Queue("__cron"):add(Task())
+    assert.equal(1, Queue("__cron"):fetch_statistics().tasks)
+  end)
+
+  it("Q44 disappears with its tasks", function()
+    taskqueue.configure { work = {} }
+    Queue("work"):add(Task { name = "gone" })
+    taskqueue.configure { work = false }
+    helper.raises(taskqueue.UnknownQueueError, Queue("work").add, Queue("work"), Task())
+    taskqueue.configure { work = {} }
+    assert.equal(0, Queue("work"):fetch_statistics().tasks)
+    Queue("work"):add(Task { name = "gone" })
+  end)
+
+  it("Q45 keeps its settings, and forgets those not given again", function()
+    assert.same({
+      mode = "push", paused = false, rate = 5, bucket_size = 10, max_concurrent_requests = 3, target = "billing",
+      retry_parameters = { task_retry_limit = 7, task_age_limit = 7200.0, min_backoff_seconds = 1.0,
+        max_backoff_seconds = 60.0, max_doublings = 2 },
+    }, configured {
+      rate = "5/s", bucket_size = 10, max_concurrent_requests = 3, target = "billing",
+      retry_parameters = { task_retry_limit = 7, task_age_limit = "2h", min_backoff_seconds = 1,
+        max_backoff_seconds = 60, max_doublings = 2 },
+    })
+    assert.same({ mode = "push", paused = false }, configured {})
+    assert.same({ mode = "pull", paused = true }, configured { mode = "pull", paused = true })
+    assert.is_true(configured({ mode = "pull" }).paused)
+    helper.misuse("unknown option 'rat'; did you mean 'rate'", taskqueue.configure, { work = { rat = 1 } })
+    malformed { mode = "both" }
+    helper.raises(taskqueue.MalformedQueueConfiguration, taskqueue.configure, { ["a_b"] = {} })
+    assert.is_nil(Queue("nowhere"):settings())
+  end)
+
+  it("settings come with open, too, and a malformed one leaves nothing open", function()
+    local path = helper.path()
+    local other = helper.open { path = path, queues = { mail = { rate = "1/m" } } }
+    other:close()
+    helper.raises(taskqueue.MalformedQueueConfiguration, helper.open, { queues = { mail = { rate = "x" } } })
+    helper.raises(pipeline.ConfigurationError, helper.open, { targets = { default = "nowhere" } })
+  end)
+
+  it("Q46 has a rate", function()
+    assert.near(1 / 43.2, configured({ rate = "2000/d" }).rate, 1e-12)
+    assert.near(0.5, configured({ rate = "30/m" }).rate, 1e-12)
+    assert.near(1 / 3600, configured({ rate = "1/h" }).rate, 1e-12)
+    assert.equal(0, configured({ rate = "0" }).rate)
+    assert.equal(2.5, configured({ rate = 2.5 }).rate)
+    for _, rate in ipairs { "5", "5/x", "/s", "-1/s", "5 /s", "fast", -1, true } do malformed { rate = rate } end
+  end)
+
+  it("Q47 has an age limit as text", function()
+    local function age(value) return configured({ retry_parameters = { task_age_limit = value } })
+      .retry_parameters.task_age_limit end
+    assert.equal(86400, age "1d")
+    assert.equal(150, age "1.5e2s")
+    assert.equal(90, age "1.5m")
+    assert.equal(1, age "1.9s")
+    for _, value in ipairs { "5", "x s", "1w", "", true, 0, "0s", -1 } do
+      malformed { retry_parameters = { task_age_limit = value } }
+    end
+  end)
+
+  it("Q49 refuses impossible retry parameters", function()
+    for _, name in ipairs { "task_retry_limit", "min_backoff_seconds", "max_backoff_seconds", "max_doublings" } do
+      malformed { retry_parameters = { [name] = -1 } }
+    end
+    malformed { retry_parameters = { min_backoff_seconds = 2, max_backoff_seconds = 1 } }
+    malformed { retry_parameters = 3 }
+    configured { retry_parameters = { min_backoff_seconds = 7200 } }
+  end)
+
+  it("Q50 has a target in lower case", function()
+    assert.equal("v2.billing", configured({ target = "v2.billing" }).target)
+    malformed { target = "Billing" }
+    malformed { target = "1.v2.billing" }
+  end)
+
+  it("Q51 starts as many as its bucket holds, then at its rate", function()
+    configured { rate = "5/s", bucket_size = 3 }
+    for i = 1, 8 do taskqueue.add { queue_name = "work", url = "/note", params = { name = i } } end
+    engine:drain()
+    local times = {}
+    for i, start in ipairs(started) do times[i] = math.floor(start.at * 10 + 0.5) end
+    assert.same({ 0, 0, 0, 2, 4, 6, 8, 10 }, times)
+    assert.equal(5, configured({ rate = "1/s" }).bucket_size)
+    configured { mode = "pull", rate = "1/s" }
+    assert.truthy(helper.log(30)[1]:find("no rate", 1, true))
+  end)
+
+  it("Q52 G65 executes no more at once than it may", function()
+    configured { max_concurrent_requests = 2 }
+    local running, most = 0, 0
+    engine:route("POST", "/slow", function()
+      running = running + 1
+      most = math.max(most, running)
+      engine:sleep(1)
+      running = running - 1
+    end)
+    for _ = 1, 7 do taskqueue.add { queue_name = "work", url = "/slow" } end
+    local before = engine:now()
+    engine:drain { delayed = true }
+    assert.equal(2, most)
+    assert.near(4, engine:now() - before, 0.01)
+  end)
+
+  it("Q53 G65 starts nothing while it is paused, and lets the limits change while it runs", function()
+    configured { rate = "0" }
+    taskqueue.add { queue_name = "work", url = "/note", params = { name = "a" } }
+    engine:drain { delayed = true }
+    configured { paused = true }
+    engine:drain { delayed = true }
+    assert.equal(0, #started)
+    Queue("work"):resume()
+    engine:drain()
+    assert.equal(1, #started)
+    Queue("work"):pause()
+    assert.is_true(Queue("work"):settings().paused)
+  end)
+
+  it("orders by priority, then eta, then the order of adding", function()
+    configured { paused = true }
+    for i, given in ipairs { {}, { priority = 5 }, { countdown = -10 }, { priority = -1 }, {} } do
+      given.queue_name, given.url, given.params = "work", "/note", { name = i }
+      taskqueue.add(given)
+    end
+    Queue("work"):resume()
+    engine:drain()
+    local order = {}
+    for i, start in ipairs(started) do order[i] = start.name end
+    assert.same({ "2", "3", "1", "5", "4" }, order)
+  end)
+
+  it("Q113 Q116 G71 has true figures", function()
+    configured { rate = "1/m", bucket_size = 2 }
+    local empty = Queue("work"):fetch_statistics()
+    assert.same({ 0, 0, 0 }, { empty.tasks, empty.executed_last_minute, empty.in_flight })
+    assert.is_nil(empty.oldest_eta_usec)
+    for i = 1, 4 do taskqueue.add { queue_name = "work", url = "/note", eta = 1700000000 - i } end
+    taskqueue.add { queue_name = "work", url = "/note", countdown = 100 }
+    pcall(engine.drain, engine, { timeout = 1 })
+    local full = Queue("work"):fetch_statistics()
+    assert.same({ 3, 2, 0 }, { full.tasks, full.executed_last_minute, full.in_flight })
+    assert.equal(1699999998000000, full.oldest_eta_usec)
+    assert.near(1 / 60, full.enforced_rate, 1e-9)
+    Queue("work"):purge()
+    taskqueue.add { queue_name = "work", url = "/note", countdown = 100 }
+    engine:advance(60)
+    local future = Queue("work"):fetch_statistics()
+    assert.same({ 1, 0 }, { future.tasks, future.executed_last_minute })
+    assert.is_nil(future.oldest_eta_usec)
+    assert.is_nil(Queue():fetch_statistics().enforced_rate)
+  end)
+
+  it("Q114 Q115 Q117 fetches one or many", function()
+    local fetch = taskqueue.QueueStatistics.fetch
+    taskqueue.configure { work = {} }
+    assert.equal("work", fetch("work").queue.name)
+    assert.is_true(fetch("work") == Queue("work"):fetch_statistics())
+    assert.is_true(fetch(Queue("work")) == fetch({ "default", "work" })[2])
+    assert.is_false(fetch("work") == fetch("default"))
+    assert.same({}, fetch {})
+    helper.misuse("mixed", fetch, { "work", Queue("default") })
+    helper.misuse("bad argument #1 to 'fetch'", fetch, 7)
+  end)
+
+  it("Q118 has its tree of errors", function()
+    local parents = {
+      InvalidTaskError = "InvalidTaskNameError TaskTooLargeError TaskAlreadyExistsError TombstonedTaskError "
+        .. "InvalidUrlError InvalidEtaError",
+      TaskTooLargeError = "TransactionalRequestTooLargeError", InvalidQueueError = "InvalidQueueNameError",
+      Error = "InvalidTaskError InvalidQueueError UnknownQueueError TransientError InternalError BadTaskStateError "
+        .. "PermissionDeniedError DuplicateTaskNameError TooManyTasksError DatastoreError BadTransactionStateError "
+        .. "InvalidTaskRetryOptionsError InvalidLeaseTimeError InvalidMaxTasksError InvalidDeadlineError "
+        .. "InvalidQueueModeError TaskLeaseExpiredError QueuePausedError InvalidTagError "
+        .. "InvalidDispatchDeadlineError UnknownTaskError",
+    }
+    for parent, children in pairs(parents) do
+      for child in children:gmatch("%S+") do
+        assert.is_true(pipeline.is(taskqueue[child] "x", taskqueue[parent]), child)
+        assert.is_true(pipeline.is(taskqueue[child] "x", taskqueue.Error), child)
+      end
+    end
+    assert.is_true(pipeline.is(taskqueue.Error "x", pipeline.Error))
+  end)
+end)
