@@ -457,7 +457,7 @@ static int push_lease(lua_State *L, const pl_op_t *op) {
 static int push_lease_modify(lua_State *L, const pl_op_t *op) {
     if (op->rc != PL_OK)
         return failed(L, op);
-    pl__push_time(L, op->u.lease_modify.eta);
+    pl__push_time(L, op->u.lease_modify.until);
     return 1;
 }
 

@@ -535,8 +535,9 @@ typedef struct {
 typedef struct {
     pl_str_t queue;
     pl_task_ref_t task;
-    pl_usec_t eta;  /* in: as leased; result: the new end */
-    double seconds; /* from now; 0 gives the task back */
+    pl_usec_t eta;   /* as leased */
+    double seconds;  /* from now; 0 gives the task back */
+    pl_usec_t until; /* result: the new end */
 } pl_op_lease_modify_t;
 
 /* task_delete: PL_ENOQUEUE, or PL_OK and in each item PL_OK, PL_ENOTFOUND, PL_ETOMBSTONE. */

@@ -66,6 +66,31 @@ function roles.rest(seconds)
   engine:run()
 end
 
+-- Executes push tasks, each of which takes some seconds and says when it begins and ends.
+function roles.push(seconds)
+  engine:route("POST", "/timed", function(request)
+    note("begin", request.headers["x-appengine-taskname"], now())
+    engine:sleep(tonumber(seconds))
+    note("end", request.headers["x-appengine-taskname"], now())
+  end)
+  engine:run()
+end
+
+-- Leases tasks one by one and says which; never deletes what its argument says.
+function roles.lease(queue_name, keeps)
+  local queue = require("pipeline.taskqueue").Queue(queue_name)
+  for _ = 1, 400 do
+    for _, task in ipairs(queue:lease_tasks(tonumber(keeps) or 1, 3)) do
+      note("leased", task.name, now())
+      if not tonumber(keeps) then
+        queue:delete_tasks(task)
+        note("deleted", task.name)
+      end
+    end
+    processes.sleep(0.01)
+  end
+end
+
 note("ready", now())
 roles[role](table.unpack(arg, 6))
 engine:close()

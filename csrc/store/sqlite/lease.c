@@ -188,8 +188,8 @@ int pl__verb_lease_modify(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_ELEASE;
     if (op->rc != PL_OK)
         return PL_OK;
-    modify->eta = conn->now + pl_clock_from_seconds(modify->seconds);
-    return pl__sql_run(conn, PL__SQL_TASK_SET_ETA, NULL, "ii", (int64_t)id, (int64_t)modify->eta);
+    modify->until = conn->now + pl_clock_from_seconds(modify->seconds);
+    return pl__sql_run(conn, PL__SQL_TASK_SET_ETA, NULL, "ii", (int64_t)id, (int64_t)modify->until);
 }
 
 int pl__verb_task_delete(pl__conn_t *conn, pl_op_t *op) {
