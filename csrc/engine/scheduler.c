@@ -91,8 +91,10 @@ void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
         op->u.outcome.knows_parent = true;
         op->u.outcome.parent = claim->stage->parent;
     }
-    if (op->verb == PL_VERB_task_done)
+    if (op->verb == PL_VERB_task_done) {
         op->u.task_done.started = claim->claimed;
+        op->u.task_done.is_plain = claim->is_plain;
+    }
     pl_engine_submit(engine, op);
 }
 

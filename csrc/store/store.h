@@ -228,6 +228,7 @@ typedef struct pl_claim {
     pl_str_t request;       /* PUSH */
     pl_str_t target;        /* PUSH: of the queue */
     double deadline;        /* PUSH, DEFERRED: seconds; 0 = none */
+    bool is_plain;          /* no name, and nothing in a row of its own */
     int executions, status; /* failures that had an answer, and the status of the last one (0: none) */
     pl_stage_t *stage;      /* whose run, finalized, abort or callback; NULL if it is gone */
     const pl_slot_t *slots; /* ascending by id: filled inputs, and for all kinds but RUN the outputs */
@@ -349,6 +350,7 @@ typedef struct {
     pl_usec_t retry_at;
     int status;        /* FAILED: status of the answer; 0: there was none */
     pl_usec_t started; /* set by the engine: when this try began */
+    bool is_plain;     /* set by the engine: the task has neither name nor rows of its own */
     pl_failure_t failure;
     bool died; /* result */
 } pl_op_task_done_t;

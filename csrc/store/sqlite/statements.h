@@ -93,6 +93,7 @@
     X(TASK_DELETE, "DELETE FROM pl_task WHERE id = ?1 RETURNING queue, name, large")                                   \
     X(TASK_DROP, "DELETE FROM pl_task WHERE id = ?1")                                                                  \
     X(TASK_FINISH_RUN, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")                 \
+    X(TASK_FINISH, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                                  \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
     X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
     X(TASK_DELAY,                                                                                                      \

@@ -36,11 +36,15 @@ int pl__task_push(pl__conn_t *conn, const pl__pending_t *task) {
     return PL_OK;
 }
 
+static bool is_large(const pl_task_new_t *queued) {
+    return queued->payload.len + queued->request.len > INLINE_MAX;
+}
+
 /* PUSH, PULL, DEFERRED. Rows that are claimed stay narrow: what is large goes to a row of its own. */
 static int insert_queued(pl__conn_t *conn, const pl__pending_t *task, int state) {
     const pl_task_new_t *queued = task->queued;
     const pl_retry_t *retry = &queued->retry;
-    bool claimed = state == PL__TASK_CLAIMED, large = queued->payload.len + queued->request.len > INLINE_MAX;
+    bool claimed = state == PL__TASK_CLAIMED, large = is_large(queued);
     if (large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_ADD_LARGE, NULL, "ibb", (int64_t)task->id, queued->payload,
                             queued->request));
@@ -285,11 +289,25 @@ static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task
                        (int64_t)first);
 }
 
+/* The commonest end: the deletion is the fence. */
+static int finish_plain(pl__conn_t *conn, pl_op_t *op) {
+    const pl_op_task_done_t *done = &op->u.task_done;
+    int deleted;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH, &deleted, "iii", (int64_t)done->task, (int64_t)conn->worker,
+                        (int64_t)done->claim));
+    if (!deleted)
+        op->rc = PL_ESTALE;
+    conn->freed = true;
+    return PL_OK;
+}
+
 int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
     pl_op_task_done_t *done = &op->u.task_done;
     pl_task_kind_t kind;
     bool ours;
     done->died = false;
+    if (!done->failed && done->is_plain)
+        return finish_plain(conn, op);
     PL__TRY(pl__task_fence(conn, done->task, done->claim, &ours, &kind));
     if (!ours) {
         op->rc = PL_ESTALE;
@@ -439,6 +457,7 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
         return rc;
     }
     claim->bytes = weigh(claim);
+    claim->is_plain = claim->is_plain && !claim->name.ptr;
     *claims->tail = claim;
     claims->tail = &claim->next;
     claims->len++;
@@ -457,6 +476,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t
     claim->priority = task->priority;
     claim->eta = task->eta;
     claim->deadline = task->queued ? task->queued->deadline : 0;
+    claim->is_plain = !task->queued || !is_large(task->queued);
     int rc = pl__arena_copy(&claim->arena, task->name, &claim->name);
     if (rc == PL_OK)
         rc = pl__arena_copy(&claim->arena, task->payload, &claim->payload);
@@ -527,6 +547,7 @@ static int read_claims(pl__conn_t *conn, int64_t queue, int limit, pl__buf_t *li
 static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t *claimed, int64_t queue) {
     pl_claim_t *claim = claimed->claim;
     int rc = PL_OK;
+    claim->is_plain = !claimed->large;
     if (claimed->large)
         rc = pl__task_read_large(conn, claim->task, &claim->arena, &claim->payload, &claim->request);
     if (rc == PL_OK)
