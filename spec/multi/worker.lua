@@ -76,6 +76,26 @@ function roles.push(seconds)
   engine:run()
 end
 
+-- The target of push tasks: answers as the parameter `answer` says, and tells what came.
+function roles.start_target()
+  local running, most = 0, 0
+  engine:route("*", "/target", function(request)
+    running = running + 1
+    most = math.max(most, running)
+    local answer = request.params.answer or "200"
+    note("request", request.method, answer, tostring(request.is_task), #request.body,
+      request.headers["x-appengine-taskretrycount"], request.headers.host, most)
+    if answer == "slow" then engine:sleep(0.3) end
+    if answer == "never" then engine:sleep(60) end
+    if answer == "short" then engine:sleep(0.01) end
+    running = running - 1
+    if answer == "large" then return 200, "text/plain", ("x"):rep(10 << 20) end
+    return math.tointeger(tonumber(answer)) or 200, { location = "/target" }, "body"
+  end)
+  note("port", engine:serve({ port = 0, admin_token = "of-the-spec" }).port)
+  engine:run()
+end
+
 -- Leases tasks one by one and says which; never deletes what its argument says.
 function roles.lease(queue_name, keeps)
   local queue = require("pipeline.taskqueue").Queue(queue_name)
