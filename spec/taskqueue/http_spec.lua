@@ -1,4 +1,4 @@
--- http_spec.lua: pushing over HTTP to another process, in real time: Q77, Q80 to Q82, and limits as the target sees them.
+-- http_spec.lua: pushing over HTTP to another process, in real time: Q77, Q80 to Q82, limits as the target sees them.
 
 local support = require "spec.multi.support"
 local pipeline = require "pipeline"
