@@ -1,7 +1,7 @@
 -- Error classes, and what of the durable mechanics can be seen (P258–P264, G12, G13, G17, G18).
 
 local pipeline = require "pipeline"
-local taskqueue = require "pipeline.task".errors
+local taskqueue = require "pipeline.taskqueue"
 local delivery = require "spec.support.delivery"
 local helper = require "spec.support.helper"
 local sql = require "spec.support.sql"
