@@ -45,10 +45,6 @@
     X(EMODE, -31, "the queue has the other mode")                                                                      \
     X(EPAUSED, -32, "the queue is paused")                                                                             \
     X(ELEASE, -33, "the lease is over")
-    X(ENOQUEUE, -30, "no such queue")                                                                                  \
-    X(EMODE, -31, "the queue has the other mode")                                                                      \
-    X(EPAUSED, -32, "the queue is paused")                                                                             \
-    X(ELEASE, -33, "the lease is over")
 
 typedef enum {
 #define X(name, number, text) PL_##name = (number),
