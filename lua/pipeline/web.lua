@@ -23,6 +23,7 @@ local web = {}
 
 local BASE_PATH = "/_ah/pipeline"
 local SIGNATURE_SECONDS = 300 -- how far the time in a signature may be off
+local SEEN_MAX = 200000       -- numbers of signatures remembered at a time
 local PARAMS_MAX = 10000      -- parameters in one request
 local GIVE_UP_AFTER = 5       -- retries after which a task is told that all is well, so that its queue stops (P166)
 local INFO, WARNING, ERROR = 20, 30, 40
@@ -110,19 +111,53 @@ end
 
 -- ---- who is asking ---------------------------------------------------------------------------------------------
 
-local function signed_bytes(request, time)
-  return table.concat({ request.method, request.raw_path, request.raw_query, time, request.body }, "\n")
+-- The headers of a task, which are signed with it.
+local function task_headers(headers)
+  local lines = {}
+  for name, value in pairs(headers) do
+    if name:find("^x%-appengine%-") then lines[#lines + 1] = name .. ":" .. value end
+  end
+  table.sort(lines)
+  return table.concat(lines, "\n")
+end
+
+-- A request with headers of a task is signed together with them and with a number that is used once.
+local function signed_bytes(request, time, once)
+  local parts = { request.method, request.raw_path, request.raw_query, time, request.body }
+  if once then
+    parts = { "task", request.method, request.raw_path, request.raw_query, time, once, task_headers(request.headers),
+      request.body }
+  end
+  return table.concat(parts, "\n")
+end
+
+-- Whether a number was used before; remembers it. What is older than a signature may be is forgotten, and so is more
+-- than SEEN_MAX, so that memory is bounded.
+local function was_seen(self, once)
+  local seen, now = self.seen, self.core:now()
+  if seen.count >= SEEN_MAX or now - seen.since > 2 * SIGNATURE_SECONDS then
+    seen.before, seen.now, seen.count, seen.since = seen.now, {}, 0, now
+  end
+  if seen.now[once] or seen.before[once] then return true end
+  seen.now[once] = true
+  seen.count = seen.count + 1
+  return false
 end
 
 -- Whether the request is signed by this store, and if not, why not.
 local function check_signature(self, request)
   local signature = request.headers["x-pipeline-signature"]
   if not signature then return false, "it is not signed" end
-  local time, mac = signature:match("^t=(%d+),v1=(%x+)$")
-  if not time or #time > 15 then return false, "its signature cannot be read" end
-  local good = self.core:verify(signed_bytes(request, time), mac)
+  local time, once, mac = signature:match("^t=(%d+),n=(%x+),v1=(%x+)$")
+  if not time then
+    time, mac = signature:match("^t=(%d+),v1=(%x+)$")
+    if time and task_headers(request.headers) ~= "" then return false, "its headers are not signed" end
+  end
+  if not time or #time > 15 or #(once or "") > 64 then return false, "its signature cannot be read" end
+  local good = self.core:verify(signed_bytes(request, time, once), mac)
   if not good then return false, "its signature is wrong" end
   if math.abs(self.core:now() - tonumber(time)) > SIGNATURE_SECONDS then return false, "its signature is too old" end
+  if once and was_seen(self, once) then return false, "its signature was used before" end
   return true
 end
 
@@ -477,17 +512,21 @@ function Web:handle(given)
   return result
 end
 
---- The value of the header X-Pipeline-Signature for a request of the engine itself. `path` and `query` as sent.
-function Web:sign(method, path, query, body)
+--- The value of the header X-Pipeline-Signature for a request of the engine itself. `path` and `query` as sent;
+-- `headers`: those of a task (lower-case names), which are signed, too, and make the signature good for one request.
+function Web:sign(method, path, query, body, headers)
   local time = ("%d"):format(math.floor(self.core:now()))
-  local request = { method = method, raw_path = path, raw_query = query or "", body = body or "" }
-  return ("t=%s,v1=%s"):format(time, self.core:sign(signed_bytes(request, time)))
+  local request = { method = method, raw_path = path, raw_query = query or "", body = body or "", headers = headers }
+  local once = headers and (self.core:random(12):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+  local mac = self.core:sign(signed_bytes(request, time, once))
+  return once and ("t=%s,n=%s,v1=%s"):format(time, once, mac) or ("t=%s,v1=%s"):format(time, mac)
 end
 
 --- Answers a request of the engine itself: its X-AppEngine-* headers are believed.
 function Web:handle_task(given)
   local request = expand(options.check(given, request_kinds, 1, "handle_task"))
-  request.headers["x-pipeline-signature"] = self:sign(request.method, request.path, request.raw_query, request.body)
+  request.headers["x-pipeline-signature"] = self:sign(request.method, request.path, request.raw_query, request.body,
+    request.headers)
   return answer(self, request)
 end
 
@@ -603,6 +642,7 @@ function web.new(face)
   local self = setmetatable({
     face = face, core = face.engine, log = face.log, base_path = BASE_PATH, routes = {}, endpoints = {},
     answering = 0, admin_token = false, admin_mac = false, token_is_random = true, token_said = false,
+    seen = { now = {}, before = {}, count = 0, since = face.engine:now() },
   }, web_meta)
   set_admin_token(self, random_token(self.core))
   add_endpoints(self)

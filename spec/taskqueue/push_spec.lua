@@ -197,6 +197,32 @@ describe("a push task", function()
     assert.truthy(Queue():dead_tasks()[1].message:find("no answer within 20 s", 1, true))
   end)
 
+  it("is signed with its headers, once, and by its store", function()
+    local web = engine:_get_web()
+    local headers = { ["x-appengine-taskname"] = "n", ["x-appengine-queuename"] = "q" }
+    local function send(signature, name)
+      engine:handle { method = "POST", path = "/target", body = "b", headers = {
+        ["X-Pipeline-Signature"] = signature, ["X-AppEngine-TaskName"] = name or "n", ["X-AppEngine-QueueName"] = "q",
+      } }
+      return requests[#requests].is_task, helper.log(30)[#helper.log(30)]
+    end
+    local signature = web:sign("POST", "/target", "", "b", headers)
+    assert.is_true((send(signature)))
+    local replayed, why = send(signature)
+    assert.is_false(replayed)
+    assert.truthy(why:find("was used before", 1, true))
+    assert.is_false((send(web:sign("POST", "/target", "", "b", headers), "forged")))
+    replayed, why = send(web:sign("POST", "/target", "", "b"))
+    assert.is_false(replayed)
+    assert.truthy(why:find("headers are not signed", 1, true))
+    local other = helper.open()
+    assert.is_false((send(other:_get_web():sign("POST", "/target", "", "b", headers))))
+    assert.is_true((send(web:sign("POST", "/target", "", "b", headers))))
+    signature = web:sign("POST", "/target", "", "b", headers)
+    engine:advance(301)
+    assert.is_false((send(signature)))
+  end)
+
   it("nobody else can pretend to be one", function()
     local answer = engine:handle { method = "POST", path = "/target", headers = { ["X-AppEngine-QueueName"] = "q",
       ["X-Pipeline-Signature"] = "t=1700000000,v1=" .. ("0"):rep(64) } }
