@@ -63,7 +63,8 @@ describe("several processes on one file", function()
     assert.equal(305, #times)
     local seconds = times[305] - times[1]
     assert.is_true(seconds >= 3 * 0.98, ("305 tasks in %.3f s"):format(seconds))
-    assert.is_true(seconds <= 3 * 1.3, ("305 tasks in %.3f s"):format(seconds))
+    assert.is_true(seconds <= 3 * 2, -- a machine under load lets tokens overflow
+      ("305 tasks in %.3f s"):format(seconds))
     assert.is_true(support.now() - from < 20)
   end)
 
