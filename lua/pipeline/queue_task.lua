@@ -179,9 +179,9 @@ local function header_text(name, value)
   return value
 end
 
--- Names are kept in one spelling ("Content-Type") and found in any; a list repeats its header.
+-- Names are kept in one spelling ("Content-Type"); a list repeats its header.
 local function copy_headers(given)
-  local headers = setmetatable({}, headers_meta)
+  local headers = {}
   if given == nil then return headers end
   if type(given) ~= "table" then invalid("headers is a %s", type(given)) end
   for name, value in next, given do
@@ -320,9 +320,9 @@ end
 local Task = {}
 local task_meta = { __name = "pipeline.QueueTask" }
 
--- Headers are given as a copy, the rest as it is.
+-- Headers are given as a copy in which names are found in any spelling, the rest as it is.
 function task_meta.__index(self, key)
-  if key == "headers" then return copy_headers(rawget(self, "_headers")) end
+  if key == "headers" then return setmetatable(copy_headers(rawget(self, "_headers")), headers_meta) end
   if key == "size" then return size_of { method = self.method, payload = self.payload, url = self.url,
     headers = rawget(self, "_headers") } end
   return Task[key]
@@ -443,7 +443,7 @@ end
 
 local function encode_request(self, url)
   local request = { method = self.method, url = url, target = self.target }
-  if next(self._headers) then request.headers = setmetatable(copy_headers(self._headers), nil) end
+  if next(self._headers) then request.headers = self._headers end
   local bytes, code, message = core.encode_value(request, "request")
   if not bytes then errors.raise_core(code, message, tostring(self)) end
   return bytes

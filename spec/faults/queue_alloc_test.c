@@ -2,8 +2,8 @@
  * queue_alloc_test.c - the Nth allocation of the store fails while the verbs of task queues are at work, for every N.
  *
  * A verb that fails has changed nothing, so the session asks again until it is done; at the end the store must hold
- * what it holds when nothing fails. That also shows that every verb can be applied again after its transaction was rolled
- * back, for that is what happens to a verb whose batch broke.
+ * what it holds when nothing fails. That also shows that every verb can be applied again after its transaction was
+ * rolled back, for that is what happens to a verb whose batch broke.
  */
 #include <stdio.h>
 #include <stdlib.h>
