@@ -190,7 +190,8 @@ function class.forbid_modules(list)
   publish_prefixes()
 end
 
-local function allowed(module)
+--- Whether a module may be loaded to find a class or function in it, or is loaded already.
+function class.may_load(module)
   if package.loaded[module] ~= nil then return true end
   for prefix in pairs(prefixes) do
     if module == prefix or module:sub(1, #prefix + 1) == prefix .. "." then return true end
@@ -204,7 +205,7 @@ function class.find(path)
   if found then return found end
   local module = path:match("^(.+)%.[^.]*$")
   if not module then return nil, ("class %s is not defined"):format(path) end
-  if not allowed(module) then
+  if not class.may_load(module) then
     return nil, ("class %s is not defined, and module %s is not under the prefixes of `modules`"):format(path, module)
   end
   local ok, problem = pcall(require, module)

@@ -503,7 +503,11 @@ end
 
 local function web_of(self)
   require_open(self)
-  if not self._web then self._web = require("pipeline.web").new(face_of(self)) end
+  if self._web then return self._web end
+  self._web = require("pipeline.web").new(face_of(self))
+  self._web:route("*", "/_ah/queue/deferred", function(request)
+    return require("pipeline.deferred").serve(self, request)
+  end)
   return self._web
 end
 

@@ -206,7 +206,7 @@ function Slot.__tostring(slot)
 end
 
 -- The hook of the value codec: the id that stands for a future or a slot in stored arguments.
-local function slot_of(value)
+function future.slot_of(value)
   local id, owner
   if getmetatable(value) == Future then
     owner = rawget(value, 1)
@@ -218,6 +218,6 @@ local function slot_of(value)
   return id
 end
 
-core.set_hooks { slot_of = slot_of }
+core.set_hooks { slot_of = future.slot_of }
 
 return future

@@ -2,7 +2,9 @@
 --
 -- A task without a target whose path has a route in this process is served in this process, through the same handler,
 -- signature and headers; any other becomes an HTTP request to its target. An answer of 200 to 299 is success;
--- everything else is a failure, and the retry parameters decide (Q81 to Q90).
+-- everything else is a failure, and the retry parameters decide (Q81 to Q90), unless the answer has the header
+-- X-Pipeline-Give-Up with a reason: then the task goes to the dead-letter list at once (deferred.handler says so of a
+-- call whose function cannot be found).
 --
 -- Which target: that of the queue, else that of the task, else "default"; the name leads to a base URL by the `targets`
 -- option of pipeline.open, an unknown name to the default one (its Host header tells who is meant).
@@ -108,9 +110,9 @@ local function deliver(engine, claim)
   return send(engine, claim, request, headers, target)
 end
 
-local function failed(engine, claim, status, class_name, message)
+local function failed(engine, claim, status, class_name, message, give_up)
   local ok, code, detail = engine._core:task_done(claim, {
-    failed = true, status = status, nowait = true,
+    failed = true, status = status, nowait = true, give_up = give_up,
     failure = { error_class = class_name, message = message, traceback = "" },
   })
   engine:_log(20, ("push task %d of queue %s failed: %s"):format(claim.id, claim.queue, message))
@@ -142,6 +144,10 @@ function push.execute(engine, claim)
     return failed(engine, claim, nil, name, message)
   end
   if not answer then return failed(engine, claim, nil, "TransientError", text.short(problem)) end
+  local why = answer.status > 299 and answer.headers["x-pipeline-give-up"]
+  if why then
+    return failed(engine, claim, answer.status, "PermanentTaskFailure", text.short(joined({ why = why }).why), true)
+  end
   if answer.status < 200 or answer.status > 299 then
     return failed(engine, claim, answer.status, "Error", ("answered %d"):format(answer.status))
   end

@@ -1,0 +1,438 @@
+--- deferred.lua: calls that are made later, by whatever process works on the store: `require "pipeline.deferred"`.
+--
+-- A call is stored as a name or an object, and its arguments, encoded by the value codec; never as code. It is a task
+-- of kind "deferred" that the engine executes itself, or, with `url`, a push of the same bytes to deferred.handler.
+-- Both live in the store like any task, whatever their size.
+--
+-- The payload is the encoded list { form, what, ... }:
+--   "deferred/1 name"     the name of a function, class or callable table; arguments
+--   "deferred/1 object"   an object with __call; arguments
+--   "deferred/1 method"   an object, the name of its method; arguments
+--   "deferred/1 static"   the name of a table, the name of its method; arguments
+--
+-- How a call ends: it returns, and the task is done. It raises: the task is tried again as its retry options say.
+-- SingularTaskFailure: the same, without ado in the log. PermanentTaskFailure: the task is done with. It cannot be
+-- read, or what it calls cannot be found: the dead-letter list.
+--
+-- Invariants
+--   1. Nothing is enqueued when anything in a call cannot be stored.
+--   2. Only a request with the store's signature makes the handler run anything.
+
+local core = require "pipeline.core"
+local context = require "pipeline.context"
+local errors = require "pipeline.errors"
+local names = require "pipeline.names"
+local options = require "pipeline.options"
+local queue_task = require "pipeline.queue_task"
+local text = require "pipeline.text"
+
+local deferred = {}
+
+local DEFAULT_URL = "/_ah/queue/deferred"
+local FORM_PREFIX = "deferred/1 "
+local DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
+
+local log_level = INFO
+
+--- The errors of this module. In App Engine: deferred.Error, PermanentTaskFailure, SingularTaskFailure.
+deferred.Error = errors.define("DeferredError", errors.Error)
+
+--- Raised by a deferred function: it failed and will never succeed, so it is not tried again. Raised by run() for a
+-- call that cannot be read or whose function cannot be found; such a call is kept in the dead-letter list.
+deferred.PermanentTaskFailure = errors.define("PermanentTaskFailure", deferred.Error)
+
+--- Raised by a deferred function: it failed this once. It is tried again, and only a debug line is logged.
+deferred.SingularTaskFailure = errors.define("SingularTaskFailure", deferred.Error)
+
+-- ---- what is called --------------------------------------------------------------------------------------------
+
+local getmetatable_raw = debug.getmetatable
+
+local function field_of(object, name)
+  local ok, value = pcall(function() return object[name] end)
+  return ok and value or nil
+end
+
+local function is_callable(value)
+  if type(value) == "function" then return true end
+  local meta = getmetatable_raw(value)
+  return type(meta) == "table" and rawget(meta, "__call") ~= nil
+end
+
+-- A table that is called, or whose methods are, by its name: a class, a module. Not an object of a class that happens
+-- to be reachable: its state is to travel.
+local function is_by_name(value)
+  if names.is_registered(value) then return true end
+  local meta = getmetatable_raw(value)
+  return rawget(value, "__index") ~= nil or type(meta) ~= "table" or not names.find_name(meta)
+end
+
+local function refuse_function(fn, what)
+  local info = debug.getinfo(fn, "S")
+  local place = info.what == "C" and "a C function" or ("%s:%d"):format(info.short_src, info.linedefined)
+  errors.raise(errors.SerializationError,
+    "%s: cannot defer a function that is neither registered nor a field of a loaded module (%s)", what, place)
+end
+
+local function bad_callable(what, level, found)
+  error(("bad argument #1 to '%s' (function, name or callable object expected, got %s)"):format(what, found), level + 1)
+end
+
+-- The form of a call of a table or object, and what stands for it in the payload.
+local function form_of_object(value, method, what, level)
+  local has_method = type(method) == "string" and type(field_of(value, method)) == "function"
+  if not has_method and not is_callable(value) then
+    local why = type(value) .. " that cannot be called"
+    if type(method) == "string" then why = ("%s and has no method '%s'"):format(why, text.short(method)) end
+    bad_callable(what, level + 1, why)
+  end
+  local name = type(value) == "table" and is_by_name(value) and names.find_name(value)
+  if name then return has_method and "static" or "name", name end
+  return has_method and "method" or "object", value
+end
+
+local function form_of(value, method, what, level)
+  local kind = type(value)
+  if kind == "function" then
+    return "name", names.find_name(value) or refuse_function(value, what)
+  elseif kind == "string" then
+    local ok, why = names.check(value)
+    if not ok then errors.raise(errors.SerializationError, "%s: '%s' %s", what, text.short(value), why) end
+    return "name", value
+  elseif kind == "table" or kind == "userdata" then
+    return form_of_object(value, method, what, level)
+  end
+  bad_callable(what, level + 1, value == nil and "nil" or kind)
+end
+
+-- ---- to bytes --------------------------------------------------------------------------------------------------
+
+-- Counts arguments as the caller of the deferred function does.
+local function place_in(message, form)
+  local before = (form == "method" or form == "static") and 3 or 2
+  return (message:gsub("^argument (%d+)", function(number)
+    number = tonumber(number)
+    if number <= 2 then return "the object" end
+    return ("argument %d"):format(number - before)
+  end))
+end
+
+local function encode(what, level, fn, ...)
+  local form, target = form_of(fn, (...), what, level + 1)
+  local list, n = { FORM_PREFIX .. form, target, ... }, select("#", ...) + 2
+  local bytes, code, message = names.encode(list, n)
+  if not bytes then errors.raise_core(code, place_in(message, form), what) end
+  return bytes
+end
+
+--- A call as bytes: what defer would store. What can be deferred:
+--   a name, "module.function", or one given by register; the module may be unknown in this process;
+--   a function that was registered, or is a field (or a field of a field: a static method) of a loaded module,
+--   built-in ones too;
+--   a class or other table with __call that is such a field, or registered: it is called when the task runs, and so a
+--   class constructs; followed by the name of a method of it: that is called, with the class as first argument;
+--   an object of such a class: its state is stored (its plain fields, or what the __defer of its class gives), and it
+--   is called when the task runs; followed by the name of a method of it: that method is called. For an object that
+--   has both, and a first argument that is the name of a method, defer invoke_member.
+-- Arguments are values as pipelines take them: no futures, coroutines, userdata, anonymous functions.
+-- @return string. Raises SerializationError, which names the place, or "bad argument" for what cannot be called.
+-- In App Engine: deferred.serialize.
+function deferred.serialize(fn, ...)
+  return (encode("serialize", 2, fn, ...))
+end
+
+-- ---- from bytes ------------------------------------------------------------------------------------------------
+
+-- `unreadable` tells it from a failure that the function itself declares permanent.
+local function unreadable(format, ...)
+  local object = deferred.PermanentTaskFailure(format:format(...), { unreadable = true })
+  object.traceback = debug.traceback(nil, 2)
+  error(object, 0)
+end
+
+local function resolve(name)
+  local value, why = names.resolve(name)
+  if value == nil then unreadable("the call cannot be made: %s", why) end
+  return value
+end
+
+--- Calls the method `name` of `object` with the other arguments. In App Engine: deferred.invoke_member.
+function deferred.invoke_member(object, name, ...)
+  return object[name](object, ...)
+end
+
+local function callable(value, subject)
+  if not is_callable(value) then unreadable("the call cannot be made: %s is a %s", subject, type(value)) end
+  return value
+end
+
+local function method_of(object, list)
+  local name = list[3]
+  if type(name) ~= "string" then unreadable("the call cannot be read: its method is a %s", type(name)) end
+  return callable(field_of(object, name), ("method '%s' of %s"):format(text.short(name),
+    type(list[2]) == "string" and list[2] or "the object"))
+end
+
+local readers = {}
+
+function readers.name(list)
+  return callable(resolve(list[2]), list[2]), nil, 3
+end
+
+function readers.object(list)
+  return callable(list[2], "the object"), nil, 3
+end
+
+function readers.method(list)
+  return method_of(list[2], list), list[2], 4
+end
+
+function readers.static(list)
+  local object = resolve(list[2])
+  return method_of(object, list), object, 4
+end
+
+-- The function of a stored call, the object whose method it is (or nil), the list of values, where the arguments in it
+-- begin, and where they end.
+local function decode(bytes)
+  local list, n, message = core.decode_list(bytes)
+  if not list then unreadable("the call cannot be read: %s", message or n) end
+  local form = type(list[1]) == "string" and list[1]:match("^deferred/1 (%l+)$")
+  local read = readers[form]
+  local by_name = form == "name" or form == "static"
+  if not read or n < 2 or (type(list[2]) == "string") ~= by_name then
+    unreadable("the call cannot be read: it is not one of deferred.serialize")
+  end
+  local fn, object, first = read(list)
+  return fn, object, list, first, n
+end
+
+--- Makes a call that serialize has stored.
+-- @return what the function returns; its errors are raised unchanged. Raises PermanentTaskFailure if the bytes cannot
+-- be read or what they call cannot be found. In App Engine: deferred.run.
+function deferred.run(bytes)
+  if type(bytes) ~= "string" then
+    error(("bad argument #1 to 'run' (string expected, got %s)"):format(type(bytes)), 2)
+  end
+  local fn, object, list, first, n = decode(bytes)
+  if object ~= nil then return fn(object, table.unpack(list, first, n)) end
+  return fn(table.unpack(list, first, n))
+end
+
+-- ---- names -----------------------------------------------------------------------------------------------------
+
+local function check_string(value, position, what)
+  if type(value) ~= "string" or value == "" then
+    error(("bad argument #%d to '%s' (name expected, got %s)"):format(position, what,
+      value == "" and "an empty one" or type(value)), 3)
+  end
+end
+
+--- Gives a function, or a class whose objects are deferred, a name under which calls find it, whatever module it is in.
+-- Every process that makes or executes such calls must register it. Returns what was registered. Raises
+-- ConfigurationError if the name is taken by another one.
+function deferred.register(name, fn)
+  check_string(name, 1, "register")
+  if type(fn) ~= "function" and type(fn) ~= "table" then
+    error(("bad argument #2 to 'register' (function or class expected, got %s)"):format(type(fn)), 2)
+  end
+  if not names.register(name, fn) then
+    errors.raise(errors.ConfigurationError, "register: the name '%s' is taken by another function", text.short(name))
+  end
+  return fn
+end
+
+--- Lets calls stored under an old name find what has moved: a function, a class, or a module with all that is in it.
+-- Counts only where the old name leads nowhere. Raises ConfigurationError if aliases would lead in a circle.
+function deferred.alias(old_path, new_path)
+  check_string(old_path, 1, "alias")
+  check_string(new_path, 2, "alias")
+  if not names.alias(old_path, new_path) then
+    errors.raise(errors.ConfigurationError, "alias: '%s' and '%s' lead in a circle", text.short(old_path),
+      text.short(new_path))
+  end
+end
+
+--- The level (10 debug, 20 info, the default, 30 warning, 40 error, 50 critical) at which each execution is logged,
+-- with its task's headers. In App Engine: deferred.set_log_level.
+function deferred.set_log_level(level)
+  if math.type(level) ~= "integer" then
+    error(("bad argument #1 to 'set_log_level' (integer expected, got %s)"):format(type(level)), 2)
+  end
+  log_level = level
+end
+
+-- ---- defer -----------------------------------------------------------------------------------------------------
+
+local with_kinds = {
+  countdown = "any", eta = "any", name = "any", queue = "string", target = "any", retry_options = "any",
+  headers = "table", url = "string", transactional = "boolean",
+}
+
+local function headers_with_type(given)
+  local headers, has_type = {}, false
+  for name, value in pairs(given or {}) do
+    headers[name] = value
+    has_type = has_type or type(name) == "string" and name:lower() == "content-type"
+  end
+  if not has_type then headers["Content-Type"] = "application/octet-stream" end
+  return headers
+end
+
+-- Who executes it: the engines, unless a URL was given, or a target that leads somewhere.
+local function kind_of(given)
+  if given.url then return "push" end
+  local engine = given.target and context.engine_or_nil()
+  if engine and (engine._targets[given.target] or engine._targets.default) then return "push" end
+  return "deferred"
+end
+
+local function add(given, bytes)
+  local task = queue_task.new({
+    payload = bytes, url = given.url or DEFAULT_URL, name = given.name, countdown = given.countdown, eta = given.eta,
+    target = given.target, retry_options = given.retry_options, headers = headers_with_type(given.headers),
+  }, { kind = kind_of(given), no_size_limit = true })
+  return task:add(given.queue, { transactional = given.transactional })
+end
+
+--- Stores a call, to be made as soon as possible by an engine on the same store; see serialize for what can be called.
+-- All arguments are the function's: options are given to `with`. The call runs as a coroutine of the engine and may
+-- await.
+-- @return the task. Raises what serialize and Queue.add raise; then nothing is enqueued. In App Engine: deferred.defer.
+function deferred.defer(fn, ...)
+  return add({}, encode("defer", 2, fn, ...))
+end
+
+--- As defer, with options: `deferred.with{ countdown = 10 }(fn, ...)`.
+-- @tparam table given countdown (seconds) or eta (seconds since the epoch, or a table as of os.date("!*t")), name (of
+--   the task; used once, and blocked until its tombstone expires), queue ("default"), retry_options
+--   (TaskRetryOptions), transactional (inside a run: enqueued when, and only if, the attempt succeeds), url (the call
+--   is pushed there, where deferred.handler must be routed), target (the call is pushed to that target), headers (of
+--   the push; they may replace the content type).
+-- @return a function that takes what defer takes. In App Engine: the arguments of defer with a leading underscore.
+function deferred.with(given)
+  given = options.check(given, with_kinds, 1, "with")
+  return function(fn, ...)
+    return add(given, encode("defer", 2, fn, ...))
+  end
+end
+
+-- ---- executing -------------------------------------------------------------------------------------------------
+
+local function may_be_logged(engine, level)
+  return level >= WARNING or engine._log_function or context.logger
+end
+
+local function log_headers(engine, headers)
+  if not may_be_logged(engine, log_level) then return end
+  local list = {}
+  for name, value in pairs(headers) do
+    if name:find("^x%-appengine%-") then list[#list + 1] = ("%s: %s"):format(name, value) end
+  end
+  table.sort(list)
+  engine:_log(log_level, "deferred call: " .. table.concat(list, ", "))
+end
+
+local function run_nothing(bytes)
+  deferred.run(bytes)
+end
+
+-- Runs user code that belongs to an engine. Returns true, or false and what was caught.
+local function run_owned(engine, bytes)
+  local co = coroutine.running()
+  local before = context.owners[co]
+  context.owners[co] = engine
+  local ok, caught = xpcall(run_nothing, errors.handler, bytes)
+  context.owners[co] = before
+  return ok, caught
+end
+
+-- What becomes of a failed call: "singular", "permanent" or "unreadable", which are logged, or "failed".
+local function verdict(engine, caught)
+  local original = errors.original(caught)
+  local name, message, traceback = errors.describe(caught)
+  if errors.is(original, deferred.SingularTaskFailure) then
+    engine:_log(DEBUG, "deferred call failed this once: " .. message)
+    return "singular", name, message, traceback
+  elseif errors.is(original, deferred.PermanentTaskFailure) then
+    engine:_log(ERROR, ("deferred call failed for good: %s\n%s"):format(message, traceback))
+    return rawget(original, "unreadable") and "unreadable" or "permanent", name, message, traceback
+  end
+  return "failed", name, message, traceback
+end
+
+local function log_claim(engine, claim)
+  if not may_be_logged(engine, log_level) then return end
+  log_headers(engine, {
+    ["x-appengine-queuename"] = claim.queue, ["x-appengine-taskretrycount"] = claim.tries,
+    ["x-appengine-taskname"] = claim.name or queue_task.auto_name(engine._core, claim.id),
+    ["x-appengine-taskexecutioncount"] = claim.executions, ["x-appengine-tasketa"] = ("%.6f"):format(claim.eta),
+  })
+end
+
+--- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
+function deferred.execute(engine, claim)
+  log_claim(engine, claim)
+  local outcome = { nowait = true }
+  local ok, caught = run_owned(engine, claim.payload or "")
+  if not ok then
+    local kind, name, message, traceback = verdict(engine, caught)
+    if kind == "failed" then
+      engine:_log(WARNING, ("deferred call failed: %s: %s\n%s"):format(name, message, traceback))
+    end
+    if kind ~= "permanent" then
+      outcome.failed, outcome.give_up = true, kind == "unreadable" or nil
+      outcome.status = kind == "singular" and 408 or 500
+      outcome.failure = { error_class = name, message = message, traceback = traceback }
+    end
+  end
+  local done, code, detail = engine._core:task_done(claim, outcome)
+  if not done and code ~= "ESTALE" then
+    engine:_log(WARNING, ("end of a deferred call: %s %s"):format(code, detail or ""))
+  end
+end
+
+-- ---- over HTTP -------------------------------------------------------------------------------------------------
+
+local function plain(status, body, headers)
+  headers = headers or {}
+  headers["content-type"] = "text/plain; charset=utf-8"
+  return status, headers, body
+end
+
+-- Content-Length may only say what there is; a request without one has no body.
+local function body_of(request)
+  local length = request.headers["content-length"]
+  return length and length:find("^%s*%d+%s*$") and request.body or ""
+end
+
+--- Answers a request with a stored call on behalf of an engine.
+function deferred.serve(engine, request)
+  if request.method ~= "POST" then return plain(405, "405 Method Not Allowed\n", { allow = "POST" }) end
+  if not request.is_task then
+    engine:_log(CRITICAL, ("refused a forged deferred call from %s: the request is not signed by this store"):format(
+      tostring(request.remote_address)))
+    return plain(403, "403 Forbidden\n")
+  end
+  log_headers(engine, request.headers)
+  local ok, caught = run_owned(engine, body_of(request))
+  if ok then return plain(200, "Success") end
+  local kind, _, message = verdict(engine, caught)
+  if kind == "singular" then return plain(408, "") end
+  if kind == "permanent" then return plain(200, "") end
+  if kind == "unreadable" then
+    return plain(422, "", { ["x-pipeline-give-up"] = text.short((message:gsub("%c", " "))) })
+  end
+  error(caught, 0)
+end
+
+--- A route handler that makes the calls pushed to it; at /_ah/queue/deferred it is routed by itself. Only a request
+-- with the signature of the store runs anything: all others are answered 403. Success is 200, a SingularTaskFailure
+-- 408 (retried), a PermanentTaskFailure 200 (not retried), any other error 500 (retried); a call that cannot be read,
+-- or whose function cannot be found, 422, and the task goes to the dead-letter list. In App Engine:
+-- deferred.TaskHandler.
+function deferred.handler(request)
+  return deferred.serve(context.engine(), request)
+end
+
+return deferred
