@@ -59,7 +59,7 @@ describe("the handler", function()
   it("D30 runs nothing with a signature of another body, path, time or store", function()
     local body = deferred.serialize(functions.record, 1)
     local function sign(of, path, signed_body)
-      return { ["X-Pipeline-Signature"] = of:_get_web():sign("POST", path, "", signed_body) }
+      return { ["X-Pipeline-Signature"] = of:_get_web():sign("POST", path, "", signed_body, {}) }
     end
     forged { headers = sign(engine, URL, "other") }
     forged { headers = sign(engine, "/other", body) }
@@ -69,6 +69,11 @@ describe("the handler", function()
     forged { headers = old }
     engine:route("POST", "/mine", deferred.handler)
     forged { path = "/mine", headers = sign(engine, URL, body) }
+    local once = sign(engine, URL, body)
+    assert.equal(200, engine:handle({ method = "POST", path = URL, body = body, headers = {
+      ["X-Pipeline-Signature"] = once["X-Pipeline-Signature"], ["Content-Length"] = tostring(#body) } }).status)
+    functions.forget()
+    forged { headers = once }
   end)
 
   it("D32 G38 asks for no server software", function()
