@@ -207,6 +207,9 @@ local function decode(bytes)
   return fn, object, list, first, n
 end
 
+-- Reads a call without making it; for its fuzzer.
+deferred._decode = decode
+
 --- Makes a call that serialize has stored.
 -- @return what the function returns; its errors are raised unchanged. Raises PermanentTaskFailure if the bytes cannot
 -- be read or what they call cannot be found. In App Engine: deferred.run.
