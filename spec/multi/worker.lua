@@ -111,6 +111,28 @@ function roles.lease(queue_name, keeps)
   end
 end
 
+-- Deferred calls of "spec.note" say that they begin, take as long as they are told, and say that they end.
+local function register_note()
+  require("pipeline.deferred").register("spec.note", function(what, seconds)
+    note("begin", what)
+    if seconds then engine:sleep(seconds) end
+    note("end", what)
+    return what
+  end)
+end
+
+function roles.deferred()
+  register_note()
+  engine:run()
+end
+
+-- Executes only what is pushed to it.
+function roles.start_handler()
+  register_note()
+  note("port", engine:serve({ port = 0, admin_token = "of-the-spec" }).port)
+  engine:run()
+end
+
 note("ready", now())
 roles[role](table.unpack(arg, 6))
 engine:close()
