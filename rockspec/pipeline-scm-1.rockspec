@@ -23,7 +23,7 @@ external_dependencies = {
   LIBCBOR = { header = "cbor.h" },
   LIBMICROHTTPD = { header = "microhttpd.h" },
   LIBSODIUM = { header = "sodium.h" },
-  LIBCURL = { header = "curl/curl.h" },
+  -- libcurl's header is in a directory of the architecture, which LuaRocks does not search: pkg-config finds it
 }
 build = {
   type = "make",
