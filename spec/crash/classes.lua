@@ -9,6 +9,7 @@
 -- The log shows what was executed; the file shows what became real.
 
 local pipeline = require "pipeline"
+local taskqueue = require "pipeline.taskqueue"
 
 local classes = { log = io.stderr, pid = 0 }
 
@@ -117,9 +118,8 @@ define("Flakies", {
 local function add_quietly(task, given)
   local ok, problem = pcall(task.add, task, nil, given)
   -- Added by an attempt that was killed before its commit.
-  if not ok and not tostring(problem):find("EEXISTS") and not tostring(problem):find("ETOMBSTONE") then
-    error(problem, 0)
-  end
+  if ok or pipeline.is(problem, taskqueue.TaskAlreadyExistsError) then return end
+  if not pipeline.is(problem, taskqueue.TombstonedTaskError) then error(problem, 0) end
 end
 
 local Async = define("Async", {
