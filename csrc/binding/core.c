@@ -13,6 +13,7 @@
 #include "binding/claim.h"
 #include "binding/codec.h"
 #include "binding/handle.h"
+#include "binding/loop.h"
 #include "binding/server.h"
 
 PL_API int luaopen_pipeline_core(lua_State *L);
@@ -73,5 +74,6 @@ int luaopen_pipeline_core(lua_State *L) {
     lua_setfield(L, -2, "sha1");
     pl__handle_register(L);
     pl__codec_register(L);
+    pl__loop_register(L);
     return 1;
 }

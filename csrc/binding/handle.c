@@ -16,6 +16,8 @@
 #include "binding/coroutine.h"
 #include "binding/facts.h"
 #include "binding/fetch.h"
+#include "binding/guest.h"
+#include "binding/loop.h"
 #include "binding/server.h"
 #include "binding/trampoline.h"
 #include "binding/verbs.h"
@@ -318,6 +320,8 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
     options->virtual_start = option_seconds(L, "virtual_start", options->virtual_start);
     options->virtual_time = option_flag(L, "virtual_time");
     options->no_worker = option_flag(L, "no_worker");
+    lua_getfield(L, 2, "loop"); /* held by the registry */
+    options->loop = pl__loop_at(L, -1);
 }
 
 /* Pushes a closed handle: everything that may raise is done before the engine is opened. */
@@ -333,7 +337,7 @@ static pl__handle_t *handle_new(lua_State *L) {
 }
 
 /* core.open(path, {durability=, concurrency=, lease_seconds=, tombstone_seconds=, vfs=, virtual_time=,
- * virtual_start=, seed=, no_worker=}) -> engine, or nil, code, message. */
+ * virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
 static int core_open(lua_State *L) {
     size_t len;
     pl_engine_options_t options;
@@ -367,9 +371,10 @@ static int core_open(lua_State *L) {
 
 /* ---- methods ----------------------------------------------------------------------------------------------- */
 
-/* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state). */
+/* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
+ * "guest" fn(), called when e:arm() says. */
 static int engine_on(lua_State *L) {
-    static const char *const EVENTS[] = { "task", "log", "error", "final", NULL };
+    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);
     int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
     if (!lua_isnoneornil(L, 3))
@@ -447,6 +452,7 @@ static void push_methods(lua_State *L) {
     };
     luaL_newlib(L, METHODS);
     pl__coroutine_register(L);
+    pl__guest_register(L);
     pl__verbs_register(L);
     pl__facts_register(L);
     pl__fetch_register(L);

@@ -31,6 +31,7 @@ enum {
     PL__UV_LOG,
     PL__UV_ERROR,
     PL__UV_FINAL,
+    PL__UV_GUEST,
     PL__UV_ANCHORS, /* table: index of a coroutine record -> its thread; -index -> values of an early wake */
     PL__UV_LINKS,   /* table: light userdata -> whatever attached things keep */
     PL__UV_COUNT = PL__UV_LINKS
@@ -79,7 +80,8 @@ typedef struct pl__handle {
     pl__queue_t later;  /* to be resumed in the next turn */
     pl__queue_t parked; /* tasks that came before there was a "task" hook */
     pl__final_t *finals, *finals_last;
-    pl_timer_t turn; /* brings the next turn */
+    pl_timer_t turn;  /* brings the next turn */
+    pl_timer_t guest; /* calls the "guest" hook */
     pl__attached_t *attached;
     pl__fetching_t fetching;
 } pl__handle_t;

@@ -73,11 +73,11 @@ static int open_handles(pl_engine_t *engine) {
     added(engine, (uv_handle_t *)&engine->flush, false);
     uv_prepare_start(&engine->flush, flush_cb);
     uv_idle_init(loop, &engine->again);
-    added(engine, (uv_handle_t *)&engine->again, true);
+    added(engine, (uv_handle_t *)&engine->again, engine->has_own_loop);
     uv_timer_init(loop, &engine->due);
-    added(engine, (uv_handle_t *)&engine->due, true);
+    added(engine, (uv_handle_t *)&engine->due, engine->has_own_loop);
     uv_timer_init(loop, &engine->limit);
-    added(engine, (uv_handle_t *)&engine->limit, true);
+    added(engine, (uv_handle_t *)&engine->limit, engine->has_own_loop);
     uv_signal_init(loop, &engine->interrupt);
     added(engine, (uv_handle_t *)&engine->interrupt, false);
     uv_signal_init(loop, &engine->terminate);

@@ -99,9 +99,11 @@ PL_API void pl_engine_rest(pl_engine_t *engine);
 PL_API void pl_engine_hold(pl_engine_t *engine);
 PL_API void pl_engine_unhold(pl_engine_t *engine);
 PL_API bool pl_engine_running(const pl_engine_t *engine);
+/* Whether nothing is ready or running anywhere on the file, as PL_RUN_READY sees it. */
+PL_API bool pl_engine_idle(pl_engine_t *engine);
 /* For a host with its own loop: a descriptor to poll for reading, and milliseconds to wait at most (-1: forever). */
 PL_API int pl_engine_fd(const pl_engine_t *engine);
-PL_API int pl_engine_timeout(const pl_engine_t *engine);
+PL_API int pl_engine_timeout(pl_engine_t *engine);
 PL_API struct uv_loop_s *pl_engine_loop(pl_engine_t *engine);
 
 /* ---- time ---- */

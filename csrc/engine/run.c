@@ -203,7 +203,10 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
         pl__scheduler_poke(engine, true);
     }
     set_signals(engine, signals);
+    uv_ref((uv_handle_t *)&engine->wake); /* on a loop of others it keeps nobody waiting but us */
     int rc = run_loop(engine, &run);
+    if (!engine->has_own_loop)
+        uv_unref((uv_handle_t *)&engine->wake);
     set_signals(engine, false);
     engine->running = false;
     if (!keeps_claims || engine->stopping)
@@ -237,6 +240,10 @@ void pl_engine_unhold(pl_engine_t *engine) {
     engine->holds--;
 }
 
+bool pl_engine_idle(pl_engine_t *engine) {
+    return !engine->closing && is_idle(engine, false);
+}
+
 bool pl_engine_running(const pl_engine_t *engine) {
     return engine->running;
 }
@@ -245,10 +252,15 @@ int pl_engine_fd(const pl_engine_t *engine) {
     return uv_backend_fd(engine->loop);
 }
 
-int pl_engine_timeout(const pl_engine_t *engine) {
+int pl_engine_timeout(pl_engine_t *engine) {
     if (engine->outbox.head || (engine->buffer.head && engine->executing < engine->concurrency))
         return 0;
-    return uv_backend_timeout(engine->loop);
+    pl__timers_arm(engine);
+    uv_ref((uv_handle_t *)&engine->wake); /* a loop without such a handle would not wait */
+    int milliseconds = uv_backend_timeout(engine->loop);
+    if (!engine->has_own_loop)
+        uv_unref((uv_handle_t *)&engine->wake);
+    return milliseconds;
 }
 
 void pl_engine_advance(pl_engine_t *engine, double seconds) {

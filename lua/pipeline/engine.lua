@@ -9,6 +9,7 @@ local class = require "pipeline.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local evaluate = require "pipeline.evaluate"
+local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.instance"
 local options = require "pipeline.options"
 local queue = require "pipeline.queue"
@@ -136,6 +137,7 @@ function engine.open(path, given, hidden)
   given = check_open(path, given)
   local passed, targets = {}, check_targets(given.targets or {})
   for _, name in ipairs(core_options) do passed[name] = given[name] end
+  passed.loop = not given.virtual_time and eventloop.lend() or nil
   local handle, code, message = core.open(path, passed)
   if not handle then
     message = message or code
@@ -145,6 +147,7 @@ function engine.open(path, given, hidden)
   local self = new(path, handle, given, targets)
   if given.queues then set_queues(self, given.queues) end
   class.allow_modules(self._modules)
+  eventloop.attach(self, self._virtual, passed.loop ~= nil)
   if not hidden then context.add_engine(self) end
   return self
 end
@@ -173,6 +176,7 @@ function Engine.close(self)
   self._closed = true
   context.remove_engine(self)
   self._timers.closed = true
+  eventloop.detach(self)
   if self._web and self._web.close then self._web:close() end
   self._core:close()
   class.forbid_modules(self._modules)
@@ -299,11 +303,24 @@ local function is_final(state)
   return state == "done" or state == "aborted"
 end
 
-local function wait_suspended(self, id, timeout)
-  local token = errors.check(self._core:token())
+local function add_waiter(self, id, token)
   local waiters = self._waiters[id] or {}
   self._waiters[id] = waiters
   waiters[#waiters + 1] = token
+end
+
+local function remove_waiter(self, id, token)
+  for i, other in ipairs(self._waiters[id] or {}) do
+    if other == token then
+      table.remove(self._waiters[id], i)
+      break
+    end
+  end
+end
+
+local function wait_suspended(self, id, timeout)
+  local token = errors.check(self._core:token())
+  add_waiter(self, id, token)
   local state = errors.check(self._core:watch(id))
   local timer
   if not is_final(state) then
@@ -311,13 +328,26 @@ local function wait_suspended(self, id, timeout)
     state = self._core:suspend()
   end
   if timer then self._timers:cancel(timer) end
-  for i, other in ipairs(self._waiters[id] or {}) do
-    if other == token then
-      table.remove(self._waiters[id], i)
-      break
-    end
-  end
+  remove_waiter(self, id, token)
   return state
+end
+
+-- In a tasklet. What the token needs is in the modules of tasklets, which are loaded then.
+local function wait_awaiting(self, id, timeout)
+  local outside = require "pipeline.tasklet.outside"
+  local token = outside.new(function(token) remove_waiter(self, id, token) end, "pipeline " .. self:_id_text(id))
+  add_waiter(self, id, token)
+  local state = errors.check(self._core:watch(id))
+  if is_final(state) then
+    token:forget()
+    return state
+  end
+  return token:wait(timeout) or "timeout"
+end
+
+local function in_tasklet()
+  local task = package.loaded["pipeline.tasklet.task"]
+  return task and task.is_running()
 end
 
 -- With virtual time nothing happens by itself: time jumps to what is due.
@@ -427,7 +457,7 @@ function Engine.wait(self, stage_or_id, given)
   local stage = waited_stage(self, stage_or_id)
   local id = stage._id
   refuse_deadlock(id)
-  local wait = self._core:in_coroutine() and wait_suspended or wait_blocking
+  local wait = self._core:in_coroutine() and wait_suspended or in_tasklet() and wait_awaiting or wait_blocking
   local state = wait(self, id, given.timeout)
   if state == "timeout" then
     if not (self._waiters[id] and self._waiters[id][1]) then

@@ -83,6 +83,10 @@ errors.TimeoutError = errors.define("TimeoutError", Error)
 errors.SerializationError = errors.define("SerializationError", Error)
 errors.StoreError = errors.define("StoreError", Error)
 errors.ConfigurationError = errors.define("ConfigurationError", Error)
+errors.TaskletError = errors.define("TaskletError", Error)
+errors.DeadlockError = errors.define("DeadlockError", errors.TaskletError)
+errors.CancelledError = errors.define("CancelledError", errors.TaskletError)
+errors.EOFError = errors.define("EOFError", errors.TaskletError)
 
 -- Codes of the C core that are not about the store itself.
 local class_of_code = {
@@ -122,14 +126,33 @@ local caught_meta = { __name = "pipeline.Caught" }
 
 local find, traceback = string.find, debug.traceback
 
+-- Gives the trace of an error that has come out of an await, where it was raised first; set by the tasklets.
+local awaited = function() end
+
+--- Says how the trace of an error that comes out of an await is found.
+function errors.set_awaited(fn)
+  awaited = fn
+end
+
+--- The trace of an error that has just come out of an await, else nil.
+function errors.awaited_trace(value)
+  return awaited(value)
+end
+
+local function trace_of(value)
+  local inner, outer = awaited(value), traceback(nil, 3)
+  return inner and inner .. "\nawaited in\n" .. outer or outer, inner
+end
+
 --- The message handler for xpcall around user code.
 function errors.handler(value)
   if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
   if class_of(value) then
-    if rawget(value, "traceback") == nil then rawset(value, "traceback", traceback(nil, 2)) end
+    local trace, inner = trace_of(value)
+    if inner or rawget(value, "traceback") == nil then rawset(value, "traceback", trace) end
     return value
   end
-  return setmetatable({ value = value, traceback = traceback(nil, 2) }, caught_meta)
+  return setmetatable({ value = value, traceback = (trace_of(value)) }, caught_meta)
 end
 
 --- The error as it was raised, from what the handler returned.

@@ -1,0 +1,67 @@
+/*
+ * guest.c - the guest of an engine. See guest.h.
+ *
+ * The guest is called through the trampoline, never inside a managed coroutine, and only from inside run(). It says
+ * itself when it wants to be called next.
+ */
+#include "binding/guest.h"
+
+#include <lauxlib.h>
+
+#include "binding/handle.h"
+#include "binding/trampoline.h"
+
+/* Stack: handle, handle as light userdata. */
+static int guest_entry(lua_State *L) {
+    if (lua_getiuservalue(L, 1, PL__UV_GUEST) != LUA_TNIL)
+        lua_call(L, 0, 0);
+    return 0;
+}
+
+static void guest_cb(pl_timer_t *timer) {
+    pl__handle_t *h = timer->data;
+    if (h->closing)
+        return;
+    if (h->L == NULL || h->entered) /* it cannot be called now: at the next turn */
+        pl_engine_timer_start(h->engine, timer, pl_engine_now(h->engine));
+    else
+        pl__enter(h->L, guest_entry, h);
+}
+
+/* e:arm(seconds | nil): the "guest" hook is called so much later, once; nil: it is not. */
+static int engine_arm(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    double seconds = luaL_optnumber(L, 2, -1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (h->closing)
+        return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
+    if (seconds < 0) {
+        pl_engine_timer_cancel(h->engine, &h->guest);
+    } else {
+        pl_usec_t now = pl_engine_now(h->engine), span = pl_clock_from_seconds(seconds);
+        h->guest.fire = guest_cb;
+        h->guest.data = h;
+        pl_engine_timer_start(h->engine, &h->guest, span > PL_USEC_NEVER - now ? PL_USEC_NEVER : now + span);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:idle() -> whether nothing is ready or running, anywhere on the file, and no coroutine waits for its turn. */
+static int engine_idle(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    lua_pushboolean(L, h->live_count == 0 && pl_engine_idle(h->engine));
+    return 1;
+}
+
+void pl__guest_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = {
+        { "arm", engine_arm },
+        { "idle", engine_idle },
+        { NULL, NULL },
+    };
+    luaL_setfuncs(L, METHODS, 0);
+}

@@ -1,0 +1,291 @@
+/*
+ * loop.c - the uv loop of a Lua state: found or made, run for a while, lent to luv. See loop.h.
+ *
+ * What luv is asked, it is asked through the functions it exports for C programs (luv_loop, luv_set_loop), looked up
+ * in the very library that is loaded; and only if that library uses the same libuv as we do. Otherwise the two loops
+ * stay apart.
+ *
+ * Nothing of ours calls Lua from inside this loop: callbacks of luv are luv's affair.
+ */
+#include "binding/loop.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <uv.h>
+
+#include "base/clock.h"
+
+#define LOOP_TYPE "pipeline.Loop"
+#define SECONDS_MAX 86400.0 /* of one wait: whoever waits looks again */
+#define FDS_MAX 64
+
+typedef struct {
+    uv_loop_t *loop; /* NULL: not open */
+    uv_loop_t own;
+    uv_timer_t limit; /* bounds a poll */
+    bool is_own, has_limit, is_running;
+    double epoch; /* what is added to monotonic seconds */
+} state_loop_t;
+
+/* ---- luv --------------------------------------------------------------------------------------------------- */
+
+/* A symbol of the library with handle `library`, as a function pointer stored at `out`. */
+static bool find_symbol(void *library, const char *name, void *out) {
+    void *symbol = dlsym(library, name);
+    memcpy(out, &symbol, sizeof(symbol));
+    return symbol != NULL;
+}
+
+static bool is_same_uv(void *library) {
+    int (*theirs)(uv_loop_t *, uv_run_mode) = NULL;
+    return find_symbol(library, "uv_run", &theirs) && theirs == uv_run;
+}
+
+/* The library that function `fn` lies in, to be closed with dlclose; NULL if it is not known. */
+static void *library_of(lua_CFunction fn) {
+    Dl_info info;
+    const void *address;
+    memcpy(&address, &fn, sizeof(address));
+    if (dladdr(address, &info) == 0 || info.dli_fname == NULL)
+        return NULL;
+    return dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+}
+
+/* Pushes the module luv if it is loaded and returns its loop; else pushes nil and returns NULL. */
+static uv_loop_t *luv_loaded(lua_State *L) {
+    uv_loop_t *loop = NULL;
+    uv_loop_t *(*get_loop)(lua_State *) = NULL;
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "luv") != LUA_TTABLE) {
+        lua_pop(L, 2);
+        lua_pushnil(L);
+        return NULL;
+    }
+    lua_remove(L, -2);
+    lua_getfield(L, -1, "run");
+    void *library = lua_iscfunction(L, -1) ? library_of(lua_tocfunction(L, -1)) : NULL;
+    lua_pop(L, 1);
+    if (library == NULL)
+        return NULL;
+    if (is_same_uv(library) && find_symbol(library, "luv_loop", &get_loop))
+        loop = get_loop(L);
+    dlclose(library);
+    return loop;
+}
+
+/* loop:lend(path) -> whether the luv that lies at `path`, and is about to be opened, will use this loop. */
+static int loop_lend(lua_State *L) {
+    state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    const char *path = luaL_checkstring(L, 2);
+    void (*set_loop)(lua_State *, uv_loop_t *) = NULL;
+    void *library = self->loop != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    bool lent = library != NULL && is_same_uv(library) && find_symbol(library, "luv_set_loop", &set_loop);
+    if (lent)
+        set_loop(L, self->loop);
+    /* Not closed when lent: whoever holds the loop must stay mapped, and is opened next anyway. */
+    if (library != NULL && !lent)
+        dlclose(library);
+    lua_pushboolean(L, lent);
+    return 1;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------- */
+
+static void close_foreign_cb(uv_handle_t *handle, void *data) {
+    (void)data;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* The state is being closed: engines and handles of luv, made after us, are finalized already. */
+static int loop_gc(lua_State *L) {
+    state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    uv_loop_t *loop = self->loop;
+    if (loop == NULL || self->is_running) /* os.exit(0, true) from inside it */
+        return 0;
+    self->loop = NULL;
+    if (self->has_limit)
+        uv_close((uv_handle_t *)&self->limit, NULL);
+    if (!self->is_own) {
+        uv_run(loop, UV_RUN_NOWAIT);
+        return 0;
+    }
+    uv_walk(loop, close_foreign_cb, NULL);
+    while (uv_loop_close(loop) == UV_EBUSY)
+        uv_run(loop, UV_RUN_NOWAIT);
+    return 0;
+}
+
+static void open_loop(lua_State *L, state_loop_t *self) {
+    uv_loop_t *loop = luv_loaded(L);
+    lua_setiuservalue(L, -2, 1); /* luv owns the loop: it must not go away */
+    if (loop == NULL) {
+        if (uv_loop_init(&self->own) != 0)
+            luaL_error(L, "cannot make an event loop");
+        self->is_own = true;
+        loop = &self->own;
+    }
+    self->loop = loop;
+    if (uv_timer_init(loop, &self->limit) == 0)
+        self->has_limit = true;
+    self->limit.data = self;
+    uv_update_time(loop);
+    self->epoch = 0;
+}
+
+/* core.loop() -> the loop of this Lua state, made when it is first asked for. */
+static int core_loop(lua_State *L) {
+    static const char KEY = 0;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &KEY) != LUA_TNIL)
+        return 1;
+    state_loop_t *self = lua_newuserdatauv(L, sizeof(*self), 1);
+    memset(self, 0, sizeof(*self));
+    luaL_setmetatable(L, LOOP_TYPE);
+    open_loop(L, self);
+    pl_clock_t clock;
+    pl_clock_init_system(&clock);
+    self->epoch = (double)(pl_clock_now(&clock) - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC;
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &KEY);
+    return 1;
+}
+
+uv_loop_t *pl__loop_at(lua_State *L, int arg) {
+    if (lua_isnoneornil(L, arg))
+        return NULL;
+    const state_loop_t *self = luaL_checkudata(L, arg, LOOP_TYPE);
+    return self->loop;
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------- */
+
+static state_loop_t *check_open(lua_State *L) {
+    state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    if (self->loop == NULL)
+        luaL_error(L, "the event loop is closed");
+    return self;
+}
+
+static void limit_cb(uv_timer_t *timer) {
+    uv_stop(timer->loop);
+}
+
+/* loop:poll(seconds): handles what happens on the loop, waiting for it up to so long (< 0: until something does). */
+static int loop_poll(lua_State *L) {
+    state_loop_t *self = check_open(L);
+    double seconds = luaL_checknumber(L, 2);
+    if (self->is_running)
+        return luaL_error(L, "the event loop is running already");
+    self->is_running = true;
+    if (seconds > 0 && self->has_limit) {
+        double bounded = seconds < SECONDS_MAX ? seconds : SECONDS_MAX;
+        uv_update_time(self->loop);
+        uv_timer_start(&self->limit, limit_cb, (uint64_t)ceil(bounded * 1000.0), 0);
+    }
+    uv_run(self->loop, seconds == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    if (self->has_limit)
+        uv_timer_stop(&self->limit);
+    self->is_running = false;
+    return 0;
+}
+
+/* loop:stop(): a poll that waits returns. */
+static int loop_stop(lua_State *L) {
+    uv_stop(check_open(L)->loop);
+    return 0;
+}
+
+/* loop:alive() -> whether anything could happen on the loop. */
+static int loop_alive(lua_State *L) {
+    lua_pushboolean(L, uv_loop_alive(check_open(L)->loop));
+    return 1;
+}
+
+/* loop:now() -> seconds since the epoch; never goes back. */
+static int loop_now(lua_State *L) {
+    const state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    lua_pushnumber(L, self->epoch + (double)pl_clock_monotonic_us() / (double)PL_USEC_PER_SEC);
+    return 1;
+}
+
+/* loop:fd(), loop:timeout() -> for a host with a loop of its own; the timeout in seconds, -1: none. */
+static int loop_fd(lua_State *L) {
+    lua_pushinteger(L, uv_backend_fd(check_open(L)->loop));
+    return 1;
+}
+
+static int loop_timeout(lua_State *L) {
+    const uv_loop_t *loop = check_open(L)->loop;
+    int milliseconds = uv_loop_alive(loop) ? uv_backend_timeout(loop) : -1;
+    lua_pushnumber(L, milliseconds < 0 ? -1.0 : milliseconds / 1000.0);
+    return 1;
+}
+
+/* loop:is_shared() -> whether it is the loop of luv. */
+static int loop_is_shared(lua_State *L) {
+    const state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    lua_pushboolean(L, !self->is_own);
+    return 1;
+}
+
+/* core.poll(seconds, fd, ...): waits until one of the descriptors can be read, up to so long (< 0: for ever). */
+static int core_poll(lua_State *L) {
+    struct pollfd fds[FDS_MAX];
+    double seconds = luaL_checknumber(L, 1);
+    int n = lua_gettop(L) - 1;
+    luaL_argcheck(L, n <= FDS_MAX, FDS_MAX + 2, "too many descriptors");
+    for (int i = 0; i < n; i++)
+        fds[i] = (struct pollfd){ .fd = (int)luaL_checkinteger(L, i + 2), .events = POLLIN };
+    if (seconds > SECONDS_MAX)
+        seconds = SECONDS_MAX;
+    (void)poll(fds, (nfds_t)n, seconds < 0 ? -1 : (int)ceil(seconds * 1000.0));
+    return 0;
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------ */
+
+/* core.where(level) -> file and line of that level of the stack, or nil. The names are kept, by their address: this is
+ * called for every future, and a new string each time would cost more than the rest. */
+static int core_where(lua_State *L) {
+    lua_Debug ar;
+    if (!lua_getstack(L, (int)luaL_checkinteger(L, 1), &ar))
+        return 0;
+    lua_getinfo(L, "Sl", &ar);
+    if (lua_rawgetp(L, lua_upvalueindex(1), ar.source) != LUA_TSTRING ||
+        strcmp(lua_tostring(L, -1), ar.short_src) != 0) {
+        lua_pop(L, 1);
+        lua_pushstring(L, ar.short_src);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, lua_upvalueindex(1), ar.source);
+    }
+    lua_pushinteger(L, ar.currentline);
+    return 2;
+}
+
+void pl__loop_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = {
+        { "lend", loop_lend }, { "poll", loop_poll },       { "stop", loop_stop },           { "alive", loop_alive },
+        { "now", loop_now },   { "fd", loop_fd },           { "timeout", loop_timeout },
+        { "is_shared", loop_is_shared },                    { NULL, NULL },
+    };
+    if (luaL_newmetatable(L, LOOP_TYPE)) {
+        lua_pushcfunction(L, loop_gc);
+        lua_setfield(L, -2, "__gc");
+        luaL_newlib(L, METHODS);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_pop(L, 1);
+    lua_pushcfunction(L, core_loop);
+    lua_setfield(L, -2, "loop");
+    lua_pushcfunction(L, core_poll);
+    lua_setfield(L, -2, "poll");
+    lua_newtable(L);
+    lua_pushcclosure(L, core_where, 1);
+    lua_setfield(L, -2, "where");
+}

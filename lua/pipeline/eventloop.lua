@@ -1,0 +1,714 @@
+--- eventloop.lua: the event loop of tasklets: `require "pipeline.eventloop"`.
+--
+-- One step is the first of these that there is to do: an immediate callback, a due timer, an idle callback; else the
+-- loop waits for the next timer or for something outside. Immediate callbacks come in the order queued; after
+-- BURST_STEPS of them in a row timers that are due and events from outside have their turn all the same.
+--
+-- A loop has a clock and a way of waiting:
+--   the common one   real time. With no engine open it waits on the uv loop of this Lua state (that of luv, if there
+--                    is luv). Engines with real time carry it as their guest: it works inside engine:run(), and
+--                    eventloop.run() runs them.
+--   of an engine     with virtual time: for all that is started by what that engine executes
+--   of a test        set_clock gives the common loop another clock: an object with now() and sleep(seconds)
+--
+-- An entry of a queue is a callback {fn=, n=, ...} or a task, which has no fn and is resumed (tasklet/task.lua).
+--
+-- Invariants
+--   1. No error leaves a callback: it goes to the error hook, and the loop goes on (G50).
+--   2. A loop that has something to do and is not working is armed: every engine it is the guest of will call it, and
+--      a wait under way is ended.
+--   3. Loops do not nest: run inside a callback or a tasklet raises (G46).
+
+local core = require "pipeline.core"
+local context = require "pipeline.context"
+local errors = require "pipeline.errors"
+
+local eventloop = {}
+
+local BURST_STEPS = 1024
+local ABSOLUTE = 1e9 -- a delay so large is a time since the epoch (T67)
+local QUEUE_KEPT_MAX = 8192
+
+local max, huge = math.max, math.huge
+local select, type, rawequal = select, type, rawequal
+
+local Loop = {}
+local meta = { __name = "pipeline.EventLoop", __index = Loop }
+
+local common                -- the loop of real time
+local stepping              -- the loop whose callbacks are being called
+local virtual = {}          -- engines with virtual time that are open
+local loops = setmetatable({}, { __mode = "k" }) -- engine -> its loop
+local runner                -- resumes a task
+local error_hook
+
+-- ---- clocks ----------------------------------------------------------------------------------------------------
+
+-- Real time. uv is the loop of this Lua state, made when it is first needed.
+local uv
+
+-- When luv is loaded later, it is given the loop that exists.
+local function load_luv()
+  package.preload.luv = nil
+  for i = 2, #package.searchers do
+    local loader, path = package.searchers[i]("luv")
+    if type(loader) == "function" then
+      if type(path) == "string" then uv:lend(path) end
+      return loader("luv", path), path
+    end
+  end
+  error("module 'luv' not found", 3)
+end
+
+local function uv_loop()
+  if not uv then
+    uv = core.loop()
+    if not package.loaded.luv and not package.preload.luv then package.preload.luv = load_luv end
+  end
+  return uv
+end
+
+local real_clock = {}
+
+function real_clock.now()
+  return (uv or uv_loop()):now()
+end
+
+-- ---- the queues ------------------------------------------------------------------------------------------------
+
+local function new_loop(clock)
+  return setmetatable({
+    clock = clock,
+    current = {}, at = 0, last = 0,   -- being worked off: current[at + 1 .. last]
+    later = {}, count = 0,            -- queued since
+    heap = {}, size = 0, dead = 0, order = 0, -- timers: a binary heap; dead ones were cancelled
+    idlers = {}, fruitless = 0,       -- fruitless idle calls since the last event
+    awake = false,                    -- working, or armed
+    armed = huge,                     -- the time it is armed for
+    running = false, stopping = false, polling = false,
+    holds = 0,                        -- waits for something outside that no handle stands for
+    engines = {},
+  }, meta)
+end
+
+-- The loop has something to do and nobody knows.
+local function arouse(self)
+  self.awake = true
+  for _, engine in ipairs(self.engines) do engine._core:arm(0) end
+  if self.polling then uv:stop() end
+end
+
+--- Queues a task or a callback record.
+function Loop.push(self, entry)
+  local n = self.count + 1
+  self.count = n
+  self.later[n] = entry
+  if not self.awake then arouse(self) end
+end
+
+local function pop(self)
+  local at = self.at + 1
+  if at > self.last then
+    local n = self.count
+    if n == 0 then return nil end
+    local empty = self.current -- made before anything is moved: a finalizer may queue something meanwhile
+    if self.last > QUEUE_KEPT_MAX then empty = {} end
+    n = self.count
+    self.current, self.later, self.last, self.count = self.later, empty, n, 0
+    at = 1
+  end
+  self.at = at
+  local current = self.current
+  local entry = current[at]
+  current[at] = false
+  return entry
+end
+
+local function is_before(a, b)
+  local x, y = a.due, b.due
+  return x < y or (x == y and a.order < b.order)
+end
+
+local function sift_up(heap, at, timer)
+  while at > 1 do
+    local above = at // 2
+    local parent = heap[above]
+    if not is_before(timer, parent) then break end
+    heap[at] = parent
+    at = above
+  end
+  heap[at] = timer
+end
+
+local function sift_down(heap, size, timer)
+  local at, child = 1, 2
+  while child <= size do
+    if child < size and is_before(heap[child + 1], heap[child]) then child = child + 1 end
+    if not is_before(heap[child], timer) then break end
+    heap[at] = heap[child]
+    at = child
+    child = at * 2
+  end
+  heap[at] = timer
+end
+
+local function take_first(self)
+  local heap, size = self.heap, self.size
+  local first, last = heap[1], heap[size]
+  heap[size] = nil
+  size = size - 1
+  self.size = size
+  if size > 0 then sift_down(heap, size, last) end
+  first.loop = nil
+  return first
+end
+
+local function first_timer(self)
+  while self.size > 0 do
+    local first = self.heap[1]
+    if not first.cancelled then return first end
+    take_first(self)
+    self.dead = self.dead - 1
+  end
+end
+
+local function rearm(self, due)
+  if self.awake then return end
+  if self.polling then uv:stop() end
+  if due >= self.armed then return end
+  self.armed = due
+  local delay = max(due - self.clock.now(), 0)
+  for _, engine in ipairs(self.engines) do engine._core:arm(delay) end
+end
+
+--- Adds a timer: a table that is called as timer:fire() at the time `due` of the loop's clock.
+function Loop.add_timer(self, timer, due)
+  self.order = self.order + 1
+  timer.due, timer.order, timer.loop = due, self.order, self
+  local size = self.size + 1
+  self.heap[size] = timer
+  self.size = size
+  sift_up(self.heap, size, timer)
+  if not self.awake then rearm(self, due) end
+  return timer
+end
+
+local function compact(self)
+  local kept, heap = {}, self.heap
+  for i = 1, self.size do
+    if not heap[i].cancelled then kept[#kept + 1] = heap[i] else heap[i].loop = nil end
+  end
+  table.sort(kept, is_before)
+  self.heap, self.size, self.dead = kept, #kept, 0
+end
+
+--- Forgets a timer; harmless when it has fired.
+function eventloop.cancel_timer(timer)
+  local self = timer.loop
+  if not self or timer.cancelled then return end
+  timer.cancelled = true
+  self.dead = self.dead + 1
+  if self.dead * 2 > self.size then compact(self) end
+end
+
+-- ---- errors ----------------------------------------------------------------------------------------------------
+
+local function describe(problem, trace)
+  local name, message, own = errors.describe(problem)
+  trace = trace or own
+  return ("%s: %s%s%s"):format(name, message, trace ~= "" and "\n" or "", trace)
+end
+
+--- Reports what nobody else can take: to the hook of set_error_hook, the log of an open engine, or standard error.
+function eventloop.report(problem, trace)
+  if error_hook then
+    local ok = pcall(error_hook, errors.original(problem), describe(problem, trace))
+    if ok then return end
+  end
+  local text = describe(problem, trace)
+  local engine = common.engines[1] or context.engines[1]
+  if engine then return engine:_log(40, text) end
+  if context.logger and pcall(context.logger, 40, text) then return end
+  io.stderr:write("pipeline [40] ", text, "\n")
+end
+
+local handler = errors.handler
+
+-- ---- one step --------------------------------------------------------------------------------------------------
+
+local unpack = table.unpack
+
+local function call(entry)
+  local ok, problem
+  if entry.n == 0 then
+    ok, problem = xpcall(entry.fn, handler)
+  else
+    ok, problem = xpcall(entry.fn, handler, unpack(entry, 1, entry.n))
+  end
+  if not ok then eventloop.report(problem) end
+end
+
+local function fire_due(self)
+  local first = first_timer(self)
+  if not first or first.due > self.clock.now() then return false end
+  take_first(self)
+  self.fruitless = 0
+  local ok, problem = xpcall(first.fire, handler, first)
+  if not ok then eventloop.report(problem) end
+  return true
+end
+
+-- Round-robin. nil: gone; true: did work; false: kept, but the round is fruitless (T71).
+local function run_idle(self)
+  local idlers = self.idlers
+  if self.fruitless >= #idlers then return false end
+  local idler = table.remove(idlers, 1)
+  local ok, worked = xpcall(idler.fn, handler, unpack(idler, 1, idler.n))
+  if not ok then
+    eventloop.report(worked)
+  elseif worked ~= nil then
+    self.fruitless = worked and 0 or self.fruitless + 1
+    idlers[#idlers + 1] = idler
+  end
+  return true
+end
+
+local function step(self)
+  local entry = pop(self)
+  if entry then
+    self.fruitless = 0
+    if entry.fn then call(entry) else runner(entry) end
+    return true
+  end
+  return fire_due(self) or run_idle(self)
+end
+
+local function fire_all_due(self)
+  for _ = 1, BURST_STEPS do
+    if not fire_due(self) then return end
+  end
+end
+
+-- Does what can be done now, but not for ever. Returns whether there was anything.
+local function work(self)
+  local steps = 0
+  local before = stepping
+  stepping, self.awake = self, true
+  while steps < BURST_STEPS and not self.stopping do
+    local entry = pop(self)
+    if entry then
+      self.fruitless = 0
+      if entry.fn then call(entry) else runner(entry) end
+    elseif not (fire_due(self) or run_idle(self)) then
+      break
+    end
+    steps = steps + 1
+  end
+  if steps == BURST_STEPS then fire_all_due(self) end
+  stepping, self.awake = before, false
+  return steps > 0
+end
+
+local function is_ready(self)
+  return self.at < self.last or self.count > 0 or self.fruitless < #self.idlers
+end
+
+-- Seconds until there is something to do; nil: nothing will be.
+local function delay(self)
+  if is_ready(self) then return 0 end
+  local first = first_timer(self)
+  return first and max(first.due - self.clock.now(), 0)
+end
+
+-- ---- inside the run of an engine -------------------------------------------------------------------------------
+
+local function arm(self)
+  local wait = delay(self)
+  self.awake = wait == 0
+  self.armed = wait and self.clock.now() + wait or huge
+  for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
+end
+
+local function guest(self)
+  if stepping == self then return end
+  local stopping = self.stopping
+  self.stopping = false
+  work(self)
+  self.stopping = stopping or self.stopping
+  if self.stopping and self.running then
+    for _, engine in ipairs(self.engines) do engine._core:arm(nil) end
+    return
+  end
+  self.stopping = false
+  arm(self)
+end
+
+-- ---- waiting ---------------------------------------------------------------------------------------------------
+
+local function run_core(engine, mode, timeout)
+  local ok, code, message = engine._core:run(mode, timeout)
+  if ok or code == "ETIMEDOUT" then return end
+  if code == "ESTATE" then
+    errors.raise(errors.UnexpectedPipelineError,
+      "the loop is running below this function: await in a tasklet instead of waiting here")
+  end
+  errors.raise_core(code, message, "event loop")
+end
+
+-- The only engine: it waits for all.
+local function wait_engine(self, engine, wait)
+  arm(self)
+  if not wait and self.holds == 0 and not (self.is_common and uv_loop():alive()) then
+    run_core(engine, "once")
+    if engine._core:idle() then return is_ready(self) or delay(self) ~= nil end
+  end
+  run_core(engine, "next", wait)
+  return true
+end
+
+-- Several engines: each has a loop of its own, all but one.
+local function wait_engines(self, wait)
+  local fds, busy, n = { uv_loop():fd() }, wait ~= nil or self.holds > 0 or uv:alive(), #self.engines
+  arm(self)
+  for i = n, 1, -1 do
+    local engine = self.engines[i]
+    run_core(engine, "once")
+    busy = busy or not engine._core:idle()
+    local timeout = engine._core:timeout()
+    if timeout >= 0 and (not wait or timeout < wait) then wait = timeout end
+    fds[#fds + 1] = engine._core:fd()
+  end
+  if is_ready(self) then return true end
+  if not busy then return false end
+  local timeout = uv:timeout()
+  if timeout >= 0 and (not wait or timeout < wait) then wait = timeout end
+  core.poll(wait or -1, unpack(fds))
+  uv:poll(0)
+  return true
+end
+
+local function wait_uv(self, wait)
+  uv_loop()
+  if not wait and not uv:alive() then return false end
+  self.polling = true
+  uv:poll(wait or -1)
+  self.polling = false
+  return true
+end
+
+-- Waits until there may be something to do. Returns false when there never will be.
+local function wait_for(self, wait)
+  local clock = self.clock
+  if clock.sleep then
+    if not wait then return false end
+    clock.sleep(wait)
+    return true
+  end
+  local engines = self.engines
+  if engines[2] then return wait_engines(self, wait) end
+  if engines[1] then return wait_engine(self, engines[1], wait) end
+  return wait_uv(self, wait)
+end
+
+-- ---- running ---------------------------------------------------------------------------------------------------
+
+-- Running ends with the block that has the loop as its to-be-closed variable, whatever happens in it.
+function meta.__close(self)
+  self.running, self.polling, self.awake, stepping = false, false, false, self.outer
+  for _, engine in ipairs(self.engines) do
+    if not engine._closed then engine._core:rest() end
+  end
+  if is_ready(self) or self.size > self.dead then arm(self) end
+end
+
+local function enter(self, name)
+  if stepping or self.running then
+    errors.raise(errors.UnexpectedPipelineError,
+      "%s cannot be called here: the loop is running below this function; in a tasklet, await instead", name)
+  end
+  self.running, self.stopping, self.outer = true, false, stepping
+  return self
+end
+
+--- Does one step; if there is none, waits for the next (T69). Returns false if nothing is left.
+function Loop.run1(self)
+  local _ <close> = enter(self, "run1")
+  stepping, self.awake = self, true
+  local did = step(self)
+  stepping, self.awake = nil, false
+  return did or wait_for(self, delay(self))
+end
+
+--- Does one step without waiting: 0 if there was one, else the seconds to the next timer; nil if nothing is left.
+function Loop.run0(self)
+  local _ <close> = enter(self, "run0")
+  stepping, self.awake = self, true
+  local did = step(self)
+  stepping, self.awake = nil, false
+  if did then return 0 end
+  return delay(self)
+end
+
+--- Works until nothing is left, or until stop().
+function Loop.run(self)
+  local _ <close> = enter(self, "run")
+  self.fruitless = 0
+  repeat
+    local more = work(self)
+    if not more and not self.stopping then more = wait_for(self, delay(self)) end
+  until not more or self.stopping
+end
+
+--- Works until future.state is FINISHING. Returns false when nothing is left that could finish it.
+function Loop.run_until(self, future, finished)
+  local _ <close> = enter(self, "wait")
+  self.fruitless = 0
+  stepping = self
+  while future.state ~= finished do
+    self.awake = true
+    local did = step(self)
+    if not did then
+      stepping, self.awake = nil, false
+      if not wait_for(self, delay(self)) then return future.state == finished end
+      if self.stopping then return true end
+      stepping = self
+    end
+  end
+  return true
+end
+
+-- ---- which loop ------------------------------------------------------------------------------------------------
+
+common = new_loop(real_clock)
+common.is_common = true
+
+--- The loop the running code belongs to.
+function eventloop.current()
+  if stepping then return stepping end
+  for i = 1, #virtual do
+    local engine = virtual[i]
+    if engine._core:in_coroutine() then return loops[engine] end
+  end
+  local default = virtual[1] and context.engines[1]
+  return default and loops[default] or common
+end
+
+local current = eventloop.current
+
+--- Whether a callback of a loop is below the running code.
+function eventloop.is_stepping()
+  return stepping ~= nil
+end
+
+--- The engine in whose managed coroutine this code runs, if it may wait there: its core, else nil.
+function eventloop.managed()
+  for i = 1, #common.engines do
+    local handle = common.engines[i]._core
+    if handle:in_coroutine() then return handle end
+  end
+  for i = 1, #virtual do
+    local handle = virtual[i]._core
+    if handle:in_coroutine() then return handle end
+  end
+end
+
+-- Whether any engine is running below this code.
+function eventloop.is_running()
+  if stepping or common.running then return true end
+  for _, engine in ipairs(common.engines) do
+    if engine._core:running() then return true end
+  end
+  for _, engine in ipairs(virtual) do
+    if engine._core:running() then return true end
+  end
+  return false
+end
+
+--- The uv loop a new engine with real time is to be opened on: that of this Lua state, if no other engine has it.
+function eventloop.lend()
+  if common.lent then return nil end
+  return uv_loop()
+end
+
+--- An engine is open: its loop lives in it from now on.
+function eventloop.attach(engine, is_virtual, lent)
+  local self = common
+  if is_virtual then
+    self = new_loop({ now = function() return engine._core:now() end })
+    virtual[#virtual + 1] = engine
+  elseif lent then
+    common.lent = engine
+  end
+  loops[engine] = self
+  self.engines[#self.engines + 1] = engine
+  engine._core:on("guest", function() guest(self) end)
+  arm(self)
+end
+
+local function remove(list, value)
+  for i = #list, 1, -1 do
+    if rawequal(list[i], value) then table.remove(list, i) end
+  end
+end
+
+--- An engine is being closed.
+function eventloop.detach(engine)
+  local self = loops[engine]
+  if not self then return end
+  remove(self.engines, engine)
+  remove(virtual, engine)
+  loops[engine] = nil
+  if self ~= common then self.clock = eventloop.virtual_clock(engine._core:now()) end -- it goes on by itself
+  if common.lent == engine then common.lent = nil end
+end
+
+-- ---- for users -------------------------------------------------------------------------------------------------
+
+local function check_function(fn, position, name)
+  if type(fn) == "function" then return end
+  local of = type(fn) == "table" and getmetatable(fn)
+  if type(of) == "table" and of.__call then return end
+  error(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(fn)), 3)
+end
+
+local function fire_call(timer)
+  timer.fn(unpack(timer, 1, timer.n))
+end
+
+--- Calls fn(...) from the loop. In App Engine: queue_call.
+-- @tparam number|nil seconds nil: as soon as possible, in the order queued. Else after so many seconds, those of the
+--   same time in the order queued, 0 after all immediate ones; 1e9 and more is a time since the epoch.
+-- @return an object with `cancel()`.
+function eventloop.queue_call(seconds, fn, ...)
+  check_function(fn, 2, "queue_call")
+  local self = current()
+  local entry = { fn = fn, n = select("#", ...), ... }
+  if seconds == nil then
+    self:push(entry)
+    return entry
+  end
+  if type(seconds) ~= "number" or seconds ~= seconds then
+    error(("bad argument #1 to 'queue_call' (number of seconds expected, got %s)"):format(type(seconds)), 2)
+  end
+  entry.fire = fire_call
+  return self:add_timer(entry, seconds >= ABSOLUTE and seconds or self.clock.now() + max(seconds, 0))
+end
+
+--- Forgets a call that queue_call has queued with a time. Harmless when it was made.
+function eventloop.cancel(entry)
+  if entry.loop then eventloop.cancel_timer(entry) end
+end
+
+--- Calls fn(...) when nothing else is to be done. It returns nil: that was all; true: there is more to do; false: there
+-- was nothing to do, call again after the next event. In App Engine: add_idle.
+function eventloop.add_idle(fn, ...)
+  check_function(fn, 1, "add_idle")
+  local self = current()
+  self.idlers[#self.idlers + 1] = { fn = fn, n = select("#", ...), ... }
+  if not self.awake then arouse(self) end
+end
+
+--- Works until nothing is left to do, or until stop(); runs the open engines too. In App Engine: run.
+function eventloop.run()
+  current():run()
+end
+
+--- Does one step, waiting for it if need be; false if nothing is left. In App Engine: run1.
+function eventloop.run1()
+  return current():run1()
+end
+
+--- Does one step without waiting. Returns 0 if something was done, else the seconds until the next timer, nil if there
+-- is none. In App Engine: run0.
+function eventloop.run0()
+  return current():run0()
+end
+
+--- Makes run() return after the callback that is being called (G51).
+function eventloop.stop()
+  local self = current()
+  self.stopping = true
+  if not self.awake then arouse(self) end
+end
+
+--- Drops everything pending without running it. In App Engine: clear (T79).
+function eventloop.clear()
+  local self = current()
+  self.current, self.at, self.last, self.later, self.count = {}, 0, 0, {}, 0
+  self.heap, self.size, self.dead, self.idlers = {}, 0, 0, {}
+end
+
+--- Seconds since the epoch on the clock of the loop.
+function eventloop.now()
+  return current().clock.now()
+end
+
+--- Gives the common loop another clock, for tests: an object with functions now() -> seconds and sleep(seconds); nil:
+-- real time again. Returns the one before.
+function eventloop.set_clock(clock)
+  local before = common.clock
+  if clock ~= nil and (type(clock) ~= "table" or type(clock.now) ~= "function" or type(clock.sleep) ~= "function") then
+    error("bad argument #1 to 'set_clock' (object with functions now and sleep expected)", 2)
+  end
+  common.clock = clock or real_clock
+  return before ~= real_clock and before or nil
+end
+
+--- A clock that stands still but when the loop sleeps.
+-- @tparam[opt] number start seconds since the epoch, default 1.7e9.
+function eventloop.virtual_clock(start)
+  local time = start or 1.7e9
+  return {
+    now = function() return time end,
+    sleep = function(seconds) time = time + seconds end,
+  }
+end
+
+--- Gives errors of callbacks, and failures that nobody looked at, to fn(value, text); nil: to the log of the engine, or
+-- standard error. Returns the one before.
+function eventloop.set_error_hook(fn)
+  if fn ~= nil then check_function(fn, 1, "set_error_hook") end
+  local before = error_hook
+  error_hook = fn
+  return before
+end
+
+--- For a host with a loop of its own, with no engine open: the descriptor to poll for reading, the seconds to wait at
+-- most (-1: no limit), and the step to take then.
+function eventloop.fd()
+  return uv_loop():fd()
+end
+
+function eventloop.timeout()
+  local wait, outside = delay(common) or -1, uv_loop():timeout()
+  if outside >= 0 and (wait < 0 or outside < wait) then return outside end
+  return wait
+end
+
+function eventloop.step()
+  local self = common
+  local _ <close> = enter(self, "step")
+  uv_loop():poll(0)
+  self.fruitless = 0
+  work(self)
+end
+
+--- What is pending: number of immediate callbacks, timers, idle callbacks, waits for something outside.
+function eventloop.pending()
+  local self = current()
+  return self.last - self.at + self.count, self.size - self.dead, #self.idlers, self.holds
+end
+
+-- ---- for the library -------------------------------------------------------------------------------------------
+
+--- Says how tasks are resumed.
+function eventloop.set_runner(fn)
+  runner = fn
+end
+
+--- The time of the loop.
+function Loop.now(self)
+  return self.clock.now()
+end
+
+return eventloop

@@ -1,0 +1,450 @@
+--- tasklet/future.lua: a result that is not there yet.
+--
+-- Fields: state (RUNNING, FINISHING), id, loop (its callbacks are queued there), file and line (where it was made),
+-- info, n and value (the results: one as it is, more as a packed table), failure ({value, trace, seen} or false).
+-- Who waits: `first`, then the list `rest`, are tasks and callback records in the order of registration, false in the
+-- place of one that has gone (a waiting task knows its place: task.place, 0 for `first`); `now` is the list of
+-- immediate callbacks. `dropped`, if there is one, is called when the only task that waited was cancelled.
+--
+-- Invariants
+--   1. A future is completed once. Then first, rest and now are given away.
+--   2. A failure that nobody has looked at when it is collected is reported (G55), once.
+
+local core = require "pipeline.core"
+local errors = require "pipeline.errors"
+local eventloop = require "pipeline.eventloop"
+
+local future = {}
+
+local IDLE, RUNNING, FINISHING = 0, 1, 2
+local CHAIN_LINES_MAX = 50
+
+local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmetatable, rawequal, select, type
+local unpack, pack = table.unpack, table.pack
+local where, current_loop = core.where, eventloop.current
+
+local Future = {} -- methods of all kinds
+local kinds = {}  -- metatable -> name
+local count = 0
+
+-- ---- kinds -----------------------------------------------------------------------------------------------------
+
+--- Makes a kind of futures: its metatable, with a table of methods that has those of all futures.
+function future.kind(name, methods)
+  methods = methods or {}
+  for key, method in pairs(Future) do
+    if methods[key] == nil then methods[key] = method end
+  end
+  local meta = { __name = "pipeline." .. name, __index = methods, __tostring = Future.text, name = name }
+  kinds[meta] = name
+  return meta, methods
+end
+
+local function is_future(value)
+  return kinds[getmetatable(value) or false] ~= nil
+end
+
+--- Whether `value` is a future of tasklets, of any kind.
+future.is = is_future
+
+--- Makes a future of a kind. `level` says whose line it is made at: 1 is the function that calls this.
+function future.new(meta, level, info)
+  local file, line = where(level + 1)
+  count = count + 1
+  return setmetatable({
+    state = RUNNING, id = count, loop = current_loop(), file = file, line = line, info = info or false, n = 0,
+    failure = false, first = false,
+  }, meta)
+end
+
+--- The number of the next future.
+function future.next_id()
+  count = count + 1
+  return count
+end
+
+-- ---- failures --------------------------------------------------------------------------------------------------
+
+local flow = {} -- classes that are not reported
+local unseen = setmetatable({}, { __mode = "k" })
+local failure_meta = { __name = "pipeline.Failure" }
+
+for _, quiet in ipairs { errors.CancelledError, errors.EOFError, errors.Abort, errors.Retry } do flow[quiet] = true end
+
+--- Says that failures of that class of errors need not be reported when nobody looks at them (T36).
+function future.add_flow_exception(of)
+  local meta = getmetatable(of)
+  if type(meta) ~= "table" or meta.__name ~= "pipeline.ErrorClass" then
+    error(("bad argument #1 to 'add_flow_exception' (class of errors expected, got %s)"):format(type(of)), 2)
+  end
+  flow[of] = true
+end
+
+local function is_flow(value)
+  for of in pairs(flow) do
+    if errors.is(value, of) then return true end
+  end
+  return false
+end
+
+local function report(text, value, trace)
+  eventloop.report(value, ("%s\n(%s failed, and nobody has looked at it)"):format(trace, text))
+end
+
+function failure_meta.__gc(failure)
+  if failure.seen or is_flow(failure.value) then return end
+  failure.seen = true
+  if eventloop.is_running() then
+    eventloop.current():push { fn = report, n = 3, failure.text, failure.value, failure.trace or "" }
+  else
+    report(failure.text, failure.value, failure.trace or "")
+  end
+end
+
+local function see(failure)
+  if not failure.seen then
+    failure.seen = true
+    unseen[failure] = nil
+  end
+end
+
+--- The error raised last by an await, and its trace: a handler that gets the same value can add its own.
+local raised_value, raised_trace
+
+errors.set_awaited(function(value)
+  if raised_trace and rawequal(value, raised_value) then return raised_trace end
+end)
+
+--- Raises the failure of a future again: the same value every time.
+local function raise(failure)
+  see(failure)
+  raised_value, raised_trace = failure.value, failure.trace
+  error(failure.value, 0)
+end
+
+future.raise = raise
+
+-- ---- completing ------------------------------------------------------------------------------------------------
+
+local function call_now(list)
+  for i = 1, #list do
+    local entry = list[i]
+    if entry then
+      local ok, problem = xpcall(entry.fn, errors.handler, unpack(entry, 1, entry.n))
+      if not ok then eventloop.report(problem) end
+    end
+  end
+end
+
+local function complete(self)
+  self.state = FINISHING
+  local now = self.now
+  if now then
+    self.now = nil
+    call_now(now)
+  end
+  local first, rest = self.first, self.rest
+  if first then
+    self.first = false
+    first.loop:push(first)
+  end
+  if rest then
+    self.rest = nil
+    for i = 1, #rest do
+      local entry = rest[i]
+      if entry then entry.loop:push(entry) end
+    end
+  end
+end
+
+--- Completes a future with results.
+local function finish(self, ...)
+  local n = select("#", ...)
+  self.n = n
+  if n == 1 then
+    self.value = ...
+  elseif n > 1 then
+    self.value = pack(...)
+  end
+  return complete(self)
+end
+
+--- Completes a future with an error.
+local function fail(self, value, trace)
+  local failure = setmetatable({ value = value, trace = trace or false, seen = false, text = false }, failure_meta)
+  self.failure = failure
+  unseen[failure] = true
+  failure.text = Future.name(self)
+  return complete(self)
+end
+
+--- Completes `self` as `other` was completed.
+local function hand_over(self, other)
+  local failure = other.failure
+  if failure then
+    see(failure)
+    return fail(self, failure.value, failure.trace)
+  end
+  self.n, self.value = other.n, other.value
+  return complete(self)
+end
+
+future.finish, future.fail, future.hand_over = finish, fail, hand_over
+
+--- The results of a future that is done, or its error raised.
+local function results(self)
+  local failure = self.failure
+  if failure then return raise(failure) end
+  local n = self.n
+  if n == 1 then return self.value end
+  if n == 0 then return end
+  return unpack(self.value, 1, n)
+end
+
+future.results = results
+
+--- The first result of a future that is done without failure.
+function future.first_result(self)
+  if self.n <= 1 then return self.value end
+  return self.value[1]
+end
+
+local function refuse(self, what)
+  local failure = self.failure
+  local how = "it is done already"
+  if failure and errors.is(failure.value, errors.CancelledError) then how = "it was cancelled" end
+  errors.raise(errors.TaskletError, "%s of %s: %s", what, Future.name(self), how)
+end
+
+--- Completes the future with results, any number of them. Raises TaskletError if it is done.
+function Future.set_result(self, ...)
+  if self.state == FINISHING then refuse(self, "set_result") end
+  if self.body ~= nil then
+    errors.raise(errors.TaskletError, "set_result of %s: only its tasklet completes it", Future.name(self))
+  end
+  return finish(self, ...)
+end
+
+--- Completes the future with an error: any value but nil.
+function Future.set_exception(self, value, trace)
+  if value == nil then error("bad argument #1 to 'set_exception' (error expected, got nil)", 2) end
+  if self.state == FINISHING then refuse(self, "set_exception") end
+  if self.body ~= nil then
+    errors.raise(errors.TaskletError, "set_exception of %s: only its tasklet completes it", Future.name(self))
+  end
+  return fail(self, value, trace or errors.is(value) and rawget(value, "traceback") or nil)
+end
+
+-- ---- who waits -------------------------------------------------------------------------------------------------
+
+--- Lets a task or a callback record wait. Its place is returned, for `remove`.
+local function add(self, entry)
+  local rest = self.rest
+  if rest then
+    local place = #rest + 1
+    rest[place] = entry
+    return place
+  end
+  if self.first then
+    self.rest = { entry }
+    return 1
+  end
+  self.first = entry
+  return 0
+end
+
+future.add = add
+
+--- Takes a task or record away that has waited at `place`. Returns whether nobody waits any more.
+function future.remove(self, entry, place)
+  local rest = self.rest
+  if self.first == entry then
+    self.first = false
+  elseif rest and rest[place] == entry then
+    rest[place] = false
+    local n = #rest
+    while n > 0 and not rest[n] do
+      rest[n] = nil
+      n = n - 1
+    end
+    if n == 0 then self.rest = nil end
+  end
+  return not self.first and not self.rest and not self.now
+end
+
+local function check_callback(fn, name)
+  if type(fn) == "function" then return end
+  local meta = type(fn) == "table" and getmetatable(fn)
+  if type(meta) == "table" and meta.__call then return end
+  error(("bad argument #1 to '%s' (function expected, got %s)"):format(name, type(fn)), 3)
+end
+
+--- Calls fn(...) from the loop when the future is done; in the order added.
+function Future.add_callback(self, fn, ...)
+  check_callback(fn, "add_callback")
+  local entry = { fn = fn, n = select("#", ...), loop = current_loop(), ... }
+  if self.failure then see(self.failure) end
+  if self.state == FINISHING then return entry.loop:push(entry) end
+  entry.place = add(self, entry)
+end
+
+--- Calls fn(...) inside the call that completes the future, before all other callbacks; at once if it is done.
+function Future.add_immediate_callback(self, fn, ...)
+  check_callback(fn, "add_immediate_callback")
+  if self.state == FINISHING then
+    fn(...)
+    return
+  end
+  local now = self.now or {}
+  self.now = now
+  now[#now + 1] = { fn = fn, n = select("#", ...), ... }
+end
+
+--- As add_immediate_callback, for the library: returns what remove_now takes.
+function future.add_now(self, fn, ...)
+  local now = self.now or {}
+  self.now = now
+  local entry = { fn = fn, n = select("#", ...), ... }
+  now[#now + 1] = entry
+  return entry
+end
+
+function future.remove_now(self, entry)
+  local now = self.now
+  if not now then return end
+  for i = #now, 1, -1 do
+    if now[i] == entry then table.remove(now, i) end
+  end
+  if #now == 0 then self.now = nil end
+end
+
+-- ---- looking at it ---------------------------------------------------------------------------------------------
+
+--- Waits until the future is done; set by tasklet/task.lua.
+future.wait = nil
+
+--- Whether the future is done.
+function Future.done(self)
+  return self.state == FINISHING
+end
+
+--- Waits until the future is done.
+function Future.wait(self)
+  future.wait(self)
+end
+
+--- Waits, then returns the results or raises the error. In a tasklet the same as await.
+function Future.get_result(self)
+  future.wait(self)
+  return results(self)
+end
+
+--- Waits, then raises the error if there is one.
+function Future.check_success(self)
+  future.wait(self)
+  if self.failure then raise(self.failure) end
+end
+
+--- Waits, then returns the error or nil.
+function Future.get_exception(self)
+  future.wait(self)
+  local failure = self.failure
+  if not failure then return nil end
+  see(failure)
+  return failure.value
+end
+
+--- The trace of the error, through all the awaits it has come; nil if there is none. Waits like get_exception.
+function Future.get_traceback(self)
+  future.wait(self)
+  local failure = self.failure
+  if not failure then return nil end
+  see(failure)
+  return failure.trace or nil
+end
+
+--- Completes the future with CancelledError. Returns false if it was done already.
+function Future.cancel(self, reason)
+  if self.state == FINISHING then return false end
+  local dropped = self.dropped
+  self.dropped = nil
+  if dropped then dropped(self) end
+  if self.state ~= FINISHING then fail(self, errors.CancelledError(reason or "cancelled")) end
+  return true
+end
+
+-- ---- text ------------------------------------------------------------------------------------------------------
+
+local function function_name(body)
+  if type(body) ~= "function" then return "of " .. errors.text(body) end
+  local of = debug.getinfo(body, "S")
+  return ("of function <%s:%d>"):format(of.short_src, of.linedefined)
+end
+
+--- What it is and where it was made.
+function Future.name(self)
+  local kind = kinds[getmetatable(self)] or "Future"
+  local info = self.info and " " .. tostring(self.info) or self.body ~= nil and " " .. function_name(self.body) or ""
+  local place = self.file and (" made at %s:%d"):format(self.file, self.line) or ""
+  return ("%s %d%s%s"):format(kind, self.id, info, place)
+end
+
+--- As name, and how it stands (T33).
+function Future.text(self)
+  local name, failure = Future.name(self), self.failure
+  if self.state ~= FINISHING then return ("<%s: pending>"):format(name) end
+  if failure then
+    local of, message = errors.describe(failure.value)
+    return ("<%s: failed with %s: %s>"):format(name, of, message)
+  end
+  if self.n == 0 then return ("<%s: done>"):format(name) end
+  return ("<%s: result %s>"):format(name, errors.text(future.first_result(self)))
+end
+
+local function chain(self, lines, depth, met)
+  if #lines >= CHAIN_LINES_MAX or met[self] then return lines end
+  met[self] = true
+  lines[#lines + 1] = ("  "):rep(depth) .. Future.text(self)
+  if self.on then chain(self.on, lines, depth + 1, met) end
+  for _, member in ipairs(self.members or {}) do
+    if is_future(member) and member.state ~= FINISHING then chain(member, lines, depth + 1, met) end
+  end
+  return lines
+end
+
+--- The chain of futures that are waited for, from this one on: a list of lines (T34).
+function future.chain(self)
+  return chain(self, {}, 0, {})
+end
+
+--- The chain as one text.
+function Future.dump_stack(self)
+  return table.concat(future.chain(self), "\n")
+end
+
+--- The error of a wait for `self` when nothing is left that could complete it (G45).
+function future.deadlock(self)
+  local lines = future.chain(self)
+  local text = "deadlock: nothing is left to be done, and these are pending:\n  " .. table.concat(lines, "\n  ")
+  local failure = next(unseen)
+  if failure then
+    local of, message = errors.describe(failure.value)
+    text = ("%s\nperhaps because of a failure nobody has looked at: %s: %s: %s"):format(text, failure.text, of, message)
+  end
+  return errors.DeadlockError(text, { futures = lines, traceback = debug.traceback(nil, 2) })
+end
+
+future.methods, future.name = Future, Future.name
+future.IDLE, future.RUNNING, future.FINISHING = IDLE, RUNNING, FINISHING
+
+local plain_meta
+
+--- Makes a plain future for the library.
+function future.plain(level, info)
+  return future.new(plain_meta, level, info)
+end
+
+plain_meta = future.kind("Future")
+future.plain_meta = plain_meta
+
+return future

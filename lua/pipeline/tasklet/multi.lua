@@ -1,0 +1,327 @@
+--- tasklet/multi.lua: futures that depend on others: MultiFuture, ReducingFuture, and waiting for several.
+--
+-- A MultiFuture keeps its members, in the order added, in `members` (futures and, in the places of plain values, the
+-- values: `plain[i]` is true there), counts those `pending`, and is `full` when no more will come.
+
+local errors = require "pipeline.errors"
+local eventloop = require "pipeline.eventloop"
+local future = require "pipeline.tasklet.future"
+local options = require "pipeline.options"
+local task = require "pipeline.tasklet.task"
+
+local multi = {}
+
+local FINISHING = future.FINISHING
+local is_future, fail, finish = future.is, future.fail, future.finish
+local add_now, remove_now, first_result = future.add_now, future.remove_now, future.first_result
+
+local function refuse(self, what)
+  errors.raise(errors.TaskletError, "%s of %s: it is complete, nothing can be added", what, future.name(self))
+end
+
+multi.refuse = refuse
+
+-- ---- MultiFuture -----------------------------------------------------------------------------------------------
+
+local meta, Multi = future.kind("MultiFuture")
+
+local function conclude(self)
+  local members, plain, n = self.members, self.plain, self.size
+  local list = { n = n }
+  local failure
+  for i = 1, n do
+    local member = members[i]
+    if plain and plain[i] then
+      list[i] = member
+    elseif member.failure then
+      member.failure.seen = true
+      failure = failure or member.failure
+    else
+      list[i] = first_result(member)
+    end
+  end
+  self.members = nil
+  if failure then return fail(self, failure.value, failure.trace) end
+  return finish(self, list)
+end
+
+local function signal(self, member)
+  self.pending = self.pending - 1
+  if self.state == FINISHING then return end
+  if self.fail_fast and member.failure then
+    member.failure.seen = true
+    self.full = true
+    return fail(self, member.failure.value, member.failure.trace)
+  end
+  if self.full and self.pending == 0 then conclude(self) end
+end
+
+-- The only task that waited was cancelled: the members need not tell any more.
+local function dropped(self)
+  for i, entry in pairs(self.entries or {}) do remove_now(self.members[i], entry) end
+  self.entries, self.members, self.pending, self.full = nil, nil, 0, true
+end
+
+local function add_member(self, member)
+  local n = self.size + 1
+  self.size = n
+  self.members[n] = member
+  if member.state == FINISHING then
+    if self.fail_fast and member.failure then
+      self.pending = self.pending + 1
+      signal(self, member)
+    end
+    return
+  end
+  self.pending = self.pending + 1
+  self.entries[n] = add_now(member, signal, self, member)
+end
+
+local function new(level)
+  local self = future.new(meta, level + 1)
+  self.members, self.entries, self.size, self.pending, self.full, self.plain = {}, {}, 0, 0, false, false
+  self.dropped = dropped
+  return self
+end
+
+--- Adds a future whose result will be the next of the list. In App Engine: add_dependent.
+function Multi.add_dependent(self, member)
+  if not is_future(member) then
+    error(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)), 2)
+  end
+  if self.full then refuse(self, "add_dependent") end
+  add_member(self, member)
+end
+
+--- Adds a value, or a future.
+function Multi.putq(self, value)
+  if self.full then refuse(self, "putq") end
+  if is_future(value) then return add_member(self, value) end
+  local n = self.size + 1
+  self.size, self.plain = n, self.plain or {}
+  self.members[n], self.plain[n] = value, true
+end
+
+--- No more will be added: the future is done, with the list of all results, when the last member is.
+function Multi.complete(self)
+  if self.full then refuse(self, "complete") end
+  self.full = true
+  if self.pending == 0 then conclude(self) end
+end
+
+--- Instead of complete: fails at once.
+function Multi.set_exception(self, value, trace)
+  self.full = true
+  return future.methods.set_exception(self, value, trace)
+end
+
+--- Makes a MultiFuture. `given` is its purpose, for texts, or a table {info=}.
+function multi.MultiFuture(given)
+  local self = new(2)
+  self.info = multi.info(given, "MultiFuture")
+  return self
+end
+
+--- Reads the argument of a constructor: a text, or options. Returns the info and the options.
+function multi.info(given, name, known)
+  if given == nil then return false, {} end
+  if type(given) == "string" then return given, {} end
+  local kinds = { info = "any" }
+  for key, kind in pairs(known or {}) do kinds[key] = kind end
+  given = options.check(given, kinds, 1, name, 2)
+  return given.info or false, given
+end
+
+-- For await(f, g, ...): nobody else sees it.
+function task.all(members, n)
+  local self = new(3)
+  for i = 1, n do add_member(self, members[i]) end
+  self.full = true
+  if self.pending == 0 then conclude(self) end
+  return self
+end
+
+-- ---- waiting for a list ----------------------------------------------------------------------------------------
+
+local function check_list(list, name, depth)
+  if type(list) ~= "table" or is_future(list) then
+    errors.raise(errors.TaskletError, "bad argument #1 to '%s' (list of futures expected, got %s)", name,
+      is_future(list) and "a future" or type(list))
+  end
+  for i = 1, list.n or #list do
+    local member = list[i]
+    if not is_future(member) then
+      if type(member) ~= "table" or depth > 100 then
+        errors.raise(errors.TaskletError, "%s: item %d of the list is no future but a %s", name, i, type(member))
+      end
+      check_list(member, name, depth + 1)
+    end
+  end
+end
+
+local function gather(list, fail_fast)
+  local self = new(3)
+  self.fail_fast = fail_fast
+  for i = 1, list.n or #list do
+    local member = list[i]
+    if self.full then break end
+    if not is_future(member) then member = gather(member, fail_fast) end
+    add_member(self, member)
+  end
+  if self.full then return self end
+  self.full = true
+  if self.pending == 0 then conclude(self) end
+  return self
+end
+
+--- Waits for a list of futures; lists in it give lists. Returns the list of their first results, with field n. Raises,
+-- when all are done, the error of the first in the list; with {fail_fast = true} the first error in time, at once.
+function multi.await_all(list, given)
+  given = options.check(given, { fail_fast = "boolean" }, 2, "await_all")
+  check_list(list, "await_all", 1)
+  return task.await(gather(list, given.fail_fast))
+end
+
+--- Waits until all futures of a list are done; raises no errors of theirs. In App Engine: Future.wait_all.
+function multi.wait_all(list)
+  check_list(list, "wait_all", 100)
+  for i = 1, list.n or #list do
+    if list[i].state ~= FINISHING then future.wait(list[i]) end
+  end
+end
+
+local function any_done(any)
+  if any.state ~= FINISHING then finish(any) end
+end
+
+--- Waits until one future of a list is done, and returns it; nil for an empty list. In App Engine: Future.wait_any.
+function multi.wait_any(list)
+  check_list(list, "wait_any", 100)
+  local n = list.n or #list
+  if n == 0 then return nil end
+  for i = 1, n do
+    if list[i].state == FINISHING then return list[i] end
+  end
+  local any, entries = future.plain(2, "wait_any"), {}
+  any.members = list
+  for i = 1, n do entries[i] = add_now(list[i], any_done, any) end
+  any.dropped = function()
+    for i = 1, n do remove_now(list[i], entries[i]) end
+  end
+  future.wait(any)
+  any.dropped()
+  if any.failure then future.raise(any.failure) end
+  for i = 1, n do
+    if list[i].state == FINISHING then return list[i] end
+  end
+end
+
+-- ---- ReducingFuture --------------------------------------------------------------------------------------------
+
+-- Values gather in `values`; `batch_size` of them are given to the reducer and its result takes their place.
+local reducing_meta, Reducing = future.kind("ReducingFuture")
+
+local gathered
+
+local function reduce(self)
+  local values = self.values
+  self.values = {}
+  local ok, result = xpcall(self.reducer, errors.handler, values)
+  if self.state == FINISHING then return end
+  if not ok then
+    local _, _, trace = errors.describe(result)
+    return fail(self, errors.original(result), trace)
+  end
+  if is_future(result) then return self:_depend(result) end
+  gathered(self, result)
+end
+
+local function conclude_reducing(self)
+  if self.state == FINISHING or not self.full or self.pending > 0 then return end
+  local values = self.values
+  if #values > 1 then
+    reduce(self)
+    return conclude_reducing(self)
+  end
+  finish(self, values[1])
+end
+
+function gathered(self, value)
+  local values = self.values
+  values[#values + 1] = value
+  if #values >= self.batch_size then reduce(self) end
+end
+
+local function reducing_signal(self, member)
+  self.pending = self.pending - 1
+  local failure = member.failure
+  if failure then failure.seen = true end
+  if self.state == FINISHING then return end
+  if failure then return fail(self, failure.value, failure.trace) end
+  gathered(self, first_result(member))
+  conclude_reducing(self)
+end
+
+function Reducing._depend(self, member)
+  self.pending = self.pending + 1
+  member:add_callback(reducing_signal, self, member)
+end
+
+local function put_value(self, value)
+  self.pending = self.pending - 1
+  if self.state == FINISHING then return end
+  gathered(self, value)
+  conclude_reducing(self)
+end
+
+--- Adds a future whose result is to be reduced with the others.
+function Reducing.add_dependent(self, member)
+  if not is_future(member) then
+    error(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)), 2)
+  end
+  if self.full then refuse(self, "add_dependent") end
+  self:_depend(member)
+end
+
+--- Adds a value, which may not be nil, or a future.
+function Reducing.putq(self, value)
+  if self.full then refuse(self, "putq") end
+  if is_future(value) then return self:_depend(value) end
+  if value == nil then error("bad argument #1 to 'putq' (value expected, got nil)", 2) end
+  self.pending = self.pending + 1
+  eventloop.current():push { fn = put_value, n = 2, self, value }
+end
+
+--- No more will be added: the future is done with what the reducer makes of all values; nil if there are none.
+function Reducing.complete(self)
+  if self.full then refuse(self, "complete") end
+  self.full = true
+  conclude_reducing(self)
+end
+
+--- Instead of complete: fails at once.
+function Reducing.set_exception(self, value, trace)
+  self.full = true
+  return future.methods.set_exception(self, value, trace)
+end
+
+local reducing_kinds = { batch_size = "count" }
+
+--- Makes a future of what reducer(list) makes of many values, in any order and in batches: it must be like a sum. It
+-- returns a value or a future.
+-- @tparam[opt] table given info (text), batch_size (default 20, at least 2).
+function multi.ReducingFuture(reducer, given)
+  local of = type(reducer) == "table" and getmetatable(reducer)
+  if type(reducer) ~= "function" and not (type(of) == "table" and of.__call) then
+    error(("bad argument #1 to 'ReducingFuture' (function expected, got %s)"):format(type(reducer)), 2)
+  end
+  local info, rest = multi.info(given, "ReducingFuture", reducing_kinds)
+  local self = future.new(reducing_meta, 2, info)
+  self.reducer, self.batch_size = reducer, math.max(rest.batch_size or 20, 2)
+  self.values, self.pending, self.full = {}, 0, false
+  return self
+end
+
+multi.kind = meta
+
+return multi

@@ -1,0 +1,368 @@
+--- tasklet/queue.lua: QueueFuture and SerialQueueFuture: results one at a time, as they come.
+--
+-- Both keep `items`, those nobody has asked for yet, and `getters`, the futures of getq that wait: at most one of the
+-- two is not empty. `full`: no more will be put; then getters get `last_error` (set_exception) or EOFError.
+
+local errors = require "pipeline.errors"
+local eventloop = require "pipeline.eventloop"
+local future = require "pipeline.tasklet.future"
+local multi = require "pipeline.tasklet.multi"
+
+local queue = {}
+
+local FINISHING = future.FINISHING
+local is_future, fail, finish, hand_over, plain = future.is, future.fail, future.finish, future.hand_over, future.plain
+local current_loop, refuse = eventloop.current, multi.refuse
+
+-- What putq returns when there is room.
+local DONE = plain(1)
+finish(DONE)
+
+-- ---- lists -----------------------------------------------------------------------------------------------------
+
+-- A list that is used from the front: {first =, last =, ...}.
+local function new_list()
+  return { first = 1, last = 0 }
+end
+
+local function append(list, value)
+  local last = list.last + 1
+  list.last = last
+  list[last] = value
+end
+
+local function prepend(list, value)
+  local first = list.first - 1
+  list.first = first
+  list[first] = value
+end
+
+local function take(list)
+  local first = list.first
+  local value = list[first]
+  list[first] = nil
+  if first == list.last then
+    list.first, list.last = 1, 0
+  else
+    list.first = first + 1
+  end
+  return value
+end
+
+local function is_empty(list)
+  return list.last < list.first
+end
+
+-- The next getter that still wants something.
+local function take_getter(self)
+  local getters = self.getters
+  while not is_empty(getters) do
+    local getter = take(getters)
+    if not getter.gone and getter.state ~= FINISHING then return getter end
+  end
+end
+
+local function end_error(self)
+  local failure = self.last_error
+  if failure then return failure.value, failure.trace end
+  return errors.EOFError("the queue has ended")
+end
+
+local function end_getters(self)
+  local getter = take_getter(self)
+  while getter do
+    fail(getter, end_error(self))
+    getter = take_getter(self)
+  end
+end
+
+local function check_future(member)
+  if not is_future(member) then
+    error(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)), 3)
+  end
+end
+
+-- ---- room ------------------------------------------------------------------------------------------------------
+
+-- Of a queue with a limit: `count` values were put and not taken; the futures of `putters` wait for room.
+local function put(self)
+  if not self.limit then return DONE end
+  self.count = self.count + 1
+  if self.count <= self.limit then return DONE end
+  local putter = plain(2, "putq")
+  append(self.putters, putter)
+  return putter
+end
+
+local function taken(self)
+  if not self.limit then return end
+  self.count = self.count - 1
+  local putters = self.putters
+  while not is_empty(putters) do
+    local putter = take(putters)
+    if putter.state ~= FINISHING then return finish(putter) end
+  end
+end
+
+-- ---- QueueFuture -----------------------------------------------------------------------------------------------
+
+-- An item is a future that is done. `members` are those that are not done yet; `pending` counts them, and plain values
+-- on their way through the loop.
+local meta, Queue = future.kind("QueueFuture")
+
+-- Getters that have gone are skipped; when they are many the list is made anew.
+local function forget_getter(self, getter)
+  getter.gone = true
+  self.gone = self.gone + 1
+  local getters = self.getters
+  if self.gone * 2 <= getters.last - getters.first + 1 then return end
+  local kept = new_list()
+  for i = getters.first, getters.last do
+    if not getters[i].gone then append(kept, getters[i]) end
+  end
+  self.getters, self.gone = kept, 0
+end
+
+-- The task that waited for the getter was cancelled: what the getter has got already is given to the next.
+local function drop_getter(getter)
+  local self = getter.owner
+  if getter.state ~= FINISHING then return forget_getter(self, getter) end
+  if getter.failure or getter.gone then return end
+  getter.gone = true
+  local other = take_getter(self)
+  if other then return hand_over(other, getter) end
+  prepend(self.items, getter)
+  if self.limit then self.count = self.count + 1 end
+end
+
+local function new_getter(self)
+  local getter = plain(3, "getq")
+  getter.owner, getter.dropped = self, drop_getter
+  return getter
+end
+
+local function ended(self)
+  if self.state ~= FINISHING then finish(self, nil) end
+  end_getters(self)
+end
+
+local function deliver(self, item)
+  self.pending = self.pending - 1
+  local getter = take_getter(self)
+  if getter then
+    hand_over(getter, item)
+    taken(self)
+  else
+    append(self.items, item)
+  end
+  if self.full and self.pending == 0 then ended(self) end
+end
+
+local function deliver_member(self, member)
+  self.members[member] = nil
+  deliver(self, member)
+end
+
+local function deliver_value(self, value)
+  self.pending = self.pending - 1
+  local getter = take_getter(self)
+  if getter then
+    finish(getter, value)
+    taken(self)
+  else
+    local item = plain(1, "putq")
+    item.state, item.n, item.value = FINISHING, 1, value
+    append(self.items, item)
+  end
+  if self.full and self.pending == 0 then ended(self) end
+end
+
+-- Returns whether it is a new one.
+local function add_member(self, member)
+  if self.members[member] then return false end
+  self.members[member] = true
+  self.pending = self.pending + 1
+  local entry = { fn = deliver_member, n = 2, loop = current_loop(), self, member }
+  if member.state == FINISHING then entry.loop:push(entry) else future.add(member, entry) end
+  return true
+end
+
+--- Adds a future: its result can be taken when it is done. The same one twice is added once.
+function Queue.add_dependent(self, member)
+  check_future(member)
+  if self.full then refuse(self, "add_dependent") end
+  if add_member(self, member) then put(self) end
+end
+
+--- Adds a value or a future. Returns a future that is done as soon as the queue has room for more (G54).
+function Queue.putq(self, value)
+  if self.full then refuse(self, "putq") end
+  if is_future(value) then
+    if not add_member(self, value) then return DONE end
+  else
+    self.pending = self.pending + 1
+    current_loop():push { fn = deliver_value, n = 2, self, value }
+  end
+  return put(self)
+end
+
+--- Returns a future of the next result; after the last one it fails with EOFError, or with the error of set_exception.
+function Queue.getq(self)
+  local getter = new_getter(self)
+  if not is_empty(self.items) then
+    hand_over(getter, take(self.items))
+    taken(self)
+  elseif self.full and self.pending == 0 then
+    fail(getter, end_error(self))
+  else
+    append(self.getters, getter)
+  end
+  return getter
+end
+
+--- No more will be added. The queue itself is done, with nil, when the last result is there.
+function Queue.complete(self)
+  if self.full then refuse(self, "complete") end
+  self.full = true
+  if self.pending == 0 then ended(self) end
+end
+
+--- No more will be added: the queue fails at once; those who ask for more than is there get the error.
+function Queue.set_exception(self, value, trace)
+  if self.full and self.state ~= FINISHING then refuse(self, "set_exception") end
+  self.full = true
+  future.methods.set_exception(self, value, trace)
+  self.last_error = self.failure
+  if self.pending == 0 then ended(self) end
+end
+
+-- ---- each ------------------------------------------------------------------------------------------------------
+
+local function next_item(self)
+  local getter = self:getq()
+  future.wait(getter)
+  local failure = getter.failure
+  if failure then
+    if not self.last_error and errors.is(failure.value, errors.EOFError) then
+      failure.seen = true
+      return nil
+    end
+    return future.raise(failure)
+  end
+  local value = future.first_result(getter)
+  if value == nil then
+    errors.raise(errors.TaskletError, "an item of %s is nil, which ends a for loop: use getq", future.name(self))
+  end
+  return value
+end
+
+--- For loops: `for value in q:each() do`, until the queue has ended.
+function Queue.each(self)
+  return next_item, self
+end
+
+local queue_kinds = { limit = "count" }
+
+local function new(of, given, name)
+  local info, rest = multi.info(given, name, queue_kinds)
+  local self = future.new(of, 3, info)
+  self.items, self.getters, self.full, self.gone = new_list(), new_list(), false, 0
+  if rest.limit then self.limit, self.count, self.putters = rest.limit, 0, new_list() end
+  return self
+end
+
+--- Makes a queue that gives results in the order they are ready.
+-- @tparam[opt] table|string given info (text), limit (how many may be in it before putq makes its caller wait).
+function queue.QueueFuture(given)
+  local self = new(meta, given, "QueueFuture")
+  self.members, self.pending = {}, 0
+  return self
+end
+
+-- ---- SerialQueueFuture -----------------------------------------------------------------------------------------
+
+-- An item is a future, done or not.
+local serial_meta, Serial = future.kind("SerialQueueFuture")
+
+local function pass_on(getter, member)
+  if getter.state ~= FINISHING then hand_over(getter, member) end
+end
+
+-- Returns a future that is done when there is room.
+local function put_serial(self, value)
+  local getter = take_getter(self)
+  if not getter then
+    if not is_future(value) then
+      local item = plain(3, "putq")
+      item.state, item.n, item.value = FINISHING, 1, value
+      value = item
+    end
+    append(self.items, value)
+    return put(self)
+  end
+  if not is_future(value) then
+    finish(getter, value)
+  elseif value.state == FINISHING then
+    hand_over(getter, value)
+  else
+    getter.members = { value }
+    future.add(value, { fn = pass_on, n = 2, loop = current_loop(), getter, value })
+  end
+  return DONE
+end
+
+--- Adds a future; results come in the order of adding.
+function Serial.add_dependent(self, member)
+  check_future(member)
+  if self.full then refuse(self, "add_dependent") end
+  put_serial(self, member)
+end
+
+--- Adds a value or a future. Returns a future that is done as soon as the queue has room for more (G54).
+function Serial.putq(self, value)
+  if self.full then refuse(self, "putq") end
+  return put_serial(self, value)
+end
+
+--- Returns a future of the next item: the very one that was put, if there is one.
+function Serial.getq(self)
+  if not is_empty(self.items) then
+    local item = take(self.items)
+    taken(self)
+    return item
+  end
+  local getter = new_getter(self)
+  if self.full then
+    fail(getter, end_error(self))
+  else
+    append(self.getters, getter)
+  end
+  return getter
+end
+
+--- No more will be added. The queue itself is done at once, with nil.
+function Serial.complete(self)
+  if self.full then refuse(self, "complete") end
+  self.full = true
+  finish(self, nil)
+  end_getters(self)
+end
+
+--- No more will be added: the queue fails; what is in it can still be taken, then comes the error.
+function Serial.set_exception(self, value, trace)
+  if self.full and self.state ~= FINISHING then refuse(self, "set_exception") end
+  self.full = true
+  future.methods.set_exception(self, value, trace)
+  self.last_error = self.failure
+  end_getters(self)
+end
+
+Serial.each = Queue.each
+
+--- Makes a queue that gives results in the order they were put.
+function queue.SerialQueueFuture(given)
+  local self = new(serial_meta, given, "SerialQueueFuture")
+  return self
+end
+
+return queue

@@ -1,0 +1,77 @@
+--- tasklet/time.lua: sleep, and limits of time.
+
+local errors = require "pipeline.errors"
+local eventloop = require "pipeline.eventloop"
+local future = require "pipeline.tasklet.future"
+local task = require "pipeline.tasklet.task"
+
+local time = {}
+
+local FINISHING = future.FINISHING
+local cancel_timer = eventloop.cancel_timer
+
+local function check_seconds(seconds, position, name)
+  if type(seconds) == "number" and seconds == seconds then return end
+  error(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, name,
+    seconds ~= seconds and "nan" or type(seconds)), 3)
+end
+
+-- A sleep is a future and its timer in one.
+local meta, Sleep = future.kind("Sleep")
+
+function Sleep.fire(self)
+  if self.state ~= FINISHING then future.finish(self, nil) end
+end
+
+--- Returns a future that is done, with nil, after so many seconds. In App Engine: sleep.
+function time.sleep(seconds)
+  check_seconds(seconds, 1, "sleep")
+  local self = future.new(meta, 2)
+  self.dropped = cancel_timer
+  local loop = self.loop
+  return loop:add_timer(self, loop.clock.now() + (seconds > 0 and seconds or 0))
+end
+
+local function expire(timer)
+  local result, of = timer.result, timer.of
+  if result.state == FINISHING then return end
+  future.remove_now(of, timer.entry)
+  future.fail(result, errors.TimeoutError(("%s: not done after %g s"):format(future.name(of), timer.seconds)))
+  of:cancel("its time was up")
+end
+
+local function in_time(of, timer)
+  cancel_timer(timer)
+  if timer.result.state ~= FINISHING then future.hand_over(timer.result, of) end
+end
+
+-- Nobody waits for the result any more, so nobody waits for the future.
+local function drop(result)
+  local timer = result.timer
+  cancel_timer(timer)
+  future.remove_now(timer.of, timer.entry)
+  if timer.of.state ~= FINISHING then timer.of:cancel() end
+end
+
+--- Returns a future that is done as `of` is; or else fails with TimeoutError after so many seconds, and cancels `of`.
+-- @param of a future, or a function, which is started as a tasklet.
+function time.with_timeout(of, seconds)
+  if type(of) == "function" then of = task.start(of, 2) end
+  if not future.is(of) then
+    error(("bad argument #1 to 'with_timeout' (future or function expected, got %s)"):format(type(of)), 2)
+  end
+  check_seconds(seconds, 2, "with_timeout")
+  local result = future.plain(2, "with_timeout")
+  if of.state == FINISHING then
+    future.hand_over(result, of)
+    return result
+  end
+  local loop = result.loop
+  local timer = { fire = expire, of = of, result = result, seconds = seconds }
+  timer.entry = future.add_now(of, in_time, of, timer)
+  result.timer, result.dropped, result.members = timer, drop, { of }
+  loop:add_timer(timer, loop.clock.now() + (seconds > 0 and seconds or 0))
+  return result
+end
+
+return time
