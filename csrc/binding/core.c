@@ -15,6 +15,7 @@
 #include "binding/handle.h"
 #include "binding/loop.h"
 #include "binding/server.h"
+#include "binding/worker.h"
 
 PL_API int luaopen_pipeline_core(lua_State *L);
 
@@ -75,5 +76,6 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__handle_register(L);
     pl__codec_register(L);
     pl__loop_register(L);
+    pl__worker_register(L);
     return 1;
 }

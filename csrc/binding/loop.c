@@ -30,7 +30,6 @@ typedef struct {
     uv_loop_t own;
     uv_timer_t limit; /* bounds a poll */
     bool is_own, has_limit, is_running;
-    double epoch; /* what is added to monotonic seconds */
 } state_loop_t;
 
 /* ---- luv --------------------------------------------------------------------------------------------------- */
@@ -135,8 +134,6 @@ static void open_loop(lua_State *L, state_loop_t *self) {
     if (uv_timer_init(loop, &self->limit) == 0)
         self->has_limit = true;
     self->limit.data = self;
-    uv_update_time(loop);
-    self->epoch = 0;
 }
 
 /* core.loop() -> the loop of this Lua state, made when it is first asked for. */
@@ -148,9 +145,6 @@ static int core_loop(lua_State *L) {
     memset(self, 0, sizeof(*self));
     luaL_setmetatable(L, LOOP_TYPE);
     open_loop(L, self);
-    pl_clock_t clock;
-    pl_clock_init_system(&clock);
-    self->epoch = (double)(pl_clock_now(&clock) - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC;
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &KEY);
     return 1;
@@ -207,10 +201,10 @@ static int loop_alive(lua_State *L) {
     return 1;
 }
 
-/* loop:now() -> seconds since the epoch; never goes back. */
-static int loop_now(lua_State *L) {
-    const state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
-    lua_pushnumber(L, self->epoch + (double)pl_clock_monotonic_us() / (double)PL_USEC_PER_SEC);
+/* core.now() -> seconds since the epoch; never goes back. */
+static int core_now(lua_State *L) {
+    lua_pushnumber(L, lua_tonumber(L, lua_upvalueindex(1)) +
+                          (double)pl_clock_monotonic_us() / (double)PL_USEC_PER_SEC);
     return 1;
 }
 
@@ -248,30 +242,10 @@ static int core_poll(lua_State *L) {
     return 0;
 }
 
-/* ---- places ------------------------------------------------------------------------------------------------ */
-
-/* core.where(level) -> file and line of that level of the stack, or nil. The names are kept, by their address: this is
- * called for every future, and a new string each time would cost more than the rest. */
-static int core_where(lua_State *L) {
-    lua_Debug ar;
-    if (!lua_getstack(L, (int)luaL_checkinteger(L, 1), &ar))
-        return 0;
-    lua_getinfo(L, "Sl", &ar);
-    if (lua_rawgetp(L, lua_upvalueindex(1), ar.source) != LUA_TSTRING ||
-        strcmp(lua_tostring(L, -1), ar.short_src) != 0) {
-        lua_pop(L, 1);
-        lua_pushstring(L, ar.short_src);
-        lua_pushvalue(L, -1);
-        lua_rawsetp(L, lua_upvalueindex(1), ar.source);
-    }
-    lua_pushinteger(L, ar.currentline);
-    return 2;
-}
-
 void pl__loop_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
         { "lend", loop_lend }, { "poll", loop_poll },       { "stop", loop_stop },           { "alive", loop_alive },
-        { "now", loop_now },   { "fd", loop_fd },           { "timeout", loop_timeout },
+        { "fd", loop_fd },     { "timeout", loop_timeout },
         { "is_shared", loop_is_shared },                    { NULL, NULL },
     };
     if (luaL_newmetatable(L, LOOP_TYPE)) {
@@ -283,9 +257,11 @@ void pl__loop_register(lua_State *L) {
     lua_pop(L, 1);
     lua_pushcfunction(L, core_loop);
     lua_setfield(L, -2, "loop");
+    pl_clock_t clock;
+    pl_clock_init_system(&clock);
+    lua_pushnumber(L, (double)(pl_clock_now(&clock) - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC);
+    lua_pushcclosure(L, core_now, 1);
+    lua_setfield(L, -2, "now");
     lua_pushcfunction(L, core_poll);
     lua_setfield(L, -2, "poll");
-    lua_newtable(L);
-    lua_pushcclosure(L, core_where, 1);
-    lua_setfield(L, -2, "where");
 }

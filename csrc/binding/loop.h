@@ -14,7 +14,7 @@ struct uv_loop_s;
 
 /* The loop at `arg`, or NULL if there is none; raises if it is something else. Borrows until the state is closed. */
 struct uv_loop_s *pl__loop_at(lua_State *L, int arg);
-/* Adds core.loop, core.where and core.poll; `core` is on the top of the stack. */
+/* Adds core.loop, core.now and core.poll; `core` is on the top of the stack. */
 void pl__loop_register(lua_State *L);
 
 #endif

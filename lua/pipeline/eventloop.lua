@@ -11,7 +11,8 @@
 --   of an engine     with virtual time: for all that is started by what that engine executes
 --   of a test        set_clock gives the common loop another clock: an object with now() and sleep(seconds)
 --
--- An entry of a queue is a callback {fn=, n=, ...} or a task, which has no fn and is resumed (tasklet/task.lua).
+-- An entry of a queue is called as entry.go(entry). What go does for callbacks {fn=, n=, ...} is eventloop.call;
+-- other entries, such as tasks, are the library's and raise nothing.
 --
 -- Invariants
 --   1. No error leaves a callback: it goes to the error hook, and the loop goes on (G50).
@@ -39,7 +40,6 @@ local common                -- the loop of real time
 local stepping              -- the loop whose callbacks are being called
 local virtual = {}          -- engines with virtual time that are open
 local loops = setmetatable({}, { __mode = "k" }) -- engine -> its loop
-local runner                -- resumes a task
 local error_hook
 
 -- ---- clocks ----------------------------------------------------------------------------------------------------
@@ -70,9 +70,7 @@ end
 
 local real_clock = {}
 
-function real_clock.now()
-  return (uv or uv_loop()):now()
-end
+real_clock.now = core.now
 
 -- ---- the queues ------------------------------------------------------------------------------------------------
 
@@ -105,6 +103,8 @@ function Loop.push(self, entry)
   self.later[n] = entry
   if not self.awake then arouse(self) end
 end
+
+eventloop.push = Loop.push
 
 local function pop(self)
   local at = self.at + 1
@@ -181,7 +181,7 @@ local function rearm(self, due)
   for _, engine in ipairs(self.engines) do engine._core:arm(delay) end
 end
 
---- Adds a timer: a table that is called as timer:fire() at the time `due` of the loop's clock.
+--- Adds a timer: a table that is called as timer.fire(timer) at the time `due` of the loop's clock. It must not raise.
 function Loop.add_timer(self, timer, due)
   self.order = self.order + 1
   timer.due, timer.order, timer.loop = due, self.order, self
@@ -238,6 +238,7 @@ local handler = errors.handler
 
 local unpack = table.unpack
 
+--- Calls the function of a callback record.
 local function call(entry)
   local ok, problem
   if entry.n == 0 then
@@ -248,13 +249,14 @@ local function call(entry)
   if not ok then eventloop.report(problem) end
 end
 
+eventloop.call = call
+
 local function fire_due(self)
   local first = first_timer(self)
   if not first or first.due > self.clock.now() then return false end
   take_first(self)
   self.fruitless = 0
-  local ok, problem = xpcall(first.fire, handler, first)
-  if not ok then eventloop.report(problem) end
+  first.fire(first)
   return true
 end
 
@@ -277,7 +279,7 @@ local function step(self)
   local entry = pop(self)
   if entry then
     self.fruitless = 0
-    if entry.fn then call(entry) else runner(entry) end
+    entry.go(entry)
     return true
   end
   return fire_due(self) or run_idle(self)
@@ -295,10 +297,17 @@ local function work(self)
   local before = stepping
   stepping, self.awake = self, true
   while steps < BURST_STEPS and not self.stopping do
-    local entry = pop(self)
+    local at, entry = self.at + 1, nil
+    if at <= self.last then -- pop, without the call
+      local queue = self.current
+      entry = queue[at]
+      self.at, queue[at] = at, false
+    else
+      entry = pop(self)
+    end
     if entry then
       self.fruitless = 0
-      if entry.fn then call(entry) else runner(entry) end
+      entry.go(entry)
     elseif not (fire_due(self) or run_idle(self)) then
       break
     end
@@ -571,10 +580,6 @@ local function check_function(fn, position, name)
   error(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(fn)), 3)
 end
 
-local function fire_call(timer)
-  timer.fn(unpack(timer, 1, timer.n))
-end
-
 --- Calls fn(...) from the loop. In App Engine: queue_call.
 -- @tparam number|nil seconds nil: as soon as possible, in the order queued. Else after so many seconds, those of the
 --   same time in the order queued, 0 after all immediate ones; 1e9 and more is a time since the epoch.
@@ -582,7 +587,7 @@ end
 function eventloop.queue_call(seconds, fn, ...)
   check_function(fn, 2, "queue_call")
   local self = current()
-  local entry = { fn = fn, n = select("#", ...), ... }
+  local entry = { go = call, fn = fn, n = select("#", ...), ... }
   if seconds == nil then
     self:push(entry)
     return entry
@@ -590,7 +595,7 @@ function eventloop.queue_call(seconds, fn, ...)
   if type(seconds) ~= "number" or seconds ~= seconds then
     error(("bad argument #1 to 'queue_call' (number of seconds expected, got %s)"):format(type(seconds)), 2)
   end
-  entry.fire = fire_call
+  entry.fire = call
   return self:add_timer(entry, seconds >= ABSOLUTE and seconds or self.clock.now() + max(seconds, 0))
 end
 
@@ -697,18 +702,6 @@ end
 function eventloop.pending()
   local self = current()
   return self.last - self.at + self.count, self.size - self.dead, #self.idlers, self.holds
-end
-
--- ---- for the library -------------------------------------------------------------------------------------------
-
---- Says how tasks are resumed.
-function eventloop.set_runner(fn)
-  runner = fn
-end
-
---- The time of the loop.
-function Loop.now(self)
-  return self.clock.now()
 end
 
 return eventloop

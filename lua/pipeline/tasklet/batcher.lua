@@ -54,7 +54,7 @@ end
 local function send(self, group)
   remove(self.groups, group)
   self.by_key[group.key] = nil
-  local of = task.start(self.fn, 1, group, group.options)
+  local of = task.start(self.fn, 1, { n = 2, group, group.options })
   self.under_way[of] = true
   future.add_now(of, sent, self, group, of)
 end
@@ -117,7 +117,7 @@ end
 
 --- Sends everything. Returns a future that is done when nothing is under way. In App Engine: flush.
 function Batcher.flush(self)
-  return task.start(flush, 1, self)
+  return task.start(flush, 1, { n = 1, self })
 end
 
 --- Makes a batcher of the current context.

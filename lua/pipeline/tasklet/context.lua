@@ -83,7 +83,7 @@ end
 
 --- Sends what the batchers of this context hold; a future that is done when they have nothing under way.
 function Context.flush(self)
-  return task.start(flush, 1, self)
+  return task.start(flush, 1, { n = 1, self })
 end
 
 -- ---- toplevel --------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ function context.toplevel(fn, given)
     end
     local of = context.make_context()
     task.set_context { of = of, locals = {} }
-    local self = task.start(fn, 2, ...)
+    local self = task.start(fn, 2, table.pack(...))
     task.set_context(nil)
     self:wait()
     if after_error or not self.failure then work_off(of, self.loop) end

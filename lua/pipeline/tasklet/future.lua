@@ -1,10 +1,11 @@
 --- tasklet/future.lua: a result that is not there yet.
 --
--- Fields: state (RUNNING, FINISHING), id, loop (its callbacks are queued there), file and line (where it was made),
--- info, n and value (the results: one as it is, more as a packed table), failure ({value, trace, seen} or false).
--- Who waits: `first`, then the list `rest`, are tasks and callback records in the order of registration, false in the
--- place of one that has gone (a waiting task knows its place: task.place, 0 for `first`); `now` is the list of
--- immediate callbacks. `dropped`, if there is one, is called when the only task that waited was cancelled.
+-- Fields: state (RUNNING, FINISHING), loop (whose it is), made (where it was made), info, value (the result; NONE:
+-- there are none; a packed table if there are several), how (false: one result or none; n > 1: so many; FAILED) and
+-- failure ({value, trace, seen}). Who waits: `first`, then the list `rest`, are tasks and callback records in the order of
+-- registration, false in the place of one that has gone; `now` is the list of immediate callbacks. `dropped`, if there
+-- is one, is called when the only task that waited was cancelled. Fields that are seldom set have their default in the
+-- table of methods: a future has no more than the eight that fit the smallest table that will do.
 --
 -- Invariants
 --   1. A future is completed once. Then first, rest and now are given away.
@@ -17,15 +18,17 @@ local eventloop = require "pipeline.eventloop"
 local future = {}
 
 local IDLE, RUNNING, FINISHING = 0, 1, 2
+local NONE, FAILED = {}, -1
+local NOBODY = {} -- in the place of `first` when only `now` is used, so that one look tells that nobody waits
 local CHAIN_LINES_MAX = 50
 
 local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmetatable, rawequal, select, type
 local unpack, pack = table.unpack, table.pack
-local where, current_loop = core.where, eventloop.current
+local where, current_loop, call, push = core.where, eventloop.current, eventloop.call, eventloop.push
 
-local Future = {} -- methods of all kinds
-local kinds = {}  -- metatable -> name
-local count = 0
+-- Methods of all kinds, and defaults.
+local Future = { state = RUNNING, how = false, failure = false, info = false, made = false, now = false, rest = false }
+local kinds = {} -- metatable -> name
 
 -- ---- kinds -----------------------------------------------------------------------------------------------------
 
@@ -49,18 +52,11 @@ future.is = is_future
 
 --- Makes a future of a kind. `level` says whose line it is made at: 1 is the function that calls this.
 function future.new(meta, level, info)
-  local file, line = where(level + 1)
-  count = count + 1
-  return setmetatable({
-    state = RUNNING, id = count, loop = current_loop(), file = file, line = line, info = info or false, n = 0,
-    failure = false, first = false,
+  local self = setmetatable({
+    state = RUNNING, loop = current_loop(), made = where(level + 1), value = false, first = false,
   }, meta)
-end
-
---- The number of the next future.
-function future.next_id()
-  count = count + 1
-  return count
+  if info then self.info = info end
+  return self
 end
 
 -- ---- failures --------------------------------------------------------------------------------------------------
@@ -87,7 +83,8 @@ local function is_flow(value)
   return false
 end
 
-local function report(text, value, trace)
+local function report(entry)
+  local text, value, trace = entry.text, entry.value, entry.trace or ""
   eventloop.report(value, ("%s\n(%s failed, and nobody has looked at it)"):format(trace, text))
 end
 
@@ -95,9 +92,10 @@ function failure_meta.__gc(failure)
   if failure.seen or is_flow(failure.value) then return end
   failure.seen = true
   if eventloop.is_running() then
-    eventloop.current():push { fn = report, n = 3, failure.text, failure.value, failure.trace or "" }
+    failure.go = report
+    eventloop.current():push(failure)
   else
-    report(failure.text, failure.value, failure.trace or "")
+    report(failure)
   end
 end
 
@@ -138,18 +136,17 @@ end
 
 local function complete(self)
   self.state = FINISHING
+  if not self.first then return end
   local now = self.now
   if now then
-    self.now = nil
+    self.now = false
     call_now(now)
   end
   local first, rest = self.first, self.rest
-  if first then
-    self.first = false
-    first.loop:push(first)
-  end
+  self.first = false
+  if first ~= NOBODY then push(first.loop, first) end
   if rest then
-    self.rest = nil
+    self.rest = false
     for i = 1, #rest do
       local entry = rest[i]
       if entry then entry.loop:push(entry) end
@@ -160,11 +157,12 @@ end
 --- Completes a future with results.
 local function finish(self, ...)
   local n = select("#", ...)
-  self.n = n
   if n == 1 then
     self.value = ...
-  elseif n > 1 then
-    self.value = pack(...)
+  elseif n == 0 then
+    self.value = NONE
+  else
+    self.value, self.how = pack(...), n
   end
   return complete(self)
 end
@@ -172,7 +170,7 @@ end
 --- Completes a future with an error.
 local function fail(self, value, trace)
   local failure = setmetatable({ value = value, trace = trace or false, seen = false, text = false }, failure_meta)
-  self.failure = failure
+  self.failure, self.how, self.value = failure, FAILED, NONE
   unseen[failure] = true
   failure.text = Future.name(self)
   return complete(self)
@@ -185,28 +183,33 @@ local function hand_over(self, other)
     see(failure)
     return fail(self, failure.value, failure.trace)
   end
-  self.n, self.value = other.n, other.value
+  local how = other.how
+  if how then self.how = how end
+  self.value = other.value
   return complete(self)
 end
 
-future.finish, future.fail, future.hand_over = finish, fail, hand_over
+future.finish, future.fail, future.hand_over, future.complete = finish, fail, hand_over, complete
 
 --- The results of a future that is done, or its error raised.
 local function results(self)
-  local failure = self.failure
-  if failure then return raise(failure) end
-  local n = self.n
-  if n == 1 then return self.value end
-  if n == 0 then return end
-  return unpack(self.value, 1, n)
+  local how, value = self.how, self.value
+  if not how then
+    if value == NONE then return end
+    return value
+  end
+  if how == FAILED then return raise(self.failure) end
+  return unpack(value, 1, how)
 end
 
 future.results = results
 
 --- The first result of a future that is done without failure.
 function future.first_result(self)
-  if self.n <= 1 then return self.value end
-  return self.value[1]
+  local value = self.value
+  if self.how then return value[1] end
+  if value == NONE then return nil end
+  return value
 end
 
 local function refuse(self, what)
@@ -245,7 +248,8 @@ local function add(self, entry)
     rest[place] = entry
     return place
   end
-  if self.first then
+  local first = self.first
+  if first and first ~= NOBODY then
     self.rest = { entry }
     return 1
   end
@@ -259,7 +263,7 @@ future.add = add
 function future.remove(self, entry, place)
   local rest = self.rest
   if self.first == entry then
-    self.first = false
+    self.first = (self.rest or self.now) and NOBODY or false
   elseif rest and rest[place] == entry then
     rest[place] = false
     local n = #rest
@@ -267,9 +271,10 @@ function future.remove(self, entry, place)
       rest[n] = nil
       n = n - 1
     end
-    if n == 0 then self.rest = nil end
+    if n == 0 then self.rest = false end
   end
-  return not self.first and not self.rest and not self.now
+  if self.first == NOBODY and not self.rest and not self.now then self.first = false end
+  return not self.first
 end
 
 local function check_callback(fn, name)
@@ -282,10 +287,10 @@ end
 --- Calls fn(...) from the loop when the future is done; in the order added.
 function Future.add_callback(self, fn, ...)
   check_callback(fn, "add_callback")
-  local entry = { fn = fn, n = select("#", ...), loop = current_loop(), ... }
+  local entry = { go = call, fn = fn, n = select("#", ...), loop = current_loop(), ... }
   if self.failure then see(self.failure) end
   if self.state == FINISHING then return entry.loop:push(entry) end
-  entry.place = add(self, entry)
+  add(self, entry)
 end
 
 --- Calls fn(...) inside the call that completes the future, before all other callbacks; at once if it is done.
@@ -295,15 +300,13 @@ function Future.add_immediate_callback(self, fn, ...)
     fn(...)
     return
   end
-  local now = self.now or {}
-  self.now = now
-  now[#now + 1] = { fn = fn, n = select("#", ...), ... }
+  future.add_now(self, fn, ...)
 end
 
 --- As add_immediate_callback, for the library: returns what remove_now takes.
 function future.add_now(self, fn, ...)
   local now = self.now or {}
-  self.now = now
+  self.now, self.first = now, self.first or NOBODY
   local entry = { fn = fn, n = select("#", ...), ... }
   now[#now + 1] = entry
   return entry
@@ -315,7 +318,9 @@ function future.remove_now(self, entry)
   for i = #now, 1, -1 do
     if now[i] == entry then table.remove(now, i) end
   end
-  if #now == 0 then self.now = nil end
+  if #now > 0 then return end
+  self.now = false
+  if self.first == NOBODY and not self.rest then self.first = false end
 end
 
 -- ---- looking at it ---------------------------------------------------------------------------------------------
@@ -385,8 +390,8 @@ end
 function Future.name(self)
   local kind = kinds[getmetatable(self)] or "Future"
   local info = self.info and " " .. tostring(self.info) or self.body ~= nil and " " .. function_name(self.body) or ""
-  local place = self.file and (" made at %s:%d"):format(self.file, self.line) or ""
-  return ("%s %d%s%s"):format(kind, self.id, info, place)
+  local place = self.made and " made at " .. self.made or self.owner and " of " .. Future.name(self.owner) or ""
+  return ("%s %s%s%s"):format(kind, ("%p"):format(self), info, place)
 end
 
 --- As name, and how it stands (T33).
@@ -397,7 +402,7 @@ function Future.text(self)
     local of, message = errors.describe(failure.value)
     return ("<%s: failed with %s: %s>"):format(name, of, message)
   end
-  if self.n == 0 then return ("<%s: done>"):format(name) end
+  if self.value == NONE then return ("<%s: done>"):format(name) end
   return ("<%s: result %s>"):format(name, errors.text(future.first_result(self)))
 end
 

@@ -267,7 +267,8 @@ function Reducing._depend(self, member)
   member:add_callback(reducing_signal, self, member)
 end
 
-local function put_value(self, value)
+local function put_value(entry)
+  local self, value = entry.of, entry.value
   self.pending = self.pending - 1
   if self.state == FINISHING then return end
   gathered(self, value)
@@ -289,7 +290,7 @@ function Reducing.putq(self, value)
   if is_future(value) then return self:_depend(value) end
   if value == nil then error("bad argument #1 to 'putq' (value expected, got nil)", 2) end
   self.pending = self.pending + 1
-  eventloop.current():push { fn = put_value, n = 2, self, value }
+  eventloop.current():push { go = put_value, of = self, value = value }
 end
 
 --- No more will be added: the future is done with what the reducer makes of all values; nil if there are none.

@@ -10,9 +10,11 @@ local multi = require "pipeline.tasklet.multi"
 
 local queue = {}
 
-local FINISHING = future.FINISHING
+local FINISHING, RUNNING = future.FINISHING, future.RUNNING
 local is_future, fail, finish, hand_over, plain = future.is, future.fail, future.finish, future.hand_over, future.plain
-local current_loop, refuse = eventloop.current, multi.refuse
+local current_loop, push, refuse = eventloop.current, eventloop.push, multi.refuse
+
+local NIL = {} -- in the place of nil
 
 -- What putq returns when there is room.
 local DONE = plain(1)
@@ -106,9 +108,10 @@ end
 
 -- ---- QueueFuture -----------------------------------------------------------------------------------------------
 
--- An item is a future that is done. `members` are those that are not done yet; `pending` counts them, and plain values
+-- An item is a plain value (NIL: nil), or a future that is done. `members` are those that are not done yet; `pending` counts them, and plain values
 -- on their way through the loop.
 local meta, Queue = future.kind("QueueFuture")
+local getter_meta, Getter = future.kind("getq")
 
 -- Getters that have gone are skipped; when they are many the list is made anew.
 local function forget_getter(self, getter)
@@ -135,10 +138,11 @@ local function drop_getter(getter)
   if self.limit then self.count = self.count + 1 end
 end
 
+Getter.dropped, Getter.gone = drop_getter, false
+
 local function new_getter(self)
-  local getter = plain(3, "getq")
-  getter.owner, getter.dropped = self, drop_getter
-  return getter
+  return setmetatable({ state = RUNNING, loop = current_loop(), value = false, first = false, owner = self },
+    getter_meta)
 end
 
 local function ended(self)
@@ -146,11 +150,19 @@ local function ended(self)
   end_getters(self)
 end
 
-local function deliver(self, item)
+-- Completes a getter with an item.
+local function give(getter, item)
+  if is_future(item) then return hand_over(getter, item) end
+  if item == NIL then item = nil end
+  return finish(getter, item)
+end
+
+local function deliver(entry)
+  local self, item = entry.of, entry.item
   self.pending = self.pending - 1
   local getter = take_getter(self)
   if getter then
-    hand_over(getter, item)
+    give(getter, item)
     taken(self)
   else
     append(self.items, item)
@@ -158,23 +170,40 @@ local function deliver(self, item)
   if self.full and self.pending == 0 then ended(self) end
 end
 
-local function deliver_member(self, member)
-  self.members[member] = nil
-  deliver(self, member)
+-- Plain values are put in one go, as long as no member could come between them.
+local function deliver_batch(entry)
+  local self, values, n = entry.of, entry.values, entry.n
+  entry.values, entry.n = {}, 0
+  for i = 1, n do
+    local getter = take_getter(self)
+    if getter then
+      give(getter, values[i])
+      taken(self)
+    else
+      append(self.items, values[i])
+    end
+  end
+  self.pending = self.pending - n
+  if self.full and self.pending == 0 then ended(self) end
 end
 
-local function deliver_value(self, value)
-  self.pending = self.pending - 1
-  local getter = take_getter(self)
-  if getter then
-    finish(getter, value)
-    taken(self)
-  else
-    local item = plain(1, "putq")
-    item.state, item.n, item.value = FINISHING, 1, value
-    append(self.items, item)
+local function put_plain(self, value)
+  if value == nil then value = NIL end
+  self.pending = self.pending + 1
+  local batch = self.batch
+  if next(self.members) then
+    push(current_loop(), { go = deliver, of = self, item = value })
+    self.batch = { go = deliver_batch, of = self, values = {}, n = 0 }
+    return
   end
-  if self.full and self.pending == 0 then ended(self) end
+  local n = batch.n + 1
+  batch.n, batch.values[n] = n, value
+  if n == 1 then push(current_loop(), batch) end
+end
+
+local function deliver_member(entry)
+  entry.of.members[entry.item] = nil
+  deliver(entry)
 end
 
 -- Returns whether it is a new one.
@@ -182,7 +211,7 @@ local function add_member(self, member)
   if self.members[member] then return false end
   self.members[member] = true
   self.pending = self.pending + 1
-  local entry = { fn = deliver_member, n = 2, loop = current_loop(), self, member }
+  local entry = { go = deliver_member, loop = current_loop(), of = self, item = member }
   if member.state == FINISHING then entry.loop:push(entry) else future.add(member, entry) end
   return true
 end
@@ -200,8 +229,7 @@ function Queue.putq(self, value)
   if is_future(value) then
     if not add_member(self, value) then return DONE end
   else
-    self.pending = self.pending + 1
-    current_loop():push { fn = deliver_value, n = 2, self, value }
+    put_plain(self, value)
   end
   return put(self)
 end
@@ -210,7 +238,7 @@ end
 function Queue.getq(self)
   local getter = new_getter(self)
   if not is_empty(self.items) then
-    hand_over(getter, take(self.items))
+    give(getter, take(self.items))
     taken(self)
   elseif self.full and self.pending == 0 then
     fail(getter, end_error(self))
@@ -239,6 +267,12 @@ end
 -- ---- each ------------------------------------------------------------------------------------------------------
 
 local function next_item(self)
+  local items = self.items
+  if items.last >= items.first and not is_future(items[items.first]) and items[items.first] ~= NIL then
+    local item = take(items) -- it is there: no need for a future
+    taken(self)
+    return item
+  end
   local getter = self:getq()
   future.wait(getter)
   local failure = getter.failure
@@ -276,27 +310,32 @@ end
 function queue.QueueFuture(given)
   local self = new(meta, given, "QueueFuture")
   self.members, self.pending = {}, 0
+  self.batch = { go = deliver_batch, of = self, values = {}, n = 0 }
   return self
 end
 
 -- ---- SerialQueueFuture -----------------------------------------------------------------------------------------
 
--- An item is a future, done or not.
+-- An item is a plain value (NIL: nil), or a future, done or not.
 local serial_meta, Serial = future.kind("SerialQueueFuture")
 
-local function pass_on(getter, member)
-  if getter.state ~= FINISHING then hand_over(getter, member) end
+local function pass_on(entry)
+  if entry.getter.state ~= FINISHING then hand_over(entry.getter, entry.member) end
+end
+
+-- A future that is done with an item that was no future.
+local function done_with(item)
+  local self = plain(3)
+  if item == NIL then item = nil end
+  self.state, self.value = FINISHING, item
+  return self
 end
 
 -- Returns a future that is done when there is room.
 local function put_serial(self, value)
   local getter = take_getter(self)
   if not getter then
-    if not is_future(value) then
-      local item = plain(3, "putq")
-      item.state, item.n, item.value = FINISHING, 1, value
-      value = item
-    end
+    if value == nil then value = NIL end
     append(self.items, value)
     return put(self)
   end
@@ -306,7 +345,7 @@ local function put_serial(self, value)
     hand_over(getter, value)
   else
     getter.members = { value }
-    future.add(value, { fn = pass_on, n = 2, loop = current_loop(), getter, value })
+    future.add(value, { go = pass_on, loop = current_loop(), getter = getter, member = value })
   end
   return DONE
 end
@@ -329,7 +368,7 @@ function Serial.getq(self)
   if not is_empty(self.items) then
     local item = take(self.items)
     taken(self)
-    return item
+    return is_future(item) and item or done_with(item)
   end
   local getter = new_getter(self)
   if self.full then

@@ -1,17 +1,19 @@
 --- tasklet/task.lua: tasklets: functions in coroutines of their own, and how they wait.
 --
--- A task is the future of a tasklet, of the kind "Tasklet", with these fields more: body (the function), args (packed
--- arguments, or nil), co (its coroutine, nil before the start), on (the future it waits for), place (where it waits
--- there), context, guard (closes the coroutine when the task is dropped while it waits).
+-- A task is the future of a tasklet, of the kind "Tasklet", with these fields more: body (the function), worker (what
+-- runs it, once it has started), on (the future it waits for), context if there is one. Its `value` holds the packed
+-- arguments until it starts, and while it waits its place among those who wait.
 --
--- The coroutine runs xpcall(body, handler, ...): so to-be-closed variables are closed, and may await, before the task
--- fails, and the handler sees the whole stack. A task waits by yielding TAG, which no user code has.
+-- A worker is a coroutine that runs bodies one after the other (csrc/binding/worker.c); `busy` while it has one. A body
+-- that is dropped while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user
+-- code can make.
 --
 -- Invariants
 --   1. `current` is the task whose coroutine was resumed last and has not come back; nil outside.
 --   2. A task that waits is in exactly one place: among those who wait for `on`, or in the queue of its loop.
 --   3. A coroutine that will not be resumed again is closed.
 
+local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
@@ -19,18 +21,18 @@ local future = require "pipeline.tasklet.future"
 local task = {}
 
 local FINISHING, RUNNING = future.FINISHING, future.RUNNING
-local TAG = {}
+local WORKERS_IDLE_MAX = 512
 
-local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmetatable, rawequal, select, type
-local unpack, pack, xpcall = table.unpack, table.pack, xpcall
+local getmetatable, setmetatable, select, type = getmetatable, setmetatable, select, type
+local unpack, pack = table.unpack, table.pack
 local create, resume, yield, running = coroutine.create, coroutine.resume, coroutine.yield, coroutine.running
 local isyieldable, status, close = coroutine.isyieldable, coroutine.status, coroutine.close
 local is_future, add, remove, results, fail, finish = future.is, future.add, future.remove, future.results, future.fail,
   future.finish
-local where, next_id, current_loop = require("pipeline.core").where, future.next_id, eventloop.current
+local where, current_loop, push = core.where, eventloop.current, eventloop.push
 
 local meta, Task = future.kind("Tasklet")
-local current -- the task that is running
+local current, current_co -- the task that is running, and its coroutine
 local traces = setmetatable({}, { __mode = "k" }) -- task -> trace of the error it is dying of
 
 -- ---- errors ----------------------------------------------------------------------------------------------------
@@ -78,41 +80,60 @@ local CALLBACK = "a callback of the event loop cannot wait for a future: make it
 
 -- ---- running ---------------------------------------------------------------------------------------------------
 
-local guard_meta = { __name = "pipeline.Guard" }
+local main, DONE, WAIT = core.worker(handler)
+local worker_meta = { __name = "pipeline.Worker" }
+local idle, idle_count = {}, 0
 
-local function close_orphan(co)
+local function close_orphan(entry)
+  local co = entry.co
   if status(co) ~= "suspended" then return end
   local ok, problem = close(co)
   if not ok then eventloop.report(problem) end
 end
 
 -- The task was dropped while it waited for something that nobody else knows: its variables are closed by the loop.
-function guard_meta.__gc(guard)
-  if guard.co then guard.loop:push { fn = close_orphan, n = 1, guard.co } end
+function worker_meta.__gc(worker)
+  if worker.busy then current_loop():push { go = close_orphan, co = worker.co } end
+end
+
+local function get_worker()
+  if idle_count == 0 then return setmetatable({ co = create(main), busy = true }, worker_meta) end
+  local worker = idle[idle_count]
+  idle[idle_count] = nil
+  idle_count = idle_count - 1
+  worker.busy = true
+  return worker
+end
+
+local function put_worker(worker)
+  worker.busy = false
+  if idle_count >= WORKERS_IDLE_MAX then
+    close(worker.co)
+    return
+  end
+  idle_count = idle_count + 1
+  idle[idle_count] = worker
 end
 
 -- Closes the coroutine where it stands. Errors of its to-be-closed variables are reported.
 local function close_task(self)
-  local co = self.co
-  if self.guard then self.guard.co = nil end
-  self.on = nil
-  if not co or status(co) ~= "suspended" then return end
-  local before = current
-  current = nil
-  local ok, problem = close(co)
-  current = before
+  local worker = self.worker
+  self.on, self.worker = false, false
+  if not worker or status(worker.co) ~= "suspended" then return end
+  worker.busy = false
+  local before, before_co = current, current_co
+  current, current_co = nil, nil
+  local ok, problem = close(worker.co)
+  current, current_co = before, before_co
   if not ok then eventloop.report(problem) end
 end
 
-local run
-
 -- A yield that is not ours. The error is raised where the tasklet yielded, by a hook that fires at its next
 -- instruction.
-local function refuse_yield(self, value)
+local function refuse_yield(self, co, value)
   local text = "a tasklet may not yield by itself: only await can suspend it"
   if is_future(value) then text = "a tasklet may not yield a future: use await(future)" end
   local problem = errors.TaskletError(text)
-  local co = self.co
   debug.sethook(co, function()
     debug.sethook(co)
     error(problem, 0)
@@ -120,72 +141,73 @@ local function refuse_yield(self, value)
   self.loop:push(self)
 end
 
--- The coroutine came back: it waits, or it has ended.
-local function settle(self, before, alive, first, ...)
-  current = before
-  if rawequal(first, TAG) then
-    if self.state == FINISHING then return close_task(self) end -- it has cancelled itself
-    if not self.guard then
-      self.guard = setmetatable({ co = self.co, loop = self.loop }, guard_meta)
-    end
-    return
-  end
-  local co = self.co
-  if alive and status(co) ~= "dead" then return refuse_yield(self, first) end
-  local guard = self.guard
-  if guard then guard.co = nil end
-  self.on = nil
-  if self.state == FINISHING then return end
-  if alive and first then return finish(self, ...) end
+local function ended(self, ok, ...)
+  if ok then return finish(self, ...) end
   local problem = ...
-  if not alive then -- not even xpcall could catch it
-    problem = first
-    close(co)
-  end
   if problem == nil then problem = "nil" end
   local trace = traces[self]
   traces[self] = nil
   return fail(self, problem, trace)
 end
 
-function run(self)
-  local before, co = current, self.co
-  if co then
-    if self.state == FINISHING then return end
-    current = self
-    return settle(self, before, resume(co))
+-- The coroutine came back: it waits, or it has ended.
+local function settle(self, worker, before, alive, first, ...)
+  current, current_co = before, before and before.worker.co
+  if first == WAIT then
+    if self.state == FINISHING then close_task(self) end
+  elseif first == DONE then
+    put_worker(worker)
+    self.worker = false
+    if self.state == FINISHING then return end -- it has cancelled itself
+    return ended(self, ...)
+  elseif alive then
+    return refuse_yield(self, worker.co, first)
+  else -- not even the worker could catch it
+    worker.busy, self.worker, self.on = false, false, false
+    close(worker.co)
+    if self.state ~= FINISHING then return ended(self, false, first) end
   end
-  if self.state == FINISHING then return end
-  co = create(xpcall)
-  self.co = co
-  current = self
-  local args = self.args
-  if not args then return settle(self, before, resume(co, self.body, handler)) end
-  self.args = nil
-  return settle(self, before, resume(co, self.body, handler, unpack(args, 1, args.n)))
 end
 
-eventloop.set_runner(run)
+local function run(self)
+  if self.state == FINISHING then return end
+  local before, worker = current, self.worker
+  if worker then
+    local co = worker.co
+    current, current_co = self, co
+    return settle(self, worker, before, resume(co))
+  end
+  worker = get_worker()
+  local co, args = worker.co, self.value
+  self.worker = worker
+  current, current_co = self, co
+  if not args then return settle(self, worker, before, resume(co, self.body)) end
+  self.value = false
+  return settle(self, worker, before, resume(co, self.body, unpack(args, 1, args.n)))
+end
+
+Task.go = run
 
 local contexts = setmetatable({}, { __mode = "k" }) -- coroutine that is no tasklet -> its context
+local has_contexts = false
 
 local function current_context()
+  if not has_contexts then return nil end
   local co = running()
-  if current and (current.co == co or contexts[co] == nil) then return current.context end
+  if current and (current_co == co or contexts[co] == nil) then return current.context end
   return contexts[co]
 end
 
 --- Starts a tasklet: `body` runs on the loop, in a coroutine of its own. Returns its task. `level` says whose line it
--- is started at: 1 is the function that calls this.
-local function start(body, level, ...)
-  local file, line = where(level + 1)
-  local n = select("#", ...)
-  local loop = current_loop()
+-- is started at: 1 is the function that calls this. `args` are packed, or false.
+local function start(body, level, args)
+  local loop, context = current and current.loop or current_loop(), current_context()
   local self = setmetatable({
-    state = RUNNING, id = next_id(), loop = loop, file = file, line = line, info = false, n = 0, failure = false,
-    first = false, body = body, args = n > 0 and pack(...) or nil, context = current_context(),
+    loop = loop, made = where(level + 1), body = body, worker = false, on = false, state = RUNNING,
+    value = args, first = false,
   }, meta)
-  loop:push(self)
+  if context then self.context = context end
+  push(loop, self)
   return self
 end
 
@@ -198,27 +220,27 @@ local function wait_in_task(self, on)
   if on.state == FINISHING then
     self.loop:push(self)
   else
-    self.place = add(on, self)
+    self.value = add(on, self)
   end
   self.on = on
-  yield(TAG)
-  self.on = nil
+  yield(WAIT)
+  self.on = false
 end
 
-local function wake(token)
-  token:wake()
+local function wake(entry)
+  entry.token:wake()
 end
 
 -- In a coroutine that an engine manages: the run of a stage, a callback, a route.
-local function wait_managed(core, on)
-  local token, code, message = core:token()
+local function wait_managed(handle, on)
+  local token, code, message = handle:token()
   if not token then errors.raise_core(code, message, "await") end
   if on.state == FINISHING then
     token:wake()
   else
-    add(on, { fn = wake, n = 1, loop = current_loop(), token })
+    add(on, { go = wake, loop = current_loop(), token = token })
   end
-  local _, failed, text = core:suspend()
+  local _, failed, text = handle:suspend()
   if failed then errors.raise_core(failed, text, "await") end
 end
 
@@ -240,9 +262,9 @@ end
 
 local function wait(on)
   local self = current
-  if self and running() == self.co then return wait_in_task(self, on) end
-  local core = eventloop.managed()
-  if core then return wait_managed(core, on) end
+  if self and running() == current_co then return wait_in_task(self, on) end
+  local handle = eventloop.managed()
+  if handle then return wait_managed(handle, on) end
   return wait_blocking(on)
 end
 
@@ -276,16 +298,16 @@ function task.await(on, ...)
   if select("#", ...) > 0 then return await_many(select("#", ...) + 1, on, ...) end
   if not is_future(on) then check_future(on, 1, "await") end
   local self = current
-  if self and running() == self.co then
+  if self and running() == current_co then
     if not isyieldable() then errors.raise(errors.TaskletError, ADVICE) end
     if on.state == FINISHING then
-      self.loop:push(self)
+      push(self.loop, self)
     else
-      self.place = add(on, self)
+      self.value = add(on, self)
     end
     self.on = on
-    yield(TAG)
-    self.on = nil
+    yield(WAIT)
+    self.on = false
   else
     wait(on)
   end
@@ -308,7 +330,7 @@ end
 function task.tasklet(fn)
   check_body(fn, "tasklet")
   local function wrapper(...)
-    return start(fn, 1, ...)
+    return start(fn, 1, select("#", ...) > 0 and pack(...))
   end
   bodies[wrapper] = fn
   return wrapper
@@ -318,7 +340,7 @@ end
 function task.synctasklet(fn)
   check_body(fn, "synctasklet")
   local function wrapper(...)
-    local self = start(fn, 2, ...)
+    local self = start(fn, 2, pack(...))
     wait(self)
     return results(self)
   end
@@ -338,14 +360,14 @@ task.bodies = bodies
 function Task.cancel(self, reason)
   if self.state == FINISHING then return false end
   local problem = errors.CancelledError(reason or "cancelled")
-  local co = self.co
-  if co and status(co) ~= "suspended" then
+  local worker = self.worker
+  if worker and status(worker.co) ~= "suspended" then
     fail(self, problem)
     return true
   end
   local on = self.on
   if on then
-    local alone = remove(on, self, self.place) or on.state == FINISHING
+    local alone = remove(on, self, self.value) or on.state == FINISHING
     local dropped = on.dropped
     if alone and dropped then
       on.dropped = nil
@@ -353,14 +375,13 @@ function Task.cancel(self, reason)
     end
   end
   close_task(self)
-  self.args = nil
   if self.state ~= FINISHING then fail(self, problem) end
   return true
 end
 
 --- Whether the running code is a tasklet.
 function task.is_running()
-  return current ~= nil and running() == current.co
+  return current ~= nil and running() == current_co
 end
 
 --- Whether the running code is a tasklet, or something an engine has called that may await.
@@ -375,8 +396,9 @@ task.current_context = current_context
 
 --- Sets the context of the running code: of its tasklet alone, or of its coroutine.
 function task.set_context(context)
+  has_contexts = true
   local co = running()
-  if current and current.co == co then
+  if current and current_co == co then
     current.context = context
   else
     contexts[co] = context

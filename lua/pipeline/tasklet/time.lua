@@ -7,8 +7,8 @@ local task = require "pipeline.tasklet.task"
 
 local time = {}
 
-local FINISHING = future.FINISHING
-local cancel_timer = eventloop.cancel_timer
+local FINISHING, RUNNING = future.FINISHING, future.RUNNING
+local cancel_timer, current_loop, complete = eventloop.cancel_timer, eventloop.current, future.complete
 
 local function check_seconds(seconds, position, name)
   if type(seconds) == "number" and seconds == seconds then return end
@@ -19,17 +19,19 @@ end
 -- A sleep is a future and its timer in one.
 local meta, Sleep = future.kind("Sleep")
 
+Sleep.value, Sleep.dropped = nil, cancel_timer
+
 function Sleep.fire(self)
-  if self.state ~= FINISHING then future.finish(self, nil) end
+  if self.state ~= FINISHING then complete(self) end
 end
 
 --- Returns a future that is done, with nil, after so many seconds. In App Engine: sleep.
 function time.sleep(seconds)
   check_seconds(seconds, 1, "sleep")
-  local self = future.new(meta, 2)
-  self.dropped = cancel_timer
-  local loop = self.loop
-  return loop:add_timer(self, loop.clock.now() + (seconds > 0 and seconds or 0))
+  local loop = current_loop()
+  local due = loop.clock.now() + (seconds > 0 and seconds or 0)
+  local self = setmetatable({ loop = loop, due = due, order = 0, state = RUNNING, first = false }, meta)
+  return loop:add_timer(self, due)
 end
 
 local function expire(timer)
@@ -56,7 +58,7 @@ end
 --- Returns a future that is done as `of` is; or else fails with TimeoutError after so many seconds, and cancels `of`.
 -- @param of a future, or a function, which is started as a tasklet.
 function time.with_timeout(of, seconds)
-  if type(of) == "function" then of = task.start(of, 2) end
+  if type(of) == "function" then of = task.start(of, 2, false) end
   if not future.is(of) then
     error(("bad argument #1 to 'with_timeout' (future or function expected, got %s)"):format(type(of)), 2)
   end
