@@ -21,16 +21,18 @@ typedef struct {
     bool counting;
 } run_t;
 
-static void turn(pl_engine_t *engine) {
+/* Returns whether a timer was due. */
+static bool turn(pl_engine_t *engine) {
     engine->turns++;
     pl__scheduler_collect(engine);
-    pl__timers_fire(engine);
+    bool fired = pl__timers_fire(engine);
     bool due = engine->next_due <= pl_clock_now(&engine->clock) || engine->next_token <= pl_clock_now(&engine->clock);
     if (due && engine->wanted > 0 && !engine->poked)
         pl__scheduler_poke(engine, false);
     pl__scheduler_execute(engine);
     pl__scheduler_flush(engine);
     pl__timers_arm(engine);
+    return fired;
 }
 
 /* ---- is it done? ------------------------------------------------------------------------------------------- */
@@ -145,11 +147,13 @@ static int run_loop(pl_engine_t *engine, const run_t *run) {
     uint64_t first = engine->turns;
     for (;;) {
         bool waits;
-        turn(engine);
+        bool fired = turn(engine);
         if (is_done(engine, run))
             return PL_OK;
         if (is_late(engine, run) && !engine->stopping)
             return PL_ETIMEDOUT;
+        if (run->mode == PL_RUN_NEXT && fired)
+            return PL_OK;
         if (!pass_virtual_time(engine, run, &waits))
             return PL_ETIMEDOUT;
         if (run->mode == PL_RUN_NEXT && engine->turns - first > 1)
@@ -241,7 +245,8 @@ void pl_engine_unhold(pl_engine_t *engine) {
 }
 
 bool pl_engine_idle(pl_engine_t *engine) {
-    return !engine->closing && is_idle(engine, false);
+    bool may_claim = engine->ready_left && !engine->no_worker; /* when it runs: between two runs it wants nothing */
+    return !engine->closing && !may_claim && is_idle(engine, false);
 }
 
 bool pl_engine_running(const pl_engine_t *engine) {

@@ -29,6 +29,7 @@ local eventloop = {}
 local BURST_STEPS = 1024
 local ABSOLUTE = 1e9 -- a delay so large is a time since the epoch (T67)
 local QUEUE_KEPT_MAX = 8192
+local TICK = 1e-6 -- of an engine's clock: a timer so near is due, for the clock may never be nearer
 
 local max, huge = math.max, math.huge
 local select, type, rawequal = select, type, rawequal
@@ -177,8 +178,8 @@ local function rearm(self, due)
   if self.polling then uv:stop() end
   if due >= self.armed then return end
   self.armed = due
-  local delay = max(due - self.clock.now(), 0)
-  for _, engine in ipairs(self.engines) do engine._core:arm(delay) end
+  local wait = max(due - self.clock.now(), 0) + TICK / 2
+  for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
 end
 
 --- Adds a timer: a table that is called as timer.fire(timer) at the time `due` of the loop's clock. It must not raise.
@@ -253,7 +254,7 @@ eventloop.call = call
 
 local function fire_due(self)
   local first = first_timer(self)
-  if not first or first.due > self.clock.now() then return false end
+  if not first or first.due > self.clock.now() + TICK then return false end
   take_first(self)
   self.fruitless = 0
   first.fire(first)
@@ -297,7 +298,7 @@ local function work(self)
   local before = stepping
   stepping, self.awake = self, true
   while steps < BURST_STEPS and not self.stopping do
-    local at, entry = self.at + 1, nil
+    local at, entry = self.at + 1
     if at <= self.last then -- pop, without the call
       local queue = self.current
       entry = queue[at]
@@ -335,6 +336,7 @@ local function arm(self)
   local wait = delay(self)
   self.awake = wait == 0
   self.armed = wait and self.clock.now() + wait or huge
+  if wait and wait > 0 then wait = wait + TICK / 2 end
   for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
 end
 
@@ -476,10 +478,10 @@ function Loop.run_until(self, future, finished)
   while future.state ~= finished do
     self.awake = true
     local did = step(self)
+    if self.stopping then return true end
     if not did then
       stepping, self.awake = nil, false
       if not wait_for(self, delay(self)) then return future.state == finished end
-      if self.stopping then return true end
       stepping = self
     end
   end

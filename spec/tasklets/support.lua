@@ -1,5 +1,5 @@
--- support.lua: what specs of tasklets share: a loop with virtual time, a log of what happened, and a look at what a test
--- has left behind.
+-- support.lua: what specs of tasklets share: a loop with virtual time, a log of what happened, and a look at what a
+-- test has left behind.
 
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"

@@ -2,10 +2,10 @@
 --
 -- Fields: state (RUNNING, FINISHING), loop (whose it is), made (where it was made), info, value (the result; NONE:
 -- there are none; a packed table if there are several), how (false: one result or none; n > 1: so many; FAILED) and
--- failure ({value, trace, seen}). Who waits: `first`, then the list `rest`, are tasks and callback records in the order of
--- registration, false in the place of one that has gone; `now` is the list of immediate callbacks. `dropped`, if there
--- is one, is called when the only task that waited was cancelled. Fields that are seldom set have their default in the
--- table of methods: a future has no more than the eight that fit the smallest table that will do.
+-- failure ({value, trace, seen}). Who waits: `first`, then the list `rest`, are tasks and callback records in the order
+-- of registration, false in the place of one that has gone; `now` is the list of immediate callbacks. `dropped`, if
+-- there is one, is called when the only task that waited was cancelled. Fields that are seldom set have their default
+-- in the table of methods: a future has no more than the eight that fit the smallest table that will do.
 --
 -- Invariants
 --   1. A future is completed once. Then first, rest and now are given away.

@@ -12,11 +12,12 @@ local FINISHING = future.FINISHING
 local Group = {}
 local meta = { __name = "pipeline.Group", __index = Group }
 
--- Cancelling one may change the set, so the list is made first; in the order started.
+-- Cancelling one may change the set, so the list is made first; `members` says in which order they were started.
 local function cancel_all(self)
   local list = {}
   for member in pairs(self.members) do list[#list + 1] = member end
-  table.sort(list, function(a, b) return a.id < b.id end)
+  local members = self.members
+  table.sort(list, function(a, b) return members[a] < members[b] end)
   for _, member in ipairs(list) do member:cancel("its group has ended") end
 end
 
@@ -38,8 +39,8 @@ local function ended(self, member)
 end
 
 local function add(self, member)
-  self.members[member] = true
-  self.count = self.count + 1
+  self.count, self.started = self.count + 1, self.started + 1
+  self.members[member] = self.started
   if member.state == FINISHING then return ended(self, member) end
   future.add_now(member, ended, self, member)
 end
@@ -76,7 +77,9 @@ function group.group(body)
     error(("bad argument #1 to 'group' (function expected, got %s)"):format(type(body)), 2)
   end
   local done = future.plain(2, "group")
-  local self = setmetatable({ members = {}, count = 0, done = done, failure = false, cancelling = false }, meta)
+  local self = setmetatable({
+    members = {}, count = 0, started = 0, done = done, failure = false, cancelling = false,
+  }, meta)
   done.of, done.dropped = self, drop
   local main = task.start(body, 2, { n = 1, self })
   add(self, main)

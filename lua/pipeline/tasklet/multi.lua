@@ -182,11 +182,17 @@ function multi.await_all(list, given)
   return task.await(gather(list, given.fail_fast))
 end
 
---- Waits until all futures of a list are done; raises no errors of theirs. In App Engine: Future.wait_all.
+--- Waits until all futures of a list are done; raises no errors of theirs, but a deadlock.
+-- In App Engine: Future.wait_all.
 function multi.wait_all(list)
   check_list(list, "wait_all", 100)
   for i = 1, list.n or #list do
-    if list[i].state ~= FINISHING then future.wait(list[i]) end
+    local member = list[i]
+    if member.state ~= FINISHING then
+      future.wait(member)
+      local failure = member.failure
+      if failure and errors.is(failure.value, errors.DeadlockError) then future.raise(failure) end
+    end
   end
 end
 

@@ -108,8 +108,8 @@ end
 
 -- ---- QueueFuture -----------------------------------------------------------------------------------------------
 
--- An item is a plain value (NIL: nil), or a future that is done. `members` are those that are not done yet; `pending` counts them, and plain values
--- on their way through the loop.
+-- An item is a plain value (NIL: nil), or a future that is done. `members` are those that are not done yet; `pending`
+-- counts them, and plain values on their way through the loop.
 local meta, Queue = future.kind("QueueFuture")
 local getter_meta, Getter = future.kind("getq")
 

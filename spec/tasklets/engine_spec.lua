@@ -1,0 +1,214 @@
+-- Tasklets and an engine: what an engine calls may await, and both ways of running drive both.
+
+local eventloop = require "pipeline.eventloop"
+local helper = require "spec.support.helper"
+local pipeline = require "pipeline"
+local tasklets = require "pipeline.tasklets"
+
+local await, sleep = tasklets.await, tasklets.sleep
+
+local function go(fn, ...) return tasklets.tasklet(fn)(...) end
+
+local function ways(name, test)
+  it(name .. " (virtual time)", function()
+    test(helper.open {})
+  end)
+  it(name .. " (real time)", function()
+    test(helper.open { virtual_time = false, virtual_start = false or nil })
+  end)
+end
+
+describe("tasklets and an engine", function()
+  after_each(function()
+    helper.finish()
+    assert.same({ 0, 0, 0, 0 }, { eventloop.pending() })
+  end)
+  teardown(helper.clean)
+
+  ways("a run may await, and others go on meanwhile", function(engine)
+    local inside, most = 0, 0
+    local Class = helper.define(function(_, n)
+      inside = inside + 1
+      most = math.max(most, inside)
+      await(sleep(0.02))
+      local twice = await(go(function()
+        await(sleep(0.01))
+        return n * 2
+      end))
+      inside = inside - 1
+      return twice
+    end)
+    local stages = {}
+    for i = 1, 5 do
+      stages[i] = Class(i)
+      stages[i]:start()
+    end
+    for i = 1, 5 do assert.equal(i * 2, engine:wait(stages[i]).default.value) end
+    assert.equal(5, most)
+  end)
+
+  ways("finalized and callback may await", function(engine)
+    local list = {}
+    local Class = helper.define {
+      async = true, public_callbacks = true,
+      run = function() end,
+      callback = function(self, params)
+        await(sleep(0.01))
+        self:complete(params.value)
+        return 200, "text/plain", "thanks"
+      end,
+      finalized = function()
+        await(sleep(0.01))
+        list[#list + 1] = "finalized"
+      end,
+    }
+    local stage = Class()
+    stage:start()
+    engine:drain()
+    engine._core:spawn(function()
+      local status = require("pipeline.evaluate").run_callback(engine,
+        pipeline.from_id(stage.id), { value = 7 }, { is_admin = true })
+      list[#list + 1] = status
+    end)
+    engine:sleep(0.05)
+    assert.equal(7, engine:wait(stage).default.value)
+    assert.same({ 200, "finalized" }, list)
+  end)
+
+  ways("a tasklet may wait for a pipeline", function(engine)
+    local Class = helper.define(function(_, n)
+      await(sleep(0.01))
+      return n + 1
+    end)
+    local future = go(function()
+      local stage = Class(41)
+      stage:start()
+      return engine:wait(stage).default.value
+    end)
+    assert.equal(42, await(future))
+  end)
+
+  ways("a wait for a pipeline in a tasklet has its limit of time, and can be cancelled", function(engine)
+    local Class = helper.define { async = true, run = function() end }
+    local stage = Class()
+    stage:start()
+    engine:drain()
+    local future = go(function() engine:wait(stage, { timeout = 0.02 }) end)
+    assert.equal("TimeoutError", future:get_exception().class)
+    local other = go(function() engine:wait(stage) end)
+    eventloop.queue_call(0.02, other.cancel, other)
+    assert.equal("CancelledError", other:get_exception().class)
+    stage:complete(1)
+  end)
+
+  ways("eventloop.run works the engine off", function(engine)
+    local Class = helper.define(function() return await(go(function() return "done" end)) end)
+    local stage = Class()
+    stage:start()
+    eventloop.run()
+    assert.equal("done", engine:wait(stage, { timeout = 0 }).default.value)
+  end)
+
+  ways("engine:drain runs tasklets that were started outside", function(engine)
+    local ran = false
+    go(function() ran = true end)
+    engine:drain()
+    assert.is_true(ran)
+  end)
+
+  ways("a failure in a tasklet of a run is a failed attempt, with the trace through all awaits", function(engine)
+    local function deep()
+      await(sleep(0.001))
+      error("deep down")
+    end
+    local Class = helper.define { max_attempts = 1, run = function() local x = await(go(deep)) return x end }
+    local stage = Class()
+    stage:start()
+    local problem = helper.raises(pipeline.AbortedError, engine.wait, engine, stage)
+    assert.matches("deep down", problem.message)
+    local trace = problem.failures[1].traceback
+    assert.truthy(trace:find(("engine_spec.lua:%d:"):format(debug.getinfo(deep, "S").linedefined + 2), 1, true))
+    assert.matches("awaited in", trace)
+  end)
+
+  ways("await across a C function in a run says what to do instead", function(engine)
+    local Class = helper.define {
+      max_attempts = 1,
+      run = function() table.sort({ 2, 1 }, function(a, b) await(sleep(1)) return a < b end) end,
+    }
+    local stage = Class()
+    stage:start()
+    local problem = helper.raises(pipeline.AbortedError, engine.wait, engine, stage)
+    assert.matches("Await first", problem.message)
+  end)
+
+  ways("a run that is out of time is closed while it awaits", function(engine)
+    local closed = false
+    local Class = helper.define {
+      max_attempts = 1, timeout = 0.02,
+      run = function()
+        local _ <close> = setmetatable({}, { __close = function() closed = true end })
+        await(sleep(0.1))
+      end,
+    }
+    local stage = Class()
+    stage:start()
+    local problem = helper.raises(pipeline.AbortedError, engine.wait, engine, stage)
+    assert.matches("took longer", problem.message)
+    assert.is_true(closed)
+    await(sleep(0.2))
+  end)
+
+  it("start_test runs tasklets in virtual time", function()
+    local Class = helper.define(function()
+      local before = eventloop.now()
+      await(sleep(3600))
+      return eventloop.now() - before
+    end)
+    local stage = Class()
+    stage:start_test()
+    assert.equal(3600, stage.outputs.default.value)
+  end)
+
+  it("tasklets go on where they were when the engine is closed", function()
+    local engine = helper.open { virtual_time = false }
+    local future = go(function()
+      await(sleep(0.02))
+      return "still here"
+    end)
+    engine:drain()
+    engine:close()
+    assert.equal("still here", future:get_result())
+  end)
+
+  it("several engines are driven by one loop", function()
+    local a, b = helper.open { virtual_time = false }, helper.open { virtual_time = false }
+    local Class = helper.define(function(_, n)
+      await(sleep(0.01))
+      return n
+    end)
+    local first, second = Class("a"), Class("b")
+    first:start { engine = a }
+    second:start { engine = b }
+    eventloop.run()
+    assert.equal("a", a:wait(first, { timeout = 0 }).default.value)
+    assert.equal("b", b:wait(second, { timeout = 0 }).default.value)
+  end)
+
+  it("a host with a loop of its own drives both through descriptor, timeout and step", function()
+    local engine = helper.open { virtual_time = false }
+    local Class = helper.define(function()
+      await(sleep(0.01))
+      return "x"
+    end)
+    local stage = Class()
+    stage:start()
+    local core = require "pipeline.core"
+    for _ = 1, 1000 do
+      engine:step()
+      if engine._core:idle() then break end
+      core.poll(engine:timeout(), engine:fd())
+    end
+    assert.equal("x", engine:wait(stage, { timeout = 0 }).default.value)
+  end)
+end)
