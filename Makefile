@@ -43,6 +43,7 @@ CORE := $(B)/lib/pipeline/core.so
 SCHEMA_STEPS := $(sort $(wildcard csrc/store/sqlite/schema/*.sql))
 SCHEMA := $(BUILD)/gen/schema.h
 LUA_SOURCES := $(sort $(wildcard lua/pipeline/*.lua))
+LUA_TASKLET_SOURCES := $(sort $(wildcard lua/pipeline/tasklet/*.lua))
 
 SPECS := $(sort $(shell find spec -name '*_spec.lua' 2>/dev/null))
 C_TESTS := $(sort $(shell find spec -name '*_test.c' 2>/dev/null))
@@ -130,6 +131,8 @@ clean: ## delete everything that was built
 install: $(CORE) ## install into PREFIX (or LUADIR and LIBDIR), below DESTDIR
 	install -d '$(DESTDIR)$(LUADIR)/pipeline' '$(DESTDIR)$(LIBDIR)/pipeline'
 	install -m 644 $(LUA_SOURCES) '$(DESTDIR)$(LUADIR)/pipeline/'
+	install -d '$(DESTDIR)$(LUADIR)/pipeline/tasklet'
+	install -m 644 $(LUA_TASKLET_SOURCES) '$(DESTDIR)$(LUADIR)/pipeline/tasklet/'
 	install -m 755 $(CORE) '$(DESTDIR)$(LIBDIR)/pipeline/core.so'
 
 rock: deps-rock ## install the rock into build/rocktree and run an example against that tree alone

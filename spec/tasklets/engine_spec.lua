@@ -134,7 +134,7 @@ describe("tasklets and an engine", function()
   ways("await across a C function in a run says what to do instead", function(engine)
     local Class = helper.define {
       max_attempts = 1,
-      run = function() table.sort({ 2, 1 }, function(a, b) await(sleep(1)) return a < b end) end,
+      run = function() table.sort({ 2, 1 }, function(a, b) await(tasklets.Future()) return a < b end) end,
     }
     local stage = Class()
     stage:start()
@@ -156,7 +156,6 @@ describe("tasklets and an engine", function()
     local problem = helper.raises(pipeline.AbortedError, engine.wait, engine, stage)
     assert.matches("took longer", problem.message)
     assert.is_true(closed)
-    await(sleep(0.2))
   end)
 
   it("start_test runs tasklets in virtual time", function()
@@ -167,7 +166,7 @@ describe("tasklets and an engine", function()
     end)
     local stage = Class()
     stage:start_test()
-    assert.equal(3600, stage.outputs.default.value)
+    assert.near(3600, stage.outputs.default.value, 1e-3)
   end)
 
   it("tasklets go on where they were when the engine is closed", function()

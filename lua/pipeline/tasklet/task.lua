@@ -227,18 +227,30 @@ local function wait_in_task(self, on)
   self.on = false
 end
 
+local managed_meta = {}
+
 local function wake(entry)
+  entry.woken = true
   entry.token:wake()
+end
+
+-- The coroutine goes on, or it is closed while it waits: as when its attempt is out of time.
+function managed_meta.__close(entry)
+  if entry.woken then return end
+  local on = entry.on
+  local dropped = on.dropped
+  if remove(on, entry, entry.place) and dropped then dropped(on) end
 end
 
 -- In a coroutine that an engine manages: the run of a stage, a callback, a route.
 local function wait_managed(handle, on)
   local token, code, message = handle:token()
   if not token then errors.raise_core(code, message, "await") end
+  local entry <close> = setmetatable({ go = wake, loop = current_loop(), token = token, on = on }, managed_meta)
   if on.state == FINISHING then
-    token:wake()
+    wake(entry)
   else
-    add(on, { go = wake, loop = current_loop(), token = token })
+    entry.place = add(on, entry)
   end
   local _, failed, text = handle:suspend()
   if failed then errors.raise_core(failed, text, "await") end
