@@ -203,8 +203,7 @@ static int loop_alive(lua_State *L) {
 
 /* core.now() -> seconds since the epoch; never goes back. */
 static int core_now(lua_State *L) {
-    lua_pushnumber(L, lua_tonumber(L, lua_upvalueindex(1)) +
-                          (double)pl_clock_monotonic_us() / (double)PL_USEC_PER_SEC);
+    lua_pushnumber(L, lua_tonumber(L, lua_upvalueindex(1)) + (double)pl_clock_monotonic_us() / (double)PL_USEC_PER_SEC);
     return 1;
 }
 
@@ -245,8 +244,7 @@ static int core_poll(lua_State *L) {
 void pl__loop_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
         { "lend", loop_lend }, { "poll", loop_poll },       { "stop", loop_stop },           { "alive", loop_alive },
-        { "fd", loop_fd },     { "timeout", loop_timeout },
-        { "is_shared", loop_is_shared },                    { NULL, NULL },
+        { "fd", loop_fd },     { "timeout", loop_timeout }, { "is_shared", loop_is_shared }, { NULL, NULL },
     };
     if (luaL_newmetatable(L, LOOP_TYPE)) {
         lua_pushcfunction(L, loop_gc);
