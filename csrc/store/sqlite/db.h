@@ -175,6 +175,8 @@ int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, p
 pl_retry_t pl__retry_read(sqlite3_stmt *row, int column);
 
 /* ---- stage.c ---- */
+/* Ascending, for qsort and bsearch over pl_id_t. */
+int pl__compare_ids(const void *a, const void *b);
 int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing);
 /* *found false: no such stage. */
 int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found);

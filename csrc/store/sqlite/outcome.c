@@ -65,11 +65,6 @@ typedef struct {
     size_t len;
 } fresh_t;
 
-static int compare_ids(const void *a, const void *b) {
-    pl_id_t left = *(const pl_id_t *)a, right = *(const pl_id_t *)b;
-    return (left > right) - (left < right);
-}
-
 /* Default slots of new children are known to be unfilled, which saves a look-up per edge in a wide fan-in. */
 static int list_fresh(pl__conn_t *conn, const pl_op_outcome_t *run, fresh_t *fresh) {
     fresh->ids = pl__arena_get(&conn->scratch, (run->children_len + 1) * sizeof *fresh->ids);
@@ -77,13 +72,13 @@ static int list_fresh(pl__conn_t *conn, const pl_op_outcome_t *run, fresh_t *fre
         return PL_ENOMEM;
     for (size_t i = 0; i < run->children_len; i++)
         fresh->ids[fresh->len++] = run->children[i].id;
-    qsort(fresh->ids, fresh->len, sizeof *fresh->ids, compare_ids);
+    qsort(fresh->ids, fresh->len, sizeof *fresh->ids, pl__compare_ids);
     return PL_OK;
 }
 
 static int is_unfilled(pl__conn_t *conn, const fresh_t *fresh, pl_id_t slot, bool *unfilled) {
     int64_t filled = 0;
-    *unfilled = fresh->len && bsearch(&slot, fresh->ids, fresh->len, sizeof slot, compare_ids) != NULL;
+    *unfilled = fresh->len && bsearch(&slot, fresh->ids, fresh->len, sizeof slot, pl__compare_ids) != NULL;
     if (*unfilled)
         return PL_OK;
     PL__TRY(pl__sql_int(conn, PL__SQL_SLOT_FILLED, &filled, 0, "i", (int64_t)slot));

@@ -173,7 +173,7 @@ static int load_slot(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_slot_t
     return rc;
 }
 
-static int compare_ids(const void *a, const void *b) {
+int pl__compare_ids(const void *a, const void *b) {
     pl_id_t left = *(const pl_id_t *)a, right = *(const pl_id_t *)b;
     return (left > right) - (left < right);
 }
@@ -181,7 +181,7 @@ static int compare_ids(const void *a, const void *b) {
 static size_t sort_unique(pl_id_t *ids, size_t len) {
     if (len == 0)
         return 0;
-    qsort(ids, len, sizeof *ids, compare_ids);
+    qsort(ids, len, sizeof *ids, pl__compare_ids);
     size_t kept = 1;
     for (size_t i = 1; i < len; i++)
         if (ids[i] != ids[kept - 1])
