@@ -15,6 +15,7 @@
  *      request it was for.
  */
 #include "engine/fetch.h"
+#include "engine/field.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -680,27 +681,6 @@ void pl_fetch_request_init(pl_fetch_request_t *request) {
     };
 }
 
-static bool is_token(pl_str_t name) {
-    static const char OTHERS[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        if (!is_alnum && (!c || !strchr(OTHERS, c)))
-            return false;
-    }
-    return name.len > 0;
-}
-
-/* A value ends no header line, and no string of C. */
-static bool is_value(pl_str_t value) {
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
-}
-
 static bool is_url(pl_str_t url) {
     for (size_t i = 0; i < url.len; i++) {
         unsigned char c = (unsigned char)url.ptr[i];
@@ -722,7 +702,7 @@ static bool is_path(pl_str_t path) {
 static int check_request(const pl_fetch_request_t *request, pl_error_t *error) {
     if (!request->url.ptr || !is_url(request->url))
         return PL__FAIL(error, PL_EINVAL, "not a URL that begins with http:// or https://");
-    if (!is_token(request->method))
+    if (!pl__field_is_token(request->method))
         return PL__FAIL(error, PL_EINVAL, "the method is not a word");
     if (is_name(request->method, "CONNECT"))
         return PL__FAIL(error, PL_EINVAL, "the method CONNECT is not for requests");
@@ -734,9 +714,9 @@ static int check_request(const pl_fetch_request_t *request, pl_error_t *error) {
         return PL__FAIL(error, PL_EINVAL, "a zero byte in a name");
     for (size_t i = 0; i < request->header_count; i++) {
         const pl_http_header_t *header = &request->headers[i];
-        if (!is_token(header->name))
+        if (!pl__field_is_token(header->name))
             return PL__FAIL(error, PL_EINVAL, "the name of header %zu is not a word", i + 1);
-        if (!is_value(header->value))
+        if (!pl__field_is_value(header->value))
             return PL__FAIL(error, PL_EINVAL, "header %.*s: a control byte", (int)header->name.len, header->name.ptr);
         if (is_name(header->name, "content-length") || is_name(header->name, "transfer-encoding"))
             return PL__FAIL(error, PL_EINVAL, "header %.*s: it follows from the body", (int)header->name.len,

@@ -18,6 +18,7 @@
  *   4. No byte from a handler can end a header early: names are tokens, values hold no control bytes.
  */
 #include "engine/http.h"
+#include "engine/field.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -282,17 +283,6 @@ typedef struct {
     int rc; /* PL_OK, PL_ENOMEM, or PL_EINVAL for a request that must be refused */
 } gather_t;
 
-static bool is_token(pl_str_t name) {
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-        if (!alnum && (!c || !strchr(others, c)))
-            return false;
-    }
-    return name.len > 0;
-}
-
 static bool is_name(pl_str_t name, const char *text) {
     return name.len == strlen(text) && !memcmp(name.ptr, text, name.len);
 }
@@ -318,7 +308,7 @@ static int header_join(gather_t *gather, pl_http_header_t *header, pl_str_t valu
 
 static int header_add(gather_t *gather, pl_str_t raw_name, pl_str_t value) {
     pl_str_t name;
-    if (gather->count == gather->room || !is_token(raw_name))
+    if (gather->count == gather->room || !pl__field_is_token(raw_name))
         return PL_EINVAL;
     if (pl__arena_copy(&gather->request->arena, raw_name, &name))
         return PL_ENOMEM;
@@ -397,15 +387,6 @@ static enum MHD_Result refuse(request_t *request, unsigned status) {
     return send_response(request);
 }
 
-static bool is_value(pl_str_t value) {
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
-}
-
 static bool is_ours(pl_str_t name) {
     static const char *const ours[] = { "content-length", "transfer-encoding", "date" };
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
@@ -470,7 +451,7 @@ int pl_http_respond(pl_http_request_t *pub, unsigned status, const pl_http_heade
     if (status < 200 || status > 599)
         return PL_EINVAL;
     for (size_t i = 0; i < header_count; i++)
-        if (!is_token(headers[i].name) || !is_value(headers[i].value))
+        if (!pl__field_is_token(headers[i].name) || !pl__field_is_value(headers[i].value))
             return PL_EINVAL;
     if (request->connection) {
         if (status == 204 || status == 205 || status == 304)
@@ -547,7 +528,7 @@ static enum MHD_Result headers_done(request_t *request, struct MHD_Connection *c
     int rc = gather_headers(request, connection);
     if (!rc)
         rc = pl__arena_copy(&request->arena, pl_str(method), &request->pub.method);
-    if (rc == PL_EINVAL || (!rc && !is_token(request->pub.method)))
+    if (rc == PL_EINVAL || (!rc && !pl__field_is_token(request->pub.method)))
         return refuse(request, MHD_HTTP_BAD_REQUEST);
     if (rc)
         return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE);
