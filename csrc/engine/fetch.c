@@ -34,7 +34,6 @@ enum {
     WINDOW_DEFAULT = 256 * 1024,
     HEAD_MAX = 256 * 1024, /* bytes of the headers of an answer */
     LINES_MAX = 1000,      /* and lines */
-    EASY_MAX = 100,        /* easy handles kept for later use */
     SECONDS_MAX = 1000000,
 };
 
@@ -93,8 +92,6 @@ struct pl_fetcher {
     sock_t *socks;
     link_t queue, actives, news;
     unsigned active, queued;
-    CURL *easies[EASY_MAX];
-    int easy_count;
     uint64_t requests, connections;
     bool is_busy; /* in act() or settle(): news will be told */
     bool is_closing;
@@ -187,15 +184,11 @@ static void fetch_close_timer(pl_fetch_t *fetch) {
     uv_close((uv_handle_t *)&fetch->timer, fetch_timer_closed_cb);
 }
 
-/* Takes the easy handle out of libcurl's hands and keeps it for later. */
+/* An easy handle serves one request only: libcurl 7.88 remembers the last header of an answer beyond its memory, and
+ * a next answer that begins with a folded line would have it read and moved. Connections belong to the multi handle. */
 static void give_easy_back(pl_fetcher_t *fetcher, CURL *easy) {
     (void)curl_multi_remove_handle(fetcher->multi, easy);
-    if (fetcher->easy_count < EASY_MAX && !fetcher->is_closing) {
-        curl_easy_reset(easy);
-        fetcher->easies[fetcher->easy_count++] = easy;
-    } else {
-        curl_easy_cleanup(easy);
-    }
+    curl_easy_cleanup(easy);
 }
 
 /* The one way to OVER. The text is copied. */
@@ -304,18 +297,29 @@ static void head_ends(pl_fetch_t *fetch) {
         head_done(fetch);
 }
 
+/* The three digits of a status line; 0 if they are not there. */
+static int status_parse(const char *line, size_t len) {
+    const char *space = memchr(line, ' ', len), *end = line + len;
+    int status = 0, digits = 0;
+    for (const char *c = space ? space + 1 : end; c < end && *c >= '0' && *c <= '9' && digits <= 3; c++, digits++)
+        status = status * 10 + (*c - '0');
+    return digits == 3 && status >= 100 ? status : 0;
+}
+
 static size_t header_cb(char *line, size_t one, size_t len, void *data) {
     pl_fetch_t *fetch = data;
     (void)one;
+    if (fetch->has_head) /* a trailer, whatever it looks like */
+        return len;
     if (len >= 5 && !strncasecmp(line, "HTTP/", 5)) {
-        const char *space = memchr(line, ' ', len);
         head_reset(fetch);
-        for (const char *c = space ? space + 1 : line + len; c < line + len && *c >= '0' && *c <= '9'; c++)
-            fetch->status = fetch->status < 1000 ? fetch->status * 10 + (*c - '0') : fetch->status;
+        fetch->status = status_parse(line, len);
+        if (fetch->status == 0) { /* libcurl would make a 200 of it */
+            doom(fetch, PL_EPROTO, "the answer has no status that can be read");
+            return 0;
+        }
         return len;
     }
-    if (fetch->has_head) /* a trailer */
-        return len;
     fetch->head_size += len;
     if (fetch->head_size > HEAD_MAX || fetch->headers.len >= LINES_MAX * sizeof(pl_http_header_t)) {
         doom(fetch, PL_ELIMIT, "the headers of the answer are too large");
@@ -420,6 +424,7 @@ static int code_of(CURLcode result, CURL *easy) {
         { CURLE_SSL_INVALIDCERTSTATUS, PL_ETLS },
         { CURLE_UNSUPPORTED_PROTOCOL, PL_EPROTO }, /* HTTP/0.9, or a redirect to another protocol */
         { CURLE_WEIRD_SERVER_REPLY, PL_EPROTO },
+        { CURLE_BAD_FUNCTION_ARGUMENT, PL_EPROTO }, /* of a transfer: a head that begins with a folded line */
         { CURLE_FILESIZE_EXCEEDED, PL_ELIMIT },
         { CURLE_TOO_MANY_REDIRECTS, PL_ELIMIT },
     };
@@ -435,7 +440,9 @@ static void finish(pl_fetch_t *fetch, CURLcode result) {
     long opened = 0;
     int code = fetch->why ? fetch->why : code_of(result, fetch->easy);
     const char *text = fetch->why ? fetch->why_text : fetch->message;
-    if (!fetch->why && result != CURLE_OK && !fetch->message[0])
+    if (!fetch->why && result == CURLE_BAD_FUNCTION_ARGUMENT)
+        text = "the headers of the answer are malformed";
+    else if (!fetch->why && result != CURLE_OK && !fetch->message[0])
         text = curl_easy_strerror(result);
     if (curl_easy_getinfo(fetch->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK)
         fetch->fetcher->connections += (uint64_t)opened;
@@ -622,13 +629,9 @@ static CURLcode set_exchange(pl_fetch_t *fetch, CURLcode rc) {
     return rc;
 }
 
-static CURL *easy_get(pl_fetcher_t *fetcher) {
-    return fetcher->easy_count > 0 ? fetcher->easies[--fetcher->easy_count] : curl_easy_init();
-}
-
 static void begin(pl_fetch_t *fetch) {
     pl_fetcher_t *fetcher = fetch->fetcher;
-    fetch->easy = easy_get(fetcher);
+    fetch->easy = curl_easy_init();
     CURLcode rc = fetch->easy ? set_exchange(fetch, set_connection(fetch, CURLE_OK)) : CURLE_OUT_OF_MEMORY;
     if (rc == CURLE_OK) {
         link_remove(&fetch->link);
@@ -999,8 +1002,6 @@ void pl_fetcher_close(pl_fetcher_t *fetcher) {
         sock_close(fetcher, fetcher->socks);
     (void)curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, NULL);
     (void)curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, NULL);
-    while (fetcher->easy_count > 0)
-        curl_easy_cleanup(fetcher->easies[--fetcher->easy_count]);
     (void)curl_multi_cleanup(fetcher->multi);
     uv_close((uv_handle_t *)&fetcher->timer, handle_closed_cb);
     uv_close((uv_handle_t *)&fetcher->soon, handle_closed_cb);

@@ -308,7 +308,7 @@ static int header_join(gather_t *gather, pl_http_header_t *header, pl_str_t valu
 
 static int header_add(gather_t *gather, pl_str_t raw_name, pl_str_t value) {
     pl_str_t name;
-    if (gather->count == gather->room || !pl__field_is_token(raw_name))
+    if (gather->count == gather->room || !pl__field_is_token(raw_name) || !pl__field_is_value(value))
         return PL_EINVAL;
     if (pl__arena_copy(&gather->request->arena, raw_name, &name))
         return PL_ENOMEM;

@@ -361,6 +361,8 @@ static void test_garbage(fixture_t *fix) {
     REFUSED("garbage\r\n\r\n", "400");
     REFUSED(" GET / HTTP/1.1\r\nHost: a\r\n\r\n", "400");
     REFUSED("GET / HTTP/1.1\r\nHost: a\r\nb : c\r\n\r\n", "400");
+    REFUSED("GET / HTTP/1.1\r\nHost: a\r-\nb: c\r\n\r\n", "400");
+    REFUSED("GET / HTTP/1.1\r\nHost: a\r\nb: c\1d\r\n\r\n", "400");
     REFUSED("\1\2\3\377\376 / HTTP/1.1\r\n\r\n", "400");
     REFUSED("GET / HTTP/9.9\r\nHost: a\r\n\r\n", "505");
 }

@@ -183,11 +183,25 @@ describe("fetch", function()
       assert.equal("ECONNRESET", code(target.url .. "/half"))
       assert.equal("ECONNRESET", code(target.url .. "/drop"))
       assert.equal("EPROTO", code(target.url .. "/garbage"))
+      assert.equal("EPROTO", code(target.url .. "/statusless"))
       assert.equal("ECONNREFUSED", code("http://127.0.0.1:1/"))
       assert.equal("ENOHOST", code("http://no-such-host.invalid/"))
       assert.equal("ETLS", code("https://127.0.0.1:" .. target.port .. "/"))
       assert.equal(500, #get("/open").body)
     end)
+  end)
+
+  it("keeps the head of an answer apart from its trailers", function()
+    local answer = get("/trailer")
+    assert.same({ 201, "hello", "1" }, { answer.status, answer.body, answer.headers["x-one"] })
+    assert.is_nil(answer.headers["x-two"])
+  end)
+
+  it("takes nothing of one answer into the next, however that begins", function()
+    for _ = 1, 5 do
+      assert.equal("z", get("/headers").headers["x-last"])
+      assert.equal("EPROTO", (select(2, get("/folded"))))
+    end
   end)
 
   it("keeps connections open and uses them again", function()

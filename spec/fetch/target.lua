@@ -152,6 +152,23 @@ function paths.garbage(connection)
   return "close"
 end
 
+-- What libcurl alone would take for a 200.
+function paths.statusless(connection)
+  send(connection, "HTTP/any: thing 1\r\nX: y\r\n\r\nhello")
+  return "close"
+end
+
+-- A trailer that looks like the head of another answer.
+function paths.trailer(connection)
+  send(connection, "HTTP/1.1 201 Created\r\nX-One: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+  send(connection, "5\r\nhello\r\n0\r\nHTTP/1.1 500 trap: x\r\nX-Two: 2\r\n\r\n")
+end
+
+-- A head whose first line goes on from one that is not there.
+function paths.folded(connection)
+  send(connection, "HTTP/1.1 200 OK\r\n folded: on\r\nX-Last: a\r\nContent-Length: 2\r\n\r\nok")
+end
+
 function paths.headers(connection)
   answer(connection, 200, {
     "Set-Cookie: a=1, x", "X-One:1", "SET-COOKIE:  b=2  ", "X-Empty:", "X-Last: z",

@@ -6,13 +6,7 @@
  * was read of a function by name is serialized again and must be read as the same. Runs in the top directory: the
  * reader is Lua code, over the codec.
  */
-#include <lauxlib.h>
-#include <lualib.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#include "binding/codec.h"
+#include "fuzz/state.h"
 
 /* Gets the functions of the codec; returns the function of one run, which raises when a rule is broken. */
 static const char script[] =
@@ -53,33 +47,10 @@ static const char script[] =
     "  assert(rawequal(again, fn) and last == n - first + 3, 'changed by the round trip')\n"
     "end\n";
 
-static void check(lua_State *L, int status) {
-    if (status == LUA_OK)
-        return;
-    const char *message = luaL_tolstring(L, -1, NULL);
-    lua_writestringerror("%s\n", message);
-    abort();
-}
-
-/* Returns a state with the function of one run on its stack. */
-static lua_State *open_state(void) {
-    lua_State *L = luaL_newstate();
-    if (L == NULL)
-        abort();
-    luaL_openlibs(L);
-    check(L, luaL_loadstring(L, script));
-    lua_newtable(L);
-    pl__codec_register(L);
-    check(L, lua_pcall(L, 1, 1, 0));
-    return L;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static lua_State *L;
     if (L == NULL)
-        L = open_state();
-    lua_pushvalue(L, 1);
-    lua_pushlstring(L, (const char *)data, size);
-    check(L, lua_pcall(L, 1, 0, 0));
+        L = state_open(script);
+    state_run(L, data, size);
     return 0;
 }
