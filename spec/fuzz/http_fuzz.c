@@ -17,7 +17,7 @@
 #include "engine/field.h"
 #include "engine/http.h"
 
-enum { MAX_BODY = 300, MAX_HEADER = 4096, TURNS = 4, TURNS_MAX = 1000, HELD_MAX = 64 };
+enum { MAX_BODY = 300, MAX_HEADER = 4096, TURNS = 4, PATIENT = 100, TURNS_MAX = 3000, HELD_MAX = 64 };
 
 typedef enum { AT_ONCE, LATE, NEVER, MANNERS } manner_t;
 
@@ -121,8 +121,11 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size) {
     while (held_count > 0)
         answer(held[--held_count]);
     manner = NEVER;
-    for (int i = 0; i < TURNS_MAX && pl_http_connections(http) > 0; i++)
+    for (int i = 0; i < TURNS_MAX && pl_http_connections(http) > 0; i++) {
         turn(1);
+        if (i > PATIENT)
+            usleep(1000);
+    }
     NEED(pl_http_connections(http) == 0);
     return 0;
 }
