@@ -6,6 +6,8 @@ local helper = require "spec.support.helper"
 
 local START = 1700000000.0
 
+local record, child, states = helper.record, helper.child, helper.states
+
 describe("abort", function()
   local engine, trace
 
@@ -30,23 +32,6 @@ describe("abort", function()
   end)
   after_each(helper.finish)
   teardown(helper.clean)
-
-  local function record(stage)
-    return engine._core:stage_get(stage._id)
-  end
-
-  local function child(stage, of)
-    local _, id = helper.find(stage, of)
-    return pipeline.from_id(id)
-  end
-
-  local function states(stage)
-    local found = {}
-    for _, member in ipairs(engine._core:tree_get(stage._id)) do
-      found[member.state] = (found[member.state] or 0) + 1
-    end
-    return found
-  end
 
   local function start(run)
     local stage = helper.define { run = run, finalized = function() table.insert(trace, "root") end }():start()

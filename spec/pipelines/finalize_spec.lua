@@ -7,6 +7,8 @@ local helper = require "spec.support.helper"
 
 local START = 1700000000.0
 
+local record, child = helper.record, helper.child
+
 describe("finalized", function()
   local engine, trace
 
@@ -23,15 +25,6 @@ describe("finalized", function()
   end)
   after_each(helper.finish)
   teardown(helper.clean)
-
-  local function record(stage)
-    return engine._core:stage_get(stage._id)
-  end
-
-  local function child(stage, of)
-    local _, id = helper.find(stage, of)
-    return pipeline.from_id(id)
-  end
 
   it("P135 is called once when all own outputs and those of all children are filled, in every kind", function()
     local Sync = helper.define {

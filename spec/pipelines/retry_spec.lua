@@ -6,6 +6,8 @@ local helper = require "spec.support.helper"
 
 local START = 1700000000.0
 
+local record, child = helper.record, helper.child
+
 local names = { rate = function() return 19 end }
 package.loaded["spec.retry.names"] = names
 
@@ -20,15 +22,6 @@ describe("a failed attempt", function()
   end)
   after_each(helper.finish)
   teardown(helper.clean)
-
-  local function record(stage)
-    return engine._core:stage_get(stage._id)
-  end
-
-  local function child(stage, of)
-    local _, id = helper.find(stage, of)
-    return pipeline.from_id(id)
-  end
 
   local function note_time()
     table.insert(trace, engine:now() - START)

@@ -73,6 +73,26 @@ function helper.aborted(stage, options)
   return helper.raises(pipeline.AbortedError, helper.outputs, stage, options)
 end
 
+--- What the store keeps of a pipeline.
+function helper.record(stage)
+  return pipeline.default()._core:stage_get(stage._id)
+end
+
+--- The only child of a class below a pipeline, as an instance.
+function helper.child(stage, class)
+  local _, id = helper.find(stage, class)
+  return pipeline.from_id(id)
+end
+
+--- How many pipelines of a tree are in which state.
+function helper.states(stage)
+  local found = {}
+  for _, member in ipairs(pipeline.default()._core:tree_get(stage._id)) do
+    found[member.state] = (found[member.state] or 0) + 1
+  end
+  return found
+end
+
 --- Calls fn(...), which must raise an error of `class`; returns it.
 function helper.raises(class, fn, ...)
   local ok, problem = pcall(fn, ...)
