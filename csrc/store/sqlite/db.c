@@ -164,6 +164,34 @@ int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row) {
     return rc;
 }
 
+void *pl__sql_list(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl__sql_read_t *read, size_t size,
+                   size_t *len, int *rc) {
+    pl__buf_t list = { 0 };
+    bool more = false;
+    void *item = pl__arena_get(arena, size), *items = NULL;
+    *len = 0;
+    *rc = item ? pl__sql_step(conn, row, &more) : PL_ENOMEM;
+    while (*rc == PL_OK && more) {
+        *rc = read(conn, row, arena, item);
+        pl__buf_add(&list, item, size);
+        if (*rc == PL_OK)
+            *rc = list.rc;
+        if (*rc == PL_OK)
+            *rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    if (*rc == PL_OK && list.len > 0) {
+        items = pl__arena_get(arena, list.len);
+        *rc = items ? PL_OK : PL_ENOMEM;
+    }
+    if (items) {
+        memcpy(items, list.ptr, list.len);
+        *len = list.len / size;
+    }
+    pl__buf_free(&list);
+    return items;
+}
+
 int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format, ...) {
     va_list values;
     bool row = false;

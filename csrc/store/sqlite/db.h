@@ -111,6 +111,12 @@ int pl__sql_query(pl__conn_t *conn, pl__sql_t id, sqlite3_stmt **statement, cons
 /* Steps: *row tells whether there is one; without one the statement is reset. */
 int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row);
 void pl__sql_end(sqlite3_stmt *statement);
+/* One row into an item of the caller's kind; strings go to the arena. */
+typedef int pl__sql_read_t(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item);
+/* Reads the rows of a query into an array in the arena, of items of `size` bytes, and ends the query; NULL, with *len
+ * 0, when there are none, or when *rc says what went wrong. */
+void *pl__sql_list(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl__sql_read_t *read, size_t size,
+                   size_t *len, int *rc);
 /* Query, one step, reset; *changes (may be NULL) = rows changed. */
 int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format, ...);
 /* First column of the first row as an integer, `otherwise` without a row or NULL. */

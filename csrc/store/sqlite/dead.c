@@ -62,30 +62,17 @@ static int read_dead(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task, bool
     return rc;
 }
 
-static int read_list(pl__conn_t *conn, pl_op_t *op, sqlite3_stmt *row, pl__buf_t *list) {
-    bool more, large;
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_task_t task;
-        rc = pl__task_read_row(conn, row, &op->arena, &task, &large);
-        if (rc == PL_OK)
-            rc = read_dead(conn, &op->arena, &task, large);
-        pl__buf_add(list, &task, sizeof task);
-        if (rc == PL_OK)
-            rc = list->rc;
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    return rc;
+static int read_task(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    bool large;
+    PL__TRY(pl__task_read_row(conn, row, arena, item, &large));
+    return read_dead(conn, arena, item, large);
 }
 
 int pl__verb_dead_list(pl__conn_t *conn, pl_op_t *op) {
     pl_op_dead_list_t *get = &op->u.dead_list;
     pl__queue_t *queue = NULL;
     sqlite3_stmt *row;
-    pl__buf_t list = { 0 };
-    pl_str_t copy = PL_STR_NONE;
+    int rc;
     int64_t before = get->before ? get->before : INT64_MAX, limit = get->limit > 0 ? get->limit : 50;
     get->len = 0;
     get->next = 0;
@@ -99,12 +86,7 @@ int pl__verb_dead_list(pl__conn_t *conn, pl_op_t *op) {
         PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_LIST_OF_QUEUE, &row, "iii", before, limit + 1, queue->id));
     else
         PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_LIST, &row, "ii", before, limit + 1));
-    int rc = read_list(conn, op, row, &list);
-    if (rc == PL_OK)
-        rc = pl__arena_copy(&op->arena, (pl_str_t){ list.ptr, list.len }, &copy);
-    pl__buf_free(&list);
-    get->tasks = (const pl_task_t *)(const void *)copy.ptr;
-    get->len = copy.len / sizeof *get->tasks;
+    get->tasks = pl__sql_list(conn, row, &op->arena, read_task, sizeof *get->tasks, &get->len, &rc);
     if (get->len > (size_t)limit) {
         get->len = (size_t)limit;
         get->next = get->tasks[get->len - 1].id;
@@ -114,20 +96,19 @@ int pl__verb_dead_list(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- reviving and purging ---------------------------------------------------------------------------------- */
 
-/* Ids of all dead tasks of a queue (0: of all). */
-static int list_ids(pl__conn_t *conn, int64_t queue, pl__buf_t *list) {
+static int read_ref(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    (void)arena;
+    *(pl_task_ref_t *)item = (pl_task_ref_t){ .id = sqlite3_column_int64(row, 0) };
+    return PL_OK;
+}
+
+/* All dead tasks of a queue (0: of all), in the scratch arena. */
+static int list_refs(pl__conn_t *conn, int64_t queue, pl_task_ref_t **tasks, size_t *len) {
     sqlite3_stmt *row;
-    bool more;
+    int rc;
     PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_IDS, &row, "z", queue));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_task_ref_t ref = { .id = sqlite3_column_int64(row, 0) };
-        pl__buf_add(list, &ref, sizeof ref);
-        rc = list->rc;
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
+    *tasks = pl__sql_list(conn, row, &conn->scratch, read_ref, sizeof **tasks, len, &rc);
     return rc;
 }
 
@@ -207,22 +188,21 @@ static int find_queue(pl__conn_t *conn, pl_op_t *op, pl_str_t name, int64_t *id)
 
 int pl__verb_dead_revive(pl__conn_t *conn, pl_op_t *op) {
     pl_op_dead_revive_t *args = &op->u.dead_revive;
-    pl__buf_t list = { 0 };
+    pl_task_ref_t *tasks = args->tasks;
+    size_t len = args->len;
     int64_t queue;
     args->revived = 0;
     PL__TRY(pl__task_flush(conn));
     PL__TRY(find_queue(conn, op, args->queue, &queue));
     if (op->rc != PL_OK)
         return PL_OK;
-    int rc = args->all ? list_ids(conn, queue, &list) : PL_OK;
-    pl_task_ref_t *tasks = args->all ? (pl_task_ref_t *)(void *)list.ptr : args->tasks;
-    size_t len = args->all ? list.len / sizeof *tasks : args->len;
-    for (size_t i = 0; i < len && rc == PL_OK; i++) {
-        rc = revive(conn, &tasks[i], queue);
+    if (args->all)
+        PL__TRY(list_refs(conn, queue, &tasks, &len));
+    for (size_t i = 0; i < len; i++) {
+        PL__TRY(revive(conn, &tasks[i], queue));
         args->revived += tasks[i].rc == PL_OK;
     }
-    pl__buf_free(&list);
-    return rc;
+    return PL_OK;
 }
 
 static int forget(pl__conn_t *conn, pl_id_t task, int64_t queue, int64_t *deleted) {
@@ -237,13 +217,12 @@ static int forget(pl__conn_t *conn, pl_id_t task, int64_t queue, int64_t *delete
 }
 
 int pl__dead_purge(pl__conn_t *conn, int64_t queue, int64_t *deleted) {
-    pl__buf_t list = { 0 };
-    int rc = list_ids(conn, queue, &list);
-    const pl_task_ref_t *tasks = (const pl_task_ref_t *)(const void *)list.ptr;
-    for (size_t i = 0; i < list.len / sizeof *tasks && rc == PL_OK; i++)
-        rc = forget(conn, tasks[i].id, queue, deleted);
-    pl__buf_free(&list);
-    return rc;
+    pl_task_ref_t *tasks;
+    size_t len;
+    PL__TRY(list_refs(conn, queue, &tasks, &len));
+    for (size_t i = 0; i < len; i++)
+        PL__TRY(forget(conn, tasks[i].id, queue, deleted));
+    return PL_OK;
 }
 
 int pl__verb_dead_purge(pl__conn_t *conn, pl_op_t *op) {

@@ -252,29 +252,17 @@ int pl__verb_queue_set(pl__conn_t *conn, pl_op_t *op) {
     return pl__queues_load(conn);
 }
 
+static int read_item(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    return read_settings(row, arena, item);
+}
+
 int pl__verb_queue_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_queue_get_t *get = &op->u.queue_get;
     sqlite3_stmt *row;
-    bool more;
-    pl__buf_t list = { 0 };
-    pl_str_t copy = PL_STR_NONE;
+    int rc;
     PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_GET, &row, "t", get->name));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_queue_settings_t settings;
-        rc = read_settings(row, &op->arena, &settings);
-        pl__buf_add(&list, &settings, sizeof settings);
-        if (rc == PL_OK)
-            rc = list.rc;
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    if (rc == PL_OK)
-        rc = pl__arena_copy(&op->arena, (pl_str_t){ list.ptr, list.len }, &copy);
-    get->queues = (const pl_queue_settings_t *)(const void *)copy.ptr;
-    get->len = copy.len / sizeof *get->queues;
-    pl__buf_free(&list);
+    get->queues = pl__sql_list(conn, row, &op->arena, read_item, sizeof *get->queues, &get->len, &rc);
     return rc;
 }
 

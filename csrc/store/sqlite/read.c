@@ -23,27 +23,13 @@ int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
     return pl__slots_load(conn, stage, 1, true, true, &op->arena, &get->slots, &get->slots_len);
 }
 
-/* Reads every row of a bound statement into an array in the arena. */
+static int read_stage(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    return pl__stage_read_row(conn, row, arena, item);
+}
+
 static int read_stages(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t **stages, size_t *len) {
-    pl__buf_t list = { 0 };
-    bool more = false;
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_stage_t stage;
-        rc = pl__stage_read_row(conn, row, arena, &stage);
-        pl__buf_add(&list, &stage, sizeof stage);
-        if (rc == PL_OK)
-            rc = list.rc;
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    pl_str_t copy = PL_STR_NONE;
-    if (rc == PL_OK)
-        rc = pl__arena_copy(arena, (pl_str_t){ list.ptr, list.len }, &copy);
-    *stages = (pl_stage_t *)(uintptr_t)copy.ptr;
-    *len = copy.len / sizeof **stages;
-    pl__buf_free(&list);
+    int rc;
+    *stages = pl__sql_list(conn, row, arena, read_stage, sizeof **stages, len, &rc);
     for (size_t i = 0; rc == PL_OK && i < *len; i++)
         rc = pl__stage_read_large(conn, arena, &(*stages)[i]);
     return rc;
@@ -84,44 +70,31 @@ int pl__verb_roots_list(pl__conn_t *conn, pl_op_t *op) {
     return pl__slots_load(conn, list->stages, list->len, false, true, &op->arena, &list->slots, &list->slots_len);
 }
 
-static int count_queues(pl__conn_t *conn, pl_op_t *op, pl__buf_t *list) {
-    sqlite3_stmt *row;
-    bool more;
-    PL__TRY(pl__task_flush(conn));
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_COUNTS, &row, ""));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_count_t count = { .ready = sqlite3_column_int64(row, 1),
-                             .delayed = sqlite3_column_int64(row, 2),
-                             .claimed = sqlite3_column_int64(row, 3),
-                             .held = sqlite3_column_int(row, 4) != 0 };
-        rc = pl__sql_str(row, 0, &op->arena, &count.queue);
-        pl__buf_add(list, &count, sizeof count);
-        if (rc == PL_OK)
-            rc = list->rc;
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    return rc;
+static int read_count(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    pl_count_t *count = item;
+    (void)conn;
+    *count = (pl_count_t){ .ready = sqlite3_column_int64(row, 1),
+                           .delayed = sqlite3_column_int64(row, 2),
+                           .claimed = sqlite3_column_int64(row, 3),
+                           .held = sqlite3_column_int(row, 4) != 0 };
+    return pl__sql_str(row, 0, arena, &count->queue);
 }
 
 int pl__verb_counts_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_counts_get_t *get = &op->u.counts_get;
-    pl__buf_t list = { 0 };
-    pl_str_t copy = PL_STR_NONE;
-    int rc = count_queues(conn, op, &list);
-    if (rc == PL_OK)
-        rc = pl__arena_copy(&op->arena, (pl_str_t){ list.ptr, list.len }, &copy);
-    get->counts = (const pl_count_t *)(const void *)copy.ptr;
-    get->len = copy.len / sizeof *get->counts;
-    pl__buf_free(&list);
+    sqlite3_stmt *row;
+    int rc;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_COUNTS, &row, ""));
+    get->counts = pl__sql_list(conn, row, &op->arena, read_count, sizeof *get->counts, &get->len, &rc);
     PL__TRY(rc);
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_COUNT, &get->stages, 0, ""));
     return pl__sql_int(conn, PL__SQL_WORKERS_OTHER, &get->workers, 0, "i", INT64_C(0));
 }
 
-static int read_failure(sqlite3_stmt *row, pl__arena_t *arena, pl_failure_t *failure) {
+static int read_failure(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    pl_failure_t *failure = item;
+    (void)conn;
     *failure = (pl_failure_t){ .time = sqlite3_column_int64(row, 0), .attempt = sqlite3_column_int(row, 1) };
     PL__TRY(pl__sql_str(row, 2, arena, &failure->worker));
     PL__TRY(pl__sql_str(row, 3, arena, &failure->error_class));
@@ -132,26 +105,9 @@ static int read_failure(sqlite3_stmt *row, pl__arena_t *arena, pl_failure_t *fai
 int pl__verb_failures_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_failures_get_t *get = &op->u.failures_get;
     sqlite3_stmt *row;
-    bool more;
-    pl__buf_t list = { 0 };
-    pl_str_t copy = PL_STR_NONE;
+    int rc;
     PL__TRY(pl__sql_query(conn, PL__SQL_FAILURES, &row, "i", (int64_t)get->stage));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_failure_t failure;
-        rc = read_failure(row, &op->arena, &failure);
-        pl__buf_add(&list, &failure, sizeof failure);
-        if (rc == PL_OK)
-            rc = list.rc;
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    if (rc == PL_OK)
-        rc = pl__arena_copy(&op->arena, (pl_str_t){ list.ptr, list.len }, &copy);
-    get->failures = (const pl_failure_t *)(const void *)copy.ptr;
-    get->len = copy.len / sizeof *get->failures;
-    pl__buf_free(&list);
+    get->failures = pl__sql_list(conn, row, &op->arena, read_failure, sizeof *get->failures, &get->len, &rc);
     return rc;
 }
 

@@ -140,18 +140,13 @@ typedef struct {
     bool holds;
 } worker_t;
 
-static int list_workers(pl__conn_t *conn, pl__buf_t *list) {
-    sqlite3_stmt *row;
-    bool more;
-    PL__TRY(pl__sql_query(conn, PL__SQL_WORKERS, &row, ""));
-    PL__TRY(pl__sql_step(conn, row, &more));
-    while (more) {
-        worker_t worker = { sqlite3_column_int64(row, 0), sqlite3_column_int(row, 1), sqlite3_column_int64(row, 2),
-                            sqlite3_column_int64(row, 3), sqlite3_column_int(row, 4) != 0 };
-        pl__buf_add(list, &worker, sizeof worker);
-        PL__TRY(pl__sql_step(conn, row, &more));
-    }
-    return list->rc;
+static int read_worker(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    (void)arena;
+    *(worker_t *)item =
+        (worker_t){ sqlite3_column_int64(row, 0), sqlite3_column_int(row, 1), sqlite3_column_int64(row, 2),
+                    sqlite3_column_int64(row, 3), sqlite3_column_int(row, 4) != 0 };
+    return PL_OK;
 }
 
 static bool is_gone(const pl__conn_t *conn, const pl_op_rescue_t *rescue, const worker_t *worker) {
@@ -173,19 +168,20 @@ static int bury_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t 
 
 int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
     pl_op_rescue_t *rescue = &op->u.rescue;
-    pl__buf_t list = { 0 };
+    sqlite3_stmt *row;
+    size_t len;
+    int rc;
     rescue->workers = rescue->tasks = rescue->others = 0;
-    int rc = list_workers(conn, &list);
-    const worker_t *workers = (const worker_t *)(const void *)list.ptr;
-    for (size_t i = 0; rc == PL_OK && i < list.len / sizeof *workers; i++) {
+    PL__TRY(pl__sql_query(conn, PL__SQL_WORKERS, &row, ""));
+    const worker_t *workers = pl__sql_list(conn, row, &conn->scratch, read_worker, sizeof *workers, &len, &rc);
+    for (size_t i = 0; i < len; i++) {
         if (workers[i].id == conn->worker)
             continue;
         if (is_gone(conn, rescue, &workers[i]))
-            rc = bury_worker(conn, rescue, &workers[i]);
+            PL__TRY(bury_worker(conn, rescue, &workers[i]));
         else
             rescue->others++;
     }
-    pl__buf_free(&list);
     return rc;
 }
 
