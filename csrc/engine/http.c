@@ -35,9 +35,9 @@
 enum {
     BODIES_MAX = 64 * 1024 * 1024, /* bytes of unanswered bodies held at once; more is answered 503 */
     DISCARD_MAX = 8 * 1024 * 1024, /* bytes of a refused body read and thrown away, so that the client sees why */
-    POOL_FACTOR = 16,              /* MHD's memory for a connection, in max_header: it keeps a list of arguments too */
-    HEADERS_MAX = 200,             /* more header lines are answered 431 */
-    SWEEP_MS = 1000,               /* connections are looked at for slow requests at most this often */
+    POOL_FACTOR = 4,   /* MHD's memory for a connection, in max_header: holds 1,500 arguments; cleared each time */
+    HEADERS_MAX = 200, /* more header lines are answered 431 */
+    SWEEP_MS = 1000,   /* connections are looked at for slow requests at most this often */
     ADDRESS_LEN = 64,
 };
 

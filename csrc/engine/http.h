@@ -37,7 +37,8 @@ typedef struct {
     const char *host;         /* numeric address or "localhost"; default 127.0.0.1 */
     int port;                 /* 0 picks a free one */
     size_t max_body;          /* bytes of one body; default 1 MiB; more is answered 413 */
-    size_t max_header;        /* bytes of request line and headers; default 32 KiB; more is answered 414 or 431 */
+    size_t max_header;        /* bytes of request line and headers; default 32 KiB; more is answered 414 or 431, and
+                               * more than about one argument of a query for 20 bytes of it 400 */
     unsigned max_connections; /* default 256; more wait in the system's backlog, or are refused by it */
     double idle_timeout;      /* seconds without a byte before a connection is closed; default 30 */
     double request_timeout;   /* seconds in which a request must have arrived; default 60 */
