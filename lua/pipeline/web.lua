@@ -604,8 +604,8 @@ end
 --- Listens for HTTP.
 -- @tparam[opt] table given host (numeric; default "127.0.0.1"), port (default 8080; 0 picks one), base_path (default
 --   "/_ah/pipeline"), admin_token (default: made at random and printed once to standard error), and limits: max_body
---   (bytes, 1 MiB), max_header (bytes, 32 KiB; a twentieth of it in arguments of a query), max_connections (256), idle_timeout (seconds, 30), request_timeout
---   (seconds in which a request must have arrived, 60).
+--   (bytes, 1 MiB), max_header (bytes, 32 KiB; a query may have an argument for 20 bytes of it), max_connections
+--   (256), idle_timeout (seconds, 30), request_timeout (seconds in which a request must have arrived, 60).
 -- @return a server with `url`, `host`, `port`, `admin_token` and `close()`; it lives until closed or until the engine
 --   is. Raises ConfigurationError if the address cannot be used.
 function Web:serve(given)
