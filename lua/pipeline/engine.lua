@@ -1,7 +1,7 @@
 --- engine.lua: the engine as users see it, around the engine of the C core.
 --
 -- Private fields: _core (the C engine), _timers, _waiters (stage id -> list of tokens), _finals (stage id -> state, of
--- stages that a blocking wait waits for), _raised (first error to be raised again, P116), _test, _test_retry and
+-- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _raised (first error to be raised again, P116), _test, _test_retry and
 -- _test_errors (test mode).
 
 local core = require "pipeline.core"
@@ -13,6 +13,7 @@ local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.instance"
 local options = require "pipeline.options"
 local queue = require "pipeline.queue"
+local queue_async = require "pipeline.queue_async"
 local status = require "pipeline.status"
 local timers = require "pipeline.timers"
 
@@ -104,7 +105,7 @@ local function new(path, handle, given, targets)
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _stray_yield = false, _virtual = given.virtual_time or false, _durability = given.durability or "full",
-    _targets = targets,
+    _targets = targets, _calls = {},
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -179,6 +180,7 @@ function Engine.close(self)
   eventloop.detach(self)
   if self._web and self._web.close then self._web:close() end
   self._core:close()
+  for call in pairs(self._calls) do queue_async.abandon(call) end
   class.forbid_modules(self._modules)
 end
 

@@ -34,9 +34,9 @@ local function object_text(object)
   return tostring(class) .. ": " .. message
 end
 
---- Makes a class of errors below `parent`.
-function errors.define(name, parent)
-  local class = { name = name, parent = parent }
+--- Makes a class of errors below `parent`. Its objects are also of the class `other`, if one is given.
+function errors.define(name, parent, other)
+  local class = { name = name, parent = parent, other = other }
   class.meta = { __name = "pipeline." .. name, __tostring = object_text, __pipeline_error = class }
   return setmetatable(class, class_meta)
 end
@@ -52,7 +52,7 @@ function errors.is(object, class)
   local own = class_of(object)
   if class == nil then return own ~= nil end
   while own do
-    if own == class then return true end
+    if own == class or own.other == class then return true end
     own = own.parent
   end
   return false
@@ -99,6 +99,11 @@ local class_of_code = {
   EABORTED = errors.AbortedError,
   ETIMEDOUT = errors.TimeoutError,
 }
+
+--- Whether a failure with this code of the C core is one of the store.
+function errors.is_of_store(code)
+  return class_of_code[code] == nil
+end
 
 --- Raises the error object for `nil, code, message` of the C core; `context` says what was tried.
 function errors.raise_core(code, message, context)

@@ -5,6 +5,7 @@
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
+local queue_async = require "pipeline.queue_async"
 local queue_errors = require "pipeline.taskqueue_errors"
 local queue_task = require "pipeline.queue_task"
 local text = require "pipeline.text"
@@ -58,7 +59,7 @@ end
 
 -- ---- adding ----------------------------------------------------------------------------------------------------
 
-local add_kinds = { transactional = "boolean" }
+local add_kinds = { transactional = "boolean", deadline = "number" }
 
 -- A task, or a list of tasks, as a list.
 local function list_of(value, what)
@@ -142,16 +143,25 @@ local function make_cron(store, name)
   if name == "__cron" then check("__cron", store:queue_set({ { name = name } }, true)) end
 end
 
+-- Whether the call has a deadline: then it is the same as waiting for its _async variant.
+local function has_deadline(given, what)
+  return queue_async.check_deadline(given.deadline, what) ~= nil
+end
+
 --- Adds a task or a list of tasks (at most 100).
 -- Each task of a list stands alone: what can be added is added and has was_enqueued; then one error is raised for the
 -- others, whose `results` has a code for each task. An unnamed task gets a name.
 -- @param tasks a task, or a list; nil is an empty list.
--- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds.
--- @return what was given. Raises TooManyTasksError, DuplicateTaskNameError, BadTaskStateError (added before),
+-- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds; deadline:
+--   how many seconds it may take (default: any; after that it raises TimeoutError, and the tasks may be added or not).
+-- @return what was given. Raises InvalidDeadlineError, TooManyTasksError, DuplicateTaskNameError, BadTaskStateError (added before),
 -- InvalidTaskError (push and pull mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError,
 -- TombstonedTaskError, BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
   given = options.check(given, add_kinds, 2, "add")
+  if has_deadline(given, "add") then
+    return self:add_async(tasks, { transactional = given.transactional, deadline = given.deadline }):get_result()
+  end
   if tasks == nil then return {} end
   local list = list_of(tasks, "add")
   if #list == 0 then return tasks end
@@ -174,9 +184,9 @@ function Queue.add(self, tasks, given)
   return tasks
 end
 
-local module_add_kinds = { queue_name = true, transactional = true }
+local module_add_kinds = { queue_name = true, transactional = true, deadline = true }
 
---- Makes a task and adds it: the options of Task, and queue_name and transactional. Returns the task.
+--- Makes a task and adds it: the options of Task, and queue_name, transactional and deadline. Returns the task.
 -- In App Engine: taskqueue.add.
 function queue.add(given)
   local own, rest = {}, {}
@@ -186,7 +196,8 @@ function queue.add(given)
   for key, value in pairs(given or {}) do
     if module_add_kinds[key] then own[key] = value else rest[key] = value end
   end
-  return queue.Queue(own.queue_name):add(queue_task.new(rest), { transactional = own.transactional })
+  return queue.Queue(own.queue_name):add(queue_task.new(rest), { transactional = own.transactional,
+    deadline = own.deadline })
 end
 
 -- ---- leases ----------------------------------------------------------------------------------------------------
@@ -213,6 +224,8 @@ local function check_max(max, what)
   return whole
 end
 
+local deadline_kinds = { deadline = "number" }
+
 local function lease(self, what, seconds, max, how)
   check_lease_seconds(seconds, what, 1)
   how.seconds, how.max = seconds, check_max(max, what)
@@ -226,16 +239,23 @@ end
 -- them; then, unless they were deleted, somebody does.
 -- @tparam number seconds 0 to 604800.
 -- @tparam integer max 1 to 1000.
+-- @tparam[opt] table given deadline (seconds; see add).
 -- @return list of tasks, whose eta is the end of the lease and whose retry_count counts leases. A task that was leased
 -- as often as its retry limits allow goes to the dead-letter list instead. Raises InvalidLeaseTimeError,
 -- InvalidMaxTasksError, UnknownQueueError, InvalidQueueModeError. In App Engine: Queue.lease_tasks.
-function Queue.lease_tasks(self, seconds, max)
+function Queue.lease_tasks(self, seconds, max, given)
+  given = options.check(given, deadline_kinds, 3, "lease_tasks")
+  if has_deadline(given, "lease_tasks") then return self:lease_tasks_async(seconds, max, given):get_result() end
   return lease(self, "lease_tasks", seconds, max, {})
 end
 
 --- As lease_tasks, but only tasks with `tag` ("": those without). Without a tag: those with the tag of the earliest.
 -- In App Engine: Queue.lease_tasks_by_tag.
-function Queue.lease_tasks_by_tag(self, seconds, max, tag)
+function Queue.lease_tasks_by_tag(self, seconds, max, tag, given)
+  given = options.check(given, deadline_kinds, 4, "lease_tasks_by_tag")
+  if has_deadline(given, "lease_tasks_by_tag") then
+    return self:lease_tasks_by_tag_async(seconds, max, tag, given):get_result()
+  end
   if tag ~= nil and type(tag) ~= "string" then
     error(("bad argument #3 to 'lease_tasks_by_tag' (string expected, got %s)"):format(type(tag)), 2)
   end
@@ -279,8 +299,10 @@ end
 
 --- Deletes a task, or a list of tasks, by their names. was_deleted tells which were there to be deleted; the others are
 -- no error. Returns what was given. Raises BadTaskStateError (no name, or deleted before), DuplicateTaskNameError,
--- UnknownQueueError. In App Engine: Queue.delete_tasks.
-function Queue.delete_tasks(self, tasks)
+-- UnknownQueueError, InvalidDeadlineError. `given`: deadline (see add). In App Engine: Queue.delete_tasks.
+function Queue.delete_tasks(self, tasks, given)
+  given = options.check(given, deadline_kinds, 2, "delete_tasks")
+  if has_deadline(given, "delete_tasks") then return self:delete_tasks_async(tasks, given):get_result() end
   local list = list_of(tasks, "delete_tasks")
   for _, task in ipairs(list) do
     if not task.name then errors.raise(classes.BadTaskStateError, "delete_tasks: a task has no name") end
@@ -358,11 +380,14 @@ end
 
 --- Figures of queues, as they are in the store.
 -- @param queues a queue or a name, or a list of either.
+-- @tparam[opt] table given deadline (seconds; see Queue.add).
 -- @return for one, and else a list of: queue, tasks (all but dead ones), oldest_eta_usec (of those that are due; nil:
 -- none), executed_last_minute (started; of a pull queue: deleted), in_flight (being executed, or leased), enforced_rate
 -- (per second; 0 while paused, nil without a limit), dead_tasks. Of an unknown queue tasks is 0, the rest nil.
 -- In App Engine: QueueStatistics.fetch.
-function QueueStatistics.fetch(queues)
+function QueueStatistics.fetch(queues, given)
+  given = options.check(given, deadline_kinds, 2, "fetch")
+  if has_deadline(given, "fetch") then return QueueStatistics.fetch_async(queues, given):get_result() end
   if type(queues) == "string" or getmetatable(queues) == queue_meta then return fetch({ queues })[1] end
   if type(queues) ~= "table" then
     error(("bad argument #1 to 'fetch' (queue, name or list expected, got %s)"):format(type(queues)), 2)
@@ -373,8 +398,57 @@ end
 queue.QueueStatistics = QueueStatistics
 
 --- QueueStatistics.fetch of this queue.
-function Queue.fetch_statistics(self)
-  return QueueStatistics.fetch(self)
+function Queue.fetch_statistics(self, given)
+  return QueueStatistics.fetch(self, given)
+end
+
+-- ---- without waiting -------------------------------------------------------------------------------------------
+
+local async_kinds = { deadline = "number", rpc = "any" }
+local add_async_kinds = { deadline = "number", rpc = "any", transactional = "boolean" }
+
+--- As add, but returns at once: a future of what add returns or raises. `given` may also have rpc, a handle of
+-- create_rpc, which is then what is returned. The same holds for all methods whose names end with _async. In App
+-- Engine: Queue.add_async.
+function Queue.add_async(self, tasks, given)
+  given = options.check(given, add_async_kinds, 2, "add_async")
+  local transactional = given.transactional
+  return queue_async.start("add_async", given, transactional, Queue.add, self, tasks, { transactional = transactional })
+end
+
+--- As lease_tasks, but returns a future. In App Engine: Queue.lease_tasks_async.
+function Queue.lease_tasks_async(self, seconds, max, given)
+  given = options.check(given, async_kinds, 3, "lease_tasks_async")
+  return queue_async.start("lease_tasks_async", given, false, Queue.lease_tasks, self, seconds, max)
+end
+
+--- As lease_tasks_by_tag, but returns a future. In App Engine: Queue.lease_tasks_by_tag_async.
+function Queue.lease_tasks_by_tag_async(self, seconds, max, tag, given)
+  given = options.check(given, async_kinds, 4, "lease_tasks_by_tag_async")
+  return queue_async.start("lease_tasks_by_tag_async", given, false, Queue.lease_tasks_by_tag, self, seconds, max, tag)
+end
+
+--- As delete_tasks, but returns a future. In App Engine: Queue.delete_tasks_async.
+function Queue.delete_tasks_async(self, tasks, given)
+  given = options.check(given, async_kinds, 2, "delete_tasks_async")
+  return queue_async.start("delete_tasks_async", given, false, Queue.delete_tasks, self, tasks)
+end
+
+--- As delete_tasks_by_name, but returns a future. In App Engine: Queue.delete_tasks_by_name_async.
+function Queue.delete_tasks_by_name_async(self, names, given)
+  given = options.check(given, async_kinds, 2, "delete_tasks_by_name_async")
+  return queue_async.start("delete_tasks_by_name_async", given, false, Queue.delete_tasks_by_name, self, names)
+end
+
+--- As fetch, but returns a future. In App Engine: QueueStatistics.fetch_async.
+function QueueStatistics.fetch_async(queues, given)
+  given = options.check(given, async_kinds, 2, "fetch_async")
+  return queue_async.start("fetch_async", given, false, QueueStatistics.fetch, queues)
+end
+
+--- As fetch_statistics, but returns a future. In App Engine: Queue.fetch_statistics_async.
+function Queue.fetch_statistics_async(self, given)
+  return QueueStatistics.fetch_async(self, given)
 end
 
 -- ---- dead letters ----------------------------------------------------------------------------------------------

@@ -401,6 +401,11 @@ function Task.add(self, queue_name, given)
   return require("pipeline.queue").Queue(queue_name):add(self, given)
 end
 
+--- As add, but returns a future; see Queue.add_async. In App Engine: Task.add_async.
+function Task.add_async(self, queue_name, given)
+  return require("pipeline.queue").Queue(queue_name):add_async(self, given)
+end
+
 local function unquote(value)
   if value:gsub("%%%x%x", ""):find("%%") then invalid("malformed parameters: a bad escape") end
   return (value:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))

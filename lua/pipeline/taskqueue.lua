@@ -2,10 +2,12 @@
 --
 --   queue_task.lua         tasks and their retry options
 --   queue.lua              queues: add, lease, delete, statistics, settings
+--   queue_async.lua        calls that do not wait
 --   push.lua               how an engine executes a push task
 --   taskqueue_errors.lua   the error classes
 
 local queue = require "pipeline.queue"
+local queue_async = require "pipeline.queue_async"
 local queue_errors = require "pipeline.taskqueue_errors"
 local queue_task = require "pipeline.queue_task"
 
@@ -13,6 +15,7 @@ local taskqueue = {
   Task = queue_task.Task, TaskRetryOptions = queue_task.TaskRetryOptions, is_task = queue_task.is,
   set_max_eta = queue_task.set_max_eta,
   Queue = queue.Queue, QueueStatistics = queue.QueueStatistics, add = queue.add, configure = queue.configure,
+  create_rpc = queue_async.create_rpc,
 }
 
 for _, module in ipairs { queue_task, queue } do

@@ -11,7 +11,7 @@ local function define(parent, ...)
 end
 
 define(classes.Error, "InvalidTaskError", "InvalidQueueError", "UnknownQueueError", "TransientError", "InternalError",
-  "BadTaskStateError", "PermissionDeniedError", "DuplicateTaskNameError", "TooManyTasksError", "DatastoreError",
+  "BadTaskStateError", "PermissionDeniedError", "DuplicateTaskNameError", "TooManyTasksError",
   "BadTransactionStateError", "InvalidTaskRetryOptionsError", "InvalidLeaseTimeError", "InvalidMaxTasksError",
   "InvalidDeadlineError", "InvalidQueueModeError", "TaskLeaseExpiredError", "QueuePausedError", "InvalidTagError",
   "InvalidDispatchDeadlineError", "UnknownTaskError", "TombstonedQueueError")
@@ -19,6 +19,8 @@ define(classes.InvalidTaskError, "InvalidTaskNameError", "TaskTooLargeError", "T
   "TombstonedTaskError", "InvalidUrlError", "InvalidEtaError")
 define(classes.TaskTooLargeError, "TransactionalRequestTooLargeError")
 define(classes.InvalidQueueError, "InvalidQueueNameError")
+-- The store failed, not the call: a StoreError as well.
+classes.DatastoreError = errors.define("DatastoreError", classes.Error, errors.StoreError)
 classes.MalformedQueueConfiguration = errors.define("MalformedQueueConfiguration", errors.ConfigurationError)
 
 local class_of_code = {
@@ -40,15 +42,16 @@ local text_of_code = {
 
 local M = { classes = classes }
 
---- An error object for a result of the store about `subject`; nil if the result is not about a task or queue.
-function M.of_code(code, subject)
-  local class = class_of_code[code]
-  return class and class(("%s: %s"):format(subject, text_of_code[code]), { code = code })
+--- An error object for a result of the store about `subject`; nil if it stands for none of these classes. `message` is
+-- what the store says of it.
+function M.of_code(code, subject, message)
+  local class = class_of_code[code] or (errors.is_of_store(code) and classes.DatastoreError)
+  return class and class(("%s: %s"):format(subject, text_of_code[code] or message or code), { code = code })
 end
 
 --- Raises what `nil, code, message` of the C core stands for.
 function M.raise(code, message, subject)
-  local object = M.of_code(code, subject)
+  local object = M.of_code(code, subject, message)
   if not object then errors.raise_core(code, message, subject) end
   object.traceback = debug.traceback(nil, 2)
   error(object, 0)
