@@ -286,7 +286,7 @@ end
 local function kind_of(given)
   if given.url then return "push" end
   local engine = given.target and context.engine_or_nil()
-  if engine and (engine._targets[given.target] or engine._targets.default) then return "push" end
+  if engine and engine:_base_of(given.target) then return "push" end
   return "deferred"
 end
 

@@ -131,7 +131,8 @@ end
 -- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64), modules
 --   (prefixes a worker may require), lease_seconds, tombstone_seconds, class_load_timeout (seconds until a tree whose
 --   class stays missing is aborted, default 7 days), queues (settings by name, see taskqueue.configure), targets (base
---   URLs by name; `default` is where relative URLs of tasks lead), log (function(level, text)), no_worker (executes
+--   URLs by name; `default` is where relative URLs of tasks lead; a target "v2.billing" that is not there leads where
+--   "billing" does), log (function(level, text)), no_worker (executes
 --   nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
@@ -195,6 +196,15 @@ function Engine._log(self, level, text)
     if ok then return end
   end
   if level >= WARNING then io.stderr:write(("pipeline [%d] %s\n"):format(level, text)) end
+end
+
+-- The base URL of a target: for "v2.billing" that of "v2.billing", else of "billing", else of "default"; or nil.
+function Engine._base_of(self, name)
+  while type(name) == "string" do
+    if self._targets[name] then return self._targets[name] end
+    name = name:match("^[^.]*%.(.+)$")
+  end
+  return self._targets.default
 end
 
 function Engine._id_text(self, id)

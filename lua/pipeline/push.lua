@@ -7,7 +7,8 @@
 -- call whose function cannot be found).
 --
 -- Which target: that of the queue, else that of the task, else "default"; the name leads to a base URL by the `targets`
--- option of pipeline.open, an unknown name to the default one (its Host header tells who is meant).
+-- option of pipeline.open ("v2.billing" where that name does, else "billing"), an unknown name to the default one (its
+-- Host header tells who is meant).
 
 local core = require "pipeline.core"
 local context = require "pipeline.context"
@@ -64,10 +65,6 @@ end
 
 -- ---- over HTTP -------------------------------------------------------------------------------------------------
 
-local function base_of(engine, name)
-  return engine._targets[name or "default"] or engine._targets.default
-end
-
 -- What goes over the wire, in the spelling people are used to.
 local function wire_names(headers)
   local out = {}
@@ -82,7 +79,7 @@ end
 
 local function send(engine, claim, request, headers, target)
   local store = engine._core
-  local base = base_of(engine, target)
+  local base = engine:_base_of(target)
   if not base then return nil, "no route for it in this process, and no target is configured" end
   if not store.fetch then return nil, "this build cannot send HTTP requests" end
   local path, query = request.url:match("^([^?]*)%??(.*)$")

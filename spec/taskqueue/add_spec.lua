@@ -75,7 +75,7 @@ describe("adding", function()
     queue:add(Task { name = "once", url = "/note" })
   end)
 
-  it("Q61 G64 chosen names are unique, and nobody else can take them", function()
+  it("Q61 Q65 G64 chosen names are unique, and nobody else can take them", function()
     local chosen = queue:add(Task { url = "/note" }).name
     helper.raises(taskqueue.TaskAlreadyExistsError, add, Task { name = chosen })
     engine:drain()
@@ -131,6 +131,17 @@ describe("adding", function()
     Adds():start()
     engine:drain { delayed = true }
     assert.same({ 2, 20, "t20" }, { attempts, queue:fetch_statistics().tasks, seen[20] })
+  end)
+
+  it("Q75 G36 commits with the run, whatever its tasks weigh together", function()
+    queue:pause()
+    local Adds = helper.define(function()
+      for _ = 1, 20 do
+        queue:add(Task { url = "/note", payload = ("x"):rep(100000) }, { transactional = true })
+      end
+    end)
+    helper.outputs(Adds())
+    assert.equal(20, queue:fetch_statistics().tasks)
   end)
 
   it("Q72 inside a run, but not transactional: added at once, whatever becomes of the run", function()

@@ -71,6 +71,19 @@ describe("a push over HTTP", function()
     assert.equal(2, #Queue("work"):dead_tasks())
   end)
 
+  it("Q30 Q80 a target that is not configured leads to its module's, else to the default one, by its name", function()
+    taskqueue.configure { work = { retry_parameters = { task_retry_limit = 0 } } }
+    push { target = "v2.gone" }
+    push { target = "i1.v2.gone" }
+    assert.equal(2, #Queue("work"):dead_tasks())
+    assert.equal(0, #scene:read("request"))
+    push { target = "v2.nowhere" }
+    assert.truthy(scene:read("request")[1][7]:find("^v2%.nowhere%."))
+    engine._targets.v3 = engine._targets.gone
+    push { target = "v3.nowhere" } -- a version is no module
+    assert.equal(2, #scene:read("request"))
+  end)
+
   it("Q82 fails without a status when nobody can be reached", function()
     push { target = "gone" }
     local dead = Queue("work"):dead_tasks()[1]

@@ -124,6 +124,25 @@ describe("a push task", function()
     assert.near(3, requests[2].at - requests[1].at, 0.01)
   end)
 
+  it("Q36 Q37 G61 has the options of its queue where it has none of its own", function()
+    answers.all = { 500 }
+    taskqueue.configure { work = { retry_parameters = { task_retry_limit = 2, min_backoff_seconds = 7,
+      max_doublings = 0, max_backoff_seconds = 10 } } }
+    local function waits(retry_options)
+      requests = {}
+      push { queue_name = "work", retry_options = retry_options }
+      local list = {}
+      for i = 2, #requests do list[i - 1] = math.floor((requests[i].at - requests[i - 1].at) * 10 + 0.5) / 10 end
+      return list
+    end
+    assert.same({ 7, 10 }, waits())
+    assert.same({ 7, 10 }, waits(taskqueue.TaskRetryOptions()))
+    assert.same({ 7, 10 }, waits {})
+    assert.same({ 7, 10, 10 }, waits { task_retry_limit = 3 })
+    assert.same({ 2, 4 }, waits { min_backoff_seconds = 2 })
+    assert.same({ 7, 12 }, waits { max_backoff_seconds = 12 })
+  end)
+
   it("Q85 Q86 is retried while its age, or its limit, allows it", function()
     assert.same({ 4, 4, 4 }, delays { task_age_limit = 10, min_backoff_seconds = 4, max_backoff_seconds = 4 })
     requests = {}
@@ -143,7 +162,7 @@ describe("a push task", function()
     assert.same({ 10, 20, 30, 40 }, delays { task_retry_limit = 4, min_backoff_seconds = 10, max_doublings = 0 })
   end)
 
-  it("Q89 has defaults", function()
+  it("Q38 Q89 has defaults", function()
     assert.same({ 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6, 819.2, 1638.4, 3276.8,
       3600, 3600 }, delays { task_retry_limit = 18 })
   end)

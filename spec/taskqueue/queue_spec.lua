@@ -181,7 +181,7 @@ describe("a queue", function()
     assert.is_true(Queue("work"):settings().paused)
   end)
 
-  it("orders by priority, then eta, then the order of adding", function()
+  it("Q83 orders by priority, then eta, then the order of adding", function()
     configured { paused = true }
     for i, given in ipairs { {}, { priority = 5 }, { countdown = -10 }, { priority = -1 }, {} } do
       given.queue_name, given.url, given.params = "work", "/note", { name = i }
@@ -192,6 +192,22 @@ describe("a queue", function()
     local order = {}
     for i, start in ipairs(started) do order[i] = start.name end
     assert.same({ "2", "3", "1", "5", "4" }, order)
+  end)
+
+  it("Q83 takes its turn with the others, whatever their order is", function()
+    engine:close()
+    engine = helper.open { concurrency = 1, queues = { work = {}, other = {} } }
+    local order = {}
+    engine:route("POST", "/note", function(request) order[#order + 1] = request.params.name end)
+    for i, name in ipairs { "other", "work", "default", "work", "other", "default" } do
+      taskqueue.add { queue_name = name, url = "/note", params = { name = i }, eta = 1700000000 - (i * 5) % 7 }
+    end
+    engine:drain()
+    local place = {}
+    for i, name in ipairs(order) do place[name] = i end
+    for first, second in pairs { ["1"] = "5", ["4"] = "2", ["6"] = "3" } do -- those of a queue
+      assert.is_true(place[first] <= 3 and place[second] > 3, table.concat(order, " "))
+    end
   end)
 
   it("Q113 Q116 G71 has true figures", function()

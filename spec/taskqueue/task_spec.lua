@@ -39,7 +39,7 @@ describe("a task", function()
     refused("InvalidTaskError", { method = 1 })
   end)
 
-  it("Q4 Q5 checks names exactly", function()
+  it("Q4 Q5 G66 checks names exactly", function()
     for _, name in ipairs { "a", "-", "_x-9", ("n"):rep(500) } do assert.equal(name, Task { name = name }.name) end
     assert.is_nil(Task { name = "" }.name)
     for _, name in ipairs { "a b", "a\n", "ä", "a.b", ("n"):rep(501), 7 } do
@@ -134,7 +134,7 @@ describe("a task", function()
     end
   end)
 
-  it("Q20 has a tag of at most 500 bytes, when it is to be pulled", function()
+  it("Q20 G67 has a tag of at most 500 bytes, when it is to be pulled", function()
     assert.equal("\0ü", Task { method = "PULL", payload = "", tag = "\0ü" }.tag)
     assert.is_nil(Task { method = "PULL", payload = "", tag = "" }.tag)
     assert.equal(500, #Task { method = "PULL", payload = "", tag = ("t"):rep(500) }.tag)
@@ -172,6 +172,17 @@ describe("a task", function()
     refused("TaskTooLargeError", { url = "/u", payload = ("x"):rep(room + 1) })
     Task { method = "PULL", payload = ("x"):rep(taskqueue.MAX_PULL_TASK_SIZE_BYTES - 4) }
     refused("TaskTooLargeError", { method = "PULL", payload = ("x"):rep(taskqueue.MAX_PULL_TASK_SIZE_BYTES - 3) })
+  end)
+
+  it("Q27 has no limit any more when it is leased", function()
+    taskqueue.configure { pull = { mode = "pull" } }
+    local queue = taskqueue.Queue("pull")
+    local payload = ("x"):rep(taskqueue.MAX_PULL_TASK_SIZE_BYTES + 1)
+    local form = require("pipeline.queue_task").form(Task { method = "PULL", payload = "" }, engine._core, "pull")
+    form.payload = payload -- as of a program with another limit
+    assert(engine._core:task_add { form })
+    engine:advance(1)
+    assert.equal(payload, queue:lease_tasks(60, 1)[1].payload)
   end)
 
   it("Q28 has a dispatch deadline of 15 seconds to a day", function()

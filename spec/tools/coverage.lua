@@ -13,11 +13,14 @@ local behaviours = {
   { letter = "T", { 1, 91 } },
   { letter = "Q", { 1, 119 } },
   { letter = "L", { 6, 9 }, { 12, 12 }, { 29, 29 } },
-  { letter = "G", { 36, 71 } },
+  { letter = "G", { 36, 43 }, { 59, 71 } },
 }
 
 -- Numbers that can have no spec, each with its reason.
 local without = {
+  Q31 = "there are no namespaces; what else a task is to carry is in its own headers",
+  Q48 = "a store has no size limit to configure, so there is no text of one",
+  Q109 = "a call that deletes is one commit: no single task of it can fail otherwise than by not being there",
 }
 local verbose = arg[1] == "-v"
 
@@ -33,9 +36,9 @@ end
 local function scan_title(title, place)
   local rest = title:gsub("\u{2013}", "-")
   while true do
-    local letter, from, to, tail = rest:match("^[%s,;:+&]*(%u)(%d+)%-%u?(%d+)(.*)$")
+    local letter, from, to, tail = rest:match("^[%s,;:+&()]*(%u)(%d+)%-%u?(%d+)(.*)$")
     if not from then
-      letter, from, tail = rest:match("^[%s,;:+&]*(%u)(%d+)(.*)$")
+      letter, from, tail = rest:match("^[%s,;:+&()]*(%u)(%d+)(.*)$")
       to = from
     end
     if not from then return end
