@@ -476,6 +476,13 @@ static int push_task_delete(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
+static int push_claim_check(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    lua_pushboolean(L, op->u.claim_check.is_live);
+    return 1;
+}
+
 static int push_purge(lua_State *L, const pl_op_t *op) {
     if (op->rc != PL_OK)
         return failed(L, op);
@@ -523,6 +530,7 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_roots_list] = push_roots_list,
     [PL_VERB_counts_get] = push_counts_get,
     [PL_VERB_failures_get] = push_failures_get,
+    [PL_VERB_claim_check] = push_claim_check,
     [PL_VERB_task_done] = push_task_done,
     [PL_VERB_queue_set] = push_queue_set,
     [PL_VERB_queue_get] = push_queue_get,

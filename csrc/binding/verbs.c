@@ -113,6 +113,11 @@ static int engine_failures_get(lua_State *L) {
     return call(L, PL_VERB_failures_get);
 }
 
+/* e:claim_check(task id, claim) -> whether the task is being executed under that claim, by any worker */
+static int engine_claim_check(lua_State *L) {
+    return call(L, PL_VERB_claim_check);
+}
+
 /* e:queue_set(list of SETTINGS, patch) -> list of result names */
 static int engine_queue_set(lua_State *L) {
     return call(L, PL_VERB_queue_set);
@@ -257,6 +262,7 @@ void pl__verbs_register(lua_State *L) {
         { "roots_list", engine_roots_list },
         { "counts_get", engine_counts_get },
         { "failures_get", engine_failures_get },
+        { "claim_check", engine_claim_check },
         { "queue_set", engine_queue_set },
         { "queue_get", engine_queue_get },
         { "queue_stats", engine_queue_stats },

@@ -267,6 +267,7 @@ const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
     X(roots_list, false) /* roots, newest first */                                                                     \
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
+    X(claim_check, false) /* is a task being executed under this claim? */                                             \
     X(queue_set, true)  /* make queues, change their settings, remove them */                                          \
     X(queue_get, false) /* settings */                                                                                 \
     X(queue_stats, false)                                                                                              \
@@ -483,6 +484,12 @@ typedef struct {
     const pl_failure_t *failures; /* oldest first */
     size_t len;
 } pl_op_failures_get_t;
+
+typedef struct {
+    pl_id_t task;
+    int claim;
+    bool is_live; /* result: the claim is held, by whatever worker */
+} pl_op_claim_check_t;
 
 /* queue_set: PL_OK and an rc in each item. Without patch an item is the whole description, but for `paused`, which
  * counts with has_paused only. A removed queue goes with its tasks; it comes back when it is set again. */

@@ -85,7 +85,7 @@ local function send(engine, claim, request, headers, target)
   local path, query = request.url:match("^([^?]*)%??(.*)$")
   local prefix = base:match("^%a+://[^/]+(.-)/*$") or ""
   headers["x-pipeline-signature"] = engine:_get_web():sign(request.method, prefix .. path, query, claim.payload or "",
-    headers)
+    headers, claim)
   local answer, code, message = store:fetch {
     url = base:gsub("/+$", "") .. request.url, method = request.method, headers = wire_names(headers),
     body = claim.payload, deadline = claim.deadline or DISPATCH_SECONDS, max_size = ANSWER_BYTES_MAX,

@@ -121,12 +121,13 @@ local function task_headers(headers)
   return table.concat(lines, "\n")
 end
 
--- A request with headers of a task is signed together with them and with a number that is used once.
-local function signed_bytes(request, time, once)
+-- A request with headers of a task is signed together with them, with a number that is used once, and with the try it
+-- belongs to.
+local function signed_bytes(request, time, once, try)
   local parts = { request.method, request.raw_path, request.raw_query, time, request.body }
   if once then
-    parts = { "task", request.method, request.raw_path, request.raw_query, time, once, task_headers(request.headers),
-      request.body }
+    parts = { "task", request.method, request.raw_path, request.raw_query, time, once, try,
+      task_headers(request.headers), request.body }
   end
   return table.concat(parts, "\n")
 end
@@ -144,20 +145,37 @@ local function was_seen(self, once)
   return false
 end
 
--- Whether the request is signed by this store, and if not, why not.
+-- Whether the store knows that the try a task's request belongs to is under way.
+local function is_under_way(self, try)
+  local id, claim = try:match("^(%x+)%.(%d+)$")
+  id, claim = id and self.core:id_parse(id), math.tointeger(tonumber(claim))
+  return id and claim and claim < 1 << 31 and self.core:claim_check(id, claim) == true
+end
+
+-- time, number and try (both "" when there is none), code; or nothing.
+local function parse_signature(signature)
+  if #signature > 300 then return end
+  local time, rest, mac = signature:match("^t=(%d+)([^v]*),v1=(%x+)$")
+  local once, try = "", ""
+  if rest and rest ~= "" then
+    once, try = rest:match("^,n=(%x+),c=(%x*%.?%d*)$")
+  end
+  if once and time and #time <= 15 then return time, once, try, mac end
+end
+
+-- Whether the request is signed by this store, and if not, why not. A request that was recorded on its way and is sent
+-- again is refused: by this process because it remembers its number, by others on the file when its try is over.
 local function check_signature(self, request)
   local signature = request.headers["x-pipeline-signature"]
   if not signature then return false, "it is not signed" end
-  local time, once, mac = signature:match("^t=(%d+),n=(%x+),v1=(%x+)$")
-  if not time then
-    time, mac = signature:match("^t=(%d+),v1=(%x+)$")
-    if time and task_headers(request.headers) ~= "" then return false, "its headers are not signed" end
-  end
-  if not time or #time > 15 or #(once or "") > 64 then return false, "its signature cannot be read" end
-  local good = self.core:verify(signed_bytes(request, time, once), mac)
+  local time, once, try, mac = parse_signature(signature)
+  if not time then return false, "its signature cannot be read" end
+  if once == "" and task_headers(request.headers) ~= "" then return false, "its headers are not signed" end
+  local good = self.core:verify(signed_bytes(request, time, once ~= "" and once, try), mac)
   if not good then return false, "its signature is wrong" end
   if math.abs(self.core:now() - tonumber(time)) > SIGNATURE_SECONDS then return false, "its signature is too old" end
-  if once and was_seen(self, once) then return false, "its signature was used before" end
+  if once ~= "" and was_seen(self, once) then return false, "its signature was used before" end
+  if try ~= "" and not is_under_way(self, try) then return false, "its try is over" end
   return true
 end
 
@@ -513,13 +531,15 @@ function Web:handle(given)
 end
 
 --- The value of the header X-Pipeline-Signature for a request of the engine itself. `path` and `query` as sent;
--- `headers`: those of a task (lower-case names), which are signed, too, and make the signature good for one request.
-function Web:sign(method, path, query, body, headers)
+-- `headers`: those of a task (lower-case names), which are signed, too, and make the signature good for one request;
+-- `claim`: of the task; the signature is good only as long as it is held.
+function Web:sign(method, path, query, body, headers, claim)
   local time = ("%d"):format(math.floor(self.core:now()))
   local request = { method = method, raw_path = path, raw_query = query or "", body = body or "", headers = headers }
   local once = headers and (self.core:random(12):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-  local mac = self.core:sign(signed_bytes(request, time, once))
-  return once and ("t=%s,n=%s,v1=%s"):format(time, once, mac) or ("t=%s,v1=%s"):format(time, mac)
+  local try = claim and ("%s.%d"):format(self.core:id_text(claim.id), claim.claim) or ""
+  local mac = self.core:sign(signed_bytes(request, time, once, try))
+  return once and ("t=%s,n=%s,c=%s,v1=%s"):format(time, once, try, mac) or ("t=%s,v1=%s"):format(time, mac)
 end
 
 --- Answers a request of the engine itself: its X-AppEngine-* headers are believed.

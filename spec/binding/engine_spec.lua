@@ -81,7 +81,7 @@ describe("close", function()
       { "timeout" }, { "sleep", 1 }, { "spawn", print }, { "suspend" }, { "start", {} }, { "task_add", {} },
       { "fill", 1, {} }, { "retry", 1 }, { "abort", 1 }, { "status", 1, {} }, { "cleanup", 1 }, { "watch", 1 },
       { "unwatch", 1 }, { "meta", "k" }, { "stage_get", 1 }, { "tree_get", 1 }, { "roots_list" }, { "counts_get" },
-      { "failures_get", 1 }, { "on", "log", print },
+      { "failures_get", 1 }, { "claim_check", 1, 1 }, { "on", "log", print },
     }
     for _, call in ipairs(calls) do
       local ok, code, message = e[call[1]](e, table.unpack(call, 2))

@@ -186,6 +186,17 @@ static void fan_in_starts_when_all_are_filled(void) {
     free_claims(mine);
 }
 
+static bool is_live(pl_id_t task, int claim_number) {
+    pl_op_t *op = pl_op_new(PL_VERB_claim_check);
+    op->u.claim_check.task = task;
+    op->u.claim_check.claim = claim_number;
+    call(op);
+    bool live = op->u.claim_check.is_live;
+    CHECK(op->rc == PL_OK);
+    pl_op_free(op);
+    return live;
+}
+
 static void a_failed_run_leaves_nothing_but_a_failure(void) {
     pl_stage_new_t root = stage_of("t.Root"), child = stage_of("t.Child");
     pl_fill_t fill = { root.id, PL_STR_LIT("\x01") };
@@ -201,6 +212,7 @@ static void a_failed_run_leaves_nothing_but_a_failure(void) {
     op->u.outcome.retry_message = PL_STR_LIT("Error: no");
     CHECK(call_free(op) == PL_OK);
     free_claims(mine);
+    CHECK(!is_live(root.id, 1));
     CHECK(state_of(child.id) == (pl_stage_state_t)-1 && state_of(root.id) == PL_STAGE_READY && claim(5) == NULL);
     op = pl_op_new(PL_VERB_failures_get);
     op->u.failures_get.stage = root.id;
@@ -210,6 +222,7 @@ static void a_failed_run_leaves_nothing_but_a_failure(void) {
     pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + 15 * PL_USEC_PER_SEC);
     mine = claim_one(root.id);
     CHECK(mine->claim == 2 && mine->stage->attempt == 1 && mine->slots_len == 0);
+    CHECK(is_live(root.id, 2) && !is_live(root.id, 1) && !is_live(root.id, 3) && !is_live(child.id, 1));
     CHECK(finish_with(mine, root.id) == PL_OK);
     free_claims(mine);
 }

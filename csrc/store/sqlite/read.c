@@ -111,6 +111,15 @@ int pl__verb_failures_get(pl__conn_t *conn, pl_op_t *op) {
     return rc;
 }
 
+int pl__verb_claim_check(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_claim_check_t *check = &op->u.claim_check;
+    int64_t is_live;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_CLAIMED, &is_live, 0, "ii", (int64_t)check->task, (int64_t)check->claim));
+    check->is_live = is_live != 0;
+    return PL_OK;
+}
+
 /* ---- cleanup ----------------------------------------------------------------------------------------------- */
 
 static int delete_around(pl__conn_t *conn, pl_id_t id, const pl_output_t *outputs, size_t len, int64_t *deleted) {

@@ -95,6 +95,7 @@
     X(TASK_FINISH_RUN, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")                 \
     X(TASK_FINISH, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                                  \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
+    X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")        \
     X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
     X(TASK_DELAY,                                                                                                      \
       "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1")            \
