@@ -4,6 +4,9 @@
 --   deferred_counter.lua --db counter.db      defers and ends; nothing is counted yet
 --   deferred_counter.lua --db counter.db --work     another process does the work that is left, and prints it
 --
+-- It is the example of App Engine's documentation: do_something_later(key, amount) adds to a stored counter, deferred with
+-- and without options. A call may be made more than once, when a process dies between its effect and its end.
+--
 -- The counters stand for the entities of a program: here they are a file, beside the store, of name=value lines.
 local pipeline = require "pipeline"
 local deferred = require "pipeline.deferred"
@@ -77,7 +80,7 @@ end)
 
 -- ---- the program ---------------------------------------------------------------------------------------------------
 
-local engine <close> = pipeline.open(db)
+local engine <close> = pipeline.open(db, { queues = { foo = {} } })
 load_counters()
 
 if not work then
@@ -86,7 +89,7 @@ if not work then
   deferred.defer(do_something_later, "counter", 22)
 
   -- Options are a table of their own: everything else belongs to the function.
-  deferred.with { countdown = 0.5, name = "later-" .. os.time() }(do_something_later, "later", 1)
+  deferred.with { queue = "foo", countdown = 0.5, name = "later-" .. os.time() }(do_something_later, "later", 1)
 
   deferred.defer(setmetatable({ name = "ann" }, Visitor), "count_visit", 3)
   deferred.with { retry_options = { min_backoff_seconds = 0.1 } }("counter.unreliable")
