@@ -109,7 +109,7 @@ BUILT_ENV = LUA_PATH='$(LUA_PATH_BUILT)' LUA_CPATH='$(LUA_CPATH_BUILT)'
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all help env demo test lint format asan ubsan tsan valgrind fuzz crash bench rock install clean deps \
+.PHONY: all help env demo test lint format asan ubsan tsan valgrind fuzz crash soak bench rock install clean deps \
     deps-build deps-test deps-lint deps-valgrind deps-fuzz deps-rock versions schema faults test-build test-run \
     lint-c lint-lua lint-format check-headers rock-build
 
@@ -274,6 +274,9 @@ valgrind: deps-valgrind ## run the specs and C tests under valgrind
 
 crash: deps-test all ## kill workers at random moments and check the file each time (CYCLES=n)
 	@$(BUILT_ENV) $(LUA) spec/crash/crash.lua --cycles $(CYCLES)
+
+soak: deps-test all ## check that rate and concurrency of queues hold over time, with three processes; two minutes
+	@$(BUILT_ENV) $(LUA) spec/soak/limits.lua $(SOAK_ARGS)
 
 $(BUILD)/bench/ceiling: spec/bench/ceiling.c $(BUILD)/.versions
 	@mkdir -p $(@D)

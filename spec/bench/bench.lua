@@ -195,6 +195,10 @@ function parts.waiting()
   print("waiting_kib", rss_kib() - before)
 end
 
+function parts.delayed()
+  require "spec.bench.delayed"(open, rss_kib, percentile)
+end
+
 -- ---- the driver ------------------------------------------------------------------------------------------------
 
 local function capture(command)
@@ -241,7 +245,7 @@ local function main()
     gather(values, ceiling())
     for _, name in ipairs { "fan10000", "fan100", "alone", "latency", "roots" } do gather(values, run_part(name)) end
   end
-  for _, name in ipairs { "rest", "waiting" } do gather(values, run_part(name)) end
+  for _, name in ipairs { "rest", "waiting", "delayed" } do gather(values, run_part(name)) end
   local m = {}
   for key, list in pairs(values) do m[key] = median(list) end
   local commit_ms = m.commit_us / 1000
@@ -261,6 +265,9 @@ local function main()
   report(out, "start to done, p99 in commits", m.latency_p99_ms / commit_ms, "commits")
   report(out, "RSS at rest", m.rss_rest_kib / 1024, "MiB", nil, "aim < 12")
   report(out, "RSS of a million waiting tasks", m.waiting_kib / 1024, "MiB more", nil, "aim <= 32")
+  report(out, "RSS of a million delayed tasks", m.delayed_kib / 1024, "MiB more", nil, "aim <= 32")
+  report(out, "start after the eta among them, p50", m.delayed_late_p50_ms, "ms")
+  report(out, "start after the eta among them, most", m.delayed_late_max_ms, "ms", nil, "aim <= 50")
   report(out, "wake-ups at rest", m.wakeups, "per second", nil, "aim < 1")
   out:close()
 end

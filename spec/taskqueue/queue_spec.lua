@@ -151,6 +151,27 @@ describe("a queue", function()
     assert.truthy(helper.log(30)[1]:find("no rate", 1, true))
   end)
 
+  it("Q51 is not slowed by starts that come a little late, and forgets what nobody wanted", function()
+    configured { rate = "10/s", bucket_size = 1 }
+    for i = 1, 6 do taskqueue.add { queue_name = "work", url = "/note", params = { name = i } } end
+    local function works(seconds)
+      engine:advance(seconds)
+      for _ = 1, 10 do
+        engine:step()
+        engine._core:meta("none") -- waits until the store has done what it was told before
+      end
+      return #started
+    end
+    assert.equal(1, works(0))
+    assert.equal(2, works(0.15)) -- 50 ms late
+    assert.equal(3, works(0.05)) -- and this one on time
+    assert.equal(3, works(0.05))
+    assert.equal(4, works(0.05))
+    assert.equal(5, works(3)) -- a bucket of one
+    assert.equal(5, works(0.09))
+    assert.equal(6, works(0.011))
+  end)
+
   it("Q52 G65 executes no more at once than it may", function()
     configured { max_concurrent_requests = 2 }
     local running, most = 0, 0

@@ -3,7 +3,9 @@
  *
  * Concurrency is derived from the claims that live, counted in the transaction that claims. A rate is a bucket of
  * tokens in the row of the queue: it is filled by the time since tokens_time, and emptied in the same transaction that
- * claims; so both limits hold for all processes on the file together, and neither can leak.
+ * claims; so both limits hold for all processes on the file together, and neither can leak. A full bucket overflows;
+ * but what is less than one token too much is kept, for it means that somebody came late: a process that wakes a little
+ * after a token is there does not slow the rate. More than that means that nobody wanted it.
  *
  * Who waits for what
  *   a token        conn->next_token: the loop comes back then
@@ -28,7 +30,8 @@ static int read_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *token
     if (sqlite3_column_type(row, 0) != SQLITE_NULL) {
         double past = (double)(conn->now - sqlite3_column_int64(row, 1)) / (double)PL_USEC_PER_SEC;
         *tokens = sqlite3_column_double(row, 0) + (past > 0 ? past * queue->rate : 0);
-        *tokens = fmin(*tokens, queue->bucket_size);
+        if (*tokens >= queue->bucket_size + 1)
+            *tokens = queue->bucket_size;
     }
     pl__sql_end(row);
     return PL_OK;
@@ -55,7 +58,8 @@ int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *
     PL__TRY(read_tokens(conn, queue, &tokens));
     if (queue->rate == 0)
         *allowed = 0;
-    else if (floor(tokens + ALMOST) < *allowed)
+    tokens = fmin(tokens, queue->bucket_size); /* no more than that at once */
+    if (floor(tokens + ALMOST) < *allowed)
         *allowed = tokens + ALMOST < 1 ? 0 : (int)floor(tokens + ALMOST);
     return PL_OK;
 }
