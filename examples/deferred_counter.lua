@@ -4,8 +4,8 @@
 --   deferred_counter.lua --db counter.db      defers and ends; nothing is counted yet
 --   deferred_counter.lua --db counter.db --work     another process does the work that is left, and prints it
 --
--- It is the example of App Engine's documentation: do_something_later(key, amount) adds to a stored counter, deferred with
--- and without options. A call may be made more than once, when a process dies between its effect and its end.
+-- It is the example of App Engine's documentation: do_something_later(key, amount) adds to a stored counter, deferred
+-- with and without options. A call may be made more than once, when a process dies between its effect and its end.
 --
 -- The counters stand for the entities of a program: here they are a file, beside the store, of name=value lines.
 local pipeline = require "pipeline"

@@ -268,8 +268,8 @@ const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
     X(claim_check, false) /* is a task being executed under this claim? */                                             \
-    X(queue_set, true)  /* make queues, change their settings, remove them */                                          \
-    X(queue_get, false) /* settings */                                                                                 \
+    X(queue_set, true)    /* make queues, change their settings, remove them */                                        \
+    X(queue_get, false)   /* settings */                                                                               \
     X(queue_stats, false)                                                                                              \
     X(lease, true)        /* hand out tasks of a pull queue for a while */                                             \
     X(lease_modify, true) /* move the end of a lease */                                                                \

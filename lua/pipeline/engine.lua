@@ -1,8 +1,8 @@
 --- engine.lua: the engine as users see it, around the engine of the C core.
 --
 -- Private fields: _core (the C engine), _timers, _waiters (stage id -> list of tokens), _finals (stage id -> state, of
--- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _raised (first error to be raised again, P116), _test, _test_retry and
--- _test_errors (test mode).
+-- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _raised (first error to be
+-- raised again, P116), _test, _test_retry and _test_errors (test mode).
 
 local core = require "pipeline.core"
 local class = require "pipeline.class"

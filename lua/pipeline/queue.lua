@@ -154,9 +154,9 @@ end
 -- @param tasks a task, or a list; nil is an empty list.
 -- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds; deadline:
 --   how many seconds it may take (default: any; after that it raises TimeoutError, and the tasks may be added or not).
--- @return what was given. Raises InvalidDeadlineError, TooManyTasksError, DuplicateTaskNameError, BadTaskStateError (added before),
--- InvalidTaskError (push and pull mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError,
--- TombstonedTaskError, BadTransactionStateError. In App Engine: Queue.add.
+-- @return what was given. Raises TooManyTasksError, DuplicateTaskNameError, BadTaskStateError (added before),
+-- InvalidDeadlineError, InvalidTaskError (push and pull mixed), InvalidQueueModeError, UnknownQueueError,
+-- TaskAlreadyExistsError, TombstonedTaskError, BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
   given = options.check(given, add_kinds, 2, "add")
   if has_deadline(given, "add") then

@@ -1,8 +1,7 @@
 --- queue_async.lua: calls of task queues that do not wait: they return a future at once, while the store works.
 --
--- The call runs in a coroutine of the engine, so calls of many futures share commits. What is transactional is gathered
--- where it is called, for that is where the transaction is. A deadline ends the wait, not the work: what the store has
--- been told it does.
+-- The call runs in a coroutine of the engine, so calls of many futures share commits. What belongs to a transaction is
+-- done where it is called. A deadline ends the wait, not the work: what the store has been told it does.
 
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
@@ -15,9 +14,9 @@ local queue_async = {}
 
 local FINISHING = future.FINISHING
 
---- Checks a deadline (seconds above 0, or nil). Raises InvalidDeadlineError.
+--- Checks a deadline (a finite number of seconds, above 0, or nil). Raises InvalidDeadlineError.
 function queue_async.check_deadline(deadline, what)
-  if deadline ~= nil and not (deadline > 0) then
+  if deadline ~= nil and deadline <= 0 then
     errors.raise(classes.InvalidDeadlineError, "%s: a deadline of %g seconds is not above 0", what, deadline)
   end
   return deadline
@@ -92,13 +91,20 @@ local function handle_of(given, what)
   local rpc = given.rpc
   if rpc == nil then return future.plain(4, what) end
   if not future.is(rpc) or not rpc.is_rpc or rpc.used then
-    error(("bad argument to '%s' (option 'rpc': a handle of create_rpc that was not used yet expected)"):format(what), 4)
+    error(("bad argument to '%s' (option 'rpc': handle of create_rpc that was not used yet expected)"):format(what), 4)
   end
   rpc.used = true
   return rpc
 end
 
---- Calls fn(...) and returns the future of its result: at once if `here`, else in a coroutine of the engine.
+-- Whether the running code belongs to a transaction, which a coroutine of its own would not.
+local function in_transaction()
+  local tx = context.transaction and context.transaction()
+  return tx ~= nil
+end
+
+--- Calls fn(...) and returns the future of its result: at once if `here`, or in a transaction; else in a coroutine of
+-- the engine.
 -- @tparam table given of which deadline and rpc are used. Raises InvalidDeadlineError.
 function queue_async.start(what, given, here, fn, ...)
   local deadline = queue_async.check_deadline(given.deadline, what)
@@ -106,7 +112,7 @@ function queue_async.start(what, given, here, fn, ...)
   local loop = eventloop.current()
   local call = setmetatable({ what = what, rpc = rpc, loop = loop, holds = false, timer = false, fn = fn,
     args = table.pack(...) }, call_meta)
-  if here then
+  if here or in_transaction() then
     settle(call, xpcall(fn, errors.handler, ...))
     return rpc
   end

@@ -77,7 +77,7 @@ end
 local limits = {
   { name = "20 a second", settings = { rate = "20/s", bucket_size = 5 }, per_second = 20, seconds = 0 },
   { name = "200 a second", settings = { rate = "200/s", bucket_size = 20 }, per_second = 200, seconds = 0 },
-  { name = "600 a minute, one at a time", settings = { rate = "600/m", bucket_size = 1 }, per_second = 10, seconds = 0 },
+  { name = "600 a minute, one by one", settings = { rate = "600/m", bucket_size = 1 }, per_second = 10, seconds = 0 },
   { name = "10 at a time", settings = { max_concurrent_requests = 10 }, at_once = 10, seconds = 0.5 },
   { name = "1 at a time", settings = { max_concurrent_requests = 1 }, at_once = 1, seconds = 0.5 },
   { name = "100 a second, at most 40 at a time", settings = { rate = "100/s", bucket_size = 10,
@@ -161,7 +161,10 @@ local function main()
     return file and file:read("l")
   end) or error("the target did not start")
   local workers = {}
-  for i = 1, WORKERS do workers[i] = start("--role", "worker", "--path", path, "--url", url) end
+  local function start_workers()
+    while #workers < WORKERS do workers[#workers + 1] = start("--role", "worker", "--path", path, "--url", url) end
+  end
+  start_workers()
   print(("%d workers, durability %s, counted by the target for %g s"):format(WORKERS, options.durability, SECONDS))
   local failed = 0
   for _, limit in ipairs(limits) do
@@ -171,7 +174,7 @@ local function main()
         for _ = 1, limit.killed or 0 do group:kill(table.remove(workers)) end
       end, function()
         for i = 1, limit.stopped or 0 do group:signal(workers[i], "CONT") end
-        for _ = 1, limit.killed or 0 do workers[#workers + 1] = start("--role", "worker", "--path", path, "--url", url) end
+        start_workers()
       end)
       local problem = judge(limit, count, most, mean, took)
       print(("%-40s %8.2f a second, %3d at most, %6.3f at a time on average  %s"):format(limit.name, count / took, most,

@@ -50,7 +50,9 @@ for _, virtual in ipairs { true, false } do
 
     it("Q68 Q114 all others too, and many share commits", function()
       local futures = {}
-      for i = 1, 50 do futures[i] = pull:add_async(pull_task { name = "t" .. i, tag = i % 2 == 0 and "even" or nil }) end
+      for i = 1, 50 do
+        futures[i] = pull:add_async(pull_task { name = "t" .. i, tag = i % 2 == 0 and "even" or nil })
+      end
       local before = engine._core:facts().commits
       for _, future in ipairs(futures) do future:get_result() end
       assert.is_true(engine._core:facts().commits - before <= 5)

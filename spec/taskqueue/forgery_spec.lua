@@ -89,7 +89,8 @@ describe("a request from outside", function()
       assert.equal(403, send(url, { ["X-AppEngine-TaskName"] = "t", ["X-Pipeline-Signature"] = signature }, body))
       refused(handler, why)
     end
-    for _, signature in ipairs { "x", "", "t=1", ("t=1,v1="):rep(1000), "t=1,n=,c=,v1=0", "t=99999999999999999999,v1=0" } do
+    for _, signature in ipairs { "x", "", "t=1", ("t=1,v1="):rep(1000), "t=1,n=,c=,v1=0",
+      "t=99999999999999999999,v1=0" } do
       assert.equal(403, send(url, { ["X-AppEngine-TaskName"] = "t", ["X-Pipeline-Signature"] = signature }, body))
     end
     refused(handler, "but its signature cannot be read")

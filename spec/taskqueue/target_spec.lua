@@ -25,7 +25,8 @@ describe("a push to a target", function()
 
   local function seen(what)
     local store = engine._core
-    return tonumber(fetch.inside(store, function() return store:fetch { url = target.url .. "/seen?" .. what } end).body)
+    local answer = fetch.inside(store, function() return store:fetch { url = target.url .. "/seen?" .. what } end)
+    return tonumber(answer.body)
   end
 
   -- Pushes one task until it is done or dead; returns how often the target saw it, and the dead task, if it died.

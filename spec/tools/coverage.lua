@@ -4,8 +4,8 @@
 -- it("P60, Q61: …"), it("P60–P63 …"). Titles of describe count for the same reason. C tests name them in a comment:
 -- /* P60 P61 … */ at the beginning of a line.
 --
--- Letters: P pipelines, D deferred calls, T tasklets, Q task queues, L what is particular to Lua, G what is done instead
--- of what the original got wrong.
+-- Letters: P pipelines, D deferred calls, T tasklets, Q task queues, L what is particular to Lua, G what is done
+-- instead of what the original got wrong.
 
 local behaviours = {
   { letter = "P", { 1, 192 }, { 197, 200 }, { 203, 232 }, { 258, 264 } },
