@@ -405,10 +405,26 @@ static void log_result(pl__handle_t *h, const pl_op_t *op) {
             pl_result_name(op->rc), op->error.message[0] != '\0' ? ": " : "", op->error.message);
 }
 
+static int cut(pl_str_t text) {
+    enum { SHOWN_MAX = 200 };
+    return text.len < SHOWN_MAX ? (int)text.len : SHOWN_MAX;
+}
+
+/* A task that nobody will execute any more is worth a line. */
+static void log_death(pl__handle_t *h, const pl_op_task_done_t *done) {
+    pl_str_t name = done->failure.error_class, message = done->failure.message;
+    pl__log(h, PL_LOG_WARNING, "task %lld has no retries left and is kept among the dead ones: %.*s: %.*s",
+            (long long)done->task, cut(name), name.ptr ? name.ptr : "", cut(message), message.ptr ? message.ptr : "");
+}
+
 void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op) {
     if (op->owner == NULL || op->owner == h) {
-        if (op->owner == NULL && op->rc != PL_OK) {
-            log_result(h, op);
+        bool died = op->verb == PL_VERB_task_done && op->rc == PL_OK && op->u.task_done.died;
+        if (op->owner == NULL && (op->rc != PL_OK || died)) {
+            if (died)
+                log_death(h, &op->u.task_done);
+            else
+                log_result(h, op);
             pl__pump(h); /* nothing else may come for long that would show the line */
         }
         pl_op_free(op);

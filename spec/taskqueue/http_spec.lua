@@ -67,8 +67,9 @@ describe("a push over HTTP", function()
     push { target = "gone" }
     taskqueue.configure { work = { target = "gone", retry_parameters = { task_retry_limit = 0 } } }
     push {}
+    push { target = "v1" } -- the queue's wins
     assert.equal(1, #scene:read("request"))
-    assert.equal(2, #Queue("work"):dead_tasks())
+    assert.equal(3, #Queue("work"):dead_tasks())
   end)
 
   it("Q30 Q80 a target that is not configured leads to its module's, else to the default one, by its name", function()

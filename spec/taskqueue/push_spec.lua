@@ -110,6 +110,20 @@ describe("a push task", function()
     assert.equal(500, Queue():dead_tasks()[1].status)
   end)
 
+  it("Q49 has its limit of waiting raised when only the least is given, and the reverse", function()
+    assert.same({ 7200, 7200 }, delays { min_backoff_seconds = 7200, task_retry_limit = 2 })
+    taskqueue.configure { work = { retry_parameters = { min_backoff_seconds = 5000, task_retry_limit = 2 } } }
+    requests = {}
+    push { queue_name = "work" }
+    assert.near(5000, requests[3].at - requests[2].at, 0.01)
+    taskqueue.configure { work = { retry_parameters = { max_backoff_seconds = 0.05, task_retry_limit = 2 } } }
+    requests = {}
+    local before = engine:now()
+    push { queue_name = "work" }
+    assert.equal(3, #requests)
+    assert.near(0.1, engine:now() - before, 0.01)
+  end)
+
   it("Q84 G61 is retried as often as its limit says", function()
     answers.all = { 500 }
     for limit, tries in pairs { [0] = 1, [2] = 3 } do
@@ -176,6 +190,9 @@ describe("a push task", function()
     assert.same({ "mortal", "/target", "POST", "a=1", 500, "answered 500", 1 }, { list[1].name, list[1].url,
       list[1].method, list[1].payload, list[1].status, list[1].message, list[1].retry_count })
     assert.equal(1, Queue():fetch_statistics().dead_tasks)
+    assert.equal(1, #helper.log(30))
+    assert.matches("^task %d+ has no retries left and is kept among the dead ones: Error: answered 500$",
+      helper.log(30)[1])
     answers.all = nil
     assert.equal(1, Queue():revive(list[1]))
     engine:drain()
