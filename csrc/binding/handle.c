@@ -317,6 +317,7 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
     options->seed = (uint64_t)option_integer(L, "seed", 0, LUA_MININTEGER, LUA_MAXINTEGER);
     options->lease_seconds = option_seconds(L, "lease_seconds", options->lease_seconds);
     options->tombstone_seconds = option_seconds(L, "tombstone_seconds", options->tombstone_seconds);
+    options->storage_limit = option_integer(L, "storage_limit", 0, 1, LUA_MAXINTEGER);
     options->virtual_start = option_seconds(L, "virtual_start", options->virtual_start);
     options->virtual_time = option_flag(L, "virtual_time");
     options->no_worker = option_flag(L, "no_worker");
@@ -336,7 +337,7 @@ static pl__handle_t *handle_new(lua_State *L) {
     return h;
 }
 
-/* core.open(path, {durability=, concurrency=, lease_seconds=, tombstone_seconds=, vfs=, virtual_time=,
+/* core.open(path, {durability=, concurrency=, lease_seconds=, tombstone_seconds=, storage_limit=, vfs=, virtual_time=,
  * virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
 static int core_open(lua_State *L) {
     size_t len;

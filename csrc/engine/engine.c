@@ -128,6 +128,7 @@ static int open_store(pl_engine_t *engine, const pl_engine_options_t *options, p
         .data = engine,
         .lease_seconds = options->lease_seconds > 0 ? options->lease_seconds : LEASE_DEFAULT,
         .tombstone_seconds = options->tombstone_seconds > 0 ? options->tombstone_seconds : TOMBSTONE_DEFAULT,
+        .storage_limit = options->storage_limit,
     };
     return pl_store_open(&engine->store, &store, error);
 }

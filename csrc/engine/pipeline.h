@@ -41,6 +41,7 @@ typedef struct {
     int concurrency;          /* claims being executed at once; default 64 */
     double lease_seconds;     /* 0: default 15 */
     double tombstone_seconds; /* 0: default 9 days */
+    int64_t storage_limit;    /* bytes of the file above which no tasks are added; 0: none */
     const char *vfs;          /* tests: a SQLite VFS by name; NULL: default */
     bool virtual_time;        /* tests: time stands still until pl_engine_advance or a virtual drain */
     double virtual_start;     /* seconds since the epoch */

@@ -630,6 +630,7 @@ typedef struct {
     void *data;
     double lease_seconds;     /* default 15 */
     double tombstone_seconds; /* how long the name of a finished task stays taken; default 9 days */
+    int64_t storage_limit;    /* bytes in use above which task_add is refused (PL_ELIMIT); 0: none */
 } pl_store_options_t;
 
 typedef struct pl_final {

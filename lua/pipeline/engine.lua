@@ -35,7 +35,7 @@ local open_kinds = {
   durability = "string", concurrency = "count", modules = "table", lease_seconds = "duration",
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
-  queues = "table", targets = "table",
+  queues = "table", targets = "table", total_storage_limit = "any",
 }
 
 local core_options = {
@@ -132,13 +132,15 @@ end
 --   (prefixes a worker may require), lease_seconds, tombstone_seconds, class_load_timeout (seconds until a tree whose
 --   class stays missing is aborted, default 7 days), queues (settings by name, see taskqueue.configure), targets (base
 --   URLs by name; `default` is where relative URLs of tasks lead; a target "v2.billing" that is not there leads where
---   "billing" does), log (function(level, text)), no_worker (executes
---   nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
+--   "billing" does), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
+--   adds no tasks to queues; default: none), log (function(level, text)), no_worker (executes nothing), and for tests
+--   virtual_time, virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
   local passed, targets = {}, check_targets(given.targets or {})
   for _, name in ipairs(core_options) do passed[name] = given[name] end
+  passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
   passed.loop = not given.virtual_time and eventloop.lend() or nil
   local handle, code, message = core.open(path, passed)
   if not handle then

@@ -155,8 +155,9 @@ end
 -- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds; deadline:
 --   how many seconds it may take (default: any; after that it raises TimeoutError, and the tasks may be added or not).
 -- @return what was given. Raises TooManyTasksError, DuplicateTaskNameError, BadTaskStateError (added before),
--- InvalidDeadlineError, InvalidTaskError (push and pull mixed), InvalidQueueModeError, UnknownQueueError,
--- TaskAlreadyExistsError, TombstonedTaskError, BadTransactionStateError. In App Engine: Queue.add.
+-- InvalidDeadlineError, TransientError (the file has reached its total_storage_limit), InvalidTaskError (push and pull
+-- mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError, TombstonedTaskError,
+-- BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
   given = options.check(given, add_kinds, 2, "add")
   if has_deadline(given, "add") then
@@ -538,6 +539,23 @@ function queue.parse_age(age, name)
     malformed(name, "task_age_limit %s is not a number above 0 and s, m, h or d", text.of(age, 100))
   end
   return math.floor(seconds)
+end
+
+local UNIT_BYTES = { B = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30, T = 1 << 40 }
+
+--- Bytes of "500", "1.5G" (B, K, M, G, T: powers of 1024), or of a number. Raises MalformedQueueConfiguration. In App
+-- Engine: total_storage_limit.
+function queue.parse_limit(limit)
+  local bytes = limit
+  if type(limit) == "string" then
+    local number, unit = limit:match("^(%d+%.?%d*)([BKMGT]?)$")
+    bytes = number and tonumber(number) * UNIT_BYTES[unit == "" and "B" or unit]
+  end
+  if type(bytes) ~= "number" or not (bytes >= 1 and bytes < 2 ^ 63) then
+    errors.raise(classes.MalformedQueueConfiguration,
+      "total_storage_limit %s is not a number, at least 1, and B, K, M, G, T or nothing", text.of(limit, 100))
+  end
+  return math.tointeger(bytes // 1)
 end
 
 local retry_kinds = {

@@ -32,12 +32,14 @@ local class_of_code = {
   EMODE = classes.InvalidQueueModeError,
   EPAUSED = classes.QueuePausedError,
   ELEASE = classes.TaskLeaseExpiredError,
+  ELIMIT = classes.TransientError,
 }
 
 local text_of_code = {
   EEXISTS = "the name is in use", ETOMBSTONE = "the name was used before", ENOTFOUND = "there is no such task",
   ESTATE = "not possible in this state", ENOQUEUE = "there is no such queue",
   EMODE = "the queue has the other mode", EPAUSED = "the queue is paused", ELEASE = "the lease is over",
+  ELIMIT = "the store has reached its storage limit",
 }
 
 local M = { classes = classes }

@@ -124,6 +124,32 @@ describe("a queue", function()
     end
   end)
 
+  it("Q48 has, with all others, a limit of storage as text", function()
+    local function open(limit) return helper.open { total_storage_limit = limit } end
+    for _, limit in ipairs { "x", "", "5X", "M", "-1", "1 M", "0", 0, -1, true, {}, math.huge, "1e3", "9999999T" } do
+      helper.raises(taskqueue.MalformedQueueConfiguration, open, limit)
+    end
+    local parse = require("pipeline.queue").parse_limit
+    assert.same({ 7, 8, 3072, 1 << 20, 3 << 29, 1 << 40, 12 },
+      { parse "7", parse "8B", parse "3K", parse "1M", parse "1.5G", parse "1T", parse(12.9) })
+    engine:close()
+    engine = open "1M"
+    engine:route("POST", "/note", function() started[#started + 1] = true end)
+    local function add() return taskqueue.add { url = "/note", countdown = 10, payload = ("x"):rep(90000) } end
+    local added = 0
+    local problem = helper.raises(taskqueue.TransientError, function()
+      for _ = 1, 100 do
+        add()
+        added = added + 1
+      end
+    end)
+    assert.truthy(problem.message:find("storage limit", 1, true))
+    assert.is_true(added >= 8 and added <= 12, added)
+    helper.result(helper.define(function() return 1 end)()) -- pipelines go on, and so does what is there
+    assert.equal(added, #started)
+    add()
+  end)
+
   it("Q49 refuses impossible retry parameters", function()
     for _, name in ipairs { "task_retry_limit", "min_backoff_seconds", "max_backoff_seconds", "max_doublings" } do
       malformed { retry_parameters = { [name] = -1 } }

@@ -19,7 +19,6 @@ local behaviours = {
 -- Numbers that can have no spec, each with its reason.
 local without = {
   Q31 = "there are no namespaces; what else a task is to carry is in its own headers",
-  Q48 = "a store has no size limit to configure, so there is no text of one",
   Q109 = "a call that deletes is one commit: no single task of it can fail otherwise than by not being there",
 }
 local verbose = arg[1] == "-v"

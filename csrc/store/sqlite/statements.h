@@ -95,6 +95,8 @@
     X(TASK_FINISH_RUN, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")                 \
     X(TASK_FINISH, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                                  \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
+    X(BYTES_USED, "SELECT (page_count - freelist_count) * page_size "                                                  \
+                  "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()")                             \
     X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")        \
     X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
     X(TASK_DELAY,                                                                                                      \

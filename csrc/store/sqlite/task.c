@@ -150,8 +150,21 @@ int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task) {
     return pl__task_push(conn, &pending);
 }
 
+static int check_room(pl__conn_t *conn, pl_op_t *op) {
+    int64_t used;
+    if (conn->options.storage_limit == 0)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_BYTES_USED, &used, 0, ""));
+    if (used > conn->options.storage_limit)
+        op->rc = PL_ELIMIT;
+    return PL_OK;
+}
+
 int pl__verb_task_add(pl__conn_t *conn, pl_op_t *op) {
     pl_op_task_add_t *add = &op->u.task_add;
+    PL__TRY(check_room(conn, op));
+    if (op->rc != PL_OK)
+        return PL_OK;
     for (size_t i = 0; i < add->len && add->all_or_none; i++) {
         PL__TRY(pl__task_check(conn, &add->tasks[i]));
         if (add->tasks[i].rc != PL_OK) {
