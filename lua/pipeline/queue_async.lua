@@ -7,12 +7,15 @@ local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local options = require "pipeline.options"
-local future = require "pipeline.tasklet.future"
 local classes = require("pipeline.taskqueue_errors").classes
 
 local queue_async = {}
 
-local FINISHING = future.FINISHING
+local future -- the module; loaded with the first call, which many a program never makes
+
+local function load_futures()
+  future = future or require "pipeline.tasklet.future"
+end
 
 --- Checks a deadline (a finite number of seconds, above 0, or nil). Raises InvalidDeadlineError.
 function queue_async.check_deadline(deadline, what)
@@ -38,7 +41,7 @@ end
 --- Ends a call whose engine is closed.
 function queue_async.abandon(call)
   let_go(call)
-  if call.rpc.state ~= FINISHING then
+  if call.rpc.state ~= future.FINISHING then
     future.fail(call.rpc, errors.StoreError(call.what .. ": the engine was closed", { code = "ECLOSED" }))
   end
 end
@@ -46,7 +49,7 @@ end
 call_meta.__close = queue_async.abandon
 
 local function settle(call, ok, ...)
-  if call.rpc.state == FINISHING then return end -- out of time, or cancelled
+  if call.rpc.state == future.FINISHING then return end -- out of time, or cancelled
   if ok then return future.finish(call.rpc, ...) end
   local caught = ...
   return future.fail(call.rpc, errors.original(caught), type(caught) == "table" and rawget(caught, "traceback") or nil)
@@ -62,7 +65,7 @@ local function expire(timer)
   local call = timer.call
   call.timer = false
   let_go(call)
-  if call.rpc.state == FINISHING then return end
+  if call.rpc.state == future.FINISHING then return end
   future.fail(call.rpc, errors.TimeoutError(("%s: no result within %g s"):format(call.what, timer.seconds)))
 end
 
@@ -81,6 +84,7 @@ local rpc_kinds = { deadline = "number", callback = "function" }
 -- @return a future. Raises InvalidDeadlineError. In App Engine: taskqueue.create_rpc.
 function queue_async.create_rpc(given)
   given = options.check(given, rpc_kinds, 1, "create_rpc")
+  load_futures()
   local rpc = future.plain(2, "of a task queue")
   rpc.deadline, rpc.is_rpc = queue_async.check_deadline(given.deadline, "create_rpc"), true
   if given.callback then rpc:add_callback(given.callback) end
@@ -107,6 +111,7 @@ end
 -- the engine.
 -- @tparam table given of which deadline and rpc are used. Raises InvalidDeadlineError.
 function queue_async.start(what, given, here, fn, ...)
+  load_futures()
   local deadline = queue_async.check_deadline(given.deadline, what)
   local rpc = handle_of(given, what)
   local loop = eventloop.current()
