@@ -57,7 +57,7 @@ end
 
 -- A worker in a process of its own: its id, and a pipe from which its lines come.
 local function start_worker(name, db)
-  local lua = arg[-1] or "lua5.4"
+  local lua = os.getenv "LUA" or arg[-1] or "lua5.4"
   local pipe = assert(io.popen(("echo $$; exec %s %s --worker %s --db %s"):format(quote(lua), quote(arg[0]), name,
     quote(db)), "r"))
   return assert(pipe:read("n", "l"), "the worker did not start"), pipe
