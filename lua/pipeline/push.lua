@@ -65,14 +65,16 @@ end
 
 -- ---- over HTTP -------------------------------------------------------------------------------------------------
 
+local spelling = {}
+for word in ("QueueName TaskName TaskRetryCount TaskExecutionCount TaskETA TaskPreviousResponse"):gmatch("%S+") do
+  spelling["x-appengine-" .. word:lower()] = "X-AppEngine-" .. word
+end
+
 -- What goes over the wire, in the spelling people are used to.
 local function wire_names(headers)
   local out = {}
   for name, value in pairs(headers) do
-    name = name:gsub("%f[%w]%l", string.upper):gsub("^X%-Appengine%-Task(%l)", function(c)
-      return "X-AppEngine-Task" .. c:upper()
-    end):gsub("^X%-Appengine%-", "X-AppEngine-")
-    out[name] = value
+    out[spelling[name] or name:gsub("%f[%w]%l", string.upper)] = value
   end
   return out
 end

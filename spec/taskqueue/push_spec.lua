@@ -67,6 +67,28 @@ describe("a push task", function()
     assert.is_nil(headers["x-appengine-fake"])
   end)
 
+  it("Q77 Q78 repeats repeated headers over HTTP, where its own are signed", function()
+    engine:close()
+    engine = helper.open { targets = { default = "http://127.0.0.1:1" } }
+    local core, sent = engine._core, nil
+    engine._core = setmetatable({ fetch = function(_, request)
+      sent = request
+      return { status = 200, headers = {} }
+    end }, { __index = function(_, name)
+      return function(_, ...) return core[name](core, ...) end
+    end })
+    taskqueue.add { url = "/elsewhere", name = "n", headers = { ["X-Two"] = { "b", "c" },
+      ["X-AppEngine-QueueName"] = "forged", ["X-Pipeline-Signature"] = "t=1,v1=00" } }
+    engine:drain()
+    engine._core = core
+    assert.same({ "b", "c" }, sent.headers["X-Two"])
+    assert.same({ "default", "n", "0", "0", "1700000000.000000" }, { sent.headers["X-AppEngine-QueueName"],
+      sent.headers["X-AppEngine-TaskName"], sent.headers["X-AppEngine-TaskRetryCount"],
+      sent.headers["X-AppEngine-TaskExecutionCount"], sent.headers["X-AppEngine-TaskETA"] })
+    assert.matches("^t=1700000000,n=%x+,c=%x+%.1,v1=%x+$", sent.headers["X-Pipeline-Signature"])
+    assert.same({ "http://127.0.0.1:1/elsewhere", "POST", 600 }, { sent.url, sent.method, sent.deadline })
+  end)
+
   it("Q79 has a body of some type", function()
     push { payload = "x" }
     push { payload = "x", headers = { ["Content-Type"] = "text/x" } }
