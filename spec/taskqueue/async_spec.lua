@@ -99,6 +99,22 @@ for _, virtual in ipairs { true, false } do
       helper.raises(taskqueue.BadTransactionStateError, future.get_result, future)
     end)
 
+    it("Q68 in a transaction belongs to it", function()
+      if not engine.transaction then return pending("needs transactions") end
+      local ok = pcall(engine.transaction, engine, function()
+        assert(work:add_async(Task { name = "lost" }):done())
+        error("rolled back")
+      end)
+      assert.is_false(ok)
+      assert.equal(0, work:fetch_statistics().tasks)
+      engine:transaction(function()
+        work:add_async(Task { name = "kept" })
+        work:add_async(Task { name = "own" }, { transactional = false })
+        assert.equal(1, work:fetch_statistics_async():get_result().tasks)
+      end)
+      assert.equal(2, work:fetch_statistics().tasks)
+    end)
+
     it("Q68 a handle passed in is the one returned", function()
       local called = 0
       local rpc = taskqueue.create_rpc { callback = function() called = called + 1 end }
