@@ -11,6 +11,7 @@
 
 #include "base/sha1.h"
 #include "binding/claim.h"
+#include "binding/client.h"
 #include "binding/codec.h"
 #include "binding/handle.h"
 #include "binding/loop.h"
@@ -76,6 +77,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__handle_register(L);
     pl__codec_register(L);
     pl__loop_register(L);
+    pl__client_register(L);
     pl__worker_register(L);
     return 1;
 }

@@ -14,21 +14,20 @@
  */
 #include "binding/fetch.h"
 
-#include <math.h>
 #include <string.h>
 
 #include <lauxlib.h>
 
 #include "binding/coroutine.h"
+#include "binding/exchange.h"
 #include "binding/handle.h"
-#include "engine/fetch.h"
 
 #define FETCH_TYPE "pipeline.Fetch"
 #define RESPONSE_TYPE "pipeline.Response"
 
-enum { ENGINE = 1, SUBJECT, BOX }; /* the frame of go(); the subject is what the method was given */
-enum { UV_ENGINE = 1, UV_BODY, UV_CALLBACK, UV_COUNT = UV_CALLBACK };
-enum { REDIRECTS_DEFAULT = 10, HEADERS_MAX = 1000 };
+/* The frame of go(); the subject is what the method was given. */
+enum { ENGINE = 1, SUBJECT = PL__EXCHANGE_OPTIONS, BOX = PL__EXCHANGE_OWNER };
+enum { UV_ENGINE = 1, UV_BODY = PL__EXCHANGE_UV_BODY, UV_CALLBACK, UV_COUNT = UV_CALLBACK };
 
 typedef enum { WAIT_ANSWER, WAIT_PIECE, WAIT_CALLBACK } wait_t;
 
@@ -167,149 +166,7 @@ static int client_open(pl__handle_t *h, pl_error_t *error) {
     return PL_OK;
 }
 
-/* ---- options ----------------------------------------------------------------------------------------------- */
-
-/* Pushes options[name]; returns whether it is there. Raises if it is of another type. The value stays on the stack,
- * so that its bytes may be borrowed. */
-static bool option(lua_State *L, const char *name, int type) {
-    int actual = lua_getfield(L, SUBJECT, name);
-    if (actual != LUA_TNIL && actual != type)
-        luaL_argerror(
-            L, SUBJECT,
-            lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type), lua_typename(L, actual)));
-    return actual != LUA_TNIL;
-}
-
-static pl_str_t string_option(lua_State *L, const char *name, pl_str_t otherwise) {
-    pl_str_t value = otherwise;
-    if (option(L, name, LUA_TSTRING))
-        value.ptr = lua_tolstring(L, -1, &value.len);
-    return value;
-}
-
-static double seconds_option(lua_State *L, const char *name, double otherwise) {
-    double value = otherwise;
-    if (option(L, name, LUA_TNUMBER)) {
-        value = lua_tonumber(L, -1);
-        if (!isfinite(value) || value < 0)
-            luaL_argerror(L, SUBJECT, lua_pushfstring(L, "%s: not a duration", name));
-    }
-    lua_pop(L, 1);
-    return value;
-}
-
-static int64_t integer_option(lua_State *L, const char *name, int64_t otherwise, int64_t max) {
-    int64_t value = otherwise;
-    if (option(L, name, LUA_TNUMBER)) {
-        int is_integer;
-        value = lua_tointegerx(L, -1, &is_integer);
-        if (!is_integer || value < 0 || value > max)
-            luaL_argerror(L, SUBJECT, lua_pushfstring(L, "%s: not an integer in 0..%I", name, (LUAI_UACINT)max));
-    }
-    lua_pop(L, 1);
-    return value;
-}
-
-static bool flag_option(lua_State *L, const char *name, bool otherwise) {
-    bool value = option(L, name, LUA_TBOOLEAN) ? lua_toboolean(L, -1) : otherwise;
-    lua_pop(L, 1);
-    return value;
-}
-
-/* Borrows name and value from the top two places; their table keeps them. */
-static void set_header(lua_State *L, pl_http_header_t *header) {
-    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
-        luaL_argerror(L, SUBJECT,
-                      lua_pushfstring(L, "headers: strings by name expected, got %s by %s", luaL_typename(L, -1),
-                                      luaL_typename(L, -2)));
-    header->name.ptr = lua_tolstring(L, -2, &header->name.len);
-    header->value.ptr = lua_tolstring(L, -1, &header->value.len);
-}
-
-/* Goes through the table of headers at `table`, for `room` of them at most; without `headers` it only counts. */
-static size_t walk_headers(lua_State *L, int table, pl_http_header_t *headers, size_t room) {
-    size_t n = 0;
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        int value = lua_gettop(L);
-        lua_Integer len = lua_istable(L, value) ? (lua_Integer)lua_rawlen(L, value) : 1;
-        for (lua_Integer i = 1; i <= len && n < room; i++, n++) {
-            if (!headers)
-                continue;
-            lua_pushvalue(L, value - 1);
-            if (lua_istable(L, value))
-                lua_rawgeti(L, value, i);
-            else
-                lua_pushvalue(L, value);
-            set_header(L, &headers[n]);
-            lua_pop(L, 2);
-        }
-        lua_pop(L, 1);
-    }
-    return n;
-}
-
-/* Leaves the table and scratch memory on the stack. */
-static void read_headers(lua_State *L, pl_fetch_request_t *request) {
-    if (!option(L, "headers", LUA_TTABLE))
-        return;
-    int table = lua_gettop(L);
-    size_t count = walk_headers(L, table, NULL, HEADERS_MAX);
-    luaL_argcheck(L, count < HEADERS_MAX, SUBJECT, "headers: too many");
-    pl_http_header_t *headers = lua_newuserdatauv(L, (count + 1) * sizeof *headers, 0);
-    request->header_count = walk_headers(L, table, headers, count);
-    request->headers = headers;
-}
-
-/* The body: a string, or a function, which becomes a user value of the box. */
-static void read_body(lua_State *L, pl_fetch_request_t *request) {
-    int type = lua_getfield(L, SUBJECT, "body");
-    if (type == LUA_TFUNCTION) {
-        request->upload = true;
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, BOX, UV_BODY);
-    } else if (type == LUA_TSTRING) {
-        request->body.ptr = lua_tolstring(L, -1, &request->body.len);
-    } else if (type != LUA_TNIL) {
-        luaL_argerror(L, SUBJECT, "body: a string or a function expected");
-    }
-}
-
-static void read_follow(lua_State *L, pl_fetch_request_t *request) {
-    if (lua_getfield(L, SUBJECT, "follow") == LUA_TBOOLEAN)
-        request->redirects = lua_toboolean(L, -1) ? REDIRECTS_DEFAULT : 0;
-    else
-        request->redirects = (unsigned)integer_option(L, "follow", 0, 100);
-    lua_pop(L, 1);
-}
-
-static void read_proxy(lua_State *L, pl_fetch_request_t *request) {
-    if (lua_getfield(L, SUBJECT, "proxy") == LUA_TBOOLEAN)
-        request->env_proxy = lua_toboolean(L, -1);
-    else
-        request->proxy = string_option(L, "proxy", PL_STR_NONE);
-}
-
-/* What is borrowed stays on the stack. Raises on wrong types. */
-static void read_request(lua_State *L, pl_fetch_request_t *request) {
-    pl_fetch_request_init(request);
-    luaL_checkstack(L, 3 * LUA_MINSTACK, NULL);
-    request->url = string_option(L, "url", PL_STR_NONE);
-    luaL_argcheck(L, request->url.ptr, SUBJECT, "url: string expected");
-    request->method = string_option(L, "method", request->method);
-    request->ca_file = string_option(L, "ca_file", PL_STR_NONE);
-    request->stream = flag_option(L, "stream", false);
-    request->is_unverified = !flag_option(L, "verify", true);
-    request->deadline = seconds_option(L, "deadline", request->deadline);
-    request->connect = seconds_option(L, "connect_timeout", 0);
-    request->max_size =
-        (uint64_t)integer_option(L, "max_size", request->stream ? 0 : (int64_t)request->max_size, INT64_MAX);
-    read_follow(L, request);
-    read_proxy(L, request);
-    read_body(L, request);
-    read_headers(L, request);
-    request->changed = changed_cb;
-}
+/* ---- starting ----------------------------------------------------------------------------------------------- */
 
 /*
  * Starts what the options at SUBJECT say. Stack: engine, options, callback or nothing. Leaves the frame of go(), with a
@@ -324,7 +181,8 @@ static int start(lua_State *L) {
     box_t *box = box_new(L);
     lua_insert(L, BOX);
     lua_setiuservalue(L, BOX, UV_CALLBACK);
-    read_request(L, &request);
+    pl__request_read(L, &request);
+    request.changed = changed_cb;
     int refused = pl__handle_refuse(L, h); /* after all that might run a finalizer */
     if (refused)
         return refused;
@@ -347,35 +205,6 @@ static int start(lua_State *L) {
 
 /* ---- results ----------------------------------------------------------------------------------------------- */
 
-static void push_text(lua_State *L, pl_str_t text) {
-    lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
-}
-
-/* Pushes the headers by name, then the list of pairs. */
-static void push_headers(lua_State *L, const pl_fetch_answer_t *answer) {
-    lua_createtable(L, 0, (int)answer->header_count);
-    lua_createtable(L, (int)answer->header_count, 0);
-    int map = lua_gettop(L) - 1, list = map + 1;
-    for (size_t i = 0; i < answer->header_count; i++) {
-        const pl_http_header_t *header = &answer->headers[i];
-        lua_createtable(L, 2, 0);
-        push_text(L, header->name);
-        lua_rawseti(L, -2, 1);
-        push_text(L, header->value);
-        lua_rawseti(L, -2, 2);
-        lua_rawseti(L, list, (lua_Integer)i + 1);
-        push_text(L, header->name);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, map) == LUA_TSTRING)
-            lua_pushliteral(L, ", ");
-        else
-            lua_pop(L, 1);
-        push_text(L, header->value);
-        lua_concat(L, lua_gettop(L) - list - 1);
-        lua_rawset(L, map);
-    }
-}
-
 /* Pushes the response, or nil, code and message. */
 static int push_answer(lua_State *L, box_t *box) {
     pl_fetch_answer_t answer;
@@ -385,21 +214,11 @@ static int push_answer(lua_State *L, box_t *box) {
         box_release(box, answer.code);
         return n;
     }
-    lua_createtable(L, 0, 5);
-    lua_pushinteger(L, answer.status);
-    lua_setfield(L, -2, "status");
-    push_headers(L, &answer);
-    lua_setfield(L, -3, "header_list");
-    lua_setfield(L, -2, "headers");
-    push_text(L, answer.url);
-    lua_setfield(L, -2, "url");
+    pl__answer_push(L, &answer, !box->stream);
     if (box->stream) {
         lua_pushvalue(L, BOX);
         lua_setfield(L, -2, "_stream");
         luaL_setmetatable(L, RESPONSE_TYPE);
-    } else {
-        push_text(L, answer.body);
-        lua_setfield(L, -2, "body");
     }
     return 1;
 }
@@ -408,7 +227,7 @@ static int push_answer(lua_State *L, box_t *box) {
 static int push_piece(lua_State *L, box_t *box) {
     pl_fetch_answer_t answer;
     if (pl_fetch_has_bytes(box->fetch)) {
-        push_text(L, pl_fetch_take(box->fetch));
+        pl__text_push(L, pl_fetch_take(box->fetch));
         return 1;
     }
     pl_fetch_answer(box->fetch, &answer);
@@ -647,11 +466,7 @@ static int engine_fetch_limits(lua_State *L) {
     pl_fetcher_options_t options;
     pl_error_t error = { 0 };
     pl__handle_t *h = pl__handle_check(L, ENGINE);
-    luaL_checktype(L, SUBJECT, LUA_TTABLE);
-    pl_fetcher_options_init(&options);
-    options.max_active = (unsigned)integer_option(L, "active", options.max_active, INT32_MAX);
-    options.max_host_connections = (unsigned)integer_option(L, "per_host", options.max_host_connections, INT32_MAX);
-    options.max_idle = (unsigned)integer_option(L, "idle", options.max_idle, INT32_MAX);
+    pl__limits_read(L, &options);
     int refused = pl__handle_refuse(L, h);
     if (refused)
         return refused;
@@ -671,15 +486,7 @@ static int engine_fetch_facts(lua_State *L) {
         return refused;
     if (h->fetching.fetcher)
         pl_fetcher_facts(h->fetching.fetcher, &facts);
-    lua_createtable(L, 0, 4);
-    lua_pushinteger(L, (lua_Integer)facts.active);
-    lua_setfield(L, -2, "active");
-    lua_pushinteger(L, (lua_Integer)facts.queued);
-    lua_setfield(L, -2, "queued");
-    lua_pushinteger(L, (lua_Integer)facts.requests);
-    lua_setfield(L, -2, "requests");
-    lua_pushinteger(L, (lua_Integer)facts.connections);
-    lua_setfield(L, -2, "connections");
+    pl__fetch_facts_push(L, &facts);
     return 1;
 }
 

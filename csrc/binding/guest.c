@@ -28,6 +28,14 @@ static void guest_cb(pl_timer_t *timer) {
         pl__enter(h->L, guest_entry, h);
 }
 
+void pl__guest_call(pl__handle_t *h) {
+    if (h->engine == NULL || h->closing || !pl_engine_usable(h->engine))
+        return;
+    h->guest.fire = guest_cb;
+    h->guest.data = h;
+    pl_engine_timer_start(h->engine, &h->guest, pl_engine_now(h->engine));
+}
+
 /* e:arm(seconds | nil): the "guest" hook is called so much later, once; nil: it is not. */
 static int engine_arm(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);

@@ -86,6 +86,7 @@ local function new_loop(clock)
     armed = huge,                     -- the time it is armed for
     running = false, stopping = false, polling = false,
     holds = 0,                        -- waits for something outside that no handle stands for
+    client = false, fetching = 0,     -- HTTP: see tasklet/fetch.lua; requests that are waited for
     engines = {},
   }, meta)
 end
@@ -340,8 +341,14 @@ local function arm(self)
   for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
 end
 
+-- Queues what the HTTP client has to say.
+local function heed(self)
+  if self.client.core:has_news() then self:push(self.client) end
+end
+
 local function guest(self)
   if stepping == self then return end
+  if self.client then heed(self) end
   local stopping = self.stopping
   self.stopping = false
   work(self)
@@ -407,10 +414,10 @@ local function wait_uv(self, wait)
   return true
 end
 
--- Waits until there may be something to do. Returns false when there never will be.
-local function wait_for(self, wait)
+local function wait_outside(self, wait)
   local clock = self.clock
   if clock.sleep then
+    if self.fetching > 0 then return wait_uv(self) end -- time stands still meanwhile
     if not wait then return false end
     clock.sleep(wait)
     return true
@@ -419,6 +426,13 @@ local function wait_for(self, wait)
   if engines[2] then return wait_engines(self, wait) end
   if engines[1] then return wait_engine(self, engines[1], wait) end
   return wait_uv(self, wait)
+end
+
+-- Waits until there may be something to do. Returns false when there never will be.
+local function wait_for(self, wait)
+  local more = wait_outside(self, wait)
+  if self.client then heed(self) end
+  return more
 end
 
 -- ---- running ---------------------------------------------------------------------------------------------------
@@ -552,6 +566,7 @@ function eventloop.attach(engine, is_virtual, lent)
   end
   loops[engine] = self
   self.engines[#self.engines + 1] = engine
+  if lent and self.client then self.client.core:serve(engine._core) end
   engine._core:on("guest", function() guest(self) end)
   arm(self)
 end
@@ -569,8 +584,24 @@ function eventloop.detach(engine)
   remove(self.engines, engine)
   remove(virtual, engine)
   loops[engine] = nil
-  if self ~= common then self.clock = eventloop.virtual_clock(engine._core:now()) end -- it goes on by itself
+  if self ~= common then
+    self.clock = eventloop.virtual_clock(engine._core:now()) -- it goes on by itself
+    local client = self.client
+    self.client = false
+    if client then client:shut() end
+  end
   if common.lent == engine then common.lent = nil end
+end
+
+--- The HTTP client of a loop: made, when it is first wanted, by make(what it is to be on).
+function eventloop.client(self, make)
+  local client = self.client
+  if client then return client end
+  local engine = self ~= common and self.engines[1]
+  client = make(engine and engine._core or uv_loop())
+  self.client = client
+  if self == common and self.lent then client.core:serve(self.lent._core) end
+  return client
 end
 
 -- ---- for users -------------------------------------------------------------------------------------------------
@@ -697,6 +728,7 @@ function eventloop.step()
   local _ <close> = enter(self, "step")
   uv_loop():poll(0)
   self.fruitless = 0
+  if self.client then heed(self) end
   work(self)
 end
 

@@ -5,10 +5,12 @@
 --   tasklet/time.lua     sleep, limits of time                tasklet/sync.lua     Semaphore, Mutex
 --   tasklet/group.lua    structured groups                    tasklet/context.lua  contexts, toplevel
 --   tasklet/batcher.lua  AutoBatcher                          tasklet/promise.lua  promisify
+--   tasklet/fetch.lua    HTTP requests
 
 local batcher = require "pipeline.tasklet.batcher"
 local context = require "pipeline.tasklet.context"
 local errors = require "pipeline.errors"
+local fetch = require "pipeline.tasklet.fetch"
 local future = require "pipeline.tasklet.future"
 local group = require "pipeline.tasklet.group"
 local multi = require "pipeline.tasklet.multi"
@@ -27,9 +29,10 @@ local tasklets = {
   AutoBatcher = batcher.AutoBatcher, add_flow_exception = future.add_flow_exception,
   get_context = context.get_context, set_context = context.set_context, make_context = context.make_context,
   get_local = context.get_local, set_local = context.set_local,
+  fetch = fetch.fetch, fetch_limits = fetch.fetch_limits, fetch_facts = fetch.fetch_facts,
   is_future = future.is, in_tasklet = task.in_tasklet, function_of = task.function_of, traceback = task.traceback,
   EOFError = errors.EOFError, TimeoutError = errors.TimeoutError, CancelledError = errors.CancelledError,
-  DeadlockError = errors.DeadlockError, TaskletError = errors.TaskletError,
+  DeadlockError = errors.DeadlockError, TaskletError = errors.TaskletError, FetchError = errors.FetchError,
 }
 
 --- Makes a future that somebody else completes: `Future(info)` or `Future{info=}`.
