@@ -15,6 +15,8 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <uv.h>
@@ -30,6 +32,7 @@ typedef struct {
     uv_loop_t own;
     uv_timer_t limit; /* bounds a poll */
     bool is_own, has_limit, is_running;
+    pid_t pid; /* after a fork the child leaves it alone: what it polls belongs to the parent as well */
 } state_loop_t;
 
 /* ---- luv --------------------------------------------------------------------------------------------------- */
@@ -106,7 +109,7 @@ static void close_foreign_cb(uv_handle_t *handle, void *data) {
 static int loop_gc(lua_State *L) {
     state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
     uv_loop_t *loop = self->loop;
-    if (loop == NULL || self->is_running) /* os.exit(0, true) from inside it */
+    if (loop == NULL || self->is_running || self->pid != getpid()) /* running: os.exit(0, true) from inside it */
         return 0;
     self->loop = NULL;
     if (self->has_limit)
@@ -131,6 +134,7 @@ static void open_loop(lua_State *L, state_loop_t *self) {
         loop = &self->own;
     }
     self->loop = loop;
+    self->pid = getpid();
     if (uv_timer_init(loop, &self->limit) == 0)
         self->has_limit = true;
     self->limit.data = self;
@@ -201,6 +205,19 @@ static int loop_alive(lua_State *L) {
     return 1;
 }
 
+static void count_cb(uv_handle_t *handle, void *data) {
+    (void)handle;
+    ++*(lua_Integer *)data;
+}
+
+/* loop:handles() -> how many handles there are on the loop, whoever they belong to. For specs. */
+static int loop_handles(lua_State *L) {
+    lua_Integer count = 0;
+    uv_walk(check_open(L)->loop, count_cb, &count);
+    lua_pushinteger(L, count);
+    return 1;
+}
+
 /* core.now() -> seconds since the epoch; never goes back. */
 static int core_now(lua_State *L) {
     lua_pushnumber(L, lua_tonumber(L, lua_upvalueindex(1)) + (double)pl_clock_monotonic_us() / (double)PL_USEC_PER_SEC);
@@ -243,8 +260,9 @@ static int core_poll(lua_State *L) {
 
 void pl__loop_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "lend", loop_lend }, { "poll", loop_poll },       { "stop", loop_stop },           { "alive", loop_alive },
-        { "fd", loop_fd },     { "timeout", loop_timeout }, { "is_shared", loop_is_shared }, { NULL, NULL },
+        { "lend", loop_lend },           { "poll", loop_poll },       { "stop", loop_stop },
+        { "alive", loop_alive },         { "fd", loop_fd },           { "timeout", loop_timeout },
+        { "is_shared", loop_is_shared }, { "handles", loop_handles }, { NULL, NULL },
     };
     if (luaL_newmetatable(L, LOOP_TYPE)) {
         lua_pushcfunction(L, loop_gc);

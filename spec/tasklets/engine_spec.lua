@@ -3,6 +3,7 @@
 local eventloop = require "pipeline.eventloop"
 local helper = require "spec.support.helper"
 local pipeline = require "pipeline"
+local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"
 
 local await, sleep = tasklets.await, tasklets.sleep
@@ -19,10 +20,8 @@ local function ways(name, test)
 end
 
 describe("tasklets and an engine", function()
-  after_each(function()
-    helper.finish()
-    assert.same({ 0, 0, 0, 0 }, { eventloop.pending() })
-  end)
+  before_each(support.start_real)
+  after_each(function() support.finish_real(helper.finish) end)
   teardown(helper.clean)
 
   ways("a run may await, and others go on meanwhile", function(engine)

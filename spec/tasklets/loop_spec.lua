@@ -330,6 +330,9 @@ describe("the event loop", function()
 end)
 
 describe("real time", function()
+  before_each(support.start_real)
+  after_each(function() support.finish_real(function() end) end)
+
   it("waits for timers on the uv loop", function()
     local before = eventloop.now()
     tasklets.await(tasklets.sleep(0.02))

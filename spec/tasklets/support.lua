@@ -1,6 +1,8 @@
 -- support.lua: what specs of tasklets share: a loop with virtual time, a log of what happened, and a look at what a
 -- test has left behind.
 
+local leaks = require "spec.tasklets.leaks" -- first: see there
+
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local tasklets = require "pipeline.tasklets"
@@ -16,25 +18,30 @@ function support.start()
   support.clock = eventloop.virtual_clock(START)
   eventloop.set_clock(support.clock)
   reported = {}
+  leaks.start()
   eventloop.set_error_hook(function(value, text) reported[#reported + 1] = { value = value, text = text } end)
 end
 
---- After each test: nothing may be pending, and nothing may have been reported but what the test has asked for.
+--- After each test: nothing may be left behind, and nothing may have been reported but what the test has asked for.
 function support.finish()
   eventloop.run()
-  collectgarbage()
-  collectgarbage()
-  eventloop.run()
-  local immediate, timers, idle, outside = eventloop.pending()
+  tasklets.set_context(nil)
+  local ok, problem = pcall(leaks.check)
   eventloop.clear()
   eventloop.set_clock(nil)
   eventloop.set_error_hook(nil)
-  tasklets.set_context(nil)
-  assert(immediate == 0, "immediate callbacks are left")
-  assert(timers == 0, "timers are left")
-  assert(idle == 0, "idle callbacks are left")
-  assert(outside == 0, "waits for something outside are left")
+  if not ok then error(problem, 0) end
   if reported[1] then error("reported: " .. reported[1].text, 0) end
+end
+
+--- Before and after each test with real time and engines; `finish` closes the engines.
+function support.start_real()
+  leaks.start()
+end
+
+function support.finish_real(finish)
+  finish()
+  leaks.check()
 end
 
 --- The reports so far, which are forgotten.

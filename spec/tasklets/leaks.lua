@@ -1,0 +1,78 @@
+-- leaks.lua: what a test of tasklets may leave behind: nothing. To be loaded before the tasklets are: it notes every
+-- coroutine they make.
+
+assert(not package.loaded["pipeline.tasklet.task"], "spec.tasklets.leaks must be loaded before the tasklets")
+
+local leaks = {}
+
+local threads = setmetatable({}, { __mode = "k" })
+local create = coroutine.create
+
+coroutine.create = function(fn) -- luacheck: ignore
+  local co = create(fn)
+  threads[co] = true
+  return co
+end
+
+local core = require "pipeline.core"
+local eventloop = require "pipeline.eventloop"
+
+-- A worker that has nothing to do waits in its main function, which is in C: there is nothing above it.
+local function is_stuck(co)
+  return coroutine.status(co) == "suspended" and debug.getinfo(co, 1, "l") ~= nil
+end
+
+local function stuck()
+  local list = {}
+  for co in pairs(threads) do
+    if is_stuck(co) then list[#list + 1] = debug.traceback(co) end
+  end
+  return list
+end
+
+local function references()
+  local count = 0
+  for key, value in pairs(debug.getregistry()) do
+    if math.type(key) == "integer" and key > 2 and type(value) ~= "number" then count = count + 1 end
+  end
+  return count
+end
+
+-- Handles on the uv loop, without those its HTTP client has for as long as it lives.
+local function handles()
+  local client = eventloop.current().client
+  return core.loop():handles() - (client and 2 or 0)
+end
+
+local before
+
+--- Before a test.
+function leaks.start()
+  core.loop()
+  before = { handles = handles(), references = references() }
+end
+
+--- After a test, when its engines are closed and its loop has nothing left to do: raises when something is left.
+function leaks.check()
+  for _ = 1, 3 do
+    collectgarbage()
+    eventloop.run()
+  end
+  core.loop():poll(0) -- what was closed is gone then
+  local list = stuck()
+  if list[1] then error(("%d coroutines are left; one of them at %s"):format(#list, list[1]), 0) end
+  local client = eventloop.current().client
+  local facts = client and client.core:facts() or { active = 0, queued = 0 }
+  assert(facts.active == 0 and facts.queued == 0, "requests are left")
+  assert(not client or next(client.waiting) == nil, "requests are still waited for")
+  assert(not client or next(client.streams) == nil, "answers in pieces are left")
+  assert(handles() <= before.handles, ("%d handles are left"):format(handles() - before.handles))
+  assert(references() <= before.references, "references are left in the registry")
+  local immediate, timers, idle, outside = eventloop.pending()
+  assert(immediate == 0, "immediate callbacks are left")
+  assert(timers == 0, "timers are left")
+  assert(idle == 0, "idle callbacks are left")
+  assert(outside == 0, "waits for something outside are left")
+end
+
+return leaks
