@@ -16,6 +16,7 @@
 #include "binding/handle.h"
 #include "binding/loop.h"
 #include "binding/server.h"
+#include "binding/tasklet.h"
 #include "binding/worker.h"
 
 PL_API int luaopen_pipeline_core(lua_State *L);
@@ -78,6 +79,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__codec_register(L);
     pl__loop_register(L);
     pl__client_register(L);
+    pl__tasklet_register(L);
     pl__worker_register(L);
     return 1;
 }

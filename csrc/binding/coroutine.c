@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 
 #include "binding/results.h"
+#include "binding/tasklet.h"
 #include "binding/trampoline.h"
 
 #define TOKEN_TYPE "pipeline.Token"
@@ -388,6 +389,21 @@ void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *
     pl__pump(h);
 }
 
+pl__coroutine_t *pl__coroutine_park(pl__handle_t *h, const pl__job_t *job, pl_op_t *op) {
+    pl__coroutine_t *rec = h->closing ? NULL : record_get(h);
+    if (rec == NULL)
+        return NULL;
+    record_begin(h, rec);
+    rec->job = job;
+    rec->data = rec;
+    rec->op = op;
+    rec->op_back = false;
+    rec->state = PL__CO_OP;
+    op->owner = rec;
+    pl_engine_submit(h->engine, op);
+    return rec;
+}
+
 void pl__coroutine_unpark(pl__handle_t *h) {
     if (h->parked.head == NULL)
         return;
@@ -517,11 +533,15 @@ static int op_k(lua_State *L, int status, lua_KContext context) {
 }
 
 int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim) {
+    bool can_await = pl__coroutine_can_await(L, h);
+    int results;
+    if (!can_await && claim == NULL && h->engine != NULL && pl__tasklet_await_op(L, h, op, &results))
+        return results;
     if (h->engine == NULL) { /* a finalizer closed it while the op was built */
         pl_op_free(op);
         return pl__push_failure(L, PL_ECLOSED, NULL);
     }
-    if (!pl__coroutine_can_await(L, h)) {
+    if (!can_await) {
         (void)pl_engine_call(h->engine, op);
         if (claim != NULL) /* only frees its place: the task is not claimed any more */
             pl_engine_claim_drop(h->engine, claim);

@@ -72,13 +72,17 @@ struct pl__coroutine {
 int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data) PL__MUST_USE;
 /* Executes a task in this turn; the data of the job is the record. Takes claim. */
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job);
+/* Takes op and submits it; when it is committed a coroutine begins, whose job has the record as its data and may take
+ * `op` from it. Returns NULL, and takes nothing, without memory. */
+pl__coroutine_t *pl__coroutine_park(pl__handle_t *h, const pl__job_t *job, pl_op_t *op);
 /* The "task" hook is set: what was parked goes on. */
 void pl__coroutine_unpark(pl__handle_t *h);
 
 /* Whether L is the managed coroutine being run and may yield. */
 bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h);
 /* Takes op: submits it (or, with claim, ends that claim with it), waits until it is committed and pushes its results.
- * To be returned from a C function called by Lua. Where pl__coroutine_can_await it yields, else it blocks. */
+ * To be returned from a C function called by Lua, with the handle at index 1. Where pl__coroutine_can_await it yields,
+ * in a tasklet it awaits, else it blocks the thread. */
 int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim);
 
 /*

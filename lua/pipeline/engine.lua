@@ -184,6 +184,7 @@ function Engine.close(self)
   if self._web and self._web.close then self._web:close() end
   self._core:close()
   for call in pairs(self._calls) do queue_async.abandon(call) end
+  eventloop.closed(self)
   class.forbid_modules(self._modules)
 end
 
@@ -224,6 +225,12 @@ end
 local function require_open(self)
   require_engine(self, 4)
   if self._closed then errors.raise(errors.StoreError, "the engine is closed") end
+end
+
+-- Whether the running code is a tasklet. If there are any, their modules are loaded.
+local function in_tasklet()
+  local task = package.loaded["pipeline.tasklet.task"]
+  return task and task.is_running()
 end
 
 -- ---- running ---------------------------------------------------------------------------------------------------
@@ -304,10 +311,11 @@ function Engine.advance(self, seconds)
   errors.check(self._core:advance(seconds))
 end
 
---- Waits on the engine's clock: suspends a task, else runs the loop.
+--- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.
 function Engine.sleep(self, seconds)
   require_open(self)
   check_seconds(seconds, "sleep")
+  if in_tasklet() then return require("pipeline.tasklet.time").sleep(seconds):wait() end
   errors.check(self._core:sleep(seconds))
 end
 
@@ -349,19 +357,12 @@ end
 -- In a tasklet. What the token needs is in the modules of tasklets, which are loaded then.
 local function wait_awaiting(self, id, timeout)
   local outside = require "pipeline.tasklet.outside"
-  local token = outside.new(function(token) remove_waiter(self, id, token) end, "pipeline " .. self:_id_text(id))
+  local token <close> = outside.new(function(token) remove_waiter(self, id, token) end,
+    "pipeline " .. self:_id_text(id))
   add_waiter(self, id, token)
   local state = errors.check(self._core:watch(id))
-  if is_final(state) then
-    token:forget()
-    return state
-  end
+  if is_final(state) then return state end
   return token:wait(timeout) or "timeout"
-end
-
-local function in_tasklet()
-  local task = package.loaded["pipeline.tasklet.task"]
-  return task and task.is_running()
 end
 
 -- With virtual time nothing happens by itself: time jumps to what is due.

@@ -577,6 +577,15 @@ local function remove(list, value)
   end
 end
 
+--- Whether `self` runs the engine with that core, so that one of its callbacks may wait for it.
+function eventloop.has_engine(self, handle)
+  if self.clock.sleep then return false end
+  for i = 1, #self.engines do
+    if self.engines[i]._core == handle then return true end
+  end
+  return false
+end
+
 --- An engine is being closed.
 function eventloop.detach(engine)
   local self = loops[engine]
@@ -602,6 +611,18 @@ function eventloop.client(self, make)
   self.client = client
   if self == common and self.lent then client.core:serve(self.lent._core) end
   return client
+end
+
+local closed = {}
+
+--- Has fn(core) called when an engine was closed.
+function eventloop.on_closed(fn)
+  closed[#closed + 1] = fn
+end
+
+--- An engine is closed.
+function eventloop.closed(engine)
+  for _, fn in ipairs(closed) do fn(engine._core) end
 end
 
 -- ---- for users -------------------------------------------------------------------------------------------------

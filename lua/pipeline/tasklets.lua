@@ -5,7 +5,7 @@
 --   tasklet/time.lua     sleep, limits of time                tasklet/sync.lua     Semaphore, Mutex
 --   tasklet/group.lua    structured groups                    tasklet/context.lua  contexts, toplevel
 --   tasklet/batcher.lua  AutoBatcher                          tasklet/promise.lua  promisify
---   tasklet/fetch.lua    HTTP requests
+--   tasklet/fetch.lua    HTTP requests                        tasklet/commit.lua   calls of an engine
 
 local batcher = require "pipeline.tasklet.batcher"
 local context = require "pipeline.tasklet.context"
@@ -19,6 +19,8 @@ local queue = require "pipeline.tasklet.queue"
 local sync = require "pipeline.tasklet.sync"
 local task = require "pipeline.tasklet.task"
 local time = require "pipeline.tasklet.time"
+
+require "pipeline.tasklet.commit"
 
 local tasklets = {
   tasklet = task.tasklet, synctasklet = task.synctasklet, toplevel = context.toplevel,
