@@ -35,7 +35,8 @@ typedef struct request request_t;
 typedef struct {
     pl__attached_t attached; /* first: close gets it */
     pl__handle_t *h;
-    bool is_engines; /* the loop is the engine's: the client ends with it */
+    const pl__state_loop_t *loop; /* memory of the user value; NULL: the engine's own */
+    bool is_engines;              /* the loop is the engine's: the client ends with it */
     pid_t pid;
     pl_fetcher_t *fetcher; /* NULL: closed */
     request_t *requests;
@@ -93,6 +94,8 @@ static void news_add(request_t *request) {
     client->news_last = request;
     if (client->h != NULL)
         pl__guest_call(client->h);
+    if (client->loop != NULL)
+        pl__loop_end_poll(client->loop); /* a timer of libcurl may bring a whole answer, and uv would sleep then */
 }
 
 static void changed_cb(void *data, pl_fetch_t *fetch) {
@@ -396,6 +399,7 @@ static int core_client(lua_State *L) {
         return pl__push_failure(L, rc, error.message);
     client->pid = getpid();
     client->is_engines = h != NULL;
+    client->loop = h != NULL ? NULL : pl__loop_check(L, 1);
     if (h != NULL)
         client_attach(client, h);
     return 1;

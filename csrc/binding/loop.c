@@ -27,13 +27,13 @@
 #define SECONDS_MAX 86400.0 /* of one wait: whoever waits looks again */
 #define FDS_MAX 64
 
-typedef struct {
+struct pl__state_loop {
     uv_loop_t *loop; /* NULL: not open */
     uv_loop_t own;
     uv_timer_t limit; /* bounds a poll */
     bool is_own, has_limit, is_running;
     pid_t pid; /* after a fork the child leaves it alone: what it polls belongs to the parent as well */
-} state_loop_t;
+};
 
 /* ---- luv --------------------------------------------------------------------------------------------------- */
 
@@ -83,7 +83,7 @@ static uv_loop_t *luv_loaded(lua_State *L) {
 
 /* loop:lend(path) -> whether the luv that lies at `path`, and is about to be opened, will use this loop. */
 static int loop_lend(lua_State *L) {
-    state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
     const char *path = luaL_checkstring(L, 2);
     void (*set_loop)(lua_State *, uv_loop_t *) = NULL;
     void *library = self->loop != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
@@ -107,7 +107,7 @@ static void close_foreign_cb(uv_handle_t *handle, void *data) {
 
 /* The state is being closed: engines and handles of luv, made after us, are finalized already. */
 static int loop_gc(lua_State *L) {
-    state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
     uv_loop_t *loop = self->loop;
     if (loop == NULL || self->is_running || self->pid != getpid()) /* running: os.exit(0, true) from inside it */
         return 0;
@@ -124,7 +124,7 @@ static int loop_gc(lua_State *L) {
     return 0;
 }
 
-static void open_loop(lua_State *L, state_loop_t *self) {
+static void open_loop(lua_State *L, pl__state_loop_t *self) {
     uv_loop_t *loop = luv_loaded(L);
     lua_setiuservalue(L, -2, 1); /* luv owns the loop: it must not go away */
     if (loop == NULL) {
@@ -145,7 +145,7 @@ static int core_loop(lua_State *L) {
     static const char KEY = 0;
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &KEY) != LUA_TNIL)
         return 1;
-    state_loop_t *self = lua_newuserdatauv(L, sizeof(*self), 1);
+    pl__state_loop_t *self = lua_newuserdatauv(L, sizeof(*self), 1);
     memset(self, 0, sizeof(*self));
     luaL_setmetatable(L, LOOP_TYPE);
     open_loop(L, self);
@@ -157,14 +157,23 @@ static int core_loop(lua_State *L) {
 uv_loop_t *pl__loop_at(lua_State *L, int arg) {
     if (lua_isnoneornil(L, arg))
         return NULL;
-    const state_loop_t *self = luaL_checkudata(L, arg, LOOP_TYPE);
+    const pl__state_loop_t *self = luaL_checkudata(L, arg, LOOP_TYPE);
     return self->loop;
+}
+
+pl__state_loop_t *pl__loop_check(lua_State *L, int arg) {
+    return luaL_checkudata(L, arg, LOOP_TYPE);
+}
+
+void pl__loop_end_poll(const pl__state_loop_t *loop) {
+    if (loop->is_running && loop->loop != NULL)
+        uv_stop(loop->loop);
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------- */
 
-static state_loop_t *check_open(lua_State *L) {
-    state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+static pl__state_loop_t *check_open(lua_State *L) {
+    pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
     if (self->loop == NULL)
         luaL_error(L, "the event loop is closed");
     return self;
@@ -176,7 +185,7 @@ static void limit_cb(uv_timer_t *timer) {
 
 /* loop:poll(seconds): handles what happens on the loop, waiting for it up to so long (< 0: until something does). */
 static int loop_poll(lua_State *L) {
-    state_loop_t *self = check_open(L);
+    pl__state_loop_t *self = check_open(L);
     double seconds = luaL_checknumber(L, 2);
     if (self->is_running)
         return luaL_error(L, "the event loop is running already");
@@ -239,7 +248,7 @@ static int loop_timeout(lua_State *L) {
 
 /* loop:is_shared() -> whether it is the loop of luv. */
 static int loop_is_shared(lua_State *L) {
-    const state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
+    const pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
     lua_pushboolean(L, !self->is_own);
     return 1;
 }

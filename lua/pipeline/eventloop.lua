@@ -293,7 +293,7 @@ local function fire_all_due(self)
   end
 end
 
--- Does what can be done now, but not for ever. Returns whether there was anything.
+-- Does what can be done now, but not for ever. Returns whether there was anything, and whether there may be more.
 local function work(self)
   local steps = 0
   local before = stepping
@@ -317,7 +317,7 @@ local function work(self)
   end
   if steps == BURST_STEPS then fire_all_due(self) end
   stepping, self.awake = before, false
-  return steps > 0
+  return steps > 0, steps == BURST_STEPS
 end
 
 local function is_ready(self)
@@ -435,6 +435,18 @@ local function wait_for(self, wait)
   return more
 end
 
+-- Events from outside have their turn though there is always something to do.
+local function look_outside(self)
+  local engines = self.engines
+  if self.clock.sleep then
+    if self.fetching > 0 then uv_loop():poll(0) end
+  else
+    for i = #engines, 1, -1 do run_core(engines[i], "once") end
+    if self == common and not self.lent then uv_loop():poll(0) end
+  end
+  if self.client then heed(self) end
+end
+
 -- ---- running ---------------------------------------------------------------------------------------------------
 
 -- Running ends with the block that has the loop as its to-be-closed variable, whatever happens in it.
@@ -479,8 +491,12 @@ function Loop.run(self)
   local _ <close> = enter(self, "run")
   self.fruitless = 0
   repeat
-    local more = work(self)
-    if not more and not self.stopping then more = wait_for(self, delay(self)) end
+    local more, full = work(self)
+    if full then
+      look_outside(self)
+    elseif not more and not self.stopping then
+      more = wait_for(self, delay(self))
+    end
   until not more or self.stopping
 end
 
@@ -489,14 +505,20 @@ function Loop.run_until(self, future, finished)
   local _ <close> = enter(self, "wait")
   self.fruitless = 0
   stepping = self
+  local left = BURST_STEPS
   while future.state ~= finished do
     self.awake = true
     local did = step(self)
     if self.stopping then return true end
-    if not did then
+    left = left - 1
+    if not did or left == 0 then
       stepping, self.awake = nil, false
-      if not wait_for(self, delay(self)) then return future.state == finished end
-      stepping = self
+      if did then
+        look_outside(self)
+      elseif not wait_for(self, delay(self)) then
+        return future.state == finished
+      end
+      stepping, left = self, BURST_STEPS
     end
   end
   return true

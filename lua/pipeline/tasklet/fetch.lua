@@ -6,8 +6,8 @@
 -- pieces that nobody holds is collected, and its connection closed.
 --
 -- Invariants
---   1. An exchange is in `waiting` exactly while it is held: `holds` of its loop counts it, and with virtual time the
---      clock stands still, but for the time its body function takes.
+--   1. An exchange is in `waiting` exactly while somebody waits for the server. Then it is also held: `holds` of its
+--      loop counts it, and virtual time stands still; but not while its body function is at work.
 --   2. Once an exchange is `ended`, its request is released, nobody waits for it, and its sender has ended or is
 --      cancelled.
 
@@ -28,9 +28,10 @@ local meta, Fetch = future.kind("Fetch")
 
 -- Whether the loop has to wait for the server.
 local function update_hold(self)
-  local held = not self.ended and not self.in_body and (not self.answered or self.reader ~= false)
-  local loop, client = self.loop, self.client
-  client.waiting[self.id] = (held or self.in_body) and self or nil
+  local wanted = not self.ended and (not self.answered or self.reader ~= false)
+  local held = wanted and not self.in_body
+  local loop = self.loop
+  self.client.waiting[self.id] = wanted and self or nil
   if held == self.held then return end
   self.held = held
   local by = held and 1 or -1
@@ -324,7 +325,8 @@ end
 --   url (http or https); method (GET); headers (strings, or lists of strings, by name);
 --   body: a string, or a function that gives one piece after the other and nil at the end; it runs as a tasklet;
 --   stream: the future is done with the head, and instead of a body the response has read() -> piece or nil,
---     each(), and close(), which is also its __close;
+--     each(), and close(), which is also its __close; until it is closed, read to its end, or collected, the loop
+--     does not take itself for done;
 --   deadline: seconds (60; 0: none) for everything; with stream for the head, and for each piece waited for;
 --   connect_timeout: seconds; max_size: bytes of the body (32 MiB; with stream none; 0: none);
 --   follow: true, or how many redirects to follow; verify: false takes any certificate; ca_file: certificates to
@@ -333,7 +335,7 @@ end
 -- the body function has raised.
 function fetch.fetch(given)
   given = check(given)
-  local self = future.new(meta, 1, (given.method or "GET") .. " " .. shown(given.url))
+  local self = future.new(meta, 2, (given.method or "GET") .. " " .. shown(given.url))
   local loop = self.loop
   local client = client_of(loop)
   client.last = client.last + 1

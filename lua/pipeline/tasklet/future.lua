@@ -144,7 +144,7 @@ local function complete(self)
   end
   local first, rest = self.first, self.rest
   self.first = false
-  if first ~= NOBODY then push(first.loop, first) end
+  if first and first ~= NOBODY then push(first.loop, first) end
   if rest then
     self.rest = false
     for i = 1, #rest do
