@@ -17,9 +17,12 @@ end
 local core = require "pipeline.core"
 local eventloop = require "pipeline.eventloop"
 
--- A worker that has nothing to do waits in its main function, which is in C: there is nothing above it.
+-- The main function of a tasklet's coroutine is in C. When it has nothing to do there is nothing above it.
 local function is_stuck(co)
-  return coroutine.status(co) == "suspended" and debug.getinfo(co, 1, "l") ~= nil
+  if coroutine.status(co) ~= "suspended" or not debug.getinfo(co, 1, "l") then return false end
+  local level = 1
+  while debug.getinfo(co, level + 1, "l") do level = level + 1 end
+  return debug.getinfo(co, level, "S").what == "C"
 end
 
 local function stuck()

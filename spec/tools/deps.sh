@@ -29,6 +29,9 @@ packages() {
       echo sqlite3 cmd:sqlite3
       echo openssl cmd:openssl
       echo lua-sec lua:ssl
+      echo lua-luv lua:luv
+      echo lua-cqueues lua:cqueues
+      echo lua-copas dpkg
       ;;
     lint)
       echo clang-format-14 cmd:clang-format-14
