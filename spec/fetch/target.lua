@@ -88,6 +88,14 @@ function paths.status(connection, request)
   answer(connection, status, status == 302 and { "Location: /after" } or {}, "status " .. status)
 end
 
+-- Fails so many times, then answers well.
+function paths.flaky(connection, request)
+  local left = seen.flaky or tonumber(request.query)
+  seen.flaky = left - 1
+  if left > 0 then return answer(connection, 503, {}, "") end
+  answer(connection, 200, {}, "fine")
+end
+
 function paths.after(connection, request) answer(connection, 200, {}, request.method .. " after") end
 
 paths["loop"] = function(connection) answer(connection, 302, { "Location: /loop" }, "") end

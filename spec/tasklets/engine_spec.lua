@@ -209,4 +209,141 @@ describe("tasklets and an engine", function()
     end
     assert.equal("x", engine:wait(stage, { timeout = 0 }).default.value)
   end)
+
+  describe("what a tasklet asks of an engine", function()
+    local taskqueue = require "pipeline.taskqueue"
+
+    local function commits(engine) return engine:status().facts.commits end
+
+    ways("suspends it, and others go on: many share a commit", function(engine)
+      taskqueue.configure { work = { mode = "pull" } }
+      local queue = taskqueue.Queue("work")
+      local before, under_way, most = commits(engine), 0, 0
+      local list = {}
+      for i = 1, 64 do
+        list[i] = go(function()
+          under_way = under_way + 1
+          most = math.max(most, under_way)
+          local task = queue:add(taskqueue.Task { payload = "p" .. i, method = "PULL" })
+          under_way = under_way - 1
+          return task.was_enqueued
+        end)
+      end
+      for _, was in ipairs(tasklets.await_all(list)) do assert.is_true(was) end
+      assert.equal(64, most)
+      assert.is_true(commits(engine) - before <= 8, tostring(commits(engine) - before))
+      assert.equal(64, queue:fetch_statistics().tasks)
+    end)
+
+    ways("goes for start, wait, fill, complete, status, abort and look-ups; errors come out of the call", function(engine)
+      local Class = helper.define { async = true, output_names = { "extra" }, run = function() end }
+      local turns = 0
+      local ticker = go(function()
+        while turns < 10000 do
+          await(sleep(0.0005))
+          turns = turns + 1
+        end
+      end)
+      local future = go(function()
+        local stage = Class(1)
+        stage:start { idempotence_key = "only-once" }
+        local problem = helper.raises(pipeline.PipelineExistsError, function()
+          Class(2):start { idempotence_key = "only-once" }
+        end)
+        assert.matches("only%-once", problem.message)
+        stage:set_status { message = "half way" }
+        stage:fill("extra", 7)
+        local again = pipeline.from_id("only-once")
+        again:complete(42)
+        local outputs = engine:wait(stage)
+        helper.raises(pipeline.UnexpectedPipelineError, again.complete, again, 43)
+        local other = helper.define(function() end)()
+        other:start { countdown = 60 }
+        other:abort("enough")
+        engine:sleep(0.001)
+        helper.raises(pipeline.AbortedError, engine.wait, engine, other)
+        return outputs.default.value, outputs.extra.value, engine:status().stages
+      end)
+      local value, extra, stages = await(future)
+      assert.same({ 42, 7, 2 }, { value, extra, stages })
+      assert.is_true(turns > 0)
+      ticker:cancel()
+    end)
+
+    ways("is the same in the tasklets of a run", function(engine)
+      local Child = helper.define(function(_, n) return n + 1 end)
+      local Class = helper.define(function(_, n)
+        local list = {}
+        for i = 1, n do
+          list[i] = go(function()
+            local stage = Child(i)
+            stage:start()
+            return engine:wait(stage).default.value
+          end)
+        end
+        local sum = 0
+        for _, value in ipairs(tasklets.await_all(list)) do sum = sum + value end
+        return sum
+      end)
+      local stage = Class(10)
+      stage:start()
+      assert.equal(65, engine:wait(stage).default.value)
+    end)
+
+    ways("happens also when the tasklet is cancelled while it waits", function(engine)
+      taskqueue.configure { work = { mode = "pull" } }
+      local queue = taskqueue.Queue("work")
+      local closed = false
+      local future = go(function()
+        local _ <close> = setmetatable({}, { __close = function() closed = true end })
+        queue:add(taskqueue.Task { payload = "x", method = "PULL" })
+      end)
+      assert.equal(0, eventloop.run0()) -- the tasklet has begun, and waits
+      assert.is_true(future:cancel())
+      assert.is_true(closed)
+      eventloop.run()
+      assert.equal(1, queue:fetch_statistics().tasks)
+    end)
+
+    ways("works where the tasklet cannot be suspended: it blocks", function(engine)
+      local Class = helper.define(function(_, n) return n end)
+      local future = go(function()
+        local list = { 3, 1, 2 }
+        local started = 0
+        table.sort(list, function(a, b)
+          Class(a):start()
+          started = started + 1
+          return a < b
+        end)
+        return started
+      end)
+      local started = await(future)
+      assert.equal(started, engine:status().stages)
+    end)
+
+    it("fails when the engine is closed meanwhile", function()
+      local engine = helper.open { virtual_time = false }
+      local Class = helper.define(function() end)
+      local future = go(function() Class():start() end)
+      assert.equal(0, eventloop.run0())
+      engine:close()
+      local problem = future:get_exception()
+      assert.equal("StoreError", problem.class)
+      assert.matches("the engine was closed", problem.message)
+    end)
+
+    it("of another loop blocks", function()
+      local real, virtual = helper.open { virtual_time = false }, helper.open { virtual_time = true }
+      local Class = helper.define(function() return 1 end)
+      local future = go(function() -- on the loop of real time
+        local stage = Class()
+        stage:start { engine = virtual }
+        return stage.id
+      end)
+      assert.is_string(await(future))
+      assert.equal(1, virtual:status().stages)
+      assert.equal(0, real:status().stages)
+      virtual:drain()
+    end)
+  end)
 end)

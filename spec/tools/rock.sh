@@ -31,4 +31,14 @@ for example in deferred_counter pull_workers; do
   echo "rock: examples/$example.lua"
   timeout 60 "$LUA" "$examples/$example.lua"
 done
+echo "rock: examples/fetch_many.lua"
+"$LUA" "$tools/../fetch/target.lua" >port 2>/dev/null &
+server=$!
+trap 'kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  [ -s port ] || sleep 0.5
+done
+read -r port <port
+for path in after 'slow?0.05' 'flaky?1'; do echo "http://127.0.0.1:$port/$path"; done >urls
+timeout 60 "$LUA" "$examples/fetch_many.lua" --quiet --back-off 0.05 urls
 echo "rock: ok"
