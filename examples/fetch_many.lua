@@ -1,4 +1,4 @@
--- fetch_many.lua [OPTIONS] FILE - fetches the URLs that FILE lists, one to a line, many at once; lines with # are notes.
+-- fetch_many.lua [OPTIONS] FILE - fetches the URLs that FILE lists, one to a line, many at once; # begins a note.
 --
 --   --at-once N       requests under way at once (8)
 --   --tries N         attempts for each URL (3); an answer of 500 and above, or none, is tried again
@@ -16,8 +16,10 @@ local await, sleep = tasklets.await, tasklets.sleep
 local settings = { ["at-once"] = 8, tries = 3, seconds = 10, ["back-off"] = 0.5 }
 local quiet, path = false, nil
 
+local USAGE = "usage: fetch_many.lua [--at-once N] [--tries N] [--seconds S] [--back-off S] [--quiet] FILE"
+
 local function usage(problem)
-  io.stderr:write(problem, "\nusage: fetch_many.lua [--at-once N] [--tries N] [--seconds S] [--back-off S] [--quiet] FILE\n")
+  io.stderr:write(problem, "\n", USAGE, "\n")
   os.exit(2)
 end
 

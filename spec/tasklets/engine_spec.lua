@@ -235,7 +235,7 @@ describe("tasklets and an engine", function()
       assert.equal(64, queue:fetch_statistics().tasks)
     end)
 
-    ways("goes for start, wait, fill, complete, status, abort and look-ups; errors come out of the call", function(engine)
+    ways("is start, wait, fill, complete, status, abort or a look-up; errors come out of the call", function(engine)
       local Class = helper.define { async = true, output_names = { "extra" }, run = function() end }
       local turns = 0
       local ticker = go(function()
@@ -290,7 +290,7 @@ describe("tasklets and an engine", function()
       assert.equal(65, engine:wait(stage).default.value)
     end)
 
-    ways("happens also when the tasklet is cancelled while it waits", function(engine)
+    ways("happens also when the tasklet is cancelled while it waits", function()
       taskqueue.configure { work = { mode = "pull" } }
       local queue = taskqueue.Queue("work")
       local closed = false

@@ -26,8 +26,8 @@ describe("examples/fetch_many.lua", function()
   -- Runs it; returns its output, standard error and exit code.
   local function run(options, text)
     local errors = file()
-    local command = ("timeout 60 %s -W examples/fetch_many.lua %s %s 2>%s"):format(LUA, options, text and file(text) or "",
-      errors)
+    local list = text and file(text) or ""
+    local command = ("timeout 60 %s -W examples/fetch_many.lua %s %s 2>%s"):format(LUA, options, list, errors)
     local pipe = assert(io.popen(command))
     local output = pipe:read("a")
     local _, _, code = pipe:close()

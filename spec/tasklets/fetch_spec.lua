@@ -47,8 +47,9 @@ describe("fetch of tasklets", function()
     local future = get("/status?404")
     assert.is_true(tasklets.is_future(future))
     assert.is_false(future:done())
-    assert.matches("^<Fetch .* GET " .. target.url:gsub("%p", "%%%0") .. "/status%?404 made at .*fetch_spec.lua:%d+: pending>$",
-      tostring(future))
+    local text = tostring(future)
+    assert.truthy(text:find(" GET " .. target.url .. "/status?404 made at ", 1, true), text)
+    assert.matches("^<Fetch 0x%x+ .*fetch_spec.lua:%d+: pending>$", text)
     local response = future:get_result()
     assert.equal(404, response.status)
     assert.equal("status 404", response.body)
@@ -361,7 +362,6 @@ describe("a fetch in pieces", function()
       assert.equal(1, active())
     end
     assert.equal(0, active())
-    response = nil
     local function forget() assert(await(get("/stall", { stream = true })):read() == "first") end
     forget()
     collectgarbage()

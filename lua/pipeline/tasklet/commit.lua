@@ -1,6 +1,7 @@
---- tasklet/commit.lua: what a tasklet asks of an engine (start, fill, task add, status ...) suspends it until the commit;
--- others go on, and what they ask meanwhile shares that commit. Where a tasklet cannot be suspended, inside table.sort
--- for instance, or when its loop does not run that engine, the call blocks the thread as it does outside of tasklets.
+--- tasklet/commit.lua: what a tasklet asks of an engine (start, fill, adding tasks, status) suspends it until the
+-- commit; others go on, and what they ask meanwhile shares that commit. Where a tasklet cannot be suspended, inside
+-- table.sort for instance, or when its loop does not run that engine, the call blocks the thread as it does outside of
+-- tasklets.
 --
 -- The calls themselves are in C (csrc/binding/tasklet.c), which asks the three functions below.
 

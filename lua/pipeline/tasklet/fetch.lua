@@ -319,8 +319,8 @@ local function shown(url)
 end
 
 --- Makes an HTTP request. Returns a future at once; its result is the response: status, headers (by lower-case name,
--- repeated ones joined with ", "), header_list (pairs as sent), url (after redirects) and body. Any status is an answer,
--- not an error. Cancelling the future, or the only tasklet that waits for it, ends the request.
+-- repeated ones joined with ", "), header_list (pairs as sent), url (after redirects) and body. Any status is an
+-- answer, not an error. Cancelling the future, or the only tasklet that waits for it, ends the request.
 -- @tparam table given
 --   url (http or https); method (GET); headers (strings, or lists of strings, by name);
 --   body: a string, or a function that gives one piece after the other and nil at the end; it runs as a tasklet;
@@ -331,8 +331,8 @@ end
 --   connect_timeout: seconds; max_size: bytes of the body (32 MiB; with stream none; 0: none);
 --   follow: true, or how many redirects to follow; verify: false takes any certificate; ca_file: certificates to
 --   trust instead of the system's; proxy: its URL, or true: as the environment says.
--- The future fails with FetchError (fields code, url, method), TimeoutError (the same fields), CancelledError, or what
--- the body function has raised.
+-- The future fails with FetchError (fields code, url, method), TimeoutError (the same fields), CancelledError, or
+-- what the body function has raised.
 function fetch.fetch(given)
   given = check(given)
   local self = future.new(meta, 2, (given.method or "GET") .. " " .. shown(given.url))
