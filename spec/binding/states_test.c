@@ -124,6 +124,10 @@ static bool child(lua_State *L) {
                      "assert(select(2, e:spawn(print)) == 'EFORK')\n"
                      "assert(select(2, e:now()) == 'EFORK')\n"
                      "assert(token:wake() == false)\n"
+                     "assert(select(2, client:start({ url = 'http://127.0.0.1:1/' }, 2)) == 'EFORK')\n"
+                     "assert(request:state() and not request:cancel() and not client:news())\n"
+                     "assert(select(2, request:answer()) == 'EFORK')\n"
+                     "client:close()\n"
                      "assert(closed == 0)\n"
                      "assert(e:close() and e:close())\n"
                      "assert(closed == 0)\n"
@@ -145,8 +149,10 @@ static void fork_detection(void) {
                  "  e:suspend()\n"
                  "end)\n"
                  "for i = 1, 5 do e:run('next') end\n"
-                 "return token ~= nil"),
-          "a token before the fork");
+                 "client = core.client(core.loop())\n"
+                 "request = client:start({ url = 'http://127.0.0.1:1/' }, 1)\n"
+                 "return token ~= nil and request ~= nil"),
+          "a token and a request before the fork");
     /* The child leaves the parent's engine alone, memory included. So that no leak checker complains of that, it
      * answers through a pipe and dies. */
     int pipes[2];
@@ -164,6 +170,9 @@ static void fork_detection(void) {
     close(pipes[0]);
     waitpid(pid, NULL, 0);
     check(run(L, "for i = 1, 20 do e:run('next') end return e:meta('after', 'fork') == 'fork'"), "the parent goes on");
+    check(run(L, "for i = 1, 1000 do if request:state() then break end core.loop():poll(0.01) end\n"
+                 "return client:news() == 1 and select(2, request:answer()) == 'ECONNREFUSED'"),
+          "and gets its answer");
     check(run(L, "e:close() return closed == 1"), "and closes what it has");
     lua_close(L);
 }

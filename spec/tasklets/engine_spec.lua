@@ -210,6 +210,55 @@ describe("tasklets and an engine", function()
     assert.equal("x", engine:wait(stage, { timeout = 0 }).default.value)
   end)
 
+  ways("routes, handlers of push tasks and deferred calls may await, and others go on meanwhile", function(engine)
+    local deferred, taskqueue = require "pipeline.deferred", require "pipeline.taskqueue"
+    local inside, most, done = 0, 0, {}
+    local function work(name)
+      inside = inside + 1
+      most = math.max(most, inside)
+      await(sleep(0.02))
+      await(go(function() await(sleep(0.01)) end))
+      inside = inside - 1
+      done[#done + 1] = name
+    end
+    engine:route("POST", "/push", function(request)
+      work(request.params.name)
+      return 200
+    end)
+    engine:route("GET", "/ask", function()
+      work("asked")
+      return 200, "text/plain", "answer"
+    end)
+    deferred.register(helper.name "later", work)
+    for i = 1, 3 do
+      deferred.defer(work, "deferred " .. i)
+      taskqueue.add { url = "/push", params = { name = "pushed " .. i } }
+    end
+    local asked = go(function() return engine:handle { method = "GET", path = "/ask" }.body end)
+    engine:drain()
+    assert.equal("answer", asked:get_result())
+    table.sort(done)
+    assert.same({ "asked", "deferred 1", "deferred 2", "deferred 3", "pushed 1", "pushed 2", "pushed 3" }, done)
+    assert.equal(7, most)
+  end)
+
+  it("the claim of a run that awaits longer than its lease stays alive", function()
+    local engine = helper.open { virtual_time = false, lease_seconds = 0.2 }
+    local other = helper.open { virtual_time = false, lease_seconds = 0.2, path = engine._path }
+    local runs = 0
+    local Class = helper.define(function()
+      runs = runs + 1
+      await(sleep(0.7))
+      return "once"
+    end)
+    local stage = Class()
+    stage:start { engine = engine }
+    eventloop.run()
+    assert.equal("once", engine:wait(stage, { timeout = 0 }).default.value)
+    assert.equal(1, runs)
+    assert.is_true(other:status().workers == 2)
+  end)
+
   describe("what a tasklet asks of an engine", function()
     local taskqueue = require "pipeline.taskqueue"
 
