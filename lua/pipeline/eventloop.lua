@@ -86,7 +86,7 @@ local function new_loop(clock)
     armed = huge,                     -- the time it is armed for
     running = false, stopping = false, polling = false,
     holds = 0,                        -- waits for something outside that no handle stands for
-    client = false, fetching = 0,     -- HTTP: see tasklet/fetch.lua; requests that are waited for
+    clients = false, fetching = 0,    -- HTTP: see tasklet/fetch.lua; requests that are waited for
     engines = {},
   }, meta)
 end
@@ -341,14 +341,16 @@ local function arm(self)
   for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
 end
 
--- Queues what the HTTP client has to say.
+-- Queues what HTTP clients have to say.
 local function heed(self)
-  if self.client.core:has_news() then self:push(self.client) end
+  for _, client in ipairs(self.clients) do
+    if client.core:has_news() then self:push(client) end
+  end
 end
 
 local function guest(self)
   if stepping == self then return end
-  if self.client then heed(self) end
+  if self.clients then heed(self) end
   local stopping = self.stopping
   self.stopping = false
   work(self)
@@ -423,15 +425,16 @@ local function wait_outside(self, wait)
     return true
   end
   local engines = self.engines
-  if engines[2] then return wait_engines(self, wait) end
-  if engines[1] then return wait_engine(self, engines[1], wait) end
+  local first = engines[1]
+  if engines[2] or (first and self == common and first ~= self.lent) then return wait_engines(self, wait) end
+  if first then return wait_engine(self, first, wait) end
   return wait_uv(self, wait)
 end
 
 -- Waits until there may be something to do. Returns false when there never will be.
 local function wait_for(self, wait)
   local more = wait_outside(self, wait)
-  if self.client then heed(self) end
+  if self.clients then heed(self) end
   return more
 end
 
@@ -444,7 +447,7 @@ local function look_outside(self)
     for i = #engines, 1, -1 do run_core(engines[i], "once") end
     if self == common and not self.lent then uv_loop():poll(0) end
   end
-  if self.client then heed(self) end
+  if self.clients then heed(self) end
 end
 
 -- ---- running ---------------------------------------------------------------------------------------------------
@@ -577,6 +580,13 @@ function eventloop.lend()
   return uv_loop()
 end
 
+-- The client on the uv loop of the Lua state, if there is one, is told which engine runs that.
+local function serve_client(self)
+  for _, client in ipairs(self.clients or {}) do
+    if not client.engine then client.core:serve(self.lent and self.lent._core) end
+  end
+end
+
 --- An engine is open: its loop lives in it from now on.
 function eventloop.attach(engine, is_virtual, lent)
   local self = common
@@ -588,7 +598,7 @@ function eventloop.attach(engine, is_virtual, lent)
   end
   loops[engine] = self
   self.engines[#self.engines + 1] = engine
-  if lent and self.client then self.client.core:serve(engine._core) end
+  if lent then serve_client(self) end
   engine._core:on("guest", function() guest(self) end)
   arm(self)
 end
@@ -617,21 +627,39 @@ function eventloop.detach(engine)
   loops[engine] = nil
   if self ~= common then
     self.clock = eventloop.virtual_clock(engine._core:now()) -- it goes on by itself
-    local client = self.client
-    self.client = false
-    if client then client:shut() end
+  end
+  for i, client in ipairs(self.clients or {}) do
+    if client.engine == engine then
+      table.remove(self.clients, i)
+      client:shut()
+      break
+    end
   end
   if common.lent == engine then common.lent = nil end
 end
 
---- The HTTP client of a loop: made, when it is first wanted, by make(what it is to be on).
+-- The engine whose uv loop a request is to be on; false: that of this Lua state. An engine that is running now, and has
+-- a loop of its own, is the only one sure to look after the request.
+local function engine_to_fetch(self)
+  if self ~= common then return self.engines[1] or false end
+  for i = 1, #self.engines do
+    local engine = self.engines[i]
+    if engine ~= self.lent and engine._core:running() then return engine end
+  end
+  return false
+end
+
+--- The HTTP client for a request that is made now: made, when it is first wanted, by make(what it is to be on).
 function eventloop.client(self, make)
-  local client = self.client
-  if client then return client end
-  local engine = self ~= common and self.engines[1]
-  client = make(engine and engine._core or uv_loop())
-  self.client = client
-  if self == common and self.lent then client.core:serve(self.lent._core) end
+  local engine = engine_to_fetch(self)
+  self.clients = self.clients or {}
+  for _, client in ipairs(self.clients) do
+    if client.engine == engine then return client end
+  end
+  local client = make(engine and engine._core or uv_loop())
+  client.engine = engine
+  table.insert(self.clients, client)
+  serve_client(self)
   return client
 end
 
@@ -771,7 +799,7 @@ function eventloop.step()
   local _ <close> = enter(self, "step")
   uv_loop():poll(0)
   self.fruitless = 0
-  if self.client then heed(self) end
+  if self.clients then heed(self) end
   work(self)
 end
 

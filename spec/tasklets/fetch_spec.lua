@@ -632,6 +632,43 @@ describe("fetch and engines", function()
     assert.equal("GET after", b:wait(second, { timeout = 0 }).default.value)
   end)
 
+  it("works in a run of the second engine, whose loop is its own, and ends with it", function()
+    local a, b = helper.open { virtual_time = false }, helper.open { virtual_time = false }
+    local plain
+    local Class = helper.define(function(_, path)
+      plain = go(function() return await(get("/after")).body end)
+      return await(get(path)).body
+    end)
+    for _, engine in ipairs { b, a, b } do
+      local stage = Class("/slow?0.02")
+      stage:start { engine = engine }
+      assert.equal("slow", engine:wait(stage, { timeout = 20 }).default.value)
+      assert.equal("GET after", plain:get_result())
+    end
+    local future
+    b._core:spawn(function()
+      future = get("/never")
+      b:stop()
+    end)
+    b:run()
+    assert.equal(1, active())
+    b:close()
+    assert.equal("ECLOSED", future:get_exception().code)
+  end)
+
+  it("works when the engine left has a loop of its own", function()
+    local a, b = helper.open { virtual_time = false }, helper.open { virtual_time = false }
+    a:close()
+    local Class = helper.define(function() return await(get("/slow?0.01")).body end)
+    local stage = Class()
+    stage:start { engine = b }
+    assert.equal("GET after", await(get("/after")).body)
+    assert.equal("slow", await(go(function() return b:wait(stage).default.value end)))
+    get("/slow?0.02"):add_callback(function() a = "called" end)
+    eventloop.run()
+    assert.equal("called", a)
+  end)
+
   it("works with a test's clock", function()
     support.start()
     local body = await(get("/slow?0.02")).body

@@ -41,10 +41,15 @@ local function references()
   return count
 end
 
+local function clients() return eventloop.current().clients or {} end
+
 -- Handles on the uv loop, without those its HTTP client has for as long as it lives.
 local function handles()
-  local client = eventloop.current().client
-  return core.loop():handles() - (client and 2 or 0)
+  local count = core.loop():handles()
+  for _, client in ipairs(clients()) do
+    if not client.engine then count = count - 2 end
+  end
+  return count
 end
 
 local before
@@ -57,15 +62,16 @@ end
 
 -- First of all, for the loop waits for requests.
 local function check_requests()
-  local client = eventloop.current().client
-  if not client then return end
   collectgarbage()
   collectgarbage()
-  local facts = client.core:facts()
-  if facts.active + facts.queued == 0 then return end
-  for _, exchange in pairs(client.waiting) do exchange.request:cancel() end
-  for _, exchange in pairs(client.streams) do exchange.request:cancel() end
-  error("requests are left", 0)
+  for _, client in ipairs(clients()) do
+    local facts = client.core:facts()
+    if facts.active + facts.queued > 0 then
+      for _, exchange in pairs(client.waiting) do exchange.request:cancel() end
+      for _, exchange in pairs(client.streams) do exchange.request:cancel() end
+      error("requests are left", 0)
+    end
+  end
 end
 
 --- After a test, when its engines are closed and its loop has nothing left to do: raises when something is left.
@@ -78,9 +84,10 @@ function leaks.check()
   core.loop():poll(0) -- what was closed is gone then
   local list = stuck()
   if list[1] then error(("%d coroutines are left; one of them at %s"):format(#list, list[1]), 0) end
-  local client = eventloop.current().client
-  assert(not client or next(client.waiting) == nil, "requests are still waited for")
-  assert(not client or next(client.streams) == nil, "answers in pieces are left")
+  for _, client in ipairs(clients()) do
+    assert(next(client.waiting) == nil, "requests are still waited for")
+    assert(next(client.streams) == nil, "answers in pieces are left")
+  end
   assert(handles() <= before.handles, ("%d handles are left"):format(handles() - before.handles))
   assert(references() <= before.references, "references are left in the registry")
   local immediate, timers, idle, outside = eventloop.pending()

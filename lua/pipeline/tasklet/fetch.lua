@@ -1,9 +1,10 @@
 --- tasklet/fetch.lua: HTTP requests of tasklets: futures over the client in C (csrc/binding/client.c).
 --
--- A loop has one client, made when it is first wanted: on the uv loop of this Lua state, or with virtual time on that
--- of the engine. The client tells by number which request has news; `waiting` has those somebody waits for, or that
--- are still to be answered; `streams`, which keeps nothing alive, the answers that come in pieces. So an answer in
--- pieces that nobody holds is collected, and its connection closed.
+-- A loop has a client, made when it is first wanted: on the uv loop of this Lua state, or with virtual time on that of
+-- the engine; and one for each further engine with a uv loop of its own in which requests were made. A client tells by
+-- number which request has news; `waiting` has those somebody waits for, or that are still to be answered; `streams`,
+-- which keeps nothing alive, the answers that come in pieces. So an answer in pieces that nobody holds is collected,
+-- and its connection closed.
 --
 -- Invariants
 --   1. An exchange is in `waiting` exactly while somebody waits for the server. Then it is also held: `holds` of its
@@ -36,7 +37,7 @@ local function update_hold(self)
   self.held = held
   local by = held and 1 or -1
   loop.holds, loop.fetching = loop.holds + by, loop.fetching + by
-  self.request:hold(held)
+  if self.is_virtual then self.request:hold(held) end
 end
 
 -- Ends the exchange: nothing of it is left but what was given away.
@@ -262,11 +263,18 @@ end
 local function make_client(on)
   return setmetatable({
     core = errors.check(core.client(on)), waiting = {}, streams = setmetatable({}, { __mode = "v" }), last = 0,
+    engine = false,
   }, Client)
 end
 
+local limits = setmetatable({}, { __mode = "k" }) -- loop -> what fetch_limits was given
+
 local function client_of(loop)
-  return eventloop.client(loop, make_client)
+  return eventloop.client(loop, function(on)
+    local client = make_client(on)
+    if limits[loop] then errors.check(client.core:limits(limits[loop])) end
+    return client
+  end)
 end
 
 -- ---- for users -------------------------------------------------------------------------------------------------
@@ -342,7 +350,7 @@ function fetch.fetch(given)
   local exchange = {
     id = client.last, client = client, loop = loop, future = self, request = false, method = given.method or "GET",
     url = shown(given.url), stream = given.stream or false, body = type(given.body) == "function" and given.body,
-    sender = false, room = false, reader = false, answered = false, ended = false, held = false, in_body = false,
+    is_virtual = not loop.is_common, sender = false, room = false, reader = false, answered = false, ended = false, held = false, in_body = false,
   }
   local ok, request, code, message = pcall(client.core.start, client.core, given, exchange.id)
   if not ok then
@@ -364,14 +372,18 @@ local limit_kinds = { active = "count", per_host = "integer", idle = "count" }
 -- one host (0: any number), and how many are kept open without a request (100).
 function fetch.fetch_limits(given)
   given = options.check(given, limit_kinds, 1, "fetch_limits")
-  errors.check(client_of(eventloop.current()).core:limits(given))
+  local loop = eventloop.current()
+  limits[loop] = { active = given.active, per_host = given.per_host, idle = given.idle }
+  for _, client in ipairs(loop.clients or {}) do errors.check(client.core:limits(limits[loop])) end
 end
 
---- What is under way: active, queued; requests and connections since the client was made.
+--- What is under way on the loop: active, queued; requests and connections since it began.
 function fetch.fetch_facts()
-  local client = eventloop.current().client
-  if not client then return { active = 0, queued = 0, requests = 0, connections = 0 } end
-  return client.core:facts()
+  local sum = { active = 0, queued = 0, requests = 0, connections = 0 }
+  for _, client in ipairs(eventloop.current().clients or {}) do
+    for name, count in pairs(client.core:facts()) do sum[name] = sum[name] + count end
+  end
+  return sum
 end
 
 return fetch
