@@ -348,9 +348,11 @@ function fetch.fetch(given)
   local client = client_of(loop)
   client.last = client.last + 1
   local exchange = {
-    id = client.last, client = client, loop = loop, future = self, request = false, method = given.method or "GET",
-    url = shown(given.url), stream = given.stream or false, body = type(given.body) == "function" and given.body,
-    is_virtual = not loop.is_common, sender = false, room = false, reader = false, answered = false, ended = false, held = false, in_body = false,
+    id = client.last, client = client, loop = loop, is_virtual = not loop.is_common, future = self, request = false,
+    method = given.method or "GET", url = shown(given.url), stream = given.stream or false,
+    body = type(given.body) == "function" and given.body, sender = false, in_body = false,
+    room = false, reader = false, -- futures: of the sender, of whoever reads
+    answered = false, ended = false, held = false,
   }
   local ok, request, code, message = pcall(client.core.start, client.core, given, exchange.id)
   if not ok then
