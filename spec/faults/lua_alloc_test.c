@@ -71,6 +71,31 @@ static const char program[] =
     "assert(engine:run('ready'))\n"
     "assert(not handle:cancel() and engine:fetch { url = url, body = 'abc', deadline = 1 }.body == 'abc')\n"
     "assert(sum == 204 and engine:fetch_facts().active == 0, 'not fetched')\n"
+    /* The client of tasklets, on the loop of the engine. */
+    "local client = assert(core.client(engine))\n"
+    "local left, size, response = 2, 0, nil\n"
+    "local request = assert(client:start({ url = url, method = 'PUT', stream = true, deadline = 1,\n"
+    "  headers = { ['X-B'] = { '1', '2' } }, body = function() end }, 7))\n"
+    "repeat\n"
+    "  request:hold(true)\n"
+    "  assert(engine:run('next', 1))\n"
+    "  while client:news() do\n"
+    "    local over, head, piece, wants = request:state()\n"
+    "    if wants then left = left - 1 assert(request:send(left >= 0 and 'xy' or nil)) end\n"
+    "    if head and not response then response = assert(request:answer()) end\n"
+    "    if piece then size = size + #request:take() end\n"
+    "  end\n"
+    "until request:state()\n"
+    "assert(size == 4 and response.status == 200, 'no answer')\n"
+    "client:close()\n"
+    /* An op that something like a tasklet waits for. */
+    "core.set_tasklets(function() return {} end, coroutine.yield,\n"
+    "  function(future) future.done = true end)\n"
+    "local asks = coroutine.create(function() return engine:meta('key', 'value') end)\n"
+    "local ok, future = coroutine.resume(asks)\n"
+    "assert(ok, future)\n"
+    "assert(engine:run('ready') and future.done, 'not woken')\n"
+    "assert(select(2, coroutine.resume(asks)) == 'value', 'no value')\n"
     "return true\n";
 
 typedef struct {
