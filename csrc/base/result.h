@@ -44,7 +44,9 @@
     X(ENOQUEUE, -30, "no such queue")                                                                                  \
     X(EMODE, -31, "the queue has the other mode")                                                                      \
     X(EPAUSED, -32, "the queue is paused")                                                                             \
-    X(ELEASE, -33, "the lease is over")
+    X(ELEASE, -33, "the lease is over")                                                                                \
+    X(EOVER, -34, "the transaction is over")                                                                           \
+    X(ESQL, -35, "the SQL statement failed")
 
 typedef enum {
 #define X(name, number, text) PL_##name = (number),

@@ -75,6 +75,8 @@ int luaopen_pipeline_core(lua_State *L) {
     set_constants(L);
     lua_pushcfunction(L, core_sha1);
     lua_setfield(L, -2, "sha1");
+    lua_pushlightuserdata(L, NULL); /* what modules for JSON call null */
+    lua_setfield(L, -2, "null");
     pl__handle_register(L);
     pl__codec_register(L);
     pl__loop_register(L);

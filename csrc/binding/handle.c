@@ -19,6 +19,7 @@
 #include "binding/guest.h"
 #include "binding/loop.h"
 #include "binding/server.h"
+#include "binding/session.h"
 #include "binding/trampoline.h"
 #include "binding/verbs.h"
 
@@ -455,6 +456,7 @@ static void push_methods(lua_State *L) {
     pl__coroutine_register(L);
     pl__guest_register(L);
     pl__verbs_register(L);
+    pl__session_register(L);
     pl__facts_register(L);
     pl__fetch_register(L);
 }

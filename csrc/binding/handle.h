@@ -70,6 +70,7 @@ typedef struct pl__handle {
     pl__sink_t *sink;    /* what host callbacks get: outlives the userdata when the process ends inside run() */
     lua_State *L;        /* the thread inside run(), NULL outside */
     bool entered, pumping, closing, is_virtual, has_task_hook;
+    uint64_t sessions;        /* made so far: the number of the last one */
     bool stopped;             /* stop() was called since it was last cleared */
     pl__coroutine_t *current; /* being resumed */
     pl__coroutine_t *live;    /* all that have something to do */

@@ -12,9 +12,12 @@
 
 #include <lauxlib.h>
 
+#include "binding/codec.h"
+
 #define PLACES_MAX 4 /* lists and tables inside each other */
 #define ARGS_MAX 5   /* of any verb, self included */
 #define LIMIT_DEFAULT 50
+#define SQL_VALUES_MAX 32766 /* of one statement, in SQLite */
 
 typedef struct {
     const char *name;
@@ -728,6 +731,64 @@ static void build_dead_purge(reader_t *R) {
     purge->tasks = arg_refs(R, 3, &purge->len);
 }
 
+/* ---- SQL --------------------------------------------------------------------------------------------------- */
+
+/* What JSON's null is in Lua. */
+static bool is_null(lua_State *L, int index) {
+    return lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL;
+}
+
+/* Reads the value on top of the stack, and pops it. Text is what is UTF-8 and has no zero bytes, else it is a blob. */
+static pl_value_t take_value(reader_t *R) {
+    lua_State *L = R->L;
+    pl_value_t value = { .kind = PL_VALUE_NULL };
+    switch (lua_type(L, -1)) {
+    case LUA_TBOOLEAN:
+        value.kind = PL_VALUE_INTEGER;
+        value.integer = lua_toboolean(L, -1);
+        break;
+    case LUA_TNUMBER:
+        value.kind = lua_isinteger(L, -1) ? PL_VALUE_INTEGER : PL_VALUE_REAL;
+        value.integer = value.kind == PL_VALUE_INTEGER ? lua_tointeger(L, -1) : 0;
+        value.real = lua_tonumber(L, -1);
+        if (value.real != value.real)
+            refuse(R, NULL, "not a number (nan) cannot be stored: SQLite would make it NULL");
+        break;
+    case LUA_TSTRING:
+        value.bytes = take_str(R, NULL);
+        value.kind = PL_VALUE_BLOB;
+        if (pl__codec_is_utf8(value.bytes.ptr, value.bytes.len) && !memchr(value.bytes.ptr, '\0', value.bytes.len))
+            value.kind = PL_VALUE_TEXT;
+        return value;
+    default:
+        if (!lua_isnil(L, -1) && !is_null(L, -1))
+            refuse_type(R, NULL, "nil, boolean, number or string");
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+/* Arguments: text, table of values, how many there are, whether its rows are wanted. */
+static void build_sql(reader_t *R) {
+    pl_op_sql_t *sql = &R->op->u.sql;
+    sql->text = arg_str(R, 2);
+    arg_table(R, 3);
+    arg_push(R, 4);
+    size_t n = (size_t)take_integer(R, NULL, 0, SQL_VALUES_MAX);
+    sql->query = lua_toboolean(R->L, 5);
+    R->arg = 3;
+    pl_value_t *values = array(R, n, sizeof(*values));
+    R->places[R->depth++] = (place_t){ "values", 0 };
+    for (size_t i = 0; i < n; i++) {
+        R->places[R->depth - 1].index = (lua_Integer)i + 1;
+        lua_rawgeti(R->L, 3, (lua_Integer)i + 1);
+        values[i] = take_value(R);
+    }
+    R->depth--;
+    sql->values = values;
+    sql->values_len = n;
+}
+
 typedef void (*build_fn)(reader_t *R);
 
 static const build_fn BUILD[PL_VERB_COUNT] = {
@@ -759,6 +820,7 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_dead_list] = build_dead_list,
     [PL_VERB_dead_revive] = build_dead_revive,
     [PL_VERB_dead_purge] = build_dead_purge,
+    [PL_VERB_sql] = build_sql,
 };
 
 /* Stack: the reader in the place of self, then the arguments. */

@@ -3,6 +3,8 @@
  */
 #include "binding/results.h"
 
+#include <limits.h>
+
 #include <lauxlib.h>
 
 /* ---- single values ----------------------------------------------------------------------------------------- */
@@ -517,6 +519,68 @@ static int push_dead_purge(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
+/* ---- SQL --------------------------------------------------------------------------------------------------- */
+
+/* NULL is not pushed: false. */
+static bool push_value(lua_State *L, const pl_value_t *value) {
+    switch (value->kind) {
+    case PL_VALUE_INTEGER:
+        lua_pushinteger(L, value->integer);
+        return true;
+    case PL_VALUE_REAL:
+        lua_pushnumber(L, value->real);
+        return true;
+    case PL_VALUE_NULL:
+        return false;
+    default:
+        lua_pushlstring(L, value->bytes.ptr, value->bytes.len);
+        return true;
+    }
+}
+
+/* A row on top of the stack gets its values; the names of the columns are in the table at index `names`. */
+static void set_row(lua_State *L, const pl_row_t *row, size_t columns, int names) {
+    for (size_t i = 0; i < columns; i++) {
+        lua_rawgeti(L, names, (lua_Integer)i + 1);
+        if (push_value(L, &row->values[i]))
+            lua_rawset(L, -3);
+        else
+            lua_pop(L, 1);
+    }
+}
+
+static void push_rows(lua_State *L, const pl_op_sql_t *sql) {
+    lua_createtable(L, (int)sql->columns_len, 0);
+    int names = lua_gettop(L);
+    for (size_t i = 0; i < sql->columns_len; i++) {
+        pl__push_str(L, sql->columns[i]);
+        lua_rawseti(L, names, (lua_Integer)i + 1);
+    }
+    lua_createtable(L, sql->rows_len < INT_MAX ? (int)sql->rows_len : 0, 0);
+    lua_Integer n = 0;
+    for (const pl_row_t *row = sql->rows; row != NULL; row = row->next) {
+        lua_createtable(L, 0, (int)sql->columns_len);
+        set_row(L, row, sql->columns_len, names);
+        lua_rawseti(L, -2, ++n);
+    }
+}
+
+/* A query: the list of rows. Else how many were changed, and the id of the row inserted last, if there is one. */
+static int push_sql(lua_State *L, const pl_op_t *op) {
+    const pl_op_sql_t *sql = &op->u.sql;
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    if (sql->query) {
+        push_rows(L, sql);
+        return 1;
+    }
+    lua_pushinteger(L, sql->changes);
+    if (sql->rowid == 0)
+        return 1;
+    lua_pushinteger(L, sql->rowid);
+    return 2;
+}
+
 typedef int (*push_fn)(lua_State *L, const pl_op_t *op);
 
 static const push_fn PUSH[PL_VERB_COUNT] = {
@@ -542,6 +606,7 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_dead_list] = push_dead_list,
     [PL_VERB_dead_revive] = push_dead_revive,
     [PL_VERB_dead_purge] = push_dead_purge,
+    [PL_VERB_sql] = push_sql,
 };
 
 static int push_entry(lua_State *L) {

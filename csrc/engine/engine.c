@@ -217,6 +217,7 @@ static void free_ops(pl_op_t *op) {
 static void close_store(pl_engine_t *engine) {
     if (!engine->store)
         return;
+    pl_store_end_sessions(engine->store);
     pl__scheduler_release_buffer(engine);
     pl__scheduler_flush(engine);
     pl_op_t *op = engine->worker ? pl_op_new(PL_VERB_leave) : NULL;

@@ -20,9 +20,10 @@
 
 enum {
     COUNTERS_AT = 4096,
-    CHECK_MS = 5000, /* slow safety check, only while there are others */
-    AGAIN_MS = 500,  /* after a look that failed */
-    LOOKS = 3        /* quick looks after a close */
+    CHECK_MS = 5000,  /* slow safety check, only while there are others */
+    SUSPECT_MS = 500, /* a second look at a worker whose lease is over */
+    AGAIN_MS = 500,   /* after a look that failed */
+    LOOKS = 3         /* quick looks after a close */
 };
 static const uint64_t look_ms[LOOKS + 1] = { 0, 500, 60, 10 };
 
@@ -119,7 +120,7 @@ void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
     if (peers->looks > 0)
         uv_timer_start(&peers->check, check_cb, look_ms[peers->looks--], 0);
     else if (rescue->others > 0)
-        uv_timer_start(&peers->check, check_cb, CHECK_MS, 0);
+        uv_timer_start(&peers->check, check_cb, rescue->suspects > 0 ? SUSPECT_MS : CHECK_MS, 0);
     else
         uv_timer_stop(&peers->check);
 }

@@ -62,13 +62,16 @@ PL_API bool pl_engine_usable(const pl_engine_t *engine);
 /* ---- ops ---- */
 /* Takes op; host.op_done is called from the loop after the commit. */
 PL_API void pl_engine_submit(pl_engine_t *engine, pl_op_t *op);
-/* Blocks the thread until the op is committed, without running the loop; returns op->rc. */
+/* Blocks the thread until the op is committed, without running the loop; returns op->rc. PL_EBUSY, without waiting,
+ * while a session is open that the op does not belong to: whoever is to end it could not. */
 PL_API int pl_engine_call(pl_engine_t *engine, pl_op_t *op);
 /* Ends a claim: takes op (of verb outcome, finalized or task_done, with stage/task and claim already set by the
  * host) and submits it; the execution slot is free at once. host.op_done follows. The claim stays the host's. */
 PL_API void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op);
 /* Gives a claim back to its queue, spending nothing. This process claims no more for half a second. */
 PL_API void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim);
+/* Hands what was submitted to the store now, not when the loop comes to it. */
+PL_API void pl_engine_flush(pl_engine_t *engine);
 PL_API pl_id_t pl_engine_new_id(pl_engine_t *engine);
 
 /* ---- ids as users see them ---- */

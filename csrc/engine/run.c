@@ -83,10 +83,11 @@ static bool is_done(pl_engine_t *engine, const run_t *run) {
 /* Jumps to the next thing due. False when there is none before the deadline (then the clock is at the deadline). */
 static bool jump(pl_engine_t *engine, const run_t *run) {
     pl_usec_t next = pl__timers_next(engine);
-    bool may_start = (run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT) && !engine->want_timer.active;
-    if (may_start && engine->next_due < next)
+    bool may_start = !engine->want_timer.active && !pl_store_session_rests(engine->store);
+    bool may_be_due = may_start && (run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT);
+    if (may_be_due && engine->next_due < next)
         next = engine->next_due;
-    if (engine->next_token < next && !engine->want_timer.active)
+    if (may_start && engine->next_token < next)
         next = engine->next_token;
     if (next > run->deadline || next == PL_USEC_NEVER) {
         if (run->deadline != PL_USEC_NEVER)

@@ -73,8 +73,20 @@ void pl_engine_submit(pl_engine_t *engine, pl_op_t *op) {
     ops_push(&engine->outbox, op);
 }
 
+void pl_engine_flush(pl_engine_t *engine) {
+    pl__scheduler_flush(engine);
+}
+
+static bool ends_claim(const pl_op_t *op) {
+    return op->verb == PL_VERB_outcome || op->verb == PL_VERB_finalized || op->verb == PL_VERB_task_done ||
+           op->verb == PL_VERB_release;
+}
+
 int pl_engine_call(pl_engine_t *engine, pl_op_t *op) {
     pl__scheduler_flush(engine);
+    if (pl_store_would_wait(engine->store, op) && !ends_claim(op))
+        return op->rc = PL__FAIL(&op->error, PL_EBUSY,
+                                 "a transaction of this engine is under way, and here nothing can wait for its end");
     return pl_store_call(engine->store, op);
 }
 
@@ -96,11 +108,6 @@ void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
         op->u.task_done.is_plain = claim->is_plain;
     }
     pl_engine_submit(engine, op);
-}
-
-static bool ends_claim(const pl_op_t *op) {
-    return op->verb == PL_VERB_outcome || op->verb == PL_VERB_finalized || op->verb == PL_VERB_task_done ||
-           op->verb == PL_VERB_release;
 }
 
 static bool may_pass(int rc) {
@@ -250,5 +257,9 @@ bool pl__scheduler_is_quiet(const pl_engine_t *engine) {
     bool claims_coming = engine->ready_left && count_wanted(engine) > 0;
     bool own_work = engine->buffer.head && engine->executing < engine->concurrency;
     bool ops_under_way = engine->in_flight > engine->failed_len;
-    return engine->holds == 0 && !ops_under_way && !engine->poked && !claims_coming && !own_work && engine->wanted >= 0;
+    if (engine->holds > 0 || own_work)
+        return false;
+    if (!ops_under_way && !engine->poked && !claims_coming && engine->wanted >= 0)
+        return true;
+    return pl_store_session_rests(engine->store); /* what is asked of the store has to wait */
 }

@@ -10,7 +10,7 @@
 
 #include "store/store.h"
 
-enum { PL__DRIVER_VERSION = 1 };
+enum { PL__DRIVER_VERSION = 2 };
 
 typedef struct pl__conn pl__conn_t;
 
@@ -32,6 +32,10 @@ typedef struct pl_store_driver {
     void (*close)(pl__conn_t *conn);
     int (*begin)(pl__conn_t *conn, pl_error_t *error);
     int (*verb[PL_VERB_COUNT])(pl__conn_t *conn, pl_op_t *op);
+    /* An op of a session: as its verb, and nothing is put off that borrows from the op. */
+    int (*apply)(pl__conn_t *conn, pl_op_t *op);
+    /* A session begins: its statements are interrupted at `deadline` (monotonic us). PL_USEC_NEVER: it is over. */
+    void (*set_session)(pl__conn_t *conn, int64_t deadline);
     /* Ends the transaction's work: claims up to `wanted` tasks, fills *turn. `outside`: another process may have
      * changed what we watch. */
     int (*finish)(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn, pl_error_t *error);

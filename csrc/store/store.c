@@ -8,11 +8,28 @@
  *
  * Locks. One mutex guards everything in pl_store_t below the line marked so; no callback is made while it is held.
  *
+ * Sessions. A transaction of the user, over many ops, is a session. It has the writer to itself: while it is open the
+ * thread takes ops of the session alone, and everything else gathers. Between two sessions there is a turn for all
+ * that has gathered. The thread itself watches the time, so that no user code can hold the file.
+ *
+ *                     its turn comes                    BEGIN done
+ *   (begins) tx_begin ───────────────► BEGINNING ──────────────────────► OPEN ◄──┐ op of the session: answered at once,
+ *       │                                  │ cannot begin, or cancelled  │   └───┘ a refused one has changed nothing
+ *       │ tx_end: cancelled                ▼                             │
+ *       └────────────────────────────► (none) ◄── COMMIT ── tx_end, commit ──────┤
+ *                                          ▲ ◄── ROLLBACK ── tx_end ─────────────┤
+ *                                          └──── ROLLBACK ── an op broke the transaction; its time is up; the store
+ *                                                            closes: later ops of the session are told why
+ *
+ *   store->session is the number of the one that is BEGINNING or OPEN (begin_session, forget_session write it);
+ *   store->session_ends is true once its tx_end is queued; store->last is the last one that ended by itself.
+ *
  * Invariants
  *   1. Room for results is part of what was submitted: posting cannot fail.
  *   2. When a transaction breaks, it is rolled back and each of its ops gets a transaction of its own, so that one bad
  *      op cannot take others with it.
- *   3. wanted + claims not yet collected never exceeds what the loop said it can take.
+ *   3. Ops of a session are in session_ops only while store->session is theirs; all others are answered at once.
+ *   4. wanted + claims not yet collected never exceeds what the loop said it can take.
  */
 #include "store/store.h"
 
@@ -48,6 +65,15 @@ struct pl_store {
     pthread_cond_t writer_cond, reader_cond, checkpoint_cond, done_cond;
     bool has_writer, has_reader, has_checkpointer, closing, checkpoint_due;
     ops_t writes, reads;
+    ops_t begins;         /* sessions that wait for their turn: tx_begin */
+    pl_session_t session; /* the one that is beginning or open; 0: none */
+    ops_t session_ops;    /* its ops */
+    bool session_ends;    /* one of them is its tx_end */
+    int64_t session_over; /* when its time is up, monotonic us; PL_USEC_NEVER: it is beginning */
+    bool session_rests;   /* it is open, and the writer waits for its next op */
+    bool no_sessions;     /* pl_store_end_sessions was called */
+    pl_session_t last;    /* session that ended by itself */
+    pl_error_t last_why;
     bool poked, outside, ready_left;
     int wanted, uncollected;
     int64_t renew_at; /* monotonic us */
@@ -69,6 +95,18 @@ static void ops_push(ops_t *ops, pl_op_t *op) {
     op->next = NULL;
     *ops->tail = op;
     ops->tail = &op->next;
+}
+
+/* NULL: there is none. */
+static pl_op_t *ops_pop(ops_t *ops) {
+    pl_op_t *op = ops->head;
+    if (!op)
+        return NULL;
+    ops->head = op->next;
+    if (!ops->head)
+        ops->tail = &ops->head;
+    op->next = NULL;
+    return op;
 }
 
 static pl_op_t *ops_take(ops_t *ops) {
@@ -141,6 +179,22 @@ static void drop_claims(pl__turn_t *turn) {
     *turn = (pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
 }
 
+/* Finishes and commits the work of a transaction, or, if that or the work failed (rc), rolls it back. */
+static int conclude(pl_store_t *store, int rc, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+                    pl_error_t *error) {
+    const pl_store_driver_t *driver = store->driver;
+    if (rc == PL_OK)
+        rc = driver->finish(store->writer, wanted, outside, arena, turn, error);
+    if (rc == PL_OK)
+        rc = driver->commit(store->writer, error);
+    if (rc != PL_OK) {
+        driver->rollback(store->writer);
+        drop_claims(turn);
+        pl__arena_free(arena);
+    }
+    return rc;
+}
+
 /* One transaction over a list of ops. Returns the result of the transaction; op->rc has the refusals. */
 static int transact(pl_store_t *store, pl_op_t *ops, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
                     pl_error_t *error) {
@@ -154,16 +208,7 @@ static int transact(pl_store_t *store, pl_op_t *ops, int wanted, bool outside, p
     }
     if (rc != PL_OK)
         driver->failure(store->writer, rc, error);
-    else
-        rc = driver->finish(store->writer, wanted, outside, arena, turn, error);
-    if (rc == PL_OK)
-        rc = driver->commit(store->writer, error);
-    if (rc != PL_OK) {
-        driver->rollback(store->writer);
-        drop_claims(turn);
-        pl__arena_free(arena);
-    }
-    return rc;
+    return conclude(store, rc, wanted, outside, arena, turn, error);
 }
 
 static void finish_turn(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena) {
@@ -239,12 +284,170 @@ static void after_turn(pl_store_t *store) {
     store->options.wake(store->options.data);
 }
 
+/* ---- sessions ---------------------------------------------------------------------------------------------- */
+
+static void answer(pl_store_t *store, pl_op_t *op) {
+    bool is_awaited = !op->blocking;
+    pthread_mutex_lock(&store->mutex);
+    post_ops(store, op); /* from here on a blocking op may be gone */
+    pthread_mutex_unlock(&store->mutex);
+    if (is_awaited)
+        store->options.wake(store->options.data);
+}
+
+/* An op of a session that is over, or has never begun (mutex held). */
+static void refuse_op(const pl_store_t *store, pl_op_t *op) {
+    if (op->session == store->last) {
+        op->error = store->last_why;
+        op->rc = op->error.code;
+    } else
+        op->rc = PL__FAIL(&op->error, PL_EOVER, "%s", pl_result_text(PL_EOVER));
+}
+
+/* Takes the next one that wants to begin, if there is one (mutex held). */
+static pl_op_t *begin_session(pl_store_t *store) {
+    pl_op_t *begin = ops_pop(&store->begins);
+    if (begin) {
+        store->session = begin->session;
+        store->session_ends = false;
+        store->session_over = PL_USEC_NEVER;
+    }
+    return begin;
+}
+
+/* The session is over: what is left of its ops is refused. `why`, if it ended by itself. */
+static void forget_session(pl_store_t *store, const pl_error_t *why) {
+    store->driver->set_session(store->writer, PL_USEC_NEVER);
+    pthread_mutex_lock(&store->mutex);
+    if (why) {
+        store->last = store->session;
+        store->last_why = *why;
+    }
+    pl_op_t *left = ops_take(&store->session_ops);
+    for (pl_op_t *op = left; op; op = op->next)
+        refuse_op(store, op);
+    store->session = 0;
+    store->session_ends = false;
+    post_ops(store, left);
+    pthread_mutex_unlock(&store->mutex);
+    store->options.wake(store->options.data);
+}
+
 static struct timespec monotonic_time(int64_t us) {
     return (struct timespec){ .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
 }
 
-static bool has_work(const pl_store_t *store) {
+/* Waits for the next op of the session. NULL: there will be none, *why says why not. */
+static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seconds, pl_error_t *why) {
+    pl_op_t *op = NULL;
+    pthread_mutex_lock(&store->mutex);
+    while (!op && why->code == PL_OK) {
+        if (store->closing || store->no_sessions)
+            PL__FAIL(why, PL_EOVER, "the store was closed: the transaction has been rolled back");
+        else if (pl_clock_monotonic_us() >= deadline)
+            PL__FAIL(why, PL_ETIMEDOUT, "the transaction was held longer than %g s and has been rolled back", seconds);
+        else if (!(op = ops_pop(&store->session_ops))) {
+            struct timespec until = monotonic_time(deadline);
+            store->session_rests = true;
+            pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);
+            store->session_rests = false;
+            store->stats.wakeups++;
+        }
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return op;
+}
+
+/* Applies an op that does not end the session. False: it has broken the transaction. */
+static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
+    op->rc = PL_OK;
+    int rc = store->driver->apply(store->writer, op);
+    if (rc == PL_OK) {
+        answer(store, op);
+        return true;
+    }
+    pl_error_t why = { 0 };
+    store->driver->failure(store->writer, rc, &op->error);
+    store->driver->rollback(store->writer);
+    op->rc = rc;
+    PL__FAIL(&why, rc == PL_ETIMEDOUT ? rc : PL_EOVER, "the transaction has been rolled back: %.160s",
+             op->error.message);
+    forget_session(store, &why);
+    answer(store, op);
+    return false;
+}
+
+static void end_session(pl_store_t *store, pl_op_t *end) {
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+    pl__arena_t arena = { NULL };
+    end->rc = PL_OK;
+    if (!end->u.tx_end.commit) {
+        store->driver->rollback(store->writer);
+        forget_session(store, NULL);
+        answer(store, end);
+        return;
+    }
+    pthread_mutex_lock(&store->mutex);
+    int wanted = store->closing ? 0 : store->wanted;
+    pthread_mutex_unlock(&store->mutex);
+    end->rc = conclude(store, PL_OK, wanted, false, &arena, &turn, &end->error);
+    forget_session(store, NULL);
+    if (end->rc == PL_OK)
+        finish_turn(store, end, &turn, &arena);
+    else
+        answer(store, end);
+}
+
+/* Whether the session that `begin` asks for is open now. */
+static bool open_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
+    pthread_mutex_lock(&store->mutex);
+    bool refused = store->no_sessions || store->closing || begin->u.tx_begin.cancelled;
+    pthread_mutex_unlock(&store->mutex);
+    if (refused)
+        begin->rc = PL__FAIL(&begin->error, PL_ECLOSED, "the store begins no more transactions");
+    else
+        begin->rc = store->driver->begin(store->writer, &begin->error);
+    *deadline = pl_clock_monotonic_us() + pl_clock_from_seconds(begin->u.tx_begin.seconds);
+    if (begin->rc != PL_OK) {
+        forget_session(store, NULL);
+        return false;
+    }
+    store->driver->set_session(store->writer, *deadline);
+    pthread_mutex_lock(&store->mutex);
+    store->session_over = *deadline;
+    pthread_mutex_unlock(&store->mutex);
+    return true;
+}
+
+static void run_session(pl_store_t *store, pl_op_t *begin) {
+    int64_t deadline;
+    double seconds = begin->u.tx_begin.seconds;
+    bool open = open_session(store, begin, &deadline);
+    answer(store, begin); /* and belongs to the caller again */
+    while (open) {
+        pl_error_t why = { 0 };
+        pl_op_t *op = next_of_session(store, deadline, seconds, &why);
+        if (!op) {
+            store->driver->rollback(store->writer);
+            forget_session(store, &why);
+            return;
+        }
+        open = op->verb != PL_VERB_tx_end;
+        if (open)
+            open = apply_of_session(store, op);
+        else
+            end_session(store, op);
+    }
+}
+
+/* ---- the writer -------------------------------------------------------------------------------------------- */
+
+static bool turn_is_due(const pl_store_t *store) {
     return store->writes.head || store->poked || (store->wanted > 0 && store->ready_left);
+}
+
+static bool has_work(const pl_store_t *store) {
+    return store->begins.head || turn_is_due(store);
 }
 
 /* What falls due while the writer has nothing to do; the mutex is held, but not meanwhile. */
@@ -286,13 +489,17 @@ static void *writer_main(void *data) {
     pl_store_t *store = data;
     pthread_mutex_lock(&store->mutex);
     while (wait_for_work(store)) {
-        pl_op_t *ops = ops_take(&store->writes);
+        bool is_due = turn_is_due(store);
+        pl_op_t *ops = ops_take(&store->writes), *begin = begin_session(store);
         int wanted = store->closing ? 0 : store->wanted;
         bool outside = store->outside;
         store->poked = store->outside = false;
         store->stats.batches++;
         pthread_mutex_unlock(&store->mutex);
-        run_turn(store, ops, wanted, outside);
+        if (is_due)
+            run_turn(store, ops, wanted, outside);
+        if (begin)
+            run_session(store, begin);
         int64_t next = PL_USEC_NEVER;
         store->driver->renew(store->writer, &next);
         after_turn(store);
@@ -426,6 +633,8 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
     store->renew_at = store->idle_at = PL_USEC_NEVER;
     ops_init(&store->writes);
     ops_init(&store->reads);
+    ops_init(&store->begins);
+    ops_init(&store->session_ops);
     batch_init(store);
     int rc = init_locks(store);
     if (rc == PL_OK)
@@ -491,30 +700,62 @@ static bool is_write(pl_verb_t verb) {
     return writes[verb];
 }
 
-/* Queues op with the mutex held. */
-static void enqueue(pl_store_t *store, pl_op_t *op) {
+/* A session whose end comes before its turn does not begin. */
+static bool cancel_begin(pl_store_t *store, pl_session_t session) {
+    for (pl_op_t *begin = store->begins.head; begin; begin = begin->next)
+        if (begin->session == session)
+            return begin->u.tx_begin.cancelled = true;
+    return false;
+}
+
+/* As enqueue, for an op of a session. */
+static bool enqueue_of_session(pl_store_t *store, pl_op_t *op) {
+    if (op->verb == PL_VERB_tx_begin) {
+        ops_push(&store->begins, op);
+    } else if (op->session == store->session) {
+        store->session_ends = store->session_ends || op->verb == PL_VERB_tx_end;
+        ops_push(&store->session_ops, op);
+    } else {
+        op->next = NULL;
+        op->rc = PL_OK;
+        if (op->verb != PL_VERB_tx_end || op->u.tx_end.commit || !cancel_begin(store, op->session))
+            refuse_op(store, op);
+        post_ops(store, op);
+        return false;
+    }
+    pthread_cond_signal(&store->writer_cond);
+    return true;
+}
+
+/* Queues op with the mutex held. Returns false when it was answered instead: then the loop is to be woken. */
+static bool enqueue(pl_store_t *store, pl_op_t *op) {
     op->finished = false;
+    if (op->session)
+        return enqueue_of_session(store, op);
     if (is_write(op->verb) || store->in_memory) {
         ops_push(&store->writes, op);
         pthread_cond_signal(&store->writer_cond);
-        return;
+        return true;
     }
     if (!store->has_reader)
         store->has_reader = pthread_create(&store->reader_thread, NULL, reader_main, store) == 0;
     if (!store->has_reader) { /* no thread to be had: the writer can read as well */
         ops_push(&store->writes, op);
         pthread_cond_signal(&store->writer_cond);
-        return;
+        return true;
     }
     ops_push(&store->reads, op);
     pthread_cond_signal(&store->reader_cond);
+    return true;
 }
 
 void pl_store_submit(pl_store_t *store, pl_op_t *op) {
     op->blocking = false;
     pthread_mutex_lock(&store->mutex);
-    enqueue(store, op);
+    bool queued = enqueue(store, op);
     pthread_mutex_unlock(&store->mutex);
+    if (!queued)
+        store->options.wake(store->options.data);
 }
 
 static void set_wanted(pl_store_t *store, int wanted) {
@@ -524,24 +765,55 @@ static void set_wanted(pl_store_t *store, int wanted) {
 }
 
 void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted) {
+    bool queued = true;
     pthread_mutex_lock(&store->mutex);
     for (pl_op_t *next; ops; ops = next) {
         next = ops->next;
         ops->blocking = false;
-        enqueue(store, ops);
+        queued = enqueue(store, ops) && queued;
     }
     set_wanted(store, wanted);
     pthread_mutex_unlock(&store->mutex);
+    if (!queued)
+        store->options.wake(store->options.data);
 }
 
 int pl_store_call(pl_store_t *store, pl_op_t *op) {
     op->blocking = true;
     pthread_mutex_lock(&store->mutex);
-    enqueue(store, op);
+    (void)enqueue(store, op);
     while (!op->finished)
         pthread_cond_wait(&store->done_cond, &store->mutex);
     pthread_mutex_unlock(&store->mutex);
     return op->rc;
+}
+
+bool pl_store_would_wait(pl_store_t *store, const pl_op_t *op) {
+    bool needs_writer = is_write(op->verb) || store->in_memory;
+    bool is_tx_begin = op->verb == PL_VERB_tx_begin;
+    if (!needs_writer || (op->session && !is_tx_begin))
+        return false;
+    pthread_mutex_lock(&store->mutex);
+    bool waits = store->session != 0 && !store->session_ends && pl_clock_monotonic_us() < store->session_over;
+    for (const pl_op_t *begin = store->begins.head; begin; begin = begin->next)
+        waits = waits || !begin->u.tx_begin.cancelled;
+    waits = waits && !store->no_sessions;
+    pthread_mutex_unlock(&store->mutex);
+    return waits;
+}
+
+bool pl_store_session_rests(pl_store_t *store) {
+    pthread_mutex_lock(&store->mutex);
+    bool rests = store->session_rests && !store->session_ops.head && !store->batch.ops;
+    pthread_mutex_unlock(&store->mutex);
+    return rests;
+}
+
+void pl_store_end_sessions(pl_store_t *store) {
+    pthread_mutex_lock(&store->mutex);
+    store->no_sessions = true;
+    pthread_cond_broadcast(&store->writer_cond);
+    pthread_mutex_unlock(&store->mutex);
 }
 
 void pl_store_want(pl_store_t *store, int wanted) {

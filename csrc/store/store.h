@@ -10,6 +10,8 @@
  *   2. Each op stands or falls alone: a verb checks everything first and writes afterwards; when a write fails all
  *      the same, the batch is rolled back and its ops are applied one per transaction.
  *   3. A claim belongs to one (worker, claim number); a verb with a stale one changes nothing (PL_ESTALE).
+ *   4. Ops of a session (op->session) come back before its commit; what they did is there after its tx_end, or not at
+ *      all. Between its tx_begin and its tx_end no other op is applied; they wait.
  *
  * Ownership. An op belongs to the caller until submitted, to the store until handed back, then to the caller again,
  * who frees it with pl_op_free. Strings and arrays in an op are borrowed from its own arena (or from memory that
@@ -277,7 +279,10 @@ const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
     X(purge, true)        /* delete all tasks of a queue */                                                            \
     X(dead_list, false)   /* tasks that have no retries left */                                                        \
     X(dead_revive, true)  /* give them another life */                                                                 \
-    X(dead_purge, true)   /* forget them */
+    X(dead_purge, true)   /* forget them */                                                                            \
+    X(tx_begin, true)     /* open a session: a transaction over many ops */                                            \
+    X(tx_end, true)       /* commit it, or roll it back */                                                             \
+    X(sql, true)          /* the user's own SQL, in a session */
 
 typedef enum {
 #define X(name, write) PL_VERB_##name,
@@ -402,13 +407,15 @@ typedef struct {
 } pl_op_release_t;
 
 /* rescue: asks is_alive(data, number, pid) of every other worker (NULL: leases only) and returns the tasks of those
- * that are dead or whose lease has run out while they held claims. */
+ * that are dead, or whose lease has run out while they held claims and is not renewed at the next rescue either, half a
+ * second later or more: until then they are suspects. */
 typedef struct {
     bool (*is_alive)(void *data, int number, int64_t pid);
     void *data;
     int workers; /* results: workers removed, tasks returned, other workers left */
     int tasks;
     int others;
+    int suspects; /* of the others: ask again in half a second */
 } pl_op_rescue_t;
 
 /* watch: state of the stage now; if not final, a pl_final_t will come with a later batch. */
@@ -594,15 +601,70 @@ typedef struct {
     pl_id_t unused;
 } pl_op_leave_t;
 
+/* ---- sessions ---------------------------------------------------------------------------------------------- */
+
+typedef uint64_t pl_session_t; /* number of a session, not 0; the caller makes each one once */
+
+/*
+ * tx_begin, with op->session set to a new number: comes back when the session has begun, and its time runs. Every verb
+ * but those that end or make claims may then be an op of the session. Over, other than by tx_end: when its time is up,
+ * when an op broke the transaction, when the store closes; all are rolled back, and later ops of it are refused, with
+ * PL_ETIMEDOUT if its time was up, else PL_EOVER. PL_ECLOSED: the store takes no more.
+ */
+typedef struct {
+    double seconds; /* how long it may take */
+    bool cancelled; /* the store's: its end came before its turn */
+} pl_op_tx_begin_t;
+
+/* tx_end: without commit, everything is rolled back. When the commit fails it is rolled back, too. */
+typedef struct {
+    bool commit;
+} pl_op_tx_end_t;
+
+typedef enum { PL_VALUE_NULL, PL_VALUE_INTEGER, PL_VALUE_REAL, PL_VALUE_TEXT, PL_VALUE_BLOB } pl_value_kind_t;
+
+typedef struct {
+    pl_value_kind_t kind;
+    int64_t integer;
+    double real;
+    pl_str_t bytes; /* TEXT (UTF-8), BLOB */
+} pl_value_t;
+
+typedef struct pl_row {
+    struct pl_row *next;
+    pl_value_t values[];
+} pl_row_t;
+
+#define PL_SQL_RESULT_MAX ((size_t)64 * 1024 * 1024) /* bytes of one result */
+
+/*
+ * sql: one statement with values bound to its parameters; or, neither a query nor with values, a script of several.
+ * PL_ESQL (op->error tells why), PL_ECONSTRAINT, PL_ELIMIT (the result is too large): the statement has changed
+ * nothing, those of the script before it have; the session goes on. PL_ESTATE outside of a session.
+ */
+typedef struct {
+    pl_str_t text; /* with a NUL behind it */
+    const pl_value_t *values;
+    size_t values_len;
+    bool query;              /* its rows are wanted */
+    const pl_str_t *columns; /* results: no name comes twice */
+    size_t columns_len;
+    const pl_row_t *rows;
+    size_t rows_len;
+    int64_t changes; /* rows inserted, updated or deleted */
+    int64_t rowid;   /* of the last row inserted; 0: none */
+} pl_op_sql_t;
+
 typedef struct pl_op {
     struct pl_op *next;
     pl_verb_t verb;
     int rc;           /* result: PL_OK or PL_E* */
     pl_error_t error; /* result: detail of unexpected failures */
     pl__arena_t arena;
-    void *owner;   /* the caller's */
-    bool blocking; /* the store's: pl_store_call waits for it */
-    bool finished; /* the store's, under its lock */
+    void *owner;          /* the caller's */
+    pl_session_t session; /* it belongs to; 0: to none */
+    bool blocking;        /* the store's: pl_store_call waits for it */
+    bool finished;        /* the store's, under its lock */
     union {
 #define X(name, write) pl_op_##name##_t name;
         PL_VERBS(X)
@@ -664,6 +726,13 @@ void pl_store_submit(pl_store_t *store, pl_op_t *op);
 void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted);
 /* Blocks until op is committed; returns op->rc. The op is the caller's again. Batches go on gathering. */
 int pl_store_call(pl_store_t *store, pl_op_t *op);
+/* Whether op, which is not queued, would have to wait until somebody ends a session: if that is the caller, it must
+ * not. False when the store itself will end it, for its time is up. */
+bool pl_store_would_wait(pl_store_t *store, const pl_op_t *op);
+/* Whether a session is open and nothing will happen before its next op: all that was asked of it has been collected. */
+bool pl_store_session_rests(pl_store_t *store);
+/* Rolls back the session that is open, and refuses all others from now on. */
+void pl_store_end_sessions(pl_store_t *store);
 /* How many more tasks this process can take now. Replaces the last value, less what is on its way. */
 void pl_store_want(pl_store_t *store, int wanted);
 /* Asks for a turn of the store thread even with nothing queued: a task fell due, or (outside) another process rang. */

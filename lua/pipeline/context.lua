@@ -12,6 +12,7 @@ local context = {
   engines = {},                                   -- open engines in the order opened
   logger = nil,                                   -- set by pipeline.set_logger
   enforce_auth = true,                            -- set by pipeline.set_enforce_auth
+  gate = nil,                                     -- set by transaction.lua: waits for transactions of others
 }
 
 local running = coroutine.running
@@ -21,8 +22,16 @@ function context.instance()
   return context.instances[running()]
 end
 
---- The engine of the task this coroutine executes, else the default one, else nil.
+--- The transaction this code belongs to, or nil; made real by transaction.lua, which is loaded with the first one.
+function context.transaction()
+  return nil
+end
+
+--- The engine of the transaction under way here, else that of the task this coroutine executes, else the default one,
+-- or nil.
 function context.engine_or_nil()
+  local tx = context.transaction()
+  if tx and tx:_is_open() then return tx._engine end
   local co = running()
   local instance = context.instances[co]
   return instance and instance._engine or context.owners[co] or context.engines[1]
@@ -33,6 +42,15 @@ function context.engine()
   local engine = context.engine_or_nil()
   if not engine then errors.raise(errors.ConfigurationError, "no engine is open: call pipeline.open first") end
   return engine
+end
+
+--- What to ask the store of an engine through: the transaction under way here, if it is one of this engine; else the
+-- engine, as soon as no transaction of others keeps it busy. Who only reads need not wait for those.
+function context.store(engine, only_reads)
+  local tx = context.transaction()
+  if tx and tx._engine == engine and tx:_is_open() then return tx._session end
+  if next(engine._transactions) and not (only_reads and engine._path ~= ":memory:") then context.gate(engine) end
+  return engine._core
 end
 
 function context.add_engine(engine)

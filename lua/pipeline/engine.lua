@@ -1,8 +1,8 @@
 --- engine.lua: the engine as users see it, around the engine of the C core.
 --
 -- Private fields: _core (the C engine), _timers, _waiters (stage id -> list of tokens), _finals (stage id -> state, of
--- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _raised (first error to be
--- raised again, P116), _test, _test_retry and _test_errors (test mode).
+-- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _transactions (set of those
+-- under way), _raised (first error to be raised again, P116), _test, _test_retry and _test_errors (test mode).
 
 local core = require "pipeline.core"
 local class = require "pipeline.class"
@@ -21,6 +21,7 @@ local engine = {}
 
 local CLASS_LOAD_TIMEOUT = 7 * 86400.0
 local WARNING = 30
+local TRANSACTION_TIMEOUT, TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX = 5.0, 0.001, 3600
 
 local Engine = {}
 local meta = { __name = "pipeline.PublicEngine", __index = Engine }
@@ -35,7 +36,7 @@ local open_kinds = {
   durability = "string", concurrency = "count", modules = "table", lease_seconds = "duration",
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
-  queues = "table", targets = "table", total_storage_limit = "any",
+  queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
 }
 
 local core_options = {
@@ -64,6 +65,11 @@ local function check_open(path, given)
     error("bad argument #2 to 'open' (option 'durability': \"full\" or \"normal\" expected)", 3)
   end
   check_modules(given.modules or {})
+  local seconds = given.transaction_timeout
+  if seconds and not (seconds >= TRANSACTION_TIMEOUT_MIN and seconds <= TRANSACTION_TIMEOUT_MAX) then
+    error(("bad argument #2 to 'open' (option 'transaction_timeout': %g to %g seconds expected)"):format(
+      TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX), 3)
+  end
   return given
 end
 
@@ -105,7 +111,8 @@ local function new(path, handle, given, targets)
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _stray_yield = false, _virtual = given.virtual_time or false, _durability = given.durability or "full",
-    _targets = targets, _calls = {},
+    _targets = targets, _calls = {}, _transactions = {},
+    _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -130,11 +137,12 @@ end
 -- @tparam string path a file, or ":memory:".
 -- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64), modules
 --   (prefixes a worker may require), lease_seconds, tombstone_seconds, class_load_timeout (seconds until a tree whose
---   class stays missing is aborted, default 7 days), queues (settings by name, see taskqueue.configure), targets (base
---   URLs by name; `default` is where relative URLs of tasks lead; a target "v2.billing" that is not there leads where
---   "billing" does), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
---   adds no tasks to queues; default: none), log (function(level, text)), no_worker (executes nothing), and for tests
---   virtual_time, virtual_start (seconds since the epoch), seed, vfs.
+--   class stays missing is aborted, default 7 days), transaction_timeout (seconds that a transaction may be held, 0.001
+--   to 3600, default 5: everybody else on the file waits meanwhile), queues (settings by name, see
+--   taskqueue.configure), targets (base URLs by name; `default` is where relative URLs of tasks lead; a target
+--   "v2.billing" that is not there leads where "billing" does), total_storage_limit (bytes, or a text such as "500M":
+--   while more of the file is in use this engine adds no tasks to queues; default: none), log (function(level, text)),
+--   no_worker (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
@@ -178,6 +186,7 @@ function Engine.close(self)
   if self._closed then return end
   if self._web and self._web.answering > 0 and not self._core:running() then give_last_answers(self) end
   self._closed = true
+  if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
   context.remove_engine(self)
   self._timers.closed = true
   eventloop.detach(self)
@@ -242,8 +251,17 @@ local function raise_again(self)
   error(raised[1], 0)
 end
 
+-- What is started in a transaction cannot run before its end.
+local function refuse_in_transaction(self, name)
+  local tx = context.transaction()
+  if tx and tx._engine == self and tx:_is_open() then
+    errors.raise(errors.TransactionError, "%s cannot be called inside a transaction: nothing runs before its end", name)
+  end
+end
+
 local function run_core(self, name, mode, timeout, signals)
   require_open(self)
+  refuse_in_transaction(self, name)
   local ok, code, message = self._core:run(mode, timeout, signals)
   if not ok then
     if code == "ETIMEDOUT" then errors.raise(errors.TimeoutError, "%s: not done after %g s", name, timeout) end
@@ -343,7 +361,7 @@ end
 local function wait_suspended(self, id, timeout)
   local token = errors.check(self._core:token())
   add_waiter(self, id, token)
-  local state = errors.check(self._core:watch(id))
+  local state = errors.check(context.store(self):watch(id))
   local timer
   if not is_final(state) then
     timer = timeout and self._timers:add(timeout, function() token:wake("timeout") end)
@@ -360,7 +378,7 @@ local function wait_awaiting(self, id, timeout)
   local token <close> = outside.new(function(token) remove_waiter(self, id, token) end,
     "pipeline " .. self:_id_text(id))
   add_waiter(self, id, token)
-  local state = errors.check(self._core:watch(id))
+  local state = errors.check(context.store(self):watch(id))
   if is_final(state) then return state end
   return token:wait(timeout) or "timeout"
 end
@@ -374,7 +392,7 @@ local function run_some(self, left)
 end
 
 local function wait_blocking(self, id, timeout)
-  local state = errors.check(self._core:watch(id))
+  local state = errors.check(context.store(self):watch(id))
   if is_final(state) then return state end
   local started = os.time()
   local deadline = timeout and self._core:now() + timeout
@@ -407,11 +425,11 @@ local LOOK_UPS_MAX = 200
 -- The failures of a tree, its first failed stages before the others; bounded, however large the tree is.
 local function collect_failures(self, id)
   local list, count, look_ups = {}, 0, 0
-  for _, record in ipairs(self._core:tree_get(id) or {}) do
+  for _, record in ipairs(context.store(self, true):tree_get(id) or {}) do
     local failures
     if count < FAILED_STAGES_MAX and look_ups < LOOK_UPS_MAX and record.started then
       look_ups = look_ups + 1
-      failures = self._core:failures_get(record.id)
+      failures = context.store(self, true):failures_get(record.id)
     end
     if failures and #failures > 0 then
       count = count + 1
@@ -427,7 +445,7 @@ end
 
 local function raise_aborted(self, stage)
   local record = stage._record
-  local root = record.parent and self._core:stage_get(record.root)
+  local root = record.parent and context.store(self, true):stage_get(record.root)
   local reason = root and root.abort_message or record.abort_message or ""
   local text = ("%s was aborted%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "")
   error(errors.AbortedError(text, {
@@ -472,21 +490,43 @@ function Engine.wait(self, stage_or_id, given)
   local stage = waited_stage(self, stage_or_id)
   local id = stage._id
   refuse_deadlock(id)
+  refuse_in_transaction(self, "wait")
   local wait = self._core:in_coroutine() and wait_suspended or in_tasklet() and wait_awaiting or wait_blocking
   local state = wait(self, id, given.timeout)
   if state == "timeout" then
     if not (self._waiters[id] and self._waiters[id][1]) then
       self._waiters[id] = nil
-      self._core:unwatch(id)
+      context.store(self):unwatch(id)
     end
     errors.raise(errors.TimeoutError, "%s is not final%s", tostring(stage),
       given.timeout and (" after %g s"):format(given.timeout) or ", and nothing is left to be done")
   end
-  local record, slots = self._core:stage_get(id, true)
+  local record, slots = context.store(self, true):stage_get(id, true)
   if not record then errors.raise(errors.UnexpectedPipelineError, "%s was deleted", tostring(stage)) end
   instance.refresh(stage, record, slots)
   if record.state == "aborted" then raise_aborted(self, stage) end
   return stage.outputs
+end
+
+-- ---- transactions ----------------------------------------------------------------------------------------------
+
+--- Calls fn(tx) in one transaction on the file of the engine: what tx:execute and tx:query do to the user's own tables,
+-- and whatever is started, enqueued, deferred or else done through this library meanwhile, by the coroutine that calls
+-- this and by tasklets started in it, is committed together when fn returns; or nothing of it is, if fn raises, the
+-- process dies, or the transaction is held longer than `transaction_timeout`. What is started or added with
+-- `transactional = false` is committed by itself when the transaction has ended, either way.
+-- Everybody else who writes to the file waits meanwhile. fn may await; it should not wait for the world. It cannot
+-- begin another transaction, nor run or wait for what it starts.
+-- @tparam function fn its tx has execute and query, see transaction.lua; tx is of no use when fn has returned.
+-- @return what fn returns. Raises its error, unchanged; TimeoutError, TransactionError, SQLError, StoreError. An error
+-- of what was to be committed by itself is raised too, with `committed` = true; if fn has failed, it is logged.
+-- In App Engine: run_in_transaction.
+function Engine.transaction(self, fn)
+  require_open(self)
+  if type(fn) ~= "function" then
+    error(("bad argument #1 to 'transaction' (function expected, got %s)"):format(type(fn)), 2)
+  end
+  return require("pipeline.transaction").run(self, fn)
 end
 
 -- ---- facts -----------------------------------------------------------------------------------------------------
@@ -496,7 +536,7 @@ end
 function Engine.status(self)
   require_open(self)
   local facts = self._core:facts()
-  local counts, stages, workers = self._core:counts_get()
+  local counts, stages, workers = context.store(self, true):counts_get()
   if not counts then errors.raise_core(stages, workers, "status") end
   local queues = {}
   for _, count in ipairs(counts) do

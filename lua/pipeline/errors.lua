@@ -83,6 +83,8 @@ errors.TimeoutError = errors.define("TimeoutError", Error)
 errors.SerializationError = errors.define("SerializationError", Error)
 errors.StoreError = errors.define("StoreError", Error)
 errors.FetchError = errors.define("FetchError", Error)
+errors.SQLError = errors.define("SQLError", errors.StoreError)
+errors.TransactionError = errors.define("TransactionError", Error)
 errors.ConfigurationError = errors.define("ConfigurationError", Error)
 errors.TaskletError = errors.define("TaskletError", Error)
 errors.DeadlockError = errors.define("DeadlockError", errors.TaskletError)
@@ -99,6 +101,7 @@ local class_of_code = {
   ELIVE = errors.UnexpectedPipelineError,
   EABORTED = errors.AbortedError,
   ETIMEDOUT = errors.TimeoutError,
+  EOVER = errors.TransactionError,
 }
 
 --- Whether a failure with this code of the C core is one of the store.

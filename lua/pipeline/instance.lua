@@ -105,7 +105,7 @@ function getters.root_id(self)
   if not record.parent then return self.id end
   local known = rawget(self, "_root_text")
   if not known then
-    local root = self._engine._core:stage_get(record.root)
+    local root = context.store(self._engine, true):stage_get(record.root)
     known = root and root.key or self._engine:_id_text(record.root)
     rawset(self, "_root_text", known)
   end
@@ -344,7 +344,7 @@ end
 
 local start_kinds = {
   idempotence_key = "string", queue_name = "string", base_path = "string", countdown = "number", eta = "time",
-  return_task = "boolean", engine = "table",
+  return_task = "boolean", engine = "table", transactional = "boolean",
 }
 instance.start_kinds = start_kinds
 
@@ -371,15 +371,35 @@ local function root_stage(self, engine, given)
   return stage
 end
 
-local function start(self, engine, given)
-  local stage = root_stage(self, engine, given)
-  local results, code, message = engine._core:start { stage }
+local function send(self, store, stage)
+  local results, code, message = store:start { stage }
   if not results then errors.raise_core(code, message, "start of " .. tostring(self)) end
   if results[1] == "EEXISTS" then
     errors.raise(errors.PipelineExistsError, "a pipeline with the idempotence key '%s' exists already", stage.key)
   elseif results[1] ~= "OK" then
     errors.raise_core(results[1], nil, "start of " .. tostring(self))
   end
+end
+
+local function forget_start(self)
+  self._id, self._engine, self._record = false, false, false
+  rawset(self, "_text", nil)
+end
+
+local function start(self, engine, given)
+  local tx = context.transaction()
+  if tx and tx._engine ~= engine then tx = nil end
+  if given.transactional and not tx then
+    errors.raise(errors.TransactionError, "start: transactional, but not inside a transaction of the engine")
+  end
+  local takes = tx and tx:_takes(given.transactional, "start")
+  local stage = root_stage(self, engine, given)
+  if tx and not takes then
+    tx:_after(function() send(self, context.store(engine), stage) end)
+  else
+    send(self, context.store(engine), stage)
+  end
+  if takes then tx:_if_lost(function() forget_start(self) end) end
   return stage
 end
 
@@ -387,7 +407,8 @@ end
 -- @tparam[opt] table given idempotence_key (any bytes; "" is none), queue_name (default "default"), base_path,
 --   countdown (seconds) or eta (seconds since the epoch, or a table as of os.date("!*t")), return_task (write the
 --   records but return the task that starts it instead of enqueuing it), engine (default: that of the run, else the
---   default one).
+--   default one), transactional (inside engine:transaction it is started with that; false: by itself, when that has
+--   ended; true: only there).
 -- @return the instance; with return_task the task. When it returns, the pipeline is stored.
 -- Raises PipelineExistsError if the key was ever used, PipelineSetupError, SerializationError, StoreError,
 -- UnexpectedPipelineError if the instance was started or spawned before. In App Engine: Pipeline.start.
@@ -523,7 +544,7 @@ end
 
 -- A slot object may be of another pipeline, which must still be there and not final.
 local function require_fillable(owner)
-  local record = owner._engine._core:stage_get(owner._id)
+  local record = context.store(owner._engine, true):stage_get(owner._id)
   if record and record.state ~= "done" and record.state ~= "aborted" then return end
   errors.raise(errors.UnexpectedPipelineError, "fill of a slot of %s: it %s", tostring(owner),
     record and "is final" or "was deleted")
@@ -561,7 +582,7 @@ local function encode_value(value, what)
 end
 
 local function fill_now(self, id, bytes)
-  local ok, code, message = self._engine._core:fill(self._id, { { slot = id, value = bytes } })
+  local ok, code, message = context.store(self._engine):fill(self._id, { { slot = id, value = bytes } })
   if ok then return true end
   if code == "EABORTED" then return false end -- it was only waiting for this to become aborted (G3)
   if code == "EFINAL" then
@@ -628,7 +649,7 @@ end
 --- The names of outputs other than default that are filled neither in the store nor by this run, sorted.
 function instance.missing(self)
   local filled = self._run and self._run.filled or {}
-  local record, records = self._engine._core:stage_get(self._id, true)
+  local record, records = context.store(self._engine, true):stage_get(self._id, true)
   local missing = {}
   for _, output in ipairs(record and record.outputs or {}) do
     local slot = records[output.slot]
@@ -668,7 +689,7 @@ function methods.retry(self, message)
   end
   require_stored(self, "retry")
   if not may_cancel(self) then return false end
-  local store = self._engine._core
+  local store = context.store(self._engine)
   local record = store:stage_get(self._id)
   if not record then return false end
   local at = store:now() + instance.backoff(record, record.attempt)
@@ -689,7 +710,8 @@ function methods.abort(self, message)
     if not may_cancel(self) then return false end
     asked = true
   end
-  local ok, code, detail = self._engine._core:abort(self._id, message == nil and "" or errors.text(message), asked)
+  local store = context.store(self._engine)
+  local ok, code, detail = store:abort(self._id, message == nil and "" or errors.text(message), asked)
   if ok then return true end
   if code == "ENOTFOUND" or code == "EFINAL" or code == "EEXISTS" then return false end
   errors.raise_core(code, detail, "abort of " .. tostring(self))
@@ -751,7 +773,7 @@ local function store_status(self, given)
     end
     links[name] = url
   end
-  local store = self._engine._core
+  local store = context.store(self._engine)
   local bytes, code, message = core.encode_value(links, "status_links")
   if not bytes then errors.raise_core(code, message) end
   errors.check(store:status(self._id, {
@@ -780,7 +802,7 @@ end
 -- A test leaves nothing behind anyway, and its outputs are to be read.
 local function cleanup_later(self)
   if self.test_mode then return end
-  errors.check(self._engine._core:task_add({
+  errors.check(context.store(self._engine):task_add({
     { id = self._engine._core:new_id(), kind = "callback", queue = self.queue_name, stage = self._id },
   }, false))
 end
@@ -792,7 +814,7 @@ function methods.cleanup(self)
   require_stored(self, "cleanup")
   if not self.is_root then return end
   if rawget(self, "_finalizing") then return cleanup_later(self) end
-  local deleted, code, message = self._engine._core:cleanup(self._id)
+  local deleted, code, message = context.store(self._engine):cleanup(self._id)
   if deleted or code == "ENOTFOUND" then return end
   if code == "ELIVE" then
     errors.raise(errors.UnexpectedPipelineError, "cleanup of %s: it still runs; abort it first", tostring(self))
@@ -806,7 +828,7 @@ local from_kinds = { resolve_outputs = "boolean", engine = "table" }
 
 --- The record and slots of a pipeline by the id that users see: an idempotence key or an id text. nil if none.
 function instance.look_up(engine, id, with_slots)
-  local store = engine._core
+  local store = context.store(engine, true)
   local key = instance.key_of(id)
   if not key then return nil end
   local record, slots, message = store:stage_get(key, with_slots)

@@ -46,9 +46,9 @@ function queue.Queue(name)
   return setmetatable({ name = check_name(name) }, queue_meta)
 end
 
-local function store_of()
+local function store_of(only_reads)
   local engine = context.engine()
-  return engine._core, engine
+  return context.store(engine, only_reads), engine
 end
 
 -- Passes on what the store says of a queue, or raises.
@@ -104,7 +104,8 @@ local function gathered(what)
   local current = context.instance()
   local run = current and current._run
   if not run or run.over then
-    errors.raise(classes.BadTransactionStateError, "%s: transactional, but not inside a run", what)
+    errors.raise(classes.BadTransactionStateError, "%s: transactional, but inside neither a transaction nor a run",
+      what)
   end
   run.tasks = run.tasks or {}
   return run.tasks
@@ -116,11 +117,12 @@ local function was_added(store, task, form, url, queue_name)
   if url then task.url = url end
 end
 
+-- Of a list that is added all or none, "ESKIPPED" are those that were not at fault.
 -- Which error stands for all: the first that is about neither a name in use nor a tombstone, else the last (Q63).
 local function worst(list, results)
   local found, subject
   for i, result in ipairs(results) do
-    if result ~= "OK" then
+    if result ~= "OK" and result ~= "ESKIPPED" then
       found, subject = result, list[i]
       if result ~= "EEXISTS" and result ~= "ETOMBSTONE" then break end
     end
@@ -148,9 +150,39 @@ local function has_deadline(given, what)
   return queue_async.check_deadline(given.deadline, what) ~= nil
 end
 
+-- Adds what has been checked and marks it as added.
+local function send(self, store, list, forms, urls)
+  local results = check(self, store:task_add(forms, false))
+  for i, task in ipairs(list) do
+    if results[i] == "OK" then was_added(store, task, forms[i], urls[i], self.name) end
+  end
+  raise_worst(self, list, results)
+end
+
+-- Adds to the transaction `tx`: all of the list, or none.
+local function send_in(self, tx, store, list, forms, urls)
+  local results = check(self, store:task_add(forms, true))
+  if worst(list, results) then
+    for i, result in ipairs(results) do
+      if result == "OK" then results[i] = "ESKIPPED" end
+    end
+    raise_worst(self, list, results)
+  end
+  local names = {}
+  for i, task in ipairs(list) do
+    names[i] = task.name or false
+    was_added(store, task, forms[i], urls[i], self.name)
+  end
+  tx:_if_lost(function()
+    for i, task in ipairs(list) do task.was_enqueued, task._id, task.name = false, nil, names[i] or nil end
+  end)
+end
+
 --- Adds a task or a list of tasks (at most 100).
 -- Each task of a list stands alone: what can be added is added and has was_enqueued; then one error is raised for the
 -- others, whose `results` has a code for each task. An unnamed task gets a name.
+-- Inside engine:transaction the list is added all or none, with the transaction, unless transactional = false: then
+-- by itself when the transaction has ended.
 -- @param tasks a task, or a list; nil is an empty list.
 -- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds; deadline:
 --   how many seconds it may take (default: any; after that it raises TimeoutError, and the tasks may be added or not).
@@ -167,9 +199,11 @@ function Queue.add(self, tasks, given)
   local list = list_of(tasks, "add")
   if #list == 0 then return tasks end
   check_add(list)
-  local transaction = given.transactional and gathered("add") or nil
-  local store = store_of()
-  make_cron(store, self.name)
+  local tx = context.transaction()
+  local takes = tx and tx:_takes(given.transactional, "add")
+  local transaction = given.transactional and not tx and gathered("add") or nil
+  local store, engine = store_of()
+  if takes or not tx then make_cron(store, self.name) end
   local forms, urls = {}, {}
   for i, task in ipairs(list) do forms[i], urls[i] = queue_task.form(task, store, self.name) end
   if transaction then
@@ -177,11 +211,17 @@ function Queue.add(self, tasks, given)
     for i, task in ipairs(list) do was_added(store, task, forms[i], urls[i], self.name) end
     return tasks
   end
-  local results = check(self, store:task_add(forms, false))
-  for i, task in ipairs(list) do
-    if results[i] == "OK" then was_added(store, task, forms[i], urls[i], self.name) end
+  if takes then
+    send_in(self, tx, store, list, forms, urls)
+  elseif tx then
+    tx:_after(function()
+      local later = context.store(engine)
+      make_cron(later, self.name)
+      send(self, later, list, forms, urls)
+    end)
+  else
+    send(self, store, list, forms, urls)
   end
-  raise_worst(self, list, results)
   return tasks
 end
 

@@ -4,6 +4,7 @@
 -- Values are shown, not given back: one that is large, or that cannot be read in this process, becomes a text (G20).
 
 local core = require "pipeline.core"
+local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local instance = require "pipeline.instance"
 local options = require "pipeline.options"
@@ -182,7 +183,7 @@ local function find_tree(engine, id)
   end
   local record = instance.look_up(engine, id)
   if not record then no_such(id) end
-  local stages, slots, message = engine._core:tree_get(record.id)
+  local stages, slots, message = context.store(engine, true):tree_get(record.id)
   if not stages and slots then errors.raise_core(slots, message, "status tree") end
   if not stages or #stages == 0 then no_such(id) end
   return stages, slots
@@ -237,7 +238,7 @@ function status.roots(engine, given)
     before = engine._core:id_parse(given.cursor)
     if not before then errors.raise(errors.PipelineStatusError, "bad cursor") end
   end
-  local stages, slots, following = engine._core:roots_list {
+  local stages, slots, following = context.store(engine, true):roots_list {
     class_path = given.class_path, before = before, limit = math.min(given.count or PAGE, PAGE_MAX),
   }
   if not stages then errors.raise_core(slots, following, "root list") end

@@ -24,9 +24,19 @@ local function stored_form(self, queue_name)
   }
 end
 
+local function send(self, form)
+  local results, code, message = context.store(self._engine):task_add({ form }, false)
+  if not results then errors.raise_core(code, message, "add of " .. tostring(self)) end
+  if results[1] ~= "OK" then
+    queue_errors.raise(results[1], nil, tostring(self))
+  end
+  self.was_enqueued, self.queue_name = true, form.queue
+end
+
 --- Adds the task to a queue.
 -- @tparam[opt] string queue_name default: the queue of its pipeline.
--- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds.
+-- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds. Inside
+-- engine:transaction it is added with that, unless transactional = false.
 -- @return the task. Raises TaskAlreadyExistsError, TombstonedTaskError (the name was used before),
 -- BadTaskStateError (it was added before) and BadTransactionStateError. In App Engine: Task.add.
 function Task.add(self, queue_name, given)
@@ -38,22 +48,26 @@ function Task.add(self, queue_name, given)
     errors.raise(queue_errors.classes.BadTaskStateError, "%s was already added", tostring(self))
   end
   local form = stored_form(self, queue_name or self.queue_name)
-  if given.transactional then
+  local tx = context.transaction()
+  if tx and tx._engine ~= self._engine then tx = nil end
+  if tx and not tx:_takes(given.transactional, "add") then
+    tx:_after(function() send(self, form) end)
+    return self
+  end
+  if given.transactional and not tx then
     local current = context.instance()
     local run = current and current._run
     if not run or run.over then
-      errors.raise(queue_errors.classes.BadTransactionStateError, "transactional: not inside a run")
+      errors.raise(queue_errors.classes.BadTransactionStateError,
+        "transactional: inside neither a transaction nor a run")
     end
     run.tasks = run.tasks or {}
     table.insert(run.tasks, form)
-  else
-    local results, code, message = self._engine._core:task_add({ form }, false)
-    if not results then errors.raise_core(code, message, "add of " .. tostring(self)) end
-    if results[1] ~= "OK" then
-      queue_errors.raise(results[1], nil, tostring(self))
-    end
+    self.was_enqueued, self.queue_name = true, form.queue
+    return self
   end
-  self.was_enqueued, self.queue_name = true, form.queue
+  send(self, form)
+  if tx then tx:_if_lost(function() self.was_enqueued = false end) end
   return self
 end
 

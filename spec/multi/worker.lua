@@ -16,7 +16,7 @@ local note, now = classes.note, classes.now
 
 local engine = pipeline.open(path, {
   lease_seconds = tonumber(lease), concurrency = math.tointeger(tonumber(concurrency)),
-  no_worker = role:find("^start") ~= nil,
+  no_worker = role:find("^start") ~= nil, transaction_timeout = 30,
   log = function(level, text) note("log", level, (text:gsub("\n", " "))) end,
 })
 
@@ -131,6 +131,44 @@ function roles.start_handler()
   register_note()
   note("port", engine:serve({ port = 0, admin_token = "of-the-spec" }).port)
   engine:run()
+end
+
+-- Holds the file with a transaction for some seconds, without coming back to the loop.
+function roles.start_hold(seconds)
+  wait_for_go()
+  engine:transaction(function(tx)
+    tx:execute("CREATE TABLE held (x)")
+    note("held", now())
+    processes.sleep(tonumber(seconds))
+  end)
+  note("let_go", now())
+end
+
+-- Holds the file again and again, with hardly a moment between two transactions.
+function roles.start_greedy(seconds, hold)
+  local till = engine:now() + tonumber(seconds)
+  while engine:now() < till do
+    engine:transaction(function(tx)
+      tx:execute("CREATE TABLE IF NOT EXISTS greedy (x)")
+      processes.sleep(tonumber(hold))
+    end)
+    note("let_go")
+  end
+end
+
+-- Transactions without end: of each number from `first` on a row, a task and a pipeline. Every second one is given up.
+function roles.start_rows(first)
+  local taskqueue = require "pipeline.taskqueue"
+  for n = math.tointeger(tonumber(first)), math.huge do
+    local ok = pcall(engine.transaction, engine, function(tx)
+      tx:execute("CREATE TABLE IF NOT EXISTS row (n INTEGER PRIMARY KEY)")
+      taskqueue.Queue("rows"):add(taskqueue.Task { method = "PULL", name = "t" .. n, payload = ("x"):rep(2000) })
+      classes.Give(n):start { idempotence_key = "n" .. n }
+      tx:execute("INSERT INTO row VALUES (?)", n)
+      if n % 2 == 0 then error("given up") end
+    end)
+    if ok then note("row", n) end
+  end
 end
 
 note("ready", now())

@@ -742,6 +742,128 @@ static void join(void) {
     pl_op_free(op);
 }
 
+/* ---- sessions ---------------------------------------------------------------------------------------------- */
+
+static pl_session_t session;
+
+static pl_op_t *of_session(pl_verb_t verb) {
+    pl_op_t *op = pl_op_new(verb);
+    op->session = session;
+    return op;
+}
+
+static int begin(double seconds) {
+    session++;
+    pl_op_t *op = of_session(PL_VERB_tx_begin);
+    op->u.tx_begin.seconds = seconds;
+    return call_free(op);
+}
+
+static int end(bool commit) {
+    pl_op_t *op = of_session(PL_VERB_tx_end);
+    op->u.tx_end.commit = commit;
+    return call_free(op);
+}
+
+static int add_in_session(const char *name) {
+    static pl_task_new_t task;
+    task = (pl_task_new_t){ .id = new_id(), .kind = PL_TASK_DEFERRED, .name = pl_str(name), .retry = PL_RETRY_NONE };
+    pl_op_t *op = of_session(PL_VERB_task_add);
+    op->u.task_add = (pl_op_task_add_t){ &task, 1, true };
+    return call_free(op);
+}
+
+static int start_in_session(pl_stage_new_t *stage) {
+    pl_op_t *op = of_session(PL_VERB_start);
+    op->u.start = (pl_op_start_t){ stage, 1 };
+    return call_free(op);
+}
+
+static int sql(const char *text) {
+    pl_op_t *op = of_session(PL_VERB_sql);
+    op->u.sql.text = pl_str(text);
+    return call_free(op);
+}
+
+static uint64_t commits(void) {
+    pl_store_stats_t stats;
+    pl_store_stats(store, &stats);
+    return stats.commits;
+}
+
+static void a_session_is_all_or_nothing(void) {
+    pl_stage_new_t stage = stage_of("t.Session");
+    CHECK(begin(60) == PL_OK && sql("CREATE TABLE mine (x UNIQUE)") == PL_OK && end(true) == PL_OK);
+    uint64_t before = commits();
+    for (int commit = 0; commit < 2; commit++) {
+        CHECK(begin(60) == PL_OK);
+        CHECK(sql("INSERT INTO mine VALUES (1)") == PL_OK && sql("INSERT INTO mine VALUES (1)") == PL_ECONSTRAINT);
+        CHECK(add_in_session("of-session") == PL_OK && add_in_session("of-session") == PL_EEXISTS);
+        CHECK(start_in_session(&stage) == PL_OK && sql("nonsense") == PL_ESQL);
+        CHECK(commits() == before && end(commit) == PL_OK && commits() == before + (uint64_t)commit);
+        CHECK(end(true) == PL_EOVER && sql("SELECT 1") == PL_EOVER);
+    }
+    pl_claim_t *mine = claim(5);
+    CHECK(mine && mine->next && !mine->next->next);
+    for (pl_claim_t *each = mine; each; each = each->next) {
+        pl_op_t *op = pl_op_new(PL_VERB_task_done);
+        op->u.task_done = (pl_op_task_done_t){ .task = each->task, .claim = each->claim };
+        CHECK(each->stage ? finish_with(each, stage.id) == PL_OK : call_free(op) == PL_OK);
+        if (each->stage)
+            pl_op_free(op);
+    }
+    free_claims(mine);
+    CHECK(begin(60) == PL_OK && sql("DROP TABLE mine") == PL_OK && end(true) == PL_OK);
+}
+
+/* How many ops have come back; takes them away. */
+static int came_back(void) {
+    pl_batch_t batch;
+    int n = 0;
+    while (pl_store_collect(store, &batch)) {
+        for (const pl_op_t *each = batch.ops; each; each = each->next)
+            n++;
+        pl_batch_free(&batch);
+    }
+    return n;
+}
+
+static void others_wait_for_a_session(void) {
+    pl_op_t *other = pl_op_new(PL_VERB_meta), *second = pl_op_new(PL_VERB_tx_begin);
+    other->u.meta.key = PL_STR_LIT("other");
+    CHECK(begin(60) == PL_OK);
+    CHECK(pl_store_would_wait(store, other));
+    pl_store_submit(store, other);
+    second->session = session + 1;
+    second->u.tx_begin.seconds = 60;
+    pl_store_submit(store, second);
+    CHECK(sql("CREATE TABLE mine (x)") == PL_OK && came_back() == 0);
+    CHECK(end(false) == PL_OK);
+    for (int i = 0, n = 0; n < 2 && i < 5000; i++) {
+        usleep(1000);
+        n += came_back();
+    }
+    session++;
+    CHECK(sql("CREATE TABLE mine (x)") == PL_OK); /* in the second one, which has begun by itself */
+    CHECK(end(false) == PL_OK);
+    second = pl_op_new(PL_VERB_meta);
+    CHECK(!pl_store_would_wait(store, second));
+    pl_op_free(second);
+}
+
+static void a_session_is_over_when_its_time_is_up(void) {
+    pl_op_t *other = pl_op_new(PL_VERB_meta);
+    other->u.meta.key = PL_STR_LIT("other");
+    CHECK(begin(0.05) == PL_OK && sql("CREATE TABLE mine (x)") == PL_OK);
+    CHECK(call_free(other) == PL_ENOTFOUND); /* had to wait for just that */
+    CHECK(sql("SELECT 1") == PL_ETIMEDOUT && end(true) == PL_ETIMEDOUT);
+    CHECK(begin(0.05) == PL_OK);
+    CHECK(sql("WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c") ==
+          PL_ETIMEDOUT);
+    CHECK(end(true) == PL_ETIMEDOUT);
+    CHECK(begin(60) == PL_OK && sql("SELECT * FROM mine") == PL_ESQL && end(true) == PL_OK);
+}
+
 static void run_on(const char *path) {
     pl_error_t error = { 0 };
     pl_store_options_t options = { .path = path,
@@ -779,6 +901,9 @@ static void run_on(const char *path) {
     leases_are_fenced_by_their_eta();
     leases_count_as_tries();
     tasks_are_deleted_by_name_or_id();
+    a_session_is_all_or_nothing();
+    others_wait_for_a_session();
+    a_session_is_over_when_its_time_is_up();
     CHECK(__atomic_load_n(&wakes, __ATOMIC_RELAXED) > 0 && worker > 0);
     pl_store_close(store);
 }

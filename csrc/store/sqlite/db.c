@@ -15,7 +15,7 @@
 
 #include "schema.h"
 
-enum { BUSY_SLEEP_MAX_US = 5000, BUSY_REPORT_US = 10 * 1000000, OPEN_ATTEMPTS = 400 };
+enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BUSY_REPORT_US = 10 * 1000000, OPEN_ATTEMPTS = 400 };
 
 static const char *const sql_texts[PL__SQL_COUNT] = {
 #define X(name, sql) [PL__SQL_##name] = sql,
@@ -328,6 +328,7 @@ static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
                     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
     PL__TRY(migrate(conn, error));
     sqlite3_wal_hook(conn->db, log_cb, conn);
+    PL__TRY(pl__user_sql_open(conn));
     return pl__queues_load(conn);
 }
 
@@ -353,6 +354,7 @@ static void sqlite_close(pl__conn_t *conn) {
     pl__free(conn->pending);
     pl__free(conn->deltas);
     pl__free(conn->watched);
+    pl__buf_free(&conn->suspects);
     pl__free((void *)(uintptr_t)conn->worker_host.ptr);
     pl__arena_free(&conn->scratch);
     pl__free(conn);
@@ -367,7 +369,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->role = role;
     conn->next_due = PL_USEC_NEVER;
     conn->due_unknown = conn->maybe_ready = true;
-    conn->renew_at = conn->next_token = PL_USEC_NEVER;
+    conn->renew_at = conn->next_token = conn->session_deadline = PL_USEC_NEVER;
     conn->data_version = -1;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     if (role == PL__ROLE_WRITER)
@@ -398,9 +400,18 @@ static void reset_transaction(pl__conn_t *conn) {
     pl__arena_free(&conn->scratch);
 }
 
+/* Whoever waits for the file looks every BUSY_SLEEP_MAX_US. Where sessions follow each other closely, none of those
+ * looks would ever find it free: so after one that took long, others come first. */
+static void let_others_begin(const pl__conn_t *conn) {
+    int64_t wait = conn->others > 0 ? conn->others_first - pl_clock_monotonic_us() : 0;
+    if (wait > 0 && wait <= OTHERS_FIRST_US)
+        nanosleep(&(struct timespec){ .tv_nsec = (long)wait * 1000 }, NULL);
+}
+
 static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     conn->failure[0] = 0;
     reset_transaction(conn);
+    let_others_begin(conn);
     int rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
     conn->now = pl_clock_now(conn->options.clock);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER) {
@@ -440,8 +451,28 @@ static void sqlite_rollback(pl__conn_t *conn) {
     }
 }
 
+/* What a verb puts off to the end of the transaction borrows from its op, which in a session is gone by then. */
+static int sqlite_apply(pl__conn_t *conn, pl_op_t *op) {
+    conn->now = pl_clock_now(conn->options.clock);
+    PL__TRY(pl__sqlite_driver.verb[op->verb](conn, op));
+    PL__TRY(pl__deltas_flush(conn));
+    return pl__task_flush(conn);
+}
+
+static void sqlite_set_session(pl__conn_t *conn, int64_t deadline) {
+    int64_t now = pl_clock_monotonic_us();
+    bool took_long = conn->session_deadline != PL_USEC_NEVER && now - conn->session_began > BUSY_SLEEP_MAX_US;
+    if (deadline != PL_USEC_NEVER)
+        conn->session_began = now;
+    else if (took_long)
+        conn->others_first = now + OTHERS_FIRST_US;
+    conn->session_deadline = deadline;
+}
+
 static int sqlite_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
                          pl_error_t *error) {
+    if (conn->session_deadline != PL_USEC_NEVER) /* its last op may have been long ago */
+        conn->now = pl_clock_now(conn->options.clock);
     int rc = pl__claim_finish(conn, wanted, outside, arena, turn);
     if (rc != PL_OK)
         sqlite_failure(conn, rc, error);
@@ -475,6 +506,8 @@ const pl_store_driver_t pl__sqlite_driver = {
         PL_VERBS(X)
 #undef X
     },
+    .apply = sqlite_apply,
+    .set_session = sqlite_set_session,
     .finish = sqlite_finish,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,

@@ -98,6 +98,15 @@ struct pl__conn {
     pl__arena_t scratch; /* until the transaction ends */
     pl_final_t *finals;  /* newest first, in scratch */
     bool ring;
+    pl__buf_t suspects; /* of rescue, see worker.c */
+    /* the session, see user_sql.c */
+    int64_t session_deadline; /* monotonic us; PL_USEC_NEVER: there is none */
+    int64_t session_began;    /* monotonic us */
+    int64_t others_first;     /* monotonic us: until then the file is left to other processes */
+    int others;               /* workers, when last counted */
+    bool guarded;             /* the statement that is prepared or run is the user's */
+    bool makes_tables;        /* and it makes or changes tables */
+    char denied[160];         /* what the guard has refused */
 };
 
 /* ---- db.c ---- */
@@ -208,6 +217,9 @@ int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure
 int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
+
+/* ---- user_sql.c ---- */
+int pl__user_sql_open(pl__conn_t *conn);
 
 /* ---- verbs, one function each ---- */
 #define X(name, write) int pl__verb_##name(pl__conn_t *conn, pl_op_t *op);

@@ -29,6 +29,14 @@
     X(BEGIN_READ, "BEGIN")                                                                                             \
     X(COMMIT, "COMMIT")                                                                                                \
     X(ROLLBACK, "ROLLBACK")                                                                                            \
+    /* around statements of the user; a foreign key into ours would make our deletions fail */                         \
+    X(USER_SAVE, "SAVEPOINT pl_user")                                                                                  \
+    X(USER_BACK, "ROLLBACK TO pl_user")                                                                                \
+    X(USER_KEEP, "RELEASE pl_user")                                                                                    \
+    X(NAMES_OURS, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'pl@_%' ESCAPE '@'")                             \
+    X(KEYS_TO_OURS, "SELECT count(*) FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS k "                   \
+                    "WHERE s.type = 'table' AND s.name NOT LIKE 'pl@_%' ESCAPE '@' "                                   \
+                    "AND k.\"table\" LIKE 'pl@_%' ESCAPE '@'")                                                         \
     /* meta, queues, workers */                                                                                        \
     X(META_GET, "SELECT value FROM pl_meta WHERE key = ?1")                                                            \
     X(META_SET, "INSERT INTO pl_meta (key, value) VALUES (?1, ?2) "                                                    \

@@ -4,10 +4,15 @@
  * A worker row is one incarnation of a process. Its lease is renewed by the store thread, and only while it holds
  * claims: at rest nothing is written. A worker whose row was removed by a rescue becomes a new incarnation before it
  * claims again; its old claims are refused by the fence.
+ *
+ * A rescue buries a worker whose process is gone at once; one whose process lives, though its lease is over, only when
+ * it is seen so twice: while a transaction of somebody holds the file, nobody can renew a lease.
  */
 #include <string.h>
 
 #include "store/sqlite/db.h"
+
+enum { SUSPECT_US = 400 * 1000 };
 
 static pl_usec_t lease_us(const pl__conn_t *conn) {
     return pl_clock_from_seconds(conn->options.lease_seconds);
@@ -67,7 +72,7 @@ int pl__verb_join(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__sql_int(conn, PL__SQL_GREATEST_ID, &join->floor, 0, ""));
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKERS_OTHER, &others, 0, "i", (int64_t)conn->worker));
     join->worker = conn->worker;
-    join->others = (int)others;
+    join->others = conn->others = (int)others;
     conn->ring = true;
     return PL_OK;
 }
@@ -149,11 +154,41 @@ static int read_worker(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, 
     return PL_OK;
 }
 
-static bool is_gone(const pl__conn_t *conn, const pl_op_rescue_t *rescue, const worker_t *worker) {
-    if (rescue->is_alive && !rescue->is_alive(rescue->data, worker->number, worker->pid))
-        return true;
+/* A worker whose process lives, but whose lease is over. */
+typedef struct {
+    pl_id_t worker;
+    pl_usec_t lease_until;
+    int64_t seen; /* monotonic us: when it was first seen so */
+} suspect_t;
+
+/* Its store thread may have waited for the file, which somebody held: it will renew its lease once it gets it. So it is
+ * gone only if it has not done so some time after it was first seen. */
+static int check_suspect(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker, bool *is_gone) {
+    suspect_t *list = (suspect_t *)(void *)conn->suspects.ptr;
+    int64_t now = pl_clock_monotonic_us();
+    size_t len = conn->suspects.len / sizeof *list, at = 0;
+    while (at < len && list[at].worker != worker->id)
+        at++;
+    *is_gone = at < len && list[at].lease_until == worker->lease_until && now - list[at].seen >= SUSPECT_US;
+    rescue->suspects += !*is_gone;
+    suspect_t suspect = { worker->id, worker->lease_until, now };
+    if (at == len) {
+        pl__buf_add(&conn->suspects, &suspect, sizeof suspect);
+        int rc = conn->suspects.rc;
+        conn->suspects.rc = PL_OK;
+        return rc;
+    }
+    if (list[at].lease_until != worker->lease_until)
+        list[at] = suspect;
+    return PL_OK;
+}
+
+static int check_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker, bool *is_gone) {
     bool lease_over = worker->lease_until < conn->now;
-    return lease_over && (worker->holds || !rescue->is_alive);
+    *is_gone = rescue->is_alive ? !rescue->is_alive(rescue->data, worker->number, worker->pid) : lease_over;
+    if (*is_gone || !lease_over || !worker->holds)
+        return PL_OK;
+    return check_suspect(conn, rescue, worker, is_gone);
 }
 
 static int bury_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker) {
@@ -171,17 +206,19 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
     sqlite3_stmt *row;
     size_t len;
     int rc;
-    rescue->workers = rescue->tasks = rescue->others = 0;
+    rescue->workers = rescue->tasks = rescue->others = rescue->suspects = 0;
     PL__TRY(pl__sql_query(conn, PL__SQL_WORKERS, &row, ""));
     const worker_t *workers = pl__sql_list(conn, row, &conn->scratch, read_worker, sizeof *workers, &len, &rc);
     for (size_t i = 0; i < len; i++) {
+        bool is_gone;
         if (workers[i].id == conn->worker)
             continue;
-        if (is_gone(conn, rescue, &workers[i]))
+        PL__TRY(check_worker(conn, rescue, &workers[i], &is_gone));
+        if (is_gone)
             PL__TRY(bury_worker(conn, rescue, &workers[i]));
-        else
-            rescue->others++;
+        rescue->others += !is_gone;
     }
+    conn->others = rescue->others;
     return rc;
 }
 
