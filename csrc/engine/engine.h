@@ -100,8 +100,16 @@ void pl__scheduler_flush(pl_engine_t *engine);
 /* Gives claims that have not started back to the queue. */
 void pl__scheduler_release_buffer(pl_engine_t *engine);
 void pl__scheduler_poke(pl_engine_t *engine, bool outside);
+/* Claims nothing for a while. */
+void pl__scheduler_pause(pl_engine_t *engine);
 /* Nothing is under way that could change anything without an event from outside or time passing. */
 bool pl__scheduler_is_quiet(const pl_engine_t *engine);
+
+/* ends.c */
+/* Notes in op, which ends claim, what pl__ends_otherwise will have to know. */
+void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op);
+/* op, which was to end a claim, has come back: if the store will never take it, ends the claim in another way. */
+void pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op);
 
 /* timer.c */
 bool pl__timers_fire(pl_engine_t *engine);

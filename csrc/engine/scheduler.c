@@ -7,7 +7,7 @@
  * finishes few, so it hoards none. After a claim was dropped, or could not be made, nothing is wanted for RETRY_US.
  *
  * Ends of claims are never given up: when the store cannot take one (disk full, out of memory), the same op is tried
- * again until it can.
+ * again until it can; when it never will, the claim ends in another way (ends.c).
  */
 #include "engine/engine.h"
 
@@ -99,6 +99,7 @@ void pl__scheduler_poke(pl_engine_t *engine, bool outside) {
 
 void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
     engine->executing--;
+    pl__ends_prepare(claim, op);
     if (op->verb == PL_VERB_outcome && claim->stage) {
         op->u.outcome.knows_parent = true;
         op->u.outcome.parent = claim->stage->parent;
@@ -142,13 +143,17 @@ static void release(pl_engine_t *engine, const pl_claim_t *claims, int len) {
     pl_engine_submit(engine, op);
 }
 
+void pl__scheduler_pause(pl_engine_t *engine) {
+    if (engine->running && !engine->closing && !engine->want_timer.active)
+        pl_engine_timer_start(engine, &engine->want_timer, pl_clock_now(&engine->clock) + RETRY_US);
+}
+
 /* Whoever drops a claim cannot execute it now; claiming it again at once would only drop it again, without end. */
 void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim) {
     engine->executing--;
     claim->next = NULL;
     release(engine, claim, 1);
-    if (engine->running && !engine->closing && !engine->want_timer.active)
-        pl_engine_timer_start(engine, &engine->want_timer, pl_clock_now(&engine->clock) + RETRY_US);
+    pl__scheduler_pause(engine);
 }
 
 void pl__scheduler_release_buffer(pl_engine_t *engine) {
@@ -195,6 +200,7 @@ static void op_back(pl_engine_t *engine, pl_op_t *op, int *ended) {
             try_later(engine, op);
             return;
         }
+        pl__ends_otherwise(engine, op);
     }
     engine->in_flight--;
     if (op->owner != engine) {

@@ -1,0 +1,146 @@
+/*
+ * ends.c - claims whose end the store will never take.
+ *
+ * An end that breaks a rule of the file (a trigger or an index of the user's, damage) comes back with an unexpected
+ * code, and would do so again. Left alone, its task would stay claimed for as long as the process lives. So the claim
+ * ends in another way:
+ *
+ *   any end        ──refused──► a failed attempt with that error, retried or given up as any other is
+ *   failed attempt ──refused──► given back, without an attempt; nothing is claimed for a while
+ *   given back     ──refused──► said in the log: leaving the store, or the rescue after it, gives it back
+ *
+ * The op that was refused goes back to its owner as it is; what is done instead is the engine's own.
+ */
+#include <stdio.h>
+
+#include "engine/engine.h"
+
+/* Does this code tell of more than what the store was asked about? */
+static bool is_unexpected(int rc) {
+    return rc == PL_ECONSTRAINT || rc == PL_EOTHER || rc == PL_ECORRUPT || rc == PL_EREADONLY || rc == PL_ENOTDB ||
+           rc == PL_EINVAL;
+}
+
+static pl_usec_t rest_after(double seconds, double factor, int failures) {
+    static const double SECONDS_MAX = 30 * 86400.0;
+    for (int i = 0; i < failures && seconds < SECONDS_MAX; i++)
+        seconds *= factor;
+    return pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX);
+}
+
+void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op) {
+    const pl_stage_t *stage = claim->stage;
+    int failures = op->verb == PL_VERB_outcome && stage ? stage->attempt : claim->tries;
+    op->attempts = failures + 1;
+    op->is_last = stage && op->attempts >= stage->max_attempts;
+    bool has_backoff = stage && claim->kind != PL_TASK_CALLBACK;
+    op->rest = has_backoff ? rest_after(stage->backoff_seconds, stage->backoff_factor, failures)
+                           : rest_after(1, 2, failures < 12 ? failures : 12);
+}
+
+/* ---- as a failed attempt ----------------------------------------------------------------------------------- */
+
+static int explain(pl__arena_t *arena, pl_str_t *text, int attempts, const char *message) {
+    enum { TEXT_MAX = 400 };
+    char *room = pl__arena_get(arena, TEXT_MAX);
+    if (!room)
+        return PL_ENOMEM;
+    snprintf(room, TEXT_MAX, "Aborting after %d attempt%s. StoreError: %s", attempts, attempts == 1 ? "" : "s",
+             message);
+    *text = pl_str(room);
+    return PL_OK;
+}
+
+static void fail_outcome(const pl_op_t *op, pl_op_t *instead, pl_usec_t at, pl_failure_t failure, pl_str_t why) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    instead->u.outcome = (pl_op_outcome_t){ .stage = run->stage,
+                                            .claim = run->claim,
+                                            .kind = PL_OUTCOME_FAILED,
+                                            .flags = run->flags,
+                                            .knows_parent = run->knows_parent,
+                                            .parent = run->parent,
+                                            .give_up = op->is_last,
+                                            .retry_at = at,
+                                            .retry_message = failure.message,
+                                            .abort_message = why,
+                                            .failure = failure };
+}
+
+static int fail_instead(const pl_op_t *op, pl_op_t *instead, pl_usec_t now) {
+    pl_failure_t failure = { .attempt = op->attempts, .error_class = PL_STR_LIT("StoreError"), .time = now };
+    pl_str_t why;
+    const char *message = op->error.message[0] ? op->error.message : pl_result_text(op->rc);
+    int rc = pl__arena_copy(&instead->arena, pl_str(message), &failure.message);
+    if (rc == PL_OK)
+        rc = explain(&instead->arena, &why, op->attempts, message);
+    if (rc != PL_OK)
+        return rc;
+    if (op->verb == PL_VERB_outcome)
+        fail_outcome(op, instead, now + op->rest, failure, why);
+    else if (op->verb == PL_VERB_finalized)
+        instead->u.finalized = (pl_op_finalized_t){ .stage = op->u.finalized.stage,
+                                                    .claim = op->u.finalized.claim,
+                                                    .kind = PL_FINALIZED_FAILED,
+                                                    .retry_at = now + op->rest,
+                                                    .failure = failure };
+    else
+        instead->u.task_done = (pl_op_task_done_t){ .task = op->u.task_done.task,
+                                                    .claim = op->u.task_done.claim,
+                                                    .failed = true,
+                                                    .started = op->u.task_done.started,
+                                                    .failure = failure };
+    return PL_OK;
+}
+
+/* ---- given back -------------------------------------------------------------------------------------------- */
+
+static int release_instead(const pl_op_t *op, pl_op_t *instead) {
+    pl_id_t *task = pl__arena_get(&instead->arena, sizeof *task);
+    int *claim = task ? pl__arena_get(&instead->arena, sizeof *claim) : NULL;
+    if (!claim)
+        return PL_ENOMEM;
+    *task = op->verb == PL_VERB_outcome     ? op->u.outcome.stage
+            : op->verb == PL_VERB_finalized ? op->u.finalized.stage
+                                            : op->u.task_done.task;
+    *claim = op->verb == PL_VERB_outcome     ? op->u.outcome.claim
+             : op->verb == PL_VERB_finalized ? op->u.finalized.claim
+                                             : op->u.task_done.claim;
+    instead->u.release = (pl_op_release_t){ task, claim, 1 };
+    return PL_OK;
+}
+
+static bool has_failed(const pl_op_t *op) {
+    if (op->verb == PL_VERB_outcome)
+        return op->u.outcome.kind != PL_OUTCOME_OK;
+    if (op->verb == PL_VERB_finalized)
+        return op->u.finalized.kind == PL_FINALIZED_FAILED;
+    return op->u.task_done.failed;
+}
+
+/* ---- entry ------------------------------------------------------------------------------------------------- */
+
+void pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) {
+    if (!is_unexpected(op->rc))
+        return;
+    if (op->owner == engine) /* of others the host tells */
+        pl_log(&engine->log, PL_LOG_ERROR, "the store refused the end of a task in another way, too: %s",
+               op->error.message[0] ? op->error.message : pl_result_text(op->rc));
+    bool gives_back = op->verb != PL_VERB_release && has_failed(op);
+    pl_op_t *instead = op->verb == PL_VERB_release ? NULL : pl_op_new(gives_back ? PL_VERB_release : op->verb);
+    int rc = PL_ENOMEM;
+    if (instead)
+        rc = gives_back ? release_instead(op, instead) : fail_instead(op, instead, pl_clock_now(&engine->clock));
+    if (rc != PL_OK) {
+        pl_op_free(instead);
+        pl_log(&engine->log, PL_LOG_ERROR, "a task stays claimed until this engine is closed: %s",
+               op->error.message[0] ? op->error.message : pl_result_text(op->rc));
+        return;
+    }
+    instead->attempts = op->attempts;
+    instead->is_last = op->is_last;
+    instead->rest = op->rest;
+    instead->owner = engine; /* ours: no host hears of it */
+    pl_engine_submit(engine, instead);
+    if (gives_back)
+        pl__scheduler_pause(engine);
+}
