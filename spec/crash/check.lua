@@ -50,13 +50,35 @@ local always = {
     SELECT s.id FROM pl_stage AS s JOIN pl_stage AS r ON r.id = s.root
     WHERE s.state IN (5, 6, 7) AND NOT r.abort_requested]],
   ["a task whose name is not taken"] = [[
-    SELECT t.id || ' ' || t.name FROM pl_task AS t WHERE name IS NOT NULL AND NOT EXISTS
+    SELECT t.id || ' ' || t.name FROM pl_task AS t WHERE name IS NOT NULL AND state < 4 AND NOT EXISTS
       (SELECT 1 FROM pl_task_name AS n WHERE n.queue = t.queue AND n.name = t.name AND n.expires IS NULL)]],
   ["a name taken by no task"] = [[
     SELECT name FROM pl_task_name AS n WHERE expires IS NULL
-      AND NOT EXISTS (SELECT 1 FROM pl_task AS t WHERE t.queue = n.queue AND t.name = n.name)]],
+      AND NOT EXISTS (SELECT 1 FROM pl_task AS t WHERE t.queue = n.queue AND t.name = n.name AND t.state < 4)]],
+  ["a name of another task than the one that has it"] = [[
+    SELECT n.name || ' of ' || coalesce(n.task, 'none') FROM pl_task_name AS n
+    JOIN pl_task AS t ON t.queue = n.queue AND t.name = n.name AND t.state < 4
+    WHERE n.expires IS NULL AND n.task IS NOT t.id]],
   ["a name borne by two tasks"] =
-    "SELECT name FROM pl_task WHERE name IS NOT NULL GROUP BY queue, name HAVING count(*) > 1",
+    "SELECT name FROM pl_task WHERE name IS NOT NULL AND state < 4 GROUP BY queue, name HAVING count(*) > 1",
+  ["a large body of no task"] =
+    "SELECT task FROM pl_task_large WHERE task NOT IN (SELECT id FROM pl_task WHERE large)",
+  ["a task whose large body is missing"] =
+    "SELECT id FROM pl_task WHERE large AND id NOT IN (SELECT task FROM pl_task_large)",
+  ["a reason of no dead task"] = "SELECT task FROM pl_dead WHERE task NOT IN (SELECT id FROM pl_task WHERE state = 4)",
+  ["a dead task without a reason"] =
+    "SELECT id FROM pl_task WHERE state = 4 AND id NOT IN (SELECT task FROM pl_dead)",
+  ["a task that died before its tries were used up"] = [[
+    SELECT id || ' after ' || tries || ' of ' || retry_limit FROM pl_task JOIN pl_dead AS d ON d.task = id
+    WHERE state = 4 AND age_limit IS NULL AND tries < retry_limit + (kind <> 5)
+      AND d.error_class NOT LIKE '%PermanentTaskFailure']],
+  ["a task of no queue"] = [[
+    SELECT id || ' queue ' || queue FROM pl_task AS t
+    WHERE queue NOT IN (SELECT id FROM pl_queue WHERE NOT removed OR t.kind < 4)]],
+  ["a task of a queue of the other mode"] = [[
+    SELECT t.id || ' in ' || q.name FROM pl_task AS t JOIN pl_queue AS q ON q.id = t.queue
+    WHERE t.kind >= 4 AND (t.kind = 5) <> (q.mode = 'pull')]],
+  ["a bucket that is emptier than empty"] = "SELECT name || ' ' || tokens FROM pl_queue WHERE tokens < 0",
   ["a value without the stage that filled it"] =
     "SELECT id FROM pl_slot WHERE filler NOT IN (SELECT id FROM pl_stage)",
   ["a large body of no stage, or missing"] = [[
@@ -65,7 +87,7 @@ local always = {
 
 local finished = {
   ["a stage that is not final"] = "SELECT id || ' state ' || state FROM pl_stage WHERE state NOT IN (4, 6)",
-  ["a task that is left"] = "SELECT id || ' kind ' || kind || ' state ' || state FROM pl_task",
+  ["a task that is left"] = "SELECT id || ' kind ' || kind || ' state ' || state FROM pl_task WHERE state < 4",
   ["a worker that is left"] = "SELECT id || ' pid ' || pid FROM pl_worker",
   ["a wait of a stage that is done"] = "SELECT slot FROM pl_wait JOIN pl_stage ON stage = id WHERE state = 4",
 }
@@ -87,6 +109,15 @@ function check.sql(path, sql)
   os.remove(script)
   if not ok then error(("sqlite3 %s: exit code %s: %s"):format(path, code, table.concat(lines, "; ")), 0) end
   return lines
+end
+
+-- Limits hold for claims, whoever has them.
+local function add_limits(script, limits)
+  for queue, limit in pairs(limits) do
+    script[#script + 1] = ([[SELECT 'bad|queue %s: ' || count(*) || ' claimed, more than %d' FROM pl_task AS t
+      JOIN pl_queue AS q ON q.id = t.queue WHERE t.state = 2 AND q.name = '%s' HAVING count(*) > %d;]])
+      :format(queue, limit, queue, limit)
+  end
 end
 
 local function add_queries(script, queries)
@@ -172,12 +203,13 @@ end
 --- Checks a store.
 -- @tparam string path the database file; with other processes at work on it, what is found may be between two commits
 --   of theirs: copy it before, or stop them.
--- @tparam[opt] table given finished = true: everything has come to its end.
+-- @tparam[opt] table given finished = true: everything has come to its end; limits: of claims, by name of the queue.
 -- @return list of texts, one per violation; number of stages looked at.
 function check.file(path, given)
   local script, found = { "BEGIN;" }, {}
   add_queries(script, always)
   if given and given.finished then add_queries(script, finished) end
+  add_limits(script, given and given.limits or {})
   script[#script + 1] = dump
   script[#script + 1] = "SELECT 'bad|integrity_check: ' || integrity_check FROM pragma_integrity_check "
     .. "WHERE integrity_check <> 'ok';"

@@ -1,6 +1,8 @@
 -- The checker of files itself: it finds nothing in a sound file and every kind of damage in a damaged one.
 
 local pipeline = require "pipeline"
+local deferred = require "pipeline.deferred"
+local taskqueue = require "pipeline.taskqueue"
 local check = require "spec.crash.check"
 local helper = require "spec.support.helper"
 
@@ -32,9 +34,9 @@ describe("the checker", function()
   after_each(helper.finish)
   teardown(helper.clean)
 
-  local function damaged(sql, title)
+  local function damaged(sql, title, given)
     check.sql(path, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;" .. sql)
-    local found = table.concat(check.file(path), "\n")
+    local found = table.concat(check.file(path, given), "\n")
     assert(found:find(title, 1, true), ("'%s' was not found by: %s"):format(title, found))
   end
 
@@ -70,4 +72,55 @@ describe("the checker", function()
   for _, case in ipairs(cases) do
     it("finds: " .. case[1], function() damaged(case[1] .. ";", case[2]) end)
   end
+
+  -- ---- tasks of queues -----------------------------------------------------------------------------------------
+
+  deferred.register("check.fails", function() error("as it should") end)
+
+  describe("of queues", function()
+    before_each(function()
+      engine = helper.open { path = path }
+      taskqueue.configure { pull = { mode = "pull" }, strict = { max_concurrent_requests = 1, rate = "5/s" } }
+      local once = taskqueue.TaskRetryOptions { task_retry_limit = 1, min_backoff_seconds = 0.01 }
+      deferred.with { retry_options = once, name = "dead" } ("check.missing")
+      deferred.with { retry_options = once, name = "dying" } ("check.fails")
+      engine:drain()
+      engine._core:advance(1)
+      engine:drain()
+      deferred.with { countdown = 100, name = "later" } ("check.fails", ("x"):rep(5000))
+      deferred.with { countdown = 100, queue = "strict" } ("check.fails")
+      deferred.with { countdown = 100, queue = "strict" } ("check.fails")
+      taskqueue.add { method = "PULL", payload = "p", queue_name = "pull", name = "later" }
+      engine:close()
+    end)
+
+    it("finds nothing in a sound file", function()
+      assert.same({}, (check.file(path, { limits = { strict = 1 } })))
+      assert.same({ "2" }, check.sql(path, "SELECT count(*) FROM pl_task WHERE state = 4;"))
+      assert.same({ "1" }, check.sql(path, "SELECT count(*) FROM pl_task_large;"))
+    end)
+
+    local damages = {
+      { "DELETE FROM pl_task WHERE name = 'later' AND kind = 5", "a name taken by no task" },
+      { "UPDATE pl_task SET name = 'later', queue = 1 WHERE kind = 5", "a name borne by two tasks" },
+      { "UPDATE pl_task_name SET expires = 9e15 WHERE name = 'later'", "a task whose name is not taken" },
+      { "UPDATE pl_task_name SET task = 5 WHERE name = 'later'", "a name of another task" },
+      { "UPDATE pl_task_name SET expires = NULL WHERE name = 'dying'", "a name taken by no task" },
+      { "DELETE FROM pl_task WHERE large", "a large body of no task" },
+      { "DELETE FROM pl_task_large", "a task whose large body is missing" },
+      { "UPDATE pl_task SET state = 0 WHERE state = 4", "a reason of no dead task" },
+      { "DELETE FROM pl_dead", "a dead task without a reason" },
+      { "UPDATE pl_task SET tries = 1 WHERE name = 'dying'", "a task that died before its tries were used up" },
+      { "UPDATE pl_queue SET removed = 1", "a task of no queue" },
+      { "UPDATE pl_task SET queue = 77", "a task of no queue" },
+      { "UPDATE pl_queue SET mode = 'push'", "a task of a queue of the other mode" },
+      { "UPDATE pl_queue SET tokens = -1", "a bucket that is emptier than empty" },
+      { "UPDATE pl_task SET state = 2, owner = 1 WHERE queue = (SELECT id FROM pl_queue WHERE name = 'strict')",
+        "queue strict: 2 claimed, more than 1" },
+      { "UPDATE pl_task SET state = 2, owner = 77 WHERE kind = 6 AND state = 1", "a claim without an owner" },
+    }
+    for _, case in ipairs(damages) do
+      it("finds: " .. case[1], function() damaged(case[1] .. ";", case[2], { limits = { strict = 1 } }) end)
+    end
+  end)
 end)

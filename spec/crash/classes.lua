@@ -10,6 +10,7 @@
 
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
+local plan = require "spec.crash.plan"
 
 local classes = { log = io.stderr, pid = 0 }
 
@@ -174,6 +175,16 @@ define("Hopeless", {
 define("Starter", {
   run = function(_, key, n)
     for i = 1, n do classes.start_once(key .. "-" .. i, classes.Fan(i)) end
+    return n
+  end,
+})
+
+-- Adds tasks with its outcome; the first attempt of every other one fails after that.
+define("Booker", {
+  run = function(self, key, n)
+    local tasks = require "spec.crash.tasks"
+    for _, item in ipairs(plan.booked(key, n, self.current_attempt)) do tasks.add(item, item.key, true) end
+    if self.current_attempt < plan.booked_attempt(n) then error(pipeline.Retry "after its tasks") end
     return n
   end,
 })

@@ -1,26 +1,41 @@
---- crash.lua: kills workers with SIGKILL at random moments and checks what they leave behind.
+--- crash.lua: kills processes with SIGKILL at random moments and checks what they leave behind.
 --
 --   lua spec/crash/crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose]
 --
 -- A cycle ends with at least one kill. Cycles come in rounds, each on a file of its own and with one or several workers
--- on it: in every cycle the workers that are missing are started, find new roots to start (all the same ones, at the
--- same time) beside what the dead have left, and after 1 to 150 ms one of them, or all, are killed. At the end of a
--- round everybody is killed; the file is checked as it is, worked off by one last process, and checked again:
+-- on it, a process that leases from a pull queue, and one to which tasks are pushed over HTTP. In every cycle the
+-- processes that are missing are started; workers find new roots to start and tasks to add (all the same ones, at the
+-- same time) beside what the dead have left, pause, purge, remove and reconfigure queues, revive dead tasks; and after
+-- 1 to 150 ms one of them, or all, are killed, now and then with the others. In a round with several workers one is
+-- stopped (SIGSTOP) for longer than its lease and then goes on. At the end of a round everybody is killed; the file is
+-- checked as it is, worked off by one last process, and checked again:
 --
 --   * every invariant of check.lua, before and after;
 --   * every root whose start was acknowledged is there, and final;
 --   * sums, counts of stages and of failed attempts are exact: nothing lost, nothing counted twice;
 --   * no run was begun while a living process was at it (the log has everything in order);
---   * steps ran one after the other; finalized() ran for every root that has one.
+--   * steps ran one after the other; finalized() ran for every root that has one;
+--   * tasks of a run exist if, and only if, its attempt succeeded;
+--   * what a killed worker had claimed is claimed by it no longer soon after, while others live;
+--   * every invariant of ledger.lua: no task lost, names unique, limits kept, leases exclusive, dead letters complete.
 --
 -- The last line is "N passed, M failed", counted in cycles. The files of rounds that failed are kept.
 
 local check = require "spec.crash.check"
+local ledger = require "spec.crash.ledger"
 local plan = require "spec.crash.plan"
 local processes = require "spec.crash.processes"
 
 local WORKER = "spec/crash/worker.lua"
-local CYCLES_PER_ROUND, KILL_MS_MAX, DRAIN_SECONDS = 10, 150, 90
+local CYCLES_PER_ROUND, KILL_MS_MAX, DRAIN_SECONDS, RESCUE_SECONDS = 10, 200, 90, 4
+
+-- As in tasks.lua, which this process does not load: it has no engine.
+local RULES = {
+  limits = { strict = 2, narrow = 3 },
+  rates = { rated = { rate = 400, bucket = 5 } },
+}
+
+local COUNTS = { "kills", "begun", "interrupted", "stages", "executed", "again", "late", "leases" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
 
@@ -68,7 +83,7 @@ local function new_round(directory, group, number, seed, count)
   local base = ("%s/round-%d"):format(directory, number)
   return setmetatable({
     group = group, seed = seed, count = count, path = base .. ".db", log = base .. ".log", output = base .. ".out",
-    base = base, alive = {}, spawned = 0, kills = 0, found = {},
+    base = base, alive = {}, helpers = {}, spawned = 0, kills = 0, found = {}, port = 0, is_stopped = {}, batch = 0,
   }, Round)
 end
 
@@ -76,27 +91,100 @@ function Round:fail(...)
   self.found[#self.found + 1] = string.format(...)
 end
 
--- The log says that a process is to die before it can.
-function Round:note_kill(pid)
+-- The log says that a process is to die, or to stop, before it can.
+function Round:note(verb, pid)
   local file <close> = assert(io.open(self.log, "a"))
-  file:write(("kill|%d\n"):format(pid))
+  file:write(("%s|%d\n"):format(verb, pid))
+end
+
+function Round:spawn(mode)
+  self.spawned = self.spawned + 1
+  return self.group:spawn(self.output, WORKER, mode, self.path, self.log, self.seed, self.batch, self.spawned,
+    self.port)
+end
+
+function Round:kill_process(pid)
+  self:note("kill", pid)
+  self.kills = self.kills + 1
+  local code = self.group:kill(pid)
+  if code ~= 137 then self:fail("process %d ended by itself with exit code %d", pid, code) end
+end
+
+-- Somebody who works must notice, soon, that the claims of this process are free.
+function Round:check_rescue(pid)
+  local sql = ("SELECT count(*) FROM pl_task JOIN pl_worker AS w ON w.id = owner WHERE state = 2 AND pid = %d;")
+    :format(pid)
+  local free = processes.eventually(RESCUE_SECONDS, function() return check.sql(self.path, sql)[1] == "0" end)
+  if not free then self:fail("%d was killed, but after %d s it still has claims", pid, RESCUE_SECONDS) end
+end
+
+function Round:is_rescuer_left()
+  for _, pid in ipairs(self.alive) do
+    if not self.is_stopped[pid] then return true end
+  end
 end
 
 function Round:kill(index)
   local pid = table.remove(self.alive, index)
-  self:note_kill(pid)
-  self.kills = self.kills + 1
-  local code = self.group:kill(pid)
-  if code ~= 137 then self:fail("worker %d ended by itself with exit code %d", pid, code) end
+  self:kill_process(pid)
+  if self.stopped_pid == pid then self.stopped_pid = nil end
+  if self:is_rescuer_left() and math.random(4) == 1 then self:check_rescue(pid) end
 end
 
-function Round:cycle(number)
-  while #self.alive < self.count do
-    self.spawned = self.spawned + 1
-    table.insert(self.alive, self.group:spawn(self.output, WORKER, "work", self.path, self.log, self.seed, number,
-      self.spawned))
+-- ---- those who do not work, but lease or answer ------------------------------------------------------------------
+
+-- The port that the target says it has; the next one has the same.
+function Round:find_port()
+  return processes.eventually(5, function()
+    local file <close> = io.open(self.log)
+    return file and file:read("a"):match("port|(%d+)")
+  end)
+end
+
+function Round:start_helpers()
+  if not self.helpers.target then
+    self.helpers.target = self:spawn("target")
+    if self.port == 0 then self.port = assert(self:find_port(), "the target of push tasks does not start") end
   end
-  processes.sleep(math.random(1, KILL_MS_MAX) / 1000)
+  for i = 1, self.count > 1 and 2 or 1 do self.helpers[i] = self.helpers[i] or self:spawn("pull") end
+end
+
+function Round:kill_helper(name)
+  self:kill_process(self.helpers[name])
+  self.helpers[name] = nil
+end
+
+function Round:kill_some_helpers()
+  local names = {}
+  for name in pairs(self.helpers) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for _, name in ipairs(names) do
+    if math.random(3) == 1 then self:kill_helper(name) end
+  end
+end
+
+-- ---- one that stands still ---------------------------------------------------------------------------------------
+
+function Round:stop_one()
+  local pid = self.alive[math.random(#self.alive)]
+  self:note("stop", pid)
+  self.group:signal(pid, "STOP")
+  self.is_stopped[pid], self.stopped_pid, self.stopped_at = true, pid, processes.now()
+end
+
+-- Lets it go on once its lease has been over for a while, and others have had its tasks.
+function Round:let_go_on()
+  if not self.stopped_pid then return end
+  processes.sleep(math.max(0, self.stopped_at + plan.LEASE_SECONDS + 0.5 - processes.now()))
+  self:note("cont", self.stopped_pid)
+  self.group:signal(self.stopped_pid, "CONT")
+  self.is_stopped[self.stopped_pid], self.stopped_pid = nil, nil
+  processes.sleep(0.1)
+end
+
+-- ---- cycles ------------------------------------------------------------------------------------------------------
+
+function Round:kill_workers()
   if self.count == 1 or math.random(4) == 1 then
     while #self.alive > 0 do self:kill(math.random(#self.alive)) end
   else
@@ -104,19 +192,46 @@ function Round:cycle(number)
   end
 end
 
+function Round:cycle(number)
+  self.batch = number
+  self:start_helpers()
+  while #self.alive < self.count do table.insert(self.alive, (self:spawn("work"))) end
+  processes.sleep(math.random(1, KILL_MS_MAX) / 1000)
+  if self.count > 1 and number == CYCLES_PER_ROUND // 2 then self:stop_one() end
+  if number == CYCLES_PER_ROUND - 2 then self:let_go_on() end
+  self:kill_some_helpers()
+  self:kill_workers()
+end
+
+function Round:kill_all()
+  while #self.alive > 0 do self:kill_process(table.remove(self.alive)) end
+  for _, pid in pairs(self.helpers) do self:kill_process(pid) end
+  self.helpers = {}
+end
+
+-- The target lives on, for the last process.
+function Round:drain(cycles)
+  local target = self:spawn("target")
+  self.batch = cycles
+  local pid = self:spawn("drain")
+  local code = self.group:wait_for(pid, DRAIN_SECONDS)
+  if code ~= 0 then self:fail("working off the rest: %s", code and "exit code " .. code or "did not end") end
+  self.group:signal(target, "TERM")
+  code = self.group:wait_for(target, 10)
+  if code ~= 0 then self:fail("the target: %s", code and "exit code " .. code or "did not end") end
+end
+
 function Round:finish(cycles)
-  while #self.alive > 0 do self:kill(1) end
+  self:kill_all()
   if not io.open(self.path) then return end -- nobody came as far as making it
   local copy = self.base .. "-copy.db"
   check.copy(self.path, copy)
-  local ok, found = pcall(check.file, copy)
+  local ok, found = pcall(check.file, copy, { limits = RULES.limits })
   for _, text in ipairs(ok and found or { tostring(found) }) do
     -- Killed while it made the file: the schema is not there yet.
     if not text:find("no such table") then self:fail("after the kills: %s", text) end
   end
-  local pid = self.group:spawn(self.output, WORKER, "drain", self.path, self.log, self.seed, cycles)
-  local code = self.group:wait_for(pid, DRAIN_SECONDS)
-  if code ~= 0 then self:fail("working off the rest: %s", code and "exit code " .. code or "did not end") end
+  self:drain(cycles)
   found, self.stages = check.file(self.path, { finished = true })
   for _, text in ipairs(found) do self:fail("%s", text) end
 end
@@ -144,6 +259,7 @@ function readers.result(round, key, value) round.result[key] = value end
 function readers.finalized(round, id, aborted) round.finalized[id] = aborted end
 function readers.aborted() end
 function readers.drained() end
+function readers.port() end
 
 function readers.step(round, key, number)
   number = tonumber(number)
@@ -154,7 +270,8 @@ end
 -- A callback may come too late for its stage: its tree is being aborted, or an earlier execution was killed after it
 -- had filled the outputs.
 function readers.log(round, level, text)
-  local expected = text:find("^callback of .* it is final")
+  local expected = text:find("^callback of .* it is final") or
+    text:find("this worker was given up by another one", 1, true) and next(round.ledger.stopped)
   if not expected then round:fail("log %s: %s", level, text) end
 end
 
@@ -163,14 +280,16 @@ function Round:read_log()
     self[name] = {}
   end
   self.begun, self.interrupted = 0, 0
+  self.ledger = ledger.new { limits = RULES.limits, rates = RULES.rates, tombstone = plan.tombstone(self.seed) }
   for line in io.lines(self.log) do
     local verb, rest = line:match("^(%l+)|?(.*)$")
-    if not readers[verb] then
-      self:fail("strange line in the log: %s", line)
-    else
-      local words = {}
-      for word in (rest .. "|"):gmatch("([^|]*)|") do words[#words + 1] = word end
+    local words = {}
+    for word in ((rest or "") .. "|"):gmatch("([^|]*)|") do words[#words + 1] = word end
+    local known = self.ledger:read(verb, table.unpack(words))
+    if readers[verb] then
       readers[verb](self, table.unpack(words))
+    elseif not known then
+      self:fail("strange line in the log: %s", line)
     end
   end
   local output = io.open(self.output)
@@ -221,6 +340,27 @@ function Round:check_results(cycles)
   end
 end
 
+-- A run has added all of its tasks, or none; an attempt that failed, none.
+function Round:check_booked(cycles)
+  local entries = self.ledger.entries
+  for cycle = 1, cycles do
+    for _, item in ipairs(plan.batch(self.seed, cycle)) do
+      local n = item.args[2]
+      local last = item.class == "Booker" and plan.booked_attempt(n) or 0
+      for attempt = 1, last do
+        local is_done = attempt == last and self.result[item.key] == tostring(n)
+        for _, task in ipairs(plan.booked(item.key, n, attempt)) do
+          local entry = entries[task.key]
+          if is_done and not (entry and entry.done) then
+            self:fail("%s: its run succeeded, but it is lost", task.key)
+          end
+          if not is_done and entry then self:fail("%s: its run did not succeed, but it was executed", task.key) end
+        end
+      end
+    end
+  end
+end
+
 -- Attempts are counted once, and only those that failed: not the ones that were killed.
 function Round:check_attempts()
   local sql = [[
@@ -228,15 +368,29 @@ function Round:check_attempts()
     LEFT JOIN pl_failure AS f ON f.stage = s.id JOIN pl_stage AS r ON r.id = s.root
     WHERE r.state = 4 OR s.class_path LIKE '%.Hopeless' AND s.abort_message NOT LIKE 'by a worker'
     GROUP BY s.id HAVING s.attempt <> count(f.id) OR s.attempt <>
-      CASE s.class_path WHEN 'spec.crash.classes.Flaky' THEN 1 WHEN 'spec.crash.classes.Hopeless' THEN 2 ELSE 0 END;]]
+      CASE s.class_path WHEN 'spec.crash.classes.Flaky' THEN 1 WHEN 'spec.crash.classes.Hopeless' THEN 2
+      WHEN 'spec.crash.classes.Booker' THEN s.attempt ELSE 0 END;]]
   for _, line in ipairs(check.sql(self.path, sql)) do self:fail("failed attempts: %s", line) end
+end
+
+-- The dead-letter lists have every dead task of the file.
+function Round:check_dead()
+  for _, line in ipairs(check.sql(self.path, "SELECT q.name || '|' || count(*) FROM pl_task JOIN pl_queue AS q "
+    .. "ON q.id = queue WHERE state = 4 GROUP BY q.id;")) do
+    local queue, count = line:match("^(.*)|(%d+)$")
+    local listed = self.ledger.dead_count[queue] or 0
+    if listed ~= tonumber(count) then self:fail("queue %s: %s dead, but %d in the list", queue, count, listed) end
+  end
 end
 
 function Round:check(cycles)
   self:read_log()
   if self.stages then
     self:check_results(cycles)
+    self:check_booked(cycles)
     self:check_attempts()
+    self:check_dead()
+    for _, text in ipairs(self.ledger:finish()) do self:fail("%s", text) end
   elseif next(self.started) then
     self:fail("the file is gone")
   end
@@ -253,12 +407,14 @@ local function run_round(given, totals, number, cycles, directory, group)
     round:check(cycles)
   end, debug.traceback)
   if not ok then round:fail("%s", problem) end
-  for _, name in ipairs { "kills", "begun", "interrupted", "stages" } do
+  for _, name in ipairs { "executed", "again", "late", "leases" } do round[name] = round.ledger and round.ledger[name] or 0 end
+  for _, name in ipairs(COUNTS) do
     totals[name] = totals[name] + (round[name] or 0)
   end
   if given.verbose or #round.found > 0 then
-    print(("round %d: %d cycles, %d process(es), %d kills, %d stages, %d runs, %d again after a kill: %s"):format(
-      number, cycles, count, round.kills, round.stages or 0, round.begun or 0, round.interrupted or 0,
+    print(("round %d: %d cycles, %d worker(s), %d kills, %d stages, %d runs, %d again; %d tasks executed, %d again, "
+      .. "%d too late, %d leases: %s"):format(number, cycles, count, round.kills, round.stages or 0, round.begun or 0,
+      round.interrupted or 0, round.executed, round.again, round.late, round.leases,
       #round.found == 0 and "good" or #round.found .. " violations"))
   end
   for i, text in ipairs(round.found) do
@@ -275,7 +431,8 @@ end
 
 local function main(words)
   local given = read_arguments(words)
-  local totals = { kills = 0, begun = 0, interrupted = 0, stages = 0, passed = 0, failed = 0 }
+  local totals = { passed = 0, failed = 0 }
+  for _, name in ipairs(COUNTS) do totals[name] = 0 end
   local directory, started = processes.directory(), processes.now()
   local group = processes.group(directory)
   math.randomseed(given.seed)
@@ -290,8 +447,9 @@ local function main(words)
   end
   group:close()
   if totals.failed == 0 then os.execute("rm -rf " .. processes.quote(directory)) end
-  print(("crash: %d kills in %.0f s; %d stages, %d runs begun, %d of them again after a kill"):format(totals.kills,
-    processes.now() - started, totals.stages, totals.begun, totals.interrupted))
+  print(("crash: %d kills in %.0f s; %d stages, %d runs begun, %d of them again after a kill; %d tasks executed, %d of "
+    .. "them again, %d too late, %d leases"):format(totals.kills, processes.now() - started, totals.stages, totals.begun,
+    totals.interrupted, totals.executed, totals.again, totals.late, totals.leases))
   if totals.failed > 0 then print(("crash: failed; again with --seed %d"):format(given.seed)) end
   print(("%d passed, %d failed"):format(totals.passed, totals.failed))
   os.exit(totals.failed == 0)

@@ -3,6 +3,14 @@
 
 local plan = {}
 
+--- Of the workers; a stopped one is given up after that.
+plan.LEASE_SECONDS = 1.5
+
+--- How long names stay taken in a round; nil: longer than it lasts.
+function plan.tombstone(seed)
+  return seed % 2 == 0 and 0.2 or nil
+end
+
 local function sum_to(n)
   return n * (n + 1) // 2
 end
@@ -23,6 +31,7 @@ local kinds = {
   { "Asyncs", function(random) return { random(1, 6) } end, function(n) return 3 * sum_to(n), n + 2 end },
   { "Doomed", function(random) return { random(3, 9) } end, function() return "aborted" end },
   { "Hopeless", function() return {} end, function() return "aborted" end },
+  { "Booker", function(random, key) return { key, random(1, 5) } end, function(_, n) return n, 1 end },
   { "Starter", function(random, key) return { key, random(1, 3) } end, function(_, n) return n, 1 end },
 }
 
@@ -47,6 +56,70 @@ function plan.batch(seed, number)
   end
   return list
 end
+
+-- ---- tasks of queues -------------------------------------------------------------------------------------------
+
+-- Where tasks go, and who executes them there.
+local places = {
+  { "work", { "local", "remote", "defer" } },
+  { "work", { "local", "remote", "defer" } },
+  { "strict", { "local", "remote", "defer" } },
+  { "narrow", { "remote", "remote", "defer" } },
+  { "rated", { "local", "remote", "defer" } },
+  { "scrap", { "local", "remote", "defer" } },
+  { "pull", { "pull", "pull", "pull" } },
+}
+
+local behaviours = { "ok", "ok", "slow", "slow", "flaky", "large", "hopeless" }
+local tags = { "a", "b" }
+
+local function size_of(random, kind)
+  return kind == "defer" and random(2, 10) == 2 and random(110000, 1500000) or random(1100, 60000)
+end
+
+-- Some names are of one addition in each process, some come again and again.
+local function name_of(random, item, number, i)
+  if item.behaviour == "hopeless" or item.queue == "scrap" then return nil end
+  local chance = random(1, 5)
+  if chance <= 2 then return ("n%d-%d"):format(number, i) end
+  return chance == 3 and ("pool-%d"):format(random(1, 3)) or nil
+end
+
+--- The tasks of batch `number`: list of { key, queue, kind, behaviour, name, countdown, size, tag }. All processes add
+-- all of them, each with a key of its own.
+function plan.tasks(seed, number)
+  local random = generator(seed * 6007 + number * 15485863 + 1)
+  for _ = 1, 3 do random(0, 1) end
+  local list = {}
+  for i = 1, random(10, 50) do
+    local place = places[random(1, #places)]
+    local item = { key = ("t%d-%d"):format(number, i), queue = place[1], kind = place[2][random(1, 3)],
+      behaviour = behaviours[random(1, #behaviours)] }
+    if item.kind == "pull" and item.behaviour == "flaky" then item.behaviour = "ok" end
+    item.name, item.tag = name_of(random, item, number, i), item.kind == "pull" and tags[random(1, 3)] or nil
+    item.countdown = random(1, 3) == 1 and random(1, 30) / 1000 or nil
+    item.size = size_of(random, item.kind)
+    list[i] = item
+  end
+  return list
+end
+
+--- The tasks that the attempt of a Booker adds: list of keys, and their kinds.
+function plan.booked(key, n, attempt)
+  local kinds_of_tasks, list = { "local", "defer", "pull", "remote" }, {}
+  for i = 1, n do
+    list[i] = { key = ("%s+%d+%d"):format(key, i, attempt), kind = kinds_of_tasks[i % 4 + 1], behaviour = "ok" }
+    list[i].queue = list[i].kind == "pull" and "pull" or "work"
+  end
+  return list
+end
+
+--- The attempt of a Booker that succeeds.
+function plan.booked_attempt(n)
+  return n % 2 == 0 and 2 or 1
+end
+
+-- ---- what must come of it --------------------------------------------------------------------------------------
 
 --- What must come of a root: its value, or "aborted", and the number of stages of its tree if it is done.
 function plan.expected(item)

@@ -1,23 +1,39 @@
 --- worker.lua: one process of the crash run, to be killed at any moment.
 --
---   lua worker.lua work FILE LOG SEED BATCH NUMBER   starts the roots of a batch that are not there yet, and works
---   lua worker.lua drain FILE LOG SEED BATCHES       works until nothing is left, then logs what came of every root
+--   lua worker.lua work FILE LOG SEED BATCH NUMBER PORT   starts and adds what a batch has, and works
+--   lua worker.lua pull FILE LOG SEED BATCH NUMBER PORT   leases, for ever
+--   lua worker.lua target FILE LOG SEED BATCH NUMBER PORT answers push tasks at this port (0: any; it says which)
+--   lua worker.lua drain FILE LOG SEED BATCHES 0 PORT     works until nothing is left, then logs what came of it all
 
 local processes = require "spec.crash.processes"
 local pipeline = require "pipeline"
 local classes = require "spec.crash.classes"
 local plan = require "spec.crash.plan"
+local tasks = require "spec.crash.tasks"
 
-local mode, path, log, seed, batch, number = table.unpack(arg)
+local mode, path, log, seed, batch, number, port = table.unpack(arg)
 seed, batch, number = math.tointeger(tonumber(seed)), math.tointeger(tonumber(batch)), tonumber(number)
 
 classes.log, classes.pid = assert(io.open(log, "a")), processes.own_pid()
+math.randomseed(seed + number, batch)
 
+-- What the run does on purpose is no news: failing, and taking tasks from under those who execute them.
+local expected = { "as intended", "no attempt succeeds", "after its tasks", "ESTALE" }
+
+local function is_expected(text)
+  for _, part in ipairs(expected) do
+    if text:find(part, 1, true) then return true end
+  end
+end
+
+classes.note("opened", ("%.6f"):format(processes.now()))
 local engine = pipeline.open(path, {
   durability = seed % 3 == 0 and "full" or "normal", concurrency = ({ 4, 64, 256 })[seed % 3 + 1],
+  no_worker = mode == "pull" or mode == "target", queues = tasks.queues, lease_seconds = plan.LEASE_SECONDS,
+  tombstone_seconds = plan.tombstone(seed),
+  targets = { default = ("http://127.0.0.1:%s/w%d"):format(port, classes.pid) },
   log = function(level, text)
-    local expected = text:find("as intended", 1, true) or text:find("no attempt succeeds", 1, true)
-    if level >= 30 and not expected then classes.note("log", level, (text:gsub("\n", " "))) end
+    if level >= 30 and not is_expected(text) then classes.note("log", level, (text:gsub("\n", " "))) end
   end,
 })
 
@@ -34,17 +50,42 @@ local function work_a_little()
   if not ok and not pipeline.is(problem, pipeline.TimeoutError) then error(problem, 0) end
 end
 
-local function work()
-  math.randomseed(seed + number, batch)
-  local list = plan.batch(seed, batch)
+-- What there is to do at the beginning of a batch, in an order of its own in each process.
+local function things_to_do()
+  local list, batch_tasks = {}, plan.tasks(seed, batch)
+  for _, item in ipairs(plan.batch(seed, batch)) do list[#list + 1] = function() start(item) end end
+  local bulk = math.random(2) == 1 and ({ "work", "strict", "pull" })[math.random(3)]
+  for _, item in ipairs(batch_tasks) do
+    if item.queue ~= bulk or item.kind == "defer" then list[#list + 1] = function() tasks.add_noted(item) end end
+  end
+  if bulk then list[#list + 1] = function() tasks.add_list_noted(bulk, batch_tasks) end end
+  for _ = 1, 2 do list[#list + 1] = function() tasks.disturb(work_a_little, batch_tasks) end end
   for i = #list, 2, -1 do
     local j = math.random(i)
     list[i], list[j] = list[j], list[i]
   end
-  for _, item in ipairs(list) do
-    start(item)
-    if math.random(3) == 1 then work_a_little() end
+  return list
+end
+
+local roles = {}
+
+function roles.work()
+  engine:route("POST", "/local", tasks.handle)
+  if math.random(2) == 1 then tasks.resume_all() end
+  for _, fn in ipairs(things_to_do()) do
+    fn()
+    if math.random(6) == 1 then work_a_little() end
   end
+  engine:run()
+end
+
+function roles.pull()
+  tasks.pull(processes.sleep)
+end
+
+function roles.target()
+  engine:route("POST", "/*", tasks.handle)
+  classes.note("port", engine:serve({ port = math.tointeger(tonumber(port)), admin_token = "of-the-run" }).port)
   engine:run()
 end
 
@@ -55,8 +96,7 @@ local function result_of(key)
   return tostring(stage.outputs.default.value)
 end
 
-local function drain()
-  engine:drain { delayed = true, timeout = 60 }
+local function tell_results()
   for cycle = 1, batch do
     for _, item in ipairs(plan.batch(seed, cycle)) do
       classes.note("result", item.key, result_of(item.key))
@@ -66,8 +106,17 @@ local function drain()
       end
     end
   end
+end
+
+function roles.drain()
+  engine:route("POST", "/local", tasks.handle)
+  tasks.resume_all()
+  engine:drain { delayed = true, timeout = 60 }
+  tasks.pull_rest(processes.sleep)
+  tasks.tell()
+  tell_results()
   classes.note("drained")
 end
 
-(mode == "drain" and drain or work)()
+roles[mode]()
 engine:close()
