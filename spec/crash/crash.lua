@@ -1,6 +1,6 @@
 --- crash.lua: kills processes with SIGKILL at random moments and checks what they leave behind.
 --
---   lua spec/crash/crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose]
+--   lua spec/crash/crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose] [--keep]
 --
 -- A cycle ends with at least one kill. Cycles come in rounds, each on a file of its own and with one or several workers
 -- on it, a process that leases from a pull queue, and one to which tasks are pushed over HTTP. In every cycle the
@@ -35,12 +35,13 @@ local RULES = {
   rates = { rated = { rate = 400, bucket = 5 } },
 }
 
+local STOP_TRIES = 5
 local COUNTS = { "kills", "begun", "interrupted", "stages", "executed", "again", "late", "leases" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
 
 local function usage(message)
-  io.stderr:write(message, "\nusage: crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose]\n")
+  io.stderr:write(message, "\nusage: crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose] [--keep]\n")
   os.exit(2)
 end
 
@@ -64,8 +65,8 @@ local function read_arguments(words)
       given.processes = {}
       for count in (value or ""):gmatch("[^,]+") do table.insert(given.processes, whole(name, count, 1)) end
       if #given.processes == 0 then usage("--processes: a list expected") end
-    elseif name == "--verbose" then
-      given.verbose = true
+    elseif name == "--verbose" or name == "--keep" then
+      given[name:sub(3)] = true
       i = i - 1
     else
       usage("unknown argument " .. name)
@@ -110,12 +111,13 @@ function Round:kill_process(pid)
   if code ~= 137 then self:fail("process %d ended by itself with exit code %d", pid, code) end
 end
 
--- Somebody who works must notice, soon, that the claims of this process are free.
+-- Somebody who works must notice, soon, that the claims of this process are free, if the process is dead or its lease
+-- over.
 function Round:check_rescue(pid)
   local sql = ("SELECT count(*) FROM pl_task JOIN pl_worker AS w ON w.id = owner WHERE state = 2 AND pid = %d;")
     :format(pid)
   local free = processes.eventually(RESCUE_SECONDS, function() return check.sql(self.path, sql)[1] == "0" end)
-  if not free then self:fail("%d was killed, but after %d s it still has claims", pid, RESCUE_SECONDS) end
+  if not free then self:fail("after %d s the dead, or stopped, %d still has claims", RESCUE_SECONDS, pid) end
 end
 
 function Round:is_rescuer_left()
@@ -124,10 +126,11 @@ function Round:is_rescuer_left()
   end
 end
 
+-- Whoever stands still lives on: what it does when it wakes up is the question.
 function Round:kill(index)
+  if self.is_stopped[self.alive[index]] then return end
   local pid = table.remove(self.alive, index)
   self:kill_process(pid)
-  if self.stopped_pid == pid then self.stopped_pid = nil end
   if self:is_rescuer_left() and math.random(4) == 1 then self:check_rescue(pid) end
 end
 
@@ -165,28 +168,53 @@ end
 
 -- ---- one that stands still ---------------------------------------------------------------------------------------
 
+-- Has it begun to execute something that it has not ended?
+function Round:is_busy(pid)
+  local open = 0
+  for line in io.lines(self.log) do
+    if line:match("^do|[^|]*|[^|]*|(%d+)") == tostring(pid) then open = open + 1 end
+    if line:match("^did|[^|]*|(%d+)") == tostring(pid) then open = open - 1 end
+  end
+  return open > 0
+end
+
+-- Stopped in the middle of a commit, it would stop all others.
+function Round:is_locked()
+  return not pcall(check.sql, self.path, ".timeout 200\nBEGIN IMMEDIATE; ROLLBACK;")
+end
+
+-- Stops one, in the middle of something if it ever is.
 function Round:stop_one()
-  local pid = self.alive[math.random(#self.alive)]
-  self:note("stop", pid)
-  self.group:signal(pid, "STOP")
+  local pid = self.alive[#self.alive]
+  for i = 1, STOP_TRIES do
+    processes.eventually(0.3, function() return self:is_busy(pid) end)
+    self:note("stop", pid)
+    self.group:signal(pid, "STOP")
+    processes.sleep(0.002)
+    if self:is_busy(pid) and not self:is_locked() then break end
+    if i < STOP_TRIES or self:is_locked() then self.group:signal(pid, "CONT") end
+  end
   self.is_stopped[pid], self.stopped_pid, self.stopped_at = true, pid, processes.now()
 end
 
--- Lets it go on once its lease has been over for a while, and others have had its tasks.
+-- Lets it go on once its lease is over, and others have its tasks: whoever dies is a reason for them to look.
 function Round:let_go_on()
   if not self.stopped_pid then return end
-  processes.sleep(math.max(0, self.stopped_at + plan.LEASE_SECONDS + 0.5 - processes.now()))
+  processes.sleep(math.max(0, self.stopped_at + plan.LEASE_SECONDS + 0.1 - processes.now()))
+  self:kill_helper(1)
+  self:check_rescue(self.stopped_pid)
+  processes.sleep(math.random() * 0.1)
   self:note("cont", self.stopped_pid)
   self.group:signal(self.stopped_pid, "CONT")
   self.is_stopped[self.stopped_pid], self.stopped_pid = nil, nil
-  processes.sleep(0.1)
+  processes.sleep(0.15)
 end
 
 -- ---- cycles ------------------------------------------------------------------------------------------------------
 
 function Round:kill_workers()
   if self.count == 1 or math.random(4) == 1 then
-    while #self.alive > 0 do self:kill(math.random(#self.alive)) end
+    for index = #self.alive, 1, -1 do self:kill(index) end
   else
     self:kill(math.random(#self.alive))
   end
@@ -196,8 +224,8 @@ function Round:cycle(number)
   self.batch = number
   self:start_helpers()
   while #self.alive < self.count do table.insert(self.alive, (self:spawn("work"))) end
-  processes.sleep(math.random(1, KILL_MS_MAX) / 1000)
   if self.count > 1 and number == CYCLES_PER_ROUND // 2 then self:stop_one() end
+  processes.sleep(math.random(1, KILL_MS_MAX) / 1000)
   if number == CYCLES_PER_ROUND - 2 then self:let_go_on() end
   self:kill_some_helpers()
   self:kill_workers()
@@ -407,26 +435,28 @@ local function run_round(given, totals, number, cycles, directory, group)
     round:check(cycles)
   end, debug.traceback)
   if not ok then round:fail("%s", problem) end
-  for _, name in ipairs { "executed", "again", "late", "leases" } do round[name] = round.ledger and round.ledger[name] or 0 end
+  for _, name in ipairs { "executed", "again", "late", "leases" } do
+    round[name] = round.ledger and round.ledger[name] or 0
+  end
   for _, name in ipairs(COUNTS) do
     totals[name] = totals[name] + (round[name] or 0)
   end
   if given.verbose or #round.found > 0 then
-    print(("round %d: %d cycles, %d worker(s), %d kills, %d stages, %d runs, %d again; %d tasks executed, %d again, "
-      .. "%d too late, %d leases: %s"):format(number, cycles, count, round.kills, round.stages or 0, round.begun or 0,
+    print(("round %d: %d cycles, %d worker(s), %d kills, %d stages, %d runs, %d again; %d executions, %d again, "
+      .. "%d too late; %d leases: %s"):format(number, cycles, count, round.kills, round.stages or 0, round.begun or 0,
       round.interrupted or 0, round.executed, round.again, round.late, round.leases,
       #round.found == 0 and "good" or #round.found .. " violations"))
   end
   for i, text in ipairs(round.found) do
     if i <= 20 then print("  " .. text) end
   end
-  if #round.found == 0 then
+  if #round.found == 0 and not given.keep then
     os.execute("rm -f " .. processes.quote(round.base) .. "*")
-    totals.passed = totals.passed + cycles
   else
     print("  kept: " .. round.path)
-    totals.failed = totals.failed + cycles
   end
+  local outcome = #round.found == 0 and "passed" or "failed"
+  totals[outcome] = totals[outcome] + cycles
 end
 
 local function main(words)
@@ -446,9 +476,9 @@ local function main(words)
     run_round(given, totals, number, cycles, directory, group)
   end
   group:close()
-  if totals.failed == 0 then os.execute("rm -rf " .. processes.quote(directory)) end
-  print(("crash: %d kills in %.0f s; %d stages, %d runs begun, %d of them again after a kill; %d tasks executed, %d of "
-    .. "them again, %d too late, %d leases"):format(totals.kills, processes.now() - started, totals.stages, totals.begun,
+  if totals.failed == 0 and not given.keep then os.execute("rm -rf " .. processes.quote(directory)) end
+  print(("crash: %d kills in %.0f s; %d stages, %d runs begun, %d of them again after a kill; "
+    .. "%d executions of tasks, %d of them again, %d too late; %d leases"):format(totals.kills, processes.now() - started, totals.stages, totals.begun,
     totals.interrupted, totals.executed, totals.again, totals.late, totals.leases))
   if totals.failed > 0 then print(("crash: failed; again with --seed %d"):format(given.seed)) end
   print(("%d passed, %d failed"):format(totals.passed, totals.failed))

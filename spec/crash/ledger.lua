@@ -29,7 +29,7 @@ function ledger.new(given)
   return setmetatable({
     given = given, found = {}, line = 0, first = nil, entries = {}, by_name = {}, bearers = {}, gone = {}, stopped = {},
     running = {}, started = {}, deleted = {}, drops = {}, dead = {}, dead_count = {}, stats = {},
-    executed = 0, again = 0, late = 0, leases = 0, -- late: by who stood still while another was at it, or after
+    executed = 0, again = 0, late = 0, leases = 0, -- late: ended by who stood still, when others had begun it anew
   }, Ledger)
 end
 
@@ -148,11 +148,11 @@ end
 function readers.did(self, key, worker, target, how, time)
   local entry = entry_of(self, key)
   local execution = entry.open[worker .. target]
+  if self.stopped[worker] and not execution then self.late = self.late + 1 end
   if execution then entry.open[worker .. target], self.running[execution] = nil, nil end
   if how == "fail" then
     entry.fails = entry.fails + 1
   else
-    if self.stopped[worker] and entry.success then self.late = self.late + 1 end
     entry.success, entry.done = { worker = worker, target = target }, true
     entry.finished = entry.finished or tonumber(time)
   end

@@ -96,6 +96,7 @@ function plan.tasks(seed, number)
     local item = { key = ("t%d-%d"):format(number, i), queue = place[1], kind = place[2][random(1, 3)],
       behaviour = behaviours[random(1, #behaviours)] }
     if item.kind == "pull" and item.behaviour == "flaky" then item.behaviour = "ok" end
+    if item.queue == "work" and random(1, 4) == 1 then item.behaviour = "long" end
     item.name, item.tag = name_of(random, item, number, i), item.kind == "pull" and tags[random(1, 3)] or nil
     item.countdown = random(1, 3) == 1 and random(1, 30) / 1000 or nil
     item.size = size_of(random, item.kind)

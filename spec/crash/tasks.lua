@@ -12,8 +12,8 @@
 --   handled|key|pid|time                     about to be deleted by who leased it; deleted|key|true or false
 --   dead|name|queue|class|tries, stats|queue|tasks|in flight|executed|dead: at the end
 --
--- A key is that of one addition; names are shared. Behaviours: ok, slow, flaky (fails now and then), large (its payload
--- does not fit in a task), hopeless (fails until it is dead).
+-- A key is that of one addition; names are shared. Behaviours: ok, slow, long, flaky (fails now and then), large (its
+-- payload does not fit in a task), hopeless (fails until it is dead).
 
 local deferred = require "pipeline.deferred"
 local pipeline = require "pipeline"
@@ -26,6 +26,9 @@ local tasks = {}
 
 local RETRY = { min_backoff_seconds = 0.01, max_backoff_seconds = 0.05 }
 local HOPELESS = { task_retry_limit = 2, min_backoff_seconds = 0.001, max_backoff_seconds = 0.01 }
+
+-- How long an execution may take.
+local SECONDS = { slow = 0.04, long = 0.25 }
 
 --- What the queues allow, for ledger.lua.
 tasks.rules = {
@@ -57,7 +60,8 @@ end
 -- One execution; returns whether it is a success.
 local function perform(key, queue, behaviour, worker, target)
   note("do", key, queue, worker, target, now())
-  if behaviour == "slow" then pipeline.default():sleep(math.random() * 0.04) end
+  local seconds = SECONDS[behaviour]
+  if seconds then pipeline.default():sleep(math.random() * seconds) end
   local failed = is_to_fail(behaviour)
   if not failed and tasks.on_success then tasks.on_success(key) end
   note("did", key, worker, target, failed and "fail" or "ok", now())
@@ -101,7 +105,8 @@ local function form(item, key)
     if item.behaviour == "large" then given.payload = key .. "|" .. blob(item.size) end
   else
     given.url = item.kind == "remote" and "/remote" or "/local"
-    given.params = { key = key, behaviour = item.behaviour, filler = blob(item.behaviour == "large" and item.size or 0) }
+    local size = item.behaviour == "large" and item.size or 0
+    given.params = { key = key, behaviour = item.behaviour, filler = blob(size) }
   end
   return given
 end

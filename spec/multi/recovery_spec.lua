@@ -94,6 +94,34 @@ describe("several processes", function()
     assert.equal(1, (scene:begun(stage.id)))
   end)
 
+  it("P95 processes that cannot renew their leases, because somebody locks the file, keep their tasks", function()
+    local holders = {}
+    scene:set_hold(true)
+    for i = 1, 3 do holders[i] = scene:spawn("work", { lease_seconds = 1, concurrency = 1 }) end
+    for _ = 1, 3 do classes.Hold(scene.hold, 60):start() end
+    assert(support.eventually(10, function() return #scene:read("begin") == 3 end))
+    for _ = 1, 3 do
+      local passer_by = scene:spawn("start_target") -- whose death makes all of them look about
+      scene:wait_line("port", passer_by)
+      local lock <close> = assert(io.popen(("sqlite3 -batch '%s' >/dev/null 2>&1"):format(scene.path), "w"))
+      lock:setvbuf("no")
+      lock:write(".timeout 5000\nBEGIN IMMEDIATE;\n")
+      support.sleep(2)
+      scene.group:kill(passer_by)
+      support.sleep(0.1)
+      lock:write("COMMIT;\n")
+      lock:close()
+      support.sleep(0.5)
+    end
+    assert.equal(3, #scene:read("begin"))
+    for _, pid in ipairs(holders) do
+      for _, text in ipairs(scene:logged(20, pid)) do
+        assert.is_nil(text:find("given up", 1, true) or text:find("[1-9]%d* task%(s%) returned"), text)
+      end
+    end
+    scene:set_hold(false)
+  end)
+
   it("SIGTERM: what runs is finished, the rest goes back to the queue", function()
     local leaving = scene:spawn("work", { concurrency = 1 })
     scene:set_hold(true)
