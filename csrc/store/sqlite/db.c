@@ -15,7 +15,8 @@
 
 #include "schema.h"
 
-enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BUSY_REPORT_US = 10 * 1000000, OPEN_ATTEMPTS = 400 };
+enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
+enum { BUSY_REPORT_US = 10 * 1000000, OPEN_ATTEMPTS = 400 };
 
 static const char *const sql_texts[PL__SQL_COUNT] = {
 #define X(name, sql) [PL__SQL_##name] = sql,
@@ -240,6 +241,8 @@ int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_
 static int busy_cb(void *data, int count) {
     pl__conn_t *conn = data;
     long us = count < 7 ? 50L << count : BUSY_SLEEP_MAX_US;
+    if (count > BLOCKED_US / BUSY_SLEEP_MAX_US)
+        conn->blocked_at = pl_clock_monotonic_us();
     if (us > BUSY_SLEEP_MAX_US)
         us = BUSY_SLEEP_MAX_US;
     if (count > 0 && count % (BUSY_REPORT_US / BUSY_SLEEP_MAX_US) == 0)

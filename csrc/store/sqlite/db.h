@@ -99,6 +99,7 @@ struct pl__conn {
     pl_final_t *finals;  /* newest first, in scratch */
     bool ring;
     pl__buf_t suspects; /* of rescue, see worker.c */
+    int64_t blocked_at; /* monotonic us: when somebody last kept the file locked for long */
     /* the session, see user_sql.c */
     int64_t session_deadline; /* monotonic us; PL_USEC_NEVER: there is none */
     int64_t session_began;    /* monotonic us */

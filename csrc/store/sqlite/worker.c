@@ -162,14 +162,15 @@ typedef struct {
 } suspect_t;
 
 /* Its store thread may have waited for the file, which somebody held: it will renew its lease once it gets it. So it is
- * gone only if it has not done so some time after it was first seen. */
+ * gone only if it has not done so some time after it was first seen, with the file free for that time. */
 static int check_suspect(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker, bool *is_gone) {
     suspect_t *list = (suspect_t *)(void *)conn->suspects.ptr;
     int64_t now = pl_clock_monotonic_us();
     size_t len = conn->suspects.len / sizeof *list, at = 0;
     while (at < len && list[at].worker != worker->id)
         at++;
-    *is_gone = at < len && list[at].lease_until == worker->lease_until && now - list[at].seen >= SUSPECT_US;
+    bool is_known = at < len && list[at].lease_until == worker->lease_until && list[at].seen > conn->blocked_at;
+    *is_gone = is_known && now - list[at].seen >= SUSPECT_US;
     rescue->suspects += !*is_gone;
     suspect_t suspect = { worker->id, worker->lease_until, now };
     if (at == len) {
@@ -178,7 +179,7 @@ static int check_suspect(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_
         conn->suspects.rc = PL_OK;
         return rc;
     }
-    if (list[at].lease_until != worker->lease_until)
+    if (!is_known)
         list[at] = suspect;
     return PL_OK;
 }
