@@ -203,12 +203,14 @@ end
 --- Checks a store.
 -- @tparam string path the database file; with other processes at work on it, what is found may be between two commits
 --   of theirs: copy it before, or stop them.
--- @tparam[opt] table given finished = true: everything has come to its end; limits: of claims, by name of the queue.
+-- @tparam[opt] table given finished = true: everything has come to its end; limits: of claims, by name of the queue;
+--   more: list of tables of queries, from a title to one that gives a text per violation.
 -- @return list of texts, one per violation; number of stages looked at.
 function check.file(path, given)
   local script, found = { "BEGIN;" }, {}
   add_queries(script, always)
   if given and given.finished then add_queries(script, finished) end
+  for _, queries in ipairs(given and given.more or {}) do add_queries(script, queries) end
   add_limits(script, given and given.limits or {})
   script[#script + 1] = dump
   script[#script + 1] = "SELECT 'bad|integrity_check: ' || integrity_check FROM pragma_integrity_check "

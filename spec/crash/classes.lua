@@ -3,7 +3,7 @@
 -- Every run writes lines to a log with one write each, so that a kill cannot take back what was said:
 --   begin|id|class|attempt|pid|time    a run begins
 --   end|id|pid|time                    it ends and gives its outcome to the engine
---   step|key|number                    a step of an Order runs
+--   step|key|number|pid                a step of an Order runs
 --   finalized|id|aborted
 --   started|key                        a start was acknowledged
 -- The log shows what was executed; the file shows what became real.
@@ -85,7 +85,7 @@ classes.Tree = Tree
 
 local Step = define("Step", {
   run = function(_, key, number)
-    classes.note("step", key, number)
+    classes.note("step", key, number, classes.pid)
     return number
   end,
 })

@@ -15,6 +15,8 @@
 --   * sums, counts of stages and of failed attempts are exact: nothing lost, nothing counted twice;
 --   * no run was begun while a living process was at it (the log has everything in order);
 --   * steps ran one after the other; finalized() ran for every root that has one;
+--   * rows of the user's own and the tasks added with them in one transaction agree: all are there, or none, and what a
+--     task does in a transaction is done;
 --   * tasks of a run exist if, and only if, its attempt succeeded;
 --   * what a killed worker had claimed is claimed by it no longer soon after, while others live;
 --   * every invariant of ledger.lua: no task lost, names unique, limits kept, leases exclusive, dead letters complete.
@@ -25,6 +27,7 @@ local check = require "spec.crash.check"
 local ledger = require "spec.crash.ledger"
 local plan = require "spec.crash.plan"
 local processes = require "spec.crash.processes"
+local rows = require "spec.crash.rows"
 
 local WORKER = "spec/crash/worker.lua"
 local CYCLES_PER_ROUND, KILL_MS_MAX, DRAIN_SECONDS, RESCUE_SECONDS = 10, 200, 90, 4
@@ -36,7 +39,7 @@ local RULES = {
 }
 
 local STOP_TRIES = 5
-local COUNTS = { "kills", "begun", "interrupted", "stages", "executed", "again", "late", "leases" }
+local COUNTS = { "kills", "begun", "interrupted", "stages", "executed", "again", "late", "leases", "orders" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
 
@@ -249,18 +252,24 @@ function Round:drain(cycles)
   if code ~= 0 then self:fail("the target: %s", code and "exit code " .. code or "did not end") end
 end
 
+-- Nobody may have come as far as making the user's tables.
+function Round:row_queries(path, name)
+  return check.sql(path, rows.count_tables)[1] == "3" and rows[name] or {}
+end
+
 function Round:finish(cycles)
   self:kill_all()
   if not io.open(self.path) then return end -- nobody came as far as making it
   local copy = self.base .. "-copy.db"
   check.copy(self.path, copy)
-  local ok, found = pcall(check.file, copy, { limits = RULES.limits })
+  local ok, found = pcall(check.file, copy, { limits = RULES.limits, more = { self:row_queries(copy, "always") } })
   for _, text in ipairs(ok and found or { tostring(found) }) do
     -- Killed while it made the file: the schema is not there yet.
     if not text:find("no such table") then self:fail("after the kills: %s", text) end
   end
   self:drain(cycles)
-  found, self.stages = check.file(self.path, { finished = true })
+  found, self.stages = check.file(self.path, { finished = true, more = {
+    self:row_queries(self.path, "always"), self:row_queries(self.path, "finished") } })
   for _, text in ipairs(found) do self:fail("%s", text) end
 end
 
@@ -269,9 +278,11 @@ end
 local readers = {}
 
 function readers.begin(round, id, class, attempt, pid)
-  local holder = round.holder[id]
+  local holder, stopped = round.holder[id], round.ledger.stopped
   round.begun = round.begun + 1
-  if holder and not round.killed[holder] then
+  if holder and stopped[pid] then
+    return -- it stood still, and comes too late
+  elseif holder and not round.killed[holder] and not stopped[holder] then
     round:fail("run %s of %s (attempt %s) begun by %s while %s was at it", class, id, attempt, pid, holder)
   elseif holder then
     round.interrupted = round.interrupted + 1
@@ -280,7 +291,12 @@ function readers.begin(round, id, class, attempt, pid)
   round.ran[id] = true
 end
 
-readers["end"] = function(round, id) round.holder[id] = nil end
+readers["end"] = function(round, id, pid)
+  if round.holder[id] == pid then round.holder[id] = nil end
+end
+function readers.willsell() end
+function readers.sold(round, key) round.sold[key] = true end
+function readers.unsold(round, key) round.unsold[key] = true end
 function readers.kill(round, pid) round.killed[pid] = true end
 function readers.started(round, key) round.started[key] = true end
 function readers.result(round, key, value) round.result[key] = value end
@@ -289,8 +305,9 @@ function readers.aborted() end
 function readers.drained() end
 function readers.port() end
 
-function readers.step(round, key, number)
+function readers.step(round, key, number, pid)
   number = tonumber(number)
+  if round.ledger.stopped[pid] then return end
   if number < (round.step[key] or 0) then round:fail("step %d of %s after step %d", number, key, round.step[key]) end
   round.step[key] = number
 end
@@ -304,7 +321,8 @@ function readers.log(round, level, text)
 end
 
 function Round:read_log()
-  for _, name in ipairs { "holder", "killed", "started", "result", "finalized", "step", "ran", "rows" } do
+  for _, name in ipairs { "holder", "killed", "started", "result", "finalized", "step", "ran", "rows", "sold",
+    "unsold" } do
     self[name] = {}
   end
   self.begun, self.interrupted = 0, 0
@@ -389,6 +407,31 @@ function Round:check_booked(cycles)
   end
 end
 
+-- What was committed is there, what was undone is not; and the rows that tasks have inserted are those of the tasks
+-- that were done.
+function Round:check_rows()
+  if not next(self:row_queries(self.path, "always")) then return end
+  local orders, times = {}, {}
+  for _, key in ipairs(check.sql(self.path, "SELECT key FROM crash_order;")) do
+    orders[key] = true
+    if self.unsold[key] then self:fail("the order %s was undone, but it is there", key) end
+  end
+  for key in pairs(self.sold) do
+    if not orders[key] then self:fail("the order %s was committed, but it is not there", key) end
+  end
+  for _, line in ipairs(check.sql(self.path, "SELECT key || '|' || times FROM crash_done;")) do
+    local key, count = line:match("^(.*)|(%d+)$")
+    times[key] = tonumber(count)
+    if not self.ledger.entries[key] then self:fail("%s has a row, but was never executed", key) end
+  end
+  for key, entry in pairs(self.ledger.entries) do
+    if entry.successes > (times[key] or 0) then
+      self:fail("%s was done %d times, but its row says %s", key, entry.successes, tostring(times[key]))
+    end
+  end
+  self.orders = #check.sql(self.path, "SELECT key FROM crash_order;")
+end
+
 -- Attempts are counted once, and only those that failed: not the ones that were killed.
 function Round:check_attempts()
   local sql = [[
@@ -418,6 +461,7 @@ function Round:check(cycles)
     self:check_booked(cycles)
     self:check_attempts()
     self:check_dead()
+    self:check_rows()
     for _, text in ipairs(self.ledger:finish()) do self:fail("%s", text) end
   elseif next(self.started) then
     self:fail("the file is gone")
@@ -443,8 +487,8 @@ local function run_round(given, totals, number, cycles, directory, group)
   end
   if given.verbose or #round.found > 0 then
     print(("round %d: %d cycles, %d worker(s), %d kills, %d stages, %d runs, %d again; %d executions, %d again, "
-      .. "%d too late; %d leases: %s"):format(number, cycles, count, round.kills, round.stages or 0, round.begun or 0,
-      round.interrupted or 0, round.executed, round.again, round.late, round.leases,
+      .. "%d too late; %d leases, %d orders: %s"):format(number, cycles, count, round.kills, round.stages or 0, round.begun or 0,
+      round.interrupted or 0, round.executed, round.again, round.late, round.leases, round.orders or 0,
       #round.found == 0 and "good" or #round.found .. " violations"))
   end
   for i, text in ipairs(round.found) do
@@ -478,8 +522,8 @@ local function main(words)
   group:close()
   if totals.failed == 0 and not given.keep then os.execute("rm -rf " .. processes.quote(directory)) end
   print(("crash: %d kills in %.0f s; %d stages, %d runs begun, %d of them again after a kill; "
-    .. "%d executions of tasks, %d of them again, %d too late; %d leases"):format(totals.kills, processes.now() - started, totals.stages, totals.begun,
-    totals.interrupted, totals.executed, totals.again, totals.late, totals.leases))
+    .. "%d executions of tasks, %d of them again, %d too late; %d leases, %d orders"):format(totals.kills, processes.now() - started, totals.stages, totals.begun,
+    totals.interrupted, totals.executed, totals.again, totals.late, totals.leases, totals.orders))
   if totals.failed > 0 then print(("crash: failed; again with --seed %d"):format(given.seed)) end
   print(("%d passed, %d failed"):format(totals.passed, totals.failed))
   os.exit(totals.failed == 0)

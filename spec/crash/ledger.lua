@@ -40,7 +40,7 @@ end
 local function entry_of(self, key, queue)
   local entry = self.entries[key]
   if not entry then
-    entry = { key = key, queue = queue, behaviour = "ok", open = {}, fails = 0, since = self.line, leases = {} }
+    entry = { key = key, queue = queue, behaviour = "ok", open = {}, fails = 0, successes = 0, since = self.line, leases = {} }
     self.entries[key] = entry
   end
   entry.queue = entry.queue or queue
@@ -153,6 +153,7 @@ function readers.did(self, key, worker, target, how, time)
   if how == "fail" then
     entry.fails = entry.fails + 1
   else
+    entry.successes = entry.successes + 1
     entry.success, entry.done = { worker = worker, target = target }, true
     entry.finished = entry.finished or tonumber(time)
   end

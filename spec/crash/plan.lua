@@ -105,6 +105,23 @@ function plan.tasks(seed, number)
   return list
 end
 
+--- The orders of batch `number`: list of { key, items, fails, later }. With `later` all processes defer the same one.
+function plan.orders(seed, number)
+  local random = generator(seed * 4001 + number * 32452843 + 2)
+  for _ = 1, 3 do random(0, 1) end
+  local list = {}
+  for i = 1, random(1, 5) do
+    list[i] = { key = ("o%d_%d"):format(number, i), items = random(1, 5), fails = random(1, 4) == 1,
+      later = random(1, 3) == 1 }
+  end
+  return list
+end
+
+--- How item i of an order is executed.
+function plan.kind_of_item(i)
+  return ({ "local", "defer", "remote" })[i % 3 + 1]
+end
+
 --- The tasks that the attempt of a Booker adds: list of keys, and their kinds.
 function plan.booked(key, n, attempt)
   local kinds_of_tasks, list = { "local", "defer", "pull", "remote" }, {}

@@ -10,6 +10,7 @@
 --   willdrop|queue, willdelete|key           about to lose tasks on purpose
 --   leased|key|pid|from|until                a lease; willmodify|key|pid, modified|key|pid|from|until: it moves
 --   handled|key|pid|time                     about to be deleted by who leased it; deleted|key|true or false
+--   willsell|key, sold|key, unsold|key       a transaction of rows and tasks: begins, committed, undone on purpose
 --   dead|name|queue|class|tries, stats|queue|tasks|in flight|executed|dead: at the end
 --
 -- A key is that of one addition; names are shared. Behaviours: ok, slow, long, flaky (fails now and then), large (its
@@ -19,6 +20,8 @@ local deferred = require "pipeline.deferred"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local classes = require "spec.crash.classes"
+local plan = require "spec.crash.plan"
+local rows = require "spec.crash.rows"
 
 local Queue, Task = taskqueue.Queue, taskqueue.Task
 
@@ -42,6 +45,7 @@ tasks.queues = {
   narrow = { retry_parameters = RETRY, max_concurrent_requests = tasks.rules.limits.narrow },
   rated = { retry_parameters = RETRY, rate = "400/s", bucket_size = 5 },
   scrap = { retry_parameters = RETRY },
+  orders = { retry_parameters = RETRY },
   pull = { mode = "pull" },
 }
 
@@ -63,7 +67,7 @@ local function perform(key, queue, behaviour, worker, target)
   local seconds = SECONDS[behaviour]
   if seconds then pipeline.default():sleep(math.random() * seconds) end
   local failed = is_to_fail(behaviour)
-  if not failed and tasks.on_success then tasks.on_success(key) end
+  if not failed then rows.done(pipeline.default(), key) end
   note("did", key, worker, target, failed and "fail" or "ok", now())
   return not failed
 end
@@ -168,6 +172,33 @@ function tasks.add_list_noted(queue, list)
   for i, item in ipairs(items) do note_outcome(item, keys[i], added[i].was_enqueued, added[i], problem) end
 end
 
+-- ---- rows and tasks together -----------------------------------------------------------------------------------
+
+local SELL_SECONDS = 0.01
+
+local function sell(item, key, sleep)
+  note("willsell", key)
+  local i = 0
+  local ok, problem = pcall(rows.sell, pipeline.default(), key, item.items, function(name)
+    i = i + 1
+    tasks.add({ queue = "orders", name = name, kind = plan.kind_of_item(i), behaviour = "slow", size = 0 }, name)
+    if math.random(5) == 1 then sleep(math.random() * SELL_SECONDS) end
+  end, item.fails and function() error("undone, as intended", 0) end)
+  if not ok and problem ~= "undone, as intended" then error(problem, 0) end
+  note(ok and "sold" or "unsold", key)
+end
+
+--- Sells an order of a plan: here, where a commit blocks.
+function tasks.sell_noted(item, sleep)
+  sell(item, ("%s_%d"):format(item.key, classes.pid), sleep)
+end
+
+--- The same in a deferred call, which may be executed again.
+function tasks.sell_later(item)
+  sell(item, item.key, function(seconds) pipeline.default():sleep(seconds) end)
+end
+deferred.register("crash.sell", tasks.sell_later)
+
 -- ---- disturbing ------------------------------------------------------------------------------------------------
 
 local function quietly(class, fn, ...)
@@ -177,7 +208,7 @@ local function quietly(class, fn, ...)
 end
 
 local function pause(work_a_little)
-  local queue = Queue(({ "strict", "narrow", "rated", "pull", "work" })[math.random(5)])
+  local queue = Queue(({ "strict", "narrow", "rated", "pull", "work", "orders" })[math.random(6)])
   queue:pause()
   work_a_little()
   queue:resume()
@@ -260,7 +291,7 @@ end
 
 local function handle(queue, task)
   note("handled", key_of(task), classes.pid, now())
-  if tasks.on_success then tasks.on_success(key_of(task)) end
+  rows.done(pipeline.default(), key_of(task))
   queue:delete_tasks(task)
   note("deleted", key_of(task), tostring(task.was_deleted))
 end

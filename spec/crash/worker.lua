@@ -7,8 +7,10 @@
 
 local processes = require "spec.crash.processes"
 local pipeline = require "pipeline"
+local deferred = require "pipeline.deferred"
 local classes = require "spec.crash.classes"
 local plan = require "spec.crash.plan"
+local rows = require "spec.crash.rows"
 local tasks = require "spec.crash.tasks"
 
 local mode, path, log, seed, batch, number, port = table.unpack(arg)
@@ -37,6 +39,8 @@ local engine = pipeline.open(path, {
   end,
 })
 
+rows.create(engine)
+
 local function start(item)
   classes.start_once(item.key, classes[item.class](table.unpack(item.args)))
   if item.may_abort and math.random(3) == 1 then
@@ -57,6 +61,12 @@ local function things_to_do()
   local bulk = math.random(2) == 1 and ({ "work", "strict", "pull" })[math.random(3)]
   for _, item in ipairs(batch_tasks) do
     if item.queue ~= bulk or item.kind == "defer" then list[#list + 1] = function() tasks.add_noted(item) end end
+  end
+  for _, order in ipairs(plan.orders(seed, batch)) do
+    list[#list + 1] = function()
+      if order.later then return deferred.defer("crash.sell", order) end
+      tasks.sell_noted(order, processes.sleep)
+    end
   end
   if bulk then list[#list + 1] = function() tasks.add_list_noted(bulk, batch_tasks) end end
   for _ = 1, 2 do list[#list + 1] = function() tasks.disturb(work_a_little, batch_tasks) end end
