@@ -272,8 +272,8 @@ VALGRIND := valgrind -q --leak-check=full --show-leak-kinds=definite --errors-fo
 valgrind: deps-valgrind ## run the specs and C tests under valgrind
 	@$(MAKE) --no-print-directory SPEC='$(SPEC)' WRAP='$(VALGRIND)' SPEC_TIMEOUT=1800 test
 
-crash: deps-test all ## kill workers at random moments and check the file each time (CYCLES=n)
-	@$(BUILT_ENV) $(LUA) spec/crash/crash.lua --cycles $(CYCLES)
+crash: deps-test all ## kill processes at random moments and check what they leave behind (CYCLES=n SEED=s)
+	@$(BUILT_ENV) $(LUA) spec/crash/crash.lua --cycles $(CYCLES) $(if $(SEED),--seed $(SEED))
 
 soak: deps-test all ## check that rate and concurrency of queues hold over time, with three processes; two minutes
 	@$(BUILT_ENV) $(LUA) spec/soak/limits.lua $(SOAK_ARGS)

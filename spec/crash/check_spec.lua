@@ -4,6 +4,7 @@ local pipeline = require "pipeline"
 local deferred = require "pipeline.deferred"
 local taskqueue = require "pipeline.taskqueue"
 local check = require "spec.crash.check"
+local rows = require "spec.crash.rows"
 local helper = require "spec.support.helper"
 
 describe("the checker", function()
@@ -33,6 +34,50 @@ describe("the checker", function()
   end)
   after_each(helper.finish)
   teardown(helper.clean)
+
+  -- Rows of the user's own, as the crash run has them.
+  describe("of rows", function()
+    local given = { more = { rows.always, rows.finished } }
+
+    before_each(function()
+      engine = helper.open { path = path }
+      taskqueue.configure { orders = {} }
+      rows.create(engine)
+      local function add(name)
+        taskqueue.add { name = name, url = "/item", params = { key = name }, queue_name = "orders" }
+      end
+      rows.sell(engine, "o1", 2, add)
+      assert.is_false((pcall(rows.sell, engine, "o2", 3, add, function() error "undone" end)))
+      engine:route("POST", "/item", function(request) rows.done(engine, request.params.key) end)
+      engine:drain()
+      rows.sell(engine, "o1", 2, add) -- is there
+      rows.sell(engine, "o3", 1, add)
+      engine:close()
+    end)
+
+    it("finds nothing in a sound file, but what is left to do", function()
+      assert.same({ "3" }, check.sql(path, rows.count_tables))
+      assert.same({ "o1|2", "o3|1" }, check.sql(path, "SELECT key, items FROM crash_order ORDER BY 1;"))
+      assert.same({}, (check.file(path, { more = { rows.always } })))
+      assert.same({ "an item that was not done: o3-1" }, (check.file(path, given)))
+    end)
+
+    local damages = {
+      { "DELETE FROM crash_done WHERE key = 'o1-1'", "an item whose task is lost: o1-1" },
+      { "DELETE FROM pl_task WHERE name = 'o3-1'", "an item whose task is lost: o3-1" },
+      { "DELETE FROM crash_item WHERE key = 'o3-1'", "a task without its item: o3-1" },
+      { "DELETE FROM crash_item WHERE key = 'o1-1'", "an order that was cut: o1" },
+      { "DELETE FROM crash_item WHERE key = 'o1-1'", "something done for an item that is not there: o1-1" },
+      { "DELETE FROM crash_order WHERE key = 'o1'", "an item without its order: o1-1" },
+    }
+    for _, case in ipairs(damages) do
+      it("finds: " .. case[1] .. ": " .. case[2], function()
+        check.sql(path, case[1] .. ";")
+        local found = table.concat(check.file(path, given), "\n")
+        assert(found:find(case[2], 1, true), ("'%s' was not found by: %s"):format(case[2], found))
+      end)
+    end
+  end)
 
   local function damaged(sql, title, given)
     check.sql(path, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;" .. sql)

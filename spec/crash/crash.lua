@@ -39,7 +39,7 @@ local RULES = {
 }
 
 local STOP_TRIES = 5
-local COUNTS = { "kills", "begun", "interrupted", "stages", "executed", "again", "late", "leases", "orders" }
+local COUNTS = { "kills", "stages", "begun", "interrupted", "executed", "again", "late", "leases", "orders" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
 
@@ -470,6 +470,15 @@ end
 
 -- ---- all rounds ------------------------------------------------------------------------------------------------
 
+-- What happened, in words. A run or a task is executed again when a process was killed at it; what ends too late is
+-- that of a process that stood still.
+local function counted(counts)
+  local n = {}
+  for i, name in ipairs(COUNTS) do n[i] = counts[name] or 0 end
+  return ("%d kills; %d stages, %d runs begun, %d of them again; %d executions of tasks, %d of them again, %d ended too "
+    .. "late; %d leases, %d orders"):format(table.unpack(n))
+end
+
 local function run_round(given, totals, number, cycles, directory, group)
   local count = given.processes[(number - 1) % #given.processes + 1]
   local round = new_round(directory, group, number, given.seed + number, count)
@@ -486,9 +495,7 @@ local function run_round(given, totals, number, cycles, directory, group)
     totals[name] = totals[name] + (round[name] or 0)
   end
   if given.verbose or #round.found > 0 then
-    print(("round %d: %d cycles, %d worker(s), %d kills, %d stages, %d runs, %d again; %d executions, %d again, "
-      .. "%d too late; %d leases, %d orders: %s"):format(number, cycles, count, round.kills, round.stages or 0, round.begun or 0,
-      round.interrupted or 0, round.executed, round.again, round.late, round.leases, round.orders or 0,
+    print(("round %d: %d cycles, %d worker(s), %s: %s"):format(number, cycles, count, counted(round),
       #round.found == 0 and "good" or #round.found .. " violations"))
   end
   for i, text in ipairs(round.found) do
@@ -521,9 +528,7 @@ local function main(words)
   end
   group:close()
   if totals.failed == 0 and not given.keep then os.execute("rm -rf " .. processes.quote(directory)) end
-  print(("crash: %d kills in %.0f s; %d stages, %d runs begun, %d of them again after a kill; "
-    .. "%d executions of tasks, %d of them again, %d too late; %d leases, %d orders"):format(totals.kills, processes.now() - started, totals.stages, totals.begun,
-    totals.interrupted, totals.executed, totals.again, totals.late, totals.leases, totals.orders))
+  print(("crash: %.0f s, %s"):format(processes.now() - started, counted(totals)))
   if totals.failed > 0 then print(("crash: failed; again with --seed %d"):format(given.seed)) end
   print(("%d passed, %d failed"):format(totals.passed, totals.failed))
   os.exit(totals.failed == 0)

@@ -40,7 +40,8 @@ end
 local function entry_of(self, key, queue)
   local entry = self.entries[key]
   if not entry then
-    entry = { key = key, queue = queue, behaviour = "ok", open = {}, fails = 0, successes = 0, since = self.line, leases = {} }
+    entry = { key = key, queue = queue, behaviour = "ok", since = self.line, open = {}, leases = {}, fails = 0,
+      successes = 0 }
     self.entries[key] = entry
   end
   entry.queue = entry.queue or queue

@@ -1,7 +1,8 @@
 --- processes.lua: starts, signals and reaps real processes, for the crash run and the specs of several processes.
 --
 -- One shell is the parent of all of them, so that none is left behind as a zombie. It reads commands from a pipe and
--- answers through a fifo, one line each; killing is a builtin of the shell and therefore quick.
+-- answers through a fifo, one line each; killing is a builtin of the shell and therefore quick. When the pipe closes,
+-- because the process that held it is gone, it kills what is left.
 
 local socket = require "socket"
 
@@ -23,6 +24,7 @@ while IFS= read -r line; do
     wait) wait "$rest" 2>/dev/null; echo $? >&3 ;;
   esac
 done
+for pid in $(jobs -p); do kill -KILL "$pid"; done 2>/dev/null
 ]]
 
 local function quote(text)
