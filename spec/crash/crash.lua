@@ -475,8 +475,8 @@ end
 local function counted(counts)
   local n = {}
   for i, name in ipairs(COUNTS) do n[i] = counts[name] or 0 end
-  return ("%d kills; %d stages, %d runs begun, %d of them again; %d executions of tasks, %d of them again, %d ended too "
-    .. "late; %d leases, %d orders"):format(table.unpack(n))
+  return ("%d kills; %d stages, %d runs begun, %d of them again; %d executions of tasks, %d of them again, %d ended "
+    .. "too late; %d leases, %d orders"):format(table.unpack(n))
 end
 
 local function run_round(given, totals, number, cycles, directory, group)
