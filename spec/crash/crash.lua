@@ -171,14 +171,14 @@ end
 
 -- ---- one that stands still ---------------------------------------------------------------------------------------
 
--- Has it begun to execute something that it has not ended?
+-- Has it begun to execute several things that it has not ended?
 function Round:is_busy(pid)
   local open = 0
   for line in io.lines(self.log) do
     if line:match("^do|[^|]*|[^|]*|(%d+)") == tostring(pid) then open = open + 1 end
     if line:match("^did|[^|]*|(%d+)") == tostring(pid) then open = open - 1 end
   end
-  return open > 0
+  return open >= 3
 end
 
 -- Stopped in the middle of a commit, it would stop all others.
@@ -206,7 +206,7 @@ function Round:let_go_on()
   processes.sleep(math.max(0, self.stopped_at + plan.LEASE_SECONDS + 0.1 - processes.now()))
   self:kill_helper(1)
   self:check_rescue(self.stopped_pid)
-  processes.sleep(math.random() * 0.1)
+  processes.sleep(math.random() * 0.03)
   self:note("cont", self.stopped_pid)
   self.group:signal(self.stopped_pid, "CONT")
   self.is_stopped[self.stopped_pid], self.stopped_pid = nil, nil

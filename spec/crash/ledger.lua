@@ -8,6 +8,7 @@
 -- Invariants:
 --   * a task is executed by one at a time, and not again after a success, unless a process that took part was killed,
 --     or stopped for longer than its lease;
+--   * only who stood still is told that its claim is another's, unless the task was taken away on purpose;
 --   * what was acknowledged is executed with success, or dead, or was taken away on purpose;
 --   * a task dies when its tries are used up, and not before; then it is in the list of its queue;
 --   * a name belongs to one task at a time, and stays taken for a while after; what was refused is never executed;
@@ -28,7 +29,8 @@ local ALMOST = 2e-6 -- of times that went through floats
 function ledger.new(given)
   return setmetatable({
     given = given, found = {}, line = 0, first = nil, entries = {}, by_name = {}, bearers = {}, gone = {}, stopped = {},
-    running = {}, started = {}, deleted = {}, drops = {}, dead = {}, dead_count = {}, stats = {},
+    queues = {}, stale = {}, running = {}, started = {}, deleted = {}, drops = {}, dead = {}, dead_count = {},
+    stats = {},
     executed = 0, again = 0, late = 0, leases = 0, -- late: ended by who stood still, when others had begun it anew
   }, Ledger)
 end
@@ -91,6 +93,7 @@ function readers.added(self, key, name, time)
   local entry = entry_of(self, key)
   entry.acked = true
   self.by_name[entry.queue .. "|" .. name] = entry
+  self.queues[entry.queue] = true
   if entry.name then check_name(self, entry, tonumber(time)) end
 end
 
@@ -157,6 +160,20 @@ function readers.did(self, key, worker, target, how, time)
     entry.successes = entry.successes + 1
     entry.success, entry.done = { worker = worker, target = target }, true
     entry.finished = entry.finished or tonumber(time)
+  end
+end
+
+-- The name tells the task: unnamed ones have one that is not used again.
+function readers.stale(self, worker, name) table.insert(self.stale, { worker = worker, name = name }) end
+
+local function check_stale(self)
+  for _, refused in ipairs(self.stale) do
+    for queue in pairs(self.queues) do
+      local entry = self.by_name[queue .. "|" .. refused.name]
+      if entry and not is_taken_away(self, entry) and not self.stopped[refused.worker] then
+        self:fail("%s was refused the end of %s, but it never stood still", refused.worker, entry.key)
+      end
+    end
   end
 end
 
@@ -288,6 +305,7 @@ function Ledger:finish()
     check_leases(self, entry)
     check_fate(self, entry)
   end
+  check_stale(self)
   check_stats(self)
   return self.found
 end

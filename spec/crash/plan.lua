@@ -79,7 +79,7 @@ end
 
 -- Some names are of one addition in each process, some come again and again.
 local function name_of(random, item, number, i)
-  if item.behaviour == "hopeless" or item.queue == "scrap" then return nil end
+  if item.behaviour == "hopeless" or item.behaviour == "long" or item.queue == "scrap" then return nil end
   local chance = random(1, 5)
   if chance <= 2 then return ("n%d-%d"):format(number, i) end
   return chance == 3 and ("pool-%d"):format(random(1, 3)) or nil
@@ -96,7 +96,7 @@ function plan.tasks(seed, number)
     local item = { key = ("t%d-%d"):format(number, i), queue = place[1], kind = place[2][random(1, 3)],
       behaviour = behaviours[random(1, #behaviours)] }
     if item.kind == "pull" and item.behaviour == "flaky" then item.behaviour = "ok" end
-    if item.queue == "work" and random(1, 4) == 1 then item.behaviour = "long" end
+    if item.queue == "work" and random(1, 3) == 1 then item.behaviour = "long" end
     item.name, item.tag = name_of(random, item, number, i), item.kind == "pull" and tags[random(1, 3)] or nil
     item.countdown = random(1, 3) == 1 and random(1, 30) / 1000 or nil
     item.size = size_of(random, item.kind)

@@ -7,6 +7,7 @@
 --   refused|key|class                        the name is taken, or the queue is gone
 --   do|key|queue|worker|target|time          an execution begins (target: the process that was asked, or -)
 --   did|key|worker|target|ok or fail|time    it ends and is to be answered
+--   stale|worker|name                        the end of the unnamed task of this name was refused
 --   willdrop|queue, willdelete|key           about to lose tasks on purpose
 --   leased|key|pid|from|until                a lease; willmodify|key|pid, modified|key|pid|from|until: it moves
 --   handled|key|pid|time                     about to be deleted by who leased it; deleted|key|true or false

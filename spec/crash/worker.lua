@@ -21,6 +21,14 @@ math.randomseed(seed + number, batch)
 
 -- What the run does on purpose is no news: failing, and taking tasks from under those who execute them.
 local expected = { "as intended", "no attempt succeeds", "after its tasks", "ESTALE" }
+local engine
+
+-- The end of a task was refused, because its claim is another's now, or it is gone: ledger.lua knows whether that may
+-- be.
+local function note_stale(text)
+  local id = text:match("the end of task (%d+) was refused: .*ESTALE")
+  if id then classes.note("stale", classes.pid, "task-" .. engine._core:id_text(math.tointeger(id))) end
+end
 
 local function is_expected(text)
   for _, part in ipairs(expected) do
@@ -29,12 +37,13 @@ local function is_expected(text)
 end
 
 classes.note("opened", ("%.6f"):format(processes.now()))
-local engine = pipeline.open(path, {
+engine = pipeline.open(path, {
   durability = seed % 3 == 0 and "full" or "normal", concurrency = ({ 4, 64, 256 })[seed % 3 + 1],
   no_worker = mode == "pull" or mode == "target", queues = tasks.queues, lease_seconds = plan.LEASE_SECONDS,
   tombstone_seconds = plan.tombstone(seed),
   targets = { default = ("http://127.0.0.1:%s/w%d"):format(port, classes.pid) },
   log = function(level, text)
+    note_stale(text)
     if level >= 30 and not is_expected(text) then classes.note("log", level, (text:gsub("\n", " "))) end
   end,
 })
