@@ -9,7 +9,8 @@
  *   failed attempt ──refused──► given back, without an attempt; nothing is claimed for a while
  *   given back     ──refused──► said in the log: leaving the store, or the rescue after it, gives it back
  *
- * The op that was refused goes back to its owner as it is; what is done instead is the engine's own.
+ * Where memory is short, the op that was refused is tried again later. Else it goes back to its owner as it is; what is
+ * done instead is the engine's own.
  */
 #include <stdio.h>
 
@@ -19,6 +20,10 @@
 static bool is_unexpected(int rc) {
     return rc == PL_ECONSTRAINT || rc == PL_EOTHER || rc == PL_ECORRUPT || rc == PL_EREADONLY || rc == PL_ENOTDB ||
            rc == PL_EINVAL;
+}
+
+static const char *reason(const pl_op_t *op) {
+    return op->error.message[0] ? op->error.message : pl_result_text(op->rc);
 }
 
 static pl_usec_t rest_after(double seconds, double factor, int failures) {
@@ -69,7 +74,7 @@ static void fail_outcome(const pl_op_t *op, pl_op_t *instead, pl_usec_t at, pl_f
 static int fail_instead(const pl_op_t *op, pl_op_t *instead, pl_usec_t now) {
     pl_failure_t failure = { .attempt = op->attempts, .error_class = PL_STR_LIT("StoreError"), .time = now };
     pl_str_t why;
-    const char *message = op->error.message[0] ? op->error.message : pl_result_text(op->rc);
+    const char *message = reason(op);
     int rc = pl__arena_copy(&instead->arena, pl_str(message), &failure.message);
     if (rc == PL_OK)
         rc = explain(&instead->arena, &why, op->attempts, message);
@@ -119,22 +124,15 @@ static bool has_failed(const pl_op_t *op) {
 
 /* ---- entry ------------------------------------------------------------------------------------------------- */
 
-void pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) {
-    if (!is_unexpected(op->rc))
-        return;
-    if (op->owner == engine) /* of others the host tells */
-        pl_log(&engine->log, PL_LOG_ERROR, "the store refused the end of a task in another way, too: %s",
-               op->error.message[0] ? op->error.message : pl_result_text(op->rc));
-    bool gives_back = op->verb != PL_VERB_release && has_failed(op);
-    pl_op_t *instead = op->verb == PL_VERB_release ? NULL : pl_op_new(gives_back ? PL_VERB_release : op->verb);
-    int rc = PL_ENOMEM;
-    if (instead)
-        rc = gives_back ? release_instead(op, instead) : fail_instead(op, instead, pl_clock_now(&engine->clock));
+static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
+    bool gives_back = has_failed(op);
+    pl_op_t *instead = pl_op_new(gives_back ? PL_VERB_release : op->verb);
+    if (!instead)
+        return PL_ENOMEM;
+    int rc = gives_back ? release_instead(op, instead) : fail_instead(op, instead, pl_clock_now(&engine->clock));
     if (rc != PL_OK) {
         pl_op_free(instead);
-        pl_log(&engine->log, PL_LOG_ERROR, "a task stays claimed until this engine is closed: %s",
-               op->error.message[0] ? op->error.message : pl_result_text(op->rc));
-        return;
+        return rc;
     }
     instead->attempts = op->attempts;
     instead->is_last = op->is_last;
@@ -143,4 +141,17 @@ void pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) {
     pl_engine_submit(engine, instead);
     if (gives_back)
         pl__scheduler_pause(engine);
+    return PL_OK;
+}
+
+int pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) {
+    if (!is_unexpected(op->rc))
+        return PL_OK;
+    if (op->verb == PL_VERB_release) {
+        pl_log(&engine->log, PL_LOG_ERROR, "a task stays claimed until this engine is closed: %s", reason(op));
+        return PL_OK;
+    }
+    if (op->owner == engine) /* of others the host tells */
+        pl_log(&engine->log, PL_LOG_ERROR, "the store refused the end of a task in another way, too: %s", reason(op));
+    return submit_instead(engine, op);
 }

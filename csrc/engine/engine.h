@@ -108,8 +108,9 @@ bool pl__scheduler_is_quiet(const pl_engine_t *engine);
 /* ends.c */
 /* Notes in op, which ends claim, what pl__ends_otherwise will have to know. */
 void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op);
-/* op, which was to end a claim, has come back: if the store will never take it, ends the claim in another way. */
-void pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op);
+/* op, which was to end a claim, has come back: if the store will never take it, ends the claim in another way. Without
+ * memory for that it returns PL_ENOMEM; op is then to be tried again. */
+int pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) PL__MUST_USE;
 
 /* timer.c */
 bool pl__timers_fire(pl_engine_t *engine);

@@ -196,11 +196,10 @@ void pl__scheduler_execute(pl_engine_t *engine) {
 static void op_back(pl_engine_t *engine, pl_op_t *op, int *ended) {
     if (ends_claim(op)) {
         (*ended)++;
-        if (may_pass(op->rc)) {
+        if (may_pass(op->rc) || pl__ends_otherwise(engine, op) != PL_OK) {
             try_later(engine, op);
             return;
         }
-        pl__ends_otherwise(engine, op);
     }
     engine->in_flight--;
     if (op->owner != engine) {
