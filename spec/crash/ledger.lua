@@ -29,8 +29,8 @@ local ALMOST = 2e-6 -- of times that went through floats
 function ledger.new(given)
   return setmetatable({
     given = given, found = {}, line = 0, first = nil, entries = {}, by_name = {}, bearers = {}, gone = {}, stopped = {},
-    queues = {}, stale = {}, running = {}, started = {}, deleted = {}, drops = {}, dead = {}, dead_count = {},
-    stats = {},
+    dropping = {}, deleting = {}, queues = {}, stale = {}, running = {}, started = {}, deleted = {}, drops = {},
+    dead = {}, dead_count = {}, stats = {},
     executed = 0, again = 0, late = 0, leases = 0, -- late: ended by who stood still, when others had begun it anew
   }, Ledger)
 end
@@ -56,14 +56,25 @@ local function is_excused(self, worker, target)
 end
 
 local function is_taken_away(self, entry)
-  return entry.taken or (self.drops[entry.queue] or -1) >= entry.since
+  return entry.taken or next(self.dropping[entry.queue] or {}) or (self.drops[entry.queue] or -1) >= entry.since
+end
+
+-- What a process was taking away, it takes no longer.
+function Ledger:end_dropping(pid)
+  for queue, pids in pairs(self.dropping) do
+    if pids[pid] then self.drops[queue], pids[pid] = self.line, nil end
+  end
+  for _, pids in pairs(self.deleting) do pids[pid] = nil end
 end
 
 local readers = {}
 
 -- ---- processes -------------------------------------------------------------------------------------------------
 
-function readers.kill(self, pid) self.gone[pid] = true end
+function readers.kill(self, pid)
+  self.gone[pid] = true
+  self:end_dropping(pid)
+end
 function readers.stop(self, pid) self.stopped[pid] = true end
 function readers.cont() end
 function readers.opened(self, time) self.first = self.first or tonumber(time) end -- rates count from here
@@ -73,6 +84,7 @@ function readers.opened(self, time) self.first = self.first or tonumber(time) en
 function readers.will(self, key, queue, behaviour, name)
   local entry = entry_of(self, key, queue)
   entry.behaviour, entry.name = behaviour, name ~= "" and name or nil
+  entry.taken = queue == "work" and next(self.deleting[name] or {}) ~= nil
 end
 
 local function check_name(self, entry, time)
@@ -179,9 +191,17 @@ end
 
 -- ---- taking away -----------------------------------------------------------------------------------------------
 
-function readers.willdrop(self, queue) self.drops[queue] = self.line end
+function readers.willdrop(self, queue, pid)
+  self.dropping[queue] = self.dropping[queue] or {}
+  self.dropping[queue][pid] = true
+end
 
-function readers.willdelete(self, name)
+function readers.dropped(self, _, pid) self:end_dropping(pid) end
+function readers.diddelete(self, _, pid) self:end_dropping(pid) end
+
+function readers.willdelete(self, name, pid)
+  self.deleting[name] = self.deleting[name] or {}
+  self.deleting[name][pid] = true
   for _, entry in pairs(self.entries) do
     if entry.name == name and entry.queue == "work" then entry.taken = true end
   end

@@ -33,11 +33,13 @@ describe("the ledger", function()
     ["a process that stood still"] =
       ADD .. DO .. "stop|7;do|k|work|8|-|101;did|k|8|-|ok|102;cont|7;did|k|7|-|ok|103",
     ["an end that came too late"] = ADD .. "stop|7;stale|7|task-1;" .. DO .. OK,
-    ["the end of a task that was purged"] = ADD .. DO .. OK .. "willdrop|work;stale|7|task-1;stale|7|task-5",
+    ["the end of a task that was purged"] = ADD .. DO .. OK .. "willdrop|work|7;kill|7;stale|7|task-1;stale|7|task-5",
     ["an addition nobody acknowledged"] = "opened|100;will|k|work|ok|",
     ["a dead task"] = DYING .. "dead|task-1|work|Error|3;stats|work|0|0|1|1",
-    ["a task that was purged"] = ADD .. "willdrop|work",
-    ["a task that was deleted"] = NAMED .. "willdelete|n",
+    ["a task that was purged"] = ADD .. "willdrop|work|7;dropped|work|7",
+    ["a task that was added while others purged"] = "willdrop|work|7;" .. ADD .. "dropped|work|7",
+    ["a task that was added while others deleted its name"] = "willdelete|n|7;" .. NAMED .. "diddelete|n|7",
+    ["a task that was deleted"] = NAMED .. "willdelete|n|7;diddelete|n|7",
     ["a name used again, late enough"] = NAMED .. DO .. OK .. "will|l|work|ok|n;added|l|n|105.4;do|l|work|7|-|106;"
       .. "did|l|7|-|ok|106",
     ["leases one after the other"] = PULL .. "leased|k|7|101|102;leased|k|8|102.1|103;handled|k|8|102.5;"
@@ -94,7 +96,8 @@ describe("the ledger", function()
     ["statistics of the dead"] = { "stats|work|0|0|0|2", "statistics say 2 dead, the list has 0" },
     ["statistics of what was executed"] =
       { ADD .. DO .. OK .. "stats|work|0|0|0|0", "say 0 executed, it was 1 at least" },
-    ["a purge before the task was added"] = { "willdrop|work;" .. ADD, "was acknowledged, and is lost" },
+    ["a purge before the task was added"] =
+      { "willdrop|work|7;dropped|work|7;willdrop|work|8;kill|8;" .. ADD, "was acknowledged, and is lost" },
   }
   for title, case in pairs(wrong) do
     it("finds " .. title, function()

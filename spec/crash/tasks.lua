@@ -8,7 +8,8 @@
 --   do|key|queue|worker|target|time          an execution begins (target: the process that was asked, or -)
 --   did|key|worker|target|ok or fail|time    it ends and is to be answered
 --   stale|worker|name                        the end of the unnamed task of this name was refused
---   willdrop|queue, willdelete|key           about to lose tasks on purpose
+--   willdrop|queue|pid, dropped|queue|pid    about to lose tasks on purpose; and this is over
+--   willdelete|name|pid, diddelete|name|pid  the same for those of a name
 --   leased|key|pid|from|until                a lease; willmodify|key|pid, modified|key|pid|from|until: it moves
 --   handled|key|pid|time                     about to be deleted by who leased it; deleted|key|true or false
 --   willsell|key, sold|key, unsold|key       a transaction of rows and tasks: begins, committed, undone on purpose
@@ -221,13 +222,15 @@ local function reconfigure()
 end
 
 local function purge()
-  note("willdrop", "scrap")
+  note("willdrop", "scrap", classes.pid)
   quietly(taskqueue.UnknownQueueError, Queue("scrap").purge, Queue "scrap")
+  note("dropped", "scrap", classes.pid)
 end
 
 local function remove(work_a_little)
-  note("willdrop", "scrap")
+  note("willdrop", "scrap", classes.pid)
   taskqueue.configure { scrap = false }
+  note("dropped", "scrap", classes.pid)
   work_a_little()
   taskqueue.configure { scrap = tasks.queues.scrap }
 end
@@ -241,8 +244,9 @@ end
 local function delete(_, list)
   local item = list[math.random(#list)]
   if not item or not item.name or item.queue ~= "work" then return end
-  note("willdelete", item.name)
+  note("willdelete", item.name, classes.pid)
   Queue("work"):delete_tasks_by_name(item.name)
+  note("diddelete", item.name, classes.pid)
 end
 
 local disturbances = { pause, reconfigure, purge, remove, revive, delete }
