@@ -30,7 +30,7 @@ function ledger.new(given)
   return setmetatable({
     given = given, found = {}, line = 0, first = nil, entries = {}, by_name = {}, bearers = {}, gone = {}, stopped = {},
     dropping = {}, deleting = {}, queues = {}, stale = {}, running = {}, started = {}, deleted = {}, drops = {},
-    dead = {}, dead_count = {}, stats = {},
+    dead = {}, dead_count = {}, stats = {}, unsigned = {},
     executed = 0, again = 0, late = 0, leases = 0, -- late: ended by who stood still, when others had begun it anew
   }, Ledger)
 end
@@ -52,7 +52,7 @@ end
 
 -- What a process of these was doing may be done again.
 local function is_excused(self, worker, target)
-  return self.gone[worker] or self.stopped[worker] or self.gone[target]
+  return self.gone[worker] or self.stopped[worker] or target and self.gone[target]
 end
 
 local function is_taken_away(self, entry)
@@ -177,6 +177,19 @@ end
 
 -- The name tells the task: unnamed ones have one that is not used again.
 function readers.stale(self, worker, name) table.insert(self.stale, { worker = worker, name = name }) end
+
+-- The target refuses the request of a try that is over.
+function readers.unsigned(self, key, worker)
+  table.insert(self.unsigned, { entry = entry_of(self, key), worker = worker })
+end
+
+local function check_unsigned(self)
+  for _, refused in ipairs(self.unsigned) do
+    if not is_excused(self, refused.worker) and not is_taken_away(self, refused.entry) then
+      self:fail("the request of %s for %s was refused", refused.worker, refused.entry.key)
+    end
+  end
+end
 
 local function check_stale(self)
   for _, refused in ipairs(self.stale) do
@@ -326,6 +339,7 @@ function Ledger:finish()
     check_fate(self, entry)
   end
   check_stale(self)
+  check_unsigned(self)
   check_stats(self)
   return self.found
 end

@@ -32,6 +32,7 @@ describe("the ledger", function()
       ADD .. "do|k|work|7|9|100.2;kill|9;do|k|work|7|10|101;did|k|7|10|ok|102",
     ["a process that stood still"] =
       ADD .. DO .. "stop|7;do|k|work|8|-|101;did|k|8|-|ok|102;cont|7;did|k|7|-|ok|103",
+    ["a request of a process that was killed"] = ADD .. DO .. OK .. "unsigned|k|7;kill|7",
     ["an end that came too late"] = ADD .. "stop|7;stale|7|task-1;" .. DO .. OK,
     ["the end of a task that was purged"] = ADD .. DO .. OK .. "willdrop|work|7;kill|7;stale|7|task-1;stale|7|task-5",
     ["an addition nobody acknowledged"] = "opened|100;will|k|work|ok|",
@@ -60,6 +61,8 @@ describe("the ledger", function()
     ["a task executed again"] = { ADD .. DO .. OK .. "do|k|work|8|-|101;did|k|8|-|ok|102", "after 7 had done it" },
     ["a task begun again by who stood still"] = -- others must not begin it because of that
       { ADD .. "stop|9;" .. DO .. "do|k|work|8|-|100.3;" .. OK, "while 7 was at it" },
+    ["a request that was refused without reason"] =
+      { ADD .. DO .. OK .. "unsigned|k|7;kill|8", "the request of 7 for k was refused" },
     ["an end that was refused without reason"] =
       { ADD .. "stop|8;" .. DO .. OK .. "stale|7|task-1", "7 was refused the end of k, but it never stood still" },
     ["what was refused, and executed"] = { "opened|100;will|k|work|ok|n;refused|k|X;" .. DO .. OK, "was refused" },

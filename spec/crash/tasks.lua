@@ -7,6 +7,7 @@
 --   refused|key|class                        the name is taken, or the queue is gone
 --   do|key|queue|worker|target|time          an execution begins (target: the process that was asked, or -)
 --   did|key|worker|target|ok or fail|time    it ends and is to be answered
+--   unsigned|key|worker                      a request is not good, or not any more
 --   stale|worker|name                        the end of the unnamed task of this name was refused
 --   willdrop|queue|pid, dropped|queue|pid    about to lose tasks on purpose; and this is over
 --   willdelete|name|pid, diddelete|name|pid  the same for those of a name
@@ -90,7 +91,7 @@ function tasks.handle(request)
   local worker = request.path:match("^/w(%d+)/")
   local params, headers = request.params, request.headers
   if not request.is_task then
-    note("log", 50, "a request that is not signed: " .. request.path)
+    note("unsigned", params.key, worker or classes.pid)
     return 403
   end
   local ok = perform(params.key, headers["x-appengine-queuename"], params.behaviour, worker or classes.pid,

@@ -20,7 +20,8 @@ classes.log, classes.pid = assert(io.open(log, "a")), processes.own_pid()
 math.randomseed(seed + number, batch)
 
 -- What the run does on purpose is no news: failing, and taking tasks from under those who execute them.
-local expected = { "as intended", "no attempt succeeds", "after its tasks", "ESTALE", "has no retries left" }
+local expected = { "as intended", "no attempt succeeds", "after its tasks", "ESTALE", "has no retries left",
+  "its try is over" }
 local engine
 
 -- The end of a task was refused, because its claim is another's now, or it is gone: ledger.lua knows whether that may
