@@ -201,6 +201,16 @@ describe("SQL in a transaction", function()
     end)
   end)
 
+  it("the guard says what it keeps also right after a change of the schema was undone", function()
+    transact(function(tx)
+      tx:execute("CREATE TABLE mine (id INTEGER PRIMARY KEY, v)")
+      for _, sql in ipairs { "CREATE VIEW pl_v AS SELECT 1", "CREATE TEMP TABLE pl_task (id)", "DROP TABLE pl_task" } do
+        refused(tx, "begin with pl_", "ALTER TABLE mine RENAME TO pl_mine")
+        refused(tx, "begin with pl_", sql)
+      end
+    end)
+  end)
+
   it("the guard keeps the engine's tables, the transaction and the connection", function()
     transact(function(tx)
       tx:execute("CREATE TABLE mine (id INTEGER PRIMARY KEY, v)")

@@ -143,7 +143,7 @@ static bool breaks_session(int rc) {
 static int complain(pl__conn_t *conn, pl_op_t *op, int sqlite_rc) {
     bool late = sqlite_rc == SQLITE_INTERRUPT;
     bool is_over = sqlite3_get_autocommit(conn->db);
-    if ((sqlite_rc & 0xff) == SQLITE_AUTH)
+    if ((sqlite_rc & 0xff) == SQLITE_AUTH || conn->denied[0]) /* after a change of the schema it is SQLITE_SCHEMA */
         return refuse(op, PL_ESQL, conn->denied[0] ? conn->denied : sqlite3_errmsg(conn->db));
     int rc = pl__sql_rc(conn, sqlite_rc);
     if (late) {
@@ -330,6 +330,7 @@ static int next_statement(pl__conn_t *conn, const char **at, const char *end, sq
     int rc = SQLITE_OK;
     *statement = NULL;
     conn->makes_tables = false;
+    conn->denied[0] = 0;
     while (rc == SQLITE_OK && !*statement && *at < end)
         rc = sqlite3_prepare_v2(conn->db, *at, (int)(end - *at) + 1, statement, at);
     return rc;
@@ -374,7 +375,6 @@ int pl__verb_sql(pl__conn_t *conn, pl_op_t *op) {
         return refuse(op, PL_ESQL, "SQL text cannot hold a zero byte");
     sql->changes = sql->rowid = 0;
     sql->columns_len = sql->rows_len = 0;
-    conn->denied[0] = 0;
     sqlite3_set_last_insert_rowid(conn->db, 0);
     set_guarded(conn, true);
     int rc = run_all(conn, op);
