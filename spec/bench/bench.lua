@@ -4,7 +4,12 @@
 -- written to build/bench.jsonl: one object a line with name, value, unit, durability and, where there is a ceiling,
 -- ratio. A part runs in a process of its own, so that memory and page caches of one do not help another.
 --
---   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--only PART]
+--   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group stages|queues]
+--   lua5.4 spec/bench/bench.lua --only PART
+--
+-- The parts about task queues are in queues.lua.
+
+local queues = dofile "spec/bench/queues.lua"
 
 local options = { dir = os.getenv("BENCH_DIR") or "build/bench", durability = "full", runs = 5 }
 do
@@ -42,6 +47,13 @@ local function rss_kib()
     local kib = line:match("^VmRSS:%s+(%d+)")
     if kib then return tonumber(kib) end
   end
+end
+
+-- How a part is run in a process of its own; `path` is what --path gives it.
+local function self_command(part, path)
+  local command = ("lua5.4 spec/bench/bench.lua --dir '%s' --durability %s --only %s"):format(options.dir,
+    options.durability, part)
+  return path and ("%s --path '%s'"):format(command, path) or command
 end
 
 -- ---- parts: each runs in its own process and prints "name value" lines ------------------------------------------
@@ -209,16 +221,15 @@ local function capture(command)
 end
 
 local function run_part(name)
-  local text = capture(("lua5.4 spec/bench/bench.lua --dir '%s' --durability %s --only %s"):format(options.dir,
-    options.durability, name))
+  local text = capture(self_command(name))
   local found = {}
   for key, value in text:gmatch("(%S+)%s+(%S+)\n") do found[key] = tonumber(value) end
   return found
 end
 
-local function ceiling()
+local function ceiling(shape)
   local path = fresh_path("ceiling")
-  local text = capture(("build/bench/ceiling '%s' %s 100000 1000"):format(path, options.durability))
+  local text = capture(("build/bench/ceiling '%s' %s 100000 1000 %s"):format(path, options.durability, shape))
   clean(path)
   local found = {}
   for key, value in text:gmatch("(%S+) (%S+)") do found[key] = tonumber(value) end
@@ -232,43 +243,69 @@ local function gather(into, found)
   end
 end
 
-local function report(out, name, value, unit, ratio, aim)
+local out
+
+local function report(name, value, unit, ratio, aim)
   local line = ('{"name":"%s","value":%.6g,"unit":"%s","durability":"%s"%s}'):format(name, value, unit,
     options.durability, ratio and (',"ratio":%.4g'):format(ratio) or "")
   out:write(line, "\n")
   print(("%-44s %12.4g %-14s %-10s %s"):format(name, value, unit, ratio and ("x%.3f"):format(ratio) or "", aim or ""))
 end
 
-local function main()
-  local values = {}
-  for _ = 1, RUNS do
-    gather(values, ceiling())
-    for _, name in ipairs { "fan10000", "fan100", "alone", "latency", "roots" } do gather(values, run_part(name)) end
-  end
-  for _, name in ipairs { "rest", "waiting", "delayed" } do gather(values, run_part(name)) end
+local function medians(values)
   local m = {}
   for key, list in pairs(values) do m[key] = median(list) end
-  local commit_ms = m.commit_us / 1000
-  print(("durability %s, a commit with its fsync %.3f ms, median of %d"):format(options.durability, commit_ms, RUNS))
-  local out = assert(io.open("build/bench.jsonl", "w"))
-  report(out, "ceiling inserts", m.inserts, "rows/s")
-  report(out, "ceiling claims with finish", m.claims, "rows/s")
-  report(out, "ceiling end to end", m.end_to_end, "rows/s")
-  report(out, "ceiling commit of one row", m.commit_us, "us")
-  report(out, "stages, fan-out of 10,000 and sum", m.fan10000, "stages/s", m.fan10000 / m.end_to_end, "aim x0.3")
-  report(out, "stages, 100 fan-outs of 100", m.fan100, "stages/s", m.fan100 / m.end_to_end)
-  report(out, "cost per child, 10,000 against 100", m.fan100 / m.fan10000, "times", nil, "aim <= 1.5")
-  report(out, "one fan-out of 100 alone", m.alone_ms, "ms", nil, "aim <= 5")
-  report(out, "roots started and done", m.roots, "roots/s", m.roots / m.end_to_end)
-  report(out, "start to done, p50", m.latency_p50_ms, "ms")
-  report(out, "start to done, p50 in commits", m.latency_p50_ms / commit_ms, "commits", nil, "aim <= 3")
-  report(out, "start to done, p99 in commits", m.latency_p99_ms / commit_ms, "commits")
-  report(out, "RSS at rest", m.rss_rest_kib / 1024, "MiB", nil, "aim < 12")
-  report(out, "RSS of a million waiting tasks", m.waiting_kib / 1024, "MiB more", nil, "aim <= 32")
-  report(out, "RSS of a million delayed tasks", m.delayed_kib / 1024, "MiB more", nil, "aim <= 32")
-  report(out, "start after the eta among them, p50", m.delayed_late_p50_ms, "ms")
-  report(out, "start after the eta among them, most", m.delayed_late_max_ms, "ms", nil, "aim <= 50")
-  report(out, "wake-ups at rest", m.wakeups, "per second", nil, "aim < 1")
+  return m
+end
+
+-- Runs the parts and the ceiling of that shape RUNS times, and `seldom` once. Returns the medians of both.
+local function measure(shape, names, seldom)
+  local values, limits = {}, {}
+  for _ = 1, RUNS do
+    gather(limits, ceiling(shape))
+    for _, name in ipairs(names) do gather(values, run_part(name)) end
+  end
+  for _, name in ipairs(seldom) do gather(values, run_part(name)) end
+  return medians(values), medians(limits)
+end
+
+local function report_stages()
+  local m, c = measure("rows", { "fan10000", "fan100", "alone", "latency", "roots" }, { "rest", "waiting", "delayed" })
+  local commit_ms = c.commit_us / 1000
+  report("ceiling inserts", c.inserts, "rows/s")
+  report("ceiling claims with finish", c.claims, "rows/s")
+  report("ceiling end to end", c.end_to_end, "rows/s")
+  report("ceiling commit of one row", c.commit_us, "us")
+  report("stages, fan-out of 10,000 and sum", m.fan10000, "stages/s", m.fan10000 / c.end_to_end, "aim x0.3")
+  report("stages, 100 fan-outs of 100", m.fan100, "stages/s", m.fan100 / c.end_to_end)
+  report("cost per child, 10,000 against 100", m.fan100 / m.fan10000, "times", nil, "aim <= 1.5")
+  report("one fan-out of 100 alone", m.alone_ms, "ms", nil, "aim <= 5")
+  report("roots started and done", m.roots, "roots/s", m.roots / c.end_to_end)
+  report("start to done, p50", m.latency_p50_ms, "ms")
+  report("start to done, p50 in commits", m.latency_p50_ms / commit_ms, "commits", nil, "aim <= 3")
+  report("start to done, p99 in commits", m.latency_p99_ms / commit_ms, "commits")
+  report("RSS at rest", m.rss_rest_kib / 1024, "MiB", nil, "aim < 12")
+  report("RSS of a million waiting tasks", m.waiting_kib / 1024, "MiB more", nil, "aim <= 32")
+  report("RSS of a million delayed tasks", m.delayed_kib / 1024, "MiB more", nil, "aim <= 32")
+  report("start after the eta among them, p50", m.delayed_late_p50_ms, "ms")
+  report("start after the eta among them, most", m.delayed_late_max_ms, "ms", nil, "aim <= 50")
+  report("wake-ups at rest", m.wakeups, "per second", nil, "aim < 1")
+end
+
+local queue_parts = queues.add(parts, {
+  options = options, percentile = percentile, fresh_path = fresh_path, in_loop = in_loop, self_command = self_command,
+})
+
+local function report_queues()
+  local m, c = measure("tasks", queue_parts, {})
+  queues.report(report, m, c)
+end
+
+local function main()
+  print(("durability %s, medians of %d"):format(options.durability, RUNS))
+  out = assert(io.open("build/bench.jsonl", "w"))
+  if options.group ~= "queues" then report_stages() end
+  if options.group ~= "stages" then report_queues() end
   out:close()
 end
 

@@ -1,10 +1,16 @@
 /*
- * ceiling.c - what SQLite itself can do: a C loop that inserts, claims and deletes rows of 100 bytes in a
- * write-ahead-logged file, with the same group commit and the same durability as the engine. Nothing is kept that a
- * queue does not need: one table, one index of what is ready. Checkpoints run on a thread of their own, as ours do.
+ * ceiling.c - what SQLite itself can do: a C loop that inserts, claims and deletes rows in a write-ahead-logged file,
+ * with the same group commit and the same durability as the engine. Nothing is kept that a queue does not need: one
+ * table, one index of what is ready. Checkpoints run on a thread of their own, as ours do.
  *
- * Usage: ceiling FILE full|normal ROWS BATCH. Prints one line: inserts, claims with finish, and rows end to end, per
- * second, and the microseconds of one commit of one row (median).
+ * Usage: ceiling FILE full|normal ROWS BATCH rows|tasks. The shape of a row is
+ *   rows    an id, a state and a payload of 100 bytes, in the order of the ids
+ *   tasks   what a task cannot do without: kind, state, queue, priority, eta, the claim and its owner, and a payload of
+ *           50 bytes; ready ones in the order of priority and eta
+ *
+ * Prints one line of names and figures: inserts, claims (with finish) and end_to_end (both, one after the other), per
+ * second; both (each transaction inserts BATCH, finishes what the one before claimed, and claims as many), per second;
+ * inserts_64 and inserts_100: in transactions of so many; commit_us: of one commit of one row (median).
  */
 #include <pthread.h>
 #include <sqlite3.h>
@@ -17,6 +23,32 @@
 
 enum { PAYLOAD = 100, SINGLES = 400, CHECKPOINT_PAGES = 1000 };
 
+typedef struct {
+    const char *name, *schema, *insert, *claim; /* insert: id, payload */
+    int payload;                                /* bytes */
+} shape_t;
+
+static const shape_t shapes[] = {
+    { "rows",
+      "CREATE TABLE task (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, payload BLOB NOT NULL);"
+      "CREATE INDEX task_ready ON task (id) WHERE state = 0",
+      "INSERT INTO task (id, state, payload) VALUES (?1, 0, ?2)",
+      "UPDATE task SET state = 1 WHERE id IN (SELECT id FROM task WHERE state = 0 ORDER BY id LIMIT ?1) "
+      "RETURNING id, payload",
+      PAYLOAD },
+    { "tasks",
+      "CREATE TABLE task (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, state INTEGER NOT NULL, "
+      "queue INTEGER NOT NULL, priority INTEGER NOT NULL, eta INTEGER NOT NULL, claim INTEGER NOT NULL, "
+      "owner INTEGER, payload BLOB NOT NULL);"
+      "CREATE INDEX task_ready ON task (queue, priority DESC, eta, id) WHERE state = 0",
+      "INSERT INTO task (id, kind, state, queue, priority, eta, claim, payload) "
+      "VALUES (?1, 1, 0, 1, 0, 1700000000000000, 0, ?2)",
+      "UPDATE task SET state = 1, owner = 7, claim = claim + 1 WHERE id IN (SELECT id FROM task "
+      "WHERE state = 0 AND queue = 1 ORDER BY priority DESC, eta, id LIMIT ?1) RETURNING id, payload",
+      PAYLOAD / 2 },
+};
+
+static const shape_t *shape;
 static sqlite3 *db;
 static const char *path;
 static sqlite3_stmt *begin, *commit, *insert, *claim, *finish;
@@ -83,28 +115,27 @@ static void open_file(const char *level) {
                        0),
           "pragma");
     check(sqlite3_exec(db, sync, 0, 0, 0), "pragma");
-    check(sqlite3_exec(db,
-                       "CREATE TABLE task (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, payload BLOB NOT NULL);"
-                       "CREATE INDEX task_ready ON task (id) WHERE state = 0",
-                       0, 0, 0),
-          "schema");
+    check(sqlite3_exec(db, shape->schema, 0, 0, 0), "schema");
     sqlite3_wal_hook(db, log_cb, NULL);
     begin = prepare("BEGIN IMMEDIATE");
     commit = prepare("COMMIT");
-    insert = prepare("INSERT INTO task (id, state, payload) VALUES (?1, 0, ?2)");
-    claim = prepare("UPDATE task SET state = 1 WHERE id IN (SELECT id FROM task WHERE state = 0 ORDER BY id LIMIT ?1) "
-                    "RETURNING id, payload");
+    insert = prepare(shape->insert);
+    claim = prepare(shape->claim);
     finish = prepare("DELETE FROM task WHERE id = ?1");
 }
 
-static void insert_rows(int64_t first, int count) {
+static void insert_some(int64_t first, int count) {
     static char payload[PAYLOAD];
-    run(begin);
     for (int i = 0; i < count; i++) {
         sqlite3_bind_int64(insert, 1, first + i);
-        sqlite3_bind_blob(insert, 2, payload, PAYLOAD, SQLITE_STATIC);
+        sqlite3_bind_blob(insert, 2, payload, shape->payload, SQLITE_STATIC);
         run(insert);
     }
+}
+
+static void insert_rows(int64_t first, int count) {
+    run(begin);
+    insert_some(first, count);
     run(commit);
 }
 
@@ -113,23 +144,26 @@ static int claim_rows(int64_t *ids, int wanted) {
     int count = 0;
     sqlite3_bind_int(claim, 1, wanted);
     while (sqlite3_step(claim) == SQLITE_ROW) {
-        memcpy(payload, sqlite3_column_blob(claim, 1), PAYLOAD);
+        memcpy(payload, sqlite3_column_blob(claim, 1), (size_t)shape->payload);
         ids[count++] = sqlite3_column_int64(claim, 0);
     }
     sqlite3_reset(claim);
     return count;
 }
 
-/* Each transaction finishes what the one before claimed, and claims more. */
-static void drain(int batch) {
+/* Each transaction finishes what the one before claimed, and claims more; and inserts a batch, up to `rows`. */
+static void drain(int batch, int64_t first, int rows) {
     int64_t *ids = malloc((size_t)batch * sizeof *ids), *next = malloc((size_t)batch * sizeof *next);
-    int held = 0, got;
+    int held = 0, got, inserted = 0;
     do {
         run(begin);
         for (int i = 0; i < held; i++) {
             sqlite3_bind_int64(finish, 1, ids[i]);
             run(finish);
         }
+        if (inserted < rows)
+            insert_some(first + inserted, batch);
+        inserted += batch;
         got = claim_rows(next, batch);
         run(commit);
         int64_t *swap = ids;
@@ -157,26 +191,48 @@ static double median_commit(void) {
     return times[SINGLES / 2];
 }
 
+static double insert_rate(int64_t first, int rows, int batch) {
+    double start = now();
+    for (int i = 0; i < rows; i += batch)
+        insert_rows(first + i, batch);
+    return rows / (now() - start);
+}
+
+static void measure(int rows, int batch) {
+    double start = now();
+    insert_rate(1, rows, batch);
+    double inserted = now();
+    drain(batch, 0, 0);
+    double drained = now();
+    drain(batch, INT64_C(1) << 32, rows);
+    double both = now();
+    double rate_64 = insert_rate(INT64_C(1) << 34, rows / 10, 64);
+    double rate_100 = insert_rate(INT64_C(1) << 36, rows / 10, 100);
+    double one = median_commit();
+    printf("inserts %.0f claims %.0f end_to_end %.0f both %.0f inserts_64 %.0f inserts_100 %.0f commit_us %.1f\n",
+           rows / (inserted - start), rows / (drained - inserted), rows / (drained - start), rows / (both - drained),
+           rate_64, rate_100, one * 1e6);
+}
+
+static const shape_t *find_shape(const char *name) {
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (strcmp(shapes[i].name, name) == 0)
+            return &shapes[i];
+    return NULL;
+}
+
 int main(int argc, char **argv) {
-    if (argc != 5) {
-        fprintf(stderr, "usage: ceiling FILE full|normal ROWS BATCH\n");
+    shape = argc == 6 ? find_shape(argv[5]) : NULL;
+    if (!shape) {
+        fprintf(stderr, "usage: ceiling FILE full|normal ROWS BATCH rows|tasks\n");
         return 2;
     }
     path = argv[1];
-    int rows = atoi(argv[3]), batch = atoi(argv[4]);
     pthread_t checkpointer;
     open_file(argv[2]);
     pthread_create(&checkpointer, NULL, checkpoint_main, NULL);
-    double start = now();
-    for (int i = 0; i < rows; i += batch)
-        insert_rows(i + 1, batch);
-    double inserted = now();
-    drain(batch);
-    double drained = now();
-    double one = median_commit();
+    measure(atoi(argv[3]), atoi(argv[4]));
     atomic_store(&stop, 1);
     pthread_join(checkpointer, NULL);
-    printf("inserts %.0f claims %.0f end_to_end %.0f commit_us %.1f\n", rows / (inserted - start),
-           rows / (drained - inserted), rows / (drained - start), one * 1e6);
     return 0;
 }

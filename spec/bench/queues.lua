@@ -1,0 +1,213 @@
+--- queues.lua: the parts of the benchmark that are about task queues and deferred calls. bench.lua runs them.
+--
+-- Returns a function that adds its parts to a table of parts, given the tools of bench.lua: `fresh_path(name)`,
+-- `options`, `percentile`, `in_loop(engine, fn)`, `self_command(part, more)`.
+--
+-- Calls are made through `deferred` and lists through `Queue:add`, as programs do. Only the backlog of the drains is
+-- written straight into the store, because writing it is no part of what they measure.
+
+local ONES, TASKLETS, LISTS, CALLS, LATENCIES = 500, 64, 300, 100000, 400
+
+local queues = {}
+
+local function noop() end
+
+-- An engine with the queues "plain", "rated" and "narrow", and the names of what is called.
+local function open(tools, name, more)
+  local pipeline = require "pipeline"
+  local deferred = require "pipeline.deferred"
+  deferred.register("bench.noop", noop)
+  local settings = {
+    durability = tools.options.durability,
+    queues = {
+      plain = {},
+      pulled = { mode = "pull" },
+      rated = { rate = "10000000/s", bucket_size = 10000000 },
+      narrow = { max_concurrent_requests = 64 },
+    },
+  }
+  for key, value in pairs(more or {}) do settings[key] = value end
+  return pipeline.open(name:find("/", 1, true) and name or tools.fresh_path(name), settings), deferred
+end
+
+local function clock_of(engine)
+  return function() return engine._core:now() end
+end
+
+-- One after the other, from a script without a loop: each waits for its own commit.
+local function one(tools)
+  local engine, deferred = open(tools, "one")
+  local time, times = clock_of(engine), {}
+  for i = 1, ONES do
+    local start = time()
+    deferred.defer(noop)
+    times[i] = time() - start
+  end
+  print("enqueue_one_ms", tools.percentile(times, 0.5) * 1000)
+end
+
+local function tasklets(tools)
+  local engine, deferred = open(tools, "tasklets", { no_worker = true })
+  local library = require "pipeline.tasklets"
+  local time, each = clock_of(engine), 200
+  local start, futures = time(), {}
+  for i = 1, TASKLETS do
+    futures[i] = library.tasklet(function()
+      for _ = 1, each do deferred.defer(noop) end
+    end)()
+  end
+  for i = 1, TASKLETS do library.await(futures[i]) end
+  print("enqueue_tasklets", TASKLETS * each / (time() - start))
+end
+
+-- Lists of 100 tasks, from a script without a loop; making the tasks is part of it.
+local function lists(tools)
+  local engine = open(tools, "lists", { no_worker = true })
+  local taskqueue = require "pipeline.taskqueue"
+  local Task, time = taskqueue.Task, clock_of(engine)
+  local pulled, plain = taskqueue.Queue("pulled"), taskqueue.Queue("plain")
+  local payload = ("x"):rep(50)
+  local function measure(queue, make)
+    local start = time()
+    for _ = 1, LISTS do
+      local list = {}
+      for i = 1, 100 do list[i] = make() end
+      queue:add(list)
+    end
+    return LISTS * 100 / (time() - start)
+  end
+  print("lists_pull", measure(pulled, function() return Task { method = "PULL", payload = payload } end))
+  print("lists_push", measure(plain, function() return Task { url = "/work", payload = payload } end))
+end
+
+local function fill(engine, deferred, queue, count)
+  local core, bytes = engine._core, deferred.serialize(noop)
+  for _ = 1, count // 1000 do
+    local list = {}
+    for i = 1, 1000 do list[i] = { id = core:new_id(), kind = "deferred", queue = queue, payload = bytes } end
+    assert(core:task_add(list))
+  end
+end
+
+local function drain(tools, name, queue)
+  local engine, deferred = open(tools, name)
+  local time = clock_of(engine)
+  fill(engine, deferred, queue, CALLS)
+  local start = time()
+  engine:drain()
+  print(name, CALLS / (time() - start))
+end
+
+-- Calls are deferred by 64 coroutines of an engine while it executes them.
+local function both(tools)
+  local engine, deferred = open(tools, "both")
+  local time, each = clock_of(engine), CALLS // 4 // TASKLETS
+  local start = time()
+  for _ = 1, TASKLETS do
+    engine._core:spawn(function()
+      for _ = 1, each do deferred.defer(noop) end
+    end)
+  end
+  engine:drain()
+  print("both", TASKLETS * each / (time() - start))
+end
+
+local function print_latency(tools, name, times)
+  print(name .. "_p50_ms", tools.percentile(times, 0.5) * 1000)
+  print(name .. "_p99_ms", tools.percentile(times, 0.99) * 1000)
+end
+
+-- From the call of defer to the start of the function, in an engine that is up and has nothing else to do.
+local function idle(tools)
+  local engine, deferred = open(tools, "idle")
+  local time, times, token = clock_of(engine), {}, nil
+  deferred.register("bench.started", function(sent)
+    times[#times + 1] = time() - sent
+    token:wake()
+  end)
+  tools.in_loop(engine, function()
+    for _ = 1, LATENCIES do
+      token = engine._core:token()
+      deferred.defer("bench.started", time())
+      engine._core:suspend()
+      engine:sleep(0.002)
+    end
+  end)
+  print_latency(tools, "idle", times)
+end
+
+-- The same with the caller in another process, which executes nothing itself.
+local function across(tools)
+  local path = tools.fresh_path("across")
+  local worker = assert(io.popen(tools.self_command("across_worker", path)))
+  assert(worker:read("l") == "ready", "the worker does not start")
+  local engine <close>, deferred = open(tools, path, { no_worker = true })
+  local time = clock_of(engine)
+  for _ = 1, LATENCIES do
+    deferred.defer("bench.started", time())
+    engine:sleep(0.01)
+  end
+  io.write(worker:read("a"))
+  assert(worker:close())
+end
+
+local function across_worker(tools)
+  local engine <close>, deferred = open(tools, tools.options.path)
+  local time, times = clock_of(engine), {}
+  deferred.register("bench.started", function(sent)
+    times[#times + 1] = time() - sent
+    if #times == LATENCIES then engine:stop() end
+  end)
+  print("ready")
+  io.stdout:flush()
+  engine:run()
+  print_latency(tools, "across", times)
+end
+
+--- Adds the parts. Returns the names of those to be run, in order.
+function queues.add(parts, tools)
+  local function part(name, fn, ...)
+    local args = table.pack(...)
+    parts[name] = function() fn(tools, table.unpack(args, 1, args.n)) end
+  end
+  part("enqueue_one", one)
+  part("enqueue_tasklets", tasklets)
+  part("lists", lists)
+  part("drain", drain, "drain", "plain")
+  part("drain_rated", drain, "drain_rated", "rated")
+  part("drain_narrow", drain, "drain_narrow", "narrow")
+  part("both", both)
+  part("idle", idle)
+  part("across", across)
+  part("across_worker", across_worker)
+  return {
+    "enqueue_one", "enqueue_tasklets", "lists", "drain", "drain_rated", "drain_narrow", "both", "idle", "across",
+  }
+end
+
+--- Prints the figures: `m` has the medians, `c` those of the ceiling for tasks.
+function queues.report(report, m, c)
+  local commit_ms = c.commit_us / 1000
+  report("ceiling of tasks, inserts in commits of 1000", c.inserts, "rows/s")
+  report("ceiling of tasks, inserts in commits of 100", c.inserts_100, "rows/s")
+  report("ceiling of tasks, inserts in commits of 64", c.inserts_64, "rows/s")
+  report("ceiling of tasks, claims with finish", c.claims, "rows/s")
+  report("ceiling of tasks, both at once", c.both, "rows/s")
+  report("ceiling of tasks, commit of one", c.commit_us, "us")
+  report("defer one at a time, p50 in commits", m.enqueue_one_ms / commit_ms, "commits", nil, "aim <= 1.3")
+  report("defer from 64 tasklets", m.enqueue_tasklets, "tasks/s", m.enqueue_tasklets / c.inserts_64)
+  report("add lists of 100, pull", m.lists_pull, "tasks/s", m.lists_pull / c.inserts_100, "aim x0.6")
+  report("add lists of 100, push", m.lists_push, "tasks/s", m.lists_push / c.inserts_100, "aim x0.6")
+  report("drain of 100,000 deferred calls", m.drain, "tasks/s", m.drain / c.claims, "aim x0.6")
+  report("the same with a rate", m.drain_rated, "tasks/s", m.drain_rated / c.claims)
+  report("the same with at most 64 at once", m.drain_narrow, "tasks/s", m.drain_narrow / c.claims)
+  report("share kept with a rate", m.drain_rated / m.drain, "times", nil, "aim >= 0.67")
+  report("share kept with at most 64 at once", m.drain_narrow / m.drain, "times", nil, "aim >= 0.67")
+  report("deferred and executed at the same time", m.both, "tasks/s", m.both / c.both)
+  report("defer to start, p50 in commits", m.idle_p50_ms / commit_ms, "commits", nil, "aim <= 3")
+  report("defer to start, p99 in commits", m.idle_p99_ms / commit_ms, "commits")
+  report("defer to start in another process, p50", m.across_p50_ms, "ms", nil, "aim < 5")
+  report("defer to start in another process, p99", m.across_p99_ms, "ms")
+end
+
+return queues
