@@ -252,6 +252,7 @@ const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
     X(outcome, true)     /* end one execution of run() */                                                              \
     X(finalized, true)   /* end one execution of finalized(), or of an abort */                                        \
     X(task_done, true)   /* end one execution of a task that is not of a stage's own life */                           \
+    X(tasks_done, true)  /* end executions that went well, of tasks with neither a name nor rows of their own */       \
     X(task_add, true)    /* add tasks */                                                                               \
     X(fill, true)        /* fill slots of a stage from outside */                                                      \
     X(retry, true)       /* run an async stage again */                                                                \
@@ -360,6 +361,19 @@ typedef struct {
     pl_failure_t failure;
     bool died; /* result */
 } pl_op_task_done_t;
+
+typedef struct {
+    pl_id_t task;
+    int claim;
+} pl_end_t;
+
+/* tasks_done: the tasks are gone. PL_ESTALE: some were not this worker's any more, and are as they were. */
+typedef struct {
+    pl_end_t *ends;
+    size_t len;
+    size_t size;    /* the caller's: room in ends */
+    size_t refused; /* result: how many */
+} pl_op_tasks_done_t;
 
 /* task_add: PL_OK and an rc in each item; with all_or_none, the first rc of an item that failed and nothing added. */
 typedef struct {

@@ -151,6 +151,16 @@ int pl__sql_query(pl__conn_t *conn, pl__sql_t id, sqlite3_stmt **statement, cons
     return rc;
 }
 
+int pl__sql_bind(pl__conn_t *conn, sqlite3_stmt *statement, int at, const char *format, ...) {
+    va_list values;
+    int rc = SQLITE_OK;
+    va_start(values, format);
+    for (; *format && rc == SQLITE_OK; format++, at++)
+        rc = bind_one(statement, at, *format, &values);
+    va_end(values);
+    return pl__sql_rc(conn, rc);
+}
+
 void pl__sql_end(sqlite3_stmt *statement) {
     sqlite3_reset(statement);
 }

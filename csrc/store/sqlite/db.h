@@ -127,6 +127,8 @@ typedef int pl__sql_read_t(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *are
  * 0, when there are none, or when *rc says what went wrong. */
 void *pl__sql_list(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl__sql_read_t *read, size_t size,
                    size_t *len, int *rc);
+/* Binds more parameters of a statement, from number `at` on. */
+int pl__sql_bind(pl__conn_t *conn, sqlite3_stmt *statement, int at, const char *format, ...);
 /* Query, one step, reset; *changes (may be NULL) = rows changed. */
 int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format, ...);
 /* First column of the first row as an integer, `otherwise` without a row or NULL. */
@@ -151,7 +153,24 @@ int pl__queue_find(pl__conn_t *conn, pl_str_t name, pl__queue_t **queue);
 /* NULL: not remembered. */
 pl__queue_t *pl__queue_by_id(pl__conn_t *conn, int64_t id);
 
+/* ---- bulk.c ---- */
+/* Tasks of conn->pending on their way into the table. A zeroed one is valid and empty. */
+typedef struct {
+    size_t tasks[PL__BULK_ROWS]; /* places in conn->pending */
+    int states[PL__BULK_ROWS];
+    int len;
+} pl__rows_t;
+/* Whether its row has nothing out of the ordinary, so that it can be written with others. */
+bool pl__is_ordinary(const pl__pending_t *task);
+int pl__rows_add(pl__conn_t *conn, pl__rows_t *rows, size_t task, int state);
+/* Writes what is left. */
+int pl__rows_flush(pl__conn_t *conn, pl__rows_t *rows);
+/* Ready tasks become claims of this worker. */
+int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len);
+
 /* ---- task.c ---- */
+/* Whether payload and request go to a row of their own. */
+bool pl__is_large(const pl_task_new_t *queued);
 int pl__task_push(pl__conn_t *conn, const pl__pending_t *task);
 /* Inserts what was pushed, unclaimed: for verbs that look at tasks of this very transaction. */
 int pl__task_flush(pl__conn_t *conn);

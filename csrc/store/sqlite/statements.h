@@ -24,6 +24,15 @@
     "coalesce(status, 0), coalesce(deadline, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, "    \
     "large"
 
+/* Of many rows at once, see bulk.c: how many a statement writes, and how many ids it names. */
+#define PL__BULK_ROWS 16
+#define PL__BULK_IDS 32
+#define PL__FOUR(text) text "," text "," text "," text
+#define PL__SIXTEEN(text) PL__FOUR(text) "," PL__FOUR(text) "," PL__FOUR(text) "," PL__FOUR(text)
+#define PL__TASK_ROW "(?,?,?,?,?,?,?,?,?,?,?,?)"
+#define PL__TASK_ROW_COLUMNS                                                                                           \
+    "INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, request, tag) VALUES "
+
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
     X(BEGIN_READ, "BEGIN")                                                                                             \
@@ -95,6 +104,8 @@
                        "large, request, tag, deadline, retry_limit, age_limit, min_backoff, max_backoff, "             \
                        "max_doublings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "     \
                        "?16, ?17, ?18, ?19)")                                                                          \
+    X(TASK_ADD_ROW, PL__TASK_ROW_COLUMNS PL__TASK_ROW)                                                                 \
+    X(TASK_ADD_ROWS, PL__TASK_ROW_COLUMNS PL__SIXTEEN(PL__TASK_ROW))                                                   \
     X(TASK_ADD_LARGE, "INSERT INTO pl_task_large (task, payload, request) VALUES (?1, ?2, ?3)")                        \
     X(TASK_GET_LARGE, "SELECT payload, request FROM pl_task_large WHERE task = ?1")                                    \
     X(TASK_DELETE_LARGE, "DELETE FROM pl_task_large WHERE task = ?1")                                                  \
@@ -109,10 +120,14 @@
     X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
     X(TASK_DELAY,                                                                                                      \
       "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1")            \
-    X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN "                           \
-                  "(SELECT id FROM pl_task WHERE state = 0 AND queue = ?2 ORDER BY priority DESC, eta, id LIMIT ?3) "  \
-                  "RETURNING id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), payload, "       \
-                  "large, request, coalesce(deadline, 0), executions, coalesce(status, 0)")                            \
+    X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), payload, "      \
+                  "large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM pl_task "               \
+                  "WHERE state = 0 AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                           \
+    X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id = ?2")                         \
+    X(TASKS_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN (" PL__SIXTEEN(            \
+                       "?") "," PL__SIXTEEN("?") ")")                                                                  \
+    X(TASKS_FINISH,                                                                                                    \
+      "DELETE FROM pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN("?") "," PL__SIXTEEN("?") ")")     \
     X(TASK_SET_KIND, "UPDATE pl_task SET kind = ?2 WHERE id = ?1")                                                     \
     X(TASK_PROMOTE, "UPDATE pl_task SET state = 0 WHERE id IN "                                                        \
                     "(SELECT id FROM pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                    \

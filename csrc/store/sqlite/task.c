@@ -36,7 +36,7 @@ int pl__task_push(pl__conn_t *conn, const pl__pending_t *task) {
     return PL_OK;
 }
 
-static bool is_large(const pl_task_new_t *queued) {
+bool pl__is_large(const pl_task_new_t *queued) {
     return queued->payload.len + queued->request.len > INLINE_MAX;
 }
 
@@ -44,7 +44,7 @@ static bool is_large(const pl_task_new_t *queued) {
 static int insert_queued(pl__conn_t *conn, const pl__pending_t *task, int state) {
     const pl_task_new_t *queued = task->queued;
     const pl_retry_t *retry = &queued->retry;
-    bool claimed = state == PL__TASK_CLAIMED, large = is_large(queued);
+    bool claimed = state == PL__TASK_CLAIMED, large = pl__is_large(queued);
     if (large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_ADD_LARGE, NULL, "ibb", (int64_t)task->id, queued->payload,
                             queued->request));
@@ -65,20 +65,29 @@ static int insert_task(pl__conn_t *conn, const pl__pending_t *task, int state) {
                        claimed ? (int64_t)conn->worker : INT64_C(0), (int64_t)task->stage, task->name, task->payload);
 }
 
-static int insert_unclaimed(pl__conn_t *conn, const pl__pending_t *task) {
+/* The state of a task that is not claimed at once, and what that means for those who wait. */
+static int unclaimed_state(pl__conn_t *conn, const pl__pending_t *task) {
     bool delayed = task->eta > conn->now;
     if (task->kind == PL_TASK_PULL)
-        return insert_task(conn, task, PL__TASK_PULL);
+        return PL__TASK_PULL;
     if (delayed && task->eta < conn->next_due)
         conn->next_due = task->eta;
     conn->maybe_ready = conn->maybe_ready || !delayed;
     conn->ring = true;
-    return insert_task(conn, task, delayed ? PL__TASK_DELAYED : PL__TASK_READY);
+    return delayed ? PL__TASK_DELAYED : PL__TASK_READY;
+}
+
+static int insert_unclaimed(pl__conn_t *conn, pl__rows_t *rows, size_t i) {
+    const pl__pending_t *task = &conn->pending[i];
+    int state = unclaimed_state(conn, task);
+    return pl__is_ordinary(task) ? pl__rows_add(conn, rows, i, state) : insert_task(conn, task, state);
 }
 
 int pl__task_flush(pl__conn_t *conn) {
+    pl__rows_t rows = { .len = 0 };
     for (size_t i = 0; i < conn->pending_len; i++)
-        PL__TRY(insert_unclaimed(conn, &conn->pending[i]));
+        PL__TRY(insert_unclaimed(conn, &rows, i));
+    PL__TRY(pl__rows_flush(conn, &rows));
     conn->pending_len = 0;
     return PL_OK;
 }
@@ -478,8 +487,17 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
     return PL_OK;
 }
 
-static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t *task) {
-    PL__TRY(insert_task(conn, task, PL__TASK_CLAIMED));
+/* What is claimed at birth. Its row may wait for others only if making the claim looks at no row. */
+static int insert_claimed(pl__conn_t *conn, pl__rows_t *rows, size_t i) {
+    const pl__pending_t *task = &conn->pending[i];
+    if (pl__is_ordinary(task) && (task->queued || can_copy_stage(task)))
+        return pl__rows_add(conn, rows, i, PL__TASK_CLAIMED);
+    return insert_task(conn, task, PL__TASK_CLAIMED);
+}
+
+static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, size_t i) {
+    PL__TRY(insert_claimed(conn, rows, i));
+    const pl__pending_t *task = &conn->pending[i];
     pl_claim_t *claim = pl_claim_new();
     if (!claim)
         return PL_ENOMEM;
@@ -489,7 +507,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, const pl__pending_t
     claim->priority = task->priority;
     claim->eta = task->eta;
     claim->deadline = task->queued ? task->queued->deadline : 0;
-    claim->is_plain = !task->queued || !is_large(task->queued);
+    claim->is_plain = !task->queued || !pl__is_large(task->queued);
     int rc = pl__arena_copy(&claim->arena, task->name, &claim->name);
     if (rc == PL_OK)
         rc = pl__arena_copy(&claim->arena, task->payload, &claim->payload);
@@ -508,7 +526,7 @@ typedef struct {
     bool large;
 } claimed_t;
 
-/* One row of TASK_CLAIM. Appends to the buffer, which then owns the claim. */
+/* One row of TASK_READY. Appends to the buffer, which then owns the claim. */
 static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
     pl_claim_t *claim = pl_claim_new();
     if (!claim)
@@ -533,20 +551,10 @@ static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
     return pl__sql_str(row, 11, &claim->arena, &claim->request);
 }
 
-/* The order of a queue: priority, then eta, then id. */
-static int compare_claims(const void *a, const void *b) {
-    const pl_claim_t *left = ((const claimed_t *)a)->claim, *right = ((const claimed_t *)b)->claim;
-    if (left->priority != right->priority)
-        return left->priority < right->priority ? 1 : -1;
-    if (left->eta != right->eta)
-        return left->eta < right->eta ? -1 : 1;
-    return left->task < right->task ? -1 : 1;
-}
-
-static int read_claims(pl__conn_t *conn, int64_t queue, int limit, pl__buf_t *list) {
+static int read_ready(pl__conn_t *conn, int64_t queue, int limit, pl__buf_t *list) {
     sqlite3_stmt *row;
     bool more;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_CLAIM, &row, "iii", (int64_t)conn->worker, queue, (int64_t)limit));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "ii", queue, (int64_t)limit));
     int rc = pl__sql_step(conn, row, &more);
     while (rc == PL_OK && more) {
         rc = read_claim(row, list);
@@ -555,6 +563,15 @@ static int read_claims(pl__conn_t *conn, int64_t queue, int limit, pl__buf_t *li
     }
     pl__sql_end(row);
     return rc;
+}
+
+static int take_ready(pl__conn_t *conn, const claimed_t *list, int len) {
+    pl_id_t *ids = pl__arena_get(&conn->scratch, (size_t)len * sizeof *ids);
+    if (!ids)
+        return PL_ENOMEM;
+    for (int i = 0; i < len; i++)
+        ids[i] = list[i].claim->task;
+    return pl__ids_claim(conn, ids, (size_t)len);
 }
 
 static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t *claimed, int64_t queue) {
@@ -571,11 +588,11 @@ static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t 
 
 static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken) {
     pl__buf_t buf = { 0 };
-    int rc = read_claims(conn, queue, limit, &buf);
-    claimed_t *list = (claimed_t *)(void *)buf.ptr;
+    int rc = read_ready(conn, queue, limit, &buf);
+    const claimed_t *list = (const claimed_t *)(const void *)buf.ptr;
     int len = (int)(buf.len / sizeof *list);
-    if (len > 1)
-        qsort(list, (size_t)len, sizeof *list, compare_claims);
+    if (rc == PL_OK)
+        rc = take_ready(conn, list, len);
     for (int i = 0; i < len; i++) {
         if (rc == PL_OK)
             rc = complete_claimed(conn, claims, &list[i], queue);
@@ -681,16 +698,18 @@ static bool is_free(pl__conn_t *conn, const pl__pending_t *task, pl__queue_t *qu
 
 static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
     bool born_claimed = can_be_born_claimed(conn);
+    pl__rows_t rows = { .len = 0 };
     for (size_t i = 0; i < conn->pending_len; i++) {
         const pl__pending_t *task = &conn->pending[i];
         pl__queue_t *queue = pl__queue_by_id(conn, task->queue);
         bool due = claims->len < wanted && task->eta <= conn->now && !is_full(claims);
         if (born_claimed && due && is_free(conn, task, queue)) {
-            PL__TRY(claim_pending(conn, claims, task));
+            PL__TRY(claim_pending(conn, claims, &rows, i));
             queue->started++;
         } else
-            PL__TRY(insert_unclaimed(conn, task));
+            PL__TRY(insert_unclaimed(conn, &rows, i));
     }
+    PL__TRY(pl__rows_flush(conn, &rows));
     conn->pending_len = 0;
     return PL_OK;
 }

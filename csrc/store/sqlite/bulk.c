@@ -1,0 +1,133 @@
+/*
+ * bulk.c - rows of tasks, many at a time: adding, claiming, finishing.
+ *
+ * What a statement costs by itself is as much as what it does to one row. So the plain cases, which are nearly all,
+ * are written by statements over PL__BULK_ROWS rows or PL__BULK_IDS ids; what is left over, and what is out of the
+ * ordinary, by those for one.
+ */
+#include "store/sqlite/db.h"
+
+enum { ROW_COLUMNS = 12, ID_FIRST_CLAIM = 2, ID_FIRST_FINISH = 3, BULK_IDS_MIN = 6 };
+
+/* ---- adding ------------------------------------------------------------------------------------------------ */
+
+bool pl__is_ordinary(const pl__pending_t *task) {
+    const pl_task_new_t *queued = task->queued;
+    if (!queued)
+        return task->stage == 0;
+    const pl_retry_t *retry = &queued->retry;
+    bool has_retry = retry->limit >= 0 || retry->age_limit >= 0 || retry->min_backoff >= 0 || retry->max_backoff >= 0 ||
+                     retry->doublings >= 0;
+    return !has_retry && queued->deadline == 0 && !pl__is_large(queued);
+}
+
+static int bind_row(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl__rows_t *rows, int row) {
+    const pl__pending_t *task = &conn->pending[rows->tasks[row]];
+    const pl_task_new_t *queued = task->queued;
+    bool claimed = rows->states[row] == PL__TASK_CLAIMED;
+    return pl__sql_bind(conn, statement, at, "iiiiiiiztbbb", (int64_t)task->id, (int64_t)task->kind,
+                        (int64_t)rows->states[row], task->queue, (int64_t)task->priority, (int64_t)task->eta,
+                        (int64_t)claimed, claimed ? (int64_t)conn->worker : INT64_C(0), task->name, task->payload,
+                        queued ? queued->request : PL_STR_NONE, queued && queued->tag.len ? queued->tag : PL_STR_NONE);
+}
+
+/* Writes `count` rows from `first` with one statement that takes so many. */
+static int write_rows(pl__conn_t *conn, pl__sql_t id, const pl__rows_t *rows, int first, int count) {
+    sqlite3_stmt *statement;
+    bool row;
+    PL__TRY(pl__sql_query(conn, id, &statement, ""));
+    for (int i = 0; i < count; i++)
+        PL__TRY(bind_row(conn, statement, i * ROW_COLUMNS + 1, rows, first + i));
+    return pl__sql_step(conn, statement, &row);
+}
+
+int pl__rows_add(pl__conn_t *conn, pl__rows_t *rows, size_t task, int state) {
+    rows->tasks[rows->len] = task;
+    rows->states[rows->len++] = state;
+    if (rows->len < PL__BULK_ROWS)
+        return PL_OK;
+    rows->len = 0;
+    return write_rows(conn, PL__SQL_TASK_ADD_ROWS, rows, 0, PL__BULK_ROWS);
+}
+
+int pl__rows_flush(pl__conn_t *conn, pl__rows_t *rows) {
+    for (int i = 0; i < rows->len; i++)
+        PL__TRY(write_rows(conn, PL__SQL_TASK_ADD_ROW, rows, i, 1));
+    rows->len = 0;
+    return PL_OK;
+}
+
+/* ---- ids --------------------------------------------------------------------------------------------------- */
+
+/* Runs a statement over `count` ids, one or more; what is not used of its places gets the last id once more. */
+static int run_ids(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl_id_t *ids, size_t count, int *changes) {
+    bool row;
+    for (size_t i = 0; i < PL__BULK_IDS; i++) {
+        int rc = sqlite3_bind_int64(statement, at + (int)i, ids[i < count ? i : count - 1]);
+        if (rc != SQLITE_OK)
+            return pl__sql_rc(conn, rc);
+    }
+    int rc = pl__sql_step(conn, statement, &row);
+    *changes = sqlite3_changes(conn->db);
+    return rc;
+}
+
+static int claim_many(pl__conn_t *conn, const pl_id_t *ids, size_t len, int *changes) {
+    sqlite3_stmt *statement;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_CLAIM, &statement, "i", (int64_t)conn->worker));
+    return run_ids(conn, statement, ID_FIRST_CLAIM, ids, len, changes);
+}
+
+/* They were read as ready by this transaction: each must be there. */
+int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len) {
+    for (size_t count; len > 0; ids += count, len -= count) {
+        int changes;
+        count = len < BULK_IDS_MIN ? 1 : len < PL__BULK_IDS ? len : PL__BULK_IDS;
+        if (count == 1)
+            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_CLAIM, &changes, "ii", (int64_t)conn->worker, (int64_t)*ids));
+        else
+            PL__TRY(claim_many(conn, ids, count, &changes));
+        if (changes != (int)count)
+            return PL_ECORRUPT;
+    }
+    return PL_OK;
+}
+
+/* ---- finishing --------------------------------------------------------------------------------------------- */
+
+/* How many of the ends, from the first on, can share a statement: those with the same number of claim. */
+static size_t count_alike(const pl_end_t *ends, size_t len) {
+    size_t count = 1;
+    while (count < len && count < PL__BULK_IDS && ends[count].claim == ends[0].claim)
+        count++;
+    return count < BULK_IDS_MIN ? 1 : count;
+}
+
+static int finish_many(pl__conn_t *conn, const pl_end_t *ends, size_t len, int *changes) {
+    pl_id_t ids[PL__BULK_IDS];
+    sqlite3_stmt *statement;
+    for (size_t i = 0; i < len; i++)
+        ids[i] = ends[i].task;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_FINISH, &statement, "ii", (int64_t)conn->worker, (int64_t)ends->claim));
+    return run_ids(conn, statement, ID_FIRST_FINISH, ids, len, changes);
+}
+
+/* The deletion is the fence. */
+int pl__verb_tasks_done(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_tasks_done_t *done = &op->u.tasks_done;
+    const pl_end_t *ends = done->ends;
+    done->refused = 0;
+    for (size_t left = done->len, count; left > 0; ends += count, left -= count) {
+        int changes;
+        count = count_alike(ends, left);
+        if (count == 1)
+            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH, &changes, "iii", (int64_t)ends->task, (int64_t)conn->worker,
+                                (int64_t)ends->claim));
+        else
+            PL__TRY(finish_many(conn, ends, count, &changes));
+        done->refused += count - (size_t)changes;
+    }
+    op->rc = done->refused ? PL_ESTALE : PL_OK;
+    conn->freed = true;
+    return PL_OK;
+}
