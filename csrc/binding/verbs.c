@@ -240,8 +240,35 @@ static int engine_finalized(lua_State *L) {
     return end_claim(L, PL_VERB_finalized);
 }
 
-/* e:task_done(claim, {failed=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
+/* It went well, and nobody waits for the commit. Stack: engine, claim. */
+static int end_well(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (rec == NULL || rec->claim_ended)
+        return ended_before(L);
+    luaL_argcheck(L, verb_fits(PL_VERB_task_done, rec->claim), 2, "a task of another kind");
+    if (rec->claim->is_plain) {
+        if (pl_engine_claim_done(h->engine, rec->claim) != PL_OK)
+            return pl__push_failure(L, PL_ENOMEM, NULL);
+    } else {
+        pl_op_t *op = pl_op_new(PL_VERB_task_done);
+        if (op == NULL)
+            return pl__push_failure(L, PL_ENOMEM, NULL);
+        set_fence(op, rec->claim);
+        pl_engine_claim_end(h->engine, rec->claim, op);
+    }
+    rec->claim_ended = true;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:task_done(claim, {failed=, retry_at=, failure=, nowait=}) -> true, or nil, code, message.
+ * e:task_done(claim): done, without waiting. */
 static int engine_task_done(lua_State *L) {
+    if (lua_isnoneornil(L, 3))
+        return end_well(L);
     return end_claim(L, PL_VERB_task_done);
 }
 

@@ -7,6 +7,7 @@
  */
 #include "engine/engine.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,20 @@ enum { CONCURRENCY_DEFAULT = 64 };
 
 void pl_engine_options_init(pl_engine_options_t *options) {
     *options = (pl_engine_options_t){ .durability_full = true, .concurrency = CONCURRENCY_DEFAULT };
+}
+
+/* ---- fork -------------------------------------------------------------------------------------------------- */
+
+/* After fork the threads of an engine are not there. It is counted because to ask the kernel who we are would cost a
+ * system call with each use of an engine. */
+static _Atomic unsigned forks;
+
+static void forked(void) {
+    forks++;
+}
+
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, forked);
 }
 
 /* ---- callbacks from the store thread ----------------------------------------------------------------------- */
@@ -141,9 +156,8 @@ static int join_workers(pl_engine_t *engine, pl_error_t *error) {
     pl_op_t *op = pl_op_new(PL_VERB_join);
     if (!op)
         return PL__FAIL(error, PL_ENOMEM, "out of memory");
-    op->u.join = (pl_op_join_t){
-        .host = pl_str(host), .pid = engine->pid, .take_number = pl__peers_take_number, .data = engine
-    };
+    op->u.join =
+        (pl_op_join_t){ .host = pl_str(host), .pid = getpid(), .take_number = pl__peers_take_number, .data = engine };
     int rc = pl_store_call(engine->store, op);
     if (rc == PL_OK) {
         engine->worker = op->u.join.worker;
@@ -163,7 +177,9 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->durability_full = options->durability_full;
     engine->no_worker = options->no_worker;
     engine->in_memory = strcmp(options->path, ":memory:") == 0;
-    engine->pid = getpid();
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    engine->forks = forks;
     engine->must_look = true;
     engine->peers.fd = engine->peers.inotify = engine->peers.number = -1;
     if (options->virtual_time)
@@ -229,7 +245,7 @@ static void close_store(pl_engine_t *engine) {
 }
 
 bool pl_engine_usable(const pl_engine_t *engine) {
-    return engine->pid == getpid();
+    return engine->forks == forks;
 }
 
 void pl_engine_close(pl_engine_t *engine) {

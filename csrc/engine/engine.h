@@ -49,7 +49,7 @@ struct pl_engine {
     pl_host_t host;
     int concurrency;
     bool durability_full, no_worker, in_memory;
-    pid_t pid;
+    unsigned forks; /* of this process when it was opened */
     pl_clock_t clock;
     pl_random_t random;
     pl_log_t log;
@@ -77,6 +77,7 @@ struct pl_engine {
     pl__claims_t buffer;
     int executing, prefetch, wanted;
     pl__ops_t outbox; /* submitted, not yet handed to the store */
+    pl_op_t *ends;    /* the tasks_done op in the outbox that still takes more; NULL: none */
     int in_flight;    /* ops handed over, or in the outbox */
     pl__ops_t failed; /* ends of claims that the store could not take: tried again */
     int failed_len;   /* they are in flight, too */

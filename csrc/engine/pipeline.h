@@ -68,6 +68,9 @@ PL_API int pl_engine_call(pl_engine_t *engine, pl_op_t *op);
 /* Ends a claim: takes op (of verb outcome, finalized or task_done, with stage/task and claim already set by the
  * host) and submits it; the execution slot is free at once. host.op_done follows. The claim stays the host's. */
 PL_API void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op);
+/* As pl_engine_claim_end for an execution that went well, of a claim that is plain (is_plain), which nobody waits for:
+ * such ends share an op, of verb tasks_done, which comes back with no owner. PL_OK or PL_ENOMEM: it has not ended. */
+PL_API int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) PL__MUST_USE;
 /* Gives a claim back to its queue, spending nothing. This process claims no more for half a second. */
 PL_API void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim);
 /* Hands what was submitted to the store now, not when the loop comes to it. */

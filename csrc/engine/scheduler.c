@@ -11,6 +11,8 @@
  */
 #include "engine/engine.h"
 
+#include <string.h>
+
 enum { PREFETCH_MAX = 4096, TURN_MAX = 256, RETRY_US = 500 * 1000 };
 #define BUFFER_BYTES_MAX ((size_t)4 * 1024 * 1024)
 
@@ -25,6 +27,11 @@ static pl_op_t *ops_take(pl__ops_t *ops) {
     ops->head = NULL;
     ops->tail = &ops->head;
     return head;
+}
+
+static pl_op_t *outbox_take(pl_engine_t *engine) {
+    engine->ends = NULL;
+    return ops_take(&engine->outbox);
 }
 
 static void retry_failed_cb(pl_timer_t *timer) {
@@ -64,7 +71,7 @@ void pl__scheduler_flush(pl_engine_t *engine) {
     int wanted = count_wanted(engine);
     if (engine->outbox.head || wanted != engine->wanted) {
         engine->wanted = wanted;
-        pl_store_submit_list(engine->store, ops_take(&engine->outbox), wanted);
+        pl_store_submit_list(engine->store, outbox_take(engine), wanted);
     }
 }
 
@@ -77,14 +84,17 @@ void pl_engine_flush(pl_engine_t *engine) {
     pl__scheduler_flush(engine);
 }
 
-static bool ends_claim(const pl_op_t *op) {
+/* How many claims an op ends. */
+static int count_ends(const pl_op_t *op) {
+    if (op->verb == PL_VERB_tasks_done)
+        return (int)op->u.tasks_done.len;
     return op->verb == PL_VERB_outcome || op->verb == PL_VERB_finalized || op->verb == PL_VERB_task_done ||
            op->verb == PL_VERB_release;
 }
 
 int pl_engine_call(pl_engine_t *engine, pl_op_t *op) {
     pl__scheduler_flush(engine);
-    if (pl_store_would_wait(engine->store, op) && !ends_claim(op))
+    if (pl_store_would_wait(engine->store, op) && count_ends(op) == 0)
         return op->rc = PL__FAIL(&op->error, PL_EBUSY,
                                  "a transaction of this engine is under way, and here nothing can wait for its end");
     return pl_store_call(engine->store, op);
@@ -109,6 +119,43 @@ void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
         op->u.task_done.is_plain = claim->is_plain;
     }
     pl_engine_submit(engine, op);
+}
+
+/* Room for one more end. The first few are in the op's own block, because a lone one is the common case at rest. */
+static int ends_reserve(pl_engine_t *engine) {
+    enum { ENDS_FIRST = 16, ENDS_MAX = 512 };
+    pl_op_t *op = engine->ends;
+    if (op && op->u.tasks_done.len < op->u.tasks_done.size)
+        return PL_OK;
+    bool is_new = !op || op->u.tasks_done.size == ENDS_MAX;
+    if (is_new)
+        op = pl_op_new(PL_VERB_tasks_done);
+    size_t size = is_new ? ENDS_FIRST : ENDS_MAX;
+    pl_end_t *ends = op ? pl__arena_get(&op->arena, size * sizeof *ends) : NULL;
+    if (!ends) {
+        if (is_new)
+            pl_op_free(op);
+        return PL_ENOMEM;
+    }
+    pl_op_tasks_done_t *done = &op->u.tasks_done;
+    if (done->len > 0)
+        memcpy(ends, done->ends, done->len * sizeof *ends);
+    done->ends = ends;
+    done->size = size;
+    if (is_new)
+        pl_engine_submit(engine, op);
+    engine->ends = op;
+    return PL_OK;
+}
+
+int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
+    int rc = ends_reserve(engine);
+    if (rc != PL_OK)
+        return rc;
+    pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
+    done->ends[done->len++] = (pl_end_t){ claim->task, claim->claim };
+    engine->executing--;
+    return PL_OK;
 }
 
 static bool may_pass(int rc) {
@@ -194,12 +241,11 @@ void pl__scheduler_execute(pl_engine_t *engine) {
 }
 
 static void op_back(pl_engine_t *engine, pl_op_t *op, int *ended) {
-    if (ends_claim(op)) {
-        (*ended)++;
-        if (may_pass(op->rc) || pl__ends_otherwise(engine, op) != PL_OK) {
-            try_later(engine, op);
-            return;
-        }
+    int ends = count_ends(op);
+    *ended += ends;
+    if (ends > 0 && (may_pass(op->rc) || pl__ends_otherwise(engine, op) != PL_OK)) {
+        try_later(engine, op);
+        return;
     }
     engine->in_flight--;
     if (op->owner != engine) {

@@ -373,23 +373,30 @@ local function log_claim(engine, claim)
   })
 end
 
+-- Ends the claim of a call that failed.
+local function end_failed(engine, claim, caught)
+  local kind, name, message, traceback = verdict(engine, caught)
+  if kind == "failed" then
+    engine:_log(WARNING, ("deferred call failed: %s: %s\n%s"):format(name, message, traceback))
+  elseif kind == "permanent" then
+    return engine._core:task_done(claim)
+  end
+  return engine._core:task_done(claim, {
+    nowait = true, failed = true, give_up = kind == "unreadable" or nil, status = kind == "singular" and 408 or 500,
+    failure = { error_class = name, message = message, traceback = traceback },
+  })
+end
+
 --- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
 function deferred.execute(engine, claim)
   log_claim(engine, claim)
-  local outcome = { nowait = true }
   local ok, caught = run_owned(engine, claim.payload or "")
-  if not ok then
-    local kind, name, message, traceback = verdict(engine, caught)
-    if kind == "failed" then
-      engine:_log(WARNING, ("deferred call failed: %s: %s\n%s"):format(name, message, traceback))
-    end
-    if kind ~= "permanent" then
-      outcome.failed, outcome.give_up = true, kind == "unreadable" or nil
-      outcome.status = kind == "singular" and 408 or 500
-      outcome.failure = { error_class = name, message = message, traceback = traceback }
-    end
+  local done, code, detail
+  if ok then
+    done, code, detail = engine._core:task_done(claim)
+  else
+    done, code, detail = end_failed(engine, claim, caught)
   end
-  local done, code, detail = engine._core:task_done(claim, outcome)
   if not done and code ~= "ESTALE" then
     engine:_log(WARNING, ("end of a deferred call: %s %s"):format(code, detail or ""))
   end

@@ -150,7 +150,7 @@ function push.execute(engine, claim)
   if answer.status < 200 or answer.status > 299 then
     return failed(engine, claim, answer.status, "Error", ("answered %d"):format(answer.status))
   end
-  engine._core:task_done(claim, { nowait = true })
+  engine._core:task_done(claim)
 end
 
 return push
