@@ -45,12 +45,53 @@ pl_op_t *pl_op_new(pl_verb_t verb) {
     return &block->op;
 }
 
-pl_claim_t *pl_claim_new(void) {
-    claim_block_t *block = pl__alloc(sizeof *block);
-    if (!block)
+/*
+ * Claims are made by one thread and freed by another, thousands at a time, which an allocator does badly one by one.
+ * So those of a transaction share slabs. A slab is freed with the last of its claims; while the transaction is under
+ * way it counts as one of them. Only one thread at a time has the claims of a transaction, so nothing is locked.
+ */
+enum { SLAB_CLAIMS_MAX = 16 };
+
+struct pl__slab {
+    int live; /* claims, and the transaction */
+    int len, size;
+    claim_block_t blocks[];
+};
+
+static void slab_drop(pl__slab_t *slab) {
+    if (slab && --slab->live == 0)
+        pl__free(slab);
+}
+
+/* The first slab of a transaction has one claim, because a lone one is the common case at rest. */
+static pl__slab_t *slab_next(const pl__slab_t *before) {
+    int size = before ? SLAB_CLAIMS_MAX : 1;
+    pl__slab_t *slab = pl__alloc(sizeof *slab + (size_t)size * sizeof slab->blocks[0]);
+    if (!slab)
         return NULL;
+    slab->size = size;
+    slab->live = 1;
+    return slab;
+}
+
+pl_claim_t *pl__claim_new(pl__slab_t **slab) {
+    if (!*slab || (*slab)->len == (*slab)->size) {
+        pl__slab_t *next = slab_next(*slab);
+        if (!next)
+            return NULL;
+        slab_drop(*slab);
+        *slab = next;
+    }
+    claim_block_t *block = &(*slab)->blocks[(*slab)->len++];
+    (*slab)->live++;
+    block->claim.slab = *slab;
     pl__arena_init(&block->claim.arena, block->room, sizeof block->room);
     return &block->claim;
+}
+
+void pl__claims_made(pl__slab_t **slab) {
+    slab_drop(*slab);
+    *slab = NULL;
 }
 
 void pl_op_free(pl_op_t *op) {
@@ -64,7 +105,7 @@ void pl_claim_free(pl_claim_t *claim) {
     if (!claim)
         return;
     pl__arena_free(&claim->arena);
-    pl__free(claim);
+    slab_drop(claim->slab);
 }
 
 const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id) {

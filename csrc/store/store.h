@@ -218,6 +218,7 @@ typedef struct {
 /* A task handed to this process. Owned: free with pl_claim_free. */
 typedef struct pl_claim {
     struct pl_claim *next;
+    struct pl__slab *slab; /* whose memory it is */
     pl__arena_t arena;
     pl_id_t task;
     pl_task_kind_t kind;
@@ -238,8 +239,11 @@ typedef struct pl_claim {
     size_t bytes; /* of payload, arguments and values */
 } pl_claim_t;
 
-/* Returns owned: an empty claim, or NULL. */
-pl_claim_t *pl_claim_new(void) PL__MUST_USE;
+/* For the store. Returns owned: an empty claim, or NULL. Claims of one transaction share *slab, NULL at first, until
+ * pl__claims_made, which comes before another thread gets any of them. */
+typedef struct pl__slab pl__slab_t;
+pl_claim_t *pl__claim_new(pl__slab_t **slab) PL__MUST_USE;
+void pl__claims_made(pl__slab_t **slab);
 void pl_claim_free(pl_claim_t *claim);
 /* Looks a slot up by id; NULL if it is not among them. */
 const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);

@@ -506,6 +506,41 @@ static void a_push_task_keeps_what_it_was_given(void) {
     CHECK(stats_of("default").tasks == before);
 }
 
+/* More tasks than fit in one statement are added, claimed and ended together. */
+static void many_end_together(void) {
+    enum { TASKS = 50 };
+    pl_task_new_t tasks[TASKS];
+    pl_end_t ends[TASKS];
+    int64_t before = stats_of("default").tasks;
+    for (int i = 0; i < TASKS; i++) {
+        tasks[i] = task_of(i % 3 ? PL_TASK_DEFERRED : PL_TASK_PUSH, "default");
+        tasks[i].payload = PL_STR_LIT("small");
+        tasks[i].request = i % 3 ? PL_STR_NONE : PL_STR_LIT("POST /");
+        tasks[i].deadline = i % 7 ? 0 : 20; /* not written with others */
+    }
+    pl_op_t *op = pl_op_new(PL_VERB_task_add);
+    op->u.task_add = (pl_op_task_add_t){ tasks, TASKS, true };
+    CHECK(call_free(op) == PL_OK && stats_of("default").tasks == before + TASKS);
+    pl_claim_t *claims = claim(TASKS), *one = claims;
+    for (int i = 0; i < TASKS; i++, one = one->next) {
+        CHECK(one && one->task == tasks[i].id && one->kind == tasks[i].kind && one->deadline == tasks[i].deadline);
+        CHECK(one->claim == 1 && one->is_plain && pl_str_eq(one->payload, tasks[i].payload));
+        CHECK(pl_str_eq(one->request, tasks[i].request));
+        ends[i] = (pl_end_t){ one->task, one->claim };
+    }
+    CHECK(one == NULL);
+    ends[3].claim = 2; /* somebody else's by now */
+    op = pl_op_new(PL_VERB_tasks_done);
+    op->u.tasks_done = (pl_op_tasks_done_t){ .ends = ends, .len = TASKS };
+    CHECK(call(op)->rc == PL_ESTALE && op->u.tasks_done.refused == 1);
+    CHECK(stats_of("default").tasks == before + 1);
+    ends[3].claim = 1;
+    CHECK(call(op)->rc == PL_ESTALE && op->u.tasks_done.refused == TASKS - 1);
+    CHECK(stats_of("default").tasks == before);
+    pl_op_free(op);
+    free_claims(claims);
+}
+
 static void a_bucket_of_tokens_bounds_starts(void) {
     pl_queue_settings_t settings = queue_of("rated");
     settings.rate = 2;
@@ -894,6 +929,7 @@ static void run_on(const char *path) {
     roots_are_listed_newest_first();
     queued_tasks_need_a_queue_of_their_mode();
     a_push_task_keeps_what_it_was_given();
+    many_end_together();
     a_bucket_of_tokens_bounds_starts();
     the_next_token_is_told();
     concurrency_is_what_lives();

@@ -357,6 +357,7 @@ typedef struct {
     pl_claim_t *head, **tail;
     int len;
     size_t bytes;
+    pl__slab_t *slab;
 } claims_t;
 
 static void claims_free(claims_t *claims) {
@@ -498,7 +499,7 @@ static int insert_claimed(pl__conn_t *conn, pl__rows_t *rows, size_t i) {
 static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, size_t i) {
     PL__TRY(insert_claimed(conn, rows, i));
     const pl__pending_t *task = &conn->pending[i];
-    pl_claim_t *claim = pl_claim_new();
+    pl_claim_t *claim = pl__claim_new(&claims->slab);
     if (!claim)
         return PL_ENOMEM;
     claim->task = task->id;
@@ -527,8 +528,8 @@ typedef struct {
 } claimed_t;
 
 /* One row of TASK_READY. Appends to the buffer, which then owns the claim. */
-static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
-    pl_claim_t *claim = pl_claim_new();
+static int read_claim(claims_t *claims, sqlite3_stmt *row, pl__buf_t *list) {
+    pl_claim_t *claim = pl__claim_new(&claims->slab);
     if (!claim)
         return PL_ENOMEM;
     claimed_t claimed = { claim, sqlite3_column_int64(row, 8), sqlite3_column_int(row, 10) != 0 };
@@ -551,13 +552,13 @@ static int read_claim(sqlite3_stmt *row, pl__buf_t *list) {
     return pl__sql_str(row, 11, &claim->arena, &claim->request);
 }
 
-static int read_ready(pl__conn_t *conn, int64_t queue, int limit, pl__buf_t *list) {
+static int read_ready(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, pl__buf_t *list) {
     sqlite3_stmt *row;
     bool more;
     PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "ii", queue, (int64_t)limit));
     int rc = pl__sql_step(conn, row, &more);
     while (rc == PL_OK && more) {
-        rc = read_claim(row, list);
+        rc = read_claim(claims, row, list);
         if (rc == PL_OK)
             rc = pl__sql_step(conn, row, &more);
     }
@@ -588,7 +589,7 @@ static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t 
 
 static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken) {
     pl__buf_t buf = { 0 };
-    int rc = read_ready(conn, queue, limit, &buf);
+    int rc = read_ready(conn, claims, queue, limit, &buf);
     const claimed_t *list = (const claimed_t *)(const void *)buf.ptr;
     int len = (int)(buf.len / sizeof *list);
     if (rc == PL_OK)
@@ -782,6 +783,7 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
         conn->maybe_ready = true;
     PL__TRY(promote_due(conn, wanted));
     int rc = claim_all(conn, &claims, wanted);
+    pl__claims_made(&claims.slab);
     if (rc == PL_OK)
         rc = hand_over_finals(conn, arena, turn);
     if (rc != PL_OK) {
