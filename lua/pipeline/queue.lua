@@ -76,12 +76,15 @@ local function list_of(value, what)
 end
 
 local function refuse_doubles(list, what)
-  local names, tasks = {}, {}
+  if not list[2] then return end
+  local seen = {} -- tasks and names
   for _, task in ipairs(list) do
-    if tasks[task] or (task.name and names[task.name]) then
+    local name = rawget(task, "name")
+    if seen[task] or (name and seen[name]) then
       errors.raise(classes.DuplicateTaskNameError, "%s: %s comes twice", what, tostring(task))
     end
-    tasks[task], names[task.name or task] = true, true
+    seen[task] = true
+    if name then seen[name] = true end
   end
 end
 
@@ -91,9 +94,12 @@ local function check_add(list)
     errors.raise(classes.TooManyTasksError, "add: %d tasks, more than %d", #list, queue.MAX_TASKS_PER_ADD)
   end
   refuse_doubles(list, "add")
+  local are_pull = list[1].method == "PULL"
   for _, task in ipairs(list) do
-    if task.was_enqueued then errors.raise(classes.BadTaskStateError, "%s was already added", tostring(task)) end
-    if (task.method == "PULL") ~= (list[1].method == "PULL") then
+    if rawget(task, "was_enqueued") then
+      errors.raise(classes.BadTaskStateError, "%s was already added", tostring(task))
+    end
+    if (task.method == "PULL") ~= are_pull then
       errors.raise(classes.InvalidTaskError, "add: push and pull tasks are mixed")
     end
   end
@@ -113,8 +119,8 @@ end
 
 local function was_added(store, task, form, url, queue_name)
   task._id, task.was_enqueued, task.queue_name = form.id, true, queue_name
-  task.name = task.name or queue_task.auto_name(store, form.id)
-  if url then task.url = url end
+  task.name = form.name or queue_task.auto_name(store, form.id)
+  if url ~= task.url then task.url = url end
 end
 
 -- Of a list that is added all or none, "ESKIPPED" are those that were not at fault.

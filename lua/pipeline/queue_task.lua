@@ -101,6 +101,7 @@ end
 
 local function method_of(given)
   local method = given == nil and "POST" or given
+  if METHODS[method] then return method end
   if type(method) ~= "string" or not METHODS[method:upper()] then
     invalid("method %s is none of GET, POST, HEAD, PUT, DELETE, PULL", text.of(method, 100))
   end
@@ -117,8 +118,25 @@ function queue_task.check_name(name)
   return name
 end
 
+-- What was found out about something, for the next time: most tasks of a program go to few URLs.
+local function memo(max)
+  local known, count = {}, 0
+  return known, function(key, value)
+    if count >= max then
+      for old in pairs(known) do known[old] = nil end
+      count = 0
+    end
+    known[key], count = value, count + 1
+    return value
+  end
+end
+
+local MEMO_MAX, MEMO_LENGTH_MAX = 256, 200
+local plain_urls, remember_plain_url = memo(MEMO_MAX) -- those that are checked and have no query
+
 -- Path and query (without "?", nil if there is none) of a relative URL.
 local function split_url(url)
+  if plain_urls[url] then return url end
   if type(url) ~= "string" then errors.raise(classes.InvalidUrlError, "url is a %s", type(url)) end
   if url:find("#", 1, true) then errors.raise(classes.InvalidUrlError, "url has a fragment: %s", text.short(url)) end
   if url:find("[%z\1-\32\127]") then
@@ -132,6 +150,7 @@ local function split_url(url)
   if #path > queue_task.MAX_URL_LENGTH then
     errors.raise(classes.InvalidUrlError, "path of url has %d bytes, more than %d", #path, queue_task.MAX_URL_LENGTH)
   end
+  if not query and #path <= MEMO_LENGTH_MAX then remember_plain_url(path, true) end
   return path, query
 end
 
@@ -179,10 +198,12 @@ local function header_text(name, value)
   return value
 end
 
+local NO_HEADERS = {} -- never written to
+
 -- Names are kept in one spelling ("Content-Type"); a list repeats its header.
 local function copy_headers(given)
+  if given == nil then return NO_HEADERS end
   local headers = {}
-  if given == nil then return headers end
   if type(given) ~= "table" then invalid("headers is a %s", type(given)) end
   for name, value in next, given do
     if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then
@@ -251,6 +272,11 @@ local function deadline_of(deadline)
   return deadline + 0.0
 end
 
+local function set_header(self, name, value)
+  if self._headers == NO_HEADERS then self._headers = {} end
+  self._headers[name] = value
+end
+
 -- Fills url, payload and headers from payload, url and params, as the method demands (Q9 to Q19).
 local function fill_request(self, given)
   local method, payload, params = self.method, given.payload, given.params
@@ -266,7 +292,9 @@ local function fill_request(self, given)
     if has_params then
       if payload and payload ~= "" then invalid("payload and params exclude each other") end
       payload = encoded
-      self.headers["Content-Type"] = self.headers["Content-Type"] or "application/x-www-form-urlencoded"
+      if not self._headers["Content-Type"] then
+        set_header(self, "Content-Type", "application/x-www-form-urlencoded")
+      end
     end
   elseif has_params and encoded ~= "" then
     query = encoded
@@ -292,14 +320,14 @@ local function default_host()
 end
 
 local function fill_target(self, given)
-  local host = self.headers.Host
+  local host = self._headers.Host
   if given.target ~= nil then
     if type(given.target) ~= "string" or not given.target:find("^[%w%-.]+$") then
       invalid("target %s is not letters, digits, '-' and '.'", text.of(given.target, 100))
     end
     if host then invalid("target and a Host header exclude each other") end
     self.target = given.target
-    self.headers.Host = given.target .. "." .. default_host()
+    set_header(self, "Host", given.target .. "." .. default_host())
   elseif host then
     local suffix = "." .. default_host()
     local short = host:sub(-#suffix) == suffix and host:sub(1, -#suffix - 1) or nil
@@ -309,7 +337,7 @@ end
 
 local function size_of(self)
   local size = #self.method + #(self.payload or "") + #(self.url or "")
-  for name, value in next, self.headers do
+  for name, value in next, self._headers do
     for _, item in ipairs(type(value) == "table" and value or { value }) do size = size + #name + #item + 4 end
   end
   return size
@@ -317,14 +345,16 @@ end
 
 -- ---- tasks -----------------------------------------------------------------------------------------------------
 
-local Task = {}
+local Task = { was_enqueued = false, was_deleted = false, retry_count = 0, priority = 0 } -- until something else is set
 local task_meta = { __name = "pipeline.QueueTask" }
 
 -- Headers are given as a copy in which names are found in any spelling, the rest as it is.
 function task_meta.__index(self, key)
-  if key == "headers" then return setmetatable(copy_headers(rawget(self, "_headers")), headers_meta) end
-  if key == "size" then return size_of { method = self.method, payload = self.payload, url = self.url,
-    headers = rawget(self, "_headers") } end
+  if key == "headers" then
+    local headers = copy_headers(self._headers)
+    return setmetatable(headers == NO_HEADERS and {} or headers, headers_meta)
+  end
+  if key == "size" then return size_of(self) end
   return Task[key]
 end
 
@@ -340,38 +370,38 @@ local task_kinds = {
 
 local function check_size(self, no_limit)
   local limit = self.method == "PULL" and queue_task.MAX_PULL_TASK_SIZE_BYTES or queue_task.MAX_PUSH_TASK_SIZE_BYTES
-  if not no_limit and self.size > limit then
-    errors.raise(classes.TaskTooLargeError, "the task has %d bytes, more than %d", self.size, limit)
+  local size = not no_limit and size_of(self) or 0
+  if size > limit then
+    errors.raise(classes.TaskTooLargeError, "the task has %d bytes, more than %d", size, limit)
   end
 end
 
 local function check_priority(priority)
   if priority and (priority < -2147483648 or priority > 2147483647) then invalid("priority %d", priority) end
-  return priority or 0
+  return priority
 end
 
 --- Makes a task without adding it. `how`: kind ("push", "pull" or "deferred"; default by the method), no_size_limit.
 function queue_task.new(given, how)
   given = options.check(given, task_kinds, 1, "Task", 2)
-  how = how or {}
+  local kind = how and how.kind
   local method = method_of(given.method)
-  if how.kind == "pull" then method = "PULL" end
+  if kind == "pull" then method = "PULL" end
+  local retry, retry_options = retry_form(given.retry_options)
   local self = {
-    method = method, headers = copy_headers(given.headers), eta = eta_of(given), tag = tag_of(given.tag, method),
+    method = method, _headers = copy_headers(given.headers), eta = eta_of(given), tag = tag_of(given.tag, method),
     name = queue_task.check_name(given.name), dispatch_deadline = deadline_of(given.dispatch_deadline),
-    priority = check_priority(given.priority), was_enqueued = false, was_deleted = false, retry_count = 0,
-    _kind = how.kind or (method == "PULL" and "pull" or "push"),
+    priority = check_priority(given.priority), _retry = retry, retry_options = retry_options,
+    _kind = kind or (method == "PULL" and "pull" or "push"),
   }
-  self._retry, self.retry_options = retry_form(given.retry_options)
   if method == "PULL" then
     fill_pull(self, given)
   else
     fill_request(self, given)
     fill_target(self, given)
   end
-  self._headers, self.headers = self.headers, nil
   setmetatable(self, task_meta)
-  check_size(self, how.no_size_limit)
+  check_size(self, how and how.no_size_limit)
   return self
 end
 
@@ -446,23 +476,29 @@ function queue_task.auto_name(store, id)
   return queue_task.AUTO_NAME_PREFIX .. store:id_text(id)
 end
 
+local SLASH = ("/"):byte()
+local requests, remember_request = memo(MEMO_MAX) -- url -> the encoded POST to it, without headers
+
 local function encode_request(self, url)
+  local is_plain = self._headers == NO_HEADERS and not rawget(self, "target") and self.method == "POST"
+  if is_plain and requests[url] then return requests[url] end
   local request = { method = self.method, url = url, target = self.target }
   if next(self._headers) then request.headers = self._headers end
   local bytes, code, message = core.encode_value(request, "request")
   if not bytes then errors.raise_core(code, message, tostring(self)) end
+  if is_plain and #url <= MEMO_LENGTH_MAX then remember_request(url, bytes) end
   return bytes
 end
 
 --- The form in which the store takes the task, and its full URL.
 function queue_task.form(self, store, queue_name)
-  local url = self.url
-  if url and url:find("^%??") and url:sub(1, 1) ~= "/" then url = "/_ah/queue/" .. queue_name .. url end
+  local url, name, kind, eta = self.url, rawget(self, "name"), self._kind, self.eta -- most have no name, tag, ...
+  if url and url:byte() ~= SLASH then url = "/_ah/queue/" .. queue_name .. url end
   return {
-    id = store:new_id(), kind = self._kind, queue = queue_name, name = self.name, payload = self.payload,
-    name_id = self.name and queue_task.auto_id(store, self.name), priority = self.priority, tag = self.tag,
-    eta = math.max(self.eta, 1e-6), deadline = self._kind ~= "pull" and self.dispatch_deadline or nil,
-    retry = self._retry, request = self._kind == "push" and encode_request(self, url) or nil,
+    id = store:new_id(), kind = kind, queue = queue_name, name = name, payload = self.payload,
+    name_id = name and queue_task.auto_id(store, name), priority = rawget(self, "priority"), tag = rawget(self, "tag"),
+    eta = eta > 1e-6 and eta or 1e-6, deadline = kind ~= "pull" and rawget(self, "dispatch_deadline") or nil,
+    retry = rawget(self, "_retry"), request = kind == "push" and encode_request(self, url) or nil,
   }, url
 end
 
