@@ -51,9 +51,17 @@ pl__coroutine_t *pl__claim_check(lua_State *L, int arg, const pl__handle_t *h) {
     return box_record(box);
 }
 
+/* Upvalue 2: the metatable of claims, which is quicker to compare with than to look up by its name. */
+static const claim_box_t *check_self(lua_State *L) {
+    if (lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(2))) {
+        lua_pop(L, 1);
+        return lua_touserdata(L, 1);
+    }
+    return luaL_checkudata(L, 1, PL__CLAIM_TYPE);
+}
+
 static const pl_claim_t *live_claim(lua_State *L) {
-    const claim_box_t *box = luaL_checkudata(L, 1, PL__CLAIM_TYPE);
-    const pl__coroutine_t *rec = box_record(box);
+    const pl__coroutine_t *rec = box_record(check_self(L));
     if (rec == NULL)
         luaL_error(L, "the claim has ended with the coroutine that executed it");
     return rec->claim;
@@ -199,9 +207,12 @@ void pl__claim_register(lua_State *L) {
             lua_pushinteger(L, i + 1);
             lua_setfield(L, -2, FIELDS[i]);
         }
-        lua_pushcfunction(L, claim_slot);
+        lua_pushnil(L);
+        lua_pushvalue(L, -3);
+        lua_pushcclosure(L, claim_slot, 2);
         lua_setfield(L, -2, "slot");
-        lua_pushcclosure(L, claim_index, 1);
+        lua_pushvalue(L, -2);
+        lua_pushcclosure(L, claim_index, 2);
         lua_setfield(L, -2, "__index");
         lua_pushcfunction(L, claim_tostring);
         lua_setfield(L, -2, "__tostring");

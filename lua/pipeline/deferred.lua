@@ -173,34 +173,37 @@ local function method_of(object, list)
     type(list[2]) == "string" and list[2] or "the object"))
 end
 
-local readers = {}
+local readers = {} -- by form
 
-function readers.name(list)
+readers[FORM_PREFIX .. "name"] = function(list)
   return callable(resolve(list[2]), list[2]), nil, 3
 end
 
-function readers.object(list)
+readers[FORM_PREFIX .. "object"] = function(list)
   return callable(list[2], "the object"), nil, 3
 end
 
-function readers.method(list)
+readers[FORM_PREFIX .. "method"] = function(list)
   return method_of(list[2], list), list[2], 4
 end
 
-function readers.static(list)
+readers[FORM_PREFIX .. "static"] = function(list)
   local object = resolve(list[2])
   return method_of(object, list), object, 4
 end
+
+local BY_NAME = {
+  [FORM_PREFIX .. "name"] = true, [FORM_PREFIX .. "static"] = true, [FORM_PREFIX .. "object"] = false,
+  [FORM_PREFIX .. "method"] = false,
+}
 
 -- The function of a stored call, the object whose method it is (or nil), the list of values, where the arguments in it
 -- begin, and where they end.
 local function decode(bytes)
   local list, n, message = core.decode_list(bytes)
   if not list then unreadable("the call cannot be read: %s", message or n) end
-  local form = type(list[1]) == "string" and list[1]:match("^deferred/1 (%l+)$")
-  local read = readers[form]
-  local by_name = form == "name" or form == "static"
-  if not read or n < 2 or (type(list[2]) == "string") ~= by_name then
+  local read = readers[list[1] or false]
+  if not read or n < 2 or (type(list[2]) == "string") ~= BY_NAME[list[1]] then
     unreadable("the call cannot be read: it is not one of deferred.serialize")
   end
   local fn, object, first = read(list)

@@ -393,14 +393,24 @@ local kinds = { run = run_stage, finalize = finalize_stage, abort = abort_stage,
 -- Tasks that belong to no stage, and the modules that execute them.
 local modules = { push = "pipeline.push", deferred = "pipeline.deferred" }
 
-local function executor(kind)
-  if modules[kind] then kinds[kind] = require(modules[kind]).execute end
-  modules[kind] = nil
+local function load_executor(kind)
+  kinds[kind] = require(modules[kind]).execute
   return kinds[kind]
 end
 
+local function end_orphan(engine, claim)
+  engine._core:task_done(claim)
+end
+
 local function execute(engine, claim)
-  return (kinds[claim.kind] or executor(claim.kind))(engine, claim)
+  local kind = claim.kind
+  local fn = kinds[kind]
+  if modules[kind] then
+    fn = fn or load_executor(kind)
+  elseif claim.stage == nil then
+    fn = end_orphan
+  end
+  return fn(engine, claim)
 end
 
 -- Ends a claim that user code, or a mistake of this library, has left open.
@@ -444,13 +454,7 @@ end
 --- Executes a claimed task; called in a coroutine of the engine.
 function evaluate.task(engine, claim)
   local guard <close> = setmetatable({ engine = engine, claim = claim, ended = false }, Guard)
-  local ok, problem
-  local kind = claim.kind
-  if claim.stage == nil and kind ~= "push" and kind ~= "deferred" then
-    ok, problem = pcall(engine._core.task_done, engine._core, claim, { nowait = true })
-  else
-    ok, problem = xpcall(execute, handler, engine, claim)
-  end
+  local ok, problem = xpcall(execute, handler, engine, claim)
   if not ok then
     ok, problem = pcall(internal_error, engine, claim, problem)
     if not ok then engine:_log(50, "internal error: " .. errors.text(problem)) end
