@@ -306,7 +306,7 @@ end
 -- await.
 -- @return the task. Raises what serialize and Queue.add raise; then nothing is enqueued. In App Engine: deferred.defer.
 function deferred.defer(fn, ...)
-  return add({}, encode("defer", 2, fn, ...))
+  return queue_task.call(encode("defer", 2, fn, ...), DEFAULT_URL):add()
 end
 
 --- As defer, with options: `deferred.with{ countdown = 10 }(fn, ...)`.

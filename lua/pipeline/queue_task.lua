@@ -198,7 +198,8 @@ local function header_text(name, value)
   return value
 end
 
-local NO_HEADERS = {} -- never written to
+local NO_HEADERS = {}                                                -- shared by many tasks, so never written to
+local CALL_HEADERS = { ["Content-Type"] = "application/octet-stream" } -- likewise
 
 -- Names are kept in one spelling ("Content-Type"); a list repeats its header.
 local function copy_headers(given)
@@ -273,7 +274,7 @@ local function deadline_of(deadline)
 end
 
 local function set_header(self, name, value)
-  if self._headers == NO_HEADERS then self._headers = {} end
+  if self._headers == NO_HEADERS then self._headers = {} end -- those of a call are written to by nobody
   self._headers[name] = value
 end
 
@@ -403,6 +404,13 @@ function queue_task.new(given, how)
   setmetatable(self, task_meta)
   check_size(self, how and how.no_size_limit)
   return self
+end
+
+--- Makes a task of kind "deferred" of which nothing is said but its payload and its URL.
+function queue_task.call(payload, url)
+  return setmetatable({
+    method = "POST", _headers = CALL_HEADERS, eta = now(), _kind = "deferred", url = url, payload = payload,
+  }, task_meta)
 end
 
 --- Makes a task.
