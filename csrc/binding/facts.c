@@ -3,6 +3,8 @@
  */
 #include "binding/facts.h"
 
+#include <string.h>
+
 #include <lauxlib.h>
 
 #include "binding/coroutine.h"
@@ -20,6 +22,24 @@ static int engine_new_id(lua_State *L) {
         return 3;
     lua_pushinteger(L, pl_engine_new_id(h->engine));
     return 1;
+}
+
+/* e:new_name(prefix) -> id, prefix and the id as users see it */
+static int engine_new_name(lua_State *L) {
+    enum { PREFIX_MAX = 32 };
+    pl__handle_t *h = pl__handle_check(L, 1);
+    char text[PREFIX_MAX + PL_ID_TEXT_LEN + 1];
+    size_t len;
+    const char *prefix = luaL_checklstring(L, 2, &len);
+    luaL_argcheck(L, len <= PREFIX_MAX, 2, "too long");
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_id_t id = pl_engine_new_id(h->engine);
+    memcpy(text, prefix, len);
+    pl_engine_id_text(h->engine, id, text + len);
+    lua_pushinteger(L, id);
+    lua_pushlstring(L, text, len + PL_ID_TEXT_LEN);
+    return 2;
 }
 
 /* e:new_ids(n) -> the first, list of all n */
@@ -206,6 +226,7 @@ static int engine_facts(lua_State *L) {
 void pl__facts_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
         { "new_id", engine_new_id },
+        { "new_name", engine_new_name },
         { "new_ids", engine_new_ids },
         { "id_text", engine_id_text },
         { "id_parse", engine_id_parse },

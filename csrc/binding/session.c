@@ -141,7 +141,7 @@ static void push_methods(lua_State *L) {
         X(task_delete), X(purge),     X(dead_list), X(dead_revive), X(dead_purge), X(failures_get),
 #undef X
     };
-    static const char *const FORWARDS[] = { "new_id", "id_text", "id_parse", "now" };
+    static const char *const FORWARDS[] = { "new_id", "new_name", "id_text", "id_parse", "now" };
     luaL_newlib(L, METHODS);
     for (size_t i = 0; i < sizeof(VERBS) / sizeof(*VERBS); i++) {
         lua_pushinteger(L, (lua_Integer)VERBS[i].verb);

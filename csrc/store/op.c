@@ -3,7 +3,9 @@
  */
 #include "store/store.h"
 
+#include <pthread.h>
 #include <stdalign.h>
+#include <string.h>
 
 const char *pl_stage_state_name(int state) {
     static const char *const names[] = {
@@ -58,15 +60,47 @@ struct pl__slab {
     claim_block_t blocks[];
 };
 
+/* A few full-sized slabs are kept for the next transactions of whatever store: memory that goes back and forth between
+ * the system and the process costs more than all that is done with it. */
+enum { SPARE_MAX = 32 };
+static pthread_mutex_t spare_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pl__slab_t *spare[SPARE_MAX];
+static int spare_len;
+
+static bool slab_keep(pl__slab_t *slab) {
+#ifdef __SANITIZE_ADDRESS__
+    return slab == NULL; /* never: what is used after it was freed is to be seen */
+#endif
+    bool kept = false;
+    pthread_mutex_lock(&spare_mutex);
+    if (slab->size == SLAB_CLAIMS_MAX && spare_len < SPARE_MAX) {
+        spare[spare_len++] = slab;
+        kept = true;
+    }
+    pthread_mutex_unlock(&spare_mutex);
+    return kept;
+}
+
+static pl__slab_t *slab_reuse(void) {
+    pthread_mutex_lock(&spare_mutex);
+    pl__slab_t *slab = spare_len > 0 ? spare[--spare_len] : NULL;
+    pthread_mutex_unlock(&spare_mutex);
+    if (slab)
+        memset(slab, 0, sizeof *slab + (size_t)slab->len * sizeof slab->blocks[0]);
+    return slab;
+}
+
 static void slab_drop(pl__slab_t *slab) {
-    if (slab && --slab->live == 0)
+    if (slab && --slab->live == 0 && !slab_keep(slab))
         pl__free(slab);
 }
 
 /* The first slab of a transaction has one claim, because a lone one is the common case at rest. */
 static pl__slab_t *slab_next(const pl__slab_t *before) {
     int size = before ? SLAB_CLAIMS_MAX : 1;
-    pl__slab_t *slab = pl__alloc(sizeof *slab + (size_t)size * sizeof slab->blocks[0]);
+    pl__slab_t *slab = size > 1 ? slab_reuse() : NULL;
+    if (!slab)
+        slab = pl__alloc(sizeof *slab + (size_t)size * sizeof slab->blocks[0]);
     if (!slab)
         return NULL;
     slab->size = size;

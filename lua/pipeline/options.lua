@@ -83,7 +83,8 @@ function options.check(given, known, position, name, level)
       error(("bad argument #%d to '%s' (unknown option '%s'%s)"):format(position, name, key,
         nearest and ("; did you mean '" .. nearest .. "'?") or ""), level)
     end
-    local ok, wanted = options.fits(value, kind)
+    local ok, wanted = true, nil
+    if kind ~= "any" then ok, wanted = options.fits(value, kind) end
     if not ok then
       error(("bad argument #%d to '%s' (option '%s': %s expected, got %s)"):format(position, name, key, wanted,
         describe(value)), level)

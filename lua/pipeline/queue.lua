@@ -117,9 +117,9 @@ local function gathered(what)
   return run.tasks
 end
 
-local function was_added(store, task, form, url, queue_name)
+local function was_added(task, form, url, name, queue_name)
   task._id, task.was_enqueued, task.queue_name = form.id, true, queue_name
-  task.name = form.name or queue_task.auto_name(store, form.id)
+  task.name = name
   if url ~= task.url then task.url = url end
 end
 
@@ -157,16 +157,16 @@ local function has_deadline(given, what)
 end
 
 -- Adds what has been checked and marks it as added.
-local function send(self, store, list, forms, urls)
+local function send(self, store, list, forms, urls, names)
   local results = check(self, store:task_add(forms, false))
   for i, task in ipairs(list) do
-    if results[i] == "OK" then was_added(store, task, forms[i], urls[i], self.name) end
+    if results[i] == "OK" then was_added(task, forms[i], urls[i], names[i], self.name) end
   end
   raise_worst(self, list, results)
 end
 
 -- Adds to the transaction `tx`: all of the list, or none.
-local function send_in(self, tx, store, list, forms, urls)
+local function send_in(self, tx, store, list, forms, urls, names)
   local results = check(self, store:task_add(forms, true))
   if worst(list, results) then
     for i, result in ipairs(results) do
@@ -174,13 +174,13 @@ local function send_in(self, tx, store, list, forms, urls)
     end
     raise_worst(self, list, results)
   end
-  local names = {}
+  local before = {}
   for i, task in ipairs(list) do
-    names[i] = task.name or false
-    was_added(store, task, forms[i], urls[i], self.name)
+    before[i] = task.name or false
+    was_added(task, forms[i], urls[i], names[i], self.name)
   end
   tx:_if_lost(function()
-    for i, task in ipairs(list) do task.was_enqueued, task._id, task.name = false, nil, names[i] or nil end
+    for i, task in ipairs(list) do task.was_enqueued, task._id, task.name = false, nil, before[i] or nil end
   end)
 end
 
@@ -210,23 +210,23 @@ function Queue.add(self, tasks, given)
   local transaction = given.transactional and not tx and gathered("add") or nil
   local store, engine = store_of()
   if takes or not tx then make_cron(store, self.name) end
-  local forms, urls = {}, {}
-  for i, task in ipairs(list) do forms[i], urls[i] = queue_task.form(task, store, self.name) end
+  local forms, urls, names = {}, {}, {}
+  for i, task in ipairs(list) do forms[i], urls[i], names[i] = queue_task.form(task, store, self.name) end
   if transaction then
     table.move(forms, 1, #forms, #transaction + 1, transaction)
-    for i, task in ipairs(list) do was_added(store, task, forms[i], urls[i], self.name) end
+    for i, task in ipairs(list) do was_added(task, forms[i], urls[i], names[i], self.name) end
     return tasks
   end
   if takes then
-    send_in(self, tx, store, list, forms, urls)
+    send_in(self, tx, store, list, forms, urls, names)
   elseif tx then
     tx:_after(function()
       local later = context.store(engine)
       make_cron(later, self.name)
-      send(self, later, list, forms, urls)
+      send(self, later, list, forms, urls, names)
     end)
   else
-    send(self, store, list, forms, urls)
+    send(self, store, list, forms, urls, names)
   end
   return tasks
 end

@@ -498,16 +498,17 @@ local function encode_request(self, url)
   return bytes
 end
 
---- The form in which the store takes the task, and its full URL.
+--- The form in which the store takes the task, its full URL, and the name by which it is known.
 function queue_task.form(self, store, queue_name)
   local url, name, kind, eta = self.url, rawget(self, "name"), self._kind, self.eta -- most have no name, tag, ...
   if url and url:byte() ~= SLASH then url = "/_ah/queue/" .. queue_name .. url end
+  local id, known_as = store:new_name(queue_task.AUTO_NAME_PREFIX)
   return {
-    id = store:new_id(), kind = kind, queue = queue_name, name = name, payload = self.payload,
+    id = id, kind = kind, queue = queue_name, name = name, payload = self.payload,
     name_id = name and queue_task.auto_id(store, name), priority = rawget(self, "priority"), tag = rawget(self, "tag"),
     eta = eta > 1e-6 and eta or 1e-6, deadline = kind ~= "pull" and rawget(self, "dispatch_deadline") or nil,
     retry = rawget(self, "_retry"), request = kind == "push" and encode_request(self, url) or nil,
-  }, url
+  }, url, name or known_as
 end
 
 --- The task as the store gives it back: leased, or dead.
