@@ -249,7 +249,7 @@ local function report(name, value, unit, ratio, aim)
   local line = ('{"name":"%s","value":%.6g,"unit":"%s","durability":"%s"%s}'):format(name, value, unit,
     options.durability, ratio and (',"ratio":%.4g'):format(ratio) or "")
   out:write(line, "\n")
-  print(("%-44s %12.4g %-14s %-10s %s"):format(name, value, unit, ratio and ("x%.3f"):format(ratio) or "", aim or ""))
+  print(("%-48s %12.4g %-14s %-10s %s"):format(name, value, unit, ratio and ("x%.3f"):format(ratio) or "", aim or ""))
 end
 
 local function medians(values)

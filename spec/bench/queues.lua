@@ -67,17 +67,18 @@ local function lists(tools)
   local Task, time = taskqueue.Task, clock_of(engine)
   local pulled, plain = taskqueue.Queue("pulled"), taskqueue.Queue("plain")
   local payload = ("x"):rep(50)
-  local function measure(queue, make)
-    local start = time()
+  local function measure(name, queue, make)
+    local start, cpu = time(), os.clock()
     for _ = 1, LISTS do
       local list = {}
       for i = 1, 100 do list[i] = make() end
       queue:add(list)
     end
-    return LISTS * 100 / (time() - start)
+    print(name, LISTS * 100 / (time() - start))
+    print(name .. "_cpu_us", (os.clock() - cpu) / (LISTS * 100) * 1e6)
   end
-  print("lists_pull", measure(pulled, function() return Task { method = "PULL", payload = payload } end))
-  print("lists_push", measure(plain, function() return Task { url = "/work", payload = payload } end))
+  measure("lists_pull", pulled, function() return Task { method = "PULL", payload = payload } end)
+  measure("lists_push", plain, function() return Task { url = "/work", payload = payload } end)
 end
 
 local function fill(engine, deferred, queue, count)
@@ -93,9 +94,10 @@ local function drain(tools, name, queue)
   local engine, deferred = open(tools, name)
   local time = clock_of(engine)
   fill(engine, deferred, queue, CALLS)
-  local start = time()
+  local start, cpu = time(), os.clock()
   engine:drain()
   print(name, CALLS / (time() - start))
+  print(name .. "_cpu_us", (os.clock() - cpu) / CALLS * 1e6)
 end
 
 -- Calls are deferred by 64 coroutines of an engine while it executes them.
@@ -203,6 +205,9 @@ function queues.report(report, m, c)
   report("the same with at most 64 at once", m.drain_narrow, "tasks/s", m.drain_narrow / c.claims)
   report("share kept with a rate", m.drain_rated / m.drain, "times", nil, "aim >= 0.67")
   report("share kept with at most 64 at once", m.drain_narrow / m.drain, "times", nil, "aim >= 0.67")
+  report("processor time of a task added in a list, pull", m.lists_pull_cpu_us, "us", c.inserts_100_cpu_us /
+    m.lists_pull_cpu_us)
+  report("processor time of a drained call, both threads", m.drain_cpu_us, "us", c.claims_cpu_us / m.drain_cpu_us)
   report("deferred and executed at the same time", m.both, "tasks/s", m.both / c.both)
   report("defer to start, p50 in commits", m.idle_p50_ms / commit_ms, "commits", nil, "aim <= 3")
   report("defer to start, p99 in commits", m.idle_p99_ms / commit_ms, "commits")
