@@ -12,7 +12,7 @@ local queues = {}
 
 local function noop() end
 
--- An engine with the queues "plain", "rated" and "narrow", and the names of what is called.
+-- An engine with queues without and with limits, and the names of what is called.
 local function open(tools, name, more)
   local pipeline = require "pipeline"
   local deferred = require "pipeline.deferred"
@@ -24,6 +24,7 @@ local function open(tools, name, more)
       pulled = { mode = "pull" },
       rated = { rate = "10000000/s", bucket_size = 10000000 },
       narrow = { max_concurrent_requests = 64 },
+      wide = { max_concurrent_requests = 256 },
     },
   }
   for key, value in pairs(more or {}) do settings[key] = value end
@@ -177,13 +178,15 @@ function queues.add(parts, tools)
   part("lists", lists)
   part("drain", drain, "drain", "plain")
   part("drain_rated", drain, "drain_rated", "rated")
+  part("drain_wide", drain, "drain_wide", "wide")
   part("drain_narrow", drain, "drain_narrow", "narrow")
   part("both", both)
   part("idle", idle)
   part("across", across)
   part("across_worker", across_worker)
   return {
-    "enqueue_one", "enqueue_tasklets", "lists", "drain", "drain_rated", "drain_narrow", "both", "idle", "across",
+    "enqueue_one", "enqueue_tasklets", "lists", "drain", "drain_rated", "drain_wide", "drain_narrow", "both", "idle",
+    "across",
   }
 end
 
@@ -202,8 +205,10 @@ function queues.report(report, m, c)
   report("add lists of 100, push", m.lists_push, "tasks/s", m.lists_push / c.inserts_100, "aim x0.6")
   report("drain of 100,000 deferred calls", m.drain, "tasks/s", m.drain / c.claims, "aim x0.6")
   report("the same with a rate", m.drain_rated, "tasks/s", m.drain_rated / c.claims)
+  report("the same with at most 256 at once", m.drain_wide, "tasks/s", m.drain_wide / c.claims)
   report("the same with at most 64 at once", m.drain_narrow, "tasks/s", m.drain_narrow / c.claims)
   report("share kept with a rate", m.drain_rated / m.drain, "times", nil, "aim >= 0.67")
+  report("share kept with at most 256 at once", m.drain_wide / m.drain, "times", nil, "aim >= 0.67")
   report("share kept with at most 64 at once", m.drain_narrow / m.drain, "times", nil, "aim >= 0.67")
   report("processor time of a task added in a list, pull", m.lists_pull_cpu_us, "us", c.inserts_100_cpu_us /
     m.lists_pull_cpu_us)
