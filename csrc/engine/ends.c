@@ -8,6 +8,7 @@
  *   any end        ──refused──► a failed attempt with that error, retried or given up as any other is
  *   failed attempt ──refused──► given back, without an attempt; nothing is claimed for a while
  *   given back     ──refused──► said in the log: leaving the store, or the rescue after it, gives it back
+ *   ends that shared an op ──refused──► each gets an op of its own: the trouble may be of one alone
  *
  * Where memory is short, the op that was refused is tried again later. Else it goes back to its owner as it is; what is
  * done instead is the engine's own.
@@ -122,6 +123,44 @@ static bool has_failed(const pl_op_t *op) {
     return op->u.task_done.failed;
 }
 
+/* ---- one by one -------------------------------------------------------------------------------------------- */
+
+static pl_op_t *single_end(const pl_end_t *end, pl_usec_t now) {
+    pl_op_t *op = pl_op_new(PL_VERB_task_done);
+    if (!op)
+        return NULL;
+    op->u.task_done = (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .started = now, .is_plain = true };
+    op->attempts = 1;
+    op->rest = rest_after(1, 2, 0);
+    return op;
+}
+
+static void free_list(pl_op_t *list) {
+    for (pl_op_t *op = list, *next; op; op = next) {
+        next = op->next;
+        pl_op_free(op);
+    }
+}
+
+/* All or none: what was submitted would be refused as stale if it came again. */
+static int split(pl_engine_t *engine, const pl_op_tasks_done_t *done) {
+    pl_op_t *list = NULL;
+    for (size_t i = done->len; i > 0; i--) {
+        pl_op_t *op = single_end(&done->ends[i - 1], pl_clock_now(&engine->clock));
+        if (!op) {
+            free_list(list);
+            return PL_ENOMEM;
+        }
+        op->next = list;
+        list = op;
+    }
+    for (pl_op_t *op = list, *next; op; op = next) {
+        next = op->next;
+        pl_engine_submit(engine, op);
+    }
+    return PL_OK;
+}
+
 /* ---- entry ------------------------------------------------------------------------------------------------- */
 
 static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
@@ -147,6 +186,8 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
 int pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) {
     if (!is_unexpected(op->rc))
         return PL_OK;
+    if (op->verb == PL_VERB_tasks_done)
+        return split(engine, &op->u.tasks_done);
     if (op->verb == PL_VERB_release) {
         pl_log(&engine->log, PL_LOG_ERROR, "a task stays claimed until this engine is closed: %s", reason(op));
         return PL_OK;

@@ -153,7 +153,7 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
     if (rc != PL_OK)
         return rc;
     pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
-    done->ends[done->len++] = (pl_end_t){ claim->task, claim->claim };
+    done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->claim };
     engine->executing--;
     return PL_OK;
 }

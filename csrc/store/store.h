@@ -369,6 +369,7 @@ typedef struct {
 typedef struct {
     pl_id_t task;
     int claim;
+    bool refused; /* result */
 } pl_end_t;
 
 /* tasks_done: the tasks are gone. PL_ESTALE: some were not this worker's any more, and are as they were. */
@@ -376,6 +377,7 @@ typedef struct {
     pl_end_t *ends;
     size_t len;
     size_t size;    /* the caller's: room in ends */
+    bool singly;    /* the store's: a statement for each, since one for many was refused */
     size_t refused; /* result: how many */
 } pl_op_tasks_done_t;
 

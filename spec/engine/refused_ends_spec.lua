@@ -63,6 +63,20 @@ describe("the end of a claim that the store refuses", function()
     allow()
   end)
 
+  it("of deferred calls that ended together is that of the one at fault alone", function()
+    for _ = 1, 20 do deferred.defer("refused.call") end
+    local at_fault = sql.number(engine, "SELECT id FROM pl_task ORDER BY id LIMIT 1 OFFSET 7;")
+    forbid(("DELETE ON pl_task WHEN old.id = %d"):format(at_fault))
+    engine:drain()
+    assert.equal(20, runs)
+    assert.equal(0, claimed())
+    assert.same({ 1 }, { sql.number(engine, "SELECT count(*) FROM pl_task;") })
+    allow()
+    engine:drain { delayed = true }
+    assert.equal(21, runs)
+    assert.equal(0, Queue():fetch_statistics().tasks)
+  end)
+
   it("of a run is a failed attempt with that error", function()
     local Class = helper.define { max_attempts = 3, run = function()
       runs = runs + 1

@@ -526,16 +526,17 @@ static void many_end_together(void) {
         CHECK(one && one->task == tasks[i].id && one->kind == tasks[i].kind && one->deadline == tasks[i].deadline);
         CHECK(one->claim == 1 && one->is_plain && pl_str_eq(one->payload, tasks[i].payload));
         CHECK(pl_str_eq(one->request, tasks[i].request));
-        ends[i] = (pl_end_t){ one->task, one->claim };
+        ends[i] = (pl_end_t){ .task = one->task, .claim = one->claim };
     }
     CHECK(one == NULL);
     ends[3].claim = 2; /* somebody else's by now */
     op = pl_op_new(PL_VERB_tasks_done);
     op->u.tasks_done = (pl_op_tasks_done_t){ .ends = ends, .len = TASKS };
     CHECK(call(op)->rc == PL_ESTALE && op->u.tasks_done.refused == 1);
+    CHECK(ends[3].refused && !ends[2].refused && !ends[4].refused);
     CHECK(stats_of("default").tasks == before + 1);
     ends[3].claim = 1;
-    CHECK(call(op)->rc == PL_ESTALE && op->u.tasks_done.refused == TASKS - 1);
+    CHECK(call(op)->rc == PL_ESTALE && op->u.tasks_done.refused == TASKS - 1 && !ends[3].refused);
     CHECK(stats_of("default").tasks == before);
     pl_op_free(op);
     free_claims(claims);

@@ -112,20 +112,35 @@ static int finish_many(pl__conn_t *conn, const pl_end_t *ends, size_t len, int *
     return run_ids(conn, statement, ID_FIRST_FINISH, ids, len, changes);
 }
 
+/* Some of many were not ours: which, only a statement for each can tell. So the transaction is given up, and this op
+ * comes again in one of its own. */
+static int finish_together(pl__conn_t *conn, pl_op_tasks_done_t *done, const pl_end_t *ends, size_t len) {
+    int changes;
+    PL__TRY(finish_many(conn, ends, len, &changes));
+    done->singly = changes != (int)len;
+    return done->singly ? PL_ESTALE : PL_OK;
+}
+
+static int finish_one(pl__conn_t *conn, pl_op_tasks_done_t *done, pl_end_t *end) {
+    int changes;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH, &changes, "iii", (int64_t)end->task, (int64_t)conn->worker,
+                        (int64_t)end->claim));
+    end->refused = changes == 0;
+    done->refused += end->refused;
+    return PL_OK;
+}
+
 /* The deletion is the fence. */
 int pl__verb_tasks_done(pl__conn_t *conn, pl_op_t *op) {
     pl_op_tasks_done_t *done = &op->u.tasks_done;
-    const pl_end_t *ends = done->ends;
+    pl_end_t *ends = done->ends;
     done->refused = 0;
     for (size_t left = done->len, count; left > 0; ends += count, left -= count) {
-        int changes;
-        count = count_alike(ends, left);
+        count = done->singly ? 1 : count_alike(ends, left);
         if (count == 1)
-            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH, &changes, "iii", (int64_t)ends->task, (int64_t)conn->worker,
-                                (int64_t)ends->claim));
+            PL__TRY(finish_one(conn, done, ends));
         else
-            PL__TRY(finish_many(conn, ends, count, &changes));
-        done->refused += count - (size_t)changes;
+            PL__TRY(finish_together(conn, done, ends, count));
     }
     op->rc = done->refused ? PL_ESTALE : PL_OK;
     conn->freed = true;
