@@ -16,6 +16,7 @@
 #include "binding/handle.h"
 #include "binding/loop.h"
 #include "binding/server.h"
+#include "binding/step.h"
 #include "binding/tasklet.h"
 #include "binding/worker.h"
 
@@ -83,5 +84,6 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__client_register(L);
     pl__tasklet_register(L);
     pl__worker_register(L);
+    pl__step_register(L);
     return 1;
 }

@@ -29,9 +29,10 @@ local eventloop = {}
 local BURST_STEPS = 1024
 local ABSOLUTE = 1e9 -- a delay so large is a time since the epoch (T67)
 local QUEUE_KEPT_MAX = 8192
+local AT <const>, LAST <const>, CURRENT <const>, COUNT <const>, LATER <const> = 1, 2, 3, 4, 5 -- as in binding/step.c
 local TICK = 1e-6 -- of an engine's clock: a timer so near is due, for the clock may never be nearer
 
-local max, huge = math.max, math.huge
+local max, huge, drain = math.max, math.huge, core.drain
 local select, type, rawequal = select, type, rawequal
 
 local Loop = {}
@@ -78,9 +79,10 @@ real_clock.now = core.now
 local function new_loop(clock)
   return setmetatable({
     clock = clock,
-    current = {}, at = 0, last = 0,   -- being worked off: current[at + 1 .. last]
-    later = {}, count = 0,            -- queued since
+    0, 0, {},                         -- AT, LAST, CURRENT: being worked off is current[at + 1 .. last]
+    0, {},                            -- COUNT, LATER: queued since
     heap = {}, size = 0, dead = 0, order = 0, -- timers: a binary heap; dead ones were cancelled
+    soon = {}, soon_first = 1, soon_last = 0, soon_dead = 0, -- timers that were due when they were made, in order
     idlers = {}, fruitless = 0,       -- fruitless idle calls since the last event
     awake = false,                    -- working, or armed
     armed = huge,                     -- the time it is armed for
@@ -100,27 +102,28 @@ end
 
 --- Queues a task or a callback record.
 function Loop.push(self, entry)
-  local n = self.count + 1
-  self.count = n
-  self.later[n] = entry
+  local n = self[COUNT] + 1
+  self[COUNT] = n
+  self[LATER][n] = entry
   if not self.awake then arouse(self) end
 end
 
-eventloop.push = Loop.push
+eventloop.push, eventloop.arouse = Loop.push, arouse
+
+-- Makes what was queued the batch that is worked off. Returns false if there is nothing.
+local function next_batch(self)
+  if self[COUNT] == 0 then return false end
+  local empty = self[CURRENT] -- made before anything is moved: a finalizer may queue something meanwhile
+  if self[LAST] > QUEUE_KEPT_MAX then empty = {} end
+  self[CURRENT], self[LATER], self[AT], self[LAST], self[COUNT] = self[LATER], empty, 0, self[COUNT], 0
+  return true
+end
 
 local function pop(self)
-  local at = self.at + 1
-  if at > self.last then
-    local n = self.count
-    if n == 0 then return nil end
-    local empty = self.current -- made before anything is moved: a finalizer may queue something meanwhile
-    if self.last > QUEUE_KEPT_MAX then empty = {} end
-    n = self.count
-    self.current, self.later, self.last, self.count = self.later, empty, n, 0
-    at = 1
-  end
-  self.at = at
-  local current = self.current
+  if self[AT] >= self[LAST] and not next_batch(self) then return nil end
+  local at = self[AT] + 1
+  self[AT] = at
+  local current = self[CURRENT]
   local entry = current[at]
   current[at] = false
   return entry
@@ -165,13 +168,40 @@ local function take_first(self)
   return first
 end
 
-local function first_timer(self)
+local function first_of_heap(self)
   while self.size > 0 do
     local first = self.heap[1]
     if not first.cancelled then return first end
     take_first(self)
     self.dead = self.dead - 1
   end
+end
+
+local function take_soon(self)
+  local at, soon = self.soon_first, self.soon
+  local timer = soon[at]
+  soon[at] = nil
+  if at == self.soon_last then
+    self.soon_first, self.soon_last = 1, 0
+  else
+    self.soon_first = at + 1
+  end
+  return timer
+end
+
+local function first_soon(self)
+  while self.soon_first <= self.soon_last do
+    local first = self.soon[self.soon_first]
+    if not first.cancelled then return first end
+    take_soon(self)
+    self.soon_dead = self.soon_dead - 1
+  end
+end
+
+local function first_timer(self)
+  local first, soon = first_of_heap(self), first_soon(self)
+  if first and soon then return is_before(first, soon) and first or soon end
+  return first or soon
 end
 
 local function rearm(self, due)
@@ -193,6 +223,29 @@ function Loop.add_timer(self, timer, due)
   sift_up(self.heap, size, timer)
   if not self.awake then rearm(self, due) end
   return timer
+end
+
+--- Adds a timer that is due at once, after those that are due already: a table as for add_timer, but its `loop` is not
+-- set. It costs no heap, in which those who do nothing but let others go first would stir all the time.
+function Loop.add_soon(self, timer)
+  local now, last = self.clock.now(), self.soon_last
+  local before = self.soon[last]
+  if before and before.due > now then now = before.due end -- a clock that was set back
+  self.order = self.order + 1
+  timer.due, timer.order = now, self.order
+  last = last + 1
+  self.soon[last], self.soon_last = timer, last
+  if not self.awake then rearm(self, now) end
+  return timer
+end
+
+eventloop.add_soon = Loop.add_soon
+
+--- Forgets a timer of add_soon that has not fired.
+function Loop.cancel_soon(self, timer)
+  if timer.cancelled then return end
+  timer.cancelled = true
+  self.soon_dead = self.soon_dead + 1
 end
 
 local function compact(self)
@@ -254,9 +307,13 @@ end
 eventloop.call = call
 
 local function fire_due(self)
-  local first = first_timer(self)
-  if not first or first.due > self.clock.now() + TICK then return false end
-  take_first(self)
+  local first, soon = self.size > 0 and first_of_heap(self), self.soon_first <= self.soon_last and first_soon(self)
+  if soon and not (first and is_before(first, soon)) then
+    first = take_soon(self)
+  else
+    if not first or first.due > self.clock.now() + TICK then return false end
+    take_first(self)
+  end
   self.fruitless = 0
   first.fire(first)
   return true
@@ -299,21 +356,13 @@ local function work(self)
   local before = stepping
   stepping, self.awake = self, true
   while steps < BURST_STEPS and not self.stopping do
-    local at, entry = self.at + 1
-    if at <= self.last then -- pop, without the call
-      local queue = self.current
-      entry = queue[at]
-      self.at, queue[at] = at, false
+    if self[AT] < self[LAST] or next_batch(self) then
+      steps = steps + drain(self, BURST_STEPS - steps)
+    elseif fire_due(self) or run_idle(self) then
+      steps = steps + 1
     else
-      entry = pop(self)
-    end
-    if entry then
-      self.fruitless = 0
-      entry.go(entry)
-    elseif not (fire_due(self) or run_idle(self)) then
       break
     end
-    steps = steps + 1
   end
   if steps == BURST_STEPS then fire_all_due(self) end
   stepping, self.awake = before, false
@@ -321,7 +370,7 @@ local function work(self)
 end
 
 local function is_ready(self)
-  return self.at < self.last or self.count > 0 or self.fruitless < #self.idlers
+  return self[AT] < self[LAST] or self[COUNT] > 0 or self.fruitless < #self.idlers
 end
 
 -- Seconds until there is something to do; nil: nothing will be.
@@ -458,7 +507,7 @@ function meta.__close(self)
   for _, engine in ipairs(self.engines) do
     if not engine._closed then engine._core:rest() end
   end
-  if is_ready(self) or self.size > self.dead then arm(self) end
+  if is_ready(self) or self.size > self.dead or self.soon_first <= self.soon_last then arm(self) end
 end
 
 local function enter(self, name)
@@ -511,9 +560,14 @@ function Loop.run_until(self, future, finished)
   local left = BURST_STEPS
   while future.state ~= finished do
     self.awake = true
-    local did = step(self)
+    local did = true
+    if self[AT] < self[LAST] or next_batch(self) then
+      left = left - drain(self, left, future)
+    else
+      did = step(self)
+      left = left - 1
+    end
     if self.stopping then return true end
-    left = left - 1
     if not did or left == 0 then
       stepping, self.awake = nil, false
       if did then
@@ -531,6 +585,7 @@ end
 
 common = new_loop(real_clock)
 common.is_common = true
+eventloop.common = common
 
 --- The loop the running code belongs to.
 function eventloop.current()
@@ -743,8 +798,9 @@ end
 --- Drops everything pending without running it. In App Engine: clear (T79).
 function eventloop.clear()
   local self = current()
-  self.current, self.at, self.last, self.later, self.count = {}, 0, 0, {}, 0
+  self[CURRENT], self[AT], self[LAST], self[LATER], self[COUNT] = {}, 0, 0, {}, 0
   self.heap, self.size, self.dead, self.idlers = {}, 0, 0, {}
+  self.soon, self.soon_first, self.soon_last, self.soon_dead = {}, 1, 0, 0
 end
 
 --- Seconds since the epoch on the clock of the loop.
@@ -806,7 +862,8 @@ end
 --- What is pending: number of immediate callbacks, timers, idle callbacks, waits for something outside.
 function eventloop.pending()
   local self = current()
-  return self.last - self.at + self.count, self.size - self.dead, #self.idlers, self.holds
+  local soon = self.soon_last - self.soon_first + 1 - self.soon_dead
+  return self[LAST] - self[AT] + self[COUNT], self.size - self.dead + soon, #self.idlers, self.holds
 end
 
 return eventloop

@@ -37,6 +37,8 @@ local tasklets = {
   DeadlockError = errors.DeadlockError, TaskletError = errors.TaskletError, FetchError = errors.FetchError,
 }
 
+local new, plain_meta = future.new, future.plain_meta
+
 --- Makes a future that somebody else completes: `Future(info)` or `Future{info=}`.
 tasklets.Future = setmetatable({
   IDLE = future.IDLE, RUNNING = future.RUNNING, FINISHING = future.FINISHING,
@@ -44,7 +46,8 @@ tasklets.Future = setmetatable({
 }, {
   __name = "pipeline.FutureClass",
   __call = function(_, given)
-    return future.new(future.plain_meta, 1, (multi.info(given, "Future")))
+    if given == nil then return new(plain_meta, 1) end
+    return new(plain_meta, 1, (multi.info(given, "Future")))
   end,
 })
 

@@ -25,9 +25,13 @@ local CHAIN_LINES_MAX = 50
 local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmetatable, rawequal, select, type
 local unpack, pack = table.unpack, table.pack
 local where, current_loop, call, push = core.where, eventloop.current, eventloop.call, eventloop.push
+local common = eventloop.common
 
 -- Methods of all kinds, and defaults.
-local Future = { state = RUNNING, how = false, failure = false, info = false, made = false, now = false, rest = false }
+local Future = {
+  state = RUNNING, how = false, failure = false, info = false, made = false, now = false, rest = false,
+  loop = eventloop.common,
+}
 local kinds = {} -- metatable -> name
 
 -- ---- kinds -----------------------------------------------------------------------------------------------------
@@ -52,9 +56,9 @@ future.is = is_future
 
 --- Makes a future of a kind. `level` says whose line it is made at: 1 is the function that calls this.
 function future.new(meta, level, info)
-  local self = setmetatable({
-    state = RUNNING, loop = current_loop(), made = where(level + 1), value = false, first = false,
-  }, meta)
+  local loop = current_loop()
+  local self = setmetatable({ state = RUNNING, made = where(level + 1), value = false, first = false }, meta)
+  if loop ~= common then self.loop = loop end
   if info then self.info = info end
   return self
 end
@@ -439,7 +443,7 @@ function future.deadlock(self)
   return errors.DeadlockError(text, { futures = lines, traceback = debug.traceback(nil, 2) })
 end
 
-future.methods, future.name = Future, Future.name
+future.methods, future.name, future.kinds, future.NONE = Future, Future.name, kinds, NONE
 future.IDLE, future.RUNNING, future.FINISHING = IDLE, RUNNING, FINISHING
 
 local plain_meta

@@ -15,6 +15,8 @@ local FINISHING = future.FINISHING
 local is_future, fail, finish = future.is, future.fail, future.finish
 local add_now, remove_now, first_result = future.add_now, future.remove_now, future.first_result
 
+local NO_OPTIONS = {}
+
 local function refuse(self, what)
   errors.raise(errors.TaskletError, "%s of %s: it is complete, nothing can be added", what, future.name(self))
 end
@@ -124,8 +126,8 @@ end
 
 --- Reads the argument of a constructor: a text, or options. Returns the info and the options.
 function multi.info(given, name, known)
-  if given == nil then return false, {} end
-  if type(given) == "string" then return given, {} end
+  if given == nil then return false, NO_OPTIONS end
+  if type(given) == "string" then return given, NO_OPTIONS end
   local kinds = { info = "any" }
   for key, kind in pairs(known or {}) do kinds[key] = kind end
   given = options.check(given, kinds, 1, name, 2)

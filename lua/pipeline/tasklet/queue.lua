@@ -11,6 +11,7 @@ local multi = require "pipeline.tasklet.multi"
 local queue = {}
 
 local FINISHING, RUNNING = future.FINISHING, future.RUNNING
+local getmetatable, kinds = getmetatable, future.kinds
 local is_future, fail, finish, hand_over, plain = future.is, future.fail, future.finish, future.hand_over, future.plain
 local current_loop, push, refuse = eventloop.current, eventloop.push, multi.refuse
 
@@ -88,9 +89,9 @@ end
 
 -- Of a queue with a limit: `count` values were put and not taken; the futures of `putters` wait for room.
 local function put(self)
-  if not self.limit then return DONE end
-  self.count = self.count + 1
-  if self.count <= self.limit then return DONE end
+  local count = self.count + 1
+  self.count = count
+  if count <= self.limit then return DONE end
   local putter = plain(2, "putq")
   append(self.putters, putter)
   return putter
@@ -100,7 +101,7 @@ local function taken(self)
   if not self.limit then return end
   self.count = self.count - 1
   local putters = self.putters
-  while not is_empty(putters) do
+  while putters.last >= putters.first do
     local putter = take(putters)
     if putter.state ~= FINISHING then return finish(putter) end
   end
@@ -109,7 +110,8 @@ end
 -- ---- QueueFuture -----------------------------------------------------------------------------------------------
 
 -- An item is a plain value (NIL: nil), or a future that is done. `members` are those that are not done yet; `pending`
--- counts them, and plain values on their way through the loop.
+-- counts them, and plain values that go through the loop behind them. Other plain values go through the loop together:
+-- `batch` is the entry with the list of them. `mixed`: there may be futures among the items.
 local meta, Queue = future.kind("QueueFuture")
 local getter_meta, Getter = future.kind("getq")
 
@@ -135,6 +137,7 @@ local function drop_getter(getter)
   local other = take_getter(self)
   if other then return hand_over(other, getter) end
   prepend(self.items, getter)
+  self.mixed = true
   if self.limit then self.count = self.count + 1 end
 end
 
@@ -143,6 +146,10 @@ Getter.dropped, Getter.gone = drop_getter, false
 local function new_getter(self)
   return setmetatable({ state = RUNNING, loop = current_loop(), value = false, first = false, owner = self },
     getter_meta)
+end
+
+local function is_delivered(self)
+  return self.pending == 0 and is_empty(self.batch.values)
 end
 
 local function ended(self)
@@ -167,42 +174,43 @@ local function deliver(entry)
   else
     append(self.items, item)
   end
-  if self.full and self.pending == 0 then ended(self) end
+  if self.full and is_delivered(self) then ended(self) end
 end
 
 -- Plain values are put in one go, as long as no member could come between them.
 local function deliver_batch(entry)
-  local self, values, n = entry.of, entry.values, entry.n
-  entry.values, entry.n = {}, 0
-  for i = 1, n do
+  local self, values = entry.of, entry.values
+  entry.values = new_list()
+  while not is_empty(values) do
     local getter = take_getter(self)
-    if getter then
-      give(getter, values[i])
-      taken(self)
-    else
-      append(self.items, values[i])
-    end
+    if not getter then break end
+    give(getter, take(values))
+    taken(self)
   end
-  self.pending = self.pending - n
-  if self.full and self.pending == 0 then ended(self) end
+  if is_empty(self.items) then
+    self.items = values
+  else
+    for i = values.first, values.last do append(self.items, values[i]) end
+  end
+  if self.full and is_delivered(self) then ended(self) end
 end
 
-local function put_plain(self, value)
-  if value == nil then value = NIL end
+local function new_batch(self)
+  return { go = deliver_batch, of = self, values = new_list() }
+end
+
+-- A member is pending, and could come between: the value goes by itself. A batch that is on its way is left alone: it
+-- arrives before this value, so that nobody need count it.
+local function put_single(self, value)
   self.pending = self.pending + 1
-  local batch = self.batch
-  if next(self.members) then
-    push(current_loop(), { go = deliver, of = self, item = value })
-    self.batch = { go = deliver_batch, of = self, values = {}, n = 0 }
-    return
-  end
-  local n = batch.n + 1
-  batch.n, batch.values[n] = n, value
-  if n == 1 then push(current_loop(), batch) end
+  push(current_loop(), { go = deliver, of = self, item = value })
+  if not is_empty(self.batch.values) then self.batch = new_batch(self) end
 end
 
 local function deliver_member(entry)
-  entry.of.members[entry.item] = nil
+  local self = entry.of
+  self.members[entry.item] = nil
+  self.mixed = true
   deliver(entry)
 end
 
@@ -220,18 +228,27 @@ end
 function Queue.add_dependent(self, member)
   check_future(member)
   if self.full then refuse(self, "add_dependent") end
-  if add_member(self, member) then put(self) end
+  if add_member(self, member) and self.limit then put(self) end
 end
 
 --- Adds a value or a future. Returns a future that is done as soon as the queue has room for more (G54).
 function Queue.putq(self, value)
   if self.full then refuse(self, "putq") end
-  if is_future(value) then
+  if kinds[getmetatable(value) or false] then
     if not add_member(self, value) then return DONE end
   else
-    put_plain(self, value)
+    if value == nil then value = NIL end
+    if next(self.members) then
+      put_single(self, value)
+    else
+      local values = self.batch.values
+      local last = values.last + 1
+      values.last, values[last] = last, value
+      if last == 1 then push(current_loop(), self.batch) end
+    end
   end
-  return put(self)
+  if self.limit then return put(self) end
+  return DONE
 end
 
 --- Returns a future of the next result; after the last one it fails with EOFError, or with the error of set_exception.
@@ -240,7 +257,7 @@ function Queue.getq(self)
   if not is_empty(self.items) then
     give(getter, take(self.items))
     taken(self)
-  elseif self.full and self.pending == 0 then
+  elseif self.full and is_delivered(self) then
     fail(getter, end_error(self))
   else
     append(self.getters, getter)
@@ -252,7 +269,7 @@ end
 function Queue.complete(self)
   if self.full then refuse(self, "complete") end
   self.full = true
-  if self.pending == 0 then ended(self) end
+  if is_delivered(self) then ended(self) end
 end
 
 --- No more will be added: the queue fails at once; those who ask for more than is there get the error.
@@ -261,16 +278,23 @@ function Queue.set_exception(self, value, trace)
   self.full = true
   future.methods.set_exception(self, value, trace)
   self.last_error = self.failure
-  if self.pending == 0 then ended(self) end
+  if is_delivered(self) then ended(self) end
 end
 
 -- ---- each ------------------------------------------------------------------------------------------------------
 
 local function next_item(self)
   local items = self.items
-  if items.last >= items.first and not is_future(items[items.first]) and items[items.first] ~= NIL then
-    local item = take(items) -- it is there: no need for a future
-    taken(self)
+  local first = items.first
+  local item = items[first]
+  if item ~= nil and item ~= NIL and not (self.mixed and kinds[getmetatable(item) or false]) then
+    items[first] = nil -- it is there: no need for a future
+    if first == items.last then
+      items.first, items.last = 1, 0
+    else
+      items.first = first + 1
+    end
+    if self.limit then taken(self) end
     return item
   end
   local getter = self:getq()
@@ -300,7 +324,7 @@ local queue_kinds = { limit = "count" }
 local function new(of, given, name)
   local info, rest = multi.info(given, name, queue_kinds)
   local self = future.new(of, 3, info)
-  self.items, self.getters, self.full, self.gone = new_list(), new_list(), false, 0
+  self.items, self.getters, self.full, self.gone, self.limit = new_list(), new_list(), false, 0, false
   if rest.limit then self.limit, self.count, self.putters = rest.limit, 0, new_list() end
   return self
 end
@@ -309,8 +333,8 @@ end
 -- @tparam[opt] table|string given info (text), limit (how many may be in it before putq makes its caller wait).
 function queue.QueueFuture(given)
   local self = new(meta, given, "QueueFuture")
-  self.members, self.pending = {}, 0
-  self.batch = { go = deliver_batch, of = self, values = {}, n = 0 }
+  self.members, self.pending, self.mixed = {}, 0, false
+  self.batch = new_batch(self)
   return self
 end
 
@@ -337,7 +361,8 @@ local function put_serial(self, value)
   if not getter then
     if value == nil then value = NIL end
     append(self.items, value)
-    return put(self)
+    if self.limit then return put(self) end
+    return DONE
   end
   if not is_future(value) then
     finish(getter, value)
@@ -360,7 +385,13 @@ end
 --- Adds a value or a future. Returns a future that is done as soon as the queue has room for more (G54).
 function Serial.putq(self, value)
   if self.full then refuse(self, "putq") end
-  return put_serial(self, value)
+  local getters = self.getters
+  if value == nil or getters.last >= getters.first then return put_serial(self, value) end
+  local items = self.items
+  local last = items.last + 1
+  items.last, items[last] = last, value
+  if self.limit then return put(self) end
+  return DONE
 end
 
 --- Returns a future of the next item: the very one that was put, if there is one.
@@ -401,6 +432,7 @@ Serial.each = Queue.each
 --- Makes a queue that gives results in the order they were put.
 function queue.SerialQueueFuture(given)
   local self = new(serial_meta, given, "SerialQueueFuture")
+  self.mixed = true
   return self
 end
 

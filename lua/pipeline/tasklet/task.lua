@@ -1,15 +1,17 @@
 --- tasklet/task.lua: tasklets: functions in coroutines of their own, and how they wait.
 --
 -- A task is the future of a tasklet, of the kind "Tasklet", with these fields more: body (the function), worker (what
--- runs it, once it has started), on (the future it waits for), context if there is one. Its `value` holds the packed
--- arguments until it starts, and while it waits its place among those who wait.
+-- runs it, once it has waited), on (the future it waits for), context if there is one. Its `value` holds the
+-- arguments until it starts: packed, or (`on` is SINGLE) the only one; and while it waits its place among those who
+-- wait.
 --
--- A worker is a coroutine that runs bodies one after the other (csrc/binding/worker.c); `busy` while it has one. A body
--- that is dropped while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user
--- code can make.
+-- A worker, {co=}, is a coroutine that runs bodies one after the other (csrc/binding/worker.c). A body that is dropped
+-- while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user
+-- code can make. What nearly every step of a tasklet is, is done by `run` and `suspend` (csrc/binding/step.c); what
+-- they leave comes to `settle` and `wait_in_task`.
 --
 -- Invariants
---   1. `current` is the task whose coroutine was resumed last and has not come back; nil outside.
+--   1. current[TASK] is the task whose coroutine was resumed last and has not come back; false outside.
 --   2. A task that waits is in exactly one place: among those who wait for `on`, or in the queue of its loop.
 --   3. A coroutine that will not be resumed again is closed.
 
@@ -21,25 +23,24 @@ local future = require "pipeline.tasklet.future"
 local task = {}
 
 local FINISHING, RUNNING = future.FINISHING, future.RUNNING
-local WORKERS_IDLE_MAX = 512
+local TASK <const> = 1
+local SINGLE = {} -- the task has one argument, in `value`
 
 local getmetatable, setmetatable, select, type = getmetatable, setmetatable, select, type
-local unpack, pack = table.unpack, table.pack
-local create, resume, yield, running = coroutine.create, coroutine.resume, coroutine.yield, coroutine.running
-local isyieldable, status, close = coroutine.isyieldable, coroutine.status, coroutine.close
-local is_future, add, remove, results, fail, finish = future.is, future.add, future.remove, future.results, future.fail,
-  future.finish
-local where, current_loop, push = core.where, eventloop.current, eventloop.push
+local pack = table.pack
+local running, isyieldable, status, close = coroutine.running, coroutine.isyieldable, coroutine.status, coroutine.close
+local is_future, remove, results, fail, finish = future.is, future.remove, future.results, future.fail, future.finish
+local current_loop, common = eventloop.current, eventloop.common
 
 local meta, Task = future.kind("Tasklet")
-local current, current_co -- the task that is running, and its coroutine
+local current = { false } -- the task that is running
 local traces = setmetatable({}, { __mode = "k" }) -- task -> trace of the error it is dying of
 
 -- ---- errors ----------------------------------------------------------------------------------------------------
 
 local OWN = "/pipeline/tasklet/"
 
-local find, traceback = string.find, debug.traceback
+local find, traceback, getinfo = string.find, debug.traceback, debug.getinfo
 
 -- A traceback without the frames of this library.
 local function trim(trace)
@@ -57,8 +58,9 @@ end
 local function handler(value)
   if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
   local inner, trace = errors.awaited_trace(value), trim(traceback(nil, 2))
-  if inner and current then trace = ("%s\nawaited in %s\n%s"):format(inner, future.name(current), trace) end
-  if current then traces[current] = trace end
+  local self = current[TASK]
+  if inner and self then trace = ("%s\nawaited in %s\n%s"):format(inner, future.name(self), trace) end
+  if self then traces[self] = trace end
   if errors.is(value) and (inner or rawget(value, "traceback") == nil) then rawset(value, "traceback", trace) end
   return value
 end
@@ -80,9 +82,7 @@ local CALLBACK = "a callback of the event loop cannot wait for a future: make it
 
 -- ---- running ---------------------------------------------------------------------------------------------------
 
-local main, DONE, WAIT = core.worker(handler)
 local worker_meta = { __name = "pipeline.Worker" }
-local idle, idle_count = {}, 0
 
 local function close_orphan(entry)
   local co = entry.co
@@ -93,26 +93,14 @@ end
 
 -- The task was dropped while it waited for something that nobody else knows: its variables are closed by the loop.
 function worker_meta.__gc(worker)
-  if worker.busy then current_loop():push { go = close_orphan, co = worker.co } end
+  local co = worker.co
+  if status(co) == "suspended" and getinfo(co, 1, "l") then current_loop():push { go = close_orphan, co = co } end
 end
 
-local function get_worker()
-  if idle_count == 0 then return setmetatable({ co = create(main), busy = true }, worker_meta) end
-  local worker = idle[idle_count]
-  idle[idle_count] = nil
-  idle_count = idle_count - 1
-  worker.busy = true
-  return worker
-end
+local main, create = core.worker(handler), coroutine.create
 
-local function put_worker(worker)
-  worker.busy = false
-  if idle_count >= WORKERS_IDLE_MAX then
-    close(worker.co)
-    return
-  end
-  idle_count = idle_count + 1
-  idle[idle_count] = worker
+local function new_worker()
+  return setmetatable({ co = create(main) }, worker_meta)
 end
 
 -- Closes the coroutine where it stands. Errors of its to-be-closed variables are reported.
@@ -120,11 +108,10 @@ local function close_task(self)
   local worker = self.worker
   self.on, self.worker = false, false
   if not worker or status(worker.co) ~= "suspended" then return end
-  worker.busy = false
-  local before, before_co = current, current_co
-  current, current_co = nil, nil
+  local before = current[TASK]
+  current[TASK] = false
   local ok, problem = close(worker.co)
-  current, current_co = before, before_co
+  current[TASK] = before
   if not ok then eventloop.report(problem) end
 end
 
@@ -141,50 +128,41 @@ local function refuse_yield(self, co, value)
   self.loop:push(self)
 end
 
-local function ended(self, ok, ...)
-  if ok then return finish(self, ...) end
-  local problem = ...
+local function died(self, problem)
   if problem == nil then problem = "nil" end
   local trace = traces[self]
   traces[self] = nil
   return fail(self, problem, trace)
 end
 
--- The coroutine came back: it waits, or it has ended.
-local function settle(self, worker, before, alive, first, ...)
-  current, current_co = before, before and before.worker.co
+local run, suspend, is_inside, launch, DONE, WAIT
+
+-- The coroutine came back, and it is not one of the usual cases. A worker that is DONE has been taken back.
+-- `n`: how many results, -1: an error.
+local function settle(self, worker, alive, first, n, ...)
   if first == WAIT then
-    if self.state == FINISHING then close_task(self) end
+    self.worker = worker
+    close_task(self) -- it has cancelled itself
   elseif first == DONE then
-    put_worker(worker)
     self.worker = false
     if self.state == FINISHING then return end -- it has cancelled itself
-    return ended(self, ...)
+    if n < 0 then return died(self, (...)) end
+    return finish(self, ...)
   elseif alive then
+    self.worker = worker
     return refuse_yield(self, worker.co, first)
   else -- not even the worker could catch it
-    worker.busy, self.worker, self.on = false, false, false
+    self.worker, self.on = false, false
     close(worker.co)
-    if self.state ~= FINISHING then return ended(self, false, first) end
+    if self.state ~= FINISHING then return died(self, first) end
   end
 end
 
-local function run(self)
-  if self.state == FINISHING then return end
-  local before, worker = current, self.worker
-  if worker then
-    local co = worker.co
-    current, current_co = self, co
-    return settle(self, worker, before, resume(co))
-  end
-  worker = get_worker()
-  local co, args = worker.co, self.value
-  self.worker = worker
-  current, current_co = self, co
-  if not args then return settle(self, worker, before, resume(co, self.body)) end
-  self.value = false
-  return settle(self, worker, before, resume(co, self.body, unpack(args, 1, args.n)))
-end
+run, suspend, is_inside, launch, DONE, WAIT = core.tasklets {
+  current = current, new_worker = new_worker, task_meta = meta, kinds = future.kinds,
+  common = common, none = future.NONE, single = SINGLE, settle = settle, add = future.add, complete = future.complete,
+  arouse = eventloop.arouse,
+}
 
 Task.go = run
 
@@ -194,20 +172,22 @@ local has_contexts = false
 local function current_context()
   if not has_contexts then return nil end
   local co = running()
-  if current and (current_co == co or contexts[co] == nil) then return current.context end
+  local self = current[TASK]
+  if self and (is_inside() or contexts[co] == nil) then return self.context end
   return contexts[co]
 end
 
 --- Starts a tasklet: `body` runs on the loop, in a coroutine of its own. Returns its task. `level` says whose line it
--- is started at: 1 is the function that calls this. `args` are packed, or false.
-local function start(body, level, args)
-  local loop, context = current and current.loop or current_loop(), current_context()
-  local self = setmetatable({
-    loop = loop, made = where(level + 1), body = body, worker = false, on = false, state = RUNNING,
-    value = args, first = false,
-  }, meta)
+-- is started at: 1 is the function that calls this. `args` are packed, or false; with `single` the only argument.
+local function start(body, level, args, single)
+  local loop = current_loop()
+  local self = {
+    made = false, body = body, worker = false, on = single or false, state = RUNNING, value = args, first = false,
+  }
+  if loop ~= common then self.loop = loop end
+  local context = has_contexts and current_context()
   if context then self.context = context end
-  push(loop, self)
+  launch(self, level + 1)
   return self
 end
 
@@ -215,16 +195,8 @@ task.start = start
 
 -- ---- waiting ---------------------------------------------------------------------------------------------------
 
-local function wait_in_task(self, on)
-  if not isyieldable() then errors.raise(errors.TaskletError, ADVICE) end
-  if on.state == FINISHING then
-    self.loop:push(self)
-  else
-    self.value = add(on, self)
-  end
-  self.on = on
-  yield(WAIT)
-  self.on = false
+local function wait_in_task(on)
+  if not suspend(on) then errors.raise(errors.TaskletError, ADVICE) end
 end
 
 local managed_meta = {}
@@ -250,7 +222,7 @@ local function wait_managed(handle, on)
   if on.state == FINISHING then
     wake(entry)
   else
-    entry.place = add(on, entry)
+    entry.place = future.add(on, entry)
   end
   local _, failed, text = handle:suspend()
   if failed then errors.raise_core(failed, text, "await") end
@@ -259,7 +231,7 @@ end
 -- Outside of everything: the loop runs here until the future is done.
 local function wait_blocking(on)
   if on.state == FINISHING then return end
-  if current then errors.raise(errors.TaskletError, FOREIGN) end
+  if current[TASK] then errors.raise(errors.TaskletError, FOREIGN) end
   if eventloop.is_stepping() then errors.raise(errors.TaskletError, CALLBACK) end
   if eventloop.is_running() then errors.raise(errors.TaskletError, isyieldable() and FOREIGN or ADVICE) end
   local loop = on.loop
@@ -273,8 +245,7 @@ local function wait_blocking(on)
 end
 
 local function wait(on)
-  local self = current
-  if self and running() == current_co then return wait_in_task(self, on) end
+  if is_inside() then return wait_in_task(on) end
   local handle = eventloop.managed()
   if handle then return wait_managed(handle, on) end
   return wait_blocking(on)
@@ -307,20 +278,9 @@ end
 -- engine calls (run, callback, finalized, a route), others go on meanwhile; elsewhere the loop runs until then.
 -- In App Engine: yield.
 function task.await(on, ...)
-  if select("#", ...) > 0 then return await_many(select("#", ...) + 1, on, ...) end
-  if not is_future(on) then check_future(on, 1, "await") end
-  local self = current
-  if self and running() == current_co then
-    if not isyieldable() then errors.raise(errors.TaskletError, ADVICE) end
-    if on.state == FINISHING then
-      push(self.loop, self)
-    else
-      self.value = add(on, self)
-    end
-    self.on = on
-    yield(WAIT)
-    self.on = false
-  else
+  if not suspend(on, ...) then
+    if select("#", ...) > 0 then return await_many(select("#", ...) + 1, on, ...) end
+    check_future(on, 1, "await")
     wait(on)
   end
   return results(on)
@@ -342,7 +302,10 @@ end
 function task.tasklet(fn)
   check_body(fn, "tasklet")
   local function wrapper(...)
-    return start(fn, 1, select("#", ...) > 0 and pack(...))
+    local n = select("#", ...)
+    if n == 0 then return start(fn, 1, false) end
+    if n == 1 then return start(fn, 1, ..., SINGLE) end
+    return start(fn, 1, pack(...))
   end
   bodies[wrapper] = fn
   return wrapper
@@ -393,7 +356,7 @@ end
 
 --- Whether the running code is a tasklet.
 function task.is_running()
-  return current ~= nil and running() == current_co
+  return is_inside()
 end
 
 --- Whether the running code is a tasklet, or something an engine has called that may await.
@@ -409,11 +372,10 @@ task.current_context = current_context
 --- Sets the context of the running code: of its tasklet alone, or of its coroutine.
 function task.set_context(context)
   has_contexts = true
-  local co = running()
-  if current and current_co == co then
-    current.context = context
+  if is_inside() then
+    current[TASK].context = context
   else
-    contexts[co] = context
+    contexts[running()] = context
   end
 end
 

@@ -9,6 +9,7 @@ local time = {}
 
 local FINISHING, RUNNING = future.FINISHING, future.RUNNING
 local cancel_timer, current_loop, complete = eventloop.cancel_timer, eventloop.current, future.complete
+local common, add_soon = eventloop.common, eventloop.add_soon
 
 local function check_seconds(seconds, position, name)
   if type(seconds) == "number" and seconds == seconds then return end
@@ -16,20 +17,36 @@ local function check_seconds(seconds, position, name)
     seconds ~= seconds and "nan" or type(seconds)), 3)
 end
 
--- A sleep is a future and its timer in one.
+-- A sleep is a future and its timer in one. One of no time at all is among those that are due soon.
 local meta, Sleep = future.kind("Sleep")
+local soon_meta, Soon = future.kind("Sleep")
 
 Sleep.value, Sleep.dropped = nil, cancel_timer
+Soon.value = nil
+
+function Soon.dropped(self)
+  if self.state ~= FINISHING then self.loop:cancel_soon(self) end
+end
 
 function Sleep.fire(self)
   if self.state ~= FINISHING then complete(self) end
 end
 
+Soon.fire = Sleep.fire
+
+local function sleep_soon()
+  local loop, self = current_loop(), setmetatable({ state = RUNNING, first = false, due = 0, order = 0 }, soon_meta)
+  if loop ~= common then self.loop = loop end
+  return add_soon(loop, self)
+end
+
 --- Returns a future that is done, with nil, after so many seconds. In App Engine: sleep.
 function time.sleep(seconds)
+  if seconds == 0 then return sleep_soon() end
   check_seconds(seconds, 1, "sleep")
+  if seconds < 0 then return sleep_soon() end
   local loop = current_loop()
-  local due = loop.clock.now() + (seconds > 0 and seconds or 0)
+  local due = loop.clock.now() + seconds
   local self = setmetatable({ loop = loop, due = due, order = 0, state = RUNNING, first = false }, meta)
   return loop:add_timer(self, due)
 end
