@@ -69,6 +69,44 @@ describe("calling a tasklet", function()
     assert.same({ nil, n = 1 }, table.pack(await(many(nil))))
   end)
 
+  it("T6 passes any number of arguments, nil and false among them, at once or after a wait", function()
+    local echo = tasklet(function(...) return select("#", ...), ... end)
+    local waits = tasklet(function(...)
+      await(sleep(0))
+      return select("#", ...), ...
+    end)
+    for _, start in ipairs { echo, waits } do
+      assert.same({ 0, n = 1 }, table.pack(start():get_result()))
+      assert.same({ 1, nil, n = 2 }, table.pack(start(nil):get_result()))
+      assert.same({ 1, false, n = 2 }, table.pack(start(false):get_result()))
+      assert.same({ 1, { n = 3 }, n = 2 }, table.pack(start({ n = 3 }):get_result()))
+      assert.same({ 3, 1, nil, false, n = 4 }, table.pack(start(1, nil, false):get_result()))
+      local many = {}
+      for i = 1, 5000 do many[i] = i end
+      assert.same({ 5000, n = 5001, table.unpack(many) }, table.pack(start(table.unpack(many)):get_result()))
+    end
+  end)
+
+  it("a worker is used again after each way to end, and by more tasklets at once than are kept", function()
+    local fails = tasklet(function(...) error(..., 0) end)
+    local returns = tasklet(function(...)
+      await(sleep(0))
+      return ...
+    end)
+    for round = 1, 3 do
+      local futures = {}
+      for i = 1, 700 do futures[i] = i % 7 == 0 and fails("failed " .. i) or returns(i, round) end
+      eventloop.run()
+      for i, future in ipairs(futures) do
+        if i % 7 == 0 then
+          assert.equal("failed " .. i, future:get_exception())
+        else
+          assert.same({ i, round }, { future:get_result() })
+        end
+      end
+    end
+  end)
+
   it("T7 an end without a value is nil", function()
     local future = tasklet(function() end)()
     assert.is_nil(future:get_result())

@@ -5,7 +5,7 @@ local eventloop = require "pipeline.eventloop"
 local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"
 
-local queue_call, add_idle = eventloop.queue_call, eventloop.add_idle
+local queue_call, add_idle, sleep = eventloop.queue_call, eventloop.add_idle, tasklets.sleep
 
 describe("the event loop", function()
   local note, list
@@ -54,6 +54,64 @@ describe("the event loop", function()
     end
     eventloop.run()
     assert.equal(1000, #list)
+  end)
+
+  it("T66 sleeps of no time come after timers that were due before, in order with those of the same time", function()
+    queue_call(1, function()
+      note("first")
+      sleep(0):add_callback(note, "sleep")
+      queue_call(0, note, "call")
+      sleep(-1):add_callback(note, "another sleep")
+      queue_call(nil, note, "immediate")
+    end)
+    queue_call(1, note, "second")
+    queue_call(1.5, note, "later")
+    eventloop.run()
+    assert.same({ "first", "immediate", "second", "sleep", "call", "another sleep", "later" }, list)
+  end)
+
+  it("T66 sleeps of no time are in order though the clock is set back", function()
+    sleep(0):add_callback(note, "a")
+    eventloop.set_clock(eventloop.virtual_clock(5))
+    sleep(0):add_callback(note, "b")
+    eventloop.run()
+    assert.same({ "a", "b" }, list)
+  end)
+
+  it("a sleep of no time that nobody waits for any more is not pending", function()
+    local task = tasklets.tasklet(function() sleep(0):wait() end)()
+    assert.equal(0, eventloop.run0())
+    assert.equal(1, select(2, eventloop.pending()))
+    task:cancel()
+    assert.equal(0, select(2, eventloop.pending()))
+    local other = sleep(0)
+    other:cancel()
+    assert.equal(0, select(2, eventloop.pending()))
+    support.raises(tasklets.CancelledError, nil, other.get_result, other)
+    sleep(0):add_callback(note, "kept")
+    eventloop.run()
+    assert.same({ "kept" }, list)
+    sleep(0)
+    eventloop.clear()
+    assert.equal(0, select(2, eventloop.pending()))
+  end)
+
+  it("a batch of calls ends where one of them stops or clears the loop", function()
+    queue_call(nil, note, "a")
+    queue_call(nil, function()
+      assert.equal(1, (eventloop.pending()))
+      eventloop.stop()
+    end)
+    queue_call(nil, note, "b")
+    eventloop.run()
+    assert.same({ "a" }, list)
+    queue_call(nil, function()
+      eventloop.clear()
+      queue_call(nil, note, "new")
+    end)
+    queue_call(nil, note, "dropped")
+    eventloop.run()
+    assert.same({ "a", "b", "new" }, list)
   end)
 
   it("T67 a delay of 1e9 or more is a time since the epoch", function()
