@@ -110,8 +110,8 @@ BUILT_ENV = LUA_PATH='$(LUA_PATH_BUILT)' LUA_CPATH='$(LUA_CPATH_BUILT)'
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help env demo test lint format asan ubsan tsan valgrind fuzz crash soak bench rock install clean deps \
-    deps-build deps-test deps-lint deps-valgrind deps-fuzz deps-rock versions schema faults test-build test-run \
-    lint-c lint-lua lint-format check-headers rock-build
+    deps-build deps-test deps-lint deps-bench deps-valgrind deps-fuzz deps-rock versions schema faults test-build \
+    test-run lint-c lint-lua lint-format check-headers rock-build
 
 all: deps-build $(CORE) ## build the C module (VARIANT=asan|ubsan|tsan|faults for another build)
 
@@ -147,7 +147,7 @@ rock-build: $(CORE)
 deps: deps-build deps-demo deps-test deps-lint ## install the Debian packages that are missing (as root or by sudo)
 
 .PHONY: deps-demo
-deps-build deps-demo deps-test deps-lint deps-valgrind deps-fuzz deps-rock:
+deps-build deps-demo deps-test deps-lint deps-bench deps-valgrind deps-fuzz deps-rock:
 ifeq ($(DEPS),yes)
 	@sh spec/tools/deps.sh $(@:deps-%=%)
 endif
@@ -282,7 +282,7 @@ $(BUILD)/bench/ceiling: spec/bench/ceiling.c $(BUILD)/.versions
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $< $(ALL_LDFLAGS) $(PC_LIBS)
 
-bench: deps-build all ## measure the engine beside a bare SQLite loop; results go to build/bench.jsonl
+bench: deps-build deps-bench all ## measure the engine beside a bare SQLite loop; results go to build/bench.jsonl
 	@if [ -f spec/bench/ceiling.c ]; then $(MAKE) --no-print-directory DEPS=no $(BUILD)/bench/ceiling; fi
 	@$(BUILT_ENV) $(LUA) spec/bench/bench.lua $(BENCH_ARGS)
 

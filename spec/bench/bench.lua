@@ -4,10 +4,10 @@
 -- written to build/bench.jsonl: one object a line with name, value, unit, durability and, where there is a ceiling,
 -- ratio. A part runs in a process of its own, so that memory and page caches of one do not help another.
 --
---   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group stages|queues]
+--   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group stages|queues|tasklets]
 --   lua5.4 spec/bench/bench.lua --only PART
 --
--- The parts about task queues are in queues.lua.
+-- The parts about task queues are in queues.lua, those about tasklets in tasklets.lua.
 
 local queues = dofile "spec/bench/queues.lua"
 
@@ -301,12 +301,21 @@ local function report_queues()
   queues.report(report, m, c)
 end
 
+local function is_wanted(group)
+  return not options.group or options.group == group
+end
+
 local function main()
   print(("durability %s, medians of %d"):format(options.durability, RUNS))
   out = assert(io.open("build/bench.jsonl", "w"))
-  if options.group ~= "queues" then report_stages() end
-  if options.group ~= "stages" then report_queues() end
+  if is_wanted "stages" then report_stages() end
+  if is_wanted "queues" then report_queues() end
   out:close()
 end
 
-if options.only then parts[options.only]() else main() end
+if options.only then
+  parts[options.only]()
+else
+  if options.group ~= "tasklets" then main() end
+  if is_wanted "tasklets" then dofile("spec/bench/tasklets.lua").main(options) end
+end

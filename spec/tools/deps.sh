@@ -38,6 +38,14 @@ packages() {
       echo cppcheck cmd:cppcheck
       echo lua-check cmd:luacheck
       ;;
+    bench) # what tasklets are measured beside, and the server of the fetches
+      packages build
+      packages demo
+      echo lua-cqueues lua:cqueues
+      echo lua-http dpkg
+      echo lua-copas dpkg
+      echo lua-luv lua:luv
+      ;;
     valgrind) echo valgrind cmd:valgrind ;;
     fuzz)
       echo clang cmd:clang
