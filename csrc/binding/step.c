@@ -457,7 +457,7 @@ static void push_closure(lua_State *L, lua_CFunction fn) {
     lua_pushcclosure(L, fn, UP_END - 1);
 }
 
-/* core.tasklets{current =, new_worker =, ...} -> run, suspend, is_inside, launch; DONE and WAIT, which workers yield. */
+/* core.tasklets{current =, new_worker =, ...} -> run, suspend, is_inside, launch; and DONE, WAIT, which are yielded. */
 static int core_tasklets(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
