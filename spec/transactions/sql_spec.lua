@@ -7,7 +7,7 @@ local helper = require "spec.support.helper"
 
 describe("SQL in a transaction", function()
   local engine
-  before_each(function() engine = helper.open() end)
+  before_each(function() engine = helper.open { transaction_timeout = 60 } end) -- a slow machine is not the question
   after_each(helper.finish)
   teardown(helper.clean)
 

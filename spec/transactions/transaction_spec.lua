@@ -332,7 +332,7 @@ end
 
 describe("a transaction", function()
   local engine
-  before_each(function() engine = helper.open() end)
+  before_each(function() engine = helper.open { transaction_timeout = 60 } end)
   after_each(helper.finish)
   teardown(helper.clean)
 
