@@ -335,7 +335,7 @@ static int client_news(lua_State *L) {
 
 static int client_has_news(lua_State *L) {
     const client_t *client = check_client(L);
-    lua_pushboolean(L, client->news != NULL);
+    lua_pushboolean(L, is_usable(client) && client->news != NULL);
     return 1;
 }
 

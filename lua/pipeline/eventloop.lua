@@ -87,6 +87,7 @@ local function new_loop(clock)
     awake = false,                    -- working, or armed
     armed = huge,                     -- the time it is armed for
     running = false, stopping = false, polling = false,
+    worked = false, awaited = false,  -- a turn inside an engine did something; the future run_until waits for
     holds = 0,                        -- waits for something outside that no handle stands for
     clients = false, fetching = 0,    -- HTTP: see tasklet/fetch.lua; requests that are waited for
     engines = {},
@@ -369,8 +370,20 @@ local function work(self)
   return steps > 0, steps == BURST_STEPS
 end
 
+-- Queues what HTTP clients have to say. Returns whether there is anything: it may have come while others ran the uv loop.
+local function heed(self)
+  local any = false
+  for _, client in ipairs(self.clients or {}) do
+    if client.core:has_news() then
+      self:push(client)
+      any = true
+    end
+  end
+  return any
+end
+
 local function is_ready(self)
-  return self[AT] < self[LAST] or self[COUNT] > 0 or self.fruitless < #self.idlers
+  return self[AT] < self[LAST] or self[COUNT] > 0 or self.fruitless < #self.idlers or heed(self)
 end
 
 -- Seconds until there is something to do; nil: nothing will be.
@@ -390,19 +403,12 @@ local function arm(self)
   for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
 end
 
--- Queues what HTTP clients have to say.
-local function heed(self)
-  for _, client in ipairs(self.clients) do
-    if client.core:has_news() then self:push(client) end
-  end
-end
-
 local function guest(self)
   if stepping == self then return end
-  if self.clients then heed(self) end
+  heed(self)
   local stopping = self.stopping
   self.stopping = false
-  work(self)
+  if work(self) then self.worked = true end
   self.stopping = stopping or self.stopping
   if self.stopping and self.running then
     for _, engine in ipairs(self.engines) do engine._core:arm(nil) end
@@ -424,33 +430,54 @@ local function run_core(engine, mode, timeout)
   errors.raise_core(code, message, "event loop")
 end
 
+-- Whether something outside is waited for that can be seen on no engine.
+local function waits_outside(self)
+  return self.holds > 0 or (self.is_common and uv_loop():alive())
+end
+
+-- Has every engine do what it can without waiting. Returns whether there may be something to do now, or nothing left to
+-- wait for: whoever slept then would sleep on after what it has waited for.
+local function step_engines(self)
+  self.worked = false
+  for i = #self.engines, 1, -1 do
+    local engine = self.engines[i]
+    if engine then run_core(engine, "once") end -- nil: what ran has closed some
+  end
+  local on = self.awaited
+  return self.worked or self.stopping or is_ready(self) or (on and on:done())
+end
+
 -- The only engine: it waits for all.
 local function wait_engine(self, engine, wait)
   arm(self)
-  if not wait and self.holds == 0 and not (self.is_common and uv_loop():alive()) then
-    run_core(engine, "once")
-    if engine._core:idle() then return is_ready(self) or delay(self) ~= nil end
+  if not wait and not waits_outside(self) then
+    if step_engines(self) then return true end
+    if engine._core:idle() and not waits_outside(self) then return delay(self) ~= nil end
   end
   run_core(engine, "next", wait)
   return true
 end
 
--- Several engines: each has a loop of its own, all but one.
-local function wait_engines(self, wait)
-  local fds, busy, n = { uv_loop():fd() }, wait ~= nil or self.holds > 0 or uv:alive(), #self.engines
+-- The sooner of two delays; the first may be nil, the second negative: none.
+local function sooner(wait, timeout)
+  if timeout >= 0 and (not wait or timeout < wait) then return timeout end
+  return wait
+end
+
+-- Several engines: each has a loop of its own, all but one. What is to be waited for is known when all have had their
+-- turn, for each of them may give work to the others.
+local function wait_engines(self)
   arm(self)
-  for i = n, 1, -1 do
-    local engine = self.engines[i]
-    run_core(engine, "once")
+  if step_engines(self) then return true end
+  local wait, fds = delay(self), { uv_loop():fd() }
+  local busy = wait ~= nil or waits_outside(self)
+  wait = sooner(wait, uv:timeout())
+  for _, engine in ipairs(self.engines) do
     busy = busy or not engine._core:idle()
-    local timeout = engine._core:timeout()
-    if timeout >= 0 and (not wait or timeout < wait) then wait = timeout end
+    wait = sooner(wait, engine._core:timeout())
     fds[#fds + 1] = engine._core:fd()
   end
-  if is_ready(self) then return true end
   if not busy then return false end
-  local timeout = uv:timeout()
-  if timeout >= 0 and (not wait or timeout < wait) then wait = timeout end
   core.poll(wait or -1, unpack(fds))
   uv:poll(0)
   return true
@@ -475,16 +502,16 @@ local function wait_outside(self, wait)
   end
   local engines = self.engines
   local first = engines[1]
-  if engines[2] or (first and self == common and first ~= self.lent) then return wait_engines(self, wait) end
+  if engines[2] or (first and self == common and first ~= self.lent) then return wait_engines(self) end
   if first then return wait_engine(self, first, wait) end
   return wait_uv(self, wait)
 end
 
 -- Waits until there may be something to do. Returns false when there never will be.
 local function wait_for(self, wait)
+  if is_ready(self) then return true end
   local more = wait_outside(self, wait)
-  if self.clients then heed(self) end
-  return more
+  return heed(self) or more
 end
 
 -- Events from outside have their turn though there is always something to do.
@@ -496,14 +523,14 @@ local function look_outside(self)
     for i = #engines, 1, -1 do run_core(engines[i], "once") end
     if self == common and not self.lent then uv_loop():poll(0) end
   end
-  if self.clients then heed(self) end
+  heed(self)
 end
 
 -- ---- running ---------------------------------------------------------------------------------------------------
 
 -- Running ends with the block that has the loop as its to-be-closed variable, whatever happens in it.
 function meta.__close(self)
-  self.running, self.polling, self.awake, stepping = false, false, false, self.outer
+  self.running, self.polling, self.awake, self.awaited, stepping = false, false, false, false, self.outer
   for _, engine in ipairs(self.engines) do
     if not engine._closed then engine._core:rest() end
   end
@@ -555,7 +582,7 @@ end
 --- Works until future.state is FINISHING. Returns false when nothing is left that could finish it.
 function Loop.run_until(self, future, finished)
   local _ <close> = enter(self, "wait")
-  self.fruitless = 0
+  self.fruitless, self.awaited = 0, future
   stepping = self
   local left = BURST_STEPS
   while future.state ~= finished do
@@ -855,7 +882,7 @@ function eventloop.step()
   local _ <close> = enter(self, "step")
   uv_loop():poll(0)
   self.fruitless = 0
-  if self.clients then heed(self) end
+  heed(self)
   work(self)
 end
 

@@ -669,6 +669,137 @@ describe("fetch and engines", function()
     assert.equal("called", a)
   end)
 
+  -- Calls fn, which waits for what is done at once: whoever sleeps on after it is woken by a timer, but late.
+  local function promptly(fn)
+    local done = false
+    local future = tasklets.with_timeout(go(fn), 20)
+    future:add_immediate_callback(function() done = true end)
+    local before = os.time()
+    local value = await(future)
+    assert.is_true(done)
+    assert.is_true(os.time() - before < 10, "it was noticed too late")
+    return value
+  end
+
+  it("an answer that comes while an engine is being closed is noticed", function()
+    local engine = helper.open { virtual_time = false }
+    local future = get("/slow?0.05")
+    local before = seen "requests"
+    await(sleep(0.01))
+    assert.is_true(before > 0)
+    os.execute("sleep 0.3") -- the answer is there, and nobody has read it
+    engine:close()
+    assert.equal("slow", await(future).body)
+  end)
+
+  it("an answer that came while others ran the uv loop is noticed by every way to run ours", function()
+    for _, run in ipairs {
+      function(future) future:wait() end,
+      function() eventloop.run() end,
+      function() while eventloop.run1() do end end,
+      function() while eventloop.run0() == 0 do end end,
+      function() eventloop.step() end,
+    } do
+      local future, uv = get("/after"), require("pipeline.core").loop()
+      while uv:alive() do uv:poll(1) end
+      assert.equal(0, eventloop.timeout())
+      run(future)
+      assert.is_true(future:done())
+      assert.equal("GET after", future:get_result().body)
+    end
+    support.start() -- with a test's clock, while another request is under way
+    local never, future, uv = get("/never"), get("/after"), require("pipeline.core").loop()
+    while not future.exchange.client.core:has_news() do uv:poll(1) end
+    assert.equal("GET after", await(future).body)
+    never:cancel()
+    support.finish()
+  end)
+
+  for count = 1, 2 do
+    local way = (" (engines: %d)"):format(count)
+
+    local function open()
+      local list = {}
+      for i = 1, count do list[i] = helper.open { virtual_time = false } end
+      return list[1], list[count]
+    end
+
+    it("a future that is done inside the step of an engine is noticed" .. way, function()
+      for pass = 1, 2 do
+        local first, last = open()
+        local request = pass == 1 and get("/never")
+        for _, engine in ipairs { first, last } do
+          local future, release = tasklets.Future(), nil
+          engine._core:spawn(function()
+            future:set_result("done")
+            release = tasklets.Future() -- the engine stays busy
+            await(release)
+          end)
+          local before = os.time()
+          eventloop.queue_call(15, nothing) -- ends a sleep that would have no end
+          assert.equal("done", await(future))
+          assert.is_true(os.time() - before < 10, "it was noticed too late")
+          release:set_result()
+          eventloop.clear()
+        end
+        if request then request:cancel() end
+        helper.finish()
+      end
+    end)
+
+    it("a tasklet that ends inside the step of an engine is noticed" .. way, function()
+      for _, engine in ipairs { open() } do
+        local request = get("/never")
+        assert.equal("done", promptly(function()
+          local future = tasklets.Future()
+          engine._core:spawn(function() future:set_result("done") end)
+          return await(future)
+        end))
+        request:cancel()
+      end
+    end)
+
+    it("a request made inside the step of an engine is waited for" .. way, function()
+      for _, engine in ipairs { open() } do
+        local future = tasklets.Future()
+        local task = go(function()
+          await(future)
+          return await(get("/slow?0.02")).body
+        end)
+        engine._core:spawn(function() future:set_result() end)
+        assert.equal("slow", await(task))
+      end
+    end)
+
+    it("work given to another engine inside the step of one is done" .. way, function()
+      local first, last = open()
+      local Class = helper.define(function() return 7 end)
+      for _, pair in ipairs { { first, last }, { last, first } } do
+        assert.equal(7, promptly(function()
+          local future = tasklets.Future()
+          pair[1]._core:spawn(function() future:set_result() end)
+          await(future)
+          local stage = Class()
+          stage:start { engine = pair[2] }
+          return pair[2]:wait(stage).default.value
+        end))
+      end
+    end)
+
+    it("stop inside the step of an engine ends the run" .. way, function()
+      for _, engine in ipairs { open() } do
+        local request, stopped = get("/never"), false
+        engine._core:spawn(function()
+          eventloop.stop()
+          stopped = true
+        end)
+        eventloop.run()
+        assert.is_true(stopped)
+        request:cancel()
+      end
+    end)
+  end
+
   it("works with a test's clock", function()
     support.start()
     local body = await(get("/slow?0.02")).body
