@@ -370,7 +370,7 @@ local function work(self)
   return steps > 0, steps == BURST_STEPS
 end
 
--- Queues what HTTP clients have to say. Returns whether there is anything: it may have come while others ran the uv loop.
+-- Queues what HTTP clients have to say, perhaps since others ran the uv loop. Returns whether there is anything.
 local function heed(self)
   local any = false
   for _, client in ipairs(self.clients or {}) do
