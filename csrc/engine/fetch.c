@@ -78,7 +78,8 @@ struct pl_fetch {
 
 /* A socket libcurl waits for. */
 typedef struct sock {
-    uv_poll_t poll; /* data: the client; NULL: it is closing */
+    uv_poll_t poll; /* first; data: the client; NULL: it is closing */
+    int events;     /* what libcurl waits for */
     struct sock *next, *prev;
 } sock_t;
 
@@ -477,11 +478,19 @@ static void act(pl_fetcher_t *fetcher, curl_socket_t fd, int events) {
     settle(fetcher);
 }
 
+/* An error of the socket (status) is libcurl's to find, when it reads: what the server sent before it comes first. And
+ * libuv has stopped the poll then, of which libcurl knows nothing. */
 static void poll_cb(uv_poll_t *poll, int status, int events) {
+    const sock_t *sock = (const sock_t *)(const void *)poll;
     uv_os_fd_t fd;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    int flags = 0;
     if (!poll->data || uv_fileno((uv_handle_t *)poll, &fd) != 0)
         return;
+    if (status < 0) {
+        events = sock->events;
+        if (uv_poll_start(poll, events, poll_cb) != 0)
+            flags = CURL_CSELECT_ERR;
+    }
     flags |= (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
     act(poll->data, fd, flags);
 }
@@ -538,6 +547,7 @@ static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *data, void *s
     if (!sock && !(sock = sock_new(fetcher, fd)))
         return socket_failed(easy);
     int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    sock->events = events;
     int rc = events ? uv_poll_start(&sock->poll, events, poll_cb) : uv_poll_stop(&sock->poll);
     return rc == 0 ? 0 : socket_failed(easy);
 }

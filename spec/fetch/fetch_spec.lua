@@ -191,6 +191,10 @@ describe("fetch", function()
     end)
   end)
 
+  it("has the answer that a server gave before it reset the connection", function()
+    for _ = 1, 50 do assert.equal("hello", assert(get("/hurry")).body) end
+  end)
+
   it("keeps the head of an answer apart from its trailers", function()
     local answer = get("/trailer")
     assert.same({ 201, "hello", "1" }, { answer.status, answer.body, answer.headers["x-one"] })

@@ -160,6 +160,13 @@ function paths.garbage(connection)
   return "close"
 end
 
+-- A whole answer, and the connection is reset behind it: the rest of the request was not read.
+function paths.hurry(connection)
+  send(connection, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+  connection:setoption("linger", { on = true, timeout = 0 })
+  return "close"
+end
+
 -- What libcurl alone would take for a 200.
 function paths.statusless(connection)
   send(connection, "HTTP/any: thing 1\r\nX: y\r\n\r\nhello")
