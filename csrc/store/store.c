@@ -70,7 +70,7 @@ struct pl_store {
     ops_t session_ops;    /* its ops */
     bool session_ends;    /* one of them is its tx_end */
     int64_t session_over; /* when its time is up, monotonic us; PL_USEC_NEVER: it is beginning */
-    bool session_rests;   /* it is open, and the writer waits for its next op */
+    bool session_rests;   /* it is open, and no op of it is under way: from the answer to one until the next is taken */
     bool no_sessions;     /* pl_store_end_sessions was called */
     pl_session_t last;    /* session that ended by itself */
     pl_error_t last_why;
@@ -289,6 +289,7 @@ static void after_turn(pl_store_t *store) {
 static void answer(pl_store_t *store, pl_op_t *op) {
     bool is_awaited = !op->blocking;
     pthread_mutex_lock(&store->mutex);
+    store->session_rests = store->session != 0;
     post_ops(store, op); /* from here on a blocking op may be gone */
     pthread_mutex_unlock(&store->mutex);
     if (is_awaited)
@@ -327,7 +328,7 @@ static void forget_session(pl_store_t *store, const pl_error_t *why) {
     for (pl_op_t *op = left; op; op = op->next)
         refuse_op(store, op);
     store->session = 0;
-    store->session_ends = false;
+    store->session_ends = store->session_rests = false;
     post_ops(store, left);
     pthread_mutex_unlock(&store->mutex);
     store->options.wake(store->options.data);
@@ -348,12 +349,11 @@ static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seco
             PL__FAIL(why, PL_ETIMEDOUT, "the transaction was held longer than %g s and has been rolled back", seconds);
         else if (!(op = ops_pop(&store->session_ops))) {
             struct timespec until = monotonic_time(deadline);
-            store->session_rests = true;
             pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);
-            store->session_rests = false;
             store->stats.wakeups++;
         }
     }
+    store->session_rests = store->session_rests && !op;
     pthread_mutex_unlock(&store->mutex);
     return op;
 }
