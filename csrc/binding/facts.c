@@ -4,6 +4,7 @@
 #include "binding/facts.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include <lauxlib.h>
 
@@ -197,6 +198,15 @@ static void set_store_facts(lua_State *L, const pl_store_stats_t *store) {
     set_count(L, "store_wakeups", (lua_Integer)store->wakeups);
 }
 
+/* Sets "file": the same for every path that leads to it. A store in memory has none. */
+static void set_file(lua_State *L, const char *path) {
+    struct stat found;
+    if (strcmp(path, ":memory:") == 0 || stat(path, &found) != 0)
+        return;
+    lua_pushfstring(L, "%I:%I", (lua_Integer)found.st_dev, (lua_Integer)found.st_ino);
+    lua_setfield(L, -2, "file");
+}
+
 /* e:facts() -> table. coroutines: managed ones that are not over; coroutines_idle: threads kept for later. */
 static int engine_facts(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -209,6 +219,7 @@ static int engine_facts(lua_State *L) {
     set_text(L, "sqlite_version", facts.sqlite_version);
     set_text(L, "uv_version", facts.uv_version);
     set_text(L, "path", facts.path);
+    set_file(L, facts.path);
     set_text(L, "durability", facts.durability_full ? "full" : "normal");
     set_count(L, "worker", facts.worker);
     set_count(L, "worker_number", facts.worker_number);

@@ -16,6 +16,7 @@ local context = {
 }
 
 local running = coroutine.running
+local transactions = setmetatable({}, { __mode = "v" }) -- file -> set of transactions
 
 --- The instance whose run, finalized or callback is executed by this coroutine, or nil.
 function context.instance()
@@ -44,11 +45,25 @@ function context.engine()
   return engine
 end
 
+--- The set of transactions under way on a file (nil: one that is nobody else's), for all engines of this process.
+function context.transactions_of(file)
+  local set = file and transactions[file] or {}
+  if file then transactions[file] = set end
+  return set
+end
+
 --- What to ask the store of an engine through: the transaction under way here, if it is one of this engine; else the
--- engine, as soon as no transaction of others keeps it busy. Who only reads need not wait for those.
+-- engine, as soon as no transaction of others keeps it busy. Who only reads need not wait for those. Raises
+-- TransactionError where waiting would be for oneself.
 function context.store(engine, only_reads)
   local tx = context.transaction()
-  if tx and tx._engine == engine and tx:_is_open() then return tx._session end
+  if tx and tx:_is_open() then
+    if tx._engine == engine then return tx._session end
+    if not only_reads and tx._engine._transactions == engine._transactions then
+      errors.raise(errors.TransactionError, "inside a transaction of another engine on the same file (%s): " ..
+        "nothing can be written through this one before its end", engine._path)
+    end
+  end
   if next(engine._transactions) and not (only_reads and engine._path ~= ":memory:") then context.gate(engine) end
   return engine._core
 end

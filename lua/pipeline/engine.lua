@@ -2,7 +2,8 @@
 --
 -- Private fields: _core (the C engine), _timers, _waiters (stage id -> list of tokens), _finals (stage id -> state, of
 -- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _transactions (set of those
--- under way), _raised (first error to be raised again, P116), _test, _test_retry and _test_errors (test mode).
+-- under way on its file, through any engine of this process), _raised (first error to be raised again, P116), _test,
+-- _test_retry and _test_errors (test mode).
 
 local core = require "pipeline.core"
 local class = require "pipeline.class"
@@ -15,6 +16,7 @@ local options = require "pipeline.options"
 local queue = require "pipeline.queue"
 local queue_async = require "pipeline.queue_async"
 local status = require "pipeline.status"
+local text = require "pipeline.text"
 local timers = require "pipeline.timers"
 
 local engine = {}
@@ -78,7 +80,8 @@ local function check_targets(given)
   local targets = {}
   for name, url in pairs(given) do
     if type(name) ~= "string" or type(url) ~= "string" or not url:find("^https?://[^/%s]") then
-      errors.raise(errors.ConfigurationError, "targets: a URL such as \"http://127.0.0.1:8080\" by name expected")
+      errors.raise(errors.ConfigurationError, "targets: a URL such as \"http://127.0.0.1:8080\" by name expected, " ..
+        "got %s under %s", text.of(url, 100), text.of(name, 100))
     end
     targets[name] = url:gsub("/+$", "")
   end
@@ -94,7 +97,7 @@ end
 
 local function set_hooks(self)
   self._core:on("task", function(claim) evaluate.task(self, claim) end)
-  self._core:on("log", function(level, text) self:_log(level, text) end)
+  self._core:on("log", function(level, line) self:_log(level, line) end)
   self._core:on("error", function(problem)
     local name, message = errors.describe(problem)
     -- An attempt whose time is up has its coroutine closed; the loop notices when it would go on.
@@ -111,7 +114,7 @@ local function new(path, handle, given, targets)
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _stray_yield = false, _virtual = given.virtual_time or false, _durability = given.durability or "full",
-    _targets = targets, _calls = {}, _transactions = {},
+    _targets = targets, _calls = {}, _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
   }, meta)
   self._timers = timers.new(handle, function(problem)
@@ -120,6 +123,14 @@ local function new(path, handle, given, targets)
   end)
   set_hooks(self)
   return self
+end
+
+-- The transaction under way here would have to end first.
+local function refuse_reopening(path)
+  local tx = context.transaction()
+  if tx and tx:_is_open() and path ~= ":memory:" and tx._engine._path == path then
+    errors.raise(errors.TransactionError, "open: inside a transaction on the same file (%s)", path)
+  end
 end
 
 -- Malformed settings leave no engine behind.
@@ -146,6 +157,7 @@ end
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
+  refuse_reopening(path)
   local passed, targets = {}, check_targets(given.targets or {})
   for _, name in ipairs(core_options) do passed[name] = given[name] end
   passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
@@ -170,7 +182,6 @@ local function require_engine(self, level)
   end
 end
 
---- Stops and closes the engine; what is running is given back without spending an attempt. Idempotent.
 local LAST_ANSWERS_STEPS, LAST_ANSWERS_STEP_SECONDS = 20, 0.05
 
 -- Whoever visited the URL that ended a wait is still owed an answer when the program closes at once.
@@ -181,6 +192,9 @@ local function give_last_answers(self)
   end
 end
 
+--- Stops and closes the engine; what is running is given back without spending an attempt, and transactions are rolled
+-- back. Idempotent. While a transaction is held through another engine of this process on the file, it blocks until the
+-- time of that one is up.
 function Engine.close(self)
   require_engine(self)
   if self._closed then return end
@@ -201,13 +215,13 @@ meta.__close = Engine.close
 
 -- ---- inside the library ----------------------------------------------------------------------------------------
 
-function Engine._log(self, level, text)
+function Engine._log(self, level, line)
   local logger = self._log_function or context.logger
   if logger then
-    local ok = pcall(logger, level, text)
+    local ok = pcall(logger, level, line)
     if ok then return end
   end
-  if level >= WARNING then io.stderr:write(("pipeline [%d] %s\n"):format(level, text)) end
+  if level >= WARNING then io.stderr:write(("pipeline [%d] %s\n"):format(level, line)) end
 end
 
 -- The base URL of a target: for "v2.billing" that of "v2.billing", else of "billing", else of "default"; or nil.
@@ -254,7 +268,7 @@ end
 -- What is started in a transaction cannot run before its end.
 local function refuse_in_transaction(self, name)
   local tx = context.transaction()
-  if tx and tx._engine == self and tx:_is_open() then
+  if tx and tx:_is_open() and tx._engine._transactions == self._transactions then
     errors.raise(errors.TransactionError, "%s cannot be called inside a transaction: nothing runs before its end", name)
   end
 end
@@ -447,8 +461,8 @@ local function raise_aborted(self, stage)
   local record = stage._record
   local root = record.parent and context.store(self, true):stage_get(record.root)
   local reason = root and root.abort_message or record.abort_message or ""
-  local text = ("%s was aborted%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "")
-  error(errors.AbortedError(text, {
+  local message = ("%s was aborted%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "")
+  error(errors.AbortedError(message, {
     reason = reason, failures = collect_failures(self, record.id), pipeline_id = stage.id,
     traceback = debug.traceback(nil, 2),
   }), 0)
@@ -516,7 +530,8 @@ end
 -- process dies, or the transaction is held longer than `transaction_timeout`. What is started or added with
 -- `transactional = false` is committed by itself when the transaction has ended, either way.
 -- Everybody else who writes to the file waits meanwhile. fn may await; it should not wait for the world. It cannot
--- begin another transaction, nor run or wait for what it starts.
+-- begin another transaction, nor run or wait for what it starts, nor write to the file through another engine;
+-- closing another one there waits until the time of the transaction is up.
 -- @tparam function fn its tx has execute and query, see transaction.lua; tx is of no use when fn has returned.
 -- @return what fn returns. Raises its error, unchanged; TimeoutError, TransactionError, SQLError, StoreError. An error
 -- of what was to be committed by itself is raised too, with `committed` = true; if fn has failed, it is logged.
@@ -582,7 +597,7 @@ local function face_of(self)
     get_root_list = function(given) return status.roots(self, given) end,
     get_pipeline_names = class.names,
     get_enforce_auth = function() return context.enforce_auth end,
-    log = function(level, text) self:_log(level, text) end,
+    log = function(level, line) self:_log(level, line) end,
   }
 end
 

@@ -205,13 +205,18 @@ local function begin(self)
   task_context.set_local(KEY, self)
 end
 
--- The store has been told how it ends: nobody waits any more, and nothing belongs to it.
+-- The store has been told how it ends: nobody waits any more.
+local function free(self)
+  self._engine._transactions[self] = nil
+  for token in pairs(self._waiters) do token:wake(true) end
+end
+
+-- It is over for its function, too: nothing belongs to it.
 local function leave(self, state)
   self._state = state
   open[self] = nil
-  self._engine._transactions[self] = nil
   if task_context.get_local(KEY) == self then task_context.set_local(KEY, nil) end
-  for token in pairs(self._waiters) do token:wake(true) end
+  free(self)
   local undo = self._undo
   self._undo = {}
   if state == COMMITTED then return end
@@ -275,9 +280,14 @@ function transaction.run(engine, fn)
   return commit(self, fn(self))
 end
 
---- Rolls back what is open, for the engine closes.
+--- Rolls back those of the engine, for it closes.
 function transaction.drop_all(engine)
-  for tx in pairs(engine._transactions) do tx._session:drop() end
+  for tx in pairs(engine._transactions) do
+    if tx._engine == engine then
+      tx._session:drop()
+      free(tx)
+    end
+  end
 end
 
 return transaction

@@ -269,13 +269,16 @@ for _, path in ipairs { "a file", ":memory:" } do
       local begun, gate = tasklets.Future(), tasklets.Future()
       local held = holder(begun, gate)
       begun:get_result()
-      local before = os.clock()
+      local waits = tasklet(taskqueue.add)({ url = "/" })
+      tasklets.sleep(0.01):get_result()
+      local before = os.time()
       engine:close()
-      assert(os.clock() - before < 5)
+      local problem = helper.raises(pipeline.Error, waits.get_result, waits)
+      assert.truthy(problem.message:find("closed", 1, true))
+      assert(os.time() - before < 20)
       gate:set_result(true)
-      local ok, problem = pcall(held.get_result, held)
-      assert.is_false(ok)
-      assert.truthy(tostring(problem):find("closed", 1, true))
+      problem = helper.raises(pipeline.TransactionError, held.get_result, held)
+      assert.truthy(problem.message:find("closed", 1, true))
       if path == ":memory:" then return end
       engine = helper.open { path = engine._path, virtual_time = false }
       assert.equal(0, count("row"))
@@ -298,3 +301,76 @@ for _, path in ipairs { "a file", ":memory:" } do
     end)
   end)
 end
+
+describe("a transaction, beside another engine of the process on its file,", function()
+  local engine, other
+
+  before_each(function()
+    engine = helper.open { virtual_time = false, transaction_timeout = 30 }
+    local directory, name = engine._path:match("^(.*)/(.-)$")
+    other = helper.open { path = directory .. "/./" .. name, virtual_time = false, transaction_timeout = 30 }
+    engine:transaction(function(tx) tx:execute("CREATE TABLE row (value)") end)
+  end)
+  after_each(helper.finish)
+  teardown(helper.clean)
+
+  it("says at once that this one cannot write, and goes on", function()
+    local Give = helper.define(function(_, value) return value end)
+    local clock <const> = os.time()
+    engine:transaction(function(tx)
+      local problem = helper.raises(pipeline.TransactionError, function() Give(1):start { engine = other } end)
+      assert.truthy(problem.message:find("another engine on the same file", 1, true))
+      helper.raises(pipeline.TransactionError, other.drain, other)
+      helper.raises(pipeline.TransactionError, other.transaction, other, function() end)
+      problem = helper.raises(pipeline.TransactionError, pipeline.open, engine._path)
+      assert.truthy(problem.message:find(engine._path, 1, true))
+      assert.equal(engine._path:match("[^/]*$"), other:status().store.path:match("[^/]*$")) -- who only reads can
+      tx:execute("INSERT INTO row VALUES (1)")
+    end)
+    assert.is_true(os.time() - clock < 20)
+    local stage = Give(2):start { engine = other }
+    assert.equal(2, other:wait(stage).default.value)
+    assert.equal(1, other:transaction(function(tx) return tx:query("SELECT count(*) AS n FROM row")[1].n end))
+  end)
+
+  it("makes those wait who write through this one, while the loop goes on", function()
+    local begun, order = tasklets.Future(), {}
+    local held = tasklet(function()
+      engine:transaction(function(tx)
+        tx:execute("INSERT INTO row VALUES (1)")
+        begun:set_result(true)
+        sleep(0.05)
+        order[#order + 1] = "first"
+      end)
+    end)()
+    begun:get_result()
+    assert.equal(1, other:transaction(function(tx)
+      order[#order + 1] = "second"
+      return tx:query("SELECT count(*) AS n FROM row")[1].n
+    end))
+    held:get_result()
+    assert.same({ "first", "second" }, order)
+  end)
+
+  it("gives the file back when its own engine is closed", function()
+    local begun, gate = tasklets.Future(), tasklets.Future()
+    local held = tasklet(function()
+      engine:transaction(function(tx)
+        tx:execute("INSERT INTO row VALUES (1)")
+        begun:set_result(true)
+        await(gate)
+      end)
+    end)()
+    begun:get_result()
+    local waits = tasklet(other.transaction)(other, function(tx)
+      return tx:query("SELECT count(*) AS n FROM row")[1].n
+    end)
+    local clock <const> = os.time()
+    sleep(0.01):get_result()
+    engine:close()
+    assert.equal(0, waits:get_result())
+    assert.is_true(os.time() - clock < 20)
+    gate:set_result(true)
+    assert.is_false((pcall(held.get_result, held)))
+  end)
+end)
