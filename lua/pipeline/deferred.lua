@@ -158,6 +158,10 @@ end
 
 --- Calls the method `name` of `object` with the other arguments. In App Engine: deferred.invoke_member.
 function deferred.invoke_member(object, name, ...)
+  local kind = type(object)
+  if (kind ~= "table" and kind ~= "userdata" and kind ~= "string") or object[name] == nil then
+    error(("invoke_member: a %s without method '%s'"):format(kind, tostring(name)), 2)
+  end
   return object[name](object, ...)
 end
 

@@ -390,7 +390,8 @@ local function start(self, engine, given)
   local tx = context.transaction()
   if tx and tx._engine ~= engine then tx = nil end
   if given.transactional and not tx then
-    errors.raise(errors.TransactionError, "start: transactional, but not inside a transaction of the engine")
+    errors.raise(errors.TransactionError, "start: transactional, but not inside engine:transaction; what is to " ..
+      "begin with the end of a run is start{return_task = true}:add(nil, {transactional = true})")
   end
   local takes = tx and tx:_takes(given.transactional, "start")
   local stage = root_stage(self, engine, given)
@@ -408,7 +409,8 @@ end
 --   countdown (seconds) or eta (seconds since the epoch, or a table as of os.date("!*t")), return_task (write the
 --   records but return the task that starts it instead of enqueuing it), engine (default: that of the run, else the
 --   default one), transactional (inside engine:transaction it is started with that; false: by itself, when that has
---   ended; true: only there).
+--   ended; true: only there. A root that is to begin if, and only if, an attempt of a run succeeds is started in it
+--   with return_task, and the task added with transactional = true).
 -- @return the instance; with return_task the task. When it returns, the pipeline is stored.
 -- Raises PipelineExistsError if the key was ever used, PipelineSetupError, SerializationError, StoreError,
 -- UnexpectedPipelineError if the instance was started or spawned before. In App Engine: Pipeline.start.

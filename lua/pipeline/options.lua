@@ -65,29 +65,30 @@ local function describe(value)
 end
 
 --- Checks `given` (a table or nil) against `known` (name -> kind). `position` and `name` say which argument of which
--- function it is; errors point at the caller's caller. Returns the table, never nil.
-function options.check(given, known, position, name, level)
+-- function it is, `place` where in it; errors point at the caller's caller. Returns the table, never nil.
+function options.check(given, known, position, name, level, place)
   level = (level or 1) + 2
+  place = place and place .. ": " or ""
   if given == nil then return {} end
   if type(given) ~= "table" then
     error(("bad argument #%d to '%s' (table of options expected, got %s)"):format(position, name, type(given)), level)
   end
   for key, value in pairs(given) do
     if type(key) ~= "string" then
-      error(("bad argument #%d to '%s' (options have names; got one at [%s])"):format(position, name, tostring(key)),
-        level)
+      error(("bad argument #%d to '%s' (%soptions have names; got one at [%s])"):format(position, name, place,
+        tostring(key)), level)
     end
     local kind = known[key]
     if not kind then
       local nearest = options.nearest(key, known)
-      error(("bad argument #%d to '%s' (unknown option '%s'%s)"):format(position, name, key,
+      error(("bad argument #%d to '%s' (%sunknown option '%s'%s)"):format(position, name, place, key,
         nearest and ("; did you mean '" .. nearest .. "'?") or ""), level)
     end
     local ok, wanted = true, nil
     if kind ~= "any" then ok, wanted = options.fits(value, kind) end
     if not ok then
-      error(("bad argument #%d to '%s' (option '%s': %s expected, got %s)"):format(position, name, key, wanted,
-        describe(value)), level)
+      error(("bad argument #%d to '%s' (%soption '%s': %s expected, got %s)"):format(position, name, place, key,
+        wanted, describe(value)), level)
     end
   end
   return given

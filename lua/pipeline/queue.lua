@@ -197,6 +197,9 @@ end
 -- mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError, TombstonedTaskError,
 -- BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
+  if getmetatable(self) ~= queue_meta then
+    error("bad self of 'add': a queue expected (add is called with a colon)", 2)
+  end
   given = options.check(given, add_kinds, 2, "add")
   if has_deadline(given, "add") then
     return self:add_async(tasks, { transactional = given.transactional, deadline = given.deadline }):get_result()
@@ -612,7 +615,7 @@ local retry_kinds = {
 local function parse_retry(given, name)
   if given == nil then return nil end
   if type(given) ~= "table" then malformed(name, "retry_parameters is a %s", type(given)) end
-  options.check(given, retry_kinds, 1, "configure", 3)
+  options.check(given, retry_kinds, 1, "configure", 4, "queue " .. name)
   local form = {}
   for key, value in pairs(given) do
     if key == "task_age_limit" then
@@ -647,7 +650,7 @@ local function parse_settings(name, given, log)
   if not pcall(check_name, name) then malformed(text.of(name, 100), "not a name of a queue") end
   if given == false then return { name = name, removed = true } end
   if type(given) ~= "table" then malformed(name, "table of settings expected, got %s", type(given)) end
-  options.check(given, setting_kinds, 1, "configure", 3)
+  options.check(given, setting_kinds, 1, "configure", 3, "queue " .. name)
   local mode = given.mode or "push"
   if mode ~= "push" and mode ~= "pull" then malformed(name, "mode '%s' is neither push nor pull", text.short(mode)) end
   local rate = given.rate ~= nil and queue.parse_rate(given.rate, name) or nil

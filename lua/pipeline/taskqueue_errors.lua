@@ -38,7 +38,8 @@ local class_of_code = {
 local text_of_code = {
   EEXISTS = "the name is in use", ETOMBSTONE = "the name was used before", ENOTFOUND = "there is no such task",
   ESTATE = "not possible in this state", ENOQUEUE = "there is no such queue",
-  EMODE = "the queue has the other mode", EPAUSED = "the queue is paused", ELEASE = "the lease is over",
+  EMODE = "the queue has the other mode: PULL tasks and leases are for pull queues, all others for push queues",
+  EPAUSED = "the queue is paused", ELEASE = "the lease is over",
   ELIMIT = "the store has reached its storage limit",
 }
 

@@ -93,6 +93,8 @@ describe("a deferred call", function()
     assert.same({ "deposit", "ann", 10, 5, n = 4 }, made(deferred.invoke_member, account(10), "deposit", 5))
     functions.forget()
     assert.same({ "called", "ann", 1, "no method", n = 4 }, made(account(1), "no method"))
+    helper.misuse("a table without method 'withdraw'", deferred.invoke_member, account(1), "withdraw")
+    helper.misuse("a number without method 'x'", deferred.invoke_member, 5, "x")
   end)
 
   it("D5 of a method of a class has the class", function()

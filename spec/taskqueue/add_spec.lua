@@ -38,6 +38,7 @@ describe("adding", function()
     assert.equal(one, queue:add(one))
     helper.misuse("task expected at %[1%]", add, { "x" })
     helper.misuse("unknown option", add, Task(), { transaction = true })
+    helper.misuse("a queue expected %(add is called with a colon%)", queue.add, Task()) -- not lost without a word
   end)
 
   it("Q56 takes 100 at once", function()

@@ -89,7 +89,9 @@ describe("a queue", function()
     assert.same({ mode = "push", paused = false }, configured {})
     assert.same({ mode = "pull", paused = true }, configured { mode = "pull", paused = true })
     assert.is_true(configured({ mode = "pull" }).paused)
-    helper.misuse("unknown option 'rat'; did you mean 'rate'", taskqueue.configure, { work = { rat = 1 } })
+    helper.misuse("queue work: unknown option 'rat'; did you mean 'rate'", taskqueue.configure, { work = { rat = 1 } })
+    helper.misuse("queue work: option 'max_doublings': integer expected", taskqueue.configure,
+      { work = { retry_parameters = { max_doublings = 0.5 } } })
     malformed { mode = "both" }
     helper.raises(taskqueue.MalformedQueueConfiguration, taskqueue.configure, { ["a_b"] = {} })
     assert.is_nil(Queue("nowhere"):settings())

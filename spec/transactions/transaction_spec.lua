@@ -195,6 +195,32 @@ for _, path in ipairs { "a file", ":memory:" } do
       assert.truthy(pipeline.from_id("k"))
     end)
 
+    it("Q70 a start that belongs to the outcome of a run is refused, and the message says what does it", function()
+      local fails = true
+      local Starts = helper.define {
+        max_attempts = 3, backoff_seconds = 1,
+        run = function(self)
+          local refused = Give(1)
+          local problem = helper.raises(pipeline.TransactionError, refused.start, refused, { transactional = true })
+          assert.truthy(problem.message:find("start{return_task = true}:add(nil, {transactional = true})", 1, true))
+          local key = ("of attempt %d"):format(self.current_attempt)
+          Give(1):start { idempotence_key = key, return_task = true }:add(nil, { transactional = true })
+          if fails then
+            fails = false
+            error("not yet")
+          end
+        end,
+      }
+      Starts():start()
+      engine:drain { delayed = true }
+      local states = {}
+      for i = 1, 2 do
+        local tree = pipeline.get_status_tree("of attempt " .. i)
+        states[i] = tree.pipelines[tree.rootPipelineId].status
+      end
+      assert.same({ "run", "done" }, states) -- the first one waits for its task, which was given up
+    end)
+
     it("leases, deletes, fills, aborts and pauses with the rest", function()
       local pull = Queue("pull")
       pull:add { Task { method = "PULL", payload = "a" }, Task { method = "PULL", payload = "b" } }
