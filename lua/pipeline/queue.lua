@@ -123,8 +123,8 @@ local function was_added(task, form, url, name, queue_name)
   if url ~= task.url then task.url = url end
 end
 
--- Of a list that is added all or none, "ESKIPPED" are those that were not at fault.
--- Which error stands for all: the first that is about neither a name in use nor a tombstone, else the last (Q63).
+-- Which error stands for all: the first that is about neither a name in use nor a tombstone, else the last (Q63). Of a
+-- list that is added all or none, "ESKIPPED" are those that were not at fault.
 local function worst(list, results)
   local found, subject
   for i, result in ipairs(results) do

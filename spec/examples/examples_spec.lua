@@ -1,7 +1,5 @@
 -- examples_spec.lua: the programs in examples/ do what they say, and end by themselves.
 
-local pipeline = require "pipeline"
-
 local LUA = os.getenv("LUA") or "lua5.4"
 
 -- Runs an example; returns its lines.
@@ -44,8 +42,6 @@ describe("example", function()
   end)
 
   it("Q119 taskqueue_url: a route enqueues, a route inserts the row, and the row is there once", function()
-    local engine <close> = pipeline.open(":memory:")
-    if not engine.transaction then return pending("needs transactions") end
     local lines, text = run("taskqueue_url", "2>/dev/null")
     assert.same({ 'added Task(url="/task_do"', "the user has an answer: 200 done soon",
       "a stranger who posts to /task_do has another: 403", "try 2: done", "row: original text -> new text" },

@@ -215,10 +215,16 @@ typedef struct {
     size_t len, bytes;
 } rows_t;
 
+/* Without making text of numbers. */
+static size_t value_bytes(sqlite3_stmt *statement, int column) {
+    int type = sqlite3_column_type(statement, column);
+    return type == SQLITE_TEXT || type == SQLITE_BLOB ? (size_t)sqlite3_column_bytes(statement, column) : 0;
+}
+
 static int add_row(pl_op_t *op, sqlite3_stmt *statement, rows_t *rows) {
     size_t columns = op->u.sql.columns_len, size = sizeof(pl_row_t) + columns * sizeof(pl_value_t);
     for (size_t i = 0; i < columns; i++)
-        size += (size_t)sqlite3_column_bytes(statement, (int)i);
+        size += value_bytes(statement, (int)i);
     rows->bytes += size;
     if (rows->bytes > PL_SQL_RESULT_MAX)
         return refuse(op, PL_ELIMIT, "the result has more than 64 MiB: ask for less at a time (LIMIT)");
