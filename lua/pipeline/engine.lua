@@ -147,15 +147,15 @@ end
 --- Opens or creates a store and makes an engine on it.
 -- @tparam string path a file, or ":memory:".
 -- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64), modules
---   (prefixes a worker may require), lease_seconds (until others may take over from a process that
---   gives no sign of life, default 15), tombstone_seconds (how long the name of a task that is gone stays blocked,
---   default 9 days), class_load_timeout (seconds until a tree whose class stays missing is aborted, default 7 days),
+--   (prefixes a worker may require), lease_seconds (until others take over from a process that gives no sign of life,
+--   default 15), tombstone_seconds (how long the name of a task that is gone stays blocked, default 9 days),
+--   class_load_timeout (seconds until a tree whose class stays missing is aborted, default 7 days),
 --   transaction_timeout (seconds that a transaction may be held, 0.001 to 3600, default 5: everybody else on the file
---   waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is where
---   relative URLs of tasks lead; a target
---   "v2.billing" that is not there leads where "billing" does), total_storage_limit (bytes, or a text such as "500M":
---   while more of the file is in use this engine adds no tasks to queues; default: none), log (function(level, text)),
---   no_worker (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
+--   waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is
+--   where relative URLs of tasks lead; a target "v2.billing" that is not there leads where "billing" does),
+--   total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine adds no tasks to
+--   queues; default: none), log (function(level, text)), no_worker (executes nothing), and for tests virtual_time,
+--   virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
