@@ -2,6 +2,7 @@
 
 local fetch = require "spec.fetch.support"
 local queue_task = require "pipeline.queue_task"
+local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local helper = require "spec.support.helper"
 
@@ -88,6 +89,14 @@ describe("a push to a target", function()
     taskqueue.configure { work = { retry_parameters = { task_retry_limit = 0 } } }
     local _, dead = push("/flood")
     assert.equal(1, dead.retry_count)
+  end)
+
+  it("is named when its base is no URL", function()
+    for value, shown in pairs { ["localhost:80"] = '"localhost:80" under "other"', [3] = '3 under "other"' } do
+      local problem = helper.raises(pipeline.ConfigurationError, pipeline.open, helper.path(),
+        { targets = { default = target.url, other = value } })
+      assert.truthy(problem.message:find(shown, 1, true), problem.message)
+    end
   end)
 
   it("Q82 has failed when nobody listens", function()
