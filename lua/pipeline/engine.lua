@@ -39,6 +39,7 @@ local open_kinds = {
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
+  max_tasks_per_lease = "count",
 }
 
 local core_options = {
@@ -116,6 +117,7 @@ local function new(path, handle, given, targets)
     _stray_yield = false, _virtual = given.virtual_time or false, _durability = given.durability or "full",
     _targets = targets, _calls = {}, _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
+    _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -154,8 +156,8 @@ end
 --   waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is
 --   where relative URLs of tasks lead; a target "v2.billing" that is not there leads where "billing" does),
 --   total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine adds no tasks to
---   queues; default: none), log (function(level, text)), no_worker (executes nothing), and for tests virtual_time,
---   virtual_start (seconds since the epoch), seed, vfs.
+--   queues; default: none), max_tasks_per_lease (of one call, default 1000), log (function(level, text)), no_worker
+--   (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)

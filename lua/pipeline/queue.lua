@@ -262,14 +262,13 @@ local function check_lease_seconds(seconds, what, position)
   end
 end
 
-local function check_max(max, what)
+local function check_max(max, limit, what)
   if type(max) ~= "number" then
     error(("bad argument #2 to '%s' (number of tasks expected, got %s)"):format(what, type(max)), 4)
   end
   local whole = math.tointeger(max)
-  if not whole or whole < 1 or whole > queue.MAX_TASKS_PER_LEASE then
-    errors.raise(classes.InvalidMaxTasksError, "%s: %g tasks are not from 1 to %d", what, max,
-      queue.MAX_TASKS_PER_LEASE)
+  if not whole or whole < 1 or whole > limit then
+    errors.raise(classes.InvalidMaxTasksError, "%s: %g tasks are not from 1 to %d", what, max, limit)
   end
   return whole
 end
@@ -278,8 +277,8 @@ local deadline_kinds = { deadline = "number" }
 
 local function lease(self, what, seconds, max, how)
   check_lease_seconds(seconds, what, 1)
-  how.seconds, how.max = seconds, check_max(max, what)
-  local store = store_of()
+  local store, engine = store_of()
+  how.seconds, how.max = seconds, check_max(max, engine._max_tasks_per_lease, what)
   local records = check(self, store:lease(self.name, how))
   for i, record in ipairs(records) do records[i] = queue_task.of_record(store, record) end
   return records
@@ -288,7 +287,7 @@ end
 --- Leases tasks of a pull queue: those whose eta has passed, earliest first. Until the lease is over nobody else gets
 -- them; then, unless they were deleted, somebody does.
 -- @tparam number seconds 0 to 604800.
--- @tparam integer max 1 to 1000.
+-- @tparam integer max 1 to 1000, or what max_tasks_per_lease of pipeline.open allows.
 -- @tparam[opt] table given deadline (seconds; see add).
 -- @return list of tasks, whose eta is the end of the lease and whose retry_count counts leases. A task that was leased
 -- as often as its retry limits allow goes to the dead-letter list instead. Raises InvalidLeaseTimeError,

@@ -84,6 +84,24 @@ describe("a pull queue", function()
     assert.equal(1000, queue:fetch_statistics().in_flight)
   end)
 
+  it("Q95 G68 leases thousands in one call where the engine was opened so", function()
+    local path = helper.path()
+    local wide = helper.open { path = path, max_tasks_per_lease = 5000, queues = { many = { mode = "pull" } } }
+    wide:transaction(function()
+      for from = 1, 3000, 100 do
+        local list = {}
+        for i = 1, 100 do list[i] = Task { method = "PULL", payload = tostring(from + i) } end
+        Queue("many"):add(list)
+      end
+    end)
+    wide:advance(1)
+    wide:transaction(function()
+      local many = Queue("many")
+      helper.raises(taskqueue.InvalidMaxTasksError, many.lease_tasks, many, 1, 5001)
+      assert.equal(3000, #many:lease_tasks(60, 5000))
+    end)
+  end)
+
   it("Q96 is no push queue", function()
     local default = Queue()
     helper.raises(taskqueue.InvalidQueueModeError, default.lease_tasks, default, 1, 1)
