@@ -59,34 +59,47 @@ const void *pl__worker_wait(void) {
 
 /* ---- places ------------------------------------------------------------------------------------------------ */
 
-/* Pushes the lines of a source: line -> "file:line". Sources are known by their address, but looked at again. */
-static void push_lines(lua_State *L, const lua_Debug *ar, int places) {
-    if (lua_rawgetp(L, places, ar->source) == LUA_TTABLE) {
-        lua_rawgeti(L, -1, 0);
-        bool same = strcmp(lua_tostring(L, -1), ar->short_src) == 0;
-        lua_pop(L, 1);
-        if (same)
-            return;
-    }
+#define PLACES_COUNT 256
+
+/* A place known already: its text is in the table, with the same number. */
+typedef struct {
+    const char *source; /* its address alone; another source may have it later */
+    int line;
+    char short_src[LUA_IDSIZE];
+} place_t;
+
+/* The places are in a userdata at 0 of the table. */
+static place_t *find_place(lua_State *L, const lua_Debug *ar, int places, int *number) {
+    lua_rawgeti(L, places, 0);
+    place_t *all = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushstring(L, ar->short_src);
-    lua_rawseti(L, -2, 0);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, places, ar->source);
+    if (all == NULL) {
+        all = lua_newuserdatauv(L, PLACES_COUNT * sizeof(*all), 0);
+        memset(all, 0, PLACES_COUNT * sizeof(*all));
+        lua_rawseti(L, places, 0);
+    }
+    uintptr_t hash = ((uintptr_t)ar->source >> 5) + (uintptr_t)ar->currentline;
+    *number = (int)(hash % PLACES_COUNT) + 1;
+    return &all[*number - 1];
 }
 
 bool pl__worker_push_where(lua_State *L, int level, int places) {
     lua_Debug ar;
+    int number = 0;
     if (!lua_getstack(L, level, &ar))
         return false;
     lua_getinfo(L, "Sl", &ar);
-    push_lines(L, &ar, places);
-    if (lua_rawgeti(L, -1, ar.currentline) == LUA_TNIL) {
-        lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, -4, ar.currentline);
+    place_t *place = find_place(L, &ar, places, &number);
+    if (place->source == ar.source && place->line == ar.currentline && strcmp(place->short_src, ar.short_src) == 0) {
+        lua_rawgeti(L, places, number);
+        return true;
     }
+    lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, places, number);
+    place->source = ar.source;
+    place->line = ar.currentline;
+    memcpy(place->short_src, ar.short_src, sizeof(ar.short_src));
     return true;
 }
 

@@ -29,7 +29,13 @@ local eventloop = {}
 local BURST_STEPS = 1024
 local ABSOLUTE = 1e9 -- a delay so large is a time since the epoch (T67)
 local QUEUE_KEPT_MAX = 8192
-local AT <const>, LAST <const>, CURRENT <const>, COUNT <const>, LATER <const> = 1, 2, 3, 4, 5 -- as in binding/step.c
+
+-- Fields of a loop that have numbers, which are quicker to reach from C: as in binding/step.c.
+local AT <const>, LAST <const>, CURRENT <const>, COUNT <const>, LATER <const> = 1, 2, 3, 4, 5
+local AWAKE <const>, STOPPING <const>, FRUITLESS <const>, HEAP <const>, ORDER <const> = 6, 7, 8, 9, 10
+local SOON_AT <const>, SOON_LAST <const>, SOON <const>, SOON_COUNT <const>, SOON_LATER <const> = 11, 12, 13, 14, 15
+local SOON_DUE <const> = 16
+
 local TICK = 1e-6 -- of an engine's clock: a timer so near is due, for the clock may never be nearer
 
 local max, huge, drain = math.max, math.huge, core.drain
@@ -39,7 +45,7 @@ local Loop = {}
 local meta = { __name = "pipeline.EventLoop", __index = Loop }
 
 local common                -- the loop of real time
-local stepping              -- the loop whose callbacks are being called
+local active = { false }     -- at 1: the loop whose callbacks are being called
 local virtual = {}          -- engines with virtual time that are open
 local loops = setmetatable({}, { __mode = "k" }) -- engine -> its loop
 local error_hook
@@ -81,12 +87,16 @@ local function new_loop(clock)
     clock = clock,
     0, 0, {},                         -- AT, LAST, CURRENT: being worked off is current[at + 1 .. last]
     0, {},                            -- COUNT, LATER: queued since
-    heap = {}, size = 0, dead = 0, order = 0, -- timers: a binary heap; dead ones were cancelled
-    soon = {}, soon_first = 1, soon_last = 0, soon_dead = 0, -- timers that were due when they were made, in order
-    idlers = {}, fruitless = 0,       -- fruitless idle calls since the last event
-    awake = false,                    -- working, or armed
+    false,                            -- AWAKE: working, or armed
+    false,                            -- STOPPING
+    0,                                -- FRUITLESS: idle calls since the last event
+    {}, 0,                            -- HEAP, ORDER: timers, a binary heap
+    0, 0, {}, 0, {},                  -- SOON_AT to SOON_LATER: timers that were due when they were made, as AT to LATER
+    0,                                -- SOON_DUE: when the last of these is due
+    size = 0, dead = 0, soon_dead = 0, -- of the timers; dead ones were cancelled
+    idlers = {},
     armed = huge,                     -- the time it is armed for
-    running = false, stopping = false, polling = false,
+    running = false, polling = false,
     worked = false, awaited = false,  -- a turn inside an engine did something; the future run_until waits for
     holds = 0,                        -- waits for something outside that no handle stands for
     clients = false, fetching = 0,    -- HTTP: see tasklet/fetch.lua; requests that are waited for
@@ -96,9 +106,14 @@ end
 
 -- The loop has something to do and nobody knows.
 local function arouse(self)
-  self.awake = true
+  self[AWAKE] = true
   for _, engine in ipairs(self.engines) do engine._core:arm(0) end
   if self.polling then uv:stop() end
+end
+
+--- Gives the loops the `drain` that knows the tasks: see core.drain.
+function eventloop.set_drain(fn)
+  drain = fn
 end
 
 --- Queues a task or a callback record.
@@ -106,10 +121,10 @@ function Loop.push(self, entry)
   local n = self[COUNT] + 1
   self[COUNT] = n
   self[LATER][n] = entry
-  if not self.awake then arouse(self) end
+  if not self[AWAKE] then arouse(self) end
 end
 
-eventloop.push, eventloop.arouse = Loop.push, arouse
+eventloop.push, eventloop.arouse, eventloop.stepping, eventloop.virtual = Loop.push, arouse, active, virtual
 
 -- Makes what was queued the batch that is worked off. Returns false if there is nothing.
 local function next_batch(self)
@@ -159,7 +174,7 @@ local function sift_down(heap, size, timer)
 end
 
 local function take_first(self)
-  local heap, size = self.heap, self.size
+  local heap, size = self[HEAP], self.size
   local first, last = heap[1], heap[size]
   heap[size] = nil
   size = size - 1
@@ -171,28 +186,34 @@ end
 
 local function first_of_heap(self)
   while self.size > 0 do
-    local first = self.heap[1]
+    local first = self[HEAP][1]
     if not first.cancelled then return first end
     take_first(self)
     self.dead = self.dead - 1
   end
 end
 
+-- Whether there is a timer that was due when it was made. The first is then soon[at + 1].
+local function has_soon(self)
+  if self[SOON_AT] < self[SOON_LAST] then return true end
+  if self[SOON_COUNT] == 0 then return false end
+  local empty = self[SOON]
+  if self[SOON_LAST] > QUEUE_KEPT_MAX then empty = {} end
+  self[SOON], self[SOON_LATER], self[SOON_AT], self[SOON_LAST], self[SOON_COUNT] =
+    self[SOON_LATER], empty, 0, self[SOON_COUNT], 0
+  return true
+end
+
 local function take_soon(self)
-  local at, soon = self.soon_first, self.soon
+  local at, soon = self[SOON_AT] + 1, self[SOON]
   local timer = soon[at]
-  soon[at] = nil
-  if at == self.soon_last then
-    self.soon_first, self.soon_last = 1, 0
-  else
-    self.soon_first = at + 1
-  end
+  soon[at], self[SOON_AT] = false, at
   return timer
 end
 
 local function first_soon(self)
-  while self.soon_first <= self.soon_last do
-    local first = self.soon[self.soon_first]
+  while has_soon(self) do
+    local first = self[SOON][self[SOON_AT] + 1]
     if not first.cancelled then return first end
     take_soon(self)
     self.soon_dead = self.soon_dead - 1
@@ -206,7 +227,7 @@ local function first_timer(self)
 end
 
 local function rearm(self, due)
-  if self.awake then return end
+  if self[AWAKE] then return end
   if self.polling then uv:stop() end
   if due >= self.armed then return end
   self.armed = due
@@ -216,27 +237,26 @@ end
 
 --- Adds a timer: a table that is called as timer.fire(timer) at the time `due` of the loop's clock. It must not raise.
 function Loop.add_timer(self, timer, due)
-  self.order = self.order + 1
-  timer.due, timer.order, timer.loop = due, self.order, self
+  self[ORDER] = self[ORDER] + 1
+  timer.due, timer.order, timer.loop = due, self[ORDER], self
   local size = self.size + 1
-  self.heap[size] = timer
+  self[HEAP][size] = timer
   self.size = size
-  sift_up(self.heap, size, timer)
-  if not self.awake then rearm(self, due) end
+  sift_up(self[HEAP], size, timer)
+  if not self[AWAKE] then rearm(self, due) end
   return timer
 end
 
 --- Adds a timer that is due at once, after those that are due already: a table as for add_timer, but its `loop` is not
 -- set. It costs no heap, in which those who do nothing but let others go first would stir all the time.
 function Loop.add_soon(self, timer)
-  local now, last = self.clock.now(), self.soon_last
-  local before = self.soon[last]
-  if before and before.due > now then now = before.due end -- a clock that was set back
-  self.order = self.order + 1
-  timer.due, timer.order = now, self.order
-  last = last + 1
-  self.soon[last], self.soon_last = timer, last
-  if not self.awake then rearm(self, now) end
+  local now, n = self.clock.now(), self[SOON_COUNT] + 1
+  local before = self[SOON_DUE]
+  if before > now and (n > 1 or self[SOON_AT] < self[SOON_LAST]) then now = before end -- a clock that was set back
+  local order = self[ORDER] + 1
+  self[ORDER], self[SOON_DUE], timer.due, timer.order = order, now, now, order
+  self[SOON_LATER][n], self[SOON_COUNT] = timer, n
+  if not self[AWAKE] then rearm(self, now) end
   return timer
 end
 
@@ -250,12 +270,12 @@ function Loop.cancel_soon(self, timer)
 end
 
 local function compact(self)
-  local kept, heap = {}, self.heap
+  local kept, heap = {}, self[HEAP]
   for i = 1, self.size do
     if not heap[i].cancelled then kept[#kept + 1] = heap[i] else heap[i].loop = nil end
   end
   table.sort(kept, is_before)
-  self.heap, self.size, self.dead = kept, #kept, 0
+  self[HEAP], self.size, self.dead = kept, #kept, 0
 end
 
 --- Forgets a timer; harmless when it has fired.
@@ -308,14 +328,14 @@ end
 eventloop.call = call
 
 local function fire_due(self)
-  local first, soon = self.size > 0 and first_of_heap(self), self.soon_first <= self.soon_last and first_soon(self)
+  local first, soon = self.size > 0 and first_of_heap(self), first_soon(self)
   if soon and not (first and is_before(first, soon)) then
     first = take_soon(self)
   else
     if not first or first.due > self.clock.now() + TICK then return false end
     take_first(self)
   end
-  self.fruitless = 0
+  self[FRUITLESS] = 0
   first.fire(first)
   return true
 end
@@ -323,13 +343,13 @@ end
 -- Round-robin. nil: gone; true: did work; false: kept, but the round is fruitless (T71).
 local function run_idle(self)
   local idlers = self.idlers
-  if self.fruitless >= #idlers then return false end
+  if self[FRUITLESS] >= #idlers then return false end
   local idler = table.remove(idlers, 1)
   local ok, worked = xpcall(idler.fn, handler, unpack(idler, 1, idler.n))
   if not ok then
     eventloop.report(worked)
   elseif worked ~= nil then
-    self.fruitless = worked and 0 or self.fruitless + 1
+    self[FRUITLESS] = worked and 0 or self[FRUITLESS] + 1
     idlers[#idlers + 1] = idler
   end
   return true
@@ -338,7 +358,7 @@ end
 local function step(self)
   local entry = pop(self)
   if entry then
-    self.fruitless = 0
+    self[FRUITLESS] = 0
     entry.go(entry)
     return true
   end
@@ -354,9 +374,9 @@ end
 -- Does what can be done now, but not for ever. Returns whether there was anything, and whether there may be more.
 local function work(self)
   local steps = 0
-  local before = stepping
-  stepping, self.awake = self, true
-  while steps < BURST_STEPS and not self.stopping do
+  local before = active[1]
+  active[1], self[AWAKE] = self, true
+  while steps < BURST_STEPS and not self[STOPPING] do
     if self[AT] < self[LAST] or next_batch(self) then
       steps = steps + drain(self, BURST_STEPS - steps)
     elseif fire_due(self) or run_idle(self) then
@@ -366,7 +386,7 @@ local function work(self)
     end
   end
   if steps == BURST_STEPS then fire_all_due(self) end
-  stepping, self.awake = before, false
+  active[1], self[AWAKE] = before, false
   return steps > 0, steps == BURST_STEPS
 end
 
@@ -383,7 +403,7 @@ local function heed(self)
 end
 
 local function is_ready(self)
-  return self[AT] < self[LAST] or self[COUNT] > 0 or self.fruitless < #self.idlers or heed(self)
+  return self[AT] < self[LAST] or self[COUNT] > 0 or self[FRUITLESS] < #self.idlers or heed(self)
 end
 
 -- Seconds until there is something to do; nil: nothing will be.
@@ -397,24 +417,24 @@ end
 
 local function arm(self)
   local wait = delay(self)
-  self.awake = wait == 0
+  self[AWAKE] = wait == 0
   self.armed = wait and self.clock.now() + wait or huge
   if wait and wait > 0 then wait = wait + TICK / 2 end
   for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
 end
 
 local function guest(self)
-  if stepping == self then return end
+  if active[1] == self then return end
   heed(self)
-  local stopping = self.stopping
-  self.stopping = false
+  local stopping = self[STOPPING]
+  self[STOPPING] = false
   if work(self) then self.worked = true end
-  self.stopping = stopping or self.stopping
-  if self.stopping and self.running then
+  self[STOPPING] = stopping or self[STOPPING]
+  if self[STOPPING] and self.running then
     for _, engine in ipairs(self.engines) do engine._core:arm(nil) end
     return
   end
-  self.stopping = false
+  self[STOPPING] = false
   arm(self)
 end
 
@@ -444,7 +464,7 @@ local function step_engines(self)
     if engine then run_core(engine, "once") end -- nil: what ran has closed some
   end
   local on = self.awaited
-  return self.worked or self.stopping or is_ready(self) or (on and on:done())
+  return self.worked or self[STOPPING] or is_ready(self) or (on and on:done())
 end
 
 -- The only engine: it waits for all.
@@ -530,37 +550,37 @@ end
 
 -- Running ends with the block that has the loop as its to-be-closed variable, whatever happens in it.
 function meta.__close(self)
-  self.running, self.polling, self.awake, self.awaited, stepping = false, false, false, false, self.outer
+  self.running, self.polling, self[AWAKE], self.awaited, active[1] = false, false, false, false, self.outer
   for _, engine in ipairs(self.engines) do
     if not engine._closed then engine._core:rest() end
   end
-  if is_ready(self) or self.size > self.dead or self.soon_first <= self.soon_last then arm(self) end
+  if is_ready(self) or self.size > self.dead or has_soon(self) then arm(self) end
 end
 
 local function enter(self, name)
-  if stepping or self.running then
+  if active[1] or self.running then
     errors.raise(errors.UnexpectedPipelineError,
       "%s cannot be called here: the loop is running below this function; in a tasklet, await instead", name)
   end
-  self.running, self.stopping, self.outer = true, false, stepping
+  self.running, self[STOPPING], self.outer = true, false, active[1]
   return self
 end
 
 --- Does one step; if there is none, waits for the next (T69). Returns false if nothing is left.
 function Loop.run1(self)
   local _ <close> = enter(self, "run1")
-  stepping, self.awake = self, true
+  active[1], self[AWAKE] = self, true
   local did = step(self)
-  stepping, self.awake = nil, false
+  active[1], self[AWAKE] = false, false
   return did or wait_for(self, delay(self))
 end
 
 --- Does one step without waiting: 0 if there was one, else the seconds to the next timer; nil if nothing is left.
 function Loop.run0(self)
   local _ <close> = enter(self, "run0")
-  stepping, self.awake = self, true
+  active[1], self[AWAKE] = self, true
   local did = step(self)
-  stepping, self.awake = nil, false
+  active[1], self[AWAKE] = false, false
   if did then return 0 end
   return delay(self)
 end
@@ -568,25 +588,25 @@ end
 --- Works until nothing is left, or until stop().
 function Loop.run(self)
   local _ <close> = enter(self, "run")
-  self.fruitless = 0
+  self[FRUITLESS] = 0
   repeat
     local more, full = work(self)
     if full then
       look_outside(self)
-    elseif not more and not self.stopping then
+    elseif not more and not self[STOPPING] then
       more = wait_for(self, delay(self))
     end
-  until not more or self.stopping
+  until not more or self[STOPPING]
 end
 
 --- Works until future.state is FINISHING. Returns false when nothing is left that could finish it.
 function Loop.run_until(self, future, finished)
   local _ <close> = enter(self, "wait")
-  self.fruitless, self.awaited = 0, future
-  stepping = self
+  self[FRUITLESS], self.awaited = 0, future
+  active[1] = self
   local left = BURST_STEPS
   while future.state ~= finished do
-    self.awake = true
+    self[AWAKE] = true
     local did = true
     if self[AT] < self[LAST] or next_batch(self) then
       left = left - drain(self, left, future)
@@ -594,15 +614,15 @@ function Loop.run_until(self, future, finished)
       did = step(self)
       left = left - 1
     end
-    if self.stopping then return true end
+    if self[STOPPING] then return true end
     if not did or left == 0 then
-      stepping, self.awake = nil, false
+      active[1], self[AWAKE] = false, false
       if did then
         look_outside(self)
       elseif not wait_for(self, delay(self)) then
         return future.state == finished
       end
-      stepping, left = self, BURST_STEPS
+      active[1], left = self, BURST_STEPS
     end
   end
   return true
@@ -616,7 +636,7 @@ eventloop.common = common
 
 --- The loop the running code belongs to.
 function eventloop.current()
-  if stepping then return stepping end
+  if active[1] then return active[1] end
   for i = 1, #virtual do
     local engine = virtual[i]
     if engine._core:in_coroutine() then return loops[engine] end
@@ -629,7 +649,7 @@ local current = eventloop.current
 
 --- Whether a callback of a loop is below the running code.
 function eventloop.is_stepping()
-  return stepping ~= nil
+  return active[1] and true or false
 end
 
 --- The engine in whose managed coroutine this code runs, if it may wait there: its core, else nil.
@@ -646,7 +666,7 @@ end
 
 -- Whether any engine is running below this code.
 function eventloop.is_running()
-  if stepping or common.running then return true end
+  if active[1] or common.running then return true end
   for _, engine in ipairs(common.engines) do
     if engine._core:running() then return true end
   end
@@ -796,7 +816,7 @@ function eventloop.add_idle(fn, ...)
   check_function(fn, 1, "add_idle")
   local self = current()
   self.idlers[#self.idlers + 1] = { fn = fn, n = select("#", ...), ... }
-  if not self.awake then arouse(self) end
+  if not self[AWAKE] then arouse(self) end
 end
 
 --- Works until nothing is left to do, or until stop(); runs the open engines too. In App Engine: run.
@@ -818,16 +838,17 @@ end
 --- Makes run() return after the callback that is being called (G51).
 function eventloop.stop()
   local self = current()
-  self.stopping = true
-  if not self.awake then arouse(self) end
+  self[STOPPING] = true
+  if not self[AWAKE] then arouse(self) end
 end
 
 --- Drops everything pending without running it. In App Engine: clear (T79).
 function eventloop.clear()
   local self = current()
   self[CURRENT], self[AT], self[LAST], self[LATER], self[COUNT] = {}, 0, 0, {}, 0
-  self.heap, self.size, self.dead, self.idlers = {}, 0, 0, {}
-  self.soon, self.soon_first, self.soon_last, self.soon_dead = {}, 1, 0, 0
+  self[HEAP], self.size, self.dead, self.idlers = {}, 0, 0, {}
+  self[SOON], self[SOON_AT], self[SOON_LAST], self[SOON_LATER], self[SOON_COUNT] = {}, 0, 0, {}, 0
+  self.soon_dead = 0
 end
 
 --- Seconds since the epoch on the clock of the loop.
@@ -881,7 +902,7 @@ function eventloop.step()
   local self = common
   local _ <close> = enter(self, "step")
   uv_loop():poll(0)
-  self.fruitless = 0
+  self[FRUITLESS] = 0
   heed(self)
   work(self)
 end
@@ -889,7 +910,7 @@ end
 --- What is pending: number of immediate callbacks, timers, idle callbacks, waits for something outside.
 function eventloop.pending()
   local self = current()
-  local soon = self.soon_last - self.soon_first + 1 - self.soon_dead
+  local soon = self[SOON_LAST] - self[SOON_AT] + self[SOON_COUNT] - self.soon_dead
   return self[LAST] - self[AT] + self[COUNT], self.size - self.dead + soon, #self.idlers, self.holds
 end
 

@@ -193,7 +193,7 @@ describe("a future", function()
     assert.matches("^<Future 0x%x+ lunch made at .*futures_spec.lua:%d+: pending>$", tostring(future))
     future:set_result(42)
     assert.matches(": result 42>$", tostring(future))
-    local task = go(function() error("bad", 0) end)
+    local task = tasklets.tasklet(function() error("bad", 0) end)()
     assert.matches("^<Tasklet 0x%x+ of function <.*futures_spec.lua:%d+> made at .*futures_spec.lua:%d+: pending>$",
       tostring(task))
     task:get_exception()

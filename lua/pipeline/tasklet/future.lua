@@ -21,6 +21,7 @@ local IDLE, RUNNING, FINISHING = 0, 1, 2
 local NONE, FAILED = {}, -1
 local NOBODY = {} -- in the place of `first` when only `now` is used, so that one look tells that nobody waits
 local CHAIN_LINES_MAX = 50
+local BODY <const>, ON <const>, MADE <const> = 1, 3, 5 -- of tasks: see task.lua
 
 local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmetatable, rawequal, select, type
 local unpack, pack = table.unpack, table.pack
@@ -226,7 +227,7 @@ end
 --- Completes the future with results, any number of them. Raises TaskletError if it is done.
 function Future.set_result(self, ...)
   if self.state == FINISHING then refuse(self, "set_result") end
-  if self.body ~= nil then
+  if self[BODY] ~= nil then
     errors.raise(errors.TaskletError, "set_result of %s: only its tasklet completes it", Future.name(self))
   end
   return finish(self, ...)
@@ -236,7 +237,7 @@ end
 function Future.set_exception(self, value, trace)
   if value == nil then error("bad argument #1 to 'set_exception' (error expected, got nil)", 2) end
   if self.state == FINISHING then refuse(self, "set_exception") end
-  if self.body ~= nil then
+  if self[BODY] ~= nil then
     errors.raise(errors.TaskletError, "set_exception of %s: only its tasklet completes it", Future.name(self))
   end
   return fail(self, value, trace or errors.is(value) and rawget(value, "traceback") or nil)
@@ -393,8 +394,9 @@ end
 --- What it is and where it was made.
 function Future.name(self)
   local kind = kinds[getmetatable(self)] or "Future"
-  local info = self.info and " " .. tostring(self.info) or self.body ~= nil and " " .. function_name(self.body) or ""
-  local place = self.made and " made at " .. self.made or self.owner and " of " .. Future.name(self.owner) or ""
+  local info = self.info and " " .. tostring(self.info) or self[BODY] ~= nil and " " .. function_name(self[BODY]) or ""
+  local made = self.made or self[MADE]
+  local place = made and " made at " .. made or self.owner and " of " .. Future.name(self.owner) or ""
   return ("%s %s%s%s"):format(kind, ("%p"):format(self), info, place)
 end
 
@@ -414,7 +416,7 @@ local function chain(self, lines, depth, met)
   if #lines >= CHAIN_LINES_MAX or met[self] then return lines end
   met[self] = true
   lines[#lines + 1] = ("  "):rep(depth) .. Future.text(self)
-  if self.on then chain(self.on, lines, depth + 1, met) end
+  if self[ON] then chain(self[ON], lines, depth + 1, met) end
   for _, member in ipairs(self.members or {}) do
     if is_future(member) and member.state ~= FINISHING then chain(member, lines, depth + 1, met) end
   end

@@ -1,18 +1,18 @@
 --- tasklet/task.lua: tasklets: functions in coroutines of their own, and how they wait.
 --
--- A task is the future of a tasklet, of the kind "Tasklet", with these fields more: body (the function), worker (what
--- runs it, once it has waited), on (the future it waits for), context if there is one. Its `value` holds the
--- arguments until it starts: packed, or (`on` is SINGLE) the only one; and while it waits its place among those who
--- wait.
+-- A task is the future of a tasklet, of the kind "Tasklet", with these fields more, which have numbers as they are
+-- quicker to reach from C: BODY (the function), WORKER (what runs it, once it has waited), ON (the future it waits for)
+-- PLACE and MADE (as `made`). PLACE holds the arguments until it starts: packed, or (ON is SINGLE) the only one; and while it waits its
+-- place among those who wait. `context` is set if there is one.
 --
--- A worker, {co=}, is a coroutine that runs bodies one after the other (csrc/binding/worker.c). A body that is dropped
+-- A worker, {co}, is a coroutine that runs bodies one after the other (csrc/binding/worker.c). A body that is dropped
 -- while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user
 -- code can make. What nearly every step of a tasklet is, is done by `run` and `suspend` (csrc/binding/step.c); what
 -- they leave comes to `settle` and `wait_in_task`.
 --
 -- Invariants
 --   1. current[TASK] is the task whose coroutine was resumed last and has not come back; false outside.
---   2. A task that waits is in exactly one place: among those who wait for `on`, or in the queue of its loop.
+--   2. A task that waits is in exactly one place: among those who wait for the future ON, or in the queue of its loop.
 --   3. A coroutine that will not be resumed again is closed.
 
 local core = require "pipeline.core"
@@ -24,7 +24,9 @@ local task = {}
 
 local FINISHING, RUNNING = future.FINISHING, future.RUNNING
 local TASK <const> = 1
-local SINGLE = {} -- the task has one argument, in `value`
+local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4 -- and MADE: 5; as in binding/step.c
+local CO <const> = 1
+local SINGLE = {} -- the task has one argument, in PLACE
 
 local getmetatable, setmetatable, select, type = getmetatable, setmetatable, select, type
 local pack = table.pack
@@ -33,6 +35,8 @@ local is_future, remove, results, fail, finish = future.is, future.remove, futur
 local current_loop, common = eventloop.current, eventloop.common
 
 local meta, Task = future.kind("Tasklet")
+local soon_meta, Soon = future.kind("Sleep") -- sleeps of no time: see time.lua
+Task.first = false
 local current = { false } -- the task that is running
 local traces = setmetatable({}, { __mode = "k" }) -- task -> trace of the error it is dying of
 
@@ -85,7 +89,7 @@ local CALLBACK = "a callback of the event loop cannot wait for a future: make it
 local worker_meta = { __name = "pipeline.Worker" }
 
 local function close_orphan(entry)
-  local co = entry.co
+  local co = entry[CO]
   if status(co) ~= "suspended" then return end
   local ok, problem = close(co)
   if not ok then eventloop.report(problem) end
@@ -93,24 +97,24 @@ end
 
 -- The task was dropped while it waited for something that nobody else knows: its variables are closed by the loop.
 function worker_meta.__gc(worker)
-  local co = worker.co
-  if status(co) == "suspended" and getinfo(co, 1, "l") then current_loop():push { go = close_orphan, co = co } end
+  local co = worker[CO]
+  if status(co) == "suspended" and getinfo(co, 1, "l") then current_loop():push { go = close_orphan, co } end
 end
 
 local main, create = core.worker(handler), coroutine.create
 
 local function new_worker()
-  return setmetatable({ co = create(main) }, worker_meta)
+  return setmetatable({ create(main) }, worker_meta)
 end
 
 -- Closes the coroutine where it stands. Errors of its to-be-closed variables are reported.
 local function close_task(self)
-  local worker = self.worker
-  self.on, self.worker = false, false
-  if not worker or status(worker.co) ~= "suspended" then return end
+  local worker = self[WORKER]
+  self[ON], self[WORKER] = false, false
+  if not worker or status(worker[CO]) ~= "suspended" then return end
   local before = current[TASK]
   current[TASK] = false
-  local ok, problem = close(worker.co)
+  local ok, problem = close(worker[CO])
   current[TASK] = before
   if not ok then eventloop.report(problem) end
 end
@@ -135,36 +139,39 @@ local function died(self, problem)
   return fail(self, problem, trace)
 end
 
-local run, suspend, is_inside, launch, DONE, WAIT
+local DONE, WAIT = core.tasklet_marks()
 
 -- The coroutine came back, and it is not one of the usual cases. A worker that is DONE has been taken back.
 -- `n`: how many results, -1: an error.
 local function settle(self, worker, alive, first, n, ...)
   if first == WAIT then
-    self.worker = worker
+    self[WORKER] = worker
     close_task(self) -- it has cancelled itself
   elseif first == DONE then
-    self.worker = false
+    self[WORKER] = false
     if self.state == FINISHING then return end -- it has cancelled itself
     if n < 0 then return died(self, (...)) end
     return finish(self, ...)
   elseif alive then
-    self.worker = worker
-    return refuse_yield(self, worker.co, first)
+    self[WORKER] = worker
+    return refuse_yield(self, worker[CO], first)
   else -- not even the worker could catch it
-    self.worker, self.on = false, false
-    close(worker.co)
+    self[WORKER], self[ON] = false, false
+    close(worker[CO])
     if self.state ~= FINISHING then return died(self, first) end
   end
 end
 
-run, suspend, is_inside, launch, DONE, WAIT = core.tasklets {
+local step = core.tasklets {
   current = current, new_worker = new_worker, task_meta = meta, kinds = future.kinds,
   common = common, none = future.NONE, single = SINGLE, settle = settle, add = future.add, complete = future.complete,
-  arouse = eventloop.arouse,
+  arouse = eventloop.arouse, loop = current_loop, stepping = eventloop.stepping, virtual = eventloop.virtual,
+  soon_meta = soon_meta, results = results,
 }
+local suspend, is_inside, launch = step.suspend, step.is_inside, step.launch
 
-Task.go = run
+Task.go = step.run
+eventloop.set_drain(step.drain)
 
 local contexts = setmetatable({}, { __mode = "k" }) -- coroutine that is no tasklet -> its context
 local has_contexts = false
@@ -181,9 +188,7 @@ end
 -- is started at: 1 is the function that calls this. `args` are packed, or false; with `single` the only argument.
 local function start(body, level, args, single)
   local loop = current_loop()
-  local self = {
-    made = false, body = body, worker = false, on = single or false, state = RUNNING, value = args, first = false,
-  }
+  local self = { body, false, single or false, args }
   if loop ~= common then self.loop = loop end
   local context = has_contexts and current_context()
   if context then self.context = context end
@@ -192,6 +197,11 @@ local function start(body, level, args, single)
 end
 
 task.start = start
+
+-- What a function made by `tasklet` does when there are contexts.
+local function start_packed(body, ...)
+  return start(body, 2, pack(...))
+end
 
 -- ---- waiting ---------------------------------------------------------------------------------------------------
 
@@ -237,7 +247,7 @@ local function wait_blocking(on)
   local loop = on.loop
   if not loop:run_until(on, FINISHING) then
     local problem = future.deadlock(on)
-    if on.body ~= nil then close_task(on) end
+    if on[BODY] ~= nil then close_task(on) end
     return fail(on, problem, problem.traceback)
   end
   if on.state ~= FINISHING then errors.raise(errors.TaskletError, "the loop was stopped while this waited for %s",
@@ -273,18 +283,20 @@ local function await_many(n, ...)
   return take_results(members, 1, n)
 end
 
+-- What is not the usual case: see step.c.
+local function await(on, ...)
+  if select("#", ...) > 0 then return await_many(select("#", ...) + 1, on, ...) end
+  check_future(on, 1, "await")
+  wait(on)
+  return results(on)
+end
+
 --- Waits for futures. await(f) gives all results of f, or raises its error; await(f, g, ...) gives the first result of
 -- each, or raises, when all are done, the error of the first of them in this order. In a tasklet, and in whatever an
 -- engine calls (run, callback, finalized, a route), others go on meanwhile; elsewhere the loop runs until then.
 -- In App Engine: yield.
-function task.await(on, ...)
-  if not suspend(on, ...) then
-    if select("#", ...) > 0 then return await_many(select("#", ...) + 1, on, ...) end
-    check_future(on, 1, "await")
-    wait(on)
-  end
-  return results(on)
-end
+-- @function task.await
+task.await = step.awaiter(await)
 
 -- ---- tasklets --------------------------------------------------------------------------------------------------
 
@@ -301,12 +313,7 @@ end
 -- await. All its results, or its error, are those of the future. In App Engine: @tasklet.
 function task.tasklet(fn)
   check_body(fn, "tasklet")
-  local function wrapper(...)
-    local n = select("#", ...)
-    if n == 0 then return start(fn, 1, false) end
-    if n == 1 then return start(fn, 1, ..., SINGLE) end
-    return start(fn, 1, pack(...))
-  end
+  local wrapper = step.starter(fn, start_packed)
   bodies[wrapper] = fn
   return wrapper
 end
@@ -335,14 +342,14 @@ task.bodies = bodies
 function Task.cancel(self, reason)
   if self.state == FINISHING then return false end
   local problem = errors.CancelledError(reason or "cancelled")
-  local worker = self.worker
-  if worker and status(worker.co) ~= "suspended" then
+  local worker = self[WORKER]
+  if worker and status(worker[CO]) ~= "suspended" then
     fail(self, problem)
     return true
   end
-  local on = self.on
+  local on = self[ON]
   if on then
-    local alone = remove(on, self, self.value) or on.state == FINISHING
+    local alone = remove(on, self, self[PLACE]) or on.state == FINISHING
     local dropped = on.dropped
     if alone and dropped then
       on.dropped = nil
@@ -371,7 +378,10 @@ task.current_context = current_context
 
 --- Sets the context of the running code: of its tasklet alone, or of its coroutine.
 function task.set_context(context)
-  has_contexts = true
+  if not has_contexts then
+    has_contexts = true
+    step.use_contexts()
+  end
   if is_inside() then
     current[TASK].context = context
   else
@@ -379,6 +389,6 @@ function task.set_context(context)
   end
 end
 
-task.kind = meta
+task.kind, task.soon, task.soon_meta, task.Soon = meta, step.soon, soon_meta, Soon
 
 return task

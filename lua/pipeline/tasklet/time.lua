@@ -19,10 +19,10 @@ end
 
 -- A sleep is a future and its timer in one. One of no time at all is among those that are due soon.
 local meta, Sleep = future.kind("Sleep")
-local soon_meta, Soon = future.kind("Sleep")
+local soon_meta, Soon, soon = task.soon_meta, task.Soon, task.soon
 
-Sleep.value, Sleep.dropped = nil, cancel_timer
-Soon.value = nil
+Sleep.dropped = cancel_timer
+Soon.first = false
 
 function Soon.dropped(self)
   if self.state ~= FINISHING then self.loop:cancel_soon(self) end
@@ -42,9 +42,9 @@ end
 
 --- Returns a future that is done, with nil, after so many seconds. In App Engine: sleep.
 function time.sleep(seconds)
-  if seconds == 0 then return sleep_soon() end
+  if seconds == 0 then return soon() or sleep_soon() end
   check_seconds(seconds, 1, "sleep")
-  if seconds < 0 then return sleep_soon() end
+  if seconds < 0 then return soon() or sleep_soon() end
   local loop = current_loop()
   local due = loop.clock.now() + seconds
   local self = setmetatable({ loop = loop, due = due, order = 0, state = RUNNING, first = false }, meta)
