@@ -14,6 +14,7 @@
 #include "binding/client.h"
 #include "binding/codec.h"
 #include "binding/handle.h"
+#include "binding/items.h"
 #include "binding/loop.h"
 #include "binding/server.h"
 #include "binding/step.h"
@@ -85,5 +86,6 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__tasklet_register(L);
     pl__worker_register(L);
     pl__step_register(L);
+    pl__items_register(L);
     return 1;
 }

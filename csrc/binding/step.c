@@ -36,8 +36,7 @@ enum { W_CO = 1 };
 #define FIRST_GIVEN(X) X(task_meta) X(common) X(arouse) X(single) X(stepping) X(virtual) X(loop)
 #define FIRST_KEYS(X) X(loop)
 #define GIVEN(X) X(current) X(new_worker) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
-#define KEYS(X)                                                                                                        \
-    X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(due) X(order) X(clock) X(cancelled)
+#define KEYS(X) X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(due) X(order) X(clock) X(cancelled)
 
 #define UPVALUE(name) UP_##name,
 #define KEY(name) K_##name,
@@ -785,9 +784,9 @@ static void push_shared(lua_State *L) {
 /* core.tasklets{current =, new_worker =, ...} -> a table of the functions for tasks. */
 static int core_tasklets(lua_State *L) {
     static const luaL_Reg FUNCTIONS[] = {
-        { "run", run },         { "suspend", suspend },           { "is_inside", is_inside }, { "launch", launch },
-        { "starter", starter }, { "use_contexts", use_contexts }, { "awaiter", awaiter },     { "soon", soon },
-        { "drain", drain },
+        { "run", run },         { "suspend", suspend }, { "is_inside", is_inside },
+        { "launch", launch },   { "starter", starter }, { "use_contexts", use_contexts },
+        { "awaiter", awaiter }, { "soon", soon },       { "drain", drain },
     };
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);

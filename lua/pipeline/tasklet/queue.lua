@@ -3,6 +3,7 @@
 -- Both keep `items`, those nobody has asked for yet, and `getters`, the futures of getq that wait: at most one of the
 -- two is not empty. `full`: no more will be put; then getters get `last_error` (set_exception) or EOFError.
 
+local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
@@ -15,6 +16,7 @@ local getmetatable, kinds = getmetatable, future.kinds
 local is_future, fail, finish, hand_over, plain = future.is, future.fail, future.finish, future.hand_over, future.plain
 local current_loop, push, refuse = eventloop.current, eventloop.push, multi.refuse
 
+local FIRST <const>, LAST <const>, QUICK <const> = 1, 2, 3 -- as in binding/items.c
 local NIL = {} -- in the place of nil
 
 -- What putq returns when there is room.
@@ -23,37 +25,42 @@ finish(DONE)
 
 -- ---- lists -----------------------------------------------------------------------------------------------------
 
--- A list that is used from the front: {first =, last =, ...}.
+-- A list that is used from the front: the indexes of its first and last value are its fields FIRST and LAST. QUICK is
+-- how many values it may have for a value to be put without further ado, as nobody waits; or 0.
 local function new_list()
-  return { first = 1, last = 0 }
+  return { 4, 3, 0 }
 end
 
 local function append(list, value)
-  local last = list.last + 1
-  list.last = last
+  local last = list[LAST] + 1
+  list[LAST] = last
   list[last] = value
 end
 
 local function prepend(list, value)
-  local first = list.first - 1
-  list.first = first
+  local first = list[FIRST] - 1
+  if first <= QUICK then
+    table.move(list, first + 1, list[LAST], first + 2)
+    first, list[LAST] = first + 1, list[LAST] + 1
+  end
+  list[FIRST] = first
   list[first] = value
 end
 
 local function take(list)
-  local first = list.first
+  local first = list[FIRST]
   local value = list[first]
   list[first] = nil
-  if first == list.last then
-    list.first, list.last = 1, 0
+  if first == list[LAST] then
+    list[FIRST], list[LAST] = 4, 3
   else
-    list.first = first + 1
+    list[FIRST] = first + 1
   end
   return value
 end
 
 local function is_empty(list)
-  return list.last < list.first
+  return list[LAST] < list[FIRST]
 end
 
 -- The next getter that still wants something.
@@ -87,31 +94,43 @@ end
 
 -- ---- room ------------------------------------------------------------------------------------------------------
 
--- Of a queue with a limit: `count` values were put and not taken; the futures of `putters` wait for room.
+-- Of a queue with a limit: `count` values were put and not taken (false: those in `items`); the futures of `putters`
+-- wait for room. A value was put.
 local function put(self)
-  local count = self.count + 1
-  self.count = count
+  local count, items = self.count, self.items
+  if count then
+    count = count + 1
+    self.count = count
+  else
+    count = items[LAST] - items[FIRST] + 1
+  end
   if count <= self.limit then return DONE end
+  items[QUICK] = 0
   local putter = plain(2, "putq")
   append(self.putters, putter)
   return putter
 end
 
-local function taken(self)
-  if not self.limit then return end
-  self.count = self.count - 1
+-- There is room again.
+local function serve_putters(self)
   local putters = self.putters
-  while putters.last >= putters.first do
+  while putters[LAST] >= putters[FIRST] do
     local putter = take(putters)
     if putter.state ~= FINISHING then return finish(putter) end
   end
+end
+
+local function taken(self)
+  if not self.limit then return end
+  if self.count then self.count = self.count - 1 end
+  return serve_putters(self)
 end
 
 -- ---- QueueFuture -----------------------------------------------------------------------------------------------
 
 -- An item is a plain value (NIL: nil), or a future that is done. `members` are those that are not done yet; `pending`
 -- counts them, and plain values that go through the loop behind them. Other plain values go through the loop together:
--- `batch` is the entry with the list of them. `mixed`: there may be futures among the items.
+-- `batch` is the entry with the list of them; `lane` is that list while others can just be put to its end.
 local meta, Queue = future.kind("QueueFuture")
 local getter_meta, Getter = future.kind("getq")
 
@@ -120,9 +139,9 @@ local function forget_getter(self, getter)
   getter.gone = true
   self.gone = self.gone + 1
   local getters = self.getters
-  if self.gone * 2 <= getters.last - getters.first + 1 then return end
+  if self.gone * 2 <= getters[LAST] - getters[FIRST] + 1 then return end
   local kept = new_list()
-  for i = getters.first, getters.last do
+  for i = getters[FIRST], getters[LAST] do
     if not getters[i].gone then append(kept, getters[i]) end
   end
   self.getters, self.gone = kept, 0
@@ -137,8 +156,7 @@ local function drop_getter(getter)
   local other = take_getter(self)
   if other then return hand_over(other, getter) end
   prepend(self.items, getter)
-  self.mixed = true
-  if self.limit then self.count = self.count + 1 end
+  if self.count then self.count = self.count + 1 end
 end
 
 Getter.dropped, Getter.gone = drop_getter, false
@@ -180,7 +198,7 @@ end
 -- Plain values are put in one go, as long as no member could come between them.
 local function deliver_batch(entry)
   local self, values = entry.of, entry.values
-  entry.values = new_list()
+  entry.values, self.lane = new_list(), false
   while not is_empty(values) do
     local getter = take_getter(self)
     if not getter then break end
@@ -190,7 +208,7 @@ local function deliver_batch(entry)
   if is_empty(self.items) then
     self.items = values
   else
-    for i = values.first, values.last do append(self.items, values[i]) end
+    for i = values[FIRST], values[LAST] do append(self.items, values[i]) end
   end
   if self.full and is_delivered(self) then ended(self) end
 end
@@ -210,14 +228,13 @@ end
 local function deliver_member(entry)
   local self = entry.of
   self.members[entry.item] = nil
-  self.mixed = true
   deliver(entry)
 end
 
 -- Returns whether it is a new one.
 local function add_member(self, member)
   if self.members[member] then return false end
-  self.members[member] = true
+  self.members[member], self.lane = true, false
   self.pending = self.pending + 1
   local entry = { go = deliver_member, loop = current_loop(), of = self, item = member }
   if member.state == FINISHING then entry.loop:push(entry) else future.add(member, entry) end
@@ -231,25 +248,28 @@ function Queue.add_dependent(self, member)
   if add_member(self, member) and self.limit then put(self) end
 end
 
---- Adds a value or a future. Returns a future that is done as soon as the queue has room for more (G54).
-function Queue.putq(self, value)
+local function put_any(self, value)
   if self.full then refuse(self, "putq") end
   if kinds[getmetatable(value) or false] then
     if not add_member(self, value) then return DONE end
   else
     if value == nil then value = NIL end
-    if next(self.members) then
+    if self.pending > 0 and next(self.members) then
       put_single(self, value)
     else
       local values = self.batch.values
-      local last = values.last + 1
-      values.last, values[last] = last, value
-      if last == 1 then push(current_loop(), self.batch) end
+      append(values, value)
+      if values[FIRST] == values[LAST] then push(current_loop(), self.batch) end
+      if not self.limit then self.lane = values end
     end
   end
   if self.limit then return put(self) end
   return DONE
 end
+
+--- Adds a value or a future. Returns a future that is done as soon as the queue has room for more (G54).
+-- @function Queue.putq
+Queue.putq = core.put_item(put_any, DONE)
 
 --- Returns a future of the next result; after the last one it fails with EOFError, or with the error of set_exception.
 function Queue.getq(self)
@@ -268,14 +288,14 @@ end
 --- No more will be added. The queue itself is done, with nil, when the last result is there.
 function Queue.complete(self)
   if self.full then refuse(self, "complete") end
-  self.full = true
+  self.full, self.lane = true, false
   if is_delivered(self) then ended(self) end
 end
 
 --- No more will be added: the queue fails at once; those who ask for more than is there get the error.
 function Queue.set_exception(self, value, trace)
   if self.full and self.state ~= FINISHING then refuse(self, "set_exception") end
-  self.full = true
+  self.full, self.lane = true, false
   future.methods.set_exception(self, value, trace)
   self.last_error = self.failure
   if is_delivered(self) then ended(self) end
@@ -284,19 +304,6 @@ end
 -- ---- each ------------------------------------------------------------------------------------------------------
 
 local function next_item(self)
-  local items = self.items
-  local first = items.first
-  local item = items[first]
-  if item ~= nil and item ~= NIL and not (self.mixed and kinds[getmetatable(item) or false]) then
-    items[first] = nil -- it is there: no need for a future
-    if first == items.last then
-      items.first, items.last = 1, 0
-    else
-      items.first = first + 1
-    end
-    if self.limit then taken(self) end
-    return item
-  end
   local getter = self:getq()
   future.wait(getter)
   local failure = getter.failure
@@ -314,9 +321,17 @@ local function next_item(self)
   return value
 end
 
+-- An item was taken, so nobody waits for one; if nobody waits for room either the next are put and taken quickly.
+local function taken_quick(self)
+  taken(self)
+  if not (self.count or self.full) and is_empty(self.putters) then self.items[QUICK] = self.limit end
+end
+
+local next_free, next_limited = core.next_item(next_item, kinds, NIL), core.next_item(next_item, kinds, NIL, taken_quick)
+
 --- For loops: `for value in q:each() do`, until the queue has ended.
 function Queue.each(self)
-  return next_item, self
+  return self.limit and next_limited or next_free, self
 end
 
 local queue_kinds = { limit = "count" }
@@ -325,7 +340,8 @@ local function new(of, given, name)
   local info, rest = multi.info(given, name, queue_kinds)
   local self = future.new(of, 3, info)
   self.items, self.getters, self.full, self.gone, self.limit = new_list(), new_list(), false, 0, false
-  if rest.limit then self.limit, self.count, self.putters = rest.limit, 0, new_list() end
+  self.count = false
+  if rest.limit then self.limit, self.putters = rest.limit, new_list() end
   return self
 end
 
@@ -333,8 +349,8 @@ end
 -- @tparam[opt] table|string given info (text), limit (how many may be in it before putq makes its caller wait).
 function queue.QueueFuture(given)
   local self = new(meta, given, "QueueFuture")
-  self.members, self.pending, self.mixed = {}, 0, false
-  self.batch = new_batch(self)
+  self.members, self.pending, self.lane = {}, 0, false
+  self.batch, self.count = new_batch(self), self.limit and 0
   return self
 end
 
@@ -361,8 +377,12 @@ local function put_serial(self, value)
   if not getter then
     if value == nil then value = NIL end
     append(self.items, value)
-    if self.limit then return put(self) end
-    return DONE
+    if not self.limit then
+      self.items[QUICK] = math.maxinteger -- until somebody waits
+      return DONE
+    end
+    if is_empty(self.putters) then self.items[QUICK] = self.limit end
+    return put(self)
   end
   if not is_future(value) then
     finish(getter, value)
@@ -384,14 +404,14 @@ end
 
 --- Adds a value or a future. Returns a future that is done as soon as the queue has room for more (G54).
 function Serial.putq(self, value)
-  if self.full then refuse(self, "putq") end
-  local getters = self.getters
-  if value == nil or getters.last >= getters.first then return put_serial(self, value) end
   local items = self.items
-  local last = items.last + 1
-  items.last, items[last] = last, value
-  if self.limit then return put(self) end
-  return DONE
+  local last = items[LAST] + 1
+  if last - items[FIRST] < items[QUICK] and value ~= nil then
+    items[LAST], items[last] = last, value
+    return DONE
+  end
+  if self.full then refuse(self, "putq") end
+  return put_serial(self, value)
 end
 
 --- Returns a future of the next item: the very one that was put, if there is one.
@@ -406,6 +426,7 @@ function Serial.getq(self)
     fail(getter, end_error(self))
   else
     append(self.getters, getter)
+    self.items[QUICK] = 0
   end
   return getter
 end
@@ -413,7 +434,7 @@ end
 --- No more will be added. The queue itself is done at once, with nil.
 function Serial.complete(self)
   if self.full then refuse(self, "complete") end
-  self.full = true
+  self.full, self.items[QUICK] = true, 0
   finish(self, nil)
   end_getters(self)
 end
@@ -421,7 +442,7 @@ end
 --- No more will be added: the queue fails; what is in it can still be taken, then comes the error.
 function Serial.set_exception(self, value, trace)
   if self.full and self.state ~= FINISHING then refuse(self, "set_exception") end
-  self.full = true
+  self.full, self.items[QUICK] = true, 0
   future.methods.set_exception(self, value, trace)
   self.last_error = self.failure
   end_getters(self)
@@ -432,7 +453,6 @@ Serial.each = Queue.each
 --- Makes a queue that gives results in the order they were put.
 function queue.SerialQueueFuture(given)
   local self = new(serial_meta, given, "SerialQueueFuture")
-  self.mixed = true
   return self
 end
 
