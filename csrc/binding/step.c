@@ -11,6 +11,8 @@
  *   1. current[1] is the task that runs and shared_t.co its coroutine while its coroutine runs, and what they were
  *      before when it has come back, however it did.
  *   2. Between the end of a coroutine's step and the entry of its task where it waits nothing of the user's runs.
+ *   3. A sleep of no time ends in drain as it does in eventloop.lua: when no immediate callback is left, before the
+ *      timers that are due after it, and as one step; who waits for it takes the next.
  */
 #include "binding/step.h"
 

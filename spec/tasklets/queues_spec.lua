@@ -384,6 +384,93 @@ describe("SerialQueueFuture", function()
   end)
 end)
 
+-- The short ways are left and entered again: with and without a limit, values that come before and after somebody waits.
+describe("a queue whose items are looked at in every way", function()
+  before_each(support.start)
+  after_each(support.finish)
+
+  for _, name in ipairs { "QueueFuture", "SerialQueueFuture" } do
+    for _, limit in ipairs { false, 1, 3 } do
+      it(("T49 T56 G54 gives each in order, by getq and by each: %s, limit %s"):format(name, limit), function()
+        local queue = tasklets[name](limit and { limit = limit } or nil)
+        local got, given = {}, {}
+        local values = { 1, "two", false, { 3 }, 4.5, io.stdout, 7, 8, 9, 10 }
+        for round = 1, 3 do
+          for i, value in ipairs(values) do given[(round - 1) * #values + i] = value end
+        end
+        go(function()
+          for i, value in ipairs(given) do
+            await(queue:putq(value))
+            if i % 7 == 0 then await(sleep(0)) end
+          end
+          queue:complete()
+        end)
+        local taker = go(function()
+          for _ = 1, 5 do got[#got + 1] = await(queue:getq()) end
+          for value in queue:each() do
+            got[#got + 1] = value
+            if #got % 4 == 0 then got[#got + 1] = await(queue:getq()) end
+            if #got % 9 == 0 then await(sleep(0)) end
+          end
+        end)
+        local ok, problem = pcall(taker.get_result, taker)
+        assert.is_true(ok or errors.is(problem, errors.EOFError), tostring(problem))
+        assert.equal(#given, #got)
+        for i, value in ipairs(given) do assert.equal(value, got[i]) end
+      end)
+
+      it(("T57 G54 a future among values is not given as a value: %s, limit %s"):format(name, limit), function()
+        local queue = tasklets[name](limit and { limit = limit } or nil)
+        local got = {}
+        go(function()
+          for i = 1, 6 do
+            local value = i
+            if i % 3 == 0 then value = support.done(i) end
+            await(queue:putq(value))
+          end
+          queue:complete()
+        end)
+        go(function()
+          for value in queue:each() do got[#got + 1] = value end
+        end):get_result()
+        table.sort(got)
+        assert.same({ 1, 2, 3, 4, 5, 6 }, got)
+      end)
+    end
+  end
+
+  it("an item that goes back to an empty list, and one before others, is the next again", function()
+    for _, more in ipairs { false, true } do
+      local queue = tasklets.QueueFuture()
+      local getter
+      local taker = go(function()
+        getter = queue:getq()
+        return await(getter)
+      end)
+      while eventloop.run0() do end
+      queue:putq(1)
+      if more then queue:putq(2) end
+      repeat eventloop.run0() until getter:done()
+      assert.is_true(taker:cancel())
+      if not more then queue:putq(2) end
+      queue:complete()
+      assert.same({ 1, 2 }, { queue:getq():get_result(), queue:getq():get_result() })
+      eventloop.run()
+    end
+  end)
+
+  it("T47 putq to one that is complete is refused, also when values could just be added before", function()
+    for _, name in ipairs { "QueueFuture", "SerialQueueFuture" } do
+      local queue = tasklets[name]()
+      for i = 1, 3 do queue:putq(i) end
+      queue:complete()
+      support.raises(errors.TaskletError, "putq of " .. name, queue.putq, queue, 4)
+      for i = 1, 3 do assert.equal(i, queue:getq():get_result()) end
+      assert.is_true(errors.is(queue:getq():get_exception(), errors.EOFError))
+    end
+  end)
+end)
+
 describe("ReducingFuture", function()
   local function sum(list)
     local total = 0

@@ -327,7 +327,8 @@ local function taken_quick(self)
   if not (self.count or self.full) and is_empty(self.putters) then self.items[QUICK] = self.limit end
 end
 
-local next_free, next_limited = core.next_item(next_item, kinds, NIL), core.next_item(next_item, kinds, NIL, taken_quick)
+local next_free = core.next_item(next_item, kinds, NIL)
+local next_limited = core.next_item(next_item, kinds, NIL, taken_quick)
 
 --- For loops: `for value in q:each() do`, until the queue has ended.
 function Queue.each(self)

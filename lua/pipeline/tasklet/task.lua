@@ -1,14 +1,14 @@
 --- tasklet/task.lua: tasklets: functions in coroutines of their own, and how they wait.
 --
--- A task is the future of a tasklet, of the kind "Tasklet", with these fields more, which have numbers as they are
--- quicker to reach from C: BODY (the function), WORKER (what runs it, once it has waited), ON (the future it waits for)
--- PLACE and MADE (as `made`). PLACE holds the arguments until it starts: packed, or (ON is SINGLE) the only one; and while it waits its
--- place among those who wait. `context` is set if there is one.
+-- A task is the future of a tasklet, of the kind "Tasklet", with these fields more, which have numbers as those are
+-- quicker to reach from C: BODY (the function), WORKER (what runs it, once it has waited), ON (the future it waits
+-- for), PLACE, and MADE (what `made` is for other futures). PLACE holds the arguments until it starts: packed, or (ON is
+-- SINGLE) the only one; and while it waits its place among those who wait. `context` is set if there is one.
 --
 -- A worker, {co}, is a coroutine that runs bodies one after the other (csrc/binding/worker.c). A body that is dropped
 -- while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user
--- code can make. What nearly every step of a tasklet is, is done by `run` and `suspend` (csrc/binding/step.c); what
--- they leave comes to `settle` and `wait_in_task`.
+-- code can make. What nearly every step of a tasklet is, is done in csrc/binding/step.c; what that leaves comes to
+-- `settle`, `start_packed` and `await`.
 --
 -- Invariants
 --   1. current[TASK] is the task whose coroutine was resumed last and has not come back; false outside.
@@ -22,7 +22,7 @@ local future = require "pipeline.tasklet.future"
 
 local task = {}
 
-local FINISHING, RUNNING = future.FINISHING, future.RUNNING
+local FINISHING = future.FINISHING
 local TASK <const> = 1
 local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4 -- and MADE: 5; as in binding/step.c
 local CO <const> = 1
