@@ -622,6 +622,11 @@ static int soon(lua_State *L) {
 
 /* ---- drain ------------------------------------------------------------------------------------------------- */
 
+/* Whether the future that is waited for, if any, is done. */
+static bool has_come(lua_State *L) {
+    return lua_type(L, UNTIL) == LUA_TTABLE && is_finishing(L, UNTIL);
+}
+
 /* Whether the batch is to be left: the loop was stopped or cleared, or the future that is waited for is done. */
 static bool is_over(lua_State *L) {
     if (is_true(L, LOOP, STOPPING))
@@ -629,7 +634,7 @@ static bool is_over(lua_State *L) {
     lua_rawgeti(L, LOOP, CURRENT);
     bool same = lua_rawequal(L, -1, BATCH);
     lua_pop(L, 1);
-    return !same || (lua_type(L, UNTIL) == LUA_TTABLE && is_finishing(L, UNTIL));
+    return !same || has_come(L);
 }
 
 /* Whether a timer of the heap, whose first is at the top of the stack, may be due before the sleep at `index`. */
@@ -714,7 +719,7 @@ static bool take_batch(lua_State *L, lua_Integer limit, lua_Integer *steps) {
 static bool go_on(lua_State *L, lua_Integer limit, lua_Integer *steps) {
     ++*steps;
     push_loop(L, TASK);
-    bool at_once = *steps < limit && lua_rawequal(L, -1, LOOP) && !is_over(L);
+    bool at_once = *steps < limit && lua_rawequal(L, -1, LOOP) && !has_come(L);
     lua_pop(L, 1);
     if (at_once) {
         ++*steps;

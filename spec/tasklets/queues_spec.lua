@@ -384,7 +384,7 @@ describe("SerialQueueFuture", function()
   end)
 end)
 
--- The short ways are left and entered again: with and without a limit, values that come before and after somebody waits.
+-- The short ways are left and entered again: with and without a limit, before and after somebody waits.
 describe("a queue whose items are looked at in every way", function()
   before_each(support.start)
   after_each(support.finish)

@@ -2,8 +2,8 @@
 --
 -- A task is the future of a tasklet, of the kind "Tasklet", with these fields more, which have numbers as those are
 -- quicker to reach from C: BODY (the function), WORKER (what runs it, once it has waited), ON (the future it waits
--- for), PLACE, and MADE (what `made` is for other futures). PLACE holds the arguments until it starts: packed, or (ON is
--- SINGLE) the only one; and while it waits its place among those who wait. `context` is set if there is one.
+-- for), PLACE, and MADE (what `made` is for other futures). PLACE holds the arguments until it starts: packed, or (ON
+-- is SINGLE) the only one; and while it waits its place among those who wait. `context` is set if there is one.
 --
 -- A worker, {co}, is a coroutine that runs bodies one after the other (csrc/binding/worker.c). A body that is dropped
 -- while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user
@@ -51,7 +51,8 @@ local function trim(trace)
   local lines = {}
   for line in trace:gmatch("[^\n]+") do
     if not (find(line, OWN, 1, true) or find(line, "stack traceback:", 1, true) or
-      find(line, "%[C%]: in function '[xp]*error'") or find(line, "[C]: in function 'xpcall'", 1, true)) then
+      find(line, "[C]: in function 'pipeline.", 1, true) or find(line, "%[C%]: in function '[xp]*error'") or
+      find(line, "[C]: in function 'xpcall'", 1, true)) then
       lines[#lines + 1] = line
     end
   end
