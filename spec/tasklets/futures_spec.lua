@@ -204,14 +204,14 @@ describe("a future", function()
     assert.is_nil(trace:find("pipeline.tasklet", 1, true), trace)
   end)
 
-  it("of no time ends whoever waits for it, in a tasklet and outside", function()
-    local sleep, order = tasklets.sleep(0), {}
+  it("that is a sleep of no time lets go whoever waits for it, in a tasklet and outside", function()
+    local nap, order = tasklets.sleep(0), {}
     local waits = tasklets.tasklet(function()
-      tasklets.await(sleep)
+      tasklets.await(nap)
       order[#order + 1] = "tasklet"
     end)()
     eventloop.queue_call(0, function() order[#order + 1] = "timer" end)
-    sleep:wait()
+    nap:wait()
     assert.same({}, order)
     waits:wait()
     assert.equal("tasklet", order[1])
