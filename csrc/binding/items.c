@@ -14,8 +14,8 @@
 
 enum { FIRST = 1, LAST, QUICK, EMPTY_FIRST = 4, EMPTY_LAST = 3 }; /* of lists: as in queue.lua */
 
-/* Upvalues of next_item: the function in Lua; the kinds of futures; what stands for nil; the name of the list of items; what is to be
- * called with the queue when an item was taken from a list that is not QUICK, or nil. */
+/* Upvalues of next_item: the function in Lua; the kinds of futures; what stands for nil; the name of the list of
+ * items; what is to be called with the queue when an item was taken from a list that is not QUICK, or nil. */
 enum { UP_OTHERWISE = 1, UP_KINDS, UP_NONE, UP_ITEMS, UP_TAKEN };
 
 enum { QUEUE = 1, LIST, ITEM };
@@ -89,7 +89,8 @@ static int next_item(lua_State *L) {
     return 1;
 }
 
-/* putq(queue, value) -> done. Puts a value that is no future to the end of the list `lane` of the queue, if it has one. */
+/* putq(queue, value) -> done. Puts a value that is no future to the end of the list `lane` of the queue, if it has
+ * one. */
 static int put(lua_State *L) {
     enum { UP_LANE = 2, UP_DONE, VALUE = 2, LANE };
     int n = lua_gettop(L), kind = n == VALUE ? lua_type(L, VALUE) : LUA_TNIL;

@@ -471,7 +471,8 @@ static int is_inside(lua_State *L) {
 
 /* ---- launch ------------------------------------------------------------------------------------------------ */
 
-/* The table at `task`, over which lies its loop alone, becomes a task made at that level of the stack, and is queued. */
+/* The table at `task`, over which lies its loop alone, becomes a task made at that level of the stack, and is
+ * queued. */
 static void set_off(lua_State *L, int task, int level) {
     if (pl__worker_push_where(L, level, lua_upvalueindex(UP_PLACES)))
         lua_rawseti(L, task, T_MADE);
@@ -548,7 +549,8 @@ static int start(lua_State *L) {
     return 1;
 }
 
-/* starter(body, start) -> a function that starts the body as a tasklet. When there are contexts, start(body, ...) does. */
+/* starter(body, start) -> a function that starts the body as a tasklet. When there are contexts, start(body, ...)
+ * does. */
 static int starter(lua_State *L) {
     lua_settop(L, 2);
     luaL_checkstack(L, FIRST_END, NULL);
