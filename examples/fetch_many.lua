@@ -1,4 +1,5 @@
--- fetch_many.lua [OPTIONS] FILE - fetches the URLs that FILE lists, one to a line, many at once; # begins a note.
+-- fetch_many.lua [OPTIONS] FILE - fetches the URLs that FILE lists, one to a line, many at once. A # at the beginning
+-- of a line, or after a space, begins a note.
 --
 --   --at-once N       requests under way at once (8)
 --   --tries N         attempts for each URL (3); an answer of 500 and above, or none, is tried again
@@ -14,6 +15,7 @@ local eventloop = require "pipeline.eventloop"
 local await, sleep = tasklets.await, tasklets.sleep
 
 local settings = { ["at-once"] = 8, tries = 3, seconds = 10, ["back-off"] = 0.5 }
+local whole = { ["at-once"] = true, tries = true }
 local quiet, path = false, nil
 
 local USAGE = "usage: fetch_many.lua [--at-once N] [--tries N] [--seconds S] [--back-off S] [--quiet] FILE"
@@ -33,7 +35,10 @@ do
       i = i + 1
       settings[name] = tonumber(arg[i]) or usage(("--%s needs a number"):format(name))
       if settings[name] <= 0 then usage(("--%s needs a number above 0"):format(name)) end
-    elseif name or path then
+      if whole[name] then
+        settings[name] = math.tointeger(settings[name]) or usage(("--%s needs a whole number"):format(name))
+      end
+    elseif arg[i]:find("^%-") or path then
       usage("what is " .. arg[i] .. "?")
     else
       path = arg[i]
@@ -47,16 +52,17 @@ end
 
 local counts = { waiting = 0, running = 0, done = 0, failed = 0, tries = 0, bytes = 0 }
 
+-- Returns whether there is nothing to be gained by another attempt.
 local function attempt(job)
   job.tries = job.tries + 1
   counts.tries = counts.tries + 1
   local ok, response = pcall(await, tasklets.fetch { url = job.url, deadline = settings.seconds, follow = true })
   if not ok then
     job.outcome = response.class == "TimeoutError" and "too late" or response.code or response.class
-    job.note = response.message
-    return false
+    if response.code == "EINVAL" then job.outcome = "bad URL" end
+    return job.outcome == "bad URL"
   end
-  job.outcome, job.note, job.bytes = response.status, "", #response.body
+  job.outcome, job.bytes = response.status, #response.body
   return response.status < 500
 end
 
@@ -74,13 +80,15 @@ end
 
 local function read_jobs()
   local file, problem = io.open(path)
-  if not file then usage(problem) end
-  local jobs = {}
-  for line in file:lines() do
-    local url = line:match("^%s*([^#%s]%S*)")
-    if url then jobs[#jobs + 1] = { url = url, tries = 0, bytes = 0, outcome = "", note = "", seconds = 0 } end
-  end
+  local text
+  if file then text, problem = file:read("a") end
+  if not text then usage(problem:find(path, 1, true) and problem or ("%s: %s"):format(path, problem)) end
   file:close()
+  local jobs = {}
+  for line in text:gmatch("[^\r\n]+") do
+    local url = (" " .. line):gsub("%s#.*", ""):match("^%s*(.-)%s*$")
+    if url ~= "" then jobs[#jobs + 1] = { url = url, tries = 0, bytes = 0, outcome = "", seconds = 0 } end
+  end
   return jobs
 end
 

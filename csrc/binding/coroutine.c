@@ -733,6 +733,34 @@ static int suspend_k(lua_State *L, int status, lua_KContext context) {
     return lua_gettop(L) - 1;
 }
 
+static pl__coroutine_t *record_of(const pl__handle_t *h, const lua_State *co) {
+    pl__coroutine_t *rec = h->live;
+    while (rec != NULL && rec->co != co)
+        rec = rec->next;
+    return rec;
+}
+
+/* e:closed(thread): a coroutine of the engine was closed while it waited. What it waited for may never come, so it has
+ * a turn, in which it is found dead. An op comes back by itself. */
+static int engine_closed(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    luaL_checktype(L, 2, LUA_TTHREAD);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl__coroutine_t *rec = h->closing ? NULL : record_of(h, lua_tothread(L, 2));
+    bool waits =
+        rec != NULL && (rec->state == PL__CO_TOKEN || rec->state == PL__CO_EVENT || rec->state == PL__CO_SLEEP);
+    if (!waits)
+        return 0;
+    if (rec->timer.active)
+        pl_engine_timer_cancel(h->engine, &rec->timer);
+    rec->wakes++; /* its token is good no more */
+    rec->nargs = 0;
+    queue_add(&h->later, rec);
+    arm_turn(h);
+    return 0;
+}
+
 /* Pushes the values an early wake has left. Stack: handle. */
 static void push_mailbox(lua_State *L, const pl__coroutine_t *rec) {
     lua_getiuservalue(L, 1, PL__UV_ANCHORS);
@@ -813,8 +841,13 @@ static int token_wake(lua_State *L) {
 
 void pl__coroutine_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "sleep", engine_sleep },     { "spawn", engine_spawn }, { "in_coroutine", engine_in_coroutine },
-        { "suspend", engine_suspend }, { "token", engine_token }, { NULL, NULL },
+        { "sleep", engine_sleep },
+        { "spawn", engine_spawn },
+        { "in_coroutine", engine_in_coroutine },
+        { "suspend", engine_suspend },
+        { "token", engine_token },
+        { "closed", engine_closed },
+        { NULL, NULL },
     };
     luaL_setfuncs(L, METHODS, 0);
     if (luaL_newmetatable(L, TOKEN_TYPE)) {

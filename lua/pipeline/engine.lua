@@ -101,7 +101,7 @@ local function set_hooks(self)
   self._core:on("log", function(level, line) self:_log(level, line) end)
   self._core:on("error", function(problem)
     local name, message = errors.describe(problem)
-    -- An attempt whose time is up has its coroutine closed; the loop notices when it would go on.
+    -- An attempt whose time is up has its coroutine closed; the loop notices at its next turn.
     if message:find("cannot resume dead coroutine", 1, true) then return end
     self._stray_yield = message:find("yielded to a scheduler", 1, true) ~= nil
     self:_log(40, ("%s: %s"):format(name, message))
@@ -246,6 +246,7 @@ function Engine._cancel(self, co)
   if coroutine.status(co) ~= "suspended" then return end
   context.instances[co] = nil
   local ok, problem = coroutine.close(co)
+  self._core:closed(co)
   if not ok then self:_log(WARNING, "closing an attempt whose time was up: " .. errors.text(problem)) end
 end
 

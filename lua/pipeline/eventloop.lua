@@ -23,6 +23,7 @@
 local core = require "pipeline.core"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
+local options = require "pipeline.options"
 
 local eventloop = {}
 
@@ -180,7 +181,7 @@ local function take_first(self)
   size = size - 1
   self.size = size
   if size > 0 then sift_down(heap, size, last) end
-  first.loop = nil
+  first.loop = false -- not nil: kinds of futures have a default
   return first
 end
 
@@ -779,11 +780,18 @@ end
 
 -- ---- for users -------------------------------------------------------------------------------------------------
 
-local function check_function(fn, position, name)
-  if type(fn) == "function" then return end
-  local of = type(fn) == "table" and getmetatable(fn)
-  if type(of) == "table" and of.__call then return end
-  error(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(fn)), 3)
+local check_function = options.check_function
+
+-- What queue_call returns.
+local Call = {}
+local call_meta = { __name = "pipeline.Call", __index = Call }
+
+local function nothing() end
+
+--- It will not be called; harmless when it was.
+function Call.cancel(self)
+  self.fn, self.n = nothing, 0
+  eventloop.cancel_timer(self)
 end
 
 --- Calls fn(...) from the loop. In App Engine: queue_call.
@@ -793,7 +801,7 @@ end
 function eventloop.queue_call(seconds, fn, ...)
   check_function(fn, 2, "queue_call")
   local self = current()
-  local entry = { go = call, fn = fn, n = select("#", ...), ... }
+  local entry = setmetatable({ go = call, fn = fn, n = select("#", ...), ... }, call_meta)
   if seconds == nil then
     self:push(entry)
     return entry
@@ -805,9 +813,12 @@ function eventloop.queue_call(seconds, fn, ...)
   return self:add_timer(entry, seconds >= ABSOLUTE and seconds or self.clock.now() + max(seconds, 0))
 end
 
---- Forgets a call that queue_call has queued with a time. Harmless when it was made.
+--- Forgets a call that queue_call has queued, as its own method `cancel` does. Harmless when it was made.
 function eventloop.cancel(entry)
-  if entry.loop then eventloop.cancel_timer(entry) end
+  if getmetatable(entry) ~= call_meta then
+    error(("bad argument #1 to 'cancel' (what queue_call has returned expected, got %s)"):format(type(entry)), 2)
+  end
+  entry:cancel()
 end
 
 --- Calls fn(...) when nothing else is to be done. It returns nil: that was all; true: there is more to do; false: there
@@ -845,6 +856,9 @@ end
 --- Drops everything pending without running it. In App Engine: clear (T79).
 function eventloop.clear()
   local self = current()
+  for i = 1, self.size do self[HEAP][i].cancelled = true end -- whoever cancels one later does nothing
+  for i = self[SOON_AT] + 1, self[SOON_LAST] do self[SOON][i].cancelled = true end
+  for i = 1, self[SOON_COUNT] do self[SOON_LATER][i].cancelled = true end
   self[CURRENT], self[AT], self[LAST], self[LATER], self[COUNT] = {}, 0, 0, {}, 0
   self[HEAP], self.size, self.dead, self.idlers = {}, 0, 0, {}
   self[SOON], self[SOON_AT], self[SOON_LAST], self[SOON_LATER], self[SOON_COUNT] = {}, 0, 0, {}, 0
@@ -870,6 +884,9 @@ end
 --- A clock that stands still but when the loop sleeps.
 -- @tparam[opt] number start seconds since the epoch, default 1.7e9.
 function eventloop.virtual_clock(start)
+  if start ~= nil and type(start) ~= "number" then
+    error(("bad argument #1 to 'virtual_clock' (number of seconds expected, got %s)"):format(type(start)), 2)
+  end
   local time = start or 1.7e9
   return {
     now = function() return time end,

@@ -94,6 +94,20 @@ function options.check(given, known, position, name, level, place)
   return given
 end
 
+--- Whether `value` can be called.
+function options.is_callable(value)
+  if type(value) == "function" then return true end
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__call ~= nil
+end
+
+--- Refuses what cannot be called. `position` and `name` say which argument of which function it is; errors point at the
+-- caller's caller.
+function options.check_function(value, position, name)
+  if options.is_callable(value) then return end
+  error(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(value)), 3)
+end
+
 -- Days since 1970-01-01 of a date in the proleptic Gregorian calendar, in integers.
 local function days_of(year, month, day)
   year = year + (month - 1) // 12

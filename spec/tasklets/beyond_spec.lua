@@ -8,7 +8,7 @@ local tasklets = require "pipeline.tasklets"
 local await, sleep = tasklets.await, tasklets.sleep
 local go = support.go
 
-describe("Semaphore and Mutex (G52)", function()
+describe("G52 Semaphore and Mutex", function()
   before_each(support.start)
   after_each(support.finish)
 
@@ -38,6 +38,15 @@ describe("Semaphore and Mutex (G52)", function()
     assert.equal("<Semaphore: 1 free, 0 held, 0 wait>", tostring(semaphore))
     support.raises(errors.TaskletError, "no permit", semaphore.release, semaphore)
     support.raises(nil, "positive integer", tasklets.Semaphore, 0)
+  end)
+
+  it("a permit given back by hand in its own block is given back once", function()
+    local semaphore = tasklets.Semaphore(2)
+    do
+      local _ <close> = semaphore:acquire()
+      semaphore:release()
+    end
+    assert.equal("<Semaphore: 2 free, 0 held, 0 wait>", tostring(semaphore))
   end)
 
   it("a tasklet that is cancelled gives its permit back, also one it has just been handed", function()
@@ -187,6 +196,22 @@ describe("a group", function()
     tasklets.group(function(g) kept = g end)
     support.raises(errors.TaskletError, "the group has ended", kept.spawn, kept, print)
     support.raises(nil, "bad argument #1 to 'group'", tasklets.group, nil)
+  end)
+
+  it("its functions may be tasklets and whatever can be called", function()
+    local function called() return "called" end
+    local callable = setmetatable({}, {
+      __call = function(_, group) return await(group and group:spawn(called) or go(called)) end,
+    })
+    assert.equal("called", tasklets.group(callable))
+    assert.equal("called", tasklets.group(function(g) return await(g:spawn(callable)) end))
+    assert.equal("called", await(tasklets.with_timeout(callable, 1)))
+    assert.equal("tasklet", await(tasklets.with_timeout(tasklets.tasklet(function() return "tasklet" end), 1)))
+    for _, wrong in ipairs { 1, "x", {}, setmetatable({}, { __metatable = 1 }) } do
+      support.raises(nil, "bad argument #1 to 'group' %(function expected", tasklets.group, wrong)
+      support.raises(nil, "bad argument #1 to 'tasklet' %(function expected", tasklets.tasklet, wrong)
+      support.raises(nil, "bad argument #1 to 'with_timeout' %(future or function", tasklets.with_timeout, wrong, 1)
+    end
   end)
 
   it("groups nest", function()

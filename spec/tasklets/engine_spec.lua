@@ -157,6 +157,59 @@ describe("tasklets and an engine", function()
     assert.is_true(closed)
   end)
 
+  for name, wait in pairs {
+    ["a future"] = function() await(tasklets.Future()) end,
+    ["a tasklet"] = function() await(go(function() await(tasklets.Future()) end)) end,
+    ["a pipeline"] = function(engine, never) engine:wait(never) end,
+    ["an hour to pass"] = function(engine) engine:sleep(3600) end,
+  } do
+    it("a run that was out of time while it waited for " .. name .. " gives its place to others", function()
+      local engine = helper.open { virtual_time = false, concurrency = 1 }
+      local never = helper.define { async = true, run = function() end } ()
+      never:start()
+      local Waits = helper.define {
+        max_attempts = 1, timeout = 0.01, run = function() wait(engine, never) end,
+      }
+      local Quick = helper.define(function() return "had its turn" end)
+      for _ = 1, 3 do
+        local stage = Waits()
+        stage:start()
+        helper.raises(pipeline.AbortedError, engine.wait, engine, stage, { timeout = 5 })
+      end
+      local stage = Quick()
+      stage:start()
+      assert.equal("had its turn", engine:wait(stage, { timeout = 5 }).default.value)
+      engine:drain()
+      assert.is_true(engine._core:idle())
+      eventloop.run() -- ends
+    end)
+  end
+
+  it("a wait is over when its future is done, though an engine has more to do", function()
+    for engines = 1, 2 do
+      local engine = helper.open { virtual_time = false }
+      if engines == 2 then helper.open { virtual_time = false } end
+      local inside = false
+      local Sleeps = helper.define(function()
+        inside = true
+        engine:sleep(1.2)
+      end)
+      Sleeps():start { engine = engine }
+      while not inside do engine._core:run("next") end
+      for stop = 1, 2 do
+        local future = tasklets.Future()
+        engine._core:spawn(function()
+          if stop == 2 then eventloop.stop() else future:set_result("done") end
+        end)
+        local before = eventloop.now()
+        if stop == 2 then eventloop.run() else assert.equal("done", await(future)) end
+        assert.is_true(eventloop.now() - before < 0.8)
+      end
+      engine:drain()
+      helper.finish()
+    end
+  end)
+
   it("start_test runs tasklets in virtual time", function()
     local Class = helper.define(function()
       local before = eventloop.now()

@@ -84,13 +84,30 @@ describe("examples/fetch_many.lua", function()
     assert.equal(4, seen "most")
   end)
 
+  it("a bad URL is not tried again; a server that is not there is", function()
+    local output, _, code = run("--tries 2 --back-off 0.01 --quiet",
+      "not a URL # for sure\r\nhttp://127.0.0.1:9/nobody\r\nhttp://\n  ftp://127.0.0.1/x#y\n")
+    assert.equal(1, code)
+    local list = {}
+    for answer, tries, url in output:gmatch("([^\n]-) +(%d+) +0 +[%d.]+  ([^\n]*)") do
+      list[#list + 1] = ("%s %s %s"):format(answer, tries, url)
+    end
+    assert.same({
+      "bad URL 1 not a URL", "ECONNREFUSED 2 http://127.0.0.1:9/nobody", "bad URL 1 http://",
+      "bad URL 1 ftp://127.0.0.1/x#y",
+    }, list)
+    assert.matches("\n0 done, 4 failed, 5 attempts, 0 bytes\n$", output)
+  end)
+
   it("an empty list is done at once; a wrong call is told what is wrong", function()
     local output, _, code = run("--quiet", "# nothing\n")
     assert.equal(0, code)
     assert.matches("0 done, 0 failed", output)
     for options, text in pairs {
       [""] = "which file?", ["--tries no x"] = "--tries needs a number", ["--tries 0 x"] = "above 0",
-      ["--what x"] = "what is --what?", ["/does/not/exist"] = "No such file",
+      ["--what x"] = "what is --what?", ["/does/not/exist"] = "No such file", ["-x"] = "what is -x?",
+      ["spec"] = "spec: Is a directory", ["--tries 1.5 x"] = "whole number", ["--at-once 2.5 x"] = "whole number",
+      ["--at-once 1e30 x"] = "whole number",
     } do
       local _, problem, failed = run(options)
       assert.equal(2, failed)

@@ -102,6 +102,20 @@ describe("a future", function()
     failing:get_exception()
   end)
 
+  it("T28 (G45) it tells of the first such failure, and not of what was cancelled", function()
+    local gone = go(function() await(sleep(10)) end)
+    eventloop.run0()
+    gone:cancel()
+    local failing = {}
+    for i = 1, 20 do failing[i] = go(function() error("reason " .. i, 0) end) end
+    local problem = support.raises(errors.DeadlockError, nil, function() await(Future()) end)
+    assert.matches("nobody has looked at: .*reason 1$", problem.message)
+    for i = 1, 20 do failing[i]:get_exception() end
+    problem = support.raises(errors.DeadlockError, nil, function() await(Future()) end)
+    assert.not_matches("nobody has looked at", problem.message)
+    assert.equal("CancelledError", gone:get_exception().class)
+  end)
+
   it("T29 calls callbacks from the loop, in order of registration, late ones too", function()
     local note, list = support.log()
     local future = Future()

@@ -320,6 +320,21 @@ describe("the event loop", function()
     assert.same({}, list)
   end)
 
+  it("T79 what was cleared may still be cancelled", function()
+    local naps = {}
+    for i = 1, 4 do naps[i] = support.go(function() tasklets.await(tasklets.sleep(i == 4 and 0 or 5)) end) end
+    local entry = queue_call(5, note, "cleared")
+    while eventloop.run0() == 0 and select(2, eventloop.pending()) < 5 do end
+    eventloop.clear()
+    for i = 1, 20 do queue_call(i, note, i) end
+    for i = 1, 4 do naps[i]:cancel() end
+    eventloop.cancel(entry)
+    assert.same({ 0, 20, 0, 0 }, { eventloop.pending() })
+    eventloop.run()
+    assert.equal(20, #list)
+    assert.same({ 0, 0, 0, 0 }, { eventloop.pending() })
+  end)
+
   it("T80 the clock can be replaced", function()
     local slept = {}
     local time = 50
@@ -335,6 +350,7 @@ describe("the event loop", function()
     eventloop.run()
     assert.same({ 3, 1.5 }, slept)
     support.raises(nil, "object with functions now and sleep", eventloop.set_clock, {})
+    support.raises(nil, "bad argument #1 to 'virtual_clock' %(number", eventloop.virtual_clock, "noon")
   end)
 
   it("G51 stop makes run return after the callback; what is left can be run later", function()
@@ -366,6 +382,31 @@ describe("the event loop", function()
     eventloop.run()
     assert.same({ "50" }, list)
     eventloop.cancel(others[50])
+  end)
+
+  it("a sleep that is over, and whose tasklet is cancelled before its turn, is not counted twice", function()
+    for i = 1, 20 do queue_call(i, note, i) end
+    local on, nap = tasklets.sleep(0.5), nil
+    on:add_callback(function() nap:cancel() end)
+    nap = support.go(function() tasklets.await(on) end)
+    while not nap:done() do eventloop.run1() end
+    eventloop.run0()
+    assert.same({ 0, 20, 0, 0 }, { eventloop.pending() })
+    eventloop.run()
+    assert.same({ 0, 0, 0, 0 }, { eventloop.pending() })
+  end)
+
+  it("a call is cancelled by its own method, too, timed or not", function()
+    for _, seconds in ipairs { false, 0, 1 } do
+      local entry = queue_call(seconds or nil, note, "never")
+      entry:cancel()
+      entry:cancel()
+    end
+    queue_call(nil, note, "other")
+    eventloop.run()
+    assert.same({ "other" }, list)
+    support.raises(nil, "bad argument #1 to 'cancel' %(what queue_call has returned expected", eventloop.cancel)
+    support.raises(nil, "bad argument #1 to 'cancel'", eventloop.cancel, tasklets.Future())
   end)
 
   it("an error thrown through run leaves the loop usable", function()

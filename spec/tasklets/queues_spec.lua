@@ -237,6 +237,57 @@ describe("QueueFuture", function()
     support.raises(nil, "positive integer", tasklets.QueueFuture, { limit = 0 })
   end)
 
+  it("G54 a queue that fails, or is cancelled, makes no producer wait any longer", function()
+    for _, make in ipairs { tasklets.QueueFuture, tasklets.SerialQueueFuture } do
+      for _, break_off in ipairs { "set_exception", "cancel" } do
+        local queue = make { limit = 1 }
+        local producer = go(function()
+          for i = 1, 5 do await(queue:putq(i)) end
+        end)
+        eventloop.run()
+        assert.is_false(producer:done())
+        queue[break_off](queue, "enough")
+        assert.is_not_nil(queue:get_exception())
+        assert.matches("it is complete, nothing can be added", tostring(producer:get_exception()))
+      end
+    end
+  end)
+
+  it("cancel is the end of the queue for those who wait for more", function()
+    for _, make in ipairs { tasklets.QueueFuture, tasklets.SerialQueueFuture } do
+      local queue = make()
+      local waiting = queue:getq()
+      assert.is_true(queue:cancel())
+      assert.is_false(queue:cancel())
+      assert.equal("CancelledError", queue:get_exception().class)
+      assert.equal("CancelledError", waiting:get_exception().class)
+      assert.equal("CancelledError", queue:getq():get_exception().class)
+      support.raises(errors.TaskletError, "it is complete", queue.putq, queue, 1)
+    end
+  end)
+
+  it("its result is set by complete alone, and a wrong error changes nothing", function()
+    for _, name in ipairs { "QueueFuture", "SerialQueueFuture", "MultiFuture", "ReducingFuture" } do
+      local queue = name == "ReducingFuture" and tasklets.ReducingFuture(print) or tasklets[name]()
+      support.raises(errors.TaskletError, "set_result of " .. name .. ".*use complete", queue.set_result, queue, 1)
+      local problem = support.raises(nil, "error expected, got nil", function() queue:set_exception(nil) end)
+      assert.matches("queues_spec", problem)
+      queue:putq(1)
+      queue:complete()
+      eventloop.run()
+    end
+  end)
+
+  it("options are checked where it is made", function()
+    for _, name in ipairs { "QueueFuture", "SerialQueueFuture", "MultiFuture", "Future" } do
+      local problem = support.raises(nil, "unknown option 'lim'", function()
+        local queue = tasklets[name] { lim = 1 }
+        return queue
+      end)
+      assert.matches("queues_spec", problem)
+    end
+  end)
+
   it("L12 each is the loop over all results, and raises their errors", function()
     for _, make in ipairs { tasklets.QueueFuture, tasklets.SerialQueueFuture } do
       local queue = make()

@@ -13,7 +13,7 @@ local behaviours = {
   { letter = "T", { 1, 91 } },
   { letter = "Q", { 1, 119 } },
   { letter = "L", { 6, 9 }, { 12, 12 }, { 29, 29 } },
-  { letter = "G", { 36, 43 }, { 59, 71 } },
+  { letter = "G", { 36, 71 } },
 }
 
 -- Numbers that can have no spec, each with its reason.

@@ -35,18 +35,24 @@ local function remove(list, value)
   end
 end
 
+-- Returns whether there was any that was not done.
 local function fail_rest(group, problem, trace)
+  local any = false
   for _, item in ipairs(group) do
-    if item.future.state ~= FINISHING then future.fail(item.future, problem, trace) end
+    if item.future.state ~= FINISHING then
+      any = true
+      future.fail(item.future, problem, trace)
+    end
   end
+  return any
 end
 
 local function sent(self, group, of)
   self.under_way[of] = nil
   local failure = of.failure
   if failure then
-    failure.seen = true
-    return fail_rest(group, failure.value, failure.trace)
+    failure.seen = fail_rest(group, failure.value, failure.trace)
+    return
   end
   fail_rest(group, errors.TaskletError("the function of an AutoBatcher has not completed this future"))
 end
@@ -120,14 +126,12 @@ function Batcher.flush(self)
   return task.start(flush, 1, { n = 1, self })
 end
 
---- Makes a batcher of the current context.
+--- Makes a batcher of the current context. In App Engine: AutoBatcher.
 -- @tparam function fn fn(list, options) answers a batch: a list of {future=, arg=}; it completes each future, and may
 --   await. If it fails, the futures that are not done get its error.
 -- @tparam[opt] table given limit (default 20).
 function batcher.AutoBatcher(fn, given)
-  if type(fn) ~= "function" then
-    error(("bad argument #1 to 'AutoBatcher' (function expected, got %s)"):format(type(fn)), 2)
-  end
+  options.check_function(fn, 1, "AutoBatcher")
   given = options.check(given, { limit = "count" }, 2, "AutoBatcher")
   local self = setmetatable({
     fn = task.function_of(fn) or fn, limit = given.limit or LIMIT_DEFAULT, groups = {}, by_key = {}, under_way = {},

@@ -100,9 +100,7 @@ local toplevel_kinds = { after_error = "boolean" }
 -- that what was started without waiting is finished. Leaves no current context behind. In App Engine: @toplevel.
 -- @tparam[opt] table given after_error (default true): also work off what is left when fn has failed.
 function context.toplevel(fn, given)
-  if type(fn) ~= "function" and not (type(fn) == "table" and (getmetatable(fn) or {}).__call) then
-    error(("bad argument #1 to 'toplevel' (function expected, got %s)"):format(type(fn)), 2)
-  end
+  options.check_function(fn, 1, "toplevel")
   given = options.check(given, toplevel_kinds, 2, "toplevel")
   local after_error = given.after_error ~= false
   local function wrapper(...)

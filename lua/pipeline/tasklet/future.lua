@@ -14,6 +14,7 @@
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
+local options = require "pipeline.options"
 
 local future = {}
 
@@ -69,6 +70,7 @@ end
 local flow = {} -- classes that are not reported
 local unseen = setmetatable({}, { __mode = "k" })
 local failure_meta = { __name = "pipeline.Failure" }
+local failures = 0 -- how many there have been
 
 for _, quiet in ipairs { errors.CancelledError, errors.EOFError, errors.Abort, errors.Retry } do flow[quiet] = true end
 
@@ -174,7 +176,10 @@ end
 
 --- Completes a future with an error.
 local function fail(self, value, trace)
-  local failure = setmetatable({ value = value, trace = trace or false, seen = false, text = false }, failure_meta)
+  failures = failures + 1
+  local failure = setmetatable({
+    value = value, trace = trace or false, seen = false, text = false, order = failures,
+  }, failure_meta)
   self.failure, self.how, self.value = failure, FAILED, NONE
   unseen[failure] = true
   failure.text = Future.name(self)
@@ -282,16 +287,9 @@ function future.remove(self, entry, place)
   return not self.first
 end
 
-local function check_callback(fn, name)
-  if type(fn) == "function" then return end
-  local meta = type(fn) == "table" and getmetatable(fn)
-  if type(meta) == "table" and meta.__call then return end
-  error(("bad argument #1 to '%s' (function expected, got %s)"):format(name, type(fn)), 3)
-end
-
 --- Calls fn(...) from the loop when the future is done; in the order added.
 function Future.add_callback(self, fn, ...)
-  check_callback(fn, "add_callback")
+  options.check_function(fn, 1, "add_callback")
   local entry = { go = call, fn = fn, n = select("#", ...), loop = current_loop(), ... }
   if self.failure then see(self.failure) end
   if self.state == FINISHING then return entry.loop:push(entry) end
@@ -300,7 +298,7 @@ end
 
 --- Calls fn(...) inside the call that completes the future, before all other callbacks; at once if it is done.
 function Future.add_immediate_callback(self, fn, ...)
-  check_callback(fn, "add_immediate_callback")
+  options.check_function(fn, 1, "add_immediate_callback")
   if self.state == FINISHING then
     fn(...)
     return
@@ -433,11 +431,22 @@ function Future.dump_stack(self)
   return table.concat(future.chain(self), "\n")
 end
 
+-- The first failure, of those worth a report, that nobody has looked at.
+local function first_unseen()
+  local first
+  for failure in pairs(unseen) do
+    if not failure.seen and not is_flow(failure.value) and not (first and first.order < failure.order) then
+      first = failure
+    end
+  end
+  return first
+end
+
 --- The error of a wait for `self` when nothing is left that could complete it (G45).
 function future.deadlock(self)
   local lines = future.chain(self)
   local text = "deadlock: nothing is left to be done, and these are pending:\n  " .. table.concat(lines, "\n  ")
-  local failure = next(unseen)
+  local failure = first_unseen()
   if failure then
     local of, message = errors.describe(failure.value)
     text = ("%s\nperhaps because of a failure nobody has looked at: %s: %s: %s"):format(text, failure.text, of, message)

@@ -3,6 +3,7 @@
 
 local errors = require "pipeline.errors"
 local future = require "pipeline.tasklet.future"
+local options = require "pipeline.options"
 local task = require "pipeline.tasklet.task"
 
 local group = {}
@@ -47,9 +48,7 @@ end
 
 --- Starts fn(...) as a tasklet of the group. Returns its future.
 function Group.spawn(self, fn, ...)
-  if type(fn) ~= "function" and not (type(fn) == "table" and (getmetatable(fn) or {}).__call) then
-    error(("bad argument #1 to 'spawn' (function expected, got %s)"):format(type(fn)), 2)
-  end
+  options.check_function(fn, 1, "spawn")
   if self.done.state == FINISHING or self.cancelling then
     errors.raise(errors.TaskletError, "spawn: the group has ended")
   end
@@ -73,9 +72,7 @@ end
 --- Calls body(group) and waits until it and all tasklets started with group:spawn(fn, ...) have ended. Returns what
 -- body returned; raises the first error.
 function group.group(body)
-  if type(body) ~= "function" then
-    error(("bad argument #1 to 'group' (function expected, got %s)"):format(type(body)), 2)
-  end
+  options.check_function(body, 1, "group")
   local done = future.plain(2, "group")
   local self = setmetatable({
     members = {}, count = 0, started = 0, done = done, failure = false, cancelling = false,

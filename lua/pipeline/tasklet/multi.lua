@@ -23,6 +23,12 @@ end
 
 multi.refuse = refuse
 
+--- set_result of the kinds that are completed with complete().
+function multi.refuse_result(self)
+  errors.raise(errors.TaskletError, "set_result of %s: what is added makes its result; use complete",
+    future.name(self))
+end
+
 -- ---- MultiFuture -----------------------------------------------------------------------------------------------
 
 local meta, Multi = future.kind("MultiFuture")
@@ -113,24 +119,29 @@ end
 
 --- Instead of complete: fails at once.
 function Multi.set_exception(self, value, trace)
-  self.full = true
+  if value ~= nil then self.full = true end
   return future.methods.set_exception(self, value, trace)
 end
 
---- Makes a MultiFuture. `given` is its purpose, for texts, or a table {info=}.
+Multi.set_result = multi.refuse_result
+
+--- Makes a future of many: its result is the list of theirs, with field n. It fails, when all are done, with the error
+-- of the first in the list. Adding after complete raises TaskletError. In App Engine: MultiFuture.
+-- @tparam[opt] table|string given its purpose, for texts, or a table {info=}.
 function multi.MultiFuture(given)
   local self = new(2)
   self.info = multi.info(given, "MultiFuture")
   return self
 end
 
---- Reads the argument of a constructor: a text, or options. Returns the info and the options.
-function multi.info(given, name, known)
+--- Reads the argument of a constructor: a text, or options. Returns the info and the options. `level` says who called
+-- the constructor, for errors: 2, the default, is the caller of the function that calls this.
+function multi.info(given, name, known, level)
   if given == nil then return false, NO_OPTIONS end
   if type(given) == "string" then return given, NO_OPTIONS end
   local kinds = { info = "any" }
   for key, kind in pairs(known or {}) do kinds[key] = kind end
-  given = options.check(given, kinds, 1, name, 2)
+  given = options.check(given, kinds, 1, name, level or 2)
   return given.info or false, given
 end
 
@@ -178,6 +189,7 @@ end
 
 --- Waits for a list of futures; lists in it give lists. Returns the list of their first results, with field n. Raises,
 -- when all are done, the error of the first in the list; with {fail_fast = true} the first error in time, at once.
+-- Raises TaskletError, before anything is waited for, when a member is no future. In App Engine: yield of a list.
 function multi.await_all(list, given)
   given = options.check(given, { fail_fast = "boolean" }, 2, "await_all")
   check_list(list, "await_all", 1)
@@ -310,20 +322,20 @@ end
 
 --- Instead of complete: fails at once.
 function Reducing.set_exception(self, value, trace)
-  self.full = true
+  if value ~= nil then self.full = true end
   return future.methods.set_exception(self, value, trace)
 end
+
+Reducing.set_result = multi.refuse_result
 
 local reducing_kinds = { batch_size = "count" }
 
 --- Makes a future of what reducer(list) makes of many values, in any order and in batches: it must be like a sum. It
--- returns a value or a future.
--- @tparam[opt] table given info (text), batch_size (default 20, at least 2).
+-- returns a value or a future. The first error, of a member or of the reducer, is that of the whole, at once.
+-- In App Engine: ReducingFuture.
+-- @tparam[opt] table given info (text), batch_size (how many values at most; default 20; 1 counts as 2).
 function multi.ReducingFuture(reducer, given)
-  local of = type(reducer) == "table" and getmetatable(reducer)
-  if type(reducer) ~= "function" and not (type(of) == "table" and of.__call) then
-    error(("bad argument #1 to 'ReducingFuture' (function expected, got %s)"):format(type(reducer)), 2)
-  end
+  options.check_function(reducer, 1, "ReducingFuture")
   local info, rest = multi.info(given, "ReducingFuture", reducing_kinds)
   local self = future.new(reducing_meta, 2, info)
   self.reducer, self.batch_size = reducer, math.max(rest.batch_size or 20, 2)

@@ -30,10 +30,7 @@ local promise_kinds = { plain = "boolean" }
 --- Makes of fn(..., callback) a function that returns a future. The callback's first argument is an error or nil, the
 -- others are the results; with {plain = true} all are results. Cancelling the future does not undo the call.
 function promise.promisify(fn, given)
-  local of = type(fn) == "table" and getmetatable(fn)
-  if type(fn) ~= "function" and not (type(of) == "table" and of.__call) then
-    error(("bad argument #1 to 'promisify' (function expected, got %s)"):format(type(fn)), 2)
-  end
+  options.check_function(fn, 1, "promisify")
   given = options.check(given, promise_kinds, 2, "promisify")
   local style = given.plain and "plain" or "error first"
   return function(...)

@@ -126,6 +126,21 @@ local function taken(self)
   return serve_putters(self)
 end
 
+-- Nothing can be put any more: nobody need wait for room.
+local function free_putters(self)
+  local putters = self.putters
+  while putters and not is_empty(putters) do
+    local putter = take(putters)
+    if putter.state ~= FINISHING then finish(putter) end
+  end
+end
+
+-- The queue has failed.
+local function broken(self)
+  self.last_error = self.failure
+  free_putters(self)
+end
+
 -- ---- QueueFuture -----------------------------------------------------------------------------------------------
 
 -- An item is a plain value (NIL: nil), or a future that is done. `members` are those that are not done yet; `pending`
@@ -294,12 +309,25 @@ end
 
 --- No more will be added: the queue fails at once; those who ask for more than is there get the error.
 function Queue.set_exception(self, value, trace)
+  if value == nil then return future.methods.set_exception(self) end
   if self.full and self.state ~= FINISHING then refuse(self, "set_exception") end
   self.full, self.lane = true, false
   future.methods.set_exception(self, value, trace)
-  self.last_error = self.failure
+  broken(self)
   if is_delivered(self) then ended(self) end
 end
+
+--- As set_exception with a CancelledError, also after complete. Returns false if the queue was done already.
+function Queue.cancel(self, reason)
+  if self.state == FINISHING then return false end
+  self.full, self.lane = true, false
+  future.methods.cancel(self, reason)
+  broken(self)
+  if is_delivered(self) then ended(self) end
+  return true
+end
+
+Queue.set_result = multi.refuse_result
 
 -- ---- each ------------------------------------------------------------------------------------------------------
 
@@ -338,7 +366,7 @@ end
 local queue_kinds = { limit = "count" }
 
 local function new(of, given, name)
-  local info, rest = multi.info(given, name, queue_kinds)
+  local info, rest = multi.info(given, name, queue_kinds, 3)
   local self = future.new(of, 3, info)
   self.items, self.getters, self.full, self.gone, self.limit = new_list(), new_list(), false, 0, false
   self.count = false
@@ -346,7 +374,7 @@ local function new(of, given, name)
   return self
 end
 
---- Makes a queue that gives results in the order they are ready.
+--- Makes a queue that gives results in the order they are ready. In App Engine: QueueFuture.
 -- @tparam[opt] table|string given info (text), limit (how many may be in it before putq makes its caller wait).
 function queue.QueueFuture(given)
   local self = new(meta, given, "QueueFuture")
@@ -442,16 +470,24 @@ end
 
 --- No more will be added: the queue fails; what is in it can still be taken, then comes the error.
 function Serial.set_exception(self, value, trace)
-  if self.full and self.state ~= FINISHING then refuse(self, "set_exception") end
+  if value == nil then return future.methods.set_exception(self) end
   self.full, self.items[QUICK] = true, 0
   future.methods.set_exception(self, value, trace)
-  self.last_error = self.failure
+  broken(self)
   end_getters(self)
 end
 
-Serial.each = Queue.each
+--- As set_exception with a CancelledError. Returns false if the queue was done already.
+function Serial.cancel(self, reason)
+  if self.state == FINISHING then return false end
+  self:set_exception(errors.CancelledError(reason or "cancelled"))
+  return true
+end
 
---- Makes a queue that gives results in the order they were put.
+Serial.each, Serial.set_result = Queue.each, multi.refuse_result
+
+--- Makes a queue that gives results in the order they were put; `given` as for QueueFuture.
+-- In App Engine: SerialQueueFuture.
 function queue.SerialQueueFuture(given)
   local self = new(serial_meta, given, "SerialQueueFuture")
   return self

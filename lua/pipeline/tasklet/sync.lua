@@ -40,11 +40,12 @@ local function give_back(self)
   self.free = self.free + 1
 end
 
---- Gives the permit back; the second time does nothing.
+--- Gives the permit back; the second time does nothing, nor when all were given back by hand.
 function Permit.release(self)
   local of = self.of
   if not of then return end
   self.of = nil
+  if of.held == 0 then return end
   of.held = of.held - 1
   if of.permit == self then of.permit = nil end
   give_back(of)
@@ -115,7 +116,7 @@ function semaphore_meta.__tostring(self)
   return ("<Semaphore: %d free, %d held, %d wait>"):format(self.free, self.held, self.last - self.first + 1)
 end
 
---- Makes a semaphore with n permits.
+--- Makes a semaphore with n permits (an integer, at least 1). They are handed on in the order they were asked for.
 function sync.Semaphore(n)
   if math.type(n) ~= "integer" or n < 1 then
     error(("bad argument #1 to 'Semaphore' (positive integer expected, got %s)"):format(tostring(n)), 2)
@@ -147,7 +148,7 @@ function mutex_meta.__tostring(self)
   return ("<Mutex: %s, %d wait>"):format(self.permit and "held" or "free", self.last - self.first + 1)
 end
 
---- Makes a mutex: a semaphore with one permit.
+--- Makes a mutex: a semaphore with one permit. A tasklet that takes it twice waits for itself.
 function sync.Mutex()
   return new(mutex_meta, "Mutex", 1)
 end

@@ -19,6 +19,7 @@ local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
+local options = require "pipeline.options"
 
 local task = {}
 
@@ -28,7 +29,7 @@ local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4 -- an
 local CO <const> = 1
 local SINGLE = {} -- the task has one argument, in PLACE
 
-local getmetatable, setmetatable, select, type = getmetatable, setmetatable, select, type
+local setmetatable, select, type = setmetatable, select, type
 local pack = table.pack
 local running, isyieldable, status, close = coroutine.running, coroutine.isyieldable, coroutine.status, coroutine.close
 local is_future, remove, results, fail, finish = future.is, future.remove, future.results, future.fail, future.finish
@@ -78,7 +79,8 @@ function task.traceback(value)
 end
 
 local ADVICE = "await cannot wait here: it is called from a function written in C, such as table.sort, string.gsub, " ..
-  "require or a __gc metamethod, which cannot be left and entered again. Await first, and call it with the results"
+  "require or a __gc metamethod, or to close a variable of a tasklet that is cancelled; these cannot be left and " ..
+  "entered again. Await first, and call it with the results"
 
 local FOREIGN = "await is called in a coroutine that is no tasklet. Make its function a tasklet, " ..
   "or await outside of the coroutine"
@@ -295,7 +297,9 @@ end
 --- Waits for futures. await(f) gives all results of f, or raises its error; await(f, g, ...) gives the first result of
 -- each, or raises, when all are done, the error of the first of them in this order. In a tasklet, and in whatever an
 -- engine calls (run, callback, finalized, a route), others go on meanwhile; elsewhere the loop runs until then.
--- In App Engine: yield.
+-- Raises TaskletError where it cannot wait: inside a C function that calls back (table.sort, string.gsub, require), in
+-- a coroutine of the user's own within a tasklet, in a callback of the loop; DeadlockError when nothing is left that
+-- could complete what is waited for. In App Engine: yield.
 -- @function task.await
 task.await = step.awaiter(await)
 
@@ -303,17 +307,11 @@ task.await = step.awaiter(await)
 
 local bodies = setmetatable({}, { __mode = "k" }) -- wrapper -> function
 
-local function check_body(fn, name)
-  if type(fn) == "function" then return end
-  local of = type(fn) == "table" and getmetatable(fn)
-  if type(of) == "table" and of.__call then return end
-  error(("bad argument #1 to '%s' (function expected, got %s)"):format(name, type(fn)), 3)
-end
-
 --- Makes a tasklet of a function: calling it returns a future at once, and the function runs on the loop, where it may
--- await. All its results, or its error, are those of the future. In App Engine: @tasklet.
+-- await. All its results, or its error, are those of the future. Unlike the original, this holds for a function that
+-- never awaits, too: it does not run inside the call. In App Engine: @tasklet.
 function task.tasklet(fn)
-  check_body(fn, "tasklet")
+  options.check_function(fn, 1, "tasklet")
   local wrapper = step.starter(fn, start_packed)
   bodies[wrapper] = fn
   return wrapper
@@ -321,7 +319,7 @@ end
 
 --- As tasklet, but a call waits and gives the results. In App Engine: @synctasklet.
 function task.synctasklet(fn)
-  check_body(fn, "synctasklet")
+  options.check_function(fn, 1, "synctasklet")
   local function wrapper(...)
     local self = start(fn, 2, pack(...))
     wait(self)
@@ -338,8 +336,8 @@ end
 
 task.bodies = bodies
 
---- Ends the tasklet: its to-be-closed variables are closed, its future fails with CancelledError. A tasklet that
--- cancels itself ends at its next await. Returns false if it is done.
+--- Ends the tasklet: its to-be-closed variables are closed, which may not await, and its future fails with
+-- CancelledError. A tasklet that cancels itself ends at its next await. Returns false if it is done.
 function Task.cancel(self, reason)
   if self.state == FINISHING then return false end
   local problem = errors.CancelledError(reason or "cancelled")

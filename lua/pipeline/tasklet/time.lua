@@ -3,6 +3,7 @@
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
+local options = require "pipeline.options"
 local task = require "pipeline.tasklet.task"
 
 local time = {}
@@ -74,8 +75,9 @@ end
 
 --- Returns a future that is done as `of` is; or else fails with TimeoutError after so many seconds, and cancels `of`.
 -- @param of a future, or a function, which is started as a tasklet.
+-- @tparam number seconds 0 and less: it must be done already.
 function time.with_timeout(of, seconds)
-  if type(of) == "function" then of = task.start(of, 2, false) end
+  if options.is_callable(of) then of = task.start(task.function_of(of) or of, 2, false) end
   if not future.is(of) then
     error(("bad argument #1 to 'with_timeout' (future or function expected, got %s)"):format(type(of)), 2)
   end
