@@ -57,6 +57,8 @@ static void set_number(lua_State *L, int field, lua_Integer value) {
 /* Pushes the first item, at ITEM. Returns its number, 0: there is none, or it has to be looked at. */
 static lua_Integer find(lua_State *L) {
     lua_settop(L, QUEUE);
+    if (!lua_istable(L, QUEUE))
+        return 0;
     lua_pushvalue(L, lua_upvalueindex(UP_ITEMS));
     if (lua_rawget(L, QUEUE) != LUA_TTABLE)
         return 0;

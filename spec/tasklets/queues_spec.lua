@@ -615,4 +615,12 @@ describe("ReducingFuture", function()
     support.raises(nil, "bad argument #1 to 'ReducingFuture'", tasklets.ReducingFuture, 42)
     support.raises(nil, "value expected, got nil", future.putq, tasklets.ReducingFuture(sum), nil)
   end)
+
+  it("a step of each() refuses what is no queue", function()
+    for _, queue in ipairs { tasklets.QueueFuture(), tasklets.SerialQueueFuture() } do
+      local step = queue:each()
+      for _, wrong in ipairs { 5, "x", true, print } do assert.is_false((pcall(step, wrong))) end
+      assert.is_false((pcall(step)))
+    end
+  end)
 end)
