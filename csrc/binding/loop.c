@@ -246,13 +246,6 @@ static int loop_timeout(lua_State *L) {
     return 1;
 }
 
-/* loop:is_shared() -> whether it is the loop of luv. */
-static int loop_is_shared(lua_State *L) {
-    const pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
-    lua_pushboolean(L, !self->is_own);
-    return 1;
-}
-
 /* core.poll(seconds, fd, ...): waits until one of the descriptors can be read, up to so long (< 0: for ever). */
 static int core_poll(lua_State *L) {
     struct pollfd fds[FDS_MAX];
@@ -269,9 +262,8 @@ static int core_poll(lua_State *L) {
 
 void pl__loop_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "lend", loop_lend },           { "poll", loop_poll },       { "stop", loop_stop },
-        { "alive", loop_alive },         { "fd", loop_fd },           { "timeout", loop_timeout },
-        { "is_shared", loop_is_shared }, { "handles", loop_handles }, { NULL, NULL },
+        { "lend", loop_lend }, { "poll", loop_poll },       { "stop", loop_stop },       { "alive", loop_alive },
+        { "fd", loop_fd },     { "timeout", loop_timeout }, { "handles", loop_handles }, { NULL, NULL },
     };
     if (luaL_newmetatable(L, LOOP_TYPE)) {
         lua_pushcfunction(L, loop_gc);

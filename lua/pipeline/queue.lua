@@ -8,6 +8,7 @@ local options = require "pipeline.options"
 local queue_async = require "pipeline.queue_async"
 local queue_errors = require "pipeline.taskqueue_errors"
 local queue_task = require "pipeline.queue_task"
+local stage_task = require "pipeline.task"
 local text = require "pipeline.text"
 
 local classes = queue_errors.classes
@@ -105,18 +106,6 @@ local function check_add(list)
   end
 end
 
--- The list that gathers what belongs to the transaction under way: that of the run.
-local function gathered(what)
-  local current = context.instance()
-  local run = current and current._run
-  if not run or run.over then
-    errors.raise(classes.BadTransactionStateError, "%s: transactional, but inside neither a transaction nor a run",
-      what)
-  end
-  run.tasks = run.tasks or {}
-  return run.tasks
-end
-
 local function was_added(task, form, url, name, queue_name)
   task._id, task.was_enqueued, task.queue_name = form.id, true, queue_name
   task.name = name
@@ -210,7 +199,7 @@ function Queue.add(self, tasks, given)
   check_add(list)
   local tx = context.transaction()
   local takes = tx and tx:_takes(given.transactional, "add")
-  local transaction = given.transactional and not tx and gathered("add") or nil
+  local transaction = given.transactional and not tx and stage_task.gathered("add") or nil
   local store, engine = store_of()
   if takes or not tx then make_cron(store, self.name) end
   local forms, urls, names = {}, {}, {}

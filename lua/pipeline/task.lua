@@ -24,6 +24,19 @@ local function stored_form(self, queue_name)
   }
 end
 
+--- The list of tasks that are added when, and only if, the attempt of the run that calls this succeeds. Raises
+-- BadTransactionStateError outside of a run.
+function task.gathered(what)
+  local current = context.instance()
+  local run = current and current._run
+  if not run or run.over then
+    errors.raise(queue_errors.classes.BadTransactionStateError,
+      "%s: transactional, but inside neither a transaction nor a run", what)
+  end
+  run.tasks = run.tasks or {}
+  return run.tasks
+end
+
 local function send(self, form)
   local results, code, message = context.store(self._engine):task_add({ form }, false)
   if not results then errors.raise_core(code, message, "add of " .. tostring(self)) end
@@ -55,14 +68,7 @@ function Task.add(self, queue_name, given)
     return self
   end
   if given.transactional and not tx then
-    local current = context.instance()
-    local run = current and current._run
-    if not run or run.over then
-      errors.raise(queue_errors.classes.BadTransactionStateError,
-        "transactional: inside neither a transaction nor a run")
-    end
-    run.tasks = run.tasks or {}
-    table.insert(run.tasks, form)
+    table.insert(task.gathered("add"), form)
     self.was_enqueued, self.queue_name = true, form.queue
     return self
   end

@@ -39,24 +39,9 @@ typedef struct {
     bool large;
 } leased_t;
 
-static int find_leasable(pl__conn_t *conn, const lease_t *lease, int limit, pl__arena_t *arena, pl__buf_t *rows) {
-    sqlite3_stmt *row;
-    bool more;
-    pl__sql_t sql = lease->by_tag ? PL__SQL_TASK_LEASABLE_TAG : PL__SQL_TASK_LEASABLE;
-    PL__TRY(pl__sql_query(conn, sql, &row, lease->by_tag ? "iiib" : "iii", lease->id, (int64_t)conn->now,
-                          (int64_t)limit, lease->tag));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        leased_t leased;
-        rc = pl__task_read_row(conn, row, arena, &leased.task, &leased.large);
-        pl__buf_add(rows, &leased, sizeof leased);
-        if (rc == PL_OK)
-            rc = rows->rc;
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    return rc;
+static int read_leasable(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    leased_t *leased = item;
+    return pl__task_read_row(conn, row, arena, &leased->task, &leased->large);
 }
 
 /* A lease is a try: the first is always allowed, n in all with a limit of n (Q98). */
@@ -83,19 +68,21 @@ static int lease_or_kill(pl__conn_t *conn, lease_t *lease, leased_t *leased, pl_
 }
 
 /* Leases up to `limit` rows; *seen is how many there were. */
-static int lease_some(pl__conn_t *conn, lease_t *lease, int limit, pl__arena_t *arena, int *seen) {
-    pl__buf_t rows = { 0 };
-    int rc = find_leasable(conn, lease, limit, arena, &rows);
-    leased_t *list = (leased_t *)(void *)rows.ptr;
-    *seen = (int)(rows.len / sizeof *list);
-    for (int i = 0; i < *seen && rc == PL_OK; i++)
+static int lease_some(pl__conn_t *conn, lease_t *lease, int limit, pl__arena_t *arena, size_t *seen) {
+    sqlite3_stmt *row;
+    int rc;
+    pl__sql_t sql = lease->by_tag ? PL__SQL_TASK_LEASABLE_TAG : PL__SQL_TASK_LEASABLE;
+    PL__TRY(pl__sql_query(conn, sql, &row, lease->by_tag ? "iiib" : "iii", lease->id, (int64_t)conn->now,
+                          (int64_t)limit, lease->tag));
+    leased_t *list = pl__sql_list(conn, row, arena, read_leasable, sizeof *list, seen, &rc);
+    for (size_t i = 0; i < *seen && rc == PL_OK; i++)
         rc = lease_or_kill(conn, lease, &list[i], arena);
-    pl__buf_free(&rows);
     return rc;
 }
 
 static int lease_all(pl__conn_t *conn, lease_t *lease, int max, pl__arena_t *arena) {
-    for (int kept = 0, seen = 1; kept < max && seen > 0;) {
+    size_t seen = 1;
+    for (int kept = 0; kept < max && seen > 0;) {
         PL__TRY(lease_some(conn, lease, max - kept, arena, &seen));
         kept = (int)(lease->list.len / sizeof(pl_task_t));
     }

@@ -472,37 +472,32 @@ int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t qu
     return abort_running(conn, &live);
 }
 
-static int list_live(pl__conn_t *conn, pl_id_t root, pl_id_t permitted, pl__buf_t *list) {
-    sqlite3_stmt *row;
-    bool more;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
-    PL__TRY(pl__sql_step(conn, row, &more));
-    while (more) {
-        live_t live = {
-            .id = sqlite3_column_int64(row, 0),
-            .state = (pl_stage_state_t)sqlite3_column_int(row, 1),
-            .flags = (unsigned)sqlite3_column_int(row, 2),
-            .queue = sqlite3_column_int64(row, 3),
-            .priority = sqlite3_column_int(row, 4),
-        };
-        live.permitted = live.id == permitted;
-        pl__buf_add(list, &live, sizeof live);
-        PL__TRY(pl__sql_step(conn, row, &more));
-    }
-    return list->rc;
+static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    (void)arena;
+    *(live_t *)item = (live_t){
+        .id = sqlite3_column_int64(row, 0),
+        .state = (pl_stage_state_t)sqlite3_column_int(row, 1),
+        .flags = (unsigned)sqlite3_column_int(row, 2),
+        .queue = sqlite3_column_int64(row, 3),
+        .priority = sqlite3_column_int(row, 4),
+    };
+    return PL_OK;
 }
 
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted) {
-    pl__buf_t list = { 0 };
+    sqlite3_stmt *row;
+    size_t len;
+    int rc;
     PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
     PL__TRY(pl__task_flush(conn));
     conn->due_unknown = true; /* the next delayed task may be one that is dropped here */
-    int rc = pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message);
-    if (rc == PL_OK)
-        rc = list_live(conn, root, permitted, &list);
-    const live_t *live = (const live_t *)(const void *)list.ptr;
-    for (size_t i = 0; rc == PL_OK && i < list.len / sizeof *live; i++)
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
+    live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
+    for (size_t i = 0; rc == PL_OK && i < len; i++) {
+        live[i].permitted = live[i].id == permitted;
         rc = abort_one(conn, &live[i]);
-    pl__buf_free(&list);
+    }
     return rc;
 }

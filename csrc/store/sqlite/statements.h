@@ -37,7 +37,6 @@
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
     X(BEGIN_READ, "BEGIN")                                                                                             \
     X(COMMIT, "COMMIT")                                                                                                \
-    X(ROLLBACK, "ROLLBACK")                                                                                            \
     /* around statements of the user; a foreign key into ours would make our deletions fail */                         \
     X(USER_SAVE, "SAVEPOINT pl_user")                                                                                  \
     X(USER_BACK, "ROLLBACK TO pl_user")                                                                                \
@@ -136,7 +135,6 @@
                     "AND claim = ?3")                                                                                  \
     X(TASK_RESCUE, "UPDATE pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                            \
                    "WHERE state = 2 AND owner = ?1")                                                                   \
-    X(TASK_ANY_READY, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE state = 0)")                                         \
     X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \
                    "q.paused OR coalesce(q.rate, 1) = 0 FROM pl_queue AS q "                                           \
                    "LEFT JOIN pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                           \
