@@ -30,11 +30,10 @@ build = {
   build_target = "rock-build",
   install_target = "install",
   build_variables = {
-    DEPS = "no",
     WERROR = "no",
   },
   install_variables = {
-    DEPS = "no",
+    PREFIX = "$(PREFIX)/c", -- header and C library stay within the rock
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
   },

@@ -32,8 +32,8 @@ typedef struct {
 
 #define PL_STR_NONE ((pl_str_t){ NULL, 0 })
 #define PL_STR_LIT(text) ((pl_str_t){ "" text, sizeof(text) - 1 })
-pl_str_t pl_str(const char *text); /* borrows; NULL gives PL_STR_NONE */
-bool pl_str_eq(pl_str_t a, pl_str_t b);
+PL_API pl_str_t pl_str(const char *text); /* borrows; NULL gives PL_STR_NONE */
+PL_API bool pl_str_eq(pl_str_t a, pl_str_t b);
 
 typedef struct pl__chunk pl__chunk_t;
 typedef struct {

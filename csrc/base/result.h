@@ -9,6 +9,9 @@
 
 #include <stddef.h>
 
+/* Everything else is hidden: what a C program may call is marked so. */
+#define PL_API __attribute__((visibility("default")))
+
 /* X(name, number, text). The numbers are part of the ABI: append only. */
 #define PL_RESULTS(X)                                                                                                  \
     X(OK, 0, "ok")                                                                                                     \
@@ -62,8 +65,8 @@ typedef struct {
 } pl_error_t;
 
 /* Returns static: the name ("ENOMEM") or the text ("out of memory") of a result code. */
-const char *pl_result_name(int code);
-const char *pl_result_text(int code);
+PL_API const char *pl_result_name(int code);
+PL_API const char *pl_result_text(int code);
 
 /* Records code, origin and a printf-style message in *error (may be NULL); returns code. */
 int pl__error_set(pl_error_t *error, int code, const char *where, const char *format, ...)

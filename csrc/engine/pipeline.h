@@ -15,14 +15,13 @@
 #include "store/store.h"
 
 #define PL_VERSION "0.1.0"
-#define PL_API __attribute__((visibility("default")))
 
 typedef struct pl_engine pl_engine_t;
 struct uv_loop_s;
 
 typedef struct {
-    /* A task was claimed and has its turn. Takes claim: the host ends it with exactly one of pl_engine_outcome,
-     * pl_engine_finalized, pl_engine_task_done or pl_engine_claim_drop, then frees it. */
+    /* A task was claimed and has its turn. Takes claim: the host ends it with exactly one of pl_engine_claim_end,
+     * pl_engine_claim_done or pl_engine_claim_drop, now or later, then frees it (pl_claim_free). */
     void (*execute)(void *data, pl_claim_t *claim);
     /* An op submitted with pl_engine_submit is committed (or failed, see op->rc). Takes op. */
     void (*op_done)(void *data, pl_op_t *op);
@@ -51,7 +50,7 @@ typedef struct {
     pl_host_t host;
 } pl_engine_options_t;
 
-void pl_engine_options_init(pl_engine_options_t *options);
+PL_API void pl_engine_options_init(pl_engine_options_t *options);
 PL_API int pl_engine_open(pl_engine_t **engine, const pl_engine_options_t *options, pl_error_t *error) PL__MUST_USE;
 /* Stops, gives running claims back without spending an attempt, closes every handle, joins the threads. Claims still
  * held by the host must have been dropped (pl_engine_claim_drop) before. NULL is fine; safe from a finalizer. */
@@ -130,7 +129,7 @@ typedef struct pl_timer {
 PL_API void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t when);
 PL_API void pl_engine_timer_cancel(pl_engine_t *engine, pl_timer_t *timer);
 
-/* ---- signatures (DESIGN.md section 9) ---- */
+/* ---- signatures ---- */
 #define PL_MAC_LEN 64 /* hex digits */
 /* HMAC-SHA-256 of the bytes under the store's secret, as hex with a NUL. */
 PL_API void pl_engine_sign(const pl_engine_t *engine, const char *bytes, size_t len, char out[PL_MAC_LEN + 1]);

@@ -135,6 +135,10 @@ void pl_op_free(pl_op_t *op) {
     pl__free(op);
 }
 
+void *pl_op_alloc(pl_op_t *op, size_t size) {
+    return pl__arena_get(&op->arena, size);
+}
+
 void pl_claim_free(pl_claim_t *claim) {
     if (!claim)
         return;

@@ -35,7 +35,7 @@
 /* ---- nouns ------------------------------------------------------------------------------------------------- */
 
 /*
- * The states of a stage. store/sqlite/schema.sql constrains the same machine.
+ * The states of a stage. store/sqlite/schema/001_initial.sql constrains the same machine.
  *
  *   WAITING ──last input filled──► READY ──run spawned or is async──► RUN ──open = 0──┐
  *      │                           ▲  │ └──run filled all outputs──────────────────────┤
@@ -61,7 +61,7 @@ typedef enum {
     PL_STAGE_STATES(X)
 #undef X
 } pl_stage_state_t;
-const char *pl_stage_state_name(int state); /* static; "?" if unknown */
+PL_API const char *pl_stage_state_name(int state); /* static; "?" if unknown */
 
 /* What a task asks for. */
 #define PL_TASK_KINDS(X)                                                                                               \
@@ -78,7 +78,7 @@ typedef enum {
     PL_TASK_KINDS(X)
 #undef X
 } pl_task_kind_t;
-const char *pl_task_kind_name(int kind);
+PL_API const char *pl_task_kind_name(int kind);
 
 /* Facts of a class that the store needs without loading it. */
 enum {
@@ -244,9 +244,9 @@ typedef struct pl_claim {
 typedef struct pl__slab pl__slab_t;
 pl_claim_t *pl__claim_new(pl__slab_t **slab) PL__MUST_USE;
 void pl__claims_made(pl__slab_t **slab);
-void pl_claim_free(pl_claim_t *claim);
+PL_API void pl_claim_free(pl_claim_t *claim);
 /* Looks a slot up by id; NULL if it is not among them. */
-const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
+PL_API const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
 
 /* ---- verbs ------------------------------------------------------------------------------------------------- */
 
@@ -696,8 +696,10 @@ typedef struct pl_op {
 } pl_op_t;
 
 /* Returns owned: an empty op of that verb, or NULL. */
-pl_op_t *pl_op_new(pl_verb_t verb) PL__MUST_USE;
-void pl_op_free(pl_op_t *op);
+PL_API pl_op_t *pl_op_new(pl_verb_t verb) PL__MUST_USE;
+PL_API void pl_op_free(pl_op_t *op);
+/* Memory for arguments of the op, zeroed; it lives as long as the op. NULL: there is none. */
+PL_API void *pl_op_alloc(pl_op_t *op, size_t size) PL__MUST_USE;
 
 /* ---- the store --------------------------------------------------------------------------------------------- */
 

@@ -32,6 +32,7 @@ packages() {
       echo lua-luv lua:luv
       echo lua-cqueues lua:cqueues
       echo lua-copas dpkg
+      echo luarocks cmd:luarocks
       ;;
     lint)
       echo clang-format-14 cmd:clang-format-14
@@ -50,11 +51,6 @@ packages() {
     fuzz)
       echo clang cmd:clang
       echo libclang-rt-14-dev dpkg
-      ;;
-    rock)
-      packages build
-      packages demo
-      echo luarocks cmd:luarocks
       ;;
     *)
       echo "deps.sh: unknown group '$1'" >&2

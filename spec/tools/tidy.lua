@@ -66,7 +66,7 @@ local function check_functions(path, lines)
   end
 end
 
-local comment_marks = { c = "^/%*", h = "^/%*", lua = "^%-%-", sql = "^%-%-", sh = "^#", rockspec = "^%-%-" }
+local comment_marks = { c = "^/%*", h = "^/%*", lua = "^%-%-", mk = "^#", sql = "^%-%-", sh = "^#", rockspec = "^%-%-" }
 
 local function check_header(path, kind, lines)
   local mark = comment_marks[kind]
@@ -83,7 +83,7 @@ local function check_file(path)
   check_header(path, kind, lines)
   local is_c = kind == "c" or kind == "h"
   for number, line in ipairs(lines) do
-    check_line(path, number, line, path == "Makefile")
+    check_line(path, number, line, path == "Makefile" or kind == "mk")
     if is_c then check_include(path, number, line) end
   end
   if is_c then check_functions(path, lines) end

@@ -1,4 +1,4 @@
--- embed.lua FILE... - prints build/gen/schema.h: the migrations of a store as C string literals.
+-- schema.lua FILE... - prints build/gen/schema.h: the migrations of a store as C string literals.
 --
 -- Each FILE is named NNN_what_it_does.sql; NNN is the schema version it leads to. Versions must be 1, 2, 3, …
 -- without a gap, so that a missing or doubled migration stops the build.
@@ -28,7 +28,7 @@ for _, path in ipairs(arg) do
 end
 table.sort(steps, function(a, b) return a.version < b.version end)
 
-print("/* schema.h - made by spec/tools/embed.lua from the numbered migrations; do not edit. */")
+print("/* schema.h - made by csrc/tools/schema.lua from the numbered migrations; do not edit. */")
 print("#ifndef PL_GEN_SCHEMA_H")
 print("#define PL_GEN_SCHEMA_H")
 print("")

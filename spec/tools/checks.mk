@@ -1,0 +1,177 @@
+# checks.mk - how pipeline is checked: specs, sanitizers, fuzzers, crash runs, benchmarks, lint. Part of the Makefile.
+
+CLANG ?= clang
+BUSTED ?= /usr/bin/busted
+CLANG_FORMAT ?= $(firstword $(shell command -v clang-format-14 clang-format 2>/dev/null) clang-format-14)
+JOBS ?= 2
+SPEC ?=
+CYCLES ?= 500
+FUZZ_SECONDS ?= 60
+SPEC_TIMEOUT ?= 300
+COVERAGE ?= yes
+LEAKS ?= 1
+
+ifneq ($(filter-out asan ubsan tsan faults fuzz,$(VARIANT)),)
+$(error unknown VARIANT '$(VARIANT)': one of asan, ubsan, tsan, faults)
+endif
+
+SPECS := $(sort $(shell find spec -name '*_spec.lua'))
+C_TESTS := $(sort $(shell find spec -name '*_test.c'))
+FUZZERS := $(sort $(wildcard spec/fuzz/*_fuzz.c))
+SPEC_C := $(sort $(shell find spec examples -name '*.[ch]'))
+
+# Sanitized builds can inject faults too. Leaks are looked for by specs and C tests alike; see spec/tools/lsan.supp.
+FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPL_FAULTS
+FLAGS_ubsan := -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPL_FAULTS
+FLAGS_tsan := -fsanitize=thread -fno-omit-frame-pointer -DPL_FAULTS
+FLAGS_faults := -DPL_FAULTS
+FLAGS_fuzz := -fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer
+VARIANT_FLAGS := $(FLAGS_$(VARIANT))
+RUNTIME_asan = libasan.so libubsan.so
+RUNTIME_ubsan = libubsan.so
+RUNTIME_tsan = libtsan.so
+RUNTIME = $(foreach name,$(RUNTIME_$(VARIANT)),$(shell $(CC) -print-file-name=$(name)))
+
+SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99 \
+    LSAN_OPTIONS=suppressions=$(TOP)/spec/tools/lsan.supp:print_suppressions=0 \
+    UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=98:second_deadlock_stack=1
+
+.PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind crash soak bench fuzz fuzzers lint \
+    lint-format lint-c lint-lua check-headers format
+
+# ---- specs and C tests ---------------------------------------------------------------------------------------------
+#
+# Specs run against $(B); those with "fault" in their name against the build that can inject faults. C tests are
+# linked with the objects of that build (sanitized builds can inject faults themselves). One that does not compile
+# fails alone.
+
+test: deps-test ## install what is missing, build, run every spec and C test (SPEC=paths for some, JOBS=n at a time)
+	@$(MAKE) --no-print-directory test-build
+	@$(MAKE) --no-print-directory test-run
+
+faults:
+	@$(MAKE) --no-print-directory VARIANT=faults all
+
+ifeq ($(VARIANT),)
+test-build: all faults
+	@$(MAKE) --no-print-directory -k VARIANT=faults c-tests || true
+FAULTS_BUILD := $(BUILD)/faults
+else
+test-build: all
+	@$(MAKE) --no-print-directory -k c-tests || true
+FAULTS_BUILD := $(B)
+endif
+
+# One binary per C test, named by its path: spec/base/ids_test.c is build/test/base.ids_test. From an archive a test
+# takes only the rooms it uses.
+c-tests: $(foreach test,$(C_TESTS),$(B)/test/$(subst /,.,$(test:spec/%.c=%)))
+
+$(B)/test/libpipeline.a: $(OBJECTS)
+	@mkdir -p $(@D) && rm -f $@
+	$(call run,AR,$(AR) rcs $@ $(OBJECTS))
+
+.SECONDEXPANSION:
+TEST_LIBS = $(ALL_LDFLAGS) $(PC_LIBS) $(shell $(PKG_CONFIG) --libs lua5.4) -lm -ldl
+$(B)/test/%: spec/$$(subst .,/,$$*).c $(B)/test/libpipeline.a
+	@rm -f $@
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -Ispec -MMD -MP -o $@ $< $(B)/test/libpipeline.a $(TEST_LIBS))
+
+-include $(wildcard $(B)/test/*.d)
+
+# For a sanitized build: a lua5.4 with the sanitizer's runtime, first on the PATH.
+ifneq ($(RUNTIME_$(VARIANT)),)
+TEST_LUA := $(abspath $(B))/bin/$(notdir $(LUA))
+TEST_PATH := $(abspath $(B))/bin:$(PATH)
+
+$(TEST_LUA): $(B)/lib/unpreload.so spec/tools/sanitized-lua.sh
+	@mkdir -p $(@D)
+	@sh spec/tools/sanitized-lua.sh $(LUA) $(RUNTIME) $(abspath $<) >$@.new && chmod +x $@.new && mv -f $@.new $@
+
+$(B)/lib/unpreload.so: spec/tools/unpreload.c
+	@mkdir -p $(@D)
+	$(call run,CC,$(CC) -shared -fPIC -O2 -o $@ $<)
+else
+TEST_LUA := $(LUA)
+TEST_PATH := $(PATH)
+endif
+
+test-run: $(if $(RUNTIME_$(VARIANT)),$(TEST_LUA))
+	@$(BUILT_ENV) $(SANITIZER_ENV) LUA=$(TEST_LUA) PATH='$(TEST_PATH)' BUSTED=$(BUSTED) TEST_JOBS=$(JOBS) \
+	  SPEC_TIMEOUT=$(SPEC_TIMEOUT) WRAP='$(WRAP)' PL_BUILD='$(abspath $(B))' \
+	  PL_FAULTS_CPATH='$(abspath $(FAULTS_BUILD))/lib/?.so;;' C_TEST_DIR='$(FAULTS_BUILD)/test' LOGS='$(B)/log' \
+	  COVERAGE='$(if $(VARIANT)$(SPEC)$(WRAP),no,$(COVERAGE))' \
+	  sh spec/tools/test.sh $(or $(SPEC),$(SPECS) $(C_TESTS))
+
+# ---- the same, watched ---------------------------------------------------------------------------------------------
+
+asan: ## run the specs and C tests with AddressSanitizer and UBSan (SPEC=files for some)
+	@$(MAKE) --no-print-directory VARIANT=asan SPEC='$(SPEC)' test
+
+ubsan: ## run the specs and C tests with UBSan
+	@$(MAKE) --no-print-directory VARIANT=ubsan SPEC='$(SPEC)' test
+
+tsan: ## run the specs and C tests with ThreadSanitizer
+	@$(MAKE) --no-print-directory VARIANT=tsan SPEC='$(SPEC)' SPEC_TIMEOUT=900 test
+
+VALGRIND := valgrind -q --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+    --error-exitcode=97 --fair-sched=yes
+
+valgrind: deps-valgrind ## run the specs and C tests under valgrind
+	@$(MAKE) --no-print-directory SPEC='$(SPEC)' WRAP='$(VALGRIND)' SPEC_TIMEOUT=1800 test
+
+# ---- reliability and speed -----------------------------------------------------------------------------------------
+
+crash: deps-test ## kill processes at random moments and check what they leave behind (CYCLES=n SEED=s)
+	@$(MAKE) --no-print-directory all
+	@$(BUILT_ENV) $(LUA) spec/crash/crash.lua --cycles $(CYCLES) $(if $(SEED),--seed $(SEED))
+
+soak: deps-test ## check that rate and concurrency of queues hold over time, with three processes; two minutes
+	@$(MAKE) --no-print-directory all
+	@$(BUILT_ENV) $(LUA) spec/soak/limits.lua $(SOAK_ARGS)
+
+$(BUILD)/bench/ceiling: spec/bench/ceiling.c $(BUILD)/.cflags
+	@mkdir -p $(@D)
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -o $@ $< $(ALL_LDFLAGS) $(PC_LIBS))
+
+bench: deps-bench ## measure the engine beside a bare SQLite loop; results go to build/bench.jsonl
+	@$(MAKE) --no-print-directory all $(BUILD)/bench/ceiling
+	@$(BUILT_ENV) $(LUA) spec/bench/bench.lua $(BENCH_ARGS)
+
+# Each fuzzer runs on a copy of its corpus, so that what it finds does not pile up in the tree.
+fuzz: deps-build deps-fuzz ## fuzz everything that reads foreign bytes (FUZZ_SECONDS=n each)
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC='$(CLANG)' fuzzers
+	@BUILD='$(BUILD)' FUZZ_SECONDS=$(FUZZ_SECONDS) sh spec/tools/fuzz.sh $(FUZZERS)
+
+# The fuzzing library calls a function that no header declares.
+fuzzers: $(FUZZERS:spec/fuzz/%.c=$(BUILD)/fuzz/bin/%)
+
+$(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(B)/test/libpipeline.a
+	@mkdir -p $(@D)
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes -Ispec -o $@ $< \
+	  $(B)/test/libpipeline.a $(TEST_LIBS))
+
+# ---- lint ----------------------------------------------------------------------------------------------------------
+
+lint: deps-build deps-lint ## formatting, static checks, house rules
+	@$(MAKE) --no-print-directory -k lint-format lint-c lint-lua check-headers
+	@$(LUA) spec/tools/tidy.lua
+	@echo 'lint: clean'
+
+lint-format:
+	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) $(HEADERS) $(SPEC_C)
+
+lint-c: $(SCHEMA)
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,performance,portability -j 2 --inline-suppr \
+	  --suppressions-list=spec/tools/cppcheck.supp -D_GNU_SOURCE -Icsrc -I$(BUILD)/gen $(SOURCES)
+
+lint-lua:
+	@luacheck --quiet lua csrc spec examples $(wildcard rockspec/*.rockspec) .luacheckrc
+
+# Every header compiles by itself.
+check-headers: $(SCHEMA) $(HEADER) $(BUILD)/.cflags
+	@for header in $(HEADERS); do \
+	  printf '#include "%s"\n' $$header | $(CC) $(ALL_CFLAGS) -I. -fsyntax-only -x c - || exit 1; \
+	done
+
+format: deps-lint ## rewrite C sources in the house style (FILES=some)
+	$(CLANG_FORMAT) -i $(or $(FILES),$(SOURCES) $(HEADERS) $(SPEC_C))
