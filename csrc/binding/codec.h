@@ -12,12 +12,13 @@
  *   metatable { __index = class }     metatable is made again
  *   slot                            PL__CODEC_TAG_SLOT(id)
  *
- * A path is "" (the module itself), "field" or "field.field". User values are read raw: the only code of the user
- * that runs is __defer (encoding, protected) and a module under the configured prefixes (decoding, in `require`).
+ * A path is "" (the module itself) or up to four fields with dots between. User values are read raw: the only code of
+ * the user that runs is __defer (encoding, protected) and a module under the configured prefixes (decoding, in
+ * `require`).
  *
- * Three files share this header: codec.c (names of functions and classes, registration), codec_encode.c and
- * codec_decode.c. All state is in the table that the functions have as their first upvalue: a process may run any
- * number of Lua states. All memory belongs to Lua, so an error raised by Lua (out of memory) leaks nothing.
+ * Four files share this header: codec.c (registration), codec_names.c, codec_encode.c and codec_decode.c. All state is
+ * in the table that the functions have as their first upvalue: a process may run any number of Lua states. All memory
+ * belongs to Lua, so an error raised by Lua (out of memory) leaks nothing.
  */
 #ifndef PL_BINDING_CODEC_H
 #define PL_BINDING_CODEC_H
@@ -44,11 +45,16 @@
 enum {
     PL__CODEC_SLOT_OF = 1, /* function(table) -> slot id, or nil */
     PL__CODEC_LOOKUP,      /* function(module, path, kind) -> value for a name that leads nowhere, or nil */
+    PL__CODEC_REGISTERED,  /* value -> the name it was registered under */
     PL__CODEC_PREFIXES,    /* list of module prefixes */
-    PL__CODEC_NAMES        /* weak keys: function or table -> { module, path }, as found last */
+    PL__CODEC_NAMES,       /* weak keys: function or table -> { module, path }, as found last */
+    PL__CODEC_BOUND_NAMES, /* the same for bound names */
+    PL__CODEC_HARMLESS,    /* set of the built-in functions that bound names may lead to */
+    PL__CODEC_DANGEROUS,   /* set of the built-in functions and libraries that no name leads to */
+    PL__CODEC_STATE_LEN = PL__CODEC_DANGEROUS
 };
 
-/* Adds encode, encode_value, decode, decode_list, set_hooks and set_module_prefixes to the table on top of the
+/* Adds encode, encode_value, decode, decode_list, set_hooks and the functions about names to the table on top of the
  * stack. Data errors are returned as nil, "ESERIALIZE", message. */
 void pl__codec_register(lua_State *L);
 
@@ -62,13 +68,22 @@ int pl__codec_decode_list(lua_State *L);
 /* Whether the bytes are UTF-8 as RFC 3629 has it: no surrogates, nothing over U+10FFFF, shortest forms only. */
 bool pl__codec_is_utf8(const char *bytes, size_t len);
 
+/* ---- names (codec_names.c) ---- */
+
+/* Fills the state on top of the stack with what names need. */
+void pl__codec_names_init(lua_State *L);
+/* Adds set_module_prefixes, may_require, find_name, field_of and reaches_out to the table below the state that is on
+ * top of the stack, and pops the state. */
+void pl__codec_names_register(lua_State *L);
+
 /* Looks for the function or table at `index` in the loaded modules; with `module` != 0 only in the one whose name is
- * at that index. Returns true and pushes its module and path, or pushes nothing. */
-bool pl__codec_name_find(lua_State *L, int index, int module);
+ * at that index. `bound`: only names that a stored call may have. Returns true and pushes its module and path, or
+ * pushes nothing. */
+bool pl__codec_name_find(lua_State *L, int index, int module, bool bound);
 
 /* Pushes what the module and path at these indices lead to; `kind` is told to the lookup hook. Returns NULL, or a
  * message (on top of the stack) after pushing it instead. */
-const char *pl__codec_name_resolve(lua_State *L, int module, int path, const char *kind);
+const char *pl__codec_name_resolve(lua_State *L, int module, int path, const char *kind, bool bound);
 
 /* Replaces the error value on top of the stack by its text. Returns it; never runs a metamethod. */
 const char *pl__codec_error_text(lua_State *L);

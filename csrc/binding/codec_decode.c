@@ -64,6 +64,7 @@ typedef struct {
     size_t owed;     /* items that the open containers still need */
     size_t fields;   /* of all tables so far */
     lua_Integer shared;
+    bool bound; /* names as a stored call may have them */
     item_t item;
 } decoder_t;
 
@@ -359,7 +360,7 @@ static bool push_name(decoder_t *d, const char *what) {
 static bool resolve(decoder_t *d, const char *kind, int type) {
     lua_State *L = d->L;
     int base = lua_gettop(L) - 2;
-    const char *message = pl__codec_name_resolve(L, base + 1, base + 2, kind);
+    const char *message = pl__codec_name_resolve(L, base + 1, base + 2, kind, d->bound);
     if (message != NULL)
         return FAIL(d, "expected the name of a %s: %s", lua_typename(L, type), message);
     if (lua_type(L, -1) != type) {
@@ -521,10 +522,11 @@ static bool decoder_init(decoder_t *d, lua_State *L) {
     luaL_checktype(L, 1, LUA_TSTRING);
     if (!lua_isnoneornil(L, 2))
         luaL_checktype(L, 2, LUA_TFUNCTION);
+    memset(d, 0, sizeof(*d));
+    d->bound = lua_toboolean(L, 3);
     lua_settop(L, 2);
     lua_settop(L, SLOTS);
     luaL_checkstack(L, LUA_MINSTACK, "codec");
-    memset(d, 0, sizeof(*d));
     d->L = L;
     d->bytes = (const unsigned char *)lua_tolstring(L, BYTES, &d->len);
     if (d->len > PL__CODEC_BYTES_MAX)
@@ -553,7 +555,7 @@ int pl__codec_decode(lua_State *L) {
     return 1;
 }
 
-/* decode_list(bytes [, resolver]) -> list, n | nil, "ESERIALIZE", message */
+/* decode_list(bytes [, resolver [, bound]]) -> list, n | nil, "ESERIALIZE", message */
 int pl__codec_decode_list(lua_State *L) {
     decoder_t d;
     if (!decoder_init(&d, L) || !next_item(&d, "an array"))

@@ -40,6 +40,7 @@ typedef struct {
     size_t len, size;
     size_t fields; /* of all tables written so far */
     lua_Integer queued, surveyed_fields, shared;
+    bool bound;          /* names as a stored call may have them */
     lua_Integer *inputs; /* the userdata in INPUTS */
     size_t inputs_len, inputs_size;
     char *place; /* the text so far, inside place_text; its end is the end of place_text */
@@ -595,16 +596,17 @@ static bool push_sole_index(lua_State *L, int index) {
 /* Pushes module and path of the class of an object, given its metatable's index. Returns the kind to write, or NULL.
  * A metatable { __index = class } is usually made for one object, so the class is what has a name; only when the
  * class's own module also has the metatable is that the better answer. */
-static const char *find_class(lua_State *L, int metatable) {
+static const char *find_class(const encoder_t *e, int metatable) {
+    lua_State *L = e->L;
     if (push_sole_index(L, metatable)) {
         int class = lua_gettop(L);
-        if (pl__codec_name_find(L, class, 0)) {
-            if (pl__codec_name_find(L, metatable, class + 1))
+        if (pl__codec_name_find(L, class, 0, e->bound)) {
+            if (pl__codec_name_find(L, metatable, class + 1, e->bound))
                 return PL__CODEC_OBJECT;
             return PL__CODEC_INSTANCE;
         }
     }
-    return pl__codec_name_find(L, metatable, 0) ? PL__CODEC_OBJECT : NULL;
+    return pl__codec_name_find(L, metatable, 0, e->bound) ? PL__CODEC_OBJECT : NULL;
 }
 
 /* Writes tag 27, the array's head, kind, and the module and path that are on top of the stack. */
@@ -622,7 +624,7 @@ static bool put_object(encoder_t *e, int index, int depth) {
     lua_pushliteral(L, "__gc");
     if (lua_rawget(L, metatable) != LUA_TNIL)
         return FAIL(e, "cannot serialize an object that has a finalizer (__gc)");
-    const char *kind = find_class(L, metatable);
+    const char *kind = find_class(e, metatable);
     if (kind == NULL)
         return FAIL(e, "cannot serialize an object (its metatable is not a field of a loaded module)");
     return put_name(e, kind, 4) && put_fields(e, index, depth);
@@ -664,10 +666,11 @@ static bool put_table(encoder_t *e, int index, int depth) {
 }
 
 static bool put_function(encoder_t *e, int index) {
-    if (pl__codec_name_find(e->L, index, 0))
+    if (pl__codec_name_find(e->L, index, 0, e->bound))
         return put_name(e, PL__CODEC_FUNCTION, 3);
-    return FAIL(e, "cannot serialize a function (%s; not a field of a loaded module)",
-                lua_iscfunction(e->L, index) ? "written in C" : "closure");
+    return FAIL(e, "cannot serialize a function (%s; %s)", lua_iscfunction(e->L, index) ? "written in C" : "closure",
+                e->bound ? "neither registered nor a field of a module under `modules`"
+                         : "not a field of a loaded module");
 }
 
 /* Writes the value at `index`; a table among it is number `depth` of those inside each other. May leave values on
@@ -698,6 +701,7 @@ static bool put_value(encoder_t *e, int index, int depth) {
 static void encoder_init(encoder_t *e, lua_State *L) {
     luaL_checkstack(L, 2 * LUA_MINSTACK, "codec");
     e->L = L;
+    e->bound = false;
     e->bytes = e->first;
     e->size = sizeof(e->first);
     e->len = e->fields = e->inputs_len = e->inputs_size = 0;
@@ -712,13 +716,14 @@ static int return_bytes(encoder_t *e) {
     return 2;
 }
 
-/* encode(list, n [, what = "argument"]) -> bytes, inputs | nil, "ESERIALIZE", message */
+/* encode(list, n [, what = "argument" [, bound]]) -> bytes, inputs | nil, "ESERIALIZE", message */
 int pl__codec_encode(lua_State *L) {
     encoder_t e;
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer count = luaL_checkinteger(L, 2);
     luaL_argcheck(L, count >= 0 && count <= PL__CODEC_ITEMS_MAX, 2, "out of range");
     luaL_optstring(L, 3, NULL);
+    bool bound = lua_toboolean(L, 4);
     lua_settop(L, 3);
     if (lua_isnil(L, WHAT)) {
         lua_pushliteral(L, "argument");
@@ -726,6 +731,7 @@ int pl__codec_encode(lua_State *L) {
     }
     lua_settop(L, SLOTS);
     encoder_init(&e, L);
+    e.bound = bound;
     for (lua_Integer i = 1; i <= count; i++) {
         if (lua_rawgeti(L, VALUE, i) == LUA_TTABLE)
             note(&e, SLOTS + 1);

@@ -190,28 +190,22 @@ function class.forbid_modules(list)
   publish_prefixes()
 end
 
---- Whether a module may be loaded to find a class or function in it, or is loaded already.
-function class.may_load(module)
-  if package.loaded[module] ~= nil then return true end
-  for prefix in pairs(prefixes) do
-    if module == prefix or module:sub(1, #prefix + 1) == prefix .. "." then return true end
-  end
-  return false
-end
-
 --- Finds a class by its stored name. Returns it, or nil and why not.
 function class.find(path)
   local found = class.registry[path]
   if found then return found end
   local module = path:match("^(.+)%.[^.]*$")
   if not module then return nil, ("class %s is not defined"):format(path) end
-  if not class.may_load(module) then
+  if package.loaded[module] == nil and not core.may_require(module) then
     return nil, ("class %s is not defined, and module %s is not under the prefixes of `modules`"):format(path, module)
   end
   local ok, problem = pcall(require, module)
   found = class.registry[path]
   if found then return found end
-  if not ok then return nil, ("module %s: %s"):format(module, errors.text(problem)) end
+  if not ok then
+    return nil, ("class %s is not defined, and module %s cannot be loaded: %s"):format(path, module,
+      errors.text(problem):match("[^\n]*"))
+  end
   return nil, ("module %s does not define class %s"):format(module, path)
 end
 

@@ -71,7 +71,8 @@ local function refuse_function(fn, what)
   local info = debug.getinfo(fn, "S")
   local place = info.what == "C" and "a C function" or ("%s:%d"):format(info.short_src, info.linedefined)
   errors.raise(errors.SerializationError,
-    "%s: cannot defer a function that is neither registered nor a field of a loaded module (%s)", what, place)
+    "%s: cannot defer a function that is neither registered (deferred.register) nor at most four fields deep in a "
+    .. "module under `modules` of pipeline.open (%s)", what, place)
 end
 
 local function bad_callable(what, level, found)
@@ -127,8 +128,10 @@ end
 
 --- A call as bytes: what defer would store. What can be deferred:
 --   a name, "module.function", or one given by register; the module may be unknown in this process;
---   a function that was registered, or is a field (or a field of a field: a static method) of a loaded module,
---   built-in ones too;
+--   a function that was registered, or is a field (or a field of a field, up to four deep) of a module under `modules`
+--   of pipeline.open; the built-in functions of string, table, math and utf8, and assert, error, ipairs, next, pairs,
+--   print, rawequal, rawlen, select, tonumber, tostring and type. Nothing of os, io, debug and package, no load, dofile
+--   or require is ever called by a stored name, unless it was registered;
 --   a class or other table with __call that is such a field, or registered: it is called when the task runs, and so a
 --   class constructs; followed by the name of a method of it: that is called, with the class as first argument;
 --   an object of such a class: its state is stored (its plain fields, or what the __defer of its class gives), and it
@@ -165,7 +168,12 @@ function deferred.invoke_member(object, name, ...)
   return object[name](object, ...)
 end
 
+names.register("pipeline.deferred.invoke_member", deferred.invoke_member)
+
 local function callable(value, subject)
+  if core.reaches_out(value) and not names.is_registered(value) then
+    unreadable("the call cannot be made: %s reaches out of the program and is not registered", subject)
+  end
   if not is_callable(value) then unreadable("the call cannot be made: %s is a %s", subject, type(value)) end
   return value
 end
@@ -204,7 +212,7 @@ local BY_NAME = {
 -- The function of a stored call, the object whose method it is (or nil), the list of values, where the arguments in it
 -- begin, and where they end.
 local function decode(bytes)
-  local list, n, message = core.decode_list(bytes)
+  local list, n, message = core.decode_list(bytes, nil, true)
   if not list then unreadable("the call cannot be read: %s", message or n) end
   local read = readers[list[1] or false]
   if not read or n < 2 or (type(list[2]) == "string") ~= BY_NAME[list[1]] then
@@ -310,6 +318,7 @@ end
 -- await.
 -- @return the task. Raises what serialize and Queue.add raise; then nothing is enqueued. In App Engine: deferred.defer.
 function deferred.defer(fn, ...)
+  context.engine()
   return queue_task.call(encode("defer", 2, fn, ...), DEFAULT_URL):add()
 end
 
@@ -323,6 +332,7 @@ end
 function deferred.with(given)
   given = options.check(given, with_kinds, 1, "with")
   return function(fn, ...)
+    context.engine()
     return add(given, encode("defer", 2, fn, ...))
   end
 end

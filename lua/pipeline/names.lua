@@ -1,9 +1,12 @@
 --- names.lua: names of functions and classes in stored calls, and what they lead to.
 --
--- A stored call has names only, never code. A name is one that was given by register(), or the name of a loaded module
--- and a path of one or two fields in it, joined by dots: "shop.mail.send", "string.rep", "shop.Order.cancel". What has
+-- A stored call has names only, never code. A name is one that was given by register(), or the name of a module and a
+-- path of up to four fields in it, joined by dots: "shop.mail.send", "string.rep", "shop.Order.cancel". What has
 -- several names gets the registered one, else that with the shortest path, then that of the better module (standard
--- library, others, globals), then the smallest.
+-- library, modules under `modules`, globals), then the smallest.
+--
+-- Whoever can write the file can write names into it, so a name leads only to what is registered, to what is in a
+-- module under the prefixes of `modules`, or to a built-in function that does no harm; codec_names.c draws that line.
 --
 -- A name that leads nowhere is looked for by alias: its own, or that of a part of it up to a dot, so that a module or a
 -- class that moved needs one alias. The value codec asks here too, for functions and classes among the arguments.
@@ -11,7 +14,6 @@
 -- Invariant: what find_name gives leads back to the same value in this process.
 
 local core = require "pipeline.core"
-local class = require "pipeline.class"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 
@@ -21,63 +23,51 @@ local names = {
 
 local ALIASES_MAX = 16 -- in a chain
 
-local name_of = {}                                 -- what is registered -> its name
+local name_of = setmetatable({}, { __mode = "k" }) -- what is registered -> its name
 local aliases = {}                                 -- old name -> new name
-local known = setmetatable({}, { __mode = "k" })   -- value -> name, as found last
-
-local standard = { coroutine = 0, debug = 0, io = 0, math = 0, os = 0, package = 0, string = 0, table = 0, utf8 = 0 }
 
 -- ---- from name to value ----------------------------------------------------------------------------------------
 
--- What is at a path of one or two fields in a table; a field whose name has a dot comes first.
-local function walk(root, path)
-  if type(root) ~= "table" then return nil end
-  local value = rawget(root, path)
-  if value ~= nil then return value end
-  local first, second = path:match("^([^.]+)%.(.+)$")
-  local inner = first and rawget(root, first)
-  if type(inner) == "table" then return rawget(inner, second) end
-  return nil
-end
+local DOT = 46
 
--- Calls fn(module, path) for the ways to split a name, the longest module first, until it gives something.
-local function each_split(name, fn)
-  for position = #name, 2, -1 do
-    if name:byte(position) == 46 then
-      local value = fn(name:sub(1, position - 1), name:sub(position + 1))
-      if value ~= nil then return value end
-    end
-  end
-  return nil
-end
-
-local function in_loaded(module, path)
-  return walk(package.loaded[module], path)
-end
-
--- Without loading anything.
+-- What is at a name, without loading anything: the longest module first. Else nil, and why a value that is there may
+-- not be had.
 local function find_loaded(name)
   local value = names.registered[name]
-  if value == nil then value = package.loaded[name] end
-  if value == nil then value = each_split(name, in_loaded) end
-  return value
-end
-
-local function is_module_name(name)
-  return name:find("^[%w_.%-]+$") ~= nil
+  if value ~= nil then return value end
+  local why
+  if package.loaded[name] ~= nil then
+    value, why = core.field_of(name, "")
+    if value ~= nil then return value end
+  end
+  for position = #name, 2, -1 do
+    if name:byte(position) == DOT then
+      local refused
+      value, refused = core.field_of(name:sub(1, position - 1), name:sub(position + 1))
+      if value ~= nil then return value end
+      why = why or refused
+    end
+  end
+  return nil, why
 end
 
 -- Loads modules that may be loaded, then looks again. Gives the value, or nil and why there is none.
 local function find_loading(name)
   local why
-  local value = each_split(name, function(module, path)
-    if package.loaded[module] ~= nil or not is_module_name(module) or not class.may_load(module) then return nil end
-    local ok, problem = pcall(require, module)
-    if not ok then why = why or ("module %s cannot be loaded: %s"):format(module, errors.text(problem)) end
-    return ok and in_loaded(module, path) or nil
-  end)
-  return value, why or ("%s is neither registered nor a field of a module that is loaded or under the prefixes of "
-    .. "`modules`"):format(name)
+  for position = #name, 2, -1 do
+    local module = name:byte(position) == DOT and name:sub(1, position - 1)
+    if module and package.loaded[module] == nil and core.may_require(module) then
+      local ok, problem = pcall(require, module)
+      if ok then
+        local value, refused = core.field_of(module, name:sub(position + 1))
+        if value ~= nil then return value end
+        why = why or refused
+      else
+        why = why or ("%s: module %s cannot be loaded: %s"):format(name, module, errors.text(problem):match("[^\n]*"))
+      end
+    end
+  end
+  return nil, why or ("%s is neither registered nor at most four fields deep in a module under `modules`"):format(name)
 end
 
 -- The name that the longest part of `name` with an alias leads to, or nil.
@@ -94,8 +84,8 @@ end
 function names.resolve(name)
   local first_why
   for _ = 1, ALIASES_MAX do
-    local value, why = find_loaded(name), nil
-    if value == nil then value, why = find_loading(name) end
+    local value, why = find_loaded(name)
+    if value == nil and not why then value, why = find_loading(name) end
     if value ~= nil then return value end
     first_why = first_why or why
     name = aliased(name)
@@ -107,7 +97,9 @@ end
 --- Whether a name may be stored: it is registered, has an alias, or is that of a field of a module. nil and why not.
 -- Only what is loaded can be looked into: another process may know more.
 function names.check(name)
-  if find_loaded(name) ~= nil or aliased(name) then return true end
+  local value, why = find_loaded(name)
+  if value ~= nil or aliased(name) then return true end
+  if why then return nil, "cannot be deferred: " .. why end
   if not name:find("^[%w_%-]+%.[%w_.%-]*[%w_%-]$") then
     return nil, "is neither registered nor of the form \"module.function\""
   end
@@ -116,65 +108,14 @@ function names.check(name)
   return true
 end
 
--- ---- from value to name ----------------------------------------------------------------------------------------
-
-local function rank(module)
-  return standard[module] or module == "_G" and 2 or 1
-end
-
-local function consider(best, module, path)
-  local own = rank(module)
-  if best.module then
-    if own ~= best.rank then
-      if own > best.rank then return end
-    elseif module ~= best.module then
-      if module > best.module then return end
-    elseif path >= best.path then
-      return
-    end
-  end
-  best.module, best.path, best.rank = module, path, own
-end
-
-local function search_fields(best, value, module, fields, prefix)
-  for key, field in next, fields do
-    if type(key) == "string" and rawequal(field, value) then consider(best, module, prefix .. key) end
-  end
-end
-
-local function search_nested(best, value, module, fields)
-  for key, field in next, fields do
-    if type(key) == "string" and type(field) == "table" and field ~= fields and not key:find(".", 1, true) then
-      search_fields(best, value, module, field, key .. ".")
-    end
-  end
-end
-
-local function search(value)
-  local best = {}
-  for module, fields in next, package.loaded do
-    if type(module) == "string" and type(fields) == "table" then
-      if rawequal(fields, value) then return module end
-      search_fields(best, value, module, fields, "")
-    end
-  end
-  if best.module then return best.module .. "." .. best.path end
-  for module, fields in next, package.loaded do
-    if type(module) == "string" and type(fields) == "table" and fields ~= names then
-      search_nested(best, value, module, fields)
-    end
-  end
-  return best.module and best.module .. "." .. best.path
-end
-
 --- The name of a function or table, or nil if it has none that leads back to it.
 function names.find_name(value)
-  local name = name_of[value] or known[value]
-  if name and rawequal(find_loaded(name), value) then return name end
-  name = search(value)
-  if not name or not rawequal(find_loaded(name), value) then return nil end
-  known[value] = name
-  return name
+  local name = name_of[value]
+  if name and rawequal(names.registered[name], value) then return name end
+  local module, path = core.find_name(value)
+  if not module then return nil end
+  name = path == "" and module or module .. "." .. path
+  return rawequal(find_loaded(name), value) and name or nil
 end
 
 -- ---- what the program says -------------------------------------------------------------------------------------
@@ -204,11 +145,12 @@ function names.alias(old_name, new_name)
   return false
 end
 
---- The hook of the value codec: what a name leads to that led nowhere.
-function names.lookup(module, path)
+--- The hook of the value codec: what a name leads to that led nowhere, or where it may not lead.
+function names.lookup(module, path, _, bound)
   local name = path == "" and module or module .. "." .. path
   if module == "pipeline.names" then name = path:match("^registered%.(.+)$") or name end
-  return (names.resolve(name))
+  if bound then return (names.resolve(name)) end
+  return names.registered[name] or (aliased(name) and names.resolve(aliased(name)))
 end
 
 local refusing_slots = false
@@ -221,12 +163,12 @@ end
 --- core.encode for values that no pipeline waits for: futures and slots are refused.
 function names.encode(list, n)
   refusing_slots = true
-  local ok, bytes, code, message = pcall(core.encode, list, n)
+  local ok, bytes, code, message = pcall(core.encode, list, n, nil, true)
   refusing_slots = false
   if not ok then error(bytes, 0) end
   return bytes, code, message
 end
 
-core.set_hooks { slot_of = slot_of, lookup = names.lookup }
+core.set_hooks { slot_of = slot_of, lookup = names.lookup, registered = name_of }
 
 return names

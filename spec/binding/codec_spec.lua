@@ -420,14 +420,16 @@ describe("codec", function()
       assert_same { account, account, account.owner }
     end)
 
-    it("have a class that is a module, a field, or a field of a field", function()
+    it("have a class that is a module, or a field up to four fields deep", function()
       package.loaded["codec_spec.whole"] = { __index = {} }
       jobs.classes = { Inner = {} }
       assert_same(setmetatable({ 1 }, package.loaded["codec_spec.whole"]))
       assert_same(setmetatable({ 1 }, jobs.classes.Inner))
-      jobs.classes.Inner = { Deep = {} }
+      jobs.classes.Inner = { Deep = { Deeper = { Deepest = {} } } }
+      assert_same(setmetatable({ 1 }, jobs.classes.Inner.Deep))
+      assert_same(setmetatable({ 1 }, jobs.classes.Inner.Deep.Deeper))
       assert.matches("^argument 1: cannot serialize an object %(its metatable is not a field of a loaded module%)$",
-        encode_error(setmetatable({}, jobs.classes.Inner.Deep)))
+        encode_error(setmetatable({}, jobs.classes.Inner.Deep.Deeper.Deepest)))
     end)
 
     it("may have a metatable of their own that only points to the class", function()

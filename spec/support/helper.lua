@@ -22,9 +22,10 @@ function helper.path()
   return ("%s/%d.db"):format(directory, files)
 end
 
---- Opens an engine on a new file (or options.path) with virtual time; closed after the test.
+--- Opens an engine on a new file (or options.path) with virtual time; closed after the test. What specs defer lies in
+-- modules under "spec".
 function helper.open(options)
-  local given = { virtual_time = true, virtual_start = 1700000000.0, durability = "normal" }
+  local given = { virtual_time = true, virtual_start = 1700000000.0, durability = "normal", modules = { "spec" } }
   for name, value in pairs(options or {}) do given[name] = value end
   local path = given.path or helper.path()
   given.path = nil
