@@ -23,6 +23,31 @@
 
 PL_API int luaopen_pipeline_core(lua_State *L);
 
+static double retry_field(lua_State *L, const char *name) {
+    lua_getfield(L, 1, name);
+    double value = luaL_optnumber(L, -1, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* core.retry_after(options, failures, age) -> seconds until the next try of a task that has now failed so often, `age`
+ * seconds after its first try; nothing: its options allow no other. */
+static int core_retry_after(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int failures = (int)luaL_checkinteger(L, 2);
+    pl_usec_t age = pl_clock_from_seconds(luaL_checknumber(L, 3));
+    pl_retry_t retry = pl_retry_merge((pl_retry_t){ .limit = retry_field(L, "task_retry_limit"),
+                                                    .age_limit = retry_field(L, "task_age_limit"),
+                                                    .min_backoff = retry_field(L, "min_backoff_seconds"),
+                                                    .max_backoff = retry_field(L, "max_backoff_seconds"),
+                                                    .doublings = retry_field(L, "max_doublings") },
+                                      PL_RETRY_NONE);
+    if (!pl_retry_may(&retry, failures, age))
+        return 0;
+    lua_pushnumber(L, (lua_Number)pl_retry_delay(&retry, failures) / 1e6);
+    return 1;
+}
+
 /* lua_close unmaps C modules, but a thread of ours may still be on its way out and other states may use us: the
  * library stays mapped until the process ends. */
 static void pin_library(void) {
@@ -77,6 +102,8 @@ int luaopen_pipeline_core(lua_State *L) {
     set_constants(L);
     lua_pushcfunction(L, core_sha1);
     lua_setfield(L, -2, "sha1");
+    lua_pushcfunction(L, core_retry_after);
+    lua_setfield(L, -2, "retry_after");
     lua_pushlightuserdata(L, NULL); /* what modules for JSON call null */
     lua_setfield(L, -2, "null");
     pl__handle_register(L);

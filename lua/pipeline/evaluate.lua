@@ -350,10 +350,18 @@ function evaluate.run_callback(engine, self, params, who)
   return done(xpcall(call_callback, handler, self, of, params))
 end
 
-local function callback_failed(engine, claim, failure)
+-- `options`: the retry options of the task, `since` when it was added; nil: it is tried for ever.
+local function callback_failed(engine, claim, failure, options, since)
   engine:_log(40, ("callback of %s: %s: %s"):format(claim.stage.class_path, failure.error_class, failure.message))
+  local now, delay = engine._core:now(), task_backoff(claim.tries)
+  if options then delay = core.retry_after(options, claim.tries + 1, now - since) end
+  if not delay then
+    engine:_log(40, ("callback task of %s is given up after %d failures: its retry_options allow no more"):format(
+      claim.stage.class_path, claim.tries + 1))
+    return log_result(engine, engine._core:task_done(claim, { nowait = true }))
+  end
   log_result(engine, engine._core:task_done(claim, {
-    failed = true, nowait = true, retry_at = engine._core:now() + task_backoff(claim.tries), failure = failure,
+    failed = true, nowait = true, retry_at = now + delay, failure = failure,
   }))
 end
 
@@ -373,17 +381,19 @@ local function callback_task(engine, claim)
   if not self then
     return callback_failed(engine, claim, { error_class = "ConfigurationError", message = problem, traceback = "" })
   end
-  local params = claim.payload and decode(claim.payload)
+  local params, retry, since = claim.payload and decode(claim.payload), nil, nil
   if type(params) ~= "table" then params = {} end
+  if type(params[1]) == "table" then params, retry, since = params[1], params[2], params[3] end
   params.pipeline_id = nil
   local ok, status, _, body = pcall(evaluate.run_callback, engine, self, params, { is_task = true })
-  if not ok then return callback_failed(engine, claim, failure_of(status)) end
+  if not ok then return callback_failed(engine, claim, failure_of(status), retry, since) end
   local refused = status == 409 or (status == 400 and claim.tries > GIVE_UP_TRIES)
   if status >= 200 and status <= 299 or refused then
     if refused then engine:_log(20, ("callback of %s was dropped: %d %s"):format(tostring(self), status, body)) end
     return log_result(engine, engine._core:task_done(claim, { nowait = true }))
   end
-  callback_failed(engine, claim, { error_class = "Error", message = ("answered %d"):format(status), traceback = "" })
+  callback_failed(engine, claim, { error_class = "Error", message = ("answered %d"):format(status), traceback = "" },
+    retry, since)
 end
 
 -- ---- entry -----------------------------------------------------------------------------------------------------

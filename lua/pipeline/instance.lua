@@ -751,17 +751,20 @@ end
 
 local callback_kinds = {
   params = "table", name = "string", countdown = "number", eta = "time", method = "string", priority = "integer",
+  headers = "table", retry_options = "table",
 }
 
---- A task that calls this pipeline's callback; the caller adds it with task:add([queue_name]).
--- @tparam[opt] table given params, name, countdown or eta, priority; `method` is accepted and ignored.
--- In App Engine: get_callback_task.
+--- A task that calls this pipeline's callback; the caller adds it with task:add([queue_name]) or queue:add(task).
+-- @tparam[opt] table given params, name, countdown or eta, priority, headers (of the task; callback() does not see
+--   them), retry_options (TaskRetryOptions: how often it is tried again when callback() fails; without them for ever,
+--   with growing delays); `method` is accepted and ignored.
+-- @return a taskqueue.Task. In App Engine: get_callback_task.
 function methods.get_callback_task(self, given)
   given = options.check(given, callback_kinds, 1, "get_callback_task")
   local flat = callback_params(self, given.params, "get_callback_task")
   return task.of_callback(self, flat, {
-    name = given.name, eta = eta_of(self._engine, given), priority = given.priority,
-    url = self.base_path .. "/callback",
+    name = given.name, eta = eta_of(self._engine, given), priority = given.priority, headers = given.headers,
+    retry_options = given.retry_options, url = self.base_path .. "/callback",
   })
 end
 

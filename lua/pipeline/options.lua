@@ -94,6 +94,25 @@ function options.check(given, known, position, name, level, place)
   return given
 end
 
+--- Refuses what is not a plain list: a table with keys 1 to n and no others, each item of which `is_item` accepts. A
+-- table that is something else would pass for an empty list, and nothing would be done. `what` says what is expected,
+-- `item` what the items are; errors point at the caller's caller, or `level` further. Returns the list.
+function options.check_list(value, is_item, position, name, what, item, level)
+  level = (level or 1) + 2
+  local function refuse(format, ...)
+    error(("bad argument #%d to '%s' (%s)"):format(position, name, format:format(...)), level + 1)
+  end
+  if type(value) ~= "table" then refuse("%s expected, got %s", what, type(value)) end
+  local n = #value
+  for key, each in next, value do
+    if math.type(key) ~= "integer" or key < 1 or key > n then
+      refuse("%s expected, got a table with the field '%s'", what, tostring(key))
+    end
+    if not is_item(each) then refuse("%s expected at [%d], got %s", item, key, type(each)) end
+  end
+  return value
+end
+
 --- Whether `value` can be called.
 function options.is_callable(value)
   if type(value) == "function" then return true end

@@ -65,15 +65,21 @@ local add_kinds = { transactional = "boolean", deadline = "number" }
 -- A task, or a list of tasks, as a list.
 local function list_of(value, what)
   if queue_task.is(value) then return { value } end
-  if type(value) ~= "table" then
-    error(("bad argument #1 to '%s' (task or list of tasks expected, got %s)"):format(what, type(value)), 3)
-  end
-  for i, item in ipairs(value) do
-    if not queue_task.is(item) then
-      error(("bad argument #1 to '%s' (task expected at [%d], got %s)"):format(what, i, type(item)), 3)
+  return options.check_list(value, queue_task.is, 1, what, "task or list of tasks", "task", 2)
+end
+
+-- The engine that all of a list belong to: tasks of pipelines have that of their pipeline, others that of the caller.
+local function engine_of(list, what)
+  local engine
+  for _, task in ipairs(list) do
+    local own = rawget(task, "_engine")
+    if own and engine and own ~= engine then
+      errors.raise(classes.BadTaskStateError, "%s: tasks of pipelines of different stores (%s and %s)", what,
+        engine._path, own._path)
     end
+    engine = engine or own
   end
-  return value
+  return engine or context.engine()
 end
 
 local function refuse_doubles(list, what)
@@ -197,10 +203,12 @@ function Queue.add(self, tasks, given)
   local list = list_of(tasks, "add")
   if #list == 0 then return tasks end
   check_add(list)
+  local engine = engine_of(list, "add")
   local tx = context.transaction()
+  if tx and tx._engine ~= engine then tx = nil end
   local takes = tx and tx:_takes(given.transactional, "add")
   local transaction = given.transactional and not tx and stage_task.gathered("add") or nil
-  local store, engine = store_of()
+  local store = context.store(engine)
   if takes or not tx then make_cron(store, self.name) end
   local forms, urls, names = {}, {}, {}
   for i, task in ipairs(list) do forms[i], urls[i], names[i] = queue_task.form(task, store, self.name) end
@@ -351,12 +359,16 @@ function Queue.delete_tasks(self, tasks, given)
   return tasks
 end
 
+local function is_string(value)
+  return type(value) == "string"
+end
+
 --- Deletes tasks by name: returns a task for a name, a list of tasks for a list of names. In App Engine:
 -- Queue.delete_tasks_by_name.
 function Queue.delete_tasks_by_name(self, names)
   local single = type(names) == "string"
-  if not single and type(names) ~= "table" then
-    error(("bad argument #1 to 'delete_tasks_by_name' (name or names expected, got %s)"):format(type(names)), 2)
+  if not single then
+    options.check_list(names, is_string, 1, "delete_tasks_by_name", "name or list of names", "name")
   end
   local list = {}
   for i, name in ipairs(single and { names } or names) do
@@ -416,6 +428,10 @@ local function fetch(list)
   return records
 end
 
+local function is_queue_or_name(value)
+  return type(value) == "string" or getmetatable(value) == queue_meta
+end
+
 --- Figures of queues, as they are in the store.
 -- @param queues a queue or a name, or a list of either.
 -- @tparam[opt] table given deadline (seconds; see Queue.add).
@@ -427,10 +443,8 @@ function QueueStatistics.fetch(queues, given)
   given = options.check(given, deadline_kinds, 2, "fetch")
   if has_deadline(given, "fetch") then return QueueStatistics.fetch_async(queues, given):get_result() end
   if type(queues) == "string" or getmetatable(queues) == queue_meta then return fetch({ queues })[1] end
-  if type(queues) ~= "table" then
-    error(("bad argument #1 to 'fetch' (queue, name or list expected, got %s)"):format(type(queues)), 2)
-  end
-  return fetch(queues)
+  return fetch(options.check_list(queues, is_queue_or_name, 1, "fetch", "queue, name or list of either",
+    "queue or name"))
 end
 
 queue.QueueStatistics = QueueStatistics

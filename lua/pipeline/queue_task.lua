@@ -406,6 +406,25 @@ function queue_task.new(given, how)
   return self
 end
 
+--- Makes a task of the life of a pipeline: the one that starts a held-back root, or calls a callback.
+-- @tparam table fields kind ("run" or "callback"), engine, stage (its id), url, queue_name (where it goes unless add
+--   says otherwise), eta, and for a callback params (name -> value), name, priority, headers, retry_options.
+function queue_task.of_stage(fields)
+  local retry, retry_options = retry_form(fields.retry_options)
+  local params = fields.params or {}
+  local self = setmetatable({
+    method = "POST", _headers = copy_headers(fields.headers), eta = fields.eta, url = fields.url, params = params,
+    payload = encode_params(params), name = queue_task.check_name(fields.name), queue_name = fields.queue_name,
+    priority = check_priority(fields.priority), retry_options = retry_options, _retry = retry, _kind = fields.kind,
+    _engine = fields.engine, _stage = fields.stage,
+  }, task_meta)
+  if next(params) and not self._headers["Content-Type"] then
+    set_header(self, "Content-Type", "application/x-www-form-urlencoded")
+  end
+  check_size(self)
+  return self
+end
+
 --- Makes a task of kind "deferred" of which nothing is said but its payload and its URL.
 function queue_task.call(payload, url)
   return setmetatable({
@@ -434,14 +453,20 @@ function queue_task.is(value)
   return getmetatable(value) == task_meta
 end
 
---- Adds the task to a queue ("default" unless given); see Queue.add. Returns the task. In App Engine: Task.add.
+local function queue_of(self, queue_name)
+  if queue_name == nil and rawget(self, "_stage") then queue_name = self.queue_name end
+  return require("pipeline.queue").Queue(queue_name)
+end
+
+--- Adds the task to a queue (unless given: that of its pipeline if it is one of a pipeline, else "default"); see
+-- Queue.add. Returns the task. In App Engine: Task.add.
 function Task.add(self, queue_name, given)
-  return require("pipeline.queue").Queue(queue_name):add(self, given)
+  return queue_of(self, queue_name):add(self, given)
 end
 
 --- As add, but returns a future; see Queue.add_async. In App Engine: Task.add_async.
 function Task.add_async(self, queue_name, given)
-  return require("pipeline.queue").Queue(queue_name):add_async(self, given)
+  return queue_of(self, queue_name):add_async(self, given)
 end
 
 local function unquote(value)
@@ -498,8 +523,33 @@ local function encode_request(self, url)
   return bytes
 end
 
+-- The parameters of a callback are kept as a table; with retry options of its own, as { params, options, since }.
+local function encode_callback(self, store)
+  local value = self.params
+  if self._retry then value = { self.params, self._retry, store:now() } end
+  local bytes, code, message = core.encode_value(value, "parameter")
+  if not bytes then errors.raise_core(code, message, tostring(self)) end
+  return bytes
+end
+
+local function form_of_stage(self, store, queue_name)
+  local form = {
+    kind = self._kind, queue = queue_name, name = rawget(self, "name"), stage = self._stage,
+    priority = rawget(self, "priority"), eta = self.eta,
+  }
+  if self._kind == "run" then
+    form.id = self._stage
+    return form, self.url, form.name
+  end
+  local known_as
+  form.id, known_as = store:new_name(queue_task.AUTO_NAME_PREFIX)
+  form.payload = encode_callback(self, store)
+  return form, self.url, form.name or known_as
+end
+
 --- The form in which the store takes the task, its full URL, and the name by which it is known.
 function queue_task.form(self, store, queue_name)
+  if rawget(self, "_stage") then return form_of_stage(self, store, queue_name) end
   local url, name, kind, eta = self.url, rawget(self, "name"), self._kind, self.eta -- most have no name, tag, ...
   if url and url:byte() ~= SLASH then url = "/_ah/queue/" .. queue_name .. url end
   local id, known_as = store:new_name(queue_task.AUTO_NAME_PREFIX)

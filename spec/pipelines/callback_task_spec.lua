@@ -66,6 +66,53 @@ describe("a callback task", function()
     assert.equal(1, #calls)
   end)
 
+  it("P153 is a task as all others: of a queue, in a list, with parameters, headers and retry options", function()
+    local stage = Async():start()
+    local task = stage:get_callback_task { params = { value = "v", other = true }, headers = { ["x-a"] = "b" } }
+    assert.same({ value = "v", other = "true", pipeline_id = stage.id }, task:extract_params())
+    assert.equal("b", task.headers["X-A"])
+    assert.is_true(task.size > 10)
+    local other = Async():start()
+    local list = { task, other:get_callback_task { params = { value = 2 } }, taskqueue.Task { url = "/plain" } }
+    assert.equal(list, taskqueue.Queue("default"):add(list))
+    for _, each in ipairs(list) do assert.is_true(each.was_enqueued) end
+    assert.matches("^task%-%x+$", task.name)
+    engine:drain { delayed = false }
+    assert.equal("v", engine:wait(stage).default.value)
+    assert.equal("2", engine:wait(other).default.value)
+    helper.raises(taskqueue.BadTaskStateError, task.add, task)
+  end)
+
+  it("P153 can be deleted before it runs", function()
+    local stage = Async():start()
+    local task = stage:get_callback_task({ countdown = 5, params = { value = "v" } }):add()
+    taskqueue.Queue("default"):delete_tasks(task)
+    assert.is_true(task.was_deleted)
+    engine:drain { delayed = true }
+    assert.same({}, calls)
+  end)
+
+  it("P153 with retry options of its own is tried as often, and as late, as they say", function()
+    local Fails = helper.define {
+      async = true, run = function() end,
+      callback = function()
+        calls[#calls + 1] = engine._core:now() - START
+        error("no")
+      end,
+    }
+    local stage = Fails():start()
+    local retry = { task_retry_limit = 3, min_backoff_seconds = 10, max_doublings = 1 }
+    stage:get_callback_task({ retry_options = retry }):add()
+    engine:drain { delayed = true }
+    assert.same({ 0.0, 10.0, 30.0, 70.0 }, calls)
+    assert.matches("given up after 4 failures", table.concat(helper.log(40), "\n"))
+    calls = {}
+    Async():start():get_callback_task({ retry_options = taskqueue.TaskRetryOptions { task_retry_limit = 0 },
+      params = { value = 1 } }):add()
+    engine:drain { delayed = true }
+    assert.same({ value = "1" }, { value = calls[1].params.value })
+  end)
+
   it("P154 neither a URL nor a task is to be had from a pipeline that is not async", function()
     local stage = Sync():start()
     helper.raises(pipeline.UnexpectedPipelineError, stage.get_callback_url, stage, { choice = "x" })

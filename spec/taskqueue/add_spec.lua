@@ -37,6 +37,16 @@ describe("adding", function()
     local one = { Task() }
     assert.equal(one, queue:add(one))
     helper.misuse("task expected at %[1%]", add, { "x" })
+    for _, wrong in ipairs { { url = "/note" }, { Task(), name = "x" }, { [2] = Task() }, queue, print, 7 } do
+      for _, method in ipairs { "add", "delete_tasks", "revive", "purge_dead" } do -- none passes for an empty list
+        helper.misuse("task or list of tasks expected", queue[method], queue, wrong)
+      end
+    end
+    for _, wrong in ipairs { { name = "a" }, { "a", x = "b" }, 7 } do
+      helper.misuse("name or list of names expected", queue.delete_tasks_by_name, queue, wrong)
+      helper.misuse("list of either expected", taskqueue.QueueStatistics.fetch, wrong)
+    end
+    helper.misuse("name expected at %[1%]", queue.delete_tasks_by_name, queue, { 7 })
     helper.misuse("unknown option", add, Task(), { transaction = true })
     helper.misuse("a queue expected %(add is called with a colon%)", queue.add, Task()) -- not lost without a word
   end)
