@@ -1,7 +1,7 @@
 --- push.lua: executes a push task: a request to its URL.
 --
--- A task without a target whose path has a route in this process is served in this process, through the same handler,
--- signature and headers; any other becomes an HTTP request to its target. An answer of 200 to 299 is success;
+-- A task without a target whose path has a route in this process is served in this process, through the same handler
+-- and with the same headers; any other becomes a signed HTTP request to its target. An answer of 200 to 299 is success;
 -- everything else is a failure, and the retry parameters decide (Q81 to Q90), unless the answer has the header
 -- X-Pipeline-Give-Up with a reason: then the task goes to the dead-letter list at once (deferred.handler says so of a
 -- call whose function cannot be found).

@@ -5,7 +5,8 @@
 --   complete ──► identify ──► find the route ──► check access ──► handler ──► check the answer
 --
 -- Who is asking is decided in identify() and nowhere else (DESIGN.md section 9):
---   is_task    the request is signed with the store's secret; only then are X-AppEngine-* headers believed
+--   is_task    the engine itself made the request, or signed it with the secret of the store; only then are
+--              X-AppEngine-* headers believed
 --   is_admin   it carries the administrator's token
 --
 -- Invariants
@@ -195,9 +196,15 @@ local function drop_task_headers(headers)
   return #names > 0
 end
 
-local function identify(self, request)
+-- `is_own`: the engine itself has made the request, in this process. Its word needs no proof, and as nobody can have
+-- recorded it on its way there is nothing to be remembered.
+local function identify(self, request, is_own)
   local why
-  request.is_task, why = check_signature(self, request)
+  if is_own then
+    request.is_task = true
+  else
+    request.is_task, why = check_signature(self, request)
+  end
   request.is_admin = is_admin(self, request)
   if request.is_task then return end
   local forged = drop_task_headers(request.headers)
@@ -501,9 +508,9 @@ local function dispatch(self, request)
   return handler(request)
 end
 
-local function answer(self, request)
+local function answer(self, request, is_own)
   if not complete(request) then return make_answer(plain(400)) end
-  identify(self, request)
+  identify(self, request, is_own)
   local ok, result = xpcall(function() return make_answer(dispatch(self, request)) end, catch)
   if ok then return result end
   local name, message, traceback = errors.describe(result)
@@ -544,10 +551,7 @@ end
 
 --- Answers a request of the engine itself: its X-AppEngine-* headers are believed.
 function Web:handle_task(given)
-  local request = expand(options.check(given, request_kinds, 1, "handle_task"))
-  request.headers["x-pipeline-signature"] = self:sign(request.method, request.path, request.raw_query, request.body,
-    request.headers)
-  return answer(self, request)
+  return answer(self, expand(options.check(given, request_kinds, 1, "handle_task")), true)
 end
 
 local function set_admin_token(self, token)

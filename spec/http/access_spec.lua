@@ -53,6 +53,28 @@ describe("endpoints", function()
     assert.equal(1, engine:wait(stage).default.value)
   end)
 
+  it("what the engine delivers in its own process leaves nothing behind in memory", function()
+    local served = 0
+    engine:route("POST", "/mine", function(request)
+      served = served + (request.is_task and 1 or 0)
+      return 204
+    end)
+    local function deliver(n)
+      for i = 1, n do
+        engine._web:handle_task {
+          method = "POST", path = "/mine", headers = { ["x-appengine-taskname"] = "t" .. i }, body = "b",
+        }
+      end
+      collectgarbage()
+      collectgarbage()
+      return collectgarbage("count") * 1024
+    end
+    local before = deliver(100)
+    local after = deliver(5000)
+    assert.equal(5100, served)
+    assert.is_true(after - before < 100000, ("%d bytes more after 5000 tasks"):format(after - before))
+  end)
+
   it("P159 a signature is good for one method, path, query, body and time", function()
     local good = { method = "POST", path = BASE .. "run", query = "a=1", body = "b=2" }
     local function try(change, signature)
