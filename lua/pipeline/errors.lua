@@ -130,6 +130,14 @@ function errors.raise(class, format, ...)
   error(object, 0)
 end
 
+--- The error object for a value that was raised by user code: a table or a userdata is one already, as far as its user
+-- is concerned, and stays what it is; of everything else (texts, mostly) an Error is made, with that trace.
+function errors.object(value, trace)
+  local kind = type(value)
+  if kind == "table" or kind == "userdata" then return value end
+  return Error(value == nil and "nil" or value, { traceback = trace or nil })
+end
+
 -- What the handler makes of an error that is not ours: the value and where it was raised.
 local caught_meta = { __name = "pipeline.Caught" }
 

@@ -251,7 +251,7 @@ describe("a fetch ends early", function()
 
   it("when its group ends", function()
     check_gone(function()
-      raises(nil, "^enough$", tasklets.group, function(g)
+      raises(nil, "^Error: enough$", tasklets.group, function(g)
         for _ = 1, 3 do g:spawn(function() await(get("/dribble")) end) end
         await(sleep(0.02))
         assert(active() == 3)
@@ -450,7 +450,7 @@ describe("a fetch in pieces", function()
       function() await(sleep(0.001)) ran = ran + 1 return {} end,
     } do
       local problem = get("/sink", { method = "POST", body = bad }):get_exception()
-      assert.matches(i == 1 and "^no body$" or "must return a string or nil, got", tostring(problem))
+      assert.matches(i == 1 and "^Error: no body$" or "must return a string or nil, got", tostring(problem))
       assert.equal(0, active())
     end
     assert.equal(1, ran)

@@ -26,6 +26,7 @@ local BODY <const>, ON <const>, MADE <const> = 1, 3, 5 -- of tasks: see task.lua
 
 local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmetatable, rawequal, select, type
 local unpack, pack = table.unpack, table.pack
+local error_object = errors.object
 local where, current_loop, call, push = core.where, eventloop.current, eventloop.call, eventloop.push
 local common = eventloop.common
 
@@ -174,9 +175,11 @@ local function finish(self, ...)
   return complete(self)
 end
 
---- Completes a future with an error.
+--- Completes a future with an error. A text becomes an error object, here and nowhere else: whoever looks at a failure
+-- finds an object with a class, a message and a traceback.
 local function fail(self, value, trace)
   failures = failures + 1
+  value = error_object(value, trace)
   local failure = setmetatable({
     value = value, trace = trace or false, seen = false, text = false, order = failures,
   }, failure_meta)
@@ -238,7 +241,7 @@ function Future.set_result(self, ...)
   return finish(self, ...)
 end
 
---- Completes the future with an error: any value but nil.
+--- Completes the future with an error: any value but nil. A text, and whatever else is no object, becomes an Error.
 function Future.set_exception(self, value, trace)
   if value == nil then error("bad argument #1 to 'set_exception' (error expected, got nil)", 2) end
   if self.state == FINISHING then refuse(self, "set_exception") end

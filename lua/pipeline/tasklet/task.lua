@@ -136,7 +136,6 @@ local function refuse_yield(self, co, value)
 end
 
 local function died(self, problem)
-  if problem == nil then problem = "nil" end
   local trace = traces[self]
   traces[self] = nil
   return fail(self, problem, trace)
