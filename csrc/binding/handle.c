@@ -314,6 +314,8 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
     }
     if (option(L, "vfs", LUA_TSTRING))
         options->vfs = lua_tostring(L, -1);
+    if (option(L, "serve_queues", LUA_TSTRING))
+        options->serve_queues = lua_tostring(L, -1);
     options->concurrency = (int)option_integer(L, "concurrency", options->concurrency, 1, 1000000);
     options->seed = (uint64_t)option_integer(L, "seed", 0, LUA_MININTEGER, LUA_MAXINTEGER);
     options->lease_seconds = option_seconds(L, "lease_seconds", options->lease_seconds);
@@ -338,8 +340,8 @@ static pl__handle_t *handle_new(lua_State *L) {
     return h;
 }
 
-/* core.open(path, {durability=, concurrency=, lease_seconds=, tombstone_seconds=, storage_limit=, vfs=, virtual_time=,
- * virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
+/* core.open(path, {durability=, concurrency=, lease_seconds=, tombstone_seconds=, storage_limit=, vfs=, serve_queues=,
+ * virtual_time=, virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
 static int core_open(lua_State *L) {
     size_t len;
     pl_engine_options_t options;

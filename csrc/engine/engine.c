@@ -136,6 +136,7 @@ static int open_store(pl_engine_t *engine, const pl_engine_options_t *options, p
         .path = options->path,
         .durability_full = options->durability_full,
         .vfs = options->vfs,
+        .serves = options->serve_queues,
         .clock = &engine->clock,
         .log = &engine->log,
         .wake = wake_from_store,

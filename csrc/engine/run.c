@@ -47,8 +47,9 @@ static bool is_file_idle(pl_engine_t *engine, bool with_delayed) {
         idle = true;
         for (size_t i = 0; i < op->u.counts_get.len; i++) {
             const pl_count_t *count = &op->u.counts_get.counts[i];
-            idle = idle && (count->ready == 0 || count->held) && count->claimed == 0 &&
-                   (!with_delayed || count->delayed == 0);
+            bool is_ours = pl_store_serves(engine->store, count->queue);
+            idle = idle && (count->ready == 0 || count->held || !is_ours) && count->claimed == 0 &&
+                   (!with_delayed || count->delayed == 0 || !is_ours);
         }
     }
     pl_op_free(op);

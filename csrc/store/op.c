@@ -25,6 +25,15 @@ const char *pl_task_kind_name(int kind) {
     return kind >= 0 && kind < (int)(sizeof names / sizeof *names) ? names[kind] : "?";
 }
 
+bool pl_queue_is_served(const char *serves, pl_str_t name) {
+    if (!serves)
+        return true;
+    for (const char *end; (end = strchr(serves, '\n')) != NULL; serves = end + 1)
+        if ((size_t)(end - serves) == name.len && memcmp(serves, name.ptr, name.len) == 0)
+            return true;
+    return false;
+}
+
 /* What an op or a claim carries in its own block, before its arena needs another. */
 enum { OP_ROOM = 512, CLAIM_ROOM = 1024 };
 

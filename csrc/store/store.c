@@ -54,7 +54,7 @@ typedef struct {
 struct pl_store {
     const pl_store_driver_t *driver;
     pl_store_options_t options;
-    char *path, *vfs;
+    char *path, *vfs, *serves;
     bool in_memory;
     pl__conn_t *writer, *reader, *checkpointer;
     pthread_t writer_thread, reader_thread, checkpoint_thread;
@@ -616,10 +616,12 @@ static int copy_options(pl_store_t *store, const pl_store_options_t *options) {
     store->options = *options;
     store->path = duplicate(options->path);
     store->vfs = options->vfs ? duplicate(options->vfs) : NULL;
-    if (!store->path || (options->vfs && !store->vfs))
+    store->serves = options->serves ? duplicate(options->serves) : NULL;
+    if (!store->path || (options->vfs && !store->vfs) || (options->serves && !store->serves))
         return PL_ENOMEM;
     store->options.path = store->path;
     store->options.vfs = store->vfs;
+    store->options.serves = store->serves;
     store->in_memory = strcmp(store->path, ":memory:") == 0;
     return PL_OK;
 }
@@ -688,7 +690,12 @@ void pl_store_close(pl_store_t *store) {
     pthread_cond_destroy(&store->done_cond);
     pl__free(store->path);
     pl__free(store->vfs);
+    pl__free(store->serves);
     pl__free(store);
+}
+
+bool pl_store_serves(const pl_store_t *store, pl_str_t queue) {
+    return pl_queue_is_served(store->serves, queue);
 }
 
 static bool is_write(pl_verb_t verb) {

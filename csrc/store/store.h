@@ -710,6 +710,7 @@ typedef struct {
     const char *path;     /* a file, or ":memory:" */
     bool durability_full; /* synchronous=FULL, else NORMAL */
     const char *vfs;      /* NULL: the default one */
+    const char *serves;   /* names of the queues whose tasks are claimed, each with a line break behind; NULL: all */
     const pl_clock_t *clock;
     const pl_log_t *log;
     void (*wake)(void *data); /* from a store thread: something waits to be collected */
@@ -739,6 +740,9 @@ typedef struct {
     pl_error_t failure;   /* code != 0: claiming failed, want is back at 0 */
     pl__arena_t arena;
 } pl_batch_t;
+
+/* Whether a queue is among those of pl_store_options_t.serves. */
+bool pl_queue_is_served(const char *serves, pl_str_t name);
 
 /* Opens or creates the file, brings its schema up to date and starts the threads. */
 int pl_store_open(pl_store_t **store, const pl_store_options_t *options, pl_error_t *error) PL__MUST_USE;
@@ -770,6 +774,7 @@ typedef struct {
     uint64_t commits, ops, claims, batches, checkpoints, wakeups;
 } pl_store_stats_t;
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
+bool pl_store_serves(const pl_store_t *store, pl_str_t queue); /* whether it claims tasks of that queue */
 const char *pl_store_path(const pl_store_t *store); /* borrows until close */
 const char *pl_store_backend(void);                 /* static: version of the database library */
 

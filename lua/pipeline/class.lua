@@ -8,6 +8,7 @@
 --   1. One name, one class: the registry never changes what a name means.
 --   2. Nothing is loaded but modules under the prefixes of the open engines.
 
+local aliases = require "pipeline.aliases"
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
@@ -190,8 +191,25 @@ function class.forbid_modules(list)
   publish_prefixes()
 end
 
---- Finds a class by its stored name. Returns it, or nil and why not.
-function class.find(path)
+local moved = aliases.new()
+
+--- Lets pipelines stored under an old class name find the class, or the module of classes, that has another name now.
+-- Counts only where the old name leads nowhere: call it in every process that executes them. Raises ConfigurationError
+-- if aliases would lead in a circle.
+-- @tparam string old the name in the store, such as "shop.Order", or a part of it up to a dot.
+-- @tparam string new where it leads.
+function class.alias(old, new)
+  for position, name in ipairs { old, new } do
+    if type(name) ~= "string" or name == "" then
+      error(("bad argument #%d to 'alias' (name of a class expected)"):format(position), 2)
+    end
+  end
+  if not moved:add(old, new) then
+    errors.raise(errors.ConfigurationError, "alias: '%s' and '%s' lead in a circle", old, new)
+  end
+end
+
+local function find(path)
   local found = class.registry[path]
   if found then return found end
   local module = path:match("^(.+)%.[^.]*$")
@@ -207,6 +225,18 @@ function class.find(path)
       errors.text(problem):match("[^\n]*"))
   end
   return nil, ("module %s does not define class %s"):format(module, path)
+end
+
+--- Finds a class by its stored name. Returns it, or nil and why not.
+function class.find(path)
+  local found, why = find(path)
+  local name = not found and moved:next(path)
+  while name do
+    found = find(name)
+    if found then return found end
+    name = moved:next(name)
+  end
+  return found, why
 end
 
 --- The class paths of every class defined in this process, sorted, the library's own included.

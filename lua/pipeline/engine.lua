@@ -35,7 +35,7 @@ end
 -- ---- opening and closing ---------------------------------------------------------------------------------------
 
 local open_kinds = {
-  durability = "string", concurrency = "count", modules = "table", lease_seconds = "duration",
+  durability = "string", concurrency = "count", modules = "table", serve_queues = "table", lease_seconds = "duration",
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
@@ -53,6 +53,18 @@ local function check_modules(list)
       error("bad argument #2 to 'open' (option 'modules': list of module prefixes expected)", 4)
     end
   end
+end
+
+local function is_queue_name(value)
+  return type(value) == "string" and pcall(queue.Queue, value)
+end
+
+-- The form in which the core takes a list of queues: each name with a line break behind.
+local function serve_queues(list)
+  if not list then return nil end
+  options.check_list(list, is_queue_name, 2, "open", "option 'serve_queues': list of queue names",
+    "option 'serve_queues': name of a queue", 2)
+  return table.concat(list, "\n") .. "\n"
 end
 
 local function check_open(path, given)
@@ -155,15 +167,18 @@ end
 --   transaction_timeout (seconds that a transaction may be held, 0.001 to 3600, default 5: everybody else on the file
 --   waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is
 --   where relative URLs of tasks lead; a target "v2.billing" that is not there leads where "billing" does),
---   total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine adds no tasks to
---   queues; default: none), max_tasks_per_lease (of one call, default 1000), log (function(level, text)), no_worker
---   (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
+--   serve_queues (list of names: only tasks of these are executed by this process, those of pipelines included;
+--   default: all), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
+--   adds no tasks to queues; default: none), max_tasks_per_lease (of one call, default 1000), log (function(level,
+--   text)), no_worker (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed,
+--   vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
   refuse_reopening(path)
   local passed, targets = {}, check_targets(given.targets or {})
   for _, name in ipairs(core_options) do passed[name] = given[name] end
+  passed.serve_queues = serve_queues(given.serve_queues)
   passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
   passed.loop = not given.virtual_time and eventloop.lend() or nil
   local handle, code, message = core.open(path, passed)

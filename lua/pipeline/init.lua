@@ -3,6 +3,7 @@
 local class = require "pipeline.class"
 local common = require "pipeline.common"
 local context = require "pipeline.context"
+local core = require "pipeline.core"
 local engine = require "pipeline.engine"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
@@ -12,8 +13,12 @@ local testing = require "pipeline.testing"
 
 local pipeline = { common = common }
 
+--- The version of this library.
+pipeline.version = core.version
+
 pipeline.open = engine.open
 pipeline.define = class.define
+pipeline.alias = class.alias
 pipeline.get_pipeline_names = class.names
 pipeline.is = errors.is
 

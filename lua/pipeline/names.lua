@@ -13,6 +13,7 @@
 --
 -- Invariant: what find_name gives leads back to the same value in this process.
 
+local aliases = require "pipeline.aliases"
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
@@ -21,10 +22,8 @@ local names = {
   registered = {}, -- name -> function or class; the codec finds what is in here as a field of this module
 }
 
-local ALIASES_MAX = 16 -- in a chain
-
 local name_of = setmetatable({}, { __mode = "k" }) -- what is registered -> its name
-local aliases = {}                                 -- old name -> new name
+local moved = aliases.new()
 
 -- ---- from name to value ----------------------------------------------------------------------------------------
 
@@ -70,26 +69,15 @@ local function find_loading(name)
   return nil, why or ("%s is neither registered nor at most four fields deep in a module under `modules`"):format(name)
 end
 
--- The name that the longest part of `name` with an alias leads to, or nil.
-local function aliased(name)
-  local part = name
-  while part do
-    if aliases[part] then return aliases[part] .. name:sub(#part + 1) end
-    part = part:match("^(.+)%.[^.]*$")
-  end
-  return nil
-end
-
 --- What a name leads to; nil and why not. May load modules under the prefixes of `modules`.
 function names.resolve(name)
   local first_why
-  for _ = 1, ALIASES_MAX do
+  while name do
     local value, why = find_loaded(name)
     if value == nil and not why then value, why = find_loading(name) end
     if value ~= nil then return value end
     first_why = first_why or why
-    name = aliased(name)
-    if not name then break end
+    name = moved:next(name)
   end
   return nil, first_why
 end
@@ -98,7 +86,7 @@ end
 -- Only what is loaded can be looked into: another process may know more.
 function names.check(name)
   local value, why = find_loaded(name)
-  if value ~= nil or aliased(name) then return true end
+  if value ~= nil or moved:next(name) then return true end
   if why then return nil, "cannot be deferred: " .. why end
   if not name:find("^[%w_%-]+%.[%w_.%-]*[%w_%-]$") then
     return nil, "is neither registered nor of the form \"module.function\""
@@ -135,14 +123,7 @@ end
 
 --- Lets an old name lead where a new one does. Returns false if that would go in a circle.
 function names.alias(old_name, new_name)
-  local before, name = aliases[old_name], old_name
-  aliases[old_name] = new_name
-  for _ = 0, ALIASES_MAX do
-    name = aliased(name)
-    if not name then return true end
-  end
-  aliases[old_name] = before
-  return false
+  return moved:add(old_name, new_name)
 end
 
 --- The hook of the value codec: what a name leads to that led nowhere, or where it may not lead.
@@ -150,7 +131,8 @@ function names.lookup(module, path, _, bound)
   local name = path == "" and module or module .. "." .. path
   if module == "pipeline.names" then name = path:match("^registered%.(.+)$") or name end
   if bound then return (names.resolve(name)) end
-  return names.registered[name] or (aliased(name) and names.resolve(aliased(name)))
+  local new = moved:next(name)
+  return names.registered[name] or (new and names.resolve(new))
 end
 
 local refusing_slots = false

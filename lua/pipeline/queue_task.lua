@@ -1,6 +1,7 @@
 --- queue_task.lua: tasks of queues as programs make them: checked when they are made, added later.
 --
--- A task says what is to be done (a request to a URL, or bytes that somebody pulls) and when. Fields are read only;
+-- A task says what is to be done (a request to a URL, or bytes that somebody pulls) and when; `description` says it in
+-- words. Fields are read only;
 -- was_enqueued, was_deleted, name, queue_name and url change when it is added or deleted.
 --
 -- Private: _kind (of the store), _request (what is encoded for a push), _auto (the name was chosen here), _eta_given.
@@ -10,6 +11,7 @@ local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
 local queue_errors = require "pipeline.taskqueue_errors"
+local task_text = require "pipeline.task_text"
 local text = require "pipeline.text"
 
 local classes = queue_errors.classes
@@ -356,6 +358,7 @@ function task_meta.__index(self, key)
     return setmetatable(headers == NO_HEADERS and {} or headers, headers_meta)
   end
   if key == "size" then return size_of(self) end
+  if key == "description" then return task_text.of(self) end
   return Task[key]
 end
 

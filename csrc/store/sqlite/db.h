@@ -55,6 +55,7 @@ typedef struct {
     char *name;
     size_t len;
     bool pull, paused, removed;
+    bool served;              /* by this process */
     char *target;             /* NULL: none */
     double rate, bucket_size; /* rate below 0: no limit */
     int max_concurrent;       /* 0: no limit */

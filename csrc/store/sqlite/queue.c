@@ -48,6 +48,7 @@ static int remember(pl__conn_t *conn, pl_str_t name, pl_str_t target, const pl__
     pl__queue_t *place = &conn->queues[conn->queues_len];
     *place = *queue;
     place->len = name.len;
+    place->served = pl_queue_is_served(conn->options.serves, name);
     PL__TRY(duplicate(name, &place->name));
     conn->queues_len++; /* from here on it is forgotten with the others */
     PL__TRY(duplicate(target, &place->target));

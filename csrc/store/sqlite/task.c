@@ -670,6 +670,8 @@ static int claim_ready(pl__conn_t *conn, claims_t *claims, int wanted) {
             pl__queue_t *queue = &conn->queues[(conn->turn + i) % conn->queues_len];
             int limit = pass == 0 && share < left ? share : left, taken;
             bool has_more;
+            if (!queue->served)
+                continue;
             PL__TRY(claim_within_limits(conn, claims, queue, limit, &taken, &has_more));
             left -= taken;
             more = more || has_more;
@@ -692,7 +694,7 @@ static bool can_be_born_claimed(const pl__conn_t *conn) {
 
 /* Is it free to start: not to be pulled, and its queue has no limits? */
 static bool is_free(pl__conn_t *conn, const pl__pending_t *task, pl__queue_t *queue) {
-    if (task->kind == PL_TASK_PULL || !queue)
+    if (task->kind == PL_TASK_PULL || !queue || !queue->served)
         return false;
     return !conn->any_limits || (!queue->paused && queue->rate < 0 && queue->max_concurrent == 0);
 }
