@@ -6,24 +6,30 @@
 #define EPOCH_MS INT64_C(1577836800000) /* 2020-01-01 */
 #define SEQUENCE_MASK ((INT64_C(1) << PL_IDS_SEQUENCE_BITS) - 1)
 
-static pl_id_t compose(int64_t tick, int worker) {
-    int64_t ms = tick >> PL_IDS_SEQUENCE_BITS, sequence = tick & SEQUENCE_MASK;
-    return (ms << (PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS)) | ((int64_t)worker << PL_IDS_SEQUENCE_BITS) | sequence;
+_Static_assert(PL_IDS_TIME_BITS + PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS == 63, "an id is positive");
+_Static_assert(PL_IDS_WORKER_BITS + PL_IDS_START_BITS <= 32, "the random part of a store");
+
+static pl_id_t compose(const pl_ids_t *ids) {
+    int64_t ms = ids->tick >> PL_IDS_SEQUENCE_BITS, sequence = ids->tick & SEQUENCE_MASK;
+    int64_t worker = ids->worker ^ ids->mask;
+    return (ms << (PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS)) | (worker << PL_IDS_SEQUENCE_BITS) | sequence;
 }
 
-void pl_ids_init(pl_ids_t *ids, int worker, pl_id_t floor) {
+void pl_ids_init(pl_ids_t *ids, int worker, pl_id_t floor, uint32_t store) {
     int64_t ms = floor >> (PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS);
     ids->worker = worker;
+    ids->mask = (int)(store & (PL_IDS_WORKERS - 1));
+    ids->start = (int)((store >> PL_IDS_WORKER_BITS) & ((1U << PL_IDS_START_BITS) - 1));
     ids->tick = ((ms + 1) << PL_IDS_SEQUENCE_BITS) - 1; /* the next one starts a new millisecond */
 }
 
 pl_id_t pl_ids_next(pl_ids_t *ids, const pl_clock_t *clock) {
     int64_t ms = pl_clock_now(clock) / 1000 - EPOCH_MS;
-    int64_t tick = ms > 0 ? ms << PL_IDS_SEQUENCE_BITS : 1;
+    int64_t tick = ms > 0 ? ms << PL_IDS_SEQUENCE_BITS | ids->start : ids->start | 1;
     ids->tick = tick > ids->tick ? tick : ids->tick + 1;
-    return compose(ids->tick, ids->worker);
+    return compose(ids);
 }
 
-int pl_ids_worker(pl_id_t id) {
-    return (int)((id >> PL_IDS_SEQUENCE_BITS) & (PL_IDS_WORKERS - 1));
+int pl_ids_worker(const pl_ids_t *ids, pl_id_t id) {
+    return ((int)(id >> PL_IDS_SEQUENCE_BITS) & (PL_IDS_WORKERS - 1)) ^ ids->mask;
 }

@@ -163,7 +163,7 @@ static int join_workers(pl_engine_t *engine, pl_error_t *error) {
     if (rc == PL_OK) {
         engine->worker = op->u.join.worker;
         atomic_store(&engine->peers.others, op->u.join.others);
-        pl_ids_init(&engine->ids, op->u.join.number, op->u.join.floor);
+        pl_ids_init(&engine->ids, op->u.join.number, op->u.join.floor, pl__secret_mix(engine));
     } else {
         PL__FAIL(error, rc, "cannot become a worker: %s",
                  op->error.message[0] ? op->error.message : pl_result_text(rc));

@@ -133,6 +133,8 @@ void pl__peers_close(pl_engine_t *engine);
 
 /* secret.c */
 int pl__secret_init(pl_engine_t *engine, pl_error_t *error) PL__MUST_USE;
+/* The random part of the store that goes into its ids: the same for all its workers. */
+uint32_t pl__secret_mix(const pl_engine_t *engine);
 
 /* engine.c */
 void pl__handle_closed(uv_handle_t *handle);

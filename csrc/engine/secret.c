@@ -1,5 +1,5 @@
 /*
- * secret.c - what the store's secret is for: ids that cannot be guessed, and signatures.
+ * secret.c - what the store's secret is for: ids of its own that cannot be guessed, and signatures.
  *
  * The id users see is the internal one in 16 hex digits and a SipHash of it under a key of its own in 16 more, so
  * nothing has to be stored or looked up to know that an id was made here.
@@ -34,6 +34,13 @@ int pl__secret_init(pl_engine_t *engine, pl_error_t *error) {
     }
     pl_op_free(op);
     return rc;
+}
+
+uint32_t pl__secret_mix(const pl_engine_t *engine) {
+    unsigned char bytes[crypto_generichash_BYTES_MIN];
+    crypto_generichash(bytes, sizeof bytes, (const unsigned char *)"pipeline store", 14, engine->secret,
+                       sizeof engine->secret);
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
 void pl_engine_id_text(const pl_engine_t *engine, pl_id_t id, char out[PL_ID_TEXT_LEN + 1]) {

@@ -16,6 +16,7 @@ local options = require "pipeline.options"
 local queue = require "pipeline.queue"
 local queue_async = require "pipeline.queue_async"
 local status = require "pipeline.status"
+local stores = require "pipeline.stores"
 local text = require "pipeline.text"
 local timers = require "pipeline.timers"
 
@@ -503,9 +504,9 @@ local function waited_stage(self, stage_or_id)
   return stage
 end
 
-local function refuse_deadlock(id)
+local function refuse_deadlock(self, id)
   local current = context.instance()
-  local record = current and current._run and current._record
+  local record = current and current._run and stores.same(current._engine, self) and current._record
   if record and (id == record.id or id == record.parent or id == record.root) then
     errors.raise(errors.UnexpectedPipelineError, "a run cannot wait for its own pipeline or those above it")
   end
@@ -514,7 +515,7 @@ end
 local wait_kinds = { timeout = "duration" }
 
 --- Works until a pipeline is final; inside a task it suspends instead.
--- @param stage_or_id a started pipeline, or its id.
+-- @param stage_or_id a started pipeline, or its id. If it is of the store of another engine, that engine waits for it.
 -- @tparam[opt] table given timeout (seconds).
 -- @return its outputs (a future whose slots are filled). Raises AbortedError with `reason` and `failures`,
 -- TimeoutError, UnexpectedPipelineError if there is no such pipeline.
@@ -522,8 +523,9 @@ function Engine.wait(self, stage_or_id, given)
   given = options.check(given, wait_kinds, 2, "wait")
   require_open(self)
   local stage = waited_stage(self, stage_or_id)
+  if not stores.same(stage._engine, self) then return stage._engine:wait(stage, given) end
   local id = stage._id
-  refuse_deadlock(id)
+  refuse_deadlock(self, id)
   refuse_in_transaction(self, "wait")
   local wait = self._core:in_coroutine() and wait_suspended or in_tasklet() and wait_awaiting or wait_blocking
   local state = wait(self, id, given.timeout)
@@ -607,13 +609,19 @@ end
 
 -- ---- HTTP ------------------------------------------------------------------------------------------------------
 
+-- A pipeline of this store only: who may ask is decided with the secret and the token of this engine.
+local function own_from_id(self, id)
+  local stage = instance.from_id(self, id, {}, class.Base)
+  return stage and stores.same(stage._engine, self) and stage or nil
+end
+
 -- What the HTTP side may use of the engine.
 local function face_of(self)
   return {
     engine = self._core,
-    from_id = function(id) return instance.from_id(self, id, {}, class.Base) end,
+    from_id = function(id) return own_from_id(self, id) end,
     run_callback = function(stage, params, who) return evaluate.run_callback(self, stage, params, who) end,
-    get_status_tree = function(id) return status.tree(self, id) end,
+    get_status_tree = function(id) return status.tree(self, id, true) end,
     get_root_list = function(given) return status.roots(self, given) end,
     get_pipeline_names = class.names,
     get_enforce_auth = function() return context.enforce_auth end,

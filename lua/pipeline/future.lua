@@ -13,6 +13,7 @@
 
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
+local stores = require "pipeline.stores"
 
 local future = {}
 
@@ -205,8 +206,40 @@ function Slot.__tostring(slot)
   return ("Slot(name=\"%s\", slot_key=\"%s\")"):format(rawget(slot, "_name"), key)
 end
 
+-- The engine for whose store values are being encoded, and the error about one of another store: encoding does not
+-- yield, so one of each serves all coroutines.
+local encoding_for, refused = false, false
+
+-- The engine that a future or slot belongs to; nil or false: none yet.
+local function engine_of(value)
+  local owner = future.owner(value)
+  if owner then return owner._engine end
+  return rawget(value, "_engine")
+end
+
+local function check_store(value)
+  local engine = engine_of(value)
+  if not engine or stores.same(engine, encoding_for) then return end
+  local what = future.is_future(value) and tostring(value) or ("slot '%s'"):format(rawget(value, "_name"))
+  local _, problem = pcall(stores.refuse, what, engine, encoding_for,
+    "wait for it with its own engine, and pass its value on")
+  refused = problem
+  error(problem, 0)
+end
+
+--- Encodes for the store of `engine`, by fn(...), one of core's. Raises UnexpectedPipelineError if there is a future or
+-- slot of another store among the values. Returns what fn does.
+function future.encode_for(engine, fn, ...)
+  encoding_for, refused = engine, false
+  local bytes, inputs, message = fn(...)
+  encoding_for = false
+  if not bytes and refused then error(refused, 0) end
+  return bytes, inputs, message
+end
+
 -- The hook of the value codec: the id that stands for a future or a slot in stored arguments.
 function future.slot_of(value)
+  if encoding_for then check_store(value) end
   local id, owner
   if getmetatable(value) == Future then
     owner = rawget(value, 1)

@@ -20,7 +20,9 @@ local class = require "pipeline.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
+local keys = require "pipeline.keys"
 local options = require "pipeline.options"
+local stores = require "pipeline.stores"
 local task = require "pipeline.task"
 local text = require "pipeline.text"
 
@@ -302,13 +304,6 @@ local function eta_of(engine, given)
   return eta
 end
 
---- The id under which a pipeline with this idempotence key is known; nil for none.
-function instance.key_of(key)
-  if key == nil or key == "" then return nil end
-  if #key <= 500 and not key:find("[^%w_%-]") then return key end
-  return core.sha1(key)
-end
-
 -- flags & OWN_TARGET: the target was given to this stage alone and does not pass to its children.
 local OWN_TARGET = 1 << 16
 
@@ -360,7 +355,7 @@ local function root_stage(self, engine, given)
   if setting(self, "task_retry") then flags = flags | core.TASK_RETRY end
   local stage = fill_stage(self, {
     id = id, args = bytes, base_path = given.base_path, flags = flags, eta = eta_of(engine, given),
-    key = instance.key_of(given.idempotence_key), hold = given.return_task,
+    key = keys.to_start(engine, given.idempotence_key), hold = given.return_task,
   })
   stage.flags = stage.flags & ~OWN_TARGET -- the target of a root is that of its tree
   stage.queue = given.queue_name or stage.queue
@@ -552,7 +547,8 @@ local function require_fillable(owner)
     record and "is final" or "was deleted")
 end
 
--- The slot meant by a name or slot: its id, and its name if it is an output of `self`.
+-- The slot meant by a name or slot: its id; its name if it is an output of `self`; whose it is if it is of another
+-- store: a pipeline, or an engine if only that is known.
 local function target_slot(self, name_or_slot)
   if type(name_or_slot) == "string" then
     local id = future.slot_id(self, name_or_slot)
@@ -569,6 +565,8 @@ local function target_slot(self, name_or_slot)
   if not id then
     errors.raise(errors.SlotNotDeclaredError, "slot '%s' belongs to no stored pipeline", name_or_slot.name)
   end
+  local of = owner and owner._engine or rawget(name_or_slot, "_engine") or false
+  if of and not stores.same(of, self._engine) then return id, nil, owner or of end
   if owner and owner._id == self._id then return id, name_or_slot.name end
   if owner then require_fillable(owner) end
   return id
@@ -593,11 +591,22 @@ local function fill_now(self, id, bytes)
   errors.raise_core(code, message, "fill of " .. tostring(self))
 end
 
+-- A slot of another store is filled by its own pipeline there, at once: it cannot be part of the outcome of a run here.
+local function fill_elsewhere(self, owner, slot, value, publish)
+  local what = ("slot '%s' in fill of %s"):format(slot.name, tostring(self))
+  if not instance.is(owner) then stores.refuse(what, owner, self._engine) end
+  if self._run and not publish then
+    stores.refuse(what, owner._engine, self._engine, "fill it at once with { publish = true }")
+  end
+  owner:fill(slot, value)
+end
+
 local fill_kinds = { publish = "boolean" }
 
 local function fill(self, name_or_slot, value, publish)
   require_stored(self, "fill")
-  local id, name = target_slot(self, name_or_slot)
+  local id, name, owner = target_slot(self, name_or_slot)
+  if owner then return fill_elsewhere(self, owner, name_or_slot, value, publish) end
   local bytes = encode_value(value, ("value of slot '%s'"):format(name or name_or_slot.name))
   local run = self._run
   if not run then return fill_now(self, id, bytes) end
@@ -616,7 +625,8 @@ local function fill(self, name_or_slot, value, publish)
 end
 
 --- Fills an output. Inside the own run the value becomes visible when the attempt succeeds; else at once.
--- @param name_or_slot name of an output of this pipeline, or a slot.
+-- @param name_or_slot name of an output of this pipeline, or a slot (one of another store is filled
+--   there, by its own pipeline).
 -- @param value any value that can be stored; nil is a value.
 -- @tparam[opt] table given publish = true: visible at once even inside run, whatever becomes of the attempt.
 -- Raises SlotNotDeclaredError, SerializationError, UnexpectedPipelineError (wrong argument, not started, or final).
@@ -831,26 +841,22 @@ end
 
 local from_kinds = { resolve_outputs = "boolean", engine = "table" }
 
---- The record and slots of a pipeline by the id that users see: an idempotence key or an id text. nil if none.
-function instance.look_up(engine, id, with_slots)
-  local store = context.store(engine, true)
-  local key = instance.key_of(id)
-  if not key then return nil end
-  local record, slots, message = store:stage_get(key, with_slots)
-  if not record and slots then errors.raise_core(slots, message) end
-  if record then return record, slots end
-  local number = store:id_parse(id)
-  if not number then return nil end
-  record, slots, message = store:stage_get(number, with_slots)
-  if not record and slots then errors.raise_core(slots, message) end
-  return record, slots
+-- The record and slots of a pipeline by the id that users see, and the engine that has it: `engine`, or, if the id is
+-- of the store of another open one, that.
+local function look_up(engine, id)
+  local record, slots = keys.find(engine, id, true)
+  if record then return engine, record, slots end
+  local owner = stores.find(engine, id)
+  if owner then return owner, keys.find(owner, id, true) end
 end
 
---- The instance with this id, of its original class; of `fallback` (with a warning) if that cannot be found.
+--- The instance with this id, of its original class; of `fallback` (with a warning) if that cannot be found. It is of
+-- another engine if the id is of that one's store.
 function instance.from_id(engine, id, given, fallback)
   local resolve = given.resolve_outputs ~= false
-  local record, slots = instance.look_up(engine, id, true)
+  local owner, record, slots = look_up(engine, id)
   if not record then return nil end
+  engine = owner
   local of, problem = class.find(record.class_path)
   if not of then
     engine:_log(30, ("from_id of %s: %s"):format(id, problem))

@@ -9,9 +9,11 @@ local common = require "pipeline.common"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 local instance = require "pipeline.instance"
+local stores = require "pipeline.stores"
 
 local outcome = {}
 
+local encode_for = future.encode_for
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | core.STRICT
 
@@ -44,7 +46,10 @@ local function give_slots(store, child, inherited)
   return list
 end
 
-local function default_slot(owner)
+local function default_slot(owner, engine)
+  if owner._engine ~= engine then
+    stores.check("a future given to after", owner._engine, engine, "wait for it with its own engine")
+  end
   local id = future.slot_id(owner, "default")
   if not id then
     errors.raise(errors.UnexpectedPipelineError, "after: a future of %s, which is not part of this run",
@@ -54,13 +59,13 @@ local function default_slot(owner)
 end
 
 -- The default slots of all futures of a chain of scopes, ascending without duplicates; kept in the innermost scope.
-local function scope_slots(scope)
+local function scope_slots(scope, engine)
   if scope.ids then return scope.ids end
   local set, ids = {}, {}
   local at = scope
   while at do
     for _, f in ipairs(at.futures) do
-      local id = default_slot(future.owner(f))
+      local id = default_slot(future.owner(f), engine)
       if not set[id] then
         set[id] = true
         ids[#ids + 1] = id
@@ -73,12 +78,12 @@ local function scope_slots(scope)
   return ids
 end
 
-local function predecessors(child)
+local function predecessors(child, engine)
   local scope, previous = rawget(child, "_after"), rawget(child, "_previous")
-  if not scope then return previous and { default_slot(previous) } or nil end
-  local ids = scope_slots(scope)
+  if not scope then return previous and { default_slot(previous, engine) } or nil end
+  local ids = scope_slots(scope, engine)
   if not previous then return ids end
-  local own, id = table.move(ids, 1, #ids, 1, {}), default_slot(previous)
+  local own, id = table.move(ids, 1, #ids, 1, {}), default_slot(previous, engine)
   for _, other in ipairs(ids) do
     if other == id then return own end
   end
@@ -121,10 +126,10 @@ local function finish_stages(self, run, stages)
   run.prefix = "Bad child arguments. "
   for i = 1, run.n do
     local child, stage = run.children[i], stages[i]
-    local bytes, inputs, message = core.encode(child._args, child._n, "argument")
+    local bytes, inputs, message = encode_for(self._engine, core.encode, child._args, child._n, "argument")
     if not bytes then errors.raise_core(inputs, message, tostring(child)) end
     stage.args, stage.inputs = bytes, inputs
-    stage.after = predecessors(child)
+    stage.after = predecessors(child, self._engine)
     stage.parent, stage.root = self._id, root
     child._record = stage
   end
@@ -212,7 +217,7 @@ end
 local function returned_value(self, run, stages, value)
   require_complete(self, run)
   run.prefix = "Bad return value. "
-  local bytes, inputs, message = core.encode_value(value, "return value")
+  local bytes, inputs, message = encode_for(self._engine, core.encode_value, value, "return value")
   if not bytes then errors.raise_core(inputs, message) end
   run.prefix = nil
   if inputs and #inputs > 0 then

@@ -207,7 +207,7 @@ function Queue.add(self, tasks, given)
   local tx = context.transaction()
   if tx and tx._engine ~= engine then tx = nil end
   local takes = tx and tx:_takes(given.transactional, "add")
-  local transaction = given.transactional and not tx and stage_task.gathered("add") or nil
+  local transaction = given.transactional and not tx and stage_task.gathered("add", engine) or nil
   local store = context.store(engine)
   if takes or not tx then make_cron(store, self.name) end
   local forms, urls, names = {}, {}, {}

@@ -6,8 +6,9 @@
 local core = require "pipeline.core"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
-local instance = require "pipeline.instance"
+local keys = require "pipeline.keys"
 local options = require "pipeline.options"
+local stores = require "pipeline.stores"
 local text = require "pipeline.text"
 
 local status = {}
@@ -177,23 +178,26 @@ local function no_such(id)
   errors.raise(errors.PipelineStatusError, "there is no pipeline %s", errors.text(id))
 end
 
-local function find_tree(engine, id)
+local function find_tree(engine, id, only_own)
   if type(id) ~= "string" then
     error(("bad argument #1 to 'get_status_tree' (string expected, got %s)"):format(type(id)), 4)
   end
-  local record = instance.look_up(engine, id)
+  local record = keys.find(engine, id)
+  local owner = not record and not only_own and stores.find(engine, id)
+  if owner then engine, record = owner, keys.find(owner, id) end
   if not record then no_such(id) end
   local stages, slots, message = context.store(engine, true):tree_get(record.id)
   if not stages and slots then errors.raise_core(slots, message, "status tree") end
   if not stages or #stages == 0 then no_such(id) end
-  return stages, slots
+  return stages, slots, engine
 end
 
 --- The status of a whole tree, by the id of any of its pipelines: {rootPipelineId, slots, pipelines}.
--- Raises PipelineStatusError if there is none. In App Engine: pipeline.get_status_tree.
-function status.tree(engine, id)
-  local stages, slots = find_tree(engine, id)
-  local view = { engine = engine, slots = slots, keys = {} }
+-- If it is of the store of another open engine, that is asked, unless only_own. Raises PipelineStatusError if there is
+-- none. In App Engine: pipeline.get_status_tree.
+function status.tree(engine, id, only_own)
+  local stages, slots, owner = find_tree(engine, id, only_own)
+  local view = { engine = owner, slots = slots, keys = {} }
   for _, record in ipairs(stages) do
     if record.key then view.keys[record.id] = record.key end
   end

@@ -5,18 +5,20 @@ local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local queue_errors = require "pipeline.taskqueue_errors"
 local queue_task = require "pipeline.queue_task"
+local stores = require "pipeline.stores"
 
 local task = {}
 
 --- The list of tasks that are added when, and only if, the attempt of the run that calls this succeeds. Raises
--- BadTransactionStateError outside of a run.
-function task.gathered(what)
+-- BadTransactionStateError outside of a run, UnexpectedPipelineError in one of another store than that of `engine`.
+function task.gathered(what, engine)
   local current = context.instance()
   local run = current and current._run
   if not run or run.over then
     errors.raise(queue_errors.classes.BadTransactionStateError,
       "%s: transactional, but inside neither a transaction nor a run", what)
   end
+  stores.check(what .. ": a task", engine, current._engine, "without transactional it is added at once")
   run.tasks = run.tasks or {}
   return run.tasks
 end

@@ -16,8 +16,8 @@ static void ids_order_by_time_and_never_repeat(void) {
     pl_clock_t clock;
     pl_ids_t a, b;
     pl_clock_init_virtual(&clock, INT64_C(1700000000) * PL_USEC_PER_SEC);
-    pl_ids_init(&a, 3, 0);
-    pl_ids_init(&b, 4, 0);
+    pl_ids_init(&a, 3, 0, 0xabcdef01);
+    pl_ids_init(&b, 4, 0, 0xabcdef01);
     pl_id_t last_a = 0, last_b = 0;
     for (int i = 0; i < 20000; i++) { /* more than the sequence of a millisecond holds: borrows from the next */
         pl_id_t one = pl_ids_next(&a, &clock), other = pl_ids_next(&b, &clock);
@@ -25,7 +25,7 @@ static void ids_order_by_time_and_never_repeat(void) {
         last_a = one;
         last_b = other;
     }
-    CHECK(pl_ids_worker(last_a) == 3 && pl_ids_worker(last_b) == 4);
+    CHECK(pl_ids_worker(&a, last_a) == 3 && pl_ids_worker(&b, last_b) == 4);
     pl_clock_advance_to(&clock, INT64_C(1700000100) * PL_USEC_PER_SEC);
     CHECK(pl_ids_next(&a, &clock) > last_a);
 }
@@ -35,11 +35,46 @@ static void ids_never_go_back(void) {
     pl_ids_t ids, again;
     pl_clock_init_virtual(&clock, INT64_C(1700000000) * PL_USEC_PER_SEC);
     pl_clock_init_virtual(&earlier, INT64_C(1600000000) * PL_USEC_PER_SEC);
-    pl_ids_init(&ids, 0, 0);
+    pl_ids_init(&ids, 0, 0, 0);
     pl_id_t last = pl_ids_next(&ids, &clock);
     CHECK(pl_ids_next(&ids, &earlier) > last);
-    pl_ids_init(&again, 0, last); /* a new worker of the same number on the same file, its clock behind */
+    pl_ids_init(&again, 0, last, 7); /* a new worker of the same number on the same file, its clock behind */
     CHECK(pl_ids_next(&again, &earlier) > last);
+}
+
+/* Workers of the same number on two files, in the same milliseconds, as two engines of a process have them. */
+static void ids_of_stores_differ(void) {
+    enum { STORES = 200, EACH = 20, MEET_MAX = 3 };
+    static pl_id_t seen[STORES * EACH];
+    pl_random_t random;
+    int n = 0, met = 0;
+    pl_random_init_seed(&random, 7);
+    for (int i = 0; i < STORES; i++) {
+        pl_clock_t clock;
+        pl_ids_t ids;
+        uint32_t store = 0;
+        pl_clock_init_virtual(&clock, INT64_C(1700000000) * PL_USEC_PER_SEC);
+        CHECK(pl_random_bytes(&random, &store, sizeof store) == PL_OK);
+        pl_ids_init(&ids, 1, 0, store);
+        for (int k = 0; k < EACH; k++) {
+            seen[n] = pl_ids_next(&ids, &clock);
+            for (int j = 0; j < n; j++)
+                met += seen[j] == seen[n];
+            n++;
+        }
+    }
+    CHECK(met <= MEET_MAX * EACH); /* of 19,900 pairs of stores; without a part of their own all would */
+}
+
+/* A clock before 2020 makes ids, too. */
+static void ids_are_positive(void) {
+    pl_clock_t clock;
+    pl_ids_t ids;
+    pl_clock_init_virtual(&clock, 0);
+    for (uint32_t store = 0; store < 4096; store++) {
+        pl_ids_init(&ids, (int)(store & (PL_IDS_WORKERS - 1)), 0, store);
+        CHECK(pl_ids_next(&ids, &clock) > 0);
+    }
 }
 
 static void clock_reads_seconds(void) {
@@ -119,6 +154,8 @@ static void results_have_names(void) {
 int main(void) {
     ids_order_by_time_and_never_repeat();
     ids_never_go_back();
+    ids_of_stores_differ();
+    ids_are_positive();
     clock_reads_seconds();
     seeds_repeat();
     arenas_hold_any_size();

@@ -56,7 +56,7 @@ static bool join(void) {
         pl_op_free(op);
         return false;
     }
-    pl_ids_init(&ids, op->u.join.number, op->u.join.floor);
+    pl_ids_init(&ids, op->u.join.number, op->u.join.floor, 0);
     pl_op_free(op);
     return true;
 }

@@ -774,7 +774,7 @@ static void join(void) {
     op->u.join.pid = getpid();
     CHECK(call(op)->rc == PL_OK);
     worker = op->u.join.worker;
-    pl_ids_init(&ids, op->u.join.number, op->u.join.floor);
+    pl_ids_init(&ids, op->u.join.number, op->u.join.floor, 0);
     pl_op_free(op);
 }
 
