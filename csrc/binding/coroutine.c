@@ -708,6 +708,12 @@ static int engine_in_coroutine(lua_State *L) {
     return 1;
 }
 
+/* e:is_resuming() -> whether the running code is that of one of its coroutines, or was called by it. */
+static int engine_is_resuming(lua_State *L) {
+    lua_pushboolean(L, pl__handle_check(L, 1)->current != NULL);
+    return 1;
+}
+
 /* ---- tokens ------------------------------------------------------------------------------------------------ */
 
 /* e:token() -> an object that ends the next suspend of this coroutine, or nil, "ESTATE", message. */
@@ -844,6 +850,7 @@ void pl__coroutine_register(lua_State *L) {
         { "sleep", engine_sleep },
         { "spawn", engine_spawn },
         { "in_coroutine", engine_in_coroutine },
+        { "is_resuming", engine_is_resuming },
         { "suspend", engine_suspend },
         { "token", engine_token },
         { "closed", engine_closed },

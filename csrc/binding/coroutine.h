@@ -108,7 +108,7 @@ void pl__coroutine_close_all(lua_State *L, pl__handle_t *h);
 /* Frees the records. Those still live (after fork) are forgotten: nothing of the engine or of Lua is called. */
 void pl__coroutine_free_all(pl__handle_t *h);
 
-/* Adds sleep, spawn, suspend, closed, token, in_coroutine to the method table on top of the stack. */
+/* Adds sleep, spawn, suspend, closed, token, in_coroutine, is_resuming to the method table on top of the stack. */
 void pl__coroutine_register(lua_State *L);
 
 #endif

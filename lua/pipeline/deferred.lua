@@ -19,6 +19,7 @@
 --   2. Only a request with the store's signature makes the handler run anything.
 
 local core = require "pipeline.core"
+local await = require "pipeline.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local names = require "pipeline.names"
@@ -226,15 +227,16 @@ end
 deferred._decode = decode
 
 --- Makes a call that serialize has stored.
--- @return what the function returns; its errors are raised unchanged. Raises PermanentTaskFailure if the bytes cannot
--- be read or what they call cannot be found. In App Engine: deferred.run.
+-- @return what the function returns, or what its future gives if it is a tasklet; its errors are raised unchanged.
+-- Raises PermanentTaskFailure if the bytes cannot be read or what they call cannot be found.
+-- In App Engine: deferred.run.
 function deferred.run(bytes)
   if type(bytes) ~= "string" then
     error(("bad argument #1 to 'run' (string expected, got %s)"):format(type(bytes)), 2)
   end
   local fn, object, list, first, n = decode(bytes)
-  if object ~= nil then return fn(object, table.unpack(list, first, n)) end
-  return fn(table.unpack(list, first, n))
+  if object ~= nil then return await.results(fn(object, table.unpack(list, first, n))) end
+  return await.results(fn(table.unpack(list, first, n)))
 end
 
 -- ---- names -----------------------------------------------------------------------------------------------------

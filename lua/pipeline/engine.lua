@@ -299,7 +299,10 @@ local function run_core(self, name, mode, timeout, signals)
   refuse_in_transaction(self, name)
   local ok, code, message = self._core:run(mode, timeout, signals)
   if not ok then
-    if code == "ETIMEDOUT" then errors.raise(errors.TimeoutError, "%s: not done after %g s", name, timeout) end
+    if code == "ETIMEDOUT" then
+      errors.raise(errors.TimeoutError, "%s: not done%s", name,
+        timeout and (" after %g s"):format(timeout) or "; what runs waits for something that never comes")
+    end
     if code == "ESTATE" then
       errors.raise(errors.UnexpectedPipelineError, "%s cannot be called from inside a task or callback", name)
     end

@@ -14,6 +14,7 @@
 --   2. What an attempt collected becomes real only with its own successful outcome.
 
 local core = require "pipeline.core"
+local await = require "pipeline.await"
 local class = require "pipeline.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
@@ -30,7 +31,7 @@ local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than t
 local running, unpack = coroutine.running, table.unpack
 local decode, decode_list = core.decode, core.decode_list
 local instances = context.instances
-local handler = errors.handler
+local handler, results = errors.handler, await.results
 
 local function task_backoff(tries)
   local seconds = TASK_BACKOFF_SECONDS * 2.0 ^ tries
@@ -86,7 +87,7 @@ end
 local function attempt(self, claim, run, of)
   local list, n = decode_args(self, claim)
   if self._record.flags & OWN_TARGET ~= 0 then run.target = target_above(self._engine, self._record) end
-  return finish(self, run, of, run.fn(self, unpack(list, 1, n)))
+  return finish(self, run, of, results(run.fn(self, unpack(list, 1, n))))
 end
 
 local function no_run(self)
@@ -235,10 +236,14 @@ local function finalized_function(self)
   return self.test_mode and of.finalized_test or of.finalized
 end
 
+local function call_awaiting(fn, self)
+  return results(fn(self))
+end
+
 local function call(fn, self)
   local co = running()
   instances[co] = self
-  local ok, result = xpcall(fn, handler, self)
+  local ok, result = xpcall(call_awaiting, handler, fn, self)
   instances[co] = nil
   return ok, result
 end
@@ -319,7 +324,7 @@ local function response(first, content_type, body)
 end
 
 local function call_callback(self, of, params)
-  return response(of.callback(self, params))
+  return response(results(of.callback(self, params)))
 end
 
 local function leave(co, before, ok, ...)

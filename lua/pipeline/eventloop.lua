@@ -21,6 +21,7 @@
 --   3. Loops do not nest: run inside a callback or a tasklet raises (G46).
 
 local core = require "pipeline.core"
+local await = require "pipeline.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
@@ -341,7 +342,20 @@ local function fire_due(self)
   return true
 end
 
--- Round-robin. nil: gone; true: did work; false: kept, but the round is fruitless (T71).
+-- An idle callback has returned `worked`: nil: gone; true: did work; false: kept, but the round is fruitless (T71).
+local function keep_idler(self, idler, worked)
+  if worked == nil then return end
+  self[FRUITLESS] = worked and 0 or self[FRUITLESS] + 1
+  self.idlers[#self.idlers + 1] = idler
+end
+
+-- It was a tasklet, whose end says how it goes on.
+local function idler_ended(self, idler, future)
+  keep_idler(self, idler, (future:get_result()))
+  if not self[AWAKE] then arouse(self) end
+end
+
+-- Round-robin.
 local function run_idle(self)
   local idlers = self.idlers
   if self[FRUITLESS] >= #idlers then return false end
@@ -349,9 +363,10 @@ local function run_idle(self)
   local ok, worked = xpcall(idler.fn, handler, unpack(idler, 1, idler.n))
   if not ok then
     eventloop.report(worked)
-  elseif worked ~= nil then
-    self[FRUITLESS] = worked and 0 or self[FRUITLESS] + 1
-    idlers[#idlers + 1] = idler
+  elseif await.is_future(worked) then
+    worked:add_callback(idler_ended, self, idler, worked)
+  else
+    keep_idler(self, idler, worked)
   end
   return true
 end
@@ -638,9 +653,9 @@ eventloop.common = common
 --- The loop the running code belongs to.
 function eventloop.current()
   if active[1] then return active[1] end
-  for i = 1, #virtual do
+  for i = #virtual, 1, -1 do -- a test inside a run has an engine of its own, which was opened later
     local engine = virtual[i]
-    if engine._core:in_coroutine() then return loops[engine] end
+    if engine._core:is_resuming() then return loops[engine] end
   end
   local default = virtual[1] and context.engines[1]
   return default and loops[default] or common
@@ -822,7 +837,7 @@ function eventloop.cancel(entry)
 end
 
 --- Calls fn(...) when nothing else is to be done. It returns nil: that was all; true: there is more to do; false: there
--- was nothing to do, call again after the next event. In App Engine: add_idle.
+-- was nothing to do, call again after the next event; or a future of one of these. In App Engine: add_idle.
 function eventloop.add_idle(fn, ...)
   check_function(fn, 1, "add_idle")
   local self = current()

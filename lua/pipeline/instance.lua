@@ -16,6 +16,7 @@
 -- and those that future.lua lists.
 
 local core = require "pipeline.core"
+local await = require "pipeline.await"
 local class = require "pipeline.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
@@ -496,7 +497,7 @@ end
 
 local function within(scope, fn)
   local _ <close> = scope
-  return fn()
+  return await.results(fn())
 end
 
 --- Children spawned inside `fn` start only when the default outputs of all `futures` are filled.
@@ -683,7 +684,7 @@ end
 
 local function may_cancel(self)
   local try_cancel = class_of(self).try_cancel
-  return try_cancel ~= nil and try_cancel(self) == true
+  return try_cancel ~= nil and (await.results(try_cancel(self))) == true
 end
 instance.may_cancel = may_cancel
 

@@ -15,6 +15,7 @@
 -- is up, by core.now; false: not known), _coroutine (that called the function), _in_main.
 
 local core = require "pipeline.core"
+local await = require "pipeline.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
@@ -277,7 +278,7 @@ function transaction.run(engine, fn)
   transaction.gate(engine)
   local self <close> = new(engine)
   begin(self)
-  return commit(self, fn(self))
+  return commit(self, await.results(fn(self)))
 end
 
 --- Rolls back those of the engine, for it closes.

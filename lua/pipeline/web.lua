@@ -14,6 +14,7 @@
 --   2. No comparison of a secret takes a time that depends on where it differs.
 --   3. Nothing a handler returns can break the answer: status, header names and values are checked here.
 
+local await = require "pipeline.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local json = require "pipeline.json"
@@ -505,7 +506,7 @@ local function dispatch(self, request)
   if not methods then return plain(404) end
   local handler = methods[request.method] or (request.method == "HEAD" and methods.GET) or methods["*"]
   if not handler then return plain(405, { allow = allowed(methods) }) end
-  return handler(request)
+  return await.results(handler(request))
 end
 
 local function answer(self, request, is_own)

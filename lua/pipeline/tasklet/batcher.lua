@@ -60,7 +60,7 @@ end
 local function send(self, group)
   remove(self.groups, group)
   self.by_key[group.key] = nil
-  local of = task.start(self.fn, 1, { n = 2, group, group.options })
+  local of = task.start_user(self.fn, 1, { n = 2, group, group.options })
   self.under_way[of] = true
   future.add_now(of, sent, self, group, of)
 end
@@ -134,7 +134,7 @@ function batcher.AutoBatcher(fn, given)
   options.check_function(fn, 1, "AutoBatcher")
   given = options.check(given, { limit = "count" }, 2, "AutoBatcher")
   local self = setmetatable({
-    fn = task.function_of(fn) or fn, limit = given.limit or LIMIT_DEFAULT, groups = {}, by_key = {}, under_way = {},
+    fn = fn, limit = given.limit or LIMIT_DEFAULT, groups = {}, by_key = {}, under_way = {},
     waits = false,
   }, meta)
   local batchers = context.get_context()._shared.batchers

@@ -109,7 +109,7 @@ function context.toplevel(fn, given)
     end
     local of = context.make_context()
     task.set_context { of = of, locals = {} }
-    local self = task.start(fn, 2, table.pack(...))
+    local self = task.start_user(fn, 2, table.pack(...))
     task.set_context(nil)
     self:wait()
     if after_error or not self.failure then work_off(of, self.loop) end

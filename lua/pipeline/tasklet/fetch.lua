@@ -13,6 +13,7 @@
 --      cancelled.
 
 local core = require "pipeline.core"
+local await_room = require "pipeline.await"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
@@ -191,7 +192,7 @@ local function send(self)
     if wants then
       self.in_body = true
       update_hold(self)
-      local piece = self.body()
+      local piece = await_room.results(self.body())
       if type(piece) ~= "string" and piece ~= nil then
         errors.raise(errors.FetchError, "%s %s: the body function must return a string or nil, got %s", self.method,
           self.url, type(piece))

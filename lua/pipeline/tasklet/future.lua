@@ -33,7 +33,7 @@ local common = eventloop.common
 -- Methods of all kinds, and defaults.
 local Future = {
   state = RUNNING, how = false, failure = false, info = false, made = false, now = false, rest = false,
-  loop = eventloop.common,
+  loop = eventloop.common, user = false,
 }
 local kinds = {} -- metatable -> name
 
@@ -395,7 +395,8 @@ end
 --- What it is and where it was made.
 function Future.name(self)
   local kind = kinds[getmetatable(self)] or "Future"
-  local info = self.info and " " .. tostring(self.info) or self[BODY] ~= nil and " " .. function_name(self[BODY]) or ""
+  local body = self.user or self[BODY]
+  local info = self.info and " " .. tostring(self.info) or body ~= nil and " " .. function_name(body) or ""
   local made = self.made or self[MADE]
   local place = made and " made at " .. made or self.owner and " of " .. Future.name(self.owner) or ""
   return ("%s %s%s%s"):format(kind, ("%p"):format(self), info, place)

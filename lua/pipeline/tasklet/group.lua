@@ -52,7 +52,7 @@ function Group.spawn(self, fn, ...)
   if self.done.state == FINISHING or self.cancelling then
     errors.raise(errors.TaskletError, "spawn: the group has ended")
   end
-  local member = task.start(task.function_of(fn) or fn, 2, table.pack(...))
+  local member = task.start_user(fn, 2, table.pack(...))
   add(self, member)
   return member
 end
@@ -78,7 +78,7 @@ function group.group(body)
     members = {}, count = 0, started = 0, done = done, failure = false, cancelling = false,
   }, meta)
   done.of, done.dropped = self, drop
-  local main = task.start(body, 2, { n = 1, self })
+  local main = task.start_user(body, 2, { n = 1, self })
   add(self, main)
   future.wait(done)
   if done.failure then future.raise(done.failure) end

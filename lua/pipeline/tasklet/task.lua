@@ -16,6 +16,7 @@
 --   3. A coroutine that will not be resumed again is closed.
 
 local core = require "pipeline.core"
+local await_room = require "pipeline.await"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
@@ -200,6 +201,20 @@ end
 
 task.start = start
 
+local function call_user(fn, ...)
+  return await_room.results(fn(...))
+end
+
+--- As start, for a function that the library was given and whose end it waits for: it may be a tasklet, or return one's
+-- future. `args` are packed.
+function task.start_user(fn, level, args)
+  local body = task.bodies[fn]
+  if body then return start(body, level + 1, args) end
+  local self = start(call_user, level + 1, pack(fn, table.unpack(args, 1, args.n)))
+  self.user = fn
+  return self
+end
+
 -- What a function made by `tasklet` does when there are contexts.
 local function start_packed(body, ...)
   return start(body, 2, pack(...))
@@ -301,6 +316,7 @@ end
 -- could complete what is waited for. In App Engine: yield.
 -- @function task.await
 task.await = step.awaiter(await)
+await_room.set(is_future, task.await)
 
 -- ---- tasklets --------------------------------------------------------------------------------------------------
 
@@ -311,6 +327,7 @@ local bodies = setmetatable({}, { __mode = "k" }) -- wrapper -> function
 -- never awaits, too: it does not run inside the call. In App Engine: @tasklet.
 function task.tasklet(fn)
   options.check_function(fn, 1, "tasklet")
+  fn = bodies[fn] or fn
   local wrapper = step.starter(fn, start_packed)
   bodies[wrapper] = fn
   return wrapper
@@ -319,6 +336,7 @@ end
 --- As tasklet, but a call waits and gives the results. In App Engine: @synctasklet.
 function task.synctasklet(fn)
   options.check_function(fn, 1, "synctasklet")
+  fn = bodies[fn] or fn
   local function wrapper(...)
     local self = start(fn, 2, pack(...))
     wait(self)

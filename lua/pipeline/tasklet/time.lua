@@ -77,7 +77,7 @@ end
 -- @param of a future, or a function, which is started as a tasklet.
 -- @tparam number seconds 0 and less: it must be done already.
 function time.with_timeout(of, seconds)
-  if options.is_callable(of) then of = task.start(task.function_of(of) or of, 2, false) end
+  if options.is_callable(of) then of = task.start_user(of, 2, { n = 0 }) end
   if not future.is(of) then
     error(("bad argument #1 to 'with_timeout' (future or function expected, got %s)"):format(type(of)), 2)
   end
