@@ -113,6 +113,7 @@ end
 
 local function set_up(self, parent)
   self._meta = class.new_meta(self)
+  --- Reads a pipeline of this class back; see pipeline.from_id.
   self.from_id = function(id, given) return class.read(self, id, given) end
   setmetatable(self, {
     __index = parent, __call = construct, __newindex = add_field, __tostring = class_text, __name = "pipeline.Class",
@@ -134,7 +135,11 @@ end
 
 --- Defines a pipeline class under the name that the store keeps, such as "shop.Order".
 -- @tparam string name a worker finds the class by it: in the registry, else in the module before the last dot.
--- @tparam table definition see API.md section 2; fields the library does not know are the user's own.
+-- @tparam table definition run (function(self, ...)), callback (function(self, params)), finalized (function(self)),
+--   try_cancel (function(self) -> whether it may be aborted), run_test and finalized_test (used in tests instead),
+--   async (outputs come from outside), output_names (list), public_callbacks (anybody may call back),
+--   admin_callbacks (administrators may), max_attempts (3), backoff_seconds (15), backoff_factor (2), timeout (seconds
+--   of one attempt), target, queue_name, extends (a class whose fields this one has, too). Other fields are yours.
 -- @return the class; calling it makes an instance. The same name with an equal definition gives the same class.
 -- Raises ConfigurationError, and UnexpectedPipelineError for an output called "default".
 -- In App Engine: a subclass of pipeline.Pipeline.

@@ -599,12 +599,13 @@ function Engine.from_id(self, id, given)
   return instance.from_id(self, id, given, class.Base)
 end
 
---- See pipeline.get_status_tree and pipeline.get_root_list.
+--- As pipeline.get_status_tree, of this engine.
 function Engine.get_status_tree(self, id)
   require_open(self)
   return status.tree(self, id)
 end
 
+--- As pipeline.get_root_list, of this engine.
 function Engine.get_root_list(self, given)
   require_open(self)
   return status.roots(self, given)

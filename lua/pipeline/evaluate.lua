@@ -403,14 +403,14 @@ end
 
 -- ---- entry -----------------------------------------------------------------------------------------------------
 
-local kinds = { run = run_stage, finalize = finalize_stage, abort = abort_stage, callback = callback_task }
+local executors = { run = run_stage, finalize = finalize_stage, abort = abort_stage, callback = callback_task }
 
 -- Tasks that belong to no stage, and the modules that execute them.
 local modules = { push = "pipeline.push", deferred = "pipeline.deferred" }
 
 local function load_executor(kind)
-  kinds[kind] = require(modules[kind]).execute
-  return kinds[kind]
+  executors[kind] = require(modules[kind]).execute
+  return executors[kind]
 end
 
 local function end_orphan(engine, claim)
@@ -419,7 +419,7 @@ end
 
 local function execute(engine, claim)
   local kind = claim.kind
-  local fn = kinds[kind]
+  local fn = executors[kind]
   if modules[kind] then
     fn = fn or load_executor(kind)
   elseif claim.stage == nil then

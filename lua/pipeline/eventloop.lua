@@ -680,7 +680,7 @@ function eventloop.managed()
   end
 end
 
--- Whether any engine is running below this code.
+--- Whether any engine, or the loop itself, is running below this code.
 function eventloop.is_running()
   if active[1] or common.running then return true end
   for _, engine in ipairs(common.engines) do
@@ -918,18 +918,19 @@ function eventloop.set_error_hook(fn)
   return before
 end
 
---- For a host with a loop of its own, with no engine open: the descriptor to poll for reading, the seconds to wait at
--- most (-1: no limit), and the step to take then.
+--- For a host with a loop of its own, with no engine open: the descriptor to poll for reading. See timeout and step.
 function eventloop.fd()
   return uv_loop():fd()
 end
 
+--- For a host with a loop of its own: the seconds to wait at most before the next step; -1: any time.
 function eventloop.timeout()
   local wait, outside = delay(common) or -1, uv_loop():timeout()
   if outside >= 0 and (wait < 0 or outside < wait) then return outside end
   return wait
 end
 
+--- For a host with a loop of its own: does what can be done without waiting.
 function eventloop.step()
   local self = common
   local _ <close> = enter(self, "step")

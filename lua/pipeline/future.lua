@@ -25,10 +25,12 @@ function future.new(owner)
   return setmetatable({ owner }, Future)
 end
 
+--- Whether `value` is the future of a pipeline: what self:spawn returns.
 function future.is_future(value)
   return type(value) == "table" and getmetatable(value) == Future
 end
 
+--- Whether `value` is a slot: one output of a pipeline, or what pipeline.Slot makes.
 function future.is_slot(value)
   return type(value) == "table" and getmetatable(value) == Slot
 end

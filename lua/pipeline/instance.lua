@@ -871,7 +871,8 @@ end
 
 --- Reads a pipeline back.
 -- @tparam string id as `stage.id` gives it, or its idempotence key.
--- @tparam[opt] table given resolve_outputs = false: do not show the outputs' values; engine.
+-- @tparam[opt] table given resolve_outputs (true; false: do not show the outputs' values), engine (default:
+--   that of the running task, else the default one).
 -- @return an instance of the original class, or nil if there is none. Inputs not filled yet are slots in `args`.
 -- In App Engine: Pipeline.from_id.
 function class.read(fallback, id, given)

@@ -85,4 +85,12 @@ describe("example", function()
       assert.truthy(text:find("usage: " .. name .. ".lua", 1, true), text)
     end)
   end
+
+  for _, host in ipairs { "luv", "cqueues", "copas" } do
+    it(("hosts/%s: the engine works inside a program that lives on %s"):format(host, host), function()
+      local lines, text = run("hosts/" .. host)
+      assert.equal("hello " .. host, lines[1], text)
+      if lines[2] then assert.matches("went on: true$", lines[2]) end
+    end)
+  end
 end)

@@ -371,8 +371,9 @@ end
 
 local limit_kinds = { active = "count", per_host = "integer", idle = "count" }
 
---- Sets how many requests are under way at once (100; more wait for their turn), how many connections there may be to
--- one host (0: any number), and how many are kept open without a request (100).
+--- Sets the limits of requests on the loop.
+-- @tparam table given active (requests under way at once, 100; more wait for their turn), per_host (connections to one
+--   host; 0: any number), idle (connections kept open without a request, 100).
 function fetch.fetch_limits(given)
   given = options.check(given, limit_kinds, 1, "fetch_limits")
   local loop = eventloop.current()

@@ -55,6 +55,7 @@ local function is_future(value)
 end
 
 --- Whether `value` is a future of tasklets, of any kind.
+--- Whether `value` is a future of tasklets.
 future.is = is_future
 
 --- Makes a future of a kind. `level` says whose line it is made at: 1 is the function that calls this.

@@ -1,0 +1,316 @@
+-- reference.lua [--write] - the reference of the library, lua/API.md, from the doc comments; run by `make lint`.
+--
+-- What is public is found by looking at the loaded modules and at objects of each kind, not by reading the sources: a
+-- function that users can reach and that has no doc comment is an error, and so is an option that no comment names.
+-- Without --write it fails where lua/API.md differs from what the comments say.
+
+local OUTPUT = "lua/API.md"
+
+local findings = {}
+
+local function complain(format, ...)
+  findings[#findings + 1] = format:format(...)
+end
+
+-- ---- doc comments ----------------------------------------------------------------------------------------------
+
+local sources = {} -- path -> list of lines
+
+local function lines_of(path)
+  if not sources[path] then
+    local lines = {}
+    for line in io.lines(path) do lines[#lines + 1] = line end
+    sources[path] = lines
+  end
+  return sources[path]
+end
+
+-- The comment above line `at` of a file: a list of lines without dashes, or nil.
+local function comment_above(path, at)
+  local lines, out = lines_of(path), {}
+  at = at - 1
+  while lines[at] and lines[at]:find("^%s*%-%-") do
+    table.insert(out, 1, (lines[at]:gsub("^%s*%-+ ?", "")))
+    if lines[at]:find("^%s*%-%-%-") then return out end
+    at = at - 1
+  end
+  return nil
+end
+
+local function place_of(fn)
+  local info = debug.getinfo(fn, "S")
+  local path = info.source:match("^@.-(lua/pipeline/.*)$")
+  return path, info.linedefined
+end
+
+local all_paths = {}
+do
+  local pipe <close> = assert(io.popen("find lua -name '*.lua' | LC_ALL=C sort"))
+  for path in pipe:lines() do all_paths[#all_paths + 1] = path end
+end
+
+local function comment_of_assignment(path, name)
+  for number, line in ipairs(lines_of(path)) do
+    if line:find("^%s*[%w_]+%." .. name .. "%s*=") then
+      local comment = comment_above(path, number)
+      if comment then return comment, path end
+    end
+  end
+end
+
+-- A function may be made by another one, or written in C: the comment is then above the line that gives it its name.
+local function comment_of(fn, name)
+  local path, at = place_of(fn)
+  local comment = path and (comment_above(path, at) or comment_of_assignment(path, name))
+  if comment then return comment, path end
+  for _, other in ipairs(path and {} or all_paths) do
+    comment = comment_of_assignment(other, name)
+    if comment then return comment, other end
+  end
+  return nil, path
+end
+
+local function parameters(fn)
+  local info, list = debug.getinfo(fn, "u"), {}
+  for i = 1, info.nparams do list[i] = debug.getlocal(fn, i) end
+  if info.isvararg then list[#list + 1] = "..." end
+  return list
+end
+
+-- ---- what is public --------------------------------------------------------------------------------------------
+
+local out, seen = {}, {}
+
+local function write(format, ...)
+  out[#out + 1] = select("#", ...) > 0 and format:format(...) or format
+end
+
+-- Joins lines of a comment into paragraphs and list items.
+local function write_comment(comment)
+  local text = {}
+  for _, line in ipairs(comment) do
+    local tag, rest = line:match("^@(%a+)%S*%s+(.*)$")
+    if tag == "tparam" then
+      local kind, name, words = rest:match("^(%S+)%s+(%S+)%s*(.*)$")
+      local optional = line:find("^@tparam%[opt%]") and "optional " or ""
+      text[#text + 1] = ("- `%s` (%s%s): %s"):format(name, optional, kind, words)
+    elseif tag == "param" then
+      local name, words = rest:match("^(%S+)%s*(.*)$")
+      text[#text + 1] = ("- `%s`: %s"):format(name, words)
+    elseif tag == "return" then
+      text[#text + 1] = "- returns " .. rest
+    elseif line:find("^@") then
+      text[#text + 1] = "- " .. line:gsub("^@", "")
+    elseif #text == 0 then
+      text[1] = line
+    else
+      text[#text] = text[#text] .. " " .. line:gsub("^%s+", "")
+    end
+  end
+  for i, line in ipairs(text) do
+    if i == 2 then write("") end
+    write((line:gsub("%s+$", "")))
+  end
+  write("")
+end
+
+local function is_public(key, value)
+  return type(key) == "string" and not key:find("^_") and type(value) == "function"
+end
+
+local function names_of(object)
+  local names = {}
+  for key, value in next, object do
+    if is_public(key, value) then names[#names + 1] = key end
+  end
+  table.sort(names)
+  return names
+end
+
+local function write_functions(object, prefix, is_method)
+  for _, name in ipairs(names_of(object)) do
+    local fn = object[name]
+    local list = parameters(fn)
+    if is_method then table.remove(list, 1) end
+    local comment, path = comment_of(fn, name)
+    write("### `%s%s(%s)`", prefix, name, table.concat(list, ", "))
+    write("")
+    if seen[fn] and seen[fn] ~= prefix .. name then
+      write("The same as `%s`.", seen[fn])
+      write("")
+    elseif not comment then
+      complain("%s%s (%s) has no doc comment", prefix, name, path or "?")
+    else
+      write_comment(comment)
+    end
+    seen[fn] = seen[fn] or prefix .. name
+  end
+end
+
+local function write_constants(object, prefix)
+  local list = {}
+  for key, value in next, object do
+    local is_plain = type(value) == "number" or type(value) == "string"
+    if type(key) == "string" and not key:find("^_") and is_plain then
+      list[#list + 1] = ("`%s%s` = %s"):format(prefix, key, tostring(value))
+    end
+  end
+  table.sort(list)
+  if #list == 0 then return end
+  write("Constants: " .. table.concat(list, ", ") .. ".")
+  write("")
+end
+
+local function methods_of(object)
+  local meta = debug.getmetatable(object)
+  local index = meta and rawget(meta, "__index")
+  return type(index) == "table" and index or nil
+end
+
+local function section(title, words)
+  write("## %s", title)
+  write("")
+  if words then
+    write(words)
+    write("")
+  end
+end
+
+-- ---- error classes ---------------------------------------------------------------------------------------------
+
+local function write_errors(modules)
+  local errors = require "pipeline.errors"
+  local names, parents = {}, {}
+  for prefix, module in pairs(modules) do
+    for _, value in pairs(module) do
+      local meta = type(value) == "table" and getmetatable(value)
+      if meta and meta.__name == "pipeline.ErrorClass" then
+        local name = prefix .. "." .. value.name
+        if not parents[value] or #name < #parents[value] then parents[value] = name end
+      end
+    end
+  end
+  for class, name in pairs(parents) do names[#names + 1] = { name = name, class = class } end
+  table.sort(names, function(a, b) return a.name < b.name end)
+  for _, entry in ipairs(names) do
+    local parent = entry.class.parent
+    write("- `%s`%s", entry.name, parent and (" below `%s`"):format(parents[parent] or parent.name) or "")
+  end
+  write("")
+  assert(errors.Error, "no class of errors")
+end
+
+-- ---- options ---------------------------------------------------------------------------------------------------
+
+-- Every key of a table `..._kinds` of options must be a word of the reference.
+local function check_options(text)
+  for _, path in ipairs(all_paths) do
+    local body = table.concat(lines_of(path), "\n")
+    for name, keys in body:gmatch("\nlocal ([%w_]*kinds) = (%b{})") do
+      for key in keys:gmatch("[{,]%s*([%a_][%w_]*)%s*=") do
+        if not text:find("%f[%w_]" .. key .. "%f[^%w_]") then
+          complain("%s: option '%s' (%s) is in no doc comment", path, key, name)
+        end
+      end
+    end
+  end
+end
+
+-- ---- all -------------------------------------------------------------------------------------------------------
+
+local pipeline = require "pipeline"
+local taskqueue = require "pipeline.taskqueue"
+local deferred = require "pipeline.deferred"
+local tasklets = require "pipeline.tasklets"
+local eventloop = require "pipeline.eventloop"
+
+local engine = pipeline.open(":memory:", { virtual_time = true, log = function() end })
+local Class = pipeline.define("reference.Class", { run = function() end })
+
+write("# Reference")
+write("")
+write("Every public function of the library, from its doc comments (`make reference`). Options are named in a table; "
+  .. "times are seconds since the epoch, durations seconds, sizes bytes. README.md has the guide.")
+write("")
+
+section("pipeline", "`require \"pipeline\"`")
+write_functions(pipeline, "pipeline.")
+section("Engines", "What `pipeline.open` returns.")
+write_functions(methods_of(engine), "engine:", true)
+section("Pipelines", "Instances of a class of `pipeline.define`; in `run`, `callback` and `finalized` it is `self`.")
+write_functions(require("pipeline.class").Base, "stage:", true)
+section("Transactions", "What `engine:transaction` gives to its function.")
+engine:transaction(function(tx) write_functions(methods_of(tx), "tx:", true) end)
+section("Ready-made pipelines", "`pipeline.common`; each is a class.")
+do
+  local common, names = pipeline.common, {}
+  for name in pairs(common) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if pipeline.is_class(common[name]) then write("- `pipeline.common.%s`", name) end
+  end
+  write("")
+end
+section("Task queues", "`require \"pipeline.taskqueue\"`")
+write_constants(taskqueue, "taskqueue.")
+write_functions(taskqueue, "taskqueue.")
+section("Queues", "What `taskqueue.Queue` returns.")
+write_functions(methods_of(taskqueue.Queue()), "queue:", true)
+section("Statistics of queues")
+write_functions(taskqueue.QueueStatistics, "taskqueue.QueueStatistics.")
+section("Tasks", "What `taskqueue.Task` returns.")
+write_functions({ add = taskqueue.Task {}.add, add_async = taskqueue.Task {}.add_async,
+  extract_params = taskqueue.Task {}.extract_params }, "task:", true)
+section("Deferred calls", "`require \"pipeline.deferred\"`")
+write_functions(deferred, "deferred.")
+section("Tasklets", "`require \"pipeline.tasklets\"`")
+write_functions(tasklets, "tasklets.")
+for _, entry in ipairs {
+  { "Futures", "future:", tasklets.Future() }, { "Queues of futures", "queue:", tasklets.QueueFuture() },
+  { "Queues in order", "queue:", tasklets.SerialQueueFuture() },
+  { "Futures of many", "future:", tasklets.MultiFuture() },
+  { "Reductions", "future:", tasklets.ReducingFuture(function() end) },
+  { "Semaphores", "semaphore:", tasklets.Semaphore(1) },
+  { "Batchers", "batcher:", tasklets.AutoBatcher(function() end) }, { "Contexts", "context:", tasklets.make_context() },
+} do
+  local methods = methods_of(entry[3])
+  if methods then
+    section(entry[1])
+    write_functions(methods, entry[2], true)
+  end
+end
+section("The event loop", "`require \"pipeline.eventloop\"`")
+do
+  local public = {}
+  for _, name in ipairs { "queue_call", "add_idle", "run", "run0", "run1", "stop", "fd", "timeout", "step",
+    "is_running", "set_error_hook" } do
+    public[name] = assert(eventloop[name], name)
+  end
+  write_functions(public, "eventloop.")
+end
+section("Errors", "Classes of error objects: tables with `class`, `message`, `where` and `traceback`; "
+  .. "`pipeline.is(err, class)` tells whether one is of a class or of one below it.")
+write_errors { pipeline = pipeline, taskqueue = taskqueue, deferred = deferred, tasklets = tasklets }
+assert(Class)
+engine:close()
+
+local text = table.concat(out, "\n"):gsub("\n\n\n+", "\n\n"):gsub("\n+$", "") .. "\n"
+check_options(text)
+if #findings > 0 then
+  table.sort(findings)
+  print(table.concat(findings, "\n"))
+  print(("reference: %d findings"):format(#findings))
+  os.exit(false)
+end
+if arg[1] == "--write" then
+  local file <close> = assert(io.open(OUTPUT, "w"))
+  file:write(text)
+else
+  local file = io.open(OUTPUT)
+  local there = file and file:read("a")
+  if file then file:close() end
+  if there ~= text then
+    print(OUTPUT .. " is not what the doc comments say: make reference")
+    os.exit(false)
+  end
+end
