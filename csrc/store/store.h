@@ -655,7 +655,8 @@ typedef struct pl_row {
     pl_value_t values[];
 } pl_row_t;
 
-#define PL_SQL_RESULT_MAX ((size_t)64 * 1024 * 1024) /* bytes of one result */
+#define PL_SQL_RESULT_MAX ((size_t)64 * 1024 * 1024)   /* bytes of one result, and of one value */
+#define PL_SQL_MEMORY_MAX ((int64_t)256 * 1024 * 1024) /* bytes that the statements of a session may take, about */
 
 /*
  * sql: one statement with values bound to its parameters; or, neither a query nor with values, a script of several.

@@ -337,11 +337,11 @@ static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
     PL__TRY(execute(conn, "PRAGMA journal_mode = WAL"));
     PL__TRY(execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
     PL__TRY(execute(conn,
-                    "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; "
+                    "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; "
                     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
     PL__TRY(migrate(conn, error));
     sqlite3_wal_hook(conn->db, log_cb, conn);
-    PL__TRY(pl__user_sql_open(conn));
+    PL__TRY(pl__guard_open(conn));
     return pl__queues_load(conn);
 }
 
@@ -475,9 +475,10 @@ static int sqlite_apply(pl__conn_t *conn, pl_op_t *op) {
 static void sqlite_set_session(pl__conn_t *conn, int64_t deadline) {
     int64_t now = pl_clock_monotonic_us();
     bool took_long = conn->session_deadline != PL_USEC_NEVER && now - conn->session_began > BUSY_SLEEP_MAX_US;
-    if (deadline != PL_USEC_NEVER)
+    if (deadline != PL_USEC_NEVER) {
         conn->session_began = now;
-    else if (took_long)
+        pl__guard_session(conn);
+    } else if (took_long)
         conn->others_first = now + OTHERS_FIRST_US;
     conn->session_deadline = deadline;
 }

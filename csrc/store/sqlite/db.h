@@ -102,13 +102,17 @@ struct pl__conn {
     pl__buf_t suspects; /* of rescue, see worker.c */
     int64_t blocked_at; /* monotonic us: when somebody last kept the file locked for long */
     /* the session, see user_sql.c */
-    int64_t session_deadline; /* monotonic us; PL_USEC_NEVER: there is none */
-    int64_t session_began;    /* monotonic us */
-    int64_t others_first;     /* monotonic us: until then the file is left to other processes */
-    int others;               /* workers, when last counted */
-    bool guarded;             /* the statement that is prepared or run is the user's */
-    bool makes_tables;        /* and it makes or changes tables */
-    char denied[160];         /* what the guard has refused */
+    int64_t session_deadline;        /* monotonic us; PL_USEC_NEVER: there is none */
+    int64_t session_began;           /* monotonic us */
+    int64_t others_first;            /* monotonic us: until then the file is left to other processes */
+    int others;                      /* workers, when last counted */
+    bool guarded;                    /* the statement that is prepared or run is the user's */
+    int other_length, other_pattern; /* limits of SQLite: the user's, while guarded the engine's */
+    bool in_memory;
+    int64_t memory_before; /* bytes that were in use when the session began */
+    bool too_much;         /* more than PL_SQL_MEMORY_MAX since */
+    bool makes_tables;     /* and it makes or changes tables */
+    char denied[160];      /* what the guard has refused */
 };
 
 /* ---- db.c ---- */
@@ -239,8 +243,21 @@ int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
 
-/* ---- user_sql.c ---- */
-int pl__user_sql_open(pl__conn_t *conn);
+/* ---- guard.c ---- */
+int pl__guard_open(pl__conn_t *conn);
+/* From here on (until `on` is false) statements are the user's. */
+void pl__guard_set(pl__conn_t *conn, bool on);
+/* While a statement of a user runs, the heap of SQLite is limited. */
+void pl__guard_heap(bool on);
+/* A session begins: what it takes is measured from here. */
+void pl__guard_session(pl__conn_t *conn);
+/* How many things in the schema have names that are ours; for a comparison. */
+int pl__guard_count_names(pl__conn_t *conn, int64_t *ours);
+/* Whether a foreign key of a table of the user's leads to one of ours. */
+int pl__guard_find_key(pl__conn_t *conn, bool *found);
+
+/* ---- guard_functions.c ---- */
+int pl__guard_functions(pl__conn_t *conn);
 
 /* ---- verbs, one function each ---- */
 #define X(name, write) int pl__verb_##name(pl__conn_t *conn, pl_op_t *op);

@@ -16,7 +16,7 @@
 #define PL__STATUS_COLUMNS "t.time, t.message, t.console_url, t.links"
 #define PL__STAGE_WITH_STATUS                                                                                          \
     "SELECT " PL__STAGE_COLUMNS ", " PL__STATUS_COLUMNS                                                                \
-    " FROM pl_stage AS s LEFT JOIN pl_status AS t ON t.stage = s.id "
+    " FROM main.pl_stage AS s LEFT JOIN main.pl_status AS t ON t.stage = s.id "
 
 /* The columns pl__task_read_row reads, in its order. */
 #define PL__TASK_COLUMNS                                                                                               \
@@ -31,7 +31,8 @@
 #define PL__SIXTEEN(text) PL__FOUR(text) "," PL__FOUR(text) "," PL__FOUR(text) "," PL__FOUR(text)
 #define PL__TASK_ROW "(?,?,?,?,?,?,?,?,?,?,?,?)"
 #define PL__TASK_ROW_COLUMNS                                                                                           \
-    "INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, request, tag) VALUES "
+    "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, request, tag) "     \
+    "VALUES "
 
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
@@ -41,207 +42,221 @@
     X(USER_SAVE, "SAVEPOINT pl_user")                                                                                  \
     X(USER_BACK, "ROLLBACK TO pl_user")                                                                                \
     X(USER_KEEP, "RELEASE pl_user")                                                                                    \
-    X(NAMES_OURS, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'pl@_%' ESCAPE '@'")                             \
-    X(KEYS_TO_OURS, "SELECT count(*) FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS k "                   \
-                    "WHERE s.type = 'table' AND s.name NOT LIKE 'pl@_%' ESCAPE '@' "                                   \
-                    "AND k.\"table\" LIKE 'pl@_%' ESCAPE '@'")                                                         \
+    X(NAMES_OURS, "SELECT count(*) FROM main.sqlite_schema WHERE name LIKE 'pl@_%' ESCAPE '@' OR tbl_name LIKE "       \
+                  "'pl@_%' ESCAPE '@'")                                                                                \
+    X(NAMES_OURS_TEMP, "SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE 'pl@_%' ESCAPE '@' OR tbl_name LIKE "  \
+                       "'pl@_%' ESCAPE '@'")                                                                           \
+    X(TABLES_NAMING_OURS, "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'pl@_%' ESCAPE " \
+                          "'@' AND sql LIKE '%pl@_%' ESCAPE '@'")                                                      \
     /* meta, queues, workers */                                                                                        \
-    X(META_GET, "SELECT value FROM pl_meta WHERE key = ?1")                                                            \
-    X(META_SET, "INSERT INTO pl_meta (key, value) VALUES (?1, ?2) "                                                    \
+    X(META_GET, "SELECT value FROM main.pl_meta WHERE key = ?1")                                                       \
+    X(META_SET, "INSERT INTO main.pl_meta (key, value) VALUES (?1, ?2) "                                               \
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value")                                              \
-    X(META_ADD, "INSERT INTO pl_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING")                       \
+    X(META_ADD, "INSERT INTO main.pl_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING")                  \
     X(DATA_VERSION, "PRAGMA data_version")                                                                             \
     X(QUEUES, "SELECT id, name, mode = 'pull', paused, removed, rate, coalesce(bucket_size, 5), "                      \
               "coalesce(max_concurrent, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, target "  \
-              "FROM pl_queue ORDER BY id")                                                                             \
-    X(QUEUE_ADD, "INSERT INTO pl_queue (name) VALUES (?1)")                                                            \
-    X(QUEUE_REVIVE, "UPDATE pl_queue SET removed = 0 WHERE id = ?1")                                                   \
-    X(QUEUE_SET, "UPDATE pl_queue SET removed = 0, mode = CASE WHEN ?2 THEN 'pull' ELSE 'push' END, paused = ?3, "     \
-                 "tokens = CASE WHEN rate IS NOT NULL THEN tokens END, rate = ?4, bucket_size = ?5, "                  \
-                 "max_concurrent = ?6, target = ?7, retry_limit = ?8, age_limit = ?9, min_backoff = ?10, "             \
-                 "max_backoff = ?11, max_doublings = ?12 WHERE id = ?1")                                               \
-    X(QUEUE_GET, "SELECT mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), "              \
-                 "coalesce(max_concurrent, 0), target, retry_limit, age_limit, min_backoff, max_backoff, "             \
-                 "max_doublings, name FROM pl_queue WHERE name = ?1 OR (?1 IS NULL AND NOT removed) ORDER BY name")    \
-    X(QUEUE_REMOVE, "UPDATE pl_queue SET removed = 1, mode = 'push', paused = 0, rate = NULL, bucket_size = NULL, "    \
-                    "max_concurrent = NULL, target = NULL, retry_limit = NULL, age_limit = NULL, min_backoff = NULL, " \
-                    "max_backoff = NULL, max_doublings = NULL WHERE id = ?1")                                          \
-    X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE queue = ?1 AND kind >= 4 AND state < 4)")           \
-    X(QUEUE_TOKENS, "SELECT tokens, tokens_time FROM pl_queue WHERE id = ?1")                                          \
-    X(QUEUE_SET_TOKENS, "UPDATE pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                             \
-    X(QUEUE_CLAIMED, "SELECT count(*) FROM pl_task WHERE state = 2 AND queue = ?1")                                    \
-    X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE state = 0 AND queue = ?1)")                         \
-    X(QUEUE_STARTED, "INSERT INTO pl_queue_started (queue, slot, second, started) VALUES (?1, ?2 & 63, ?2, ?3) "       \
+              "FROM main.pl_queue ORDER BY id")                                                                        \
+    X(QUEUE_ADD, "INSERT INTO main.pl_queue (name) VALUES (?1)")                                                       \
+    X(QUEUE_REVIVE, "UPDATE main.pl_queue SET removed = 0 WHERE id = ?1")                                              \
+    X(QUEUE_SET,                                                                                                       \
+      "UPDATE main.pl_queue SET removed = 0, mode = CASE WHEN ?2 THEN 'pull' ELSE 'push' END, paused = ?3, "           \
+      "tokens = CASE WHEN rate IS NOT NULL THEN tokens END, rate = ?4, bucket_size = ?5, "                             \
+      "max_concurrent = ?6, target = ?7, retry_limit = ?8, age_limit = ?9, min_backoff = ?10, "                        \
+      "max_backoff = ?11, max_doublings = ?12 WHERE id = ?1")                                                          \
+    X(QUEUE_GET,                                                                                                       \
+      "SELECT mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), "                         \
+      "coalesce(max_concurrent, 0), target, retry_limit, age_limit, min_backoff, max_backoff, "                        \
+      "max_doublings, name FROM main.pl_queue WHERE name = ?1 OR (?1 IS NULL AND NOT removed) ORDER BY name")          \
+    X(QUEUE_REMOVE,                                                                                                    \
+      "UPDATE main.pl_queue SET removed = 1, mode = 'push', paused = 0, rate = NULL, bucket_size = NULL, "             \
+      "max_concurrent = NULL, target = NULL, retry_limit = NULL, age_limit = NULL, min_backoff = NULL, "               \
+      "max_backoff = NULL, max_doublings = NULL WHERE id = ?1")                                                        \
+    X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE queue = ?1 AND kind >= 4 AND state < 4)")      \
+    X(QUEUE_TOKENS, "SELECT tokens, tokens_time FROM main.pl_queue WHERE id = ?1")                                     \
+    X(QUEUE_SET_TOKENS, "UPDATE main.pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                        \
+    X(QUEUE_CLAIMED, "SELECT count(*) FROM main.pl_task WHERE state = 2 AND queue = ?1")                               \
+    X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE state = 0 AND queue = ?1)")                    \
+    X(QUEUE_STARTED, "INSERT INTO main.pl_queue_started (queue, slot, second, started) VALUES (?1, ?2 & 63, ?2, ?3) "  \
                      "ON CONFLICT (queue, slot) DO UPDATE SET started = excluded.started + "                           \
                      "CASE second WHEN excluded.second THEN started ELSE 0 END, second = excluded.second")             \
     X(QUEUE_STATS,                                                                                                     \
       "SELECT q.id, q.rate, q.paused, "                                                                                \
-      "(SELECT coalesce(sum(started), 0) FROM pl_queue_started WHERE queue = q.id AND second > ?2 - 60), "             \
-      "(SELECT count(*) FROM pl_task WHERE state = 4 AND queue = q.id) "                                               \
-      "FROM pl_queue AS q WHERE q.name = ?1 AND NOT q.removed")                                                        \
+      "(SELECT coalesce(sum(started), 0) FROM main.pl_queue_started WHERE queue = q.id AND second > ?2 - 60), "        \
+      "(SELECT count(*) FROM main.pl_task WHERE state = 4 AND queue = q.id) "                                          \
+      "FROM main.pl_queue AS q WHERE q.name = ?1 AND NOT q.removed")                                                   \
     X(QUEUE_TASKS, "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), "                                          \
                    "sum(state = 2 OR (state = 3 AND tries > 0 AND eta > ?2)) "                                         \
-                   "FROM pl_task WHERE queue = ?1 AND state < 4")                                                      \
-    X(WORKERS, "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM pl_task INDEXED BY pl_task_claimed "        \
-               "WHERE state = 2 AND owner = w.id) FROM pl_worker AS w")                                                \
-    X(WORKERS_OTHER, "SELECT count(*) FROM pl_worker WHERE id <> ?1")                                                  \
-    X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM pl_worker WHERE number = ?1")                                                \
-    X(WORKER_NEXT, "INSERT INTO pl_meta (key, value) VALUES ('last_worker', 1) "                                       \
+                   "FROM main.pl_task WHERE queue = ?1 AND state < 4")                                                 \
+    X(WORKERS, "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "   \
+               "WHERE state = 2 AND owner = w.id) FROM main.pl_worker AS w")                                           \
+    X(WORKERS_OTHER, "SELECT count(*) FROM main.pl_worker WHERE id <> ?1")                                             \
+    X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM main.pl_worker WHERE number = ?1")                                           \
+    X(WORKER_NEXT, "INSERT INTO main.pl_meta (key, value) VALUES ('last_worker', 1) "                                  \
                    "ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value")                                \
-    X(WORKER_ADD, "INSERT INTO pl_worker (id, number, host, pid, started, lease_until) "                               \
+    X(WORKER_ADD, "INSERT INTO main.pl_worker (id, number, host, pid, started, lease_until) "                          \
                   "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                                                   \
-    X(WORKER_DELETE, "DELETE FROM pl_worker WHERE id = ?1")                                                            \
-    X(WORKER_RENEW, "UPDATE pl_worker SET lease_until = ?2 WHERE id = ?1")                                             \
-    X(WORKER_CLAIMS, "SELECT EXISTS (SELECT 1 FROM pl_task INDEXED BY pl_task_claimed "                                \
+    X(WORKER_DELETE, "DELETE FROM main.pl_worker WHERE id = ?1")                                                       \
+    X(WORKER_RENEW, "UPDATE main.pl_worker SET lease_until = ?2 WHERE id = ?1")                                        \
+    X(WORKER_CLAIMS, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "                           \
                      "WHERE state = 2 AND owner = ?1)")                                                                \
-    X(GREATEST_ID, "SELECT max(coalesce((SELECT max(id) FROM pl_stage), 0), coalesce((SELECT max(id) FROM pl_slot), "  \
-                   "0), coalesce((SELECT max(id) FROM pl_task), 0))")                                                  \
+    X(GREATEST_ID,                                                                                                     \
+      "SELECT max(coalesce((SELECT max(id) FROM main.pl_stage), 0), coalesce((SELECT max(id) FROM main.pl_slot), "     \
+      "0), coalesce((SELECT max(id) FROM main.pl_task), 0))")                                                          \
     /* tasks */                                                                                                        \
-    X(TASK_ADD, "INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, owner, stage, name, payload) "     \
-                "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                               \
-    X(TASK_ADD_QUEUED, "INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, "     \
-                       "large, request, tag, deadline, retry_limit, age_limit, min_backoff, max_backoff, "             \
-                       "max_doublings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "     \
-                       "?16, ?17, ?18, ?19)")                                                                          \
+    X(TASK_ADD,                                                                                                        \
+      "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, stage, name, payload) "          \
+      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                                         \
+    X(TASK_ADD_QUEUED,                                                                                                 \
+      "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, "                 \
+      "large, request, tag, deadline, retry_limit, age_limit, min_backoff, max_backoff, "                              \
+      "max_doublings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "                      \
+      "?16, ?17, ?18, ?19)")                                                                                           \
     X(TASK_ADD_ROW, PL__TASK_ROW_COLUMNS PL__TASK_ROW)                                                                 \
     X(TASK_ADD_ROWS, PL__TASK_ROW_COLUMNS PL__SIXTEEN(PL__TASK_ROW))                                                   \
-    X(TASK_ADD_LARGE, "INSERT INTO pl_task_large (task, payload, request) VALUES (?1, ?2, ?3)")                        \
-    X(TASK_GET_LARGE, "SELECT payload, request FROM pl_task_large WHERE task = ?1")                                    \
-    X(TASK_DELETE_LARGE, "DELETE FROM pl_task_large WHERE task = ?1")                                                  \
-    X(TASK_DELETE, "DELETE FROM pl_task WHERE id = ?1 RETURNING queue, name, large")                                   \
-    X(TASK_DROP, "DELETE FROM pl_task WHERE id = ?1")                                                                  \
-    X(TASK_FINISH_RUN, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")                 \
-    X(TASK_FINISH, "DELETE FROM pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                                  \
-    X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM pl_task WHERE id = ?1")                                       \
+    X(TASK_ADD_LARGE, "INSERT INTO main.pl_task_large (task, payload, request) VALUES (?1, ?2, ?3)")                   \
+    X(TASK_GET_LARGE, "SELECT payload, request FROM main.pl_task_large WHERE task = ?1")                               \
+    X(TASK_DELETE_LARGE, "DELETE FROM main.pl_task_large WHERE task = ?1")                                             \
+    X(TASK_DELETE, "DELETE FROM main.pl_task WHERE id = ?1 RETURNING queue, name, large")                              \
+    X(TASK_DROP, "DELETE FROM main.pl_task WHERE id = ?1")                                                             \
+    X(TASK_FINISH_RUN, "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")            \
+    X(TASK_FINISH, "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                             \
+    X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM main.pl_task WHERE id = ?1")                                  \
     X(BYTES_USED, "SELECT (page_count - freelist_count) * page_size "                                                  \
                   "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()")                             \
-    X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")        \
-    X(TASK_STATE, "SELECT state FROM pl_task WHERE id = ?1")                                                           \
+    X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")   \
+    X(TASK_STATE, "SELECT state FROM main.pl_task WHERE id = ?1")                                                      \
     X(TASK_DELAY,                                                                                                      \
-      "UPDATE pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1")            \
+      "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1")       \
     X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), payload, "      \
-                  "large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM pl_task "               \
+                  "large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM main.pl_task "          \
                   "WHERE state = 0 AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                           \
-    X(TASK_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id = ?2")                         \
-    X(TASKS_CLAIM, "UPDATE pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN (" PL__SIXTEEN(            \
+    X(TASK_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id = ?2")                    \
+    X(TASKS_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN (" PL__SIXTEEN(       \
                        "?") "," PL__SIXTEEN("?") ")")                                                                  \
-    X(TASKS_FINISH,                                                                                                    \
-      "DELETE FROM pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN("?") "," PL__SIXTEEN("?") ")")     \
-    X(TASK_SET_KIND, "UPDATE pl_task SET kind = ?2 WHERE id = ?1")                                                     \
-    X(TASK_PROMOTE, "UPDATE pl_task SET state = 0 WHERE id IN "                                                        \
-                    "(SELECT id FROM pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                    \
-    X(TASK_NEXT_DUE, "SELECT eta FROM pl_task WHERE state = 1 ORDER BY eta LIMIT 1")                                   \
-    X(TASK_RELEASE, "UPDATE pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "           \
+    X(TASKS_FINISH, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN(                \
+                        "?") "," PL__SIXTEEN("?") ")")                                                                 \
+    X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2 WHERE id = ?1")                                                \
+    X(TASK_PROMOTE, "UPDATE main.pl_task SET state = 0 WHERE id IN "                                                   \
+                    "(SELECT id FROM main.pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")               \
+    X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task WHERE state = 1 ORDER BY eta LIMIT 1")                              \
+    X(TASK_RELEASE, "UPDATE main.pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "      \
                     "AND claim = ?3")                                                                                  \
-    X(TASK_RESCUE, "UPDATE pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                            \
+    X(TASK_RESCUE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                       \
                    "WHERE state = 2 AND owner = ?1")                                                                   \
     X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \
-                   "q.paused OR coalesce(q.rate, 1) = 0 FROM pl_queue AS q "                                           \
-                   "LEFT JOIN pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                           \
-    X(TASK_DELETE_OF_STAGE, "DELETE FROM pl_task WHERE stage = ?1")                                                    \
-    X(NAME_GET, "SELECT coalesce(expires, 0) FROM pl_task_name WHERE queue = ?1 AND name = ?2")                        \
-    X(NAME_ADD, "INSERT INTO pl_task_name (queue, name, task) VALUES (?1, ?2, ?3) "                                    \
+                   "q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q "                                      \
+                   "LEFT JOIN main.pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                      \
+    X(TASK_DELETE_OF_STAGE, "DELETE FROM main.pl_task WHERE stage = ?1")                                               \
+    X(NAME_GET, "SELECT coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")                   \
+    X(NAME_ADD, "INSERT INTO main.pl_task_name (queue, name, task) VALUES (?1, ?2, ?3) "                               \
                 "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL, task = excluded.task")                        \
-    X(NAME_TASK, "SELECT coalesce(task, 0), coalesce(expires, 0) FROM pl_task_name WHERE queue = ?1 AND name = ?2")    \
-    X(NAME_BURY, "UPDATE pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                                \
-    X(NAME_BURY_OF_STAGE, "UPDATE pl_task_name SET expires = ?2 WHERE (queue, name) IN "                               \
-                          "(SELECT queue, name FROM pl_task WHERE stage = ?1 AND name IS NOT NULL)")                   \
-    X(NAME_EXPIRE, "DELETE FROM pl_task_name WHERE expires <= ?1")                                                     \
-    X(NAMES_BURY, "UPDATE pl_task_name SET expires = ?2 WHERE queue = ?1 AND expires IS NULL AND "                     \
-                  "task IN (SELECT id FROM pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4)")                     \
-    X(NAMES_FORGET, "DELETE FROM pl_task_name WHERE queue = ?1 AND NOT (expires IS NULL AND "                          \
-                    "coalesce((SELECT kind FROM pl_task WHERE id = task), 3) < 3)")                                    \
-    X(PURGE_LARGE, "DELETE FROM pl_task_large WHERE task IN "                                                          \
-                   "(SELECT id FROM pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4 AND large)")                  \
-    X(PURGE, "DELETE FROM pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4")                                       \
+    X(NAME_TASK,                                                                                                       \
+      "SELECT coalesce(task, 0), coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")          \
+    X(NAME_BURY, "UPDATE main.pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                           \
+    X(NAME_BURY_OF_STAGE, "UPDATE main.pl_task_name SET expires = ?2 WHERE (queue, name) IN "                          \
+                          "(SELECT queue, name FROM main.pl_task WHERE stage = ?1 AND name IS NOT NULL)")              \
+    X(NAME_EXPIRE, "DELETE FROM main.pl_task_name WHERE expires <= ?1")                                                \
+    X(NAMES_BURY, "UPDATE main.pl_task_name SET expires = ?2 WHERE queue = ?1 AND expires IS NULL AND "                \
+                  "task IN (SELECT id FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4)")                \
+    X(NAMES_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND NOT (expires IS NULL AND "                     \
+                    "coalesce((SELECT kind FROM main.pl_task WHERE id = task), 3) < 3)")                               \
+    X(PURGE_LARGE, "DELETE FROM main.pl_task_large WHERE task IN "                                                     \
+                   "(SELECT id FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4 AND large)")             \
+    X(PURGE, "DELETE FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4")                                  \
     /* retries and the dead-letter list */                                                                             \
     X(TASK_RETRY_INFO, "SELECT queue, tries, coalesce(first_try, 0), retry_limit, age_limit, min_backoff, "            \
-                       "max_backoff, max_doublings FROM pl_task WHERE id = ?1")                                        \
-    X(TASK_FAIL, "UPDATE pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, "                          \
+                       "max_backoff, max_doublings FROM main.pl_task WHERE id = ?1")                                   \
+    X(TASK_FAIL, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, "                     \
                  "executions = executions + (?4 IS NOT NULL), status = ?4, first_try = coalesce(first_try, ?5) "       \
                  "WHERE id = ?1")                                                                                      \
-    X(TASK_DIE, "UPDATE pl_task SET state = 4, owner = NULL, tries = tries + ?2, "                                     \
+    X(TASK_DIE, "UPDATE main.pl_task SET state = 4, owner = NULL, tries = tries + ?2, "                                \
                 "executions = executions + (?3 IS NOT NULL), status = ?3 WHERE id = ?1 RETURNING queue, name")         \
-    X(DEAD_ADD, "INSERT INTO pl_dead (task, time, error_class, message, traceback) VALUES (?1, ?2, ?3, ?4, ?5)")       \
-    X(DEAD_DELETE, "DELETE FROM pl_dead WHERE task = ?1")                                                              \
-    X(DEAD_GET, "SELECT time, error_class, message, traceback FROM pl_dead WHERE task = ?1")                           \
-    X(DEAD_LIST, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 4 AND id < ?1 ORDER BY id DESC LIMIT ?2")     \
-    X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 4 AND queue = ?3 AND id < ?1 "       \
+    X(DEAD_ADD, "INSERT INTO main.pl_dead (task, time, error_class, message, traceback) VALUES (?1, ?2, ?3, ?4, ?5)")  \
+    X(DEAD_DELETE, "DELETE FROM main.pl_dead WHERE task = ?1")                                                         \
+    X(DEAD_GET, "SELECT time, error_class, message, traceback FROM main.pl_dead WHERE task = ?1")                      \
+    X(DEAD_LIST,                                                                                                       \
+      "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 4 AND id < ?1 ORDER BY id DESC LIMIT ?2")           \
+    X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 4 AND queue = ?3 AND id < ?1 "  \
                           "ORDER BY id DESC LIMIT ?2")                                                                 \
-    X(DEAD_IDS, "SELECT id FROM pl_task WHERE state = 4 AND (?1 IS NULL OR queue = ?1) ORDER BY id")                   \
-    X(DEAD_TASK, "SELECT queue, name, kind FROM pl_task WHERE id = ?1 AND state = 4")                                  \
-    X(DEAD_REVIVE, "UPDATE pl_task SET state = ?2, eta = ?3, tries = 0, executions = 0, status = NULL, "               \
+    X(DEAD_IDS, "SELECT id FROM main.pl_task WHERE state = 4 AND (?1 IS NULL OR queue = ?1) ORDER BY id")              \
+    X(DEAD_TASK, "SELECT queue, name, kind FROM main.pl_task WHERE id = ?1 AND state = 4")                             \
+    X(DEAD_REVIVE, "UPDATE main.pl_task SET state = ?2, eta = ?3, tries = 0, executions = 0, status = NULL, "          \
                    "first_try = NULL WHERE id = ?1")                                                                   \
     /* leases */                                                                                                       \
-    X(TASK_LEASABLE, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "           \
+    X(TASK_LEASABLE, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "      \
                      "ORDER BY eta, id LIMIT ?3")                                                                      \
-    X(TASK_LEASABLE_TAG, "SELECT " PL__TASK_COLUMNS " FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "       \
+    X(TASK_LEASABLE_TAG, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "  \
                          "AND tag IS ?4 ORDER BY eta, id LIMIT ?3")                                                    \
-    X(TASK_LEASE, "UPDATE pl_task SET eta = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")                      \
-    X(TASK_FIRST_TAG, "SELECT tag FROM pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")  \
-    X(TASK_LEASED, "SELECT eta, state FROM pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")                        \
-    X(TASK_SET_ETA, "UPDATE pl_task SET eta = ?2 WHERE id = ?1")                                                       \
+    X(TASK_LEASE, "UPDATE main.pl_task SET eta = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")                 \
+    X(TASK_FIRST_TAG,                                                                                                  \
+      "SELECT tag FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")             \
+    X(TASK_LEASED, "SELECT eta, state FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")                   \
+    X(TASK_SET_ETA, "UPDATE main.pl_task SET eta = ?2 WHERE id = ?1")                                                  \
     /* stages */                                                                                                       \
-    X(STAGE_ADD, "INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "  \
-                 "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "          \
-                 "backoff_factor, timeout, base_path, target, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, "    \
-                 "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)")                              \
-    X(STAGE_ADD_LARGE, "INSERT INTO pl_stage_large (stage, args, inputs, after_slots) VALUES (?1, ?2, ?3, ?4)")        \
+    X(STAGE_ADD,                                                                                                       \
+      "INSERT INTO main.pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "        \
+      "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "                     \
+      "backoff_factor, timeout, base_path, target, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, "               \
+      "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)")                                         \
+    X(STAGE_ADD_LARGE, "INSERT INTO main.pl_stage_large (stage, args, inputs, after_slots) VALUES (?1, ?2, ?3, ?4)")   \
     X(STAGE_GET, PL__STAGE_WITH_STATUS "WHERE s.id = ?1")                                                              \
-    X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM pl_stage AS s WHERE s.id = ?1")                              \
-    X(STAGE_GET_LARGE, "SELECT args, inputs, after_slots FROM pl_stage_large WHERE stage = ?1")                        \
+    X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM main.pl_stage AS s WHERE s.id = ?1")                         \
+    X(STAGE_GET_LARGE, "SELECT args, inputs, after_slots FROM main.pl_stage_large WHERE stage = ?1")                   \
     X(STAGE_TREE, PL__STAGE_WITH_STATUS "WHERE s.root = ?1 ORDER BY s.id")                                             \
     X(STAGE_ROOTS, PL__STAGE_WITH_STATUS "WHERE s.parent IS NULL AND s.id < ?1 ORDER BY s.id DESC LIMIT ?2")           \
     X(STAGE_ROOTS_OF_CLASS, PL__STAGE_WITH_STATUS "WHERE s.parent IS NULL AND s.class_path = ?3 AND s.id < ?1 "        \
                                                   "ORDER BY s.id DESC LIMIT ?2")                                       \
-    X(STAGE_BY_KEY, "SELECT id FROM pl_stage WHERE key = ?1")                                                          \
+    X(STAGE_BY_KEY, "SELECT id FROM main.pl_stage WHERE key = ?1")                                                     \
     X(STAGE_BRIEF, "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                        \
-                   "coalesce(max_attempts, 3), outputs FROM pl_stage WHERE id = ?1")                                   \
-    X(STAGE_STATE, "SELECT state FROM pl_stage WHERE id = ?1")                                                         \
-    X(STAGE_TO_RUN, "UPDATE pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                              \
-    X(STAGE_TO_FINALIZING, "UPDATE pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                        \
-    X(STAGE_TO_FINAL, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")           \
-    X(STAGE_TO_DONE, "UPDATE pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")              \
+                   "coalesce(max_attempts, 3), outputs FROM main.pl_stage WHERE id = ?1")                              \
+    X(STAGE_STATE, "SELECT state FROM main.pl_stage WHERE id = ?1")                                                    \
+    X(STAGE_TO_RUN, "UPDATE main.pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                         \
+    X(STAGE_TO_FINALIZING, "UPDATE main.pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                   \
+    X(STAGE_TO_FINAL, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")      \
+    X(STAGE_TO_DONE, "UPDATE main.pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")         \
     /* 64: WAS_RUN, which means that try_cancel is to be asked this time */                                            \
-    X(STAGE_TO_ABORT, "UPDATE pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~64) | ?3 "             \
+    X(STAGE_TO_ABORT, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~64) | ?3 "        \
                       "WHERE id = ?1")                                                                                 \
-    X(STAGE_INPUTS_FILLED, "UPDATE pl_stage SET missing = missing - ?2, state = (missing = ?2), "                      \
+    X(STAGE_INPUTS_FILLED, "UPDATE main.pl_stage SET missing = missing - ?2, state = (missing = ?2), "                 \
                            "started = CASE missing WHEN ?2 THEN ?3 END WHERE id = ?1 AND state = 0 "                   \
                            "RETURNING missing, queue, priority, coalesce(eta, 0)")                                     \
-    X(STAGE_CHILDREN_SETTLED, "UPDATE pl_stage SET open = open - ?2, state = CASE open WHEN ?2 THEN 3 ELSE 2 END "     \
-                              "WHERE id = ?1 AND state = 2 RETURNING open, flags, coalesce(parent, 0), queue, "        \
-                              "priority")                                                                              \
-    X(STAGE_LEAF_DONE, "UPDATE pl_stage SET state = 4, finalized = ?2, flags = ?3 WHERE id = ?1 AND state = 1")        \
-    X(STAGE_RETRY, "UPDATE pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "                   \
+    X(STAGE_CHILDREN_SETTLED,                                                                                          \
+      "UPDATE main.pl_stage SET open = open - ?2, state = CASE open WHEN ?2 THEN 3 ELSE 2 END "                        \
+      "WHERE id = ?1 AND state = 2 RETURNING open, flags, coalesce(parent, 0), queue, "                                \
+      "priority")                                                                                                      \
+    X(STAGE_LEAF_DONE, "UPDATE main.pl_stage SET state = 4, finalized = ?2, flags = ?3 WHERE id = ?1 AND state = 1")   \
+    X(STAGE_RETRY, "UPDATE main.pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "              \
                    "retry_message = ?3 WHERE id = ?1")                                                                 \
     X(STAGE_GIVE_UP,                                                                                                   \
-      "UPDATE pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1")               \
-    X(STAGE_REQUEST_ABORT, "UPDATE pl_stage SET abort_requested = 1, abort_message = ?2 WHERE id = ?1")                \
-    X(STAGE_LIVE_OF_ROOT, "SELECT id, state, flags, queue, priority FROM pl_stage WHERE root = ?1 "                    \
+      "UPDATE main.pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1")          \
+    X(STAGE_REQUEST_ABORT, "UPDATE main.pl_stage SET abort_requested = 1, abort_message = ?2 WHERE id = ?1")           \
+    X(STAGE_LIVE_OF_ROOT, "SELECT id, state, flags, queue, priority FROM main.pl_stage WHERE root = ?1 "               \
                           "AND state NOT IN (4, 6) ORDER BY id DESC")                                                  \
-    X(STAGE_LIVE_COUNT, "SELECT count(*) FROM pl_stage WHERE root = ?1 AND state NOT IN (4, 6)")                       \
-    X(STAGE_UNSETTLED_CHILDREN, "SELECT count(*) FROM pl_stage WHERE root = ?1 AND parent = ?2 "                       \
+    X(STAGE_LIVE_COUNT, "SELECT count(*) FROM main.pl_stage WHERE root = ?1 AND state NOT IN (4, 6)")                  \
+    X(STAGE_UNSETTLED_CHILDREN, "SELECT count(*) FROM main.pl_stage WHERE root = ?1 AND parent = ?2 "                  \
                                 "AND state NOT IN (3, 4, 6)")                                                          \
-    X(STAGE_COUNT, "SELECT count(*) FROM pl_stage")                                                                    \
-    X(STAGE_CLEANUP_ROWS, "SELECT id, outputs FROM pl_stage WHERE root = ?1")                                          \
-    X(STAGE_DELETE_TREE, "DELETE FROM pl_stage WHERE root = ?1")                                                       \
+    X(STAGE_COUNT, "SELECT count(*) FROM main.pl_stage")                                                               \
+    X(STAGE_CLEANUP_ROWS, "SELECT id, outputs FROM main.pl_stage WHERE root = ?1")                                     \
+    X(STAGE_DELETE_TREE, "DELETE FROM main.pl_stage WHERE root = ?1")                                                  \
     /* slots and waits */                                                                                              \
-    X(SLOT_ADD, "INSERT INTO pl_slot (id, filler, time, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")   \
-    X(SLOT_SET, "UPDATE pl_slot SET filler = ?2, time = ?3, value = ?4 WHERE id = ?1")                                 \
-    X(SLOT_GET, "SELECT filler, time, value FROM pl_slot WHERE id = ?1")                                               \
-    X(SLOT_FILLED, "SELECT 1 FROM pl_slot WHERE id = ?1")                                                              \
-    X(SLOT_DELETE, "DELETE FROM pl_slot WHERE id = ?1")                                                                \
-    X(WAIT_ADD, "INSERT INTO pl_wait (slot, stage, kind) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")                  \
-    X(WAITS, "SELECT stage, kind FROM pl_wait WHERE slot = ?1")                                                        \
-    X(WAIT_DELETE, "DELETE FROM pl_wait WHERE slot = ?1")                                                              \
-    X(WAIT_DELETE_OUTPUT, "DELETE FROM pl_wait WHERE slot = ?1 AND stage = ?2 AND kind = 1")                           \
+    X(SLOT_ADD,                                                                                                        \
+      "INSERT INTO main.pl_slot (id, filler, time, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")        \
+    X(SLOT_SET, "UPDATE main.pl_slot SET filler = ?2, time = ?3, value = ?4 WHERE id = ?1")                            \
+    X(SLOT_GET, "SELECT filler, time, value FROM main.pl_slot WHERE id = ?1")                                          \
+    X(SLOT_FILLED, "SELECT 1 FROM main.pl_slot WHERE id = ?1")                                                         \
+    X(SLOT_DELETE, "DELETE FROM main.pl_slot WHERE id = ?1")                                                           \
+    X(WAIT_ADD, "INSERT INTO main.pl_wait (slot, stage, kind) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")             \
+    X(WAITS, "SELECT stage, kind FROM main.pl_wait WHERE slot = ?1")                                                   \
+    X(WAIT_DELETE, "DELETE FROM main.pl_wait WHERE slot = ?1")                                                         \
+    X(WAIT_DELETE_OUTPUT, "DELETE FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 AND kind = 1")                      \
     /* status and failures */                                                                                          \
-    X(STATUS_SET, "INSERT INTO pl_status (stage, time, message, console_url, links) VALUES (?1, ?2, ?3, ?4, ?5) "      \
+    X(STATUS_SET, "INSERT INTO main.pl_status (stage, time, message, console_url, links) VALUES (?1, ?2, ?3, ?4, ?5) " \
                   "ON CONFLICT (stage) DO UPDATE SET time = excluded.time, message = excluded.message, "               \
                   "console_url = excluded.console_url, links = excluded.links")                                        \
-    X(FAILURE_ADD, "INSERT INTO pl_failure (stage, time, attempt, worker, error_class, message, traceback) "           \
-                   "SELECT id, ?2, attempt + 1, ?3, ?4, ?5, ?6 FROM pl_stage WHERE id = ?1")                           \
-    X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM pl_failure WHERE stage = ?1 "      \
+    X(FAILURE_ADD, "INSERT INTO main.pl_failure (stage, time, attempt, worker, error_class, message, traceback) "      \
+                   "SELECT id, ?2, attempt + 1, ?3, ?4, ?5, ?6 FROM main.pl_stage WHERE id = ?1")                      \
+    X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure WHERE stage = ?1 " \
                 "ORDER BY id")
 
 #endif

@@ -1,131 +1,16 @@
 /*
- * user_sql.c - SQL of the user in a session: the verb sql, and the guard around it.
- *
- * The user's tables lie in the same file as the engine's, whose names begin with pl_. While a statement of the user is
- * prepared or runs, conn->guarded is true and the authorizer refuses what would harm the engine: writing its tables,
- * hanging triggers, indexes or foreign keys on them, names of that kind, transaction control, other files, and settings
- * of the connection. The authorizer is set once, for setting it makes SQLite prepare every statement anew.
+ * user_sql.c - SQL of the user in a session: the verb sql. What it may not do is in guard.c.
  *
  * What fails
  *   a statement   is undone by SQLite and refused in op->rc; the transaction goes on
  *   the memory, the disk, the time of the session, or a statement that made SQLite roll back (RAISE(ROLLBACK),
  *   OR ROLLBACK)  breaks the session
- *
- * Invariant: conn->guarded is false whenever a statement of the engine is prepared or runs.
  */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "store/sqlite/db.h"
-
-enum { PROGRESS_STEPS = 2000 }; /* of SQLite's machine between two looks at the clock: well below a millisecond */
-
-/* ---- the guard --------------------------------------------------------------------------------------------- */
-
-static bool is_ours(const char *name) {
-    return name && sqlite3_strnicmp(name, "pl_", 3) == 0;
-}
-
-static int deny(pl__conn_t *conn, const char *format, const char *name) {
-    sqlite3_snprintf(sizeof conn->denied, conn->denied, format, name);
-    return SQLITE_DENY;
-}
-
-/* Those that only tell something, and the user's own version number. */
-static bool is_harmless_pragma(const char *name) {
-    static const char *const HARMLESS[] = {
-        "table_info",      "table_xinfo",   "table_list",         "index_list",        "index_info",
-        "index_xinfo",     "database_list", "foreign_key_list",   "foreign_key_check", "integrity_check",
-        "quick_check",     "user_version",  "data_version",       "page_count",        "page_size",
-        "freelist_count",  "encoding",      "defer_foreign_keys", "function_list",     "collation_list",
-        "compile_options", "module_list",   "pragma_list",
-    };
-    for (size_t i = 0; i < sizeof HARMLESS / sizeof *HARMLESS; i++)
-        if (sqlite3_stricmp(name, HARMLESS[i]) == 0)
-            return true;
-    return false;
-}
-
-/* Making or dropping a thing called `name`, on the table `of` (NULL: it is a table itself). */
-static int guard_schema(pl__conn_t *conn, const char *name, const char *of) {
-    if (is_ours(name))
-        return deny(conn, "%s: names that begin with pl_ are the engine's", name);
-    return is_ours(of) ? deny(conn, "%s is the engine's: it can be read, not changed", of) : SQLITE_OK;
-}
-
-static int guard_rest(pl__conn_t *conn, int action, const char *first, const char *second) {
-    switch (action) {
-    case SQLITE_TRANSACTION:
-    case SQLITE_SAVEPOINT:
-        return deny(conn, "%s: the transaction begins and ends with the function", first);
-    case SQLITE_ATTACH:
-    case SQLITE_DETACH:
-        return deny(conn, "%s", "a transaction is about one file: ATTACH and DETACH are not possible");
-    case SQLITE_PRAGMA:
-        return is_harmless_pragma(first) ? SQLITE_OK : deny(conn, "PRAGMA %s is not possible here", first);
-    case SQLITE_FUNCTION:
-        return sqlite3_stricmp(second, "load_extension") ? SQLITE_OK : deny(conn, "%s is not possible here", second);
-    case SQLITE_READ:
-        return sqlite3_stricmp(first, "pl_meta") ? SQLITE_OK : deny(conn, "%s holds the secret of the store", first);
-    case SQLITE_ANALYZE: /* the engine's statements are made for what SQLite knows of its tables now */
-        return is_ours(first) ? SQLITE_IGNORE : SQLITE_OK;
-    default:
-        return SQLITE_OK;
-    }
-}
-
-static int guard_cb(void *data, int action, const char *first, const char *second, const char *db,
-                    const char *trigger) {
-    pl__conn_t *conn = data;
-    (void)db;
-    (void)trigger;
-    if (!conn->guarded)
-        return SQLITE_OK;
-    switch (action) {
-    case SQLITE_INSERT:
-    case SQLITE_UPDATE:
-    case SQLITE_DELETE:
-        return is_ours(first) ? deny(conn, "%s is the engine's: it can be read, not written", first) : SQLITE_OK;
-    case SQLITE_CREATE_TABLE:
-    case SQLITE_CREATE_TEMP_TABLE:
-    case SQLITE_CREATE_VTABLE:
-        conn->makes_tables = true;
-        return guard_schema(conn, first, NULL);
-    case SQLITE_ALTER_TABLE:
-        conn->makes_tables = true;
-        return guard_schema(conn, NULL, second);
-    case SQLITE_CREATE_VIEW:
-    case SQLITE_CREATE_TEMP_VIEW:
-    case SQLITE_DROP_TABLE:
-    case SQLITE_DROP_VIEW:
-    case SQLITE_DROP_VTABLE:
-        return guard_schema(conn, first, NULL);
-    case SQLITE_CREATE_INDEX:
-    case SQLITE_CREATE_TEMP_INDEX:
-    case SQLITE_CREATE_TRIGGER:
-    case SQLITE_CREATE_TEMP_TRIGGER:
-    case SQLITE_DROP_INDEX:
-    case SQLITE_DROP_TRIGGER:
-        return guard_schema(conn, first, second);
-    default:
-        return guard_rest(conn, action, first, second);
-    }
-}
-
-int pl__user_sql_open(pl__conn_t *conn) {
-    return pl__sql_rc(conn, sqlite3_set_authorizer(conn->db, guard_cb, conn));
-}
-
-static int progress_cb(void *data) {
-    const pl__conn_t *conn = data;
-    return pl_clock_monotonic_us() >= conn->session_deadline;
-}
-
-static void set_guarded(pl__conn_t *conn, bool on) {
-    conn->guarded = on;
-    sqlite3_progress_handler(conn->db, on ? PROGRESS_STEPS : 0, on ? progress_cb : NULL, conn);
-}
 
 /* ---- what went wrong --------------------------------------------------------------------------------------- */
 
@@ -139,17 +24,27 @@ static bool breaks_session(int rc) {
     return rc == PL_ENOMEM || rc == PL_EFULL || rc == PL_EIO || rc == PL_ECORRUPT || rc == PL_EREADONLY;
 }
 
-/* A call of SQLite failed: refuses the op, or returns what breaks the session. */
-static int complain(pl__conn_t *conn, pl_op_t *op, int sqlite_rc) {
-    bool late = sqlite_rc == SQLITE_INTERRUPT;
-    bool is_over = sqlite3_get_autocommit(conn->db);
-    if ((sqlite_rc & 0xff) == SQLITE_AUTH || conn->denied[0]) /* after a change of the schema it is SQLITE_SCHEMA */
-        return refuse(op, PL_ESQL, conn->denied[0] ? conn->denied : sqlite3_errmsg(conn->db));
-    int rc = pl__sql_rc(conn, sqlite_rc);
-    if (late) {
+/* The statement was stopped: SQLite has rolled back what wrote, all of it. */
+static int complain_of_stop(pl__conn_t *conn, pl_op_t *op) {
+    if (!conn->too_much) {
         snprintf(conn->failure, sizeof conn->failure, "a statement ran longer than the transaction may be held");
         return PL_ETIMEDOUT;
     }
+    snprintf(conn->failure, sizeof conn->failure, "the transaction takes more than %d MiB of memory: do less at a time",
+             (int)(PL_SQL_MEMORY_MAX >> 20));
+    return sqlite3_get_autocommit(conn->db) ? PL_ELIMIT : refuse(op, PL_ELIMIT, conn->failure);
+}
+
+/* A call of SQLite failed: refuses the op, or returns what breaks the session. */
+static int complain(pl__conn_t *conn, pl_op_t *op, int sqlite_rc) {
+    bool is_over = sqlite3_get_autocommit(conn->db);
+    if ((sqlite_rc & 0xff) == SQLITE_AUTH || conn->denied[0]) /* after a change of the schema it is SQLITE_SCHEMA */
+        return refuse(op, PL_ESQL, conn->denied[0] ? conn->denied : sqlite3_errmsg(conn->db));
+    if (sqlite_rc == SQLITE_INTERRUPT)
+        return complain_of_stop(conn, op);
+    if (sqlite_rc == SQLITE_TOOBIG && !is_over)
+        return refuse(op, PL_ELIMIT, "a value, a row or the statement has more than 64 MiB");
+    int rc = pl__sql_rc(conn, sqlite_rc);
     if (is_over || breaks_session(rc))
         return rc;
     return refuse(op, rc == PL_ECONSTRAINT ? rc : PL_ESQL, sqlite3_errmsg(conn->db));
@@ -284,37 +179,48 @@ static int step_all(pl__conn_t *conn, pl_op_t *op, sqlite3_stmt *statement) {
 
 /* ---- tables of the user ------------------------------------------------------------------------------------ */
 
-/* A statement of the engine's own; *value is that of its first row, 0 without one. */
-static int run_own(pl__conn_t *conn, pl__sql_t id, int64_t *value) {
-    set_guarded(conn, false);
-    int rc = pl__sql_int(conn, id, value, 0, "");
-    set_guarded(conn, true);
+/* A statement of the engine's own. */
+static int run_own(pl__conn_t *conn, pl__sql_t id) {
+    pl__guard_set(conn, false);
+    int rc = pl__sql_run(conn, id, NULL, "");
+    pl__guard_set(conn, true);
+    return rc;
+}
+
+static int count_names(pl__conn_t *conn, int64_t *ours) {
+    pl__guard_set(conn, false);
+    int rc = pl__guard_count_names(conn, ours);
+    pl__guard_set(conn, true);
     return rc;
 }
 
 /* Of what the authorizer does not see: the new name of a table, and where foreign keys lead. */
 static int check_tables(pl__conn_t *conn, pl_op_t *op, int64_t ours) {
-    int64_t now_ours, keys;
-    PL__TRY(run_own(conn, PL__SQL_NAMES_OURS, &now_ours));
-    PL__TRY(run_own(conn, PL__SQL_KEYS_TO_OURS, &keys));
+    int64_t now_ours;
+    bool has_key;
+    PL__TRY(count_names(conn, &now_ours));
+    pl__guard_set(conn, false);
+    int rc = pl__guard_find_key(conn, &has_key);
+    pl__guard_set(conn, true);
+    PL__TRY(rc);
     if (now_ours != ours)
         return refuse(op, PL_ESQL, "names that begin with pl_ are the engine's");
-    return keys ? refuse(op, PL_ESQL, "a foreign key cannot lead to a table of the engine") : PL_OK;
+    return has_key ? refuse(op, PL_ESQL, "a foreign key cannot lead to a table of the engine") : PL_OK;
 }
 
 /* A statement that may have done something when it is refused in the end. */
 static int run_saved(pl__conn_t *conn, pl_op_t *op, sqlite3_stmt *statement, bool makes_tables) {
-    int64_t ours = 0, none;
+    int64_t ours = 0;
     if (makes_tables)
-        PL__TRY(run_own(conn, PL__SQL_NAMES_OURS, &ours));
-    PL__TRY(run_own(conn, PL__SQL_USER_SAVE, &none));
+        PL__TRY(count_names(conn, &ours));
+    PL__TRY(run_own(conn, PL__SQL_USER_SAVE));
     PL__TRY(step_all(conn, op, statement));
     sqlite3_reset(statement);
     if (op->rc == PL_OK && makes_tables)
         PL__TRY(check_tables(conn, op, ours));
     if (op->rc != PL_OK)
-        PL__TRY(run_own(conn, PL__SQL_USER_BACK, &none));
-    return run_own(conn, PL__SQL_USER_KEEP, &none);
+        PL__TRY(run_own(conn, PL__SQL_USER_BACK));
+    return run_own(conn, PL__SQL_USER_KEEP);
 }
 
 /* ---- the verb ---------------------------------------------------------------------------------------------- */
@@ -382,9 +288,11 @@ int pl__verb_sql(pl__conn_t *conn, pl_op_t *op) {
     sql->changes = sql->rowid = 0;
     sql->columns_len = sql->rows_len = 0;
     sqlite3_set_last_insert_rowid(conn->db, 0);
-    set_guarded(conn, true);
+    pl__guard_heap(true);
+    pl__guard_set(conn, true);
     int rc = run_all(conn, op);
-    set_guarded(conn, false);
+    pl__guard_set(conn, false);
+    pl__guard_heap(false);
     sql->rowid = sqlite3_last_insert_rowid(conn->db);
     return rc;
 }
