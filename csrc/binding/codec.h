@@ -16,9 +16,9 @@
  * the user that runs is __defer (encoding, protected) and a module under the configured prefixes (decoding, in
  * `require`).
  *
- * Four files share this header: codec.c (registration), codec_names.c, codec_encode.c and codec_decode.c. All state is
- * in the table that the functions have as their first upvalue: a process may run any number of Lua states. All memory
- * belongs to Lua, so an error raised by Lua (out of memory) leaks nothing.
+ * Five files share this header: codec.c (registration), codec_text.c, codec_names.c, codec_encode.c, codec_decode.c.
+ * All state is in the table that the functions have as their first upvalue: a process may run any number of Lua states.
+ * All memory belongs to Lua, so an error raised by Lua (out of memory) leaks nothing.
  */
 #ifndef PL_BINDING_CODEC_H
 #define PL_BINDING_CODEC_H

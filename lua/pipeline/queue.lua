@@ -47,6 +47,8 @@ function queue.Queue(name)
   return setmetatable({ name = check_name(name) }, queue_meta)
 end
 
+queue_task.set_queue(queue.Queue)
+
 local function store_of(only_reads)
   local engine = context.engine()
   return context.store(engine, only_reads), engine

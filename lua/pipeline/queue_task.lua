@@ -456,9 +456,16 @@ function queue_task.is(value)
   return getmetatable(value) == task_meta
 end
 
+local make_queue -- function(name) -> queue
+
+--- Tells how a queue is made of its name; called by the module of queues, which knows tasks, not they it.
+function queue_task.set_queue(fn)
+  make_queue = fn
+end
+
 local function queue_of(self, queue_name)
   if queue_name == nil and rawget(self, "_stage") then queue_name = self.queue_name end
-  return require("pipeline.queue").Queue(queue_name)
+  return make_queue(queue_name)
 end
 
 --- Adds the task to a queue (unless given: that of its pipeline if it is one of a pipeline, else "default"); see
