@@ -49,6 +49,16 @@ static int core_worker(lua_State *L) {
     return 1;
 }
 
+/* core.call_unyieldable(fn, ...) -> as pcall, but nothing that is called can wait: a wait in it is an error, and never
+ * leaves what calls it half done. */
+static int core_call_unyieldable(lua_State *L) {
+    luaL_checkany(L, 1);
+    int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+    lua_pushboolean(L, status == LUA_OK);
+    lua_insert(L, 1);
+    return lua_gettop(L);
+}
+
 const void *pl__worker_done(void) {
     return &DONE;
 }
@@ -111,6 +121,8 @@ static int core_where(lua_State *L) {
 void pl__worker_register(lua_State *L) {
     lua_pushcfunction(L, core_worker);
     lua_setfield(L, -2, "worker");
+    lua_pushcfunction(L, core_call_unyieldable);
+    lua_setfield(L, -2, "call_unyieldable");
     lua_newtable(L);
     lua_pushcclosure(L, core_where, 1);
     lua_setfield(L, -2, "where");

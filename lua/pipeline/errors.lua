@@ -12,6 +12,8 @@ local errors = {}
 
 local MESSAGE_BYTES_MAX = 8192
 local TRACEBACK_BYTES_MAX = 16384
+local TRACE_BYTES_MAX, TRACE_HEAD_BYTES, TRACE_TAIL_BYTES = 8192, 2048, 2048 -- in flight
+local LEFT_OUT, LEFT_OUT_PATTERN = "... (%d lines left out)", "\n%.%.%. %((%d+) lines left out%)"
 
 local class_meta = { __name = "pipeline.ErrorClass" }
 
@@ -156,9 +158,31 @@ function errors.awaited_trace(value)
   return awaited(value)
 end
 
+-- Cuts the middle out of a trace: where the error was raised and where it was seen last are worth more.
+local function shorten(trace)
+  local head_end, tail_begin, left_out = find(trace, "\n", TRACE_HEAD_BYTES, true), #trace - TRACE_TAIL_BYTES, 0
+  local first, last, count = find(trace, LEFT_OUT_PATTERN)
+  if first then
+    head_end, left_out = first, tonumber(count)
+    tail_begin = math.max(tail_begin, last)
+  end
+  tail_begin = find(trace, "\n", tail_begin, true)
+  if not head_end or not tail_begin or head_end >= tail_begin then return trace end
+  local _, lines = trace:sub(first and last + 1 or head_end + 1, tail_begin):gsub("\n", "")
+  return trace:sub(1, head_end) .. LEFT_OUT:format(left_out + lines) .. trace:sub(tail_begin)
+end
+
+--- The trace of an error that was raised, with trace `inner`, in what was awaited, and raised again where it was.
+-- However many awaits there were, it is bounded: what is left out in the middle is said.
+function errors.join_traces(inner, between, outer)
+  local trace = ("%s\n%s\n%s"):format(inner, between, outer)
+  if #trace <= TRACE_BYTES_MAX then return trace end
+  return shorten(trace)
+end
+
 local function trace_of(value)
   local inner, outer = awaited(value), traceback(nil, 3)
-  return inner and inner .. "\nawaited in\n" .. outer or outer, inner
+  return inner and errors.join_traces(inner, "awaited in", outer) or outer, inner
 end
 
 --- The message handler for xpcall around user code.

@@ -249,6 +249,23 @@ describe("a fetch ends early", function()
     end)
   end)
 
+  it("when who waits for several, or through others, is cancelled", function()
+    local waits = {
+      function(future) await(future, sleep(60)) end,
+      function(future) tasklets.await_all { sleep(60), { future } } end,
+      function(future) tasklets.Future.wait_any { sleep(60), future } end,
+      function(future) await(tasklets.with_timeout(go(function() return await(future) end), 60)) end,
+    }
+    for _, wait in ipairs(waits) do
+      check_gone(function()
+        local waiter = go(wait, get("/dribble"))
+        await(sleep(0.02))
+        assert.equal(1, active())
+        waiter:cancel()
+      end)
+    end
+  end)
+
   it("when its group ends", function()
     check_gone(function()
       raises(nil, "^Error: enough$", tasklets.group, function(g)

@@ -3,13 +3,20 @@
 -- Fields: state (RUNNING, FINISHING), loop (whose it is), made (where it was made), info, value (the result; NONE:
 -- there are none; a packed table if there are several), how (false: one result or none; n > 1: so many; FAILED) and
 -- failure ({value, trace, seen}). Who waits: `first`, then the list `rest`, are tasks and callback records in the order
--- of registration, false in the place of one that has gone; `now` is the list of immediate callbacks. `dropped`, if
--- there is one, is called when the only task that waited was cancelled. Fields that are seldom set have their default
--- in the table of methods: a future has no more than the eight that fit the smallest table that will do.
+-- of registration, false in the place of one that has gone; `now` is the list of immediate callbacks. Fields that are
+-- seldom set have their default in the table of methods: a future has no more than the eight that fit the smallest
+-- table that will do.
+--
+-- What was cancelled waits no more, and what only it has waited for is cancelled, too: `dropped(self)`, of the future
+-- or its kind, ends whatever the future stands for when the last who waited has gone so. It may be called when the
+-- future is done already: then its result was not seen by who was to have it. A future made by hand has none: somebody
+-- else will complete it, and others may wait for it later.
 --
 -- Invariants
 --   1. A future is completed once. Then first, rest and now are given away.
 --   2. A failure that nobody has looked at when it is collected is reported (G55), once.
+--   3. Completing does not recurse, however long the chain: immediate callbacks are called one after the other, in the
+--      order in which their futures were completed. Nor does cancelling, beyond DROPS_NESTED_MAX.
 
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
@@ -22,11 +29,12 @@ local IDLE, RUNNING, FINISHING = 0, 1, 2
 local NONE, FAILED = {}, -1
 local NOBODY = {} -- in the place of `first` when only `now` is used, so that one look tells that nobody waits
 local CHAIN_LINES_MAX = 50
+local DROPS_NESTED_MAX = 200
 local BODY <const>, ON <const>, MADE <const> = 1, 3, 5 -- of tasks: see task.lua
 
 local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmetatable, rawequal, select, type
 local unpack, pack = table.unpack, table.pack
-local error_object = errors.object
+local error_object, call_unyieldable = errors.object, core.call_unyieldable
 local where, current_loop, call, push = core.where, eventloop.current, eventloop.call, eventloop.push
 local common = eventloop.common
 
@@ -143,14 +151,8 @@ local function call_now(list)
   end
 end
 
-local function complete(self)
-  self.state = FINISHING
-  if not self.first then return end
-  local now = self.now
-  if now then
-    self.now = false
-    call_now(now)
-  end
+-- Tells tasks and callbacks that wait.
+local function tell(self)
   local first, rest = self.first, self.rest
   self.first = false
   if first and first ~= NOBODY then push(first.loop, first) end
@@ -161,6 +163,38 @@ local function complete(self)
       if entry then entry.loop:push(entry) end
     end
   end
+end
+
+-- Futures that are done and have immediate callbacks to be called: done[at + 1 .. last]. Whoever is the first to put
+-- one there calls them all.
+local done, at, last, telling = {}, 0, 0, false
+
+local function tell_all()
+  while at < last do
+    at = at + 1
+    local self = done[at]
+    done[at] = nil
+    local now = self.now
+    if now then
+      self.now = false
+      call_now(now)
+    end
+    tell(self)
+  end
+end
+
+local function complete(self)
+  self.state = FINISHING
+  if not self.first then return end
+  if not self.now then return tell(self) end
+  last = last + 1
+  done[last] = self
+  if telling then return end
+  telling = true
+  local ok, problem = call_unyieldable(tell_all)
+  telling = false
+  if not ok then error(problem, 0) end -- no memory: what is left is told with the next
+  at, last = 0, 0
 end
 
 --- Completes a future with results.
@@ -300,7 +334,9 @@ function Future.add_callback(self, fn, ...)
   add(self, entry)
 end
 
---- Calls fn(...) inside the call that completes the future, before all other callbacks; at once if it is done.
+--- Calls fn(...) inside the call that completes the future, before all other callbacks; at once if it is done. If that
+-- call is itself in an immediate callback, fn comes as soon as those have returned that are to be called before. It
+-- cannot await.
 function Future.add_immediate_callback(self, fn, ...)
   options.check_function(fn, 1, "add_immediate_callback")
   if self.state == FINISHING then
@@ -310,7 +346,7 @@ function Future.add_immediate_callback(self, fn, ...)
   future.add_now(self, fn, ...)
 end
 
---- As add_immediate_callback, for the library: returns what remove_now takes.
+--- As add_immediate_callback, for the library: returns what remove_now and leave_now take.
 function future.add_now(self, fn, ...)
   local now = self.now or {}
   self.now, self.first = now, self.first or NOBODY
@@ -328,6 +364,57 @@ function future.remove_now(self, entry)
   if #now > 0 then return end
   self.now = false
   if self.first == NOBODY and not self.rest then self.first = false end
+end
+
+-- ---- giving up -------------------------------------------------------------------------------------------------
+
+local drops, drops_later = 0, {} -- how many are nested; those that have to wait until these are over
+
+local function drop(self, reason)
+  local dropped = self.dropped
+  if not dropped then return end
+  self.dropped = nil
+  return dropped(self, reason)
+end
+
+-- The outermost.
+local function drop_all(self, reason)
+  drop(self, reason)
+  while drops_later[1] do
+    local list = drops_later
+    drops_later = {}
+    for i = 1, #list do drop(list[i], reason) end
+  end
+end
+
+--- Nobody waits for the future any more, as who did was cancelled: what it stands for is cancelled, too. What is waited
+-- for ends before those who wait for it, as long as there are not too many in a row.
+function future.give_up(self, reason)
+  if drops == 0 then
+    drops = 1
+    local ok, problem = pcall(drop_all, self, reason)
+    drops = 0
+    if not ok then eventloop.report(problem) end
+  elseif drops < DROPS_NESTED_MAX then
+    drops = drops + 1
+    drop(self, reason)
+    drops = drops - 1
+  else
+    drops_later[#drops_later + 1] = self
+  end
+end
+
+--- Takes a task or record that has waited at `place` away, for it was cancelled, and gives the future up if it was the
+-- last. What it has waited for may be done.
+function future.leave(self, entry, place)
+  if future.remove(self, entry, place) or self.state == FINISHING then future.give_up(self) end
+end
+
+--- The same for an entry of add_now.
+function future.leave_now(self, entry)
+  if self.state == FINISHING then return end
+  future.remove_now(self, entry)
+  if not self.first then future.give_up(self) end
 end
 
 -- ---- looking at it ---------------------------------------------------------------------------------------------
@@ -375,14 +462,19 @@ function Future.get_traceback(self)
   return failure.trace or nil
 end
 
---- Completes the future with CancelledError. Returns false if it was done already.
+--- Completes the future with CancelledError, and cancels what only it has waited for. Returns false if it was done
+-- already.
 function Future.cancel(self, reason)
   if self.state == FINISHING then return false end
-  local dropped = self.dropped
-  self.dropped = nil
-  if dropped then dropped(self) end
+  future.give_up(self, reason)
   if self.state ~= FINISHING then fail(self, errors.CancelledError(reason or "cancelled")) end
   return true
+end
+
+--- Completes a future that was given up, so that whoever waits for it later does not do so for ever.
+function future.fail_dropped(self, reason)
+  if self.state == FINISHING then return end
+  fail(self, errors.CancelledError(reason or "nobody waits for it any more"))
 end
 
 -- ---- text ------------------------------------------------------------------------------------------------------

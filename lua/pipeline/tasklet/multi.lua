@@ -14,6 +14,7 @@ local multi = {}
 local FINISHING = future.FINISHING
 local is_future, fail, finish = future.is, future.fail, future.finish
 local add_now, remove_now, first_result = future.add_now, future.remove_now, future.first_result
+local leave_now, fail_dropped = future.leave_now, future.fail_dropped
 
 local NO_OPTIONS = {}
 
@@ -48,7 +49,7 @@ local function conclude(self)
       list[i] = first_result(member)
     end
   end
-  self.members = nil
+  self.members, self.entries = nil, nil
   if failure then return fail(self, failure.value, failure.trace) end
   return finish(self, list)
 end
@@ -64,10 +65,14 @@ local function signal(self, member)
   if self.full and self.pending == 0 then conclude(self) end
 end
 
--- The only task that waited was cancelled: the members need not tell any more.
-local function dropped(self)
-  for i, entry in pairs(self.entries or {}) do remove_now(self.members[i], entry) end
+-- Nobody waits for it any more, and so it does not wait for its members.
+local function dropped(self, reason)
+  local members, entries = self.members, self.entries
   self.entries, self.members, self.pending, self.full = nil, nil, 0, true
+  for i = 1, entries and self.size or 0 do
+    if entries[i] then leave_now(members[i], entries[i]) end
+  end
+  fail_dropped(self, reason)
 end
 
 local function add_member(self, member)
@@ -196,18 +201,41 @@ function multi.await_all(list, given)
   return task.await(gather(list, given.fail_fast))
 end
 
+-- Who waited for some of a list was cancelled.
+local function leave_list(self)
+  local list, entries = self.members, self.entries
+  for i = 1, list.n or #list do
+    if entries[i] then leave_now(list[i], entries[i]) end
+  end
+end
+
+-- A future that waits for those of a list that are not done: tell(future) is called whenever one is.
+local function watch_list(list, info, tell)
+  local self, entries, pending = future.plain(3, info), {}, 0
+  for i = 1, list.n or #list do
+    entries[i] = false
+    if list[i].state ~= FINISHING then
+      pending = pending + 1
+      entries[i] = add_now(list[i], tell, self)
+    end
+  end
+  self.members, self.entries, self.pending, self.dropped = list, entries, pending, leave_list
+  return self
+end
+
+local function one_done(all)
+  all.pending = all.pending - 1
+  if all.pending == 0 and all.state ~= FINISHING then finish(all) end
+end
+
 --- Waits until all futures of a list are done; raises no errors of theirs, but a deadlock.
 -- In App Engine: Future.wait_all.
 function multi.wait_all(list)
   check_list(list, "wait_all", 100)
-  for i = 1, list.n or #list do
-    local member = list[i]
-    if member.state ~= FINISHING then
-      future.wait(member)
-      local failure = member.failure
-      if failure and errors.is(failure.value, errors.DeadlockError) then future.raise(failure) end
-    end
-  end
+  local all = watch_list(list, "wait_all", one_done)
+  if all.pending == 0 then return end
+  future.wait(all)
+  if all.failure then future.raise(all.failure) end
 end
 
 local function any_done(any)
@@ -222,14 +250,9 @@ function multi.wait_any(list)
   for i = 1, n do
     if list[i].state == FINISHING then return list[i] end
   end
-  local any, entries = future.plain(2, "wait_any"), {}
-  any.members = list
-  for i = 1, n do entries[i] = add_now(list[i], any_done, any) end
-  any.dropped = function()
-    for i = 1, n do remove_now(list[i], entries[i]) end
-  end
+  local any = watch_list(list, "wait_any", any_done)
   future.wait(any)
-  any.dropped()
+  for i = 1, n do remove_now(list[i], any.entries[i]) end
   if any.failure then future.raise(any.failure) end
   for i = 1, n do
     if list[i].state == FINISHING then return list[i] end
@@ -272,7 +295,9 @@ function gathered(self, value)
   if #values >= self.batch_size then reduce(self) end
 end
 
-local function reducing_signal(self, member)
+local function reducing_signal(entry)
+  local self, member = entry.of, entry.member
+  self.waits[entry] = nil
   self.pending = self.pending - 1
   local failure = member.failure
   if failure then failure.seen = true end
@@ -284,7 +309,17 @@ end
 
 function Reducing._depend(self, member)
   self.pending = self.pending + 1
-  member:add_callback(reducing_signal, self, member)
+  local entry = { go = reducing_signal, loop = eventloop.current(), of = self, member = member }
+  if member.state == FINISHING then return entry.loop:push(entry) end
+  self.waits[entry] = future.add(member, entry)
+end
+
+-- Nobody waits for it any more, and so it does not wait for its members.
+function Reducing.dropped(self, reason)
+  local waits = self.waits
+  self.waits, self.full = {}, true
+  for entry, place in pairs(waits) do future.leave(entry.member, entry, place) end
+  fail_dropped(self, reason)
 end
 
 local function put_value(entry)
@@ -339,7 +374,7 @@ function multi.ReducingFuture(reducer, given)
   local info, rest = multi.info(given, "ReducingFuture", reducing_kinds)
   local self = future.new(reducing_meta, 2, info)
   self.reducer, self.batch_size = reducer, math.max(rest.batch_size or 20, 2)
-  self.values, self.pending, self.full = {}, 0, false
+  self.values, self.pending, self.full, self.waits = {}, 0, false, {}
   return self
 end
 

@@ -162,10 +162,16 @@ local function forget_getter(self, getter)
   self.getters, self.gone = kept, 0
 end
 
+-- Set below: what a getter of a SerialQueueFuture waits for goes to the next.
+local give_back
+
 -- The task that waited for the getter was cancelled: what the getter has got already is given to the next.
 local function drop_getter(getter)
   local self = getter.owner
-  if getter.state ~= FINISHING then return forget_getter(self, getter) end
+  if getter.state ~= FINISHING then
+    if getter.waits then give_back(self, getter) else forget_getter(self, getter) end
+    return future.fail_dropped(getter)
+  end
   if getter.failure or getter.gone then return end
   getter.gone = true
   local other = take_getter(self)
@@ -174,7 +180,7 @@ local function drop_getter(getter)
   if self.count then self.count = self.count + 1 end
 end
 
-Getter.dropped, Getter.gone = drop_getter, false
+Getter.dropped, Getter.gone, Getter.waits = drop_getter, false, false
 
 local function new_getter(self)
   return setmetatable({ state = RUNNING, loop = current_loop(), value = false, first = false, owner = self },
@@ -392,6 +398,22 @@ local function pass_on(entry)
   if entry.getter.state ~= FINISHING then hand_over(entry.getter, entry.member) end
 end
 
+-- The getter gets what `member` gives.
+local function wait_for(getter, member)
+  local entry = { go = pass_on, loop = current_loop(), getter = getter, member = member }
+  getter.members, getter.waits = { member }, entry
+  entry.place = future.add(member, entry)
+end
+
+function give_back(self, getter)
+  local entry = getter.waits
+  getter.gone = true
+  future.remove(entry.member, entry, entry.place)
+  local other = take_getter(self)
+  if other then return wait_for(other, entry.member) end
+  prepend(self.items, entry.member)
+end
+
 -- A future that is done with an item that was no future.
 local function done_with(item)
   local self = plain(3)
@@ -418,8 +440,7 @@ local function put_serial(self, value)
   elseif value.state == FINISHING then
     hand_over(getter, value)
   else
-    getter.members = { value }
-    future.add(value, { go = pass_on, loop = current_loop(), getter = getter, member = value })
+    wait_for(getter, value)
   end
   return DONE
 end

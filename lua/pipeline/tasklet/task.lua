@@ -33,7 +33,7 @@ local SINGLE = {} -- the task has one argument, in PLACE
 local setmetatable, select, type = setmetatable, select, type
 local pack = table.pack
 local running, isyieldable, status, close = coroutine.running, coroutine.isyieldable, coroutine.status, coroutine.close
-local is_future, remove, results, fail, finish = future.is, future.remove, future.results, future.fail, future.finish
+local is_future, leave, results, fail, finish = future.is, future.leave, future.results, future.fail, future.finish
 local current_loop, common = eventloop.current, eventloop.common
 
 local meta, Task = future.kind("Tasklet")
@@ -66,7 +66,7 @@ local function handler(value)
   if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
   local inner, trace = errors.awaited_trace(value), trim(traceback(nil, 2))
   local self = current[TASK]
-  if inner and self then trace = ("%s\nawaited in %s\n%s"):format(inner, future.name(self), trace) end
+  if inner and self then trace = errors.join_traces(inner, "awaited in " .. future.name(self), trace) end
   if self then traces[self] = trace end
   if errors.is(value) and (inner or rawget(value, "traceback") == nil) then rawset(value, "traceback", trace) end
   return value
@@ -76,7 +76,8 @@ end
 function task.traceback(value)
   local inner = errors.awaited_trace(value)
   if type(value) ~= "string" and not errors.is(value) then return value end
-  return ("%s\n%s%s"):format(errors.text(value), inner and inner .. "\nawaited in\n" or "", trim(traceback(nil, 2)))
+  local outer = trim(traceback(nil, 2))
+  return ("%s\n%s"):format(errors.text(value), inner and errors.join_traces(inner, "awaited in", outer) or outer)
 end
 
 local ADVICE = "await cannot wait here: it is called from a function written in C, such as table.sort, string.gsub, " ..
@@ -235,10 +236,7 @@ end
 
 -- The coroutine goes on, or it is closed while it waits: as when its attempt is out of time.
 function managed_meta.__close(entry)
-  if entry.woken then return end
-  local on = entry.on
-  local dropped = on.dropped
-  if remove(on, entry, entry.place) and dropped then dropped(on) end
+  if not entry.woken then leave(entry.on, entry, entry.place) end
 end
 
 -- In a coroutine that an engine manages: the run of a stage, a callback, a route.
@@ -353,8 +351,9 @@ end
 
 task.bodies = bodies
 
---- Ends the tasklet: its to-be-closed variables are closed, which may not await, and its future fails with
--- CancelledError. A tasklet that cancels itself ends at its next await. Returns false if it is done.
+--- Ends the tasklet: what only it waits for is cancelled, its to-be-closed variables are closed, which may not await,
+-- and its future fails with CancelledError. A tasklet that cancels itself ends at its next await. Returns false if it
+-- is done.
 function Task.cancel(self, reason)
   if self.state == FINISHING then return false end
   local problem = errors.CancelledError(reason or "cancelled")
@@ -364,17 +363,14 @@ function Task.cancel(self, reason)
     return true
   end
   local on = self[ON]
-  if on then
-    local alone = remove(on, self, self[PLACE]) or on.state == FINISHING
-    local dropped = on.dropped
-    if alone and dropped then
-      on.dropped = nil
-      dropped(on)
-    end
-  end
+  if is_future(on) then leave(on, self, self[PLACE]) end
   close_task(self)
   if self.state ~= FINISHING then fail(self, problem) end
   return true
+end
+
+function Task.dropped(self, reason)
+  if self.state ~= FINISHING then self:cancel(reason or "nobody waits for it any more") end
 end
 
 --- Whether the running code is a tasklet.

@@ -22,11 +22,16 @@ end
 local meta, Sleep = future.kind("Sleep")
 local soon_meta, Soon, soon = task.soon_meta, task.Soon, task.soon
 
-Sleep.dropped = cancel_timer
 Soon.first = false
 
-function Soon.dropped(self)
+function Sleep.dropped(self, reason)
+  cancel_timer(self)
+  future.fail_dropped(self, reason)
+end
+
+function Soon.dropped(self, reason)
   if self.state ~= FINISHING then self.loop:cancel_soon(self) end
+  future.fail_dropped(self, reason)
 end
 
 function Sleep.fire(self)
@@ -65,12 +70,12 @@ local function in_time(of, timer)
   if timer.result.state ~= FINISHING then future.hand_over(timer.result, of) end
 end
 
--- Nobody waits for the result any more, so nobody waits for the future.
-local function drop(result)
+-- Nobody waits for the result any more, so it does not wait for the future.
+local function drop(result, reason)
   local timer = result.timer
   cancel_timer(timer)
-  future.remove_now(timer.of, timer.entry)
-  if timer.of.state ~= FINISHING then timer.of:cancel() end
+  future.leave_now(timer.of, timer.entry)
+  future.fail_dropped(result, reason)
 end
 
 --- Returns a future that is done as `of` is; or else fails with TimeoutError after so many seconds, and cancels `of`.
