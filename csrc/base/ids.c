@@ -4,6 +4,8 @@
 #include "base/ids.h"
 
 #define EPOCH_MS INT64_C(1577836800000) /* 2020-01-01 */
+/* An id has 41 bits for these: past their end (in 2089, or in virtual time) ids count on from there. */
+#define MS_MAX ((INT64_C(1) << PL_IDS_TIME_BITS) - (INT64_C(1) << 24))
 #define SEQUENCE_MASK ((INT64_C(1) << PL_IDS_SEQUENCE_BITS) - 1)
 
 _Static_assert(PL_IDS_TIME_BITS + PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS == 63, "an id is positive");
@@ -25,6 +27,8 @@ void pl_ids_init(pl_ids_t *ids, int worker, pl_id_t floor, uint32_t store) {
 
 pl_id_t pl_ids_next(pl_ids_t *ids, const pl_clock_t *clock) {
     int64_t ms = pl_clock_now(clock) / 1000 - EPOCH_MS;
+    if (ms > MS_MAX)
+        ms = MS_MAX;
     int64_t tick = ms > 0 ? ms << PL_IDS_SEQUENCE_BITS | ids->start : ids->start | 1;
     ids->tick = tick > ids->tick ? tick : ids->tick + 1;
     return compose(ids);

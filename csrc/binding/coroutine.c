@@ -88,7 +88,7 @@ static void arm_turn(pl__handle_t *h) {
         return;
     h->turn.fire = turn_cb;
     h->turn.data = h;
-    pl_engine_timer_start(h->engine, &h->turn, pl_engine_now(h->engine));
+    pl_engine_timer_start(h->engine, &h->turn, 0);
 }
 
 /* ---- records ----------------------------------------------------------------------------------------------- */
@@ -614,10 +614,10 @@ static void alarm_cb(pl_timer_t *timer) {
 }
 
 /* Virtual time passes step by step, to whatever is due next, until it is our turn. */
-static int run_virtual_until(lua_State *L, pl__handle_t *h, pl_usec_t when) {
+static int run_virtual_for(lua_State *L, pl__handle_t *h, pl_usec_t span) {
     bool rang = false;
     pl_timer_t alarm = { .fire = alarm_cb, .data = &rang };
-    pl_engine_timer_start(h->engine, &alarm, when);
+    pl_engine_timer_start(h->engine, &alarm, span);
     int rc = PL_OK;
     while (!rang && !h->stopped && rc == PL_OK)
         rc = pl__handle_run(L, h, PL_RUN_NEXT, -1, false);
@@ -627,15 +627,15 @@ static int run_virtual_until(lua_State *L, pl__handle_t *h, pl_usec_t when) {
 }
 
 /* Outside a managed coroutine: runs the loop until then. */
-static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t now, pl_usec_t when) {
+static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t span) {
     if (h->L != NULL || h->entered || h->closing)
         return pl__push_failure(L, PL_ESTATE, "cannot sleep here: the loop is running below this function");
     h->stopped = false;
     int rc;
     if (h->is_virtual)
-        rc = run_virtual_until(L, h, when);
+        rc = run_virtual_for(L, h, span);
     else
-        rc = pl__handle_run(L, h, PL_RUN_FOREVER, (double)(when - now) / (double)PL_USEC_PER_SEC, false);
+        rc = pl__handle_run(L, h, PL_RUN_FOREVER, (double)span / (double)PL_USEC_PER_SEC, false);
     if (rc == PL_OK)
         return pl__push_failure(L, PL_ESTATE, "the loop was stopped");
     if (rc != PL_ETIMEDOUT)
@@ -650,15 +650,14 @@ static int engine_sleep(lua_State *L) {
     lua_Number seconds = luaL_checknumber(L, 2);
     if (pl__handle_refuse(L, h))
         return 3;
-    pl_usec_t now = pl_engine_now(h->engine), span = pl_clock_from_seconds(seconds > 0 ? seconds : 0);
-    pl_usec_t when = span > PL_USEC_NEVER - now ? PL_USEC_NEVER : now + span;
+    pl_usec_t span = pl_clock_from_seconds(seconds > 0 ? seconds : 0);
     if (!pl__coroutine_can_await(L, h))
-        return sleep_running(L, h, now, when);
+        return sleep_running(L, h, span);
     pl__coroutine_t *rec = h->current;
     rec->state = PL__CO_SLEEP;
     rec->timer.fire = sleep_cb;
     rec->timer.data = rec;
-    pl_engine_timer_start(h->engine, &rec->timer, when);
+    pl_engine_timer_start(h->engine, &rec->timer, span);
     return await_yield(L, rec, sleep_k);
 }
 

@@ -141,6 +141,24 @@ static int engine_now(lua_State *L) {
     return 1;
 }
 
+/* e:due() -> seconds since the epoch: an eta up to this is due now */
+static int engine_due(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl__push_time(L, pl_engine_due(h->engine));
+    return 1;
+}
+
+/* e:steady() -> seconds on the clock that is never set: for durations */
+static int engine_steady(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl__push_time(L, pl_engine_steady(h->engine));
+    return 1;
+}
+
 /* e:advance(seconds) -> true; virtual time only */
 static int engine_advance(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -245,6 +263,8 @@ void pl__facts_register(lua_State *L) {
         { "verify", engine_verify },
         { "random", engine_random },
         { "now", engine_now },
+        { "due", engine_due },
+        { "steady", engine_steady },
         { "advance", engine_advance },
         { "fd", engine_fd },
         { "timeout", engine_timeout },

@@ -23,7 +23,7 @@ static void guest_cb(pl_timer_t *timer) {
     if (h->closing)
         return;
     if (h->L == NULL || h->entered) /* it cannot be called now: at the next turn */
-        pl_engine_timer_start(h->engine, timer, pl_engine_now(h->engine));
+        pl_engine_timer_start(h->engine, timer, 0);
     else
         pl__enter(h->L, guest_entry, h);
 }
@@ -33,7 +33,7 @@ void pl__guest_call(pl__handle_t *h) {
         return;
     h->guest.fire = guest_cb;
     h->guest.data = h;
-    pl_engine_timer_start(h->engine, &h->guest, pl_engine_now(h->engine));
+    pl_engine_timer_start(h->engine, &h->guest, 0);
 }
 
 /* e:arm(seconds | nil): the "guest" hook is called so much later, once; nil: it is not. */
@@ -47,10 +47,9 @@ static int engine_arm(lua_State *L) {
     if (seconds < 0) {
         pl_engine_timer_cancel(h->engine, &h->guest);
     } else {
-        pl_usec_t now = pl_engine_now(h->engine), span = pl_clock_from_seconds(seconds);
         h->guest.fire = guest_cb;
         h->guest.data = h;
-        pl_engine_timer_start(h->engine, &h->guest, span > PL_USEC_NEVER - now ? PL_USEC_NEVER : now + span);
+        pl_engine_timer_start(h->engine, &h->guest, pl_clock_from_seconds(seconds));
     }
     lua_pushboolean(L, 1);
     return 1;

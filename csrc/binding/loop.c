@@ -193,7 +193,7 @@ static int loop_poll(lua_State *L) {
     if (seconds > 0 && self->has_limit) {
         double bounded = seconds < SECONDS_MAX ? seconds : SECONDS_MAX;
         uv_update_time(self->loop);
-        uv_timer_start(&self->limit, limit_cb, (uint64_t)ceil(bounded * 1000.0), 0);
+        uv_timer_start(&self->limit, limit_cb, (uint64_t)pl_clock_ms(bounded), 0);
     }
     uv_run(self->loop, seconds == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     if (self->has_limit)
@@ -227,7 +227,15 @@ static int loop_handles(lua_State *L) {
     return 1;
 }
 
-/* core.now() -> seconds since the epoch; never goes back. */
+/* core.time() -> seconds since the epoch, by the wall clock. */
+static int core_time(lua_State *L) {
+    pl_clock_t clock;
+    pl_clock_init_system(&clock);
+    lua_pushnumber(L, (double)pl_clock_now(&clock) / (double)PL_USEC_PER_SEC);
+    return 1;
+}
+
+/* core.now() -> seconds since the epoch as they were counted since the library was loaded: nobody sets that clock. */
 static int core_now(lua_State *L) {
     lua_pushnumber(L, lua_tonumber(L, lua_upvalueindex(1)) + (double)pl_clock_monotonic_us() / (double)PL_USEC_PER_SEC);
     return 1;
@@ -254,9 +262,7 @@ static int core_poll(lua_State *L) {
     luaL_argcheck(L, n <= FDS_MAX, FDS_MAX + 2, "too many descriptors");
     for (int i = 0; i < n; i++)
         fds[i] = (struct pollfd){ .fd = (int)luaL_checkinteger(L, i + 2), .events = POLLIN };
-    if (seconds > SECONDS_MAX)
-        seconds = SECONDS_MAX;
-    (void)poll(fds, (nfds_t)n, seconds < 0 ? -1 : (int)ceil(seconds * 1000.0));
+    (void)poll(fds, (nfds_t)n, seconds < 0 ? -1 : pl_clock_ms(fmin(seconds, SECONDS_MAX)));
     return 0;
 }
 
@@ -279,6 +285,8 @@ void pl__loop_register(lua_State *L) {
     lua_pushnumber(L, (double)(pl_clock_now(&clock) - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC);
     lua_pushcclosure(L, core_now, 1);
     lua_setfield(L, -2, "now");
+    lua_pushcfunction(L, core_time);
+    lua_setfield(L, -2, "time");
     lua_pushcfunction(L, core_poll);
     lua_setfield(L, -2, "poll");
 }

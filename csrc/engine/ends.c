@@ -82,18 +82,18 @@ static int fail_instead(const pl_op_t *op, pl_op_t *instead, pl_usec_t now) {
     if (rc != PL_OK)
         return rc;
     if (op->verb == PL_VERB_outcome)
-        fail_outcome(op, instead, now + op->rest, failure, why);
+        fail_outcome(op, instead, pl_clock_add(now, op->rest), failure, why);
     else if (op->verb == PL_VERB_finalized)
         instead->u.finalized = (pl_op_finalized_t){ .stage = op->u.finalized.stage,
                                                     .claim = op->u.finalized.claim,
                                                     .kind = PL_FINALIZED_FAILED,
-                                                    .retry_at = now + op->rest,
+                                                    .retry_at = pl_clock_add(now, op->rest),
                                                     .failure = failure };
     else
         instead->u.task_done = (pl_op_task_done_t){ .task = op->u.task_done.task,
                                                     .claim = op->u.task_done.claim,
                                                     .failed = true,
-                                                    .started = op->u.task_done.started,
+                                                    .took = op->u.task_done.took,
                                                     .failure = failure };
     return PL_OK;
 }
@@ -125,11 +125,11 @@ static bool has_failed(const pl_op_t *op) {
 
 /* ---- one by one -------------------------------------------------------------------------------------------- */
 
-static pl_op_t *single_end(const pl_end_t *end, pl_usec_t now) {
+static pl_op_t *single_end(const pl_end_t *end) {
     pl_op_t *op = pl_op_new(PL_VERB_task_done);
     if (!op)
         return NULL;
-    op->u.task_done = (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .started = now, .is_plain = true };
+    op->u.task_done = (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .is_plain = true };
     op->attempts = 1;
     op->rest = rest_after(1, 2, 0);
     return op;
@@ -146,7 +146,7 @@ static void free_list(pl_op_t *list) {
 static int split(pl_engine_t *engine, const pl_op_tasks_done_t *done) {
     pl_op_t *list = NULL;
     for (size_t i = done->len; i > 0; i--) {
-        pl_op_t *op = single_end(&done->ends[i - 1], pl_clock_now(&engine->clock));
+        pl_op_t *op = single_end(&done->ends[i - 1]);
         if (!op) {
             free_list(list);
             return PL_ENOMEM;

@@ -187,6 +187,7 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
         pl_clock_init_virtual(&engine->clock, pl_clock_from_seconds(options->virtual_start));
     else
         pl_clock_init_system(&engine->clock);
+    engine->wall_offset = pl_clock_offset();
     if (options->seed)
         pl_random_init_seed(&engine->random, options->seed);
     else
@@ -267,6 +268,14 @@ pl_id_t pl_engine_new_id(pl_engine_t *engine) {
 
 pl_usec_t pl_engine_now(const pl_engine_t *engine) {
     return pl_clock_now(&engine->clock);
+}
+
+pl_usec_t pl_engine_due(const pl_engine_t *engine) {
+    return pl_clock_due(&engine->clock);
+}
+
+pl_usec_t pl_engine_steady(const pl_engine_t *engine) {
+    return pl_clock_steady(&engine->clock);
 }
 
 struct uv_loop_s *pl_engine_loop(pl_engine_t *engine) {

@@ -117,17 +117,23 @@ PL_API struct uv_loop_s *pl_engine_loop(pl_engine_t *engine);
 PL_API pl_usec_t pl_engine_now(const pl_engine_t *engine);
 PL_API void pl_engine_advance(pl_engine_t *engine, double seconds); /* virtual time only */
 
-/* A timer on the engine's clock (virtual time included). Intrusive: owned by the caller, who must cancel it before
+/* What is due now: see pl_clock_due. */
+PL_API pl_usec_t pl_engine_due(const pl_engine_t *engine);
+/* The engine's steady clock: it counts, and is never set. Virtual time is both clocks. */
+PL_API pl_usec_t pl_engine_steady(const pl_engine_t *engine);
+
+/* A timer on the steady clock (virtual time included). Intrusive: owned by the caller, who must cancel it before
  * freeing it. Fires once, on the loop. */
 typedef struct pl_timer {
     struct pl_timer *child, *next, *prev; /* the engine's: a pairing heap */
     uint64_t order;                       /* the engine's: equal times fire in the order started */
-    pl_usec_t when;
+    pl_usec_t when;                       /* the engine's: on the steady clock */
     void (*fire)(struct pl_timer *timer);
     void *data;
     bool active;
 } pl_timer_t;
-PL_API void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t when);
+/* Starts it, again if it is active: fires `after` microseconds from now. */
+PL_API void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t after);
 PL_API void pl_engine_timer_cancel(pl_engine_t *engine, pl_timer_t *timer);
 
 /* ---- signatures ---- */

@@ -15,18 +15,32 @@ enum { DRAIN_LOOK_MS = 100 };
 
 typedef struct {
     pl_run_mode_t mode;
-    pl_usec_t deadline;    /* engine's clock, virtual time */
+    pl_usec_t deadline;    /* virtual time */
     int64_t real_deadline; /* monotonic us, real time */
     bool others_idle;      /* the last count found nothing on the file */
     bool counting;
 } run_t;
+
+/* The store moves the ends of pauses when the wall clock was set, as soon as it has a turn: it gets one for that. */
+static void follow_wall_clock(pl_engine_t *engine) {
+    if (engine->clock.is_virtual || engine->next_due == PL_USEC_NEVER || engine->wanted <= 0)
+        return;
+    int64_t offset = pl_clock_offset(), step = offset - engine->wall_offset;
+    if (step < PL__CLOCK_STEP_US && step > -PL__CLOCK_STEP_US)
+        return;
+    engine->wall_offset = offset;
+    if (!engine->poked)
+        pl__scheduler_poke(engine, false);
+}
 
 /* Returns whether a timer was due. */
 static bool turn(pl_engine_t *engine) {
     engine->turns++;
     pl__scheduler_collect(engine);
     bool fired = pl__timers_fire(engine);
-    bool due = engine->next_due <= pl_clock_now(&engine->clock) || engine->next_token <= pl_clock_now(&engine->clock);
+    follow_wall_clock(engine);
+    bool due =
+        engine->next_due <= pl_clock_due(&engine->clock) || engine->next_token <= pl_clock_steady(&engine->clock);
     if (due && engine->wanted > 0 && !engine->poked)
         pl__scheduler_poke(engine, false);
     pl__scheduler_execute(engine);
@@ -57,16 +71,16 @@ static bool is_file_idle(pl_engine_t *engine, bool with_delayed) {
 }
 
 static bool is_idle(pl_engine_t *engine, bool with_delayed) {
-    pl_usec_t now = pl_clock_now(&engine->clock);
+    pl_usec_t due = pl_clock_due(&engine->clock), steady = pl_clock_steady(&engine->clock);
     if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0)
         return false;
     if (engine->in_flight > 0 || engine->want_timer.active) /* the store failed and will be asked again */
         return false;
-    if (engine->next_due <= now || (with_delayed && engine->next_due != PL_USEC_NEVER))
+    if (engine->next_due <= due || (with_delayed && engine->next_due != PL_USEC_NEVER))
         return false;
     if (engine->next_token != PL_USEC_NEVER) /* ready, and held back by a rate */
         return false;
-    if (engine->timers && engine->timers->when <= now)
+    if (engine->timers && engine->timers->when <= steady)
         return false;
     return is_file_idle(engine, with_delayed);
 }
@@ -90,7 +104,7 @@ static bool jump(pl_engine_t *engine, const run_t *run) {
         next = engine->next_due;
     if (may_start && engine->next_token < next)
         next = engine->next_token;
-    if (next > run->deadline || next == PL_USEC_NEVER) {
+    if (next > run->deadline || next >= PL_USEC_MAX) { /* what is due at the end of time never is */
         if (run->deadline != PL_USEC_NEVER)
             pl_clock_advance_to(&engine->clock, run->deadline);
         return false;
@@ -108,8 +122,8 @@ static bool is_late(const pl_engine_t *engine, const run_t *run) {
 static void arm_limit(pl_engine_t *engine, const run_t *run) {
     bool looks = run->mode == PL_RUN_READY || run->mode == PL_RUN_ALL;
     int64_t ms = INT64_MAX;
-    if (!engine->clock.is_virtual && run->real_deadline != INT64_MAX)
-        ms = (run->real_deadline - pl_clock_monotonic_us() + 999) / 1000;
+    if (!engine->clock.is_virtual && run->real_deadline != PL_USEC_NEVER)
+        ms = pl_clock_ms((double)(run->real_deadline - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC);
     if (looks && (engine->no_worker || atomic_load(&engine->peers.others) > 0) && ms > DRAIN_LOOK_MS)
         ms = DRAIN_LOOK_MS;
     if (ms == INT64_MAX)
@@ -182,16 +196,22 @@ static void set_signals(pl_engine_t *engine, bool on) {
     }
 }
 
+/* A time so long that it has no end is no limit. */
+static pl_usec_t end_of(pl_usec_t now, pl_usec_t us) {
+    pl_usec_t end = pl_clock_add(now, us);
+    return end < PL_USEC_MAX ? end : PL_USEC_NEVER;
+}
+
 static run_t plan(const pl_engine_t *engine, pl_run_mode_t mode, double timeout) {
-    run_t run = { .mode = mode, .deadline = PL_USEC_NEVER, .real_deadline = INT64_MAX };
+    run_t run = { .mode = mode, .deadline = PL_USEC_NEVER, .real_deadline = PL_USEC_NEVER };
     if (timeout < 0)
         return run;
     pl_usec_t us = pl_clock_from_seconds(timeout);
     pl_usec_t now = pl_clock_now(&engine->clock);
     if (engine->clock.is_virtual)
-        run.deadline = us < PL_USEC_NEVER - now ? now + us : PL_USEC_NEVER;
+        run.deadline = end_of(now, us);
     else
-        run.real_deadline = us < INT64_MAX / 2 ? pl_clock_monotonic_us() + us : INT64_MAX;
+        run.real_deadline = end_of(pl_clock_monotonic_us(), us);
     return run;
 }
 
@@ -272,5 +292,5 @@ int pl_engine_timeout(pl_engine_t *engine) {
 
 void pl_engine_advance(pl_engine_t *engine, double seconds) {
     if (engine->clock.is_virtual)
-        pl_clock_advance_to(&engine->clock, pl_clock_now(&engine->clock) + pl_clock_from_seconds(seconds));
+        pl_clock_advance_to(&engine->clock, pl_clock_add(pl_clock_now(&engine->clock), pl_clock_from_seconds(seconds)));
 }

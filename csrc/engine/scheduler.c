@@ -115,7 +115,7 @@ void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
         op->u.outcome.parent = claim->stage->parent;
     }
     if (op->verb == PL_VERB_task_done) {
-        op->u.task_done.started = claim->claimed;
+        op->u.task_done.took = pl_clock_steady(&engine->clock) - claim->claimed;
         op->u.task_done.is_plain = claim->is_plain;
     }
     pl_engine_submit(engine, op);
@@ -166,7 +166,7 @@ static void try_later(pl_engine_t *engine, pl_op_t *op) {
     if (!engine->failed_timer.active) {
         pl_log(&engine->log, PL_LOG_ERROR, "the store could not take a result and will be asked again: %s",
                op->error.message[0] ? op->error.message : pl_result_text(op->rc));
-        pl_engine_timer_start(engine, &engine->failed_timer, pl_clock_now(&engine->clock) + RETRY_US);
+        pl_engine_timer_start(engine, &engine->failed_timer, RETRY_US);
     }
     ops_push(&engine->failed, op);
     engine->failed_len++;
@@ -192,7 +192,7 @@ static void release(pl_engine_t *engine, const pl_claim_t *claims, int len) {
 
 void pl__scheduler_pause(pl_engine_t *engine) {
     if (engine->running && !engine->closing && !engine->want_timer.active)
-        pl_engine_timer_start(engine, &engine->want_timer, pl_clock_now(&engine->clock) + RETRY_US);
+        pl_engine_timer_start(engine, &engine->want_timer, RETRY_US);
 }
 
 /* Whoever drops a claim cannot execute it now; claiming it again at once would only drop it again, without end. */
@@ -279,7 +279,7 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
     }
     if (batch->failure.code != 0) {
         pl_log(&engine->log, PL_LOG_ERROR, "cannot claim tasks: %s", batch->failure.message);
-        pl_engine_timer_start(engine, &engine->want_timer, pl_clock_now(&engine->clock) + RETRY_US);
+        pl_engine_timer_start(engine, &engine->want_timer, RETRY_US);
         engine->poked = false;
         engine->wanted = -1;
     }

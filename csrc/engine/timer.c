@@ -1,9 +1,9 @@
 /*
- * timer.c - timers on the engine's clock: a pairing heap without allocation, ordered by time, then by start.
+ * timer.c - timers on the engine's steady clock: a pairing heap without allocation, ordered by time, then by start.
  */
 #include "engine/engine.h"
 
-enum { SLEEP_MS_MAX = 60 * 1000 }; /* the wall clock may be set: look again at least this often */
+enum { SLEEP_MS_MAX = 24 * 3600 * 1000, ETA_SLEEP_MS_MAX = 10 * 1000 }; /* the wall clock may be set meanwhile */
 
 static bool is_before(const pl_timer_t *a, const pl_timer_t *b) {
     return a->when < b->when || (a->when == b->when && a->order < b->order);
@@ -47,10 +47,10 @@ static pl_timer_t *meld_siblings(pl_timer_t *first) {
     return root;
 }
 
-void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t when) {
+void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t after) {
     pl_engine_timer_cancel(engine, timer);
     timer->child = timer->next = timer->prev = NULL;
-    timer->when = when;
+    timer->when = pl_clock_add(pl_clock_steady(&engine->clock), after);
     timer->order = engine->timer_order++;
     timer->active = true;
     engine->timers = meld(engine->timers, timer);
@@ -83,7 +83,7 @@ pl_usec_t pl__timers_next(const pl_engine_t *engine) {
 /* Timers started by the ones that fire wait for the next turn, so that one turn is bounded. */
 bool pl__timers_fire(pl_engine_t *engine) {
     uint64_t last = engine->timer_order;
-    pl_usec_t now = pl_clock_now(&engine->clock);
+    pl_usec_t now = pl_clock_steady(&engine->clock);
     bool any = false;
     while (engine->timers && engine->timers->when <= now && engine->timers->order < last) {
         pl_timer_t *timer = engine->timers;
@@ -104,16 +104,27 @@ void pl__timer_ends_wait_cb(uv_timer_t *handle) {
         uv_stop(engine->loop);
 }
 
+static uint64_t ms_until(pl_usec_t when, pl_usec_t now, uint64_t most) {
+    if (when <= now)
+        return 0;
+    uint64_t ms = ((uint64_t)when - (uint64_t)now + 999) / 1000; /* apart they may be more than a signed number holds */
+    return ms < most ? ms : most;
+}
+
 void pl__timers_arm(pl_engine_t *engine) {
-    pl_usec_t next = pl__timers_next(engine), now = pl_clock_now(&engine->clock);
-    pl_usec_t start = engine->next_token < engine->next_due ? engine->next_token : engine->next_due;
-    if (start < next && engine->wanted > 0 && !engine->poked) /* poked: the answer will wake the loop */
-        next = start;
-    if (next == PL_USEC_NEVER || (engine->clock.is_virtual && next > now)) {
+    pl_usec_t timer = pl__timers_next(engine), steady = pl_clock_steady(&engine->clock);
+    pl_usec_t eta = PL_USEC_NEVER, due = pl_clock_due(&engine->clock);
+    if (engine->wanted > 0 && !engine->poked) { /* poked: the answer will wake the loop */
+        eta = engine->next_due;
+        timer = engine->next_token < timer ? engine->next_token : timer;
+    }
+    bool stands = engine->clock.is_virtual && timer > steady && eta > due;
+    if (stands || (timer == PL_USEC_NEVER && eta == PL_USEC_NEVER)) {
         uv_timer_stop(&engine->due);
         return;
     }
-    uint64_t ms = next <= now ? 0 : (uint64_t)((next - now + 999) / 1000);
+    uint64_t ms = timer == PL_USEC_NEVER ? SLEEP_MS_MAX : ms_until(timer, steady, SLEEP_MS_MAX);
+    uint64_t eta_ms = eta == PL_USEC_NEVER ? SLEEP_MS_MAX : ms_until(eta, due, ETA_SLEEP_MS_MAX);
     uv_update_time(engine->loop);
-    uv_timer_start(&engine->due, pl__timer_ends_wait_cb, ms < SLEEP_MS_MAX ? ms : SLEEP_MS_MAX, 0);
+    uv_timer_start(&engine->due, pl__timer_ends_wait_cb, ms < eta_ms ? ms : eta_ms, 0);
 }

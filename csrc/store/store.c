@@ -407,7 +407,7 @@ static bool open_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
         begin->rc = PL__FAIL(&begin->error, PL_ECLOSED, "the store begins no more transactions");
     else
         begin->rc = store->driver->begin(store->writer, &begin->error);
-    *deadline = pl_clock_monotonic_us() + pl_clock_from_seconds(begin->u.tx_begin.seconds);
+    *deadline = pl_clock_add(pl_clock_monotonic_us(), pl_clock_from_seconds(begin->u.tx_begin.seconds));
     if (begin->rc != PL_OK) {
         forget_session(store, NULL);
         return false;

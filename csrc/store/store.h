@@ -226,7 +226,7 @@ typedef struct pl_claim {
     int tries; /* failed executions before this one (X-AppEngine-TaskRetryCount) */
     int priority;
     pl_usec_t eta;
-    pl_usec_t claimed; /* when */
+    pl_usec_t claimed; /* when, on the steady clock */
     pl_str_t queue, name, payload;
     pl_str_t request;       /* PUSH */
     pl_str_t target;        /* PUSH: of the queue */
@@ -359,9 +359,9 @@ typedef struct {
     int claim;
     bool failed, give_up;
     pl_usec_t retry_at;
-    int status;        /* FAILED: status of the answer; 0: there was none */
-    pl_usec_t started; /* set by the engine: when this try began */
-    bool is_plain;     /* set by the engine: the task has neither name nor rows of its own */
+    int status;     /* FAILED: status of the answer; 0: there was none */
+    pl_usec_t took; /* set by the engine: how long this try took */
+    bool is_plain;  /* set by the engine: the task has neither name nor rows of its own */
     pl_failure_t failure;
     bool died; /* result */
 } pl_op_task_done_t;
@@ -737,7 +737,7 @@ typedef struct {
     bool has_state;       /* the fields below are of a commit (reads alone bring none) */
     bool ready_left;      /* more is ready than was wanted */
     pl_usec_t next_due;   /* eta of the next delayed task, PL_USEC_NEVER if none */
-    pl_usec_t next_token; /* when a queue whose rate holds ready tasks back may start one; PL_USEC_NEVER if none does */
+    pl_usec_t next_token; /* steady clock: when a queue whose rate holds ready tasks back may start one; or NEVER */
     pl_error_t failure;   /* code != 0: claiming failed, want is back at 0 */
     pl__arena_t arena;
 } pl_batch_t;

@@ -432,11 +432,10 @@ end
 local function wait_blocking(self, id, timeout)
   local state = errors.check(context.store(self):watch(id))
   if is_final(state) then return state end
-  local started = os.time()
-  local deadline = timeout and self._core:now() + timeout
+  local deadline = timeout and self._core:steady() + timeout
   self._finals[id] = false
   repeat
-    local left = deadline and math.max(deadline - self._core:now(), 0)
+    local left = deadline and math.max(deadline - self._core:steady(), 0)
     local ok, code, message = run_some(self, left)
     state = self._finals[id]
     if self._raised then break end
@@ -447,9 +446,8 @@ local function wait_blocking(self, id, timeout)
       end
       errors.raise_core(code, message, "wait")
     end
-    local late = deadline and (self._core:now() >= deadline or os.time() - started > timeout + 1)
-    local stuck = self._virtual and ok and not deadline
-    if not state and (late or stuck) then state = "timeout" end
+    local late = deadline and self._core:steady() >= deadline
+    if not state and (late or self._virtual) then state = "timeout" end -- virtual: nothing more happens, or not in time
   until state
   self._finals[id] = nil
   self._core:rest()

@@ -80,7 +80,7 @@ end
 
 local real_clock = {}
 
-real_clock.now = core.now
+real_clock.now, real_clock.time = core.now, core.time -- time: of day; that is what may be set
 
 -- ---- the queues ------------------------------------------------------------------------------------------------
 
@@ -825,7 +825,13 @@ function eventloop.queue_call(seconds, fn, ...)
     error(("bad argument #1 to 'queue_call' (number of seconds expected, got %s)"):format(type(seconds)), 2)
   end
   entry.fire = call
-  return self:add_timer(entry, seconds >= ABSOLUTE and seconds or self.clock.now() + max(seconds, 0))
+  local clock, due = self.clock, seconds
+  if seconds < ABSOLUTE then
+    due = clock.now() + max(seconds, 0)
+  elseif clock.time then
+    due = clock.now() + (seconds - clock.time())
+  end
+  return self:add_timer(entry, due)
 end
 
 --- Forgets a call that queue_call has queued, as its own method `cancel` does. Harmless when it was made.
@@ -880,9 +886,10 @@ function eventloop.clear()
   self.soon_dead = 0
 end
 
---- Seconds since the epoch on the clock of the loop.
+--- Seconds since the epoch: the time of day, or that of the clock that the loop was given.
 function eventloop.now()
-  return current().clock.now()
+  local clock = current().clock
+  return (clock.time or clock.now)()
 end
 
 --- Gives the common loop another clock, for tests: an object with functions now() -> seconds and sleep(seconds); nil:

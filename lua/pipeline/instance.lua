@@ -298,7 +298,7 @@ local function eta_of(engine, given)
   if given.countdown and given.eta then
     errors.raise(errors.PipelineSetupError, "countdown and eta exclude each other")
   end
-  if given.countdown then return engine._core:now() + given.countdown end
+  if given.countdown then return engine._core:due() + given.countdown end
   if not given.eta then return nil end
   local eta = options.epoch(given.eta)
   if not eta then errors.raise(errors.PipelineSetupError, "eta has no year, month and day") end

@@ -233,7 +233,7 @@ end
 
 local function now()
   local engine = context.engine_or_nil()
-  return engine and engine._core:now() or os.time() + 0.0
+  return engine and engine._core:due() or os.time() + 0.0
 end
 
 local function eta_of(given)

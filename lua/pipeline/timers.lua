@@ -1,4 +1,4 @@
---- timers.lua: calls at a later time on an engine's clock, which can be cancelled.
+--- timers.lua: calls after a while, on an engine's steady clock, which can be cancelled.
 --
 -- Entries are kept in the order they fall due. One coroutine of the engine sleeps until the first of them; when an
 -- earlier one is added another sleeper is started, and a sleeper that wakes with nothing due sleeps again or ends. So
@@ -31,7 +31,7 @@ local function compact(self)
 end
 
 local function fire_due(self)
-  local now = self.core:now()
+  local now = self.core:steady()
   while self.first <= self.last do
     local entry = self.entries[self.first]
     if entry.fn and entry.due > now then break end
@@ -50,7 +50,7 @@ end
 
 local function sleep(self, due)
   while true do
-    self.core:sleep(math.max(due - self.core:now(), 0))
+    self.core:sleep(math.max(due - self.core:steady(), 0))
     if self.closed then return end
     if self.sleeping_until == due then self.sleeping_until = math.huge end
     fire_due(self)
@@ -75,7 +75,7 @@ end
 -- caller given in `fields`.
 function Timers.add(self, seconds, fn, fields)
   local entry = fields or {}
-  entry.due, entry.fn = self.core:now() + seconds, fn
+  entry.due, entry.fn = self.core:steady() + seconds, fn
   insert(self, entry)
   if entry.due < self.sleeping_until then
     self.sleeping_until = entry.due

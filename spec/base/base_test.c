@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/ids.h"
@@ -83,12 +84,37 @@ static void clock_reads_seconds(void) {
     CHECK(pl_clock_from_seconds(1e300) == PL_USEC_NEVER - 1);
     CHECK(pl_clock_from_seconds(-1e300) == -(PL_USEC_NEVER - 1));
     CHECK(pl_clock_from_seconds(strtod("nan", NULL)) == 0);
+    CHECK(pl_clock_ms(0.0004) == 1 && pl_clock_ms(1.5) == 1500 && pl_clock_ms(-1) == 0);
+    CHECK(pl_clock_ms(1e300) == PL_CLOCK_MS_MAX && pl_clock_ms(strtod("nan", NULL)) == 0);
     pl_clock_t clock;
     pl_clock_init_virtual(&clock, 10);
     pl_clock_advance_to(&clock, 5);
     CHECK(pl_clock_now(&clock) == 10);
     pl_clock_advance_to(&clock, 15);
     CHECK(pl_clock_now(&clock) == 15);
+}
+
+static void sums_of_times_saturate(void) {
+    CHECK(pl_clock_add(5, 7) == 12 && pl_clock_add(5, -7) == -2);
+    CHECK(pl_clock_add(PL_USEC_MAX, 1) == PL_USEC_MAX && pl_clock_add(5, PL_USEC_MAX) == PL_USEC_MAX);
+    CHECK(pl_clock_add(PL_USEC_MAX, PL_USEC_MAX) == PL_USEC_MAX);
+    CHECK(pl_clock_add(-PL_USEC_MAX, -1) == -PL_USEC_MAX && pl_clock_add(-5, -PL_USEC_MAX) == -PL_USEC_MAX);
+    CHECK(pl_clock_add(PL_USEC_MAX, -PL_USEC_MAX) == 0);
+    CHECK(pl_clock_add(PL_USEC_NEVER, -5) == PL_USEC_NEVER);
+}
+
+static void clocks_agree(void) {
+    pl_clock_t clock;
+    pl_clock_init_system(&clock);
+    int64_t offset = pl_clock_offset();
+    for (int i = 0; i < 1000; i++) {
+        pl_usec_t due = pl_clock_due(&clock), steady = pl_clock_steady(&clock);
+        CHECK(due <= pl_clock_now(&clock) && pl_clock_steady(&clock) >= steady);
+        CHECK(time(NULL) >= due / PL_USEC_PER_SEC); /* what is due is due by the clock of time() */
+    }
+    CHECK(llabs(pl_clock_offset() - offset) < PL_USEC_PER_SEC);
+    pl_clock_init_virtual(&clock, 77);
+    CHECK(pl_clock_due(&clock) == 77 && pl_clock_steady(&clock) == 77);
 }
 
 static void seeds_repeat(void) {
@@ -157,6 +183,8 @@ int main(void) {
     ids_of_stores_differ();
     ids_are_positive();
     clock_reads_seconds();
+    sums_of_times_saturate();
+    clocks_agree();
     seeds_repeat();
     arenas_hold_any_size();
     buffers_grow();

@@ -73,6 +73,13 @@ function Group:spawn(log, ...)
   return pid
 end
 
+--- Starts a command of the shell, with its assignments of variables before it. Returns the process id.
+function Group:shell(log, command)
+  local pid = ask(self, ("spawn env %s >>%s 2>&1"):format(command, quote(log)))
+  self.alive[pid] = true
+  return pid
+end
+
 --- Sends a signal by name ("KILL", "TERM", "STOP", "CONT").
 function Group:signal(pid, name)
   assert(self.alive[pid], "not a process of this group")

@@ -21,8 +21,9 @@ FUZZERS := $(sort $(wildcard spec/fuzz/*_fuzz.c))
 SPEC_C := $(sort $(shell find spec examples -name '*.[ch]'))
 
 # Sanitized builds can inject faults too. Leaks are looked for by specs and C tests alike; see spec/tools/lsan.supp.
-FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPL_FAULTS
-FLAGS_ubsan := -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPL_FAULTS
+UNDEFINED := undefined,float-cast-overflow
+FLAGS_asan := -fsanitize=address,$(UNDEFINED) -fno-sanitize-recover=$(UNDEFINED) -fno-omit-frame-pointer -DPL_FAULTS
+FLAGS_ubsan := -fsanitize=$(UNDEFINED) -fno-sanitize-recover=$(UNDEFINED) -fno-omit-frame-pointer -DPL_FAULTS
 FLAGS_tsan := -fsanitize=thread -fno-omit-frame-pointer -DPL_FAULTS
 FLAGS_faults := -DPL_FAULTS
 FLAGS_fuzz := -fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer

@@ -70,7 +70,11 @@ struct pl__conn {
     pl__role_t role;
     char failure[200]; /* text of the last failure */
     int log_pages;
-    pl_usec_t now; /* of the running transaction */
+    pl_usec_t now;    /* of the running transaction: the wall clock, */
+    pl_usec_t due;    /* what is due by now: see pl_clock_due, */
+    pl_usec_t steady; /* and the steady clock */
+    int64_t offset;   /* of the wall clock, as the file knows it: see clock.c */
+    bool knows_offset;
     /* the writer's */
     pl_id_t worker; /* incarnation; 0: not a worker */
     int worker_number;
@@ -82,7 +86,7 @@ struct pl__conn {
     bool maybe_ready; /* the ready index may hold something */
     pl_usec_t next_due;
     bool due_unknown;
-    pl_usec_t next_token; /* when a rate lets the next ready task start; PL_USEC_NEVER: none waits for that */
+    pl_usec_t next_token; /* steady: when a rate lets the next ready task start; PL_USEC_NEVER: none waits for that */
     bool blocked;         /* a concurrency limit held ready tasks back */
     bool freed;           /* a claim ended in this transaction */
     bool any_limits;      /* of any queue: rate, concurrency, pause */
@@ -145,6 +149,12 @@ int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state);
 bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
 void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
 
+/* ---- clock.c ---- */
+/* What time it is, for a transaction. */
+void pl__clock_read(pl__conn_t *conn);
+/* Moves the ends of durations in the file if the wall clock was set. At the beginning of a transaction that writes. */
+int pl__clock_follow(pl__conn_t *conn);
+
 /* ---- queue.c ---- */
 /* Makes the queue if there is none. */
 int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id);
@@ -184,6 +194,8 @@ int pl__task_check(pl__conn_t *conn, pl_task_new_t *task);
 int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task);
 /* The fence: is this claim of the task still ours? *kind is the task's. */
 int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind);
+/* Whether a task with this eta has to wait; if so, that is noted. */
+bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta);
 /* Gives a claimed task back, to run at eta; tries is added to its failed executions. */
 int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries);
 /* Deletes a task; its name becomes a tombstone. */

@@ -2,8 +2,8 @@
  * lease.c - pull queues: leases; and what is done to queued tasks by id or name: delete, purge.
  *
  * A task of a pull queue has state 3 and an eta. While it is delayed or leased the eta is in the future; a lease only
- * moves it. So a lease that runs out needs nobody to notice, and the exact eta is the fence: whoever leases the task
- * again changes it.
+ * moves it. So a lease that runs out needs nobody to notice. The fence is the exact end of the lease as its holder was
+ * told: whoever leases the task again changes it. The eta may have moved with the wall clock meanwhile (clock.c).
  */
 #include <stdlib.h>
 
@@ -22,9 +22,14 @@ typedef struct {
     pl__buf_t list;
 } lease_t;
 
+/* Etas before this have passed. On a real clock the moment that is looked at has passed, too; a virtual one stands. */
+static int64_t passed(const pl__conn_t *conn) {
+    return conn->options.clock->is_virtual ? conn->due : conn->due + 1;
+}
+
 static int read_first_tag(pl__conn_t *conn, lease_t *lease, bool *found) {
     sqlite3_stmt *row;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_FIRST_TAG, &row, "ii", lease->id, (int64_t)conn->now));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_FIRST_TAG, &row, "ii", lease->id, passed(conn)));
     PL__TRY(pl__sql_step(conn, row, found));
     if (!*found)
         return PL_OK;
@@ -72,8 +77,8 @@ static int lease_some(pl__conn_t *conn, lease_t *lease, int limit, pl__arena_t *
     sqlite3_stmt *row;
     int rc;
     pl__sql_t sql = lease->by_tag ? PL__SQL_TASK_LEASABLE_TAG : PL__SQL_TASK_LEASABLE;
-    PL__TRY(pl__sql_query(conn, sql, &row, lease->by_tag ? "iiib" : "iii", lease->id, (int64_t)conn->now,
-                          (int64_t)limit, lease->tag));
+    PL__TRY(pl__sql_query(conn, sql, &row, lease->by_tag ? "iiib" : "iii", lease->id, passed(conn), (int64_t)limit,
+                          lease->tag));
     leased_t *list = pl__sql_list(conn, row, arena, read_leasable, sizeof *list, seen, &rc);
     for (size_t i = 0; i < *seen && rc == PL_OK; i++)
         rc = lease_or_kill(conn, lease, &list[i], arena);
@@ -115,7 +120,7 @@ int pl__verb_lease(pl__conn_t *conn, pl_op_t *op) {
                       .retry = queue->retry,
                       .by_tag = args->by_tag,
                       .tag = args->tag.len ? args->tag : PL_STR_NONE,
-                      .until = conn->now + pl_clock_from_seconds(args->seconds) };
+                      .until = pl_clock_add(conn->now, pl_clock_from_seconds(args->seconds)) };
     if (args->group && !args->by_tag)
         PL__TRY(read_first_tag(conn, &lease, &any));
     int rc = any ? lease_all(conn, &lease, args->max, &op->arena) : PL_OK;
@@ -129,8 +134,12 @@ int pl__verb_lease(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- by id or name ----------------------------------------------------------------------------------------- */
 
+typedef struct {
+    pl_usec_t eta, lease; /* lease: its end, as the holder knows it */
+} ends_t;
+
 /* Finds the id of a queued task; ref->rc tells whether it lives. An id was a task's, once. */
-static int find_task(pl__conn_t *conn, pl_task_ref_t *ref, int64_t queue, pl_id_t *id, pl_usec_t *eta) {
+static int find_task(pl__conn_t *conn, pl_task_ref_t *ref, int64_t queue, pl_id_t *id, ends_t *ends) {
     sqlite3_stmt *row;
     bool found;
     *id = ref->id;
@@ -151,7 +160,7 @@ static int find_task(pl__conn_t *conn, pl_task_ref_t *ref, int64_t queue, pl_id_
         return PL_OK;
     if (sqlite3_column_int(row, 1) != PL__TASK_DEAD)
         ref->rc = PL_OK;
-    *eta = sqlite3_column_int64(row, 0);
+    *ends = (ends_t){ .eta = sqlite3_column_int64(row, 0), .lease = sqlite3_column_int64(row, 2) };
     pl__sql_end(row);
     return PL_OK;
 }
@@ -160,7 +169,7 @@ int pl__verb_lease_modify(pl__conn_t *conn, pl_op_t *op) {
     pl_op_lease_modify_t *modify = &op->u.lease_modify;
     pl__queue_t *queue;
     pl_id_t id;
-    pl_usec_t eta = 0;
+    ends_t ends = { 0 };
     PL__TRY(pl__task_flush(conn));
     PL__TRY(find_pull_queue(conn, op, modify->queue, &queue));
     if (!queue)
@@ -169,13 +178,13 @@ int pl__verb_lease_modify(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_EPAUSED;
         return PL_OK;
     }
-    PL__TRY(find_task(conn, &modify->task, queue->id, &id, &eta));
+    PL__TRY(find_task(conn, &modify->task, queue->id, &id, &ends));
     op->rc = modify->task.rc;
-    if (op->rc == PL_OK && (eta != modify->eta || eta <= conn->now))
+    if (op->rc == PL_OK && (ends.lease != modify->eta || ends.eta <= conn->now))
         op->rc = PL_ELEASE;
     if (op->rc != PL_OK)
         return PL_OK;
-    modify->until = conn->now + pl_clock_from_seconds(modify->seconds);
+    modify->until = pl_clock_add(modify->seconds > 0 ? conn->now : conn->due, pl_clock_from_seconds(modify->seconds));
     return pl__sql_run(conn, PL__SQL_TASK_SET_ETA, NULL, "ii", (int64_t)id, (int64_t)modify->until);
 }
 
@@ -190,8 +199,8 @@ int pl__verb_task_delete(pl__conn_t *conn, pl_op_t *op) {
     }
     for (size_t i = 0; i < delete->len; i++) {
         pl_id_t id;
-        pl_usec_t eta;
-        PL__TRY(find_task(conn, &delete->tasks[i], queue->id, &id, &eta));
+        ends_t ends;
+        PL__TRY(find_task(conn, &delete->tasks[i], queue->id, &id, &ends));
         if (delete->tasks[i].rc != PL_OK)
             continue;
         PL__TRY(pl__task_end(conn, id));
@@ -204,7 +213,7 @@ int pl__verb_task_delete(pl__conn_t *conn, pl_op_t *op) {
 /* ---- purge ------------------------------------------------------------------------------------------------- */
 
 int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, int64_t *deleted) {
-    pl_usec_t until = conn->now + pl_clock_from_seconds(conn->options.tombstone_seconds);
+    pl_usec_t until = pl_clock_add(conn->now, pl_clock_from_seconds(conn->options.tombstone_seconds));
     int changes;
     if (forget_names)
         PL__TRY(pl__sql_run(conn, PL__SQL_NAMES_FORGET, NULL, "i", queue));

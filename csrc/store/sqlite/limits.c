@@ -71,9 +71,9 @@ static int note_next_token(pl__conn_t *conn, const pl__queue_t *queue, double to
         return PL_OK;
     PL__TRY(pl__sql_int(conn, PL__SQL_QUEUE_ANY_READY, &any, 0, "i", queue->id));
     pl_usec_t wait = pl_clock_from_seconds((1 - tokens) / queue->rate);
-    pl_usec_t next = wait < PL_USEC_NEVER - conn->now ? conn->now + wait : PL_USEC_NEVER;
-    if (any && next < conn->next_token)
-        conn->next_token = next > conn->now ? next : conn->now + 1;
+    pl_usec_t next = pl_clock_add(conn->steady, wait > 0 ? wait : 1);
+    if (any && next < conn->next_token && next < PL_USEC_MAX)
+        conn->next_token = next;
     return PL_OK;
 }
 

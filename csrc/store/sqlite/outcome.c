@@ -198,7 +198,7 @@ static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage) 
     double seconds = stage->backoff_seconds;
     for (int i = 0; i < stage->attempt && seconds < SECONDS_MAX; i++)
         seconds *= stage->backoff_factor;
-    return conn->now + pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX);
+    return pl_clock_add(conn->now, pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX));
 }
 
 /* A task of the run cannot be added: that fails the attempt, as if adding it had raised an error inside run(). The op

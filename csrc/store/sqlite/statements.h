@@ -126,8 +126,8 @@
                   "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()")                             \
     X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")   \
     X(TASK_STATE, "SELECT state FROM main.pl_task WHERE id = ?1")                                                      \
-    X(TASK_DELAY,                                                                                                      \
-      "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5 WHERE id = ?1")       \
+    X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
+                  "is_retry = 1 WHERE id = ?1")                                                                        \
     X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), payload, "      \
                   "large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM main.pl_task "          \
                   "WHERE state = 0 AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                           \
@@ -139,7 +139,8 @@
     X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2 WHERE id = ?1")                                                \
     X(TASK_PROMOTE, "UPDATE main.pl_task SET state = 0 WHERE id IN "                                                   \
                     "(SELECT id FROM main.pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")               \
-    X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task WHERE state = 1 ORDER BY eta LIMIT 1")                              \
+    X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task WHERE state = 1 AND eta < 9223372036854775806 "                     \
+                     "ORDER BY eta LIMIT 1")                                                                           \
     X(TASK_RELEASE, "UPDATE main.pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "      \
                     "AND claim = ?3")                                                                                  \
     X(TASK_RESCUE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                       \
@@ -167,7 +168,7 @@
     /* retries and the dead-letter list */                                                                             \
     X(TASK_RETRY_INFO, "SELECT queue, tries, coalesce(first_try, 0), retry_limit, age_limit, min_backoff, "            \
                        "max_backoff, max_doublings FROM main.pl_task WHERE id = ?1")                                   \
-    X(TASK_FAIL, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, "                     \
+    X(TASK_FAIL, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, is_retry = 1, "       \
                  "executions = executions + (?4 IS NOT NULL), status = ?4, first_try = coalesce(first_try, ?5) "       \
                  "WHERE id = ?1")                                                                                      \
     X(TASK_DIE, "UPDATE main.pl_task SET state = 4, owner = NULL, tries = tries + ?2, "                                \
@@ -188,11 +189,26 @@
                      "ORDER BY eta, id LIMIT ?3")                                                                      \
     X(TASK_LEASABLE_TAG, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "  \
                          "AND tag IS ?4 ORDER BY eta, id LIMIT ?3")                                                    \
-    X(TASK_LEASE, "UPDATE main.pl_task SET eta = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")                 \
+    X(TASK_LEASE, "UPDATE main.pl_task SET eta = ?2, lease = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")     \
     X(TASK_FIRST_TAG,                                                                                                  \
       "SELECT tag FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")             \
-    X(TASK_LEASED, "SELECT eta, state FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")                   \
-    X(TASK_SET_ETA, "UPDATE main.pl_task SET eta = ?2 WHERE id = ?1")                                                  \
+    X(TASK_LEASED,                                                                                                     \
+      "SELECT eta, state, coalesce(lease, eta) FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")          \
+    X(TASK_SET_ETA, "UPDATE main.pl_task SET eta = ?2, lease = ?2 WHERE id = ?1")                                      \
+    /* ends of durations, moved when the wall clock was set; what never ends stays so */                               \
+    X(MOVE_STAGE_RETRIES, "UPDATE main.pl_stage SET retry_at = retry_at + ?1 WHERE retry_at < 9200000000000000000 "    \
+                          "AND id IN (SELECT id FROM main.pl_task WHERE state = 1 AND is_retry = 1 AND kind = 0)")     \
+    X(MOVE_RETRIES, "UPDATE main.pl_task SET eta = eta + ?1 WHERE state = 1 AND is_retry = 1 "                         \
+                    "AND eta < 9200000000000000000")                                                                   \
+    X(MOVE_LEASES, "UPDATE main.pl_task SET eta = eta + ?1, lease = coalesce(lease, eta) WHERE state = 3 "             \
+                   "AND tries > 0 AND eta > ?2 AND eta < 9200000000000000000")                                         \
+    X(MOVE_FIRST_TRIES, "UPDATE main.pl_task SET first_try = first_try + ?1 WHERE first_try IS NOT NULL "              \
+                        "AND state < 4")                                                                               \
+    X(MOVE_WORKERS, "UPDATE main.pl_worker SET lease_until = lease_until + ?1 "                                        \
+                    "WHERE lease_until < 9200000000000000000")                                                         \
+    X(MOVE_TOKENS, "UPDATE main.pl_queue SET tokens_time = tokens_time + ?1 WHERE tokens_time IS NOT NULL")            \
+    X(MOVE_TOMBSTONES, "UPDATE main.pl_task_name SET expires = expires + ?1 "                                          \
+                       "WHERE expires < 9200000000000000000")                                                          \
     /* stages */                                                                                                       \
     X(STAGE_ADD,                                                                                                       \
       "INSERT INTO main.pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "        \

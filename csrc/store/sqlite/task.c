@@ -31,7 +31,7 @@ int pl__task_push(pl__conn_t *conn, const pl__pending_t *task) {
     }
     conn->pending[conn->pending_len] = *task;
     if (conn->pending[conn->pending_len].eta == 0)
-        conn->pending[conn->pending_len].eta = conn->now;
+        conn->pending[conn->pending_len].eta = conn->due;
     conn->pending_len++;
     return PL_OK;
 }
@@ -65,16 +65,20 @@ static int insert_task(pl__conn_t *conn, const pl__pending_t *task, int state) {
                        claimed ? (int64_t)conn->worker : INT64_C(0), (int64_t)task->stage, task->name, task->payload);
 }
 
+bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta) {
+    bool waits = eta > conn->due;
+    if (waits && eta < conn->next_due && eta < PL_USEC_MAX)
+        conn->next_due = eta;
+    conn->maybe_ready = conn->maybe_ready || !waits;
+    conn->ring = true;
+    return waits;
+}
+
 /* The state of a task that is not claimed at once, and what that means for those who wait. */
 static int unclaimed_state(pl__conn_t *conn, const pl__pending_t *task) {
-    bool delayed = task->eta > conn->now;
     if (task->kind == PL_TASK_PULL)
         return PL__TASK_PULL;
-    if (delayed && task->eta < conn->next_due)
-        conn->next_due = task->eta;
-    conn->maybe_ready = conn->maybe_ready || !delayed;
-    conn->ring = true;
-    return delayed ? PL__TASK_DELAYED : PL__TASK_READY;
+    return pl__task_waits(conn, task->eta) ? PL__TASK_DELAYED : PL__TASK_READY;
 }
 
 static int insert_unclaimed(pl__conn_t *conn, pl__rows_t *rows, size_t i) {
@@ -190,7 +194,7 @@ int pl__verb_task_add(pl__conn_t *conn, pl_op_t *op) {
 }
 
 static pl_usec_t tombstone_until(const pl__conn_t *conn) {
-    return conn->now + pl_clock_from_seconds(conn->options.tombstone_seconds);
+    return pl_clock_add(conn->now, pl_clock_from_seconds(conn->options.tombstone_seconds));
 }
 
 int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name) {
@@ -255,13 +259,9 @@ int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_tas
 }
 
 int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries) {
-    bool delayed = eta > conn->now;
-    if (delayed && eta < conn->next_due)
-        conn->next_due = eta;
-    conn->maybe_ready = conn->maybe_ready || !delayed;
-    conn->ring = true;
+    bool waits = pl__task_waits(conn, eta);
     return pl__sql_run(conn, PL__SQL_TASK_DELAY, NULL, "iiiii", (int64_t)task, (int64_t)kind,
-                       (int64_t)(delayed ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)(delayed ? eta : conn->now),
+                       (int64_t)(waits ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)(waits ? eta : conn->due),
                        (int64_t)tries);
 }
 
@@ -293,22 +293,17 @@ static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task
     PL__TRY(read_retry_info(conn, done->task, &info));
     const pl__queue_t *queue = pl__queue_by_id(conn, info.queue);
     pl_retry_t retry = pl_retry_merge(info.retry, queue ? queue->retry : PL_RETRY_NONE);
-    pl_usec_t started = done->started ? done->started : conn->now;
+    pl_usec_t started = pl_clock_add(conn->now, -done->took);
     pl_usec_t first = info.first_try ? info.first_try : started;
     bool may_die = kind >= PL_TASK_PUSH;
     if (may_die && (done->give_up || !pl_retry_may(&retry, info.tries + 1, conn->now - first))) {
         done->died = true;
         return pl__task_die(conn, done->task, &done->failure, done->status, 1);
     }
-    pl_usec_t eta = conn->now + pl_retry_delay(&retry, info.tries + 1);
-    bool delayed = eta > conn->now;
-    if (delayed && eta < conn->next_due)
-        conn->next_due = eta;
-    conn->maybe_ready = conn->maybe_ready || !delayed;
-    conn->ring = true;
+    pl_usec_t eta = pl_clock_add(conn->now, pl_retry_delay(&retry, info.tries + 1));
     return pl__sql_run(conn, PL__SQL_TASK_FAIL, NULL, "iiizi", (int64_t)done->task,
-                       (int64_t)(delayed ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)eta, (int64_t)done->status,
-                       (int64_t)first);
+                       (int64_t)(pl__task_waits(conn, eta) ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)eta,
+                       (int64_t)done->status, (int64_t)first);
 }
 
 /* The commonest end: the deletion is the fence. */
@@ -464,7 +459,7 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
     if (rc == PL_OK)
         rc = copy_target(conn, task->queue, claim);
     bool has_stage = claim->kind < PL_TASK_PUSH;
-    claim->claimed = conn->now;
+    claim->claimed = conn->steady;
     if (rc == PL_OK && can_copy_stage(task))
         rc = copy_claim_stage(conn, claim, task);
     else if (rc == PL_OK && has_stage)
@@ -705,7 +700,7 @@ static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
     for (size_t i = 0; i < conn->pending_len; i++) {
         const pl__pending_t *task = &conn->pending[i];
         pl__queue_t *queue = pl__queue_by_id(conn, task->queue);
-        bool due = claims->len < wanted && task->eta <= conn->now && !is_full(claims);
+        bool due = claims->len < wanted && task->eta <= conn->due && !is_full(claims);
         if (born_claimed && due && is_free(conn, task, queue)) {
             PL__TRY(claim_pending(conn, claims, &rows, i));
             queue->started++;
@@ -719,11 +714,11 @@ static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
 
 static int promote_due(pl__conn_t *conn, int wanted) {
     int promoted = 0;
-    if (!conn->due_unknown && conn->next_due > conn->now)
+    if (!conn->due_unknown && conn->next_due > conn->due)
         return PL_OK;
     if (wanted > 0) {
         int limit = wanted * 2 > PROMOTE_MIN ? wanted * 2 : PROMOTE_MIN;
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_PROMOTE, &promoted, "ii", (int64_t)conn->now, (int64_t)limit));
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_PROMOTE, &promoted, "ii", (int64_t)conn->due, (int64_t)limit));
         conn->maybe_ready = conn->maybe_ready || promoted > 0;
     }
     conn->due_unknown = false;
@@ -781,7 +776,7 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
         PL__TRY(check_watched(conn));
         PL__TRY(pl__queues_load(conn));
     }
-    if (conn->blocked || conn->next_token <= conn->now)
+    if (conn->blocked || conn->next_token <= conn->steady)
         conn->maybe_ready = true;
     PL__TRY(promote_due(conn, wanted));
     int rc = claim_all(conn, &claims, wanted);

@@ -40,7 +40,7 @@ static int pick_number(pl__conn_t *conn, pl_op_join_t *join, bool *found) {
 
 static int add_worker(pl__conn_t *conn) {
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NEXT, &conn->worker, 0, ""));
-    conn->lease_until = conn->now + lease_us(conn);
+    conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
     return pl__sql_run(conn, PL__SQL_WORKER_ADD, NULL, "iitiii", (int64_t)conn->worker, (int64_t)conn->worker_number,
                        conn->worker_host, conn->worker_pid, (int64_t)conn->now, (int64_t)conn->lease_until);
 }
@@ -94,7 +94,7 @@ int pl__worker_ensure(pl__conn_t *conn) {
     int changed;
     if (conn->lease_until - conn->now > lease_us(conn) / 2)
         return PL_OK;
-    conn->lease_until = conn->now + lease_us(conn);
+    conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, &changed, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until));
     if (changed)
         return PL_OK;
@@ -106,11 +106,12 @@ int pl__worker_ensure(pl__conn_t *conn) {
 static int renew_now(pl__conn_t *conn) {
     int64_t holding;
     PL__TRY(pl__sql_run(conn, PL__SQL_BEGIN_WRITE, NULL, ""));
-    conn->now = pl_clock_now(conn->options.clock);
+    pl__clock_read(conn);
+    PL__TRY(pl__clock_follow(conn));
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_CLAIMS, &holding, 0, "i", (int64_t)conn->worker));
     conn->has_claims = holding != 0;
     if (conn->has_claims) {
-        conn->lease_until = conn->now + lease_us(conn);
+        conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
         PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, NULL, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until));
     }
     return pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
@@ -130,7 +131,7 @@ int pl__worker_renew(pl__conn_t *conn, int64_t *next) {
         conn->renew_at = PL_USEC_NEVER;
     }
     if (conn->renew_at == PL_USEC_NEVER)
-        conn->renew_at = now + period;
+        conn->renew_at = pl_clock_add(now, period);
     *next = conn->has_claims ? conn->renew_at : PL_USEC_NEVER;
     return rc;
 }

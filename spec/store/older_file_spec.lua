@@ -1,0 +1,56 @@
+--- Files of older versions open, and what was in them goes on.
+
+local taskqueue = require "pipeline.taskqueue"
+local helper = require "spec.support.helper"
+
+local function sqlite(path, script)
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write(script)
+  file:close()
+  local ok = os.execute(("sqlite3 -batch -bail '%s' <'%s' >/dev/null"):format(path, name))
+  os.remove(name)
+  assert(ok, "sqlite3 failed")
+end
+
+-- A file as version `version` of the schema made it, with the rows of `script` in it.
+local function older(version, script)
+  local path = helper.path()
+  local parts = {}
+  for i = 1, version do
+    local pipe = assert(io.popen(("cat csrc/store/sqlite/schema/%03d_*.sql"):format(i)))
+    parts[i] = pipe:read("a")
+    pipe:close()
+  end
+  parts[#parts + 1] = ("INSERT INTO pl_meta VALUES ('schema_version', %d);"):format(version)
+  parts[#parts + 1] = script
+  sqlite(path, ("PRAGMA journal_mode = WAL;\nBEGIN;\n%s\nCOMMIT;\n"):format(table.concat(parts, "\n")))
+  return path
+end
+
+describe("a file of an older version", function()
+  after_each(helper.finish)
+  teardown(helper.clean)
+
+  it("opens, and its tasks, retries and leases go on", function()
+    local path = older(2, [[
+      INSERT INTO pl_queue (id, name, mode) VALUES (2, 'pulled', 'pull');
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload, request, tries, first_try)
+        VALUES (11, 6, 1, 1, 0, 1700000005000000, NULL, NULL, 1, 1699999990000000);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload, tries, first_try)
+        VALUES (12, 5, 3, 2, 0, 1700000060000000, 'leased', 1, 1699999990000000);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload)
+        VALUES (13, 5, 3, 2, 0, 1699999990000000, 'free');]])
+    local engine = helper.open { path = path }
+    local core = engine._core
+    local counts = core:counts_get()
+    assert(counts[1].delayed == 1)
+    local queue = taskqueue.Queue("pulled")
+    local leased = queue:lease_tasks(30, 10)
+    assert(#leased == 1 and leased[1].payload == "free")
+    assert.are_equal(1700000070.0, core:lease_modify("pulled", 12, 1700000060.0, 70))
+    engine:advance(71)
+    assert(#queue:lease_tasks(30, 10) == 2)
+
+  end)
+end)
