@@ -70,8 +70,8 @@ static int write_known(pl__conn_t *conn, const char *boot, int64_t offset) {
 /* The wall clock was set forward by `step` (back, if negative): so are the ends of durations. */
 static int move_ends(pl__conn_t *conn, int64_t step) {
     static const pl__sql_t MOVES[] = {
-        PL__SQL_MOVE_STAGE_RETRIES, PL__SQL_MOVE_RETRIES,    PL__SQL_MOVE_FIRST_TRIES, PL__SQL_MOVE_WORKERS,
-        PL__SQL_MOVE_TOKENS,        PL__SQL_MOVE_TOMBSTONES,
+        PL__SQL_MOVE_STAGE_RETRIES, PL__SQL_MOVE_RETRIES, PL__SQL_MOVE_FIRST_TRIES,
+        PL__SQL_MOVE_WORKERS,       PL__SQL_MOVE_TOKENS,  PL__SQL_MOVE_TOMBSTONES,
     };
     for (size_t i = 0; i < sizeof MOVES / sizeof MOVES[0]; i++)
         PL__TRY(pl__sql_run(conn, MOVES[i], NULL, "i", step));
