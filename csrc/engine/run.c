@@ -95,12 +95,16 @@ static bool is_done(pl_engine_t *engine, const run_t *run) {
 
 /* ---- time -------------------------------------------------------------------------------------------------- */
 
-/* Jumps to the next thing due. False when there is none before the deadline (then the clock is at the deadline). */
+/*
+ * Jumps to the next thing due. False when there is none before the deadline (then the clock is at the deadline).
+ * What is due already is not passed over, whatever the mode: the store has not been asked for it since the clock moved.
+ * Without room for another task its time does not count: what is being executed has to go on first.
+ */
 static bool jump(pl_engine_t *engine, const run_t *run) {
     pl_usec_t next = pl__timers_next(engine);
-    bool may_start = !engine->want_timer.active && !pl_store_session_rests(engine->store);
-    bool may_be_due = may_start && (run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT);
-    if (may_be_due && engine->next_due < next)
+    bool may_start = engine->wanted > 0 && !pl_store_session_rests(engine->store);
+    bool may_be_due = run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT;
+    if (may_start && (may_be_due || engine->next_due <= pl_clock_now(&engine->clock)) && engine->next_due < next)
         next = engine->next_due;
     if (may_start && engine->next_token < next)
         next = engine->next_token;

@@ -87,6 +87,12 @@ local function construct(self, ...)
   }, self._meta)
 end
 
+--- Lets `prepare(...)` look at the arguments of every new instance of a class of the library, and of classes that
+-- extend it: it raises at level 3, or returns the arguments to keep.
+function class.prepare_arguments(of, prepare)
+  getmetatable(of).__call = function(self, ...) return construct(self, prepare(...)) end
+end
+
 -- What the store must know of the class without loading it.
 local function flags_of(self)
   return (self.async and core.ASYNC or 0) | (self.finalized and core.HAS_FINALIZED or 0)
@@ -116,8 +122,8 @@ local function set_up(self, parent)
   --- Reads a pipeline of this class back; see pipeline.from_id.
   self.from_id = function(id, given) return class.read(self, id, given) end
   setmetatable(self, {
-    __index = parent, __call = construct, __newindex = add_field, __tostring = class_text, __name = "pipeline.Class",
-    __pipeline_class = true,
+    __index = parent, __call = parent and getmetatable(parent).__call or construct, __newindex = add_field,
+    __tostring = class_text, __name = "pipeline.Class", __pipeline_class = true,
   })
   derive(self)
   return self

@@ -1,14 +1,14 @@
---- common.lua: the library's own pipelines.
-
-local class = require "pipeline.class"
-require "pipeline.instance" -- gives classes their instances
+--- common.lua: the library's own pipelines, for the glue between those of users: values, lists, sums, texts, waiting.
+--
+-- In App Engine: pipeline.common. Every argument may be a future or a slot, at any depth of a table. What the original
+-- takes by name is one table here, as in Delay{ seconds = 10 }. True and false are those of Lua: only nil and false
+-- count as false (0, "" and {} do not). A list that holds nil has a hole there. Wrong arguments that can be seen when
+-- an instance is made raise then, as a wrong call of any Lua function does; others make the attempt fail.
 
 local common = {}
 
---- Return(v): gives v. Useful as the last child, and what the engine adds by itself when a run that spawned children
--- returns a value with futures in it. In App Engine: common.Return.
-common.Return = class.define("pipeline.common.Return", {
-  run = function(_, value) return value end,
-})
+for _, part in ipairs { "values", "numbers", "lists", "texts", "delay" } do
+  for name, class in pairs(require("pipeline.common." .. part)) do common[name] = class end
+end
 
 return common

@@ -316,7 +316,7 @@ describe("abort", function()
     assert.equal("aborted", record(stage).state)
   end)
 
-  it("P128 calls finalized of those without inputs too; their arguments are slots (G5)", function()
+  it("P128 G5 calls finalized of those without inputs too; their arguments are slots", function()
     local Needs = pipeline.define("abort.Needs", {
       run = function() end,
       finalized = function(self)

@@ -239,7 +239,7 @@ describe("slots", function()
     assert.equal("given", engine:wait(stage).default.value)
   end)
 
-  it("P49 P51 complete fills only default, and the rest is told to be missing", function()
+  it("P49 P51 G10 complete fills only default, and the rest is told to be missing", function()
     local stage = Async():start()
     engine:drain()
     helper.raises(pipeline.SlotNotFilledError, stage.complete, stage, 1, { strict = true })

@@ -378,7 +378,7 @@ describe("the status tree", function()
       pipeline.get_status_tree(stage.id).slots[inherited])
   end)
 
-  it("P183 slots of a root without children are there, also when it is aborted (G15)", function()
+  it("P183 G15 slots of a root without children are there, also when it is aborted", function()
     local stage = started(Wide(), { idempotence_key = "wide" })
     local outputs = helper.entry(stage).outputs
     assert.same({ "a", "b", "default" }, keys(outputs))

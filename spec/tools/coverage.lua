@@ -5,15 +5,16 @@
 -- /* P60 P61 … */ at the beginning of a line.
 --
 -- Letters: P pipelines, D deferred calls, T tasklets, Q task queues, L what is particular to Lua, G what is done
--- instead of what the original got wrong.
+-- instead of what the original got wrong, M library and mail.
 
 local behaviours = {
-  { letter = "P", { 1, 192 }, { 197, 200 }, { 203, 232 }, { 258, 264 } },
+  { letter = "P", { 1, 192 }, { 197, 200 }, { 203, 252 }, { 258, 264 } },
   { letter = "D", { 1, 41 } },
   { letter = "T", { 1, 91 } },
   { letter = "Q", { 1, 119 } },
-  { letter = "L", { 6, 9 }, { 12, 12 }, { 29, 29 } },
-  { letter = "G", { 36, 71 } },
+  { letter = "L", { 6, 9 }, { 12, 12 }, { 25, 27 }, { 29, 29 } },
+  { letter = "G", { 5, 5 }, { 10, 10 }, { 15, 15 }, { 36, 71 } },
+  { letter = "M", { 1, 2 } },
 }
 
 -- Numbers that can have no spec, each with its reason.
