@@ -49,7 +49,8 @@
     X(EPAUSED, -32, "the queue is paused")                                                                             \
     X(ELEASE, -33, "the lease is over")                                                                                \
     X(EOVER, -34, "the transaction is over")                                                                           \
-    X(ESQL, -35, "the SQL statement failed")
+    X(ESQL, -35, "the SQL statement failed")                                                                           \
+    X(EGONE, -36, "the file was moved, deleted or replaced")
 
 typedef enum {
 #define X(name, number, text) PL_##name = (number),

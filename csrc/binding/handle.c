@@ -316,6 +316,7 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
         options->vfs = lua_tostring(L, -1);
     if (option(L, "serve_queues", LUA_TSTRING))
         options->serve_queues = lua_tostring(L, -1);
+    options->file_mode = (int)option_integer(L, "file_mode", 0, 0, 0777);
     options->concurrency = (int)option_integer(L, "concurrency", options->concurrency, 1, 1000000);
     options->seed = (uint64_t)option_integer(L, "seed", 0, LUA_MININTEGER, LUA_MAXINTEGER);
     options->lease_seconds = option_seconds(L, "lease_seconds", options->lease_seconds);

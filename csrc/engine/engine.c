@@ -137,6 +137,7 @@ static int open_store(pl_engine_t *engine, const pl_engine_options_t *options, p
         .durability_full = options->durability_full,
         .vfs = options->vfs,
         .serves = options->serve_queues,
+        .file_mode = options->file_mode,
         .clock = &engine->clock,
         .log = &engine->log,
         .wake = wake_from_store,
@@ -182,7 +183,7 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     pthread_once(&once, watch_forks);
     engine->forks = forks;
     engine->must_look = true;
-    engine->peers.fd = engine->peers.inotify = engine->peers.number = -1;
+    engine->peers.fd = engine->peers.locks = engine->peers.inotify = engine->peers.number = -1;
     if (options->virtual_time)
         pl_clock_init_virtual(&engine->clock, pl_clock_from_seconds(options->virtual_start));
     else
@@ -207,7 +208,7 @@ int pl_engine_open(pl_engine_t **out, const pl_engine_options_t *options, pl_err
     if (rc == PL_OK)
         rc = open_store(engine, options, error);
     if (rc == PL_OK)
-        rc = pl__peers_open(engine, options->path, error);
+        rc = pl__peers_open(engine, pl_store_path(engine->store), error);
     if (rc == PL_OK)
         rc = pl__secret_init(engine, error);
     if (rc == PL_OK)

@@ -32,12 +32,15 @@ typedef struct {
 
 /* Other workers on the file. See peer.c. */
 typedef struct {
-    int fd;      /* the lock and bell file; -1: none (a database in memory) */
+    int fd;      /* the bell file, with locks, too; -1: none (a database in memory) */
+    int locks;   /* the database file itself: a lock of each number lies behind what SQLite locks; -1: none */
+    char *name;  /* owned: of the bell file */
     int inotify; /* -1: none */
     uv_poll_t poll;
     uv_timer_t check; /* slow safety check, and the second look after a death */
     bool has_poll, has_check;
-    int number; /* our lock; -1: none yet */
+    bool is_deaf; /* the bell file cannot be watched */
+    int number;   /* our lock; -1: none yet */
     _Atomic int others;
     uint64_t rung;  /* the store thread's: times we rang */
     uint64_t *seen; /* owned: the counters of all numbers as last read */

@@ -1,10 +1,15 @@
 /*
  * peer.c - other workers on the same file: who lives, who rings.
  *
- * Beside the database lies a small file, `<database>-workers`. Each worker holds a lock on the byte of its number
- * (an open-file-description lock: the kernel releases it when the process dies, however it dies), and has an 8-byte
- * counter behind the locks, which it raises when a commit of its own made work for others. Everybody watches the file
- * with inotify: a write means that somebody rang, a close that somebody may have died. At rest nobody wakes up.
+ * Each worker holds a lock on the byte of its number, in a range of the database file that SQLite does not lock (an
+ * open-file-description lock: the kernel releases it when the process dies, however it dies). So a worker lives where
+ * its file does, whatever name the file is opened by, and whatever becomes of the files beside it.
+ *
+ * Beside the database lies a small file, `<database>-workers`, with an 8-byte counter for each number, which its worker
+ * raises when a commit of its own made work for others. Everybody watches the file with inotify: a write means that
+ * somebody rang, a close that somebody may have died. At rest nobody wakes up. Should the file be deleted, it is made
+ * anew, and until that is noticed the slow check and the leases remain. Its first bytes are locked as well, as
+ * earlier versions did: processes of both may work on one file.
  *
  * The close event may come just before the lock is released, so a rescue looks again a little later. Where inotify or
  * these locks are missing, the slow check and the leases remain.
@@ -14,9 +19,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/engine.h"
+
+#define NUMBERS_AT (INT64_C(0x40000000) + 1024) /* in the database file; see store/sqlite/locks.c for what is behind */
 
 enum {
     COUNTERS_AT = 4096,
@@ -29,8 +37,8 @@ static const uint64_t look_ms[LOOKS + 1] = { 0, 500, 60, 10 };
 
 /* ---- locks, from the store thread -------------------------------------------------------------------------- */
 
-static int lock_bytes(int fd, int command, int number, int count, struct flock *lock) {
-    *lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = number, .l_len = count };
+static int lock_bytes(int fd, int command, int64_t first, int count, struct flock *lock) {
+    *lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = count };
     int rc;
     do
         rc = fcntl(fd, command, lock);
@@ -38,32 +46,54 @@ static int lock_bytes(int fd, int command, int number, int count, struct flock *
     return rc;
 }
 
-bool pl__peers_take_number(void *data, int number) {
-    pl_engine_t *engine = data;
+/* Whether somebody else holds the lock, or has it now. Locks that the system does not have are had by nobody. */
+static bool is_refused(int fd, int64_t at) {
     struct flock lock;
-    if (engine->peers.fd < 0)
+    return fd >= 0 && lock_bytes(fd, F_OFD_SETLK, at, 1, &lock) < 0 && (errno == EAGAIN || errno == EACCES);
+}
+
+static void unlock(int fd, int64_t at) {
+    struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
+    (void)fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+bool pl__peers_take_number(void *data, int number) {
+    pl__peers_t *peers = &((pl_engine_t *)data)->peers;
+    if (peers->fd < 0)
         return true;
-    if (lock_bytes(engine->peers.fd, F_OFD_SETLK, number, 1, &lock) < 0 && (errno == EAGAIN || errno == EACCES))
+    if (is_refused(peers->locks, NUMBERS_AT + number))
         return false;
-    engine->peers.number = number;
-    engine->peers.rung = engine->peers.seen[number];
+    if (is_refused(peers->fd, number)) {
+        if (peers->locks >= 0)
+            unlock(peers->locks, NUMBERS_AT + number);
+        return false;
+    }
+    peers->number = number;
+    peers->rung = peers->seen[number];
     return true;
 }
 
-bool pl__peers_is_alive(void *data, int number, int64_t pid) {
-    const pl_engine_t *engine = data;
+/* 1: somebody holds one of these locks; 0: nobody; -1: cannot tell. */
+static int is_held(int fd, int64_t first, int count) {
     struct flock lock;
-    (void)pid;
-    if (engine->peers.fd < 0 || lock_bytes(engine->peers.fd, F_OFD_GETLK, number, 1, &lock) < 0)
-        return true; /* cannot tell: the lease decides */
+    if (fd < 0 || lock_bytes(fd, F_OFD_GETLK, first, count, &lock) < 0)
+        return -1;
     return lock.l_type != F_UNLCK;
+}
+
+bool pl__peers_is_alive(void *data, int number, int64_t pid) {
+    const pl__peers_t *peers = &((const pl_engine_t *)data)->peers;
+    (void)pid;
+    int held = is_held(peers->locks, NUMBERS_AT + number, 1), held_beside = is_held(peers->fd, number, 1);
+    if (held < 0 && held_beside < 0)
+        return true; /* cannot tell: the lease decides */
+    return held > 0 || held_beside > 0;
 }
 
 /* A process that does not run its loop hears of nobody: what it knows of others is as old as its join. */
 static bool is_alone(const pl__peers_t *peers) {
-    struct flock lock;
-    return atomic_load(&peers->others) == 0 && lock_bytes(peers->fd, F_OFD_GETLK, 0, PL_IDS_WORKERS, &lock) == 0 &&
-           lock.l_type == F_UNLCK;
+    return atomic_load(&peers->others) == 0 && is_held(peers->fd, 0, PL_IDS_WORKERS) == 0 &&
+           is_held(peers->locks, NUMBERS_AT, PL_IDS_WORKERS) <= 0;
 }
 
 void pl__peers_ring(pl_engine_t *engine) {
@@ -125,6 +155,30 @@ void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
         uv_timer_stop(&peers->check);
 }
 
+/* ---- the bell file ----------------------------------------------------------------------------------------- */
+
+/* Watches the bell file; what was rung before is old. */
+static void watch_bell(pl__peers_t *peers) {
+    uint64_t counters[PL_IDS_WORKERS] = { 0 };
+    if (pread(peers->fd, counters, sizeof counters, COUNTERS_AT) >= 0)
+        memcpy(peers->seen, counters, sizeof counters);
+    if (peers->inotify >= 0 &&
+        inotify_add_watch(peers->inotify, peers->name, IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVE_SELF) < 0)
+        peers->is_deaf = true; /* the slow check remains */
+}
+
+static int open_bell(const char *name, const char *path) {
+    struct stat facts;
+    mode_t mode = stat(path, &facts) == 0 ? facts.st_mode & 0777 : 0600;
+    int fd = open(name, O_RDWR | O_CLOEXEC);
+    if (fd >= 0 || errno != ENOENT)
+        return fd;
+    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, mode);
+    if (fd >= 0)
+        (void)fchmod(fd, mode); /* whatever the umask says; if it cannot be, it is stricter */
+    return fd;
+}
+
 /* ---- events ------------------------------------------------------------------------------------------------ */
 
 /* Has anybody but us rung since the last look? */
@@ -153,6 +207,32 @@ static uint32_t read_events(int inotify) {
     return all;
 }
 
+/* Somebody has deleted or replaced the bell file: its name leads elsewhere. */
+static bool is_gone(const pl__peers_t *peers) {
+    struct stat own, named;
+    return fstat(peers->fd, &own) != 0 || stat(peers->name, &named) != 0 || own.st_ino != named.st_ino ||
+           own.st_dev != named.st_dev;
+}
+
+/* Whoever comes now finds, or makes, a file of that name: so do we. */
+static void renew_bell(pl_engine_t *engine) {
+    pl__peers_t *peers = &engine->peers;
+    int fd = open_bell(peers->name, pl_store_path(engine->store));
+    if (fd < 0)
+        return;
+    pl_log(&engine->log, PL_LOG_WARNING, "%s was deleted while workers use it; it was made anew", peers->name);
+    if (peers->number >= 0)
+        (void)is_refused(fd, peers->number);   /* takes the lock */
+    if (dup3(fd, peers->fd, O_CLOEXEC) >= 0) { /* the store thread may be about to ring */
+        memset(peers->seen, 0, PL_IDS_WORKERS * sizeof *peers->seen);
+        watch_bell(peers);
+    }
+    close(fd);
+    peers->looks = LOOKS;
+    pl__peers_ask(engine);
+    pl__scheduler_poke(engine, true);
+}
+
 static void event_cb(uv_poll_t *handle, int status, int events) {
     pl_engine_t *engine = handle->data;
     pl__peers_t *peers = &engine->peers;
@@ -160,6 +240,8 @@ static void event_cb(uv_poll_t *handle, int status, int events) {
     if (status < 0)
         return;
     uint32_t mask = read_events(peers->inotify);
+    if ((mask & (IN_ATTRIB | IN_MOVE_SELF | IN_IGNORED)) && is_gone(peers))
+        renew_bell(engine);
     if (mask & (IN_CLOSE_WRITE | IN_Q_OVERFLOW)) {
         peers->looks = LOOKS;
         pl__peers_ask(engine);
@@ -175,27 +257,22 @@ static void event_cb(uv_poll_t *handle, int status, int events) {
 
 int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) {
     pl__peers_t *peers = &engine->peers;
-    char name[4096];
-    peers->fd = peers->inotify = peers->number = -1;
+    peers->fd = peers->locks = peers->inotify = peers->number = -1;
     if (engine->in_memory)
         return PL_OK;
-    if (snprintf(name, sizeof name, "%s-workers", path) >= (int)sizeof name)
-        return PL__FAIL(error, PL_EINVAL, "%s: the path is too long", path);
-    peers->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (peers->fd < 0)
-        return PL__FAIL(error, errno == EACCES || errno == EROFS ? PL_EREADONLY : PL_EIO, "%s: %s", name,
-                        strerror(errno));
+    size_t size = strlen(path) + sizeof "-workers";
+    peers->name = pl__alloc(size);
     peers->seen = pl__alloc(PL_IDS_WORKERS * sizeof *peers->seen);
-    if (!peers->seen)
+    if (!peers->name || !peers->seen)
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", path);
-    uint64_t counters[PL_IDS_WORKERS] = { 0 };
-    if (pread(peers->fd, counters, sizeof counters, COUNTERS_AT) >= 0)
-        memcpy(peers->seen, counters, sizeof counters);
+    snprintf(peers->name, size, "%s-workers", path);
+    peers->fd = open_bell(peers->name, path);
+    if (peers->fd < 0)
+        return PL__FAIL(error, errno == EACCES || errno == EROFS ? PL_EREADONLY : PL_EIO, "%s: %s", peers->name,
+                        strerror(errno));
+    peers->locks = open(path, O_RDWR | O_CLOEXEC);
     peers->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (peers->inotify >= 0 && inotify_add_watch(peers->inotify, name, IN_MODIFY | IN_CLOSE_WRITE) < 0) {
-        close(peers->inotify);
-        peers->inotify = -1;
-    }
+    watch_bell(peers);
     return PL_OK;
 }
 
@@ -224,9 +301,13 @@ void pl__peers_close(pl_engine_t *engine) {
     pl__peers_t *peers = &engine->peers;
     if (peers->inotify >= 0)
         close(peers->inotify);
+    if (peers->locks >= 0)
+        close(peers->locks);
     if (peers->fd >= 0)
-        close(peers->fd); /* the lock goes with it, and the others hear of it */
+        close(peers->fd); /* the others hear of it; the locks are gone by now */
     pl__free(peers->seen);
-    peers->fd = peers->inotify = -1;
+    pl__free(peers->name);
+    peers->fd = peers->locks = peers->inotify = -1;
     peers->seen = NULL;
+    peers->name = NULL;
 }

@@ -45,6 +45,7 @@ typedef struct {
     bool virtual_time;        /* tests: time stands still until pl_engine_advance or a virtual drain */
     double virtual_start;     /* seconds since the epoch */
     uint64_t seed;            /* 0: system randomness */
+    int file_mode;            /* permissions of files that are made; 0: 0600 */
     const char *serve_queues; /* the queues whose tasks it executes, each name with a line break behind; NULL: all */
     bool no_worker;           /* never executes tasks: only starts, fills and reads */
     struct uv_loop_s *loop;   /* NULL: a loop of its own */

@@ -30,6 +30,8 @@ typedef struct pl_store_driver {
     int version;
     int (*open)(pl__conn_t **conn, const pl_store_options_t *options, pl__role_t role, pl_error_t *error);
     void (*close)(pl__conn_t *conn);
+    /* Borrows until close: the name of the store with all links followed; NULL: it has none. */
+    const char *(*path)(const pl__conn_t *conn);
     int (*begin)(pl__conn_t *conn, pl_error_t *error);
     int (*verb[PL_VERB_COUNT])(pl__conn_t *conn, pl_op_t *op);
     /* An op of a session: as its verb, and nothing is put off that borrows from the op. */
@@ -45,9 +47,9 @@ typedef struct pl_store_driver {
     void (*failure)(pl__conn_t *conn, int rc, pl_error_t *error);
     /* Renews the worker's lease; *next is when to come back (monotonic us), PL_USEC_NEVER while nothing is claimed. */
     int (*renew)(pl__conn_t *conn, int64_t *next);
-    /* Pages in the log that no checkpoint has moved yet; checkpoint moves them. */
+    /* Pages in the log that no checkpoint has moved yet; checkpoint moves them, and with `truncate` cuts the log. */
     int (*log_pages)(const pl__conn_t *conn);
-    int (*checkpoint)(pl__conn_t *conn, int *left);
+    int (*checkpoint)(pl__conn_t *conn, bool truncate);
 } pl_store_driver_t;
 
 extern const pl_store_driver_t pl__sqlite_driver;

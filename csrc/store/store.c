@@ -63,7 +63,7 @@ struct pl_store {
     /* ---- guarded by mutex ---- */
     pthread_mutex_t mutex;
     pthread_cond_t writer_cond, reader_cond, checkpoint_cond, done_cond;
-    bool has_writer, has_reader, has_checkpointer, closing, checkpoint_due;
+    bool has_writer, has_reader, has_checkpointer, closing, checkpoint_due, checkpoint_truncates;
     ops_t writes, reads;
     ops_t begins;         /* sessions that wait for their turn: tx_begin */
     pl_session_t session; /* the one that is beginning or open; 0: none */
@@ -263,11 +263,11 @@ static void run_turn(pl_store_t *store, pl_op_t *ops, int wanted, bool outside) 
     }
 }
 
-static void want_checkpoint(pl_store_t *store);
+static void want_checkpoint(pl_store_t *store, bool truncate);
 
 /* The log is moved into the file when it has grown by LOG_PAGES_CHECKPOINT, or by less when there is time for it. */
 static void after_turn(pl_store_t *store) {
-    int left, pages = store->driver->log_pages(store->writer);
+    int pages = store->driver->log_pages(store->writer);
     if (pages < store->checkpointed_pages)
         store->checkpointed_pages = 0; /* it started over */
     int grown = pages - store->checkpointed_pages;
@@ -275,9 +275,9 @@ static void after_turn(pl_store_t *store) {
     if (grown >= LOG_PAGES_CHECKPOINT) {
         store->checkpointed_pages = pages;
         if (pages >= LOG_PAGES_LIMIT)
-            store->driver->checkpoint(store->writer, &left);
+            store->driver->checkpoint(store->writer, false);
         else
-            want_checkpoint(store);
+            want_checkpoint(store, false);
     } else if (grown >= LOG_PAGES_IDLE && !store->in_memory) {
         store->idle_at = pl_clock_monotonic_us() + IDLE_US;
     }
@@ -459,7 +459,7 @@ static void keep_house(pl_store_t *store, int64_t now) {
     if (store->idle_at <= now) {
         store->idle_at = PL_USEC_NEVER;
         store->checkpointed_pages = store->driver->log_pages(store->writer);
-        want_checkpoint(store);
+        want_checkpoint(store, true);
     }
     pthread_mutex_lock(&store->mutex);
     store->renew_at = next;
@@ -564,10 +564,10 @@ static void *checkpoint_main(void *data) {
             pthread_cond_wait(&store->checkpoint_cond, &store->mutex);
             continue;
         }
+        bool truncate = store->checkpoint_truncates;
         pthread_mutex_unlock(&store->mutex);
-        int left = 0;
         bool done = open_conn(store, &store->checkpointer, PL__ROLE_CHECKPOINTER, &error) == PL_OK &&
-                    store->driver->checkpoint(store->checkpointer, &left) == PL_OK;
+                    store->driver->checkpoint(store->checkpointer, truncate) == PL_OK;
         pthread_mutex_lock(&store->mutex);
         store->checkpoint_due = false;
         if (done)
@@ -577,7 +577,8 @@ static void *checkpoint_main(void *data) {
     return NULL;
 }
 
-static void want_checkpoint(pl_store_t *store) {
+/* With `truncate`, which is for when there is nothing else to do, the log is given back to the file system. */
+static void want_checkpoint(pl_store_t *store, bool truncate) {
     if (store->in_memory)
         return;
     pthread_mutex_lock(&store->mutex);
@@ -585,6 +586,7 @@ static void want_checkpoint(pl_store_t *store) {
         store->has_checkpointer = pthread_create(&store->checkpoint_thread, NULL, checkpoint_main, store) == 0;
     if (!store->checkpoint_due) {
         store->checkpoint_due = true;
+        store->checkpoint_truncates = truncate;
         pthread_cond_signal(&store->checkpoint_cond);
     }
     pthread_mutex_unlock(&store->mutex);
@@ -853,5 +855,6 @@ void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats) {
 }
 
 const char *pl_store_path(const pl_store_t *store) {
-    return store->path;
+    const char *path = store->driver->path(store->writer);
+    return path ? path : store->path;
 }

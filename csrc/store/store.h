@@ -711,6 +711,7 @@ typedef struct {
     const char *path;     /* a file, or ":memory:" */
     bool durability_full; /* synchronous=FULL, else NORMAL */
     const char *vfs;      /* NULL: the default one */
+    int file_mode;        /* permissions of a file that is made; 0: 0600; what an existing one may allow to others */
     const char *serves;   /* names of the queues whose tasks are claimed, each with a line break behind; NULL: all */
     const pl_clock_t *clock;
     const pl_log_t *log;

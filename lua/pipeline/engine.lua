@@ -36,7 +36,8 @@ end
 -- ---- opening and closing ---------------------------------------------------------------------------------------
 
 local open_kinds = {
-  durability = "string", concurrency = "count", modules = "table", serve_queues = "table", lease_seconds = "duration",
+  durability = "string", concurrency = "count", modules = "table", serve_queues = "table", file_mode = "any",
+  lease_seconds = "duration",
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
@@ -54,6 +55,18 @@ local function check_modules(list)
       error("bad argument #2 to 'open' (option 'modules': list of module prefixes expected)", 4)
     end
   end
+end
+
+-- Permissions as a number, or as octal digits.
+local function file_mode(given)
+  if given == nil then return nil end
+  local mode = math.type(given) == "integer" and given
+  if type(given) == "string" then mode = given:find("^[0-7]+$") and tonumber(given, 8) end
+  if not mode or mode < 0 or mode > tonumber("777", 8) or mode & tonumber("600", 8) ~= tonumber("600", 8) then
+    error("bad argument #2 to 'open' (option 'file_mode': octal digits expected, with which the owner can read and "
+      .. "write, such as \"640\")", 4)
+  end
+  return mode
 end
 
 local function is_queue_name(value)
@@ -168,7 +181,9 @@ end
 --   transaction_timeout (seconds that a transaction may be held, 0.001 to 3600, default 5: everybody else on the file
 --   waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is
 --   where relative URLs of tasks lead; a target "v2.billing" that is not there leads where "billing" does),
---   serve_queues (list of names: only tasks of these are executed by this process, those of pipelines included;
+--   file_mode (permissions of the
+--   files that are made, such as "640"; default "600": the file holds the secret that signs requests), serve_queues
+--   (list of names: only tasks of these are executed by this process, those of pipelines included;
 --   default: all), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
 --   adds no tasks to queues; default: none), max_tasks_per_lease (of one call, default 1000), log (function(level,
 --   text)), no_worker (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed,
@@ -179,6 +194,7 @@ function engine.open(path, given, hidden)
   refuse_reopening(path)
   local passed, targets = {}, check_targets(given.targets or {})
   for _, name in ipairs(core_options) do passed[name] = given[name] end
+  passed.file_mode = file_mode(given.file_mode)
   passed.serve_queues = serve_queues(given.serve_queues)
   passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
   passed.loop = not given.virtual_time and eventloop.lend() or nil

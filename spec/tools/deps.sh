@@ -29,6 +29,7 @@ packages() {
       echo sqlite3 cmd:sqlite3
       echo openssl cmd:openssl
       echo lua-sec lua:ssl
+      echo lua-sql-sqlite3 lua:luasql.sqlite3
       echo lua-luv lua:luv
       echo lua-cqueues lua:cqueues
       echo lua-copas dpkg

@@ -6,6 +6,8 @@
  */
 #include "store/sqlite/db.h"
 
+#include "store/sqlite/locks.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -354,7 +356,8 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
         return configure_writer(conn, error);
     if (conn->role == PL__ROLE_READER)
         return execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY");
-    return execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256");
+    PL__TRY(execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256"));
+    return pl__sql_rc(conn, sqlite3_busy_handler(conn->db, NULL, NULL));
 }
 
 static void sqlite_close(pl__conn_t *conn) {
@@ -363,6 +366,7 @@ static void sqlite_close(pl__conn_t *conn) {
     for (int i = 0; i < PL__SQL_COUNT; i++)
         sqlite3_finalize(conn->statements[i]);
     sqlite3_close_v2(conn->db);
+    pl__file_closed(conn);
     pl__queues_free(conn);
     pl__free(conn->pending);
     pl__free(conn->deltas);
@@ -380,6 +384,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
     conn->options = *options;
     conn->role = role;
+    conn->name_fd = -1;
     conn->next_due = PL_USEC_NEVER;
     conn->due_unknown = conn->maybe_ready = true;
     conn->renew_at = conn->next_token = conn->session_deadline = PL_USEC_NEVER;
@@ -387,8 +392,13 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     if (role == PL__ROLE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
+    pl__locks_install();
+    int rc = role == PL__ROLE_WRITER ? pl__file_create(options) : PL_OK;
     int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
-    int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
+    if (rc == PL_OK)
+        rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
+    if (rc == PL_OK)
+        rc = pl__file_opened(conn);
     if (rc == PL_OK)
         rc = configure(conn, error);
     if (rc != PL_OK) {
@@ -399,6 +409,10 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     }
     *out = conn;
     return PL_OK;
+}
+
+static const char *sqlite_path(const pl__conn_t *conn) {
+    return conn->names[0];
 }
 
 /* ---- transactions ------------------------------------------------------------------------------------------ */
@@ -425,7 +439,9 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     conn->failure[0] = 0;
     reset_transaction(conn);
     let_others_begin(conn);
-    int rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
+    int rc = pl__file_check(conn);
+    if (rc == PL_OK)
+        rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
     pl__clock_read(conn);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER) {
         rc = pl__clock_follow(conn);
@@ -441,6 +457,8 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
 
 static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
     int rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+    if (rc == PL_OK)
+        rc = pl__file_check(conn); /* what was written to a file that nobody will find must not be acknowledged */
     if (rc != PL_OK) {
         sqlite_failure(conn, rc, error);
         return rc;
@@ -501,11 +519,11 @@ static int sqlite_log_pages(const pl__conn_t *conn) {
     return conn->log_pages;
 }
 
-static int sqlite_checkpoint(pl__conn_t *conn, int *left) {
-    int in_log = 0, moved = 0;
-    int rc = pl__sql_rc(conn, sqlite3_wal_checkpoint_v2(conn->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved));
-    *left = in_log - moved;
-    return rc;
+/* With `truncate` the log is cut to nothing, unless somebody uses it just now. Never waits. */
+static int sqlite_checkpoint(pl__conn_t *conn, bool truncate) {
+    int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
+    return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------- */
@@ -518,6 +536,7 @@ const pl_store_driver_t pl__sqlite_driver = {
     .version = PL__DRIVER_VERSION,
     .open = sqlite_open,
     .close = sqlite_close,
+    .path = sqlite_path,
     .begin = sqlite_begin,
     .verb = {
 #define X(name, write) [PL_VERB_##name] = pl__verb_##name,

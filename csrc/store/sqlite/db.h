@@ -63,8 +63,12 @@ typedef struct {
     int started; /* tasks claimed in this transaction, and in those that were not counted yet */
 } pl__queue_t;
 
+enum { PL__FILE_NAMES = 3 }; /* the database, its log, the index of that */
+
 struct pl__conn {
     sqlite3 *db;
+    char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
+    int name_fd;                 /* the writer's: holds the name; -1: none */
     sqlite3_stmt *statements[PL__SQL_COUNT];
     pl_store_options_t options;
     pl__role_t role;
@@ -275,5 +279,15 @@ int pl__guard_functions(pl__conn_t *conn);
 #define X(name, write) int pl__verb_##name(pl__conn_t *conn, pl_op_t *op);
 PL_VERBS(X)
 #undef X
+
+/* ---- files.c: the files of a database ---- */
+
+/* Makes the file if it is not there, for its owner alone unless options say otherwise. */
+int pl__file_create(const pl_store_options_t *options);
+/* After SQLite has opened it: learns its real name and holds it (PL_EBUSY: it is open under another one). */
+int pl__file_opened(pl__conn_t *conn);
+/* Whether what is open is still what its name leads to: PL_OK, or PL_EGONE. */
+int pl__file_check(pl__conn_t *conn);
+void pl__file_closed(pl__conn_t *conn);
 
 #endif
