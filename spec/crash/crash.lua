@@ -3,7 +3,8 @@
 --   lua spec/crash/crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose] [--keep]
 --
 -- A cycle ends with at least one kill. Cycles come in rounds, each on a file of its own and with one or several workers
--- on it, a process that leases from a pull queue, and one to which tasks are pushed over HTTP. In every cycle the
+-- on it, a process that leases from a pull queue, one to which tasks are pushed over HTTP, and a visitor that opens and
+-- closes the files all along, as the workers do with their own between two things. In every cycle the
 -- processes that are missing are started; workers find new roots to start and tasks to add (all the same ones, at the
 -- same time) beside what the dead have left, pause, purge, remove and reconfigure queues, revive dead tasks; and after
 -- 1 to 150 ms one of them, or all, are killed, now and then with the others. In a round with several workers one is
@@ -151,6 +152,9 @@ function Round:start_helpers()
   if not self.helpers.target then
     self.helpers.target = self:spawn("target")
     if self.port == 0 then self.port = assert(self:find_port(), "the target of push tasks does not start") end
+  end
+  if not self.helpers.visitor then
+    self.helpers.visitor = self.group:spawn(self.output, "spec/crash/visitor.lua", self.path, self.seed + self.batch)
   end
   for i = 1, self.count > 1 and 2 or 1 do self.helpers[i] = self.helpers[i] or self:spawn("pull") end
 end
