@@ -151,23 +151,10 @@ local function call_now(list)
   end
 end
 
--- Tells tasks and callbacks that wait.
-local function tell(self)
-  local first, rest = self.first, self.rest
-  self.first = false
-  if first and first ~= NOBODY then push(first.loop, first) end
-  if rest then
-    self.rest = false
-    for i = 1, #rest do
-      local entry = rest[i]
-      if entry then entry.loop:push(entry) end
-    end
-  end
-end
-
 -- Futures that are done and have immediate callbacks to be called: done[at + 1 .. last]. Whoever is the first to put
 -- one there calls them all.
 local done, at, last, telling = {}, 0, 0, false
+local complete
 
 local function tell_all()
   while at < last do
@@ -175,18 +162,13 @@ local function tell_all()
     local self = done[at]
     done[at] = nil
     local now = self.now
-    if now then
-      self.now = false
-      call_now(now)
-    end
-    tell(self)
+    self.now = false
+    if now then call_now(now) end
+    complete(self)
   end
 end
 
-local function complete(self)
-  self.state = FINISHING
-  if not self.first then return end
-  if not self.now then return tell(self) end
+local function tell_now(self)
   last = last + 1
   done[last] = self
   if telling then return end
@@ -195,6 +177,22 @@ local function complete(self)
   telling = false
   if not ok then error(problem, 0) end -- no memory: what is left is told with the next
   at, last = 0, 0
+end
+
+function complete(self)
+  self.state = FINISHING
+  local first, rest = self.first, self.rest
+  if not first then return end
+  if self.now then return tell_now(self) end
+  self.first = false
+  if first ~= NOBODY then push(first.loop, first) end
+  if rest then
+    self.rest = false
+    for i = 1, #rest do
+      local entry = rest[i]
+      if entry then entry.loop:push(entry) end
+    end
+  end
 end
 
 --- Completes a future with results.
