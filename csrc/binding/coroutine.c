@@ -116,7 +116,8 @@ static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
     } else {
         h->bare = rec->next;
     }
-    rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = false;
+    rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = rec->urgent = false;
+    rec->place = (pl_place_t){ .state = PL_PLACE_HELD };
     rec->nargs = 0;
     rec->job = NULL;
     rec->data = NULL;
@@ -126,8 +127,10 @@ static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
 static void record_drop_claim(pl__handle_t *h, pl__coroutine_t *rec) {
     if (rec->claim == NULL)
         return;
-    if (!rec->claim_ended)
+    if (!rec->claim_ended) {
+        pl_engine_place_forget(h->engine, &rec->place);
         pl_engine_claim_drop(h->engine, rec->claim);
+    }
     pl_claim_free(rec->claim);
     rec->claim = NULL;
 }
@@ -283,6 +286,49 @@ static int died(lua_State *L, pl__coroutine_t *rec, int status) {
     return 0;
 }
 
+/* ---- places ------------------------------------------------------------------------------------------------ */
+
+/* The coroutine was suspended: if it only waits, its place is for others. */
+static void leave_place(pl__handle_t *h, pl__coroutine_t *rec) {
+    bool waits = rec->state == PL__CO_TOKEN || rec->state == PL__CO_SLEEP;
+    if (waits && rec->claim != NULL && !rec->claim_ended)
+        pl_engine_place_leave(h->engine, &rec->place, rec->claim->bytes);
+}
+
+static void served_cb(pl_place_t *place) {
+    pl__coroutine_t *rec = place->data;
+    queue_add(&rec->h->ready, rec);
+    pl__pump(rec->h);
+}
+
+/* What it has waited for has come: it goes on as soon as it has its place again. */
+static void go_on(pl__coroutine_t *rec, pl__queue_t *queue) {
+    rec->place.served = served_cb;
+    rec->place.data = rec;
+    if (pl_engine_place_take(rec->h->engine, &rec->place, rec->urgent))
+        queue_add(queue, rec);
+    else
+        rec->state = PL__CO_PLACE;
+}
+
+void pl__coroutine_claim_ends(pl__coroutine_t *rec) {
+    pl__handle_t *h = rec->h;
+    rec->claim_ended = true;
+    pl_engine_place_forget(h->engine, &rec->place);
+    if (rec->state != PL__CO_PLACE)
+        return;
+    queue_add(&h->later, rec); /* nobody serves it any more */
+    arm_turn(h);
+}
+
+/* e:urgent(flag): others wait for what the running coroutine holds, so that it goes on at once when it is woken. */
+static int engine_urgent(lua_State *L) {
+    const pl__handle_t *h = pl__handle_check(L, 1);
+    if (h->current != NULL && h->current->co == L)
+        h->current->urgent = lua_toboolean(L, 2);
+    return 0;
+}
+
 static bool is_await(const pl__coroutine_t *rec, int n) {
     return n == 1 && lua_islightuserdata(rec->co, -1) && lua_touserdata(rec->co, -1) == rec;
 }
@@ -311,8 +357,10 @@ static int resume_entry(lua_State *L) {
 static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->suspended = false;
     pl__enter(h->L, resume_entry, rec);
-    if (rec->suspended)
+    if (rec->suspended) {
+        leave_place(h, rec);
         return;
+    }
     if (!rec->intact)
         pl__enter(h->L, kill_entry, rec);
     record_end(h, rec);
@@ -598,7 +646,7 @@ void pl__wait_end(pl__coroutine_t *rec, uint64_t life) {
 
 static void sleep_cb(pl_timer_t *timer) {
     pl__coroutine_t *rec = timer->data;
-    queue_add(&rec->h->ready, rec);
+    go_on(rec, &rec->h->ready);
     pl__pump(rec->h);
 }
 
@@ -753,10 +801,11 @@ static int engine_closed(lua_State *L) {
     if (pl__handle_refuse(L, h))
         return 3;
     pl__coroutine_t *rec = h->closing ? NULL : record_of(h, lua_tothread(L, 2));
-    bool waits =
-        rec != NULL && (rec->state == PL__CO_TOKEN || rec->state == PL__CO_EVENT || rec->state == PL__CO_SLEEP);
+    bool waits = rec != NULL && (rec->state == PL__CO_TOKEN || rec->state == PL__CO_EVENT ||
+                                 rec->state == PL__CO_SLEEP || rec->state == PL__CO_PLACE);
     if (!waits)
         return 0;
+    pl_engine_place_forget(h->engine, &rec->place);
     if (rec->timer.active)
         pl_engine_timer_cancel(h->engine, &rec->timer);
     rec->wakes++; /* its token is good no more */
@@ -821,7 +870,7 @@ static void wake_suspended(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec) 
         luaL_error(L, "too many values");
     lua_xmove(L, rec->co, n);
     rec->nargs = n;
-    queue_add(&h->later, rec);
+    go_on(rec, &h->later);
     arm_turn(h);
 }
 
@@ -850,6 +899,7 @@ void pl__coroutine_register(lua_State *L) {
         { "spawn", engine_spawn },
         { "in_coroutine", engine_in_coroutine },
         { "is_resuming", engine_is_resuming },
+        { "urgent", engine_urgent },
         { "suspend", engine_suspend },
         { "token", engine_token },
         { "closed", engine_closed },

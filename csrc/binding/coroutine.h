@@ -8,6 +8,9 @@
  *   FREE ───────────────► QUEUED ───────────────────────► RUNNING ──await──► OP, SLEEP, TOKEN, EVENT ──► QUEUED
  *    ▲                                                       │                    │
  *    └──────────────── returned, raised, killed ◄────────────┴──── close ◄────────┘
+ *
+ * What executes a task gives its place away in SLEEP and TOKEN, and is in PLACE before it is QUEUED when there is none
+ * for it. In OP and EVENT the store, or a server, is at work for it: there it keeps its place.
  */
 #ifndef PL_BINDING_COROUTINE_H
 #define PL_BINDING_COROUTINE_H
@@ -26,7 +29,8 @@ typedef enum {
     PL__CO_OP,      /* waits for an op: `op` is in flight */
     PL__CO_SLEEP,   /* waits for `timer` */
     PL__CO_TOKEN,   /* waits for a token to be woken */
-    PL__CO_EVENT    /* waits for pl__wait_end */
+    PL__CO_EVENT,   /* waits for pl__wait_end */
+    PL__CO_PLACE    /* what it waited for has come, but its place is not free yet */
 } pl__co_state_t;
 
 /*
@@ -65,6 +69,8 @@ struct pl__coroutine {
     uint64_t wakes;    /* changes when a suspension ends */
     pl_claim_t *claim; /* owned: the task it executes */
     bool claim_ended;
+    pl_place_t place; /* of the claim */
+    bool urgent;      /* others wait for what it holds: it need not wait for its place */
 };
 
 /* Starts a managed coroutine at the next turn of the loop; never inside the call. Returns PL_OK, PL_ENOMEM or
@@ -75,6 +81,8 @@ void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *
 /* Takes op and submits it; when it is committed a coroutine begins, whose job has the record as its data and may take
  * `op` from it. Returns NULL, and takes nothing, without memory. */
 pl__coroutine_t *pl__coroutine_park(pl__handle_t *h, const pl__job_t *job, pl_op_t *op);
+/* The claim of the record is about to end, perhaps while the coroutine waits. */
+void pl__coroutine_claim_ends(pl__coroutine_t *rec);
 /* The "task" hook is set: what was parked goes on. */
 void pl__coroutine_unpark(pl__handle_t *h);
 
@@ -108,7 +116,8 @@ void pl__coroutine_close_all(lua_State *L, pl__handle_t *h);
 /* Frees the records. Those still live (after fork) are forgotten: nothing of the engine or of Lua is called. */
 void pl__coroutine_free_all(pl__handle_t *h);
 
-/* Adds sleep, spawn, suspend, closed, token, in_coroutine, is_resuming to the method table on top of the stack. */
+/* Adds sleep, spawn, suspend, closed, token, in_coroutine, is_resuming and urgent to the method table on top of the
+ * stack. */
 void pl__coroutine_register(lua_State *L);
 
 #endif

@@ -242,6 +242,7 @@ static int engine_facts(lua_State *L) {
     set_count(L, "worker", facts.worker);
     set_count(L, "worker_number", facts.worker_number);
     set_count(L, "executing", facts.executing);
+    set_count(L, "waiting", facts.waiting);
     set_count(L, "buffered", facts.buffered);
     set_count(L, "other_workers", facts.other_workers);
     set_count(L, "executed", (lua_Integer)facts.executed);

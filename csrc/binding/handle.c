@@ -318,6 +318,7 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
         options->serve_queues = lua_tostring(L, -1);
     options->file_mode = (int)option_integer(L, "file_mode", 0, 0, 0777);
     options->concurrency = (int)option_integer(L, "concurrency", options->concurrency, 1, 1000000);
+    options->waiting_memory = (size_t)option_integer(L, "waiting_memory", 0, 1, LUA_MAXINTEGER);
     options->seed = (uint64_t)option_integer(L, "seed", 0, LUA_MININTEGER, LUA_MAXINTEGER);
     options->lease_seconds = option_seconds(L, "lease_seconds", options->lease_seconds);
     options->tombstone_seconds = option_seconds(L, "tombstone_seconds", options->tombstone_seconds);
@@ -341,8 +342,8 @@ static pl__handle_t *handle_new(lua_State *L) {
     return h;
 }
 
-/* core.open(path, {durability=, concurrency=, lease_seconds=, tombstone_seconds=, storage_limit=, vfs=, serve_queues=,
- * virtual_time=, virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
+/* core.open(path, {durability=, concurrency=, waiting_memory=, lease_seconds=, tombstone_seconds=, storage_limit=,
+ * vfs=, serve_queues=, virtual_time=, virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
 static int core_open(lua_State *L) {
     size_t len;
     pl_engine_options_t options;

@@ -221,7 +221,7 @@ static int end_claim(lua_State *L, pl_verb_t verb) {
         return ended_before(L);
     }
     set_fence(op, rec->claim);
-    rec->claim_ended = true;
+    pl__coroutine_claim_ends(rec);
     if (!nowait)
         return pl__await_op(L, h, op, rec->claim);
     op->owner = NULL;
@@ -259,7 +259,7 @@ static int end_well(lua_State *L) {
         set_fence(op, rec->claim);
         pl_engine_claim_end(h->engine, rec->claim, op);
     }
-    rec->claim_ended = true;
+    pl__coroutine_claim_ends(rec);
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 enum { CONCURRENCY_DEFAULT = 64 };
+#define WAITING_MEMORY_DEFAULT ((size_t)256 * 1024 * 1024)
 #define LEASE_DEFAULT 15.0
 #define TOMBSTONE_DEFAULT (9 * 24 * 3600.0)
 
@@ -176,6 +177,7 @@ static int join_workers(pl_engine_t *engine, pl_error_t *error) {
 static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->host = options->host;
     engine->concurrency = options->concurrency > 0 ? options->concurrency : CONCURRENCY_DEFAULT;
+    engine->waiting_bytes_max = options->waiting_memory > 0 ? options->waiting_memory : WAITING_MEMORY_DEFAULT;
     engine->durability_full = options->durability_full;
     engine->no_worker = options->no_worker;
     engine->in_memory = strcmp(options->path, ":memory:") == 0;
@@ -292,6 +294,7 @@ void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
         .worker = engine->worker,
         .worker_number = engine->ids.worker,
         .executing = engine->executing,
+        .waiting = engine->waiting,
         .buffered = engine->buffer.len,
         .other_workers = atomic_load(&engine->peers.others),
         .executed = engine->executed,

@@ -3,6 +3,7 @@
  *
  *   engine.c     life: open, close, ops, facts
  *   scheduler.c  claims: how many are wanted, whose turn it is; what comes back from the store
+ *   place.c      how many claims are executed at once
  *   run.c        running the loop, and virtual time
  *   timer.c      timers on the engine's clock
  *   peer.c       other workers on the same file: who lives, who rings
@@ -79,11 +80,16 @@ struct pl_engine {
     /* claims and ops */
     pl__claims_t buffer;
     int executing, prefetch, wanted;
-    pl__ops_t outbox; /* submitted, not yet handed to the store */
-    pl_op_t *ends;    /* the tasks_done op in the outbox that still takes more; NULL: none */
-    int in_flight;    /* ops handed over, or in the outbox */
-    pl__ops_t failed; /* ends of claims that the store could not take: tried again */
-    int failed_len;   /* they are in flight, too */
+    int waiting; /* of those executing: they have no place. See place.c */
+    size_t waiting_bytes, waiting_bytes_max;
+    bool waiting_is_full;
+    pl_place_t *woken, *woken_last; /* those who want their place again */
+    bool claim_is_next;             /* the next free place is for a claim, if there is one */
+    pl__ops_t outbox;               /* submitted, not yet handed to the store */
+    pl_op_t *ends;                  /* the tasks_done op in the outbox that still takes more; NULL: none */
+    int in_flight;                  /* ops handed over, or in the outbox */
+    pl__ops_t failed;               /* ends of claims that the store could not take: tried again */
+    int failed_len;                 /* they are in flight, too */
     pl_timer_t failed_timer;
     bool ready_left, poked;
     bool must_look;        /* what is ready is not known: ask the store when running begins */
@@ -101,15 +107,25 @@ void pl__scheduler_init(pl_engine_t *engine);
 /* Takes what the store brought back and lets claims have their turn. */
 void pl__scheduler_collect(pl_engine_t *engine);
 void pl__scheduler_execute(pl_engine_t *engine);
+/* Whether there is somebody who waits for a place, and a place. */
+bool pl__scheduler_has_turn(const pl_engine_t *engine);
 /* Hands the outbox to the store and tells how much is wanted. */
 void pl__scheduler_flush(pl_engine_t *engine);
 /* Gives claims that have not started back to the queue. */
 void pl__scheduler_release_buffer(pl_engine_t *engine);
 void pl__scheduler_poke(pl_engine_t *engine, bool outside);
+/* A place may have become free: the loop looks before it sleeps. */
+void pl__scheduler_look(pl_engine_t *engine);
 /* Claims nothing for a while. */
 void pl__scheduler_pause(pl_engine_t *engine);
 /* Nothing is under way that could change anything without an event from outside or time passing. */
 bool pl__scheduler_is_quiet(const pl_engine_t *engine);
+
+/* place.c */
+/* Whether another claim can be executed, or go on. */
+bool pl__places_free(const pl_engine_t *engine);
+/* Gives the first who was woken its place, which is free. */
+void pl__places_serve(pl_engine_t *engine);
 
 /* ends.c */
 /* Notes in op, which ends claim, what pl__ends_otherwise will have to know. */

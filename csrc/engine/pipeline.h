@@ -37,7 +37,8 @@ typedef struct {
 typedef struct {
     const char *path; /* a file or ":memory:" */
     bool durability_full;
-    int concurrency;          /* claims being executed at once; default 64 */
+    int concurrency;          /* claims being executed at once, without those that wait; default 64 */
+    size_t waiting_memory;    /* bytes that claims which wait may take beyond that; 0: default 256 MiB */
     double lease_seconds;     /* 0: default 15 */
     double tombstone_seconds; /* 0: default 9 days */
     int64_t storage_limit;    /* bytes of the file above which no tasks are added; 0: none */
@@ -137,6 +138,28 @@ typedef struct pl_timer {
 PL_API void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t after);
 PL_API void pl_engine_timer_cancel(pl_engine_t *engine, pl_timer_t *timer);
 
+/* ---- places ---- */
+/*
+ * A claim being executed holds one of the `concurrency` places. While it only waits for something else, a host may give
+ * the place to others. Intrusive: owned by the host, zeroed when the claim is executed, and forgotten before the claim
+ * ends.
+ */
+typedef enum { PL_PLACE_HELD, PL_PLACE_LEFT, PL_PLACE_WANTED } pl_place_state_t;
+typedef struct pl_place {
+    struct pl_place *next, *prev; /* the engine's: those who want their place again */
+    pl_place_state_t state;
+    size_t bytes;                           /* the engine's */
+    void (*served)(struct pl_place *place); /* it has its place again; called on the loop */
+    void *data;
+} pl_place_t;
+/* It waits from now on, and gives its place away if memory allows: `bytes` are those of its values. */
+PL_API void pl_engine_place_leave(pl_engine_t *engine, pl_place_t *place, size_t bytes);
+/* It wants to go on. Returns whether it may; else served() is called as soon as there is a place. at_once: now, even
+ * if all places are taken, for others wait for it. */
+PL_API bool pl_engine_place_take(pl_engine_t *engine, pl_place_t *place, bool at_once) PL__MUST_USE;
+/* Its claim is about to end, wherever it stands; or it goes on without having waited for its place. */
+PL_API void pl_engine_place_forget(pl_engine_t *engine, pl_place_t *place);
+
 /* ---- signatures ---- */
 #define PL_MAC_LEN 64 /* hex digits */
 /* HMAC-SHA-256 of the bytes under the store's secret, as hex with a NUL. */
@@ -151,7 +174,7 @@ typedef struct {
     pl_store_stats_t store;
     pl_id_t worker;
     int worker_number;
-    int executing, buffered, other_workers;
+    int executing, waiting, buffered, other_workers; /* waiting: of those executing, without a place */
     uint64_t executed, loop_wakeups;
     bool durability_full;
     const char *path;                        /* borrows until close */

@@ -284,7 +284,7 @@ int pl_engine_fd(const pl_engine_t *engine) {
 }
 
 int pl_engine_timeout(pl_engine_t *engine) {
-    if (engine->outbox.head || (engine->buffer.head && engine->executing < engine->concurrency))
+    if (engine->outbox.head || pl__scheduler_has_turn(engine))
         return 0;
     pl__timers_arm(engine);
     uv_ref((uv_handle_t *)&engine->wake); /* a loop without such a handle would not wait */

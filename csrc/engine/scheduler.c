@@ -1,7 +1,7 @@
 /*
  * scheduler.c - between the loop and the store: what goes out, what comes back, and whose turn it is.
  *
- * How much is wanted. A process can take as many tasks as it has room to execute (concurrency). Under load that alone
+ * How much is wanted. A process can take as many tasks as it has places free for them (place.c). Under load that alone
  * would mean a commit per `concurrency` tasks, so it also asks for about as many as it finished since the last batch
  * (prefetch), up to PREFETCH_MAX: claims then ride with completions in large commits. A process whose tasks are slow
  * finishes few, so it hoards none. After a claim was dropped, or could not be made, nothing is wanted for RETRY_US.
@@ -63,7 +63,7 @@ static int count_wanted(const pl_engine_t *engine) {
     if (engine->no_worker || !engine->running || engine->stopping || engine->closing || engine->want_timer.active)
         return 0;
     int ahead = engine->buffer.bytes < BUFFER_BYTES_MAX ? engine->prefetch : 0;
-    int room = engine->concurrency - engine->executing + ahead - engine->buffer.len;
+    int room = engine->concurrency - (engine->executing - engine->waiting) + ahead - engine->buffer.len;
     return room > 0 ? room : 0;
 }
 
@@ -221,20 +221,38 @@ static void again_cb(uv_idle_t *handle) {
     (void)handle; /* the loop does not sleep; run.c does the rest */
 }
 
+bool pl__scheduler_has_turn(const pl_engine_t *engine) {
+    return (engine->buffer.head || engine->woken) && pl__places_free(engine);
+}
+
+void pl__scheduler_look(pl_engine_t *engine) {
+    if (engine->running && pl__scheduler_has_turn(engine))
+        uv_idle_start(&engine->again, again_cb);
+}
+
+static void execute_first(pl_engine_t *engine) {
+    pl_claim_t *claim = engine->buffer.head;
+    engine->buffer.head = claim->next;
+    if (!engine->buffer.head)
+        engine->buffer.tail = &engine->buffer.head;
+    engine->buffer.len--;
+    engine->buffer.bytes -= claim->bytes;
+    engine->executing++;
+    engine->executed++;
+    claim->next = NULL;
+    engine->host.execute(engine->host.data, claim);
+}
+
 void pl__scheduler_execute(pl_engine_t *engine) {
-    for (int turn = 0; engine->buffer.head && engine->executing < engine->concurrency && turn < TURN_MAX; turn++) {
-        pl_claim_t *claim = engine->buffer.head;
-        engine->buffer.head = claim->next;
-        if (!engine->buffer.head)
-            engine->buffer.tail = &engine->buffer.head;
-        engine->buffer.len--;
-        engine->buffer.bytes -= claim->bytes;
-        engine->executing++;
-        engine->executed++;
-        claim->next = NULL;
-        engine->host.execute(engine->host.data, claim);
+    for (int turn = 0; pl__scheduler_has_turn(engine) && turn < TURN_MAX; turn++) {
+        bool for_claim = engine->buffer.head && (!engine->woken || engine->claim_is_next);
+        engine->claim_is_next = !for_claim;
+        if (for_claim)
+            execute_first(engine);
+        else
+            pl__places_serve(engine);
     }
-    if (engine->buffer.head && engine->executing < engine->concurrency)
+    if (pl__scheduler_has_turn(engine))
         uv_idle_start(&engine->again, again_cb);
     else
         uv_idle_stop(&engine->again);
@@ -306,9 +324,8 @@ void pl__scheduler_collect(pl_engine_t *engine) {
 
 bool pl__scheduler_is_quiet(const pl_engine_t *engine) {
     bool claims_coming = engine->ready_left && count_wanted(engine) > 0;
-    bool own_work = engine->buffer.head && engine->executing < engine->concurrency;
     bool ops_under_way = engine->in_flight > engine->failed_len;
-    if (engine->holds > 0 || own_work)
+    if (engine->holds > 0 || pl__scheduler_has_turn(engine))
         return false;
     if (!ops_under_way && !engine->poked && !claims_coming && engine->wanted >= 0)
         return true;

@@ -41,7 +41,7 @@ local open_kinds = {
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
-  max_tasks_per_lease = "count",
+  max_tasks_per_lease = "count", waiting_memory = "any",
 }
 
 local core_options = {
@@ -174,7 +174,9 @@ end
 
 --- Opens or creates a store and makes an engine on it.
 -- @tparam string path a file, or ":memory:".
--- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64), modules
+-- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64; one
+--   that waits is not at work), waiting_memory (bytes, or a text such as "256M", the default: what runs may take that
+--   wait; beyond it they keep their places), modules
 --   (prefixes a worker may require), lease_seconds (until others take over from a process that gives no sign of life,
 --   default 15), tombstone_seconds (how long the name of a task that is gone stays blocked, default 9 days),
 --   class_load_timeout (seconds until a tree whose class stays missing is aborted, default 7 days),
@@ -197,6 +199,7 @@ function engine.open(path, given, hidden)
   passed.file_mode = file_mode(given.file_mode)
   passed.serve_queues = serve_queues(given.serve_queues)
   passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
+  passed.waiting_memory = given.waiting_memory and queue.parse_limit(given.waiting_memory, "waiting_memory")
   passed.loop = not given.virtual_time and eventloop.lend() or nil
   local handle, code, message = core.open(path, passed)
   if not handle then
@@ -412,18 +415,23 @@ local function remove_waiter(self, id, token)
   end
 end
 
+-- A wait of a coroutine, which may be closed meanwhile.
+local Waiting = { __name = "pipeline.Waiting" }
+
+function Waiting.__close(waiting)
+  local self = waiting.engine
+  if waiting.timer then self._timers:cancel(waiting.timer) end
+  remove_waiter(self, waiting.id, waiting.token)
+end
+
 local function wait_suspended(self, id, timeout)
   local token = errors.check(self._core:token())
+  local waiting <close> = setmetatable({ engine = self, id = id, token = token, timer = false }, Waiting)
   add_waiter(self, id, token)
   local state = errors.check(context.store(self):watch(id))
-  local timer
-  if not is_final(state) then
-    timer = timeout and self._timers:add(timeout, function() token:wake("timeout") end)
-    state = self._core:suspend()
-  end
-  if timer then self._timers:cancel(timer) end
-  remove_waiter(self, id, token)
-  return state
+  if is_final(state) then return state end
+  waiting.timer = timeout and self._timers:add(timeout, function() token:wake("timeout") end)
+  return self._core:suspend()
 end
 
 -- In a tasklet. What the token needs is in the modules of tasklets, which are loaded then.
@@ -599,7 +607,8 @@ function Engine.status(self)
   return {
     version = facts.version, store = { kind = "sqlite", version = facts.sqlite_version, path = facts.path },
     durability = facts.durability, worker = facts.worker, worker_number = facts.worker_number, workers = workers,
-    stages = stages, queues = queues, executing = facts.executing, executed = facts.executed, facts = facts,
+    stages = stages, queues = queues, executing = facts.executing, waiting = facts.waiting,
+    executed = facts.executed, facts = facts,
   }
 end
 

@@ -596,17 +596,19 @@ end
 
 local UNIT_BYTES = { B = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30, T = 1 << 40 }
 
---- Bytes of "500", "1.5G" (B, K, M, G, T: powers of 1024), or of a number. Raises MalformedQueueConfiguration. In App
--- Engine: total_storage_limit.
-function queue.parse_limit(limit)
+--- Bytes of "500", "1.5G" (B, K, M, G, T: powers of 1024), or of a number. Raises
+-- MalformedQueueConfiguration; or ConfigurationError, when the option has a name of its own.
+-- In App Engine: total_storage_limit.
+function queue.parse_limit(limit, name)
   local bytes = limit
   if type(limit) == "string" then
     local number, unit = limit:match("^(%d+%.?%d*)([BKMGT]?)$")
     bytes = number and tonumber(number) * UNIT_BYTES[unit == "" and "B" or unit]
   end
   if type(bytes) ~= "number" or not (bytes >= 1 and bytes < 2 ^ 63) then
-    errors.raise(classes.MalformedQueueConfiguration,
-      "total_storage_limit %s is not a number, at least 1, and B, K, M, G, T or nothing", text.of(limit, 100))
+    errors.raise(name and errors.ConfigurationError or classes.MalformedQueueConfiguration,
+      "%s %s is not a number, at least 1, and B, K, M, G, T or nothing", name or "total_storage_limit",
+      text.of(limit, 100))
   end
   return math.tointeger(bytes // 1)
 end

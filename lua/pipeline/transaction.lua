@@ -201,6 +201,7 @@ local function begin(self)
   if not ok then errors.raise_core(code, message, "transaction") end
   self._state = OPEN
   open[self] = true
+  engine._core:urgent(true) -- whoever writes to the file waits for the end
   -- Virtual time says nothing of the time that the store measures.
   if not engine._virtual then self._until = now() + engine._transaction_timeout end
   task_context.set_local(KEY, self)
@@ -216,6 +217,7 @@ end
 local function leave(self, state)
   self._state = state
   open[self] = nil
+  if not self._engine._closed then self._engine._core:urgent(false) end
   if task_context.get_local(KEY) == self then task_context.set_local(KEY, nil) end
   free(self)
   local undo = self._undo
