@@ -21,7 +21,7 @@ describe("virtual time", function()
   end)
 
   it("passes for what is executed when there is no room for what is due", function()
-    local engine = helper.open { concurrency = 1 }
+    local engine = helper.open { concurrency = 1, waiting_memory = 1 } -- who waits keeps its place
     local Sleeps = helper.define(function(_, seconds)
       pipeline.default():sleep(seconds)
       return pipeline.default():now()
