@@ -43,9 +43,9 @@ VERSION = $(shell sed -n 's/^.define PL_VERSION "\(.*\)"/\1/p' csrc/engine/pipel
 
 # What it is linked with, the oldest version that will do, and the Debian package it comes from.
 LIBRARIES := lua5.4:5.4.0:liblua5.4-dev sqlite3:3.38:libsqlite3-dev libuv:1.44:libuv1-dev libcbor:0.8:libcbor-dev \
-    libmicrohttpd:0.9.75:libmicrohttpd-dev libsodium:1.0.18:libsodium-dev libcurl:7.87.0:libcurl4-openssl-dev
+    libsodium:1.0.18:libsodium-dev libcurl:7.87.0:libcurl4-openssl-dev
 BINDING_LINKED := libcbor
-LINKED := sqlite3 libuv libmicrohttpd libsodium libcurl
+LINKED := sqlite3 libuv libsodium libcurl
 PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags lua5.4 $(LINKED) $(BINDING_LINKED))
 PC_LIBS = $(shell $(PKG_CONFIG) --libs $(LINKED) $(BINDING_LINKED))
 LIBRARY_LIBS = $(shell $(PKG_CONFIG) --libs $(LINKED))

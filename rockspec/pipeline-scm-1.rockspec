@@ -21,7 +21,6 @@ external_dependencies = {
   SQLITE = { header = "sqlite3.h" },
   LIBUV = { header = "uv.h" },
   LIBCBOR = { header = "cbor.h" },
-  LIBMICROHTTPD = { header = "microhttpd.h" },
   LIBSODIUM = { header = "sodium.h" },
   -- libcurl's header is in a directory of the architecture, which LuaRocks does not search: pkg-config finds it
 }

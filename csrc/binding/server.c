@@ -16,7 +16,7 @@
 
 #include "binding/coroutine.h"
 #include "binding/handle.h"
-#include "engine/http.h"
+#include "http/server.h"
 
 #define SERVER_TYPE "pipeline.Server"
 

@@ -15,7 +15,7 @@
  *      request it was for.
  */
 #include "engine/fetch.h"
-#include "engine/field.h"
+#include "http/field.h"
 
 #include <curl/curl.h>
 #include <errno.h>

@@ -23,7 +23,7 @@
 
 #include "base/memory.h"
 #include "base/result.h"
-#include "engine/http.h"
+#include "http/field.h"
 
 typedef struct pl_fetcher pl_fetcher_t; /* a client: its connections, and its requests under way */
 typedef struct pl_fetch pl_fetch_t;     /* a request */

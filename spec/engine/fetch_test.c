@@ -7,7 +7,7 @@
 #include <uv.h>
 
 #include "engine/fetch.h"
-#include "engine/http.h"
+#include "http/server.h"
 #include "support/check.h"
 
 enum { TURNS_MAX = 20000, PIECE = 3000, PIECES = 20 };

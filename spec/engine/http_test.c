@@ -2,7 +2,7 @@
  * http_test.c - the HTTP server alone, against clients on raw sockets in the same thread.
  *
  * A client socket is non-blocking and the loop runs between its reads and writes, so that nothing here depends on
- * time; only the two tests of time limits wait for a second or two.
+ * time; only the tests of time limits wait for a second or two.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "engine/http.h"
+#include "http/server.h"
 
 enum { REPLY_MAX = 1 << 20, HELD_MAX = 16 };
 
@@ -26,6 +26,7 @@ typedef struct {
     int handled;                       /* requests handed over */
     pl_http_request_t *held[HELD_MAX]; /* by GET /hold, in order */
     int held_count;
+    int left; /* requests whose client has left */
     bool is_closed;
 } fixture_t;
 
@@ -123,6 +124,12 @@ static void handler_cb(void *data, pl_http_request_t *request) {
     }
 }
 
+static void left_cb(void *data, pl_http_request_t *request) {
+    fixture_t *fix = data;
+    CHECK(!strcmp(request->path.ptr, "/hold"));
+    fix->left++;
+}
+
 static void start(fixture_t *fix, void (*adjust)(pl_http_options_t *options)) {
     pl_http_options_t options;
     pl_error_t error = { 0 };
@@ -130,6 +137,7 @@ static void start(fixture_t *fix, void (*adjust)(pl_http_options_t *options)) {
     CHECK(!uv_loop_init(&fix->loop));
     pl_http_options_init(&options);
     options.handler = handler_cb;
+    options.left = left_cb;
     options.data = fix;
     if (adjust)
         adjust(&options);
@@ -465,35 +473,183 @@ static void few_connections(pl_http_options_t *options) {
     options->request_timeout = 1;
 }
 
-/* Three idle connections and one that trickles; a fifth client is served once they have been closed. */
-static void test_limits(void) {
+static void turns(fixture_t *fix, int count) {
+    for (int i = 0; i < count; i++)
+        turn(fix);
+}
+
+static bool is_at_end(client_t *client) {
+    client_read(client);
+    return client->at_end;
+}
+
+/* Three idle connections, one that trickles among them, and nobody who wants their places: time closes them. */
+static void test_timeouts(void) {
     fixture_t fix;
-    client_t slow[3], next;
+    client_t slow[3];
     start(&fix, few_connections);
     for (int i = 0; i < 3; i++)
         client_open(&slow[i], &fix);
     client_say(&slow[0], "GET / HT");
-    for (int i = 0; i < 10; i++)
-        turn(&fix);
+    turns(&fix, 10);
     CHECK(pl_http_connections(fix.http) == 3);
-    client_open(&next, &fix);
-    client_say(&next, "GET /next HTTP/1.1\r\n" HEAD_CLOSE "\r\n");
-    for (int i = 0; i < 10; i++)
-        turn(&fix);
-    CHECK(pl_http_connections(fix.http) == 3 && fix.handled == 0);
     for (int i = 0; i < 60 && !slow[2].at_end; i++) {
         client_say(&slow[2], "G"); /* never idle, never done */
         usleep(100 * 1000);
     }
     CHECK(slow[2].at_end);
+    CHECK_HAS(&slow[2], "408");
+    for (int i = 0; i < 3; i++) {
+        client_await(&slow[i], NULL);
+        CHECK(slow[i].at_end);
+        client_close(&slow[i]);
+    }
+    finish(&fix);
+}
+
+/* Requests that are being worked on keep their places; a fourth client waits until one is answered. */
+static void test_full(void) {
+    fixture_t fix;
+    client_t busy[3], next;
+    start(&fix, few_connections);
+    for (int i = 0; i < 3; i++) {
+        client_open(&busy[i], &fix);
+        client_say(&busy[i], "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+        turns(&fix, 10);
+    }
+    CHECK(fix.held_count == 3);
+    client_open(&next, &fix);
+    client_say(&next, "GET /next HTTP/1.1\r\n" HEAD_CLOSE "\r\n");
+    turns(&fix, 10);
+    CHECK(pl_http_connections(fix.http) == 3 && fix.handled == 3);
+    answer(fix.held[1], 200, "done");
+    client_await(&busy[1], "done");
+    CHECK_HAS(&busy[1], "Connection: close");
     client_await(&next, "GET|/next");
     CHECK_HAS(&next, "GET|/next");
-    client_read(&slow[0]);
-    client_read(&slow[1]);
-    CHECK(slow[0].at_end && slow[1].at_end);
+    answer(fix.held[0], 200, "done");
+    answer(fix.held[2], 200, "done");
+    fix.held_count = 0;
     for (int i = 0; i < 3; i++)
-        client_close(&slow[i]);
+        client_close(&busy[i]);
     client_close(&next);
+    finish(&fix);
+}
+
+/* Of three places the one without a request for the longest goes to a new client, then the next; one that was used
+ * meanwhile stays. Without such a one a request that is only arriving gives way. */
+static void test_gives_way(void) {
+    fixture_t fix;
+    client_t first, used, third, next, half, last;
+    start(&fix, few_connections);
+    client_open(&first, &fix);
+    turns(&fix, 5);
+    client_open(&used, &fix);
+    turns(&fix, 5);
+    client_open(&third, &fix);
+    turns(&fix, 5);
+    client_say(&used, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    client_await(&used, "GET|/1");
+    client_open(&next, &fix);
+    client_say(&next, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    turns(&fix, 10);
+    CHECK(fix.held_count == 1 && is_at_end(&first) && !is_at_end(&used) && !is_at_end(&third));
+    client_open(&half, &fix);
+    client_say(&half, "GET /half");
+    turns(&fix, 10);
+    CHECK(is_at_end(&third) && !is_at_end(&used) && pl_http_connections(fix.http) == 3);
+    client_open(&last, &fix);
+    client_say(&last, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    turns(&fix, 10);
+    CHECK(is_at_end(&used) && !is_at_end(&half) && fix.held_count == 2);
+    client_t other;
+    client_open(&other, &fix);
+    client_say(&other, "GET /other HTTP/1.1\r\nHost: x\r\n\r\n");
+    client_await(&other, "GET|/other");
+    CHECK(is_at_end(&half) && !is_at_end(&next) && !is_at_end(&last));
+    client_t *const all[] = { &first, &used, &third, &next, &half, &last, &other };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        client_close(all[i]);
+    finish(&fix);
+}
+
+static void shared(pl_http_options_t *options) {
+    options->max_per_address = 2;
+}
+
+/* An address keeps to its share, with the same rule among its own connections. */
+static void test_share(void) {
+    fixture_t fix;
+    client_t clients[4];
+    start(&fix, shared);
+    for (int i = 0; i < 4; i++) {
+        client_open(&clients[i], &fix);
+        turns(&fix, 5);
+    }
+    CHECK(pl_http_connections(fix.http) == 2);
+    CHECK(is_at_end(&clients[0]) && is_at_end(&clients[1]) && !is_at_end(&clients[2]));
+    client_say(&clients[2], "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    client_say(&clients[3], "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    turns(&fix, 5);
+    CHECK(fix.held_count == 2);
+    client_t more;
+    client_open(&more, &fix);
+    turns(&fix, 5);
+    CHECK(is_at_end(&more) && !is_at_end(&clients[2]) && !is_at_end(&clients[3]));
+    client_close(&more);
+    for (int i = 0; i < 4; i++)
+        client_close(&clients[i]);
+    finish(&fix);
+}
+
+/* Who has left is noticed: at once when the connection is reset, else after a moment; the request stays the host's. */
+static void test_left(bool resets, bool has_more) {
+    fixture_t fix;
+    client_t client;
+    static char more[200 * 1024];
+    struct linger none = { .l_onoff = 1, .l_linger = 0 };
+    memset(more, 'G', sizeof more);
+    start(&fix, NULL);
+    client_open(&client, &fix);
+    client_say(&client, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    turns(&fix, 10);
+    CHECK(fix.held_count == 1 && fix.left == 0);
+    if (has_more)
+        (void)send(client.fd, more, sizeof more, MSG_DONTWAIT | MSG_NOSIGNAL);
+    turns(&fix, 10);
+    if (resets)
+        setsockopt(client.fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    client_close(&client);
+    turns(&fix, 10);
+    CHECK(fix.left == (resets && !has_more));
+    for (int i = 0; i < 400 && fix.left == 0; i++) {
+        turn(&fix);
+        usleep(10 * 1000);
+    }
+    CHECK(fix.left == 1 && pl_http_connections(fix.http) == 0);
+    answer(fix.held[0], 200, "nobody");
+    fix.held_count = 0;
+    finish(&fix);
+}
+
+/* A client that has said all it had to say, and listens, is answered. */
+static void test_half_closed(void) {
+    fixture_t fix;
+    client_t client;
+    start(&fix, NULL);
+    client_open(&client, &fix);
+    client_say(&client, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /hold HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\n"
+                        "Host: x\r\n\r\n");
+    shutdown(client.fd, SHUT_WR);
+    turns(&fix, 10);
+    CHECK(fix.held_count == 1);
+    answer(fix.held[0], 200, "held");
+    client_await(&client, NULL);
+    CHECK_HAS(&client, "held");
+    CHECK_HAS(&client, "GET|/2");
+    CHECK(client.at_end && fix.left == 0);
+    client_close(&client);
+    fix.held_count = 0;
     finish(&fix);
 }
 
@@ -578,7 +734,14 @@ int main(void) {
     test_faults(&fix);
     test_open_errors(&fix);
     finish(&fix);
-    test_limits();
+    test_timeouts();
+    test_full();
+    test_gives_way();
+    test_share();
+    test_left(false, false);
+    test_left(false, true);
+    test_left(true, false);
+    test_half_closed();
     test_close(false);
     test_close(true);
     if (failures)

@@ -14,8 +14,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "engine/field.h"
-#include "engine/http.h"
+#include "http/field.h"
+#include "http/server.h"
 
 enum { MAX_BODY = 300, MAX_HEADER = 4096, TURNS = 4, PATIENT = 100, TURNS_MAX = 3000, HELD_MAX = 64 };
 

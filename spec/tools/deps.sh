@@ -16,7 +16,6 @@ packages() {
       echo libsqlite3-dev pc:sqlite3
       echo libuv1-dev pc:libuv
       echo libcbor-dev pc:libcbor
-      echo libmicrohttpd-dev pc:libmicrohttpd
       echo libsodium-dev pc:libsodium
       echo libcurl4-openssl-dev pc:libcurl
       echo lua-cjson lua:cjson

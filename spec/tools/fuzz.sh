@@ -13,6 +13,7 @@ for source in "$@"; do
   for seeds in "spec/fuzz/corpus/$name" "spec/fuzz/corpus/${name%_fuzz}"; do
     [ ! -d "$seeds" ] || cp -R "$seeds/." "$corpus"
   done
+  ${LUA:-lua5.4} spec/fuzz/seeds.lua "$name" "$corpus" || exit 1
   echo "fuzz: $name for $FUZZ_SECONDS s"
   if "$BUILD/fuzz/bin/$name" -max_total_time="$FUZZ_SECONDS" -print_final_stats=1 -verbosity=0 -timeout=10 \
     -rss_limit_mb=2048 -artifact_prefix="$BUILD/fuzz/found/$name-" "$corpus"; then

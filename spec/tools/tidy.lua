@@ -14,8 +14,11 @@ end
 local rooms = {
   base = { ours = { base = true } },
   store = { ours = { base = true, store = true } },
-  engine = { ours = { base = true, store = true, engine = true }, uv = true },
-  binding = { ours = { base = true, store = true, engine = true, binding = true }, uv = true, lua = true },
+  http = { ours = { base = true, http = true }, uv = true },
+  engine = { ours = { base = true, store = true, http = true, engine = true }, uv = true },
+  binding = {
+    ours = { base = true, store = true, http = true, engine = true, binding = true }, uv = true, lua = true,
+  },
 }
 
 local function check_include(path, number, line)
