@@ -73,8 +73,8 @@ void pl_http_close(pl_http_t *http, void (*closed)(void *data), void *data);
 /*
  * Answers a request; on PL_OK takes it. The body is copied. Content-Length, Transfer-Encoding, Date and Keep-Alive
  * are the server's own and ignored among headers; of Connection only "close" counts. When the client or the server is
- * gone nothing is sent, and that is PL_OK. Returns PL_OK; PL_EINVAL (status not in 200..599, a header name that is no token, a control byte in a value) or
- * PL_ENOMEM, and the request is still the caller's.
+ * gone nothing is sent, and that is PL_OK. Returns PL_OK; PL_EINVAL (status not in 200..599, a header name that is no
+ * token, a control byte in a value) or PL_ENOMEM, and the request is still the caller's.
  */
 int pl_http_respond(pl_http_request_t *request, unsigned status, const pl_http_header_t *headers, size_t header_count,
                     pl_str_t body) PL__MUST_USE;
