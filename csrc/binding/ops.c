@@ -582,6 +582,10 @@ static void build_failures_get(reader_t *R) {
     R->op->u.failures_get.stage = arg_id(R, 2);
 }
 
+static void build_check(reader_t *R) {
+    R->op->u.check.part = (int)luaL_checkinteger(R->L, 2);
+}
+
 static void build_claim_check(reader_t *R) {
     R->op->u.claim_check.task = arg_id(R, 2);
     R->op->u.claim_check.claim = (int)luaL_checkinteger(R->L, 3);
@@ -809,6 +813,7 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_roots_list] = build_roots_list,
     [PL_VERB_counts_get] = build_nothing,
     [PL_VERB_failures_get] = build_failures_get,
+    [PL_VERB_check] = build_check,
     [PL_VERB_claim_check] = build_claim_check,
     [PL_VERB_queue_set] = build_queue_set,
     [PL_VERB_queue_get] = build_queue_get,

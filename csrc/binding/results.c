@@ -478,6 +478,21 @@ static int push_task_delete(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
+static int push_check(lua_State *L, const pl_op_t *op) {
+    const pl_op_check_t *check = &op->u.check;
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    lua_createtable(L, (int)check->len, 0);
+    for (size_t i = 0; i < check->len; i++) {
+        pl__push_str(L, check->found[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    if (check->next == 0)
+        return 1;
+    lua_pushinteger(L, check->next);
+    return 2;
+}
+
 static int push_claim_check(lua_State *L, const pl_op_t *op) {
     if (op->rc != PL_OK)
         return failed(L, op);
@@ -594,6 +609,7 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_roots_list] = push_roots_list,
     [PL_VERB_counts_get] = push_counts_get,
     [PL_VERB_failures_get] = push_failures_get,
+    [PL_VERB_check] = push_check,
     [PL_VERB_claim_check] = push_claim_check,
     [PL_VERB_task_done] = push_task_done,
     [PL_VERB_queue_set] = push_queue_set,

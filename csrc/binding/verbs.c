@@ -113,6 +113,11 @@ static int engine_failures_get(lua_State *L) {
     return call(L, PL_VERB_failures_get);
 }
 
+/* e:check(part) -> list of texts, next part or nil */
+static int engine_check(lua_State *L) {
+    return call(L, PL_VERB_check);
+}
+
 /* e:claim_check(task id, claim) -> whether the task is being executed under that claim, by any worker */
 static int engine_claim_check(lua_State *L) {
     return call(L, PL_VERB_claim_check);
@@ -289,6 +294,7 @@ void pl__verbs_register(lua_State *L) {
         { "roots_list", engine_roots_list },
         { "counts_get", engine_counts_get },
         { "failures_get", engine_failures_get },
+        { "check", engine_check },
         { "claim_check", engine_claim_check },
         { "queue_set", engine_queue_set },
         { "queue_get", engine_queue_get },

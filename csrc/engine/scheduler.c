@@ -159,7 +159,7 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
 }
 
 static bool may_pass(int rc) {
-    return rc == PL_EFULL || rc == PL_EIO || rc == PL_ENOMEM || rc == PL_EBUSY;
+    return rc == PL_EFULL || rc == PL_EIO || rc == PL_ENOMEM || rc == PL_EBUSY || rc == PL_ESCHEMA;
 }
 
 static void try_later(pl_engine_t *engine, pl_op_t *op) {

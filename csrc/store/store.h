@@ -274,6 +274,7 @@ PL_API const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_
     X(roots_list, false) /* roots, newest first */                                                                     \
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
+    X(check, false)       /* what is wrong in the file? */                                                             \
     X(claim_check, false) /* is a task being executed under this claim? */                                             \
     X(queue_set, true)    /* make queues, change their settings, remove them */                                        \
     X(queue_get, false)   /* settings */                                                                               \
@@ -511,6 +512,14 @@ typedef struct {
     const pl_failure_t *failures; /* oldest first */
     size_t len;
 } pl_op_failures_get_t;
+
+/* check: looks at one part of the file after the other, so that other reads come between. */
+typedef struct {
+    int part;              /* 0, then what `next` says */
+    int next;              /* result; 0: that was the last one */
+    const pl_str_t *found; /* result: what is wrong, in words, up to some twenty of a kind */
+    size_t len;
+} pl_op_check_t;
 
 typedef struct {
     pl_id_t task;

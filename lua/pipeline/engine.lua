@@ -612,6 +612,23 @@ function Engine.status(self)
   }
 end
 
+--- Looks for what is wrong in the file: its text encoding and schema against what its version says, the rules between
+-- its rows that hold after every commit, its pages and foreign keys. Work goes on meanwhile, and other reads come
+-- between; a large file takes seconds. Of each kind of fault some twenty are named.
+-- @return a list of texts; an empty one: nothing is wrong. Raises StoreError when it cannot be read.
+function Engine.check(self)
+  require_open(self)
+  refuse_in_transaction(self, "check")
+  local list, part = {}, 0
+  repeat
+    local found, following, message = self._core:check(part)
+    if not found then errors.raise_core(following, message, "check") end
+    table.move(found, 1, #found, #list + 1, list)
+    part = following
+  until not part
+  return list
+end
+
 --- A pipeline of this engine by its id; see pipeline.from_id.
 function Engine.from_id(self, id, given)
   require_open(self)

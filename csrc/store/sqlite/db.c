@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "schema.h"
-
 enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
 enum { BUSY_REPORT_US = 10 * 1000000, OPEN_ATTEMPTS = 400 };
 
@@ -272,7 +270,7 @@ static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
 }
 
 /* Runs SQL that has no parameters. Some locks of the log are not waited for by SQLite itself: tried again here. */
-static int execute(pl__conn_t *conn, const char *sql) {
+int pl__sql_execute(pl__conn_t *conn, const char *sql) {
     int rc = PL_EBUSY;
     for (int i = 0; i < OPEN_ATTEMPTS && rc == PL_EBUSY; i++) {
         if (i > 0)
@@ -282,66 +280,14 @@ static int execute(pl__conn_t *conn, const char *sql) {
     return rc;
 }
 
-static int query_int(pl__conn_t *conn, const char *sql, int64_t *value) {
-    sqlite3_stmt *statement = NULL;
-    *value = 0;
-    int sqlite_rc = sqlite3_prepare_v2(conn->db, sql, -1, &statement, NULL);
-    if (sqlite_rc == SQLITE_OK) {
-        sqlite_rc = sqlite3_step(statement);
-        if (sqlite_rc == SQLITE_ROW)
-            *value = sqlite3_column_int64(statement, 0);
-    }
-    int rc = pl__sql_rc(conn, sqlite_rc);
-    sqlite3_finalize(statement);
-    return rc;
-}
-
-static int schema_version(pl__conn_t *conn, int64_t *version) {
-    int64_t exists;
-    *version = 0;
-    PL__TRY(query_int(conn, "SELECT count(*) FROM sqlite_schema WHERE name = 'pl_meta'", &exists));
-    return exists ? query_int(conn, "SELECT value FROM pl_meta WHERE key = 'schema_version'", version) : PL_OK;
-}
-
-static int run_step(pl__conn_t *conn, int version, const char *sql) {
-    char note[120];
-    PL__TRY(execute(conn, sql));
-    snprintf(note, sizeof note, "INSERT OR REPLACE INTO pl_meta (key, value) VALUES ('schema_version', %d)", version);
-    return execute(conn, note);
-}
-
-static int migrate(pl__conn_t *conn, pl_error_t *error) {
-    int64_t version;
-    int newest = 0;
-    while (pl__schema_steps[newest].sql)
-        newest++;
-    newest = pl__schema_steps[newest - 1].version;
-    PL__TRY(execute(conn, "BEGIN IMMEDIATE"));
-    int rc = schema_version(conn, &version);
-    if (rc == PL_OK && version > newest) {
-        rc = PL__FAIL(error, PL_ENEWER,
-                      "%s: the file has schema version %lld, this library knows up to %d; use a newer "
-                      "library",
-                      conn->options.path, (long long)version, newest);
-        snprintf(conn->failure, sizeof conn->failure, "%s", "newer schema");
-    }
-    for (int i = 0; rc == PL_OK && pl__schema_steps[i].sql; i++)
-        if (pl__schema_steps[i].version > version)
-            rc = run_step(conn, pl__schema_steps[i].version, pl__schema_steps[i].sql);
-    if (rc == PL_OK)
-        rc = execute(conn, "COMMIT");
-    if (rc != PL_OK)
-        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
-    return rc;
-}
-
 static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
-    PL__TRY(execute(conn, "PRAGMA journal_mode = WAL"));
-    PL__TRY(execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
-    PL__TRY(execute(conn,
-                    "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; "
-                    "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
-    PL__TRY(migrate(conn, error));
+    PL__TRY(pl__sql_execute(conn, "PRAGMA journal_mode = WAL"));
+    PL__TRY(pl__sql_execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL"
+                                                                : "PRAGMA synchronous = NORMAL"));
+    PL__TRY(pl__sql_execute(
+        conn, "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; "
+              "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
+    PL__TRY(pl__schema_open(conn, error));
     sqlite3_wal_hook(conn->db, log_cb, conn);
     PL__TRY(pl__guard_open(conn));
     return pl__queues_load(conn);
@@ -355,8 +301,8 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
     if (conn->role == PL__ROLE_WRITER)
         return configure_writer(conn, error);
     if (conn->role == PL__ROLE_READER)
-        return execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY");
-    PL__TRY(execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256"));
+        return pl__sql_execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY");
+    PL__TRY(pl__sql_execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256"));
     return pl__sql_rc(conn, sqlite3_busy_handler(conn->db, NULL, NULL));
 }
 
@@ -401,6 +347,8 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
         rc = pl__file_opened(conn);
     if (rc == PL_OK)
         rc = configure(conn, error);
+    if (rc == PL_OK)
+        rc = prepare(conn, PL__SQL_ROLLBACK);
     if (rc != PL_OK) {
         if (rc != PL_ENEWER)
             sqlite_failure(conn, rc, error);
@@ -435,7 +383,18 @@ static void let_others_begin(const pl__conn_t *conn) {
         nanosleep(&(struct timespec){ .tv_nsec = (long)wait * 1000 }, NULL);
 }
 
+/* By a statement prepared while there was memory; should it fail all the same, the next begin tries again. */
+static void roll_back(pl__conn_t *conn) {
+    for (int i = 0; i < PL__SQL_COUNT; i++)
+        if (conn->statements[i])
+            sqlite3_reset(conn->statements[i]);
+    if (!sqlite3_get_autocommit(conn->db))
+        (void)pl__sql_run(conn, PL__SQL_ROLLBACK, NULL, "");
+}
+
 static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
+    if (!sqlite3_get_autocommit(conn->db))
+        roll_back(conn);
     conn->failure[0] = 0;
     reset_transaction(conn);
     let_others_begin(conn);
@@ -443,15 +402,14 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     if (rc == PL_OK)
         rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
     pl__clock_read(conn);
-    if (rc == PL_OK && conn->role == PL__ROLE_WRITER) {
+    if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
         rc = pl__clock_follow(conn);
-        if (rc == PL_OK)
-            rc = pl__queues_refresh(conn);
-        if (rc != PL_OK)
-            sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
-    }
-    if (rc != PL_OK)
+    if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
+        rc = pl__queues_refresh(conn);
+    if (rc != PL_OK) {
         sqlite_failure(conn, rc, error);
+        roll_back(conn);
+    }
     return rc;
 }
 
@@ -470,11 +428,7 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
 }
 
 static void sqlite_rollback(pl__conn_t *conn) {
-    for (int i = 0; i < PL__SQL_COUNT; i++)
-        if (conn->statements[i])
-            sqlite3_reset(conn->statements[i]);
-    if (!sqlite3_get_autocommit(conn->db))
-        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+    roll_back(conn);
     reset_transaction(conn);
     if (conn->role == PL__ROLE_WRITER) { /* what we remembered may have been of the lost transaction */
         conn->due_unknown = conn->maybe_ready = true;

@@ -95,7 +95,8 @@ struct pl__conn {
     bool freed;           /* a claim ended in this transaction */
     bool any_limits;      /* of any queue: rate, concurrency, pause */
     int64_t data_version; /* changes when another connection has committed */
-    size_t turn;          /* rotates the queue that claims first */
+    int64_t schema_cookie, schema_hash; /* as compared last, see schema.c */
+    size_t turn;                        /* rotates the queue that claims first */
     pl__queue_t *queues;
     size_t queues_len, queues_size;
     pl__pending_t *pending;
@@ -124,6 +125,8 @@ struct pl__conn {
 };
 
 /* ---- db.c ---- */
+/* Runs SQL that has no parameters, waiting for locks. */
+int pl__sql_execute(pl__conn_t *conn, const char *sql);
 int pl__sql_rc(pl__conn_t *conn, int sqlite_rc);
 /*
  * Binds by format, one letter a parameter: i int64_t · z int64_t, NULL if 0 · d double · f double, NULL if 0 ·
@@ -259,6 +262,15 @@ int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
 
+/* ---- schema.c ---- */
+/* Brings the schema up to date, and compares it. PL_ENEWER, PL_ESCHEMA: nothing was changed. */
+int pl__schema_open(pl__conn_t *conn, pl_error_t *error);
+/* In a transaction: compares again if the schema has changed since. */
+int pl__schema_refresh(pl__conn_t *conn);
+/* What was found; sets *stop when that is enough. */
+typedef int pl__schema_found_t(void *data, const char *text, bool *stop);
+int pl__schema_compare(pl__conn_t *conn, pl__schema_found_t *found, void *data);
+
 /* ---- guard.c ---- */
 int pl__guard_open(pl__conn_t *conn);
 /* From here on (until `on` is false) statements are the user's. */
@@ -269,8 +281,8 @@ void pl__guard_heap(bool on);
 void pl__guard_session(pl__conn_t *conn);
 /* How many things in the schema have names that are ours; for a comparison. */
 int pl__guard_count_names(pl__conn_t *conn, int64_t *ours);
-/* Whether a foreign key of a table of the user's leads to one of ours. */
-int pl__guard_find_key(pl__conn_t *conn, bool *found);
+/* The name of a table of the user's, cut to `size`, that has a foreign key to one of ours; "": there is none. */
+int pl__guard_find_key(pl__conn_t *conn, char *table, size_t size);
 
 /* ---- guard_functions.c ---- */
 int pl__guard_functions(pl__conn_t *conn);

@@ -265,16 +265,18 @@ static int has_key_to_ours(pl__conn_t *conn, const char *table, bool *has) {
     return rc;
 }
 
-int pl__guard_find_key(pl__conn_t *conn, bool *found) {
+int pl__guard_find_key(pl__conn_t *conn, char *table, size_t size) {
     sqlite3_stmt *row;
-    bool more;
-    *found = false;
+    bool more, found = false;
+    table[0] = 0;
     PL__TRY(pl__sql_query(conn, PL__SQL_TABLES_NAMING_OURS, &row, ""));
     int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more && !*found) {
-        const char *table = (const char *)sqlite3_column_text(row, 0);
-        rc = table ? has_key_to_ours(conn, table, found) : PL_ENOMEM;
-        if (rc == PL_OK && !*found)
+    while (rc == PL_OK && more && !found) {
+        const char *name = (const char *)sqlite3_column_text(row, 0);
+        rc = name ? has_key_to_ours(conn, name, &found) : PL_ENOMEM;
+        if (found)
+            sqlite3_snprintf((int)size, table, "%s", name);
+        else if (rc == PL_OK)
             rc = pl__sql_step(conn, row, &more);
     }
     pl__sql_end(row);

@@ -101,7 +101,10 @@ int pl__queues_load(pl__conn_t *conn) {
 int pl__queues_refresh(pl__conn_t *conn) {
     int64_t version;
     PL__TRY(pl__sql_int(conn, PL__SQL_DATA_VERSION, &version, -1, ""));
-    return version == conn->data_version ? PL_OK : pl__queues_load(conn);
+    if (version == conn->data_version)
+        return PL_OK;
+    PL__TRY(pl__schema_refresh(conn));
+    return pl__queues_load(conn);
 }
 
 static pl__queue_t *look_up(pl__conn_t *conn, pl_str_t name) {

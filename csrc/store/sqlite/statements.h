@@ -37,6 +37,7 @@
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
     X(BEGIN_READ, "BEGIN")                                                                                             \
+    X(ROLLBACK, "ROLLBACK")                                                                                            \
     X(COMMIT, "COMMIT")                                                                                                \
     /* around statements of the user; a foreign key into ours would make our deletions fail */                         \
     X(USER_SAVE, "SAVEPOINT pl_user")                                                                                  \
@@ -48,6 +49,10 @@
                        "'pl@_%' ESCAPE '@'")                                                                           \
     X(TABLES_NAMING_OURS, "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'pl@_%' ESCAPE " \
                           "'@' AND sql LIKE '%pl@_%' ESCAPE '@'")                                                      \
+    X(SCHEMA_OURS,                                                                                                     \
+      "SELECT type, name, tbl_name, sql FROM main.sqlite_schema WHERE name LIKE 'pl@_%' ESCAPE '@' OR tbl_name LIKE "  \
+      "'pl@_%' ESCAPE '@' OR (type = 'table' AND sql LIKE '%pl@_%' ESCAPE '@') ORDER BY name")                         \
+    X(SCHEMA_COOKIE, "PRAGMA main.schema_version")                                                                     \
     /* meta, queues, workers */                                                                                        \
     X(META_GET, "SELECT value FROM main.pl_meta WHERE key = ?1")                                                       \
     X(META_SET, "INSERT INTO main.pl_meta (key, value) VALUES (?1, ?2) "                                               \

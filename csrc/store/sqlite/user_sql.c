@@ -197,15 +197,15 @@ static int count_names(pl__conn_t *conn, int64_t *ours) {
 /* Of what the authorizer does not see: the new name of a table, and where foreign keys lead. */
 static int check_tables(pl__conn_t *conn, pl_op_t *op, int64_t ours) {
     int64_t now_ours;
-    bool has_key;
+    char table[8];
     PL__TRY(count_names(conn, &now_ours));
     pl__guard_set(conn, false);
-    int rc = pl__guard_find_key(conn, &has_key);
+    int rc = pl__guard_find_key(conn, table, sizeof table);
     pl__guard_set(conn, true);
     PL__TRY(rc);
     if (now_ours != ours)
         return refuse(op, PL_ESQL, "names that begin with pl_ are the engine's");
-    return has_key ? refuse(op, PL_ESQL, "a foreign key cannot lead to a table of the engine") : PL_OK;
+    return table[0] ? refuse(op, PL_ESQL, "a foreign key cannot lead to a table of the engine") : PL_OK;
 }
 
 /* A statement that may have done something when it is refused in the end. */

@@ -1,0 +1,70 @@
+/*
+ * checks.h - rules that hold after every commit, each as a query that gives one text for each row that breaks it.
+ *
+ * X(title, sql). Kinds below 3 are tasks of a stage's own life (run, finalize, abort) and bear its id; states are those
+ * of pl_stage_state_t and of pl_task.
+ */
+#ifndef PL_STORE_SQLITE_CHECKS_H
+#define PL_STORE_SQLITE_CHECKS_H
+
+#define PL__CHECKS(X)                                                                                                  \
+    X("a claim of a worker that is gone",                                                                              \
+      "SELECT 'task ' || id FROM main.pl_task WHERE state = 2 AND owner NOT IN (SELECT id FROM main.pl_worker)")       \
+    X("a task without its stage",                                                                                      \
+      "SELECT 'task ' || id FROM main.pl_task WHERE kind < 4 AND coalesce(stage, id) NOT IN "                          \
+      "(SELECT id FROM main.pl_stage)")                                                                                \
+    X("a task that does not fit the state of its stage",                                                               \
+      "SELECT 'stage ' || t.id || ', kind ' || t.kind || ', state ' || s.state FROM main.pl_task AS t "                \
+      "CROSS JOIN main.pl_stage AS s ON s.id = t.id WHERE t.kind < 3 AND "                                             \
+      "NOT (s.state = 1 AND t.kind = 0 OR s.state = 3 AND t.kind = 1 OR s.state = 5)")                                 \
+    /* a root that was never tried may have been started with return_task: its task is the user's to add */            \
+    X("a stage without its task",                                                                                      \
+      "SELECT 'stage ' || id || ', state ' || state FROM main.pl_stage AS s WHERE (state IN (3, 5) OR "                \
+      "state = 1 AND (parent IS NOT NULL OR attempt > 0)) AND NOT EXISTS "                                             \
+      "(SELECT 1 FROM main.pl_task AS t WHERE t.id = s.id AND t.kind < 3)")                                            \
+    X("a stage that does not wait for as many inputs as it says",                                                      \
+      "SELECT 'stage ' || id || ', missing ' || missing FROM main.pl_stage AS s "                                      \
+      "LEFT JOIN (SELECT stage, count(*) AS n FROM main.pl_wait WHERE kind = 0 GROUP BY stage) AS w "                  \
+      "ON w.stage = s.id WHERE s.state = 0 AND missing <> coalesce(n, 0)")                                             \
+    X("a stage that does not wait for as many children and outputs as it says",                                        \
+      "SELECT 'stage ' || s.id || ', open ' || open FROM main.pl_stage AS s "                                          \
+      "LEFT JOIN (SELECT stage, count(*) AS n FROM main.pl_wait WHERE kind = 1 GROUP BY stage) AS w "                  \
+      "ON w.stage = s.id LEFT JOIN (SELECT parent, count(*) AS n FROM main.pl_stage WHERE parent IS NOT NULL "         \
+      "AND state NOT IN (3, 4, 6) GROUP BY parent) AS c ON c.parent = s.id "                                           \
+      "WHERE s.state = 2 AND open <> coalesce(w.n, 0) + coalesce(c.n, 0)")                                             \
+    X("a stage that has begun but still waits for an input",                                                           \
+      "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM main.pl_wait AS w "                                      \
+      "CROSS JOIN main.pl_stage AS s ON s.id = w.stage WHERE w.kind = 0 AND s.state IN (1, 2, 3, 4)")                  \
+    X("a wait for a value that is there", "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM main.pl_wait AS w "  \
+                                          "CROSS JOIN main.pl_slot AS v ON v.id = w.slot")                             \
+    X("a wait without its stage",                                                                                      \
+      "SELECT 'slot ' || slot FROM main.pl_wait WHERE stage NOT IN (SELECT id FROM main.pl_stage)")                    \
+    X("a stage whose parent is not in its tree",                                                                       \
+      "SELECT 'stage ' || id FROM main.pl_stage AS s WHERE parent IS NOT NULL AND NOT EXISTS "                         \
+      "(SELECT 1 FROM main.pl_stage AS p WHERE p.id = s.parent AND p.root = s.root)")                                  \
+    X("a tree to be aborted with a stage that goes on",                                                                \
+      "SELECT 'stage ' || s.id || ', state ' || s.state FROM main.pl_stage AS s "                                      \
+      "CROSS JOIN main.pl_stage AS r ON r.id = s.root WHERE s.state IN (0, 1, 2) AND r.abort_requested")               \
+    X("a task whose name is not taken",                                                                                \
+      "SELECT 'task ' || id || ', ' || name FROM main.pl_task AS t WHERE name IS NOT NULL AND state < 4 AND "          \
+      "NOT EXISTS (SELECT 1 FROM main.pl_task_name AS n WHERE n.queue = t.queue AND n.name = t.name "                  \
+      "AND n.expires IS NULL)")                                                                                        \
+    X("a name taken by no task",                                                                                       \
+      "SELECT n.name FROM main.pl_task_name AS n WHERE expires IS NULL AND NOT EXISTS "                                \
+      "(SELECT 1 FROM main.pl_task AS t WHERE t.id = n.task AND t.queue = n.queue AND t.state < 4)")                   \
+    X("a long body of no task", "SELECT 'task ' || task FROM main.pl_task_large WHERE task NOT IN "                    \
+                                "(SELECT id FROM main.pl_task WHERE large)")                                           \
+    X("a task whose long body is missing", "SELECT 'task ' || id FROM main.pl_task WHERE large AND id NOT IN "         \
+                                           "(SELECT task FROM main.pl_task_large)")                                    \
+    X("a stage whose arguments are missing", "SELECT 'stage ' || id FROM main.pl_stage WHERE args IS NULL AND "        \
+                                             "id NOT IN (SELECT stage FROM main.pl_stage_large)")                      \
+    X("an error of no dead task", "SELECT 'task ' || task FROM main.pl_dead WHERE task NOT IN "                        \
+                                  "(SELECT id FROM main.pl_task WHERE state = 4)")                                     \
+    X("a dead task without its error", "SELECT 'task ' || id FROM main.pl_task WHERE state = 4 AND id NOT IN "         \
+                                       "(SELECT task FROM main.pl_dead)")                                              \
+    X("a task of no queue", "SELECT 'task ' || id || ', queue ' || queue FROM main.pl_task WHERE queue NOT IN "        \
+                            "(SELECT id FROM main.pl_queue)")                                                          \
+    X("a value without the stage that filled it",                                                                      \
+      "SELECT 'slot ' || id FROM main.pl_slot WHERE filler NOT IN (SELECT id FROM main.pl_stage)")
+
+#endif
