@@ -130,6 +130,7 @@ describe("the schema of a file", function()
       assert(problem.message:find("its text is in " .. encoding .. ", UTF-8 expected", 1, true), problem.message)
       assert(problem.message:find(".dump", 1, true))
       assert.equal(1, sql.number({ _path = other }, "SELECT count(*) FROM sqlite_schema"))
+      assert.same({ "delete" }, sql.run({ _path = other }, "PRAGMA journal_mode"))
     end)
   end
 

@@ -281,6 +281,7 @@ int pl__sql_execute(pl__conn_t *conn, const char *sql) {
 }
 
 static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
+    PL__TRY(pl__schema_encoding(conn));
     PL__TRY(pl__sql_execute(conn, "PRAGMA journal_mode = WAL"));
     PL__TRY(pl__sql_execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL"
                                                                 : "PRAGMA synchronous = NORMAL"));

@@ -263,6 +263,8 @@ int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 int pl__worker_ensure(pl__conn_t *conn);
 
 /* ---- schema.c ---- */
+/* PL_ESCHEMA: the text of the file is not in UTF-8. */
+int pl__schema_encoding(pl__conn_t *conn);
 /* Brings the schema up to date, and compares it. PL_ENEWER, PL_ESCHEMA: nothing was changed. */
 int pl__schema_open(pl__conn_t *conn, pl_error_t *error);
 /* In a transaction: compares again if the schema has changed since. */

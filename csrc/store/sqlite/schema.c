@@ -475,7 +475,7 @@ static int bring_up_to_date(pl__conn_t *conn, pl_error_t *error) {
     return rc == PL_OK ? verify(conn, version == 0) : rc;
 }
 
-int pl__schema_open(pl__conn_t *conn, pl_error_t *error) {
+int pl__schema_encoding(pl__conn_t *conn) {
     char encoding[20];
     PL__TRY(read_encoding(conn, encoding, sizeof encoding));
     if (strcmp(encoding, "UTF-8") != 0) {
@@ -483,6 +483,10 @@ int pl__schema_open(pl__conn_t *conn, pl_error_t *error) {
                  "its text is in %s, UTF-8 expected: make a copy with `sqlite3 OLD .dump | sqlite3 NEW`", encoding);
         return PL_ESCHEMA;
     }
+    return PL_OK;
+}
+
+int pl__schema_open(pl__conn_t *conn, pl_error_t *error) {
     PL__TRY(pl__sql_execute(conn, "BEGIN IMMEDIATE"));
     int rc = bring_up_to_date(conn, error);
     if (rc == PL_OK)
