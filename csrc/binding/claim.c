@@ -180,13 +180,14 @@ static int task_push(lua_State *L, void *data) {
 }
 
 static void task_done(lua_State *L, void *data, int n) {
-    const pl__coroutine_t *rec = data;
+    pl__coroutine_t *rec = data;
     lua_pop(L, n);
     if (rec->claim_ended)
         return;
-    lua_pushfstring(L, "the \"task\" hook returned without ending its claim (%s %I); it goes back to its queue",
+    lua_pushfstring(L, "the \"task\" hook returned without ending its claim (%s %I)",
                     pl_task_kind_name((int)rec->claim->kind), (LUAI_UACINT)rec->claim->task);
-    pl__report(L);
+    pl__coroutine_blame(rec, lua_tostring(L, -1));
+    pl__report(L, PL__ERROR_RAISED);
 }
 
 static void task_gone(void *data, bool ok) {

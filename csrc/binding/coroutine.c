@@ -7,6 +7,8 @@
  */
 #include "binding/coroutine.h"
 
+#include <string.h>
+
 #include <lauxlib.h>
 
 #include "binding/results.h"
@@ -118,21 +120,40 @@ static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
     }
     rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = rec->urgent = false;
     rec->place = (pl_place_t){ .state = PL_PLACE_HELD };
+    rec->resumed = rec->give_back = false;
     rec->nargs = 0;
     rec->job = NULL;
     rec->data = NULL;
     live_add(h, rec);
 }
 
-static void record_drop_claim(pl__handle_t *h, pl__coroutine_t *rec) {
+void pl__coroutine_blame(pl__coroutine_t *rec, const char *problem) {
+    enum { PROBLEM_MAX = 4000 };
+    if (rec->claim == NULL || rec->claim_ended || rec->problem != NULL || problem == NULL)
+        return;
+    size_t len = strnlen(problem, PROBLEM_MAX);
+    rec->problem = pl__alloc(len + 1);
+    if (rec->problem != NULL)
+        memcpy(rec->problem, problem, len);
+}
+
+/* Whichever way a coroutine ends that has begun to execute a task, that was an attempt; unless it is ended with the
+ * engine, or on demand. */
+static void record_end_claim(pl__handle_t *h, pl__coroutine_t *rec) {
     if (rec->claim == NULL)
         return;
+    pl_str_t problem = pl_str(rec->problem != NULL ? rec->problem : "its coroutine ended without a result");
     if (!rec->claim_ended) {
         pl_engine_place_forget(h->engine, &rec->place);
-        pl_engine_claim_drop(h->engine, rec->claim);
+        if (h->closing || rec->give_back)
+            pl_engine_claim_release(h->engine, rec->claim);
+        else if (!rec->resumed || pl_engine_claim_fail(h->engine, rec->claim, problem) != PL_OK)
+            pl_engine_claim_drop(h->engine, rec->claim);
     }
     pl_claim_free(rec->claim);
     rec->claim = NULL;
+    pl__free(rec->problem);
+    rec->problem = NULL;
 }
 
 /* The coroutine is over; its thread is closed. Calls no Lua. */
@@ -144,7 +165,7 @@ static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
     else if (rec->op != NULL)
         rec->op->owner = h; /* nobody waits any more */
     rec->op = NULL;
-    record_drop_claim(h, rec);
+    record_end_claim(h, rec);
     rec->life++;
     rec->wakes++;
     rec->state = PL__CO_FREE;
@@ -231,7 +252,7 @@ static int kill_entry(lua_State *L) {
     if (thread_close(co, L) != LUA_OK && lua_gettop(co) > 0) {
         lua_xmove(co, L, 1);
         if (!lua_rawequal(L, -1, -2))
-            pl__report(L);
+            pl__report(L, PL__ERROR_RAISED);
     }
     thread_drop(L, rec);
     return 0;
@@ -272,6 +293,7 @@ static int returned(lua_State *L, pl__coroutine_t *rec, int n) {
 /* Reports why the coroutine is over. Its thread is closed afterwards, by kill_entry. */
 static int died(lua_State *L, pl__coroutine_t *rec, int status) {
     lua_State *co = rec->co;
+    const char *code = status == LUA_YIELD ? PL__ERROR_YIELDED : PL__ERROR_RAISED;
     if (status == LUA_YIELD)
         lua_pushliteral(L, "a coroutine of the engine yielded to a scheduler that does not run it; "
                            "inside it only the waits of this engine may be used");
@@ -282,7 +304,24 @@ static int died(lua_State *L, pl__coroutine_t *rec, int status) {
         lua_pushliteral(L, "stack overflow");
     if (lua_type(L, -1) == LUA_TSTRING && !pl__is_overflow(L, -1))
         luaL_traceback(L, co, lua_tostring(L, -1), 0);
-    pl__report(L);
+    pl__coroutine_blame(rec, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error that is no text");
+    pl__report(L, code);
+    return 0;
+}
+
+/* Whether somebody else has closed or resumed the coroutine while it waited. */
+static bool is_dead(const pl__coroutine_t *rec) {
+    return rec->resumed && lua_status(rec->co) != LUA_YIELD;
+}
+
+/* Nothing is reported when it was closed because its claim had ended. */
+static int was_closed(lua_State *L, pl__coroutine_t *rec) {
+    if (rec->claim != NULL && rec->claim_ended)
+        return 0;
+    lua_pushliteral(L, "a coroutine of the engine that waited was closed, or resumed, by other code: it is a dead "
+                       "coroutine now");
+    pl__coroutine_blame(rec, lua_tostring(L, -1));
+    pl__report(L, PL__ERROR_CLOSED);
     return 0;
 }
 
@@ -340,8 +379,11 @@ static int resume_entry(lua_State *L) {
     if (!rec->started)
         prepare(L, rec);
     int n = 0, nargs = rec->nargs;
+    if (is_dead(rec))
+        return was_closed(L, rec);
     rec->nargs = 0;
     rec->state = PL__CO_RUNNING;
+    rec->resumed = true;
     h->current = rec;
     int status = lua_resume(rec->co, L, nargs, &n);
     h->current = NULL;
@@ -553,6 +595,7 @@ static void free_list(pl__coroutine_t *rec) {
     while (rec != NULL) {
         pl__coroutine_t *next = rec->next;
         pl_claim_free(rec->claim);
+        pl__free(rec->problem);
         pl__free(rec);
         rec = next;
     }
@@ -611,8 +654,8 @@ int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim) 
     }
     if (!can_await) {
         (void)pl_engine_call(h->engine, op);
-        if (claim != NULL) /* only frees its place: the task is not claimed any more */
-            pl_engine_claim_drop(h->engine, claim);
+        if (claim != NULL)
+            pl_engine_claim_ended(h->engine);
         pl__log_drain(L, h);
         return pl__push_results(L, op);
     }

@@ -58,6 +58,8 @@ struct pl__coroutine {
     bool suspended; /* the last resume ended in an await */
     bool finished;  /* the function returned, and job->done with it */
     bool intact;    /* the thread is finished and closed */
+    bool resumed;   /* at least once */
+    bool give_back; /* should its claim be left open, it goes back to its queue and spends nothing */
     bool woken;     /* a token was woken before the coroutine suspended; values in PL__UV_ANCHORS[-index] */
     int nargs;      /* values on the stack of co for the next resume */
     const pl__job_t *job;
@@ -71,7 +73,11 @@ struct pl__coroutine {
     bool claim_ended;
     pl_place_t place; /* of the claim */
     bool urgent;      /* others wait for what it holds: it need not wait for its place */
+    char *problem; /* owned: why the attempt has failed, should its claim be left open; NULL: not known */
 };
+
+/* Notes why an attempt fails whose claim nobody ends. */
+void pl__coroutine_blame(pl__coroutine_t *rec, const char *problem);
 
 /* Starts a managed coroutine at the next turn of the loop; never inside the call. Returns PL_OK, PL_ENOMEM or
  * PL_ECLOSED; only with PL_OK will the functions of the job be called. */

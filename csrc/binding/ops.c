@@ -480,6 +480,7 @@ static void build_finalized(reader_t *R) {
     pl_op_finalized_t *finalized = &R->op->u.finalized;
     arg_table(R, 3);
     finalized->kind = (pl_finalized_kind_t)choice_field(R, 3, "kind", KINDS);
+    finalized->give_up = opt_flag_field(R, 3, "give_up");
     finalized->retry_at = opt_time_field(R, 3, "retry_at");
     read_failure(R, 3, &finalized->failure);
 }

@@ -24,7 +24,7 @@ static int traceback_handler(lua_State *L) {
     return 1;
 }
 
-/* Stack: handle, error value. */
+/* Stack: handle, error value, code. */
 static int report_entry(lua_State *L) {
     lua_getiuservalue(L, 1, PL__UV_ERROR);
     if (lua_isnil(L, -1)) {
@@ -32,7 +32,8 @@ static int report_entry(lua_State *L) {
         return 0;
     }
     lua_pushvalue(L, 2);
-    lua_call(L, 1, 0);
+    lua_pushstring(L, lua_touserdata(L, 3));
+    lua_call(L, 2, 0);
     return 0;
 }
 
@@ -40,7 +41,7 @@ static const char *plain_text(lua_State *L, int index) {
     return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "(an error value that is no string)";
 }
 
-void pl__report(lua_State *L) {
+void pl__report(lua_State *L, const char *code) {
     pl__handle_t *h = lua_touserdata(L, 1);
     bool entered = h->entered;
     int top = lua_gettop(L);
@@ -53,7 +54,8 @@ void pl__report(lua_State *L) {
     lua_pushcfunction(L, report_entry);
     lua_pushvalue(L, 1);
     lua_pushvalue(L, top);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+    lua_pushlightuserdata(L, (void *)(uintptr_t)code);
+    if (lua_pcall(L, 3, 0, 0) != LUA_OK)
         fprintf(stderr, "pipeline: %s\npipeline: the error hook failed as well: %s\n", plain_text(L, top),
                 plain_text(L, -1));
     h->entered = entered;
@@ -76,7 +78,7 @@ bool pl__enter(lua_State *L, lua_CFunction entry, void *data) {
     int status = lua_pcall(L, 2, 0, top + 1);
     h->entered = entered;
     if (status != LUA_OK)
-        pl__report(L);
+        pl__report(L, PL__ERROR_RAISED);
     lua_settop(L, top);
     assert(lua_gettop(L) == top);
     return status == LUA_OK;

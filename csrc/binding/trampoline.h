@@ -17,8 +17,14 @@
  */
 bool pl__enter(lua_State *L, lua_CFunction entry, void *data);
 
-/* Reports the value on top of the stack of L to the "error" hook and pops it; never raises. Handle at index 1. */
-void pl__report(lua_State *L);
+/* What an error that is reported says of its coroutine. The hook gets the code, and need not read texts. */
+#define PL__ERROR_RAISED "raised"
+#define PL__ERROR_YIELDED "yielded" /* it yielded to a scheduler that does not run it */
+#define PL__ERROR_CLOSED "closed"   /* somebody else closed or resumed it */
+
+/* Reports the value on top of the stack of L, with its code, to the "error" hook and pops it; never raises. Handle at
+ * index 1. */
+void pl__report(lua_State *L, const char *code);
 
 /* Whether the value at `index` is the message of a stack overflow: then nothing may be allocated for it. */
 bool pl__is_overflow(lua_State *L, int index);

@@ -240,7 +240,7 @@ static int engine_outcome(lua_State *L) {
     return end_claim(L, PL_VERB_outcome);
 }
 
-/* e:finalized(claim, {kind=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
+/* e:finalized(claim, {kind=, give_up=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
 static int engine_finalized(lua_State *L) {
     return end_claim(L, PL_VERB_finalized);
 }
@@ -277,6 +277,38 @@ static int engine_task_done(lua_State *L) {
     return end_claim(L, PL_VERB_task_done);
 }
 
+/* e:claim_fail(claim, message) -> true, or nil, code, message: the execution came to an end without a result, which is
+ * a failed attempt. */
+static int engine_claim_fail(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    pl_str_t problem;
+    problem.ptr = luaL_checklstring(L, 3, &problem.len);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (rec == NULL || rec->claim_ended)
+        return ended_before(L);
+    if (pl_engine_claim_fail(h->engine, rec->claim, problem) != PL_OK)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    pl__coroutine_claim_ends(rec);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:give_back(claim) -> true, or nil, code, message: the task is ready again, and nothing was spent. */
+static int engine_give_back(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (rec == NULL || rec->claim_ended)
+        return ended_before(L);
+    pl_engine_claim_release(h->engine, rec->claim);
+    pl__coroutine_claim_ends(rec);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 void pl__verbs_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
         { "start", engine_start },
@@ -309,6 +341,8 @@ void pl__verbs_register(lua_State *L) {
         { "outcome", engine_outcome },
         { "finalized", engine_finalized },
         { "task_done", engine_task_done },
+        { "claim_fail", engine_claim_fail },
+        { "give_back", engine_give_back },
         { NULL, NULL },
     };
     luaL_setfuncs(L, METHODS, 0);

@@ -1,12 +1,15 @@
 /*
- * ends.c - claims whose end the store will never take.
+ * ends.c - claims that end otherwise than by a result: nobody ends them, or the store will never take their end.
+ *
+ * An execution that comes to an end without a result (its code was ended from outside, or by a mistake) is a failed
+ * attempt: pl_engine_claim_fail.
  *
  * An end that breaks a rule of the file (a trigger or an index of the user's, damage) comes back with an unexpected
  * code, and would do so again. Left alone, its task would stay claimed for as long as the process lives. So the claim
  * ends in another way:
  *
  *   any end        ──refused──► a failed attempt with that error, retried or given up as any other is
- *   failed attempt ──refused──► given back, without an attempt; nothing is claimed for a while
+ *   failed attempt ──refused──► given back, without an attempt; it is ready again after a while
  *   given back     ──refused──► said in the log: leaving the store, or the rescue after it, gives it back
  *   ends that shared an op ──refused──► each gets an op of its own: the trouble may be of one alone
  *
@@ -46,55 +49,91 @@ void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op) {
 
 /* ---- as a failed attempt ----------------------------------------------------------------------------------- */
 
-static int explain(pl__arena_t *arena, pl_str_t *text, int attempts, const char *message) {
-    enum { TEXT_MAX = 400 };
-    char *room = pl__arena_get(arena, TEXT_MAX);
-    if (!room)
+typedef struct {
+    pl_str_t error_class, message;
+    pl_str_t retry, abort; /* as the status tree shows it */
+} problem_t;
+
+/* Copies into the op that will tell of it. */
+static int explain(pl_op_t *op, const char *error_class, pl_str_t message, problem_t *problem) {
+    enum { TEXT_MAX = 500 };
+    char *retry = pl__arena_get(&op->arena, TEXT_MAX), *abort = pl__arena_get(&op->arena, TEXT_MAX);
+    if (!retry || !abort)
         return PL_ENOMEM;
-    snprintf(room, TEXT_MAX, "Aborting after %d attempt%s. StoreError: %s", attempts, attempts == 1 ? "" : "s",
-             message);
-    *text = pl_str(room);
-    return PL_OK;
+    int len = message.len < TEXT_MAX ? (int)message.len : TEXT_MAX;
+    snprintf(retry, TEXT_MAX, "%s: %.*s", error_class, len, message.ptr);
+    snprintf(abort, TEXT_MAX, "Aborting after %d attempt%s. %s", op->attempts, op->attempts == 1 ? "" : "s", retry);
+    problem->error_class = pl_str(error_class);
+    problem->retry = pl_str(retry);
+    problem->abort = pl_str(abort);
+    return pl__arena_copy(&op->arena, message, &problem->message);
 }
 
-static void fail_outcome(const pl_op_t *op, pl_op_t *instead, pl_usec_t at, pl_failure_t failure, pl_str_t why) {
-    const pl_op_outcome_t *run = &op->u.outcome;
-    instead->u.outcome = (pl_op_outcome_t){ .stage = run->stage,
-                                            .claim = run->claim,
-                                            .kind = PL_OUTCOME_FAILED,
-                                            .flags = run->flags,
-                                            .knows_parent = run->knows_parent,
-                                            .parent = run->parent,
-                                            .give_up = op->is_last,
-                                            .retry_at = at,
-                                            .retry_message = failure.message,
-                                            .abort_message = why,
-                                            .failure = failure };
-}
-
-static int fail_instead(const pl_op_t *op, pl_op_t *instead, pl_usec_t now) {
-    pl_failure_t failure = { .attempt = op->attempts, .error_class = PL_STR_LIT("StoreError"), .time = now };
-    pl_str_t why;
-    const char *message = reason(op);
-    int rc = pl__arena_copy(&instead->arena, pl_str(message), &failure.message);
-    if (rc == PL_OK)
-        rc = explain(&instead->arena, &why, op->attempts, message);
-    if (rc != PL_OK)
-        return rc;
+/* `op`, which knows its attempts, becomes the end of an attempt with that problem of what `like` was to end. */
+static void become_failure(const pl_op_t *like, pl_op_t *op, const problem_t *problem, pl_usec_t now) {
+    pl_usec_t at = pl_clock_add(now, op->rest);
+    pl_failure_t failure = {
+        .attempt = op->attempts, .error_class = problem->error_class, .message = problem->message, .time = now
+    };
     if (op->verb == PL_VERB_outcome)
-        fail_outcome(op, instead, pl_clock_add(now, op->rest), failure, why);
+        op->u.outcome = (pl_op_outcome_t){ .stage = like->u.outcome.stage,
+                                           .claim = like->u.outcome.claim,
+                                           .kind = PL_OUTCOME_FAILED,
+                                           .flags = like->u.outcome.flags,
+                                           .knows_parent = like->u.outcome.knows_parent,
+                                           .parent = like->u.outcome.parent,
+                                           .give_up = op->is_last,
+                                           .retry_at = at,
+                                           .retry_message = problem->retry,
+                                           .abort_message = problem->abort,
+                                           .failure = failure };
     else if (op->verb == PL_VERB_finalized)
-        instead->u.finalized = (pl_op_finalized_t){ .stage = op->u.finalized.stage,
-                                                    .claim = op->u.finalized.claim,
-                                                    .kind = PL_FINALIZED_FAILED,
-                                                    .retry_at = pl_clock_add(now, op->rest),
-                                                    .failure = failure };
+        op->u.finalized = (pl_op_finalized_t){ .stage = like->u.finalized.stage,
+                                               .claim = like->u.finalized.claim,
+                                               .kind = PL_FINALIZED_FAILED,
+                                               .give_up = op->is_last,
+                                               .retry_at = at,
+                                               .failure = failure };
     else
-        instead->u.task_done = (pl_op_task_done_t){ .task = op->u.task_done.task,
-                                                    .claim = op->u.task_done.claim,
-                                                    .failed = true,
-                                                    .took = op->u.task_done.took,
-                                                    .failure = failure };
+        op->u.task_done = (pl_op_task_done_t){ .task = like->u.task_done.task,
+                                               .claim = like->u.task_done.claim,
+                                               .failed = true,
+                                               .took = like->u.task_done.took,
+                                               .failure = failure };
+}
+
+/* An op that ends the claim, of the verb that its kind of task has. */
+static pl_op_t *end_of(const pl_claim_t *claim) {
+    bool is_final = claim->kind == PL_TASK_FINALIZE || claim->kind == PL_TASK_ABORT;
+    pl_op_t *op = pl_op_new(claim->kind == PL_TASK_RUN ? PL_VERB_outcome
+                            : is_final                 ? PL_VERB_finalized
+                                                       : PL_VERB_task_done);
+    if (!op)
+        return NULL;
+    if (op->verb == PL_VERB_outcome)
+        op->u.outcome = (pl_op_outcome_t){ .stage = claim->task,
+                                           .claim = claim->claim,
+                                           .flags = claim->stage ? claim->stage->flags : 0 };
+    else if (op->verb == PL_VERB_finalized)
+        op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->claim };
+    else
+        op->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->claim };
+    return op;
+}
+
+int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t text) {
+    problem_t problem;
+    pl_op_t *op = end_of(claim);
+    if (!op)
+        return PL_ENOMEM;
+    pl__ends_prepare(claim, op);
+    int rc = explain(op, "UnexpectedPipelineError", text, &problem);
+    if (rc != PL_OK) {
+        pl_op_free(op);
+        return rc;
+    }
+    become_failure(op, op, &problem, pl_clock_now(&engine->clock));
+    pl_engine_claim_end(engine, claim, op);
     return PL_OK;
 }
 
@@ -111,7 +150,7 @@ static int release_instead(const pl_op_t *op, pl_op_t *instead) {
     *claim = op->verb == PL_VERB_outcome     ? op->u.outcome.claim
              : op->verb == PL_VERB_finalized ? op->u.finalized.claim
                                              : op->u.task_done.claim;
-    instead->u.release = (pl_op_release_t){ task, claim, 1 };
+    instead->u.release = (pl_op_release_t){ task, claim, 1, PL__REST_US };
     return PL_OK;
 }
 
@@ -165,21 +204,24 @@ static int split(pl_engine_t *engine, const pl_op_tasks_done_t *done) {
 
 static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
     bool gives_back = has_failed(op);
+    problem_t problem;
     pl_op_t *instead = pl_op_new(gives_back ? PL_VERB_release : op->verb);
     if (!instead)
         return PL_ENOMEM;
-    int rc = gives_back ? release_instead(op, instead) : fail_instead(op, instead, pl_clock_now(&engine->clock));
-    if (rc != PL_OK) {
-        pl_op_free(instead);
-        return rc;
-    }
     instead->attempts = op->attempts;
     instead->is_last = op->is_last;
     instead->rest = op->rest;
     instead->owner = engine; /* ours: no host hears of it */
+    int rc = gives_back ? release_instead(op, instead) : explain(instead, "StoreError", pl_str(reason(op)), &problem);
+    if (rc != PL_OK) {
+        pl_op_free(instead);
+        return rc;
+    }
+    if (!gives_back)
+        become_failure(op, instead, &problem, pl_clock_now(&engine->clock));
     pl_engine_submit(engine, instead);
     if (gives_back)
-        pl__scheduler_pause(engine);
+        pl__scheduler_rest(engine);
     return PL_OK;
 }
 

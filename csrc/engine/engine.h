@@ -96,7 +96,8 @@ struct pl_engine {
     pl_usec_t next_due;    /* on the wall clock */
     pl_usec_t next_token;  /* on the steady clock */
     int64_t wall_offset;   /* of the wall clock, when last looked at */
-    pl_timer_t want_timer; /* after claiming failed, or a claim was dropped */
+    pl_timer_t want_timer; /* after claiming failed */
+    pl_timer_t rest_timer; /* after a claim was given back */
     pl_timer_t *timers;    /* root of the heap */
     uint64_t timer_order, executed;
     pl__peers_t peers;
@@ -116,8 +117,9 @@ void pl__scheduler_release_buffer(pl_engine_t *engine);
 void pl__scheduler_poke(pl_engine_t *engine, bool outside);
 /* A place may have become free: the loop looks before it sleeps. */
 void pl__scheduler_look(pl_engine_t *engine);
-/* Claims nothing for a while. */
-void pl__scheduler_pause(pl_engine_t *engine);
+/* A claim was given back, to be ready again after PL__REST_US: until then there is something to wait for. */
+void pl__scheduler_rest(pl_engine_t *engine);
+#define PL__REST_US (500 * 1000)
 /* Nothing is under way that could change anything without an event from outside or time passing. */
 bool pl__scheduler_is_quiet(const pl_engine_t *engine);
 

@@ -73,7 +73,14 @@ PL_API void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t 
 /* As pl_engine_claim_end for an execution that went well, of a claim that is plain (is_plain), which nobody waits for:
  * such ends share an op, of verb tasks_done, which comes back with no owner. PL_OK or PL_ENOMEM: it has not ended. */
 PL_API int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) PL__MUST_USE;
-/* Gives a claim back to its queue, spending nothing. This process claims no more for half a second. */
+/* Ends a claim whose execution came to an end without a result, as a failed attempt with that problem (borrowed until
+ * it returns): retried or given up as any other is. PL_OK or PL_ENOMEM: it has not ended. */
+PL_API int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t problem) PL__MUST_USE;
+/* The end of a claim was committed by pl_engine_call: its execution slot is free. */
+PL_API void pl_engine_claim_ended(pl_engine_t *engine);
+/* Gives a claim back to its queue, spending nothing: it is ready again at once, for whoever takes it. */
+PL_API void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim);
+/* The same for a claim that cannot be executed now: it is ready again half a second later. */
 PL_API void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim);
 /* Hands what was submitted to the store now, not when the loop comes to it. */
 PL_API void pl_engine_flush(pl_engine_t *engine);

@@ -74,7 +74,8 @@ static bool is_idle(pl_engine_t *engine, bool with_delayed) {
     pl_usec_t due = pl_clock_due(&engine->clock), steady = pl_clock_steady(&engine->clock);
     if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0)
         return false;
-    if (engine->in_flight > 0 || engine->want_timer.active) /* the store failed and will be asked again */
+    if (engine->in_flight > 0 || engine->want_timer.active || engine->rest_timer.active)
+        /* the store failed and will be asked again, or a claim was given back and will be ready again */
         return false;
     if (engine->next_due <= due || (with_delayed && engine->next_due != PL_USEC_NEVER))
         return false;

@@ -4,7 +4,7 @@
  * How much is wanted. A process can take as many tasks as it has places free for them (place.c). Under load that alone
  * would mean a commit per `concurrency` tasks, so it also asks for about as many as it finished since the last batch
  * (prefetch), up to PREFETCH_MAX: claims then ride with completions in large commits. A process whose tasks are slow
- * finishes few, so it hoards none. After a claim was dropped, or could not be made, nothing is wanted for RETRY_US.
+ * finishes few, so it hoards none. After claims could not be made, nothing is wanted for RETRY_US.
  *
  * Ends of claims are never given up: when the store cannot take one (disk full, out of memory), the same op is tried
  * again until it can; when it never will, the claim ends in another way (ends.c).
@@ -43,6 +43,11 @@ static void retry_failed_cb(pl_timer_t *timer) {
     engine->failed_len = 0;
 }
 
+/* What was given back is due now: the store will say so. */
+static void rested_cb(pl_timer_t *timer) {
+    (void)timer;
+}
+
 static void want_again_cb(pl_timer_t *timer) {
     pl_engine_t *engine = timer->data;
     pl__scheduler_poke(engine, true);
@@ -53,6 +58,7 @@ void pl__scheduler_init(pl_engine_t *engine) {
     engine->outbox.tail = &engine->outbox.head;
     engine->failed.tail = &engine->failed.head;
     engine->failed_timer = (pl_timer_t){ .fire = retry_failed_cb, .data = engine };
+    engine->rest_timer = (pl_timer_t){ .fire = rested_cb, .data = engine };
     engine->want_timer = (pl_timer_t){ .fire = want_again_cb, .data = engine };
     engine->next_due = engine->next_token = PL_USEC_NEVER;
 }
@@ -173,7 +179,7 @@ static void try_later(pl_engine_t *engine, pl_op_t *op) {
 }
 
 /* Gives claims back without spending an attempt. Without memory for that, leaving the store does the same later. */
-static void release(pl_engine_t *engine, const pl_claim_t *claims, int len) {
+static void release(pl_engine_t *engine, const pl_claim_t *claims, int len, pl_usec_t rest) {
     pl_op_t *op = pl_op_new(PL_VERB_release);
     pl_id_t *tasks = op ? pl__arena_get(&op->arena, (size_t)len * sizeof *tasks) : NULL;
     int *numbers = tasks ? pl__arena_get(&op->arena, (size_t)len * sizeof *numbers) : NULL;
@@ -185,29 +191,38 @@ static void release(pl_engine_t *engine, const pl_claim_t *claims, int len) {
         tasks[i] = claims->task;
         numbers[i] = claims->claim;
     }
-    op->u.release = (pl_op_release_t){ tasks, numbers, (size_t)len };
+    op->u.release = (pl_op_release_t){ tasks, numbers, (size_t)len, rest };
     op->owner = engine; /* ours: no host hears of it */
     pl_engine_submit(engine, op);
 }
 
-void pl__scheduler_pause(pl_engine_t *engine) {
-    if (engine->running && !engine->closing && !engine->want_timer.active)
-        pl_engine_timer_start(engine, &engine->want_timer, RETRY_US);
+void pl__scheduler_rest(pl_engine_t *engine) {
+    pl_engine_timer_start(engine, &engine->rest_timer, PL__REST_US);
+}
+
+void pl_engine_claim_ended(pl_engine_t *engine) {
+    engine->executing--;
+}
+
+void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim) {
+    engine->executing--;
+    claim->next = NULL;
+    release(engine, claim, 1, 0);
 }
 
 /* Whoever drops a claim cannot execute it now; claiming it again at once would only drop it again, without end. */
 void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim) {
     engine->executing--;
     claim->next = NULL;
-    release(engine, claim, 1);
-    pl__scheduler_pause(engine);
+    release(engine, claim, 1, PL__REST_US);
+    pl__scheduler_rest(engine);
 }
 
 void pl__scheduler_release_buffer(pl_engine_t *engine) {
     pl_claim_t *claims = engine->buffer.head;
     if (!claims)
         return;
-    release(engine, claims, engine->buffer.len);
+    release(engine, claims, engine->buffer.len, 0);
     for (pl_claim_t *next; claims; claims = next) {
         next = claims->next;
         pl_claim_free(claims);

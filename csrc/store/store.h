@@ -339,7 +339,7 @@ typedef struct {
 
 typedef enum {
     PL_FINALIZED_OK,
-    PL_FINALIZED_FAILED, /* finalized() raised: again at retry_at, attempts not counted */
+    PL_FINALIZED_FAILED, /* finalized() raised: again at retry_at; or, with give_up, final all the same */
     PL_FINALIZED_HELD    /* ABORT only: try_cancel refused */
 } pl_finalized_kind_t;
 
@@ -347,6 +347,7 @@ typedef struct {
     pl_id_t stage;
     int claim;
     pl_finalized_kind_t kind;
+    bool give_up;
     pl_usec_t retry_at;
     pl_failure_t failure;
 } pl_op_finalized_t;
@@ -425,6 +426,7 @@ typedef struct {
     const pl_id_t *tasks;
     const int *claims;
     size_t len;
+    pl_usec_t rest; /* until they are ready again */
 } pl_op_release_t;
 
 /* rescue: asks is_alive(data, number, pid) of every other worker (NULL: leases only) and returns the tasks of those

@@ -127,9 +127,6 @@ local function set_hooks(self)
   self._core:on("log", function(level, line) self:_log(level, line) end)
   self._core:on("error", function(problem)
     local name, message = errors.describe(problem)
-    -- An attempt whose time is up has its coroutine closed; the loop notices at its next turn.
-    if message:find("cannot resume dead coroutine", 1, true) then return end
-    self._stray_yield = message:find("yielded to a scheduler", 1, true) ~= nil
     self:_log(40, ("%s: %s"):format(name, message))
   end)
   self._core:on("final", function(id, state) wake_waiters(self, id, state) end)
@@ -140,7 +137,7 @@ local function new(path, handle, given, targets)
     _core = handle, _path = path, _closed = false, _log_function = given.log or false, _waiters = {}, _finals = {},
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
-    _stray_yield = false, _virtual = given.virtual_time or false, _durability = given.durability or "full",
+    _virtual = given.virtual_time or false, _durability = given.durability or "full",
     _targets = targets, _calls = {}, _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,

@@ -192,7 +192,7 @@ local function watch_time(engine, self, run, claim)
   })
 end
 
-local function run_stage(engine, claim)
+local function run_stage(engine, claim, guard)
   local record = claim.stage
   local of, problem = class.find(record.class_path)
   if not of then return not_loadable(engine, claim, record, problem) end
@@ -202,6 +202,7 @@ local function run_stage(engine, claim)
   local co = running()
   instances[co] = self
   local timer = watch_time(engine, self, run, claim)
+  guard.run, guard.timer = run, timer
   local ok, out = xpcall(attempt, handler, self, claim, run, of)
   instances[co] = nil
   if timer then engine._timers:cancel(timer) end
@@ -248,16 +249,21 @@ local function call(fn, self)
   return ok, result
 end
 
+-- A pipeline whose finalized() fails each time becomes final all the same when its attempts are used up.
 local function finalize_failed(engine, claim, caught)
   local record = claim.stage
   local failure = failure_of(caught)
-  engine:_log(40, ("finalized of %s: %s: %s"):format(record.class_path, failure.error_class, failure.message))
-  if engine._test and (not engine._test_retry or claim.tries + 1 >= record.max_attempts) then
+  local number, max = claim.tries + 1, record.max_attempts
+  local is_last = number >= max
+  engine:_log(is_last and 40 or 30, ("finalized of %s %s failed, attempt %d of %d%s: %s: %s"):format(record.class_path,
+    engine:_id_text(record.id), number, max, is_last and "; it is final without it" or "", failure.error_class,
+    failure.message))
+  if engine._test and (not engine._test_retry or is_last) then
     engine._test_errors = engine._test_errors or { errors.original(caught) }
     engine._core:stop()
   end
   log_result(engine, engine._core:finalized(claim, {
-    kind = "failed", failure = failure, nowait = true,
+    kind = "failed", failure = failure, nowait = true, give_up = is_last,
     retry_at = engine._core:now() + instance.backoff(record, claim.tries),
   }))
 end
@@ -417,7 +423,7 @@ local function end_orphan(engine, claim)
   engine._core:task_done(claim)
 end
 
-local function execute(engine, claim)
+local function execute(engine, claim, guard)
   local kind = claim.kind
   local fn = executors[kind]
   if modules[kind] then
@@ -425,51 +431,32 @@ local function execute(engine, claim)
   elseif claim.stage == nil then
     fn = end_orphan
   end
-  return fn(engine, claim)
+  return fn(engine, claim, guard)
 end
 
--- Ends a claim that user code, or a mistake of this library, has left open.
-local function end_claim(engine, claim, problem)
-  local failure = failure_of(problem)
-  local at = engine._core:now() + task_backoff(claim.tries)
-  local kind = claim.kind
-  if kind == "push" or kind == "deferred" then
-    engine._core:task_done(claim, { failed = true, failure = failure, nowait = true })
-  elseif kind == "callback" or not claim.stage then
-    engine._core:task_done(claim, { failed = true, retry_at = at, failure = failure, nowait = true })
-  elseif kind == "run" then
-    local out = failed_outcome(engine, claim.stage, claim.stage.flags, problem)
-    engine._core:outcome(claim, out)
-  else
-    engine._core:finalized(claim, { kind = "failed", retry_at = at, failure = failure, nowait = true })
-  end
-end
-
+-- A mistake of this library is a failed attempt, as every way is in which an execution ends without a result. The same
+-- is made, in C, of a claim whose coroutine has ended: by a yield to nobody, or because other code closed it.
 local function internal_error(engine, claim, problem)
   local failure = failure_of(problem)
   engine:_log(50, ("internal error in a %s task: %s: %s\n%s"):format(claim.kind, failure.error_class, failure.message,
     failure.traceback))
-  end_claim(engine, claim, problem)
+  engine._core:claim_fail(claim, ("%s: %s"):format(failure.error_class, failure.message))
 end
 
--- User code that yields by itself has its coroutine ended by the loop, past every pcall. That is a failed attempt and
--- must not be taken for a clean stop, after which the task is given back and runs again at once.
+-- What an attempt leaves behind when its coroutine is closed while it waits: run and timer, if it has them.
 local Guard = { __name = "pipeline.Guard" }
 
 function Guard.__close(guard)
-  local engine = guard.engine
-  if guard.ended or not engine._stray_yield then return end
-  engine._stray_yield = false
-  local problem = errors.UnexpectedPipelineError(
-    "a coroutine of the engine yielded to a scheduler that does not run it")
-  local ok, worse = pcall(end_claim, engine, guard.claim, problem)
-  if not ok then engine:_log(50, "internal error: " .. errors.text(worse)) end
+  if guard.ended then return end
+  if guard.run then guard.run.over = true end
+  if guard.timer then guard.engine._timers:cancel(guard.timer) end
+  instances[running()] = nil
 end
 
 --- Executes a claimed task; called in a coroutine of the engine.
 function evaluate.task(engine, claim)
-  local guard <close> = setmetatable({ engine = engine, claim = claim, ended = false }, Guard)
-  local ok, problem = xpcall(execute, handler, engine, claim)
+  local guard <close> = setmetatable({ engine = engine, ended = false, run = false, timer = false }, Guard)
+  local ok, problem = xpcall(execute, handler, engine, claim, guard)
   if not ok then
     ok, problem = pcall(internal_error, engine, claim, problem)
     if not ok then engine:_log(50, "internal error: " .. errors.text(problem)) end

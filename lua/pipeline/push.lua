@@ -127,11 +127,12 @@ local function out_of_time(timer)
 end
 
 --- Executes a claimed push task; called in a coroutine of the engine.
-function push.execute(engine, claim)
+function push.execute(engine, claim, guard)
   local co = coroutine.running()
   local timer = engine._timers:add(claim.deadline or DISPATCH_SECONDS, out_of_time, {
     engine = engine, claim = claim, coroutine = co, over = false,
   })
+  guard.timer = timer
   context.owners[co] = engine
   local ok, answer, problem = xpcall(deliver, errors.handler, engine, claim)
   context.owners[co] = nil

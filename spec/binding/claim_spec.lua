@@ -106,18 +106,20 @@ describe("a claim", function()
     other:close()
   end)
 
-  it("goes back to its queue when nobody ends it", function()
+  it("is a failed attempt, after which the task is tried again, when nobody ends it", function()
     support.tasks(e, support.held(e), { "returns", "dies", "yields" })
-    local counts = {}
+    local counts, tries = {}, {}
     e:on("task", function(task)
       local name = task.payload
       counts[name] = (counts[name] or 0) + 1
+      tries[#tries + 1] = task.tries
       if counts[name] == 2 then assert(e:task_done(task, { nowait = true })) return end
       if name == "dies" then error("dies") end
       if name == "yields" then coroutine.yield() end
     end)
-    assert(e:run("ready"))
+    assert(e:run("all"))
     assert.same({ returns = 2, dies = 2, yields = 2 }, counts)
+    assert.same({ 0, 0, 0, 1, 1, 1 }, tries)
     assert.equal(3, #seen.errors)
   end)
 

@@ -181,6 +181,7 @@ describe("a managed coroutine", function()
     assert.equal(1, #seen.errors)
     assert.truthy(seen.errors[1]:find("yielded to a scheduler that does not run it", 1, true))
     assert.truthy(seen.errors[1]:find("coroutine_spec.lua", 1, true))
+    assert.equal("yielded", seen.codes[1])
   end)
 
   it("survives being resumed or closed by somebody else", function()
@@ -201,7 +202,10 @@ describe("a managed coroutine", function()
     assert.truthy(resumed[2]:find("resumed by somebody else", 1, true))
     assert.is_true(closed)
     assert.equal(2, #seen.errors)
-    for _, err in ipairs(seen.errors) do assert.truthy(err:find("dead coroutine", 1, true)) end
+    for i, err in ipairs(seen.errors) do
+      assert.truthy(err:find("dead coroutine", 1, true))
+      assert.equal("closed", seen.codes[i])
+    end
   end)
 
   it("reports what it dies of, with a traceback, after closing its variables", function()

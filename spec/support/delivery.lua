@@ -30,6 +30,7 @@ function delivery.lose(engine, claim)
   engine._core = deaf(real)
   evaluate.task(engine, claim)
   engine._core = real
+  real:give_back(claim)
 end
 
 --- Loses the first `count` deliveries of each kind of task of each stage.

@@ -334,7 +334,8 @@ int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
     }
     if (done->kind == PL_FINALIZED_FAILED) {
         PL__TRY(pl__failure_add(conn, done->stage, &done->failure));
-        return pl__task_delay(conn, done->stage, kind, done->retry_at, 1);
+        if (!done->give_up)
+            return pl__task_delay(conn, done->stage, kind, done->retry_at, 1);
     }
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)done->stage));
     if (done->kind == PL_FINALIZED_HELD && kind == PL_TASK_ABORT)

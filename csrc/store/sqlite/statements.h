@@ -141,13 +141,15 @@
                        "?") "," PL__SIXTEEN("?") ")")                                                                  \
     X(TASKS_FINISH, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN(                \
                         "?") "," PL__SIXTEEN("?") ")")                                                                 \
-    X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2 WHERE id = ?1")                                                \
+    X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2, tries = 0 WHERE id = ?1")                                     \
     X(TASK_PROMOTE, "UPDATE main.pl_task SET state = 0 WHERE id IN "                                                   \
                     "(SELECT id FROM main.pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")               \
     X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task WHERE state = 1 AND eta < 9223372036854775806 "                     \
                      "ORDER BY eta LIMIT 1")                                                                           \
     X(TASK_RELEASE, "UPDATE main.pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "      \
                     "AND claim = ?3")                                                                                  \
+    X(TASK_RELEASE_LATER, "UPDATE main.pl_task SET state = 1, eta = ?4, is_retry = 1, owner = NULL "                   \
+                          "WHERE id = ?1 AND state = 2 AND owner = ?2 AND claim = ?3")                                 \
     X(TASK_RESCUE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                       \
                    "WHERE state = 2 AND owner = ?1")                                                                   \
     X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \

@@ -339,10 +339,14 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
 
 int pl__verb_release(pl__conn_t *conn, pl_op_t *op) {
     pl_op_release_t *release = &op->u.release;
+    pl_usec_t eta = pl_clock_add(conn->now, release->rest);
+    bool waits = release->rest > 0 && pl__task_waits(conn, eta);
     for (size_t i = 0; i < release->len; i++)
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RELEASE, NULL, "iii", (int64_t)release->tasks[i], (int64_t)conn->worker,
-                            (int64_t)release->claims[i]));
-    conn->maybe_ready = conn->ring = conn->freed = true;
+        PL__TRY(pl__sql_run(conn, waits ? PL__SQL_TASK_RELEASE_LATER : PL__SQL_TASK_RELEASE, NULL,
+                            waits ? "iiii" : "iii", (int64_t)release->tasks[i], (int64_t)conn->worker,
+                            (int64_t)release->claims[i], (int64_t)eta));
+    conn->maybe_ready = conn->maybe_ready || !waits;
+    conn->ring = conn->freed = true;
     return PL_OK;
 }
 
@@ -371,6 +375,7 @@ static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, bool *gone) {
         return PL_OK;
     if (stage->flags & PL_STAGE_HAS_FINALIZED) {
         claim->kind = PL_TASK_ABORT;
+        claim->tries = 0;
         return pl__sql_run(conn, PL__SQL_TASK_SET_KIND, NULL, "ii", (int64_t)claim->task, (int64_t)PL_TASK_ABORT);
     }
     *gone = true;
