@@ -73,7 +73,7 @@ struct pl__coroutine {
     bool claim_ended;
     pl_place_t place; /* of the claim */
     bool urgent;      /* others wait for what it holds: it need not wait for its place */
-    char *problem; /* owned: why the attempt has failed, should its claim be left open; NULL: not known */
+    char *problem;    /* owned: why the attempt has failed, should its claim be left open; NULL: not known */
 };
 
 /* Notes why an attempt fails whose claim nobody ends. */
