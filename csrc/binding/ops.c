@@ -587,6 +587,11 @@ static void build_check(reader_t *R) {
     R->op->u.check.part = (int)luaL_checkinteger(R->L, 2);
 }
 
+static void build_backup(reader_t *R) {
+    R->op->u.backup.path = arg_str(R, 2);
+    R->op->u.backup.pages = (int)luaL_checkinteger(R->L, 3);
+}
+
 static void build_claim_check(reader_t *R) {
     R->op->u.claim_check.task = arg_id(R, 2);
     R->op->u.claim_check.claim = (int)luaL_checkinteger(R->L, 3);
@@ -816,6 +821,7 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_failures_get] = build_failures_get,
     [PL_VERB_check] = build_check,
     [PL_VERB_claim_check] = build_claim_check,
+    [PL_VERB_backup] = build_backup,
     [PL_VERB_queue_set] = build_queue_set,
     [PL_VERB_queue_get] = build_queue_get,
     [PL_VERB_queue_stats] = build_queue_stats,

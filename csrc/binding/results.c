@@ -493,6 +493,14 @@ static int push_check(lua_State *L, const pl_op_t *op) {
     return 2;
 }
 
+static int push_backup(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return failed(L, op);
+    lua_pushinteger(L, op->u.backup.left);
+    lua_pushinteger(L, op->u.backup.total);
+    return 2;
+}
+
 static int push_claim_check(lua_State *L, const pl_op_t *op) {
     if (op->rc != PL_OK)
         return failed(L, op);
@@ -611,6 +619,7 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_failures_get] = push_failures_get,
     [PL_VERB_check] = push_check,
     [PL_VERB_claim_check] = push_claim_check,
+    [PL_VERB_backup] = push_backup,
     [PL_VERB_task_done] = push_task_done,
     [PL_VERB_queue_set] = push_queue_set,
     [PL_VERB_queue_get] = push_queue_get,

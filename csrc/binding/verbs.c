@@ -118,6 +118,11 @@ static int engine_check(lua_State *L) {
     return call(L, PL_VERB_check);
 }
 
+/* e:backup(path, pages) -> pages left, pages in all */
+static int engine_backup(lua_State *L) {
+    return call(L, PL_VERB_backup);
+}
+
 /* e:claim_check(task id, claim) -> whether the task is being executed under that claim, by any worker */
 static int engine_claim_check(lua_State *L) {
     return call(L, PL_VERB_claim_check);
@@ -328,6 +333,7 @@ void pl__verbs_register(lua_State *L) {
         { "failures_get", engine_failures_get },
         { "check", engine_check },
         { "claim_check", engine_claim_check },
+        { "backup", engine_backup },
         { "queue_set", engine_queue_set },
         { "queue_get", engine_queue_get },
         { "queue_stats", engine_queue_stats },

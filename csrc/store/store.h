@@ -276,6 +276,7 @@ PL_API const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_
     X(failures_get, false)                                                                                             \
     X(check, false)       /* what is wrong in the file? */                                                             \
     X(claim_check, false) /* is a task being executed under this claim? */                                             \
+    X(backup, false)      /* copy some more pages of the store into another file */                                    \
     X(queue_set, true)    /* make queues, change their settings, remove them */                                        \
     X(queue_get, false)   /* settings */                                                                               \
     X(queue_stats, false)                                                                                              \
@@ -528,6 +529,14 @@ typedef struct {
     int claim;
     bool is_live; /* result: the claim is held, by whatever worker */
 } pl_op_claim_check_t;
+
+/* backup: copies up to `pages` more pages to `path`, as the store was when this began; with left = 0 the file is whole,
+ * on disk, and has its name. PL_EINVAL, PL_EREADONLY, PL_EIO, PL_EFULL: given up, and begun anew by the next one. */
+typedef struct {
+    pl_str_t path;
+    int pages;
+    int64_t left, total; /* results: pages */
+} pl_op_backup_t;
 
 /* queue_set: PL_OK and an rc in each item. Without patch an item is the whole description, but for `paused`, which
  * counts with has_paused only. A removed queue goes with its tasks; it comes back when it is set again. */

@@ -648,6 +648,32 @@ function Engine.get_root_list(self, given)
   return status.roots(self, given)
 end
 
+-- ---- copies ----------------------------------------------------------------------------------------------------
+
+local backup_kinds = { progress = "function", pages = "count" }
+local BACKUP_PAGES = 256
+
+--- Copies the store, as it is now, into another file, while everybody works on. It is done in portions, by the thread
+-- that reads; in a tasklet or a run the others go on meanwhile. The copy has its name only when it is whole and on
+-- disk: what is interrupted leaves `path` as it was, and is simply begun again. It holds the secret of the store, too,
+-- and is the owner's alone, as the store is (`file_mode`). What was being executed is executed again when the copy is
+-- opened.
+-- @tparam string path of the copy; a file of that name is replaced.
+-- @tparam[opt] table given progress (function(copied, total), in pages, after each portion), pages (of a portion, 256).
+-- Raises StoreError.
+function Engine.backup(self, path, given)
+  require_open(self)
+  if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
+    error(("bad argument #1 to 'backup' (path expected, got %s)"):format(type(path)), 2)
+  end
+  given = options.check(given, backup_kinds, 2, "backup")
+  repeat
+    local left, total, message = context.store(self, true):backup(path, given.pages or BACKUP_PAGES)
+    if not left then errors.raise_core(total, message) end
+    if given.progress then given.progress(total - left, total) end
+  until left == 0
+end
+
 -- ---- HTTP ------------------------------------------------------------------------------------------------------
 
 -- A pipeline of this store only: who may ask is decided with the secret and the token of this engine.

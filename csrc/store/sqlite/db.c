@@ -310,6 +310,7 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
 static void sqlite_close(pl__conn_t *conn) {
     if (!conn)
         return;
+    pl__backup_drop(conn);
     for (int i = 0; i < PL__SQL_COUNT; i++)
         sqlite3_finalize(conn->statements[i]);
     sqlite3_close_v2(conn->db);

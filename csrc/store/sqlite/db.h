@@ -68,6 +68,7 @@ enum { PL__FILE_NAMES = 3 }; /* the database, its log, the index of that */
 struct pl__conn {
     sqlite3 *db;
     char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
+    struct pl__backup *backup;   /* under way; NULL: none */
     int name_fd;                 /* the writer's: holds the name; -1: none */
     sqlite3_stmt *statements[PL__SQL_COUNT];
     pl_store_options_t options;
@@ -293,6 +294,12 @@ int pl__guard_functions(pl__conn_t *conn);
 #define X(name, write) int pl__verb_##name(pl__conn_t *conn, pl_op_t *op);
 PL_VERBS(X)
 #undef X
+
+/* ---- backup.c ---- */
+
+typedef struct pl__backup pl__backup_t;
+/* Gives up what is under way, and deletes what there is of it. */
+void pl__backup_drop(pl__conn_t *conn);
 
 /* ---- files.c: the files of a database ---- */
 

@@ -1,0 +1,144 @@
+-- backup_spec.lua: engine:backup: a whole copy of one moment, while work goes on.
+
+local helper = require "spec.support.helper"
+local pipeline = require "pipeline"
+local processes = require "spec.crash.processes"
+local check = require "spec.crash.check"
+
+local LUA = os.getenv("LUA") or "lua5.4"
+
+local function exists(path)
+  local file <close> = io.open(path, "rb")
+  return file ~= nil
+end
+
+describe("engine:backup", function()
+  local directory, copy
+  before_each(function()
+    directory = processes.directory()
+    copy = directory .. "/copy.db"
+  end)
+  after_each(function()
+    helper.finish()
+    os.execute("rm -rf " .. processes.quote(directory))
+  end)
+  teardown(helper.clean)
+
+  local Echo = helper.define(function(_, value) return value end)
+
+  it("makes a copy that opens and goes on where the store was, with its ids", function()
+    local engine = helper.open()
+    local done, open = Echo("done"):start(), Echo("open"):start { countdown = 60 }
+    engine:wait(done)
+    local done_id, open_id = done.id, open.id
+    engine:backup(copy)
+    engine:close()
+    engine = helper.open { path = copy }
+    assert.equal("done", pipeline.from_id(done_id).outputs.default.value)
+    assert.equal("open", engine:wait(open_id).default.value)
+    assert.same({}, check.file(copy))
+  end)
+
+  it("is of one moment, in portions, while others write; the loop goes on", function()
+    local engine = helper.open { virtual_time = false }
+    for _ = 1, 20 do Echo(("x"):rep(60000)):start() end
+    local portions, last, started, ticks = 0, 0, 0, 0
+    local tasklets = require "pipeline.tasklets"
+    local ticking = true
+    local ticker = tasklets.tasklet(function()
+      while ticking do
+        ticks = ticks + 1
+        Echo("later"):start()
+        started = started + 1
+        tasklets.await(tasklets.sleep(0))
+      end
+    end)()
+    tasklets.tasklet(function()
+      engine:backup(copy, { pages = 10, progress = function(copied, total)
+        assert(copied > last and copied <= total)
+        portions, last = portions + 1, copied
+      end })
+      ticking = false
+    end)():get_result()
+    ticker:get_result()
+    assert.is_true(portions > 20 and started > 5, portions .. " portions, " .. started .. " started")
+    engine:close()
+    engine = helper.open { path = copy, no_worker = true }
+    local stages = engine:status().stages
+    assert.is_true(stages >= 20 and stages < 20 + started)
+    assert.same({}, check.file(copy))
+  end)
+
+  it("is the owner's alone, replaces what has its name, and leaves nothing else", function()
+    local engine = helper.open()
+    assert(io.open(copy, "w")):write("something else"):close()
+    os.execute("chmod 644 " .. copy)
+    engine:backup(copy)
+    engine:backup(copy)
+    local pipe = assert(io.popen("cd " .. directory .. " && stat -c '%n %a' *"))
+    assert.equal("copy.db 600\n", pipe:read("a"))
+    pipe:close()
+  end)
+
+  it("of a database in memory is one, too", function()
+    local engine = helper.open { path = ":memory:" }
+    local stage = Echo(5):start()
+    engine:wait(stage)
+    engine:backup(copy)
+    local id = stage.id
+    engine:close()
+    helper.open { path = copy }
+    assert.equal(5, pipeline.from_id(id).outputs.default.value)
+  end)
+
+  it("that cannot be made leaves what was there, and says why", function()
+    local engine = helper.open()
+    assert(io.open(copy, "w")):write("precious"):close()
+    helper.raises(pipeline.StoreError, engine.backup, engine, directory .. "/none/copy.db")
+    local problem = helper.raises(pipeline.StoreError, engine.backup, engine, engine._path)
+    assert.matches("a file of this store", problem.message)
+    assert.is_false(exists(engine._path .. ".part"))
+    local stops = function() error("enough") end
+    for _ = 1, 20 do Echo(("x"):rep(60000)):start() end
+    assert.is_false(pcall(engine.backup, engine, copy, { pages = 1, progress = stops }))
+    local file <close> = io.open(copy)
+    assert.equal("precious", file:read("a"))
+    engine:backup(copy) -- begins anew
+    assert.same({}, check.file(copy))
+    helper.misuse("path expected", engine.backup, engine, 5)
+    helper.misuse("unknown option", engine.backup, engine, copy, { page = 1 })
+  end)
+
+  it("is whole or not there when the process is killed at any moment", function()
+    local seed = os.time()
+    math.randomseed(seed)
+    local path = directory .. "/jobs.db"
+    do
+      local _ <close> = pipeline.open(path)
+      for _ = 1, 30 do Echo(("x"):rep(60000)):start() end
+    end
+    local program = [[
+      local pipeline = require "pipeline"
+      local engine = pipeline.open(arg[1], { no_worker = true })
+      local stop, n = tonumber(arg[3]), 0
+      engine:backup(arg[2], { pages = 20, progress = function()
+        n = n + 1
+        if n == stop then os.execute("kill -9 $PPID") end
+      end })
+      os.execute("kill -9 $PPID")
+    ]]
+    local file = assert(io.open(directory .. "/backup.lua", "w"))
+    file:write(program)
+    file:close()
+    for stop = 1, 40, 6 do
+      os.remove(copy)
+      os.execute(("%s '%s/backup.lua' '%s' '%s' %d 2>/dev/null"):format(LUA, directory, path, copy, stop))
+      if exists(copy) then
+        assert.same({}, check.file(copy), "seed " .. seed)
+        local engine <close> = pipeline.open(copy, { no_worker = true })
+        assert.equal(30, engine:status().stages)
+      end
+      for _, suffix in ipairs { "", "-wal", "-shm", "-workers" } do os.remove(copy .. suffix) end
+    end
+  end)
+end)
