@@ -3,8 +3,9 @@
  *
  * Threads. The writer owns the writing connection: it takes everything queued, applies it in one transaction and
  * posts the results with one wake-up; while it commits, the next ops gather. The reader serves reads from a second
- * connection, so that status pages never wait behind writes. The checkpointer moves the log into the file apart from
- * commits. Reader and checkpointer start when they are first needed. A database in memory has the writer only.
+ * connection, so that status pages never wait behind writes; it is opened with the store, so that there is no answer that
+ * cannot be had later for want of a descriptor. The checkpointer moves the log into the file apart from commits. The
+ * threads of both start when they are first needed. A database in memory has the writer only.
  *
  * Locks. One mutex guards everything in pl_store_t below the line marked so; no callback is made while it is held.
  *
@@ -514,14 +515,8 @@ static void *writer_main(void *data) {
 
 /* ---- reader and checkpointer ------------------------------------------------------------------------------- */
 
-static int open_conn(pl_store_t *store, pl__conn_t **conn, pl__role_t role, pl_error_t *error) {
-    return *conn ? PL_OK : store->driver->open(conn, &store->options, role, error);
-}
-
 static void serve_read(pl_store_t *store, pl_op_t *op) {
-    int rc = open_conn(store, &store->reader, PL__ROLE_READER, &op->error);
-    if (rc == PL_OK)
-        rc = store->driver->begin(store->reader, &op->error);
+    int rc = store->driver->begin(store->reader, &op->error);
     if (rc == PL_OK) {
         op->rc = PL_OK;
         rc = store->driver->verb[op->verb](store->reader, op);
@@ -555,9 +550,21 @@ static void *reader_main(void *data) {
     return NULL;
 }
 
+/* The checkpointer's connection, opened when it is first needed. It is told once if it cannot be. */
+static bool has_checkpoint_conn(pl_store_t *store, bool *told) {
+    pl_error_t error = { 0 };
+    if (store->checkpointer)
+        return true;
+    int rc = store->driver->open(&store->checkpointer, &store->options, PL__ROLE_CHECKPOINTER, &error);
+    if (rc != PL_OK && !*told)
+        pl_log(store->options.log, PL_LOG_ERROR, "the log cannot be moved into the file, and grows: %s", error.message);
+    *told = rc != PL_OK;
+    return rc == PL_OK;
+}
+
 static void *checkpoint_main(void *data) {
     pl_store_t *store = data;
-    pl_error_t error = { 0 };
+    bool told = false;
     pthread_mutex_lock(&store->mutex);
     while (!store->closing) {
         if (!store->checkpoint_due) {
@@ -566,8 +573,8 @@ static void *checkpoint_main(void *data) {
         }
         bool truncate = store->checkpoint_truncates;
         pthread_mutex_unlock(&store->mutex);
-        bool done = open_conn(store, &store->checkpointer, PL__ROLE_CHECKPOINTER, &error) == PL_OK &&
-                    store->driver->checkpoint(store->checkpointer, truncate) == PL_OK;
+        bool done =
+            has_checkpoint_conn(store, &told) && store->driver->checkpoint(store->checkpointer, truncate) == PL_OK;
         pthread_mutex_lock(&store->mutex);
         store->checkpoint_due = false;
         if (done)
@@ -647,6 +654,8 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
         rc = store->driver->open(&store->writer, &store->options, PL__ROLE_WRITER, error);
     else
         PL__FAIL(error, rc, "out of memory opening %s", options->path);
+    if (rc == PL_OK && !store->in_memory)
+        rc = store->driver->open(&store->reader, &store->options, PL__ROLE_READER, error);
     if (rc == PL_OK) {
         store->has_writer = pthread_create(&store->writer_thread, NULL, writer_main, store) == 0;
         if (!store->has_writer)

@@ -482,11 +482,11 @@ local LOOK_UPS_MAX = 200
 -- The failures of a tree, its first failed stages before the others; bounded, however large the tree is.
 local function collect_failures(self, id)
   local list, count, look_ups = {}, 0, 0
-  for _, record in ipairs(context.store(self, true):tree_get(id) or {}) do
+  for _, record in ipairs(errors.read(context.store(self, true):tree_get(id)) or {}) do
     local failures
     if count < FAILED_STAGES_MAX and look_ups < LOOK_UPS_MAX and record.started then
       look_ups = look_ups + 1
-      failures = context.store(self, true):failures_get(record.id)
+      failures = errors.read(context.store(self, true):failures_get(record.id))
     end
     if failures and #failures > 0 then
       count = count + 1
@@ -502,7 +502,7 @@ end
 
 local function raise_aborted(self, stage)
   local record = stage._record
-  local root = record.parent and context.store(self, true):stage_get(record.root)
+  local root = record.parent and errors.read(context.store(self, true):stage_get(record.root))
   local reason = root and root.abort_message or record.abort_message or ""
   local message = ("%s was aborted%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "")
   error(errors.AbortedError(message, {
@@ -559,7 +559,7 @@ function Engine.wait(self, stage_or_id, given)
     errors.raise(errors.TimeoutError, "%s is not final%s", tostring(stage),
       given.timeout and (" after %g s"):format(given.timeout) or ", and nothing is left to be done")
   end
-  local record, slots = context.store(self, true):stage_get(id, true)
+  local record, slots = errors.read(context.store(self, true):stage_get(id, true))
   if not record then errors.raise(errors.UnexpectedPipelineError, "%s was deleted", tostring(stage)) end
   instance.refresh(stage, record, slots)
   if record.state == "aborted" then raise_aborted(self, stage) end

@@ -119,6 +119,12 @@ function errors.raise_core(code, message, context)
   error(class(text, { code = code, traceback = debug.traceback(nil, 2) }), 0)
 end
 
+--- What a call of the core that reads has given: nil alone is "there is none"; what cannot be read is raised.
+function errors.read(first, second, third)
+  if first == nil and second then errors.raise_core(second, third) end
+  return first, second, third
+end
+
 --- Passes the results of a call of the C core on, or raises.
 function errors.check(first, code, message)
   if first == nil and code then errors.raise_core(code, message) end

@@ -78,7 +78,7 @@ end
 -- What the children of a stage with a target of its own get: the nearest one above that was not given to one stage.
 local function target_above(engine, record)
   while record and record.flags & OWN_TARGET ~= 0 do
-    record = record.parent and engine._core:stage_get(record.parent)
+    record = record.parent and errors.read(engine._core:stage_get(record.parent))
   end
   return record and record.target
 end

@@ -108,7 +108,7 @@ function getters.root_id(self)
   if not record.parent then return self.id end
   local known = rawget(self, "_root_text")
   if not known then
-    local root = context.store(self._engine, true):stage_get(record.root)
+    local root = errors.read(context.store(self._engine, true):stage_get(record.root))
     known = root and root.key or self._engine:_id_text(record.root)
     rawset(self, "_root_text", known)
   end
@@ -542,7 +542,7 @@ end
 
 -- A slot object may be of another pipeline, which must still be there and not final.
 local function require_fillable(owner)
-  local record = context.store(owner._engine, true):stage_get(owner._id)
+  local record = errors.read(context.store(owner._engine, true):stage_get(owner._id))
   if record and record.state ~= "done" and record.state ~= "aborted" then return end
   errors.raise(errors.UnexpectedPipelineError, "fill of a slot of %s: it %s", tostring(owner),
     record and "is final" or "was deleted")
@@ -662,7 +662,7 @@ end
 --- The names of outputs other than default that are filled neither in the store nor by this run, sorted.
 function instance.missing(self)
   local filled = self._run and self._run.filled or {}
-  local record, records = context.store(self._engine, true):stage_get(self._id, true)
+  local record, records = errors.read(context.store(self._engine, true):stage_get(self._id, true))
   local missing = {}
   for _, output in ipairs(record and record.outputs or {}) do
     local slot = records[output.slot]
@@ -703,7 +703,7 @@ function methods.retry(self, message)
   require_stored(self, "retry")
   if not may_cancel(self) then return false end
   local store = context.store(self._engine)
-  local record = store:stage_get(self._id)
+  local record = errors.read(store:stage_get(self._id))
   if not record then return false end
   local at = store:now() + instance.backoff(record, record.attempt)
   local ok, code, detail = store:retry(self._id, at, message == nil and "" or errors.text(message))

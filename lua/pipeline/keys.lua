@@ -24,11 +24,8 @@ local function refuse(key, why)
   errors.raise(errors.PipelineExistsError, "the idempotence key '%s' %s", key, why)
 end
 
--- A read of the store that may fail.
 local function read(store, ref, with_slots)
-  local record, slots, message = store:stage_get(ref, with_slots)
-  if not record and slots then errors.raise_core(slots, message) end
-  return record, slots
+  return errors.read(store:stage_get(ref, with_slots))
 end
 
 --- As keys.of, for a pipeline that is to be started. Raises PipelineExistsError if the key is an id of this store.

@@ -27,7 +27,7 @@ end
 
 -- The instance outlives the private engine: everything it may show is read now.
 local function keep(self, private)
-  local record, slots = private._core:stage_get(self._id, true)
+  local record, slots = errors.read(private._core:stage_get(self._id, true))
   instance.refresh(self, record, slots)
   local _ = self.id
   rawset(self, "_root_text", self.id)
@@ -40,7 +40,7 @@ end
 local function require_final(self, private)
   local state = self._record.state
   if state == "done" or state == "aborted" then return end
-  local records, slots = private._core:tree_get(self._id)
+  local records, slots = errors.read(private._core:tree_get(self._id))
   for _, record in ipairs(records) do
     for _, output in ipairs(record.state == "run" and record.flags & core.ASYNC ~= 0 and record.outputs or {}) do
       if not slots[output.slot].filled then

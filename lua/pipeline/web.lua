@@ -151,7 +151,7 @@ end
 local function is_under_way(self, try)
   local id, claim = try:match("^(%x+)%.(%d+)$")
   id, claim = id and self.core:id_parse(id), math.tointeger(tonumber(claim))
-  return id and claim and claim < 1 << 31 and self.core:claim_check(id, claim) == true
+  return id and claim and claim < 1 << 31 and errors.read(self.core:claim_check(id, claim)) == true
 end
 
 -- time, number and try (both "" when there is none), code; or nothing.
@@ -290,11 +290,13 @@ local function refuse_callback(request, status)
   return plain(status)
 end
 
--- The pipeline a callback is for, or nil. Errors of looking it up are the server's business, not the caller's.
+-- The pipeline a callback is for, or nil. Errors of looking it up are the server's business, not the caller's; but what
+-- cannot be read is no reason to tell the caller that it is not there.
 local function find_instance(self, id)
   if not id or id == "" or #id > 1000 then return nil end
   local ok, instance = xpcall(self.face.from_id, catch, id)
   if not ok then
+    if errors.is(errors.original(instance), errors.StoreError) then error(instance, 0) end
     local name, message = errors.describe(instance)
     self.log(WARNING, ("callback for %s: %s: %s"):format(text.short(id), name, message))
     return nil

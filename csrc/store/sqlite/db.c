@@ -301,8 +301,9 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
     sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     if (conn->role == PL__ROLE_WRITER)
         return configure_writer(conn, error);
-    if (conn->role == PL__ROLE_READER)
-        return pl__sql_execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY");
+    if (conn->role == PL__ROLE_READER) /* the first look opens the log, too */
+        return pl__sql_execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY; "
+                                     "SELECT count(*) FROM main.pl_meta");
     PL__TRY(pl__sql_execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256"));
     return pl__sql_rc(conn, sqlite3_busy_handler(conn->db, NULL, NULL));
 }
