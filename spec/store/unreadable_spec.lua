@@ -44,7 +44,9 @@ describe("what cannot be read", function()
     { "from_id", { "stage_get" }, function(stages) return pipeline.from_id(stages.done.id) end },
     { "from_id by key", { "stage_get" }, function() return pipeline.from_id("key") end },
     { "get_status_tree", { "stage_get" }, function(stages) return pipeline.get_status_tree(stages.done.id) end },
-    { "get_status_tree, the tree", { "tree_get" }, function(stages) return pipeline.get_status_tree(stages.done.id) end },
+    { "get_status_tree, the tree", { "tree_get" }, function(stages)
+      return pipeline.get_status_tree(stages.done.id)
+    end },
     { "get_root_list", { "roots_list" }, function() return pipeline.get_root_list() end },
     { "status", { "counts_get" }, function() return engine:status() end },
     { "check", { "check" }, function() return engine:check() end },
@@ -75,7 +77,7 @@ describe("what cannot be read", function()
   end
 end)
 
--- ---- descriptors -----------------------------------------------------------------------------------------------------
+-- ---- descriptors -------------------------------------------------------------------------------------------------
 
 -- Runs a program that may have `limit` descriptors; gives the lines that it prints.
 local function run(limit, program)
