@@ -3,9 +3,9 @@
  *
  * Threads. The writer owns the writing connection: it takes everything queued, applies it in one transaction and
  * posts the results with one wake-up; while it commits, the next ops gather. The reader serves reads from a second
- * connection, so that status pages never wait behind writes; it is opened with the store, so that there is no answer that
- * cannot be had later for want of a descriptor. The checkpointer moves the log into the file apart from commits. The
- * threads of both start when they are first needed. A database in memory has the writer only.
+ * connection, so that status pages never wait behind writes; it is opened with the store, so that no answer is missing
+ * later for want of a descriptor. The checkpointer moves the log into the file apart from commits. The threads of both
+ * start when they are first needed. A database in memory has the writer only.
  *
  * Locks. One mutex guards everything in pl_store_t below the line marked so; no callback is made while it is held.
  *
