@@ -149,6 +149,11 @@ static void final_cb(void *data, pl_id_t stage, pl_stage_state_t state) {
     pl__coroutine_final(sink->h, stage, state);
 }
 
+static void aborted_cb(void *data, pl_id_t stage) {
+    const pl__sink_t *sink = data;
+    pl__coroutine_final(sink->h, stage, PL_STAGE_ABORTING);
+}
+
 static void log_cb(void *data, int level, const char *text) {
     sink_add(data, level, text);
 }
@@ -361,7 +366,13 @@ static int core_open(lua_State *L) {
     if (sink == NULL)
         return pl__push_failure(L, PL_ENOMEM, NULL);
     options.host = (pl_host_t){
-        .execute = execute_cb, .op_done = op_done_cb, .final = final_cb, .log = log_cb, .turn = turn_cb, .data = sink
+        .execute = execute_cb,
+        .op_done = op_done_cb,
+        .final = final_cb,
+        .aborted = aborted_cb,
+        .log = log_cb,
+        .turn = turn_cb,
+        .data = sink,
     };
     pl_error_t error = { 0 };
     int rc = pl_engine_open(&h->engine, &options, &error);

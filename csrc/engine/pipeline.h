@@ -27,6 +27,9 @@ typedef struct {
     void (*op_done)(void *data, pl_op_t *op);
     /* A stage given to the watch verb is final. */
     void (*final)(void *data, pl_id_t stage, pl_stage_state_t state);
+    /* The tree of a stage was aborted, whose run may be executed by this host: it need not go on, its outcome will be
+     * refused. The claim has still to be ended. NULL: it goes on all the same. */
+    void (*aborted)(void *data, pl_id_t stage);
     /* A line of log, from any thread. `turn` follows on the loop, soon. */
     void (*log)(void *data, int level, const char *text);
     /* The loop was woken and everything that came back was handed over. NULL: nobody asks. */

@@ -331,7 +331,10 @@ void pl__scheduler_collect(pl_engine_t *engine) {
     }
     batch.ops = NULL;
     for (const pl_final_t *final = batch.finals; final; final = final->next)
-        engine->host.final(engine->host.data, final->stage, final->state);
+        if (final->state != PL_STAGE_ABORTING)
+            engine->host.final(engine->host.data, final->stage, final->state);
+        else if (engine->host.aborted)
+            engine->host.aborted(engine->host.data, final->stage);
     if (batch.has_state)
         engine->prefetch = ended * 2 < PREFETCH_MAX ? ended * 2 : PREFETCH_MAX;
     pl_batch_free(&batch);

@@ -743,6 +743,7 @@ typedef struct {
     int64_t storage_limit;    /* bytes in use above which task_add is refused (PL_ELIMIT); 0: none */
 } pl_store_options_t;
 
+/* With PL_STAGE_ABORTING: the tree of the stage was aborted while its run is, perhaps here, under way. */
 typedef struct pl_final {
     struct pl_final *next;
     pl_id_t stage;
@@ -754,7 +755,7 @@ typedef struct {
     pl_op_t *ops;       /* owned list, in the order finished */
     pl_claim_t *claims; /* owned list, in the order to be run */
     int claims_len;
-    pl_final_t *finals;   /* watched stages that became final; in the batch's arena */
+    pl_final_t *finals;   /* watched stages that became final, runs that were aborted; in the batch's arena */
     bool has_state;       /* the fields below are of a commit (reads alone bring none) */
     bool ready_left;      /* more is ready than was wanted */
     pl_usec_t next_due;   /* eta of the next delayed task, PL_USEC_NEVER if none */

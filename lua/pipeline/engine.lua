@@ -129,7 +129,10 @@ local function set_hooks(self)
     local name, message = errors.describe(problem)
     self:_log(40, ("%s: %s"):format(name, message))
   end)
-  self._core:on("final", function(id, state) wake_waiters(self, id, state) end)
+  self._core:on("final", function(id, state)
+    if state == "aborting" then return evaluate.interrupt(self, id) end
+    wake_waiters(self, id, state)
+  end)
 end
 
 local function new(path, handle, given, targets)

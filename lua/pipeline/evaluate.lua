@@ -6,8 +6,9 @@
 --   scope, order     innermost open `after` scope; open `in_order` scope
 --   tasks            transactional tasks
 --   target           what children get in place of the target that was given to this stage alone
+--   claim            of the task that is executed
 --   prefix           says what was being encoded when it failed ("Bad return value. ")
---   over             the attempt has ended: by its outcome, or because its time was up
+--   over             the attempt has ended: by its outcome, because its time was up, or as its tree was aborted
 --
 -- Invariants
 --   1. Every claim is ended exactly once, whatever user code does.
@@ -84,10 +85,10 @@ local function target_above(engine, record)
 end
 
 -- All that may fail in an attempt: reading the arguments, the user's run, and what it makes of the graph.
-local function attempt(self, claim, run, of)
+local function attempt(self, claim, run, of, fn)
   local list, n = decode_args(self, claim)
   if self._record.flags & OWN_TARGET ~= 0 then run.target = target_above(self._engine, self._record) end
-  return finish(self, run, of, results(run.fn(self, unpack(list, 1, n))))
+  return finish(self, run, of, results(fn(self, unpack(list, 1, n))))
 end
 
 local function no_run(self)
@@ -184,6 +185,23 @@ local function out_of_time(timer)
   engine:_cancel(timer.coroutine)
 end
 
+--- The tree of a stage was aborted. If its run is under way in this process it ends where it waits: nothing that it
+-- could still do would count. The store refuses the outcome, and makes the task that of the abort.
+function evaluate.interrupt(engine, id)
+  for co, self in pairs(instances) do
+    local run = self._engine == engine and self._id == id and self._run
+    if run and not run.over then
+      run.over = true
+      self._run = false
+      log_result(engine, engine._core:outcome(run.claim, {
+        kind = "failed", nowait = true, flags = self._record.flags, retry_at = engine._core:now(),
+        retry_message = "", failure = { error_class = "CancelledError", message = "aborted", traceback = "" },
+      }))
+      return engine:_cancel(co)
+    end
+  end
+end
+
 local function watch_time(engine, self, run, claim)
   local seconds = self._record.timeout
   if not seconds or seconds <= 0 then return nil end
@@ -197,13 +215,13 @@ local function run_stage(engine, claim, guard)
   local of, problem = class.find(record.class_path)
   if not of then return not_loadable(engine, claim, record, problem) end
   local self = instance.new(of, engine, record)
-  local run = { children = false, n = 0, fn = run_function(of, record), over = false }
+  local run = { children = false, n = 0, claim = claim, over = false }
   self._run = run
   local co = running()
   instances[co] = self
   local timer = watch_time(engine, self, run, claim)
   guard.run, guard.timer = run, timer
-  local ok, out = xpcall(attempt, handler, self, claim, run, of)
+  local ok, out = xpcall(attempt, handler, self, claim, run, of, run_function(of, record))
   instances[co] = nil
   if timer then engine._timers:cancel(timer) end
   if run.over then return end

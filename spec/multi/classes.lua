@@ -45,6 +45,12 @@ define("Hold", function(_, hold, seconds)
   return classes.pid
 end)
 
+-- Waits, and says when it is ended meanwhile.
+define("Long", function(self, seconds)
+  local _ <close> = setmetatable({}, { __close = function() classes.note("closed", self.id, classes.now()) end })
+  pipeline.default():sleep(seconds)
+end)
+
 -- Blocks the whole process.
 define("Busy", function(_, seconds)
   local engine = pipeline.default()

@@ -223,7 +223,24 @@ describe("abort", function()
     assert.same({ 1, 2, 1 }, { count("Never true"), count("Last true"), count("Willing true") })
   end)
 
-  it("P126 refuses the result of a run that was under way", function()
+  it("P126 refuses the result of a run that goes on after it", function()
+    local Busy = pipeline.define("abort.Goes", {
+      run = function(self)
+        assert.is_true(pipeline.from_id(self.root_id):abort("by myself"))
+        self:spawn(Last("child"))
+        return "result"
+      end,
+      finalized = finalized,
+    })
+    local stage = helper.define(function(self) self:spawn(Busy()) end)():start()
+    engine:drain()
+    assert.same({ aborted = 2 }, states(stage)) -- no child of Busy
+    assert.is_false(child(stage, Busy).outputs.default.filled)
+    assert.same({ "Goes true" }, trace)
+    assert.same({}, helper.log(30))
+  end)
+
+  it("P126 ends a run that waits, and refuses its result", function()
     local Busy = pipeline.define("abort.Busy", {
       run = function(self)
         engine:sleep(10)
@@ -254,7 +271,7 @@ describe("abort", function()
     engine:drain()
     assert.same({ aborted = 3 }, states(stage)) -- no child of Busy
     assert.is_false(child(stage, Busy).outputs.default.filled)
-    assert.same({ 0, 10 }, { record(child(stage, Fails)).attempt, record(child(stage, Busy)).finalized - START })
+    assert.same({ 0, 5 }, { record(child(stage, Fails)).attempt, record(child(stage, Busy)).finalized - START })
     table.sort(trace)
     assert.same({ "Busy true", "root" }, trace)
     assert.same({}, helper.log(30))

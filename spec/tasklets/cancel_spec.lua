@@ -229,4 +229,81 @@ describe("the end of a run", function()
       assert.is_true(pipeline.from_id(stage.id).was_aborted)
     end)
   end
+
+  for _, name in ipairs(names) do
+    it("whose tree is aborted ends what it waits for through " .. name, function()
+      local closed, finalized = 0, 0
+      local function slow()
+        local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+        await(sleep(100))
+      end
+      local Class = helper.define {
+        timeout = 50, finalized = function(self) finalized = self.was_aborted and finalized + 1 end,
+        run = function()
+          local a = go(slow)
+          combinations[name](a, has_both(name) and go(slow) or a)
+        end,
+      }
+      local stage = helper.define(function(self)
+        self:spawn(Class())
+        self:spawn(Class())
+      end)():start()
+      engine._core:spawn(function()
+        engine:sleep(3)
+        stage:abort("enough")
+      end)
+      engine:drain { delayed = true }
+      assert.same({ has_both(name) and 4 or 2, 2 }, { closed, finalized })
+      assert.equal(START + 3, engine:now())
+      assert.same({ aborted = 3 }, helper.states(stage))
+      assert.same({ 0, 0 }, { engine:status().executing, engine:status().waiting })
+      assert.same({}, helper.log(30))
+    end)
+  end
+
+  it("whose tree is aborted may stand anywhere: in a sleep, a wait, a transaction, a request, a call of the store",
+    function()
+      engine:close()
+      engine = helper.open { virtual_time = false }
+      local Never = helper.define { async = true, run = function() end }
+      local Quick = helper.define { run = function() end }
+      local waits = {
+        function() engine:sleep(60) end,
+        function() engine:wait(Never():start()) end,
+        function() engine:wait(Never():start(), { timeout = 60 }) end,
+        function()
+          engine:transaction(function(tx)
+            tx:execute("CREATE TABLE IF NOT EXISTS lost (i INTEGER)")
+            await(sleep(60))
+          end)
+        end,
+        function() await(tasklets.fetch { url = engine.slow_url, deadline = 60 }) end,
+        function()
+          while true do Quick():start() end
+        end,
+      }
+      local server = engine:serve { port = 0, admin_token = "token-of-the-spec" }
+      rawset(engine, "slow_url", server.url .. "/slow")
+      engine:route("GET", "/slow", function() engine:sleep(1) end)
+      for i, wait in ipairs(waits) do
+        local begun, closed
+        local Class = helper.define {
+          run = function()
+            local _ <close> = setmetatable({}, { __close = function() closed = true end })
+            begun = true
+            wait()
+          end,
+        }
+        local stage = Class():start()
+        engine._core:spawn(function()
+          while not begun do engine:sleep(0.001) end
+          engine:sleep(0.01)
+          stage:abort("enough")
+        end)
+        local problem = helper.raises(pipeline.AbortedError, engine.wait, engine, stage, { timeout = 20 })
+        assert.matches("enough", problem.reason, 1, true)
+        assert.is_true(closed, "wait " .. i)
+        assert.equal(0, engine:status().executing)
+      end
+    end)
 end)

@@ -425,7 +425,9 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
         return rc;
     }
     for (const pl_final_t *final = conn->finals; final; final = final->next)
-        pl__watch_remove(conn, final->stage);
+        if (final->state != PL_STAGE_ABORTING)
+            pl__watch_remove(conn, final->stage);
+    conn->aborts_seen = conn->aborts;
     reset_transaction(conn);
     return PL_OK;
 }

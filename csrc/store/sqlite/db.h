@@ -107,7 +107,8 @@ struct pl__conn {
     pl_id_t *watched; /* open addressing, 0 = free */
     size_t watched_len, watched_size;
     pl__arena_t scratch; /* until the transaction ends */
-    pl_final_t *finals;  /* newest first, in scratch */
+    pl_final_t *finals;  /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
+    int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
     pl__buf_t suspects; /* of rescue, see worker.c */
     int64_t blocked_at; /* monotonic us: when somebody last kept the file locked for long */
@@ -153,6 +154,10 @@ int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwis
 /* A column copied into an arena; NULL stays absent. */
 int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_t *out);
 /* The stage reached DONE or ABORTED in this transaction. */
+/* The tree of a stage whose run is under way, wherever, is aborted. */
+int pl__note_abort(pl__conn_t *conn, pl_id_t stage) PL__MUST_USE;
+/* Notes own runs under way whose trees another process has aborted. */
+int pl__check_aborts(pl__conn_t *conn) PL__MUST_USE;
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state);
 bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
 void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);

@@ -443,13 +443,16 @@ static int abort_running(pl__conn_t *conn, const live_t *live) {
                        (int64_t)PL_STAGE_WAS_RUN);
 }
 
-/* A stage whose task is being executed keeps it: the outcome of its run will be refused and turned into the abort. A
+/* A stage whose task is being executed keeps it: who executes the run is told, the outcome of it will be refused and
+ * turned into the abort. A
  * finalized() that succeeds meanwhile counts, one that must be repeated becomes the abort when it is claimed again. */
 static int abort_with_task(pl__conn_t *conn, const live_t *live) {
     int64_t state;
     PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &state, -1, "i", (int64_t)live->id));
     if (state != PL__TASK_CLAIMED)
         return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
+    if (live->state == PL_STAGE_READY)
+        PL__TRY(pl__note_abort(conn, live->id));
     return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
                        INT64_C(0));
 }

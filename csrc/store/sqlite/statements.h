@@ -95,6 +95,12 @@
                    "FROM main.pl_task WHERE queue = ?1 AND state < 4")                                                 \
     X(WORKERS, "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "   \
                "WHERE state = 2 AND owner = w.id) FROM main.pl_worker AS w")                                           \
+    /* how often trees with runs under way were aborted; the runs of a worker that were */                             \
+    X(ABORTS, "SELECT value FROM main.pl_meta WHERE key = 'aborts'")                                                   \
+    X(ABORTS_COUNT, "INSERT INTO main.pl_meta (key, value) VALUES ('aborts', 1) "                                      \
+                    "ON CONFLICT (key) DO UPDATE SET value = value + 1")                                               \
+    X(RUNS_ABORTED, "SELECT t.id FROM main.pl_task AS t INDEXED BY pl_task_claimed CROSS JOIN main.pl_stage AS s "     \
+                    "ON s.id = t.id WHERE t.state = 2 AND t.owner = ?1 AND t.kind = ?2 AND s.state = ?3")              \
     X(WORKERS_OTHER, "SELECT count(*) FROM main.pl_worker WHERE id <> ?1")                                             \
     X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM main.pl_worker WHERE number = ?1")                                           \
     X(WORKER_NEXT, "INSERT INTO main.pl_meta (key, value) VALUES ('last_worker', 1) "                                  \

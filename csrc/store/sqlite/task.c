@@ -779,6 +779,7 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
     if (outside) {
         conn->maybe_ready = conn->due_unknown = true;
         PL__TRY(check_watched(conn));
+        PL__TRY(pl__check_aborts(conn));
         PL__TRY(pl__queues_load(conn));
     }
     if (conn->blocked || conn->next_token <= conn->steady)

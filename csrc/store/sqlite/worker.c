@@ -298,16 +298,46 @@ void pl__watch_remove(pl__conn_t *conn, pl_id_t stage) {
     }
 }
 
-int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
-    conn->ring = true; /* somebody in another process may wait for it */
-    if (!pl__is_watched(conn, stage))
-        return PL_OK;
+static int note(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
     pl_final_t *final = pl__arena_get(&conn->scratch, sizeof *final);
     if (!final)
         return PL_ENOMEM;
     *final = (pl_final_t){ conn->finals, stage, state };
     conn->finals = final;
     return PL_OK;
+}
+
+int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
+    conn->ring = true; /* somebody in another process may wait for it */
+    return pl__is_watched(conn, stage) ? note(conn, stage, state) : PL_OK;
+}
+
+int pl__note_abort(pl__conn_t *conn, pl_id_t stage) {
+    conn->ring = true; /* it may be another process that executes the run */
+    PL__TRY(pl__sql_run(conn, PL__SQL_ABORTS_COUNT, NULL, ""));
+    return note(conn, stage, PL_STAGE_ABORTING);
+}
+
+static int read_id(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    (void)arena;
+    *(pl_id_t *)item = sqlite3_column_int64(row, 0);
+    return PL_OK;
+}
+
+int pl__check_aborts(pl__conn_t *conn) {
+    sqlite3_stmt *row;
+    size_t len;
+    int rc;
+    PL__TRY(pl__sql_int(conn, PL__SQL_ABORTS, &conn->aborts, 0, ""));
+    if (conn->aborts == conn->aborts_seen)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_RUNS_ABORTED, &row, "iii", (int64_t)conn->worker, (int64_t)PL_TASK_RUN,
+                          (int64_t)PL_STAGE_ABORTING));
+    const pl_id_t *ids = pl__sql_list(conn, row, &conn->scratch, read_id, sizeof *ids, &len, &rc);
+    for (size_t i = 0; rc == PL_OK && i < len; i++)
+        rc = note(conn, ids[i], PL_STAGE_ABORTING);
+    return rc;
 }
 
 int pl__verb_watch(pl__conn_t *conn, pl_op_t *op) {
