@@ -133,6 +133,18 @@ static void read_proxy(lua_State *L, pl_fetch_request_t *request) {
         request->proxy = string_option(L, "proxy", PL_STR_NONE);
 }
 
+static void read_mail(lua_State *L, pl_fetch_request_t *request) {
+    static const char *const STARTTLS[] = { "require", "opportunistic", "no", NULL };
+    request->mail_to = string_option(L, "mail_to", PL_STR_NONE);
+    if (!request->mail_to.ptr)
+        return;
+    request->mail_from = string_option(L, "mail_from", PL_STR_NONE);
+    request->username = string_option(L, "username", PL_STR_NONE);
+    request->password = string_option(L, "password", PL_STR_NONE);
+    lua_getfield(L, OPTIONS, "starttls");
+    request->starttls = (pl_starttls_t)luaL_checkoption(L, -1, "require", STARTTLS);
+}
+
 void pl__request_read(lua_State *L, pl_fetch_request_t *request) {
     pl_fetch_request_init(request);
     luaL_checkstack(L, 3 * LUA_MINSTACK, NULL);
@@ -150,6 +162,7 @@ void pl__request_read(lua_State *L, pl_fetch_request_t *request) {
     read_proxy(L, request);
     read_body(L, request);
     read_headers(L, request);
+    read_mail(L, request);
 }
 
 void pl__limits_read(lua_State *L, pl_fetcher_options_t *limits) {

@@ -16,6 +16,7 @@
  */
 #include "engine/fetch.h"
 #include "http/field.h"
+#include "mail/delivery.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -52,6 +53,8 @@ struct pl_fetch {
     state_t state;
     bool is_released;
     CURL *easy;
+    pl__delivery_t *delivery; /* of a mail, once there is a session */
+    pl__reply_t reply;        /* of a mail, until then */
     struct curl_slist *lines; /* of header, in the arena */
     uv_timer_t timer;         /* of the deadline */
     timer_state_t timer_state;
@@ -166,6 +169,7 @@ static void fetch_free(pl_fetch_t *fetch) {
     pl__buf_free(&fetch->headers);
     pl__buf_free(&fetch->in);
     pl__buf_free(&fetch->taken);
+    pl__reply_free(&fetch->reply);
     pl__arena_free(&fetch->arena);
     pl__arena_free(&fetch->head_arena);
     pl__free(fetch);
@@ -207,6 +211,9 @@ static void fetch_end(pl_fetch_t *fetch, int code, const char *text) {
     fetch->wants = false;
     if (text != fetch->message)
         (void)snprintf(fetch->message, sizeof fetch->message, "%s", text ? text : "");
+    if (fetch->delivery)
+        pl__delivery_close(fetch->delivery); /* before the connection is closed */
+    fetch->delivery = NULL;
     if (fetch->easy) {
         CURL *easy = fetch->easy;
         fetch->easy = NULL;
@@ -223,8 +230,12 @@ static void deadline_cb(uv_timer_t *timer) {
     pl_fetch_t *fetch = timer->data;
     pl_fetcher_t *fetcher = fetch->fetcher;
     char text[96];
-    (void)snprintf(text, sizeof text, "no %s within %.10g s", fetch->has_head ? "more of the answer" : "answer",
-                   fetch->request.deadline);
+    if (fetch->delivery)
+        (void)snprintf(text, sizeof text, "no reply to %s within %.10g s",
+                       pl__smtp_command(pl__delivery_dialog(fetch->delivery)), fetch->request.deadline);
+    else
+        (void)snprintf(text, sizeof text, "no %s within %.10g s", fetch->has_head ? "more of the answer" : "answer",
+                       fetch->request.deadline);
     fetch_end(fetch, PL_ETIMEDOUT, text);
     tell(fetch);
     settle(fetcher);
@@ -453,6 +464,81 @@ static void finish(pl_fetch_t *fetch, CURLcode result) {
     tell(fetch);
 }
 
+/* ---- mail --------------------------------------------------------------------------------------------------- */
+
+static bool is_mail(const pl_fetch_t *fetch) {
+    return fetch->request.mail_to.ptr != NULL;
+}
+
+/* A line from the server while libcurl makes the session: the last reply is why it failed, if it did. */
+static size_t reply_cb(char *line, size_t one, size_t len, void *data) {
+    pl_fetch_t *fetch = data;
+    (void)one;
+    for (size_t at = 0; at < len;) {
+        int taken = pl__reply_read(&fetch->reply, line + at, len - at);
+        if (taken <= 0) { /* libcurl will say what is wrong with it */
+            pl__reply_free(&fetch->reply);
+            fetch->reply = (pl__reply_t){ 0 };
+            break;
+        }
+        at += (size_t)taken;
+    }
+    return len;
+}
+
+/* The mail is over with a reply of the server, which is the answer. */
+static void mail_answered(pl_fetch_t *fetch, const pl__reply_t *reply) {
+    fetch->status = reply->status;
+    fetch->has_head = true;
+    fetch->url = fetch->request.url;
+    pl__buf_add(&fetch->in, reply->text.ptr, reply->text.len);
+    fetch_end(fetch, fetch->in.rc ? PL_ENOMEM : PL_OK, NULL);
+    tell(fetch);
+}
+
+/* There was something in the dialog. */
+static void mail_news(void *data) {
+    pl_fetch_t *fetch = data;
+    pl_fetcher_t *fetcher = fetch->fetcher;
+    const pl__smtp_t *smtp = pl__delivery_dialog(fetch->delivery);
+    char text[CURL_ERROR_SIZE];
+    if (!pl__smtp_is_over(smtp)) {
+        start_timer(fetch);
+        return;
+    }
+    if (smtp->code == PL_OK) {
+        mail_answered(fetch, &smtp->reply);
+    } else {
+        (void)snprintf(text, sizeof text, "%s", smtp->why ? smtp->why : pl_result_text(smtp->code));
+        fetch_end(fetch, smtp->code, text);
+        tell(fetch);
+    }
+    settle(fetcher);
+}
+
+/* libcurl has a session with the server, or has none. */
+static void mail_connected(pl_fetch_t *fetch, CURLcode result) {
+    const pl_fetch_request_t *request = &fetch->request;
+    pl_error_t error = { 0 };
+    if (result != CURLE_OK && !fetch->why && fetch->reply.is_complete && fetch->reply.status >= 400) {
+        mail_answered(fetch, &fetch->reply);
+        return;
+    }
+    if (result != CURLE_OK || fetch->why) {
+        finish(fetch, result);
+        return;
+    }
+    int rc = pl__delivery_open(&fetch->delivery, fetch->fetcher->loop, fetch->easy, request->mail_from,
+                               request->mail_to, request->body, mail_news, fetch, &error);
+    if (rc != PL_OK) {
+        fetch_end(fetch, rc, error.message);
+        tell(fetch);
+        return;
+    }
+    fetch->fetcher->connections++;
+    start_timer(fetch);
+}
+
 static void collect(pl_fetcher_t *fetcher) {
     int left;
     for (CURLMsg *message; (message = curl_multi_info_read(fetcher->multi, &left)) != NULL;) {
@@ -461,8 +547,11 @@ static void collect(pl_fetcher_t *fetcher) {
         if (message->msg != CURLMSG_DONE)
             continue;
         (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
-        if (private)
-            finish((pl_fetch_t *)(void *)private, result);
+        pl_fetch_t *fetch = (pl_fetch_t *)(void *)private;
+        if (fetch && is_mail(fetch))
+            mail_connected(fetch, result);
+        else if (fetch)
+            finish(fetch, result);
     }
 }
 
@@ -639,10 +728,28 @@ static CURLcode set_exchange(pl_fetch_t *fetch, CURLcode rc) {
     return rc;
 }
 
+static CURLcode set_mail(pl_fetch_t *fetch, CURLcode rc) {
+    const pl_fetch_request_t *request = &fetch->request;
+    static const long USE_SSL[] = { CURLUSESSL_ALL, CURLUSESSL_TRY, CURLUSESSL_NONE };
+    SET(CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    SET(CURLOPT_CONNECT_ONLY, 1L);
+    SET(CURLOPT_USE_SSL, USE_SSL[request->starttls]);
+    if (request->username.ptr) {
+        SET(CURLOPT_USERNAME, request->username.ptr);
+        SET(CURLOPT_PASSWORD, request->password.ptr ? request->password.ptr : "");
+    }
+    SET(CURLOPT_HEADERFUNCTION, reply_cb);
+    SET(CURLOPT_HEADERDATA, (void *)fetch);
+    return rc;
+}
+
 static void begin(pl_fetch_t *fetch) {
     pl_fetcher_t *fetcher = fetch->fetcher;
+    CURLcode rc = CURLE_OUT_OF_MEMORY;
     fetch->easy = curl_easy_init();
-    CURLcode rc = fetch->easy ? set_exchange(fetch, set_connection(fetch, CURLE_OK)) : CURLE_OUT_OF_MEMORY;
+    if (fetch->easy)
+        rc = set_connection(fetch, CURLE_OK);
+    rc = is_mail(fetch) ? set_mail(fetch, rc) : set_exchange(fetch, rc);
     if (rc == CURLE_OK) {
         link_remove(&fetch->link);
         link_append(&fetcher->actives, &fetch->link);
@@ -694,14 +801,19 @@ void pl_fetch_request_init(pl_fetch_request_t *request) {
     };
 }
 
-static bool is_url(pl_str_t url) {
+/* A URL of this scheme, or of the one with an "s" behind it. */
+static bool is_url(pl_str_t url, const char *scheme) {
+    size_t len = strlen(scheme);
     for (size_t i = 0; i < url.len; i++) {
         unsigned char c = (unsigned char)url.ptr[i];
         if (c <= 0x20 || c == 0x7f)
             return false;
     }
-    return (url.len > 7 && !strncasecmp(url.ptr, "http://", 7)) ||
-           (url.len > 8 && !strncasecmp(url.ptr, "https://", 8));
+    if (url.len <= len || strncasecmp(url.ptr, scheme, len) != 0)
+        return false;
+    if (url.ptr[len] == 's' || url.ptr[len] == 'S')
+        len++;
+    return url.len > len + 3 && !strncmp(url.ptr + len, "://", 3);
 }
 
 static bool is_name(pl_str_t name, const char *text) {
@@ -712,8 +824,20 @@ static bool is_path(pl_str_t path) {
     return !path.ptr || !memchr(path.ptr, '\0', path.len);
 }
 
+static int check_mail(const pl_fetch_request_t *request, pl_error_t *error) {
+    if (!request->url.ptr || !is_url(request->url, "smtp"))
+        return PL__FAIL(error, PL_EINVAL, "not a URL that begins with smtp:// or smtps://");
+    if (request->upload || request->stream || !request->body.ptr || !request->mail_from.ptr)
+        return PL__FAIL(error, PL_EINVAL, "a mail has a sender, a recipient and a body, and no pieces");
+    if (!is_path(request->ca_file) || !is_path(request->username) || !is_path(request->password))
+        return PL__FAIL(error, PL_EINVAL, "a zero byte in a name");
+    return PL_OK;
+}
+
 static int check_request(const pl_fetch_request_t *request, pl_error_t *error) {
-    if (!request->url.ptr || !is_url(request->url))
+    if (request->mail_to.ptr)
+        return check_mail(request, error);
+    if (!request->url.ptr || !is_url(request->url, "http"))
         return PL__FAIL(error, PL_EINVAL, "not a URL that begins with http:// or https://");
     if (!pl__field_is_token(request->method))
         return PL__FAIL(error, PL_EINVAL, "the method is not a word");
@@ -791,7 +915,11 @@ static int copy_request(pl_fetch_t *fetch, const pl_fetch_request_t *request) {
         pl__arena_copy(&fetch->arena, request->url, &copy->url) ||
         pl__arena_copy(&fetch->arena, request->body, &copy->body) ||
         pl__arena_copy(&fetch->arena, request->ca_file, &copy->ca_file) ||
-        pl__arena_copy(&fetch->arena, request->proxy, &copy->proxy))
+        pl__arena_copy(&fetch->arena, request->proxy, &copy->proxy) ||
+        pl__arena_copy(&fetch->arena, request->mail_from, &copy->mail_from) ||
+        pl__arena_copy(&fetch->arena, request->mail_to, &copy->mail_to) ||
+        pl__arena_copy(&fetch->arena, request->username, &copy->username) ||
+        pl__arena_copy(&fetch->arena, request->password, &copy->password))
         return PL_ENOMEM;
     return make_lines(fetch, request);
 }

@@ -13,6 +13,9 @@
  * An answer is collected whole, up to max_size. With `stream` its head comes first and its body in pieces: what
  * arrives waits in a window until pl_fetch_take; when that is full the connection is not read, and the server waits.
  * With `upload` the body of the request is sent in pieces as well.
+ *
+ * With `mail_to` the request is a mail instead, to be handed to a server: its answer has the code of the server's last
+ * reply as status and its words as body, whatever they are; 250 is success. Without any reply it has failed.
  */
 #ifndef PL_ENGINE_FETCH_H
 #define PL_ENGINE_FETCH_H
@@ -34,10 +37,16 @@ typedef struct {
     unsigned max_idle;             /* connections kept open without a request; default 100 */
 } pl_fetcher_options_t;
 
+typedef enum {
+    PL_STARTTLS_REQUIRE,       /* nothing but EHLO is said before the line is encrypted and its certificate good */
+    PL_STARTTLS_OPPORTUNISTIC, /* encrypted if the server offers it, whatever its certificate is */
+    PL_STARTTLS_NO,
+} pl_starttls_t;
+
 /* A request. Everything is copied. */
 typedef struct {
     pl_str_t method; /* default GET */
-    pl_str_t url;    /* http: or https: only */
+    pl_str_t url;    /* http: or https: only; of a mail smtp: or smtps: */
     const pl_http_header_t *headers;
     size_t header_count;
     pl_str_t body;      /* absent: none */
@@ -53,6 +62,11 @@ typedef struct {
     pl_str_t ca_file;   /* certificates to trust instead of the system's; absent: the system's */
     pl_str_t proxy;     /* URL of a proxy; absent: none */
     bool env_proxy;     /* the proxy that the environment names */
+    pl_str_t mail_from; /* of a mail: the sender and the one recipient of the envelope, without brackets; */
+    pl_str_t mail_to;   /* the body is the message, whose lines end with CR LF; the deadline is that of getting a */
+    pl_str_t username;  /* session, and then of each step */
+    pl_str_t password;  /* absent username: no login */
+    pl_starttls_t starttls;
     void (*changed)(void *data, pl_fetch_t *fetch);
     void *data;
 } pl_fetch_request_t;

@@ -28,6 +28,7 @@ packages() {
       echo sqlite3 cmd:sqlite3
       echo openssl cmd:openssl
       echo lua-sec lua:ssl
+      echo python3-aiosmtpd file:/usr/lib/python3/dist-packages/aiosmtpd
       echo lua-sql-sqlite3 lua:luasql.sqlite3
       echo lua-luv lua:luv
       echo lua-cqueues lua:cqueues

@@ -15,9 +15,11 @@ local rooms = {
   base = { ours = { base = true } },
   store = { ours = { base = true, store = true } },
   http = { ours = { base = true, http = true }, uv = true },
-  engine = { ours = { base = true, store = true, http = true, engine = true }, uv = true },
+  mail = { ours = { base = true, mail = true }, uv = true },
+  engine = { ours = { base = true, store = true, http = true, mail = true, engine = true }, uv = true },
   binding = {
-    ours = { base = true, store = true, http = true, engine = true, binding = true }, uv = true, lua = true,
+    ours = { base = true, store = true, http = true, mail = true, engine = true, binding = true },
+    uv = true, lua = true,
   },
 }
 
