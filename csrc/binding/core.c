@@ -96,6 +96,7 @@ static int core_sha1(lua_State *L) {
 int luaopen_pipeline_core(lua_State *L) {
     luaL_checkversion(L);
     pin_library();
+    pl_engine_guard_locks();
     pl__claim_register(L);
     pl__server_register(L);
     lua_createtable(L, 0, 24);

@@ -20,6 +20,10 @@ void pl_engine_options_init(pl_engine_options_t *options) {
     *options = (pl_engine_options_t){ .durability_full = true, .concurrency = CONCURRENCY_DEFAULT };
 }
 
+void pl_engine_guard_locks(void) {
+    pl_store_guard_locks();
+}
+
 /* ---- fork -------------------------------------------------------------------------------------------------- */
 
 /* After fork the threads of an engine are not there. It is counted because to ask the kernel who we are would cost a

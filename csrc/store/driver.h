@@ -28,7 +28,9 @@ typedef struct {
 
 typedef struct pl_store_driver {
     int version;
-    int (*open)(pl__conn_t **conn, const pl_store_options_t *options, pl__role_t role, pl_error_t *error);
+    /* `writer`: the first connection of the store, open on the same files; NULL: this is to be it. */
+    int (*open)(pl__conn_t **conn, const pl_store_options_t *options, pl__role_t role, const pl__conn_t *writer,
+                pl_error_t *error);
     void (*close)(pl__conn_t *conn);
     /* Borrows until close: the name of the store with all links followed; NULL: it has none. */
     const char *(*path)(const pl__conn_t *conn);
@@ -49,6 +51,8 @@ typedef struct pl_store_driver {
     int (*renew)(pl__conn_t *conn, int64_t *next);
     /* Pages in the log that no checkpoint has moved yet; checkpoint moves them, and with `truncate` cuts the log. */
     int (*log_pages)(const pl__conn_t *conn);
+    /* Size of the log: now, or (not fresh) after the last commit. */
+    int64_t (*log_bytes)(pl__conn_t *conn, bool fresh);
     int (*checkpoint)(pl__conn_t *conn, bool truncate);
 } pl_store_driver_t;
 

@@ -45,8 +45,12 @@ enum {
     LOG_PAGES_IDLE = 256,        /* worth a checkpoint when nothing has been committed for IDLE_US */
     LOG_PAGES_CHECKPOINT = 8000, /* under load: rare, because its fsync makes those of commits wait */
     LOG_PAGES_LIMIT = 24000,     /* the writer lends a hand, so that the log can start over */
+    LOG_BYTES_KEPT = 1 << 20,    /* the file may keep this size when nothing happens */
     IDLE_US = 200 * 1000
 };
+/* When nothing happens, the log is first moved into the file, then cut; somebody may read from it just then. */
+static const int64_t idle_us[] = { IDLE_US, 2 * 1000000, 5 * 1000000, 20 * 1000000, 60 * 1000000 };
+enum { IDLE_STEPS = sizeof idle_us / sizeof *idle_us };
 
 typedef struct {
     pl_op_t *head, **tail;
@@ -60,7 +64,8 @@ struct pl_store {
     pl__conn_t *writer, *reader, *checkpointer;
     pthread_t writer_thread, reader_thread, checkpoint_thread;
     int checkpointed_pages; /* the writer thread's: pages of the log when it was last moved */
-    int64_t idle_at;        /* the writer thread's: when it is to be moved if nothing happens, monotonic us */
+    int64_t idle_at;        /* the writer thread's: when to look after it if nothing happens, monotonic us */
+    int idle_step;          /* the writer thread's: how often that was since something happened */
     /* ---- guarded by mutex ---- */
     pthread_mutex_t mutex;
     pthread_cond_t writer_cond, reader_cond, checkpoint_cond, done_cond;
@@ -272,17 +277,29 @@ static void after_turn(pl_store_t *store) {
     if (pages < store->checkpointed_pages)
         store->checkpointed_pages = 0; /* it started over */
     int grown = pages - store->checkpointed_pages;
-    store->idle_at = PL_USEC_NEVER;
     if (grown >= LOG_PAGES_CHECKPOINT) {
         store->checkpointed_pages = pages;
         if (pages >= LOG_PAGES_LIMIT)
             store->driver->checkpoint(store->writer, false);
         else
             want_checkpoint(store, false);
-    } else if (grown >= LOG_PAGES_IDLE && !store->in_memory) {
-        store->idle_at = pl_clock_monotonic_us() + IDLE_US;
     }
+    bool is_large = grown >= LOG_PAGES_IDLE || store->driver->log_bytes(store->writer, false) > LOG_BYTES_KEPT;
+    store->idle_step = 0;
+    store->idle_at = is_large && !store->in_memory ? pl_clock_monotonic_us() + idle_us[0] : PL_USEC_NEVER;
     store->options.wake(store->options.data);
+}
+
+/* Nothing has happened for a while. */
+static void care_for_log(pl_store_t *store, int64_t now) {
+    store->idle_at = PL_USEC_NEVER;
+    if (store->driver->log_bytes(store->writer, true) <= LOG_BYTES_KEPT && store->idle_step > 0)
+        return;
+    store->checkpointed_pages = store->driver->log_pages(store->writer);
+    want_checkpoint(store, store->idle_step > 0);
+    if (store->idle_step + 1 < IDLE_STEPS)
+        store->idle_step++;
+    store->idle_at = now + idle_us[store->idle_step];
 }
 
 /* ---- sessions ---------------------------------------------------------------------------------------------- */
@@ -457,11 +474,8 @@ static void keep_house(pl_store_t *store, int64_t now) {
     int64_t next = store->renew_at;
     if (store->renew_at <= now)
         store->driver->renew(store->writer, &next);
-    if (store->idle_at <= now) {
-        store->idle_at = PL_USEC_NEVER;
-        store->checkpointed_pages = store->driver->log_pages(store->writer);
-        want_checkpoint(store, true);
-    }
+    if (store->idle_at <= now)
+        care_for_log(store, now);
     pthread_mutex_lock(&store->mutex);
     store->renew_at = next;
 }
@@ -555,7 +569,7 @@ static bool has_checkpoint_conn(pl_store_t *store, bool *told) {
     pl_error_t error = { 0 };
     if (store->checkpointer)
         return true;
-    int rc = store->driver->open(&store->checkpointer, &store->options, PL__ROLE_CHECKPOINTER, &error);
+    int rc = store->driver->open(&store->checkpointer, &store->options, PL__ROLE_CHECKPOINTER, store->writer, &error);
     if (rc != PL_OK && !*told)
         pl_log(store->options.log, PL_LOG_ERROR, "the log cannot be moved into the file, and grows: %s", error.message);
     *told = rc != PL_OK;
@@ -651,11 +665,11 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
     if (rc == PL_OK)
         rc = copy_options(store, options);
     if (rc == PL_OK)
-        rc = store->driver->open(&store->writer, &store->options, PL__ROLE_WRITER, error);
+        rc = store->driver->open(&store->writer, &store->options, PL__ROLE_WRITER, NULL, error);
     else
         PL__FAIL(error, rc, "out of memory opening %s", options->path);
     if (rc == PL_OK && !store->in_memory)
-        rc = store->driver->open(&store->reader, &store->options, PL__ROLE_READER, error);
+        rc = store->driver->open(&store->reader, &store->options, PL__ROLE_READER, store->writer, error);
     if (rc == PL_OK) {
         store->has_writer = pthread_create(&store->writer_thread, NULL, writer_main, store) == 0;
         if (!store->has_writer)

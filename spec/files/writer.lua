@@ -1,9 +1,20 @@
 -- writer.lua FILE ACKS VISIT - a process of locks_spec: starts ten pipelines, each acknowledged in the file ACKS, does
 -- the visit in between, and kills itself so that nothing is put in order at its end.
 
-local pipeline = require "pipeline"
-
 local path, acks, visit = arg[1], assert(io.open(arg[2], "w")), arg[3]
+
+-- Something else in the program has the file open by SQLite, before or after the library is loaded.
+local function open_by_sql()
+  local connection = assert(require("luasql.sqlite3").sqlite3():connect(path))
+  local cursor = assert(connection:execute("SELECT count(*) FROM sqlite_schema"))
+  cursor:fetch()
+  cursor:close()
+  KEPT = connection -- luacheck: ignore
+end
+
+if visit == "the file opened first" then open_by_sql() end
+local pipeline = require "pipeline"
+if visit == "the library loaded first" then open_by_sql() end
 local Nothing = pipeline.define("files.Nothing", { run = function() end })
 local engine = pipeline.open(path, { no_worker = true })
 
@@ -61,6 +72,10 @@ visits["another library stays"] = function()
   KEPT = assert(environment:connect(path)) -- luacheck: ignore
   visits.read()
 end
+
+visits["the file opened first"], visits["the library loaded first"] = visits.read, visits.read
+
+visits["log deleted"] = function() os.remove(path .. "-wal") end
 
 visits.fork = function() -- children come and go, with what they inherit
   for _ = 1, 3 do

@@ -6,8 +6,6 @@
  */
 #include "store/sqlite/db.h"
 
-#include "store/sqlite/locks.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -281,6 +279,7 @@ int pl__sql_execute(pl__conn_t *conn, const char *sql) {
 }
 
 static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
+    PL__TRY(pl__file_check_home(conn));
     PL__TRY(pl__schema_encoding(conn));
     PL__TRY(pl__sql_execute(conn, "PRAGMA journal_mode = WAL"));
     PL__TRY(pl__sql_execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL"
@@ -289,6 +288,7 @@ static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
         conn, "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; "
               "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
     PL__TRY(pl__schema_open(conn, error));
+    PL__TRY(pl__file_settle(conn));
     sqlite3_wal_hook(conn->db, log_cb, conn);
     PL__TRY(pl__guard_open(conn));
     return pl__queues_load(conn);
@@ -314,6 +314,7 @@ static void sqlite_close(pl__conn_t *conn) {
     pl__backup_drop(conn);
     for (int i = 0; i < PL__SQL_COUNT; i++)
         sqlite3_finalize(conn->statements[i]);
+    pl__file_closing(conn);
     sqlite3_close_v2(conn->db);
     pl__file_closed(conn);
     pl__queues_free(conn);
@@ -326,7 +327,8 @@ static void sqlite_close(pl__conn_t *conn) {
     pl__free(conn);
 }
 
-static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__role_t role, pl_error_t *error) {
+static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__role_t role, const pl__conn_t *writer,
+                       pl_error_t *error) {
     *out = NULL;
     pl__conn_t *conn = pl__alloc(sizeof *conn);
     if (!conn)
@@ -347,7 +349,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     if (rc == PL_OK)
         rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
     if (rc == PL_OK)
-        rc = pl__file_opened(conn);
+        rc = pl__file_opened(conn, writer);
     if (rc == PL_OK)
         rc = configure(conn, error);
     if (rc == PL_OK)
@@ -401,7 +403,7 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     conn->failure[0] = 0;
     reset_transaction(conn);
     let_others_begin(conn);
-    int rc = pl__file_check(conn);
+    int rc = pl__file_check_again(conn);
     if (rc == PL_OK)
         rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
     pl__clock_read(conn);
@@ -417,7 +419,9 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
 }
 
 static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
-    int rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+    int rc = pl__file_check_again(conn);
+    if (rc == PL_OK)
+        rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
     if (rc == PL_OK)
         rc = pl__file_check(conn); /* what was written to a file that nobody will find must not be acknowledged */
     if (rc != PL_OK) {
@@ -478,14 +482,23 @@ static int sqlite_log_pages(const pl__conn_t *conn) {
     return conn->log_pages;
 }
 
+static int64_t sqlite_log_bytes(pl__conn_t *conn, bool fresh) {
+    return fresh && pl__file_check(conn) != PL_OK ? 0 : conn->log_bytes;
+}
+
 /* With `truncate` the log is cut to nothing, unless somebody uses it just now. Never waits. */
 static int sqlite_checkpoint(pl__conn_t *conn, bool truncate) {
     int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    PL__TRY(pl__file_check(conn));
     int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
     return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------- */
+
+void pl_store_guard_locks(void) {
+    pl__locks_install();
+}
 
 const char *pl_store_backend(void) {
     return sqlite3_libversion();
@@ -510,5 +523,6 @@ const pl_store_driver_t pl__sqlite_driver = {
     .failure = sqlite_failure,
     .renew = pl__worker_renew,
     .log_pages = sqlite_log_pages,
+    .log_bytes = sqlite_log_bytes,
     .checkpoint = sqlite_checkpoint,
 };

@@ -10,6 +10,7 @@
 #include <sqlite3.h>
 
 #include "store/driver.h"
+#include "store/sqlite/locks.h"
 #include "store/sqlite/statements.h"
 
 #define PL__TRY(expression)                                                                                            \
@@ -70,6 +71,9 @@ struct pl__conn {
     char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
     struct pl__backup *backup;   /* under way; NULL: none */
     int name_fd;                 /* the writer's: holds the name; -1: none */
+    pl__identity_t known[PL__FILE_NAMES];
+    int64_t checked_at; /* monotonic us: when the names were last seen to lead to these; 0: they do not */
+    int64_t log_bytes;  /* size of the log then */
     sqlite3_stmt *statements[PL__SQL_COUNT];
     pl_store_options_t options;
     pl__role_t role;
@@ -310,10 +314,18 @@ void pl__backup_drop(pl__conn_t *conn);
 
 /* Makes the file if it is not there, for its owner alone unless options say otherwise. */
 int pl__file_create(const pl_store_options_t *options);
-/* After SQLite has opened it: learns its real name and holds it (PL_EBUSY: it is open under another one). */
-int pl__file_opened(pl__conn_t *conn);
-/* Whether what is open is still what its name leads to: PL_OK, or PL_EGONE. */
+/* After SQLite has opened it: learns its real name and holds it (PL_EBUSY: it is open under another one). `writer`, of
+ * the same store, if this is another connection beside it. */
+int pl__file_opened(pl__conn_t *conn, const pl__conn_t *writer);
+/* Before anything is written: whether the file may be opened by this name (PL_EBUSY, PL_EGONE: not). */
+int pl__file_check_home(pl__conn_t *conn);
+/* After it was read and written: this is its home, and these are its files. */
+int pl__file_settle(pl__conn_t *conn);
+/* Whether what is open is still what its names lead to: PL_OK, or PL_EGONE. _again: unless that was seen just now. */
 int pl__file_check(pl__conn_t *conn);
+int pl__file_check_again(pl__conn_t *conn);
+/* Before SQLite closes it, and after. */
+void pl__file_closing(pl__conn_t *conn);
 void pl__file_closed(pl__conn_t *conn);
 
 #endif

@@ -16,8 +16,10 @@
  *           close(fd)   ──► users - 1; the last one closes the keeper
  *
  * What SQLite opened before this was installed is left alone, as are kernels without such locks (the keeper is then the
- * process, as ever). State is of the process because the locks of SQLite are; a mutex guards it. A child after fork
- * would share the keepers and hold the locks after its parent's death: it closes them.
+ * process, as ever): pl__locks_is_guarded tells. State is of the process because the locks of SQLite are; a mutex guards
+ * it. A child after fork would share the keepers and hold the locks after its parent's death: it closes them. SQLite in
+ * the child takes the two locks that it holds for as long as it has a file open (shared, of the database; and of the
+ * index of the log) for held: so when the child opens or locks the file itself, its own keeper takes those.
  */
 #include "store/sqlite/locks.h"
 
@@ -26,7 +28,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,7 +36,11 @@
 
 #include "base/memory.h"
 
-enum { NONE = -1, REFUSED = -2 };
+enum { NONE = -1, REFUSED = -2, FORKED = -3 };
+
+/* Where SQLite locks: its file format says so. */
+#define SHARED_AT (INT64_C(0x40000000) + 2)
+enum { SHARED_LEN = 510, INDEX_AT = 128 };
 
 typedef struct file {
     struct file *next;
@@ -42,14 +48,15 @@ typedef struct file {
     ino_t inode;
     char *path; /* as SQLite opened it first */
     int users;  /* descriptors of SQLite */
-    int keeper; /* NONE: nothing was locked yet; REFUSED: it cannot be had, locks are the process's */
+    int keeper; /* NONE: nothing was locked yet; REFUSED: it cannot be had, locks are the process's; FORKED: of the parent */
+    bool has_shared, has_index; /* the locks that are held for long are, through the keeper */
 } file_t;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static file_t *files;
 static file_t **by_fd; /* what SQLite has open, by descriptor */
 static int by_fd_size;
-static bool unsupported; /* by the kernel */
+static _Atomic bool unsupported; /* by the kernel */
 
 /* ---- files (mutex held) ------------------------------------------------------------------------------------ */
 
@@ -83,19 +90,11 @@ static file_t *file_new(const struct stat *facts, const char *path) {
     return file;
 }
 
-/* False: there is no memory. */
-static bool note_open(int fd, const char *path) {
-    struct stat facts;
-    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode))
-        return true;
+static file_t *find(const struct stat *facts) {
     file_t *file = files;
-    while (file && (file->device != facts.st_dev || file->inode != facts.st_ino))
+    while (file && (file->device != facts->st_dev || file->inode != facts->st_ino))
         file = file->next;
-    if (!reserve(fd) || (!file && !(file = file_new(&facts, path))))
-        return false;
-    file->users++;
-    by_fd[fd] = file;
-    return true;
+    return file;
 }
 
 static void note_close(int fd) {
@@ -122,16 +121,61 @@ static int reopen(int fd) {
     return own >= 0 ? own : open(name, O_RDONLY | O_CLOEXEC);
 }
 
-/* The descriptor to lock through; NONE: the one of SQLite. */
-static int keeper_of(int fd) {
-    file_t *file = unsupported ? NULL : file_of(fd);
-    if (!file)
+static int set_lock(int fd, short type, int64_t first, int64_t len) {
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = first, .l_len = len };
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* A child has its own keeper in the place of its parent's, with what SQLite believes to hold. */
+static void keep(file_t *file, int fd) {
+    int own = reopen(fd);
+    if (own >= 0 && file->has_shared && set_lock(own, F_RDLCK, SHARED_AT, SHARED_LEN) != 0)
+        file->has_shared = false;
+    if (own >= 0 && file->has_index && set_lock(own, F_RDLCK, INDEX_AT, 1) != 0)
+        file->has_index = false;
+    file->keeper = own >= 0 ? own : REFUSED;
+}
+
+/* The descriptor to lock through, with the file's record; NONE: the one of SQLite. */
+static int keeper_of(int fd, file_t **file) {
+    *file = unsupported ? NULL : file_of(fd);
+    if (!*file)
         return NONE;
-    if (file->keeper == NONE) {
-        int own = reopen(fd);
-        file->keeper = own >= 0 ? own : REFUSED;
-    }
-    return file->keeper >= 0 ? file->keeper : NONE;
+    if ((*file)->keeper == NONE || (*file)->keeper == FORKED)
+        keep(*file, fd);
+    return (*file)->keeper >= 0 ? (*file)->keeper : NONE;
+}
+
+/* False: there is no memory. */
+static bool note_open(int fd, const char *path) {
+    struct stat facts;
+    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode))
+        return true;
+    file_t *file = find(&facts);
+    if (!reserve(fd) || (!file && !(file = file_new(&facts, path))))
+        return false;
+    file->users++;
+    by_fd[fd] = file;
+    if (file->keeper == FORKED)
+        keep(file, fd);
+    return true;
+}
+
+static bool covers(const struct flock *lock, int64_t first, int64_t len) {
+    return lock->l_start <= first && (lock->l_len == 0 || lock->l_start + lock->l_len >= first + len);
+}
+
+/* Notes what is held for long; SQLite does nothing else with the file meanwhile. */
+static void note_lock(file_t *file, const struct flock *lock) {
+    bool is_shared = covers(lock, SHARED_AT, SHARED_LEN), is_index = covers(lock, INDEX_AT, 1);
+    if (!is_shared && !is_index)
+        return;
+    pthread_mutex_lock(&mutex);
+    if (is_shared)
+        file->has_shared = lock->l_type != F_UNLCK;
+    if (is_index)
+        file->has_index = lock->l_type != F_UNLCK;
+    pthread_mutex_unlock(&mutex);
 }
 
 /* ---- system calls of SQLite -------------------------------------------------------------------------------- */
@@ -158,8 +202,9 @@ static int close_call(int fd) {
 }
 
 static int lock_call(int fd, int command, struct flock *lock) {
+    file_t *file; /* stays: SQLite has it open */
     pthread_mutex_lock(&mutex);
-    int keeper = keeper_of(fd);
+    int keeper = keeper_of(fd, &file);
     pthread_mutex_unlock(&mutex);
     if (keeper == NONE)
         return fcntl(fd, command, lock);
@@ -172,6 +217,8 @@ static int lock_call(int fd, int command, struct flock *lock) {
     }
     if (command == F_GETLK)
         *lock = own;
+    else if (rc == 0)
+        note_lock(file, lock);
     return rc;
 }
 
@@ -213,7 +260,7 @@ static void in_child(void) {
     for (file_t *file = files; file; file = file->next) {
         if (file->keeper >= 0)
             close(file->keeper);
-        file->keeper = REFUSED; /* the child may not use what it inherited */
+        file->keeper = FORKED;
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -237,30 +284,64 @@ void pl__locks_install(void) {
 
 /* ---- identity ---------------------------------------------------------------------------------------------- */
 
-int pl__locks_check(const char *path) {
+bool pl__locks_identify(const char *path, pl__identity_t *identity) {
     struct stat facts;
-    bool exists = stat(path, &facts) == 0;
-    int rc = PL_OK;
+    bool exists = stat(path, &facts) == 0, is_open = false;
     pthread_mutex_lock(&mutex);
-    for (const file_t *file = files; file; file = file->next)
-        if (strcmp(file->path, path) == 0 && (!exists || file->device != facts.st_dev || file->inode != facts.st_ino))
-            rc = PL_EGONE;
+    *identity = (pl__identity_t){ .is_known = exists && find(&facts) };
+    if (identity->is_known) {
+        identity->device = facts.st_dev;
+        identity->inode = facts.st_ino;
+    }
+    for (const file_t *file = files; file && !is_open; file = file->next)
+        is_open = strcmp(file->path, path) == 0;
     pthread_mutex_unlock(&mutex);
-    return rc;
+    return identity->is_known || !is_open;
+}
+
+bool pl__locks_is_guarded(const pl__identity_t *identity) {
+    struct stat facts = { .st_dev = (dev_t)identity->device, .st_ino = (ino_t)identity->inode };
+    pthread_mutex_lock(&mutex);
+    const file_t *file = find(&facts);
+    bool is_guarded = !file || (file->has_shared && !unsupported);
+    pthread_mutex_unlock(&mutex);
+    return is_guarded;
 }
 
 /*
  * Names. Behind the bytes that SQLite locks lies a range in which each name of the file has a byte. Who opens the file
- * holds a shared lock on the byte of the name it uses, and looks whether anybody holds one on another byte.
+ * holds a shared lock on the byte of the name it uses, and looks whether anybody holds one on another byte. A name is
+ * what is written in a directory, however one comes to that: a mount may give the same directory many paths.
  */
 #define NAMES_AT (INT64_C(0x40000000) + 4096)
 enum { NAMES = 1 << 16 };
 
+static uint32_t mix(uint32_t hash, const void *bytes, size_t len) {
+    for (const unsigned char *at = bytes; len > 0; len--, at++)
+        hash = (hash ^ *at) * 16777619u;
+    return hash;
+}
+
 static int64_t byte_of(const char *path) {
-    uint32_t hash = 2166136261u;
-    for (; *path; path++)
-        hash = (hash ^ (unsigned char)*path) * 16777619u;
+    pl__identity_t directory;
+    const char *base = pl__locks_split(path, &directory);
+    uint32_t hash = mix(2166136261u, base, strlen(base));
+    hash = mix(hash, &directory.device, sizeof directory.device);
+    hash = mix(hash, &directory.inode, sizeof directory.inode);
     return NAMES_AT + (hash ^ hash >> 16) % NAMES;
+}
+
+const char *pl__locks_split(const char *path, pl__identity_t *directory) {
+    struct stat facts;
+    char name[4096];
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    snprintf(name, sizeof name, "%.*s.", (int)(base - path), path);
+    *directory = (pl__identity_t){ .is_known = stat(name, &facts) == 0 };
+    if (directory->is_known) {
+        directory->device = facts.st_dev;
+        directory->inode = facts.st_ino;
+    }
+    return base;
 }
 
 /* Whether somebody holds a lock from `first` up to, not including, `end`. */
@@ -274,8 +355,7 @@ int pl__locks_claim_name(const char *path, int *fd) {
     *fd = open(path, O_RDWR | O_CLOEXEC);
     if (*fd < 0)
         return PL_OK; /* SQLite says what is wrong with it */
-    struct flock own = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
-    if (fcntl(*fd, F_OFD_SETLK, &own) != 0)
+    if (set_lock(*fd, F_RDLCK, at, 1) != 0)
         return PL_OK;
     if (!is_locked(*fd, NAMES_AT, at) && !is_locked(*fd, at + 1, NAMES_AT + NAMES))
         return PL_OK;

@@ -105,6 +105,7 @@ int pl__worker_ensure(pl__conn_t *conn) {
 
 static int renew_now(pl__conn_t *conn) {
     int64_t holding;
+    PL__TRY(pl__file_check(conn));
     PL__TRY(pl__sql_run(conn, PL__SQL_BEGIN_WRITE, NULL, ""));
     pl__clock_read(conn);
     PL__TRY(pl__clock_follow(conn));
