@@ -58,8 +58,8 @@ typedef struct {
 
 PL_API void pl_engine_options_init(pl_engine_options_t *options);
 /* Puts the locks of all files that SQLite opens from now on in this process under the care of this library: a close of
- * the file by anybody else in the process would drop them. Opening an engine does it, too; a program that opens the same
- * file by SQLite before that calls this first. Idempotent; any thread. */
+ * the file by anybody else in the process would drop them. Opening an engine does it, too; a program that opens the
+ * same file by SQLite before that calls this first. Idempotent; any thread. */
 PL_API void pl_engine_guard_locks(void);
 PL_API int pl_engine_open(pl_engine_t **engine, const pl_engine_options_t *options, pl_error_t *error) PL__MUST_USE;
 /* Stops, gives running claims back without spending an attempt, closes every handle, joins the threads. Claims still

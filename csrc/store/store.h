@@ -799,7 +799,7 @@ typedef struct {
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
 bool pl_store_serves(const pl_store_t *store, pl_str_t queue); /* whether it claims tasks of that queue */
 const char *pl_store_path(const pl_store_t *store);            /* borrows until close */
-/* Locks of the database's files belong from now on to open files, not to the process; see sqlite/locks.c. Idempotent. */
+/* Locks of the database's files belong from now on to open files, not to the process (sqlite/locks.c). Idempotent. */
 void pl_store_guard_locks(void);
 const char *pl_store_backend(void); /* static: version of the database library */
 

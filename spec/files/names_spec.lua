@@ -11,6 +11,52 @@ local function size_of(name)
   return file and file:seek("end")
 end
 
+describe("the log of a store", function()
+  local directory, path
+
+  before_each(function()
+    directory = processes.directory()
+    path = directory .. "/jobs.db"
+  end)
+  after_each(function()
+    helper.finish()
+    os.execute("rm -rf " .. processes.quote(directory))
+  end)
+  teardown(helper.clean)
+
+  local Big = helper.define(function() end)
+
+  local function log_is_cut()
+    return size_of(path .. "-wal") == 0
+  end
+
+  -- As after a load: the log is large, all of it has been moved into the file, and what follows is small.
+  it("is cut though all of it had been moved into the file, and what came since is little", function()
+    helper.open { path = path, virtual_time = false }
+    for _ = 1, 40 do Big(("x"):rep(100000)):start() end
+    os.execute(("sqlite3 '%s' 'PRAGMA wal_checkpoint' >/dev/null"):format(path))
+    for _ = 1, 3 do Big():start() end
+    assert.is_true(size_of(path .. "-wal") > 4000000)
+    assert.is_true(processes.eventually(20, log_is_cut))
+  end)
+
+  it("is cut once those who read from it are done", function()
+    local engine = helper.open { path = path, virtual_time = false }
+    local reader = assert(require("luasql.sqlite3").sqlite3():connect(path))
+    for _ = 1, 20 do Big(("x"):rep(100000)):start() end
+    local cursor = assert(reader:execute("SELECT id FROM pl_stage"))
+    cursor:fetch()
+    for _ = 1, 20 do Big(("x"):rep(100000)):start() end
+    processes.sleep(2.5)
+    assert.is_false(log_is_cut())
+    Big():start() -- nobody who writes has to wait for that
+    cursor:close()
+    reader:close()
+    assert.is_true(processes.eventually(20, log_is_cut))
+    assert.equal(41, engine:status().stages)
+  end)
+end)
+
 describe("a store", function()
   local directory, path, other
 

@@ -16,10 +16,10 @@
  *           close(fd)   ──► users - 1; the last one closes the keeper
  *
  * What SQLite opened before this was installed is left alone, as are kernels without such locks (the keeper is then the
- * process, as ever): pl__locks_is_guarded tells. State is of the process because the locks of SQLite are; a mutex guards
- * it. A child after fork would share the keepers and hold the locks after its parent's death: it closes them. SQLite in
- * the child takes the two locks that it holds for as long as it has a file open (shared, of the database; and of the
- * index of the log) for held: so when the child opens or locks the file itself, its own keeper takes those.
+ * process, as ever): pl__locks_is_guarded tells. State is of the process because the locks of SQLite are; a mutex
+ * guards it. A child after fork would share the keepers and hold the locks after its parent's death: it closes them.
+ * SQLite in the child takes the two locks that it holds for as long as it has a file open (shared, of the database; and
+ * of the index of the log) for held: so when the child opens or locks the file itself, its own keeper takes those.
  */
 #include "store/sqlite/locks.h"
 
@@ -48,7 +48,7 @@ typedef struct file {
     ino_t inode;
     char *path; /* as SQLite opened it first */
     int users;  /* descriptors of SQLite */
-    int keeper; /* NONE: nothing was locked yet; REFUSED: it cannot be had, locks are the process's; FORKED: of the parent */
+    int keeper; /* NONE: nothing was locked yet; REFUSED: locks are the process's; FORKED: it was the parent's */
     bool has_shared, has_index; /* the locks that are held for long are, through the keeper */
 } file_t;
 
