@@ -12,6 +12,7 @@
  *    level: a table deeper than it in every path makes the writer fail before it needs what the survey would know.
  * 3. Between survey and writer user code may run (finalizers, __defer of other objects). A table that changed
  *    meanwhile gives an error or its newer fields, never undefined behaviour: keys are anchored while sorted.
+ *    A metatable may say in __unserializable what its objects are and what to store instead.
  * 4. On failure every frame adds its own key to the place, innermost first; success pays nothing for it.
  *
  * Places are written as in Lua: `argument 2, field "cfg.list[3]['odd key'][true]"`.
@@ -621,6 +622,9 @@ static bool put_name(encoder_t *e, const char *kind, size_t items) {
 static bool put_object(encoder_t *e, int index, int depth) {
     lua_State *L = e->L;
     int metatable = lua_gettop(L);
+    lua_pushliteral(L, "__unserializable");
+    if (lua_rawget(L, metatable) == LUA_TSTRING)
+        return FAIL(e, "cannot serialize %s", lua_tostring(L, -1));
     lua_pushliteral(L, "__gc");
     if (lua_rawget(L, metatable) != LUA_TNIL)
         return FAIL(e, "cannot serialize an object that has a finalizer (__gc)");

@@ -65,6 +65,9 @@ local function check(name, definition)
       if not class.is(value) then fail(name, "extends must be a pipeline class") end
     elseif class.reserved[key] or key:sub(1, 1) == "_" then
       fail(name, "'%s' is a name of the library", key)
+    elseif options.misspelt(key, kinds) then
+      fail(name, "field '%s' is one letter away from '%s', which is meant, it seems; rename it if it is your own", key,
+        options.misspelt(key, kinds))
     end
   end
 end
@@ -81,6 +84,9 @@ local function class_text(self)
 end
 
 local function construct(self, ...)
+  if not self.run then
+    errors.raise(errors.ConfigurationError, "%s has no run function, nor has what it extends", class_text(self))
+  end
   return setmetatable({
     _args = { ... }, _n = select("#", ...), _params = false, _record = false, _id = false, _run = false,
     _spawned = false, _engine = false,
@@ -150,6 +156,9 @@ end
 -- Raises ConfigurationError, and UnexpectedPipelineError for an output called "default".
 -- In App Engine: a subclass of pipeline.Pipeline.
 function class.define(name, definition)
+  if type(name) == "table" and name.define == class.define then
+    error("bad argument #1 to 'define' (name expected, got the module: it is called with a dot, pipeline.define)", 2)
+  end
   if type(name) ~= "string" or name == "" or #name > 500 then
     error("bad argument #1 to 'define' (name of 1 to 500 bytes expected)", 2)
   end

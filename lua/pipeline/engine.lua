@@ -27,7 +27,7 @@ local WARNING = 30
 local TRANSACTION_TIMEOUT, TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX = 5.0, 0.001, 3600
 
 local Engine = {}
-local meta = { __name = "pipeline.PublicEngine", __index = Engine }
+local meta = { __name = "pipeline.PublicEngine", __index = Engine, __unserializable = "an engine" }
 
 function meta.__tostring(self)
   return ("pipeline engine (%s)"):format(self._closed and "closed" or self._path)
@@ -143,7 +143,7 @@ local function new(path, handle, given, targets)
     _virtual = given.virtual_time or false, _durability = given.durability or "full",
     _targets = targets, _calls = {}, _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
-    _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
+    _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE, _known_queues = false,
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -163,6 +163,7 @@ end
 
 -- Malformed settings leave no engine behind.
 local function set_queues(self, queues)
+  self._known_queues = {}
   local ok, problem = pcall(function()
     local log = function(level, line) self:_log(level, line) end
     queue.apply(self._core, queue.parse(queues, log))

@@ -8,6 +8,8 @@
 --   1. Nothing in here raises while it describes an error, whatever the error is.
 --   2. The handler of xpcall does not allocate when the stack has overflowed (Lua 5.4.4 may hang otherwise).
 
+local texts = require "pipeline.text"
+
 local errors = {}
 
 local MESSAGE_BYTES_MAX = 8192
@@ -49,10 +51,20 @@ local function class_of(object)
   return type(meta) == "table" and rawget(meta, "__pipeline_error") or nil
 end
 
---- Whether `object` is an error of `class` or of a class below it. Without `class`: whether it is one of ours.
-function errors.is(object, class)
-  local own = class_of(object)
-  if class == nil then return own ~= nil end
+--- Whether `value` is a class of errors.
+function errors.is_class(value)
+  return getmetatable(value) == class_meta
+end
+
+--- Whether `object` is an error of `class` or of a class below it. Without `class`: whether it is one of this library.
+-- A second argument that is no class (nil: a name that was misspelt) is refused: it would be true of every error.
+function errors.is(object, ...)
+  local own, class = class_of(object), ...
+  if select("#", ...) == 0 then return own ~= nil end
+  if getmetatable(class) ~= class_meta then
+    error(("bad argument #2 to 'is' (class of errors expected, got %s%s)"):format(type(class),
+      class == nil and ": is its name misspelt?" or ""), 2)
+  end
   while own do
     if own == class or own.other == class then return true end
     own = own.parent
@@ -139,9 +151,15 @@ function errors.raise(class, format, ...)
   error(object, 0)
 end
 
+-- `error(pipeline.Abort)`: a class that is raised is an object of it.
+local function object_of_class(value)
+  return getmetatable(value) == class_meta and value() or value
+end
+
 --- The error object for a value that was raised by user code: a table or a userdata is one already, as far as its user
 -- is concerned, and stays what it is; of everything else (texts, mostly) an Error is made, with that trace.
 function errors.object(value, trace)
+  value = object_of_class(value)
   local kind = type(value)
   if kind == "table" or kind == "userdata" then return value end
   return Error(value == nil and "nil" or value, { traceback = trace or nil })
@@ -195,6 +213,7 @@ end
 --- The message handler for xpcall around user code.
 function errors.handler(value)
   if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
+  value = object_of_class(value)
   if class_of(value) then
     local trace, inner = trace_of(value)
     if inner or rawget(value, "traceback") == nil then rawset(value, "traceback", trace) end
@@ -223,6 +242,16 @@ local function foreign_name(value)
   return type(name) == "string" and name or "Error"
 end
 
+-- A table without a text of its own is shown by its fields.
+local function plain_text(value)
+  local meta = getmetatable(value)
+  if type(value) == "table" and not (type(meta) == "table" and rawget(meta, "__tostring")) then
+    local ok, shown = pcall(texts.of, value, MESSAGE_BYTES_MAX)
+    if ok then return shown end
+  end
+  return errors.text(value)
+end
+
 --- Describes what the handler returned: class name, message and traceback, all strings of bounded length.
 function errors.describe(caught)
   local value, trace = caught, nil
@@ -235,7 +264,7 @@ function errors.describe(caught)
       cut(errors.text(trace or ""), TRACEBACK_BYTES_MAX)
   end
   local message = type(value) == "table" and rawget(value, "message")
-  if type(message) ~= "string" then message = errors.text(value) end
+  if type(message) ~= "string" then message = plain_text(value) end
   return foreign_name(value), cut(message, MESSAGE_BYTES_MAX), cut(trace or "", TRACEBACK_BYTES_MAX)
 end
 

@@ -147,8 +147,10 @@ local function not_filled(slot, what)
   if record and record.state == "aborted" then
     errors.raise(errors.AbortedError, "%s of slot '%s': %s was aborted", what, name, tostring(owner))
   end
-  errors.raise(errors.SlotNotFilledError, "%s of slot '%s'%s: it is not filled", what, name,
-    owner and " of " .. tostring(owner) or "")
+  local remedy = owner and rawget(owner, "_spawned") and not record and
+    " yet: this run must end first; pass the future on to another child, which runs when it is" or ""
+  errors.raise(errors.SlotNotFilledError, "%s of slot '%s'%s: it is not filled%s", what, name,
+    owner and " of " .. tostring(owner) or "", remedy)
 end
 
 local getters = {}

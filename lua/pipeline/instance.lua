@@ -23,6 +23,7 @@ local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 local keys = require "pipeline.keys"
 local options = require "pipeline.options"
+local queue_errors = require "pipeline.taskqueue_errors"
 local stores = require "pipeline.stores"
 local task = require "pipeline.task"
 local text = require "pipeline.text"
@@ -52,6 +53,13 @@ function instance.is(value)
   if type(value) ~= "table" then return false end
   local meta = getmetatable(value)
   return type(meta) == "table" and rawget(meta, "__pipeline_instance") == true
+end
+
+-- Whoever calls a method with a dot gives something else as self.
+local function refuse_self(self, name)
+  if instance.is(self) then return end
+  error(("bad self of '%s' (a pipeline expected, got %s): ':' is missing, as in stage:%s(...)"):format(name,
+    class.is(self) and "a class" or type(self), name), 3)
 end
 
 --- The value of a setting: given to this instance, else by its class.
@@ -234,6 +242,7 @@ function class.new_meta(of)
   return {
     __defer = refuse_storing,
     __name = "pipeline.Pipeline", __pipeline_instance = true, class = of,
+    __unserializable = "a pipeline: spawn it, self:spawn(it), and pass on the future that returns",
     __tostring = instance_text, __newindex = assign,
     __index = function(self, name)
       local getter = getters[name]
@@ -286,6 +295,7 @@ local param_kinds = {
 -- @tparam table params max_attempts, backoff_seconds (seconds), backoff_factor, target, queue_name, timeout (seconds).
 -- @return the instance. Raises UnexpectedPipelineError after start. In App Engine: with_params.
 function methods.with_params(self, params)
+  refuse_self(self, "with_params")
   refuse_used(self)
   params = options.check(params, param_kinds, 1, "with_params")
   local own = self._params or {}
@@ -307,6 +317,27 @@ end
 
 -- flags & OWN_TARGET: the target was given to this stage alone and does not pass to its children.
 local OWN_TARGET = 1 << 16
+-- flags & HIDDEN: the engine made it, for a value that is returned with futures in it; nobody has spawned it.
+local HIDDEN = 1 << 17
+
+local function unknown_queue(engine, name)
+  local names = {}
+  for _, each in ipairs(errors.check(context.store(engine, true):queue_get(nil))) do
+    names[each.name or "default"] = true
+  end
+  errors.raise(queue_errors.classes.UnknownQueueError, "there is no queue '%s'; did you mean '%s'?", text.short(name),
+    options.nearest(name, names))
+end
+
+-- Where queues are configured, a pipeline is not put into one that is not: it would be a name that was misspelt.
+local function check_queue(engine, name)
+  local known = engine._known_queues
+  if not known or name == nil or name == "default" or known[name] then return end
+  local found = errors.check(context.store(engine, true):queue_get(name))[1]
+  if not found or found.removed then unknown_queue(engine, name) end
+  known[name] = true
+end
+instance.check_queue = check_queue
 
 --- Fills the settings of a STAGE table for `self`; `queue` is what it gets when it does not say.
 local function fill_stage(self, stage, queue, target)
@@ -360,6 +391,7 @@ local function root_stage(self, engine, given)
   })
   stage.flags = stage.flags & ~OWN_TARGET -- the target of a root is that of its tree
   stage.queue = given.queue_name or stage.queue
+  check_queue(engine, stage.queue)
   if of._declared then
     stage.outputs = { { name = "default", slot = id } }
     for i, name in ipairs(of._declared) do stage.outputs[i + 1] = { name = name, slot = engine._core:new_id() } end
@@ -411,6 +443,7 @@ end
 -- Raises PipelineExistsError if the key was ever used, PipelineSetupError, SerializationError, StoreError,
 -- UnexpectedPipelineError if the instance was started or spawned before. In App Engine: Pipeline.start.
 function methods.start(self, given)
+  refuse_self(self, "start")
   given = options.check(given, start_kinds, 1, "start")
   refuse_used(self)
   local engine = given.engine or context.engine()
@@ -431,6 +464,7 @@ end
 -- ---- inside run ------------------------------------------------------------------------------------------------
 
 local function run_of(self, what)
+  refuse_self(self, what)
   local run = self._run
   if not run then
     errors.raise(errors.UnexpectedPipelineError, "%s is possible only inside the run of a pipeline", what)
@@ -465,15 +499,26 @@ function Scope.__close(scope)
   run.scope = top
 end
 
+local function refuse_child(self, child)
+  refuse_self(self, "spawn")
+  local what, hint = type(child), ""
+  if child == nil then
+    hint = "; is ':' missing, as in self:spawn(Child())?"
+  elseif class.is(child) then
+    what, hint = "a class", "; make an instance of it with its arguments, as in self:spawn(Child(1, 2))"
+  elseif future.is_future(child) then
+    what, hint = "a future", ", of a pipeline that is spawned already"
+  end
+  errors.raise(errors.UnexpectedPipelineError, "spawn: a pipeline instance expected, got %s%s", what, hint)
+end
+
 --- Makes `child` a child of the running pipeline.
 -- @return its future. Nothing starts before run has ended; arguments are read then.
 -- Raises UnexpectedPipelineError outside of run, for anything but a new pipeline instance.
 -- In App Engine: `yield child`.
 function methods.spawn(self, child)
+  if not instance.is(child) then refuse_child(self, child) end
   local run = run_of(self, "spawn")
-  if not instance.is(child) then
-    errors.raise(errors.UnexpectedPipelineError, "spawn: a pipeline instance expected, got %s", type(child))
-  end
   if child._spawned or child._id then refuse_used(child) end
   child._spawned = self
   local n = run.n + 1
@@ -633,6 +678,7 @@ end
 -- Raises SlotNotDeclaredError, SerializationError, UnexpectedPipelineError (wrong argument, not started, or final).
 -- In App Engine: Pipeline.fill.
 function methods.fill(self, name_or_slot, value, given)
+  refuse_self(self, "fill")
   if given ~= nil then given = options.check(given, fill_kinds, 3, "fill") end
   fill(self, name_or_slot, value, given and given.publish)
 end
@@ -644,6 +690,7 @@ local complete_kinds = { strict = "boolean" }
 -- @tparam[opt] table given strict = true: raises SlotNotFilledError if other outputs are not filled yet.
 -- Raises UnexpectedPipelineError if the pipeline is not async, not started, or final. In App Engine: complete.
 function methods.complete(self, value, given)
+  refuse_self(self, "complete")
   if given ~= nil then given = options.check(given, complete_kinds, 2, "complete") end
   if not class_of(self).async then
     errors.raise(errors.UnexpectedPipelineError, "complete of %s: it is not async", tostring(self))
@@ -696,6 +743,7 @@ end
 -- @return whether a new attempt was scheduled; false also when max_attempts is used up.
 -- Raises UnexpectedPipelineError if it is not async or not started. In App Engine: Pipeline.retry.
 function methods.retry(self, message)
+  refuse_self(self, "retry")
   if self._run then flow_error(errors.Retry, message) end
   if not class_of(self).async then
     errors.raise(errors.UnexpectedPipelineError, "retry of %s: it is not async", tostring(self))
@@ -716,6 +764,7 @@ end
 -- @return whether the signal was taken; false if the tree is final, already told to abort, or gone, or if this is an
 -- async root whose try_cancel refuses. In App Engine: Pipeline.abort.
 function methods.abort(self, message)
+  refuse_self(self, "abort")
   if self._run then flow_error(errors.Abort, message) end
   require_stored(self, "abort")
   local asked = false
@@ -753,6 +802,7 @@ end
 -- @tparam[opt] table params names and values that reach the callback.
 -- @treturn string parameters sorted by name, URL-encoded. In App Engine: get_callback_url.
 function methods.get_callback_url(self, params)
+  refuse_self(self, "get_callback_url")
   if params ~= nil and type(params) ~= "table" then
     error("bad argument #1 to 'get_callback_url' (table expected)", 2)
   end
@@ -771,6 +821,7 @@ local callback_kinds = {
 --   with growing delays); `method` is accepted and ignored.
 -- @return a taskqueue.Task. In App Engine: get_callback_task.
 function methods.get_callback_task(self, given)
+  refuse_self(self, "get_callback_task")
   given = options.check(given, callback_kinds, 1, "get_callback_task")
   local flat = callback_params(self, given.params, "get_callback_task")
   return task.of_callback(self, flat, {
@@ -801,6 +852,7 @@ end
 -- @tparam[opt] table given message, console_url, status_links (name -> URL).
 -- Raises PipelineRuntimeError if it cannot be stored. In test mode it is only logged. In App Engine: set_status.
 function methods.set_status(self, given)
+  refuse_self(self, "set_status")
   given = options.check(given, status_kinds, 1, "set_status")
   require_stored(self, "set_status")
   if self.test_mode then
@@ -827,6 +879,7 @@ end
 -- all of the tree is final.
 -- Raises UnexpectedPipelineError before start and while the tree still runs. In App Engine: cleanup.
 function methods.cleanup(self)
+  refuse_self(self, "cleanup")
   require_stored(self, "cleanup")
   if not self.is_root then return end
   if rawget(self, "_finalizing") then return cleanup_later(self) end
@@ -889,7 +942,7 @@ instance.setting = setting
 instance.new = new
 instance.fill_stage = fill_stage
 instance.encode_args = encode_args
-instance.OWN_TARGET = OWN_TARGET
+instance.OWN_TARGET, instance.HIDDEN = OWN_TARGET, HIDDEN
 
 for name in pairs(getters) do
   if not settings[name] then class.reserved[name] = true end

@@ -18,8 +18,24 @@ local function distance(a, b)
   return row[#b]
 end
 
---- The key of `known` nearest to `name`; ties go to the first in alphabetical order.
+-- What the same thing is called elsewhere.
+local synonyms = {
+  max_attempts = { "task_retry_limit" }, max_retries = { "task_retry_limit", "max_attempts" },
+  retries = { "task_retry_limit", "max_attempts" }, attempts = { "max_attempts", "task_retry_limit" },
+  delay = { "countdown", "eta" }, ["in"] = { "countdown" }, at = { "eta" }, run_at = { "eta" },
+  queue = { "queue_name" },
+  queue_name = { "queue" }, id = { "idempotence_key", "name" }, key = { "idempotence_key", "name" },
+  concurrency = { "max_concurrent_requests" }, max_concurrency = { "max_concurrent_requests", "concurrency" },
+  args = { "params" }, body = { "payload", "params" }, data = { "payload", "params" },
+  retry_parameters = { "retry_options" }, retry_options = { "retry_parameters" },
+}
+
+--- The key of `known` that `name` may have meant: what the same is called elsewhere, else the nearest by letters; ties
+-- go to the first in alphabetical order.
 function options.nearest(name, known)
+  for _, other in ipairs(synonyms[name] or {}) do
+    if known[other] then return other end
+  end
   local best, best_distance
   for candidate in pairs(known) do
     local d = distance(name:sub(1, 80), candidate)
@@ -28,6 +44,18 @@ function options.nearest(name, known)
     end
   end
   return best
+end
+
+--- The key of `known` that `name` is one letter away from, or nil.
+function options.misspelt(name, known)
+  if #name < 3 or #name > 80 then return nil end
+  local found
+  for candidate in pairs(known) do
+    if candidate ~= name and distance(name, candidate) <= 1 and (not found or candidate < found) then
+      found = candidate
+    end
+  end
+  return found
 end
 
 local function is_finite(value)

@@ -15,7 +15,8 @@ local outcome = {}
 
 local encode_for = future.encode_for
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
-local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | core.STRICT
+local HIDDEN = instance.HIDDEN
+local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | core.STRICT
 
 --- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
 function outcome.flags(of, record)
@@ -99,6 +100,7 @@ local function child_stage(parent, run, child)
   local stage = instance.fill_stage(child, {
     id = child._id, base_path = record.base_path, flags = own | record.flags & TASK_RETRY,
   }, record.queue, target)
+  instance.check_queue(parent._engine, stage.queue)
   return stage
 end
 
@@ -211,7 +213,7 @@ local function add_return(self, run, stages, value)
   child._id, child._engine = store:new_id(), self._engine
   local outputs = give_slots(store, child, { "default", default = future.slot_id(self, "default") })
   stages[run.n] = child_stage(self, run, child)
-  stages[run.n].outputs = outputs
+  stages[run.n].outputs, stages[run.n].flags = outputs, stages[run.n].flags | HIDDEN
 end
 
 local function returned_value(self, run, stages, value)

@@ -705,6 +705,7 @@ function queue.configure(queues)
   end
   local store, engine = store_of()
   queue.apply(store, queue.parse(queues, function(level, line) engine:_log(level, line) end))
+  rawset(engine, "_known_queues", {})
 end
 
 local function set_paused(self, paused)

@@ -349,7 +349,7 @@ end
 -- ---- tasks -----------------------------------------------------------------------------------------------------
 
 local Task = { was_enqueued = false, was_deleted = false, retry_count = 0, priority = 0 } -- until something else is set
-local task_meta = { __name = "pipeline.QueueTask" }
+local task_meta = { __name = "pipeline.QueueTask", __unserializable = "a task: store what it is made of" }
 
 -- Headers are given as a copy in which names are found in any spelling, the rest as it is.
 function task_meta.__index(self, key)

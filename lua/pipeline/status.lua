@@ -6,6 +6,7 @@
 local core = require "pipeline.core"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
+local instance = require "pipeline.instance"
 local keys = require "pipeline.keys"
 local options = require "pipeline.options"
 local stores = require "pipeline.stores"
@@ -192,6 +193,11 @@ local function find_tree(engine, id, only_own)
   return stages, slots, engine
 end
 
+-- What the engine itself has added, while all is well with it.
+local function is_hidden(record)
+  return record.flags & instance.HIDDEN ~= 0 and record.attempt == 0
+end
+
 --- The status of a whole tree, by the id of any of its pipelines: {rootPipelineId, slots, pipelines}.
 -- If it is of the store of another open engine, that is asked, unless only_own. Raises PipelineStatusError if there is
 -- none. In App Engine: pipeline.get_status_tree.
@@ -203,6 +209,7 @@ function status.tree(engine, id, only_own)
   end
   local tree = { rootPipelineId = id_text(view, stages[1].root), slots = {}, pipelines = {} }
   for _, record in ipairs(stages) do
+    if is_hidden(record) then goto continue end
     local own = id_text(view, record.id)
     tree.pipelines[own] = pipeline_entry(view, record)
     add_slots(view, tree, record)
@@ -213,6 +220,7 @@ function status.tree(engine, id, only_own)
       end
       table.insert(parent.children, own)
     end
+    ::continue::
   end
   return tree
 end

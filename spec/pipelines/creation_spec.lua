@@ -274,7 +274,7 @@ describe("a new pipeline", function()
     helper.raises(pipeline.ConfigurationError, pipeline.define, "creation.Bad", { run = 5 })
     helper.raises(pipeline.ConfigurationError, pipeline.define, "creation.Bad", { max_attempts = 0 })
     helper.raises(pipeline.ConfigurationError, pipeline.define, "creation.Bad", { output_names = { "a", "a" } })
-    assert.equal("mine", pipeline.define("creation.Own", { helper = "mine" })().helper)
+    assert.equal("mine", pipeline.define("creation.Own", { run = function() end, helper = "mine" })().helper)
   end)
 
   it("a function added to a class later counts like one of its definition", function()

@@ -53,7 +53,10 @@ function future.kind(name, methods)
   for key, method in pairs(Future) do
     if methods[key] == nil then methods[key] = method end
   end
-  local meta = { __name = "pipeline." .. name, __index = methods, __tostring = Future.text, name = name }
+  local meta = {
+    __name = "pipeline." .. name, __index = methods, __tostring = Future.text, name = name,
+    __unserializable = "a future of tasklets: await it, and store its result",
+  }
   kinds[meta] = name
   return meta, methods
 end

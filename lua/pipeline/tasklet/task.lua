@@ -21,6 +21,7 @@ local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.options"
+local pipelines = require "pipeline.future"
 
 local task = {}
 
@@ -280,6 +281,10 @@ future.wait = wait
 
 local function check_future(value, position, name)
   if is_future(value) then return end
+  if pipelines.is_future(value) then
+    errors.raise(errors.TaskletError, "bad argument #%d to '%s' (the future of a pipeline is not awaited: pass it on "
+      .. "to another child, self:spawn(Next(future)), which runs when its value is there)", position, name)
+  end
   errors.raise(errors.TaskletError, "bad argument #%d to '%s' (future expected, got %s)", position, name,
     type(value) == "table" and "table; use await_all for a list" or type(value))
 end
