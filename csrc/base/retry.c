@@ -8,7 +8,7 @@
 enum { DOUBLINGS_MAX = 1000 }; /* 2^1000 is finite */
 
 static const pl_retry_t defaults = {
-    .limit = -1, .age_limit = -1, .min_backoff = 0.1, .max_backoff = 3600, .doublings = 16
+    .limit = -1, .age_limit = -1, .min_backoff = 0.1, .max_backoff = 3600, .doublings = 16, .losses = 5
 };
 
 static bool is_set(double value) {
@@ -25,7 +25,8 @@ static pl_retry_t overlay(pl_retry_t top, pl_retry_t below) {
                         .age_limit = first_set(top.age_limit, below.age_limit),
                         .min_backoff = first_set(top.min_backoff, below.min_backoff),
                         .max_backoff = first_set(top.max_backoff, below.max_backoff),
-                        .doublings = first_set(top.doublings, below.doublings) };
+                        .doublings = first_set(top.doublings, below.doublings),
+                        .losses = first_set(top.losses, below.losses) };
     if (is_set(both.min_backoff) && is_set(both.max_backoff) && both.min_backoff > both.max_backoff) {
         if (is_set(top.min_backoff))
             both.max_backoff = both.min_backoff;

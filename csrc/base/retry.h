@@ -2,7 +2,7 @@
  * retry.h - when a task that failed runs again: pure arithmetic, no clock, no store.
  *
  * A parameter below 0 is not set. Parameters of a task replace those of its queue one by one; what neither sets has
- * the default: 0.1 s at first, doubled 16 times, an hour at most, without limits.
+ * the default: 0.1 s at first, doubled 16 times, an hour at most, without limits, and 5 losses.
  */
 #ifndef PL_BASE_RETRY_H
 #define PL_BASE_RETRY_H
@@ -17,9 +17,10 @@ typedef struct {
     double min_backoff; /* seconds */
     double max_backoff; /* seconds */
     double doublings;   /* whole */
+    double losses;      /* workers that may die in a row of it; whole, 1 and more */
 } pl_retry_t;
 
-#define PL_RETRY_NONE ((pl_retry_t){ -1, -1, -1, -1, -1 })
+#define PL_RETRY_NONE ((pl_retry_t){ -1, -1, -1, -1, -1, -1 })
 
 /* The parameters that count: the task's, else the queue's, else the defaults. Where the two back-offs come from
  * different places and cross, the nearer one wins. */

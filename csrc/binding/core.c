@@ -40,7 +40,8 @@ static int core_retry_after(lua_State *L) {
                                                     .age_limit = retry_field(L, "task_age_limit"),
                                                     .min_backoff = retry_field(L, "min_backoff_seconds"),
                                                     .max_backoff = retry_field(L, "max_backoff_seconds"),
-                                                    .doublings = retry_field(L, "max_doublings") },
+                                                    .doublings = retry_field(L, "max_doublings"),
+                                                    .losses = -1 },
                                       PL_RETRY_NONE);
     if (!pl_retry_may(&retry, failures, age))
         return 0;

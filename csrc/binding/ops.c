@@ -270,6 +270,7 @@ static void read_stage(reader_t *R, int t, pl_stage_new_t *stage) {
     stage->after = ids_field(R, t, "after", &stage->after_len);
     read_outputs(R, t, stage);
     stage->max_attempts = (int)opt_integer_field(R, t, "max_attempts", 3, 1, INT_MAX);
+    stage->max_losses = (int)opt_integer_field(R, t, "max_losses", 0, 1, INT_MAX);
     stage->backoff_seconds = opt_number_field(R, t, "backoff_seconds", 15);
     stage->backoff_factor = opt_number_field(R, t, "backoff_factor", 2);
     stage->timeout = opt_number_field(R, t, "timeout", 0);
@@ -302,7 +303,7 @@ static double retry_field(reader_t *R, int t, const char *field) {
     return opt_number_field(R, t, field, -1);
 }
 
-/* The field "retry": any of the five parameters. */
+/* The field "retry": any of the six parameters. */
 static pl_retry_t read_retry(reader_t *R, int t) {
     pl_retry_t retry = PL_RETRY_NONE;
     if (!get(R, t, "retry"))
@@ -316,6 +317,7 @@ static pl_retry_t read_retry(reader_t *R, int t) {
     retry.min_backoff = retry_field(R, table, "min_backoff_seconds");
     retry.max_backoff = retry_field(R, table, "max_backoff_seconds");
     retry.doublings = retry_field(R, table, "max_doublings");
+    retry.losses = retry_field(R, table, "max_losses");
     R->depth--;
     lua_pop(R->L, 1);
     return retry;

@@ -344,14 +344,15 @@ static void set_whole(lua_State *L, const char *name, double value) {
 
 static void set_retry(lua_State *L, const pl_retry_t *retry) {
     if (retry->limit < 0 && retry->age_limit < 0 && retry->min_backoff < 0 && retry->max_backoff < 0 &&
-        retry->doublings < 0)
+        retry->doublings < 0 && retry->losses < 0)
         return;
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     set_whole(L, "task_retry_limit", retry->limit);
     set_unless_negative(L, "task_age_limit", retry->age_limit);
     set_unless_negative(L, "min_backoff_seconds", retry->min_backoff);
     set_unless_negative(L, "max_backoff_seconds", retry->max_backoff);
     set_whole(L, "max_doublings", retry->doublings);
+    set_whole(L, "max_losses", retry->losses);
     lua_setfield(L, -2, "retry");
 }
 

@@ -111,6 +111,7 @@ typedef struct {
     const pl_output_t *outputs; /* every output, "default" first; none: {"default", id} */
     size_t outputs_len;
     int max_attempts; /* >= 1 */
+    int max_losses;   /* workers that may die in a row of an attempt; 0: as the queue says */
     double backoff_seconds, backoff_factor;
     double timeout; /* seconds for one attempt; 0 = none */
     int priority;   /* higher runs first */

@@ -28,8 +28,8 @@ local kinds = {
   run = "function", callback = "function", finalized = "function", try_cancel = "function",
   run_test = "function", finalized_test = "function",
   async = "boolean", public_callbacks = "boolean", admin_callbacks = "boolean",
-  max_attempts = "count", backoff_seconds = "duration", backoff_factor = "duration", timeout = "duration",
-  target = "string", queue_name = "string", output_names = "table",
+  max_attempts = "count", max_losses = "count", backoff_seconds = "duration", backoff_factor = "duration",
+  timeout = "duration", target = "string", queue_name = "string", output_names = "table",
 }
 
 local function fail(name, format, ...)
@@ -151,7 +151,8 @@ end
 --   try_cancel (function(self) -> whether it may be aborted), run_test and finalized_test (used in tests instead),
 --   async (outputs come from outside), output_names (list), public_callbacks (anybody may call back),
 --   admin_callbacks (administrators may), max_attempts (3), backoff_seconds (15), backoff_factor (2), timeout (seconds
---   of one attempt), target, queue_name, extends (a class whose fields this one has, too). Other fields are yours.
+--   of one attempt), max_losses (an attempt whose worker died so often in a row has failed; default: as its queue
+--   says, else 5), target, queue_name, extends (a class whose fields this one has, too). Other fields are yours.
 -- @return the class; calling it makes an instance. The same name with an equal definition gives the same class.
 -- Raises ConfigurationError, and UnexpectedPipelineError for an output called "default".
 -- In App Engine: a subclass of pipeline.Pipeline.

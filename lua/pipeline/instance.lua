@@ -41,7 +41,7 @@ local methods, getters = class.Base, {}
 
 local settings = {
   max_attempts = "count", backoff_seconds = "duration", backoff_factor = "duration", target = "string",
-  queue_name = "string", timeout = "duration", task_retry = "boolean",
+  queue_name = "string", timeout = "duration", max_losses = "count", task_retry = "boolean",
 }
 
 local function class_of(self)
@@ -288,11 +288,12 @@ end
 
 local param_kinds = {
   max_attempts = "count", backoff_seconds = "duration", backoff_factor = "duration", target = "string",
-  queue_name = "string", timeout = "duration",
+  queue_name = "string", timeout = "duration", max_losses = "count",
 }
 
 --- Changes settings of this one pipeline before it is started or spawned; queue_name also applies to what it spawns.
--- @tparam table params max_attempts, backoff_seconds (seconds), backoff_factor, target, queue_name, timeout (seconds).
+-- @tparam table params max_attempts, backoff_seconds (seconds), backoff_factor, target, queue_name, timeout (seconds),
+--   max_losses.
 -- @return the instance. Raises UnexpectedPipelineError after start. In App Engine: with_params.
 function methods.with_params(self, params)
   refuse_self(self, "with_params")
@@ -351,7 +352,7 @@ local function fill_stage(self, stage, queue, target)
     stage.max_attempts = params.max_attempts or of.max_attempts
     stage.backoff_seconds = params.backoff_seconds or of.backoff_seconds
     stage.backoff_factor = params.backoff_factor or of.backoff_factor
-    stage.timeout = params.timeout or of.timeout
+    stage.timeout, stage.max_losses = params.timeout or of.timeout, params.max_losses or of.max_losses
     stage.queue = params.queue_name or of.queue_name or queue
     stage.target = params.target or of.target or target
     if params.target then stage.flags = stage.flags | OWN_TARGET end
@@ -359,6 +360,7 @@ local function fill_stage(self, stage, queue, target)
     stage.max_attempts, stage.backoff_seconds, stage.backoff_factor = of.max_attempts, of.backoff_seconds,
       of.backoff_factor
     stage.timeout, stage.queue, stage.target = of.timeout, of.queue_name or queue, of.target or target
+    stage.max_losses = of.max_losses
   end
   return stage
 end

@@ -615,7 +615,7 @@ end
 
 local retry_kinds = {
   task_retry_limit = "integer", task_age_limit = "any", min_backoff_seconds = "number", max_backoff_seconds = "number",
-  max_doublings = "integer",
+  max_doublings = "integer", max_losses = "count",
 }
 
 local function parse_retry(given, name)

@@ -43,7 +43,7 @@ local retry_meta = { __name = "pipeline.TaskRetryOptions" }
 
 local retry_kinds = {
   min_backoff_seconds = "number", max_backoff_seconds = "number", max_doublings = "number",
-  task_retry_limit = "number", task_age_limit = "number",
+  task_retry_limit = "number", task_age_limit = "number", max_losses = "count",
 }
 
 local function check_retry(given)
@@ -68,7 +68,8 @@ end
 -- @tparam[opt] table given min_backoff_seconds, max_backoff_seconds, max_doublings, task_retry_limit (retries after the
 --   first run; 0: none), task_age_limit (seconds since the first try, rounded up; with both limits a task is retried
 --   while either allows it). The delay before retry n is min_backoff_seconds, doubled max_doublings times, then growing
---   by the same step, up to max_backoff_seconds. Raises InvalidTaskRetryOptionsError.
+--   by the same step, up to max_backoff_seconds. max_losses (5): a try whose worker died so often in a row has failed.
+--   Raises InvalidTaskRetryOptionsError.
 function queue_task.TaskRetryOptions(given)
   given = options.check(given, retry_kinds, 1, "TaskRetryOptions")
   check_retry(given)

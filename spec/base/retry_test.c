@@ -43,8 +43,8 @@ static void zero_and_huge_parameters(void) {
 }
 
 static void limits(void) { /* Q84, Q85, Q86 */
-    pl_retry_t never = { 0, -1, -1, -1, -1 }, twice = { 2, -1, -1, -1, -1 }, aged = { -1, 10, -1, -1, -1 };
-    pl_retry_t both = { 2, 10, -1, -1, -1 };
+    pl_retry_t never = { 0, -1, -1, -1, -1, -1 }, twice = { 2, -1, -1, -1, -1, -1 }, aged = { -1, 10, -1, -1, -1, -1 };
+    pl_retry_t both = { 2, 10, -1, -1, -1, -1 };
     const pl_usec_t second = PL_USEC_PER_SEC;
     CHECK(!pl_retry_may(&never, 1, 0));
     CHECK(pl_retry_may(&twice, 1, 0) && pl_retry_may(&twice, 2, 0) && !pl_retry_may(&twice, 3, 0));
@@ -69,6 +69,11 @@ static void a_task_replaces_field_by_field(void) { /* G61, Q49 */
     queue = PL_RETRY_NONE;
     queue.min_backoff = 7200;
     CHECK(pl_retry_merge(PL_RETRY_NONE, queue).max_backoff == 7200);
+    CHECK(pl_retry_merge(PL_RETRY_NONE, PL_RETRY_NONE).losses == 5);
+    queue.losses = 3;
+    CHECK(pl_retry_merge(PL_RETRY_NONE, queue).losses == 3);
+    task.losses = 2;
+    CHECK(pl_retry_merge(task, queue).losses == 2);
 }
 
 int main(void) {

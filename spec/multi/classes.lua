@@ -59,4 +59,26 @@ define("Busy", function(_, seconds)
   return classes.pid
 end)
 
+-- Kills the process it runs in.
+local function kill()
+  os.execute(("kill -KILL %d"):format(classes.pid))
+  while true do end
+end
+
+define("Kill", kill)
+classes.KillLast = pipeline.define("spec.multi.classes.KillLast", { run = function() return 1 end, finalized = kill })
+require("pipeline.deferred").register("spec.multi.kill", kill)
+
+define("Slow", function(_, seconds)
+  pipeline.default():sleep(seconds)
+  return "slow"
+end)
+
+-- Kills its process and fails by turns; `mark` is a file that tells which is due.
+define("DieThenFail", function(_, mark)
+  if os.remove(mark) then error("fails") end
+  assert(io.open(mark, "w")):close()
+  kill()
+end)
+
 return classes

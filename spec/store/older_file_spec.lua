@@ -51,6 +51,15 @@ describe("a file of an older version", function()
     assert.are_equal(1700000070.0, core:lease_modify("pulled", 12, 1700000060.0, 70))
     engine:advance(71)
     assert(#queue:lease_tasks(30, 10) == 2)
+  end)
 
+  it("that knew of no losses opens, and its queues have the default", function()
+    local path = older(3, [[
+      INSERT INTO pl_queue (id, name, mode, max_doublings) VALUES (2, 'kept', 'push', 3);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload, is_retry, tries)
+        VALUES (11, 6, 1, 2, 0, 1700000005000000, NULL, 1, 1);]])
+    local engine = helper.open { path = path }
+    assert.same({ max_doublings = 3 }, engine._core:queue_get("kept")[1].retry)
+    assert.equal(1, engine._core:counts_get()[2].delayed)
   end)
 end)

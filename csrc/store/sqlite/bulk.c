@@ -17,7 +17,7 @@ bool pl__is_ordinary(const pl__pending_t *task) {
         return task->stage == 0;
     const pl_retry_t *retry = &queued->retry;
     bool has_retry = retry->limit >= 0 || retry->age_limit >= 0 || retry->min_backoff >= 0 || retry->max_backoff >= 0 ||
-                     retry->doublings >= 0;
+                     retry->doublings >= 0 || retry->losses >= 0;
     return !has_retry && queued->deadline == 0 && !pl__is_large(queued);
 }
 

@@ -337,7 +337,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->role = role;
     conn->name_fd = -1;
     conn->next_due = PL_USEC_NEVER;
-    conn->due_unknown = conn->maybe_ready = true;
+    conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
     conn->renew_at = conn->next_token = conn->session_deadline = PL_USEC_NEVER;
     conn->data_version = -1;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
@@ -440,7 +440,7 @@ static void sqlite_rollback(pl__conn_t *conn) {
     roll_back(conn);
     reset_transaction(conn);
     if (conn->role == PL__ROLE_WRITER) { /* what we remembered may have been of the lost transaction */
-        conn->due_unknown = conn->maybe_ready = true;
+        conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
         conn->next_token = PL_USEC_NEVER;
         conn->lease_until = 0;
         conn->data_version = -1; /* settings are read again */

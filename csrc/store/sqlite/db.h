@@ -93,6 +93,7 @@ struct pl__conn {
     int64_t renew_at; /* monotonic us */
     bool has_claims;
     bool maybe_ready; /* the ready index may hold something */
+    bool maybe_alone; /* there may be tasks that are executed alone: see losses.c */
     pl_usec_t next_due;
     bool due_unknown;
     pl_usec_t next_token; /* steady: when a rate lets the next ready task start; PL_USEC_NEVER: none waits for that */
@@ -226,6 +227,15 @@ int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name);
 int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request);
 int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn);
 
+/* A claim of a dead worker was the last loss that the task may have: a failed try. */
+int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure);
+
+/* ---- losses.c ---- */
+/* What the worker `owner`, which is dead, had claimed goes back, or has failed. *count: how many tasks. */
+int pl__tasks_lose(pl__conn_t *conn, pl_id_t owner, pl_str_t worker, int *count);
+/* Of the tasks that are executed alone, the next of each queue becomes ready. */
+int pl__tasks_promote_alone(pl__conn_t *conn);
+
 /* ---- limits.c ---- */
 /* How many tasks of the queue may be claimed now, up to `wanted`. */
 int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed);
@@ -265,6 +275,8 @@ int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t qu
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted);
 int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
                    pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
+/* As pl__task_lose, for a task of the stage's own life. */
+int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure);
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
 
 /* ---- worker.c ---- */

@@ -35,7 +35,7 @@ int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, p
                          .status = sqlite3_column_int(row, 11),
                          .deadline = sqlite3_column_double(row, 12),
                          .retry = pl__retry_read(row, 13) };
-    *large = sqlite3_column_int(row, 18) != 0;
+    *large = sqlite3_column_int(row, 19) != 0;
     PL__TRY(pl__queue_name(conn, sqlite3_column_int64(row, 2), arena, &task->queue));
     PL__TRY(pl__sql_str(row, 3, arena, &task->name));
     PL__TRY(pl__sql_str(row, 4, arena, &task->payload));

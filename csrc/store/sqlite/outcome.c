@@ -193,41 +193,47 @@ static const char *task_error_class(int rc) {
     }
 }
 
-static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage) {
+static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage, int failures) {
     static const double SECONDS_MAX = 30 * 86400.0;
     double seconds = stage->backoff_seconds;
-    for (int i = 0; i < stage->attempt && seconds < SECONDS_MAX; i++)
+    for (int i = 0; i < failures && seconds < SECONDS_MAX; i++)
         seconds *= stage->backoff_factor;
     return pl_clock_add(conn->now, pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX));
+}
+
+/* An attempt of run() fails for a reason that no run() has told: retried or given up as any other. */
+static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, const pl_failure_t *failure) {
+    enum { TEXT_MAX = 400 };
+    pl_stage_t stage;
+    bool found;
+    PL__TRY(pl__stage_load(conn, id, false, &conn->scratch, &stage, &found));
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX), *abort_text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text || !abort_text)
+        return PL_ENOMEM;
+    int attempts = brief->attempt + 1;
+    snprintf(text, TEXT_MAX, "%s: %s", failure->error_class.ptr, failure->message.ptr);
+    snprintf(abort_text, TEXT_MAX, "Aborting after %d attempt%s. %s", attempts, attempts == 1 ? "" : "s", text);
+    pl_op_outcome_t failed = { .stage = id,
+                               .kind = PL_OUTCOME_FAILED,
+                               .give_up = attempts >= brief->max_attempts,
+                               .retry_at = found ? backoff_until(conn, &stage, stage.attempt) : conn->now,
+                               .retry_message = pl_str(text),
+                               .abort_message = pl_str(abort_text),
+                               .failure = *failure };
+    return apply_failure(conn, &failed, brief);
 }
 
 /* A task of the run cannot be added: that fails the attempt, as if adding it had raised an error inside run(). The op
  * stays as it is, for it may be applied again. */
 static int refuse_task(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief, const pl_task_new_t *task) {
     enum { TEXT_MAX = 300, NAME_MAX_SHOWN = 100 };
-    pl_stage_t stage;
-    bool found;
-    const char *error_class = task_error_class(task->rc);
-    PL__TRY(pl__stage_load(conn, run->stage, false, &conn->scratch, &stage, &found));
-    char *text = pl__arena_get(&conn->scratch, TEXT_MAX), *abort_text = pl__arena_get(&conn->scratch, TEXT_MAX);
-    if (!text || !abort_text)
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text)
         return PL_ENOMEM;
     int shown = task->name.len < NAME_MAX_SHOWN ? (int)task->name.len : NAME_MAX_SHOWN;
-    snprintf(text, TEXT_MAX, "%s: task '%.*s': %s", error_class, shown, task->name.ptr ? task->name.ptr : "",
-             pl_result_text(task->rc));
-    int attempts = brief->attempt + 1;
-    snprintf(abort_text, TEXT_MAX, "Aborting after %d attempt%s. %s", attempts, attempts == 1 ? "" : "s", text);
-    pl_op_outcome_t failed = { .stage = run->stage,
-                               .claim = run->claim,
-                               .kind = PL_OUTCOME_FAILED,
-                               .give_up = attempts >= brief->max_attempts,
-                               .retry_at = found ? backoff_until(conn, &stage) : conn->now,
-                               .retry_message = pl_str(text),
-                               .abort_message = pl_str(abort_text) };
-    failed.failure = (pl_failure_t){ .attempt = attempts,
-                                     .error_class = pl_str(error_class),
-                                     .message = pl_str(text + strlen(error_class) + 2) };
-    return apply_failure(conn, &failed, brief);
+    snprintf(text, TEXT_MAX, "task '%.*s': %s", shown, task->name.ptr ? task->name.ptr : "", pl_result_text(task->rc));
+    return fail_attempt(conn, run->stage, brief,
+                        &(pl_failure_t){ .error_class = pl_str(task_error_class(task->rc)), .message = pl_str(text) });
 }
 
 /* Does an earlier task of the same run have the same name in the same queue? */
@@ -323,15 +329,8 @@ int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- outcome of finalized ---------------------------------------------------------------------------------- */
 
-int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
-    pl_op_finalized_t *done = &op->u.finalized;
-    pl_task_kind_t kind;
-    bool ours;
-    PL__TRY(pl__task_fence(conn, done->stage, done->claim, &ours, &kind));
-    if (!ours || (kind != PL_TASK_FINALIZE && kind != PL_TASK_ABORT)) {
-        op->rc = PL_ESTALE;
-        return PL_OK;
-    }
+/* What finalized() or try_cancel() came to, of a task that is ours. */
+static int apply_finalized(pl__conn_t *conn, const pl_op_finalized_t *done, pl_task_kind_t kind) {
     if (done->kind == PL_FINALIZED_FAILED) {
         PL__TRY(pl__failure_add(conn, done->stage, &done->failure));
         if (!done->give_up)
@@ -342,6 +341,39 @@ int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
         return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)done->stage,
                            (int64_t)PL_STAGE_ABORT_HELD, INT64_C(0));
     return pl__stage_set_final(conn, done->stage, kind == PL_TASK_ABORT ? PL_STAGE_ABORTED : PL_STAGE_DONE);
+}
+
+int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_finalized_t *done = &op->u.finalized;
+    pl_task_kind_t kind;
+    bool ours;
+    PL__TRY(pl__task_fence(conn, done->stage, done->claim, &ours, &kind));
+    if (!ours || (kind != PL_TASK_FINALIZE && kind != PL_TASK_ABORT)) {
+        op->rc = PL_ESTALE;
+        return PL_OK;
+    }
+    return apply_finalized(conn, done, kind);
+}
+
+int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure) {
+    brief_t brief = { 0 };
+    pl_stage_t stage;
+    int64_t tries;
+    bool found;
+    PL__TRY(load_brief(conn, id, &brief));
+    if (kind == PL_TASK_RUN && brief.found && brief.state == PL_STAGE_READY)
+        return fail_attempt(conn, id, &brief, failure);
+    if (kind == PL_TASK_RUN || !brief.found) /* it is to be aborted instead: whoever claims it next sees to that */
+        return pl__task_delay(conn, id, kind, conn->due, 0);
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_TRIES, &tries, 0, "i", (int64_t)id));
+    PL__TRY(pl__stage_load(conn, id, false, &conn->scratch, &stage, &found));
+    return apply_finalized(conn,
+                           &(pl_op_finalized_t){ .stage = id,
+                                                 .kind = PL_FINALIZED_FAILED,
+                                                 .give_up = tries + 1 >= brief.max_attempts,
+                                                 .retry_at = backoff_until(conn, &stage, (int)tries),
+                                                 .failure = *failure },
+                           kind);
 }
 
 /* ---- from outside ------------------------------------------------------------------------------------------ */

@@ -57,12 +57,12 @@ static int remember(pl__conn_t *conn, pl_str_t name, pl_str_t target, const pl__
 }
 
 pl_retry_t pl__retry_read(sqlite3_stmt *row, int column) {
-    double values[5];
-    for (int i = 0; i < 5; i++) {
+    double values[6];
+    for (int i = 0; i < 6; i++) {
         bool is_set = sqlite3_column_type(row, column + i) != SQLITE_NULL;
         values[i] = is_set ? sqlite3_column_double(row, column + i) : -1;
     }
-    return (pl_retry_t){ values[0], values[1], values[2], values[3], values[4] };
+    return (pl_retry_t){ values[0], values[1], values[2], values[3], values[4], values[5] };
 }
 
 static int remember_row(pl__conn_t *conn, sqlite3_stmt *row) {
@@ -76,7 +76,7 @@ static int remember_row(pl__conn_t *conn, sqlite3_stmt *row) {
                           .bucket_size = sqlite3_column_double(row, 6),
                           .max_concurrent = sqlite3_column_int(row, 7),
                           .retry = pl__retry_read(row, 8) };
-    const char *target = (const char *)sqlite3_column_text(row, 13);
+    const char *target = (const char *)sqlite3_column_text(row, 14);
     return remember(conn, pl_str(name ? name : ""), pl_str(target), &queue);
 }
 
@@ -182,7 +182,7 @@ static int read_settings(sqlite3_stmt *row, pl__arena_t *arena, pl_queue_setting
                                        .max_concurrent = sqlite3_column_int(row, 5),
                                        .retry = pl__retry_read(row, 7) };
     PL__TRY(pl__sql_str(row, 6, arena, &settings->target));
-    return pl__sql_str(row, 12, arena, &settings->name);
+    return pl__sql_str(row, 13, arena, &settings->name);
 }
 
 /* What is stored, with what `given` changes. */
@@ -241,9 +241,10 @@ static int set_queue(pl__conn_t *conn, pl_queue_settings_t *given, bool patch) {
         given->rc = PL_ESTATE;
         return PL_OK;
     }
-    return pl__sql_run(conn, PL__SQL_QUEUE_SET, NULL, "iiimmztmmmmm", id, (int64_t)all.pull, (int64_t)all.paused,
+    return pl__sql_run(conn, PL__SQL_QUEUE_SET, NULL, "iiimmztmmmmmm", id, (int64_t)all.pull, (int64_t)all.paused,
                        all.rate, all.bucket_size, (int64_t)all.max_concurrent, all.target, all.retry.limit,
-                       all.retry.age_limit, all.retry.min_backoff, all.retry.max_backoff, all.retry.doublings);
+                       all.retry.age_limit, all.retry.min_backoff, all.retry.max_backoff, all.retry.doublings,
+                       all.retry.losses);
 }
 
 int pl__verb_queue_set(pl__conn_t *conn, pl_op_t *op) {

@@ -33,11 +33,11 @@ static int insert_row(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t roo
     PL__TRY(pl__pack_outputs(&conn->scratch, stage->id, stage->outputs, stage->outputs_len, &outputs));
     int64_t state = missing > 0 ? PL_STAGE_WAITING : PL_STAGE_READY;
     int64_t started = missing > 0 ? 0 : conn->now;
-    return pl__sql_run(conn, PL__SQL_STAGE_ADD, NULL, "iiziiiiitbizbbbzzddfttb", (int64_t)stage->id, (int64_t)root,
+    return pl__sql_run(conn, PL__SQL_STAGE_ADD, NULL, "iiziiiiitbizbbbzzddfttbz", (int64_t)stage->id, (int64_t)root,
                        (int64_t)parent, state, (int64_t)stage->flags, (int64_t)missing, queue, (int64_t)stage->priority,
                        stage->class_path, body->args, (int64_t)conn->now, started, body->inputs, body->after, outputs,
                        (int64_t)stage->eta, (int64_t)stage->max_attempts, stage->backoff_seconds, stage->backoff_factor,
-                       stage->timeout, stage->base_path, stage->target, stage->key);
+                       stage->timeout, stage->base_path, stage->target, stage->key, (int64_t)stage->max_losses);
 }
 
 int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing) {
@@ -402,6 +402,9 @@ int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill) {
 
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure) {
     char worker[96];
+    if (failure->worker.ptr)
+        return pl__sql_run(conn, PL__SQL_FAILURE_ADD, NULL, "iitttt", (int64_t)stage, (int64_t)conn->now,
+                           failure->worker, failure->error_class, failure->message, failure->traceback);
     snprintf(worker, sizeof worker, "%.*s:%lld#%lld", (int)conn->worker_host.len,
              conn->worker_host.ptr ? conn->worker_host.ptr : "", (long long)conn->worker_pid, (long long)conn->worker);
     return pl__sql_run(conn, PL__SQL_FAILURE_ADD, NULL, "iitttt", (int64_t)stage, (int64_t)conn->now, pl_str(worker),

@@ -22,7 +22,7 @@
 #define PL__TASK_COLUMNS                                                                                               \
     "id, kind, queue, name, payload, request, tag, eta, coalesce(first_try, 0), tries, priority, "                     \
     "coalesce(status, 0), coalesce(deadline, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, "    \
-    "large"
+    "max_losses, large"
 
 /* Of many rows at once, see bulk.c: how many a statement writes, and how many ids it names. */
 #define PL__BULK_ROWS 16
@@ -59,24 +59,26 @@
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value")                                              \
     X(META_ADD, "INSERT INTO main.pl_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING")                  \
     X(DATA_VERSION, "PRAGMA data_version")                                                                             \
-    X(QUEUES, "SELECT id, name, mode = 'pull', paused, removed, rate, coalesce(bucket_size, 5), "                      \
-              "coalesce(max_concurrent, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, target "  \
-              "FROM main.pl_queue ORDER BY id")                                                                        \
+    X(QUEUES,                                                                                                          \
+      "SELECT id, name, mode = 'pull', paused, removed, rate, coalesce(bucket_size, 5), "                              \
+      "coalesce(max_concurrent, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, max_losses, "     \
+      "target "                                                                                                        \
+      "FROM main.pl_queue ORDER BY id")                                                                                \
     X(QUEUE_ADD, "INSERT INTO main.pl_queue (name) VALUES (?1)")                                                       \
     X(QUEUE_REVIVE, "UPDATE main.pl_queue SET removed = 0 WHERE id = ?1")                                              \
     X(QUEUE_SET,                                                                                                       \
       "UPDATE main.pl_queue SET removed = 0, mode = CASE WHEN ?2 THEN 'pull' ELSE 'push' END, paused = ?3, "           \
       "tokens = CASE WHEN rate IS NOT NULL THEN tokens END, rate = ?4, bucket_size = ?5, "                             \
       "max_concurrent = ?6, target = ?7, retry_limit = ?8, age_limit = ?9, min_backoff = ?10, "                        \
-      "max_backoff = ?11, max_doublings = ?12 WHERE id = ?1")                                                          \
-    X(QUEUE_GET,                                                                                                       \
-      "SELECT mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), "                         \
-      "coalesce(max_concurrent, 0), target, retry_limit, age_limit, min_backoff, max_backoff, "                        \
-      "max_doublings, name FROM main.pl_queue WHERE name = ?1 OR (?1 IS NULL AND NOT removed) ORDER BY name")          \
+      "max_backoff = ?11, max_doublings = ?12, max_losses = ?13 WHERE id = ?1")                                        \
+    X(QUEUE_GET, "SELECT mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), "              \
+                 "coalesce(max_concurrent, 0), target, retry_limit, age_limit, min_backoff, max_backoff, "             \
+                 "max_doublings, max_losses, name FROM main.pl_queue WHERE name = ?1 OR (?1 IS NULL AND NOT removed) " \
+                 "ORDER BY name")                                                                                      \
     X(QUEUE_REMOVE,                                                                                                    \
       "UPDATE main.pl_queue SET removed = 1, mode = 'push', paused = 0, rate = NULL, bucket_size = NULL, "             \
       "max_concurrent = NULL, target = NULL, retry_limit = NULL, age_limit = NULL, min_backoff = NULL, "               \
-      "max_backoff = NULL, max_doublings = NULL WHERE id = ?1")                                                        \
+      "max_backoff = NULL, max_doublings = NULL, max_losses = NULL WHERE id = ?1")                                     \
     X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE queue = ?1 AND kind >= 4 AND state < 4)")      \
     X(QUEUE_TOKENS, "SELECT tokens, tokens_time FROM main.pl_queue WHERE id = ?1")                                     \
     X(QUEUE_SET_TOKENS, "UPDATE main.pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                        \
@@ -94,7 +96,7 @@
                    "sum(state = 2 OR (state = 3 AND tries > 0 AND eta > ?2)) "                                         \
                    "FROM main.pl_task WHERE queue = ?1 AND state < 4")                                                 \
     X(WORKERS, "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "   \
-               "WHERE state = 2 AND owner = w.id) FROM main.pl_worker AS w")                                           \
+               "WHERE state = 2 AND owner = w.id), host || ':' || pid || '#' || id FROM main.pl_worker AS w")          \
     /* how often trees with runs under way were aborted; the runs of a worker that were */                             \
     X(ABORTS, "SELECT value FROM main.pl_meta WHERE key = 'aborts'")                                                   \
     X(ABORTS_COUNT, "INSERT INTO main.pl_meta (key, value) VALUES ('aborts', 1) "                                      \
@@ -121,8 +123,8 @@
     X(TASK_ADD_QUEUED,                                                                                                 \
       "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, "                 \
       "large, request, tag, deadline, retry_limit, age_limit, min_backoff, max_backoff, "                              \
-      "max_doublings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "                      \
-      "?16, ?17, ?18, ?19)")                                                                                           \
+      "max_doublings, max_losses) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "          \
+      "?16, ?17, ?18, ?19, ?20)")                                                                                      \
     X(TASK_ADD_ROW, PL__TASK_ROW_COLUMNS PL__TASK_ROW)                                                                 \
     X(TASK_ADD_ROWS, PL__TASK_ROW_COLUMNS PL__SIXTEEN(PL__TASK_ROW))                                                   \
     X(TASK_ADD_LARGE, "INSERT INTO main.pl_task_large (task, payload, request) VALUES (?1, ?2, ?3)")                   \
@@ -138,7 +140,7 @@
     X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")   \
     X(TASK_STATE, "SELECT state FROM main.pl_task WHERE id = ?1")                                                      \
     X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
-                  "is_retry = 1 WHERE id = ?1")                                                                        \
+                  "is_retry = 1, losses = NULL, alone = NULL WHERE id = ?1")                                           \
     X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), payload, "      \
                   "large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM main.pl_task "          \
                   "WHERE state = 0 AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                           \
@@ -156,8 +158,22 @@
                     "AND claim = ?3")                                                                                  \
     X(TASK_RELEASE_LATER, "UPDATE main.pl_task SET state = 1, eta = ?4, is_retry = 1, owner = NULL "                   \
                           "WHERE id = ?1 AND state = 2 AND owner = ?2 AND claim = ?3")                                 \
-    X(TASK_RESCUE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                       \
-                   "WHERE state = 2 AND owner = ?1")                                                                   \
+    X(TASK_LEAVE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                        \
+                  "WHERE state = 2 AND owner = ?1")                                                                    \
+    /* losses, see losses.c */                                                                                         \
+    X(TASKS_LOST, "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), t.max_losses, s.max_losses "                   \
+                  "FROM main.pl_task AS t INDEXED BY pl_task_claimed LEFT JOIN main.pl_stage AS s "                    \
+                  "ON s.id = CASE t.kind WHEN 3 THEN t.stage ELSE t.id END WHERE t.state = 2 AND t.owner = ?1")        \
+    X(TASK_RESCUE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL, "                      \
+                   "losses = coalesce(losses, 0) + 1 WHERE state = 2 AND owner = ?1")                                  \
+    X(TASK_SET_ALONE, "UPDATE main.pl_task SET state = 1, eta = ?3, owner = NULL, losses = ?2, alone = 1 "             \
+                      "WHERE id = ?1")                                                                                 \
+    X(TASK_ANY_ALONE, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_alone WHERE alone = 1)")           \
+    X(TASK_PROMOTE_ALONE, "UPDATE main.pl_task SET state = 0, eta = ?1 WHERE id IN "                                   \
+                          "(SELECT min(id) FROM main.pl_task INDEXED BY pl_task_alone WHERE alone = 1 AND state = 1 "  \
+                          "AND queue NOT IN (SELECT queue FROM main.pl_task INDEXED BY pl_task_alone "                 \
+                          "WHERE alone = 1 AND state IN (0, 2)) GROUP BY queue)")                                      \
+    X(TASK_TRIES, "SELECT tries FROM main.pl_task WHERE id = ?1")                                                      \
     X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \
                    "q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q "                                      \
                    "LEFT JOIN main.pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                      \
@@ -180,11 +196,12 @@
     X(PURGE, "DELETE FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4")                                  \
     /* retries and the dead-letter list */                                                                             \
     X(TASK_RETRY_INFO, "SELECT queue, tries, coalesce(first_try, 0), retry_limit, age_limit, min_backoff, "            \
-                       "max_backoff, max_doublings FROM main.pl_task WHERE id = ?1")                                   \
+                       "max_backoff, max_doublings, max_losses FROM main.pl_task WHERE id = ?1")                       \
     X(TASK_FAIL, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, is_retry = 1, "       \
+                 "losses = NULL, alone = NULL, "                                                                       \
                  "executions = executions + (?4 IS NOT NULL), status = ?4, first_try = coalesce(first_try, ?5) "       \
                  "WHERE id = ?1")                                                                                      \
-    X(TASK_DIE, "UPDATE main.pl_task SET state = 4, owner = NULL, tries = tries + ?2, "                                \
+    X(TASK_DIE, "UPDATE main.pl_task SET state = 4, owner = NULL, alone = NULL, tries = tries + ?2, "                  \
                 "executions = executions + (?3 IS NOT NULL), status = ?3 WHERE id = ?1 RETURNING queue, name")         \
     X(DEAD_ADD, "INSERT INTO main.pl_dead (task, time, error_class, message, traceback) VALUES (?1, ?2, ?3, ?4, ?5)")  \
     X(DEAD_DELETE, "DELETE FROM main.pl_dead WHERE task = ?1")                                                         \
@@ -195,8 +212,9 @@
                           "ORDER BY id DESC LIMIT ?2")                                                                 \
     X(DEAD_IDS, "SELECT id FROM main.pl_task WHERE state = 4 AND (?1 IS NULL OR queue = ?1) ORDER BY id")              \
     X(DEAD_TASK, "SELECT queue, name, kind FROM main.pl_task WHERE id = ?1 AND state = 4")                             \
-    X(DEAD_REVIVE, "UPDATE main.pl_task SET state = ?2, eta = ?3, tries = 0, executions = 0, status = NULL, "          \
-                   "first_try = NULL WHERE id = ?1")                                                                   \
+    X(DEAD_REVIVE,                                                                                                     \
+      "UPDATE main.pl_task SET state = ?2, eta = ?3, tries = 0, losses = NULL, executions = 0, status = NULL, "        \
+      "first_try = NULL WHERE id = ?1")                                                                                \
     /* leases */                                                                                                       \
     X(TASK_LEASABLE, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "      \
                      "ORDER BY eta, id LIMIT ?3")                                                                      \
@@ -226,8 +244,8 @@
     X(STAGE_ADD,                                                                                                       \
       "INSERT INTO main.pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "        \
       "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "                     \
-      "backoff_factor, timeout, base_path, target, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, "               \
-      "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)")                                         \
+      "backoff_factor, timeout, base_path, target, key, max_losses) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, "   \
+      "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)")                                    \
     X(STAGE_ADD_LARGE, "INSERT INTO main.pl_stage_large (stage, args, inputs, after_slots) VALUES (?1, ?2, ?3, ?4)")   \
     X(STAGE_GET, PL__STAGE_WITH_STATUS "WHERE s.id = ?1")                                                              \
     X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM main.pl_stage AS s WHERE s.id = ?1")                         \

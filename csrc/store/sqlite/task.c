@@ -48,12 +48,12 @@ static int insert_queued(pl__conn_t *conn, const pl__pending_t *task, int state)
     if (large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_ADD_LARGE, NULL, "ibb", (int64_t)task->id, queued->payload,
                             queued->request));
-    return pl__sql_run(conn, PL__SQL_TASK_ADD_QUEUED, NULL, "iiiiiiiztbibbfmmmmm", (int64_t)task->id,
+    return pl__sql_run(conn, PL__SQL_TASK_ADD_QUEUED, NULL, "iiiiiiiztbibbfmmmmmm", (int64_t)task->id,
                        (int64_t)task->kind, (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta,
                        (int64_t)claimed, claimed ? (int64_t)conn->worker : INT64_C(0), task->name,
                        large ? PL_STR_NONE : queued->payload, (int64_t)large, large ? PL_STR_NONE : queued->request,
                        queued->tag.len ? queued->tag : PL_STR_NONE, queued->deadline, retry->limit, retry->age_limit,
-                       retry->min_backoff, retry->max_backoff, retry->doublings);
+                       retry->min_backoff, retry->max_backoff, retry->doublings, retry->losses);
 }
 
 static int insert_task(pl__conn_t *conn, const pl__pending_t *task, int state) {
@@ -304,6 +304,10 @@ static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task
     return pl__sql_run(conn, PL__SQL_TASK_FAIL, NULL, "iiizi", (int64_t)done->task,
                        (int64_t)(pl__task_waits(conn, eta) ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)eta,
                        (int64_t)done->status, (int64_t)first);
+}
+
+int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure) {
+    return fail_by_parameters(conn, &(pl_op_task_done_t){ .task = task, .failed = true, .failure = *failure }, kind);
 }
 
 /* The commonest end: the deletion is the fence. */
@@ -777,13 +781,14 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
     if (conn->worker == 0)
         wanted = 0;
     if (outside) {
-        conn->maybe_ready = conn->due_unknown = true;
+        conn->maybe_ready = conn->due_unknown = conn->maybe_alone = true;
         PL__TRY(check_watched(conn));
         PL__TRY(pl__check_aborts(conn));
         PL__TRY(pl__queues_load(conn));
     }
     if (conn->blocked || conn->next_token <= conn->steady)
         conn->maybe_ready = true;
+    PL__TRY(pl__tasks_promote_alone(conn));
     PL__TRY(promote_due(conn, wanted));
     int rc = claim_all(conn, &claims, wanted);
     pl__claims_made(&claims.slab);

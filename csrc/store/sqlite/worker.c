@@ -81,7 +81,7 @@ int pl__verb_leave(pl__conn_t *conn, pl_op_t *op) {
     (void)op;
     if (!conn->worker)
         return PL_OK;
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RESCUE, NULL, "i", (int64_t)conn->worker));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_LEAVE, NULL, "i", (int64_t)conn->worker));
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)conn->worker));
     conn->has_claims = false; /* the worker's id stays: after a rollback this is applied again */
     conn->ring = true;
@@ -145,15 +145,15 @@ typedef struct {
     int64_t pid;
     pl_usec_t lease_until;
     bool holds;
+    pl_str_t name; /* as failures tell it */
 } worker_t;
 
 static int read_worker(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
     (void)conn;
-    (void)arena;
-    *(worker_t *)item =
-        (worker_t){ sqlite3_column_int64(row, 0), sqlite3_column_int(row, 1), sqlite3_column_int64(row, 2),
-                    sqlite3_column_int64(row, 3), sqlite3_column_int(row, 4) != 0 };
-    return PL_OK;
+    worker_t *worker = item;
+    *worker = (worker_t){ sqlite3_column_int64(row, 0), sqlite3_column_int(row, 1),      sqlite3_column_int64(row, 2),
+                          sqlite3_column_int64(row, 3), sqlite3_column_int(row, 4) != 0, PL_STR_NONE };
+    return pl__sql_str(row, 5, arena, &worker->name);
 }
 
 /* A worker whose process lives, but whose lease is over. */
@@ -196,7 +196,7 @@ static int check_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t
 
 static int bury_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker) {
     int tasks;
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_RESCUE, &tasks, "i", (int64_t)worker->id));
+    PL__TRY(pl__tasks_lose(conn, worker->id, worker->name, &tasks));
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)worker->id));
     rescue->workers++;
     rescue->tasks += tasks;

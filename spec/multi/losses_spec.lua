@@ -1,0 +1,117 @@
+--- Tasks whose worker dies: one loss spends nothing; one that kills its worker each time fails in the end.
+
+local pipeline = require "pipeline"
+local support = require "spec.multi.support"
+local taskqueue = require "pipeline.taskqueue"
+local classes = require "spec.multi.classes"
+
+describe("a worker that dies with its tasks", function()
+  local scene
+
+  before_each(function() scene = support.scene() end)
+  after_each(function() scene:close() end)
+
+  local function wait(stage)
+    return scene.engine:wait(stage, { timeout = 0.001 })
+  end
+
+  -- Starts workers one after the other until `done()` is true; returns how many died.
+  local function work_until(done, options)
+    local died = 0
+    local pid = scene:spawn("work", options)
+    local ok = support.eventually(60, function()
+      if scene.group:state(pid) == "Z" then
+        scene.group:wait(pid)
+        died = died + 1
+        pid = scene:spawn("work", options)
+      end
+      return done()
+    end)
+    assert(ok, "it does not end; output: " .. scene:printed())
+    scene.group:signal(pid, "TERM")
+    scene.group:wait_for(pid, 10)
+    return died
+  end
+
+  local function is_final(stage)
+    return function()
+      local state = scene.engine._core:stage_get(stage._id).state
+      return state == "done" or state == "aborted"
+    end
+  end
+
+  it("each time fails an attempt of a run after five losses, and says how often", function()
+    local stage = classes.Kill():with_params { max_attempts = 2, backoff_seconds = 0.01 }:start()
+    local died = work_until(is_final(stage))
+    assert.equal(10, died)
+    local ok, problem = pcall(wait, stage)
+    assert.is_false(ok)
+    assert.is_true(pipeline.is(problem, pipeline.AbortedError))
+    assert.equal("Aborting after 2 attempts. WorkerLostError: the workers that executed it died 5 times in a row",
+      problem.reason)
+    assert.equal(2, #problem.failures)
+    assert.equal("WorkerLostError", problem.failures[1].error_class)
+    assert.truthy(problem.failures[1].worker:find("#", 1, true))
+    local told = table.concat(scene:logged(30), "\n")
+    assert.truthy(told:find("the workers that executed it died 5 times in a row", 1, true), told)
+  end)
+
+  it("may do so as often as the class, the queue or the task says", function()
+    local stage = classes.Kill():with_params { max_attempts = 1, max_losses = 2 }:start()
+    assert.equal(2, work_until(is_final(stage)))
+    scene.engine._core:queue_set({ { name = "frail", retry = { max_losses = 3 } } }, true)
+    stage = classes.Kill():with_params { max_attempts = 1, queue_name = "frail" }:start()
+    assert.equal(3, work_until(is_final(stage)))
+    assert.equal(3, scene.engine._core:queue_get("frail")[1].retry.max_losses)
+    stage = classes.Kill():with_params { max_attempts = 1, max_losses = 1, queue_name = "frail" }:start()
+    assert.equal(1, work_until(is_final(stage)))
+    local _, problem = pcall(wait, stage)
+    assert.truthy(problem.reason:find("the worker that executed it died", 1, true), problem.reason)
+  end)
+
+  it("each time sends a deferred call to the dead letters when it has no retries left", function()
+    require("pipeline.deferred").with {
+      retry_options = taskqueue.TaskRetryOptions { task_retry_limit = 1, min_backoff_seconds = 0.01, max_losses = 2 },
+    }("spec.multi.kill")
+    local queue = taskqueue.Queue()
+    local died = work_until(function() return #queue:dead_tasks() == 1 end)
+    assert.equal(4, died)
+    assert.equal("WorkerLostError", queue:dead_tasks()[1].error_class)
+  end)
+
+  it("in finalized() each time leaves the pipeline final in the end", function()
+    local stage = classes.KillLast():with_params { max_attempts = 2, max_losses = 2, backoff_seconds = 0.01 }:start()
+    assert.equal(4, work_until(is_final(stage)))
+    assert.equal("done", scene.engine._core:stage_get(stage._id).state)
+    assert.equal(2, #scene.engine._core:failures_get(stage._id))
+  end)
+
+  it("spends nothing of the tasks that were claimed with the one at fault", function()
+    local others = {}
+    for i = 1, 30 do others[i] = classes.Slow(0.05):with_params { max_attempts = 1 }:start() end
+    local kill = classes.Kill():with_params { max_attempts = 1 }:start()
+    for i = 31, 60 do others[i] = classes.Slow(0.05):with_params { max_attempts = 1 }:start() end
+    local died = work_until(function()
+      for _, other in ipairs(others) do
+        if scene.engine._core:stage_get(other._id).state ~= "done" then return false end
+      end
+      return is_final(kill)()
+    end, { concurrency = 100 })
+    assert.equal(5, died)
+    for _, other in ipairs(others) do
+      assert.equal(0, #scene.engine._core:failures_get(other._id))
+      assert.equal("slow", scene.engine:wait(other, { timeout = 0.001 }).default.value)
+    end
+  end)
+
+  it("once is not counted after an outcome", function()
+    -- dies at its first run of each attempt, and fails at the second one
+    local stage = classes.DieThenFail(scene.path .. ".died"):with_params {
+      max_attempts = 4, max_losses = 2, backoff_seconds = 0.01,
+    }:start()
+    assert.equal(4, work_until(is_final(stage)))
+    for _, failure in ipairs(scene.engine._core:failures_get(stage._id)) do
+      assert.equal("Error", failure.error_class)
+    end
+  end)
+end)
