@@ -369,6 +369,10 @@ local function run_owned(engine, bytes)
   return ok, caught
 end
 
+local function with_traceback(line, traceback)
+  return traceback == "" and line or line .. "\n" .. traceback
+end
+
 -- What becomes of a failed call: "singular", "permanent" or "unreadable", which are logged, or "failed".
 local function verdict(engine, caught)
   local original = errors.original(caught)
@@ -377,8 +381,9 @@ local function verdict(engine, caught)
     engine:_log(DEBUG, "deferred call failed this once: " .. message)
     return "singular", name, message, traceback
   elseif errors.is(original, deferred.PermanentTaskFailure) then
-    engine:_log(ERROR, ("deferred call failed for good: %s\n%s"):format(message, traceback))
-    return rawget(original, "unreadable") and "unreadable" or "permanent", name, message, traceback
+    engine:_log(ERROR, with_traceback("deferred call failed for good: " .. message, traceback))
+    local is_kept = rawget(original, "unreadable") or rawget(original, "is_kept")
+    return is_kept and "unreadable" or "permanent", name, message, traceback
   end
   return "failed", name, message, traceback
 end
@@ -392,16 +397,23 @@ local function log_claim(engine, claim)
   })
 end
 
+-- What a server said to the call, if its error tells, else that of an error.
+local function status_of(caught)
+  local original = errors.original(caught)
+  return errors.is(original) and math.tointeger(rawget(original, "status")) or 500
+end
+
 -- Ends the claim of a call that failed.
 local function end_failed(engine, claim, caught)
   local kind, name, message, traceback = verdict(engine, caught)
   if kind == "failed" then
-    engine:_log(WARNING, ("deferred call failed: %s: %s\n%s"):format(name, message, traceback))
+    engine:_log(WARNING, with_traceback(("deferred call failed: %s: %s"):format(name, message), traceback))
   elseif kind == "permanent" then
     return engine._core:task_done(claim)
   end
   return engine._core:task_done(claim, {
-    nowait = true, failed = true, give_up = kind == "unreadable" or nil, status = kind == "singular" and 408 or 500,
+    nowait = true, failed = true, give_up = kind == "unreadable" or nil,
+    status = kind == "singular" and 408 or status_of(caught),
     failure = { error_class = name, message = message, traceback = traceback },
   })
 end
@@ -463,5 +475,8 @@ end
 function deferred.handler(request)
   return deferred.serve(context.engine(), request)
 end
+
+-- Mails are calls of the library's own; a process that never sends one has to know them, too.
+names.register("pipeline.mail.deliver", function(post) return require("pipeline.mail").deliver(post) end)
 
 return deferred

@@ -41,7 +41,7 @@ local open_kinds = {
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
-  max_tasks_per_lease = "count", waiting_memory = "any",
+  max_tasks_per_lease = "count", waiting_memory = "any", mail = "table", base_url = "string",
 }
 
 local core_options = {
@@ -102,6 +102,13 @@ local function check_open(path, given)
   return given
 end
 
+-- Where people reach the server of this program, without a slash at the end.
+local function check_base_url(url)
+  if url == nil then return false end
+  return text.base_url(url) or errors.raise(errors.ConfigurationError,
+    "base_url: a URL such as \"https://shop.example.org\" expected, got %s", text.of(text.short(url)))
+end
+
 -- Base URLs by name, without a slash at the end.
 local function check_targets(given)
   local targets = {}
@@ -135,13 +142,14 @@ local function set_hooks(self)
   end)
 end
 
-local function new(path, handle, given, targets)
+local function new(path, handle, given, known)
   local self = setmetatable({
     _core = handle, _path = path, _closed = false, _log_function = given.log or false, _waiters = {}, _finals = {},
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _virtual = given.virtual_time or false, _durability = given.durability or "full",
-    _targets = targets, _calls = {}, _transactions = context.transactions_of(handle:facts().file),
+    _targets = known.targets, _mail = known.mail, _mail_warned = false, _base_url = known.base_url,
+    _calls = {}, _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE, _known_queues = false,
   }, meta)
@@ -189,13 +197,19 @@ end
 --   (list of names: only tasks of these are executed by this process, those of pipelines included;
 --   default: all), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
 --   adds no tasks to queues; default: none), max_tasks_per_lease (of one call, default 1000), log (function(level,
---   text)), no_worker (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed,
+--   text)), mail (the server that mails are sent by, see mail/settings.lua), base_url (such as
+--   "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of serve),
+--   no_worker (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed,
 --   vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
   refuse_reopening(path)
-  local passed, targets = {}, check_targets(given.targets or {})
+  local passed = {}
+  local known = {
+    targets = check_targets(given.targets or {}), base_url = check_base_url(given.base_url),
+    mail = given.mail and require("pipeline.mail.settings").read(given.mail) or false,
+  }
   for _, name in ipairs(core_options) do passed[name] = given[name] end
   passed.file_mode = file_mode(given.file_mode)
   passed.serve_queues = serve_queues(given.serve_queues)
@@ -208,8 +222,9 @@ function engine.open(path, given, hidden)
     if message:sub(1, #path) ~= path then message = path .. ": " .. message end
     error(errors.StoreError(message, { code = code }), 0)
   end
-  local self = new(path, handle, given, targets)
+  local self = new(path, handle, given, known)
   if given.queues then set_queues(self, given.queues) end
+  if known.mail then errors.check(handle:queue_set({ { name = known.mail.queue } }, true)) end -- is made, or stays
   class.allow_modules(self._modules)
   eventloop.attach(self, self._virtual, passed.loop ~= nil)
   if not hidden then context.add_engine(self) end
@@ -271,6 +286,19 @@ function Engine._base_of(self, name)
     name = name:match("^[^.]*%.(.+)$")
   end
   return self._targets.default
+end
+
+-- Where links in mails lead, or nil.
+function Engine._link_base(self)
+  local web = self._web
+  return web and web.base_url or self._base_url or web and web.url or nil
+end
+
+-- The name of the program in mails: that of the file, unless it was given. A prefix up to "~" is dropped, as App Engine
+-- did with that of its regions.
+function Engine._app_name(self)
+  local name = self._mail and self._mail.app or self._path:match("([^/]+)$"):gsub("%.[^.]*$", "")
+  return (name:gsub("^.*~", ""))
 end
 
 function Engine._id_text(self, id)

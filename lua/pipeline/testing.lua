@@ -22,6 +22,7 @@ local function open(retry)
     modules = current and current._modules, log = current and current._log_function or nil,
   }, true)
   private._test, private._test_retry = true, retry
+  if current then private._mail, private._base_url = current._mail, current:_link_base() end
   return private
 end
 

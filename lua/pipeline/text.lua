@@ -76,6 +76,18 @@ function text.of_list(list, n)
   return table.concat(out)
 end
 
+--- The URL that others are put behind, without a slash at its end; nil if it is none.
+function text.base_url(url)
+  return url:find("^https?://[^/%s?#\"'<>]+[^%s?#\"'<>]*$") and (url:gsub("/+$", "")) or nil
+end
+
+local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+
+--- `text` as it stands in HTML, also within quotes.
+function text.html(value)
+  return (value:gsub("[&<>\"']", entities))
+end
+
 --- Percent-encodes as HTML forms do: space becomes "+", letters, digits, "-", "_" and "." stay.
 function text.quote(value)
   return (value:gsub("[^%w%-_. ]", function(c) return ("%%%02X"):format(c:byte()) end):gsub(" ", "+"))

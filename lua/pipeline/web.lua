@@ -572,8 +572,9 @@ local function check_base_path(path)
 end
 
 local serve_kinds = {
-  host = "string", port = "integer", base_path = "string", admin_token = "string", max_body = "integer",
-  max_header = "integer", max_connections = "count", idle_timeout = "duration", request_timeout = "duration",
+  host = "string", port = "integer", base_path = "string", base_url = "string", admin_token = "string",
+  max_body = "integer", max_header = "integer", max_connections = "count", idle_timeout = "duration",
+  request_timeout = "duration",
 }
 
 local Server = {}
@@ -630,14 +631,18 @@ end
 
 --- Listens for HTTP.
 -- @tparam[opt] table given host (numeric; default "127.0.0.1"), port (default 8080; 0 picks one), base_path (default
---   "/_ah/pipeline"), admin_token (default: made at random and printed once to standard error), and limits: max_body
---   (bytes, 1 MiB), max_header (bytes, 32 KiB; a query may have an argument for 20 bytes of it), max_connections
+--   "/_ah/pipeline"), base_url (where people reach it, if that is another URL: behind a proxy; for links in mails),
+--   admin_token (default: made at random and printed once to standard error), and limits: max_body (bytes, 1 MiB),
+--   max_header (bytes, 32 KiB; a query may have an argument for 20 bytes of it), max_connections
 --   (256), idle_timeout (seconds, 30), request_timeout (seconds in which a request must have arrived, 60).
 -- @return a server with `url`, `host`, `port`, `admin_token` and `close()`; it lives until closed or until the engine
 --   is. Raises ConfigurationError if the address cannot be used.
 function Web:serve(given)
   given = options.check(given, serve_kinds, 1, "serve")
   if given.base_path then check_base_path(given.base_path) end
+  local base_url = given.base_url and (text.base_url(given.base_url) or
+    errors.raise(errors.ConfigurationError, "serve: base_url '%s' is none such as \"https://shop.example.org\"",
+      text.short(given.base_url)))
   settle_token(self, given.admin_token)
   local core_options = {
     host = given.host or "127.0.0.1", port = given.port or 8080, max_body = given.max_body,
@@ -656,6 +661,7 @@ function Web:serve(given)
   end
   self.base_path = given.base_path or self.base_path
   local url = url_of(core_options.host, server.port)
+  self.base_url, self.url = base_url or self.base_url, url
   self.log(INFO, "serving at " .. url)
   return setmetatable({
     url = url, host = core_options.host, port = server.port, admin_token = self.admin_token, _server = server,
@@ -669,6 +675,7 @@ function web.new(face)
   local self = setmetatable({
     face = face, core = face.engine, log = face.log, base_path = BASE_PATH, routes = {}, endpoints = {},
     answering = 0, admin_token = false, admin_mac = false, token_is_random = true, token_said = false,
+    base_url = false, url = false, -- for links: as given to serve; of the server
     seen = { now = {}, before = {}, count = 0, since = face.engine:now() },
   }, web_meta)
   set_admin_token(self, random_token(self.core))

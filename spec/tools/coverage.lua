@@ -14,7 +14,7 @@ local behaviours = {
   { letter = "Q", { 1, 119 } },
   { letter = "L", { 6, 9 }, { 12, 12 }, { 25, 27 }, { 29, 29 } },
   { letter = "G", { 5, 5 }, { 10, 10 }, { 15, 15 }, { 36, 71 } },
-  { letter = "M", { 1, 2 } },
+  { letter = "M", { 1, 3 }, { 5, 6 }, { 8, 8 } },
 }
 
 -- Numbers that can have no spec, each with its reason.
