@@ -532,7 +532,8 @@ typedef struct {
 } pl_op_claim_check_t;
 
 /* backup: copies up to `pages` more pages to `path`, as the store was when this began; with left = 0 the file is whole,
- * on disk, and has its name. PL_EINVAL, PL_EREADONLY, PL_EIO, PL_EFULL: given up, and begun anew by the next one. */
+ * on disk, and has its name. With pages = 0 it is given up, and what there is of it deleted. PL_EINVAL, PL_EREADONLY,
+ * PL_EBUSY, PL_EIO, PL_EFULL: given up, and begun anew by the next one. */
 typedef struct {
     pl_str_t path;
     int pages;

@@ -57,6 +57,7 @@ describe("engine:backup", function()
       engine:backup(copy, { pages = 10, progress = function(copied, total)
         assert(copied > last and copied <= total)
         portions, last = portions + 1, copied
+        while started < math.min(portions, 6) do tasklets.await(tasklets.sleep(0)) end
       end })
       ticking = false
     end)():get_result()
@@ -107,6 +108,62 @@ describe("engine:backup", function()
     assert.same({}, check.file(copy))
     helper.misuse("path expected", engine.backup, engine, 5)
     helper.misuse("unknown option", engine.backup, engine, copy, { page = 1 })
+  end)
+
+  it("to a database in use, or to one of its own files, is refused", function()
+    local engine = helper.open()
+    Echo(1):start()
+    local other = directory .. "/other.db"
+    do
+      local _ <close> = pipeline.open(other)
+      local problem = helper.raises(pipeline.StoreError, engine.backup, engine, other)
+      assert.matches("in use", problem.message)
+    end
+    engine:backup(other) -- it is closed
+    for _, suffix in ipairs { "", "-wal", "-shm", "-workers" } do
+      helper.raises(pipeline.StoreError, engine.backup, engine, engine._path .. suffix)
+    end
+    os.execute(("ln -s '%s' '%s/copy.db.part'"):format(engine._path, directory))
+    helper.raises(pipeline.StoreError, engine.backup, engine, copy)
+    assert.equal(1, engine:status().stages)
+  end)
+
+  it("may be made to several files at once; to the same one, one after the other", function()
+    local tasklets = require "pipeline.tasklets"
+    local engine = helper.open { virtual_time = false }
+    for _ = 1, 10 do Echo(("x"):rep(60000)):start() end
+    local backup = tasklets.tasklet(function(name, given) engine:backup(directory .. name, given) end)
+    local all = { backup("/a.db", { pages = 5 }), backup("/b.db", { pages = 7 }), backup("/a.db", { pages = 3 }) }
+    tasklets.await_all(all)
+    for _, name in ipairs { "/a.db", "/b.db" } do
+      assert.same({}, check.file(directory .. name))
+      local copied <close> = pipeline.open(directory .. name, { no_worker = true })
+      assert.equal(10, copied:status().stages)
+    end
+    -- another engine, which knows nothing of this one
+    local second = pipeline.open(engine._path, { no_worker = true })
+    local other = pipeline.open(engine._path, { no_worker = true })
+    local refused
+    second:backup(copy, { pages = 20, progress = function()
+      refused = refused or helper.raises(pipeline.StoreError, other.backup, other, copy)
+    end })
+    assert.matches("another backup to it is under way", refused.message)
+    assert.same({}, check.file(copy))
+    other:backup(copy)
+    second:close()
+    other:close()
+  end)
+
+  it("that nobody goes on with keeps nothing: neither a file nor the log", function()
+    local engine = helper.open { virtual_time = false }
+    for _ = 1, 40 do Echo(("x"):rep(60000)):start() end
+    assert.is_false(pcall(engine.backup, engine, copy, { pages = 1, progress = function() error("enough") end }))
+    assert.is_false(exists(copy .. ".part"))
+    Echo(1):start()
+    assert.is_true(processes.eventually(10, function()
+      local file <close> = assert(io.open(engine._path .. "-wal"))
+      return file:seek("end") == 0
+    end))
   end)
 
   it("is whole or not there when the process is killed at any moment", function()

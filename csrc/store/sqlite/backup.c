@@ -4,10 +4,11 @@
  * The copy is of one moment: a connection of its own holds a read transaction from the first portion to the last, so
  * that others write on meanwhile (the log cannot be cut until it ends). It is written to `<path>.part`, synced, and
  * takes its name when it is whole: who finds a file of that name has a good one. What a backup that was killed has left
- * is written over by the next one.
+ * is written over by the next one. While it is written it is locked, so that two backups to one path cannot mix. There
+ * may be several at once, each to a path of its own.
  *
  *   first op of a path ──► open, BEGIN ──► some pages ──op──► some pages … ──► all: sync, rename
- *                             └── an error, another path, the end of the connection: the part is deleted
+ *                             └── an error, nobody who goes on, the end of the connection: the part is deleted
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +20,14 @@
 
 #include "store/sqlite/db.h"
 
+enum { ABANDONED_US = 60 * 1000000 };          /* nobody has asked for the next portion */
+#define LOCKED_AT (INT64_C(0x40000000) + 8192) /* where SQLite locks nothing */
+
 struct pl__backup {
+    pl__backup_t *next;
     char *path, *part;
+    int lock;        /* an open file of the part; -1: none, and then the part is not ours */
+    int64_t touched; /* monotonic us */
     sqlite3 *from, *to;
     sqlite3_backup *copy;
 };
@@ -28,22 +35,34 @@ struct pl__backup {
 /* ---- starting and ending ----------------------------------------------------------------------------------- */
 
 static void forget(pl__conn_t *conn, pl__backup_t *backup) {
+    pl__backup_t **link = &conn->backups;
+    while (*link != backup)
+        link = &(*link)->next;
+    *link = backup->next;
     if (backup->copy)
         sqlite3_backup_finish(backup->copy);
     sqlite3_close_v2(backup->to);
     sqlite3_close_v2(backup->from);
+    if (backup->lock >= 0)
+        close(backup->lock);
     pl__free(backup->path);
     pl__free(backup->part);
     pl__free(backup);
-    conn->backup = NULL;
 }
 
-void pl__backup_drop(pl__conn_t *conn) {
-    if (!conn->backup)
-        return;
-    if (conn->backup->part)
-        unlink(conn->backup->part);
-    forget(conn, conn->backup);
+static void drop(pl__conn_t *conn, pl__backup_t *backup) {
+    if (backup->lock >= 0)
+        unlink(backup->part);
+    forget(conn, backup);
+}
+
+void pl__backup_drop(pl__conn_t *conn, bool abandoned) {
+    int64_t now = pl_clock_monotonic_us();
+    for (pl__backup_t *backup = conn->backups, *next; backup; backup = next) {
+        next = backup->next;
+        if (!abandoned || now - backup->touched > ABANDONED_US)
+            drop(conn, backup);
+    }
 }
 
 static int refuse(pl_op_t *op, int rc, const char *path, const char *why) {
@@ -62,26 +81,58 @@ static int set_paths(pl__backup_t *backup, pl_str_t path) {
     return PL_OK;
 }
 
-/* Whether the path is one of the files of the store itself. */
-static bool is_own_file(const pl__conn_t *conn, const char *path) {
-    struct stat target, own;
-    if (stat(path, &target) != 0)
-        return false;
-    for (int i = 0; i < PL__FILE_NAMES; i++)
-        if (conn->names[i] && stat(conn->names[i], &own) == 0 && own.st_dev == target.st_dev &&
-            own.st_ino == target.st_ino)
-            return true;
-    return false;
+static bool is_same_file(const char *a, const char *b) {
+    struct stat facts_a, facts_b;
+    return stat(a, &facts_a) == 0 && stat(b, &facts_b) == 0 && facts_a.st_dev == facts_b.st_dev &&
+           facts_a.st_ino == facts_b.st_ino;
 }
 
-static int make_part(const pl__conn_t *conn, const char *part) {
+/* Whether the path is one of the files of the store itself. */
+static bool is_own_file(const pl__conn_t *conn, const char *path) {
+    char workers[4096] = "";
+    bool is_own = false;
+    if (conn->names[0])
+        snprintf(workers, sizeof workers, "%s-workers", conn->names[0]);
+    for (int i = 0; i < PL__FILE_NAMES; i++)
+        is_own = is_own || (conn->names[i] && is_same_file(conn->names[i], path));
+    return is_own || is_same_file(workers, path);
+}
+
+/* A log beside the path would be played over the copy by whoever opens it; and where one is, a database is in use. */
+static bool has_log(const char *path) {
+    static const char *const logs[] = { "-wal", "-journal" };
+    char name[4096];
+    bool found = false;
+    for (int i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "%s%s", path, logs[i]);
+        found = found || access(name, F_OK) == 0;
+    }
+    return found;
+}
+
+/* The part is empty, and is ours alone until the lock is closed. Sets errno: EBUSY, another backup has it. */
+static int make_part(const pl__conn_t *conn, pl__backup_t *backup) {
     mode_t mode = conn->options.file_mode ? (mode_t)conn->options.file_mode : 0600;
-    unlink(part);
-    int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (fd < 0)
-        return -1;
-    (void)fchmod(fd, mode);
-    return close(fd);
+    for (;;) {
+        struct stat own, named;
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCKED_AT, .l_len = 1 };
+        int fd = open(backup->part, O_RDWR | O_CREAT | O_CLOEXEC, mode);
+        if (fd < 0)
+            return -1;
+        if (fcntl(fd, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES)) {
+            close(fd);
+            errno = EBUSY;
+            return -1;
+        }
+        /* the one who had it before may have renamed or deleted it */
+        if (fstat(fd, &own) == 0 && stat(backup->part, &named) == 0 && own.st_dev == named.st_dev &&
+            own.st_ino == named.st_ino) {
+            backup->lock = fd;
+            (void)fchmod(fd, mode);
+            return ftruncate(fd, 0);
+        }
+        close(fd);
+    }
 }
 
 static int open_copy(const pl__conn_t *conn, pl__backup_t *backup) {
@@ -98,19 +149,30 @@ static int open_copy(const pl__conn_t *conn, pl__backup_t *backup) {
     return rc;
 }
 
-static int start(pl__conn_t *conn, pl_op_t *op) {
-    pl_str_t path = op->u.backup.path;
-    pl__backup_t *backup = pl__alloc(sizeof *backup);
+static int refuse_part(pl_op_t *op, const char *path) {
+    if (errno == EBUSY)
+        return refuse(op, PL_EBUSY, path, "another backup to it is under way");
+    return refuse(op, errno == EACCES || errno == EROFS ? PL_EREADONLY : PL_EIO, path, strerror(errno));
+}
+
+static int start(pl__conn_t *conn, pl_op_t *op, pl__backup_t **out) {
+    pl__backup_t *backup = *out = pl__alloc(sizeof *backup);
     if (!backup)
         return PL_ENOMEM;
-    conn->backup = backup;
-    int rc = set_paths(backup, path);
+    backup->lock = -1;
+    backup->next = conn->backups;
+    conn->backups = backup;
+    int rc = set_paths(backup, op->u.backup.path);
     if (rc != PL_OK)
         return rc;
-    if (is_own_file(conn, backup->path))
+    if (is_own_file(conn, backup->path) || is_own_file(conn, backup->part))
         return refuse(op, PL_EINVAL, backup->path, "it is a file of this store");
-    if (make_part(conn, backup->part) != 0)
-        return refuse(op, errno == EACCES || errno == EROFS ? PL_EREADONLY : PL_EIO, backup->path, strerror(errno));
+    if (has_log(backup->path))
+        return refuse(
+            op, PL_EINVAL, backup->path,
+            "a log (-wal or -journal) lies beside it: it is a database in use, or was one when it was killed");
+    if (make_part(conn, backup) != 0)
+        return refuse_part(op, backup->path);
     int sqlite_rc = conn->names[0] ? open_copy(conn, backup) : SQLITE_OK;
     return sqlite_rc == SQLITE_OK ? PL_OK : refuse(op, PL_EIO, backup->path, sqlite3_errstr(sqlite_rc));
 }
@@ -129,17 +191,14 @@ static int sync_path(const char *path, int flags) {
 }
 
 /* The whole copy is on disk before it has its name, and the name before anybody is told. */
-static int give_name(pl__conn_t *conn, pl_op_t *op) {
-    pl__backup_t *backup = conn->backup;
+static int give_name(pl__backup_t *backup, pl_op_t *op) {
     if (sync_path(backup->part, O_RDWR) != 0 || rename(backup->part, backup->path) != 0 ||
         sync_path(dirname(backup->part), O_RDONLY | O_DIRECTORY) != 0)
         return refuse(op, PL_EIO, backup->path, strerror(errno));
-    forget(conn, backup);
     return PL_OK;
 }
 
-static int conclude(pl__conn_t *conn, pl_op_t *op) {
-    pl__backup_t *backup = conn->backup;
+static int conclude(pl__backup_t *backup, pl_op_t *op) {
     int rc = sqlite3_backup_finish(backup->copy);
     backup->copy = NULL;
     if (rc == SQLITE_OK)
@@ -147,31 +206,32 @@ static int conclude(pl__conn_t *conn, pl_op_t *op) {
     if (rc != SQLITE_OK)
         return refuse(op, PL_EIO, backup->path, sqlite3_errstr(rc));
     backup->to = NULL;
-    return give_name(conn, op);
+    return give_name(backup, op);
 }
 
 /* A database in memory has one connection, which is in a transaction: it is written as it is, in one portion. */
-static int copy_memory(pl__conn_t *conn, pl_op_t *op) {
+static int copy_memory(pl__conn_t *conn, pl__backup_t *backup, pl_op_t *op) {
     sqlite3_int64 size = 0;
     PL__TRY(pl__deltas_flush(conn));
     PL__TRY(pl__task_flush(conn));
     unsigned char *bytes = sqlite3_serialize(conn->db, "main", &size, 0);
     if (!bytes)
         return PL_ENOMEM;
-    FILE *file = fopen(conn->backup->part, "wb");
+    FILE *file = fopen(backup->part, "wb");
     bool written = file && fwrite(bytes, 1, (size_t)size, file) == (size_t)size;
     written = (!file || fclose(file) == 0) && written;
     sqlite3_free(bytes);
-    return written ? give_name(conn, op) : refuse(op, PL_EIO, conn->backup->path, strerror(errno));
+    return written ? give_name(backup, op) : refuse(op, PL_EIO, backup->path, strerror(errno));
 }
 
-static int copy_some(pl__conn_t *conn, pl_op_t *op) {
-    pl__backup_t *backup = conn->backup;
+static int copy_some(pl__backup_t *backup, pl_op_t *op) {
     int rc = sqlite3_backup_step(backup->copy, op->u.backup.pages);
     op->u.backup.left = sqlite3_backup_remaining(backup->copy);
     op->u.backup.total = sqlite3_backup_pagecount(backup->copy);
     if (rc == SQLITE_DONE)
-        return conclude(conn, op);
+        return conclude(backup, op);
+    if (op->u.backup.left <= 0)
+        op->u.backup.left = 1; /* it could not begin yet */
     if (rc == SQLITE_OK || rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
         return PL_OK;
     return refuse(op,
@@ -182,15 +242,27 @@ static int copy_some(pl__conn_t *conn, pl_op_t *op) {
 }
 
 int pl__verb_backup(pl__conn_t *conn, pl_op_t *op) {
-    pl_str_t path = op->u.backup.path;
     int rc = PL_OK;
-    if (conn->backup && !pl_str_eq(pl_str(conn->backup->path), path))
-        pl__backup_drop(conn);
-    if (!conn->backup)
-        rc = start(conn, op);
-    if (rc == PL_OK && op->rc == PL_OK)
-        rc = conn->names[0] ? copy_some(conn, op) : copy_memory(conn, op);
-    if (rc != PL_OK || op->rc != PL_OK)
-        pl__backup_drop(conn);
+    pl__backup_t *backup = conn->backups;
+    while (backup && !pl_str_eq(pl_str(backup->path), op->u.backup.path))
+        backup = backup->next;
+    if (op->u.backup.pages <= 0) { /* nobody will go on */
+        if (backup)
+            drop(conn, backup);
+        return PL_OK;
+    }
+    if (!backup)
+        rc = start(conn, op, &backup);
+    if (backup)
+        backup->touched = pl_clock_monotonic_us();
+    bool is_last = false;
+    if (rc == PL_OK && op->rc == PL_OK) {
+        rc = conn->names[0] ? copy_some(backup, op) : copy_memory(conn, backup, op);
+        is_last = op->u.backup.left == 0;
+    }
+    if (rc == PL_OK && op->rc == PL_OK && is_last)
+        forget(conn, backup);
+    else if (backup && (rc != PL_OK || op->rc != PL_OK))
+        drop(conn, backup);
     return rc;
 }

@@ -311,7 +311,7 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
 static void sqlite_close(pl__conn_t *conn) {
     if (!conn)
         return;
-    pl__backup_drop(conn);
+    pl__backup_drop(conn, false);
     for (int i = 0; i < PL__SQL_COUNT; i++)
         sqlite3_finalize(conn->statements[i]);
     pl__file_closing(conn);
@@ -403,6 +403,8 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     conn->failure[0] = 0;
     reset_transaction(conn);
     let_others_begin(conn);
+    if (conn->backups)
+        pl__backup_drop(conn, true);
     int rc = pl__file_check_again(conn);
     if (rc == PL_OK)
         rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");

@@ -69,7 +69,7 @@ enum { PL__FILE_NAMES = 3 }; /* the database, its log, the index of that */
 struct pl__conn {
     sqlite3 *db;
     char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
-    struct pl__backup *backup;   /* under way; NULL: none */
+    struct pl__backup *backups;  /* under way */
     int name_fd;                 /* the writer's: holds the name; -1: none */
     pl__identity_t known[PL__FILE_NAMES];
     int64_t checked_at; /* monotonic us: when the names were last seen to lead to these; 0: they do not */
@@ -319,8 +319,9 @@ PL_VERBS(X)
 /* ---- backup.c ---- */
 
 typedef struct pl__backup pl__backup_t;
-/* Gives up what is under way, and deletes what there is of it. */
-void pl__backup_drop(pl__conn_t *conn);
+/* Gives up what is under way (`abandoned`: only what nobody has gone on with for a minute), and deletes what there
+ * is of it. */
+void pl__backup_drop(pl__conn_t *conn, bool abandoned);
 
 /* ---- files.c: the files of a database ---- */
 
