@@ -99,12 +99,14 @@ struct pl__conn {
     pl_usec_t next_token; /* steady: when a rate lets the next ready task start; PL_USEC_NEVER: none waits for that */
     bool blocked;         /* a concurrency limit held ready tasks back */
     bool freed;           /* a claim ended in this transaction */
+    bool any_started;     /* some queue has `started` > 0 */
     bool any_limits;      /* of any queue: rate, concurrency, pause */
     int64_t data_version; /* changes when another connection has committed */
     int64_t schema_cookie, schema_hash; /* as compared last, see schema.c */
     size_t turn;                        /* rotates the queue that claims first */
     pl__queue_t *queues;
-    size_t queues_len, queues_size;
+    size_t queues_len, queues_size; /* in the order of their ids */
+    size_t *by_name, by_name_size;  /* open addressing: place in queues + 1, 0 = free */
     pl__pending_t *pending;
     size_t pending_len, pending_size;
     pl__delta_t *deltas; /* open addressing */
@@ -241,6 +243,8 @@ int pl__tasks_promote_alone(pl__conn_t *conn);
 int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed);
 /* `taken` of the `allowed` were claimed: takes their tokens, and notes what is held back. */
 int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, int taken);
+/* So many tasks of the queue are being executed now. */
+void pl__limits_note(pl__conn_t *conn, pl__queue_t *queue, int started);
 /* Counts what was claimed for the statistics. */
 int pl__limits_count(pl__conn_t *conn);
 

@@ -204,7 +204,7 @@ int pl__verb_task_delete(pl__conn_t *conn, pl_op_t *op) {
         if (delete->tasks[i].rc != PL_OK)
             continue;
         PL__TRY(pl__task_end(conn, id));
-        queue->started += queue->pull; /* a pulled task is done when it is deleted */
+        pl__limits_note(conn, queue, queue->pull); /* a pulled task is done when it is deleted */
     }
     conn->freed = true;
     return PL_OK;

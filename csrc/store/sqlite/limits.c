@@ -89,8 +89,13 @@ int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, in
     return taken == allowed ? note_next_token(conn, queue, tokens) : PL_OK;
 }
 
+void pl__limits_note(pl__conn_t *conn, pl__queue_t *queue, int started) {
+    queue->started += started;
+    conn->any_started = conn->any_started || started > 0;
+}
+
 int pl__limits_count(pl__conn_t *conn) {
-    for (size_t i = 0; i < conn->queues_len; i++) {
+    for (size_t i = 0; i < conn->queues_len && conn->any_started; i++) {
         pl__queue_t *queue = &conn->queues[i];
         if (queue->started == 0)
             continue;
@@ -98,5 +103,6 @@ int pl__limits_count(pl__conn_t *conn) {
                             (int64_t)queue->started));
         queue->started = 0;
     }
+    conn->any_started = false;
     return PL_OK;
 }

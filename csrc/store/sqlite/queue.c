@@ -4,11 +4,56 @@
  * Settings are read again at the beginning of a transaction when another connection has committed since the last one
  * (PRAGMA data_version), so that a change made by one process holds for the next claim of every other.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/sqlite/db.h"
 
 enum { STATS_SECOND = 1000000 };
+
+/* ---- by name ----------------------------------------------------------------------------------------------- */
+
+/* FNV-1a. */
+static size_t hash(pl_str_t name) {
+    uint64_t sum = 14695981039346656037U;
+    for (size_t i = 0; i < name.len; i++)
+        sum = (sum ^ (unsigned char)name.ptr[i]) * 1099511628211U;
+    return (size_t)(sum ^ sum >> 32);
+}
+
+/* Where the queue of that name is, or would be put. There is always a free place. */
+static size_t *place_of(const pl__conn_t *conn, pl_str_t name) {
+    size_t mask = conn->by_name_size - 1, at = hash(name) & mask;
+    for (; conn->by_name[at] > 0; at = (at + 1) & mask) {
+        const pl__queue_t *queue = &conn->queues[conn->by_name[at] - 1];
+        if (queue->len == name.len && memcmp(queue->name, name.ptr, name.len) == 0)
+            break;
+    }
+    return &conn->by_name[at];
+}
+
+/* Room for one more, at most half of it full. */
+static int grow_names(pl__conn_t *conn) {
+    enum { FIRST = 32 };
+    if (conn->by_name_size > 2 * (conn->queues_len + 1))
+        return PL_OK;
+    size_t size = conn->by_name_size ? conn->by_name_size * 2 : FIRST;
+    size_t *names = pl__alloc(size * sizeof *names);
+    if (!names)
+        return PL_ENOMEM;
+    pl__free(conn->by_name);
+    conn->by_name = names;
+    conn->by_name_size = size;
+    memset(names, 0, size * sizeof *names);
+    for (size_t i = 0; i < conn->queues_len; i++)
+        *place_of(conn, (pl_str_t){ conn->queues[i].name, conn->queues[i].len }) = i + 1;
+    return PL_OK;
+}
+
+static pl__queue_t *look_up(pl__conn_t *conn, pl_str_t name) {
+    size_t at = conn->by_name_size ? *place_of(conn, name) : 0;
+    return at ? &conn->queues[at - 1] : NULL;
+}
 
 /* ---- remembered -------------------------------------------------------------------------------------------- */
 
@@ -18,13 +63,17 @@ static void forget(pl__conn_t *conn) {
         pl__free(conn->queues[i].target);
     }
     conn->queues_len = 0;
+    if (conn->by_name_size > 0)
+        memset(conn->by_name, 0, conn->by_name_size * sizeof *conn->by_name);
 }
 
 void pl__queues_free(pl__conn_t *conn) {
     forget(conn);
     pl__free(conn->queues);
+    pl__free(conn->by_name);
     conn->queues = NULL;
-    conn->queues_size = 0;
+    conn->by_name = NULL;
+    conn->queues_size = conn->by_name_size = 0;
 }
 
 /* A copy with a NUL; an absent string has none. */
@@ -45,12 +94,13 @@ static int remember(pl__conn_t *conn, pl_str_t name, pl_str_t target, const pl__
         conn->queues = grown;
         conn->queues_size = size;
     }
+    PL__TRY(grow_names(conn));
     pl__queue_t *place = &conn->queues[conn->queues_len];
     *place = *queue;
     place->len = name.len;
     place->served = pl_queue_is_served(conn->options.serves, name);
     PL__TRY(duplicate(name, &place->name));
-    conn->queues_len++; /* from here on it is forgotten with the others */
+    *place_of(conn, name) = ++conn->queues_len; /* from here on it is forgotten with the others */
     PL__TRY(duplicate(target, &place->target));
     conn->any_limits = conn->any_limits || queue->paused || queue->rate >= 0 || queue->max_concurrent > 0;
     return PL_OK;
@@ -107,15 +157,6 @@ int pl__queues_refresh(pl__conn_t *conn) {
     return pl__queues_load(conn);
 }
 
-static pl__queue_t *look_up(pl__conn_t *conn, pl_str_t name) {
-    for (size_t i = 0; i < conn->queues_len; i++) {
-        pl__queue_t *queue = &conn->queues[i];
-        if (queue->len == name.len && memcmp(queue->name, name.ptr, name.len) == 0)
-            return queue;
-    }
-    return NULL;
-}
-
 /* The remembered queue, whether removed or not; NULL: there is none. */
 static int find(pl__conn_t *conn, pl_str_t name, pl__queue_t **queue) {
     if (!name.ptr)
@@ -123,7 +164,9 @@ static int find(pl__conn_t *conn, pl_str_t name, pl__queue_t **queue) {
     *queue = look_up(conn, name);
     if (*queue)
         return PL_OK;
-    PL__TRY(pl__queues_load(conn)); /* a reader does not refresh */
+    if (conn->role == PL__ROLE_WRITER) /* it has looked when the transaction began */
+        return PL_OK;
+    PL__TRY(pl__queues_load(conn));
     *queue = look_up(conn, name);
     return PL_OK;
 }
@@ -135,11 +178,17 @@ int pl__queue_find(pl__conn_t *conn, pl_str_t name, pl__queue_t **queue) {
     return PL_OK;
 }
 
+static int compare_queues(const void *a, const void *b) {
+    int64_t left = ((const pl__queue_t *)a)->id, right = ((const pl__queue_t *)b)->id;
+    return (left > right) - (left < right);
+}
+
+/* They are in the order of their ids: read so, and a new one has the greatest. */
 pl__queue_t *pl__queue_by_id(pl__conn_t *conn, int64_t id) {
-    for (size_t i = 0; i < conn->queues_len; i++)
-        if (conn->queues[i].id == id)
-            return &conn->queues[i];
-    return NULL;
+    pl__queue_t wanted = { .id = id };
+    if (conn->queues_len == 0)
+        return NULL;
+    return bsearch(&wanted, conn->queues, conn->queues_len, sizeof wanted, compare_queues);
 }
 
 int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id) {
@@ -266,7 +315,10 @@ int pl__verb_queue_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_queue_get_t *get = &op->u.queue_get;
     sqlite3_stmt *row;
     int rc;
-    PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_GET, &row, "t", get->name));
+    if (get->name.ptr)
+        PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_GET, &row, "t", get->name));
+    else
+        PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_LIST, &row, ""));
     get->queues = pl__sql_list(conn, row, &op->arena, read_item, sizeof *get->queues, &get->len, &rc);
     return rc;
 }

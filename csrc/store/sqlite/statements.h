@@ -24,6 +24,11 @@
     "coalesce(status, 0), coalesce(deadline, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, "    \
     "max_losses, large"
 
+/* The columns read_settings of queue.c reads, in its order. */
+#define PL__QUEUE_COLUMNS                                                                                              \
+    "mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), coalesce(max_concurrent, 0), "     \
+    "target, retry_limit, age_limit, min_backoff, max_backoff, max_doublings, max_losses, name"
+
 /* Of many rows at once, see bulk.c: how many a statement writes, and how many ids it names. */
 #define PL__BULK_ROWS 16
 #define PL__BULK_IDS 32
@@ -71,10 +76,8 @@
       "tokens = CASE WHEN rate IS NOT NULL THEN tokens END, rate = ?4, bucket_size = ?5, "                             \
       "max_concurrent = ?6, target = ?7, retry_limit = ?8, age_limit = ?9, min_backoff = ?10, "                        \
       "max_backoff = ?11, max_doublings = ?12, max_losses = ?13 WHERE id = ?1")                                        \
-    X(QUEUE_GET, "SELECT mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), "              \
-                 "coalesce(max_concurrent, 0), target, retry_limit, age_limit, min_backoff, max_backoff, "             \
-                 "max_doublings, max_losses, name FROM main.pl_queue WHERE name = ?1 OR (?1 IS NULL AND NOT removed) " \
-                 "ORDER BY name")                                                                                      \
+    X(QUEUE_GET, "SELECT " PL__QUEUE_COLUMNS " FROM main.pl_queue WHERE name = ?1")                                    \
+    X(QUEUE_LIST, "SELECT " PL__QUEUE_COLUMNS " FROM main.pl_queue WHERE NOT removed ORDER BY name")                   \
     X(QUEUE_REMOVE,                                                                                                    \
       "UPDATE main.pl_queue SET removed = 1, mode = 'push', paused = 0, rate = NULL, bucket_size = NULL, "             \
       "max_concurrent = NULL, target = NULL, retry_limit = NULL, age_limit = NULL, min_backoff = NULL, "               \
@@ -84,6 +87,8 @@
     X(QUEUE_SET_TOKENS, "UPDATE main.pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                        \
     X(QUEUE_CLAIMED, "SELECT count(*) FROM main.pl_task WHERE state = 2 AND queue = ?1")                               \
     X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE state = 0 AND queue = ?1)")                    \
+    X(QUEUE_NEXT_READY,                                                                                                \
+      "SELECT queue FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue > ?1 ORDER BY queue LIMIT 1") \
     X(QUEUE_STARTED, "INSERT INTO main.pl_queue_started (queue, slot, second, started) VALUES (?1, ?2 & 63, ?2, ?3) "  \
                      "ON CONFLICT (queue, slot) DO UPDATE SET started = excluded.started + "                           \
                      "CASE second WHEN excluded.second THEN started ELSE 0 END, second = excluded.second")             \

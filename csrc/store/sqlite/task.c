@@ -655,33 +655,76 @@ static int claim_within_limits(pl__conn_t *conn, claims_t *claims, pl__queue_t *
         PL__TRY(pl__limits_spend(conn, queue, allowed, *taken));
     if (allowed < limit && *taken == allowed)
         *more = false;
-    queue->started += *taken;
+    pl__limits_note(conn, queue, *taken);
+    return PL_OK;
+}
+
+/* The queue with ready tasks that comes next after `after`; NULL: there is none. */
+static int next_ready_queue(pl__conn_t *conn, int64_t after, pl__queue_t **queue) {
+    int64_t id;
+    do {
+        PL__TRY(pl__sql_int(conn, PL__SQL_QUEUE_NEXT_READY, &id, 0, "i", after));
+        *queue = pl__queue_by_id(conn, id);
+        after = id;
+    } while (id && !*queue);
+    return PL_OK;
+}
+
+/*
+ * The queues to claim from, another one first each time. Where there are few all of them are asked; where there are
+ * many, only those that have something ready are looked for, so that a turn costs what it does and not what there is.
+ */
+static int list_queues(pl__conn_t *conn, pl__queue_t ***list, size_t *len) {
+    enum { FEW = 32 };
+    size_t all = conn->queues_len, first = conn->turn++ % (all ? all : 1);
+    pl__queue_t *queue;
+    *len = 0;
+    *list = pl__arena_get(&conn->scratch, (all + 1) * sizeof **list);
+    if (!*list)
+        return PL_ENOMEM;
+    for (size_t i = 0; i < all && all <= FEW; i++)
+        (*list)[(*len)++] = &conn->queues[(first + i) % all];
+    if (all <= FEW)
+        return PL_OK;
+    int64_t begin = conn->queues[first].id - 1, after = begin;
+    for (bool wrapped = false; *len < all;) {
+        PL__TRY(next_ready_queue(conn, after, &queue));
+        if (!queue && wrapped)
+            break;
+        wrapped = wrapped || !queue;
+        after = queue ? queue->id : INT64_MIN;
+        if (wrapped && after > begin)
+            break;
+        if (queue)
+            (*list)[(*len)++] = queue;
+    }
     return PL_OK;
 }
 
 /* Every queue gets its share of what is wanted, the rest goes to whoever has more. */
 static int claim_ready(pl__conn_t *conn, claims_t *claims, int wanted) {
-    int share = conn->queues_len ? (wanted + (int)conn->queues_len - 1) / (int)conn->queues_len : 0;
-    bool more = conn->maybe_ready && share > 0;
+    bool more = conn->maybe_ready && conn->queues_len > 0;
+    pl__queue_t **queues;
+    size_t len = 0;
     int left = wanted;
     if (more) {
         conn->next_token = PL_USEC_NEVER;
         conn->blocked = false;
+        PL__TRY(list_queues(conn, &queues, &len));
     }
+    int share = len ? (wanted + (int)len - 1) / (int)len : 0;
     for (int pass = 0; pass < 2 && more && left > 0 && !is_full(claims); pass++) {
         more = false;
-        for (size_t i = 0; i < conn->queues_len && left > 0; i++) {
-            pl__queue_t *queue = &conn->queues[(conn->turn + i) % conn->queues_len];
+        for (size_t i = 0; i < len && left > 0; i++) {
             int limit = pass == 0 && share < left ? share : left, taken;
             bool has_more;
-            if (!queue->served)
+            if (!queues[i]->served)
                 continue;
-            PL__TRY(claim_within_limits(conn, claims, queue, limit, &taken, &has_more));
+            PL__TRY(claim_within_limits(conn, claims, queues[i], limit, &taken, &has_more));
             left -= taken;
             more = more || has_more;
         }
     }
-    conn->turn++;
     conn->maybe_ready = more || left <= 0;
     return PL_OK;
 }
@@ -712,7 +755,7 @@ static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
         bool due = claims->len < wanted && task->eta <= conn->due && !is_full(claims);
         if (born_claimed && due && is_free(conn, task, queue)) {
             PL__TRY(claim_pending(conn, claims, &rows, i));
-            queue->started++;
+            pl__limits_note(conn, queue, 1);
         } else
             PL__TRY(insert_unclaimed(conn, &rows, i));
     }
