@@ -258,8 +258,11 @@ static void execute_first(pl_engine_t *engine) {
     engine->host.execute(engine->host.data, claim);
 }
 
+/* Those that begin to wait at once make room for others, but not for many in one turn: else more would be under way
+ * than is good for the caches. */
 void pl__scheduler_execute(pl_engine_t *engine) {
-    for (int turn = 0; pl__scheduler_has_turn(engine) && turn < TURN_MAX; turn++) {
+    int waiting_max = engine->waiting + engine->concurrency;
+    for (int turn = 0; pl__scheduler_has_turn(engine) && turn < TURN_MAX && engine->waiting < waiting_max; turn++) {
         bool for_claim = engine->buffer.head && (!engine->woken || engine->claim_is_next);
         engine->claim_is_next = !for_claim;
         if (for_claim)
