@@ -1,6 +1,7 @@
 --- queue.lua: queues as programs use them: adding, leasing, deleting, statistics, settings, dead letters.
 --
--- A queue object is only a name. What it does is done on the engine of the running task, else on the default engine.
+-- A queue object is only a name. What it does is done on the engine of the running task, else on the default engine;
+-- but tasks that are in a store are dealt with there.
 
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
@@ -9,6 +10,7 @@ local queue_async = require "pipeline.queue_async"
 local queue_errors = require "pipeline.taskqueue_errors"
 local queue_task = require "pipeline.queue_task"
 local stage_task = require "pipeline.task"
+local stores = require "pipeline.stores"
 local text = require "pipeline.text"
 
 local classes = queue_errors.classes
@@ -70,18 +72,23 @@ local function list_of(value, what)
   return options.check_list(value, queue_task.is, 1, what, "task or list of tasks", "task", 2)
 end
 
--- The engine that all of a list belong to: tasks of pipelines have that of their pipeline, others that of the caller.
+-- The engine that all of a list belong to: tasks of pipelines have that of their pipeline; those that were added,
+-- leased or read, that of the store they are in; others that of the caller.
 local function engine_of(list, what)
   local engine
-  for _, task in ipairs(list) do
+  for _, task in ipairs(list or {}) do
     local own = rawget(task, "_engine")
-    if own and engine and own ~= engine then
-      errors.raise(classes.BadTaskStateError, "%s: tasks of pipelines of different stores (%s and %s)", what,
-        engine._path, own._path)
+    if own and engine and own ~= engine and not stores.same(own, engine) then
+      errors.raise(classes.BadTaskStateError, "%s: tasks of different stores (%s and %s)", what, engine._path,
+        own._path)
     end
     engine = engine or own
   end
-  return engine or context.engine()
+  return engine and stores.live(engine) or context.engine()
+end
+
+local function store_of_tasks(list, what)
+  return context.store(engine_of(list, what))
 end
 
 local function refuse_doubles(list, what)
@@ -114,8 +121,8 @@ local function check_add(list)
   end
 end
 
-local function was_added(task, form, url, name, queue_name)
-  task._id, task.was_enqueued, task.queue_name = form.id, true, queue_name
+local function was_added(task, form, url, name, queue_name, engine)
+  task._id, task.was_enqueued, task.queue_name, task._engine = form.id, true, queue_name, engine
   task.name = name
   if url ~= task.url then task.url = url end
 end
@@ -154,10 +161,10 @@ local function has_deadline(given, what)
 end
 
 -- Adds what has been checked and marks it as added.
-local function send(self, store, list, forms, urls, names)
+local function send(self, engine, store, list, forms, urls, names)
   local results = check(self, store:task_add(forms, false))
   for i, task in ipairs(list) do
-    if results[i] == "OK" then was_added(task, forms[i], urls[i], names[i], self.name) end
+    if results[i] == "OK" then was_added(task, forms[i], urls[i], names[i], self.name, engine) end
   end
   raise_worst(self, list, results)
 end
@@ -173,11 +180,13 @@ local function send_in(self, tx, store, list, forms, urls, names)
   end
   local before = {}
   for i, task in ipairs(list) do
-    before[i] = task.name or false
-    was_added(task, forms[i], urls[i], names[i], self.name)
+    before[i] = { task.name, rawget(task, "_engine") }
+    was_added(task, forms[i], urls[i], names[i], self.name, tx._engine)
   end
   tx:_if_lost(function()
-    for i, task in ipairs(list) do task.was_enqueued, task._id, task.name = false, nil, before[i] or nil end
+    for i, task in ipairs(list) do
+      task.was_enqueued, task._id, task.name, task._engine = false, nil, before[i][1], before[i][2]
+    end
   end)
 end
 
@@ -216,7 +225,7 @@ function Queue.add(self, tasks, given)
   for i, task in ipairs(list) do forms[i], urls[i], names[i] = queue_task.form(task, store, self.name) end
   if transaction then
     table.move(forms, 1, #forms, #transaction + 1, transaction)
-    for i, task in ipairs(list) do was_added(task, forms[i], urls[i], names[i], self.name) end
+    for i, task in ipairs(list) do was_added(task, forms[i], urls[i], names[i], self.name, engine) end
     return tasks
   end
   if takes then
@@ -225,10 +234,10 @@ function Queue.add(self, tasks, given)
     tx:_after(function()
       local later = context.store(engine)
       make_cron(later, self.name)
-      send(self, later, list, forms, urls, names)
+      send(self, engine, later, list, forms, urls, names)
     end)
   else
-    send(self, store, list, forms, urls, names)
+    send(self, engine, store, list, forms, urls, names)
   end
   return tasks
 end
@@ -279,7 +288,7 @@ local function lease(self, what, seconds, max, how)
   local store, engine = store_of()
   how.seconds, how.max = seconds, check_max(max, engine._max_tasks_per_lease, what)
   local records = check(self, store:lease(self.name, how))
-  for i, record in ipairs(records) do records[i] = queue_task.of_record(store, record) end
+  for i, record in ipairs(records) do records[i] = queue_task.of_record(store, record, engine) end
   return records
 end
 
@@ -328,7 +337,7 @@ end
 function Queue.modify_task_lease(self, task, seconds)
   check_task(task, "modify_task_lease")
   check_lease_seconds(seconds, "modify_task_lease", 2)
-  local store = store_of()
+  local store = store_of_tasks({ task }, "modify_task_lease")
   local eta, code, message = store:lease_modify(self.name, ref_of(store, task.name), math.max(task.eta, 0), seconds)
   if not eta then queue_errors.raise(code, message, tostring(task)) end
   task.eta = eta
@@ -338,7 +347,7 @@ end
 -- ---- deleting --------------------------------------------------------------------------------------------------
 
 local function delete(self, list)
-  local store = store_of()
+  local store = store_of_tasks(list, "delete_tasks")
   local refs = {}
   for i, task in ipairs(list) do refs[i] = ref_of(store, task.name) end
   local results = check(self, store:task_delete(self.name, refs))
@@ -515,11 +524,11 @@ local dead_kinds = { count = "count", cursor = "string" }
 -- answer, if there was one), and a cursor when there are more.
 function Queue.dead_tasks(self, given)
   given = options.check(given, dead_kinds, 1, "dead_tasks")
-  local store = store_of()
+  local store, engine = store_of()
   local before = given.cursor and math.tointeger(tonumber(given.cursor))
   local records, next_id = check(self, store:dead_list(self.name, { before = before, limit = given.count or 50 }))
   for i, record in ipairs(records) do
-    local task = queue_task.of_record(store, record)
+    local task = queue_task.of_record(store, record, engine)
     for _, name in ipairs { "died", "error_class", "message", "traceback", "status" } do task[name] = record[name] end
     task.was_enqueued = false
     records[i] = task
@@ -542,7 +551,8 @@ end
 -- when a task is not in the list (any more); the others are revived all the same.
 function Queue.revive(self, tasks)
   local ids = ids_of(tasks, "revive")
-  local results = check(self, store_of():dead_revive(self.name, ids))
+  local store = store_of_tasks(tasks and list_of(tasks, "revive"), "revive")
+  local results = check(self, store:dead_revive(self.name, ids))
   if not ids then return results end
   local list, revived = list_of(tasks, "revive"), 0
   for i, task in ipairs(list) do
@@ -554,7 +564,9 @@ end
 
 --- Forgets dead tasks: a task or a list of dead_tasks, or all of the queue. Returns how many.
 function Queue.purge_dead(self, tasks)
-  return (check(self, store_of():dead_purge(self.name, ids_of(tasks, "purge_dead"))))
+  local ids = ids_of(tasks, "purge_dead")
+  local store = store_of_tasks(tasks and list_of(tasks, "purge_dead"), "purge_dead")
+  return (check(self, store:dead_purge(self.name, ids)))
 end
 
 -- ---- settings --------------------------------------------------------------------------------------------------

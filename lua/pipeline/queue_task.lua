@@ -572,15 +572,15 @@ function queue_task.form(self, store, queue_name)
   }, url, name or known_as
 end
 
---- The task as the store gives it back: leased, or dead.
-function queue_task.of_record(store, record)
+--- The task as the store gives it back, through `engine`: leased, or dead.
+function queue_task.of_record(store, record, engine)
   local request = record.request and core.decode(record.request) or {}
   local self = {
     method = record.kind == "pull" and "PULL" or request.method or "POST", url = request.url, eta = record.eta,
     target = request.target, _headers = copy_headers(request.headers), tag = record.tag, payload = record.payload,
     name = record.name or queue_task.auto_name(store, record.id), queue_name = record.queue,
     priority = record.priority, dispatch_deadline = record.deadline, retry_count = record.tries, was_enqueued = true,
-    was_deleted = false, _kind = record.kind, _id = record.id, _retry = record.retry,
+    was_deleted = false, _kind = record.kind, _id = record.id, _engine = engine, _retry = record.retry,
     retry_options = record.retry and queue_task.TaskRetryOptions(record.retry) or nil,
   }
   return setmetatable(self, task_meta)

@@ -14,6 +14,15 @@ function stores.same(a, b)
   return a == b or a._transactions == b._transactions
 end
 
+--- The engine that stands for `engine`: itself; or when that is closed, an open one on the same file, if there is one.
+function stores.live(engine)
+  if not engine._closed then return engine end
+  for _, other in ipairs(context.engines) do
+    if stores.same(engine, other) then return other end
+  end
+  return engine
+end
+
 --- Raises UnexpectedPipelineError: `what` is of the engine `of`, and cannot be used by the engine `by`.
 -- @tparam[opt] string remedy what to do instead.
 function stores.refuse(what, of, by, remedy)

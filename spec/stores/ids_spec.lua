@@ -3,6 +3,7 @@
 local pipeline = require "pipeline"
 local helper = require "spec.support.helper"
 local sql = require "spec.support.sql"
+local taskqueue = require "pipeline.taskqueue"
 
 local Give = helper.define(function(_, value) return value end)
 local Waits = helper.define { async = true, output_names = { "extra" }, run = function() end }
@@ -155,6 +156,36 @@ describe("several engines", function()
     A:drain()
     refused(own.fill, own, child.args[1], 1)
     assert.is_truthy(waiting)
+  end)
+
+  it("prolong and delete tasks where they are, whichever engine the caller works for", function()
+    local queues = { work = { mode = "pull" } }
+    local one, two = helper.open { queues = queues }, helper.open { queues = queues }
+    local queue = taskqueue.Queue("work")
+    local function on(engine, fn)
+      local stage = helper.define(function() fn() end)():start { engine = engine }
+      engine:drain()
+      engine:wait(stage, { timeout = 0 })
+    end
+    local Task = taskqueue.Task
+    local added, leased
+    on(one, function() added = queue:add { Task { method = "PULL", payload = "x", name = "n", countdown = -1 } }[1] end)
+    on(two, function() queue:add { Task { method = "PULL", payload = "y", name = "n", countdown = -1 } } end)
+    on(one, function() leased = queue:lease_tasks(60, 1)[1] end)
+    assert.same({ "x", "n" }, { leased.payload, leased.name })
+    queue:modify_task_lease(leased, 90) -- the default engine, A, has no such queue
+    on(two, function() queue:delete_tasks(leased) end)
+    assert.is_true(leased.was_deleted)
+    on(two, function() queue:delete_tasks(added) end)
+    assert.is_false(added.was_deleted)
+    local left
+    on(two, function() left = queue:lease_tasks(60, 10) end)
+    assert.same({ 1, "y" }, { #left, left[1].payload })
+    left[1].name, added.name = "n", "m"
+    helper.raises(taskqueue.BadTaskStateError, queue.delete_tasks, queue, { added, left[1] })
+    one:close()
+    queue:delete_tasks(left)
+    assert.is_true(left[1].was_deleted)
   end)
 
   it("take each other's futures and ids when they work on the same file", function()
