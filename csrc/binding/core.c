@@ -19,6 +19,7 @@
 #include "binding/server.h"
 #include "binding/step.h"
 #include "binding/tasklet.h"
+#include "binding/whose.h"
 #include "binding/worker.h"
 
 PL_API int luaopen_pipeline_core(lua_State *L);
@@ -116,5 +117,6 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__worker_register(L);
     pl__step_register(L);
     pl__items_register(L);
+    pl__whose_register(L);
     return 1;
 }

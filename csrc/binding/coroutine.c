@@ -249,7 +249,11 @@ static int kill_entry(lua_State *L) {
     } else {
         lua_pushnil(L);
     }
-    if (thread_close(co, L) != LUA_OK && lua_gettop(co) > 0) {
+    pl__whose_t outer = *rec->h->whose;
+    *rec->h->whose = (pl__whose_t){ rec->h, false };
+    status = thread_close(co, L);
+    *rec->h->whose = outer;
+    if (status != LUA_OK && lua_gettop(co) > 0) {
         lua_xmove(co, L, 1);
         if (!lua_rawequal(L, -1, -2))
             pl__report(L, PL__ERROR_RAISED);
@@ -382,10 +386,13 @@ static int resume_entry(lua_State *L) {
     if (is_dead(rec))
         return was_closed(L, rec);
     rec->nargs = 0;
+    pl__whose_t outer = *h->whose;
     rec->state = PL__CO_RUNNING;
     rec->resumed = true;
     h->current = rec;
+    *h->whose = (pl__whose_t){ h, false };
     int status = lua_resume(rec->co, L, nargs, &n);
+    *h->whose = outer;
     h->current = NULL;
     if (status == LUA_OK)
         return returned(L, rec, n);

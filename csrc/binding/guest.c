@@ -18,6 +18,14 @@ static int guest_entry(lua_State *L) {
     return 0;
 }
 
+/* What the guest calls is nobody's: its tasklets know whose they are. */
+static void enter(pl__handle_t *h) {
+    pl__whose_t outer = *h->whose;
+    *h->whose = (pl__whose_t){ NULL, false };
+    pl__enter(h->L, guest_entry, h);
+    *h->whose = outer;
+}
+
 static void guest_cb(pl_timer_t *timer) {
     pl__handle_t *h = timer->data;
     if (h->closing)
@@ -25,7 +33,7 @@ static void guest_cb(pl_timer_t *timer) {
     if (h->L == NULL || h->entered) /* it cannot be called now: at the next turn */
         pl_engine_timer_start(h->engine, timer, 0);
     else
-        pl__enter(h->L, guest_entry, h);
+        enter(h);
 }
 
 void pl__guest_call(pl__handle_t *h) {

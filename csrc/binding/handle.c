@@ -340,6 +340,8 @@ static pl__handle_t *handle_new(lua_State *L) {
     pl__handle_t *h = lua_newuserdatauv(L, sizeof(*h), PL__UV_COUNT);
     memset(h, 0, sizeof(*h));
     luaL_setmetatable(L, PL__ENGINE_TYPE);
+    h->whose = pl__whose_get(L);
+    pl__whose_add(L, h);
     lua_newtable(L);
     lua_setiuservalue(L, -2, PL__UV_ANCHORS);
     lua_newtable(L);

@@ -21,6 +21,7 @@
 
 #include <lua.h>
 
+#include "binding/whose.h"
 #include "engine/pipeline.h"
 
 #define PL__ENGINE_TYPE "pipeline.Engine"
@@ -69,6 +70,7 @@ typedef struct pl__handle {
     pl_engine_t *engine; /* NULL: closed */
     pl__sink_t *sink;    /* what host callbacks get: outlives the userdata when the process ends inside run() */
     lua_State *L;        /* the thread inside run(), NULL outside */
+    pl__whose_t *whose;  /* of the Lua state */
     bool entered, pumping, closing, is_virtual, has_task_hook;
     uint64_t sessions;        /* made so far: the number of the last one */
     bool stopped;             /* stop() was called since it was last cleared */

@@ -21,6 +21,7 @@
 
 #include <lauxlib.h>
 
+#include "binding/whose.h"
 #include "binding/worker.h"
 
 #define FINISHING 2 /* as in future.lua */
@@ -59,6 +60,7 @@ typedef struct {
     lua_State *co; /* of the task that runs; NULL outside */
     int idle;
     bool has_contexts;
+    pl__whose_t *whose;
 } shared_t;
 
 /* ---- fields ------------------------------------------------------------------------------------------------ */
@@ -354,9 +356,13 @@ static int begin(lua_State *L, lua_State *co) {
 /* Resumes the coroutine and puts what it gave at RESULT. Returns whether it has yielded. */
 static bool resume(lua_State *L, lua_State *co, int nargs) {
     int n = 0;
-    lua_State *before = shared(L)->co;
+    shared_t *self = shared(L);
+    lua_State *before = self->co;
+    pl__whose_t outer = *self->whose;
     set_current(L, TASK, co);
+    *self->whose = (pl__whose_t){ NULL, true };
     int status = lua_resume(co, L, nargs, &n);
+    *self->whose = outer;
     lua_settop(L, BEFORE);
     set_current(L, BEFORE, before);
     if (status != LUA_YIELD)
@@ -785,7 +791,7 @@ static void push_closure(lua_State *L, lua_CFunction fn) {
 /* Stack: what is given -> shared_t, places, idle. */
 static void push_shared(lua_State *L) {
     shared_t *self = lua_newuserdatauv(L, sizeof(*self), 0);
-    *self = (shared_t){ NULL, 0, false };
+    *self = (shared_t){ .whose = pl__whose_get(L) };
     lua_newtable(L);
     lua_newtable(L);
 }

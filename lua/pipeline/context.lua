@@ -1,21 +1,28 @@
 --- context.lua: which engine and which run the running code belongs to.
 --
--- Everything "current" hangs on the coroutine that the engine started for a task, never on a global: several engines
--- and any number of suspended runs live side by side in one Lua state. Outside of tasks the default engine counts:
--- the first one opened that is still open.
+-- Everything "current" hangs on the coroutine that runs, never on a global: several engines and any number of suspended
+-- runs live side by side in one Lua state. Whatever an engine calls (run, finalized, callback, handler, deferred call)
+-- works for that engine; a tasklet, and a callback of the event loop, for the one that the code that made it worked
+-- for; a plain coroutine for whoever runs it. All others work for the default engine: the first one opened that is
+-- still open.
 
+local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 
 local context = {
   instances = setmetatable({}, { __mode = "k" }), -- coroutine -> the pipeline instance whose task it executes
-  owners = setmetatable({}, { __mode = "k" }),    -- coroutine -> the engine whose task without pipeline it executes
+  owners = setmetatable({}, { __mode = "k" }),    -- coroutine -> the engine whose handler it executes
   engines = {},                                   -- open engines in the order opened
   logger = nil,                                   -- set by pipeline.set_logger
   enforce_auth = true,                            -- set by pipeline.set_enforce_auth
   gate = nil,                                     -- set by transaction.lua: waits for transactions of others
+  has_several = false,                            -- there were two engines at a time: makers are remembered
+  calling = false,                                -- the engine that the callback of a loop that runs works for
+  tasklet = { false },                            -- set by tasklets: at 1 the task that runs
 }
 
-local running = coroutine.running
+local running, status, whose = coroutine.running, coroutine.status, core.whose
+local open = setmetatable({}, { __mode = "k" }) -- engine of the C core -> engine
 local transactions = setmetatable({}, { __mode = "v" }) -- file -> set of transactions
 
 --- The instance whose run, finalized or callback is executed by this coroutine, or nil.
@@ -28,14 +35,53 @@ function context.transaction()
   return nil
 end
 
---- The engine of the transaction under way here, else that of the task this coroutine executes, else the default one,
--- or nil.
+local inside = setmetatable({}, { __mode = "k" }) -- coroutine of an engine that executes a handler -> true
+
+-- The engine whose handler has made the plain coroutine that runs. `managed`: it was called in a coroutine of an
+-- engine, else outside of all.
+local function around(managed)
+  for co in pairs(managed and inside or context.owners) do
+    if status(co) == "normal" then return context.owners[co] end
+  end
+end
+
+--- The engine that the running code works for; nil or false: for none in particular.
+function context.owner()
+  local co = running()
+  local instance = context.instances[co]
+  local engine = instance and instance._engine or context.owners[co]
+  if engine then return engine end
+  local handle = whose()
+  if handle == true then return context.tasklet[1].works_for end
+  if handle then return next(inside) and around(true) or open[handle] end
+  return context.calling or next(context.owners) and around()
+end
+
+--- The engine of the transaction under way here, else the one the running code works for, else the default one, or nil.
 function context.engine_or_nil()
   local tx = context.transaction()
   if tx and tx:_is_open() then return tx._engine end
+  return context.owner() or context.engines[1]
+end
+
+local restore = {
+  __close = function(state)
+    local co = state.co
+    context.owners[co], context.instances[co], inside[co] = state.owner, state.instance, state.inside
+  end,
+}
+
+--- Calls fn(...) for `engine`; nil or false: for none in particular. Returns what it does.
+function context.work_for(engine, fn, ...)
   local co = running()
   local instance = context.instances[co]
-  return instance and instance._engine or context.owners[co] or context.engines[1]
+  local _ <close> = setmetatable({
+    co = co, owner = context.owners[co], instance = instance, inside = inside[co],
+  }, restore)
+  context.owners[co] = engine or nil
+  if engine and instance and instance._engine ~= engine then context.instances[co] = nil end -- no part of that run
+  if engine and whose() then inside[co] = true end
+  return fn(...)
 end
 
 --- As engine_or_nil, but raises when there is none.
@@ -68,11 +114,26 @@ function context.store(engine, only_reads)
   return engine._core
 end
 
-function context.add_engine(engine)
-  table.insert(context.engines, engine)
+local listeners = {}
+
+--- Has fn() called when there are two engines at a time for the first time, or now if there were.
+function context.on_several(fn)
+  if context.has_several then return fn() end
+  listeners[#listeners + 1] = fn
+end
+
+--- An engine is open. `hidden`: it is never the default one.
+function context.add_engine(engine, hidden)
+  local another = next(open) ~= nil
+  open[engine._core] = engine
+  if not hidden then table.insert(context.engines, engine) end
+  if not another or context.has_several then return end
+  context.has_several = true
+  for _, fn in ipairs(listeners) do fn() end
 end
 
 function context.remove_engine(engine)
+  open[engine._core] = nil
   for i, other in ipairs(context.engines) do
     if other == engine then return table.remove(context.engines, i) end
   end

@@ -359,14 +359,9 @@ local function run_nothing(bytes)
   deferred.run(bytes)
 end
 
--- Runs user code that belongs to an engine. Returns true, or false and what was caught.
-local function run_owned(engine, bytes)
-  local co = coroutine.running()
-  local before = context.owners[co]
-  context.owners[co] = engine
-  local ok, caught = xpcall(run_nothing, errors.handler, bytes)
-  context.owners[co] = before
-  return ok, caught
+-- Runs user code. Returns true, or false and what was caught.
+local function run_caught(bytes)
+  return xpcall(run_nothing, errors.handler, bytes)
 end
 
 local function with_traceback(line, traceback)
@@ -421,7 +416,7 @@ end
 --- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
 function deferred.execute(engine, claim)
   log_claim(engine, claim)
-  local ok, caught = run_owned(engine, claim.payload or "")
+  local ok, caught = run_caught(claim.payload or "")
   local done, code, detail
   if ok then
     done, code, detail = engine._core:task_done(claim)
@@ -456,7 +451,7 @@ function deferred.serve(engine, request)
     return plain(403, "403 Forbidden\n")
   end
   log_headers(engine, request.headers)
-  local ok, caught = run_owned(engine, body_of(request))
+  local ok, caught = run_caught(body_of(request))
   if ok then return plain(200, "Success") end
   local kind, _, message = verdict(engine, caught)
   if kind == "singular" then return plain(408, "") end

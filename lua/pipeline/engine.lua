@@ -227,7 +227,7 @@ function engine.open(path, given, hidden)
   if known.mail then errors.check(handle:queue_set({ { name = known.mail.queue } }, true)) end -- is made, or stays
   class.allow_modules(self._modules)
   eventloop.attach(self, self._virtual, passed.loop ~= nil)
-  if not hidden then context.add_engine(self) end
+  context.add_engine(self, hidden)
   return self
 end
 
@@ -726,6 +726,10 @@ end
 local function face_of(self)
   return {
     engine = self._core,
+    work = function(fn, ...)
+      if context.owner() == self then return fn(...) end
+      return context.work_for(self, fn, ...)
+    end,
     from_id = function(id) return own_from_id(self, id) end,
     run_callback = function(stage, params, who) return evaluate.run_callback(self, stage, params, who) end,
     get_status_tree = function(id) return status.tree(self, id, true) end,

@@ -316,8 +316,29 @@ local handler = errors.handler
 
 local unpack = table.unpack
 
---- Calls the function of a callback record.
-local function call(entry)
+local several = false -- there were several engines: callbacks remember whose they are
+
+context.on_several(function() several = true end)
+
+-- Notes the engine that the callback record works for: that of the code that makes it.
+local function note_owner(entry)
+  local engine = several and context.owner()
+  if engine then entry.works_for = engine end
+  return entry
+end
+
+eventloop.note_owner = note_owner
+
+-- Calls fn(entry, ...), which must not raise, for the engine of the entry.
+local function call_for(entry, fn, ...)
+  local before = context.calling
+  context.calling = entry.works_for or false
+  local first, second = fn(entry, ...)
+  context.calling = before
+  return first, second
+end
+
+local function call_at_once(entry)
   local ok, problem
   if entry.n == 0 then
     ok, problem = xpcall(entry.fn, handler)
@@ -325,6 +346,12 @@ local function call(entry)
     ok, problem = xpcall(entry.fn, handler, unpack(entry, 1, entry.n))
   end
   if not ok then eventloop.report(problem) end
+end
+
+--- Calls the function of a callback record.
+local function call(entry)
+  if several then return call_for(entry, call_at_once) end
+  return call_at_once(entry)
 end
 
 eventloop.call = call
@@ -340,6 +367,10 @@ local function fire_due(self)
   self[FRUITLESS] = 0
   first.fire(first)
   return true
+end
+
+local function call_idler(idler)
+  return xpcall(idler.fn, handler, unpack(idler, 1, idler.n))
 end
 
 -- An idle callback has returned `worked`: nil: gone; true: did work; false: kept, but the round is fruitless (T71).
@@ -360,7 +391,7 @@ local function run_idle(self)
   local idlers = self.idlers
   if self[FRUITLESS] >= #idlers then return false end
   local idler = table.remove(idlers, 1)
-  local ok, worked = xpcall(idler.fn, handler, unpack(idler, 1, idler.n))
+  local ok, worked = call_for(idler, call_idler)
   if not ok then
     eventloop.report(worked)
   elseif await.is_future(worked) then
@@ -653,12 +684,9 @@ eventloop.common = common
 --- The loop the running code belongs to.
 function eventloop.current()
   if active[1] then return active[1] end
-  for i = #virtual, 1, -1 do -- a test inside a run has an engine of its own, which was opened later
-    local engine = virtual[i]
-    if engine._core:is_resuming() then return loops[engine] end
-  end
-  local default = virtual[1] and context.engines[1]
-  return default and loops[default] or common
+  if not virtual[1] then return common end
+  local engine = context.owner() or context.engines[1]
+  return engine and loops[engine] or common
 end
 
 local current = eventloop.current
@@ -816,7 +844,7 @@ end
 function eventloop.queue_call(seconds, fn, ...)
   check_function(fn, 2, "queue_call")
   local self = current()
-  local entry = setmetatable({ go = call, fn = fn, n = select("#", ...), ... }, call_meta)
+  local entry = note_owner(setmetatable({ go = call, fn = fn, n = select("#", ...), ... }, call_meta))
   if seconds == nil then
     self:push(entry)
     return entry
@@ -847,7 +875,7 @@ end
 function eventloop.add_idle(fn, ...)
   check_function(fn, 1, "add_idle")
   local self = current()
-  self.idlers[#self.idlers + 1] = { fn = fn, n = select("#", ...), ... }
+  self.idlers[#self.idlers + 1] = note_owner { fn = fn, n = select("#", ...), ... }
   if not self[AWAKE] then arouse(self) end
 end
 

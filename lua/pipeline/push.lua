@@ -11,7 +11,6 @@
 -- Host header tells who is meant).
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local queue_task = require "pipeline.queue_task"
 local text = require "pipeline.text"
@@ -133,9 +132,7 @@ function push.execute(engine, claim, guard)
     engine = engine, claim = claim, coroutine = co, over = false,
   })
   guard.timer = timer
-  context.owners[co] = engine
   local ok, answer, problem = xpcall(deliver, errors.handler, engine, claim)
-  context.owners[co] = nil
   engine._timers:cancel(timer)
   if timer.over then return end
   timer.over = true

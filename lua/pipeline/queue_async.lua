@@ -57,7 +57,6 @@ end
 
 local function work(call)
   local _ <close> = call
-  context.owners[coroutine.running()] = call.engine
   settle(call, xpcall(call.fn, errors.handler, table.unpack(call.args, 1, call.args.n)))
 end
 

@@ -511,10 +511,14 @@ local function dispatch(self, request)
   return await.results(handler(request))
 end
 
+local function dispatch_safely(self, request)
+  return xpcall(function() return make_answer(dispatch(self, request)) end, catch)
+end
+
 local function answer(self, request, is_own)
   if not complete(request) then return make_answer(plain(400)) end
   identify(self, request, is_own)
-  local ok, result = xpcall(function() return make_answer(dispatch(self, request)) end, catch)
+  local ok, result = self.face.work(dispatch_safely, self, request)
   if ok then return result end
   local name, message, traceback = errors.describe(result)
   self.log(ERROR, ("%s %s: %s: %s\n%s"):format(text.short(request.method), text.short(request.raw_path), name, message,
@@ -670,7 +674,8 @@ end
 
 --- Makes the web object of an engine.
 -- @tparam table face `engine` (the core's engine) and the functions from_id(id), run_callback(instance, params, who),
---   get_status_tree(id), get_root_list(options), get_pipeline_names() and log(level, text).
+--   get_status_tree(id), get_root_list(options), get_pipeline_names(), log(level, text), and work(fn, ...), which calls
+--   fn(...) for the engine and returns what it does.
 function web.new(face)
   local self = setmetatable({
     face = face, core = face.engine, log = face.log, base_path = BASE_PATH, routes = {}, endpoints = {},

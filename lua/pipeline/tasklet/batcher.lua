@@ -5,6 +5,7 @@
 
 local context = require "pipeline.tasklet.context"
 local errors = require "pipeline.errors"
+local engines = require "pipeline.context"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.options"
@@ -61,6 +62,7 @@ local function send(self, group)
   remove(self.groups, group)
   self.by_key[group.key] = nil
   local of = task.start_user(self.fn, 1, { n = 2, group, group.options })
+  of.works_for = self.works_for
   self.under_way[of] = true
   future.add_now(of, sent, self, group, of)
 end
@@ -135,7 +137,7 @@ function batcher.AutoBatcher(fn, given)
   given = options.check(given, { limit = "count" }, 2, "AutoBatcher")
   local self = setmetatable({
     fn = fn, limit = given.limit or LIMIT_DEFAULT, groups = {}, by_key = {}, under_way = {},
-    waits = false,
+    waits = false, works_for = engines.owner() or false,
   }, meta)
   local batchers = context.get_context()._shared.batchers
   batchers[#batchers + 1] = self

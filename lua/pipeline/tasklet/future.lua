@@ -19,6 +19,7 @@
 --      order in which their futures were completed. Nor does cancelling, beyond DROPS_NESTED_MAX.
 
 local core = require "pipeline.core"
+local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local options = require "pipeline.options"
@@ -36,6 +37,7 @@ local getmetatable, setmetatable, rawequal, select, type = getmetatable, setmeta
 local unpack, pack = table.unpack, table.pack
 local error_object, call_unyieldable = errors.object, core.call_unyieldable
 local where, current_loop, call, push = core.where, eventloop.current, eventloop.call, eventloop.push
+local note_owner = eventloop.note_owner
 local common = eventloop.common
 
 -- Methods of all kinds, and defaults.
@@ -329,7 +331,7 @@ end
 --- Calls fn(...) from the loop when the future is done; in the order added.
 function Future.add_callback(self, fn, ...)
   options.check_function(fn, 1, "add_callback")
-  local entry = { go = call, fn = fn, n = select("#", ...), loop = current_loop(), ... }
+  local entry = note_owner { go = call, fn = fn, n = select("#", ...), loop = current_loop(), ... }
   if self.failure then see(self.failure) end
   if self.state == FINISHING then return entry.loop:push(entry) end
   add(self, entry)
@@ -344,6 +346,8 @@ function Future.add_immediate_callback(self, fn, ...)
     fn(...)
     return
   end
+  local engine = context.has_several and context.owner()
+  if engine then return future.add_now(self, context.work_for, engine, fn, ...) end
   future.add_now(self, fn, ...)
 end
 

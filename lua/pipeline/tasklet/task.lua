@@ -17,6 +17,7 @@
 
 local core = require "pipeline.core"
 local await_room = require "pipeline.await"
+local engines = require "pipeline.context"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
@@ -39,7 +40,7 @@ local current_loop, common = eventloop.current, eventloop.common
 
 local meta, Task = future.kind("Tasklet")
 local soon_meta, Soon = future.kind("Sleep") -- sleeps of no time: see time.lua
-Task.first = false
+Task.first, Task.works_for = false, false
 local current = { false } -- the task that is running
 local traces = setmetatable({}, { __mode = "k" }) -- task -> trace of the error it is dying of
 
@@ -179,7 +180,13 @@ Task.go = step.run
 eventloop.set_drain(step.drain)
 
 local contexts = setmetatable({}, { __mode = "k" }) -- coroutine that is no tasklet -> its context
-local has_contexts = false
+local has_contexts, has_several = false, false
+
+engines.tasklet = current
+engines.on_several(function()
+  has_several = true
+  step.use_contexts() -- tasklets begin in `start`
+end)
 
 local function current_context()
   if not has_contexts then return nil end
@@ -197,6 +204,8 @@ local function start(body, level, args, single)
   if loop ~= common then self.loop = loop end
   local context = has_contexts and current_context()
   if context then self.context = context end
+  local engine = has_several and engines.owner()
+  if engine then self.works_for = engine end
   launch(self, level + 1)
   return self
 end
