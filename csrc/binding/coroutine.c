@@ -119,6 +119,7 @@ static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
         h->bare = rec->next;
     }
     rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = rec->urgent = false;
+    rec->cancelled = false;
     rec->place = (pl_place_t){ .state = PL_PLACE_HELD };
     rec->resumed = rec->give_back = false;
     rec->nargs = 0;
@@ -405,8 +406,9 @@ static int resume_entry(lua_State *L) {
 
 static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->suspended = false;
-    pl__enter(h->L, resume_entry, rec);
-    if (rec->suspended) {
+    if (!rec->cancelled)
+        pl__enter(h->L, resume_entry, rec);
+    if (rec->suspended && !rec->cancelled) {
         leave_place(h, rec);
         return;
     }
@@ -456,7 +458,7 @@ void pl__pump(pl__handle_t *h) {
 
 /* ---- from the host callbacks ------------------------------------------------------------------------------- */
 
-int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data) {
+int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data, pl__coroutine_t **out) {
     if (h->engine == NULL || h->closing)
         return PL_ECLOSED;
     pl__coroutine_t *rec = record_get(h);
@@ -467,7 +469,28 @@ int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data) {
     rec->data = data;
     queue_add(&h->later, rec);
     arm_turn(h);
+    if (out != NULL)
+        *out = rec;
     return PL_OK;
+}
+
+void pl__coroutine_cancel(pl__coroutine_t *rec, uint64_t life) {
+    pl__handle_t *h = rec->h;
+    if (rec->life != life || rec->cancelled || h->engine == NULL || h->closing)
+        return;
+    rec->cancelled = true;
+    if (rec->state == PL__CO_QUEUED || rec->state == PL__CO_RUNNING)
+        return; /* its turn is to come, or it is just having it */
+    if (rec->state == PL__CO_OP) {
+        rec->op->owner = h; /* nobody waits any more */
+        rec->op = NULL;
+    }
+    if (rec->timer.active)
+        pl_engine_timer_cancel(h->engine, &rec->timer);
+    pl_engine_place_forget(h->engine, &rec->place);
+    rec->wakes++; /* its token is good no more */
+    queue_add(&h->later, rec);
+    arm_turn(h);
 }
 
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job) {

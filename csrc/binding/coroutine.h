@@ -60,6 +60,7 @@ struct pl__coroutine {
     bool intact;    /* the thread is finished and closed */
     bool resumed;   /* at least once */
     bool give_back; /* should its claim be left open, it goes back to its queue and spends nothing */
+    bool cancelled; /* it ends at its next turn */
     bool woken;     /* a token was woken before the coroutine suspended; values in PL__UV_ANCHORS[-index] */
     int nargs;      /* values on the stack of co for the next resume */
     const pl__job_t *job;
@@ -80,8 +81,11 @@ struct pl__coroutine {
 void pl__coroutine_blame(pl__coroutine_t *rec, const char *problem);
 
 /* Starts a managed coroutine at the next turn of the loop; never inside the call. Returns PL_OK, PL_ENOMEM or
- * PL_ECLOSED; only with PL_OK will the functions of the job be called. */
-int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data) PL__MUST_USE;
+ * PL_ECLOSED; only with PL_OK will the functions of the job be called. `rec` (may be NULL) gets its record. */
+int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data, pl__coroutine_t **rec) PL__MUST_USE;
+/* Ends a coroutine at the next turn of the loop, wherever it waits: its to-be-closed variables are closed, and what
+ * only it waited for is not waited for any more. Nothing happens when its `life` is another. No Lua is called in it. */
+void pl__coroutine_cancel(pl__coroutine_t *rec, uint64_t life);
 /* Executes a task in this turn; the data of the job is the record. Takes claim. */
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job);
 /* Takes op and submits it; when it is committed a coroutine begins, whose job has the record as its data and may take

@@ -207,6 +207,11 @@ static void set_count(lua_State *L, const char *name, lua_Integer count) {
     lua_setfield(L, -2, name);
 }
 
+static void set_flag(lua_State *L, const char *name, bool flag) {
+    lua_pushboolean(L, flag);
+    lua_setfield(L, -2, name);
+}
+
 static void set_store_facts(lua_State *L, const pl_store_stats_t *store) {
     set_count(L, "commits", (lua_Integer)store->commits);
     set_count(L, "ops", (lua_Integer)store->ops);
@@ -232,13 +237,15 @@ static int engine_facts(lua_State *L) {
         return 3;
     pl_engine_facts_t facts;
     pl_engine_facts(h->engine, &facts);
-    lua_createtable(L, 0, 24);
+    lua_createtable(L, 0, 26);
     set_text(L, "version", PL_VERSION);
     set_text(L, "sqlite_version", facts.sqlite_version);
     set_text(L, "uv_version", facts.uv_version);
     set_text(L, "path", facts.path);
     set_file(L, facts.path);
     set_text(L, "durability", facts.durability_full ? "full" : "normal");
+    set_flag(L, "no_worker", facts.no_worker);
+    set_flag(L, "stopping", facts.stopping);
     set_count(L, "worker", facts.worker);
     set_count(L, "worker_number", facts.worker_number);
     set_count(L, "executing", facts.executing);

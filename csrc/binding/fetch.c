@@ -419,7 +419,7 @@ static int engine_fetch_start(lua_State *L) {
     box_t *box = lua_touserdata(L, BOX);
     lua_pushvalue(L, BOX);
     set_link(L, box);
-    int rc = pl__coroutine_start(h, &JOB, box);
+    int rc = pl__coroutine_start(h, &JOB, box, NULL);
     if (rc == PL_OK)
         return 1;
     box_release(box, rc);

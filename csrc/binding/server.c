@@ -6,7 +6,8 @@
  * serving until close() or the end of the engine. The handler function is a link of the engine's handle.
  *
  * A request becomes a job of a managed coroutine: its `push` makes the table, its `done` sends the answer, and its
- * `gone` sees to it that every request is answered or dropped, whatever happened in between.
+ * `gone` sees to it that every request is answered or dropped, whatever happened in between. When the client leaves,
+ * the coroutine is cancelled.
  */
 #include "binding/server.h"
 
@@ -31,6 +32,8 @@ typedef struct {
 typedef struct {
     server_t *server;
     pl_http_request_t *request; /* NULL: answered */
+    pl__coroutine_t *rec;       /* which runs the handler, and its life */
+    uint64_t life;
 } call_t;
 
 static void server_unref(server_t *server) {
@@ -202,13 +205,25 @@ static void request_cb(void *data, pl_http_request_t *request) {
     if (call) {
         call->server = server;
         call->request = request;
-        if (server->h && pl__coroutine_start(server->h, &call_job, call) == PL_OK) {
+        if (server->h && pl__coroutine_start(server->h, &call_job, call, &call->rec) == PL_OK) {
+            call->life = call->rec->life;
+            request->user = call;
             server->users++;
             return;
         }
         pl__free(call);
     }
     answer_plainly(request, 503, "Service Unavailable\n");
+}
+
+/* The client has left: its handler would work for nobody. */
+static void left_cb(void *data, pl_http_request_t *request) {
+    server_t *server = data;
+    call_t *call = request->user;
+    if (server->h)
+        pl__log(server->h, PL_LOG_INFO, "the client %s left before it was answered: %s %.200s", request->remote,
+                request->method.ptr, request->path.ptr);
+    pl__coroutine_cancel(call->rec, call->life);
 }
 
 /* ---- the Lua side ------------------------------------------------------------------------------------------ */
@@ -238,7 +253,10 @@ static void read_options(lua_State *L, pl_http_options_t *options) {
     options->max_body = (size_t)integer_option(L, "max_body", (int64_t)options->max_body, INT32_MAX);
     options->max_header = (size_t)integer_option(L, "max_header", (int64_t)options->max_header, INT32_MAX);
     options->max_connections = (unsigned)integer_option(L, "max_connections", options->max_connections, INT32_MAX);
+    options->max_per_address = (unsigned)integer_option(L, "max_per_address", options->max_per_address, INT32_MAX);
+    options->min_rate = (unsigned)integer_option(L, "min_rate", options->min_rate, INT32_MAX);
     options->idle_timeout = number_option(L, "idle_timeout", options->idle_timeout);
+    options->header_timeout = number_option(L, "header_timeout", options->header_timeout);
     options->request_timeout = number_option(L, "request_timeout", options->request_timeout);
     int type = lua_getfield(L, 2, "host"); /* stays in the options: the string lives as long as they do */
     if (type != LUA_TNIL && type != LUA_TSTRING)
@@ -280,6 +298,7 @@ int pl__server_serve(lua_State *L) {
     lua_getfield(L, 2, "handler");
     set_link(L, server);
     options.handler = request_cb;
+    options.left = left_cb;
     options.data = server;
     int rc = pl_http_open(&server->http, pl_engine_loop(h->engine), &options, &error);
     if (rc) {

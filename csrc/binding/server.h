@@ -7,10 +7,12 @@
 #include <lua.h>
 
 /*
- * e:serve{host=, port=, max_body=, max_header=, max_connections=, idle_timeout=, request_timeout=, handler=fn}
+ * e:serve{host=, port=, max_body=, max_header=, max_connections=, max_per_address=, idle_timeout=, header_timeout=,
+ *         request_timeout=, min_rate=, handler=fn}
  *
  * Stack: 1 the engine, 2 the options. Returns a "pipeline.Server", or nil, code, message. The handler runs in a
- * managed coroutine for every request. For the method table of "pipeline.Engine".
+ * managed coroutine for every request, which is cancelled when the client leaves. For the method table of
+ * "pipeline.Engine".
  */
 int pl__server_serve(lua_State *L);
 

@@ -304,6 +304,8 @@ void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
         .executed = engine->executed,
         .loop_wakeups = engine->turns,
         .durability_full = engine->durability_full,
+        .no_worker = engine->no_worker,
+        .stopping = engine->stopping,
         .path = pl_store_path(engine->store),
         .sqlite_version = pl_store_backend(),
         .uv_version = uv_version_string(),

@@ -190,7 +190,8 @@ typedef struct {
     int worker_number;
     int executing, waiting, buffered, other_workers; /* waiting: of those executing, without a place */
     uint64_t executed, loop_wakeups;
-    bool durability_full;
+    bool durability_full, no_worker;
+    bool stopping;                           /* stop was asked for, and what runs is being finished */
     const char *path;                        /* borrows until close */
     const char *sqlite_version, *uv_version; /* static */
 } pl_engine_facts_t;

@@ -127,6 +127,11 @@ bool pl__conn_hung_up(const pl__conn_t *conn) {
            (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+bool pl__conn_has_unread(const pl__conn_t *conn) {
+    int bytes = 0;
+    return conn->is_reading && ioctl(descriptor(conn), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 /* ---- answers ----------------------------------------------------------------------------------------------- */
 
 uint64_t pl__conn_sent(const pl__conn_t *conn) {
@@ -198,7 +203,7 @@ static void send_answer(pl__conn_t *conn, pl_str_t head, pl_str_t body) {
         answered(conn);
     } else {
         pl__http_set_state(conn, PL__CONN_SENDING);
-        conn->window_at = pl__conn_sent(conn);
+        conn->window_at = conn->since_at = pl__conn_sent(conn);
         if (send_later(conn, head, body, n > 0 ? (size_t)n : 0) != PL_OK)
             pl__conn_reset(conn); /* half of an answer: better none */
     }
@@ -348,7 +353,7 @@ static void wait_for_more(pl__conn_t *conn) {
     if (conn->state == PL__CONN_IDLE)
         conn->began_ms = uv_now(conn->http->loop);
     pl__http_set_state(conn, state);
-    conn->window_at = conn->in;
+    conn->window_at = conn->since_at = conn->in;
 }
 
 /* Parses until a request is with the host or the bytes are used up. Returns how many it took. */
@@ -454,6 +459,7 @@ static void heard(pl__conn_t *conn, const char *bytes, size_t len) {
     size_t taken = conn->state <= PL__CONN_BODY ? feed(conn, bytes, len) : 0;
     if (taken < len && (conn->state == PL__CONN_HANDED || conn->state == PL__CONN_SENDING))
         keep_input(conn, bytes + taken, len - taken);
+    pl__http_accept(conn->http); /* there may be one now that can give way */
 }
 
 /* The client sends no more. While its answer is being made this may mean that it has left, or that it has said all it

@@ -62,7 +62,8 @@ struct pl__conn {
     uint64_t heard_ms;   /* when bytes last came */
     uint64_t ended_ms;   /* when has_ended became true */
     uint64_t window_ms;  /* the rate is measured since */
-    uint64_t window_at;  /* bytes moved until then */
+    uint64_t since_at;   /* bytes moved until since_ms, the way they go in its state */
+    uint64_t window_at;  /* bytes moved until window_ms */
     uint64_t in, out;    /* bytes read, and handed to uv */
     pl__buf_t input;     /* what came behind the request under way */
     size_t input_at;     /* what of it is used up */
@@ -117,6 +118,9 @@ void pl__conn_discard(pl__conn_t *conn);
 uint64_t pl__conn_sent(const pl__conn_t *conn);
 /* Whether the client has closed, though nothing is being read from it. */
 bool pl__conn_hung_up(const pl__conn_t *conn);
+
+/* Whether bytes have come that were not read yet. */
+bool pl__conn_has_unread(const pl__conn_t *conn);
 
 /* ---- server.c ---- */
 /* The connection comes into the state; the last to be done in a callback of uv. */

@@ -25,7 +25,7 @@ enum {
     BLOCKED_MS = 2000, /* that nothing is read because too much has come behind a request */
     CLOSING_MS = 2000, /* for a client to close after its last answer */
     WINDOW_MS = 10000, /* the rate of a body or an answer is measured over this */
-    YIELD_MS = 5000,   /* a body or an answer under way for longer may have to give way */
+    YIELD_MS = 250,    /* a body or an answer under way for longer may have to give way */
 };
 
 /* ---- lists ------------------------------------------------------------------------------------------------- */
@@ -95,24 +95,40 @@ static bool is_from(const pl__conn_t *conn, const uint8_t *address) {
     return address == NULL || !memcmp(conn->address, address, sizeof conn->address);
 }
 
+/* Whether a connection may give way to a new one of an address (NULL: of any). `but` may not, and none whose request
+ * may be there already: when many come at once it is not their fault that nobody has looked. */
+static bool may_yield(const pl__conn_t *conn, const uint8_t *address, const pl__conn_t *but) {
+    return conn != but && is_from(conn, address) && !conn->is_feeding &&
+           (conn->state == PL__CONN_CLOSING || !pl__conn_has_unread(conn));
+}
+
+/* Of the bodies and answers that have been under way for a while the one that moves the slowest; NULL: none. */
+static pl__conn_t *who_is_slowest(const pl_http_t *http, const uint8_t *address, const pl__conn_t *but) {
+    static const pl__conn_state_t STATES[] = { PL__CONN_BODY, PL__CONN_SENDING };
+    uint64_t now = uv_now(http->loop), least = UINT64_MAX;
+    pl__conn_t *slowest = NULL;
+    for (size_t i = 0; i < sizeof STATES / sizeof *STATES; i++)
+        for (pl__conn_t *conn = http->lists[STATES[i]].head; conn != NULL; conn = conn->next) {
+            if (now - conn->since_ms < YIELD_MS)
+                break;
+            uint64_t moved = (conn->state == PL__CONN_BODY ? conn->in : pl__conn_sent(conn)) - conn->since_at;
+            uint64_t rate = moved * 1000 / (now - conn->since_ms);
+            if (rate < least && may_yield(conn, address, but)) {
+                least = rate;
+                slowest = conn;
+            }
+        }
+    return slowest;
+}
+
 /* The connection that gives way to a new one; NULL: none. With an address, one of its connections; never `but`. */
 static pl__conn_t *who_yields(const pl_http_t *http, const uint8_t *address, const pl__conn_t *but) {
-    static const struct {
-        pl__conn_state_t state;
-        uint64_t after_ms;
-    } ORDER[] = {
-        { PL__CONN_CLOSING, 0 },     { PL__CONN_IDLE, 0 },           { PL__CONN_HEAD, 0 },
-        { PL__CONN_BODY, YIELD_MS }, { PL__CONN_SENDING, YIELD_MS },
-    };
-    uint64_t now = uv_now(http->loop);
+    static const pl__conn_state_t ORDER[] = { PL__CONN_CLOSING, PL__CONN_IDLE, PL__CONN_HEAD };
     for (size_t i = 0; i < sizeof ORDER / sizeof *ORDER; i++)
-        for (pl__conn_t *conn = http->lists[ORDER[i].state].head; conn != NULL; conn = conn->next) {
-            if (now - conn->since_ms < ORDER[i].after_ms)
-                break;
-            if (conn != but && is_from(conn, address) && !conn->is_feeding)
+        for (pl__conn_t *conn = http->lists[ORDER[i]].head; conn != NULL; conn = conn->next)
+            if (may_yield(conn, address, but))
                 return conn;
-        }
-    return NULL;
+    return who_is_slowest(http, address, but);
 }
 
 static unsigned count_from(const pl_http_t *http, const uint8_t *address) {

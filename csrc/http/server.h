@@ -6,8 +6,8 @@
  * at once or any time later. The request stays valid until then, whatever happens to its client or to the server.
  *
  * No client keeps others out. When all places are taken, the connection that has been without a request for the
- * longest gives way to a new one; then the one whose request has been arriving for the longest; then a body or an
- * answer that has been under way for a while. Requests that are with the handler keep their places.
+ * longest gives way to a new one; then the one whose request has been arriving for the longest; then the slowest of
+ * the bodies and answers that have been under way for a moment. Requests that are with the handler keep their places.
  */
 #ifndef PL_HTTP_SERVER_H
 #define PL_HTTP_SERVER_H

@@ -99,6 +99,7 @@ errors.SerializationError = errors.define("SerializationError", Error)
 errors.StoreError = errors.define("StoreError", Error)
 errors.FetchError = errors.define("FetchError", Error)
 errors.MailError = errors.define("MailError", Error)
+errors.RequestError = errors.define("RequestError", Error) -- what an HTTP client has sent cannot be used: 400
 errors.SQLError = errors.define("SQLError", errors.StoreError)
 errors.TransactionError = errors.define("TransactionError", Error)
 errors.ConfigurationError = errors.define("ConfigurationError", Error)

@@ -17,6 +17,9 @@
 local await = require "pipeline.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
+local health = require "pipeline.http.health"
+local http_request = require "pipeline.http.request"
+local routes = require "pipeline.http.routes"
 local json = require "pipeline.json"
 local options = require "pipeline.options"
 local text = require "pipeline.text"
@@ -26,7 +29,6 @@ local web = {}
 local BASE_PATH = "/_ah/pipeline"
 local SIGNATURE_SECONDS = 300 -- how far the time in a signature may be off
 local SEEN_MAX = 200000       -- numbers of signatures remembered at a time
-local PARAMS_MAX = 10000      -- parameters in one request
 local GIVE_UP_AFTER = 5       -- retries after which a task is told that all is well, so that its queue stops (P166)
 local INFO, WARNING, ERROR = 20, 30, 40
 
@@ -37,78 +39,6 @@ local web_meta = { __name = "pipeline.Web", __index = Web }
 local function catch(value)
   if errors.original(value) ~= value then return value end
   return errors.handler(value)
-end
-
--- ---- reading a request -----------------------------------------------------------------------------------------
-
-local function unquote(value)
-  return (value:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
-end
-
-local function unquote_path(value)
-  return (value:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
-end
-
--- Adds the pairs of a form or query; the first value of a name stays. Returns false if there are too many.
-local function add_pairs(into, encoded, count)
-  for pair in encoded:gmatch("[^&]+") do
-    count = count + 1
-    if count > PARAMS_MAX then return false end
-    local name, value = pair:match("^([^=]*)=?(.*)$")
-    name = unquote(name)
-    if into[name] == nil then into[name] = unquote(value) end
-  end
-  return count
-end
-
-local function is_form(headers)
-  local kind = headers["content-type"]
-  return kind ~= nil and kind:match("^%s*([^;%s]*)"):lower() == "application/x-www-form-urlencoded"
-end
-
-local function lower_names(headers)
-  local lower = {}
-  for name, value in pairs(headers or {}) do lower[tostring(name):lower()] = tostring(value) end
-  return lower
-end
-
-local function strings(map)
-  local out = {}
-  for name, value in pairs(map) do out[tostring(name)] = tostring(value) end
-  return out
-end
-
--- A request as a program gives it to handle(): everything may be left out. Parameters take the place they would have
--- on the wire, so that handlers and signatures see what they would see there.
-local function expand(given)
-  local path, query = (given.path or "/"):match("^([^?]*)%??(.*)$")
-  local request = {
-    method = (given.method or "GET"):upper(), path = path, raw_query = given.raw_query or query,
-    headers = lower_names(given.headers), body = given.body or "",
-    remote_address = given.remote_address or "127.0.0.1",
-  }
-  if type(given.query) == "string" then request.raw_query = given.query end
-  if type(given.query) == "table" then request.raw_query = text.query(strings(given.query)) end
-  if given.params then
-    local encoded = text.query(strings(given.params))
-    if given.body == nil and request.method ~= "GET" and request.method ~= "HEAD" then
-      request.body = encoded
-      request.headers["content-type"] = request.headers["content-type"] or "application/x-www-form-urlencoded"
-    else
-      request.raw_query = request.raw_query == "" and encoded or encoded .. "&" .. request.raw_query
-    end
-  end
-  return request
-end
-
--- Decodes path, query and form. Returns false if there are too many parameters.
-local function complete(request)
-  request.raw_path, request.path = request.path, unquote_path(request.path)
-  request.query, request.params = {}, {}
-  local count = add_pairs(request.query, request.raw_query, 0)
-  if not count then return false end
-  for name, value in pairs(request.query) do request.params[name] = value end
-  return not is_form(request.headers) or add_pairs(request.params, request.body, count)
 end
 
 -- ---- who is asking ---------------------------------------------------------------------------------------------
@@ -227,10 +157,10 @@ local reasons = {
   [500] = "Internal Server Error",
 }
 
-local function plain(status, headers)
+local function plain(status, headers, problem)
   headers = headers or {}
   headers["content-type"] = "text/plain; charset=utf-8"
-  return status, headers, ("%d %s\n"):format(status, reasons[status] or "")
+  return status, headers, ("%d %s%s\n"):format(status, reasons[status] or "", problem and ": " .. problem or "")
 end
 
 local function fail(format, ...)
@@ -264,7 +194,8 @@ local function check_headers(given)
   return headers
 end
 
--- Makes the answer of what a handler returned: nothing; or a status, headers or a content type, and a body.
+-- Makes the answer of what a handler returned: nothing; or a status, headers or a content type, and a body. A table as
+-- body is sent as JSON.
 local function make_answer(status, headers, body)
   if status == nil then status = 200 end
   local code = math.tointeger(status)
@@ -274,8 +205,11 @@ local function make_answer(status, headers, body)
   if type(headers) == "string" then headers = { ["content-type"] = headers } end
   if headers ~= nil and type(headers) ~= "table" then fail("headers are a %s", type(headers)) end
   if type(body) == "number" then body = tostring(body) end
+  local is_json = type(body) == "table"
+  if is_json then body = json.encode(body) end
   if body ~= nil and type(body) ~= "string" then fail("the body is a %s", type(body)) end
   local checked = check_headers(headers or {})
+  if is_json and not checked["content-type"] then checked["content-type"] = "application/json" end
   if body and body ~= "" and not checked["content-type"] then checked["content-type"] = "text/html; charset=utf-8" end
   checked["x-content-type-options"] = checked["x-content-type-options"] or "nosniff"
   return { status = code, headers = checked, body = body or "" }
@@ -391,10 +325,13 @@ local function answer_json(value)
   return 200, headers, json.encode(value)
 end
 
--- Errors are answers too (P191): the page that asked shows them.
+-- Errors are answers too (P191): the page that asked shows them. The header is what a page of another site cannot send
+-- along with what the browser sends by itself; a token is no such thing.
 local function run_rpc(self, request, call)
-  if (request.headers["x-requested-with"] or ""):lower() ~= "xmlhttprequest" then return plain(403) end
-  if context.enforce_auth and not request.is_admin then return plain(403) end
+  if not request.is_admin then
+    local is_page = (request.headers["x-requested-with"] or ""):lower() == "xmlhttprequest"
+    if context.enforce_auth or not is_page then return plain(403) end
+  end
   local ok, result = xpcall(function() return json.encode(call(self, request)) end, catch)
   if ok then
     return 200, { ["content-type"] = "application/json", ["cache-control"] = "no-cache" }, result
@@ -409,12 +346,8 @@ local function task_only(_, request)
   return 200
 end
 
-local function healthz(self)
-  local facts = self.core:facts()
-  return answer_json {
-    status = "ok", version = facts.version, durability = facts.durability, executing = facts.executing,
-    executed = facts.executed, other_workers = facts.other_workers,
-  }
+local function answer_health(status, value)
+  return status, { ["cache-control"] = "no-store" }, value
 end
 
 local function add_endpoints(self)
@@ -439,14 +372,20 @@ end
 function Web:endpoint(method, name, handler)
   local methods = self.endpoints[name] or {}
   self.endpoints[name] = methods
-  methods[method] = function(request) return handler(self, request) end
+  methods[method] = { handler = function(request) return handler(self, request) end, names = {} }
 end
 
 --- Adds or replaces a route.
 -- @tparam string method such as "GET" (which answers HEAD too), or "*" for any.
--- @tparam string path begins with "/"; one that ends with "/*" is for everything below.
+-- @tparam string path begins with "/". A segment ":name" stands for any one that is not empty, a last segment "*name"
+--   (or "*") for all that is left; what they stood for is in `request.path_params`. Literal segments go before
+--   parameters, and these before the rest, whatever the order of calls. A segment that looks like a parameter, but is
+--   none, is refused.
 -- @tparam function handler `handler(request)` returns nothing (200, empty), or a status, headers or a content type,
---   and a body. It runs as a coroutine of the engine and may await.
+--   and a body: a string, or a table, which is sent as JSON. It runs as a coroutine of the engine and may await; when
+--   its client leaves, it is cancelled. A request has method, path, query, params, headers, body, remote_address,
+--   path_params, is_task, is_admin; and `json`, the body as JSON, read when it is first used (null is that of
+--   lua-cjson; the answer to what is damaged is 400 with the place).
 -- In App Engine: a handler of the webapp.
 function Web:route(method, path, handler)
   if type(method) ~= "string" or not method:find("^[%u*]+$") then
@@ -458,36 +397,29 @@ function Web:route(method, path, handler)
   if type(handler) ~= "function" then
     error(("bad argument #3 to 'route' (function expected, got %s)"):format(type(handler)), 2)
   end
-  local methods = self.routes[path] or {}
-  self.routes[path] = methods
-  methods[method] = handler
+  local ok, problem = self.routes:add(method, path, handler)
+  if not ok then error(("bad argument #2 to 'route' (%s: %s)"):format(path, problem), 2) end
 end
 
--- What is at a path: a table of handlers by method, or nil. The library's own come first, then exact paths, then the
--- longest that ends with "/*".
-local function find_methods(self, path)
+-- What is at a path that was divided: routes by method, and the values of their parameters; or nil. The library's own
+-- come first.
+local function find_methods(self, segments)
   local base = self.base_path .. "/"
-  if path:sub(1, #base) == base then
-    local methods = self.endpoints[path:sub(#base + 1)]
-    if methods then return methods end
+  if segments.path:sub(1, #base) == base and segments.slashes == 0 then
+    local methods = self.endpoints[segments.path:sub(#base + 1)]
+    if methods then return methods, {} end
   end
-  if self.routes[path] then return self.routes[path] end
-  local upper = path
-  while upper ~= "" do
-    upper = upper:match("^(.*)/[^/]*$") or ""
-    if self.routes[upper .. "/*"] then return self.routes[upper .. "/*"] end
-  end
-  return nil
+  return self.routes:find(segments)
 end
 
 -- A pipeline may have been started with a base path of its own: its callback is found there.
 local function find_foreign_callback(self, request)
-  local base = request.path:match("^(.*)/callback$")
+  local base = request.segments.slashes == 0 and request.path:match("^(.*)/callback$")
   if not base or not request.params.pipeline_id then return nil end
   local instance = find_instance(self, request.params.pipeline_id)
   if not instance or instance.base_path ~= base then return nil end
-  local function call() return run_callback(self, request, instance) end
-  return { GET = call, POST = call }
+  local entry = { handler = function() return run_callback(self, request, instance) end, names = {} }
+  return { GET = entry, POST = entry }, {}
 end
 
 local function allowed(methods)
@@ -500,15 +432,29 @@ end
 
 --- Whether a request to this path would find a route here.
 function Web:has_route(path)
-  return find_methods(self, unquote_path((path:match("^[^?]*")))) ~= nil
+  local segments = routes.split(path:match("^[^?]*"))
+  return segments ~= nil and find_methods(self, segments) ~= nil
 end
 
 local function dispatch(self, request)
-  local methods = find_methods(self, request.path) or find_foreign_callback(self, request)
+  if not request.segments then return 204 end -- OPTIONS *: the server is there
+  local methods, values = find_methods(self, request.segments)
+  if not methods then methods, values = find_foreign_callback(self, request) end
   if not methods then return plain(404) end
-  local handler = methods[request.method] or (request.method == "HEAD" and methods.GET) or methods["*"]
-  if not handler then return plain(405, { allow = allowed(methods) }) end
-  return await.results(handler(request))
+  local entry = methods[request.method] or (request.method == "HEAD" and methods.GET) or methods["*"]
+  if not entry then return plain(405, { allow = allowed(methods) }) end
+  request.segments = nil
+  for i, name in ipairs(entry.names) do
+    if name then request.path_params[name] = values[i] end
+  end
+  return await.results(entry.handler(request))
+end
+
+-- What the client has sent is at fault, and it is told why.
+local function answer_bad_request(self, request, problem)
+  self.log(INFO, ("%s %s from %s: %s"):format(text.short(request.method), text.short(request.raw_path),
+    request.remote_address, problem))
+  return make_answer(plain(400, nil, problem))
 end
 
 local function dispatch_safely(self, request)
@@ -516,11 +462,12 @@ local function dispatch_safely(self, request)
 end
 
 local function answer(self, request, is_own)
-  if not complete(request) then return make_answer(plain(400)) end
+  if not http_request.complete(request) then return make_answer(plain(400)) end
   identify(self, request, is_own)
   local ok, result = self.face.work(dispatch_safely, self, request)
   if ok then return result end
   local name, message, traceback = errors.describe(result)
+  if errors.is(errors.original(result), errors.RequestError) then return answer_bad_request(self, request, message) end
   self.log(ERROR, ("%s %s: %s: %s\n%s"):format(text.short(request.method), text.short(request.raw_path), name, message,
     traceback))
   return make_answer(plain(500))
@@ -538,7 +485,7 @@ local request_kinds = {
 --   becomes the query of a GET, else a form), headers (names in any case), body, remote_address.
 -- @treturn table `status`, `headers` (found by names in any case) and `body`.
 function Web:handle(given)
-  local request = expand(options.check(given, request_kinds, 1, "handle"))
+  local request = http_request.expand(options.check(given, request_kinds, 1, "handle"))
   local result = answer(self, request)
   if request.method == "HEAD" then result.body = "" end
   return result
@@ -558,7 +505,7 @@ end
 
 --- Answers a request of the engine itself: its X-AppEngine-* headers are believed.
 function Web:handle_task(given)
-  return answer(self, expand(options.check(given, request_kinds, 1, "handle_task")), true)
+  return answer(self, http_request.expand(options.check(given, request_kinds, 1, "handle_task")), true)
 end
 
 local function set_admin_token(self, token)
@@ -577,8 +524,8 @@ end
 
 local serve_kinds = {
   host = "string", port = "integer", base_path = "string", base_url = "string", admin_token = "string",
-  max_body = "integer", max_header = "integer", max_connections = "count", idle_timeout = "duration",
-  request_timeout = "duration",
+  max_body = "integer", max_header = "integer", max_connections = "count", max_per_address = "count",
+  min_rate = "integer", idle_timeout = "duration", header_timeout = "duration", request_timeout = "duration",
 }
 
 local Server = {}
@@ -637,8 +584,11 @@ end
 -- @tparam[opt] table given host (numeric; default "127.0.0.1"), port (default 8080; 0 picks one), base_path (default
 --   "/_ah/pipeline"), base_url (where people reach it, if that is another URL: behind a proxy; for links in mails),
 --   admin_token (default: made at random and printed once to standard error), and limits: max_body (bytes, 1 MiB),
---   max_header (bytes, 32 KiB; a query may have an argument for 20 bytes of it), max_connections
---   (256), idle_timeout (seconds, 30), request_timeout (seconds in which a request must have arrived, 60).
+--   max_header (bytes, 32 KiB), max_connections (256; when all are open the one that has been idle for the longest gives
+--   way to a new one), max_per_address (how many of them one client address may have; default: all), idle_timeout
+--   (seconds, 30), header_timeout (seconds in which the headers of a request must have arrived, 10), request_timeout
+--   (the whole of it, 60), min_rate (bytes a second, over any 10 seconds, at which a body must arrive and an answer be
+--   taken, 4096; 0: any).
 -- @return a server with `url`, `host`, `port`, `admin_token` and `close()`; it lives until closed or until the engine
 --   is. Raises ConfigurationError if the address cannot be used.
 function Web:serve(given)
@@ -650,7 +600,8 @@ function Web:serve(given)
   settle_token(self, given.admin_token)
   local core_options = {
     host = given.host or "127.0.0.1", port = given.port or 8080, max_body = given.max_body,
-    max_header = given.max_header, max_connections = given.max_connections, idle_timeout = given.idle_timeout,
+    max_header = given.max_header, max_connections = given.max_connections, max_per_address = given.max_per_address,
+    min_rate = given.min_rate, idle_timeout = given.idle_timeout, header_timeout = given.header_timeout,
     request_timeout = given.request_timeout,
     handler = function(request)
       local _ <close> = setmetatable({ web = self }, Answering)
@@ -678,14 +629,15 @@ end
 --   fn(...) for the engine and returns what it does.
 function web.new(face)
   local self = setmetatable({
-    face = face, core = face.engine, log = face.log, base_path = BASE_PATH, routes = {}, endpoints = {},
+    face = face, core = face.engine, log = face.log, base_path = BASE_PATH, routes = routes.new(), endpoints = {},
     answering = 0, admin_token = false, admin_mac = false, token_is_random = true, token_said = false,
     base_url = false, url = false, -- for links: as given to serve; of the server
     seen = { now = {}, before = {}, count = 0, since = face.engine:now() },
   }, web_meta)
   set_admin_token(self, random_token(self.core))
   add_endpoints(self)
-  self:route("GET", "/healthz", function() return healthz(self) end)
+  self:route("GET", "/healthz", function() return answer_health(health.alive(self)) end)
+  self:route("GET", "/readyz", function(request) return answer_health(health.ready(self, request.is_admin)) end)
   return self
 end
 

@@ -86,7 +86,7 @@ describe("the server", function()
       function() return 200, "text/plain\r\nX-Injected: yes", "x" end,
       function() return 200, { ["X-A"] = {} , ["X-B"] = { {} } } end,
       function() return 200, { "x" } end,
-      function() return 200, {}, {} end,
+      function() return 200, {}, print end,
       function() local function deep() return deep() + 1 end return deep() end,
     }
     collectgarbage("stop") -- a finalizer that ran when the stack is full could only fail

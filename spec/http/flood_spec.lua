@@ -1,0 +1,111 @@
+-- flood_spec.lua - however many connections do nothing, or little: work goes on, and so does an honest visitor.
+
+local pipeline = require "pipeline"
+local socket = require "socket"
+local support = require "spec.http.support"
+
+local SECONDS = 8
+local WAIT_MAX = 5 -- seconds for an honest visitor, on a machine that does other things, too
+
+local Work = pipeline.define("spec.flood.Work", { run = function(_, n) return n end })
+
+describe("5,000 idle connections and 500 slow ones", function()
+  it("shut nobody out", function()
+    local engine = support.open()
+    local server = engine:serve { port = 0, admin_token = "token-of-the-specs" }
+    local large = ("x"):rep(8 * 1024 * 1024)
+    engine:route("GET", "/large", function() return 200, "text/plain", large end)
+    engine:route("GET", "/hello", function() return 200, "text/plain", "hello" end)
+    local crowd = assert(io.popen(("%s spec/http/flood_client.lua %d %d"):format(os.getenv("LUA") or "lua5.4",
+      server.port, SECONDS)))
+    local visits, worst, done = 0, 0, 0
+    local stop, most = socket.gettime() + SECONDS, 0
+    while socket.gettime() < stop do
+      local began = socket.gettime()
+      assert.equal("hello", support.fetch(engine, server, { path = "/hello" }).body)
+      visits, worst = visits + 1, math.max(worst, socket.gettime() - began)
+      most = math.max(most, server._server.connections)
+      local stage = Work(visits):start()
+      if engine:wait(stage).default.value == visits then done = done + 1 end
+    end
+    local idle, slow = crowd:read("n", "n")
+    crowd:close()
+    assert.equal(5000, idle)
+    assert.is_true(slow >= 500, "slow: " .. slow)
+    assert.is_true(most > 200 and most <= 256, "connections: " .. most)
+    assert.is_true(visits >= 20, "visits: " .. visits)
+    assert.equal(visits, done)
+    print(("%d visits, the slowest %.3f s, %d connections, %d slow"):format(visits, worst, most, slow))
+    assert.is_true(worst < WAIT_MAX, "the slowest visit: " .. worst)
+    engine:close()
+    pipeline.set_logger(nil)
+  end)
+end)
+
+describe("a slow client", function()
+  local engine, server
+
+  before_each(function()
+    engine = support.open()
+    server = engine:serve { port = 0, admin_token = "token-of-the-specs", header_timeout = 1, min_rate = 1000 }
+    engine:route("*", "/any", function() return 200, "text/plain", "any" end)
+  end)
+
+  after_each(function()
+    engine:close()
+    pipeline.set_logger(nil)
+  end)
+
+  -- Does something about ten times a second until the connection is closed; returns the seconds it took.
+  local function seconds_until_closed(client, act)
+    local began, last = socket.gettime(), 0
+    while not client.closed and socket.gettime() - began < 30 do
+      engine:step()
+      client:read()
+      if socket.gettime() - last > 0.1 then
+        last = socket.gettime()
+        act()
+      end
+      socket.sleep(0.005)
+    end
+    return socket.gettime() - began
+  end
+
+  it("has so long for its headers, whatever it sends", function()
+    local client = support.connect(engine, server):send("GET /any HTTP/1.1\r\nX: ")
+    local seconds = seconds_until_closed(client, function() client.socket:send("x") end)
+    assert.is_true(seconds < 5, tostring(seconds))
+    assert.truthy(client.text:find("^HTTP/1.1 408 "))
+  end)
+
+  it("sends its body at the least rate, or is refused", function()
+    local head = "POST /any HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    local slow = support.connect(engine, server):send(head)
+    local steady = support.connect(engine, server):send(head)
+    local seconds = seconds_until_closed(slow, function()
+      slow.socket:send("0123456789")
+      steady.socket:send(("x"):rep(500))
+    end)
+    assert.is_true(seconds > 9 and seconds < 20, tostring(seconds))
+    assert.truthy(slow.text:find("^HTTP/1.1 408 "))
+    steady:read()
+    assert.equal("", steady.text)
+    assert.is_false(steady.closed)
+    steady:close()
+  end)
+
+  it("takes its answer at the least rate, or loses it", function()
+    engine:route("GET", "/large", function() return 200, "text/plain", ("x"):rep(32 * 1024 * 1024) end)
+    local client = support.connect(engine, server):send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    client:until_(function() return server._server.connections > 0 end)
+    local began = socket.gettime()
+    while server._server.connections > 0 and socket.gettime() - began < 40 do
+      engine:step()
+      socket.sleep(0.01)
+    end
+    local seconds = socket.gettime() - began
+    assert.is_true(seconds > 9 and seconds < 25, tostring(seconds))
+    client:close()
+    assert.equal(200, support.fetch(engine, server, { path = "/any" }).status)
+  end)
+end)
