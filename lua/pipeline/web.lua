@@ -584,8 +584,8 @@ end
 -- @tparam[opt] table given host (numeric; default "127.0.0.1"), port (default 8080; 0 picks one), base_path (default
 --   "/_ah/pipeline"), base_url (where people reach it, if that is another URL: behind a proxy; for links in mails),
 --   admin_token (default: made at random and printed once to standard error), and limits: max_body (bytes, 1 MiB),
---   max_header (bytes, 32 KiB), max_connections (256; when all are open the one that has been idle for the longest gives
---   way to a new one), max_per_address (how many of them one client address may have; default: all), idle_timeout
+--   max_header (bytes, 32 KiB), max_connections (256; when all are open the one that has been idle for the longest
+--   gives way to a new one), max_per_address (how many of them one client address may have; default: all), idle_timeout
 --   (seconds, 30), header_timeout (seconds in which the headers of a request must have arrived, 10), request_timeout
 --   (the whole of it, 60), min_rate (bytes a second, over any 10 seconds, at which a body must arrive and an answer be
 --   taken, 4096; 0: any).
