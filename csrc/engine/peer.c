@@ -167,15 +167,19 @@ static void watch_bell(pl__peers_t *peers) {
         peers->is_deaf = true; /* the slow check remains */
 }
 
+/* With the permissions of the database, and, like the files that SQLite makes, with its owner when root makes it. Where
+ * that cannot be had it is stricter, and whoever is shut out is told so when it opens. */
 static int open_bell(const char *name, const char *path) {
-    struct stat facts;
-    mode_t mode = stat(path, &facts) == 0 ? facts.st_mode & 0777 : 0600;
+    struct stat facts = { .st_mode = 0600, .st_uid = geteuid(), .st_gid = getegid() };
+    (void)stat(path, &facts);
     int fd = open(name, O_RDWR | O_CLOEXEC);
     if (fd >= 0 || errno != ENOENT)
         return fd;
-    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, mode);
+    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, facts.st_mode & 0777);
+    bool is_owned = fd >= 0 && geteuid() == 0 && fchown(fd, facts.st_uid, facts.st_gid) == 0;
+    (void)is_owned;
     if (fd >= 0)
-        (void)fchmod(fd, mode); /* whatever the umask says; if it cannot be, it is stricter */
+        (void)fchmod(fd, facts.st_mode & 0777); /* whatever the umask says */
     return fd;
 }
 

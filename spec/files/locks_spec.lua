@@ -120,6 +120,15 @@ describe("the files of a store", function()
     end
   end)
 
+  it("are the owner's of the database, also those that root makes", function()
+    if run("id -u") ~= "0\n" then return pending("only root can try this") end
+    helper.open({ path = path }):close()
+    os.execute(("chown 65534:65534 '%s'; rm -f '%s-workers'"):format(path, path))
+    helper.open { path = path }
+    assert.equal("65534\n65534\n65534\n65534\n",
+      run(("stat -c %%u '%s' '%s-wal' '%s-shm' '%s-workers'"):format(path, path, path, path)))
+  end)
+
   it("that others can use are warned of, with the mode and the remedy", function()
     helper.open({ path = path }):close()
     os.execute("chmod 644 " .. path)
