@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/random.h"
 #include "base/sha1.h"
 #include "binding/claim.h"
 #include "binding/client.h"
@@ -21,6 +22,8 @@
 #include "binding/tasklet.h"
 #include "binding/whose.h"
 #include "binding/worker.h"
+
+enum { RANDOM_BYTES_MAX = 1024 };
 
 PL_API int luaopen_pipeline_core(lua_State *L);
 
@@ -95,6 +98,20 @@ static int core_sha1(lua_State *L) {
     return 1;
 }
 
+/* core.random(n) -> n random bytes of the system. */
+static int core_random(lua_State *L) {
+    pl_random_t random;
+    luaL_Buffer buffer;
+    lua_Integer n = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, n >= 0 && n <= RANDOM_BYTES_MAX, 1, "a number of bytes expected");
+    char *bytes = luaL_buffinitsize(L, &buffer, (size_t)n);
+    pl_random_init_system(&random);
+    if (pl_random_bytes(&random, bytes, (size_t)n) != PL_OK)
+        return luaL_error(L, "no randomness to be had from the system");
+    luaL_pushresultsize(&buffer, (size_t)n);
+    return 1;
+}
+
 int luaopen_pipeline_core(lua_State *L) {
     luaL_checkversion(L);
     pin_library();
@@ -105,6 +122,8 @@ int luaopen_pipeline_core(lua_State *L) {
     set_constants(L);
     lua_pushcfunction(L, core_sha1);
     lua_setfield(L, -2, "sha1");
+    lua_pushcfunction(L, core_random);
+    lua_setfield(L, -2, "random");
     lua_pushcfunction(L, core_retry_after);
     lua_setfield(L, -2, "retry_after");
     lua_pushlightuserdata(L, NULL); /* what modules for JSON call null */

@@ -7,7 +7,7 @@
 
 local common = {}
 
-for _, part in ipairs { "values", "numbers", "lists", "texts", "delay" } do
+for _, part in ipairs { "values", "numbers", "lists", "texts", "delay", "email" } do
   for name, class in pairs(require("pipeline.common." .. part)) do common[name] = class end
 end
 

@@ -142,7 +142,7 @@ local function stop_test(engine, out, caught)
 end
 
 local function fail(engine, claim, record, of, caught, prefix)
-  local out = failed_outcome(engine, record, outcome.flags(of, record), caught, prefix)
+  local out = failed_outcome(engine, record, outcome.flags(of, record, engine), caught, prefix)
   if engine._test and not engine._test_retry then
     stop_test(engine, out, caught)
   elseif record.flags & TASK_RETRY ~= 0 and not engine._raised then
@@ -250,9 +250,17 @@ local function stage_of_claim(engine, claim)
   return instance.of_record(engine, of, record, slots_of_claim(claim, record))
 end
 
+local function send_result(self)
+  require("pipeline.mail.result").send(self._engine, self, {})
+end
+
 local function finalized_function(self)
   local of = instance.class_of(self)
-  return self.test_mode and of.finalized_test or of.finalized
+  local fn = self.test_mode and of.finalized_test or of.finalized
+  if not fn and self._engine._mail and require("pipeline.mail.result").is_wanted(self._engine, self) then
+    return send_result
+  end
+  return fn
 end
 
 local function call_awaiting(fn, self)
@@ -347,8 +355,8 @@ local function response(first, content_type, body)
   return 200, "text/html; charset=utf-8", errors.text(first)
 end
 
-local function call_callback(self, of, params)
-  return response(results(of.callback(self, params)))
+local function call_callback(self, of, params, who)
+  return response(results(of.callback(self, params, who)))
 end
 
 local function leave(co, before, ok, ...)
@@ -357,13 +365,14 @@ local function leave(co, before, ok, ...)
   return ...
 end
 
---- Calls the callback of a stored pipeline, if `who` = {is_task, is_admin} may (P162) and it is not final (G25).
+--- Calls the callback of a stored pipeline, if `who` = {method, is_task, is_admin} may (P162) and it is not final
+-- (G25).
 -- @return status, content type and body of the answer. Errors of the callback are raised again.
 function evaluate.run_callback(engine, self, params, who)
   local of = instance.class_of(self)
   if not of.class_path or not may_call(of, who) then return 400, "text/plain; charset=utf-8", "Bad request" end
   local state = self._record.state
-  if state == "done" or state == "aborted" then
+  if (state == "done" or state == "aborted") and not of._answers_when_final then
     return 409, "text/plain; charset=utf-8", "This pipeline is finished"
   end
   if not of.callback then
@@ -376,7 +385,7 @@ function evaluate.run_callback(engine, self, params, who)
     if ok and state == "abort_held" then engine._core:fill(self._id, {}) end
     return leave(co, before, ok, ...)
   end
-  return done(xpcall(call_callback, handler, self, of, params))
+  return done(xpcall(call_callback, handler, self, of, params, who))
 end
 
 -- `options`: the retry options of the task, `since` when it was added; nil: it is tried for ever.
@@ -414,7 +423,7 @@ local function callback_task(engine, claim)
   if type(params) ~= "table" then params = {} end
   if type(params[1]) == "table" then params, retry, since = params[1], params[2], params[3] end
   params.pipeline_id = nil
-  local ok, status, _, body = pcall(evaluate.run_callback, engine, self, params, { is_task = true })
+  local ok, status, _, body = pcall(evaluate.run_callback, engine, self, params, { method = "POST", is_task = true })
   if not ok then return callback_failed(engine, claim, failure_of(status), retry, since) end
   local refused = status == 409 or (status == 400 and claim.tries > GIVE_UP_TRIES)
   if status >= 200 and status <= 299 or refused then

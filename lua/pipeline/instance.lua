@@ -377,6 +377,12 @@ local start_kinds = {
 }
 instance.start_kinds = start_kinds
 
+--- What a root has for its end to be told by mail: a task then, whether it has a function for that or not.
+function instance.result_flag(engine)
+  local mail = engine._mail
+  return mail and mail.to and mail.results ~= "none" and core.HAS_FINALIZED or 0
+end
+
 local function root_stage(self, engine, given)
   local bytes, inputs = encode_args(self)
   if inputs and #inputs > 0 then
@@ -385,7 +391,7 @@ local function root_stage(self, engine, given)
   end
   local of = class_of(self)
   local id = engine._core:new_id()
-  local flags = (engine._test and of._flags_test | core.TEST or of._flags) | core.STRICT
+  local flags = (engine._test and of._flags_test | core.TEST or of._flags) | core.STRICT | instance.result_flag(engine)
   if setting(self, "task_retry") then flags = flags | core.TASK_RETRY end
   local stage = fill_stage(self, {
     id = id, args = bytes, base_path = given.base_path, flags = flags, eta = eta_of(engine, given),
@@ -866,6 +872,18 @@ function methods.set_status(self, given)
     local name, message = errors.describe(problem)
     errors.raise(errors.PipelineRuntimeError, "set_status of %s: %s: %s", tostring(self), name, message)
   end
+end
+
+local email_kinds = { sender = "string", to = "any" }
+
+--- Sends a mail that says how this pipeline ended, with a link to its status page; called in finalized(). A root of a
+-- class without that function sends it by itself if the engine's option `mail` has `to` (and `results` lets it).
+-- @tparam[opt] table given sender (default: `from` of the option `mail`), to (an address or a list; default: `to` of
+--   that option). What is wrong with them is a warning in the log. In App Engine: send_result_email.
+function methods.send_result_email(self, given)
+  given = options.check(given, email_kinds, 1, "send_result_email")
+  require_stored(self, "send_result_email")
+  require("pipeline.mail.result").send(self._engine, self, given)
 end
 
 -- For a root whose finalized() asks for its cleanup: a task that waits until the whole tree is final.

@@ -19,9 +19,11 @@ local HIDDEN = instance.HIDDEN
 local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | core.STRICT
 
 --- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
-function outcome.flags(of, record)
+function outcome.flags(of, record, engine)
   local flags = record.flags
-  return (flags & TEST ~= 0 and of._flags_test or of._flags) | (flags & KEPT_FLAGS)
+  flags = (flags & TEST ~= 0 and of._flags_test or of._flags) | (flags & KEPT_FLAGS)
+  if engine._mail and not record.parent then flags = flags | instance.result_flag(engine) end
+  return flags
 end
 
 -- ---- children --------------------------------------------------------------------------------------------------
@@ -269,7 +271,7 @@ end
 --- What a run that returned `count` values, `value` first, asks the store to do. Raises what is wrong with it, with
 -- run.prefix telling where.
 function outcome.of_run(self, run, of, count, value)
-  local out = { kind = "ok", flags = outcome.flags(of, self._record), nowait = true, tasks = run.tasks }
+  local out = { kind = "ok", flags = outcome.flags(of, self._record, self._engine), nowait = true, tasks = run.tasks }
   if of.async then
     if run.n > 0 then add_children(self, run, out, give_ids(self, run)) end
   elseif run.n > 0 then

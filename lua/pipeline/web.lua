@@ -256,13 +256,14 @@ end
 
 local function run_callback(self, request, instance)
   if not instance or not may_call_back(request, instance.class) then return refuse_callback(request, 400) end
-  if instance.has_finalized or instance.was_aborted then return refuse_callback(request, 409) end
+  local is_final = instance.has_finalized or instance.was_aborted
+  if is_final and not instance.class._answers_when_final then return refuse_callback(request, 409) end
   local params = {}
   for name, value in pairs(request.params) do
     if name ~= "pipeline_id" then params[name] = value end
   end
   return refuse_if_final(self, request, instance, pcall(self.face.run_callback, instance, params,
-    { is_task = request.is_task, is_admin = request.is_admin }))
+    { method = request.method, is_task = request.is_task, is_admin = request.is_admin }))
 end
 
 local function callback(self, request)

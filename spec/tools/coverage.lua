@@ -8,13 +8,13 @@
 -- instead of what the original got wrong, M library and mail.
 
 local behaviours = {
-  { letter = "P", { 1, 192 }, { 197, 200 }, { 203, 252 }, { 258, 264 } },
+  { letter = "P", { 1, 192 }, { 197, 264 } },
   { letter = "D", { 1, 41 } },
   { letter = "T", { 1, 91 } },
   { letter = "Q", { 1, 119 } },
   { letter = "L", { 6, 9 }, { 12, 12 }, { 25, 27 }, { 29, 29 } },
-  { letter = "G", { 5, 5 }, { 10, 10 }, { 15, 15 }, { 36, 71 } },
-  { letter = "M", { 1, 3 }, { 5, 6 }, { 8, 8 } },
+  { letter = "G", { 5, 5 }, { 10, 10 }, { 15, 15 }, { 33, 33 }, { 36, 71 } },
+  { letter = "M", { 1, 8 } },
 }
 
 -- Numbers that can have no spec, each with its reason.

@@ -20,13 +20,19 @@ local Delay = class.define("pipeline.common.Delay", {
   async = true,
   run = function(self, given)
     check_seconds(given.seconds)
-    self:get_callback_task { countdown = given.seconds }:add(nil, { transactional = true })
+    self:get_callback_task {
+      countdown = given.seconds, params = { attempt = self.current_attempt },
+    }:add(nil, { transactional = true })
   end,
   run_test = function(self, given)
     check_seconds(given.seconds)
     self:complete(given.seconds)
   end,
-  callback = function(self) self:complete(self.args[1].seconds) end,
+  callback = function(self, params)
+    if tonumber(params.attempt) ~= self.current_attempt then return end -- the timer of before a retry()
+    self:complete(self.args[1].seconds)
+  end,
+  try_cancel = function() return true end,
 })
 
 class.prepare_arguments(Delay, function(given, ...)
