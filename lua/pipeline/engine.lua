@@ -2,10 +2,11 @@
 --
 -- Private fields: _core (the C engine), _timers, _waiters (stage id -> list of tokens), _finals (stage id -> state, of
 -- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _transactions (set of those
--- under way on its file, through any engine of this process), _raised (first error to be raised again, P116), _test,
--- _test_retry and _test_errors (test mode).
+-- under way on its file, through any engine of this process), _raised (first error to be raised again, P116),
+-- _aborted (set of the stages whose runs are to be ended, or false), _test, _test_retry and _test_errors (test mode).
 
 local core = require "pipeline.core"
+local await = require "pipeline.await"
 local class = require "pipeline.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
@@ -149,7 +150,7 @@ local function new(path, handle, given, known)
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _virtual = given.virtual_time or false, _durability = given.durability or "full",
     _targets = known.targets, _mail = known.mail, _mail_warned = false, _base_url = known.base_url,
-    _calls = {}, _transactions = context.transactions_of(handle:facts().file),
+    _aborted = false, _calls = {}, _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE, _known_queues = false,
   }, meta)
@@ -689,7 +690,7 @@ local function copy(self, path, given)
   repeat
     local left, total, message = context.store(self, true):backup(path, given.pages or BACKUP_PAGES)
     if not left then errors.raise_core(total, message) end
-    if given.progress then given.progress(total - left, total) end
+    if given.progress then await.results(given.progress(total - left, total)) end
   until left == 0
 end
 

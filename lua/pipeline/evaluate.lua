@@ -185,20 +185,37 @@ local function out_of_time(timer)
   engine:_cancel(timer.coroutine)
 end
 
+local function interrupt(engine, co, self, run)
+  run.over = true
+  self._run = false
+  log_result(engine, engine._core:outcome(run.claim, {
+    kind = "failed", nowait = true, flags = self._record.flags, retry_at = engine._core:now(),
+    retry_message = "", failure = { error_class = "CancelledError", message = "aborted", traceback = "" },
+  }))
+  engine:_cancel(co)
+end
+
+-- Ends those that were aborted since the last turn: looked for together, for a tree may have many.
+local function interrupt_all(engine)
+  local ids, found = engine._aborted, {}
+  engine._aborted = false
+  for co, self in pairs(instances) do
+    local run = self._engine == engine and ids[self._id] and self._run
+    if run and not run.over then found[co] = self end
+  end
+  for co, self in pairs(found) do
+    local run = self._run
+    if run and not run.over then interrupt(engine, co, self, run) end
+  end
+end
+
 --- The tree of a stage was aborted. If its run is under way in this process it ends where it waits: nothing that it
 -- could still do would count. The store refuses the outcome, and makes the task that of the abort.
 function evaluate.interrupt(engine, id)
-  for co, self in pairs(instances) do
-    local run = self._engine == engine and self._id == id and self._run
-    if run and not run.over then
-      run.over = true
-      self._run = false
-      log_result(engine, engine._core:outcome(run.claim, {
-        kind = "failed", nowait = true, flags = self._record.flags, retry_at = engine._core:now(),
-        retry_message = "", failure = { error_class = "CancelledError", message = "aborted", traceback = "" },
-      }))
-      return engine:_cancel(co)
-    end
+  if engine._aborted then
+    engine._aborted[id] = true
+  elseif engine._core:spawn(interrupt_all, engine) then
+    engine._aborted = { [id] = true }
   end
 end
 

@@ -261,6 +261,28 @@ describe("the end of a run", function()
     end)
   end
 
+  it("whose tree is aborted takes no longer when there are many of them", function()
+    local N = 2000
+    local closed = 0
+    local Class = helper.define {
+      run = function()
+        local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+        await(sleep(100))
+      end,
+    }
+    local stage = helper.define(function(self)
+      for _ = 1, N do self:spawn(Class()) end
+    end)():start()
+    engine._core:spawn(function()
+      engine:sleep(3)
+      stage:abort("enough")
+    end)
+    engine:drain { delayed = true }
+    assert.equal(N, closed)
+    assert.equal(START + 3, engine:now())
+    assert.same({ aborted = N + 1 }, helper.states(stage))
+  end)
+
   it("whose tree is aborted may stand anywhere: in a sleep, a wait, a transaction, a request, a call of the store",
     function()
       engine:close()
