@@ -115,6 +115,9 @@ describe("the files of a store", function()
     assert.equal("640 640 640 640 ", modes(directory .. "/b.db"))
     helper.open { path = directory .. "/c.db", file_mode = tonumber("660", 8) }
     assert.equal("660 660 660 660 ", modes(directory .. "/c.db"))
+    os.execute(("cd '%s' && mkdir real && ln -s real/e.db e.db"):format(directory)) -- a link that leads nowhere yet
+    helper.open { path = directory .. "/e.db" }
+    assert.equal("600 600 600 600 ", modes(directory .. "/real/e.db"))
     for _, wrong in ipairs { "rw", "999", "1777", "044", -1, 5.5, {} } do
       helper.misuse("file_mode", helper.open, { path = directory .. "/d.db", file_mode = wrong })
     end

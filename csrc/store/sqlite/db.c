@@ -344,10 +344,10 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     if (role == PL__ROLE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
     pl__locks_install();
-    int rc = role == PL__ROLE_WRITER ? pl__file_create(options) : PL_OK;
+    if (role == PL__ROLE_WRITER)
+        pl__file_create(options);
     int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
-    if (rc == PL_OK)
-        rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
+    int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
     if (rc == PL_OK)
         rc = pl__file_opened(conn, writer);
     if (rc == PL_OK)

@@ -329,8 +329,9 @@ void pl__backup_drop(pl__conn_t *conn, bool abandoned);
 
 /* ---- files.c: the files of a database ---- */
 
-/* Makes the file if it is not there, for its owner alone unless options say otherwise. */
-int pl__file_create(const pl_store_options_t *options);
+/* Makes the file if it is not there, for its owner alone unless options say otherwise. A file that is there keeps its
+ * permissions, and what is wrong with the path SQLite says. */
+void pl__file_create(const pl_store_options_t *options);
 /* After SQLite has opened it: learns its real name and holds it (PL_EBUSY: it is open under another one). `writer`, of
  * the same store, if this is another connection beside it. */
 int pl__file_opened(pl__conn_t *conn, const pl__conn_t *writer);

@@ -40,17 +40,18 @@ static bool is_in_memory(const pl_store_options_t *options) {
     return strcmp(options->path, ":memory:") == 0;
 }
 
-int pl__file_create(const pl_store_options_t *options) {
-    mode_t mode = options->file_mode ? (mode_t)options->file_mode : MODE_DEFAULT;
+void pl__file_create(const pl_store_options_t *options) {
+    mode_t mode = (options->file_mode ? (mode_t)options->file_mode : MODE_DEFAULT) & 0777;
+    struct stat facts;
     if (is_in_memory(options))
-        return PL_OK;
-    /* SQLite says what is wrong with a path; a file that is there already keeps its permissions. */
-    int fd = open(options->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode & 0777);
+        return;
+    int fd = open(options->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0 && errno == EEXIST && stat(options->path, &facts) != 0) /* a link that leads to no file yet */
+        fd = open(options->path, O_RDWR | O_CREAT | O_CLOEXEC, mode);
     if (fd < 0)
-        return PL_OK;
-    int rc = fchmod(fd, mode & 0777) == 0 ? PL_OK : PL_EIO; /* whatever the umask says */
+        return;
+    (void)fchmod(fd, mode); /* whatever the umask says; a file system that has no permissions is warned of */
     close(fd);
-    return rc;
 }
 
 static void warn_of_readers(const pl__conn_t *conn) {
