@@ -77,7 +77,14 @@ describe("example", function()
     assert.truthy(text:find("approve", 1, true), text)
   end)
 
-  for _, name in ipairs { "pull_workers", "taskqueue_url", "deferred_counter", "delay_then_approve" } do
+  it("approval: asks, is answered by itself, and reports", function()
+    local lines, text = run("approval", "--answer approve")
+    assert.equal("purchase-1: approved", lines[#lines], text)
+    assert.equal(1, count(lines, "^Shall we buy chair, desk, lamp for 52400 cents%?$"), text)
+    assert.equal(1, count(lines, "^The purchase of 524%.00 is approved%.$"), text)
+  end)
+
+  for _, name in ipairs { "pull_workers", "taskqueue_url", "deferred_counter", "delay_then_approve", "approval" } do
     it(name .. " says how it is called", function()
       local pipe = assert(io.popen(("%s examples/%s.lua --nonsense 2>&1"):format(LUA, name)))
       local text = pipe:read("a")

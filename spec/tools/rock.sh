@@ -27,6 +27,8 @@ echo "rock: the example of the README"
 timeout 60 "$LUA" "$tools/readme.lua" README.md
 echo "rock: examples/delay_then_approve.lua"
 timeout 60 "$LUA" "$examples/delay_then_approve.lua" --seconds 0.2 --approve
+echo "rock: examples/approval.lua"
+timeout 60 "$LUA" "$examples/approval.lua" --answer approve
 for example in deferred_counter pull_workers taskqueue_url transaction; do
   echo "rock: examples/$example.lua"
   timeout 60 "$LUA" "$examples/$example.lua"
