@@ -12,6 +12,7 @@ local aliases = require "pipeline.aliases"
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
+local misuse = require("pipeline.place").misuse
 
 local class = {
   registry = {}, -- class path -> class
@@ -94,7 +95,7 @@ local function construct(self, ...)
 end
 
 --- Lets `prepare(...)` look at the arguments of every new instance of a class of the library, and of classes that
--- extend it: it raises at level 3, or returns the arguments to keep.
+-- extend it: it raises, or returns the arguments to keep.
 function class.prepare_arguments(of, prepare)
   getmetatable(of).__call = function(self, ...) return construct(self, prepare(...)) end
 end
@@ -158,13 +159,13 @@ end
 -- In App Engine: a subclass of pipeline.Pipeline.
 function class.define(name, definition)
   if type(name) == "table" and name.define == class.define then
-    error("bad argument #1 to 'define' (name expected, got the module: it is called with a dot, pipeline.define)", 2)
+    misuse("bad argument #1 to 'define' (name expected, got the module: it is called with a dot, pipeline.define)")
   end
   if type(name) ~= "string" or name == "" or #name > 500 then
-    error("bad argument #1 to 'define' (name of 1 to 500 bytes expected)", 2)
+    misuse("bad argument #1 to 'define' (name of 1 to 500 bytes expected)")
   end
   if type(definition) ~= "table" then
-    error(("bad argument #2 to 'define' (table expected, got %s)"):format(type(definition)), 2)
+    misuse(("bad argument #2 to 'define' (table expected, got %s)"):format(type(definition)))
   end
   check(name, definition)
   local known = class.registry[name]
@@ -220,9 +221,10 @@ local moved = aliases.new()
 -- @tparam string old the name in the store, such as "shop.Order", or a part of it up to a dot.
 -- @tparam string new where it leads.
 function class.alias(old, new)
-  for position, name in ipairs { old, new } do
+  for position = 1, 2 do
+    local name = position == 1 and old or position == 2 and new
     if type(name) ~= "string" or name == "" then
-      error(("bad argument #%d to 'alias' (name of a class expected)"):format(position), 2)
+      misuse(("bad argument #%d to 'alias' (name of a class expected)"):format(position))
     end
   end
   if not moved:add(old, new) then

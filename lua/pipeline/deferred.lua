@@ -26,6 +26,7 @@ local names = require "pipeline.names"
 local options = require "pipeline.options"
 local queue_task = require "pipeline.queue_task"
 local text = require "pipeline.text"
+local misuse = require("pipeline.place").misuse
 
 local deferred = {}
 
@@ -76,24 +77,24 @@ local function refuse_function(fn, what)
     .. "module under `modules` of pipeline.open (%s)", what, place)
 end
 
-local function bad_callable(what, level, found)
-  error(("bad argument #1 to '%s' (function, name or callable object expected, got %s)"):format(what, found), level + 1)
+local function bad_callable(what, found)
+  misuse(("bad argument #1 to '%s' (function, name or callable object expected, got %s)"):format(what, found))
 end
 
 -- The form of a call of a table or object, and what stands for it in the payload.
-local function form_of_object(value, method, what, level)
+local function form_of_object(value, method, what)
   local has_method = type(method) == "string" and type(field_of(value, method)) == "function"
   if not has_method and not is_callable(value) then
     local why = type(value) .. " that cannot be called"
     if type(method) == "string" then why = ("%s and has no method '%s'"):format(why, text.short(method)) end
-    bad_callable(what, level + 1, why)
+    bad_callable(what, why)
   end
   local name = type(value) == "table" and is_by_name(value) and names.find_name(value)
   if name then return has_method and "static" or "name", name end
   return has_method and "method" or "object", value
 end
 
-local function form_of(value, method, what, level)
+local function form_of(value, method, what)
   local kind = type(value)
   if kind == "function" then
     return "name", names.find_name(value) or refuse_function(value, what)
@@ -102,9 +103,9 @@ local function form_of(value, method, what, level)
     if not ok then errors.raise(errors.SerializationError, "%s: '%s' %s", what, text.short(value), why) end
     return "name", value
   elseif kind == "table" or kind == "userdata" then
-    return form_of_object(value, method, what, level)
+    return form_of_object(value, method, what)
   end
-  bad_callable(what, level + 1, value == nil and "nil" or kind)
+  bad_callable(what, value == nil and "nil" or kind)
 end
 
 -- ---- to bytes --------------------------------------------------------------------------------------------------
@@ -119,8 +120,8 @@ local function place_in(message, form)
   end))
 end
 
-local function encode(what, level, fn, ...)
-  local form, target = form_of(fn, (...), what, level + 1)
+local function encode(what, fn, ...)
+  local form, target = form_of(fn, (...), what)
   local list, n = { FORM_PREFIX .. form, target, ... }, select("#", ...) + 2
   local bytes, code, message = names.encode(list, n)
   if not bytes then errors.raise_core(code, place_in(message, form), what) end
@@ -142,7 +143,7 @@ end
 -- @return string. Raises SerializationError, which names the place, or "bad argument" for what cannot be called.
 -- In App Engine: deferred.serialize.
 function deferred.serialize(fn, ...)
-  return (encode("serialize", 2, fn, ...))
+  return (encode("serialize", fn, ...))
 end
 
 -- ---- from bytes ------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ end
 function deferred.invoke_member(object, name, ...)
   local kind = type(object)
   if (kind ~= "table" and kind ~= "userdata" and kind ~= "string") or object[name] == nil then
-    error(("invoke_member: a %s without method '%s'"):format(kind, tostring(name)), 2)
+    misuse(("invoke_member: a %s without method '%s'"):format(kind, tostring(name)))
   end
   return object[name](object, ...)
 end
@@ -232,7 +233,7 @@ deferred._decode = decode
 -- In App Engine: deferred.run.
 function deferred.run(bytes)
   if type(bytes) ~= "string" then
-    error(("bad argument #1 to 'run' (string expected, got %s)"):format(type(bytes)), 2)
+    misuse(("bad argument #1 to 'run' (string expected, got %s)"):format(type(bytes)))
   end
   local fn, object, list, first, n = decode(bytes)
   if object ~= nil then return await.results(fn(object, table.unpack(list, first, n))) end
@@ -243,8 +244,8 @@ end
 
 local function check_string(value, position, what)
   if type(value) ~= "string" or value == "" then
-    error(("bad argument #%d to '%s' (name expected, got %s)"):format(position, what,
-      value == "" and "an empty one" or type(value)), 3)
+    misuse(("bad argument #%d to '%s' (name expected, got %s)"):format(position, what,
+      value == "" and "an empty one" or type(value)))
   end
 end
 
@@ -254,7 +255,7 @@ end
 function deferred.register(name, fn)
   check_string(name, 1, "register")
   if type(fn) ~= "function" and type(fn) ~= "table" then
-    error(("bad argument #2 to 'register' (function or class expected, got %s)"):format(type(fn)), 2)
+    misuse(("bad argument #2 to 'register' (function or class expected, got %s)"):format(type(fn)))
   end
   if not names.register(name, fn) then
     errors.raise(errors.ConfigurationError, "register: the name '%s' is taken by another function", text.short(name))
@@ -277,7 +278,7 @@ end
 -- with its task's headers. In App Engine: deferred.set_log_level.
 function deferred.set_log_level(level)
   if math.type(level) ~= "integer" then
-    error(("bad argument #1 to 'set_log_level' (integer expected, got %s)"):format(type(level)), 2)
+    misuse(("bad argument #1 to 'set_log_level' (integer expected, got %s)"):format(type(level)))
   end
   log_level = level
 end
@@ -321,7 +322,7 @@ end
 -- @return the task. Raises what serialize and Queue.add raise; then nothing is enqueued. In App Engine: deferred.defer.
 function deferred.defer(fn, ...)
   context.engine()
-  return queue_task.call(encode("defer", 2, fn, ...), DEFAULT_URL):add()
+  return queue_task.call(encode("defer", fn, ...), DEFAULT_URL):add()
 end
 
 --- As defer, with options: `deferred.with{ countdown = 10 }(fn, ...)`.
@@ -335,7 +336,7 @@ function deferred.with(given)
   given = options.check(given, with_kinds, 1, "with")
   return function(fn, ...)
     context.engine()
-    return add(given, encode("defer", 2, fn, ...))
+    return add(given, encode("defer", fn, ...))
   end
 end
 
@@ -468,6 +469,9 @@ end
 -- or whose function cannot be found, 422, and the task goes to the dead-letter list. In App Engine:
 -- deferred.TaskHandler.
 function deferred.handler(request)
+  if type(request) ~= "table" or type(request.headers) ~= "table" then
+    misuse("bad argument #1 to 'handler' (request expected, got %s)", type(request))
+  end
   return deferred.serve(context.engine(), request)
 end
 

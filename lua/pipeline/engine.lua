@@ -20,6 +20,7 @@ local status = require "pipeline.status"
 local stores = require "pipeline.stores"
 local text = require "pipeline.text"
 local timers = require "pipeline.timers"
+local misuse = require("pipeline.place").misuse
 
 local engine = {}
 
@@ -53,7 +54,7 @@ local core_options = {
 local function check_modules(list)
   for key, prefix in pairs(list) do
     if math.type(key) ~= "integer" or type(prefix) ~= "string" or prefix == "" then
-      error("bad argument #2 to 'open' (option 'modules': list of module prefixes expected)", 4)
+      misuse("bad argument #2 to 'open' (option 'modules': list of module prefixes expected)")
     end
   end
 end
@@ -64,8 +65,8 @@ local function file_mode(given)
   local mode = math.type(given) == "integer" and given
   if type(given) == "string" then mode = given:find("^[0-7]+$") and tonumber(given, 8) end
   if not mode or mode < 0 or mode > tonumber("777", 8) or mode & tonumber("600", 8) ~= tonumber("600", 8) then
-    error("bad argument #2 to 'open' (option 'file_mode': octal digits expected, with which the owner can read and "
-      .. "write, such as \"640\")", 4)
+    misuse("bad argument #2 to 'open' (option 'file_mode': octal digits expected, with which the owner can read and "
+      .. "write, such as \"640\")")
   end
   return mode
 end
@@ -78,27 +79,27 @@ end
 local function serve_queues(list)
   if not list then return nil end
   options.check_list(list, is_queue_name, 2, "open", "option 'serve_queues': list of queue names",
-    "option 'serve_queues': name of a queue", 2)
+    "option 'serve_queues': name of a queue")
   return table.concat(list, "\n") .. "\n"
 end
 
 local function check_open(path, given)
   if type(path) ~= "string" then
-    error(("bad argument #1 to 'open' (string expected, got %s)"):format(type(path)), 3)
+    misuse(("bad argument #1 to 'open' (string expected, got %s)"):format(type(path)))
   end
   if path == "" or path:find("\0", 1, true) then
-    error("bad argument #1 to 'open' (the path of a file, or \":memory:\", expected)", 3)
+    misuse("bad argument #1 to 'open' (the path of a file, or \":memory:\", expected)")
   end
-  given = options.check(given, open_kinds, 2, "open", 2)
+  given = options.check(given, open_kinds, 2, "open")
   local durability = given.durability
   if durability and durability ~= "full" and durability ~= "normal" then
-    error("bad argument #2 to 'open' (option 'durability': \"full\" or \"normal\" expected)", 3)
+    misuse("bad argument #2 to 'open' (option 'durability': \"full\" or \"normal\" expected)")
   end
   check_modules(given.modules or {})
   local seconds = given.transaction_timeout
   if seconds and not (seconds >= TRANSACTION_TIMEOUT_MIN and seconds <= TRANSACTION_TIMEOUT_MAX) then
-    error(("bad argument #2 to 'open' (option 'transaction_timeout': %g to %g seconds expected)"):format(
-      TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX), 3)
+    misuse(("bad argument #2 to 'open' (option 'transaction_timeout': %g to %g seconds expected)"):format(
+      TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX))
   end
   return given
 end
@@ -232,9 +233,9 @@ function engine.open(path, given, hidden)
   return self
 end
 
-local function require_engine(self, level)
+local function require_engine(self)
   if type(self) ~= "table" or not rawget(self, "_core") then
-    error("bad self: an engine expected (its methods are called with a colon)", level or 3)
+    misuse("bad self: an engine expected (its methods are called with a colon)")
   end
 end
 
@@ -316,7 +317,7 @@ function Engine._cancel(self, co)
 end
 
 local function require_open(self)
-  require_engine(self, 4)
+  require_engine(self)
   if self._closed then errors.raise(errors.StoreError, "the engine is closed") end
 end
 
@@ -332,7 +333,7 @@ local function raise_again(self)
   local raised = self._raised
   if not raised then return end
   self._raised = false
-  error(raised[1], 0)
+  error(errors.located(raised[1]), 0)
 end
 
 -- What is started in a transaction cannot run before its end.
@@ -404,15 +405,15 @@ function Engine.now(self)
   return self._core:now()
 end
 
-local function check_seconds(seconds, name)
-  local ok, wanted = options.fits(seconds, "number")
-  if not ok then error(("bad argument #1 to '%s' (%s expected)"):format(name, wanted), 3) end
+local function check_seconds(seconds, name, kind)
+  local ok, wanted = options.fits(seconds, kind or "number")
+  if not ok then misuse(("bad argument #1 to '%s' (%s expected)"):format(name, wanted)) end
 end
 
 --- Moves virtual time forward by `seconds`.
 function Engine.advance(self, seconds)
   require_open(self)
-  check_seconds(seconds, "advance")
+  check_seconds(seconds, "advance", "duration")
   errors.check(self._core:advance(seconds))
 end
 
@@ -552,7 +553,7 @@ local function waited_stage(self, stage_or_id)
     return stage_or_id
   end
   if type(stage_or_id) ~= "string" then
-    error("bad argument #1 to 'wait' (pipeline or id expected)", 3)
+    misuse("bad argument #1 to 'wait' (pipeline or id expected)")
   end
   local stage = instance.from_id(self, stage_or_id, {}, class.Base)
   if not stage then errors.raise(errors.UnexpectedPipelineError, "wait: there is no pipeline %s", stage_or_id) end
@@ -616,7 +617,7 @@ end
 function Engine.transaction(self, fn)
   require_open(self)
   if type(fn) ~= "function" then
-    error(("bad argument #1 to 'transaction' (function expected, got %s)"):format(type(fn)), 2)
+    misuse(("bad argument #1 to 'transaction' (function expected, got %s)"):format(type(fn)))
   end
   return require("pipeline.transaction").run(self, fn)
 end
@@ -663,7 +664,7 @@ end
 function Engine.from_id(self, id, given)
   require_open(self)
   if type(id) ~= "string" then
-    error(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)), 2)
+    misuse(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)))
   end
   given = options.check(given, { resolve_outputs = "boolean" }, 2, "from_id")
   return instance.from_id(self, id, given, class.Base)
@@ -706,7 +707,7 @@ end
 function Engine.backup(self, path, given)
   require_open(self)
   if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
-    error(("bad argument #1 to 'backup' (path expected, got %s)"):format(type(path)), 2)
+    misuse(("bad argument #1 to 'backup' (path expected, got %s)"):format(type(path)))
   end
   given = options.check(given, backup_kinds, 2, "backup")
   local ok, problem = pcall(copy, self, path, given)
@@ -768,7 +769,7 @@ end
 --- Answers a request without a socket: returns {status, headers, body}.
 function Engine.handle(self, request)
   if type(request) ~= "table" then
-    error(("bad argument #1 to 'handle' (table expected, got %s)"):format(type(request)), 2)
+    misuse(("bad argument #1 to 'handle' (table expected, got %s)"):format(type(request)))
   end
   return web_of(self):handle(request)
 end

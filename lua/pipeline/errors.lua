@@ -1,13 +1,15 @@
 --- errors.lua: the tree of error classes, error objects, and how an error of user code is caught.
 --
--- Every failure that is not plain misuse raises an error object: a table with `class` (the name of its class),
--- `message`, `traceback`, and a readable tostring. A class is a table that can be called to make such an object:
--- `error(pipeline.Abort "no stock")`.
+-- Every failure that is not plain misuse raises an error object: a table with `class` (name of its class),
+-- `message`, `where` (the line of the user's that led to it, such as "shop.lua:42"; nil if there is none), `traceback`,
+-- and a readable tostring. A class is a table that can be called to make such an object:
+-- `error(pipeline.Abort "no stock")`. A class that is raised itself counts as an object of it.
 --
 -- Invariants
 --   1. Nothing in here raises while it describes an error, whatever the error is.
 --   2. The handler of xpcall does not allocate when the stack has overflowed (Lua 5.4.4 may hang otherwise).
 
+local place = require "pipeline.place"
 local texts = require "pipeline.text"
 
 local errors = {}
@@ -19,12 +21,15 @@ local LEFT_OUT, LEFT_OUT_PATTERN = "... (%d lines left out)", "\n%.%.%. %((%d+) 
 
 local class_meta = { __name = "pipeline.ErrorClass" }
 
---- Makes an error object. `fields` are copied into it (for instance `reason`, `failures`, `code`).
+--- Makes an error object. `fields` are copied into it (for instance `reason`, `failures`, `code`). With where = false
+-- it is not about the code that runs now: its place is where it is raised.
 function class_meta.__call(class, message, fields)
   local object = { class = class.name, message = message == nil and "" or errors.text(message) }
   if fields then
     for key, value in pairs(fields) do object[key] = value end
   end
+  if object.where == nil then object.where = place.here() end
+  object.where = object.where or nil
   return setmetatable(object, class.meta)
 end
 
@@ -33,9 +38,10 @@ function class_meta.__tostring(class)
 end
 
 local function object_text(object)
-  local class, message = rawget(object, "class"), rawget(object, "message")
-  if type(message) ~= "string" or message == "" then return tostring(class) end
-  return tostring(class) .. ": " .. message
+  local class, message, where = tostring(rawget(object, "class")), rawget(object, "message"), rawget(object, "where")
+  local shown = type(message) == "string" and message ~= "" and class .. ": " .. message or class
+  if type(where) ~= "string" or type(message) == "string" and message:find(where, 1, true) == 1 then return shown end
+  return where .. ": " .. shown
 end
 
 --- Makes a class of errors below `parent`. Its objects are also of the class `other`, if one is given.
@@ -62,8 +68,8 @@ function errors.is(object, ...)
   local own, class = class_of(object), ...
   if select("#", ...) == 0 then return own ~= nil end
   if getmetatable(class) ~= class_meta then
-    error(("bad argument #2 to 'is' (class of errors expected, got %s%s)"):format(type(class),
-      class == nil and ": is its name misspelt?" or ""), 2)
+    place.misuse("bad argument #2 to 'is' (class of errors expected, got %s%s)", type(class),
+      class == nil and ": is its name misspelt?" or "")
   end
   while own do
     if own == class or own.other == class then return true end
@@ -78,6 +84,17 @@ function errors.text(value)
   local ok, text = pcall(tostring, value)
   if ok and type(text) == "string" then return text end
   return "(" .. type(value) .. " without a readable text)"
+end
+
+--- Gives an error object that has no place that of the code that runs now, which raises it; returns it.
+function errors.located(value)
+  if class_of(value) and rawget(value, "where") == nil then rawset(value, "where", place.here()) end
+  return value
+end
+
+--- The error that was raised: `error(pipeline.Abort)`, a class that is raised, is an object of it.
+function errors.raised(value)
+  return getmetatable(value) == class_meta and value() or value
 end
 
 local Error = errors.define("Error")
@@ -153,18 +170,14 @@ function errors.raise(class, format, ...)
   error(object, 0)
 end
 
--- `error(pipeline.Abort)`: a class that is raised is an object of it.
-local function object_of_class(value)
-  return getmetatable(value) == class_meta and value() or value
-end
-
 --- The error object for a value that was raised by user code: a table or a userdata is one already, as far as its user
 -- is concerned, and stays what it is; of everything else (texts, mostly) an Error is made, with that trace.
 function errors.object(value, trace)
-  value = object_of_class(value)
+  value = errors.raised(value)
   local kind = type(value)
   if kind == "table" or kind == "userdata" then return value end
-  return Error(value == nil and "nil" or value, { traceback = trace or nil })
+  local where = kind == "string" and value:match("^([^\n]-:%d+): ") or trace and place.of_trace(trace) or false
+  return Error(value == nil and "nil" or value, { traceback = trace or nil, where = where })
 end
 
 -- What the handler makes of an error that is not ours: the value and where it was raised.
@@ -215,11 +228,11 @@ end
 --- The message handler for xpcall around user code.
 function errors.handler(value)
   if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
-  value = object_of_class(value)
+  value = errors.raised(value)
   if class_of(value) then
     local trace, inner = trace_of(value)
     if inner or rawget(value, "traceback") == nil then rawset(value, "traceback", trace) end
-    return value
+    return errors.located(value)
   end
   return setmetatable({ value = value, traceback = (trace_of(value)) }, caught_meta)
 end
@@ -254,9 +267,23 @@ local function plain_text(value)
   return errors.text(value)
 end
 
+--- Where in the user's code an error was raised, from what the handler returned; nil if that is not known.
+function errors.place(caught)
+  local value, trace = caught, nil
+  if type(caught) == "table" and getmetatable(caught) == caught_meta then
+    value, trace = caught.value, caught.traceback
+  end
+  if class_of(value) then
+    local where = rawget(value, "where")
+    if type(where) == "string" then return where end
+    trace = rawget(value, "traceback")
+  end
+  return type(trace) == "string" and place.of_trace(trace) or nil
+end
+
 --- Describes what the handler returned: class name, message and traceback, all strings of bounded length.
 function errors.describe(caught)
-  local value, trace = caught, nil
+  local value, trace = errors.raised(caught), nil
   if type(caught) == "table" and getmetatable(caught) == caught_meta then
     value, trace = caught.value, caught.traceback
   end

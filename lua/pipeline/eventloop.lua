@@ -25,6 +25,7 @@ local await = require "pipeline.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
+local misuse = require("pipeline.place").misuse
 
 local eventloop = {}
 
@@ -67,7 +68,7 @@ local function load_luv()
       return loader("luv", path), path
     end
   end
-  error("module 'luv' not found", 3)
+  misuse("module 'luv' not found")
 end
 
 local function uv_loop()
@@ -850,7 +851,7 @@ function eventloop.queue_call(seconds, fn, ...)
     return entry
   end
   if type(seconds) ~= "number" or seconds ~= seconds then
-    error(("bad argument #1 to 'queue_call' (number of seconds expected, got %s)"):format(type(seconds)), 2)
+    misuse(("bad argument #1 to 'queue_call' (number of seconds expected, got %s)"):format(type(seconds)))
   end
   entry.fire = call
   local clock, due = self.clock, seconds
@@ -865,7 +866,7 @@ end
 --- Forgets a call that queue_call has queued, as its own method `cancel` does. Harmless when it was made.
 function eventloop.cancel(entry)
   if getmetatable(entry) ~= call_meta then
-    error(("bad argument #1 to 'cancel' (what queue_call has returned expected, got %s)"):format(type(entry)), 2)
+    misuse(("bad argument #1 to 'cancel' (what queue_call has returned expected, got %s)"):format(type(entry)))
   end
   entry:cancel()
 end
@@ -925,7 +926,7 @@ end
 function eventloop.set_clock(clock)
   local before = common.clock
   if clock ~= nil and (type(clock) ~= "table" or type(clock.now) ~= "function" or type(clock.sleep) ~= "function") then
-    error("bad argument #1 to 'set_clock' (object with functions now and sleep expected)", 2)
+    misuse("bad argument #1 to 'set_clock' (object with functions now and sleep expected)")
   end
   common.clock = clock or real_clock
   return before ~= real_clock and before or nil
@@ -935,7 +936,7 @@ end
 -- @tparam[opt] number start seconds since the epoch, default 1.7e9.
 function eventloop.virtual_clock(start)
   if start ~= nil and type(start) ~= "number" then
-    error(("bad argument #1 to 'virtual_clock' (number of seconds expected, got %s)"):format(type(start)), 2)
+    misuse(("bad argument #1 to 'virtual_clock' (number of seconds expected, got %s)"):format(type(start)))
   end
   local time = start or 1.7e9
   return {

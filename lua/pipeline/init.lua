@@ -10,6 +10,7 @@ local future = require "pipeline.future"
 local instance = require "pipeline.instance"
 local status = require "pipeline.status"
 local testing = require "pipeline.testing"
+local misuse = require("pipeline.place").misuse
 
 local pipeline = { common = common }
 
@@ -63,7 +64,7 @@ end
 --- Whether status pages and rpc need an administrator (the default). In App Engine: set_enforce_auth.
 function pipeline.set_enforce_auth(enforce)
   if type(enforce) ~= "boolean" then
-    error(("bad argument #1 to 'set_enforce_auth' (boolean expected, got %s)"):format(type(enforce)), 2)
+    misuse(("bad argument #1 to 'set_enforce_auth' (boolean expected, got %s)"):format(type(enforce)))
   end
   context.enforce_auth = enforce
 end
@@ -72,7 +73,7 @@ end
 -- Levels: 10 debug, 20 info, 30 warning, 40 error, 50 critical.
 function pipeline.set_logger(fn)
   if fn ~= nil and type(fn) ~= "function" then
-    error(("bad argument #1 to 'set_logger' (function expected, got %s)"):format(type(fn)), 2)
+    misuse(("bad argument #1 to 'set_logger' (function expected, got %s)"):format(type(fn)))
   end
   context.logger = fn
 end

@@ -27,6 +27,7 @@ local queue_errors = require "pipeline.taskqueue_errors"
 local stores = require "pipeline.stores"
 local task = require "pipeline.task"
 local text = require "pipeline.text"
+local misuse = require("pipeline.place").misuse
 
 local instance = {}
 
@@ -58,8 +59,8 @@ end
 -- Whoever calls a method with a dot gives something else as self.
 local function refuse_self(self, name)
   if instance.is(self) then return end
-  error(("bad self of '%s' (a pipeline expected, got %s): ':' is missing, as in stage:%s(...)"):format(name,
-    class.is(self) and "a class" or type(self), name), 3)
+  misuse(("bad self of '%s' (a pipeline expected, got %s): ':' is missing, as in stage:%s(...)"):format(name,
+    class.is(self) and "a class" or type(self), name))
 end
 
 --- The value of a setting: given to this instance, else by its class.
@@ -212,7 +213,7 @@ local function assign(self, name, value)
     if self._id or self._spawned then
       errors.raise(errors.UnexpectedPipelineError, "'%s' of %s cannot be changed after start", name, tostring(self))
     end
-    instance.check_setting(name, value, 3)
+    instance.check_setting(name, value)
     local params = self._params or {}
     params[name] = value
     self._params = params
@@ -224,12 +225,12 @@ local function assign(self, name, value)
 end
 
 --- Raises unless `value` is one a setting may have; nil takes the class's.
-function instance.check_setting(name, value, level)
+function instance.check_setting(name, value)
   if value == nil then return end
   local ok, wanted = options.fits(value, settings[name])
   if not ok then
     local got = type(value) == "number" and tostring(value) or type(value)
-    error(("bad value for '%s' (%s expected, got %s)"):format(name, wanted, got), (level or 1) + 1)
+    misuse(("bad value for '%s' (%s expected, got %s)"):format(name, wanted, got))
   end
 end
 
@@ -455,7 +456,7 @@ function methods.start(self, given)
   given = options.check(given, start_kinds, 1, "start")
   refuse_used(self)
   local engine = given.engine or context.engine()
-  if not rawget(engine, "_core") then error("bad argument #1 to 'start' (option 'engine': engine expected)", 2) end
+  if not rawget(engine, "_core") then misuse("bad argument #1 to 'start' (option 'engine': engine expected)") end
   local ok, stage = xpcall(start, errors.handler, self, engine, given)
   if not ok then
     if errors.is(stage) then error(stage, 0) end
@@ -544,7 +545,7 @@ end
 
 local function check_body(fn, position, name)
   if fn ~= nil and type(fn) ~= "function" then
-    error(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(fn)), 3)
+    misuse(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(fn)))
   end
 end
 
@@ -559,15 +560,15 @@ end
 -- In App Engine: `with pipeline.After(...)`.
 function methods.after(self, futures, fn)
   if type(futures) ~= "table" or future.is_future(futures) then
-    error("bad argument #1 to 'after' (list of futures expected)", 2)
+    misuse("bad argument #1 to 'after' (list of futures expected)")
   end
   check_body(fn, 2, "after")
   local count, copy = 0, {}
   for key, value in next, futures do
     count = count + 1
     if not future.is_future(value) then
-      error(("bad argument #1 to 'after' (list of futures expected; [%s] is a %s)"):format(tostring(key),
-        future.is_slot(value) and "slot" or instance.is(value) and "pipeline" or type(value)), 2)
+      misuse(("bad argument #1 to 'after' (list of futures expected; [%s] is a %s)"):format(tostring(key),
+        future.is_slot(value) and "slot" or instance.is(value) and "pipeline" or type(value)))
     end
     copy[count] = value
   end
@@ -798,7 +799,7 @@ local function callback_params(self, params, name)
   for key, value in pairs(params or {}) do
     local kind = type(value)
     if type(key) ~= "string" or not (kind == "string" or kind == "number" or kind == "boolean") then
-      error(("bad argument #1 to '%s' (parameters are named strings, numbers or booleans)"):format(name), 3)
+      misuse(("bad argument #1 to '%s' (parameters are named strings, numbers or booleans)"):format(name))
     end
     flat[key] = tostring(value)
   end
@@ -812,7 +813,7 @@ end
 function methods.get_callback_url(self, params)
   refuse_self(self, "get_callback_url")
   if params ~= nil and type(params) ~= "table" then
-    error("bad argument #1 to 'get_callback_url' (table expected)", 2)
+    misuse("bad argument #1 to 'get_callback_url' (table expected)")
   end
   local flat = callback_params(self, params, "get_callback_url")
   return self.base_path .. "/callback?" .. text.query(flat)
@@ -881,6 +882,7 @@ local email_kinds = { sender = "string", to = "any" }
 -- @tparam[opt] table given sender (default: `from` of the option `mail`), to (an address or a list; default: `to` of
 --   that option). What is wrong with them is a warning in the log. In App Engine: send_result_email.
 function methods.send_result_email(self, given)
+  refuse_self(self, "send_result_email")
   given = options.check(given, email_kinds, 1, "send_result_email")
   require_stored(self, "send_result_email")
   require("pipeline.mail.result").send(self._engine, self, given)
@@ -950,9 +952,9 @@ end
 -- In App Engine: Pipeline.from_id.
 function class.read(fallback, id, given)
   if type(id) ~= "string" then
-    error(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)), 3)
+    misuse(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)))
   end
-  given = options.check(given, from_kinds, 2, "from_id", 2)
+  given = options.check(given, from_kinds, 2, "from_id")
   return instance.from_id(given.engine or context.engine(), id, given, fallback)
 end
 

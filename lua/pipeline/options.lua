@@ -1,6 +1,8 @@
 --- options.lua: checks tables of options. An unknown key raises and names the nearest known one; a value of a wrong
 -- type raises as a wrong argument of any Lua function does.
 
+local misuse = require("pipeline.place").misuse
+
 local options = {}
 
 local function distance(a, b)
@@ -93,30 +95,29 @@ local function describe(value)
 end
 
 --- Checks `given` (a table or nil) against `known` (name -> kind). `position` and `name` say which argument of which
--- function it is, `place` where in it; errors point at the caller's caller. Returns the table, never nil.
-function options.check(given, known, position, name, level, place)
-  level = (level or 1) + 2
+-- function it is, `place` where in it. Returns the table, never nil.
+function options.check(given, known, position, name, place)
   place = place and place .. ": " or ""
   if given == nil then return {} end
   if type(given) ~= "table" then
-    error(("bad argument #%d to '%s' (table of options expected, got %s)"):format(position, name, type(given)), level)
+    misuse(("bad argument #%d to '%s' (table of options expected, got %s)"):format(position, name, type(given)))
   end
   for key, value in pairs(given) do
     if type(key) ~= "string" then
-      error(("bad argument #%d to '%s' (%soptions have names; got one at [%s])"):format(position, name, place,
-        tostring(key)), level)
+      misuse(("bad argument #%d to '%s' (%soptions have names; got one at [%s])"):format(position, name, place,
+        tostring(key)))
     end
     local kind = known[key]
     if not kind then
       local nearest = options.nearest(key, known)
-      error(("bad argument #%d to '%s' (%sunknown option '%s'%s)"):format(position, name, place, key,
-        nearest and ("; did you mean '" .. nearest .. "'?") or ""), level)
+      misuse(("bad argument #%d to '%s' (%sunknown option '%s'%s)"):format(position, name, place, key,
+        nearest and ("; did you mean '" .. nearest .. "'?") or ""))
     end
     local ok, wanted = true, nil
     if kind ~= "any" then ok, wanted = options.fits(value, kind) end
     if not ok then
-      error(("bad argument #%d to '%s' (%soption '%s': %s expected, got %s)"):format(position, name, place, key,
-        wanted, describe(value)), level)
+      misuse(("bad argument #%d to '%s' (%soption '%s': %s expected, got %s)"):format(position, name, place, key,
+        wanted, describe(value)))
     end
   end
   return given
@@ -124,11 +125,10 @@ end
 
 --- Refuses what is not a plain list: a table with keys 1 to n and no others, each item of which `is_item` accepts. A
 -- table that is something else would pass for an empty list, and nothing would be done. `what` says what is expected,
--- `item` what the items are; errors point at the caller's caller, or `level` further. Returns the list.
-function options.check_list(value, is_item, position, name, what, item, level)
-  level = (level or 1) + 2
+-- `item` what the items are. Returns the list.
+function options.check_list(value, is_item, position, name, what, item)
   local function refuse(format, ...)
-    error(("bad argument #%d to '%s' (%s)"):format(position, name, format:format(...)), level + 1)
+    misuse(("bad argument #%d to '%s' (%s)"):format(position, name, format:format(...)))
   end
   if type(value) ~= "table" then refuse("%s expected, got %s", what, type(value)) end
   local n = #value
@@ -148,11 +148,25 @@ function options.is_callable(value)
   return type(meta) == "table" and meta.__call ~= nil
 end
 
---- Refuses what cannot be called. `position` and `name` say which argument of which function it is; errors point at the
--- caller's caller.
+--- Refuses what cannot be called. `position` and `name` say which argument of which function it is.
 function options.check_function(value, position, name)
   if options.is_callable(value) then return end
-  error(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(value)), 3)
+  misuse(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(value)))
+end
+
+--- Makes each function of a table of methods, but for those of the library alone (_name), refuse a wrong `self`, as of
+-- a call with a dot in place of the colon. `noun` says what is expected.
+function options.methods(functions, is_self, noun)
+  for name, fn in pairs(functions) do
+    if type(fn) == "function" and name:sub(1, 1) ~= "_" then
+      functions[name] = function(self, ...)
+        if not is_self(self) then
+          misuse("bad self of '%s': a %s expected (%s is called with a colon), got %s", name, noun, name, type(self))
+        end
+        return fn(self, ...)
+      end
+    end
+  end
 end
 
 -- Days since 1970-01-01 of a date in the proleptic Gregorian calendar, in integers.

@@ -12,6 +12,7 @@ local queue_task = require "pipeline.queue_task"
 local stage_task = require "pipeline.task"
 local stores = require "pipeline.stores"
 local text = require "pipeline.text"
+local misuse = require("pipeline.place").misuse
 
 local classes = queue_errors.classes
 
@@ -69,7 +70,7 @@ local add_kinds = { transactional = "boolean", deadline = "number" }
 -- A task, or a list of tasks, as a list.
 local function list_of(value, what)
   if queue_task.is(value) then return { value } end
-  return options.check_list(value, queue_task.is, 1, what, "task or list of tasks", "task", 2)
+  return options.check_list(value, queue_task.is, 1, what, "task or list of tasks", "task")
 end
 
 -- The engine that all of a list belong to: tasks of pipelines have that of their pipeline; those that were added,
@@ -203,9 +204,6 @@ end
 -- mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError, TombstonedTaskError,
 -- BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
-  if getmetatable(self) ~= queue_meta then
-    error("bad self of 'add': a queue expected (add is called with a colon)", 2)
-  end
   given = options.check(given, add_kinds, 2, "add")
   if has_deadline(given, "add") then
     return self:add_async(tasks, { transactional = given.transactional, deadline = given.deadline }):get_result()
@@ -249,7 +247,7 @@ local module_add_kinds = { queue_name = true, transactional = true, deadline = t
 function queue.add(given)
   local own, rest = {}, {}
   if given ~= nil and type(given) ~= "table" then
-    error(("bad argument #1 to 'add' (table of options expected, got %s)"):format(type(given)), 2)
+    misuse(("bad argument #1 to 'add' (table of options expected, got %s)"):format(type(given)))
   end
   for key, value in pairs(given or {}) do
     if module_add_kinds[key] then own[key] = value else rest[key] = value end
@@ -262,7 +260,7 @@ end
 
 local function check_lease_seconds(seconds, what, position)
   if type(seconds) ~= "number" then
-    error(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, what, type(seconds)), 4)
+    misuse(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, what, type(seconds)))
   end
   if not (seconds >= 0 and seconds <= queue.MAX_LEASE_SECONDS) then
     errors.raise(classes.InvalidLeaseTimeError, "%s: %g seconds are not from 0 to %d", what, seconds,
@@ -272,7 +270,7 @@ end
 
 local function check_max(max, limit, what)
   if type(max) ~= "number" then
-    error(("bad argument #2 to '%s' (number of tasks expected, got %s)"):format(what, type(max)), 4)
+    misuse(("bad argument #2 to '%s' (number of tasks expected, got %s)"):format(what, type(max)))
   end
   local whole = math.tointeger(max)
   if not whole or whole < 1 or whole > limit then
@@ -314,14 +312,14 @@ function Queue.lease_tasks_by_tag(self, seconds, max, tag, given)
     return self:lease_tasks_by_tag_async(seconds, max, tag, given):get_result()
   end
   if tag ~= nil and type(tag) ~= "string" then
-    error(("bad argument #3 to 'lease_tasks_by_tag' (string expected, got %s)"):format(type(tag)), 2)
+    misuse(("bad argument #3 to 'lease_tasks_by_tag' (string expected, got %s)"):format(type(tag)))
   end
   return lease(self, "lease_tasks_by_tag", seconds, max, { tag = tag, group = tag == nil })
 end
 
 local function check_task(task, what)
   if not queue_task.is(task) then
-    error(("bad argument #1 to '%s' (task expected, got %s)"):format(what, type(task)), 3)
+    misuse(("bad argument #1 to '%s' (task expected, got %s)"):format(what, type(task)))
   end
   if not task.name then errors.raise(classes.BadTaskStateError, "%s: the task has no name", what) end
 end
@@ -431,7 +429,7 @@ local function fetch(list)
   if #list == 0 then return {} end
   local names, kind = {}, type(list[1])
   for i, item in ipairs(list) do
-    if type(item) ~= kind then error("bad argument #1 to 'fetch' (names and queues are mixed)", 3) end
+    if type(item) ~= kind then misuse("bad argument #1 to 'fetch' (names and queues are mixed)") end
     names[i] = check_name(kind == "table" and item.name or item)
   end
   local records = check("fetch", store_of():queue_stats(names))
@@ -633,7 +631,7 @@ local retry_kinds = {
 local function parse_retry(given, name)
   if given == nil then return nil end
   if type(given) ~= "table" then malformed(name, "retry_parameters is a %s", type(given)) end
-  options.check(given, retry_kinds, 1, "configure", 4, "queue " .. name)
+  options.check(given, retry_kinds, 1, "configure", "queue " .. name)
   local form = {}
   for key, value in pairs(given) do
     if key == "task_age_limit" then
@@ -668,7 +666,7 @@ local function parse_settings(name, given, log)
   if not pcall(check_name, name) then malformed(text.of(name, 100), "not a name of a queue") end
   if given == false then return { name = name, removed = true } end
   if type(given) ~= "table" then malformed(name, "table of settings expected, got %s", type(given)) end
-  options.check(given, setting_kinds, 1, "configure", 3, "queue " .. name)
+  options.check(given, setting_kinds, 1, "configure", "queue " .. name)
   local mode = given.mode or "push"
   if mode ~= "push" and mode ~= "pull" then malformed(name, "mode '%s' is neither push nor pull", text.short(mode)) end
   local rate = given.rate ~= nil and queue.parse_rate(given.rate, name) or nil
@@ -713,7 +711,7 @@ end
 -- Raises MalformedQueueConfiguration. In App Engine: queue.yaml.
 function queue.configure(queues)
   if type(queues) ~= "table" then
-    error(("bad argument #1 to 'configure' (table of queues expected, got %s)"):format(type(queues)), 2)
+    misuse(("bad argument #1 to 'configure' (table of queues expected, got %s)"):format(type(queues)))
   end
   local store, engine = store_of()
   queue.apply(store, queue.parse(queues, function(level, line) engine:_log(level, line) end))
@@ -747,5 +745,7 @@ function Queue.settings(self)
     max_concurrent_requests = known.max_concurrent, target = known.target, retry_parameters = known.retry,
   }
 end
+
+options.methods(Queue, function(value) return getmetatable(value) == queue_meta end, "queue")
 
 return queue

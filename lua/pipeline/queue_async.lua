@@ -7,6 +7,7 @@ local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local options = require "pipeline.options"
+local misuse = require("pipeline.place").misuse
 local classes = require("pipeline.taskqueue_errors").classes
 
 local queue_async = {}
@@ -42,7 +43,8 @@ end
 function queue_async.abandon(call)
   let_go(call)
   if call.rpc.state ~= future.FINISHING then
-    future.fail(call.rpc, errors.StoreError(call.what .. ": the engine was closed", { code = "ECLOSED" }))
+    local text = call.what .. ": the engine was closed"
+    future.fail(call.rpc, errors.StoreError(text, { code = "ECLOSED", where = false }))
   end
 end
 
@@ -65,7 +67,8 @@ local function expire(timer)
   call.timer = false
   let_go(call)
   if call.rpc.state == future.FINISHING then return end
-  future.fail(call.rpc, errors.TimeoutError(("%s: no result within %g s"):format(call.what, timer.seconds)))
+  local text = ("%s: no result within %g s"):format(call.what, timer.seconds)
+  future.fail(call.rpc, errors.TimeoutError(text, { where = false }))
 end
 
 local function start_timer(call, seconds)
@@ -94,7 +97,7 @@ local function handle_of(given, what)
   local rpc = given.rpc
   if rpc == nil then return future.plain(4, what) end
   if not future.is(rpc) or not rpc.is_rpc or rpc.used then
-    error(("bad argument to '%s' (option 'rpc': handle of create_rpc that was not used yet expected)"):format(what), 4)
+    misuse(("bad argument to '%s' (option 'rpc': handle of create_rpc that was not used yet expected)"):format(what))
   end
   rpc.used = true
   return rpc

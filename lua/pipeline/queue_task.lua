@@ -13,6 +13,7 @@ local options = require "pipeline.options"
 local queue_errors = require "pipeline.taskqueue_errors"
 local task_text = require "pipeline.task_text"
 local text = require "pipeline.text"
+local misuse = require("pipeline.place").misuse
 
 local classes = queue_errors.classes
 
@@ -32,7 +33,7 @@ local max_eta_seconds -- how far an eta may be ahead; nil: any
 --- Limits how far ahead an eta may be, in seconds; nil, the default: not at all. App Engine had 30 days.
 function queue_task.set_max_eta(seconds)
   if seconds ~= nil and not options.fits(seconds, "duration") then
-    error("bad argument #1 to 'set_max_eta' (number of seconds, at least 0, expected)", 2)
+    misuse("bad argument #1 to 'set_max_eta' (number of seconds, at least 0, expected)")
   end
   max_eta_seconds = seconds
 end
@@ -85,7 +86,7 @@ end
 local function retry_form(given)
   if not given then return nil end
   if type(given) ~= "table" then
-    error("bad argument #1 to 'Task' (option 'retry_options': TaskRetryOptions expected)", 5)
+    misuse("bad argument #1 to 'Task' (option 'retry_options': TaskRetryOptions expected)")
   end
   if getmetatable(given) ~= retry_meta then given = queue_task.TaskRetryOptions(given) end
   local form = {}
@@ -267,7 +268,7 @@ end
 local function deadline_of(deadline)
   if deadline == nil then return nil end
   if type(deadline) ~= "number" then
-    error(("bad argument #1 to 'Task' (option 'dispatch_deadline': number expected, got %s)"):format(type(deadline)), 5)
+    misuse(("bad argument #1 to 'Task' (option 'dispatch_deadline': number expected, got %s)"):format(type(deadline)))
   end
   if not (deadline >= queue_task.MIN_DISPATCH_DEADLINE and deadline <= queue_task.MAX_DISPATCH_DEADLINE) then
     errors.raise(classes.InvalidDispatchDeadlineError, "dispatch_deadline %g is not from %g to %g seconds", deadline,
@@ -388,7 +389,7 @@ end
 
 --- Makes a task without adding it. `how`: kind ("push", "pull" or "deferred"; default by the method), no_size_limit.
 function queue_task.new(given, how)
-  given = options.check(given, task_kinds, 1, "Task", 2)
+  given = options.check(given, task_kinds, 1, "Task")
   local kind = how and how.kind
   local method = method_of(given.method)
   if kind == "pull" then method = "PULL" end

@@ -11,6 +11,7 @@ local keys = require "pipeline.keys"
 local options = require "pipeline.options"
 local stores = require "pipeline.stores"
 local text = require "pipeline.text"
+local misuse = require("pipeline.place").misuse
 
 local status = {}
 
@@ -181,7 +182,7 @@ end
 
 local function find_tree(engine, id, only_own)
   if type(id) ~= "string" then
-    error(("bad argument #1 to 'get_status_tree' (string expected, got %s)"):format(type(id)), 4)
+    misuse(("bad argument #1 to 'get_status_tree' (string expected, got %s)"):format(type(id)))
   end
   local record = keys.find(engine, id)
   local owner = not record and not only_own and stores.find(engine, id)

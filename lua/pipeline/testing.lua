@@ -9,6 +9,7 @@ local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 local instance = require "pipeline.instance"
 local options = require "pipeline.options"
+local misuse = require("pipeline.place").misuse
 
 local testing = {}
 
@@ -64,7 +65,7 @@ end
 local function run(self, private, given)
   self:start { idempotence_key = given.idempotence_key, base_path = given.base_path, engine = private }
   private:drain { delayed = true }
-  if private._test_errors then error(private._test_errors[1], 0) end
+  if private._test_errors then error(errors.located(private._test_errors[1]), 0) end
   keep(self, private)
   require_final(self, private)
   if self._record.state == "aborted" then private:wait(self) end
@@ -77,6 +78,10 @@ end
 --   other options of start have no effect.
 -- @return the instance. In App Engine: start_test.
 function testing.start_test(self, given)
+  if not instance.is(self) then
+    misuse("bad self of 'start_test' (pipeline expected, got %s): ':' is missing; methods are called with a colon",
+      type(self))
+  end
   given = options.check(given, test_kinds, 1, "start_test")
   local private <close> = open(given.retry or false)
   run(self, private, given)

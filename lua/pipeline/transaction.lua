@@ -22,6 +22,7 @@ local eventloop = require "pipeline.eventloop"
 local outside = require "pipeline.tasklet.outside"
 local queue_errors = require "pipeline.taskqueue_errors"
 local task_context = require "pipeline.tasklet.context"
+local misuse = require("pipeline.place").misuse
 
 local transaction = {}
 
@@ -96,7 +97,7 @@ end
 
 local function check_self(self, name)
   if getmetatable(self) ~= meta then
-    error(("bad self of '%s': a transaction expected (its methods are called with a colon)"):format(name), 3)
+    misuse(("bad self of '%s': a transaction expected (its methods are called with a colon)"):format(name))
   end
 end
 
@@ -105,10 +106,10 @@ local function check_values(name, n, ...)
     local value = select(i, ...)
     local kind = type(value)
     if value ~= value then
-      error(("bad argument #%d to '%s' (nan cannot be stored)"):format(i + 1, name), 4)
+      misuse(("bad argument #%d to '%s' (nan cannot be stored)"):format(i + 1, name))
     elseif kind == "table" or kind == "function" or kind == "thread" or kind == "userdata" and
       value ~= core.null then
-      error(("bad argument #%d to '%s' (nil, boolean, number or string expected, got %s)"):format(i + 1, name, kind), 4)
+      misuse(("bad argument #%d to '%s' (nil, boolean, number or string expected, got %s)"):format(i + 1, name, kind))
     end
   end
 end
@@ -126,7 +127,7 @@ end
 local function run_sql(self, name, query, sql, ...)
   check_self(self, name)
   if type(sql) ~= "string" then
-    error(("bad argument #1 to '%s' (SQL expected, got %s)"):format(name, type(sql)), 3)
+    misuse(("bad argument #1 to '%s' (SQL expected, got %s)"):format(name, type(sql)))
   end
   local n = select("#", ...)
   check_values(name, n, ...)

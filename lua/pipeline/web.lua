@@ -23,6 +23,7 @@ local routes = require "pipeline.http.routes"
 local json = require "pipeline.json"
 local options = require "pipeline.options"
 local text = require "pipeline.text"
+local misuse = require("pipeline.place").misuse
 
 local web = {}
 
@@ -390,13 +391,13 @@ end
 -- In App Engine: a handler of the webapp.
 function Web:route(method, path, handler)
   if type(method) ~= "string" or not method:find("^[%u*]+$") then
-    error("bad argument #1 to 'route' (a method such as \"GET\", or \"*\" expected)", 2)
+    misuse("bad argument #1 to 'route' (a method such as \"GET\", or \"*\" expected)")
   end
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
-    error("bad argument #2 to 'route' (a path that begins with \"/\" expected)", 2)
+    misuse("bad argument #2 to 'route' (a path that begins with \"/\" expected)")
   end
   if type(handler) ~= "function" then
-    error(("bad argument #3 to 'route' (function expected, got %s)"):format(type(handler)), 2)
+    misuse(("bad argument #3 to 'route' (function expected, got %s)"):format(type(handler)))
   end
   local ok, problem = self.routes:add(method, path, handler)
   if not ok then error(("bad argument #2 to 'route' (%s: %s)"):format(path, problem), 2) end

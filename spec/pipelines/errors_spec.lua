@@ -29,7 +29,8 @@ describe("errors", function()
         assert.equal(above[other] or false, pipeline.is(object, pipeline[other]), name .. " is " .. other)
       end
       assert.is_true(pipeline.is(object))
-      assert.same({ name, "why", name .. ": why" }, { object.class, object.message, tostring(object) })
+      assert.same({ name, "why", "spec/pipelines/errors_spec.lua:22" }, { object.class, object.message, object.where })
+      assert.equal(("%s: %s: why"):format(object.where, name), tostring(object))
     end
   end)
 
@@ -43,10 +44,11 @@ describe("errors", function()
   end)
 
   it("P258 have a readable text whatever they are made of", function()
-    assert.equal("Abort", tostring(pipeline.Abort()))
-    assert.equal("Abort: 17", tostring(pipeline.Abort(17)))
+    local at = "spec/pipelines/errors_spec.lua:"
+    assert.equal(at .. "48: Abort", tostring(pipeline.Abort()))
+    assert.equal(at .. "49: Abort: 17", tostring(pipeline.Abort(17)))
     local worse = setmetatable({}, { __tostring = function() error("no") end })
-    assert.equal("Abort: (table without a readable text)", tostring(pipeline.Abort(worse)))
+    assert.equal(at .. "51: Abort: (table without a readable text)", tostring(pipeline.Abort(worse)))
     assert.equal("pipeline.Abort", tostring(pipeline.Abort))
   end)
 

@@ -206,13 +206,14 @@ describe("start_test", function()
   it("P226 an error comes straight out, Retry and Abort included: no retry, no finalized", function()
     local runs
     local object = setmetatable({}, { __tostring = function() return "mine" end })
+    local at = "^spec/pipelines/testing_spec.lua:"
     for _, case in ipairs {
-      { function(self) self:retry("once more") end, pipeline.Retry, "Retry: once more" },
-      { function(self) self:abort("enough") end, pipeline.Abort, "Abort: enough" },
-      { function() error(pipeline.Retry "thrown") end, pipeline.Retry, "Retry: thrown" },
-      { function() error(object) end, nil, "mine" },
-      { function() error("text", 0) end, nil, "text" },
-      { function() error(17, 0) end, nil, "17" },
+      { function(self) self:retry("once more") end, pipeline.Retry, at .. "211: Retry: once more$" },
+      { function(self) self:abort("enough") end, pipeline.Abort, at .. "212: Abort: enough$" },
+      { function() error(pipeline.Retry "thrown") end, pipeline.Retry, at .. "213: Retry: thrown$" },
+      { function() error(object) end, nil, "^mine$" },
+      { function() error("text", 0) end, nil, "^text$" },
+      { function() error(17, 0) end, nil, "^17$" },
     } do
       runs = 0
       local Fails = helper.define {
@@ -232,7 +233,7 @@ describe("start_test", function()
       for _, stage in ipairs { Fails(), Tree() } do
         local ok, problem = pcall(stage.start_test, stage)
         assert.is_false(ok)
-        assert.equal(case[3], tostring(problem))
+        assert.matches(case[3], tostring(problem))
         if case[2] then assert.is_true(pipeline.is(problem, case[2])) end
         if case[3] == "mine" then assert.equal(object, problem) end
       end

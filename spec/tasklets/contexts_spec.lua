@@ -169,7 +169,7 @@ describe("AutoBatcher", function()
     eventloop.run()
     local reports = support.reports()
     assert.equal(1, #reports)
-    assert.equal("Error: too late", tostring(reports[1].value))
+    assert.equal("Error: too late", support.unplaced(reports[1].value))
   end)
 
   it("T88 a batch that forgets a future fails it", function()

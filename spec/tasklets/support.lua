@@ -66,7 +66,8 @@ function support.log()
   end, list
 end
 
---- Calls fn(...), which must raise an error of `class` whose text has `pattern` in it; returns it.
+--- Calls fn(...), which must raise an error of `class` whose text, with its place or without, has `pattern` in it;
+-- returns it.
 function support.raises(class, pattern, fn, ...)
   local ok, problem = pcall(fn, ...)
   assert(not ok, "nothing was raised")
@@ -74,8 +75,18 @@ function support.raises(class, pattern, fn, ...)
   if class and not errors.is(problem, class) then
     error(("%s expected, got: %s"):format(tostring(class), text), 2)
   end
-  if pattern and not text:find(pattern) then error(("'%s' expected, got: %s"):format(pattern, text), 2) end
+  local plain = text:gsub("^[%w_./]*%.lua:%d+: ", "")
+  if pattern and not text:find(pattern) and not plain:find(pattern) then
+    error(("'%s' expected, got: %s"):format(pattern, text), 2)
+  end
   return problem
+end
+
+--- The text of an error object that says where it was raised, without the place.
+function support.unplaced(problem)
+  local text = errors.text(problem)
+  assert(text:find("^[%w_./]*_spec%.lua:%d+: ") or text:find("^[%w_./]*support%.lua:%d+: "), "no place: " .. text)
+  return (text:gsub("^[^:]*:%d+: ", ""))
 end
 
 --- Starts fn(...) as a tasklet.

@@ -5,6 +5,7 @@
 
 local class = require "pipeline.class"
 local future = require "pipeline.future"
+local misuse = require("pipeline.place").misuse
 require "pipeline.instance"
 
 local function check_seconds(seconds)
@@ -38,12 +39,12 @@ local Delay = class.define("pipeline.common.Delay", {
 class.prepare_arguments(Delay, function(given, ...)
   if type(given) ~= "table" or getmetatable(given) ~= nil or select("#", ...) > 0 or given.seconds == nil
     or next(given, next(given)) ~= nil then
-    error("bad arguments to 'Delay' ({ seconds = n } expected, and nothing else)", 3)
+    misuse("bad arguments to 'Delay' ({ seconds = n } expected, and nothing else)")
   end
   local seconds = given.seconds
   if not (future.is_future(seconds) or future.is_slot(seconds)) then
     local ok, problem = pcall(check_seconds, seconds)
-    if not ok then error(("bad arguments to 'Delay' (%s)"):format(problem:gsub("^Delay: ", "")), 3) end
+    if not ok then misuse(("bad arguments to 'Delay' (%s)"):format(problem:gsub("^Delay: ", ""))) end
   end
   return given
 end)

@@ -3,13 +3,14 @@
 -- Integers stay integers; a result that an integer cannot hold fails the attempt instead of wrapping around.
 
 local class = require "pipeline.class"
+local misuse = require("pipeline.place").misuse
 require "pipeline.instance"
 
 local numbers = {}
 
 local function require_one(name)
   class.prepare_arguments(numbers[name], function(...)
-    if select("#", ...) == 0 then error(("bad argument #1 to '%s' (value expected)"):format(name), 3) end
+    if select("#", ...) == 0 then misuse(("bad argument #1 to '%s' (value expected)"):format(name)) end
     return ...
   end)
 end

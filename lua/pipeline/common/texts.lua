@@ -4,6 +4,7 @@ local class = require "pipeline.class"
 local errors = require "pipeline.errors"
 local format = require "pipeline.format"
 local text = require "pipeline.text"
+local misuse = require("pipeline.place").misuse
 require "pipeline.instance"
 
 local texts = {}
@@ -35,7 +36,7 @@ texts.Format = class.define("pipeline.common.Format", {
 
 local function check_template(template, name)
   if type(template) == "string" or type(template) == "table" and getmetatable(template) then return end
-  error(("bad argument #1 to '%s' (string expected, got %s)"):format(name, type(template)), 3)
+  misuse(("bad argument #1 to '%s' (string expected, got %s)"):format(name, type(template)))
 end
 
 --- A text with places for values in order.
@@ -68,7 +69,7 @@ texts.Log = class.define("pipeline.common.Log", {
 --- A line at any level.
 function texts.Log.log(level, template, ...)
   if math.type(level) ~= "integer" and not (type(level) == "table" and getmetatable(level)) then
-    error(("bad argument #1 to 'log' (level as an integer expected, got %s)"):format(type(level)), 2)
+    misuse(("bad argument #1 to 'log' (level as an integer expected, got %s)"):format(type(level)))
   end
   return texts.Log(level, template, ...)
 end

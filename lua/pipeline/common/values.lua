@@ -3,6 +3,7 @@
 local class = require "pipeline.class"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
+local misuse = require("pipeline.place").misuse
 require "pipeline.instance" -- gives classes their instances
 
 local values = {}
@@ -25,7 +26,7 @@ values.Dict = class.define("pipeline.common.Dict", {
 
 class.prepare_arguments(values.Dict, function(map, ...)
   if select("#", ...) > 0 or map ~= nil and type(map) ~= "table" then
-    error("bad arguments to 'Dict' (one table expected)", 3)
+    misuse("bad arguments to 'Dict' (one table expected)")
   end
   return map
 end)
@@ -48,10 +49,10 @@ values.AbortIfTrue = class.define("pipeline.common.AbortIfTrue", {
 class.prepare_arguments(values.AbortIfTrue, function(...)
   local count, message = select("#", ...), (select(2, ...))
   if count < 1 or count > 2 then
-    error("bad arguments to 'AbortIfTrue' (a value, and a message or none, expected)", 3)
+    misuse("bad arguments to 'AbortIfTrue' (a value, and a message or none, expected)")
   end
   if type(message) == "table" and getmetatable(message) == nil then
-    options.check(message, { message = "any" }, 2, "AbortIfTrue", 2)
+    options.check(message, { message = "any" }, 2, "AbortIfTrue")
   end
   return ...
 end)

@@ -55,7 +55,8 @@ local function sent(self, group, of)
     failure.seen = fail_rest(group, failure.value, failure.trace)
     return
   end
-  fail_rest(group, errors.TaskletError("the function of an AutoBatcher has not completed this future"))
+  local text = "the function of an AutoBatcher has not completed this future"
+  fail_rest(group, errors.TaskletError(text, { where = false }))
 end
 
 local function send(self, group)

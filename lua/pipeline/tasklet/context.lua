@@ -10,6 +10,7 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.options"
 local task = require "pipeline.tasklet.task"
+local misuse = require("pipeline.place").misuse
 
 local context = {}
 
@@ -24,7 +25,7 @@ end
 --- Makes a context with the fields of `given`. In App Engine: make_context.
 function context.make_context(given)
   if given ~= nil and type(given) ~= "table" then
-    error(("bad argument #1 to 'make_context' (table expected, got %s)"):format(type(given)), 2)
+    misuse(("bad argument #1 to 'make_context' (table expected, got %s)"):format(type(given)))
   end
   local self = {}
   for key, value in pairs(given or {}) do self[key] = value end
@@ -53,7 +54,7 @@ end
 --- Sets the context of the running tasklet, and of no other; nil: none. In App Engine: set_context.
 function context.set_context(of)
   if of ~= nil and not is_context(of) then
-    error(("bad argument #1 to 'set_context' (context expected, got %s)"):format(type(of)), 2)
+    misuse(("bad argument #1 to 'set_context' (context expected, got %s)"):format(type(of)))
   end
   local pair = current_pair()
   task.set_context { of = of, locals = pair and pair.locals or {} }
@@ -68,7 +69,7 @@ end
 --- Sets a local value of the running tasklet. Those it starts later have it too; its caller has not. In App Engine the
 -- namespace is such a value.
 function context.set_local(key, value)
-  if key == nil then error("bad argument #1 to 'set_local' (key expected, got nil)", 2) end
+  if key == nil or key ~= key then misuse("bad argument #1 to 'set_local' (key expected, got %s)", tostring(key)) end
   local pair, locals = current_pair(), {}
   for name, before in pairs(pair and pair.locals or {}) do locals[name] = before end
   locals[key] = value

@@ -19,6 +19,7 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.options"
 local task = require "pipeline.tasklet.task"
+local place = require "pipeline.place"
 
 local fetch = {}
 
@@ -58,7 +59,7 @@ end
 local function problem_of(self, code, message)
   local class = code == "ETIMEDOUT" and errors.TimeoutError or errors.FetchError
   return class(("%s %s: %s"):format(self.method, self.url, message or code), {
-    code = code, url = self.url, method = self.method,
+    code = code, url = self.url, method = self.method, where = false,
   })
 end
 
@@ -70,7 +71,7 @@ local response_meta = { __name = "pipeline.FetchResponse", __index = Response }
 local function exchange_of(response, name)
   local self = type(response) == "table" and getmetatable(response) == response_meta and rawget(response, "_exchange")
   if self then return self end
-  error(("bad self of '%s' (an answer in pieces expected; call it with a colon)"):format(name), 3)
+  place.misuse(("bad self of '%s' (an answer in pieces expected; call it with a colon)"):format(name))
 end
 
 local reading_meta = {
@@ -96,7 +97,7 @@ local function read_end(self)
   finish(self)
   if problem == nil then return nil end
   self.problem = problem -- the same every time
-  error(problem, 0)
+  error(errors.located(problem), 0)
 end
 
 --- The next piece of the body, as it has come; nil at the end. Waits for it. Raises FetchError or TimeoutError.
@@ -194,8 +195,10 @@ local function send(self)
       update_hold(self)
       local piece = await_room.results(self.body())
       if type(piece) ~= "string" and piece ~= nil then
-        errors.raise(errors.FetchError, "%s %s: the body function must return a string or nil, got %s", self.method,
-          self.url, type(piece))
+        local text = "%s %s: the body function must return a string or nil, got %s"
+        error(errors.FetchError(text:format(self.method, self.url, type(piece)), {
+          where = place.of_function(self.body), traceback = debug.traceback(nil, 2),
+        }), 0)
       end
       if self.ended then return end
       self.request:send(piece)
@@ -317,8 +320,8 @@ local kinds = {
 
 local function check(given)
   if given == nil then given = {} end
-  given = options.check(given, kinds, 1, "fetch", 2)
-  if given.url == nil then error("bad argument #1 to 'fetch' (option 'url': string expected, got nil)", 3) end
+  given = options.check(given, kinds, 1, "fetch")
+  if given.url == nil then place.misuse("bad argument #1 to 'fetch' (option 'url': string expected, got nil)") end
   return given
 end
 
@@ -357,7 +360,7 @@ function fetch.fetch(given)
   }
   local ok, request, code, message = pcall(client.core.start, client.core, given, exchange.id)
   if not ok then
-    error((tostring(request):gsub("^.-bad argument #%d+ to '.-' ", "bad argument #1 to 'fetch' ")), 2)
+    place.misuse((tostring(request):gsub("^.-bad argument #%d+ to '.-' ", "bad argument #1 to 'fetch' ")))
   end
   if not request then
     future.fail(self, problem_of(exchange, code, message))

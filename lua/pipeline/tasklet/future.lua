@@ -23,6 +23,7 @@ local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local options = require "pipeline.options"
+local misuse = require("pipeline.place").misuse
 
 local future = {}
 
@@ -93,7 +94,7 @@ for _, quiet in ipairs { errors.CancelledError, errors.EOFError, errors.Abort, e
 function future.add_flow_exception(of)
   local meta = getmetatable(of)
   if type(meta) ~= "table" or meta.__name ~= "pipeline.ErrorClass" then
-    error(("bad argument #1 to 'add_flow_exception' (class of errors expected, got %s)"):format(type(of)), 2)
+    misuse(("bad argument #1 to 'add_flow_exception' (class of errors expected, got %s)"):format(type(of)))
   end
   flow[of] = true
 end
@@ -139,7 +140,7 @@ end)
 local function raise(failure)
   see(failure)
   raised_value, raised_trace = failure.value, failure.trace
-  error(failure.value, 0)
+  error(errors.located(failure.value), 0)
 end
 
 future.raise = raise
@@ -281,7 +282,7 @@ end
 
 --- Completes the future with an error: any value but nil. A text, and whatever else is no object, becomes an Error.
 function Future.set_exception(self, value, trace)
-  if value == nil then error("bad argument #1 to 'set_exception' (error expected, got nil)", 2) end
+  if value == nil then misuse("bad argument #1 to 'set_exception' (error expected, got nil)") end
   if self.state == FINISHING then refuse(self, "set_exception") end
   if self[BODY] ~= nil then
     errors.raise(errors.TaskletError, "set_exception of %s: only its tasklet completes it", Future.name(self))
@@ -479,7 +480,7 @@ end
 --- Completes a future that was given up, so that whoever waits for it later does not do so for ever.
 function future.fail_dropped(self, reason)
   if self.state == FINISHING then return end
-  fail(self, errors.CancelledError(reason or "nobody waits for it any more"))
+  fail(self, errors.CancelledError(reason or "nobody waits for it any more", { where = false }))
 end
 
 -- ---- text ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.options"
 local task = require "pipeline.tasklet.task"
+local misuse = require("pipeline.place").misuse
 
 local multi = {}
 
@@ -100,7 +101,7 @@ end
 --- Adds a future whose result will be the next of the list. In App Engine: add_dependent.
 function Multi.add_dependent(self, member)
   if not is_future(member) then
-    error(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)), 2)
+    misuse(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)))
   end
   if self.full then refuse(self, "add_dependent") end
   add_member(self, member)
@@ -139,14 +140,13 @@ function multi.MultiFuture(given)
   return self
 end
 
---- Reads the argument of a constructor: a text, or options. Returns the info and the options. `level` says who called
--- the constructor, for errors: 2, the default, is the caller of the function that calls this.
-function multi.info(given, name, known, level)
+--- Reads the argument of a constructor: a text, or options. Returns the info and the options.
+function multi.info(given, name, known)
   if given == nil then return false, NO_OPTIONS end
   if type(given) == "string" then return given, NO_OPTIONS end
   local kinds = { info = "any" }
   for key, kind in pairs(known or {}) do kinds[key] = kind end
-  given = options.check(given, kinds, 1, name, level or 2)
+  given = options.check(given, kinds, 1, name)
   return given.info or false, given
 end
 
@@ -333,7 +333,7 @@ end
 --- Adds a future whose result is to be reduced with the others.
 function Reducing.add_dependent(self, member)
   if not is_future(member) then
-    error(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)), 2)
+    misuse(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)))
   end
   if self.full then refuse(self, "add_dependent") end
   self:_depend(member)
@@ -343,7 +343,7 @@ end
 function Reducing.putq(self, value)
   if self.full then refuse(self, "putq") end
   if is_future(value) then return self:_depend(value) end
-  if value == nil then error("bad argument #1 to 'putq' (value expected, got nil)", 2) end
+  if value == nil then misuse("bad argument #1 to 'putq' (value expected, got nil)") end
   self.pending = self.pending + 1
   eventloop.current():push { go = put_value, of = self, value = value }
 end

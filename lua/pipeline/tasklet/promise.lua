@@ -19,7 +19,7 @@ end
 local function called(self, first, problem, code)
   if first == nil and problem ~= nil and self.state ~= FINISHING then
     local value = problem
-    if type(problem) == "string" and code ~= nil then value = errors.Error(problem, { code = code }) end
+    if type(problem) == "string" and code ~= nil then value = errors.Error(problem, { code = code, where = false }) end
     future.fail(self, value)
   end
   return self

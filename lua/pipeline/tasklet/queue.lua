@@ -8,6 +8,7 @@ local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local multi = require "pipeline.tasklet.multi"
+local misuse = require("pipeline.place").misuse
 
 local queue = {}
 
@@ -75,7 +76,7 @@ end
 local function end_error(self)
   local failure = self.last_error
   if failure then return failure.value, failure.trace end
-  return errors.EOFError("the queue has ended")
+  return errors.EOFError("the queue has ended", { where = false })
 end
 
 local function end_getters(self)
@@ -88,7 +89,7 @@ end
 
 local function check_future(member)
   if not is_future(member) then
-    error(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)), 3)
+    misuse(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)))
   end
 end
 
@@ -372,7 +373,7 @@ end
 local queue_kinds = { limit = "count" }
 
 local function new(of, given, name)
-  local info, rest = multi.info(given, name, queue_kinds, 3)
+  local info, rest = multi.info(given, name, queue_kinds)
   local self = future.new(of, 3, info)
   self.items, self.getters, self.full, self.gone, self.limit = new_list(), new_list(), false, 0, false
   self.count = false

@@ -5,6 +5,7 @@
 
 local errors = require "pipeline.errors"
 local future = require "pipeline.tasklet.future"
+local misuse = require("pipeline.place").misuse
 
 local sync = {}
 
@@ -119,7 +120,7 @@ end
 --- Makes a semaphore with n permits (an integer, at least 1). They are handed on in the order they were asked for.
 function sync.Semaphore(n)
   if math.type(n) ~= "integer" or n < 1 then
-    error(("bad argument #1 to 'Semaphore' (positive integer expected, got %s)"):format(tostring(n)), 2)
+    misuse(("bad argument #1 to 'Semaphore' (positive integer expected, got %s)"):format(tostring(n)))
   end
   return new(semaphore_meta, "Semaphore", n)
 end

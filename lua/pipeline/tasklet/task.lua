@@ -66,6 +66,7 @@ end
 -- The handler of xpcall around the body: remembers where the error was raised; the value stays as it is.
 local function handler(value)
   if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
+  value = errors.raised(value)
   local inner, trace = errors.awaited_trace(value), trim(traceback(nil, 2))
   local self = current[TASK]
   if inner and self then trace = errors.join_traces(inner, "awaited in " .. future.name(self), trace) end

@@ -5,6 +5,7 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.options"
 local task = require "pipeline.tasklet.task"
+local misuse = require("pipeline.place").misuse
 
 local time = {}
 
@@ -14,8 +15,8 @@ local common, add_soon = eventloop.common, eventloop.add_soon
 
 local function check_seconds(seconds, position, name)
   if type(seconds) == "number" and seconds == seconds then return end
-  error(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, name,
-    seconds ~= seconds and "nan" or type(seconds)), 3)
+  misuse(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, name,
+    seconds ~= seconds and "nan" or type(seconds)))
 end
 
 -- A sleep is a future and its timer in one. One of no time at all is among those that are due soon.
@@ -61,7 +62,8 @@ local function expire(timer)
   local result, of = timer.result, timer.of
   if result.state == FINISHING then return end
   future.remove_now(of, timer.entry)
-  future.fail(result, errors.TimeoutError(("%s: not done after %g s"):format(future.name(of), timer.seconds)))
+  local text = ("%s: not done after %g s"):format(future.name(of), timer.seconds)
+  future.fail(result, errors.TimeoutError(text, { where = false }))
   of:cancel("its time was up")
 end
 
@@ -84,7 +86,7 @@ end
 function time.with_timeout(of, seconds)
   if options.is_callable(of) then of = task.start_user(of, 2, { n = 0 }) end
   if not future.is(of) then
-    error(("bad argument #1 to 'with_timeout' (future or function expected, got %s)"):format(type(of)), 2)
+    misuse(("bad argument #1 to 'with_timeout' (future or function expected, got %s)"):format(type(of)))
   end
   check_seconds(seconds, 2, "with_timeout")
   local result = future.plain(2, "with_timeout")
