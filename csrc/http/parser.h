@@ -5,6 +5,10 @@
  * to differ the RFC leaves a choice, and here it is always to refuse: bare line feeds, folded lines, blanks before a
  * colon, a length given twice, a length beside a coding, codings that are not understood, anything behind a chunk but
  * its end of line. Bytes are read once, in portions of any size, and the portions make no difference.
+ *
+ * It is our own because the libraries at hand forgive one or the other of these, and cannot be told not to; and because
+ * whoever reads the bytes must also be able to say which connection is in the middle of what, for only then can the
+ * right one give way (see server.h).
  */
 #ifndef PL_HTTP_PARSER_H
 #define PL_HTTP_PARSER_H

@@ -25,6 +25,7 @@ enum {
     BLOCKED_MS = 2000, /* that nothing is read because too much has come behind a request */
     CLOSING_MS = 2000, /* for a client to close after its last answer */
     WINDOW_MS = 10000, /* the rate of a body or an answer is measured over this */
+    LOOKS_MAX = 256,   /* connections asked whether they have something unread, or how slow they are, for one place */
     YIELD_MS = 250,    /* a body or an answer under way for longer may have to give way */
 };
 
@@ -97,8 +98,8 @@ static bool is_from(const pl__conn_t *conn, const uint8_t *address) {
 
 /* Whether a connection may give way to a new one of an address (NULL: of any). `but` may not, and none whose request
  * may be there already: when many come at once it is not their fault that nobody has looked. */
-static bool may_yield(const pl__conn_t *conn, const uint8_t *address, const pl__conn_t *but) {
-    return conn != but && is_from(conn, address) && !conn->is_feeding &&
+static bool may_yield(const pl__conn_t *conn, const uint8_t *address, const pl__conn_t *but, int *looks) {
+    return conn != but && is_from(conn, address) && !conn->is_feeding && ++*looks <= LOOKS_MAX &&
            (conn->state == PL__CONN_CLOSING || !pl__conn_has_unread(conn));
 }
 
@@ -107,13 +108,14 @@ static pl__conn_t *who_is_slowest(const pl_http_t *http, const uint8_t *address,
     static const pl__conn_state_t STATES[] = { PL__CONN_BODY, PL__CONN_SENDING };
     uint64_t now = uv_now(http->loop), least = UINT64_MAX;
     pl__conn_t *slowest = NULL;
+    int looks = 0;
     for (size_t i = 0; i < sizeof STATES / sizeof *STATES; i++)
         for (pl__conn_t *conn = http->lists[STATES[i]].head; conn != NULL; conn = conn->next) {
-            if (now - conn->since_ms < YIELD_MS)
+            if (now - conn->since_ms < YIELD_MS || looks >= LOOKS_MAX)
                 break;
             uint64_t moved = (conn->state == PL__CONN_BODY ? conn->in : pl__conn_sent(conn)) - conn->since_at;
             uint64_t rate = moved * 1000 / (now - conn->since_ms);
-            if (rate < least && may_yield(conn, address, but)) {
+            if (may_yield(conn, address, but, &looks) && rate < least) {
                 least = rate;
                 slowest = conn;
             }
@@ -124,9 +126,10 @@ static pl__conn_t *who_is_slowest(const pl_http_t *http, const uint8_t *address,
 /* The connection that gives way to a new one; NULL: none. With an address, one of its connections; never `but`. */
 static pl__conn_t *who_yields(const pl_http_t *http, const uint8_t *address, const pl__conn_t *but) {
     static const pl__conn_state_t ORDER[] = { PL__CONN_CLOSING, PL__CONN_IDLE, PL__CONN_HEAD };
+    int looks = 0;
     for (size_t i = 0; i < sizeof ORDER / sizeof *ORDER; i++)
         for (pl__conn_t *conn = http->lists[ORDER[i]].head; conn != NULL; conn = conn->next)
-            if (may_yield(conn, address, but))
+            if (may_yield(conn, address, but, &looks))
                 return conn;
     return who_is_slowest(http, address, but);
 }
