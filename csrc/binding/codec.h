@@ -1,7 +1,7 @@
 /*
  * codec.h - the value codec: Lua values to CBOR (RFC 8949) and back, written over lua_State without a tree between.
  *
- * Rows of the table in DESIGN.md section 8, as this code has them:
+ * What becomes of what:
  *   nil, boolean, integer, float    null, boolean, integer, 64-bit float (so 1 and 1.0 differ, NaN and -0.0 survive)
  *   string                          text if it is valid UTF-8, else bytes
  *   keys exactly 1..n, n >= 0       array; any other table is a map, its keys in the order of RFC 8949 section 4.2.1

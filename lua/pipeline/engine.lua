@@ -756,7 +756,7 @@ function Engine._get_web(self)
   return web_of(self)
 end
 
---- Starts an HTTP server; see API.md section 6.
+--- Starts an HTTP server.
 function Engine.serve(self, given)
   return web_of(self):serve(given)
 end

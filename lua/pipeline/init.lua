@@ -1,4 +1,4 @@
---- init.lua: the module `pipeline`: durable workflows inside a Lua program. See API.md.
+--- init.lua: the module `pipeline`: durable workflows inside a Lua program.
 
 local class = require "pipeline.class"
 local common = require "pipeline.common"
@@ -32,7 +32,11 @@ pipeline.Pipeline = class.Base
 
 rawset(class.Base, "start_test", testing.start_test)
 
---- Reads a pipeline of the current engine back; see class.read. nil if there is none.
+--- Reads a pipeline back, of whatever class.
+-- @tparam string id as `stage.id` gives it, or its idempotence key.
+-- @tparam[opt] table given resolve_outputs (true; false: the outputs' values are not shown), engine (default: that of
+--   the running task, else the default one).
+-- @return an instance of its class, or nil if there is none. Inputs not filled yet are slots in `args`.
 function pipeline.from_id(id, given)
   return class.read(class.Base, id, given)
 end

@@ -19,7 +19,7 @@ local how_kinds = { name = "string", transactional = "boolean", engine = "table"
 --- Sends a mail.
 -- @tparam table fields from (or sender; default: that of the `mail` option), to, cc, bcc, reply_to (an address such as
 --   "ada@example.org" or "Ada <ada@example.org>", or a list of these), subject, body (text), html, headers (others by
---   name). Texts are UTF-8.
+--   name), message_id (default: made here) and date. Texts are UTF-8.
 -- @tparam[opt] table given name (letters, digits, "_", "-": a mail of that name is sent once), transactional (in a run:
 --   sent if, and only if, the attempt succeeds; inside engine:transaction it belongs to that, unless false), engine.
 -- @treturn string the Message-ID. When it returns, the mail is stored. Raises MailError, which names the field.

@@ -1,4 +1,4 @@
---- tasklets.lua: the module `pipeline.tasklets`: concurrency on the engine's loop. See API.md section 5.
+--- tasklets.lua: the module `pipeline.tasklets`: concurrency on the engine's loop.
 --
 --   tasklet/future.lua   results that are not there yet       tasklet/task.lua     tasklets, await
 --   tasklet/multi.lua    several futures as one               tasklet/queue.lua    queues of results

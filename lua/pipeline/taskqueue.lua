@@ -1,4 +1,4 @@
---- taskqueue.lua: task queues, as in App Engine: `require "pipeline.taskqueue"`. See API.md, section 3.
+--- taskqueue.lua: task queues, as in App Engine: `require "pipeline.taskqueue"`.
 --
 --   queue_task.lua         tasks and their retry options
 --   queue.lua              queues: add, lease, delete, statistics, settings

@@ -4,7 +4,7 @@
 --
 --   complete ──► identify ──► find the route ──► check access ──► handler ──► check the answer
 --
--- Who is asking is decided in identify() and nowhere else (DESIGN.md section 9):
+-- Who is asking is decided in identify() and nowhere else:
 --   is_task    the engine itself made the request, or signed it with the secret of the store; only then are
 --              X-AppEngine-* headers believed
 --   is_admin   it carries the administrator's token
@@ -483,8 +483,8 @@ local request_kinds = {
 }
 
 --- Answers a request without a socket, in every other respect as if it had come from one.
--- @tparam table given method (default "GET"), path (may have a query), query (a string or a table), params (a table;
---   becomes the query of a GET, else a form), headers (names in any case), body, remote_address.
+-- @tparam table given method (default "GET"), path (may have a query), query (a string, as raw_query, or a table),
+--   params (a table; becomes the query of a GET, else a form), headers (names in any case), body, remote_address.
 -- @treturn table `status`, `headers` (found by names in any case) and `body`.
 function Web:handle(given)
   local request = http_request.expand(options.check(given, request_kinds, 1, "handle"))

@@ -1,4 +1,4 @@
--- The value codec (DESIGN.md section 8): exact round trips, errors that name the place, limits, hostile input.
+-- The value codec: exact round trips, errors that name the place, limits, hostile input.
 
 local core = require "pipeline.core"
 

@@ -1,4 +1,4 @@
---- check.lua: the invariants of a store (DESIGN.md section 10) checked in its file, from outside, by the sqlite3
+--- check.lua: the invariants of a store checked in its file, from outside, by the sqlite3
 -- command.
 --
 -- What holds after every commit, whoever died when: check.file(path). What holds when everything that was started has

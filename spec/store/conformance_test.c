@@ -1,5 +1,5 @@
 /*
- * conformance_test.c - what every store must do, verb by verb, through store.h alone (DESIGN.md, invariant 11).
+ * conformance_test.c - what every store must do, verb by verb, through store.h alone.
  *
  * The store is opened on the path of the environment variable STORE (default: a file in a temporary directory, and
  * ":memory:" after it). Time is virtual. Claims come back with commits, as the engine would take them.

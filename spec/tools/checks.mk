@@ -38,7 +38,7 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99 
     UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=98:second_deadlock_stack=1
 
 .PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind crash soak bench fuzz fuzzers lint \
-    lint-format lint-c lint-lua check-headers format
+    lint-format lint-c lint-lua check-headers format reference
 
 # ---- specs and C tests ---------------------------------------------------------------------------------------------
 #
@@ -156,7 +156,14 @@ $(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(B)/test/libpipeline.a
 lint: deps-build deps-lint ## formatting, static checks, house rules
 	@$(MAKE) --no-print-directory -k lint-format lint-c lint-lua check-headers
 	@$(LUA) spec/tools/tidy.lua
+	@$(MAKE) --no-print-directory all
+	@$(LUA) spec/tools/circles.lua $(B)/obj
+	@$(BUILT_ENV) $(LUA) spec/tools/reference.lua
 	@echo 'lint: clean'
+
+reference: all ## write lua/API.md anew from the doc comments
+	@$(BUILT_ENV) $(LUA) spec/tools/reference.lua --write
+
 
 lint-format:
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) $(HEADERS) $(SPEC_C)

@@ -10,12 +10,16 @@ local known = {
   objects = {
     "binding/claim binding/coroutine binding/facts binding/fetch binding/guest binding/handle binding/results "
       .. "binding/server binding/session binding/tasklet binding/verbs",
-    "engine/ends engine/peer engine/scheduler",
-    "store/sqlite/bulk store/sqlite/db store/sqlite/dead store/sqlite/lease store/sqlite/limits store/sqlite/outcome "
-      .. "store/sqlite/queue store/sqlite/read store/sqlite/stage store/sqlite/task store/sqlite/user_sql "
-      .. "store/sqlite/worker",
+    "engine/ends engine/peer engine/place engine/scheduler",
+    "http/connection http/server",
+    "store/sqlite/backup store/sqlite/bulk store/sqlite/check store/sqlite/clock store/sqlite/db store/sqlite/dead "
+      .. "store/sqlite/files store/sqlite/guard store/sqlite/guard_functions store/sqlite/lease store/sqlite/limits "
+      .. "store/sqlite/losses store/sqlite/outcome store/sqlite/queue store/sqlite/read store/sqlite/schema "
+      .. "store/sqlite/stage store/sqlite/task store/sqlite/user_sql store/sqlite/worker",
   },
-  modules = {},
+  modules = {
+    "pipeline.deferred pipeline.mail pipeline.mail.outbox",
+  },
 }
 
 -- ---- graphs ----------------------------------------------------------------------------------------------------

@@ -70,6 +70,15 @@ local function comment_of(fn, name)
   return nil, path
 end
 
+-- The comment above the line that defines a class of pipelines.
+local function comment_of_definition(class_path)
+  for _, path in ipairs(all_paths) do
+    for number, line in ipairs(lines_of(path)) do
+      if line:find('define%("' .. class_path:gsub("%.", "%%.") .. '"') then return comment_above(path, number) end
+    end
+  end
+end
+
 local function parameters(fn)
   local info, list = debug.getinfo(fn, "u"), {}
   for i = 1, info.nparams do list[i] = debug.getlocal(fn, i) end
@@ -114,8 +123,10 @@ local function write_comment(comment)
   write("")
 end
 
+local internal = { dropped = true } -- hooks of the library on objects that users hold
+
 local function is_public(key, value)
-  return type(key) == "string" and not key:find("^_") and type(value) == "function"
+  return type(key) == "string" and not key:find("^_") and not internal[key] and type(value) == "function"
 end
 
 local function names_of(object)
@@ -236,7 +247,12 @@ write("")
 section("pipeline", "`require \"pipeline\"`")
 write_functions(pipeline, "pipeline.")
 section("Engines", "What `pipeline.open` returns.")
-write_functions(methods_of(engine), "engine:", true)
+do
+  local public, web = {}, methods_of(engine:_get_web())
+  local on_web = { serve = true, route = true, handle = true }
+  for name, fn in pairs(methods_of(engine)) do public[name] = on_web[name] and web[name] or fn end
+  write_functions(public, "engine:", true)
+end
 section("Pipelines", "Instances of a class of `pipeline.define`; in `run`, `callback` and `finalized` it is `self`.")
 write_functions(require("pipeline.class").Base, "stage:", true)
 section("Transactions", "What `engine:transaction` gives to its function.")
@@ -247,10 +263,20 @@ do
   for name in pairs(common) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do
-    if pipeline.is_class(common[name]) then write("- `pipeline.common.%s`", name) end
+    local class = common[name]
+    if pipeline.is_class(class) then
+      local comment = comment_of_definition(class.class_path)
+      write("### `pipeline.common.%s`", name)
+      write("")
+      if comment then write_comment(comment) else complain("%s has no doc comment", class.class_path) end
+    end
   end
-  write("")
 end
+section("Mail", "`require \"pipeline.mail\"`")
+write_functions(require "pipeline.mail", "mail.")
+write("The option `mail` of `pipeline.open`:")
+write("")
+write_comment(assert(comment_of(require("pipeline.mail.settings").read, "read")))
 section("Task queues", "`require \"pipeline.taskqueue\"`")
 write_constants(taskqueue, "taskqueue.")
 write_functions(taskqueue, "taskqueue.")

@@ -64,12 +64,11 @@ function future.kind(name, methods)
   return meta, methods
 end
 
+--- Whether `value` is a future of tasklets, of any kind.
 local function is_future(value)
   return kinds[getmetatable(value) or false] ~= nil
 end
 
---- Whether `value` is a future of tasklets, of any kind.
---- Whether `value` is a future of tasklets.
 future.is = is_future
 
 --- Makes a future of a kind. `level` says whose line it is made at: 1 is the function that calls this.
