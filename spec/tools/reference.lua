@@ -37,6 +37,17 @@ local function comment_above(path, at)
   return nil
 end
 
+-- What a check of `self` is wrapped around (options.methods).
+local function unwrapped(fn)
+  if not debug.getinfo(fn, "S").source:find("pipeline/options%.lua$") then return fn end
+  for i = 1, 10 do
+    local name, value = debug.getupvalue(fn, i)
+    if not name then return fn end
+    if name == "fn" then return value end
+  end
+  return fn
+end
+
 local function place_of(fn)
   local info = debug.getinfo(fn, "S")
   local path = info.source:match("^@.-(lua/pipeline/.*)$")
@@ -140,7 +151,7 @@ end
 
 local function write_functions(object, prefix, is_method)
   for _, name in ipairs(names_of(object)) do
-    local fn = object[name]
+    local fn = unwrapped(object[name])
     local list = parameters(fn)
     if is_method then table.remove(list, 1) end
     local comment, path = comment_of(fn, name)
