@@ -70,6 +70,10 @@ describe("the guard of the user's SQL", function()
     { "the secret, by a full-text table", "holds the secret",
       "CREATE VIRTUAL TABLE f USING fts5 (value, content = 'pl_meta', content_rowid = 'key')", "SELECT * FROM f" },
     { "the secret, by a view", "holds the secret", "CREATE VIEW v AS SELECT value FROM pl_meta", "SELECT * FROM v" },
+    { "statistics on the engine's tables", "written by ANALYZE alone", "CREATE TABLE mine (a); ANALYZE mine",
+      "INSERT INTO sqlite_stat1 VALUES ('pl_task', NULL, '1')" },
+    { "other statistics", "written by ANALYZE alone", "CREATE TABLE mine (a); INSERT INTO mine VALUES (1); ANALYZE",
+      "UPDATE sqlite_stat1 SET tbl = 'pl_task'" },
     { "the pages of the file", "", "SELECT data FROM sqlite_dbpage" },
     { "code by its address", "fts3_tokenizer is not possible", "SELECT fts3_tokenizer('simple', x'4141414141414141')" },
     { "an internal table of a full-text table", "", "CREATE VIRTUAL TABLE f USING fts5 (x)", "DELETE FROM f_data" },
@@ -113,6 +117,19 @@ describe("the guard of the user's SQL", function()
   for _, row in ipairs(OTHER) do
     it("refuses " .. row[1], function() attack(row, 3, row[2]) end)
   end
+
+  it("ANALYZE and REINDEX are about the user's tables alone, and find nothing in the way", function()
+    local engine = helper.open { total_storage_limit = "100M" }
+    engine:transaction(function(tx)
+      tx:execute("CREATE TABLE mine (a UNIQUE); INSERT INTO mine VALUES (1), (2)")
+      tx:execute("CREATE TEMP TABLE pragma_page_count (a); CREATE TEMP TABLE pragma_page_size (a)")
+      tx:execute("ANALYZE; REINDEX; ANALYZE main; ANALYZE pl_task; REINDEX pl_task; REINDEX pl_stage_root")
+      assert.same({ { tbl = "mine" } }, tx:query("SELECT DISTINCT tbl FROM sqlite_stat1"))
+      taskqueue.add { url = "/" }
+    end)
+    taskqueue.add { url = "/" }
+    assert.equal(2, taskqueue.Queue("default"):fetch_statistics().tasks)
+  end)
 
   it("temporary tables of other names stay usable, and the engine's statements mean the engine's tables", function()
     local engine = helper.open()
@@ -170,10 +187,8 @@ describe("the guard of the user's SQL", function()
       local took, grown = core.now() - started, peak() - before
       assert(took < LATE, ("took %.1f s: %s"):format(took, tostring(problem)))
       assert(grown < LIMIT, ("took %d MiB"):format(grown >> 20))
-      if row[3] and not ok then
-        assert(pipeline.is(problem, row[3]) or pipeline.is(problem, pipeline.TimeoutError), tostring(problem))
-      end
-      assert(ok or row[3], tostring(problem))
+      local is_late = not ok and pipeline.is(problem, pipeline.TimeoutError) -- a slow machine
+      assert(ok or is_late or row[3] and pipeline.is(problem, row[3]), tostring(problem))
       taskqueue.add { url = "/" }
       assert.equal(1, taskqueue.Queue("default"):fetch_statistics().tasks)
     end)

@@ -117,6 +117,9 @@ static int guard_cb(void *data, int action, const char *first, const char *secon
     switch (action) {
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
+        if (begins_with(first, "sqlite_stat"))
+            return deny(conn, "%s is written by ANALYZE alone", first);
+        return guard_write(conn, first);
     case SQLITE_DELETE:
         return guard_write(conn, first);
     case SQLITE_CREATE_TABLE:

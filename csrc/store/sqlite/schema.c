@@ -11,6 +11,11 @@
  * when somebody else has changed its schema (pl__schema_refresh). Then a trigger that only forbids is let be: what it
  * forbids fails with its words, and nothing gets lost.
  *
+ * Statistics. ANALYZE, run by the user or by some tool, writes into sqlite_stat1 how many rows our tables had at that
+ * moment, and for ever after SQLite plans by that: a table that had one row then is read from end to end for each row
+ * that is looked up. So our tables have no statistics: what is found is deleted when the file is opened and when its
+ * schema has changed (SQLite reads statistics with the schema), and everybody is made to read the schema again.
+ *
  * Texts are compared by their words: white space, comments, quotes around names and capitals do not count.
  */
 #include <ctype.h>
@@ -405,6 +410,33 @@ static int refuse(pl__conn_t *conn, const char *first) {
     return PL_ESCHEMA;
 }
 
+/* ---- statistics ------------------------------------------------------------------------------------------- */
+
+static int has_statistics(pl__conn_t *conn, int64_t *has) {
+    *has = 0;
+    PL__TRY(
+        query_int(conn, "SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_stat1' AND type = 'table'", has));
+    return *has ? query_int(conn, "SELECT EXISTS (SELECT 1 FROM main.sqlite_stat1 WHERE tbl LIKE 'pl@_%' ESCAPE '@')",
+                            has)
+                : PL_OK;
+}
+
+/* In a transaction. A change of the schema that leaves nothing behind makes every other connection read it again, one
+ * that is taken back does so for this one. */
+static int drop_statistics(pl__conn_t *conn) {
+    int64_t has;
+    PL__TRY(has_statistics(conn, &has));
+    if (!has)
+        return PL_OK;
+    pl_log(conn->options.log, PL_LOG_INFO, "%s: statistics on tables of the engine were made by ANALYZE: deleted",
+           conn->options.path);
+    PL__TRY(pl__sql_execute(conn, "DELETE FROM main.sqlite_stat1 WHERE tbl LIKE 'pl@_%' ESCAPE '@';"
+                                  "CREATE VIEW main.pl_changed AS SELECT 1; DROP VIEW main.pl_changed;"
+                                  "SAVEPOINT pl_again; CREATE VIEW main.pl_changed AS SELECT 1;"
+                                  "ROLLBACK TO pl_again; RELEASE pl_again"));
+    return query_int(conn, "PRAGMA main.schema_version", &conn->schema_cookie);
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------------- */
 
 static int read_version(pl__conn_t *conn, int64_t *version) {
@@ -472,7 +504,9 @@ static int bring_up_to_date(pl__conn_t *conn, pl_error_t *error) {
         snprintf(why, sizeof why, "cannot be brought up to date: %.110s", conn->failure);
         return refuse(conn, why);
     }
-    return rc == PL_OK ? verify(conn, version == 0) : rc;
+    if (rc == PL_OK)
+        rc = verify(conn, version == 0);
+    return rc == PL_OK ? drop_statistics(conn) : rc;
 }
 
 int pl__schema_encoding(pl__conn_t *conn) {
@@ -522,5 +556,5 @@ int pl__schema_refresh(pl__conn_t *conn) {
     if (hash != conn->schema_hash)
         PL__TRY(verify_again(conn, hash));
     conn->schema_cookie = cookie;
-    return PL_OK;
+    return drop_statistics(conn);
 }

@@ -13,10 +13,14 @@
     "coalesce(s.max_attempts, 3), coalesce(s.backoff_seconds, 15.0), coalesce(s.backoff_factor, 2.0), "                \
     "s.timeout, s.base_path, s.target, s.key, s.retry_at, s.retry_message, "                                           \
     "s.abort_message, s.abort_requested"
-#define PL__STATUS_COLUMNS "t.time, t.message, t.console_url, t.links"
-#define PL__STAGE_WITH_STATUS                                                                                          \
-    "SELECT " PL__STAGE_COLUMNS ", " PL__STATUS_COLUMNS                                                                \
-    " FROM main.pl_stage AS s LEFT JOIN main.pl_status AS t ON t.stage = s.id "
+/* Look-ups, and no join: where a table is said to have a single row, SQLite reads all of it for each of the other. */
+#define PL__STATUS_COLUMN(name) "(SELECT t." name " FROM main.pl_status AS t WHERE t.stage = s.id)"
+#define PL__STATUS_COLUMNS                                                                                             \
+    PL__STATUS_COLUMN("time")                                                                                          \
+    ", " PL__STATUS_COLUMN("message") ", " PL__STATUS_COLUMN("console_url") ", " PL__STATUS_COLUMN("links")
+#define PL__STAGE_WITH_STATUS_BY(index)                                                                                \
+    "SELECT " PL__STAGE_COLUMNS ", " PL__STATUS_COLUMNS " FROM main.pl_stage AS s " index " "
+#define PL__STAGE_WITH_STATUS PL__STAGE_WITH_STATUS_BY("")
 
 /* The columns pl__task_read_row reads, in its order. */
 #define PL__TASK_COLUMNS                                                                                               \
@@ -85,18 +89,19 @@
     X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE queue = ?1 AND kind >= 4 AND state < 4)")      \
     X(QUEUE_TOKENS, "SELECT tokens, tokens_time FROM main.pl_queue WHERE id = ?1")                                     \
     X(QUEUE_SET_TOKENS, "UPDATE main.pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                        \
-    X(QUEUE_CLAIMED, "SELECT count(*) FROM main.pl_task WHERE state = 2 AND queue = ?1")                               \
-    X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE state = 0 AND queue = ?1)")                    \
+    X(QUEUE_CLAIMED, "SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND queue = "       \
+                     "?1")                                                                                             \
+    X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND "       \
+                       "queue = ?1)")                                                                                  \
     X(QUEUE_NEXT_READY,                                                                                                \
       "SELECT queue FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue > ?1 ORDER BY queue LIMIT 1") \
     X(QUEUE_STARTED, "INSERT INTO main.pl_queue_started (queue, slot, second, started) VALUES (?1, ?2 & 63, ?2, ?3) "  \
                      "ON CONFLICT (queue, slot) DO UPDATE SET started = excluded.started + "                           \
                      "CASE second WHEN excluded.second THEN started ELSE 0 END, second = excluded.second")             \
-    X(QUEUE_STATS,                                                                                                     \
-      "SELECT q.id, q.rate, q.paused, "                                                                                \
-      "(SELECT coalesce(sum(started), 0) FROM main.pl_queue_started WHERE queue = q.id AND second > ?2 - 60), "        \
-      "(SELECT count(*) FROM main.pl_task WHERE state = 4 AND queue = q.id) "                                          \
-      "FROM main.pl_queue AS q WHERE q.name = ?1 AND NOT q.removed")                                                   \
+    X(QUEUE_STATS, "SELECT q.id, q.rate, q.paused, (SELECT coalesce(sum(started), 0) FROM "                            \
+                   "main.pl_queue_started WHERE queue = q.id AND second > ?2 - 60), (SELECT count(*) FROM "            \
+                   "main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = q.id) FROM main.pl_queue "        \
+                   "AS q WHERE q.name = ?1 AND NOT q.removed")                                                         \
     X(QUEUE_TASKS, "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), "                                          \
                    "sum(state = 2 OR (state = 3 AND tries > 0 AND eta > ?2)) "                                         \
                    "FROM main.pl_task WHERE queue = ?1 AND state < 4")                                                 \
@@ -106,8 +111,8 @@
     X(ABORTS, "SELECT value FROM main.pl_meta WHERE key = 'aborts'")                                                   \
     X(ABORTS_COUNT, "INSERT INTO main.pl_meta (key, value) VALUES ('aborts', 1) "                                      \
                     "ON CONFLICT (key) DO UPDATE SET value = value + 1")                                               \
-    X(RUNS_ABORTED, "SELECT t.id FROM main.pl_task AS t INDEXED BY pl_task_claimed CROSS JOIN main.pl_stage AS s "     \
-                    "ON s.id = t.id WHERE t.state = 2 AND t.owner = ?1 AND t.kind = ?2 AND s.state = ?3")              \
+    X(RUNS_ABORTED, "SELECT t.id FROM main.pl_task AS t INDEXED BY pl_task_claimed WHERE t.state = 2 AND "             \
+                    "t.owner = ?1 AND t.kind = ?2 AND (SELECT state FROM main.pl_stage WHERE id = t.id) = ?3")         \
     X(WORKERS_OTHER, "SELECT count(*) FROM main.pl_worker WHERE id <> ?1")                                             \
     X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM main.pl_worker WHERE number = ?1")                                           \
     X(WORKER_NEXT, "INSERT INTO main.pl_meta (key, value) VALUES ('last_worker', 1) "                                  \
@@ -140,25 +145,27 @@
     X(TASK_FINISH_RUN, "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")            \
     X(TASK_FINISH, "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                             \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM main.pl_task WHERE id = ?1")                                  \
-    X(BYTES_USED, "SELECT (page_count - freelist_count) * page_size "                                                  \
-                  "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()")                             \
+    X(PAGE_COUNT, "PRAGMA main.page_count")                                                                            \
+    X(PAGES_FREE, "PRAGMA main.freelist_count")                                                                        \
+    X(PAGE_SIZE, "PRAGMA main.page_size")                                                                              \
     X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")   \
     X(TASK_STATE, "SELECT state FROM main.pl_task WHERE id = ?1")                                                      \
     X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
                   "is_retry = 1, losses = NULL, alone = NULL WHERE id = ?1")                                           \
-    X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), payload, "      \
-                  "large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM main.pl_task "          \
-                  "WHERE state = 0 AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                           \
+    X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), "               \
+                  "payload, large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM "              \
+                  "main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue = ?1 ORDER BY priority "            \
+                  "DESC, eta, id LIMIT ?2")                                                                            \
     X(TASK_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id = ?2")                    \
     X(TASKS_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN (" PL__SIXTEEN(       \
                        "?") "," PL__SIXTEEN("?") ")")                                                                  \
     X(TASKS_FINISH, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN(                \
                         "?") "," PL__SIXTEEN("?") ")")                                                                 \
     X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2, tries = 0 WHERE id = ?1")                                     \
-    X(TASK_PROMOTE, "UPDATE main.pl_task SET state = 0 WHERE id IN "                                                   \
-                    "(SELECT id FROM main.pl_task WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")               \
-    X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task WHERE state = 1 AND eta < 9223372036854775806 "                     \
-                     "ORDER BY eta LIMIT 1")                                                                           \
+    X(TASK_PROMOTE, "UPDATE main.pl_task SET state = 0 WHERE id IN (SELECT id FROM main.pl_task INDEXED BY "           \
+                    "pl_task_due WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                                \
+    X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task INDEXED BY pl_task_due WHERE state = 1 AND eta < "                  \
+                     "9223372036854775806 ORDER BY eta LIMIT 1")                                                       \
     X(TASK_RELEASE, "UPDATE main.pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "      \
                     "AND claim = ?3")                                                                                  \
     X(TASK_RELEASE_LATER, "UPDATE main.pl_task SET state = 1, eta = ?4, is_retry = 1, owner = NULL "                   \
@@ -166,9 +173,9 @@
     X(TASK_LEAVE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                        \
                   "WHERE state = 2 AND owner = ?1")                                                                    \
     /* losses, see losses.c */                                                                                         \
-    X(TASKS_LOST, "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), t.max_losses, s.max_losses "                   \
-                  "FROM main.pl_task AS t INDEXED BY pl_task_claimed LEFT JOIN main.pl_stage AS s "                    \
-                  "ON s.id = CASE t.kind WHEN 3 THEN t.stage ELSE t.id END WHERE t.state = 2 AND t.owner = ?1")        \
+    X(TASKS_LOST, "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), t.max_losses, (SELECT max_losses FROM "        \
+                  "main.pl_stage WHERE id = CASE t.kind WHEN 3 THEN t.stage ELSE t.id END) FROM main.pl_task "         \
+                  "AS t INDEXED BY pl_task_claimed WHERE t.state = 2 AND t.owner = ?1")                                \
     X(TASK_RESCUE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL, "                      \
                    "losses = coalesce(losses, 0) + 1 WHERE state = 2 AND owner = ?1")                                  \
     X(TASK_SET_ALONE, "UPDATE main.pl_task SET state = 1, eta = ?3, owner = NULL, losses = ?2, alone = 1 "             \
@@ -182,15 +189,15 @@
     X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \
                    "q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q "                                      \
                    "LEFT JOIN main.pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                      \
-    X(TASK_DELETE_OF_STAGE, "DELETE FROM main.pl_task WHERE stage = ?1")                                               \
+    X(TASK_DELETE_OF_STAGE, "DELETE FROM main.pl_task INDEXED BY pl_task_stage WHERE stage = ?1")                      \
     X(NAME_GET, "SELECT coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")                   \
     X(NAME_ADD, "INSERT INTO main.pl_task_name (queue, name, task) VALUES (?1, ?2, ?3) "                               \
                 "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL, task = excluded.task")                        \
     X(NAME_TASK,                                                                                                       \
       "SELECT coalesce(task, 0), coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")          \
     X(NAME_BURY, "UPDATE main.pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                           \
-    X(NAME_BURY_OF_STAGE, "UPDATE main.pl_task_name SET expires = ?2 WHERE (queue, name) IN "                          \
-                          "(SELECT queue, name FROM main.pl_task WHERE stage = ?1 AND name IS NOT NULL)")              \
+    X(NAME_BURY_OF_STAGE, "UPDATE main.pl_task_name SET expires = ?2 WHERE (queue, name) IN (SELECT queue, name FROM " \
+                          "main.pl_task INDEXED BY pl_task_stage WHERE stage = ?1 AND name IS NOT NULL)")              \
     X(NAME_EXPIRE, "DELETE FROM main.pl_task_name WHERE expires <= ?1")                                                \
     X(NAMES_BURY, "UPDATE main.pl_task_name SET expires = ?2 WHERE queue = ?1 AND expires IS NULL AND "                \
                   "task IN (SELECT id FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4)")                \
@@ -213,7 +220,8 @@
     X(DEAD_GET, "SELECT time, error_class, message, traceback FROM main.pl_dead WHERE task = ?1")                      \
     X(DEAD_LIST,                                                                                                       \
       "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 4 AND id < ?1 ORDER BY id DESC LIMIT ?2")           \
-    X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 4 AND queue = ?3 AND id < ?1 "  \
+    X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS                                                                   \
+                          " FROM main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?3 AND id < ?1 "     \
                           "ORDER BY id DESC LIMIT ?2")                                                                 \
     X(DEAD_IDS, "SELECT id FROM main.pl_task WHERE state = 4 AND (?1 IS NULL OR queue = ?1) ORDER BY id")              \
     X(DEAD_TASK, "SELECT queue, name, kind FROM main.pl_task WHERE id = ?1 AND state = 4")                             \
@@ -221,23 +229,27 @@
       "UPDATE main.pl_task SET state = ?2, eta = ?3, tries = 0, losses = NULL, executions = 0, status = NULL, "        \
       "first_try = NULL WHERE id = ?1")                                                                                \
     /* leases */                                                                                                       \
-    X(TASK_LEASABLE, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "      \
+    X(TASK_LEASABLE, "SELECT " PL__TASK_COLUMNS                                                                        \
+                     " FROM main.pl_task INDEXED BY pl_task_pull WHERE state = 3 AND queue = ?1 AND eta < ?2 "         \
                      "ORDER BY eta, id LIMIT ?3")                                                                      \
-    X(TASK_LEASABLE_TAG, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 "  \
+    X(TASK_LEASABLE_TAG, "SELECT " PL__TASK_COLUMNS                                                                    \
+                         " FROM main.pl_task INDEXED BY pl_task_pull_tag WHERE state = 3 AND queue = ?1 AND eta < ?2 " \
                          "AND tag IS ?4 ORDER BY eta, id LIMIT ?3")                                                    \
     X(TASK_LEASE, "UPDATE main.pl_task SET eta = ?2, lease = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")     \
-    X(TASK_FIRST_TAG,                                                                                                  \
-      "SELECT tag FROM main.pl_task WHERE state = 3 AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")             \
+    X(TASK_FIRST_TAG, "SELECT tag FROM main.pl_task INDEXED BY pl_task_pull WHERE state = 3 AND queue = ?1 AND "       \
+                      "eta < ?2 ORDER BY eta, id LIMIT 1")                                                             \
     X(TASK_LEASED,                                                                                                     \
       "SELECT eta, state, coalesce(lease, eta) FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")          \
     X(TASK_SET_ETA, "UPDATE main.pl_task SET eta = ?2, lease = ?2 WHERE id = ?1")                                      \
     /* ends of durations, moved when the wall clock was set; what never ends stays so */                               \
-    X(MOVE_STAGE_RETRIES, "UPDATE main.pl_stage SET retry_at = retry_at + ?1 WHERE retry_at < 9200000000000000000 "    \
-                          "AND id IN (SELECT id FROM main.pl_task WHERE state = 1 AND is_retry = 1 AND kind = 0)")     \
-    X(MOVE_RETRIES, "UPDATE main.pl_task SET eta = eta + ?1 WHERE state = 1 AND is_retry = 1 "                         \
-                    "AND eta < 9200000000000000000")                                                                   \
-    X(MOVE_LEASES, "UPDATE main.pl_task SET eta = eta + ?1, lease = coalesce(lease, eta) WHERE state = 3 "             \
-                   "AND tries > 0 AND eta > ?2 AND eta < 9200000000000000000")                                         \
+    X(MOVE_STAGE_RETRIES,                                                                                              \
+      "UPDATE main.pl_stage SET retry_at = retry_at + ?1 WHERE retry_at < 9200000000000000000 AND "                    \
+      "id IN (SELECT id FROM main.pl_task INDEXED BY pl_task_due WHERE state = 1 AND is_retry = 1 "                    \
+      "AND kind = 0)")                                                                                                 \
+    X(MOVE_RETRIES, "UPDATE main.pl_task INDEXED BY pl_task_due SET eta = eta + ?1 WHERE state = 1 AND is_retry "      \
+                    "= 1 AND eta < 9200000000000000000")                                                               \
+    X(MOVE_LEASES, "UPDATE main.pl_task INDEXED BY pl_task_pull SET eta = eta + ?1, lease = coalesce(lease, "          \
+                   "eta) WHERE state = 3 AND tries > 0 AND eta > ?2 AND eta < 9200000000000000000")                    \
     X(MOVE_FIRST_TRIES, "UPDATE main.pl_task SET first_try = first_try + ?1 WHERE first_try IS NOT NULL "              \
                         "AND state < 4")                                                                               \
     X(MOVE_WORKERS, "UPDATE main.pl_worker SET lease_until = lease_until + ?1 "                                        \
@@ -255,11 +267,14 @@
     X(STAGE_GET, PL__STAGE_WITH_STATUS "WHERE s.id = ?1")                                                              \
     X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM main.pl_stage AS s WHERE s.id = ?1")                         \
     X(STAGE_GET_LARGE, "SELECT args, inputs, after_slots FROM main.pl_stage_large WHERE stage = ?1")                   \
-    X(STAGE_TREE, PL__STAGE_WITH_STATUS "WHERE s.root = ?1 ORDER BY s.id")                                             \
-    X(STAGE_ROOTS, PL__STAGE_WITH_STATUS "WHERE s.parent IS NULL AND s.id < ?1 ORDER BY s.id DESC LIMIT ?2")           \
-    X(STAGE_ROOTS_OF_CLASS, PL__STAGE_WITH_STATUS "WHERE s.parent IS NULL AND s.class_path = ?3 AND s.id < ?1 "        \
-                                                  "ORDER BY s.id DESC LIMIT ?2")                                       \
-    X(STAGE_BY_KEY, "SELECT id FROM main.pl_stage WHERE key = ?1")                                                     \
+    X(STAGE_TREE, PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_root") "WHERE s.root = ?1 ORDER BY s.id")              \
+    X(STAGE_ROOTS,                                                                                                     \
+      PL__STAGE_WITH_STATUS_BY(                                                                                        \
+          "INDEXED BY pl_stage_newest") "WHERE s.parent IS NULL AND s.id < ?1 ORDER BY s.id DESC LIMIT ?2")            \
+    X(STAGE_ROOTS_OF_CLASS,                                                                                            \
+      PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_class") "WHERE s.parent IS NULL AND s.class_path = ?3 AND s.id < " \
+                                                            "?1 ORDER BY s.id DESC LIMIT ?2")                          \
+    X(STAGE_BY_KEY, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_key WHERE key = ?1")                             \
     X(STAGE_BRIEF, "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                        \
                    "coalesce(max_attempts, 3), outputs FROM main.pl_stage WHERE id = ?1")                              \
     X(STAGE_STATE, "SELECT state FROM main.pl_stage WHERE id = ?1")                                                    \
@@ -283,14 +298,17 @@
     X(STAGE_GIVE_UP,                                                                                                   \
       "UPDATE main.pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1")          \
     X(STAGE_REQUEST_ABORT, "UPDATE main.pl_stage SET abort_requested = 1, abort_message = ?2 WHERE id = ?1")           \
-    X(STAGE_LIVE_OF_ROOT, "SELECT id, state, flags, queue, priority FROM main.pl_stage WHERE root = ?1 "               \
-                          "AND state NOT IN (4, 6) ORDER BY id DESC")                                                  \
-    X(STAGE_LIVE_COUNT, "SELECT count(*) FROM main.pl_stage WHERE root = ?1 AND state NOT IN (4, 6)")                  \
-    X(STAGE_UNSETTLED_CHILDREN, "SELECT count(*) FROM main.pl_stage WHERE root = ?1 AND parent = ?2 "                  \
-                                "AND state NOT IN (3, 4, 6)")                                                          \
+    X(STAGE_LIVE_OF_ROOT,                                                                                              \
+      "SELECT id, state, flags, queue, priority FROM main.pl_stage INDEXED BY pl_stage_root WHERE "                    \
+      "root = ?1 AND state NOT IN (4, 6) ORDER BY id DESC")                                                            \
+    X(STAGE_LIVE_COUNT, "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND state NOT "   \
+                        "IN (4, 6)")                                                                                   \
+    X(STAGE_UNSETTLED_CHILDREN,                                                                                        \
+      "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND parent = "                      \
+      "?2 AND state NOT IN (3, 4, 6)")                                                                                 \
     X(STAGE_COUNT, "SELECT count(*) FROM main.pl_stage")                                                               \
-    X(STAGE_CLEANUP_ROWS, "SELECT id, outputs FROM main.pl_stage WHERE root = ?1")                                     \
-    X(STAGE_DELETE_TREE, "DELETE FROM main.pl_stage WHERE root = ?1")                                                  \
+    X(STAGE_CLEANUP_ROWS, "SELECT id, outputs FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")            \
+    X(STAGE_DELETE_TREE, "DELETE FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")                         \
     /* slots and waits */                                                                                              \
     X(SLOT_ADD,                                                                                                        \
       "INSERT INTO main.pl_slot (id, filler, time, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")        \
@@ -301,14 +319,15 @@
     X(WAIT_ADD, "INSERT INTO main.pl_wait (slot, stage, kind) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")             \
     X(WAITS, "SELECT stage, kind FROM main.pl_wait WHERE slot = ?1")                                                   \
     X(WAIT_DELETE, "DELETE FROM main.pl_wait WHERE slot = ?1")                                                         \
-    X(WAIT_DELETE_OUTPUT, "DELETE FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 AND kind = 1")                      \
-    /* status and failures */                                                                                          \
+    X(WAIT_DELETE_OUTPUT, "DELETE FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 "                                   \
+                          "AND kind = 1") /* status and failures */                                                    \
     X(STATUS_SET, "INSERT INTO main.pl_status (stage, time, message, console_url, links) VALUES (?1, ?2, ?3, ?4, ?5) " \
                   "ON CONFLICT (stage) DO UPDATE SET time = excluded.time, message = excluded.message, "               \
                   "console_url = excluded.console_url, links = excluded.links")                                        \
     X(FAILURE_ADD, "INSERT INTO main.pl_failure (stage, time, attempt, worker, error_class, message, traceback) "      \
                    "SELECT id, ?2, attempt + 1, ?3, ?4, ?5, ?6 FROM main.pl_stage WHERE id = ?1")                      \
-    X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure WHERE stage = ?1 " \
+    X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \
+                "WHERE stage = ?1 "                                                                                    \
                 "ORDER BY id")
 
 #endif

@@ -164,11 +164,13 @@ int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task) {
 }
 
 static int check_room(pl__conn_t *conn, pl_op_t *op) {
-    int64_t used;
+    int64_t pages, free_pages, page_size;
     if (conn->options.storage_limit == 0)
         return PL_OK;
-    PL__TRY(pl__sql_int(conn, PL__SQL_BYTES_USED, &used, 0, ""));
-    if (used > conn->options.storage_limit)
+    PL__TRY(pl__sql_int(conn, PL__SQL_PAGE_COUNT, &pages, 0, ""));
+    PL__TRY(pl__sql_int(conn, PL__SQL_PAGES_FREE, &free_pages, 0, ""));
+    PL__TRY(pl__sql_int(conn, PL__SQL_PAGE_SIZE, &page_size, 0, ""));
+    if ((pages - free_pages) * page_size > conn->options.storage_limit)
         op->rc = PL_ELIMIT;
     return PL_OK;
 }
