@@ -1,6 +1,7 @@
 --- engine.lua: the engine as users see it, around the engine of the C core.
 --
--- Private fields: _core (the C engine), _timers, _waiters (stage id -> list of tokens), _finals (stage id -> state, of
+-- Private fields: _core (the C engine), _timers, _ending (closed inside its own loop, which has not come back), _sleeps
+-- (set of the sleeps of tasklets), _waiters (stage id -> list of tokens), _finals (stage id -> state, of
 -- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _transactions (set of those
 -- under way on its file, through any engine of this process), _raised (first error to be raised again, P116),
 -- _aborted (set of the stages whose runs are to be ended, or false), _test, _test_retry and _test_errors (test mode).
@@ -151,7 +152,8 @@ local function new(path, handle, given, known)
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _virtual = given.virtual_time or false, _durability = given.durability or "full",
     _targets = known.targets, _mail = known.mail, _mail_warned = false, _base_url = known.base_url,
-    _aborted = false, _calls = {}, _transactions = context.transactions_of(handle:facts().file),
+    _aborted = false, _calls = {}, _sleeps = {}, _ending = false,
+    _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE, _known_queues = false,
   }, meta)
@@ -249,23 +251,68 @@ local function give_last_answers(self)
   end
 end
 
---- Stops and closes the engine; what is running is given back without spending an attempt, and transactions are rolled
--- back. Idempotent. While a transaction is held through another engine of this process on the file, it blocks until the
--- time of that one is up.
+local CLOSED = "closed" -- what a token that waits for a pipeline is woken with
+
+-- Whoever waits for the engine hears that it is closed. What the engine itself executes ends with it instead.
+local function wake_all(self)
+  for _, waiters in pairs(self._waiters) do
+    for _, token in ipairs(table.move(waiters, 1, #waiters, 1, {})) do token:wake(CLOSED) end
+  end
+  for sleep in pairs(self._sleeps) do sleep:give_up(errors.closed("sleep", true)) end
+  for call in pairs(self._calls) do queue_async.abandon(call) end
+end
+
+local function close_core(self)
+  self._core:close()
+  eventloop.closed(self)
+end
+
+-- The loop is left with what the engine has on it.
+local function leave_loop(self)
+  eventloop.detach(self)
+  if self._web and self._web.close then self._web:close() end
+end
+
+-- The end of the engine: at once; or, while a transaction of another engine of this process holds the file, with that.
+local function close_store(self)
+  if not next(self._transactions) then return close_core(self) end
+  require("pipeline.transaction").when_free(self, function() close_core(self) end)
+end
+
+-- The loop of the engine has come back: it may have been closed in there.
+local function end_run(self)
+  if not self._ending or self._core:running() then return end
+  self._ending = false
+  leave_loop(self)
+  close_store(self)
+end
+
+Engine._end_run = end_run
+
+--- Stops and closes the engine. What it executes is given back without spending an attempt, and its transactions are
+-- rolled back; whoever else waits for it, or through it, gets a StoreError that says closed (`code` "ECLOSED"), and so
+-- does whoever has called wait, drain or sleep if it is closed in there; run returns. Idempotent, and possible
+-- anywhere.
+-- While a transaction is held through another engine of this process on the file, the store is left, and what is
+-- executed given back, when that has ended: at the latest when its time is up.
 function Engine.close(self)
   require_engine(self)
   if self._closed then return end
-  if self._web and self._web.answering > 0 and not self._core:running() then give_last_answers(self) end
+  local is_running = self._core:running()
+  if self._web and self._web.answering > 0 and not is_running then give_last_answers(self) end
   self._closed = true
   if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
   context.remove_engine(self)
   self._timers.closed = true
-  eventloop.detach(self)
-  if self._web and self._web.close then self._web:close() end
-  self._core:close()
-  for call in pairs(self._calls) do queue_async.abandon(call) end
-  eventloop.closed(self)
+  wake_all(self)
   class.forbid_modules(self._modules)
+  if not is_running then
+    leave_loop(self)
+    return close_store(self)
+  end
+  self._ending = true
+  self._core:stop()
+  self._core:stop() -- at once: it does not wait for what runs
 end
 
 meta.__close = Engine.close
@@ -318,7 +365,7 @@ end
 
 local function require_open(self)
   require_engine(self)
-  if self._closed then errors.raise(errors.StoreError, "the engine is closed") end
+  if self._closed then errors.raise_core("ECLOSED", "the engine is closed") end
 end
 
 -- Whether the running code is a tasklet. If there are any, their modules are loaded.
@@ -348,6 +395,11 @@ local function run_core(self, name, mode, timeout, signals)
   require_open(self)
   refuse_in_transaction(self, name)
   local ok, code, message = self._core:run(mode, timeout, signals)
+  end_run(self)
+  if self._closed then
+    if name == "run" or name == "step" then return end
+    error(errors.closed(name), 0)
+  end
   if not ok then
     if code == "ETIMEDOUT" then
       errors.raise(errors.TimeoutError, "%s: not done%s", name,
@@ -417,12 +469,24 @@ function Engine.advance(self, seconds)
   errors.check(self._core:advance(seconds))
 end
 
+local Sleeping = { __close = function(sleeping) sleeping.engine._sleeps[sleeping.sleep] = nil end }
+
+local function sleep_awaiting(self, seconds)
+  local sleep = require("pipeline.tasklet.time").sleep(seconds)
+  local _ <close> = setmetatable({ engine = self, sleep = sleep }, Sleeping)
+  self._sleeps[sleep] = true
+  sleep:get_result()
+end
+
 --- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.
 function Engine.sleep(self, seconds)
   require_open(self)
   check_seconds(seconds, "sleep")
-  if in_tasklet() then return require("pipeline.tasklet.time").sleep(seconds):wait() end
-  errors.check(self._core:sleep(seconds))
+  if in_tasklet() then return sleep_awaiting(self, seconds) end
+  local ok, code, message = self._core:sleep(seconds)
+  end_run(self)
+  if self._closed then error(errors.closed("sleep"), 0) end
+  if not ok then errors.raise_core(code, message) end
 end
 
 -- ---- waiting for one pipeline ----------------------------------------------------------------------------------
@@ -480,7 +544,7 @@ end
 local function run_some(self, left)
   if not self._virtual then return self._core:run("next", left) end
   local ok, code, message = self._core:run("ready", left)
-  if not ok then return ok, code, message end
+  if not ok or self._closed then return ok, code, message end
   return self._core:run("all", left)
 end
 
@@ -492,6 +556,8 @@ local function wait_blocking(self, id, timeout)
   repeat
     local left = deadline and math.max(deadline - self._core:steady(), 0)
     local ok, code, message = run_some(self, left)
+    end_run(self)
+    if self._closed then return CLOSED end
     state = self._finals[id]
     if self._raised then break end
     if not ok and code ~= "ETIMEDOUT" then
@@ -585,6 +651,7 @@ function Engine.wait(self, stage_or_id, given)
   refuse_in_transaction(self, "wait")
   local wait = self._core:in_coroutine() and wait_suspended or in_tasklet() and wait_awaiting or wait_blocking
   local state = wait(self, id, given.timeout)
+  if state == CLOSED then error(errors.closed("wait for " .. tostring(stage)), 0) end
   if state == "timeout" then
     if not (self._waiters[id] and self._waiters[id][1]) then
       self._waiters[id] = nil
@@ -608,8 +675,7 @@ end
 -- process dies, or the transaction is held longer than `transaction_timeout`. What is started or added with
 -- `transactional = false` is committed by itself when the transaction has ended, either way.
 -- Everybody else who writes to the file waits meanwhile. fn may await; it should not wait for the world. It cannot
--- begin another transaction, nor run or wait for what it starts, nor write to the file through another engine;
--- closing another one there waits until the time of the transaction is up.
+-- begin another transaction, nor run or wait for what it starts, nor write to the file through another engine.
 -- @tparam function fn its tx has execute and query, see transaction.lua; tx is of no use when fn has returned.
 -- @return what fn returns. Raises its error, unchanged; TimeoutError, TransactionError, SQLError, StoreError. An error
 -- of what was to be committed by itself is raised too, with `committed` = true; if fn has failed, it is logged.

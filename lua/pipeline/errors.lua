@@ -157,6 +157,14 @@ function errors.read(first, second, third)
   return first, second, third
 end
 
+--- The error of whatever waited for an engine that was closed meanwhile; `what` was waited for. `elsewhere`: the code
+-- that runs now is not what waited.
+function errors.closed(what, elsewhere)
+  local fields = { code = "ECLOSED" }
+  if elsewhere then fields.where = false end
+  return errors.StoreError(what .. ": the engine was closed", fields)
+end
+
 --- Passes the results of a call of the C core on, or raises.
 function errors.check(first, code, message)
   if first == nil and code then errors.raise_core(code, message) end

@@ -490,7 +490,8 @@ end
 
 local function run_core(engine, mode, timeout)
   local ok, code, message = engine._core:run(mode, timeout)
-  if ok or code == "ETIMEDOUT" then return end
+  engine:_end_run()
+  if ok or code == "ETIMEDOUT" or engine._closed then return end
   if code == "ESTATE" then
     errors.raise(errors.UnexpectedPipelineError,
       "the loop is running below this function: await in a tasklet instead of waiting here")
@@ -588,7 +589,9 @@ local function look_outside(self)
   if self.clock.sleep then
     if self.fetching > 0 then uv_loop():poll(0) end
   else
-    for i = #engines, 1, -1 do run_core(engines[i], "once") end
+    for i = #engines, 1, -1 do
+      if engines[i] then run_core(engines[i], "once") end -- nil: what ran has closed some
+    end
     if self == common and not self.lent then uv_loop():poll(0) end
   end
   heed(self)

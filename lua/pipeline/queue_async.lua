@@ -43,8 +43,7 @@ end
 function queue_async.abandon(call)
   let_go(call)
   if call.rpc.state ~= future.FINISHING then
-    local text = call.what .. ": the engine was closed"
-    future.fail(call.rpc, errors.StoreError(text, { code = "ECLOSED", where = false }))
+    future.fail(call.rpc, errors.closed(call.what, true))
   end
 end
 

@@ -88,6 +88,21 @@ end
 
 context.gate = transaction.gate
 
+-- As busy, but through another engine.
+local function busy_elsewhere(engine)
+  for tx in pairs(engine._transactions) do
+    if tx._engine ~= engine and (not tx._until or tx._until > now()) then return tx end
+  end
+end
+
+--- Calls fn() as soon as no transaction of another engine of this process keeps the store of `engine` busy: now, or
+-- when those have ended.
+function transaction.when_free(engine, fn)
+  local tx = busy_elsewhere(engine)
+  if not tx then return fn() end
+  tx._waiters[{ wake = function() transaction.when_free(engine, fn) end }] = true
+end
+
 -- ---- what the function gets ------------------------------------------------------------------------------------
 
 local function refuse_over(self, what)

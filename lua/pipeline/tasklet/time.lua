@@ -35,6 +35,19 @@ function Soon.dropped(self, reason)
   future.fail_dropped(self, reason)
 end
 
+--- Ends the sleep with an error: what it is for has gone.
+function Sleep.give_up(self, problem)
+  if self.state == FINISHING then return end
+  cancel_timer(self)
+  future.fail(self, problem)
+end
+
+function Soon.give_up(self, problem)
+  if self.state == FINISHING then return end
+  self.loop:cancel_soon(self)
+  future.fail(self, problem)
+end
+
 function Sleep.fire(self)
   if self.state ~= FINISHING then complete(self) end
 end
