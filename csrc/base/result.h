@@ -51,7 +51,8 @@
     X(EOVER, -34, "the transaction is over")                                                                           \
     X(ESQL, -35, "the SQL statement failed")                                                                           \
     X(EGONE, -36, "the file was moved, deleted or replaced")                                                           \
-    X(ESCHEMA, -37, "the schema of the file is not that of its version")
+    X(ESCHEMA, -37, "the schema of the file is not that of its version")                                               \
+    X(EINTR, -38, "interrupted by a signal")
 
 typedef enum {
 #define X(name, number, text) PL_##name = (number),

@@ -182,7 +182,7 @@ static int task_push(lua_State *L, void *data) {
 static void task_done(lua_State *L, void *data, int n) {
     pl__coroutine_t *rec = data;
     lua_pop(L, n);
-    if (rec->claim_ended)
+    if (rec->claim_ended || rec->give_back)
         return;
     lua_pushfstring(L, "the \"task\" hook returned without ending its claim (%s %I)",
                     pl_task_kind_name((int)rec->claim->kind), (LUAI_UACINT)rec->claim->task);

@@ -121,7 +121,9 @@ static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = rec->urgent = false;
     rec->cancelled = false;
     rec->place = (pl_place_t){ .state = PL_PLACE_HELD };
-    rec->resumed = rec->give_back = false;
+    rec->resumed = rec->give_back = rec->late = false;
+    rec->raised = 0;
+    rec->deadline = 0;
     rec->nargs = 0;
     rec->job = NULL;
     rec->data = NULL;
@@ -146,6 +148,7 @@ static void record_end_claim(pl__handle_t *h, pl__coroutine_t *rec) {
     pl_str_t problem = pl_str(rec->problem != NULL ? rec->problem : "its coroutine ended without a result");
     if (!rec->claim_ended) {
         pl_engine_place_forget(h->engine, &rec->place);
+        h->given_back += rec->give_back;
         if (h->closing || rec->give_back)
             pl_engine_claim_release(h->engine, rec->claim);
         else if (!rec->resumed || pl_engine_claim_fail(h->engine, rec->claim, problem) != PL_OK)
@@ -298,6 +301,8 @@ static int returned(lua_State *L, pl__coroutine_t *rec, int n) {
 /* Reports why the coroutine is over. Its thread is closed afterwards, by kill_entry. */
 static int died(lua_State *L, pl__coroutine_t *rec, int status) {
     lua_State *co = rec->co;
+    if (rec->give_back)
+        return 0;
     const char *code = status == LUA_YIELD ? PL__ERROR_YIELDED : PL__ERROR_RAISED;
     if (status == LUA_YIELD)
         lua_pushliteral(L, "a coroutine of the engine yielded to a scheduler that does not run it; "
@@ -392,7 +397,9 @@ static int resume_entry(lua_State *L) {
     rec->resumed = true;
     h->current = rec;
     *h->whose = (pl__whose_t){ h, false };
+    pl__handle_t *watched = pl__watch_enter(h, rec);
     int status = lua_resume(rec->co, L, nargs, &n);
+    pl__watch_leave(h, rec, watched);
     *h->whose = outer;
     h->current = NULL;
     if (status == LUA_OK)
@@ -610,6 +617,39 @@ void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state)
 
 /* ---- end of the engine ------------------------------------------------------------------------------------- */
 
+static bool is_executing(const pl__coroutine_t *rec) {
+    return rec->claim != NULL && !rec->claim_ended;
+}
+
+/* Takes those that execute tasks out of a queue. */
+static void queue_leave(pl__queue_t *queue) {
+    pl__coroutine_t *next = queue->head;
+    *queue = (pl__queue_t){ NULL, NULL };
+    while (next != NULL) {
+        pl__coroutine_t *rec = next;
+        next = rec->queue_next;
+        if (!is_executing(rec))
+            queue_add(queue, rec);
+    }
+}
+
+void pl__coroutine_cancel_claims(lua_State *L, pl__handle_t *h) {
+    queue_leave(&h->ready);
+    queue_leave(&h->later);
+    queue_leave(&h->parked);
+    pl__coroutine_t *rec = h->live;
+    while (rec != NULL) {
+        if (is_executing(rec)) {
+            rec->give_back = true;
+            pl__enter(L, kill_entry, rec);
+            record_end(h, rec);
+            rec = h->live; /* closing its variables may have done anything */
+        } else {
+            rec = rec->next;
+        }
+    }
+}
+
 void pl__coroutine_close_all(lua_State *L, pl__handle_t *h) {
     while (h->live != NULL) {
         pl__coroutine_t *rec = h->live;
@@ -753,10 +793,12 @@ static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t span) {
         return pl__push_failure(L, PL_ESTATE, "cannot sleep here: the loop is running below this function");
     h->stopped = false;
     int rc;
+    pl_engine_listen(h->engine, true);
     if (h->is_virtual)
         rc = run_virtual_for(L, h, span);
     else
         rc = pl__handle_run(L, h, PL_RUN_FOREVER, (double)span / (double)PL_USEC_PER_SEC, false);
+    pl_engine_listen(h->engine, false);
     if (rc == PL_OK)
         return pl__push_failure(L, PL_ESTATE, "the loop was stopped");
     if (rc != PL_ETIMEDOUT)

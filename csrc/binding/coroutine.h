@@ -54,15 +54,18 @@ struct pl__coroutine {
     lua_State *co; /* anchored in PL__UV_ANCHORS[index]; NULL: none yet */
     int index;
     pl__co_state_t state;
-    bool started;   /* the function is on the stack of co, or running */
-    bool suspended; /* the last resume ended in an await */
-    bool finished;  /* the function returned, and job->done with it */
-    bool intact;    /* the thread is finished and closed */
-    bool resumed;   /* at least once */
-    bool give_back; /* should its claim be left open, it goes back to its queue and spends nothing */
-    bool cancelled; /* it ends at its next turn */
-    bool woken;     /* a token was woken before the coroutine suspended; values in PL__UV_ANCHORS[-index] */
-    int nargs;      /* values on the stack of co for the next resume */
+    bool started;     /* the function is on the stack of co, or running */
+    bool suspended;   /* the last resume ended in an await */
+    bool finished;    /* the function returned, and job->done with it */
+    bool intact;      /* the thread is finished and closed */
+    bool resumed;     /* at least once */
+    bool give_back;   /* should its claim be left open, it goes back to its queue and spends nothing */
+    bool late;        /* its deadline has passed while it ran */
+    int raised;       /* times an error was raised in it from outside */
+    int64_t deadline; /* steady: when its code is to have ended; 0: none. See watch.c */
+    bool cancelled;   /* it ends at its next turn */
+    bool woken;       /* a token was woken before the coroutine suspended; values in PL__UV_ANCHORS[-index] */
+    int nargs;        /* values on the stack of co for the next resume */
     const pl__job_t *job;
     void *data;
     pl_op_t *op;  /* what it waits for */
@@ -121,6 +124,9 @@ void pl__pump(pl__handle_t *h);
 /* host.op_done and host.final. */
 void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op);
 void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state);
+/* Ends the coroutines that execute tasks, with their to-be-closed variables, and gives the tasks back. L has the handle
+ * at index 1 and no Lua code is running. */
+void pl__coroutine_cancel_claims(lua_State *L, pl__handle_t *h);
 /* Ends every coroutine, with its to-be-closed variables, and drops its claim. L has the handle at index 1. */
 void pl__coroutine_close_all(lua_State *L, pl__handle_t *h);
 /* Frees the records. Those still live (after fork) are forgotten: nothing of the engine or of Lua is called. */

@@ -149,6 +149,13 @@ static void final_cb(void *data, pl_id_t stage, pl_stage_state_t state) {
     pl__coroutine_final(sink->h, stage, state);
 }
 
+/* Inside a signal handler. */
+static void interrupted_cb(void *data) {
+    const pl__sink_t *sink = data;
+    if (sink->h != NULL)
+        pl__watch_interrupted(sink->h);
+}
+
 static void aborted_cb(void *data, pl_id_t stage) {
     const pl__sink_t *sink = data;
     pl__coroutine_final(sink->h, stage, PL_STAGE_ABORTING);
@@ -205,16 +212,26 @@ void pl__handle_detach(pl__handle_t *h, pl__attached_t *attached) {
 int pl__handle_run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, bool signals) {
     pl__log_drain(L, h);
     h->L = L;
+    h->given_back = 0;
     int rc = pl_engine_run(h->engine, mode, timeout, signals);
     h->L = NULL;
+    if (rc == PL_EINTR || rc == PL_ELIMIT) {
+        pl__coroutine_cancel_claims(L, h);
+        pl_engine_flush(h->engine);
+    }
+    if (h->given_back > 0)
+        pl__log(h, PL_LOG_WARNING, "%s: %d task%s given back",
+                rc == PL_EINTR ? "interrupted by a signal" : "stopping: the time of stop_grace is over", h->given_back,
+                h->given_back == 1 ? " was" : "s were");
     pl__log_drain(L, h);
-    return rc;
+    return rc == PL_ELIMIT ? PL_OK : rc;
 }
 
 /* ---- closing ----------------------------------------------------------------------------------------------- */
 
 /* In the child of a fork: the threads and the file belong to the parent, so nothing is told to anybody. */
 static void forget(pl__handle_t *h) {
+    h->watch.has_thread = false; /* it is the parent's */
     pl_engine_close(h->engine);
     h->engine = NULL;
     h->attached = NULL;
@@ -230,6 +247,7 @@ static void close_engine(lua_State *L, pl__handle_t *h) {
     while (h->attached != NULL)
         h->attached->close(h->attached);
     pl__coroutine_close_all(L, h);
+    pl__watch_close(h);
     pl_engine_close(h->engine);
     pl__log_drain(L, h);
     h->engine = NULL;
@@ -260,6 +278,7 @@ static int engine_gc(lua_State *L) {
         return engine_close(L);
     /* The Lua state is being closed from inside the loop, as os.exit(0, true) does: the loop is below us on the C
      * stack and will not be entered again. What the store thread uses stays until the process ends. */
+    pl__watch_close(h);
     if (h->sink != NULL)
         h->sink->h = NULL;
     h->engine = NULL;
@@ -328,6 +347,7 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
     options->lease_seconds = option_seconds(L, "lease_seconds", options->lease_seconds);
     options->tombstone_seconds = option_seconds(L, "tombstone_seconds", options->tombstone_seconds);
     options->storage_limit = option_integer(L, "storage_limit", 0, 1, LUA_MAXINTEGER);
+    options->stop_grace = option_seconds(L, "stop_grace", options->stop_grace);
     options->virtual_start = option_seconds(L, "virtual_start", options->virtual_start);
     options->virtual_time = option_flag(L, "virtual_time");
     options->no_worker = option_flag(L, "no_worker");
@@ -372,6 +392,7 @@ static int core_open(lua_State *L) {
         .op_done = op_done_cb,
         .final = final_cb,
         .aborted = aborted_cb,
+        .interrupted = interrupted_cb,
         .log = log_cb,
         .turn = turn_cb,
         .data = sink,
@@ -416,13 +437,14 @@ static int engine_run(lua_State *L) {
     static const char *const MODES[] = { "forever", "ready", "all", "once", "next", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);
     pl_run_mode_t mode = (pl_run_mode_t)luaL_checkoption(L, 2, "forever", MODES);
+    bool signals = lua_toboolean(L, 4);
     double timeout = luaL_optnumber(L, 3, -1);
     luaL_argcheck(L, timeout == timeout, 3, "not a number of seconds");
     if (pl__handle_refuse(L, h))
         return 3;
     if (h->L != NULL || h->entered || h->closing)
         return pl__push_failure(L, PL_ESTATE, "the loop is running already: an engine cannot run inside itself");
-    int rc = pl__handle_run(L, h, mode, timeout, lua_toboolean(L, 4));
+    int rc = pl__handle_run(L, h, mode, timeout, signals);
     if (rc != PL_OK)
         return pl__push_failure(L, rc, NULL);
     lua_pushboolean(L, 1);
@@ -436,6 +458,16 @@ static int engine_stop(lua_State *L) {
         return 3;
     h->stopped = true;
     pl_engine_stop(h->engine);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:listen(flag): SIGINT ends this run and those that follow, until e:listen(false). */
+static int engine_listen(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_engine_listen(h->engine, lua_toboolean(L, 2));
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -465,12 +497,13 @@ static int engine_tostring(lua_State *L) {
 
 static void push_methods(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "close", engine_close },     { "on", engine_on },     { "run", engine_run },
-        { "stop", engine_stop },       { "rest", engine_rest }, { "running", engine_running },
-        { "serve", pl__server_serve }, { NULL, NULL },
+        { "close", engine_close },   { "on", engine_on },           { "run", engine_run },
+        { "stop", engine_stop },     { "rest", engine_rest },       { "running", engine_running },
+        { "listen", engine_listen }, { "serve", pl__server_serve }, { NULL, NULL },
     };
     luaL_newlib(L, METHODS);
     pl__coroutine_register(L);
+    pl__watch_register(L);
     pl__guest_register(L);
     pl__verbs_register(L);
     pl__session_register(L);

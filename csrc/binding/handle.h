@@ -21,6 +21,7 @@
 
 #include <lua.h>
 
+#include "binding/watch.h"
 #include "binding/whose.h"
 #include "engine/pipeline.h"
 
@@ -79,6 +80,7 @@ typedef struct pl__handle {
     pl__coroutine_t *idle;    /* records with a finished thread that can be used again */
     pl__coroutine_t *bare;    /* records without a thread */
     int records, live_count, idle_count;
+    int given_back;     /* claims of attempts that were cancelled, in this run */
     pl__queue_t ready;  /* to be resumed in this turn of the loop */
     pl__queue_t later;  /* to be resumed in the next turn */
     pl__queue_t parked; /* tasks that came before there was a "task" hook */
@@ -87,6 +89,7 @@ typedef struct pl__handle {
     pl_timer_t guest; /* calls the "guest" hook */
     pl__attached_t *attached;
     pl__fetching_t fetching;
+    pl__watch_t watch;
 } pl__handle_t;
 
 /* Returns the handle at `arg`; raises if it is none. */

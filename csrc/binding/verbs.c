@@ -206,7 +206,10 @@ static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
     }
 }
 
-static int ended_before(lua_State *L) {
+/* An attempt that is being cancelled has no result: its claim goes back. */
+static int ended_before(lua_State *L, const pl__coroutine_t *rec) {
+    if (rec != NULL && rec->give_back)
+        return pl__push_failure(L, PL_ESTALE, "the attempt was cancelled");
     return pl__push_failure(L, PL_ESTATE, "the claim has been ended before");
 }
 
@@ -217,8 +220,8 @@ static int end_claim(lua_State *L, pl_verb_t verb) {
     luaL_checktype(L, 3, LUA_TTABLE);
     if (pl__handle_refuse(L, h))
         return 3;
-    if (rec == NULL || rec->claim_ended)
-        return ended_before(L);
+    if (rec == NULL || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
     luaL_argcheck(L, verb_fits(verb, rec->claim), 2, "a task of another kind");
     bool nowait = lua_getfield(L, 3, "nowait") != LUA_TNIL && lua_toboolean(L, -1);
     uint64_t life = rec->life;
@@ -228,7 +231,7 @@ static int end_claim(lua_State *L, pl_verb_t verb) {
     /* Building may have run finalizers, and those may have done anything. */
     if (h->engine == NULL || rec->life != life || rec->claim_ended) {
         pl_op_free(op);
-        return ended_before(L);
+        return ended_before(L, NULL);
     }
     set_fence(op, rec->claim);
     pl__coroutine_claim_ends(rec);
@@ -256,8 +259,8 @@ static int end_well(lua_State *L) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
     if (pl__handle_refuse(L, h))
         return 3;
-    if (rec == NULL || rec->claim_ended)
-        return ended_before(L);
+    if (rec == NULL || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
     luaL_argcheck(L, verb_fits(PL_VERB_task_done, rec->claim), 2, "a task of another kind");
     if (rec->claim->is_plain) {
         if (pl_engine_claim_done(h->engine, rec->claim) != PL_OK)
@@ -291,8 +294,8 @@ static int engine_claim_fail(lua_State *L) {
     problem.ptr = luaL_checklstring(L, 3, &problem.len);
     if (pl__handle_refuse(L, h))
         return 3;
-    if (rec == NULL || rec->claim_ended)
-        return ended_before(L);
+    if (rec == NULL || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
     if (pl_engine_claim_fail(h->engine, rec->claim, problem) != PL_OK)
         return pl__push_failure(L, PL_ENOMEM, NULL);
     pl__coroutine_claim_ends(rec);
@@ -306,8 +309,8 @@ static int engine_give_back(lua_State *L) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
     if (pl__handle_refuse(L, h))
         return 3;
-    if (rec == NULL || rec->claim_ended)
-        return ended_before(L);
+    if (rec == NULL || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
     pl_engine_claim_release(h->engine, rec->claim);
     pl__coroutine_claim_ends(rec);
     lua_pushboolean(L, 1);

@@ -14,10 +14,13 @@
 enum { CONCURRENCY_DEFAULT = 64 };
 #define WAITING_MEMORY_DEFAULT ((size_t)256 * 1024 * 1024)
 #define LEASE_DEFAULT 15.0
+#define STOP_GRACE_DEFAULT 30.0
 #define TOMBSTONE_DEFAULT (9 * 24 * 3600.0)
 
 void pl_engine_options_init(pl_engine_options_t *options) {
-    *options = (pl_engine_options_t){ .durability_full = true, .concurrency = CONCURRENCY_DEFAULT };
+    *options = (pl_engine_options_t){ .durability_full = true,
+                                      .concurrency = CONCURRENCY_DEFAULT,
+                                      .stop_grace = STOP_GRACE_DEFAULT };
 }
 
 void pl_engine_guard_locks(void) {
@@ -189,6 +192,8 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     pthread_once(&once, watch_forks);
     engine->forks = forks;
     engine->must_look = true;
+    engine->listens_at = -1;
+    engine->stop_grace = pl_clock_from_seconds(options->stop_grace);
     engine->peers.fd = engine->peers.locks = engine->peers.inotify = engine->peers.number = -1;
     if (options->virtual_time)
         pl_clock_init_virtual(&engine->clock, pl_clock_from_seconds(options->virtual_start));
@@ -261,6 +266,7 @@ void pl_engine_close(pl_engine_t *engine) {
     if (!engine || !pl_engine_usable(engine))
         return; /* after fork the threads are not ours: forget, do not touch */
     engine->closing = true;
+    pl__signals_unlisten(engine);
     close_store(engine);
     close_loop(engine);
     pl__peers_close(engine);

@@ -5,6 +5,7 @@
  *   scheduler.c  claims: how many are wanted, whose turn it is; what comes back from the store
  *   place.c      how many claims are executed at once
  *   run.c        running the loop, and virtual time
+ *   signal.c     SIGINT and SIGTERM
  *   timer.c      timers on the engine's clock
  *   peer.c       other workers on the same file: who lives, who rings
  *   secret.c     ids as users see them, signatures
@@ -12,6 +13,7 @@
 #ifndef PL_ENGINE_ENGINE_H
 #define PL_ENGINE_ENGINE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 #include <uv.h>
@@ -71,11 +73,20 @@ struct pl_engine {
     uv_timer_t due;     /* the next timer or delayed task */
     uv_timer_t limit;   /* bounds a run */
     uv_signal_t interrupt, terminate;
-    int handles; /* open uv handles */
+    /* signals: see signal.c */
+    int listens_at;               /* place among the listeners; -1: it does not listen */
+    bool hears_term, listens;     /* listens: until pl_engine_listen says otherwise, also between two runs */
+    pthread_t thread;             /* that listens, and runs the loop */
+    _Atomic int signals;          /* since it listens */
+    _Atomic int64_t signalled_at; /* the first one: monotonic us */
+    _Atomic int passed_on;        /* to that thread, by others */
+    bool ends_at_signal;          /* the run that is under way ends at the first one */
+    int handles;                  /* open uv handles */
     /* running */
     bool running, stopping, closing;
     int stop_requests;
-    int holds; /* things outside that will call back on the loop */
+    pl_usec_t stop_grace, stop_deadline; /* deadline: steady */
+    int holds;                           /* things outside that will call back on the loop */
     uint64_t turns;
     /* claims and ops */
     pl__claims_t buffer;
@@ -135,6 +146,10 @@ void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op);
 /* op, which was to end a claim, has come back: if the store will never take it, ends the claim in another way. Without
  * memory for that it returns PL_ENOMEM; op is then to be tried again. */
 int pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) PL__MUST_USE;
+
+/* signal.c */
+void pl__signals_listen(pl_engine_t *engine, bool with_term);
+void pl__signals_unlisten(pl_engine_t *engine);
 
 /* timer.c */
 bool pl__timers_fire(pl_engine_t *engine);

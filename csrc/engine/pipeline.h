@@ -32,6 +32,9 @@ typedef struct {
     void (*aborted)(void *data, pl_id_t stage);
     /* A line of log, from any thread. `turn` follows on the loop, soon. */
     void (*log)(void *data, int level, const char *text);
+    /* SIGINT or SIGTERM came while the engine listens: on the thread that runs it, inside the signal handler, so only
+     * what is async-signal-safe may be done. NULL: nobody asks. */
+    void (*interrupted)(void *data);
     /* The loop was woken and everything that came back was handed over. NULL: nobody asks. */
     void (*turn)(void *data);
     void *data;
@@ -43,6 +46,7 @@ typedef struct {
     int concurrency;          /* claims being executed at once, without those that wait; default 64 */
     size_t waiting_memory;    /* bytes that claims which wait may take beyond that; 0: default 256 MiB */
     double lease_seconds;     /* 0: default 15 */
+    double stop_grace;        /* seconds that what is being executed has when the engine stops; default 30 */
     double tombstone_seconds; /* 0: default 9 days */
     int64_t storage_limit;    /* bytes of the file above which no tasks are added; 0: none */
     const char *vfs;          /* tests: a SQLite VFS by name; NULL: default */
@@ -109,11 +113,21 @@ typedef enum {
     PL_RUN_NEXT     /* one step, waiting for the next event if nothing can be done now */
 } pl_run_mode_t;
 /*
- * Runs the loop. timeout in seconds, < 0: none. With signals, SIGINT and SIGTERM stop it. Not re-entrant: PL_ESTATE.
- * Returns PL_OK, PL_ETIMEDOUT, or PL_ESTATE. Stops early at pl_engine_stop.
+ * Runs the loop. timeout in seconds, < 0: none. Not re-entrant: PL_ESTATE. Stops early at pl_engine_stop.
+ * With signals: PL_RUN_FOREVER stops at SIGINT and SIGTERM as at pl_engine_stop; every other mode ends at SIGINT at
+ * once, with PL_EINTR. A second signal ends the process.
+ * Returns PL_OK, PL_ETIMEDOUT, PL_ESTATE; or PL_EINTR (a signal) or PL_ELIMIT (stop_grace is over): claims may be being
+ * executed that should not go on. The host ends them with pl_engine_claim_release.
  */
 PL_API int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool signals);
 PL_API void pl_engine_stop(pl_engine_t *engine);
+/* Listens to SIGINT from now on, also between two runs; or no more. */
+PL_API void pl_engine_listen(pl_engine_t *engine, bool on);
+/* Whether a signal has come since the engine listens, or since the last run with signals began. */
+PL_API bool pl_engine_signalled(const pl_engine_t *engine);
+/* When what is being executed should not go on any more, on the steady clock; PL_USEC_NEVER: that is not known. May be
+ * asked inside a signal handler. */
+PL_API pl_usec_t pl_engine_cancel_at(const pl_engine_t *engine);
 /* After PL_RUN_NEXT or PL_RUN_ONCE, when the host will not go on running: what was claimed ahead goes back to its
  * queue, for others to take. The other modes do this by themselves. */
 PL_API void pl_engine_rest(pl_engine_t *engine);

@@ -5,7 +5,7 @@
  * nothing ever waits for the clock: when all is quiet the clock jumps to what is due next.
  *
  * Stopping is graceful: nothing new is claimed, what was claimed but has not started goes back to the queue, what is
- * being executed ends and is committed. A second request leaves at once.
+ * being executed has stop_grace to end and is committed. A second request leaves at once.
  */
 #include <limits.h>
 
@@ -131,6 +131,10 @@ static void arm_limit(pl_engine_t *engine, const run_t *run) {
         ms = pl_clock_ms((double)(run->real_deadline - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC);
     if (looks && (engine->no_worker || atomic_load(&engine->peers.others) > 0) && ms > DRAIN_LOOK_MS)
         ms = DRAIN_LOOK_MS;
+    if (engine->stopping && !engine->clock.is_virtual) {
+        int64_t left = pl_clock_ms((double)(engine->stop_deadline - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC);
+        ms = left < ms ? left : ms;
+    }
     if (ms == INT64_MAX)
         return;
     uv_update_time(engine->loop);
@@ -139,9 +143,15 @@ static void arm_limit(pl_engine_t *engine, const run_t *run) {
 
 /* ---- running ----------------------------------------------------------------------------------------------- */
 
-static void signal_cb(uv_signal_t *handle, int number) {
-    (void)number;
-    pl_engine_stop(handle->data);
+/* PL_EINTR, PL_ELIMIT: the run ends here, whatever is being executed. */
+static int heed_signals(pl_engine_t *engine, const run_t *run) {
+    bool signalled = engine->listens_at >= 0 && pl_engine_signalled(engine);
+    if (signalled && engine->ends_at_signal)
+        return PL_EINTR;
+    if (signalled && run->mode == PL_RUN_FOREVER && !engine->stopping)
+        pl_engine_stop(engine);
+    bool is_over = engine->stopping && pl_clock_steady(&engine->clock) >= engine->stop_deadline;
+    return is_over && engine->executing > 0 ? PL_ELIMIT : PL_OK;
 }
 
 static bool has_outside_events(const pl_engine_t *engine) {
@@ -153,11 +163,14 @@ static bool has_outside_events(const pl_engine_t *engine) {
 static bool pass_virtual_time(pl_engine_t *engine, const run_t *run, bool *waits) {
     *waits = true;
     bool jumps = run->mode != PL_RUN_FOREVER && run->mode != PL_RUN_ONCE && !engine->stopping;
-    if (engine->stopping)
-        jumps = engine->in_flight > 0; /* ends of claims that wait to be tried again */
+    run_t until = *run;
+    if (engine->stopping) { /* what is being executed goes on; ends of claims wait to be tried again */
+        jumps = engine->in_flight > 0 || engine->executing > 0;
+        until.deadline = engine->executing > 0 ? engine->stop_deadline : PL_USEC_NEVER;
+    }
     if (!engine->clock.is_virtual || !jumps || !pl__scheduler_is_quiet(engine))
         return true;
-    if (jump(engine, run)) {
+    if (jump(engine, &until) || engine->stopping) {
         *waits = false;
         return true;
     }
@@ -171,6 +184,9 @@ static int run_loop(pl_engine_t *engine, const run_t *run) {
         bool fired = turn(engine);
         if (is_done(engine, run))
             return PL_OK;
+        int rc = heed_signals(engine, run);
+        if (rc != PL_OK)
+            return rc;
         if (is_late(engine, run) && !engine->stopping)
             return PL_ETIMEDOUT;
         if (run->mode == PL_RUN_NEXT && fired)
@@ -188,16 +204,6 @@ static int run_loop(pl_engine_t *engine, const run_t *run) {
             turn(engine);
             return PL_OK;
         }
-    }
-}
-
-static void set_signals(pl_engine_t *engine, bool on) {
-    if (on) {
-        uv_signal_start(&engine->interrupt, signal_cb, SIGINT);
-        uv_signal_start(&engine->terminate, signal_cb, SIGTERM);
-    } else {
-        uv_signal_stop(&engine->interrupt);
-        uv_signal_stop(&engine->terminate);
     }
 }
 
@@ -233,12 +239,15 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
         engine->must_look = false;
         pl__scheduler_poke(engine, true);
     }
-    set_signals(engine, signals);
+    engine->ends_at_signal = engine->listens || mode != PL_RUN_FOREVER;
+    if (signals && !engine->listens)
+        pl__signals_listen(engine, mode == PL_RUN_FOREVER);
     uv_ref((uv_handle_t *)&engine->wake); /* on a loop of others it keeps nobody waiting but us */
     int rc = run_loop(engine, &run);
     if (!engine->has_own_loop)
         uv_unref((uv_handle_t *)&engine->wake);
-    set_signals(engine, false);
+    if (signals && !engine->listens)
+        pl__signals_unlisten(engine);
     engine->running = false;
     if (!keeps_claims || engine->stopping)
         pl_engine_rest(engine);
@@ -257,10 +266,37 @@ void pl_engine_rest(pl_engine_t *engine) {
 void pl_engine_stop(pl_engine_t *engine) {
     if (!engine->running)
         return;
+    if (!engine->stopping)
+        engine->stop_deadline = pl_clock_add(pl_clock_steady(&engine->clock), engine->stop_grace);
     engine->stopping = true;
     engine->stop_requests++;
     pl__scheduler_release_buffer(engine);
     uv_async_send(&engine->wake);
+}
+
+void pl_engine_listen(pl_engine_t *engine, bool on) {
+    if (on)
+        pl__signals_listen(engine, false);
+    else
+        pl__signals_unlisten(engine);
+    engine->listens = on;
+}
+
+bool pl_engine_signalled(const pl_engine_t *engine) {
+    return atomic_load(&engine->signals) > 0;
+}
+
+pl_usec_t pl_engine_cancel_at(const pl_engine_t *engine) {
+    if (!engine->running)
+        return PL_USEC_NEVER;
+    if (engine->stopping)
+        return engine->stop_deadline;
+    if (engine->listens_at < 0 || !pl_engine_signalled(engine))
+        return PL_USEC_NEVER;
+    if (engine->ends_at_signal) /* the loop has not heard of it yet */
+        return pl_clock_steady(&engine->clock);
+    return engine->clock.is_virtual ? PL_USEC_NEVER
+                                    : pl_clock_add(atomic_load(&engine->signalled_at), engine->stop_grace);
 }
 
 void pl_engine_hold(pl_engine_t *engine) {

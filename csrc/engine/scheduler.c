@@ -65,8 +65,14 @@ void pl__scheduler_init(pl_engine_t *engine) {
 
 /* ---- out --------------------------------------------------------------------------------------------------- */
 
+/* Whether nothing new is to begin: what comes back claimed goes back. */
+static bool is_ending(const pl_engine_t *engine) {
+    bool is_told = engine->listens_at >= 0 && pl_engine_signalled(engine);
+    return !engine->running || engine->stopping || engine->closing || is_told;
+}
+
 static int count_wanted(const pl_engine_t *engine) {
-    if (engine->no_worker || !engine->running || engine->stopping || engine->closing || engine->want_timer.active)
+    if (engine->no_worker || engine->want_timer.active || is_ending(engine))
         return 0;
     int ahead = engine->buffer.bytes < BUFFER_BYTES_MAX ? engine->prefetch : 0;
     int room = engine->concurrency - (engine->executing - engine->waiting) + ahead - engine->buffer.len;
@@ -340,6 +346,8 @@ void pl__scheduler_collect(pl_engine_t *engine) {
             engine->host.aborted(engine->host.data, final->stage);
     if (batch.has_state)
         engine->prefetch = ended * 2 < PREFETCH_MAX ? ended * 2 : PREFETCH_MAX;
+    if (engine->running && is_ending(engine))
+        pl__scheduler_release_buffer(engine);
     pl_batch_free(&batch);
 }
 

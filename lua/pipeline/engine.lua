@@ -45,10 +45,12 @@ local open_kinds = {
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
   max_tasks_per_lease = "count", waiting_memory = "any", mail = "table", base_url = "string",
+  stop_grace = "duration",
 }
 
 local core_options = {
-  "durability", "concurrency", "lease_seconds", "tombstone_seconds", "vfs", "virtual_time", "virtual_start", "seed",
+  "durability", "concurrency", "stop_grace", "lease_seconds", "tombstone_seconds", "vfs", "virtual_time",
+  "virtual_start", "seed",
   "no_worker",
 }
 
@@ -155,7 +157,8 @@ local function new(path, handle, given, known)
     _aborted = false, _calls = {}, _sleeps = {}, _ending = false,
     _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
-    _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE, _known_queues = false,
+    _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
+    _known_queues = false, _listens = false,
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -190,8 +193,9 @@ end
 -- @tparam[opt] table given durability ("full" or "normal"), concurrency (runs at work at once, default 64; one
 --   that waits is not at work), waiting_memory (bytes, or a text such as "256M", the default: what runs may take that
 --   wait; beyond it they keep their places), modules
---   (prefixes a worker may require), lease_seconds (until others take over from a process that gives no sign of life,
---   default 15), tombstone_seconds (how long the name of a task that is gone stays blocked, default 9 days),
+--   (prefixes a worker may require), stop_grace (seconds that what runs has to end when the engine stops, default 30;
+--   then it is cancelled and given back), lease_seconds (until others take over from a process that gives no sign of
+--   life, default 15), tombstone_seconds (how long the name of a task that is gone stays blocked, default 9 days),
 --   class_load_timeout (seconds until a tree whose class stays missing is aborted, default 7 days),
 --   transaction_timeout (seconds that a transaction may be held, 0.001 to 3600, default 5: everybody else on the file
 --   waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is
@@ -413,7 +417,8 @@ local function run_core(self, name, mode, timeout, signals)
   raise_again(self)
 end
 
---- Works until engine:stop() or SIGINT or SIGTERM, then finishes what runs and returns.
+--- Works until engine:stop() or SIGINT or SIGTERM, then finishes what runs and returns. What has not ended after
+-- `stop_grace` seconds is cancelled and given back, spending nothing. A second signal ends the process at once.
 function Engine.run(self)
   run_core(self, "run", "forever", nil, true)
 end
@@ -428,10 +433,11 @@ local drain_kinds = { timeout = "duration", delayed = "boolean" }
 
 --- Works until nothing is ready or running; with `delayed`, until nothing is scheduled either. Does not wait for async
 -- pipelines that only somebody outside can complete.
--- @tparam[opt] table given timeout (seconds), delayed (default false). Raises TimeoutError.
+-- @tparam[opt] table given timeout (seconds), delayed (default false). Raises TimeoutError; and Interrupted at SIGINT:
+-- what was running is given back then, spending nothing.
 function Engine.drain(self, given)
   given = options.check(given, drain_kinds, 1, "drain")
-  run_core(self, "drain", given.delayed and "all" or "ready", given.timeout)
+  run_core(self, "drain", given.delayed and "all" or "ready", given.timeout, true)
 end
 
 --- One step for a host with its own loop: does what can be done without waiting.
@@ -548,7 +554,7 @@ local function run_some(self, left)
   return self._core:run("all", left)
 end
 
-local function wait_blocking(self, id, timeout)
+local function wait_running(self, id, timeout)
   local state = errors.check(context.store(self):watch(id))
   if is_final(state) then return state end
   local deadline = timeout and self._core:steady() + timeout
@@ -573,6 +579,14 @@ local function wait_blocking(self, id, timeout)
   self._finals[id] = nil
   self._core:rest()
   raise_again(self)
+  return state
+end
+
+local function wait_blocking(self, id, timeout)
+  self._core:listen(true)
+  local ok, state = pcall(wait_running, self, id, timeout)
+  self._core:listen(false)
+  if not ok then error(state, 0) end
   return state
 end
 
@@ -640,7 +654,8 @@ local wait_kinds = { timeout = "duration" }
 -- @param stage_or_id a started pipeline, or its id. If it is of the store of another engine, that engine waits for it.
 -- @tparam[opt] table given timeout (seconds).
 -- @return its outputs (a future whose slots are filled). Raises AbortedError with `reason` and `failures`,
--- TimeoutError, UnexpectedPipelineError if there is no such pipeline.
+-- TimeoutError, UnexpectedPipelineError if there is no such pipeline; and Interrupted at SIGINT: what was running is
+-- given back then, spending nothing.
 function Engine.wait(self, stage_or_id, given)
   given = options.check(given, wait_kinds, 2, "wait")
   require_open(self)

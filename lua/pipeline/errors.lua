@@ -112,6 +112,7 @@ errors.PipelineStatusError = errors.define("PipelineStatusError", Error)
 errors.WorkerLostError = errors.define("WorkerLostError", Error)
 errors.AbortedError = errors.define("AbortedError", Error)
 errors.TimeoutError = errors.define("TimeoutError", Error)
+errors.Interrupted = errors.define("Interrupted", Error)
 errors.SerializationError = errors.define("SerializationError", Error)
 errors.StoreError = errors.define("StoreError", Error)
 errors.FetchError = errors.define("FetchError", Error)
@@ -135,6 +136,7 @@ local class_of_code = {
   ELIVE = errors.UnexpectedPipelineError,
   EABORTED = errors.AbortedError,
   ETIMEDOUT = errors.TimeoutError,
+  EINTR = errors.Interrupted,
   EOVER = errors.TransactionError,
 }
 

@@ -174,13 +174,20 @@ local function not_loadable(engine, claim, record, problem)
   log_result(engine, core_engine:outcome(claim, out))
 end
 
+-- `where`: the text of the error that was raised in code which did not come back to the loop; nil: it waited.
+local function time_is_up(record, where)
+  where = where and where:match("^(.-:%d+): ")
+  return errors.TimeoutError(("the attempt took longer than %g s%s"):format(record.timeout,
+    where and " (it was at " .. where .. ")" or ""))
+end
+
 local function out_of_time(timer)
   local run, engine, self = timer.run, timer.engine, timer.self
   if run.over then return end
   run.over = true
   self._run = false
   local record = self._record
-  local problem = errors.TimeoutError(("the attempt took longer than %g s"):format(record.timeout))
+  local problem = time_is_up(record)
   fail(engine, timer.claim, record, instance.class_of(self), problem)
   engine:_cancel(timer.coroutine)
 end
@@ -222,6 +229,7 @@ end
 local function watch_time(engine, self, run, claim)
   local seconds = self._record.timeout
   if not seconds or seconds <= 0 then return nil end
+  engine._core:deadline(seconds)
   return engine._timers:add(seconds, out_of_time, {
     run = run, engine = engine, self = self, claim = claim, coroutine = running(),
   })
@@ -239,12 +247,16 @@ local function run_stage(engine, claim, guard)
   local timer = watch_time(engine, self, run, claim)
   guard.run, guard.timer = run, timer
   local ok, out = xpcall(attempt, handler, self, claim, run, of, run_function(of, record))
+  local ended = engine._core:deadline() -- by force: "late" or "cancelled"
   instances[co] = nil
   if timer then engine._timers:cancel(timer) end
   if run.over then return end
   run.over = true
   self._run = false
-  if ok then
+  if ended == "cancelled" then return end
+  if ended == "late" then
+    fail(engine, claim, record, of, time_is_up(record, not ok and errors.text(errors.original(out)) or nil))
+  elseif ok then
     log_result(engine, engine._core:outcome(claim, out))
   else
     fail(engine, claim, record, of, out, run.prefix)

@@ -488,7 +488,15 @@ end
 
 -- ---- waiting ---------------------------------------------------------------------------------------------------
 
+-- SIGINT ends a wait, until the loop ends.
+local function listen(engine)
+  if engine._listens then return end
+  engine._listens = true
+  engine._core:listen(true)
+end
+
 local function run_core(engine, mode, timeout)
+  if mode == "next" then listen(engine) end
   local ok, code, message = engine._core:run(mode, timeout)
   engine:_end_run()
   if ok or code == "ETIMEDOUT" or engine._closed then return end
@@ -547,6 +555,7 @@ local function wait_engines(self)
     fds[#fds + 1] = engine._core:fd()
   end
   if not busy then return false end
+  listen(self.engines[1])
   core.poll(wait or -1, unpack(fds))
   uv:poll(0)
   return true
@@ -603,7 +612,11 @@ end
 function meta.__close(self)
   self.running, self.polling, self[AWAKE], self.awaited, active[1] = false, false, false, false, self.outer
   for _, engine in ipairs(self.engines) do
-    if not engine._closed then engine._core:rest() end
+    if not engine._closed then
+      if engine._listens then engine._core:listen(false) end
+      engine._core:rest()
+    end
+    engine._listens = false
   end
   if is_ready(self) or self.size > self.dead or has_soon(self) then arm(self) end
 end

@@ -117,25 +117,33 @@ local function failed(engine, claim, status, class_name, message, give_up)
   if not ok and code ~= "ESTALE" then engine:_log(30, ("end of a push task: %s %s"):format(code, detail or "")) end
 end
 
+local function no_answer(seconds)
+  return ("no answer within %g s"):format(seconds)
+end
+
 local function out_of_time(timer)
   if timer.over then return end
   timer.over = true
-  failed(timer.engine, timer.claim, nil, "TimeoutError",
-    ("no answer within %g s"):format(timer.claim.deadline or DISPATCH_SECONDS))
+  failed(timer.engine, timer.claim, nil, "TimeoutError", no_answer(timer.seconds))
   timer.engine:_cancel(timer.coroutine)
 end
 
 --- Executes a claimed push task; called in a coroutine of the engine.
 function push.execute(engine, claim, guard)
   local co = coroutine.running()
-  local timer = engine._timers:add(claim.deadline or DISPATCH_SECONDS, out_of_time, {
-    engine = engine, claim = claim, coroutine = co, over = false,
+  local seconds = claim.deadline or DISPATCH_SECONDS
+  local timer = engine._timers:add(seconds, out_of_time, {
+    engine = engine, claim = claim, coroutine = co, over = false, seconds = seconds,
   })
   guard.timer = timer
+  engine._core:deadline(seconds)
   local ok, answer, problem = xpcall(deliver, errors.handler, engine, claim)
+  local ended = engine._core:deadline()
   engine._timers:cancel(timer)
   if timer.over then return end
   timer.over = true
+  if ended == "cancelled" then return end
+  if ended == "late" then return failed(engine, claim, nil, "TimeoutError", no_answer(timer.seconds)) end
   if not ok then
     local name, message = errors.describe(answer)
     return failed(engine, claim, nil, name, message)

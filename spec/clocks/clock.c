@@ -17,11 +17,17 @@
 static const volatile int64_t *shift;
 static int (*real_gettime)(clockid_t, struct timespec *);
 
+/* Others may call before we were begun. */
+static void find_real(void) {
+    if (!real_gettime)
+        *(void **)&real_gettime = dlsym(RTLD_NEXT, "clock_gettime");
+}
+
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("SHIFT_FILE");
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     void *page = fd < 0 ? MAP_FAILED : mmap(NULL, 16, PROT_READ, MAP_SHARED, fd, 0);
-    *(void **)&real_gettime = dlsym(RTLD_NEXT, "clock_gettime");
+    find_real();
     if (page != MAP_FAILED)
         shift = page;
     if (fd >= 0)
@@ -30,16 +36,17 @@ __attribute__((constructor)) static void begin(void) {
 
 static int64_t wall_us(int is_coarse) {
     struct timespec now;
-    if (!real_gettime) /* called before we were begun */
-        *(void **)&real_gettime = dlsym(RTLD_NEXT, "clock_gettime");
+    find_real();
     real_gettime(CLOCK_REALTIME, &now);
     int64_t us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     return shift ? us + shift[0] - (is_coarse ? shift[1] : 0) : us;
 }
 
 int clock_gettime(clockid_t which, struct timespec *now) {
-    if (which != CLOCK_REALTIME && which != CLOCK_REALTIME_COARSE)
-        return real_gettime ? real_gettime(which, now) : -1;
+    if (which != CLOCK_REALTIME && which != CLOCK_REALTIME_COARSE) {
+        find_real();
+        return real_gettime(which, now);
+    }
     int64_t us = wall_us(which == CLOCK_REALTIME_COARSE);
     *now = (struct timespec){ .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
     return 0;

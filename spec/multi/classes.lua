@@ -81,4 +81,39 @@ define("DieThenFail", function(_, mark)
   kill()
 end)
 
+local guard_meta = { __close = function() classes.note("closed_variable") end }
+
+-- Computes without end. A build that looks for races delivers signals only when memory is asked for, or the like.
+local is_tsan = (os.getenv("PL_BUILD") or ""):find("tsan", 1, true)
+local function compute()
+  local n = 0
+  while true do n = is_tsan and { n and 1 } or n + 1 end
+end
+
+-- Never comes back.
+define("Forever", function()
+  local guard <close> = setmetatable({}, guard_meta) -- luacheck: ignore
+  compute()
+end)
+
+-- The same, and catches every error.
+define("Stubborn", function()
+  while true do pcall(compute) end
+end)
+
+define("Hooked", function() return debug.gethook() and "a hook" or "no hook" end)
+
+-- Has a debug hook of its own, and computes for half a second before it waits.
+define("Debugged", function()
+  local lines, engine = 0, pipeline.default()
+  debug.sethook(function() lines = lines + 1 end, "l")
+  local till = engine._core:steady() + 0.5
+  while engine._core:steady() < till do
+    local _ = 1
+  end
+  debug.sethook()
+  classes.note("hooked", lines)
+  engine:sleep(10)
+end)
+
 return classes

@@ -171,6 +171,46 @@ function roles.start_rows(first)
   end
 end
 
+-- Calls that a signal ends: which error they raise.
+local function interrupted(fn, ...)
+  local ok, problem = pcall(fn, ...)
+  note("raised", ok and "nothing" or type(problem) == "table" and problem.class or problem)
+end
+
+function roles.drain() interrupted(engine.drain, engine) end
+
+function roles.wait(id) interrupted(engine.wait, engine, id) end
+
+function roles.sleep() interrupted(engine.sleep, engine, 60) end
+
+function roles.await()
+  interrupted(function() require("pipeline.tasklets").sleep(60):wait() end)
+end
+
+function roles.work_with_grace(seconds)
+  engine:close()
+  engine = pipeline.open(path, {
+    stop_grace = tonumber(seconds), log = function(level, text) note("log", level, text) end,
+  })
+  engine:run()
+  note("returned")
+end
+
+-- Has a handler of its own, by luv: it hears what the engine hears, and goes on hearing afterwards.
+function roles.signals_luv()
+  local uv = require "luv"
+  local heard = 0
+  local handle = uv.new_signal()
+  handle:start("sigint", function()
+    heard = heard + 1
+    note("heard", heard)
+  end)
+  note("listening")
+  engine:run()
+  note("returned")
+  while heard < 2 do uv.run("once") end
+end
+
 note("ready", now())
 roles[role](table.unpack(arg, 6))
 engine:close()
