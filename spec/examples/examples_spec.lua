@@ -77,6 +77,17 @@ describe("example", function()
     assert.truthy(text:find("approve", 1, true), text)
   end)
 
+  it("P232 count_report: red, green, blue over two red, one blue, one green give 4, also in test mode", function()
+    local lines, text = run("count_report")
+    assert.same({ "finalized: 4", "4" }, { lines[#lines - 1], lines[#lines] }, text)
+    assert.equal(1, count(lines, "^useless: attempt 2$"), text)
+    lines, text = run("count_report", "--test")
+    assert.same({ "finalized: 4", "4" }, { lines[#lines - 1], lines[#lines] }, text)
+    assert.equal(1, count(lines, "^useless: attempt 1$"), text)
+    lines, text = run("count_report", "--test red")
+    assert.equal("2", lines[#lines], text)
+  end)
+
   it("approval: asks, is answered by itself, and reports", function()
     local lines, text = run("approval", "--answer approve")
     assert.equal("purchase-1: approved", lines[#lines], text)
@@ -84,7 +95,8 @@ describe("example", function()
     assert.equal(1, count(lines, "^The purchase of 524%.00 is approved%.$"), text)
   end)
 
-  for _, name in ipairs { "pull_workers", "taskqueue_url", "deferred_counter", "delay_then_approve", "approval" } do
+  for _, name in ipairs { "pull_workers", "taskqueue_url", "deferred_counter", "delay_then_approve", "approval",
+    "count_report" } do
     it(name .. " says how it is called", function()
       local pipe = assert(io.popen(("%s examples/%s.lua --nonsense 2>&1"):format(LUA, name)))
       local text = pipe:read("a")
