@@ -9,8 +9,8 @@
 local known = {
   objects = {
     "binding/claim binding/coroutine binding/facts binding/fetch binding/guest binding/handle binding/results "
-      .. "binding/server binding/session binding/tasklet binding/verbs",
-    "engine/ends engine/peer engine/place engine/scheduler",
+      .. "binding/server binding/session binding/tasklet binding/verbs binding/watch",
+    "engine/ends engine/peer engine/place engine/run engine/scheduler",
     "http/connection http/server",
     "store/sqlite/backup store/sqlite/bulk store/sqlite/check store/sqlite/clock store/sqlite/db store/sqlite/dead "
       .. "store/sqlite/files store/sqlite/guard store/sqlite/guard_functions store/sqlite/lease store/sqlite/limits "
