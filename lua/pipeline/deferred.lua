@@ -25,6 +25,7 @@ local errors = require "pipeline.errors"
 local names = require "pipeline.names"
 local options = require "pipeline.options"
 local queue_task = require "pipeline.queue_task"
+local report = require "pipeline.report"
 local text = require "pipeline.text"
 local misuse = require("pipeline.place").misuse
 
@@ -403,7 +404,8 @@ end
 local function end_failed(engine, claim, caught)
   local kind, name, message, traceback = verdict(engine, caught)
   if kind == "failed" then
-    engine:_log(WARNING, with_traceback(("deferred call failed: %s: %s"):format(name, message), traceback))
+    local line = ("deferred call failed: %s: %s"):format(name, message)
+    report.line(engine, WARNING, line, with_traceback(line, traceback))
   elseif kind == "permanent" then
     return engine._core:task_done(claim)
   end

@@ -17,6 +17,7 @@ local instance = require "pipeline.instance"
 local options = require "pipeline.options"
 local queue = require "pipeline.queue"
 local queue_async = require "pipeline.queue_async"
+local report = require "pipeline.report"
 local status = require "pipeline.status"
 local stores = require "pipeline.stores"
 local text = require "pipeline.text"
@@ -158,7 +159,7 @@ local function new(path, handle, given, known)
     _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
-    _known_queues = false, _listens = false,
+    _known_queues = false, _listens = false, _reports = {}, _reports_count = 0,
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -304,6 +305,7 @@ function Engine.close(self)
   if self._closed then return end
   local is_running = self._core:running()
   if self._web and self._web.answering > 0 and not is_running then give_last_answers(self) end
+  report.flush(self, true)
   self._closed = true
   if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
   context.remove_engine(self)

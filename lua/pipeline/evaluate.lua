@@ -21,6 +21,8 @@ local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local instance = require "pipeline.instance"
 local outcome = require "pipeline.outcome"
+local place = require "pipeline.place"
+local report = require "pipeline.report"
 
 local evaluate = {}
 
@@ -141,12 +143,22 @@ local function stop_test(engine, out, caught)
   engine._core:stop()
 end
 
+-- What failed by itself, after run has returned, is about the run as a whole.
+local function tell(engine, record, of, out, caught)
+  local where = errors.place(caught) or place.of_function(of.run)
+  local number = record.attempt + 1
+  report.attempt(engine, record, number, out.failure, where, out.retry_at)
+  if out.retry_at then return end
+  report.abort(engine, instance.of_record(engine, of, record), record, number, out.failure, where)
+end
+
 local function fail(engine, claim, record, of, caught, prefix)
   local out = failed_outcome(engine, record, outcome.flags(of, record, engine), caught, prefix)
   if engine._test and not engine._test_retry then
     stop_test(engine, out, caught)
-  elseif record.flags & TASK_RETRY ~= 0 and not engine._raised then
-    engine._raised = { errors.original(caught) }
+  else
+    tell(engine, record, of, out, caught)
+    if record.flags & TASK_RETRY ~= 0 and not engine._raised then engine._raised = { errors.original(caught) } end
   end
   log_result(engine, engine._core:outcome(claim, out))
 end
@@ -188,6 +200,8 @@ local function out_of_time(timer)
   self._run = false
   local record = self._record
   local problem = time_is_up(record)
+  problem.where = place.of_thread(timer.coroutine) or false
+  problem.traceback = debug.traceback(timer.coroutine)
   fail(engine, timer.claim, record, instance.class_of(self), problem)
   engine:_cancel(timer.coroutine)
 end
@@ -310,16 +324,15 @@ local function finalize_failed(engine, claim, caught)
   local failure = failure_of(caught)
   local number, max = claim.tries + 1, record.max_attempts
   local is_last = number >= max
-  engine:_log(is_last and 40 or 30, ("finalized of %s %s failed, attempt %d of %d%s: %s: %s"):format(record.class_path,
-    engine:_id_text(record.id), number, max, is_last and "; it is final without it" or "", failure.error_class,
-    failure.message))
+  local at = not is_last and engine._core:now() + instance.backoff(record, claim.tries) or nil
+  report.finalized(engine, record, number, failure, errors.place(caught), at)
   if engine._test and (not engine._test_retry or is_last) then
     engine._test_errors = engine._test_errors or { errors.original(caught) }
     engine._core:stop()
   end
   log_result(engine, engine._core:finalized(claim, {
     kind = "failed", failure = failure, nowait = true, give_up = is_last,
-    retry_at = engine._core:now() + instance.backoff(record, claim.tries),
+    retry_at = at or engine._core:now(),
   }))
 end
 
@@ -419,7 +432,7 @@ end
 
 -- `options`: the retry options of the task, `since` when it was added; nil: it is tried for ever.
 local function callback_failed(engine, claim, failure, options, since)
-  engine:_log(40, ("callback of %s: %s: %s"):format(claim.stage.class_path, failure.error_class, failure.message))
+  report.callback(engine, claim.stage, failure, claim.tries + 1)
   local now, delay = engine._core:now(), task_backoff(claim.tries)
   if options then delay = core.retry_after(options, claim.tries + 1, now - since) end
   if not delay then
@@ -456,7 +469,7 @@ local function callback_task(engine, claim)
   if not ok then return callback_failed(engine, claim, failure_of(status), retry, since) end
   local refused = status == 409 or (status == 400 and claim.tries > GIVE_UP_TRIES)
   if status >= 200 and status <= 299 or refused then
-    if refused then engine:_log(20, ("callback of %s was dropped: %d %s"):format(tostring(self), status, body)) end
+    if refused then report.refused(engine, self, status, body) end
     return log_result(engine, engine._core:task_done(claim, { nowait = true }))
   end
   callback_failed(engine, claim, { error_class = "Error", message = ("answered %d"):format(status), traceback = "" },

@@ -23,6 +23,7 @@ local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 local keys = require "pipeline.keys"
 local options = require "pipeline.options"
+local report = require "pipeline.report"
 local queue_errors = require "pipeline.taskqueue_errors"
 local stores = require "pipeline.stores"
 local task = require "pipeline.task"
@@ -783,7 +784,10 @@ function methods.abort(self, message)
   end
   local store = context.store(self._engine)
   local ok, code, detail = store:abort(self._id, message == nil and "" or errors.text(message), asked)
-  if ok then return true end
+  if ok then
+    report.abort_asked(self._engine, self, message)
+    return true
+  end
   if code == "ENOTFOUND" or code == "EFINAL" or code == "EEXISTS" then return false end
   errors.raise_core(code, detail, "abort of " .. tostring(self))
 end

@@ -13,6 +13,7 @@
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local queue_task = require "pipeline.queue_task"
+local report = require "pipeline.report"
 local text = require "pipeline.text"
 
 local push = {}
@@ -113,7 +114,7 @@ local function failed(engine, claim, status, class_name, message, give_up)
     failed = true, status = status, nowait = true, give_up = give_up,
     failure = { error_class = class_name, message = message, traceback = "" },
   })
-  engine:_log(20, ("push task %d of queue %s failed: %s"):format(claim.id, claim.queue, message))
+  report.task(engine, "push", claim, message, status)
   if not ok and code ~= "ESTALE" then engine:_log(30, ("end of a push task: %s %s"):format(code, detail or "")) end
 end
 
