@@ -14,7 +14,7 @@ local LEFT_OUT = {
   run = true, run0 = true, run1 = true, stop = true, close = true, drain = true, serve = true, set_clock = true,
   virtual_clock = true, forget = true, purge = true, pause = true, resume = true,
   set_logger = true, set_enforce_auth = true, set_log_level = true, set_error_hook = true, purge_dead = true,
-  open = true, -- makes files
+  open = true, backup = true, -- make files
   -- of the library alone
   execute = true, [deferred.serve] = true, set_drain = true, add_soon = true, report = true, call = true,
   current = true, is_stepping = true, managed = true, is_running = true, lend = true, attach = true, has_engine = true,
