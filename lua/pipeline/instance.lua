@@ -889,6 +889,9 @@ function methods.send_result_email(self, given)
   refuse_self(self, "send_result_email")
   given = options.check(given, email_kinds, 1, "send_result_email")
   require_stored(self, "send_result_email")
+  if not self.id then
+    errors.raise(errors.UnexpectedPipelineError, "send_result_email of %s: its engine is closed", tostring(self))
+  end
   require("pipeline.mail.result").send(self._engine, self, given)
 end
 
