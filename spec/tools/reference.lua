@@ -208,7 +208,8 @@ local function write_errors(modules)
       local meta = type(value) == "table" and getmetatable(value)
       if meta and meta.__name == "pipeline.ErrorClass" then
         local name = prefix .. "." .. value.name
-        if not parents[value] or #name < #parents[value] then parents[value] = name end
+        local best = parents[value]
+        if not best or #name < #best or #name == #best and name < best then parents[value] = name end
       end
     end
   end
