@@ -49,7 +49,7 @@ int64_t pl_clock_monotonic_us(void) {
 }
 
 int64_t pl_clock_offset(void) {
-    enum { APART_US = 1000, READINGS = 100 };
+    enum { APART_US = 50, READINGS = 100 };
     int64_t before, wall, after;
     int left = READINGS;
     do { /* both at the same time: this thread may have been stopped in between */

@@ -2,7 +2,8 @@
  * clock.c - preloaded into a process: its wall clock is shifted by what a file says, which somebody may change.
  *
  * SHIFT_FILE holds two 64-bit numbers: microseconds that are added to the wall clock, and microseconds by which coarse
- * readings of it (time(), CLOCK_REALTIME_COARSE) stay behind. The clocks that only count are left alone.
+ * readings of it (time(), CLOCK_REALTIME_COARSE) stay behind. The clocks that only count are left alone; and so is
+ * gettimeofday with SHIFT_NOT_GETTIMEOFDAY, for who has to know what time it truly is.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 static const volatile int64_t *shift;
+static int keeps_gettimeofday;
 static int (*real_gettime)(clockid_t, struct timespec *);
 
 /* Others may call before we were begun. */
@@ -28,6 +30,7 @@ __attribute__((constructor)) static void begin(void) {
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     void *page = fd < 0 ? MAP_FAILED : mmap(NULL, 16, PROT_READ, MAP_SHARED, fd, 0);
     find_real();
+    keeps_gettimeofday = getenv("SHIFT_NOT_GETTIMEOFDAY") != NULL;
     if (page != MAP_FAILED)
         shift = page;
     if (fd >= 0)
@@ -53,7 +56,7 @@ int clock_gettime(clockid_t which, struct timespec *now) {
 }
 
 int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    int64_t us = wall_us(0);
+    int64_t us = wall_us(0) - (shift && keeps_gettimeofday ? shift[0] : 0);
     (void)zone;
     *now = (struct timeval){ .tv_sec = us / 1000000, .tv_usec = us % 1000000 };
     return 0;

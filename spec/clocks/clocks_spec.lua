@@ -1,10 +1,11 @@
 --- Clocks that are set: durations go on as before, etas are times of day. Every scenario is a process of its own, into
 -- which a small library is loaded (clock.c) that shifts what it sees of the wall clock.
 
+local library = require "spec.clocks.library"
 local processes = require "spec.crash.processes"
 
 local quote = processes.quote
-local directory, library, group
+local directory, preloaded, group
 local files = 0
 
 local function run(text)
@@ -18,15 +19,14 @@ end
 local function command(shift, ...)
   local words = {}
   for i, word in ipairs { ... } do words[i] = quote(word) end
-  return ("LD_PRELOAD=%s SHIFT_FILE=%s %s spec/clocks/scenarios.lua %s"):format(quote(library), quote(shift),
+  return ("%s %s spec/clocks/scenarios.lua %s"):format(library.environment(preloaded, shift),
     os.getenv("LUA") or "lua5.4", table.concat(words, " "))
 end
 
 local function new_files()
   files = files + 1
   local path, shift = ("%s/%d.db"):format(directory, files), ("%s/%d.shift"):format(directory, files)
-  local file <close> = assert(io.open(shift, "wb"))
-  file:write(string.pack("=i8i8", 0, 0))
+  library.make(shift)
   return path, shift
 end
 
@@ -52,9 +52,7 @@ end
 describe("clocks that are set", function()
   setup(function()
     directory = processes.directory()
-    library = directory .. "/clock.so"
-    local ok, output = run(("cc -O1 -shared -fPIC -o %s spec/clocks/clock.c -ldl"):format(quote(library)))
-    assert(ok, output)
+    preloaded = library.build(directory)
     group = processes.group(directory)
   end)
 
@@ -76,6 +74,7 @@ describe("clocks that are set", function()
   always("the pause before a retry takes as long as it says", "retries")
   always("a pause before a retry goes on while no process has the file open", "reopened")
   always("a pulled task is leased as long as it says, and its holder can prolong the lease", "leases")
+  always("a task that can be leased can still be leased", "leasable")
   always("a rate is kept", "rates")
   always("the name of a deleted task stays taken as long as it says", "tombstones")
   it("an eta is a time of day: due when the clock is set to it", function() scenario("etas", { 3600 }) end)

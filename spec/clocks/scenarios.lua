@@ -4,6 +4,7 @@
 --
 -- Says nothing and ends with 0 if all is well. Times are measured on the clock that nobody sets (core.now).
 
+local library = require "spec.clocks.library"
 local core = require "pipeline.core"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
@@ -18,9 +19,7 @@ local shifted = 0.0
 local function set_clock(seconds, lag)
   local before = core.time()
   shifted = shifted + seconds
-  local file <close> = assert(io.open(shift_file, "r+b"))
-  file:write(string.pack("=i8i8", math.floor(shifted * 1e6), math.floor((lag or 0) * 1e6)))
-  file:flush()
+  library.set(shift_file, shifted, lag)
   local moved = core.time() - before
   assert(math.abs(moved - seconds) < 5, "the clock was not set: the library is not preloaded")
 end
@@ -136,6 +135,19 @@ function scenarios.leases()
   took("a lease of 2 s", began, 1.9, 5)
   assert(#found == 1 and found[1].payload == "b")
   queue:delete_tasks(found)
+end
+
+-- What could be leased can be leased: tasks that nobody has leased yet, and those whose lease is over.
+function scenarios.leasable()
+  local engine <close> = open { queues = { pulled = { mode = "pull" } } }
+  local queue = taskqueue.Queue("pulled")
+  for i = 1, 3 do queue:add(taskqueue.Task { method = "PULL", payload = "t" .. i }) end
+  queue:lease_tasks(0.1, 1)
+  local back = queue:lease_tasks(5, 1)[1]
+  queue:modify_task_lease(back, 0)
+  engine:sleep(0.2)
+  set_clock(step)
+  assert(#queue:lease_tasks(5, 10) == 3)
 end
 
 function scenarios.rates()

@@ -11,6 +11,7 @@
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local plan = require "spec.crash.plan"
+local processes = require "spec.crash.processes"
 
 local classes = { log = io.stderr, pid = 0 }
 
@@ -20,14 +21,14 @@ function classes.note(...)
 end
 
 local function now()
-  return ("%.6f"):format(pipeline.default():now())
+  return ("%.6f"):format(processes.now())
 end
 
 -- A run that says when it begins and ends.
 local function define(name, definition)
   local run = definition.run
   definition.backoff_seconds = definition.backoff_seconds or 0.01
-  definition.backoff_factor = 1
+  definition.backoff_factor, definition.max_losses = 1, 10000
   definition.run = function(self, ...)
     classes.note("begin", self.id, name, self.current_attempt, classes.pid, now())
     local ok, result = pcall(run, self, ...)

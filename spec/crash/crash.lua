@@ -9,7 +9,8 @@
 -- same time) beside what the dead have left, pause, purge, remove and reconfigure queues, revive dead tasks; and after
 -- 1 to 150 ms one of them, or all, are killed, now and then with the others. In a round with several workers one is
 -- stopped (SIGSTOP) for longer than its lease and then goes on. At the end of a round everybody is killed; the file is
--- checked as it is, worked off by one last process, and checked again:
+-- checked as it is, worked off by one last process, and checked again. In every second pair of rounds the wall clock of
+-- all processes is set, forward and back, by an hour or a day, at random moments; what is checked stays the same.
 --
 --   * every invariant of check.lua, before and after;
 --   * every root whose start was acknowledged is there, and final;
@@ -26,6 +27,7 @@
 
 local check = require "spec.crash.check"
 local ledger = require "spec.crash.ledger"
+local library = require "spec.clocks.library"
 local plan = require "spec.crash.plan"
 local processes = require "spec.crash.processes"
 local rows = require "spec.crash.rows"
@@ -40,6 +42,9 @@ local RULES = {
 }
 
 local STOP_TRIES = 5
+local AHEAD = { 0, 3600, -3600, 86400, -86400 } -- seconds by which clocks that jump are ahead of the true time
+local AFTER_ALL_ETAS = 30 * 86400
+local SLACK = 0.005 -- what setting the clock so often may cost
 local COUNTS = { "kills", "stages", "begun", "interrupted", "executed", "again", "late", "leases", "orders" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
@@ -86,10 +91,22 @@ Round.__index = Round
 
 local function new_round(directory, group, number, seed, count)
   local base = ("%s/round-%d"):format(directory, number)
+  local jumps = (number - 1) // 2 % 2 == 1
+  group.environment = nil
+  if jumps then
+    library.make(base .. ".shift")
+    group.environment = library.environment(directory .. "/clock.so", base .. ".shift", true)
+  end
   return setmetatable({
+    jumps = jumps,
     group = group, seed = seed, count = count, path = base .. ".db", log = base .. ".log", output = base .. ".out",
     base = base, alive = {}, helpers = {}, spawned = 0, kills = 0, found = {}, port = 0, is_stopped = {}, batch = 0,
   }, Round)
+end
+
+-- Sets the wall clock that all processes of the round see.
+function Round:set_clock(seconds)
+  if self.jumps then library.set(self.base .. ".shift", seconds) end
 end
 
 function Round:fail(...)
@@ -232,7 +249,14 @@ function Round:cycle(number)
   self:start_helpers()
   while #self.alive < self.count do table.insert(self.alive, (self:spawn("work"))) end
   if self.count > 1 and number == CYCLES_PER_ROUND // 2 then self:stop_one() end
-  processes.sleep(math.random(1, KILL_MS_MAX) / 1000)
+  local left = math.random(1, KILL_MS_MAX) / 1000
+  if math.random(2) == 1 then
+    local part = math.random() * left
+    processes.sleep(part)
+    self:set_clock(AHEAD[math.random(#AHEAD)])
+    left = left - part
+  end
+  processes.sleep(left)
   if number == CYCLES_PER_ROUND - 2 then self:let_go_on() end
   self:kill_some_helpers()
   self:kill_workers()
@@ -271,6 +295,7 @@ function Round:finish(cycles)
     -- Killed while it made the file: the schema is not there yet.
     if not text:find("no such table") then self:fail("after the kills: %s", text) end
   end
+  self:set_clock(AFTER_ALL_ETAS) -- an eta is a time of day: all that were given must come
   self:drain(cycles)
   found, self.stages = check.file(self.path, { finished = true, more = {
     self:row_queries(self.path, "always"), self:row_queries(self.path, "finished") } })
@@ -320,6 +345,7 @@ end
 -- had filled the outputs.
 function readers.log(round, level, text)
   local expected = text:find("^callback of .* it is final") or
+    text:find("its signature is too old", 1, true) and round.jumps or
     text:find("this worker was given up by another one", 1, true) and next(round.ledger.stopped)
   if not expected then round:fail("log %s: %s", level, text) end
 end
@@ -330,7 +356,8 @@ function Round:read_log()
     self[name] = {}
   end
   self.begun, self.interrupted = 0, 0
-  self.ledger = ledger.new { limits = RULES.limits, rates = RULES.rates, tombstone = plan.tombstone(self.seed) }
+  self.ledger = ledger.new { limits = RULES.limits, rates = RULES.rates, tombstone = plan.tombstone(self.seed),
+    slack = self.jumps and SLACK }
   for line in io.lines(self.log) do
     local verb, rest = line:match("^(%l+)|?(.*)$")
     local words = {}
@@ -499,7 +526,8 @@ local function run_round(given, totals, number, cycles, directory, group)
     totals[name] = totals[name] + (round[name] or 0)
   end
   if given.verbose or #round.found > 0 then
-    print(("round %d: %d cycles, %d worker(s), %s: %s"):format(number, cycles, count, counted(round),
+    print(("round %d: %d cycles, %d worker(s)%s, %s: %s"):format(number, cycles, count,
+      round.jumps and ", clocks that jump" or "", counted(round),
       #round.found == 0 and "good" or #round.found .. " violations"))
   end
   for i, text in ipairs(round.found) do
@@ -520,6 +548,7 @@ local function main(words)
   for _, name in ipairs(COUNTS) do totals[name] = 0 end
   local directory, started = processes.directory(), processes.now()
   local group = processes.group(directory)
+  library.build(directory)
   math.randomseed(given.seed)
   print(("crash: %d cycles, seed %d"):format(given.cycles, given.seed))
   io.stdout:setvbuf("line")

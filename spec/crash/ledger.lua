@@ -28,6 +28,7 @@ local ALMOST = 2e-6 -- of times that went through floats
 --   that names stay taken; nil: longer than anything here).
 function ledger.new(given)
   return setmetatable({
+    slack = given.slack or 0,
     given = given, found = {}, line = 0, first = nil, entries = {}, by_name = {}, bearers = {}, gone = {}, stopped = {},
     dropping = {}, deleting = {}, queues = {}, stale = {}, running = {}, started = {}, deleted = {}, drops = {},
     dead = {}, dead_count = {}, stats = {}, unsigned = {},
@@ -95,7 +96,7 @@ local function check_name(self, entry, time)
   if not last or is_taken_away(self, last) and not last.finished then return end
   if not last.finished then
     self:fail("the name %s was given to %s while %s had it", entry.name, entry.key, last.key)
-  elseif time - last.finished < (self.given.tombstone or math.huge) then
+  elseif time - last.finished < (self.given.tombstone or math.huge) - self.slack then
     self:fail("the name %s was given to %s %.3f s after %s was done", entry.name, entry.key, time - last.finished,
       last.key)
   end
@@ -143,7 +144,7 @@ end
 
 local function check_rate(self, queue, time)
   local rule, started = self.given.rates[queue], self.started[queue]
-  local most = rule and rule.bucket + rule.rate * (time - self.first) + ALMOST
+  local most = rule and rule.bucket + rule.rate * (time - self.first + self.slack) + ALMOST
   if rule and started > most then
     self:fail("queue %s: %d started within %.3f s", queue, started, time - self.first)
   end
@@ -247,7 +248,7 @@ function readers.modified(self, key, pid, from, to)
   local lease = last_lease(entry_of(self, key, "pull"), pid)
   if not lease then return self:fail("%s: %s moved a lease that it did not have", key, pid) end
   lease.unsure = false
-  if tonumber(from) >= lease.to + ALMOST then
+  if tonumber(from) >= lease.to + ALMOST + self.slack then
     self:fail("%s: %s moved its lease %.6f s after it was over", key, pid, tonumber(from) - lease.to)
   end
   lease.to = tonumber(to)
@@ -271,7 +272,7 @@ local function check_leases(self, entry)
   table.sort(entry.leases, function(a, b) return a.from < b.from end)
   for i = 2, #entry.leases do
     local before, lease = entry.leases[i - 1], entry.leases[i]
-    if not before.unsure and lease.from < before.to - ALMOST then
+    if not before.unsure and lease.from < before.to - ALMOST - self.slack then
       self:fail("%s was leased by %s %.6f s before the lease of %s was over", entry.key, lease.pid,
         before.to - lease.from, before.pid)
     end

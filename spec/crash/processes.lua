@@ -46,7 +46,8 @@ function processes.own_pid()
   return (file:read("n"))
 end
 
---- A new group of processes; `directory` gets its script and fifo.
+--- A new group of processes; `directory` gets its script and fifo. The field `environment` may be set to assignments
+-- of variables, for those that are started from then on.
 function processes.group(directory)
   local path, fifo = directory .. "/spawn.sh", directory .. "/spawn.fifo"
   local file <close> = assert(io.open(path, "w"))
@@ -68,9 +69,7 @@ end
 function Group:spawn(log, ...)
   local words = { quote(LUA) }
   for i, word in ipairs { ... } do words[i + 1] = quote(word) end
-  local pid = ask(self, ("spawn %s >>%s 2>&1"):format(table.concat(words, " "), quote(log)))
-  self.alive[pid] = true
-  return pid
+  return self:shell(log, ("%s %s"):format(self.environment or "", table.concat(words, " ")))
 end
 
 --- Starts a command of the shell, with its assignments of variables before it. Returns the process id.

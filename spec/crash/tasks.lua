@@ -23,15 +23,18 @@ local deferred = require "pipeline.deferred"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local classes = require "spec.crash.classes"
+local library = require "spec.clocks.library"
 local plan = require "spec.crash.plan"
+local processes = require "spec.crash.processes"
 local rows = require "spec.crash.rows"
 
 local Queue, Task = taskqueue.Queue, taskqueue.Task
 
 local tasks = {}
 
-local RETRY = { min_backoff_seconds = 0.01, max_backoff_seconds = 0.05 }
-local HOPELESS = { task_retry_limit = 2, min_backoff_seconds = 0.001, max_backoff_seconds = 0.01 }
+-- Here workers die all the time, and no task is at fault.
+local RETRY = { min_backoff_seconds = 0.01, max_backoff_seconds = 0.05, max_losses = 10000 }
+local HOPELESS = { task_retry_limit = 2, min_backoff_seconds = 0.001, max_backoff_seconds = 0.01, max_losses = 10000 }
 
 -- How long an execution may take.
 local SECONDS = { slow = 0.04, long = 0.25 }
@@ -55,7 +58,7 @@ tasks.queues = {
 local note = classes.note
 
 local function now()
-  return ("%.6f"):format(pipeline.default():now())
+  return ("%.6f"):format(processes.now())
 end
 
 -- ---- executing -------------------------------------------------------------------------------------------------
@@ -268,16 +271,31 @@ local function key_of(task)
   return task.payload:match("^[^|]*")
 end
 
+local ends = setmetatable({}, { __mode = "k" }) -- task -> when its lease is over, in true time
+
 local function time_of(seconds)
   return ("%.6f"):format(seconds)
+end
+
+-- Times of leases in true time, though somebody sets the clock: `ahead` is how much the clock was ahead, and what the
+-- true time was, before the call that gave a time of the engine.
+local function look() return { shift = library.shift(), now = processes.now() } end
+
+local function true_time(time, before)
+  local early = time - before.shift
+  local is_so = early >= before.now - 0.5 and early <= processes.now() + 0.5
+  return is_so and early or time - library.shift()
 end
 
 local function lease(queue, seconds, max)
   local tag = ({ false, "a", "b", "" })[math.random(4)]
   local list
+  local before = look()
   if tag then list = queue:lease_tasks_by_tag(seconds, max, tag) else list = queue:lease_tasks(seconds, max) end
   for _, task in ipairs(list) do
-    note("leased", key_of(task), classes.pid, time_of(task.eta - seconds), time_of(task.eta))
+    local from = true_time(task.eta - seconds, before)
+    note("leased", key_of(task), classes.pid, time_of(from), time_of(from + seconds))
+    ends[task] = from + seconds
   end
   return list
 end
@@ -285,9 +303,12 @@ end
 local function modify(queue, task)
   local seconds = math.random(2) == 1 and 0 or math.random() * 0.2
   note("willmodify", key_of(task), classes.pid)
+  local before = look()
   local ok, problem = pcall(queue.modify_task_lease, queue, task, seconds)
   if ok then
-    note("modified", key_of(task), classes.pid, time_of(task.eta - seconds), time_of(task.eta))
+    local from = true_time(task.eta - seconds, before)
+    note("modified", key_of(task), classes.pid, time_of(from), time_of(from + seconds))
+    ends[task] = from + seconds
   elseif not (pipeline.is(problem, taskqueue.TaskLeaseExpiredError) or
     pipeline.is(problem, taskqueue.QueuePausedError) or pipeline.is(problem, taskqueue.TombstonedTaskError)) then
     error(problem, 0)
@@ -309,7 +330,7 @@ end
 local function pull_one(queue, task)
   local chance = math.random(10)
   local keeps = chance ~= 1 and (chance > 3 or modify(queue, task))
-  if keeps and not is_hopeless(task) and pipeline.default():now() < task.eta then handle(queue, task) end
+  if keeps and not is_hopeless(task) and processes.now() < ends[task] then handle(queue, task) end
 end
 
 --- Leases tasks for ever; some leases run out, some move, some tasks are handled and deleted.

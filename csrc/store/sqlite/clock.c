@@ -24,12 +24,6 @@
 enum { BOOT_MAX = 40 };
 #define BOOT_FILE "/proc/sys/kernel/random/boot_id"
 
-void pl__clock_read(pl__conn_t *conn) {
-    conn->now = pl_clock_now(conn->options.clock);
-    conn->due = pl_clock_due(conn->options.clock);
-    conn->steady = pl_clock_steady(conn->options.clock);
-}
-
 /* Which start of the system this is; "-" where it cannot be known. */
 static void read_boot(char boot[BOOT_MAX + 1]) {
     int fd = open(BOOT_FILE, O_RDONLY | O_CLOEXEC);
@@ -75,7 +69,12 @@ static int move_ends(pl__conn_t *conn, int64_t step) {
     };
     for (size_t i = 0; i < sizeof MOVES / sizeof MOVES[0]; i++)
         PL__TRY(pl__sql_run(conn, MOVES[i], NULL, "i", step));
-    PL__TRY(pl__sql_run(conn, PL__SQL_MOVE_LEASES, NULL, "ii", step, pl_clock_add(conn->now, -step)));
+    /* in two steps: their keys change, and none may meet one that has not changed yet */
+    PL__TRY(pl__sql_run(conn, PL__SQL_MOVE_STARTED, NULL, "i", step / PL_USEC_PER_SEC));
+    PL__TRY(pl__sql_run(conn, PL__SQL_MOVED_STARTED, NULL, ""));
+    /* what could be leased before can be leased now, too: a clock that was set back makes nothing wait again */
+    PL__TRY(pl__sql_run(conn, PL__SQL_MOVE_LEASES, NULL, "ii", step,
+                        pl_clock_add(pl_clock_now(conn->options.clock), -step)));
     pl_log(conn->options.log, PL_LOG_INFO, "%s: the wall clock was set %s by %.3f s; pauses and leases go on as before",
            conn->options.path, step > 0 ? "forward" : "back", (double)llabs(step) / (double)PL_USEC_PER_SEC);
     conn->lease_until = 0; /* renewed before it counts */
@@ -83,13 +82,10 @@ static int move_ends(pl__conn_t *conn, int64_t step) {
     return PL_OK;
 }
 
-int pl__clock_follow(pl__conn_t *conn) {
+static int follow(pl__conn_t *conn, int64_t offset) {
     char boot[BOOT_MAX + 1];
     int64_t known;
     bool found;
-    if (conn->options.clock->is_virtual)
-        return PL_OK;
-    int64_t offset = pl_clock_offset();
     if (conn->knows_offset && llabs(offset - conn->offset) < PL__CLOCK_STEP_US)
         return PL_OK;
     read_boot(boot);
@@ -103,5 +99,27 @@ int pl__clock_follow(pl__conn_t *conn) {
     }
     conn->offset = offset;
     conn->knows_offset = true;
+    return PL_OK;
+}
+
+static void look(pl__conn_t *conn) {
+    conn->now = pl_clock_now(conn->options.clock);
+    conn->due = pl_clock_due(conn->options.clock);
+    conn->steady = pl_clock_steady(conn->options.clock);
+}
+
+/* The clock may be set between two looks at it: then the ends and `now` would not fit each other, so look again. */
+int pl__clock_read(pl__conn_t *conn) {
+    enum { LOOKS = 10 };
+    bool follows = conn->role == PL__ROLE_WRITER && !conn->options.clock->is_virtual;
+    int64_t offset = follows ? pl_clock_offset() : 0, before;
+    int left = LOOKS;
+    do {
+        before = offset;
+        if (follows)
+            PL__TRY(follow(conn, offset));
+        look(conn);
+        offset = follows ? pl_clock_offset() : 0;
+    } while (llabs(offset - before) >= PL__CLOCK_STEP_US && --left > 0);
     return PL_OK;
 }

@@ -408,9 +408,8 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     int rc = pl__file_check_again(conn);
     if (rc == PL_OK)
         rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
-    pl__clock_read(conn);
-    if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
-        rc = pl__clock_follow(conn);
+    if (rc == PL_OK)
+        rc = pl__clock_read(conn);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
         rc = pl__queues_refresh(conn);
     if (rc != PL_OK) {
@@ -452,8 +451,7 @@ static void sqlite_rollback(pl__conn_t *conn) {
 
 /* What a verb puts off to the end of the transaction borrows from its op, which in a session is gone by then. */
 static int sqlite_apply(pl__conn_t *conn, pl_op_t *op) {
-    pl__clock_read(conn);
-    PL__TRY(pl__clock_follow(conn));
+    PL__TRY(pl__clock_read(conn));
     PL__TRY(pl__sqlite_driver.verb[op->verb](conn, op));
     PL__TRY(pl__deltas_flush(conn));
     return pl__task_flush(conn);
@@ -472,9 +470,11 @@ static void sqlite_set_session(pl__conn_t *conn, int64_t deadline) {
 
 static int sqlite_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
                          pl_error_t *error) {
+    int rc = PL_OK;
     if (conn->session_deadline != PL_USEC_NEVER) /* its last op may have been long ago */
-        pl__clock_read(conn);
-    int rc = pl__claim_finish(conn, wanted, outside, arena, turn);
+        rc = pl__clock_read(conn);
+    if (rc == PL_OK)
+        rc = pl__claim_finish(conn, wanted, outside, arena, turn);
     if (rc != PL_OK)
         sqlite_failure(conn, rc, error);
     return rc;

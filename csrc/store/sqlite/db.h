@@ -170,10 +170,8 @@ bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
 void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
 
 /* ---- clock.c ---- */
-/* What time it is, for a transaction. */
-void pl__clock_read(pl__conn_t *conn);
-/* Moves the ends of durations in the file if the wall clock was set. At the beginning of a transaction that writes. */
-int pl__clock_follow(pl__conn_t *conn);
+/* What time it is, for a transaction that has begun; the writer moves the ends of durations if the wall clock was set. */
+int pl__clock_read(pl__conn_t *conn);
 
 /* ---- queue.c ---- */
 /* Makes the queue if there is none. */

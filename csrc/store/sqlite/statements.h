@@ -249,7 +249,7 @@
     X(MOVE_RETRIES, "UPDATE main.pl_task INDEXED BY pl_task_due SET eta = eta + ?1 WHERE state = 1 AND is_retry "      \
                     "= 1 AND eta < 9200000000000000000")                                                               \
     X(MOVE_LEASES, "UPDATE main.pl_task INDEXED BY pl_task_pull SET eta = eta + ?1, lease = coalesce(lease, "          \
-                   "eta) WHERE state = 3 AND tries > 0 AND eta > ?2 AND eta < 9200000000000000000")                    \
+                   "eta) WHERE state = 3 AND (tries > 0 OR eta <= ?2) AND eta < 9200000000000000000")                  \
     X(MOVE_FIRST_TRIES, "UPDATE main.pl_task SET first_try = first_try + ?1 WHERE first_try IS NOT NULL "              \
                         "AND state < 4")                                                                               \
     X(MOVE_WORKERS, "UPDATE main.pl_worker SET lease_until = lease_until + ?1 "                                        \
@@ -257,6 +257,9 @@
     X(MOVE_TOKENS, "UPDATE main.pl_queue SET tokens_time = tokens_time + ?1 WHERE tokens_time IS NOT NULL")            \
     X(MOVE_TOMBSTONES, "UPDATE main.pl_task_name SET expires = expires + ?1 "                                          \
                        "WHERE expires < 9200000000000000000")                                                          \
+    X(MOVE_STARTED, "UPDATE main.pl_queue_started SET queue = -1 - queue, second = second + ?1, "                      \
+                    "slot = (second + ?1) & 63")                                                                       \
+    X(MOVED_STARTED, "UPDATE main.pl_queue_started SET queue = -1 - queue WHERE queue < 0")                            \
     /* stages */                                                                                                       \
     X(STAGE_ADD,                                                                                                       \
       "INSERT INTO main.pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "        \
