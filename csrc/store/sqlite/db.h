@@ -170,7 +170,7 @@ bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
 void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
 
 /* ---- clock.c ---- */
-/* What time it is, for a transaction that has begun; the writer moves the ends of durations if the wall clock was set. */
+/* What time it is, for a transaction that has begun. The writer moves ends of durations if the wall clock was set. */
 int pl__clock_read(pl__conn_t *conn);
 
 /* ---- queue.c ---- */
