@@ -5,6 +5,7 @@
 -- Says nothing and ends with 0 if all is well. Times are measured on the clock that nobody sets (core.now).
 
 local library = require "spec.clocks.library"
+local context = require "pipeline.context"
 local core = require "pipeline.core"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
@@ -148,6 +149,29 @@ function scenarios.leasable()
   engine:sleep(0.2)
   set_clock(step)
   assert(#queue:lease_tasks(5, 10) == 3)
+end
+
+-- A process that rested while the clock was set, and set back, does not take the ends in the file for ends as it knew
+-- them.
+function scenarios.rested()
+  local first <close> = open { queues = { pulled = { mode = "pull" } } }
+  local second <close> = open()
+  local queue = taskqueue.Queue("pulled")
+  local function lease(engine, seconds)
+    return #context.work_for(engine, queue.lease_tasks, queue, seconds, 1)
+  end
+  queue:add { taskqueue.Task { method = "PULL", payload = "a" }, taskqueue.Task { method = "PULL", payload = "b" } }
+  set_clock(step)
+  assert(lease(second, 60) == 1) -- the second one finds it set
+  set_clock(-step)
+  local began = core.now()
+  assert(lease(first, 1) == 1) -- the first one sees what it saw before
+  local found
+  repeat
+    second:sleep(0.05)
+    found = lease(second, 30)
+  until found > 0 or core.now() - began > 10
+  took("a lease of 1 s", began, 0.9, 4)
 end
 
 function scenarios.rates()

@@ -5,7 +5,9 @@
  * leases of workers and of pulled tasks, ages of tasks, tokens of rates, tombstones. All processes on the file have the
  * same system under them, and so the same offset of the wall clock from the time since the system was started. The
  * file keeps that offset (pl_meta, "clock"). Whoever finds it changed, which means that the wall clock was set, moves
- * the ends by as much, in the transaction that finds it, before anything is compared with them; others find it done.
+ * the ends by as much, in the transaction that finds it, before anything is compared with them; others find it done:
+ * whoever sees that another connection has committed reads the offset of the file again. (The clock may be set and set
+ * back while a process rests; its own memory of the offset would then look right, and the file's be another.)
  *
  * Etas that were given as such do not move: they are due when the wall clock says so.
  *
@@ -77,8 +79,7 @@ static int move_ends(pl__conn_t *conn, int64_t step) {
                         pl_clock_add(pl_clock_now(conn->options.clock), -step)));
     pl_log(conn->options.log, PL_LOG_INFO, "%s: the wall clock was set %s by %.3f s; pauses and leases go on as before",
            conn->options.path, step > 0 ? "forward" : "back", (double)llabs(step) / (double)PL_USEC_PER_SEC);
-    conn->lease_until = 0; /* renewed before it counts */
-    conn->maybe_ready = conn->due_unknown = conn->ring = true;
+    conn->ring = true;
     return PL_OK;
 }
 
@@ -96,6 +97,11 @@ static int follow(pl__conn_t *conn, int64_t offset) {
         if (found)
             PL__TRY(move_ends(conn, offset - known));
         PL__TRY(write_known(conn, boot, offset));
+    }
+    if (llabs(offset - conn->offset) >= PL__CLOCK_STEP_US) { /* what this connection remembers did not move */
+        conn->lease_until = 0;                               /* renewed before it counts */
+        conn->maybe_ready = conn->due_unknown = true;
+        conn->next_token = PL_USEC_NEVER;
     }
     conn->offset = offset;
     conn->knows_offset = true;

@@ -408,10 +408,10 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     int rc = pl__file_check_again(conn);
     if (rc == PL_OK)
         rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
-    if (rc == PL_OK)
-        rc = pl__clock_read(conn);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
         rc = pl__queues_refresh(conn);
+    if (rc == PL_OK)
+        rc = pl__clock_read(conn);
     if (rc != PL_OK) {
         sqlite_failure(conn, rc, error);
         roll_back(conn);

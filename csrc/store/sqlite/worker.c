@@ -107,6 +107,7 @@ static int renew_now(pl__conn_t *conn) {
     int64_t holding;
     PL__TRY(pl__file_check(conn));
     PL__TRY(pl__sql_run(conn, PL__SQL_BEGIN_WRITE, NULL, ""));
+    conn->knows_offset = false; /* another process may have moved the ends of durations */
     PL__TRY(pl__clock_read(conn));
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_CLAIMS, &holding, 0, "i", (int64_t)conn->worker));
     conn->has_claims = holding != 0;
