@@ -12,10 +12,6 @@ local known = {
       .. "binding/server binding/session binding/tasklet binding/verbs binding/watch",
     "engine/ends engine/peer engine/place engine/run engine/scheduler",
     "http/connection http/server",
-    "store/sqlite/backup store/sqlite/bulk store/sqlite/check store/sqlite/clock store/sqlite/db store/sqlite/dead "
-      .. "store/sqlite/files store/sqlite/guard store/sqlite/guard_functions store/sqlite/lease store/sqlite/limits "
-      .. "store/sqlite/losses store/sqlite/outcome store/sqlite/queue store/sqlite/read store/sqlite/schema "
-      .. "store/sqlite/stage store/sqlite/task store/sqlite/user_sql store/sqlite/worker",
   },
   modules = {
     "pipeline.deferred pipeline.mail pipeline.mail.outbox",

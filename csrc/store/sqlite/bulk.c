@@ -1,61 +1,13 @@
 /*
- * bulk.c - rows of tasks, many at a time: adding, claiming, finishing.
+ * bulk.c - rows of tasks, many at a time: claiming and finishing (adding is in pending.c).
  *
  * What a statement costs by itself is as much as what it does to one row. So the plain cases, which are nearly all,
- * are written by statements over PL__BULK_ROWS rows or PL__BULK_IDS ids; what is left over, and what is out of the
+ * are written by statements over PL__BULK_IDS ids; what is left over, and what is out of the
  * ordinary, by those for one.
  */
 #include "store/sqlite/db.h"
 
-enum { ROW_COLUMNS = 12, ID_FIRST_CLAIM = 2, ID_FIRST_FINISH = 3, BULK_IDS_MIN = 6 };
-
-/* ---- adding ------------------------------------------------------------------------------------------------ */
-
-bool pl__is_ordinary(const pl__pending_t *task) {
-    const pl_task_new_t *queued = task->queued;
-    if (!queued)
-        return task->stage == 0;
-    const pl_retry_t *retry = &queued->retry;
-    bool has_retry = retry->limit >= 0 || retry->age_limit >= 0 || retry->min_backoff >= 0 || retry->max_backoff >= 0 ||
-                     retry->doublings >= 0 || retry->losses >= 0;
-    return !has_retry && queued->deadline == 0 && !pl__is_large(queued);
-}
-
-static int bind_row(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl__rows_t *rows, int row) {
-    const pl__pending_t *task = &conn->pending[rows->tasks[row]];
-    const pl_task_new_t *queued = task->queued;
-    bool claimed = rows->states[row] == PL__TASK_CLAIMED;
-    return pl__sql_bind(conn, statement, at, "iiiiiiiztbbb", (int64_t)task->id, (int64_t)task->kind,
-                        (int64_t)rows->states[row], task->queue, (int64_t)task->priority, (int64_t)task->eta,
-                        (int64_t)claimed, claimed ? (int64_t)conn->worker : INT64_C(0), task->name, task->payload,
-                        queued ? queued->request : PL_STR_NONE, queued && queued->tag.len ? queued->tag : PL_STR_NONE);
-}
-
-/* Writes `count` rows from `first` with one statement that takes so many. */
-static int write_rows(pl__conn_t *conn, pl__sql_t id, const pl__rows_t *rows, int first, int count) {
-    sqlite3_stmt *statement;
-    bool row;
-    PL__TRY(pl__sql_query(conn, id, &statement, ""));
-    for (int i = 0; i < count; i++)
-        PL__TRY(bind_row(conn, statement, i * ROW_COLUMNS + 1, rows, first + i));
-    return pl__sql_step(conn, statement, &row);
-}
-
-int pl__rows_add(pl__conn_t *conn, pl__rows_t *rows, size_t task, int state) {
-    rows->tasks[rows->len] = task;
-    rows->states[rows->len++] = state;
-    if (rows->len < PL__BULK_ROWS)
-        return PL_OK;
-    rows->len = 0;
-    return write_rows(conn, PL__SQL_TASK_ADD_ROWS, rows, 0, PL__BULK_ROWS);
-}
-
-int pl__rows_flush(pl__conn_t *conn, pl__rows_t *rows) {
-    for (int i = 0; i < rows->len; i++)
-        PL__TRY(write_rows(conn, PL__SQL_TASK_ADD_ROW, rows, i, 1));
-    rows->len = 0;
-    return PL_OK;
-}
+enum { ID_FIRST_CLAIM = 2, ID_FIRST_FINISH = 3, BULK_IDS_MIN = 6 };
 
 /* ---- ids --------------------------------------------------------------------------------------------------- */
 

@@ -136,7 +136,9 @@ struct pl__conn {
 /* ---- db.c ---- */
 /* Runs SQL that has no parameters, waiting for locks. */
 int pl__sql_execute(pl__conn_t *conn, const char *sql);
+/* The result of ours for one of SQLite's; the text of a failure is kept in the connection. */
 int pl__sql_rc(pl__conn_t *conn, int sqlite_rc);
+int pl__sql_prepare(pl__conn_t *conn, pl__sql_t id);
 /*
  * Binds by format, one letter a parameter: i int64_t · z int64_t, NULL if 0 · d double · f double, NULL if 0 ·
  * m double, NULL if
@@ -160,12 +162,15 @@ int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format
 int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwise, const char *format, ...);
 /* A column copied into an arena; NULL stays absent. */
 int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_t *out);
+
+/* ---- watch.c ---- */
 /* The stage reached DONE or ABORTED in this transaction. */
+int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state);
 /* The tree of a stage whose run is under way, wherever, is aborted. */
 int pl__note_abort(pl__conn_t *conn, pl_id_t stage) PL__MUST_USE;
 /* Notes own runs under way whose trees another process has aborted. */
 int pl__check_aborts(pl__conn_t *conn) PL__MUST_USE;
-int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state);
+int pl__watch_add(pl__conn_t *conn, pl_id_t stage) PL__MUST_USE;
 bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
 void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
 
@@ -173,7 +178,7 @@ void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
 /* What time it is, for a transaction that has begun. The writer moves ends of durations if the wall clock was set. */
 int pl__clock_read(pl__conn_t *conn);
 
-/* ---- queue.c ---- */
+/* ---- queues.c ---- */
 /* Makes the queue if there is none. */
 int pl__queue_id(pl__conn_t *conn, pl_str_t name, int64_t *id);
 int pl__queue_name(pl__conn_t *conn, int64_t id, pl__arena_t *arena, pl_str_t *name);
@@ -185,50 +190,70 @@ void pl__queues_free(pl__conn_t *conn);
 int pl__queue_find(pl__conn_t *conn, pl_str_t name, pl__queue_t **queue);
 /* NULL: not remembered. */
 pl__queue_t *pl__queue_by_id(pl__conn_t *conn, int64_t id);
+/* Six columns from number `column` on. */
+pl_retry_t pl__retry_read(sqlite3_stmt *row, int column);
 
-/* ---- bulk.c ---- */
+/* ---- pending.c ---- */
 /* Tasks of conn->pending on their way into the table. A zeroed one is valid and empty. */
 typedef struct {
     size_t tasks[PL__BULK_ROWS]; /* places in conn->pending */
     int states[PL__BULK_ROWS];
     int len;
 } pl__rows_t;
+int pl__task_push(pl__conn_t *conn, const pl__pending_t *task);
+/* Whether payload and request go to a row of their own. */
+bool pl__is_large(const pl_task_new_t *queued);
 /* Whether its row has nothing out of the ordinary, so that it can be written with others. */
 bool pl__is_ordinary(const pl__pending_t *task);
 int pl__rows_add(pl__conn_t *conn, pl__rows_t *rows, size_t task, int state);
 /* Writes what is left. */
 int pl__rows_flush(pl__conn_t *conn, pl__rows_t *rows);
-/* Ready tasks become claims of this worker. */
-int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len);
-
-/* ---- task.c ---- */
-/* Whether payload and request go to a row of their own. */
-bool pl__is_large(const pl_task_new_t *queued);
-int pl__task_push(pl__conn_t *conn, const pl__pending_t *task);
-/* Inserts what was pushed, unclaimed: for verbs that look at tasks of this very transaction. */
+/* Writes one that was pushed, in this state. */
+int pl__task_insert(pl__conn_t *conn, const pl__pending_t *task, int state);
+/* Number `i` of conn->pending is not claimed: it waits, or is ready. */
+int pl__task_insert_unclaimed(pl__conn_t *conn, pl__rows_t *rows, size_t i);
+/* Writes what was pushed, unclaimed: for verbs that look at tasks of this very transaction. */
 int pl__task_flush(pl__conn_t *conn);
+/* Whether a task with this eta has to wait; if so, that is noted. */
+bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta);
+
+/* ---- add.c ---- */
 /* Checks a new task without writing: task->rc. */
 int pl__task_check(pl__conn_t *conn, pl_task_new_t *task);
 int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task);
-/* The fence: is this claim of the task still ours? *kind is the task's. */
-int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind);
-/* Whether a task with this eta has to wait; if so, that is noted. */
-bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta);
-/* Gives a claimed task back, to run at eta; tries is added to its failed executions. */
-int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries);
+
+/* ---- names.c ---- */
+int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name);
 /* Deletes a task; its name becomes a tombstone. */
 int pl__task_end(pl__conn_t *conn, pl_id_t task);
 /* Deletes the callback tasks of a stage and buries their names. */
 int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count);
-/* Deletes all queued tasks of a queue; their names become tombstones, or are forgotten. */
-int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, int64_t *deleted);
-int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name);
+
+/* ---- rows.c ---- */
+/* Reads columns PL__TASK_COLUMNS. */
+int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_task_t *task, bool *large);
 /* Payload and request of a task that keeps them in a row of their own. */
 int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request);
+
+/* ---- bulk.c ---- */
+/* Ready tasks become claims of this worker. */
+int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len);
+
+/* ---- claim.c ---- */
+/* The end of a transaction: writes what was pushed, and claims up to `wanted` tasks. */
 int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn);
 
+/* ---- task.c ---- */
+/* The fence: is this claim of the task still ours? *kind is the task's. */
+int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind);
+/* Gives a claimed task back, to run at eta; tries is added to its failed executions. */
+int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries);
 /* A claim of a dead worker was the last loss that the task may have: a failed try. */
 int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure);
+
+/* ---- lease.c ---- */
+/* Deletes all queued tasks of a queue; their names become tombstones, or are forgotten. */
+int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, int64_t *deleted);
 
 /* ---- losses.c ---- */
 /* What the worker `owner`, which is dead, had claimed goes back, or has failed. *count: how many tasks. */
@@ -251,9 +276,6 @@ int pl__limits_count(pl__conn_t *conn);
 int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, int status, int tries);
 /* Deletes all dead tasks of a queue (0: of all). */
 int pl__dead_purge(pl__conn_t *conn, int64_t queue, int64_t *deleted);
-/* Reads columns PL__TASK_COLUMNS. */
-int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_task_t *task, bool *large);
-pl_retry_t pl__retry_read(sqlite3_stmt *row, int column);
 
 /* ---- stage.c ---- */
 /* Ascending, for qsort and bsearch over pl_id_t. */
@@ -263,6 +285,10 @@ int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root
 int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found);
 int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage);
 int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage);
+int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
+                   pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
+
+/* ---- flow.c ---- */
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
 /* Writes the gathered deltas: for verbs that look at states or counters, and at the end of a transaction. */
 int pl__deltas_flush(pl__conn_t *conn);
@@ -275,11 +301,11 @@ int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state);
 int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority);
 /* Requests the abort on the root and carries it to every live stage; `permitted` need not ask its try_cancel. */
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted);
-int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
-                   pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
+int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
+
+/* ---- outcome.c ---- */
 /* As pl__task_lose, for a task of the stage's own life. */
 int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure);
-int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
 
 /* ---- worker.c ---- */
 int pl__worker_renew(pl__conn_t *conn, int64_t *next);

@@ -9,7 +9,7 @@
  *
  * Who waits for what
  *   a token        conn->next_token: the loop comes back then
- *   a free place   the end of a claim, in this process (conn->blocked) or in another one (it rings, see task.c)
+ *   a free place   the end of a claim, in this process (conn->blocked) or in another one (it rings, see claim.c)
  *   a pause        the change of the settings, which rings
  */
 #include <math.h>

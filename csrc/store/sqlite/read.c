@@ -185,3 +185,25 @@ int pl__verb_cleanup(pl__conn_t *conn, pl_op_t *op) {
     }
     return delete_tree(conn, cleanup);
 }
+
+/* ---- watched stages ---------------------------------------------------------------------------------------------- */
+
+int pl__verb_watch(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_watch_t *watch = &op->u.watch;
+    int64_t state;
+    PL__TRY(pl__deltas_flush(conn));
+    if (watch->key.ptr)
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &watch->stage, 0, "b", watch->key));
+    if (watch->unwatch) {
+        pl__watch_remove(conn, watch->stage);
+        return PL_OK;
+    }
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)watch->stage));
+    if (state < 0) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    watch->state = (pl_stage_state_t)state;
+    bool is_final = state == PL_STAGE_DONE || state == PL_STAGE_ABORTED;
+    return is_final ? PL_OK : pl__watch_add(conn, watch->stage);
+}

@@ -1,0 +1,506 @@
+/*
+ * claim.c - claiming: the end of a transaction, where ready tasks become claims of this worker.
+ *
+ * Tasks pushed in a transaction are inserted at its end. When the ready index was empty and this process has room,
+ * they are born claimed: that saves the entry in the ready index and its removal.
+ */
+#include <stdlib.h>
+
+#include "store/sqlite/db.h"
+
+enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192, CHUNK_MIN = 16, CHUNK_FIRST = 64, CHUNK_MAX = 2048 };
+#define CLAIM_BYTES_MAX ((size_t)4 * 1024 * 1024) /* of arguments and values in the claims of one transaction */
+
+typedef struct {
+    pl_claim_t *head, **tail;
+    int len;
+    size_t bytes;
+    pl__slab_t *slab;
+} claims_t;
+
+static void claims_free(claims_t *claims) {
+    for (pl_claim_t *claim = claims->head, *next; claim; claim = next) {
+        next = claim->next;
+        pl_claim_free(claim);
+    }
+}
+
+/* An abort came while the task was claimed by a worker that is gone, or waited: run and finalize become abort. */
+static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, bool *gone) {
+    const pl_stage_t *stage = claim->stage;
+    bool is_control = claim->kind == PL_TASK_RUN || claim->kind == PL_TASK_FINALIZE;
+    *gone = false;
+    if (!is_control || !stage || stage->state != PL_STAGE_ABORTING)
+        return PL_OK;
+    if (stage->flags & PL_STAGE_HAS_FINALIZED) {
+        claim->kind = PL_TASK_ABORT;
+        claim->tries = 0;
+        return pl__sql_run(conn, PL__SQL_TASK_SET_KIND, NULL, "ii", (int64_t)claim->task, (int64_t)PL_TASK_ABORT);
+    }
+    *gone = true;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)claim->task));
+    return pl__stage_set_final(conn, stage->id, PL_STAGE_ABORTED);
+}
+
+static int load_claim_stage(pl__conn_t *conn, pl_claim_t *claim, pl_id_t id) {
+    bool found, is_run = claim->kind == PL_TASK_RUN;
+    pl_stage_t *stage = pl__arena_get(&claim->arena, sizeof *stage);
+    if (!stage)
+        return PL_ENOMEM;
+    PL__TRY(pl__stage_load(conn, id, !is_run, &claim->arena, stage, &found));
+    if (!found)
+        return PL_OK;
+    claim->stage = stage;
+    if (is_run && stage->inputs_len == 0)
+        return PL_OK;
+    return pl__slots_load(conn, stage, 1, true, !is_run, &claim->arena, &claim->slots, &claim->slots_len);
+}
+
+static int copy_outputs(pl_claim_t *claim, const pl_stage_new_t *from, pl_stage_t *stage) {
+    stage->outputs_len = from->outputs_len ? from->outputs_len : 1;
+    pl_output_t *outputs = pl__arena_get(&claim->arena, stage->outputs_len * sizeof *outputs);
+    if (!outputs)
+        return PL_ENOMEM;
+    stage->outputs = outputs;
+    outputs[0] = (pl_output_t){ PL_STR_LIT("default"), from->id };
+    for (size_t i = 0; i < from->outputs_len; i++) {
+        outputs[i].slot = from->outputs[i].slot;
+        PL__TRY(pl__arena_copy(&claim->arena, from->outputs[i].name, &outputs[i].name));
+    }
+    return PL_OK;
+}
+
+/* What load_claim_stage would read back of a stage that this transaction inserted, without inputs, ready to run. */
+static int copy_claim_stage(pl__conn_t *conn, pl_claim_t *claim, const pl__pending_t *task) {
+    const pl_stage_new_t *from = task->fresh;
+    pl__arena_t *arena = &claim->arena;
+    pl_stage_t *stage = pl__arena_get(arena, sizeof *stage);
+    if (!stage)
+        return PL_ENOMEM;
+    *stage = (pl_stage_t){ .id = from->id,
+                           .root = task->root,
+                           .parent = task->parent,
+                           .state = PL_STAGE_READY,
+                           .flags = from->flags,
+                           .priority = from->priority,
+                           .created = conn->now,
+                           .started = conn->now,
+                           .eta = from->eta,
+                           .max_attempts = from->max_attempts,
+                           .backoff_seconds = from->backoff_seconds,
+                           .backoff_factor = from->backoff_factor,
+                           .timeout = from->timeout };
+    claim->stage = stage;
+    PL__TRY(pl__arena_copy(arena, from->class_path, &stage->class_path));
+    PL__TRY(pl__arena_copy(arena, from->args.ptr ? from->args : PL_STR_LIT(""), &stage->args));
+    PL__TRY(pl__arena_copy(arena, from->base_path, &stage->base_path));
+    PL__TRY(pl__arena_copy(arena, from->target, &stage->target));
+    PL__TRY(pl__arena_copy(arena, from->key, &stage->key));
+    stage->queue = claim->queue;
+    return copy_outputs(claim, from, stage);
+}
+
+static bool can_copy_stage(const pl__pending_t *task) {
+    return task->fresh && task->fresh->inputs_len == 0 && task->fresh->after_len == 0;
+}
+
+static size_t weigh(const pl_claim_t *claim) {
+    size_t bytes = claim->payload.len + claim->request.len + (claim->stage ? claim->stage->args.len : 0);
+    for (size_t i = 0; i < claim->slots_len; i++)
+        bytes += claim->slots[i].value.len;
+    return bytes;
+}
+
+static int copy_target(pl__conn_t *conn, int64_t id, pl_claim_t *claim) {
+    const pl__queue_t *queue = claim->kind == PL_TASK_PUSH ? pl__queue_by_id(conn, id) : NULL;
+    return queue ? pl__arena_copy(&claim->arena, pl_str(queue->target), &claim->target) : PL_OK;
+}
+
+/* Takes claim: into the list, or away when there is nothing left to do. */
+static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, const pl__pending_t *task) {
+    bool gone = false;
+    int rc = pl__queue_name(conn, task->queue, &claim->arena, &claim->queue);
+    if (rc == PL_OK)
+        rc = copy_target(conn, task->queue, claim);
+    bool has_stage = claim->kind < PL_TASK_PUSH;
+    claim->claimed = conn->steady;
+    if (rc == PL_OK && can_copy_stage(task))
+        rc = copy_claim_stage(conn, claim, task);
+    else if (rc == PL_OK && has_stage)
+        rc = load_claim_stage(conn, claim, task->stage ? task->stage : claim->task);
+    if (rc == PL_OK)
+        rc = turn_into_abort(conn, claim, &gone);
+    if (rc == PL_OK && has_stage && !claim->stage) { /* its tree was cleaned up */
+        gone = true;
+        rc = pl__task_end(conn, claim->task);
+    }
+    if (rc != PL_OK || gone) {
+        pl_claim_free(claim);
+        return rc;
+    }
+    claim->bytes = weigh(claim);
+    claim->is_plain = claim->is_plain && !claim->name.ptr;
+    *claims->tail = claim;
+    claims->tail = &claim->next;
+    claims->len++;
+    claims->bytes += claim->bytes;
+    return PL_OK;
+}
+
+/* What is claimed at birth. Its row may wait for others only if making the claim looks at no row. */
+static int insert_claimed(pl__conn_t *conn, pl__rows_t *rows, size_t i) {
+    const pl__pending_t *task = &conn->pending[i];
+    if (pl__is_ordinary(task) && (task->queued || can_copy_stage(task)))
+        return pl__rows_add(conn, rows, i, PL__TASK_CLAIMED);
+    return pl__task_insert(conn, task, PL__TASK_CLAIMED);
+}
+
+static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, size_t i) {
+    PL__TRY(insert_claimed(conn, rows, i));
+    const pl__pending_t *task = &conn->pending[i];
+    pl_claim_t *claim = pl__claim_new(&claims->slab);
+    if (!claim)
+        return PL_ENOMEM;
+    claim->task = task->id;
+    claim->kind = task->kind;
+    claim->claim = 1;
+    claim->priority = task->priority;
+    claim->eta = task->eta;
+    claim->deadline = task->queued ? task->queued->deadline : 0;
+    claim->is_plain = !task->queued || !pl__is_large(task->queued);
+    int rc = pl__arena_copy(&claim->arena, task->name, &claim->name);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&claim->arena, task->payload, &claim->payload);
+    if (rc == PL_OK && task->queued)
+        rc = pl__arena_copy(&claim->arena, task->queued->request, &claim->request);
+    if (rc != PL_OK) {
+        pl_claim_free(claim);
+        return rc;
+    }
+    return complete_claim(conn, claims, claim, task);
+}
+
+typedef struct {
+    pl_claim_t *claim;
+    pl_id_t stage;
+    bool large;
+} claimed_t;
+
+/* One row of TASK_READY. Appends to the buffer, which then owns the claim. */
+static int read_claim(claims_t *claims, sqlite3_stmt *row, pl__buf_t *list) {
+    pl_claim_t *claim = pl__claim_new(&claims->slab);
+    if (!claim)
+        return PL_ENOMEM;
+    claimed_t claimed = { claim, sqlite3_column_int64(row, 8), sqlite3_column_int(row, 10) != 0 };
+    claim->task = sqlite3_column_int64(row, 0);
+    claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 1);
+    claim->claim = sqlite3_column_int(row, 2);
+    claim->tries = sqlite3_column_int(row, 3);
+    claim->priority = sqlite3_column_int(row, 5);
+    claim->eta = sqlite3_column_int64(row, 6);
+    pl__buf_add(list, &claimed, sizeof claimed);
+    if (list->rc != PL_OK) {
+        pl_claim_free(claim);
+        return list->rc;
+    }
+    claim->deadline = sqlite3_column_double(row, 12);
+    claim->executions = sqlite3_column_int(row, 13);
+    claim->status = sqlite3_column_int(row, 14);
+    PL__TRY(pl__sql_str(row, 7, &claim->arena, &claim->name));
+    PL__TRY(pl__sql_str(row, 9, &claim->arena, &claim->payload));
+    return pl__sql_str(row, 11, &claim->arena, &claim->request);
+}
+
+static int read_ready(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, pl__buf_t *list) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "ii", queue, (int64_t)limit));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more) {
+        rc = read_claim(claims, row, list);
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    return rc;
+}
+
+static int take_ready(pl__conn_t *conn, const claimed_t *list, int len) {
+    pl_id_t *ids = pl__arena_get(&conn->scratch, (size_t)len * sizeof *ids);
+    if (!ids)
+        return PL_ENOMEM;
+    for (int i = 0; i < len; i++)
+        ids[i] = list[i].claim->task;
+    return pl__ids_claim(conn, ids, (size_t)len);
+}
+
+static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t *claimed, int64_t queue) {
+    pl_claim_t *claim = claimed->claim;
+    int rc = PL_OK;
+    claim->is_plain = !claimed->large;
+    if (claimed->large)
+        rc = pl__task_read_large(conn, claim->task, &claim->arena, &claim->payload, &claim->request);
+    if (rc == PL_OK)
+        return complete_claim(conn, claims, claim, &(pl__pending_t){ .queue = queue, .stage = claimed->stage });
+    pl_claim_free(claim);
+    return rc;
+}
+
+static int claim_of_queue(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken) {
+    pl__buf_t buf = { 0 };
+    int rc = read_ready(conn, claims, queue, limit, &buf);
+    const claimed_t *list = (const claimed_t *)(const void *)buf.ptr;
+    int len = (int)(buf.len / sizeof *list);
+    if (rc == PL_OK)
+        rc = take_ready(conn, list, len);
+    for (int i = 0; i < len; i++) {
+        if (rc == PL_OK)
+            rc = complete_claimed(conn, claims, &list[i], queue);
+        else
+            pl_claim_free(list[i].claim);
+    }
+    *taken = len;
+    pl__buf_free(&buf);
+    return rc;
+}
+
+/* How many to ask for next, so that memory is bounded by bytes and not by the number of tasks. */
+static int chunk_of(const claims_t *claims, int limit) {
+    size_t chunk = CHUNK_FIRST;
+    if (claims->len > 0) {
+        size_t each = claims->bytes / (size_t)claims->len + 1;
+        size_t left = claims->bytes < CLAIM_BYTES_MAX ? CLAIM_BYTES_MAX - claims->bytes : 0;
+        chunk = left / each;
+    }
+    if (chunk < CHUNK_MIN)
+        chunk = CHUNK_MIN;
+    if (chunk > CHUNK_MAX)
+        chunk = CHUNK_MAX;
+    return chunk < (size_t)limit ? (int)chunk : limit;
+}
+
+static bool is_full(const claims_t *claims) {
+    return claims->bytes >= CLAIM_BYTES_MAX;
+}
+
+/* Up to `limit` of one queue. *more: it has, or may have, more. */
+static int claim_some(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, int *taken, bool *more) {
+    *taken = 0;
+    *more = true;
+    while (*more && *taken < limit && !is_full(claims)) {
+        int chunk = chunk_of(claims, limit - *taken), got = 0;
+        PL__TRY(claim_of_queue(conn, claims, queue, chunk, &got));
+        *taken += got;
+        *more = got == chunk;
+    }
+    return PL_OK;
+}
+
+/* As claim_some, within the limits of the queue. What they hold back is not counted as more. */
+static int claim_within_limits(pl__conn_t *conn, claims_t *claims, pl__queue_t *queue, int limit, int *taken,
+                               bool *more) {
+    int allowed = limit;
+    *taken = 0;
+    *more = false;
+    if (conn->any_limits)
+        PL__TRY(pl__limits_ask(conn, queue, limit, &allowed));
+    if (allowed > 0)
+        PL__TRY(claim_some(conn, claims, queue->id, allowed, taken, more));
+    if (conn->any_limits)
+        PL__TRY(pl__limits_spend(conn, queue, allowed, *taken));
+    if (allowed < limit && *taken == allowed)
+        *more = false;
+    pl__limits_note(conn, queue, *taken);
+    return PL_OK;
+}
+
+/* The queue with ready tasks that comes next after `after`; NULL: there is none. */
+static int next_ready_queue(pl__conn_t *conn, int64_t after, pl__queue_t **queue) {
+    int64_t id;
+    do {
+        PL__TRY(pl__sql_int(conn, PL__SQL_QUEUE_NEXT_READY, &id, 0, "i", after));
+        *queue = pl__queue_by_id(conn, id);
+        after = id;
+    } while (id && !*queue);
+    return PL_OK;
+}
+
+/*
+ * The queues to claim from, another one first each time. Where there are few all of them are asked; where there are
+ * many, only those that have something ready are looked for, so that a turn costs what it does and not what there is.
+ */
+static int list_queues(pl__conn_t *conn, pl__queue_t ***list, size_t *len) {
+    enum { FEW = 32 };
+    size_t all = conn->queues_len, first = conn->turn++ % (all ? all : 1);
+    pl__queue_t *queue;
+    *len = 0;
+    *list = pl__arena_get(&conn->scratch, (all + 1) * sizeof **list);
+    if (!*list)
+        return PL_ENOMEM;
+    for (size_t i = 0; i < all && all <= FEW; i++)
+        (*list)[(*len)++] = &conn->queues[(first + i) % all];
+    if (all <= FEW)
+        return PL_OK;
+    int64_t begin = conn->queues[first].id - 1, after = begin;
+    for (bool wrapped = false; *len < all;) {
+        PL__TRY(next_ready_queue(conn, after, &queue));
+        if (!queue && wrapped)
+            break;
+        wrapped = wrapped || !queue;
+        after = queue ? queue->id : INT64_MIN;
+        if (wrapped && after > begin)
+            break;
+        if (queue)
+            (*list)[(*len)++] = queue;
+    }
+    return PL_OK;
+}
+
+/* Every queue gets its share of what is wanted, the rest goes to whoever has more. */
+static int claim_ready(pl__conn_t *conn, claims_t *claims, int wanted) {
+    bool more = conn->maybe_ready && conn->queues_len > 0;
+    pl__queue_t **queues;
+    size_t len = 0;
+    int left = wanted;
+    if (more) {
+        conn->next_token = PL_USEC_NEVER;
+        conn->blocked = false;
+        PL__TRY(list_queues(conn, &queues, &len));
+    }
+    int share = len ? (wanted + (int)len - 1) / (int)len : 0;
+    for (int pass = 0; pass < 2 && more && left > 0 && !is_full(claims); pass++) {
+        more = false;
+        for (size_t i = 0; i < len && left > 0; i++) {
+            int limit = pass == 0 && share < left ? share : left, taken;
+            bool has_more;
+            if (!queues[i]->served)
+                continue;
+            PL__TRY(claim_within_limits(conn, claims, queues[i], limit, &taken, &has_more));
+            left -= taken;
+            more = more || has_more;
+        }
+    }
+    conn->maybe_ready = more || left <= 0;
+    return PL_OK;
+}
+
+/* May pending tasks be claimed in the order they were pushed? Only if nothing older or more urgent competes. */
+static bool can_be_born_claimed(const pl__conn_t *conn) {
+    if (conn->maybe_ready)
+        return false;
+    for (size_t i = 0; i < conn->pending_len; i++)
+        if (conn->pending[i].priority != conn->pending[0].priority)
+            return false;
+    return true;
+}
+
+/* Is it free to start: not to be pulled, and its queue has no limits? */
+static bool is_free(pl__conn_t *conn, const pl__pending_t *task, pl__queue_t *queue) {
+    if (task->kind == PL_TASK_PULL || !queue || !queue->served)
+        return false;
+    return !conn->any_limits || (!queue->paused && queue->rate < 0 && queue->max_concurrent == 0);
+}
+
+static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {
+    bool born_claimed = can_be_born_claimed(conn);
+    pl__rows_t rows = { .len = 0 };
+    for (size_t i = 0; i < conn->pending_len; i++) {
+        const pl__pending_t *task = &conn->pending[i];
+        pl__queue_t *queue = pl__queue_by_id(conn, task->queue);
+        bool due = claims->len < wanted && task->eta <= conn->due && !is_full(claims);
+        if (born_claimed && due && is_free(conn, task, queue)) {
+            PL__TRY(claim_pending(conn, claims, &rows, i));
+            pl__limits_note(conn, queue, 1);
+        } else
+            PL__TRY(pl__task_insert_unclaimed(conn, &rows, i));
+    }
+    PL__TRY(pl__rows_flush(conn, &rows));
+    conn->pending_len = 0;
+    return PL_OK;
+}
+
+static int promote_due(pl__conn_t *conn, int wanted) {
+    int promoted = 0;
+    if (!conn->due_unknown && conn->next_due > conn->due)
+        return PL_OK;
+    if (wanted > 0) {
+        int limit = wanted * 2 > PROMOTE_MIN ? wanted * 2 : PROMOTE_MIN;
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_PROMOTE, &promoted, "ii", (int64_t)conn->due, (int64_t)limit));
+        conn->maybe_ready = conn->maybe_ready || promoted > 0;
+    }
+    conn->due_unknown = false;
+    return pl__sql_int(conn, PL__SQL_TASK_NEXT_DUE, &conn->next_due, PL_USEC_NEVER, "");
+}
+
+static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
+    PL__TRY(pl__deltas_flush(conn));
+    if (wanted > 0) {
+        PL__TRY(pl__worker_ensure(conn));
+        PL__TRY(claim_ready(conn, claims, wanted));
+    }
+    PL__TRY(flush_claiming(conn, claims, wanted));
+    if (wanted > claims->len && conn->maybe_ready && !is_full(claims))
+        PL__TRY(claim_ready(conn, claims, wanted - claims->len));
+    conn->has_claims = conn->has_claims || claims->len > 0;
+    if (conn->freed && conn->any_limits && conn->maybe_ready)
+        conn->ring = true; /* another process may be waiting for a free place that this one does not take */
+    return pl__limits_count(conn);
+}
+
+/* Watched stages that another process may have made final. */
+static int check_watched(pl__conn_t *conn) {
+    for (size_t i = 0; i < conn->watched_size; i++) {
+        int64_t state;
+        if (!conn->watched[i])
+            continue;
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, PL_STAGE_ABORTED, "i", (int64_t)conn->watched[i]));
+        if (state == PL_STAGE_DONE || state == PL_STAGE_ABORTED)
+            PL__TRY(pl__note_final(conn, conn->watched[i], (pl_stage_state_t)state));
+    }
+    return PL_OK;
+}
+
+/* Turns the list of finals round into the caller's arena; they are watched no longer once this commits. */
+static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn) {
+    for (const pl_final_t *final = conn->finals; final; final = final->next) {
+        pl_final_t *copy = pl__arena_get(arena, sizeof *copy);
+        if (!copy)
+            return PL_ENOMEM;
+        *copy = (pl_final_t){ turn->finals, final->stage, final->state };
+        turn->finals = copy;
+    }
+    return PL_OK;
+}
+
+int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn) {
+    claims_t claims = { .tail = &claims.head };
+    if (wanted > CLAIM_MAX)
+        wanted = CLAIM_MAX;
+    if (conn->worker == 0)
+        wanted = 0;
+    if (outside) {
+        conn->maybe_ready = conn->due_unknown = conn->maybe_alone = true;
+        PL__TRY(check_watched(conn));
+        PL__TRY(pl__check_aborts(conn));
+        PL__TRY(pl__queues_load(conn));
+    }
+    if (conn->blocked || conn->next_token <= conn->steady)
+        conn->maybe_ready = true;
+    PL__TRY(pl__tasks_promote_alone(conn));
+    PL__TRY(promote_due(conn, wanted));
+    int rc = claim_all(conn, &claims, wanted);
+    pl__claims_made(&claims.slab);
+    if (rc == PL_OK)
+        rc = hand_over_finals(conn, arena, turn);
+    if (rc != PL_OK) {
+        claims_free(&claims);
+        return rc;
+    }
+    turn->claims = claims.head;
+    turn->claims_len = claims.len;
+    turn->ready_left = conn->maybe_ready;
+    turn->next_due = conn->next_due;
+    turn->next_token = conn->next_token;
+    turn->ring = conn->ring;
+    return PL_OK;
+}

@@ -1,0 +1,294 @@
+/*
+ * driver.c - SQLite as a store: opening a file, transactions, and the table of what it does (driver.h).
+ *
+ * The writer commits into the write-ahead log and never checkpoints by itself; SQLITE_BUSY is waited out by a handler
+ * that never gives up: transactions of other processes are short, and their locks end with them.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/sqlite/db.h"
+
+enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
+enum { BUSY_REPORT_US = 10 * 1000000 };
+
+static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
+    const char *detail = conn->failure[0] ? conn->failure : pl_result_text(rc);
+    PL__FAIL(error, rc, "%s: %s", conn->options.path, detail);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+static int busy_cb(void *data, int count) {
+    pl__conn_t *conn = data;
+    long us = count < 7 ? 50L << count : BUSY_SLEEP_MAX_US;
+    if (count > BLOCKED_US / BUSY_SLEEP_MAX_US)
+        conn->blocked_at = pl_clock_monotonic_us();
+    if (us > BUSY_SLEEP_MAX_US)
+        us = BUSY_SLEEP_MAX_US;
+    if (count > 0 && count % (BUSY_REPORT_US / BUSY_SLEEP_MAX_US) == 0)
+        pl_log(conn->options.log, PL_LOG_WARNING, "%s: still waiting for another process to release its lock",
+               conn->options.path);
+    nanosleep(&(struct timespec){ .tv_nsec = us * 1000 }, NULL);
+    return 1;
+}
+
+static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
+    (void)db;
+    (void)name;
+    ((pl__conn_t *)data)->log_pages = pages;
+    return SQLITE_OK;
+}
+
+static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
+    PL__TRY(pl__file_check_home(conn));
+    PL__TRY(pl__schema_encoding(conn));
+    PL__TRY(pl__sql_execute(conn, "PRAGMA journal_mode = WAL"));
+    PL__TRY(pl__sql_execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL"
+                                                                : "PRAGMA synchronous = NORMAL"));
+    PL__TRY(pl__sql_execute(
+        conn, "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; "
+              "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
+    PL__TRY(pl__schema_open(conn, error));
+    PL__TRY(pl__file_settle(conn));
+    sqlite3_wal_hook(conn->db, log_cb, conn);
+    PL__TRY(pl__guard_open(conn));
+    return pl__queues_load(conn);
+}
+
+static int configure(pl__conn_t *conn, pl_error_t *error) {
+    sqlite3_extended_result_codes(conn->db, 1);
+    sqlite3_busy_handler(conn->db, busy_cb, conn);
+    sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    if (conn->role == PL__ROLE_WRITER)
+        return configure_writer(conn, error);
+    if (conn->role == PL__ROLE_READER) /* the first look opens the log, too */
+        return pl__sql_execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY; "
+                                     "SELECT count(*) FROM main.pl_meta");
+    PL__TRY(pl__sql_execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256"));
+    return pl__sql_rc(conn, sqlite3_busy_handler(conn->db, NULL, NULL));
+}
+
+static void sqlite_close(pl__conn_t *conn) {
+    if (!conn)
+        return;
+    pl__backup_drop(conn, false);
+    for (int i = 0; i < PL__SQL_COUNT; i++)
+        sqlite3_finalize(conn->statements[i]);
+    pl__file_closing(conn);
+    sqlite3_close_v2(conn->db);
+    pl__file_closed(conn);
+    pl__queues_free(conn);
+    pl__free(conn->pending);
+    pl__free(conn->deltas);
+    pl__free(conn->watched);
+    pl__buf_free(&conn->suspects);
+    pl__free((void *)(uintptr_t)conn->worker_host.ptr);
+    pl__arena_free(&conn->scratch);
+    pl__free(conn);
+}
+
+static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__role_t role, const pl__conn_t *writer,
+                       pl_error_t *error) {
+    *out = NULL;
+    pl__conn_t *conn = pl__alloc(sizeof *conn);
+    if (!conn)
+        return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
+    conn->options = *options;
+    conn->role = role;
+    conn->name_fd = -1;
+    conn->next_due = PL_USEC_NEVER;
+    conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
+    conn->renew_at = conn->next_token = conn->session_deadline = PL_USEC_NEVER;
+    conn->data_version = -1;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    if (role == PL__ROLE_WRITER)
+        flags |= SQLITE_OPEN_CREATE;
+    pl__locks_install();
+    if (role == PL__ROLE_WRITER)
+        pl__file_create(options);
+    int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
+    int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
+    if (rc == PL_OK)
+        rc = pl__file_opened(conn, writer);
+    if (rc == PL_OK)
+        rc = configure(conn, error);
+    if (rc == PL_OK)
+        rc = pl__sql_prepare(conn, PL__SQL_ROLLBACK);
+    if (rc != PL_OK) {
+        if (rc != PL_ENEWER)
+            sqlite_failure(conn, rc, error);
+        sqlite_close(conn);
+        return rc;
+    }
+    *out = conn;
+    return PL_OK;
+}
+
+static const char *sqlite_path(const pl__conn_t *conn) {
+    return conn->names[0];
+}
+
+/* ---- transactions ------------------------------------------------------------------------------------------------ */
+
+static void reset_transaction(pl__conn_t *conn) {
+    conn->pending_len = 0;
+    if (conn->deltas_len > 0)
+        memset(conn->deltas, 0, conn->deltas_size * sizeof *conn->deltas);
+    conn->deltas_len = 0;
+    conn->finals = NULL;
+    conn->ring = conn->freed = false;
+    pl__arena_free(&conn->scratch);
+}
+
+/* Whoever waits for the file looks every BUSY_SLEEP_MAX_US. Where sessions follow each other closely, none of those
+ * looks would ever find it free: so after one that took long, others come first. */
+static void let_others_begin(const pl__conn_t *conn) {
+    int64_t wait = conn->others > 0 ? conn->others_first - pl_clock_monotonic_us() : 0;
+    if (wait > 0 && wait <= OTHERS_FIRST_US)
+        nanosleep(&(struct timespec){ .tv_nsec = (long)wait * 1000 }, NULL);
+}
+
+/* By a statement prepared while there was memory; should it fail all the same, the next begin tries again. */
+static void roll_back(pl__conn_t *conn) {
+    for (int i = 0; i < PL__SQL_COUNT; i++)
+        if (conn->statements[i])
+            sqlite3_reset(conn->statements[i]);
+    if (!sqlite3_get_autocommit(conn->db))
+        (void)pl__sql_run(conn, PL__SQL_ROLLBACK, NULL, "");
+}
+
+static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
+    if (!sqlite3_get_autocommit(conn->db))
+        roll_back(conn);
+    conn->failure[0] = 0;
+    reset_transaction(conn);
+    let_others_begin(conn);
+    if (conn->backups)
+        pl__backup_drop(conn, true);
+    int rc = pl__file_check_again(conn);
+    if (rc == PL_OK)
+        rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
+    if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
+        rc = pl__queues_refresh(conn);
+    if (rc == PL_OK)
+        rc = pl__clock_read(conn);
+    if (rc != PL_OK) {
+        sqlite_failure(conn, rc, error);
+        roll_back(conn);
+    }
+    return rc;
+}
+
+static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
+    int rc = pl__file_check_again(conn);
+    if (rc == PL_OK)
+        rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+    if (rc == PL_OK)
+        rc = pl__file_check(conn); /* what was written to a file that nobody will find must not be acknowledged */
+    if (rc != PL_OK) {
+        sqlite_failure(conn, rc, error);
+        return rc;
+    }
+    for (const pl_final_t *final = conn->finals; final; final = final->next)
+        if (final->state != PL_STAGE_ABORTING)
+            pl__watch_remove(conn, final->stage);
+    conn->aborts_seen = conn->aborts;
+    reset_transaction(conn);
+    return PL_OK;
+}
+
+static void sqlite_rollback(pl__conn_t *conn) {
+    roll_back(conn);
+    reset_transaction(conn);
+    if (conn->role == PL__ROLE_WRITER) { /* what we remembered may have been of the lost transaction */
+        conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
+        conn->next_token = PL_USEC_NEVER;
+        conn->lease_until = 0;
+        conn->data_version = -1; /* settings are read again */
+        conn->knows_offset = false;
+    }
+}
+
+/* What a verb puts off to the end of the transaction borrows from its op, which in a session is gone by then. */
+static int sqlite_apply(pl__conn_t *conn, pl_op_t *op) {
+    PL__TRY(pl__clock_read(conn));
+    PL__TRY(pl__sqlite_driver.verb[op->verb](conn, op));
+    PL__TRY(pl__deltas_flush(conn));
+    return pl__task_flush(conn);
+}
+
+static void sqlite_set_session(pl__conn_t *conn, int64_t deadline) {
+    int64_t now = pl_clock_monotonic_us();
+    bool took_long = conn->session_deadline != PL_USEC_NEVER && now - conn->session_began > BUSY_SLEEP_MAX_US;
+    if (deadline != PL_USEC_NEVER) {
+        conn->session_began = now;
+        pl__guard_session(conn);
+    } else if (took_long)
+        conn->others_first = now + OTHERS_FIRST_US;
+    conn->session_deadline = deadline;
+}
+
+static int sqlite_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+                         pl_error_t *error) {
+    int rc = PL_OK;
+    if (conn->session_deadline != PL_USEC_NEVER) /* its last op may have been long ago */
+        rc = pl__clock_read(conn);
+    if (rc == PL_OK)
+        rc = pl__claim_finish(conn, wanted, outside, arena, turn);
+    if (rc != PL_OK)
+        sqlite_failure(conn, rc, error);
+    return rc;
+}
+
+static int sqlite_log_pages(const pl__conn_t *conn) {
+    return conn->log_pages;
+}
+
+static int64_t sqlite_log_bytes(pl__conn_t *conn, bool fresh) {
+    return fresh && pl__file_check(conn) != PL_OK ? 0 : conn->log_bytes;
+}
+
+/* With `truncate` the log is cut to nothing, unless somebody uses it just now. Never waits. */
+static int sqlite_checkpoint(pl__conn_t *conn, bool truncate) {
+    int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    PL__TRY(pl__file_check(conn));
+    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
+    return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+void pl_store_guard_locks(void) {
+    pl__locks_install();
+}
+
+const char *pl_store_backend(void) {
+    return sqlite3_libversion();
+}
+
+const pl_store_driver_t pl__sqlite_driver = {
+    .version = PL__DRIVER_VERSION,
+    .open = sqlite_open,
+    .close = sqlite_close,
+    .path = sqlite_path,
+    .begin = sqlite_begin,
+    .verb = {
+#define X(name, write) [PL_VERB_##name] = pl__verb_##name,
+        PL_VERBS(X)
+#undef X
+    },
+    .apply = sqlite_apply,
+    .set_session = sqlite_set_session,
+    .finish = sqlite_finish,
+    .commit = sqlite_commit,
+    .rollback = sqlite_rollback,
+    .failure = sqlite_failure,
+    .renew = pl__worker_renew,
+    .log_pages = sqlite_log_pages,
+    .log_bytes = sqlite_log_bytes,
+    .checkpoint = sqlite_checkpoint,
+};

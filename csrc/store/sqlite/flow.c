@@ -1,0 +1,282 @@
+/*
+ * flow.c - what flows between stages: fill, settle, abort.
+ *
+ * Every change of pl_stage.state is one of the STAGE_TO_*, STAGE_INPUTS_FILLED, STAGE_CHILDREN_SETTLED and STAGE_RETRY
+ * statements; the machine is drawn in store.h.
+ *
+ * Fan-in. A child that settles takes one from its parent's `open` in the same transaction; a slot that is filled for
+ * the first time takes one from `missing` of every stage that waits for it. Each edge is touched once, so a fan-in of
+ * N costs O(N); what one transaction takes from a stage is gathered (pl__delta_t) and written once.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/sqlite/db.h"
+
+int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINAL, NULL, "iii", (int64_t)id, (int64_t)state, (int64_t)conn->now));
+    return pl__note_final(conn, id, state);
+}
+
+/* ---- counters ---- */
+
+static pl__delta_t *find_delta(const pl__conn_t *conn, pl_id_t stage) {
+    size_t mask = conn->deltas_size - 1;
+    size_t at = (size_t)((uint64_t)stage * UINT64_C(0x9e3779b97f4a7c15) >> 20) & mask;
+    while (conn->deltas[at].stage && conn->deltas[at].stage != stage)
+        at = (at + 1) & mask;
+    return &conn->deltas[at];
+}
+
+static int grow_deltas(pl__conn_t *conn) {
+    pl__delta_t *old = conn->deltas;
+    size_t old_size = conn->deltas_size, size = old_size ? old_size * 2 : 64;
+    pl__delta_t *fresh = pl__alloc(size * sizeof *fresh);
+    if (!fresh)
+        return PL_ENOMEM;
+    conn->deltas = fresh;
+    conn->deltas_size = size;
+    for (size_t i = 0; i < old_size; i++)
+        if (old[i].stage)
+            *find_delta(conn, old[i].stage) = old[i];
+    pl__free(old);
+    return PL_OK;
+}
+
+static int add_delta(pl__conn_t *conn, pl_id_t stage, int missing, int open) {
+    if (conn->deltas_len * 2 >= conn->deltas_size)
+        PL__TRY(grow_deltas(conn));
+    pl__delta_t *delta = find_delta(conn, stage);
+    conn->deltas_len += delta->stage == 0;
+    delta->stage = stage;
+    delta->missing += missing;
+    delta->open += open;
+    return PL_OK;
+}
+
+static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_INPUTS_FILLED, &row, "iii", (int64_t)stage, (int64_t)count,
+                          (int64_t)conn->now));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    bool ready = sqlite3_column_int64(row, 0) == 0;
+    pl__pending_t task = { .id = stage,
+                           .kind = PL_TASK_RUN,
+                           .queue = sqlite3_column_int64(row, 1),
+                           .priority = sqlite3_column_int(row, 2),
+                           .eta = sqlite3_column_int64(row, 3) };
+    pl__sql_end(row);
+    return ready ? pl__task_push(conn, &task) : PL_OK;
+}
+
+/* Takes from a stage's open; the last one settles it, and that may be the last its own parent waits for. */
+static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CHILDREN_SETTLED, &row, "ii", (int64_t)stage, (int64_t)count));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    bool settled = sqlite3_column_int64(row, 0) == 0;
+    unsigned flags = (unsigned)sqlite3_column_int(row, 1);
+    pl_id_t parent = sqlite3_column_int64(row, 2);
+    pl__pending_t task = { .id = stage,
+                           .kind = PL_TASK_FINALIZE,
+                           .queue = sqlite3_column_int64(row, 3),
+                           .priority = sqlite3_column_int(row, 4) };
+    pl__sql_end(row);
+    if (!settled)
+        return PL_OK;
+    if (flags & PL_STAGE_HAS_FINALIZED)
+        PL__TRY(pl__task_push(conn, &task));
+    else
+        PL__TRY(pl__stage_set_final(conn, stage, PL_STAGE_DONE));
+    return parent ? add_delta(conn, parent, 0, 1) : PL_OK;
+}
+
+/* A settled stage adds a delta for its parent, so the table may grow while it is emptied: until nothing is left. */
+int pl__deltas_flush(pl__conn_t *conn) {
+    while (conn->deltas_len > 0) {
+        pl__delta_t *list = conn->deltas;
+        size_t size = conn->deltas_size;
+        int rc = PL_OK;
+        conn->deltas = NULL;
+        conn->deltas_len = conn->deltas_size = 0;
+        for (size_t i = 0; i < size && rc == PL_OK; i++) {
+            if (list[i].missing)
+                rc = inputs_filled(conn, list[i].stage, list[i].missing);
+            if (list[i].open && rc == PL_OK)
+                rc = children_settled(conn, list[i].stage, list[i].open);
+        }
+        pl__free(list);
+        PL__TRY(rc);
+    }
+    return PL_OK;
+}
+
+int pl__stage_settled(pl__conn_t *conn, pl_id_t parent) {
+    return parent ? add_delta(conn, parent, 0, 1) : PL_OK;
+}
+
+int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority) {
+    if (flags & PL_STAGE_HAS_FINALIZED) {
+        PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINALIZING, NULL, "ii", (int64_t)id, (int64_t)flags));
+        PL__TRY(pl__task_push(
+            conn, &(pl__pending_t){ .id = id, .kind = PL_TASK_FINALIZE, .queue = queue, .priority = priority }));
+    } else {
+        PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_DONE, NULL, "iii", (int64_t)id, (int64_t)conn->now, (int64_t)flags));
+        PL__TRY(pl__note_final(conn, id, PL_STAGE_DONE));
+    }
+    return pl__stage_settled(conn, parent);
+}
+
+typedef struct {
+    pl_id_t stage;
+    int kind;
+} wait_t;
+
+static int take_waits(pl__conn_t *conn, pl_id_t slot, pl__buf_t *waits) {
+    sqlite3_stmt *row;
+    bool more;
+    PL__TRY(pl__sql_query(conn, PL__SQL_WAITS, &row, "i", (int64_t)slot));
+    PL__TRY(pl__sql_step(conn, row, &more));
+    while (more) {
+        wait_t wait = { sqlite3_column_int64(row, 0), sqlite3_column_int(row, 1) };
+        pl__buf_add(waits, &wait, sizeof wait);
+        PL__TRY(pl__sql_step(conn, row, &more));
+    }
+    PL__TRY(waits->rc);
+    return waits->len ? pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)slot) : PL_OK;
+}
+
+static int slot_filled(pl__conn_t *conn, pl_id_t slot) {
+    pl__buf_t waits = { 0 };
+    int rc = take_waits(conn, slot, &waits);
+    const wait_t *list = (const wait_t *)(const void *)waits.ptr;
+    for (size_t i = 0; rc == PL_OK && i < waits.len / sizeof *list; i++)
+        rc = list[i].kind == PL__WAIT_INPUT ? add_delta(conn, list[i].stage, 1, 0)
+                                            : add_delta(conn, list[i].stage, 0, 1);
+    pl__buf_free(&waits);
+    return rc;
+}
+
+int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill) {
+    int added;
+    PL__TRY(pl__sql_run(conn, PL__SQL_SLOT_ADD, &added, "iiib", (int64_t)fill->slot, (int64_t)filler,
+                        (int64_t)conn->now, fill->value));
+    if (added)
+        return slot_filled(conn, fill->slot);
+    return pl__sql_run(conn, PL__SQL_SLOT_SET, NULL, "iiib", (int64_t)fill->slot, (int64_t)filler, (int64_t)conn->now,
+                       fill->value);
+}
+
+int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure) {
+    char worker[96];
+    if (failure->worker.ptr)
+        return pl__sql_run(conn, PL__SQL_FAILURE_ADD, NULL, "iitttt", (int64_t)stage, (int64_t)conn->now,
+                           failure->worker, failure->error_class, failure->message, failure->traceback);
+    snprintf(worker, sizeof worker, "%.*s:%lld#%lld", (int)conn->worker_host.len,
+             conn->worker_host.ptr ? conn->worker_host.ptr : "", (long long)conn->worker_pid, (long long)conn->worker);
+    return pl__sql_run(conn, PL__SQL_FAILURE_ADD, NULL, "iitttt", (int64_t)stage, (int64_t)conn->now, pl_str(worker),
+                       failure->error_class, failure->message, failure->traceback);
+}
+
+/* ---- abort ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    pl_id_t id;
+    pl_stage_state_t state;
+    unsigned flags;
+    int64_t queue;
+    int priority;
+    bool permitted; /* need not ask try_cancel */
+} live_t;
+
+/* Gives the stage an ABORT task, in place of the task it may have. */
+static int to_aborting(pl__conn_t *conn, const live_t *live, unsigned add_flags) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
+                        (int64_t)add_flags));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
+    return pl__task_push(
+        conn,
+        &(pl__pending_t){ .id = live->id, .kind = PL_TASK_ABORT, .queue = live->queue, .priority = live->priority });
+}
+
+static int to_aborted(pl__conn_t *conn, const live_t *live) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
+    return pl__stage_set_final(conn, live->id, PL_STAGE_ABORTED);
+}
+
+static int abort_running(pl__conn_t *conn, const live_t *live) {
+    if (!(live->flags & PL_STAGE_ASYNC) || live->permitted)
+        return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
+    if (live->flags & PL_STAGE_HAS_TRY_CANCEL)
+        return to_aborting(conn, live, PL_STAGE_WAS_RUN);
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORT_HELD,
+                       (int64_t)PL_STAGE_WAS_RUN);
+}
+
+/* A stage whose task is being executed keeps it: who executes the run is told, the outcome of it will be refused and
+ * turned into the abort. A
+ * finalized() that succeeds meanwhile counts, one that must be repeated becomes the abort when it is claimed again. */
+static int abort_with_task(pl__conn_t *conn, const live_t *live) {
+    int64_t state;
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &state, -1, "i", (int64_t)live->id));
+    if (state != PL__TASK_CLAIMED)
+        return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
+    if (live->state == PL_STAGE_READY)
+        PL__TRY(pl__note_abort(conn, live->id));
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
+                       INT64_C(0));
+}
+
+static int abort_one(pl__conn_t *conn, const live_t *live) {
+    switch (live->state) {
+    case PL_STAGE_RUN:
+        return abort_running(conn, live);
+    case PL_STAGE_WAITING:
+    case PL_STAGE_READY:
+    case PL_STAGE_FINALIZING:
+        return abort_with_task(conn, live);
+    default:
+        return PL_OK;
+    }
+}
+
+int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority) {
+    live_t live = { .id = id, .flags = flags, .queue = queue, .priority = priority, .permitted = true };
+    return abort_running(conn, &live);
+}
+
+static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    (void)arena;
+    *(live_t *)item = (live_t){
+        .id = sqlite3_column_int64(row, 0),
+        .state = (pl_stage_state_t)sqlite3_column_int(row, 1),
+        .flags = (unsigned)sqlite3_column_int(row, 2),
+        .queue = sqlite3_column_int64(row, 3),
+        .priority = sqlite3_column_int(row, 4),
+    };
+    return PL_OK;
+}
+
+int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted) {
+    sqlite3_stmt *row;
+    size_t len;
+    int rc;
+    PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
+    PL__TRY(pl__task_flush(conn));
+    conn->due_unknown = true; /* the next delayed task may be one that is dropped here */
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
+    live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
+    for (size_t i = 0; rc == PL_OK && i < len; i++) {
+        live[i].permitted = live[i].id == permitted;
+        rc = abort_one(conn, &live[i]);
+    }
+    return rc;
+}

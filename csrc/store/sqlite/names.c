@@ -1,0 +1,39 @@
+/*
+ * names.c - names of tasks, and their tombstones.
+ *
+ * A name is taken while its task lives, and for some time after: pl_task_name keeps it as a tombstone until it expires.
+ */
+#include "store/sqlite/db.h"
+
+static pl_usec_t tombstone_until(const pl__conn_t *conn) {
+    return pl_clock_add(conn->now, pl_clock_from_seconds(conn->options.tombstone_seconds));
+}
+
+int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
+    return pl__sql_run(conn, PL__SQL_NAME_EXPIRE, NULL, "i", (int64_t)conn->now);
+}
+
+int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count) {
+    conn->due_unknown = true; /* the next delayed task may be among them */
+    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY_OF_STAGE, NULL, "ii", (int64_t)stage, (int64_t)tombstone_until(conn)));
+    return pl__sql_run(conn, PL__SQL_TASK_DELETE_OF_STAGE, count, "i", (int64_t)stage);
+}
+
+int pl__task_end(pl__conn_t *conn, pl_id_t task) {
+    sqlite3_stmt *row;
+    bool found;
+    pl_str_t name;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_DELETE, &row, "i", (int64_t)task));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    int64_t queue = sqlite3_column_int64(row, 0);
+    bool large = sqlite3_column_int(row, 2) != 0;
+    int rc = pl__sql_str(row, 1, &conn->scratch, &name);
+    pl__sql_end(row);
+    PL__TRY(rc);
+    if (large)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
+    return name.ptr ? pl__name_bury(conn, queue, name) : PL_OK;
+}
