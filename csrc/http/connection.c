@@ -87,7 +87,7 @@ void pl__conn_close(pl__conn_t *conn) {
     pl__http_set_state(conn, PL__CONN_CLOSED);
     detach(conn);
     uv_close((uv_handle_t *)&conn->tcp, closed_cb);
-    pl__http_accept(conn->http);
+    pl__http_place_free(conn->http);
 }
 
 static int descriptor(const pl__conn_t *conn) {
@@ -383,7 +383,7 @@ static size_t feed(pl__conn_t *conn, const char *bytes, size_t len) {
     }
     conn->is_feeding = false;
     if (conn->state == PL__CONN_IDLE)
-        pl__http_accept(conn->http); /* it may have to give way */
+        pl__http_place_free(conn->http); /* it may have to give way */
     return len - left;
 }
 
@@ -459,7 +459,7 @@ static void heard(pl__conn_t *conn, const char *bytes, size_t len) {
     size_t taken = conn->state <= PL__CONN_BODY ? feed(conn, bytes, len) : 0;
     if (taken < len && (conn->state == PL__CONN_HANDED || conn->state == PL__CONN_SENDING))
         keep_input(conn, bytes + taken, len - taken);
-    pl__http_accept(conn->http); /* there may be one now that can give way */
+    pl__http_place_free(conn->http); /* there may be one now that can give way */
 }
 
 /* The client sends no more. While its answer is being made this may mean that it has left, or that it has said all it

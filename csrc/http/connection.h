@@ -76,7 +76,15 @@ typedef struct {
     pl__conn_t *head, *tail;
 } pl__conns_t;
 
+/* What the server does for its places. */
+typedef struct {
+    void (*place_free)(pl_http_t *http); /* takes the client that waits, if there is one */
+    uv_timer_cb look;                    /* at what has taken too long; data is the server */
+    void (*tear_down)(pl_http_t *http);  /* it is closing, and nobody is in a call any more */
+} pl__host_t;
+
 struct pl_http {
+    const pl__host_t *host;
     pl_http_options_t options;
     uv_loop_t *loop;
     uv_tcp_t listener;
@@ -122,17 +130,20 @@ bool pl__conn_hung_up(const pl__conn_t *conn);
 /* Whether bytes have come that were not read yet. */
 bool pl__conn_has_unread(const pl__conn_t *conn);
 
-/* ---- server.c ---- */
+/* ---- places.c ---- */
+enum { PL__LOOK_MS = 1000 };
 /* The connection comes into the state; the last to be done in a callback of uv. */
 void pl__http_set_state(pl__conn_t *conn, pl__conn_state_t state);
+/* Looks at what has taken too long in so many milliseconds, or sooner. */
+void pl__http_look_in(pl_http_t *http, uint64_t ms);
 /* Something has begun that must not take too long. */
 void pl__http_look_soon(pl_http_t *http);
 /* A place may have become free. */
-void pl__http_accept(pl_http_t *http);
+void pl__http_place_free(pl_http_t *http);
 /* Begins and ends a call of the host, in which it may close the server. */
 void pl__http_enter(pl_http_t *http);
 void pl__http_leave(pl_http_t *http);
-/* A handle of a connection or of the server has been closed. */
+/* A handle of a connection or of the server has been closed; the last one frees the server. */
 void pl__http_handle_closed(pl_http_t *http);
 
 #endif

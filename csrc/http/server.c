@@ -20,7 +20,6 @@
 
 enum {
     BODY_MAX = 64 * 1024 * 1024,
-    LOOK_MS = 1000,
     LEAVE_MS = 1000,   /* between the end of what a client sends and the end of its request, if it is not answered */
     BLOCKED_MS = 2000, /* that nothing is read because too much has come behind a request */
     CLOSING_MS = 2000, /* for a client to close after its last answer */
@@ -29,65 +28,8 @@ enum {
     YIELD_MS = 250,    /* a body or an answer under way for longer may have to give way */
 };
 
-/* ---- lists ------------------------------------------------------------------------------------------------- */
-
-static void list_remove(pl__conns_t *list, pl__conn_t *conn) {
-    if (conn->prev != NULL)
-        conn->prev->next = conn->next;
-    else
-        list->head = conn->next;
-    if (conn->next != NULL)
-        conn->next->prev = conn->prev;
-    else
-        list->tail = conn->prev;
-}
-
-static void list_append(pl__conns_t *list, pl__conn_t *conn) {
-    conn->next = NULL;
-    conn->prev = list->tail;
-    if (list->tail != NULL)
-        list->tail->next = conn;
-    else
-        list->head = conn;
-    list->tail = conn;
-}
-
-static void look_cb(uv_timer_t *timer);
-
-/* Looks at what has taken too long in so many milliseconds, or sooner. */
-static void look_in(pl_http_t *http, uint64_t ms) {
-    uint64_t when = uv_now(http->loop) + ms;
-    if (http->is_closing || (uv_is_active((uv_handle_t *)&http->timer) && http->look_ms <= when))
-        return;
-    http->look_ms = when;
-    (void)uv_timer_start(&http->timer, look_cb, ms, 0);
-}
-
-void pl__http_look_soon(pl_http_t *http) {
-    look_in(http, LOOK_MS);
-}
-
 static uint64_t to_ms(double seconds) {
     return (uint64_t)(seconds * 1000);
-}
-
-void pl__http_set_state(pl__conn_t *conn, pl__conn_state_t state) {
-    pl_http_t *http = conn->http;
-    if (conn->state != PL__CONN_CLOSED)
-        list_remove(&http->lists[conn->state], conn);
-    else
-        http->conn_count++;
-    conn->state = state;
-    if (state == PL__CONN_CLOSED) {
-        http->conn_count--;
-        return;
-    }
-    conn->since_ms = conn->window_ms = uv_now(http->loop);
-    list_append(&http->lists[state], conn);
-    if (state == PL__CONN_IDLE)
-        look_in(http, to_ms(http->options.idle_timeout));
-    else if (state != PL__CONN_HANDED)
-        look_in(http, LOOK_MS);
 }
 
 /* ---- places ------------------------------------------------------------------------------------------------ */
@@ -151,7 +93,7 @@ static void keep_share(pl_http_t *http, pl__conn_t *conn) {
     pl__conn_close(other != NULL ? other : conn);
 }
 
-void pl__http_accept(pl_http_t *http) {
+static void accept_one(pl_http_t *http) {
     if (!http->is_waiting || http->is_closing)
         return;
     http->is_waiting = false; /* closing a connection would lead back here */
@@ -163,7 +105,7 @@ void pl__http_accept(pl_http_t *http) {
     pl__conn_t *conn = http->conn_count < http->options.max_connections ? pl__conn_accept(http) : NULL;
     http->is_waiting = conn == NULL;
     if (conn == NULL)
-        look_in(http, LOOK_MS);
+        pl__http_look_in(http, PL__LOOK_MS);
     else if (!conn->is_reading)
         pl__conn_close(conn);
     else
@@ -174,7 +116,7 @@ static void connection_cb(uv_stream_t *listener, int status) {
     pl_http_t *http = listener->data;
     if (status == 0) {
         http->is_waiting = true;
-        pl__http_accept(http);
+        accept_one(http);
         return;
     }
     pl__conn_t *other = who_yields(http, NULL, NULL); /* most likely there are no descriptors left */
@@ -275,34 +217,23 @@ static void look_cb(uv_timer_t *timer) {
     pl_http_t *http = timer->data;
     uint64_t now = uv_now(http->loop);
     pl__http_enter(http);
-    if (now >= http->look_ms + LOOK_MS)
+    if (now >= http->look_ms + PL__LOOK_MS)
         forgive(http, now - http->look_ms, now);
     for (int state = 0; state < PL__CONN_STATES && !http->is_closing; state++)
         look_at_all(http, (pl__conn_state_t)state, now);
-    pl__http_accept(http);
+    accept_one(http);
     if (http->lists[PL__CONN_HEAD].head != NULL || http->lists[PL__CONN_BODY].head != NULL ||
         http->lists[PL__CONN_SENDING].head != NULL || http->lists[PL__CONN_CLOSING].head != NULL || http->is_waiting ||
         is_to_be_watched(http)) {
-        look_in(http, LOOK_MS);
+        pl__http_look_in(http, PL__LOOK_MS);
     } else if (http->lists[PL__CONN_IDLE].head != NULL) {
         uint64_t idle = now - http->lists[PL__CONN_IDLE].head->since_ms, limit = to_ms(http->options.idle_timeout);
-        look_in(http, idle + LOOK_MS < limit ? limit - idle : LOOK_MS);
+        pl__http_look_in(http, idle + PL__LOOK_MS < limit ? limit - idle : PL__LOOK_MS);
     }
     pl__http_leave(http);
 }
 
 /* ---- closing ----------------------------------------------------------------------------------------------- */
-
-void pl__http_handle_closed(pl_http_t *http) {
-    if (--http->open_handles > 0)
-        return;
-    void (*closed)(void *data) = http->closed;
-    void *data = http->closed_data;
-    pl__buf_free(&http->head);
-    pl__free(http);
-    if (closed)
-        closed(data);
-}
 
 static void handle_closed_cb(uv_handle_t *handle) {
     pl__http_handle_closed(handle->data);
@@ -318,14 +249,7 @@ static void tear_down(pl_http_t *http) {
         }
 }
 
-void pl__http_enter(pl_http_t *http) {
-    http->calls++;
-}
-
-void pl__http_leave(pl_http_t *http) {
-    if (--http->calls == 0 && http->is_closing)
-        tear_down(http);
-}
+static const pl__host_t HOST = { .place_free = accept_one, .look = look_cb, .tear_down = tear_down };
 
 void pl_http_close(pl_http_t *http, void (*closed)(void *data), void *data) {
     if (!http || http->is_closing)
@@ -445,6 +369,7 @@ int pl_http_open(pl_http_t **out, struct uv_loop_s *loop, const pl_http_options_
     if (!http)
         return PL__FAIL(error, PL_ENOMEM, "out of memory");
     http->options = *options;
+    http->host = &HOST;
     http->loop = loop;
     rc = listen_open(http, &fd, error);
     if (rc == PL_OK && uv_tcp_init(loop, &http->listener) != 0) {

@@ -11,7 +11,6 @@ local known = {
     "binding/claim binding/coroutine binding/facts binding/fetch binding/guest binding/handle binding/results "
       .. "binding/server binding/session binding/tasklet binding/verbs binding/watch",
     "engine/ends engine/peer engine/place engine/run engine/scheduler",
-    "http/connection http/server",
   },
   modules = {
     "pipeline.deferred pipeline.mail pipeline.mail.outbox",
