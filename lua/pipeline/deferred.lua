@@ -477,7 +477,4 @@ function deferred.handler(request)
   return deferred.serve(context.engine(), request)
 end
 
--- Mails are calls of the library's own; a process that never sends one has to know them, too.
-names.register("pipeline.mail.deliver", function(post) return require("pipeline.mail").deliver(post) end)
-
 return deferred

@@ -8,6 +8,7 @@ local engine = require "pipeline.engine"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 local instance = require "pipeline.instance"
+local names = require "pipeline.names"
 local status = require "pipeline.status"
 local testing = require "pipeline.testing"
 local misuse = require("pipeline.place").misuse
@@ -81,5 +82,8 @@ function pipeline.set_logger(fn)
   end
   context.logger = fn
 end
+
+-- Mails are calls of the library's own; a process that never sends one has to know them, too.
+names.register("pipeline.mail.deliver", function(post) return require("pipeline.mail").deliver(post) end)
 
 return pipeline

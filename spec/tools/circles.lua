@@ -13,7 +13,6 @@ local known = {
     "engine/ends engine/peer engine/place engine/run engine/scheduler",
   },
   modules = {
-    "pipeline.deferred pipeline.mail pipeline.mail.outbox",
   },
 }
 
