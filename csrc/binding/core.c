@@ -14,7 +14,7 @@
 #include "binding/claim.h"
 #include "binding/client.h"
 #include "binding/codec.h"
-#include "binding/handle.h"
+#include "binding/engine.h"
 #include "binding/items.h"
 #include "binding/loop.h"
 #include "binding/server.h"
@@ -128,7 +128,7 @@ int luaopen_pipeline_core(lua_State *L) {
     lua_setfield(L, -2, "retry_after");
     lua_pushlightuserdata(L, NULL); /* what modules for JSON call null */
     lua_setfield(L, -2, "null");
-    pl__handle_register(L);
+    pl__engine_register(L);
     pl__codec_register(L);
     pl__loop_register(L);
     pl__client_register(L);

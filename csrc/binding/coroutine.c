@@ -1,5 +1,5 @@
 /*
- * coroutine.c - managed coroutines: start, await, resume, end. See coroutine.h.
+ * coroutine.c - managed coroutines: started, resumed, ended; how one is suspended. See coroutine.h.
  *
  * A coroutine waits by yielding one light userdata, its own record, which no Lua code can hold: any other yield goes
  * to a scheduler that is not there and ends the coroutine with an error. Values that a wait gives back are built by
@@ -11,22 +11,15 @@
 
 #include <lauxlib.h>
 
-#include "binding/results.h"
-#include "binding/tasklet.h"
+#include "binding/sink.h"
 #include "binding/trampoline.h"
+#include "binding/unwaited.h"
 
-#define TOKEN_TYPE "pipeline.Token"
 #define IDLE_MAX 256 /* finished threads kept for later use */
-
-typedef struct {
-    pl__handle_t *h; /* memory of the engine userdata, which is user value 1 */
-    pl__coroutine_t *rec;
-    uint64_t wakes; /* of rec, for the suspension it is good for */
-} token_t;
 
 /* ---- queues and lists -------------------------------------------------------------------------------------- */
 
-static void queue_add(pl__queue_t *queue, pl__coroutine_t *rec) {
+void pl__coroutine_queue(pl__queue_t *queue, pl__coroutine_t *rec) {
     rec->state = PL__CO_QUEUED;
     rec->queue_next = NULL;
     if (queue->tail != NULL)
@@ -85,7 +78,7 @@ static void turn_cb(pl_timer_t *timer) {
     pl__pump(h);
 }
 
-static void arm_turn(pl__handle_t *h) {
+void pl__coroutine_arm(pl__handle_t *h) {
     if (h->turn.active || h->closing)
         return;
     h->turn.fire = turn_cb;
@@ -346,16 +339,16 @@ static void leave_place(pl__handle_t *h, pl__coroutine_t *rec) {
 
 static void served_cb(pl_place_t *place) {
     pl__coroutine_t *rec = place->data;
-    queue_add(&rec->h->ready, rec);
+    pl__coroutine_queue(&rec->h->ready, rec);
     pl__pump(rec->h);
 }
 
 /* What it has waited for has come: it goes on as soon as it has its place again. */
-static void go_on(pl__coroutine_t *rec, pl__queue_t *queue) {
+void pl__coroutine_go_on(pl__coroutine_t *rec, pl__queue_t *queue) {
     rec->place.served = served_cb;
     rec->place.data = rec;
     if (pl_engine_place_take(rec->h->engine, &rec->place, rec->urgent))
-        queue_add(queue, rec);
+        pl__coroutine_queue(queue, rec);
     else
         rec->state = PL__CO_PLACE;
 }
@@ -366,8 +359,8 @@ void pl__coroutine_claim_ends(pl__coroutine_t *rec) {
     pl_engine_place_forget(h->engine, &rec->place);
     if (rec->state != PL__CO_PLACE)
         return;
-    queue_add(&h->later, rec); /* nobody serves it any more */
-    arm_turn(h);
+    pl__coroutine_queue(&h->later, rec); /* nobody serves it any more */
+    pl__coroutine_arm(h);
 }
 
 /* e:urgent(flag): others wait for what the running coroutine holds, so that it goes on at once when it is woken. */
@@ -448,7 +441,7 @@ void pl__pump(pl__handle_t *h) {
         return;
     if (h->L == NULL || h->entered) {
         if (h->ready.head != NULL || h->finals != NULL)
-            arm_turn(h);
+            pl__coroutine_arm(h);
         return;
     }
     h->pumping = true;
@@ -474,8 +467,8 @@ int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data, pl__c
     record_begin(h, rec);
     rec->job = job;
     rec->data = data;
-    queue_add(&h->later, rec);
-    arm_turn(h);
+    pl__coroutine_queue(&h->later, rec);
+    pl__coroutine_arm(h);
     if (out != NULL)
         *out = rec;
     return PL_OK;
@@ -496,8 +489,8 @@ void pl__coroutine_cancel(pl__coroutine_t *rec, uint64_t life) {
         pl_engine_timer_cancel(h->engine, &rec->timer);
     pl_engine_place_forget(h->engine, &rec->place);
     rec->wakes++; /* its token is good no more */
-    queue_add(&h->later, rec);
-    arm_turn(h);
+    pl__coroutine_queue(&h->later, rec);
+    pl__coroutine_arm(h);
 }
 
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job) {
@@ -512,7 +505,7 @@ void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *
     rec->data = rec;
     rec->claim = claim;
     rec->claim_ended = false;
-    queue_add(h->has_task_hook ? &h->ready : &h->parked, rec);
+    pl__coroutine_queue(h->has_task_hook ? &h->ready : &h->parked, rec);
     pl__pump(h);
 }
 
@@ -535,67 +528,19 @@ void pl__coroutine_unpark(pl__handle_t *h) {
     if (h->parked.head == NULL)
         return;
     queue_move(&h->later, &h->parked);
-    arm_turn(h);
-}
-
-static void log_refused(pl__handle_t *h, int level, pl_id_t task, int rc, const char *detail) {
-    pl__log(h, level, "the end of task %lld was refused: %s (%s)%s%s", (long long)task, pl_result_text(rc),
-            pl_result_name(rc), detail[0] != '\0' ? ": " : "", detail);
-}
-
-/* Of ends that shared an op those are told that were refused; what failed as a whole is tried one by one. */
-static void log_ends(pl__handle_t *h, const pl_op_t *op) {
-    const pl_op_tasks_done_t *done = &op->u.tasks_done;
-    if (op->rc != PL_ESTALE)
-        pl__log(h, PL_LOG_ERROR, "the ends of %zu tasks were refused together: %s (%s)%s%s", done->len,
-                pl_result_text(op->rc), pl_result_name(op->rc), op->error.message[0] != '\0' ? ": " : "",
-                op->error.message);
-    for (size_t i = 0; op->rc == PL_ESTALE && i < done->len; i++)
-        if (done->ends[i].refused)
-            log_refused(h, PL_LOG_WARNING, done->ends[i].task, PL_ESTALE, "");
-}
-
-/* The result of an op that nobody waits for. */
-static void log_result(pl__handle_t *h, const pl_op_t *op) {
-    if (op->verb == PL_VERB_tasks_done) {
-        log_ends(h, op);
-        return;
-    }
-    int level = op->rc == PL_EABORTED ? PL_LOG_INFO : op->rc == PL_ESTALE ? PL_LOG_WARNING : PL_LOG_ERROR;
-    pl_id_t id = op->verb == PL_VERB_task_done ? op->u.task_done.task
-                 : op->verb == PL_VERB_outcome ? op->u.outcome.stage
-                                               : op->u.finalized.stage;
-    log_refused(h, level, id, op->rc, op->error.message);
-}
-
-static int cut(pl_str_t text) {
-    enum { SHOWN_MAX = 200 };
-    return text.len < SHOWN_MAX ? (int)text.len : SHOWN_MAX;
-}
-
-/* A task that nobody will execute any more is worth a line. */
-static void log_death(pl__handle_t *h, const pl_op_task_done_t *done) {
-    pl_str_t name = done->failure.error_class, message = done->failure.message;
-    pl__log(h, PL_LOG_WARNING, "task %lld has no retries left and is kept among the dead ones: %.*s: %.*s",
-            (long long)done->task, cut(name), name.ptr ? name.ptr : "", cut(message), message.ptr ? message.ptr : "");
+    pl__coroutine_arm(h);
 }
 
 void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op) {
     if (op->owner == NULL || op->owner == h) {
-        bool died = op->verb == PL_VERB_task_done && op->rc == PL_OK && op->u.task_done.died;
-        if (op->owner == NULL && (op->rc != PL_OK || died)) {
-            if (died)
-                log_death(h, &op->u.task_done);
-            else
-                log_result(h, op);
+        if (op->owner == NULL && pl__unwaited_result(h, op))
             pl__pump(h); /* nothing else may come for long that would show the line */
-        }
         pl_op_free(op);
         return;
     }
     pl__coroutine_t *rec = op->owner;
     rec->op_back = true;
-    queue_add(&h->ready, rec);
+    pl__coroutine_queue(&h->ready, rec);
     pl__pump(h);
 }
 
@@ -629,7 +574,7 @@ static void queue_leave(pl__queue_t *queue) {
         pl__coroutine_t *rec = next;
         next = rec->queue_next;
         if (!is_executing(rec))
-            queue_add(queue, rec);
+            pl__coroutine_queue(queue, rec);
     }
 }
 
@@ -692,136 +637,33 @@ bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h) {
     return h->current != NULL && h->current->co == L && lua_isyieldable(L);
 }
 
-static int await_yield(lua_State *L, pl__coroutine_t *rec, lua_KFunction k) {
+int pl__await_yield(lua_State *L, pl__coroutine_t *rec, lua_KFunction k) {
     lua_pushlightuserdata(L, rec);
     return lua_yieldk(L, 1, (lua_KContext)rec, k);
 }
 
 /* The record a continuation belongs to; raises when somebody else resumed the coroutine. */
-static pl__coroutine_t *await_record(lua_State *L, lua_KContext context) {
+pl__coroutine_t *pl__await_record(lua_State *L, lua_KContext context) {
     pl__coroutine_t *rec = (pl__coroutine_t *)context;
     if (rec->h->current != rec || rec->co != L)
         luaL_error(L, "a coroutine of the engine was resumed by somebody else");
     return rec;
 }
 
-static int op_k(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    pl__coroutine_t *rec = await_record(L, context);
-    pl_op_t *op = rec->op;
-    rec->op = NULL;
-    return pl__push_results(L, op);
-}
-
-int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim) {
-    bool can_await = pl__coroutine_can_await(L, h);
-    int results;
-    if (!can_await && claim == NULL && h->engine != NULL && pl__tasklet_await_op(L, h, op, &results))
-        return results;
-    if (h->engine == NULL) { /* a finalizer closed it while the op was built */
-        pl_op_free(op);
-        return pl__push_failure(L, PL_ECLOSED, NULL);
-    }
-    if (!can_await) {
-        (void)pl_engine_call(h->engine, op);
-        if (claim != NULL)
-            pl_engine_claim_ended(h->engine);
-        pl__log_drain(L, h);
-        return pl__push_results(L, op);
-    }
-    pl__coroutine_t *rec = h->current;
-    op->owner = rec;
-    rec->op = op;
-    rec->op_back = false;
-    rec->state = PL__CO_OP;
-    if (claim != NULL)
-        pl_engine_claim_end(h->engine, claim, op);
-    else
-        pl_engine_submit(h->engine, op);
-    return await_yield(L, rec, op_k);
-}
-
 int pl__wait(lua_State *L, pl__handle_t *h, lua_KFunction k) {
     h->current->state = PL__CO_EVENT;
-    return await_yield(L, h->current, k);
+    return pl__await_yield(L, h->current, k);
 }
 
 void pl__wait_check(lua_State *L, lua_KContext context) {
-    (void)await_record(L, context);
+    (void)pl__await_record(L, context);
 }
 
 void pl__wait_end(pl__coroutine_t *rec, uint64_t life) {
     if (rec->life != life || rec->state != PL__CO_EVENT)
         return;
-    queue_add(&rec->h->ready, rec);
+    pl__coroutine_queue(&rec->h->ready, rec);
     pl__pump(rec->h);
-}
-
-static void sleep_cb(pl_timer_t *timer) {
-    pl__coroutine_t *rec = timer->data;
-    go_on(rec, &rec->h->ready);
-    pl__pump(rec->h);
-}
-
-static int sleep_k(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    (void)await_record(L, context);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static void alarm_cb(pl_timer_t *timer) {
-    *(bool *)timer->data = true;
-}
-
-/* Virtual time passes step by step, to whatever is due next, until it is our turn. */
-static int run_virtual_for(lua_State *L, pl__handle_t *h, pl_usec_t span) {
-    bool rang = false;
-    pl_timer_t alarm = { .fire = alarm_cb, .data = &rang };
-    pl_engine_timer_start(h->engine, &alarm, span);
-    int rc = PL_OK;
-    while (!rang && !h->stopped && rc == PL_OK)
-        rc = pl__handle_run(L, h, PL_RUN_NEXT, -1, false);
-    pl_engine_timer_cancel(h->engine, &alarm);
-    pl_engine_rest(h->engine);
-    return rang ? PL_ETIMEDOUT : rc;
-}
-
-/* Outside a managed coroutine: runs the loop until then. */
-static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t span) {
-    if (h->L != NULL || h->entered || h->closing)
-        return pl__push_failure(L, PL_ESTATE, "cannot sleep here: the loop is running below this function");
-    h->stopped = false;
-    int rc;
-    pl_engine_listen(h->engine, true);
-    if (h->is_virtual)
-        rc = run_virtual_for(L, h, span);
-    else
-        rc = pl__handle_run(L, h, PL_RUN_FOREVER, (double)span / (double)PL_USEC_PER_SEC, false);
-    pl_engine_listen(h->engine, false);
-    if (rc == PL_OK)
-        return pl__push_failure(L, PL_ESTATE, "the loop was stopped");
-    if (rc != PL_ETIMEDOUT)
-        return pl__push_failure(L, rc, NULL);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-/* e:sleep(seconds) -> true, or nil, code, message. */
-static int engine_sleep(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    lua_Number seconds = luaL_checknumber(L, 2);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    pl_usec_t span = pl_clock_from_seconds(seconds > 0 ? seconds : 0);
-    if (!pl__coroutine_can_await(L, h))
-        return sleep_running(L, h, span);
-    pl__coroutine_t *rec = h->current;
-    rec->state = PL__CO_SLEEP;
-    rec->timer.fire = sleep_cb;
-    rec->timer.data = rec;
-    pl_engine_timer_start(h->engine, &rec->timer, span);
-    return await_yield(L, rec, sleep_k);
 }
 
 /* ---- spawn ------------------------------------------------------------------------------------------------- */
@@ -858,8 +700,8 @@ static int engine_spawn(lua_State *L) {
     lua_xmove(L, rec->co, n);
     rec->nargs = n - 1;
     rec->started = true;
-    queue_add(&h->later, rec);
-    arm_turn(h);
+    pl__coroutine_queue(&h->later, rec);
+    pl__coroutine_arm(h);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -876,156 +718,13 @@ static int engine_is_resuming(lua_State *L) {
     return 1;
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------------------ */
-
-/* e:token() -> an object that ends the next suspend of this coroutine, or nil, "ESTATE", message. */
-static int engine_token(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (h->current == NULL || h->current->co != L)
-        return pl__push_failure(L, PL_ESTATE, "not in a coroutine of this engine");
-    token_t *token = lua_newuserdatauv(L, sizeof(*token), 1);
-    token->h = h;
-    token->rec = h->current;
-    token->wakes = h->current->wakes;
-    lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
-    luaL_setmetatable(L, TOKEN_TYPE);
-    return 1;
-}
-
-static int suspend_k(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    pl__coroutine_t *rec = await_record(L, context);
-    rec->wakes++;
-    rec->woken = false;
-    return lua_gettop(L) - 1;
-}
-
-static pl__coroutine_t *record_of(const pl__handle_t *h, const lua_State *co) {
-    pl__coroutine_t *rec = h->live;
-    while (rec != NULL && rec->co != co)
-        rec = rec->next;
-    return rec;
-}
-
-/* e:closed(thread): a coroutine of the engine was closed while it waited. What it waited for may never come, so it has
- * a turn, in which it is found dead. An op comes back by itself. */
-static int engine_closed(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    luaL_checktype(L, 2, LUA_TTHREAD);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    pl__coroutine_t *rec = h->closing ? NULL : record_of(h, lua_tothread(L, 2));
-    bool waits = rec != NULL && (rec->state == PL__CO_TOKEN || rec->state == PL__CO_EVENT ||
-                                 rec->state == PL__CO_SLEEP || rec->state == PL__CO_PLACE);
-    if (!waits)
-        return 0;
-    pl_engine_place_forget(h->engine, &rec->place);
-    if (rec->timer.active)
-        pl_engine_timer_cancel(h->engine, &rec->timer);
-    rec->wakes++; /* its token is good no more */
-    rec->nargs = 0;
-    queue_add(&h->later, rec);
-    arm_turn(h);
-    return 0;
-}
-
-/* Pushes the values an early wake has left. Stack: handle. */
-static void push_mailbox(lua_State *L, const pl__coroutine_t *rec) {
-    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
-    lua_rawgeti(L, 2, -(lua_Integer)rec->index);
-    lua_rawgeti(L, 3, 0);
-    int n = (int)lua_tointeger(L, 4);
-    luaL_checkstack(L, n + LUA_MINSTACK, "too many values");
-    lua_pushnil(L);
-    lua_rawseti(L, 2, -(lua_Integer)rec->index);
-    for (int i = 1; i <= n; i++)
-        lua_rawgeti(L, 3, i);
-    lua_rotate(L, 2, n);
-    lua_settop(L, n + 1);
-}
-
-/* e:suspend() -> what token:wake was given, or nil, "ESTATE", message. */
-static int engine_suspend(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    if (!pl__coroutine_can_await(L, h))
-        return pl__push_failure(L, PL_ESTATE, "not in a coroutine of this engine, or one that cannot yield here");
-    pl__coroutine_t *rec = h->current;
-    lua_settop(L, 1);
-    rec->state = PL__CO_TOKEN;
-    if (rec->woken) {
-        push_mailbox(L, rec);
-        queue_add(&h->later, rec);
-        arm_turn(h);
-    }
-    return await_yield(L, rec, suspend_k);
-}
-
-/* The coroutine has not suspended yet: keeps the values for it, their number at index 0. Stack: token, values. */
-static void wake_early(lua_State *L, pl__coroutine_t *rec) {
-    int n = lua_gettop(L) - 1;
-    luaL_checkstack(L, LUA_MINSTACK, NULL);
-    lua_createtable(L, n, 1);
-    lua_insert(L, 2);
-    for (int i = n; i >= 1; i--)
-        lua_rawseti(L, 2, i);
-    lua_pushinteger(L, n);
-    lua_rawseti(L, 2, 0);
-    lua_getiuservalue(L, 1, 1);
-    lua_getiuservalue(L, -1, PL__UV_ANCHORS);
-    lua_pushvalue(L, 2);
-    lua_rawseti(L, -2, -(lua_Integer)rec->index);
-}
-
-static void wake_suspended(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec) {
-    int n = lua_gettop(L) - 1;
-    if (!lua_checkstack(rec->co, n))
-        luaL_error(L, "too many values");
-    lua_xmove(L, rec->co, n);
-    rec->nargs = n;
-    go_on(rec, &h->later);
-    arm_turn(h);
-}
-
-/* token:wake(...) -> whether this was the first wake of a suspension not yet over. */
-static int token_wake(lua_State *L) {
-    const token_t *token = luaL_checkudata(L, 1, TOKEN_TYPE);
-    pl__handle_t *h = token->h;
-    pl__coroutine_t *rec = token->rec;
-    bool alive = h->engine != NULL && !h->closing && pl_engine_usable(h->engine);
-    if (!alive || rec->wakes != token->wakes || rec->woken) {
-        lua_pushboolean(L, 0);
-        return 1;
-    }
-    if (rec->state == PL__CO_TOKEN)
-        wake_suspended(L, h, rec);
-    else
-        wake_early(L, rec);
-    rec->woken = true;
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
 void pl__coroutine_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "sleep", engine_sleep },
         { "spawn", engine_spawn },
         { "in_coroutine", engine_in_coroutine },
         { "is_resuming", engine_is_resuming },
         { "urgent", engine_urgent },
-        { "suspend", engine_suspend },
-        { "token", engine_token },
-        { "closed", engine_closed },
         { NULL, NULL },
     };
     luaL_setfuncs(L, METHODS, 0);
-    if (luaL_newmetatable(L, TOKEN_TYPE)) {
-        lua_createtable(L, 0, 1);
-        lua_pushcfunction(L, token_wake);
-        lua_setfield(L, -2, "wake");
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
 }

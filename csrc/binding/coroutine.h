@@ -101,10 +101,16 @@ void pl__coroutine_unpark(pl__handle_t *h);
 
 /* Whether L is the managed coroutine being run and may yield. */
 bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h);
-/* Takes op: submits it (or, with claim, ends that claim with it), waits until it is committed and pushes its results.
- * To be returned from a C function called by Lua, with the handle at index 1. Where pl__coroutine_can_await it yields,
- * in a tasklet it awaits, else it blocks the thread. */
-int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim);
+/* Yields as `rec`, the running one, whose state says what it waits for; `k` goes on. */
+int pl__await_yield(lua_State *L, pl__coroutine_t *rec, lua_KFunction k);
+/* The record a continuation belongs to; raises when somebody else resumed the coroutine. */
+pl__coroutine_t *pl__await_record(lua_State *L, lua_KContext context);
+/* It is to be resumed: puts it into a queue of its handle. */
+void pl__coroutine_queue(pl__queue_t *queue, pl__coroutine_t *rec);
+/* There will be a turn for h->later. */
+void pl__coroutine_arm(pl__handle_t *h);
+/* What it has waited for has come: it goes on as soon as it has its place again. */
+void pl__coroutine_go_on(pl__coroutine_t *rec, pl__queue_t *queue);
 
 /*
  * Waiting for an event that this file knows nothing of. Assumes pl__coroutine_can_await; to be returned from a C
@@ -132,8 +138,7 @@ void pl__coroutine_close_all(lua_State *L, pl__handle_t *h);
 /* Frees the records. Those still live (after fork) are forgotten: nothing of the engine or of Lua is called. */
 void pl__coroutine_free_all(pl__handle_t *h);
 
-/* Adds sleep, spawn, suspend, closed, token, in_coroutine, is_resuming and urgent to the method table on top of the
- * stack. */
+/* Adds spawn, in_coroutine, is_resuming and urgent to the method table on top of the stack. */
 void pl__coroutine_register(lua_State *L);
 
 #endif

@@ -21,6 +21,7 @@
 #include "binding/coroutine.h"
 #include "binding/exchange.h"
 #include "binding/handle.h"
+#include "binding/run.h"
 
 #define FETCH_TYPE "pipeline.Fetch"
 #define RESPONSE_TYPE "pipeline.Response"
@@ -320,7 +321,7 @@ static int run_until_news(lua_State *L, pl__handle_t *h, const box_t *box) {
         return pl__push_failure(L, PL_ESTATE, "cannot wait here: the loop is running below this function");
     h->stopped = false;
     while (rc == PL_OK && !h->stopped && box->fetch && !is_ready(box) && !pl_fetch_wants(box->fetch))
-        rc = pl__handle_run(L, h, PL_RUN_NEXT, -1, false);
+        rc = pl__run(L, h, PL_RUN_NEXT, -1, false);
     pl_engine_rest(h->engine);
     if (rc != PL_OK)
         return pl__push_failure(L, rc, NULL);

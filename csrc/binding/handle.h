@@ -27,7 +27,7 @@
 
 #define PL__ENGINE_TYPE "pipeline.Engine"
 
-/* User values of a handle. The hooks are in the order of their names in handle.c. */
+/* User values of a handle. The hooks are in the order of their names in engine.c. */
 enum {
     PL__UV_TASK = 1,
     PL__UV_LOG,
@@ -99,19 +99,7 @@ int pl__handle_refuse(lua_State *L, const pl__handle_t *h);
 /* Pushes nil, name of code, message (NULL or "": the standard text) and returns 3. */
 int pl__push_failure(lua_State *L, int code, const char *message);
 
-/* Runs the loop on L, which has the handle at index 1 of its frame. Returns a result of pl_engine_run. */
-int pl__handle_run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, bool signals);
-
 void pl__handle_attach(pl__handle_t *h, pl__attached_t *attached);
 void pl__handle_detach(pl__handle_t *h, pl__attached_t *attached); /* idempotent */
-
-/* Sets up the metatable and core.open; `core` is on the top of the stack. */
-void pl__handle_register(lua_State *L);
-
-/* ---- logging ---- */
-/* Queues a line for the "log" hook; any thread, never raises. */
-void pl__log(pl__handle_t *h, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Hands queued lines to the hook. `L` has the handle at index 1. Does nothing while Lua code runs. */
-void pl__log_drain(lua_State *L, pl__handle_t *h);
 
 #endif

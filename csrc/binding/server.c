@@ -17,6 +17,7 @@
 
 #include "binding/coroutine.h"
 #include "binding/handle.h"
+#include "binding/sink.h"
 #include "http/server.h"
 
 #define SERVER_TYPE "pipeline.Server"

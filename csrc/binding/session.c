@@ -8,6 +8,7 @@
 
 #include <lauxlib.h>
 
+#include "binding/await.h"
 #include "binding/coroutine.h"
 #include "binding/handle.h"
 #include "binding/ops.h"

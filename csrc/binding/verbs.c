@@ -8,6 +8,7 @@
 
 #include <lauxlib.h>
 
+#include "binding/await.h"
 #include "binding/claim.h"
 #include "binding/coroutine.h"
 #include "binding/ops.h"

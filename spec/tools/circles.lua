@@ -8,8 +8,6 @@
 
 local known = {
   objects = {
-    "binding/claim binding/coroutine binding/facts binding/fetch binding/guest binding/handle binding/results "
-      .. "binding/server binding/session binding/tasklet binding/verbs binding/watch",
     "engine/ends engine/peer engine/place engine/run engine/scheduler",
   },
   modules = {

@@ -1,0 +1,364 @@
+/*
+ * engine.c - the engine of a Lua program: opened, run and closed; its hooks and methods.
+ */
+#include "binding/engine.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "binding/claim.h"
+#include "binding/coroutine.h"
+#include "binding/facts.h"
+#include "binding/fetch.h"
+#include "binding/guest.h"
+#include "binding/loop.h"
+#include "binding/run.h"
+#include "binding/server.h"
+#include "binding/session.h"
+#include "binding/sink.h"
+#include "binding/sleep.h"
+#include "binding/token.h"
+#include "binding/verbs.h"
+
+/* ---- host callbacks -------------------------------------------------------------------------------------------- */
+
+static void execute_cb(void *data, pl_claim_t *claim) {
+    const pl__sink_t *sink = data;
+    pl__claim_execute(sink->h, claim);
+}
+
+static void op_done_cb(void *data, pl_op_t *op) {
+    const pl__sink_t *sink = data;
+    pl__coroutine_op_done(sink->h, op);
+}
+
+static void final_cb(void *data, pl_id_t stage, pl_stage_state_t state) {
+    const pl__sink_t *sink = data;
+    pl__coroutine_final(sink->h, stage, state);
+}
+
+/* Inside a signal handler. */
+static void interrupted_cb(void *data) {
+    const pl__sink_t *sink = data;
+    if (sink->h != NULL)
+        pl__watch_interrupted(sink->h);
+}
+
+static void aborted_cb(void *data, pl_id_t stage) {
+    const pl__sink_t *sink = data;
+    pl__coroutine_final(sink->h, stage, PL_STAGE_ABORTING);
+}
+
+static void log_cb(void *data, int level, const char *text) {
+    pl__sink_add(data, level, text);
+}
+
+static void turn_cb(void *data) {
+    const pl__sink_t *sink = data;
+    pl__pump(sink->h); /* lines of log */
+}
+
+/* ---- closing --------------------------------------------------------------------------------------------------- */
+
+/* In the child of a fork: the threads and the file belong to the parent, so nothing is told to anybody. */
+static void forget(pl__handle_t *h) {
+    h->watch.has_thread = false; /* it is the parent's */
+    pl_engine_close(h->engine);
+    h->engine = NULL;
+    h->attached = NULL;
+    pl__coroutine_free_all(h);
+    pl__sink_free(h->sink);
+    h->sink = NULL;
+}
+
+/* Coroutines end first, while the engine still works for their to-be-closed variables; then what they held. */
+static void close_engine(lua_State *L, pl__handle_t *h) {
+    h->closing = true;
+    pl__coroutine_close_all(L, h);
+    while (h->attached != NULL)
+        h->attached->close(h->attached);
+    pl__coroutine_close_all(L, h);
+    pl__watch_close(h);
+    pl_engine_close(h->engine);
+    pl__log_drain(L, h);
+    h->engine = NULL;
+    pl__coroutine_free_all(h);
+    pl__sink_free(h->sink);
+    h->sink = NULL;
+}
+
+/* e:close() -> true, or nil, "ESTATE", message from inside the loop. Also __close. */
+static int engine_close(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    lua_settop(L, 1);
+    if (h->engine != NULL && !h->closing) {
+        if (!pl_engine_usable(h->engine))
+            forget(h);
+        else if (h->L != NULL || h->entered)
+            return pl__push_failure(L, PL_ESTATE, "an engine cannot be closed from inside its own loop; stop it");
+        else
+            close_engine(L, h);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int engine_gc(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (h->L == NULL && !h->entered)
+        return engine_close(L);
+    /* The Lua state is being closed from inside the loop, as os.exit(0, true) does: the loop is below us on the C
+     * stack and will not be entered again. What the store thread uses stays until the process ends. */
+    pl__watch_close(h);
+    if (h->sink != NULL)
+        h->sink->h = NULL;
+    h->engine = NULL;
+    return 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+
+/* Pushes options[name]; returns whether it is there. Raises if it is of another type. */
+static bool option(lua_State *L, const char *name, int type) {
+    int actual = lua_getfield(L, 2, name);
+    if (actual != LUA_TNIL && actual != type)
+        luaL_argerror(
+            L, 2, lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type), lua_typename(L, actual)));
+    return actual != LUA_TNIL;
+}
+
+static double option_seconds(lua_State *L, const char *name, double otherwise) {
+    double value = otherwise;
+    if (option(L, name, LUA_TNUMBER)) {
+        value = lua_tonumber(L, -1);
+        if (!isfinite(value) || value < 0)
+            luaL_argerror(L, 2, lua_pushfstring(L, "%s: not a duration", name));
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+static bool option_flag(lua_State *L, const char *name) {
+    bool value = option(L, name, LUA_TBOOLEAN) && lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static lua_Integer option_integer(lua_State *L, const char *name, lua_Integer otherwise, lua_Integer min,
+                                  lua_Integer max) {
+    lua_Integer value = otherwise;
+    if (option(L, name, LUA_TNUMBER)) {
+        int is_integer;
+        value = lua_tointegerx(L, -1, &is_integer);
+        if (!is_integer || value < min || value > max)
+            luaL_argerror(
+                L, 2,
+                lua_pushfstring(L, "%s: integer from %I to %I expected", name, (LUAI_UACINT)min, (LUAI_UACINT)max));
+    }
+    lua_pop(L, 1);
+    return value;
+}
+
+/* The strings stay on the stack. */
+static void read_options(lua_State *L, pl_engine_options_t *options) {
+    if (option(L, "durability", LUA_TSTRING)) {
+        const char *text = lua_tostring(L, -1);
+        options->durability_full = strcmp(text, "full") == 0;
+        if (!options->durability_full && strcmp(text, "normal") != 0)
+            luaL_argerror(L, 2, "durability: \"full\" or \"normal\" expected");
+    }
+    if (option(L, "vfs", LUA_TSTRING))
+        options->vfs = lua_tostring(L, -1);
+    if (option(L, "serve_queues", LUA_TSTRING))
+        options->serve_queues = lua_tostring(L, -1);
+    options->file_mode = (int)option_integer(L, "file_mode", 0, 0, 0777);
+    options->concurrency = (int)option_integer(L, "concurrency", options->concurrency, 1, 1000000);
+    options->waiting_memory = (size_t)option_integer(L, "waiting_memory", 0, 1, LUA_MAXINTEGER);
+    options->seed = (uint64_t)option_integer(L, "seed", 0, LUA_MININTEGER, LUA_MAXINTEGER);
+    options->lease_seconds = option_seconds(L, "lease_seconds", options->lease_seconds);
+    options->tombstone_seconds = option_seconds(L, "tombstone_seconds", options->tombstone_seconds);
+    options->storage_limit = option_integer(L, "storage_limit", 0, 1, LUA_MAXINTEGER);
+    options->stop_grace = option_seconds(L, "stop_grace", options->stop_grace);
+    options->virtual_start = option_seconds(L, "virtual_start", options->virtual_start);
+    options->virtual_time = option_flag(L, "virtual_time");
+    options->no_worker = option_flag(L, "no_worker");
+    lua_getfield(L, 2, "loop"); /* held by the registry */
+    options->loop = pl__loop_at(L, -1);
+}
+
+/* Pushes a closed handle: everything that may raise is done before the engine is opened. */
+static pl__handle_t *handle_new(lua_State *L) {
+    pl__handle_t *h = lua_newuserdatauv(L, sizeof(*h), PL__UV_COUNT);
+    memset(h, 0, sizeof(*h));
+    luaL_setmetatable(L, PL__ENGINE_TYPE);
+    h->whose = pl__whose_get(L);
+    pl__whose_add(L, h);
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, PL__UV_ANCHORS);
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, PL__UV_LINKS);
+    return h;
+}
+
+/* core.open(path, {durability=, concurrency=, waiting_memory=, lease_seconds=, tombstone_seconds=, storage_limit=,
+ * vfs=, serve_queues=, virtual_time=, virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
+static int core_open(lua_State *L) {
+    size_t len;
+    pl_engine_options_t options;
+    pl_engine_options_init(&options);
+    options.path = luaL_checklstring(L, 1, &len);
+    luaL_argcheck(L, strlen(options.path) == len, 1, "a path without zero bytes expected");
+    if (lua_isnoneornil(L, 2)) {
+        lua_settop(L, 1);
+        lua_newtable(L);
+    }
+    luaL_checktype(L, 2, LUA_TTABLE);
+    read_options(L, &options);
+    pl__handle_t *h = handle_new(L);
+    pl__sink_t *sink = pl__sink_new(h);
+    if (sink == NULL)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    options.host = (pl_host_t){
+        .execute = execute_cb,
+        .op_done = op_done_cb,
+        .final = final_cb,
+        .aborted = aborted_cb,
+        .interrupted = interrupted_cb,
+        .log = log_cb,
+        .turn = turn_cb,
+        .data = sink,
+    };
+    pl_error_t error = { 0 };
+    int rc = pl_engine_open(&h->engine, &options, &error);
+    if (rc != PL_OK) {
+        h->engine = NULL;
+        pl__sink_free(sink);
+        return pl__push_failure(L, rc, error.message);
+    }
+    h->sink = sink;
+    h->is_virtual = options.virtual_time;
+    return 1;
+}
+
+/* ---- methods --------------------------------------------------------------------------------------------------- */
+
+/* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
+ * "guest" fn(), called when e:arm() says. */
+static int engine_on(lua_State *L) {
+    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", NULL };
+    pl__handle_t *h = pl__handle_check(L, 1);
+    int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
+    if (!lua_isnoneornil(L, 3))
+        luaL_checktype(L, 3, LUA_TFUNCTION);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    lua_settop(L, 3);
+    lua_setiuservalue(L, 1, uv);
+    if (uv == PL__UV_TASK) {
+        h->has_task_hook = lua_getiuservalue(L, 1, uv) != LUA_TNIL;
+        if (h->has_task_hook)
+            pl__coroutine_unpark(h);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:run(mode, timeout | nil, signals | nil) -> true, or nil, code, message. */
+static int engine_run(lua_State *L) {
+    static const char *const MODES[] = { "forever", "ready", "all", "once", "next", NULL };
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl_run_mode_t mode = (pl_run_mode_t)luaL_checkoption(L, 2, "forever", MODES);
+    bool signals = lua_toboolean(L, 4);
+    double timeout = luaL_optnumber(L, 3, -1);
+    luaL_argcheck(L, timeout == timeout, 3, "not a number of seconds");
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (h->L != NULL || h->entered || h->closing)
+        return pl__push_failure(L, PL_ESTATE, "the loop is running already: an engine cannot run inside itself");
+    int rc = pl__run(L, h, mode, timeout, signals);
+    if (rc != PL_OK)
+        return pl__push_failure(L, rc, NULL);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:stop(): ends run() when the coroutines that are ready have had their turn. */
+static int engine_stop(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    h->stopped = true;
+    pl_engine_stop(h->engine);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:listen(flag): SIGINT ends this run and those that follow, until e:listen(false). */
+static int engine_listen(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_engine_listen(h->engine, lua_toboolean(L, 2));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:rest(): after run "next" or "once", when no more will follow for now: what was claimed ahead is given back. */
+static int engine_rest(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_engine_rest(h->engine);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:running() -> whether run() is below us. */
+static int engine_running(lua_State *L) {
+    const pl__handle_t *h = pl__handle_check(L, 1);
+    lua_pushboolean(L, h->engine != NULL && h->L != NULL);
+    return 1;
+}
+
+static int engine_tostring(lua_State *L) {
+    const pl__handle_t *h = pl__handle_check(L, 1);
+    lua_pushfstring(L, PL__ENGINE_TYPE " (%s)", h->engine == NULL ? "closed" : h->L != NULL ? "running" : "open");
+    return 1;
+}
+
+static void push_methods(lua_State *L) {
+    static const luaL_Reg METHODS[] = {
+        { "close", engine_close },   { "on", engine_on },           { "run", engine_run },
+        { "stop", engine_stop },     { "rest", engine_rest },       { "running", engine_running },
+        { "listen", engine_listen }, { "serve", pl__server_serve }, { NULL, NULL },
+    };
+    luaL_newlib(L, METHODS);
+    pl__coroutine_register(L);
+    pl__sleep_register(L);
+    pl__token_register(L);
+    pl__watch_register(L);
+    pl__guest_register(L);
+    pl__verbs_register(L);
+    pl__session_register(L);
+    pl__facts_register(L);
+    pl__fetch_register(L);
+}
+
+void pl__engine_register(lua_State *L) {
+    static const luaL_Reg META[] = {
+        { "__gc", engine_gc },
+        { "__close", engine_close },
+        { "__tostring", engine_tostring },
+        { NULL, NULL },
+    };
+    if (luaL_newmetatable(L, PL__ENGINE_TYPE)) {
+        luaL_setfuncs(L, META, 0);
+        push_methods(L);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_pop(L, 1);
+    lua_pushcfunction(L, core_open);
+    lua_setfield(L, -2, "open");
+}

@@ -1,0 +1,25 @@
+/*
+ * run.c - running the loop of an engine on a Lua thread. See run.h.
+ */
+#include "binding/run.h"
+
+#include "binding/coroutine.h"
+#include "binding/sink.h"
+
+int pl__run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, bool signals) {
+    pl__log_drain(L, h);
+    h->L = L;
+    h->given_back = 0;
+    int rc = pl_engine_run(h->engine, mode, timeout, signals);
+    h->L = NULL;
+    if (rc == PL_EINTR || rc == PL_ELIMIT) {
+        pl__coroutine_cancel_claims(L, h);
+        pl_engine_flush(h->engine);
+    }
+    if (h->given_back > 0)
+        pl__log(h, PL_LOG_WARNING, "%s: %d task%s given back",
+                rc == PL_EINTR ? "interrupted by a signal" : "stopping: the time of stop_grace is over", h->given_back,
+                h->given_back == 1 ? " was" : "s were");
+    pl__log_drain(L, h);
+    return rc == PL_ELIMIT ? PL_OK : rc;
+}
