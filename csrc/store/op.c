@@ -1,51 +1,17 @@
 /*
- * op.c - ops, claims and batches as blocks of memory, and the printed names of states.
+ * op.c - ops as blocks of memory.
  */
-#include "store/store.h"
+#include "store/op.h"
 
-#include <pthread.h>
 #include <stdalign.h>
-#include <string.h>
 
-const char *pl_stage_state_name(int state) {
-    static const char *const names[] = {
-#define X(name, number, text) [number] = text,
-        PL_STAGE_STATES(X)
-#undef X
-    };
-    return state >= 0 && state < (int)(sizeof names / sizeof *names) ? names[state] : "?";
-}
-
-const char *pl_task_kind_name(int kind) {
-    static const char *const names[] = {
-#define X(name, number, text) [number] = text,
-        PL_TASK_KINDS(X)
-#undef X
-    };
-    return kind >= 0 && kind < (int)(sizeof names / sizeof *names) ? names[kind] : "?";
-}
-
-bool pl_queue_is_served(const char *serves, pl_str_t name) {
-    if (!serves)
-        return true;
-    for (const char *end; (end = strchr(serves, '\n')) != NULL; serves = end + 1)
-        if ((size_t)(end - serves) == name.len && memcmp(serves, name.ptr, name.len) == 0)
-            return true;
-    return false;
-}
-
-/* What an op or a claim carries in its own block, before its arena needs another. */
-enum { OP_ROOM = 512, CLAIM_ROOM = 1024 };
+/* What an op carries in its own block, before its arena needs another. */
+enum { OP_ROOM = 512 };
 
 typedef struct {
     pl_op_t op;
     alignas(max_align_t) char room[OP_ROOM];
 } op_block_t;
-
-typedef struct {
-    pl_claim_t claim;
-    alignas(max_align_t) char room[CLAIM_ROOM];
-} claim_block_t;
 
 pl_op_t *pl_op_new(pl_verb_t verb) {
     op_block_t *block = pl__alloc(sizeof *block);
@@ -54,87 +20,6 @@ pl_op_t *pl_op_new(pl_verb_t verb) {
     block->op.verb = verb;
     pl__arena_init(&block->op.arena, block->room, sizeof block->room);
     return &block->op;
-}
-
-/*
- * Claims are made by one thread and freed by another, thousands at a time, which an allocator does badly one by one.
- * So those of a transaction share slabs. A slab is freed with the last of its claims; while the transaction is under
- * way it counts as one of them. Only one thread at a time has the claims of a transaction, so nothing is locked.
- */
-enum { SLAB_CLAIMS_MAX = 16 };
-
-struct pl__slab {
-    int live; /* claims, and the transaction */
-    int len, size;
-    claim_block_t blocks[];
-};
-
-/* A few full-sized slabs are kept for the next transactions of whatever store: memory that goes back and forth between
- * the system and the process costs more than all that is done with it. */
-enum { SPARE_MAX = 32 };
-static pthread_mutex_t spare_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pl__slab_t *spare[SPARE_MAX];
-static int spare_len;
-
-static bool slab_keep(pl__slab_t *slab) {
-#ifdef __SANITIZE_ADDRESS__
-    return slab == NULL; /* never: what is used after it was freed is to be seen */
-#endif
-    bool kept = false;
-    pthread_mutex_lock(&spare_mutex);
-    if (slab->size == SLAB_CLAIMS_MAX && spare_len < SPARE_MAX) {
-        spare[spare_len++] = slab;
-        kept = true;
-    }
-    pthread_mutex_unlock(&spare_mutex);
-    return kept;
-}
-
-static pl__slab_t *slab_reuse(void) {
-    pthread_mutex_lock(&spare_mutex);
-    pl__slab_t *slab = spare_len > 0 ? spare[--spare_len] : NULL;
-    pthread_mutex_unlock(&spare_mutex);
-    if (slab)
-        memset(slab, 0, sizeof *slab + (size_t)slab->len * sizeof slab->blocks[0]);
-    return slab;
-}
-
-static void slab_drop(pl__slab_t *slab) {
-    if (slab && --slab->live == 0 && !slab_keep(slab))
-        pl__free(slab);
-}
-
-/* The first slab of a transaction has one claim, because a lone one is the common case at rest. */
-static pl__slab_t *slab_next(const pl__slab_t *before) {
-    int size = before ? SLAB_CLAIMS_MAX : 1;
-    pl__slab_t *slab = size > 1 ? slab_reuse() : NULL;
-    if (!slab)
-        slab = pl__alloc(sizeof *slab + (size_t)size * sizeof slab->blocks[0]);
-    if (!slab)
-        return NULL;
-    slab->size = size;
-    slab->live = 1;
-    return slab;
-}
-
-pl_claim_t *pl__claim_new(pl__slab_t **slab) {
-    if (!*slab || (*slab)->len == (*slab)->size) {
-        pl__slab_t *next = slab_next(*slab);
-        if (!next)
-            return NULL;
-        slab_drop(*slab);
-        *slab = next;
-    }
-    claim_block_t *block = &(*slab)->blocks[(*slab)->len++];
-    (*slab)->live++;
-    block->claim.slab = *slab;
-    pl__arena_init(&block->claim.arena, block->room, sizeof block->room);
-    return &block->claim;
-}
-
-void pl__claims_made(pl__slab_t **slab) {
-    slab_drop(*slab);
-    *slab = NULL;
 }
 
 void pl_op_free(pl_op_t *op) {
@@ -146,36 +31,4 @@ void pl_op_free(pl_op_t *op) {
 
 void *pl_op_alloc(pl_op_t *op, size_t size) {
     return pl__arena_get(&op->arena, size);
-}
-
-void pl_claim_free(pl_claim_t *claim) {
-    if (!claim)
-        return;
-    pl__arena_free(&claim->arena);
-    slab_drop(claim->slab);
-}
-
-const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id) {
-    size_t low = 0, high = len;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (slots[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < len && slots[low].id == id ? &slots[low] : NULL;
-}
-
-void pl_batch_free(pl_batch_t *batch) {
-    for (pl_op_t *op = batch->ops, *next; op; op = next) {
-        next = op->next;
-        pl_op_free(op);
-    }
-    for (pl_claim_t *claim = batch->claims, *next; claim; claim = next) {
-        next = claim->next;
-        pl_claim_free(claim);
-    }
-    pl__arena_free(&batch->arena);
-    *batch = (pl_batch_t){ 0 };
 }

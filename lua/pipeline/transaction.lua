@@ -1,10 +1,10 @@
 --- transaction.lua: engine:transaction: the user's own rows, pipelines and tasks in one commit.
 --
--- A transaction is a session of the store (csrc/store/store.c), begun before the function is called and committed when
--- it has returned. It belongs to the coroutine that called it, to plain coroutines run inside the function, and to the
--- tasklets started in it, which carry it as a local value: whatever they ask the store goes there (context.store).
--- Everybody else waits: a managed coroutine in the queue of the store, a tasklet or a plain script in `gate`, so that
--- the loop can go on meanwhile.
+-- A transaction is a session of the store (csrc/store/session.c), begun before the function is called and committed
+-- when it has returned. It belongs to the coroutine that called it, to plain coroutines run inside the function, and
+-- to the tasklets started in it, which carry it as a local value: whatever they ask the store goes there
+-- (context.store). Everybody else waits: a managed coroutine in the queue of the store, a tasklet or a plain script
+-- in `gate`, so that the loop can go on meanwhile.
 --
 --   NEW ──begin──► OPEN ──the function returned──► COMMITTED ──► what was left for later
 --    │               └──it raised, was killed, or the store has given up──► LOST ──► what was left for later

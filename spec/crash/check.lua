@@ -3,7 +3,7 @@
 --
 -- What holds after every commit, whoever died when: check.file(path). What holds when everything that was started has
 -- come to its end, too: check.file(path, { finished = true }). Both return a list of what is wrong, empty if nothing.
--- The states are those of csrc/store/store.h.
+-- The states are those of csrc/store/model.h.
 
 local check = {}
 

@@ -2,7 +2,7 @@
  * flow.c - what flows between stages: fill, settle, abort.
  *
  * Every change of pl_stage.state is one of the STAGE_TO_*, STAGE_INPUTS_FILLED, STAGE_CHILDREN_SETTLED and STAGE_RETRY
- * statements; the machine is drawn in store.h.
+ * statements; the machine is drawn in model.h.
  *
  * Fan-in. A child that settles takes one from its parent's `open` in the same transaction; a slot that is filled for
  * the first time takes one from `missing` of every stage that waits for it. Each edge is touched once, so a fan-in of

@@ -1,0 +1,41 @@
+/*
+ * claim.h - a task handed to this process, with all that its execution needs.
+ */
+#ifndef PL_STORE_CLAIM_H
+#define PL_STORE_CLAIM_H
+
+#include "base/memory.h"
+#include "store/model.h"
+
+/* A task handed to this process. Owned: free with pl_claim_free. */
+typedef struct pl_claim {
+    struct pl_claim *next;
+    struct pl__slab *slab; /* whose memory it is */
+    pl__arena_t arena;
+    pl_id_t task;
+    pl_task_kind_t kind;
+    int claim; /* number of this claim: the fence */
+    int tries; /* failed executions before this one (X-AppEngine-TaskRetryCount) */
+    int priority;
+    pl_usec_t eta;
+    pl_usec_t claimed; /* when, on the steady clock */
+    pl_str_t queue, name, payload;
+    pl_str_t request;       /* PUSH */
+    pl_str_t target;        /* PUSH: of the queue */
+    double deadline;        /* PUSH, DEFERRED: seconds; 0 = none */
+    bool is_plain;          /* no name, and nothing in a row of its own */
+    int executions, status; /* failures that had an answer, and the status of the last one (0: none) */
+    pl_stage_t *stage;      /* whose run, finalized, abort or callback; NULL if it is gone */
+    const pl_slot_t *slots; /* ascending by id: filled inputs, and for all kinds but RUN the outputs */
+    size_t slots_len;
+    size_t bytes; /* of payload, arguments and values */
+} pl_claim_t;
+
+/* For the store. Returns owned: an empty claim, or NULL. Claims of one transaction share *slab, NULL at first, until
+ * pl__claims_made, which comes before another thread gets any of them. */
+typedef struct pl__slab pl__slab_t;
+pl_claim_t *pl__claim_new(pl__slab_t **slab) PL__MUST_USE;
+void pl__claims_made(pl__slab_t **slab);
+PL_API void pl_claim_free(pl_claim_t *claim);
+
+#endif

@@ -1,0 +1,230 @@
+/*
+ * model.h - what a store keeps, as plain C data: stages, slots, tasks, queues, failures, and the names of their states.
+ *
+ * Strings and arrays are borrowed from the arena of whoever holds the structure: an op, a claim, a batch.
+ */
+#ifndef PL_STORE_MODEL_H
+#define PL_STORE_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/memory.h"
+#include "base/retry.h"
+
+/* ---- stages and tasks -------------------------------------------------------------------------------------- */
+
+/*
+ * The states of a stage. store/sqlite/schema/001_initial.sql constrains the same machine.
+ *
+ *   WAITING ──last input filled──► READY ──run spawned or is async──► RUN ──open = 0──┐
+ *      │                           ▲  │ └──run filled all outputs──────────────────────┤
+ *      │                   retry ──┘  │                                              ▼
+ *      │                              │                    no finalized(): DONE ◄── settle ──► FINALIZING ──► DONE
+ *      └──────────── abort ───────────┴──► ABORTING ──finalized()──► ABORTED
+ *                                             ▲ │ try_cancel() refused
+ *                          complete / fill ───┘ ▼
+ *                                          ABORT_HELD
+ */
+#define PL_STAGE_STATES(X)                                                                                             \
+    X(WAITING, 0, "waiting")       /* inputs are unfilled: missing > 0 */                                              \
+    X(READY, 1, "ready")           /* a RUN task exists (ready, delayed or claimed) */                                 \
+    X(RUN, 2, "run")               /* run() is committed; open > 0 */                                                  \
+    X(FINALIZING, 3, "finalizing") /* settled; a FINALIZE task exists */                                               \
+    X(DONE, 4, "done")                                                                                                 \
+    X(ABORTING, 5, "aborting") /* an ABORT task exists */                                                              \
+    X(ABORTED, 6, "aborted")                                                                                           \
+    X(ABORT_HELD, 7, "abort_held") /* async, try_cancel refused: ends ABORTED at its next complete or callback */
+
+typedef enum {
+#define X(name, number, text) PL_STAGE_##name = (number),
+    PL_STAGE_STATES(X)
+#undef X
+} pl_stage_state_t;
+PL_API const char *pl_stage_state_name(int state); /* static; "?" if unknown */
+
+/* What a task asks for. */
+#define PL_TASK_KINDS(X)                                                                                               \
+    X(RUN, 0, "run")                                                                                                   \
+    X(FINALIZE, 1, "finalize")                                                                                         \
+    X(ABORT, 2, "abort")                                                                                               \
+    X(CALLBACK, 3, "callback")                                                                                         \
+    X(PUSH, 4, "push")         /* a request to a URL */                                                                \
+    X(PULL, 5, "pull")         /* waits for a lease, is never claimed */                                               \
+    X(DEFERRED, 6, "deferred") /* a function call */
+
+typedef enum {
+#define X(name, number, text) PL_TASK_##name = (number),
+    PL_TASK_KINDS(X)
+#undef X
+} pl_task_kind_t;
+PL_API const char *pl_task_kind_name(int kind);
+
+/* Facts of a class that the store needs without loading it. */
+enum {
+    PL_STAGE_ASYNC = 1,         /* outputs come from outside */
+    PL_STAGE_HAS_FINALIZED = 2, /* completing needs a FINALIZE task */
+    PL_STAGE_HAS_TRY_CANCEL = 4,
+    PL_STAGE_STRICT = 8,      /* outputs are declared */
+    PL_STAGE_TEST = 16,       /* started by start_test */
+    PL_STAGE_TASK_RETRY = 32, /* errors are raised again to the caller (P116) */
+    PL_STAGE_WAS_RUN = 64     /* set by the store: run() was committed before the abort came; ask try_cancel() */
+};
+
+typedef struct {
+    pl_str_t name; /* "default" or a declared name */
+    pl_id_t slot;
+} pl_output_t;
+
+/* A stage to be created, alone (start) or as a child (outcome). */
+typedef struct {
+    pl_id_t id; /* also its default slot, unless outputs says otherwise */
+    pl_str_t class_path;
+    pl_str_t queue;        /* absent: "default" */
+    pl_str_t base_path;    /* absent: the default base path */
+    pl_str_t target;       /* absent: none */
+    pl_str_t args;         /* CBOR, see binding/codec.h */
+    const pl_id_t *inputs; /* slots the arguments refer to: ascending, without duplicates */
+    size_t inputs_len;
+    const pl_id_t *after; /* slots that must be filled first, values unused: ascending, without duplicates */
+    size_t after_len;
+    const pl_output_t *outputs; /* every output, "default" first; none: {"default", id} */
+    size_t outputs_len;
+    int max_attempts; /* >= 1 */
+    int max_losses;   /* workers that may die in a row of an attempt; 0: as the queue says */
+    double backoff_seconds, backoff_factor;
+    double timeout; /* seconds for one attempt; 0 = none */
+    int priority;   /* higher runs first */
+    unsigned flags; /* PL_STAGE_* */
+    pl_usec_t eta;  /* 0 = now */
+    pl_str_t key;   /* start only: idempotence key, absent = none */
+    bool hold;      /* start only: write the records but no task (P9) */
+    int rc;         /* start only, result: PL_OK or PL_EEXISTS */
+} pl_stage_new_t;
+
+typedef struct {
+    pl_id_t slot;
+    pl_str_t value; /* CBOR */
+} pl_fill_t;
+
+/* A task to be added. */
+typedef struct {
+    pl_id_t id;
+    pl_task_kind_t kind;
+    pl_str_t queue; /* absent: "default" */
+    pl_str_t name;  /* absent: none; unique in its queue, also for a while after the task is gone */
+    pl_id_t stage;  /* CALLBACK: whose; RUN: the stage held back by start */
+    pl_str_t payload;
+    int priority;
+    pl_usec_t eta; /* 0 = now */
+    /* PUSH, PULL, DEFERRED: */
+    pl_id_t name_id;  /* the name is that of an unnamed task with this id */
+    pl_str_t tag;     /* PULL */
+    pl_str_t request; /* PUSH: as the host encodes method, URL and headers */
+    double deadline;  /* seconds for one dispatch; 0 = none */
+    pl_retry_t retry; /* what is below 0 is the queue's */
+    int rc;           /* result: PL_OK, PL_EEXISTS, PL_ETOMBSTONE, PL_ENOTFOUND, PL_ESTATE, PL_ENOQUEUE, PL_EMODE */
+} pl_task_new_t;
+
+/* Settings of a queue. */
+typedef struct {
+    pl_str_t name;
+    bool pull, paused, removed;
+    double rate;        /* tasks started per second; below 0: no limit */
+    double bucket_size; /* as many at once; below 0: 5 */
+    int max_concurrent; /* tasks being executed at once, over all processes; 0: no limit */
+    pl_str_t target;    /* absent: none */
+    pl_retry_t retry;
+    /* queue_set with `patch`: which of these to change */
+    bool has_mode, has_paused, has_rate, has_bucket_size, has_max_concurrent, has_target, has_retry;
+    int rc; /* queue_set, result: PL_OK, PL_ESTATE (the mode of a queue that has tasks) */
+} pl_queue_settings_t;
+
+/* A queued task as read back: leased, or dead. */
+typedef struct {
+    pl_id_t id;
+    pl_task_kind_t kind;
+    pl_str_t queue, name, payload, request, tag;
+    pl_usec_t eta, first_try;
+    int tries, priority, status;
+    double deadline;
+    pl_retry_t retry;
+    pl_usec_t died; /* dead tasks: when, and the last error */
+    pl_str_t error_class, message, traceback;
+} pl_task_t;
+
+typedef struct {
+    pl_str_t message, console_url, links; /* links: CBOR map name -> URL */
+    pl_usec_t time;
+} pl_status_t;
+
+typedef struct {
+    pl_usec_t time;
+    int attempt; /* result: which attempt it was of the stage, from 1 */
+    pl_str_t worker, error_class, message, traceback;
+} pl_failure_t;
+
+typedef struct {
+    pl_id_t id;
+    bool filled;
+    pl_str_t value;
+    pl_id_t filler; /* the stage that filled it; unfilled: the deepest stage that owns it, 0 if unknown */
+    pl_usec_t time;
+} pl_slot_t;
+
+/* A stage as read back. Absent strings have their defaults. */
+typedef struct {
+    pl_id_t id, root, parent; /* parent 0: a root */
+    pl_str_t class_path, queue, base_path, target, key;
+    pl_str_t args;
+    const pl_id_t *inputs, *after;
+    size_t inputs_len, after_len;
+    const pl_output_t *outputs; /* never empty: "default" first */
+    size_t outputs_len;
+    int attempt; /* failed attempts so far: 0, 1, … */
+    int max_attempts;
+    double backoff_seconds, backoff_factor, timeout;
+    int priority;
+    unsigned flags;
+    pl_stage_state_t state;
+    bool abort_requested;
+    int missing, open;
+    pl_usec_t created, eta, started, finalized; /* started: last became ready; 0 = not yet */
+    pl_usec_t retry_at;                         /* 0 = never retried */
+    pl_str_t retry_message, abort_message;
+    bool has_status;
+    pl_status_t status;
+} pl_stage_t;
+
+/* With PL_STAGE_ABORTING: the tree of the stage was aborted while its run is, perhaps here, under way. */
+typedef struct pl_final {
+    struct pl_final *next;
+    pl_id_t stage;
+    pl_stage_state_t state;
+} pl_final_t;
+
+/* Looks a slot up by id; NULL if it is not among them. */
+PL_API const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
+/* Whether a queue is among those of pl_store_options_t.serves. */
+bool pl_queue_is_served(const char *serves, pl_str_t name);
+
+/* ---- values of SQL ----------------------------------------------------------------------------------------- */
+
+typedef enum { PL_VALUE_NULL, PL_VALUE_INTEGER, PL_VALUE_REAL, PL_VALUE_TEXT, PL_VALUE_BLOB } pl_value_kind_t;
+
+typedef struct {
+    pl_value_kind_t kind;
+    int64_t integer;
+    double real;
+    pl_str_t bytes; /* TEXT (UTF-8), BLOB */
+} pl_value_t;
+
+typedef struct pl_row {
+    struct pl_row *next;
+    pl_value_t values[];
+} pl_row_t;
+
+#endif

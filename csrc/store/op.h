@@ -1,0 +1,476 @@
+/*
+ * op.h - the verbs of a store, and ops: a verb with its arguments and room for its result, as one block of memory.
+ *
+ * Ownership. An op belongs to the caller until submitted, to the store until handed back, then to the caller again,
+ * who frees it with pl_op_free. Strings and arrays in an op are borrowed from its own arena (or from memory that
+ * outlives it). Results point into the op's arena.
+ */
+#ifndef PL_STORE_OP_H
+#define PL_STORE_OP_H
+
+#include "base/memory.h"
+#include "base/result.h"
+#include "store/model.h"
+
+/* ---- verbs ------------------------------------------------------------------------------------------------- */
+
+/* X(name, is_write). Reads go to a second connection and never queue behind writes. */
+#define PL_VERBS(X)                                                                                                    \
+    X(start, true)       /* create roots */                                                                            \
+    X(outcome, true)     /* end one execution of run() */                                                              \
+    X(finalized, true)   /* end one execution of finalized(), or of an abort */                                        \
+    X(task_done, true)   /* end one execution of a task that is not of a stage's own life */                           \
+    X(tasks_done, true)  /* end executions that went well, of tasks with neither a name nor rows of their own */       \
+    X(task_add, true)    /* add tasks */                                                                               \
+    X(fill, true)        /* fill slots of a stage from outside */                                                      \
+    X(retry, true)       /* run an async stage again */                                                                \
+    X(abort, true)       /* abort the tree of a stage */                                                               \
+    X(status, true)      /* replace the status record of a stage */                                                    \
+    X(cleanup, true)     /* delete a finished tree */                                                                  \
+    X(release, true)     /* give claimed tasks back, spending nothing */                                               \
+    X(rescue, true)      /* return the tasks of dead workers */                                                        \
+    X(watch, true)       /* report when a stage becomes final */                                                       \
+    X(join, true)        /* become a worker */                                                                         \
+    X(leave, true)       /* stop being one */                                                                          \
+    X(meta, true)        /* read or write settings */                                                                  \
+    X(stage_get, false)  /* one stage with its slots */                                                                \
+    X(tree_get, false)   /* all stages and slots of a root */                                                          \
+    X(roots_list, false) /* roots, newest first */                                                                     \
+    X(counts_get, false) /* tasks by queue and state */                                                                \
+    X(failures_get, false)                                                                                             \
+    X(check, false)       /* what is wrong in the file? */                                                             \
+    X(claim_check, false) /* is a task being executed under this claim? */                                             \
+    X(backup, false)      /* copy some more pages of the store into another file */                                    \
+    X(queue_set, true)    /* make queues, change their settings, remove them */                                        \
+    X(queue_get, false)   /* settings */                                                                               \
+    X(queue_stats, false)                                                                                              \
+    X(lease, true)        /* hand out tasks of a pull queue for a while */                                             \
+    X(lease_modify, true) /* move the end of a lease */                                                                \
+    X(task_delete, true)  /* delete tasks by id or name */                                                             \
+    X(purge, true)        /* delete all tasks of a queue */                                                            \
+    X(dead_list, false)   /* tasks that have no retries left */                                                        \
+    X(dead_revive, true)  /* give them another life */                                                                 \
+    X(dead_purge, true)   /* forget them */                                                                            \
+    X(tx_begin, true)     /* open a session: a transaction over many ops */                                            \
+    X(tx_end, true)       /* commit it, or roll it back */                                                             \
+    X(sql, true)          /* the user's own SQL, in a session */
+
+typedef enum {
+#define X(name, write) PL_VERB_##name,
+    PL_VERBS(X)
+#undef X
+        PL_VERB_COUNT
+} pl_verb_t;
+
+/* start: PL_OK and an rc in each item. */
+typedef struct {
+    pl_stage_new_t *stages;
+    size_t len;
+} pl_op_start_t;
+
+typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_kind_t;
+
+/*
+ * outcome of run().
+ *   OK      fills, children and tasks become real. With children, or async: RUN, else the outputs are complete and
+ *           the stage settles. An async stage settles when every output is filled and its children have settled.
+ *   FAILED  nothing of the run becomes real; a failure is recorded; READY again at retry_at, or, when attempts are
+ *           used up (give_up), the whole tree is aborted with abort_message (G2).
+ *   ABORT   nothing of the run becomes real; the whole tree is aborted with abort_message (this stage needs no
+ *           permission from try_cancel, G4).
+ * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt.
+ * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
+ * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
+ */
+typedef struct {
+    pl_id_t stage;
+    int claim;
+    bool knows_parent; /* parent is that of the stage (0: a root); set by the engine, saves reading it */
+    pl_id_t parent;
+    pl_outcome_kind_t kind;
+    unsigned flags;         /* of the class as it was run; replaces those stored */
+    const pl_fill_t *fills; /* ascending by slot */
+    size_t fills_len;
+    pl_stage_new_t *children; /* in the order spawned */
+    size_t children_len;
+    pl_task_new_t *tasks; /* transactional tasks */
+    size_t tasks_len;
+    pl_failure_t failure; /* FAILED, ABORT: class, message, traceback */
+    bool give_up, retry_task;
+    pl_usec_t retry_at;
+    pl_str_t retry_message; /* FAILED: as the status tree shows it */
+    pl_str_t abort_message;
+} pl_op_outcome_t;
+
+typedef enum {
+    PL_FINALIZED_OK,
+    PL_FINALIZED_FAILED, /* finalized() raised: again at retry_at; or, with give_up, final all the same */
+    PL_FINALIZED_HELD    /* ABORT only: try_cancel refused */
+} pl_finalized_kind_t;
+
+typedef struct {
+    pl_id_t stage;
+    int claim;
+    pl_finalized_kind_t kind;
+    bool give_up;
+    pl_usec_t retry_at;
+    pl_failure_t failure;
+} pl_op_finalized_t;
+
+/*
+ * task_done: the task is gone and its name a tombstone; or, if it failed, it runs again at retry_at. With retry_at 0
+ * the retry parameters of the task and its queue say when; a task that has no retries left, or with give_up, is dead.
+ */
+typedef struct {
+    pl_id_t task;
+    int claim;
+    bool failed, give_up;
+    pl_usec_t retry_at;
+    int status;     /* FAILED: status of the answer; 0: there was none */
+    pl_usec_t took; /* set by the engine: how long this try took */
+    bool is_plain;  /* set by the engine: the task has neither name nor rows of its own */
+    pl_failure_t failure;
+    bool died; /* result */
+} pl_op_task_done_t;
+
+typedef struct {
+    pl_id_t task;
+    int claim;
+    bool refused; /* result */
+} pl_end_t;
+
+/* tasks_done: the tasks are gone. PL_ESTALE: some were not this worker's any more, and are as they were. */
+typedef struct {
+    pl_end_t *ends;
+    size_t len;
+    size_t size;    /* the caller's: room in ends */
+    bool singly;    /* the store's: a statement for each, since one for many was refused */
+    size_t refused; /* result: how many */
+} pl_op_tasks_done_t;
+
+/* task_add: PL_OK and an rc in each item; with all_or_none, the first rc of an item that failed and nothing added. */
+typedef struct {
+    pl_task_new_t *tasks;
+    size_t len;
+    bool all_or_none;
+} pl_op_task_add_t;
+
+/* fill: PL_ENOTFOUND (no such stage), PL_EFINAL (done or aborted; ABORT_HELD becomes aborted, PL_EABORTED). */
+typedef struct {
+    pl_id_t stage;
+    const pl_fill_t *fills;
+    size_t fills_len;
+} pl_op_fill_t;
+
+/* retry: PL_ELIMIT past max_attempts, PL_ESTATE if not an async stage in RUN. */
+typedef struct {
+    pl_id_t stage;
+    pl_usec_t retry_at;
+    pl_str_t message;
+} pl_op_retry_t;
+
+/* abort: PL_OK if the signal was taken; PL_ENOTFOUND, PL_EFINAL (root final), PL_EEXISTS (already requested). */
+typedef struct {
+    pl_id_t stage; /* any member of the tree */
+    pl_str_t message;
+    bool no_permission; /* do not ask this stage's try_cancel again */
+} pl_op_abort_t;
+
+typedef struct {
+    pl_id_t stage;
+    pl_status_t status;
+} pl_op_status_t;
+
+/* cleanup: PL_ENOTFOUND, PL_ELIVE (the tree still runs), PL_ESTATE (not a root). */
+typedef struct {
+    pl_id_t root;
+    int64_t deleted; /* result: rows */
+} pl_op_cleanup_t;
+
+typedef struct {
+    const pl_id_t *tasks;
+    const int *claims;
+    size_t len;
+    pl_usec_t rest; /* until they are ready again */
+} pl_op_release_t;
+
+/* rescue: asks is_alive(data, number, pid) of every other worker (NULL: leases only) and returns the tasks of those
+ * that are dead, or whose lease has run out while they held claims and is not renewed at the next rescue either, half a
+ * second later or more: until then they are suspects. */
+typedef struct {
+    bool (*is_alive)(void *data, int number, int64_t pid);
+    void *data;
+    int workers; /* results: workers removed, tasks returned, other workers left */
+    int tasks;
+    int others;
+    int suspects; /* of the others: ask again in half a second */
+} pl_op_rescue_t;
+
+/* watch: state of the stage now; if not final, a pl_final_t will come with a later batch. */
+typedef struct {
+    pl_id_t stage;
+    pl_str_t key; /* look up by idempotence key instead */
+    bool unwatch;
+    pl_stage_state_t state;
+} pl_op_watch_t;
+
+typedef struct {
+    pl_str_t host;
+    int64_t pid;
+    int number; /* in: try this one first; result: number in 0 … PL_IDS_WORKERS-1 */
+    /* may this number be had (a lock of its own)? NULL: yes */
+    bool (*take_number)(void *data, int number);
+    void *data;
+    pl_id_t worker; /* result: incarnation */
+    pl_id_t floor;  /* result: greatest id in the file */
+    int others;     /* result: other workers on the file */
+} pl_op_join_t;
+
+typedef struct {
+    pl_str_t key;
+    bool write;     /* set to value; else read */
+    bool if_absent; /* write only if there is none; value then tells what is there */
+    pl_str_t value; /* in / result */
+} pl_op_meta_t;
+
+typedef struct {
+    pl_id_t stage; /* or, when 0, by key */
+    pl_str_t key;
+    bool with_slots;
+    pl_stage_t *result;     /* NULL: none */
+    const pl_slot_t *slots; /* inputs and outputs, ascending */
+    size_t slots_len;
+} pl_op_stage_get_t;
+
+typedef struct {
+    pl_id_t stage; /* any member; or, when 0, by key */
+    pl_str_t key;
+    pl_stage_t *stages; /* by id: a parent before its children, children in the order spawned */
+    size_t len;
+    const pl_slot_t *slots; /* outputs of all stages, ascending */
+    size_t slots_len;
+} pl_op_tree_get_t;
+
+typedef struct {
+    pl_str_t class_path; /* absent: all */
+    pl_id_t before;      /* 0: from the newest */
+    int limit;
+    pl_stage_t *stages;
+    size_t len;
+    const pl_slot_t *slots; /* their outputs */
+    size_t slots_len;
+    pl_id_t next; /* result: pass as before for the next page; 0: none */
+} pl_op_roots_list_t;
+
+typedef struct {
+    pl_str_t queue;
+    bool held; /* it starts nothing: it is paused, or its rate is 0 */
+    int64_t ready, delayed, claimed;
+} pl_count_t;
+
+typedef struct {
+    const pl_count_t *counts;
+    size_t len;
+    int64_t stages, workers;
+} pl_op_counts_get_t;
+
+typedef struct {
+    pl_id_t stage;
+    const pl_failure_t *failures; /* oldest first */
+    size_t len;
+} pl_op_failures_get_t;
+
+/* check: looks at one part of the file after the other, so that other reads come between. */
+typedef struct {
+    int part;              /* 0, then what `next` says */
+    int next;              /* result; 0: that was the last one */
+    const pl_str_t *found; /* result: what is wrong, in words, up to some twenty of a kind */
+    size_t len;
+} pl_op_check_t;
+
+typedef struct {
+    pl_id_t task;
+    int claim;
+    bool is_live; /* result: the claim is held, by whatever worker */
+} pl_op_claim_check_t;
+
+/* backup: copies up to `pages` more pages to `path`, as the store was when this began; with left = 0 the file is whole,
+ * on disk, and has its name. With pages = 0 it is given up, and what there is of it deleted. PL_EINVAL, PL_EREADONLY,
+ * PL_EBUSY, PL_EIO, PL_EFULL: given up, and begun anew by the next one. */
+typedef struct {
+    pl_str_t path;
+    int pages;
+    int64_t left, total; /* results: pages */
+} pl_op_backup_t;
+
+/* queue_set: PL_OK and an rc in each item. Without patch an item is the whole description, but for `paused`, which
+ * counts with has_paused only. A removed queue goes with its tasks; it comes back when it is set again. */
+typedef struct {
+    pl_queue_settings_t *queues;
+    size_t len;
+    bool patch;
+} pl_op_queue_set_t;
+
+typedef struct {
+    pl_str_t name; /* absent: all that are not removed */
+    const pl_queue_settings_t *queues;
+    size_t len;
+} pl_op_queue_get_t;
+
+typedef struct {
+    pl_str_t queue;
+    bool known;
+    int64_t tasks, in_flight, dead; /* in flight: being executed, or leased */
+    pl_usec_t oldest_eta;           /* of those that are due; 0: none */
+    int64_t executed_last_minute;
+    double enforced_rate; /* tasks per second; below 0: no limit */
+} pl_queue_stats_t;
+
+typedef struct {
+    pl_queue_stats_t *queues; /* the caller sets the names */
+    size_t len;
+} pl_op_queue_stats_t;
+
+/* lease: PL_ENOQUEUE, PL_EMODE. Earliest eta first, and only those whose eta has passed; each gets the same new eta,
+ * the end of the lease, and one try more. Tasks that have no tries left die instead. */
+typedef struct {
+    pl_str_t queue;
+    double seconds;
+    int max;
+    bool by_tag; /* only those with `tag` (empty: those without) */
+    bool group;  /* only those with the tag of the first */
+    pl_str_t tag;
+    const pl_task_t *tasks; /* results */
+    size_t len;
+} pl_op_lease_t;
+
+/* A queued task by id (unnamed ones) or by name. */
+typedef struct {
+    pl_id_t id;
+    pl_str_t name; /* counts when id is 0 */
+    int rc;        /* result */
+} pl_task_ref_t;
+
+/* lease_modify: PL_ELEASE when the lease is over or somebody else's, i.e. eta is not exactly that of the task.
+ * PL_ENOTFOUND, PL_ETOMBSTONE, PL_ENOQUEUE, PL_EMODE, PL_EPAUSED. */
+typedef struct {
+    pl_str_t queue;
+    pl_task_ref_t task;
+    pl_usec_t eta;   /* as leased */
+    double seconds;  /* from now; 0 gives the task back */
+    pl_usec_t until; /* result: the new end */
+} pl_op_lease_modify_t;
+
+/* task_delete: PL_ENOQUEUE, or PL_OK and in each item PL_OK, PL_ENOTFOUND, PL_ETOMBSTONE. */
+typedef struct {
+    pl_str_t queue;
+    pl_task_ref_t *tasks;
+    size_t len;
+} pl_op_task_delete_t;
+
+/* purge: PL_ENOQUEUE. Control tasks of stages stay. */
+typedef struct {
+    pl_str_t queue;
+    bool forget_names; /* else they become tombstones */
+    int64_t deleted;
+} pl_op_purge_t;
+
+typedef struct {
+    pl_str_t queue; /* absent: all */
+    pl_id_t before; /* 0: from the newest */
+    int limit;
+    const pl_task_t *tasks;
+    size_t len;
+    pl_id_t next;
+} pl_op_dead_list_t;
+
+/* dead_revive: ready again as if never tried. Of a list each item gets an rc: PL_OK, PL_ENOTFOUND, PL_EEXISTS (its name
+ * has been taken meanwhile); without a list all of the queue (absent: of all queues). */
+typedef struct {
+    pl_str_t queue;
+    pl_task_ref_t *tasks; /* by id */
+    size_t len;
+    bool all;
+    int64_t revived;
+} pl_op_dead_revive_t;
+
+typedef struct {
+    pl_str_t queue;
+    const pl_task_ref_t *tasks; /* by id */
+    size_t len;
+    bool all;
+    int64_t deleted;
+} pl_op_dead_purge_t;
+
+typedef struct {
+    pl_id_t unused;
+} pl_op_leave_t;
+
+/* ---- sessions ---------------------------------------------------------------------------------------------- */
+
+typedef uint64_t pl_session_t; /* number of a session, not 0; the caller makes each one once */
+
+/*
+ * tx_begin, with op->session set to a new number: comes back when the session has begun, and its time runs. Every verb
+ * but those that end or make claims may then be an op of the session. Over, other than by tx_end: when its time is up,
+ * when an op broke the transaction, when the store closes; all are rolled back, and later ops of it are refused, with
+ * PL_ETIMEDOUT if its time was up, else PL_EOVER. PL_ECLOSED: the store takes no more.
+ */
+typedef struct {
+    double seconds; /* how long it may take */
+    bool cancelled; /* the store's: its end came before its turn */
+} pl_op_tx_begin_t;
+
+/* tx_end: without commit, everything is rolled back. When the commit fails it is rolled back, too. */
+typedef struct {
+    bool commit;
+} pl_op_tx_end_t;
+
+#define PL_SQL_RESULT_MAX ((size_t)64 * 1024 * 1024)   /* bytes of one result, and of one value */
+#define PL_SQL_MEMORY_MAX ((int64_t)256 * 1024 * 1024) /* bytes that the statements of a session may take, about */
+
+/*
+ * sql: one statement with values bound to its parameters; or, neither a query nor with values, a script of several.
+ * PL_ESQL (op->error tells why), PL_ECONSTRAINT, PL_ELIMIT (the result is too large): the statement has changed
+ * nothing, those of the script before it have; the session goes on. PL_ESTATE outside of a session.
+ */
+typedef struct {
+    pl_str_t text; /* with a NUL behind it */
+    const pl_value_t *values;
+    size_t values_len;
+    bool query;              /* its rows are wanted */
+    const pl_str_t *columns; /* results: no name comes twice */
+    size_t columns_len;
+    const pl_row_t *rows;
+    size_t rows_len;
+    int64_t changes; /* rows inserted, updated or deleted */
+    int64_t rowid;   /* of the last row inserted; 0: none */
+} pl_op_sql_t;
+
+typedef struct pl_op {
+    struct pl_op *next;
+    pl_verb_t verb;
+    int rc;           /* result: PL_OK or PL_E* */
+    pl_error_t error; /* result: detail of unexpected failures */
+    pl__arena_t arena;
+    void *owner;          /* the caller's */
+    pl_session_t session; /* it belongs to; 0: to none */
+    int attempts;         /* the engine's, of an op that ends a claim: which attempt this was */
+    bool is_last;         /* the engine's: and that it was the last one */
+    pl_usec_t rest;       /* the engine's: until the next one, should the store be unable to take the op */
+    bool blocking;        /* the store's: pl_store_call waits for it */
+    bool finished;        /* the store's, under its lock */
+    union {
+#define X(name, write) pl_op_##name##_t name;
+        PL_VERBS(X)
+#undef X
+    } u;
+} pl_op_t;
+
+/* Returns owned: an empty op of that verb, or NULL. */
+PL_API pl_op_t *pl_op_new(pl_verb_t verb) PL__MUST_USE;
+PL_API void pl_op_free(pl_op_t *op);
+/* Memory for arguments of the op, zeroed; it lives as long as the op. NULL: there is none. */
+PL_API void *pl_op_alloc(pl_op_t *op, size_t size) PL__MUST_USE;
+
+#endif

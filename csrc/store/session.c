@@ -1,0 +1,174 @@
+/*
+ * session.c - the user's own transaction, over many ops.
+ *
+ * A transaction of the user, over many ops, is a session. It has the writer to itself: while it is open the
+ * thread takes ops of the session alone, and everything else gathers. Between two sessions there is a turn for all
+ * that has gathered. The thread itself watches the time, so that no user code can hold the file.
+ *
+ *                     its turn comes                    BEGIN done
+ *   (begins) tx_begin ───────────────► BEGINNING ──────────────────────► OPEN ◄──┐ op of the session: answered at once,
+ *       │                                  │ cannot begin, or cancelled  │   └───┘ a refused one has changed nothing
+ *       │ tx_end: cancelled                ▼                             │
+ *       └────────────────────────────► (none) ◄── COMMIT ── tx_end, commit ──────┤
+ *                                          ▲ ◄── ROLLBACK ── tx_end ─────────────┤
+ *                                          └──── ROLLBACK ── an op broke the transaction; its time is up; the store
+ *                                                            closes: later ops of the session are told why
+ *
+ *   store->session is the number of the one that is BEGINNING or OPEN (begin_session, forget_session write it);
+ *   store->session_ends is true once its tx_end is queued; store->last is the last one that ended by itself.
+ */
+#include "store/turn.h"
+
+static void answer(pl_store_t *store, pl_op_t *op) {
+    bool is_awaited = !op->blocking;
+    pthread_mutex_lock(&store->mutex);
+    store->session_rests = store->session != 0;
+    pl__post_ops(store, op); /* from here on a blocking op may be gone */
+    pthread_mutex_unlock(&store->mutex);
+    if (is_awaited)
+        store->options.wake(store->options.data);
+}
+
+/* An op of a session that is over, or has never begun (mutex held). */
+void pl__session_refuse(const pl_store_t *store, pl_op_t *op) {
+    if (op->session == store->last) {
+        op->error = store->last_why;
+        op->rc = op->error.code;
+    } else
+        op->rc = PL__FAIL(&op->error, PL_EOVER, "%s", pl_result_text(PL_EOVER));
+}
+
+/* Takes the next one that wants to begin, if there is one (mutex held). */
+pl_op_t *pl__session_next(pl_store_t *store) {
+    pl_op_t *begin = pl__ops_pop(&store->begins);
+    if (begin) {
+        store->session = begin->session;
+        store->session_ends = false;
+        store->session_over = PL_USEC_NEVER;
+    }
+    return begin;
+}
+
+/* The session is over: what is left of its ops is refused. `why`, if it ended by itself. */
+static void forget_session(pl_store_t *store, const pl_error_t *why) {
+    store->driver->set_session(store->writer, PL_USEC_NEVER);
+    pthread_mutex_lock(&store->mutex);
+    if (why) {
+        store->last = store->session;
+        store->last_why = *why;
+    }
+    pl_op_t *left = pl__ops_take(&store->session_ops);
+    for (pl_op_t *op = left; op; op = op->next)
+        pl__session_refuse(store, op);
+    store->session = 0;
+    store->session_ends = store->session_rests = false;
+    pl__post_ops(store, left);
+    pthread_mutex_unlock(&store->mutex);
+    store->options.wake(store->options.data);
+}
+
+struct timespec pl__monotonic_time(int64_t us) {
+    return (struct timespec){ .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+}
+
+/* Waits for the next op of the session. NULL: there will be none, *why says why not. */
+static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seconds, pl_error_t *why) {
+    pl_op_t *op = NULL;
+    pthread_mutex_lock(&store->mutex);
+    while (!op && why->code == PL_OK) {
+        if (store->closing || store->no_sessions)
+            PL__FAIL(why, PL_EOVER, "the store was closed: the transaction has been rolled back");
+        else if (pl_clock_monotonic_us() >= deadline)
+            PL__FAIL(why, PL_ETIMEDOUT, "the transaction was held longer than %g s and has been rolled back", seconds);
+        else if (!(op = pl__ops_pop(&store->session_ops))) {
+            struct timespec until = pl__monotonic_time(deadline);
+            pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);
+            store->stats.wakeups++;
+        }
+    }
+    store->session_rests = store->session_rests && !op;
+    pthread_mutex_unlock(&store->mutex);
+    return op;
+}
+
+/* Applies an op that does not end the session. False: it has broken the transaction. */
+static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
+    op->rc = PL_OK;
+    int rc = store->driver->apply(store->writer, op);
+    if (rc == PL_OK) {
+        answer(store, op);
+        return true;
+    }
+    pl_error_t why = { 0 };
+    store->driver->failure(store->writer, rc, &op->error);
+    store->driver->rollback(store->writer);
+    op->rc = rc;
+    PL__FAIL(&why, rc == PL_ETIMEDOUT ? rc : PL_EOVER, "the transaction has been rolled back: %.160s",
+             op->error.message);
+    forget_session(store, &why);
+    answer(store, op);
+    return false;
+}
+
+static void end_session(pl_store_t *store, pl_op_t *end) {
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+    pl__arena_t arena = { NULL };
+    end->rc = PL_OK;
+    if (!end->u.tx_end.commit) {
+        store->driver->rollback(store->writer);
+        forget_session(store, NULL);
+        answer(store, end);
+        return;
+    }
+    pthread_mutex_lock(&store->mutex);
+    int wanted = store->closing ? 0 : store->wanted;
+    pthread_mutex_unlock(&store->mutex);
+    end->rc = pl__turn_conclude(store, PL_OK, wanted, false, &arena, &turn, &end->error);
+    forget_session(store, NULL);
+    if (end->rc == PL_OK)
+        pl__turn_finish(store, end, &turn, &arena);
+    else
+        answer(store, end);
+}
+
+/* Whether the session that `begin` asks for is open now. */
+static bool open_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
+    pthread_mutex_lock(&store->mutex);
+    bool refused = store->no_sessions || store->closing || begin->u.tx_begin.cancelled;
+    pthread_mutex_unlock(&store->mutex);
+    if (refused)
+        begin->rc = PL__FAIL(&begin->error, PL_ECLOSED, "the store begins no more transactions");
+    else
+        begin->rc = store->driver->begin(store->writer, &begin->error);
+    *deadline = pl_clock_add(pl_clock_monotonic_us(), pl_clock_from_seconds(begin->u.tx_begin.seconds));
+    if (begin->rc != PL_OK) {
+        forget_session(store, NULL);
+        return false;
+    }
+    store->driver->set_session(store->writer, *deadline);
+    pthread_mutex_lock(&store->mutex);
+    store->session_over = *deadline;
+    pthread_mutex_unlock(&store->mutex);
+    return true;
+}
+
+void pl__session_run(pl_store_t *store, pl_op_t *begin) {
+    int64_t deadline;
+    double seconds = begin->u.tx_begin.seconds;
+    bool open = open_session(store, begin, &deadline);
+    answer(store, begin); /* and belongs to the caller again */
+    while (open) {
+        pl_error_t why = { 0 };
+        pl_op_t *op = next_of_session(store, deadline, seconds, &why);
+        if (!op) {
+            store->driver->rollback(store->writer);
+            forget_session(store, &why);
+            return;
+        }
+        open = op->verb != PL_VERB_tx_end;
+        if (open)
+            open = apply_of_session(store, op);
+        else
+            end_session(store, op);
+    }
+}

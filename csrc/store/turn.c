@@ -1,0 +1,191 @@
+/*
+ * turn.c - one transaction over all that was queued, and how its results get back.
+ */
+#include "store/turn.h"
+
+/* ---- lists ------------------------------------------------------------------------------------------------- */
+
+void pl__ops_init(pl__ops_t *ops) {
+    ops->head = NULL;
+    ops->tail = &ops->head;
+}
+
+void pl__ops_push(pl__ops_t *ops, pl_op_t *op) {
+    op->next = NULL;
+    *ops->tail = op;
+    ops->tail = &op->next;
+}
+
+/* NULL: there is none. */
+pl_op_t *pl__ops_pop(pl__ops_t *ops) {
+    pl_op_t *op = ops->head;
+    if (!op)
+        return NULL;
+    ops->head = op->next;
+    if (!ops->head)
+        ops->tail = &ops->head;
+    op->next = NULL;
+    return op;
+}
+
+pl_op_t *pl__ops_take(pl__ops_t *ops) {
+    pl_op_t *head = ops->head;
+    pl__ops_init(ops);
+    return head;
+}
+
+void pl__batch_init(pl_store_t *store) {
+    store->batch = (pl_batch_t){ 0 };
+    store->batch_ops_tail = &store->batch.ops;
+    store->batch_claims_tail = &store->batch.claims;
+    store->batch_finals_tail = &store->batch.finals;
+}
+
+/* ---- posting results (mutex held) -------------------------------------------------------------------------- */
+
+void pl__post_ops(pl_store_t *store, pl_op_t *op) {
+    bool any_blocking = false;
+    for (pl_op_t *next; op; op = next) {
+        next = op->next;
+        op->next = NULL;
+        op->finished = true;
+        store->stats.ops++;
+        if (op->blocking) {
+            any_blocking = true;
+            continue;
+        }
+        *store->batch_ops_tail = op;
+        store->batch_ops_tail = &op->next;
+    }
+    if (any_blocking)
+        pthread_cond_broadcast(&store->done_cond);
+}
+
+static void post_finals(pl_store_t *store, pl_final_t *final) {
+    while (final) { /* nodes stay in the turn's arena, which joins the batch's */
+        *store->batch_finals_tail = final;
+        store->batch_finals_tail = &final->next;
+        final = final->next;
+    }
+}
+
+static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
+    if (turn->claims) {
+        *store->batch_claims_tail = turn->claims;
+        for (pl_claim_t *claim = turn->claims; claim; claim = claim->next)
+            store->batch_claims_tail = &claim->next;
+        store->batch.claims_len += turn->claims_len;
+        store->uncollected += turn->claims_len;
+        store->wanted = store->wanted > turn->claims_len ? store->wanted - turn->claims_len : 0;
+        store->stats.claims += (uint64_t)turn->claims_len;
+    }
+    post_finals(store, turn->finals);
+    pl__arena_join(&store->batch.arena, arena);
+    store->batch.has_state = true;
+    store->batch.ready_left = store->ready_left = turn->ready_left;
+    store->batch.next_due = turn->next_due;
+    store->batch.next_token = turn->next_token;
+    store->stats.commits++;
+}
+
+/* ---- one turn of the writer -------------------------------------------------------------------------------- */
+
+static void drop_claims(pl__turn_t *turn) {
+    for (pl_claim_t *claim = turn->claims, *next; claim; claim = next) {
+        next = claim->next;
+        pl_claim_free(claim);
+    }
+    *turn = (pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+}
+
+/* Finishes and commits the work of a transaction, or, if that or the work failed (rc), rolls it back. */
+int pl__turn_conclude(pl_store_t *store, int rc, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+                      pl_error_t *error) {
+    const pl_store_driver_t *driver = store->driver;
+    if (rc == PL_OK)
+        rc = driver->finish(store->writer, wanted, outside, arena, turn, error);
+    if (rc == PL_OK)
+        rc = driver->commit(store->writer, error);
+    if (rc != PL_OK) {
+        driver->rollback(store->writer);
+        drop_claims(turn);
+        pl__arena_free(arena);
+    }
+    return rc;
+}
+
+/* One transaction over a list of ops. Returns the result of the transaction; op->rc has the refusals. */
+static int transact(pl_store_t *store, pl_op_t *ops, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+                    pl_error_t *error) {
+    const pl_store_driver_t *driver = store->driver;
+    int rc = driver->begin(store->writer, error);
+    if (rc != PL_OK)
+        return rc;
+    for (pl_op_t *op = ops; op && rc == PL_OK; op = op->next) {
+        op->rc = PL_OK;
+        rc = driver->verb[op->verb](store->writer, op);
+    }
+    if (rc != PL_OK)
+        driver->failure(store->writer, rc, error);
+    return pl__turn_conclude(store, rc, wanted, outside, arena, turn, error);
+}
+
+void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena) {
+    pthread_mutex_lock(&store->mutex);
+    post_turn(store, turn, arena);
+    pl__post_ops(store, ops);
+    pthread_mutex_unlock(&store->mutex);
+    if (turn->ring && store->options.ring)
+        store->options.ring(store->options.data);
+}
+
+static void run_alone(pl_store_t *store, pl_op_t *op) {
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+    pl__arena_t arena = { NULL };
+    pl_error_t error = { 0 };
+    op->next = NULL;
+    int rc = transact(store, op, 0, false, &arena, &turn, &error);
+    if (rc == PL_OK) {
+        pl__turn_finish(store, op, &turn, &arena);
+        return;
+    }
+    op->rc = rc;
+    op->error = error;
+    pthread_mutex_lock(&store->mutex);
+    pl__post_ops(store, op);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+static void claiming_failed(pl_store_t *store, const pl_error_t *error) {
+    pthread_mutex_lock(&store->mutex);
+    store->wanted = 0;
+    store->batch.failure = *error;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+void pl__turn_run(pl_store_t *store, pl_op_t *ops, int wanted, bool outside) {
+    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+    pl__arena_t arena = { NULL };
+    pl_error_t error = { 0 };
+    int rc = transact(store, ops, wanted, outside, &arena, &turn, &error);
+    if (rc == PL_OK) {
+        pl__turn_finish(store, ops, &turn, &arena);
+    } else if (!ops) {
+        claiming_failed(store, &error);
+    } else {
+        for (pl_op_t *op = ops, *next; op; op = next) {
+            next = op->next;
+            run_alone(store, op);
+        }
+        if (wanted > 0) /* nothing was claimed: come again for that */
+            pl_store_poke(store, outside);
+    }
+}
+
+void pl_store_poke(pl_store_t *store, bool outside) {
+    pthread_mutex_lock(&store->mutex);
+    store->poked = true;
+    store->outside = store->outside || outside;
+    pthread_cond_signal(&store->writer_cond);
+    pthread_mutex_unlock(&store->mutex);
+}

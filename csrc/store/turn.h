@@ -1,0 +1,92 @@
+/*
+ * turn.h - a store as its own files see it: what its threads share, and what turn.c, session.c and threads.c do.
+ *
+ * Private to csrc/store.
+ *
+ * Locks. One mutex guards everything in pl_store_t below the line marked so; no callback is made while it is held.
+ *
+ * Invariants
+ *   1. Room for results is part of what was submitted: posting cannot fail.
+ *   2. When a transaction breaks, it is rolled back and each of its ops gets a transaction of its own, so that one bad
+ *      op cannot take others with it.
+ *   3. Ops of a session are in session_ops only while store->session is theirs; all others are answered at once.
+ *   4. wanted + claims not yet collected never exceeds what the loop said it can take.
+ */
+#ifndef PL_STORE_TURN_H
+#define PL_STORE_TURN_H
+
+#include <pthread.h>
+#include <time.h>
+
+#include "store/driver.h"
+
+typedef struct {
+    pl_op_t *head, **tail;
+} pl__ops_t;
+
+struct pl_store {
+    const pl_store_driver_t *driver;
+    pl_store_options_t options;
+    char *path, *vfs, *serves;
+    bool in_memory;
+    pl__conn_t *writer, *reader, *checkpointer;
+    pthread_t writer_thread, reader_thread, checkpoint_thread;
+    int checkpointed_pages; /* the writer thread's: pages of the log when it was last moved */
+    int64_t idle_at;        /* the writer thread's: when to look after it if nothing happens, monotonic us */
+    int idle_step;          /* the writer thread's: how often that was since something happened */
+    /* ---- guarded by mutex ---- */
+    pthread_mutex_t mutex;
+    pthread_cond_t writer_cond, reader_cond, checkpoint_cond, done_cond;
+    bool has_writer, has_reader, has_checkpointer, closing, checkpoint_due, checkpoint_truncates;
+    pl__ops_t writes, reads;
+    pl__ops_t begins;      /* sessions that wait for their turn: tx_begin */
+    pl_session_t session;  /* the one that is beginning or open; 0: none */
+    pl__ops_t session_ops; /* its ops */
+    bool session_ends;     /* one of them is its tx_end */
+    int64_t session_over;  /* when its time is up, monotonic us; PL_USEC_NEVER: it is beginning */
+    bool session_rests; /* it is open, and no op of it is under way: from the answer to one until the next is taken */
+    bool no_sessions;   /* pl_store_end_sessions was called */
+    pl_session_t last;  /* session that ended by itself */
+    pl_error_t last_why;
+    bool poked, outside, ready_left;
+    int wanted, uncollected;
+    int64_t renew_at; /* monotonic us */
+    pl_batch_t batch; /* gathers until collected */
+    pl_op_t **batch_ops_tail;
+    pl_claim_t **batch_claims_tail;
+    pl_final_t **batch_finals_tail;
+    pl_store_stats_t stats;
+};
+
+/* ---- turn.c ---- */
+void pl__ops_init(pl__ops_t *ops);
+void pl__ops_push(pl__ops_t *ops, pl_op_t *op);
+/* NULL: there is none. */
+pl_op_t *pl__ops_pop(pl__ops_t *ops);
+/* All of them, as a list. */
+pl_op_t *pl__ops_take(pl__ops_t *ops);
+void pl__batch_init(pl_store_t *store);
+/* Hands back a list of ops (mutex held); a blocking one may be gone afterwards. */
+void pl__post_ops(pl_store_t *store, pl_op_t *op);
+/* Finishes and commits the work of a transaction, or, if that or the work failed (rc), rolls it back. */
+int pl__turn_conclude(pl_store_t *store, int rc, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+                      pl_error_t *error);
+/* Posts what a committed turn brought, and its ops. */
+void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena);
+/* One transaction over all ops, or, if it breaks, one for each. */
+void pl__turn_run(pl_store_t *store, pl_op_t *ops, int wanted, bool outside);
+
+/* ---- session.c ---- */
+/* An op of a session that is over, or has never begun (mutex held). */
+void pl__session_refuse(const pl_store_t *store, pl_op_t *op);
+/* Takes the next one that wants to begin, if there is one (mutex held). */
+pl_op_t *pl__session_next(pl_store_t *store);
+/* From its tx_begin to its end; the writer does nothing else meanwhile. */
+void pl__session_run(pl_store_t *store, pl_op_t *begin);
+struct timespec pl__monotonic_time(int64_t us);
+
+/* ---- threads.c: mains of the threads, for pthread_create ---- */
+void *pl__writer_main(void *data);
+void *pl__reader_main(void *data);
+
+#endif
