@@ -33,7 +33,8 @@ RUNTIME_ubsan = libubsan.so
 RUNTIME_tsan = libtsan.so
 RUNTIME = $(foreach name,$(RUNTIME_$(VARIANT)),$(shell $(CC) -print-file-name=$(name)))
 
-SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99 \
+# What gcc 12 keeps of thread-local variables of loaded libraries may be garbage, at which its search for leaks dies.
+SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:intercept_tls_get_addr=0 \
     LSAN_OPTIONS=suppressions=$(TOP)/spec/tools/lsan.supp:print_suppressions=0 \
     UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=98:second_deadlock_stack=1
 
