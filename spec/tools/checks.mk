@@ -10,9 +10,10 @@ FUZZ_SECONDS ?= 60
 SPEC_TIMEOUT ?= 300
 COVERAGE ?= yes
 LEAKS ?= 1
+BRANCHES ?= 90
 
-ifneq ($(filter-out asan ubsan tsan faults fuzz,$(VARIANT)),)
-$(error unknown VARIANT '$(VARIANT)': one of asan, ubsan, tsan, faults)
+ifneq ($(filter-out asan ubsan tsan faults fuzz gcov,$(VARIANT)),)
+$(error unknown VARIANT '$(VARIANT)': one of asan, ubsan, tsan, faults, gcov)
 endif
 
 SPECS := $(sort $(shell find spec -name '*_spec.lua'))
@@ -26,6 +27,7 @@ FLAGS_asan := -fsanitize=address,$(UNDEFINED) -fno-sanitize-recover=$(UNDEFINED)
 FLAGS_ubsan := -fsanitize=$(UNDEFINED) -fno-sanitize-recover=$(UNDEFINED) -fno-omit-frame-pointer -DPL_FAULTS
 FLAGS_tsan := -fsanitize=thread -fno-omit-frame-pointer -DPL_FAULTS
 FLAGS_faults := -DPL_FAULTS
+FLAGS_gcov := --coverage -fprofile-abs-path -DPL_FAULTS
 FLAGS_fuzz := -fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer
 VARIANT_FLAGS := $(FLAGS_$(VARIANT))
 RUNTIME_asan = libasan.so libubsan.so
@@ -38,7 +40,7 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:
     LSAN_OPTIONS=suppressions=$(TOP)/spec/tools/lsan.supp:print_suppressions=0 \
     UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=98:second_deadlock_stack=1
 
-.PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind crash soak bench fuzz fuzzers lint \
+.PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind coverage crash soak bench fuzz fuzzers lint \
     lint-format lint-c lint-lua check-headers format reference
 
 # ---- specs and C tests ---------------------------------------------------------------------------------------------
@@ -120,6 +122,11 @@ VALGRIND := valgrind -q --leak-check=full --show-leak-kinds=definite --errors-fo
 
 valgrind: deps-valgrind ## run the specs and C tests under valgrind
 	@$(MAKE) --no-print-directory SPEC='$(SPEC)' WRAP='$(VALGRIND)' SPEC_TIMEOUT=1800 test
+
+coverage: ## count the branches of store and engine that specs take (SPEC=files for some)
+	@find $(BUILD)/gcov -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory VARIANT=gcov SPEC='$(SPEC)' test || true
+	@$(LUA) spec/tools/gcov.lua $(BUILD)/gcov/obj $(BRANCHES)
 
 # ---- reliability and speed -----------------------------------------------------------------------------------------
 
