@@ -49,7 +49,7 @@ describe("pipeline.common", function()
     helper.misuse("one table expected", common.Dict, {}, {})
   end)
 
-  it("P236 AbortIfTrue aborts with the message if the value is true, as 0 and \"\" are, else gives nil", function()
+  it("P236 L16 AbortIfTrue aborts with the message if the value is true, as 0 and \"\" are, else gives nil", function()
     gives(nil, "AbortIfTrue", false)
     gives(nil, "AbortIfTrue", nil, { message = "unused" })
     for _, value in ipairs { true, 0, "" } do

@@ -72,7 +72,7 @@ describe("example", function()
     end)
   end)
 
-  it("delay_then_approve: waits for time, then for a person", function()
+  it("G34 delay_then_approve: waits for time, then for a person", function()
     local _, text = run("delay_then_approve", "--seconds 0.1 --approve")
     assert.truthy(text:find("approve", 1, true), text)
   end)

@@ -186,7 +186,7 @@ describe("callbacks over HTTP", function()
     assert.equal(400, call(private).status)
   end)
 
-  it("P168 the callback of an aborted pipeline is answered 409", function()
+  it("P168 G25 the callback of an aborted pipeline is answered 409", function()
     local stage = start(Public)
     call(stage, { done = "x" })
     local other = start(Public)
@@ -210,7 +210,7 @@ describe("callbacks over HTTP", function()
     assert.equal(404, engine:handle { path = "/other/callback?pipeline_id=" .. stage.id }.status)
   end)
 
-  it("P164 a callback over a socket is answered like one without", function()
+  it("P164 L31 a callback over a socket is answered like one without", function()
     local server = engine:serve { port = 0, admin_token = TOKEN }
     local stage = start(Public)
     local reply = support.fetch(engine, server, { path = stage:get_callback_url { status = 201 } })

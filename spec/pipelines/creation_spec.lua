@@ -248,7 +248,7 @@ describe("a new pipeline", function()
     assert.matches("^creation.Add%(", tostring(Add(cycle)))
   end)
 
-  it("P21 P22 the class path is the name given, not inherited, and the base class has none", function()
+  it("P21 P22 L22 the class path is the name given, not inherited, and the base class has none", function()
     local Sub = pipeline.define("creation.Sub", { extends = Add })
     assert.equal("creation.Add", Add.class_path)
     assert.equal("creation.Sub", Sub.class_path)
@@ -287,7 +287,7 @@ describe("a new pipeline", function()
     helper.raises(pipeline.ConfigurationError, function() Late.async = 5 end)
   end)
 
-  it("read-only fields raise on assignment; own fields do not", function()
+  it("L24 read-only fields raise on assignment; own fields do not", function()
     local stage = Add(1, 2)
     stage.note = "mine"
     assert.equal("mine", stage.note)

@@ -15,7 +15,7 @@ describe("errors", function()
     SerializationError = "Error", StoreError = "Error", ConfigurationError = "Error",
   }
 
-  it("P258 are in a tree of classes", function()
+  it("P258 L10 are in a tree of classes", function()
     local names = { "Error" }
     for name in pairs(parents) do names[#names + 1] = name end
     for _, name in ipairs(names) do
@@ -156,7 +156,7 @@ describe("the machinery", function()
     assert.same({ "first", "fifth" }, trace)
   end)
 
-  it("P260 carries any idempotence key through to the end (G12)", function()
+  it("P260 L18 carries any idempotence key through to the end (G12)", function()
     local Tree = helper.define {
       run = function(self, value)
         self:spawn(Give(self:spawn(Give(value))))
@@ -184,7 +184,7 @@ describe("the machinery", function()
     assert.equal("called", trace[11])
   end)
 
-  it("P261 fills a slot and wakes who waits for it in one commit", function()
+  it("P261 fills a slot and wakes who waits for it in one commit (G13)", function()
     local Tree = helper.define(function(self) self:spawn(Note(self:spawn(Async()).a)) end)
     local stage = Tree():start()
     engine:drain()

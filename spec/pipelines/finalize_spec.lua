@@ -59,7 +59,7 @@ describe("finalized", function()
     assert.equal("done", record(stage).state)
   end)
 
-  it("P135 of an async pipeline waits for the children it spawned", function()
+  it("P135 of an async pipeline waits for the children it spawned (G35)", function()
     local Parent = helper.define {
       async = true, run = function(self) self:spawn(Async()) end, finalized = note "parent",
     }
@@ -308,7 +308,7 @@ describe("finalized", function()
     assert.same({}, helper.log(20))
   end)
 
-  it("P143 may be called more than once: what it reports counts when it is committed", function()
+  it("P143 may be called more than once: what it reports counts when it is committed (G27)", function()
     local Twice = helper.define {
       run = function() return "value" end,
       finalized = function() table.insert(trace, "finalized") end,

@@ -39,7 +39,7 @@ describe("a generator", function()
     return ids
   end
 
-  it("P55 gets futures at once; nothing runs until it has ended", function()
+  it("P55 L4 gets futures at once; nothing runs until it has ended", function()
     local Tree = helper.define(function(self)
       local f = self:spawn(Note("child"))
       assert(pipeline.is_future(f))
@@ -211,7 +211,7 @@ describe("a generator", function()
     assert.equal("SlotNotDeclaredError", helper.aborted(Tree()).failures[1].error_class)
   end)
 
-  it("P66 that spawns nothing must have filled its outputs, and gives nil", function()
+  it("P66 L5 that spawns nothing must have filled its outputs, and gives nil", function()
     local Empty = helper.define {
       output_names = { "a" }, max_attempts = 1,
       run = function(self, fill)
@@ -412,7 +412,7 @@ describe("a generator", function()
     assert.same({ "second", "finalized false" }, { trace[1], trace[2] })
   end)
 
-  it("P81 both blocks close on an error inside and never swallow it", function()
+  it("P81 L3 both blocks close on an error inside and never swallow it", function()
     local Tree = helper.define(function(self)
       local f = self:spawn(Async())
       assert(not pcall(self.after, self, { f }, function() error("x") end))
@@ -430,7 +430,7 @@ describe("a generator", function()
     assert.equal(2, #trace)
   end)
 
-  it("P82 a scope that is never closed does not outlive its run", function()
+  it("P82 a scope that is never closed does not outlive its run (G26)", function()
     local kept
     local Leaky = helper.define(function(self)
       local f = self:spawn(Give(1))
@@ -447,7 +447,7 @@ describe("a generator", function()
     assert.is_true(pipeline.from_id(a.id).has_finalized and pipeline.from_id(b.id).has_finalized)
   end)
 
-  it("a returned value fills default, with the futures in it resolved", function()
+  it("L5 a returned value fills default, with the futures in it resolved", function()
     local Tree = helper.define(function(self)
       local a = self:spawn(Give(1))
       return { a, { b = self:spawn(Add(a, 1)) }, "plain" }

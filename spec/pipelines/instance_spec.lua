@@ -111,7 +111,7 @@ describe("an instance", function()
     assert.equal("found", engine:wait(stage.id).default.value)
   end)
 
-  it("P145 whose class is in a module that may be loaded is found there", function()
+  it("P145 L20 whose class is in a module that may be loaded is found there", function()
     engine:close()
     engine = helper.open { modules = { "instance_shop" } }
     local stage = pipeline.define("instance_shop.orders.Order", { run = function() end })():start()

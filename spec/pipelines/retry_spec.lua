@@ -164,7 +164,7 @@ describe("a failed attempt", function()
     assert.same({ 0, 12, 12 + 18, 12 + 18 + 27, 12 + 18 + 27 + 40.5 }, trace)
   end)
 
-  it("P105 may have to be tried again at once, never more than 30 days later", function()
+  it("P105 L32 may have to be tried again at once, never more than 30 days later", function()
     helper.aborted(failing { max_attempts = 3, backoff_seconds = 0 }())
     assert.same({ 0, 0, 0 }, trace)
     trace = {}

@@ -66,7 +66,7 @@ describe("slots", function()
     assert.equal("default", Nothing().outputs.default.name)
   end)
 
-  it("P28 P29 P31 the future of a dynamic class has any name, of a strict one only the declared", function()
+  it("P28 P29 P31 L23 the future of a dynamic class has any name, of a strict one only the declared", function()
     local seen
     local Tree = helper.define(function(self)
       local dynamic, strict = self:spawn(FillNames { "one", "two" }), self:spawn(Pair(1, 2))
@@ -309,7 +309,7 @@ describe("slots", function()
     assert.matches("Bad child arguments", helper.aborted(Bad()).reason)
   end)
 
-  it("nil is a value", function()
+  it("L13 nil is a value", function()
     local Count = helper.define(function(_, ...) return select("#", ...) end)
     assert.equal(3, helper.result(Count(nil, 1, nil)))
     local outputs = helper.outputs(Pair(nil, false))

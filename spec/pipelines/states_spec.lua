@@ -139,7 +139,7 @@ describe("a pipeline", function()
     assert.same({ "finalized done" }, trace)
   end)
 
-  it("P86 that is aborted ignores another abort in silence", function()
+  it("P86 that is aborted ignores another abort in silence (G28)", function()
     local Tree = helper.define {
       run = function(self) self:spawn(Async()) end,
       finalized = function() table.insert(trace, "finalized") end,

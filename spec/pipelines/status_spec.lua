@@ -333,7 +333,7 @@ describe("the status tree", function()
     end
   end)
 
-  it("P181 the time zone of the process makes no difference (G31)", function()
+  it("P181 L19 the time zone of the process makes no difference (G31)", function()
     local script = helper.path() .. ".lua"
     local file = assert(io.open(script, "w"))
     file:write([[

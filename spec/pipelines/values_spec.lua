@@ -41,7 +41,7 @@ describe("values", function()
     return engine:wait(id, { timeout = 0 }).default.value
   end
 
-  it("P214 keep their types: integers, floats, strings, booleans, nil", function()
+  it("P214 L15 keep their types: integers, floats, strings, booleans, nil", function()
     local list = {
       0, 1, -1, 2 ^ 53 | 0, (2 ^ 53 | 0) + 1, math.maxinteger, math.mininteger, 1.0, -0.0, 0.1, 1e300, 5e-324,
       1 / 0, -1 / 0, true, false, "", "text", "über", "\0\255\254", ("\128"):rep(100), "1", "1.0", "null",
@@ -58,7 +58,7 @@ describe("values", function()
     assert.is_false(through(false))
   end)
 
-  it("P214 keep the shape of tables: sequences, maps, holes, mixed and odd keys, empty ones", function()
+  it("P214 L14 keep the shape of tables: sequences, maps, holes, mixed and odd keys, empty ones", function()
     local holes = { 1, nil, 3 }
     holes[10] = "ten"
     local mixed = { "a", "b", x = 1, [2.5] = "half", [-1] = "minus", [true] = "yes", [false] = "no", ["3"] = "text" }

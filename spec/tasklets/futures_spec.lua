@@ -298,7 +298,7 @@ describe("a future", function()
     eventloop.run()
   end)
 
-  it("T35 (G55) a failure that nobody has looked at is reported once, when it is collected", function()
+  it("T35 (G29, G55) a failure that nobody has looked at is reported once, when it is collected", function()
     do
       local future = go(function() error("lost", 0) end)
       eventloop.run()
@@ -327,7 +327,7 @@ describe("a future", function()
     assert.same({}, support.reports())
   end)
 
-  it("T36 flow exceptions are not reported", function()
+  it("T36 L30 flow exceptions are not reported", function()
     local Mine = errors.define("Mine", errors.Error)
     tasklets.add_flow_exception(Mine)
     go(function() error(Mine "quiet") end)

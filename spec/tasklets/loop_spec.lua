@@ -303,7 +303,7 @@ describe("the event loop", function()
     assert.same({ "callable" }, list)
   end)
 
-  it("T78 the loop belongs to the Lua state: a coroutine runs the same one", function()
+  it("T78 L28 the loop belongs to the Lua state: a coroutine runs the same one", function()
     queue_call(nil, note, "from outside")
     coroutine.wrap(eventloop.run)()
     assert.same({ "from outside" }, list)

@@ -97,7 +97,7 @@ describe("adding", function()
     assert.same({ "x", false }, { failed.name, failed.was_enqueued })
   end)
 
-  it("Q62 Q63 G69 each task of a list stands alone", function()
+  it("Q62 Q63 G14 G69 L11 each task of a list stands alone", function()
     queue:add(Task { name = "a", countdown = 100 })
     queue:add(Task { name = "b", url = "/note" })
     engine:drain()

@@ -26,7 +26,7 @@ describe("a task", function()
     assert.equal(engine:now(), task.eta)
   end)
 
-  it("Q2 refuses unknown options and names the nearest", function()
+  it("Q2 L1 refuses unknown options and names the nearest", function()
     helper.misuse("unknown option 'paylod'; did you mean 'payload'", Task, { paylod = "x" })
   end)
 
@@ -72,7 +72,7 @@ describe("a task", function()
     end
   end)
 
-  it("Q10 has bytes as payload, and no content type of its own", function()
+  it("Q10 L17 has bytes as payload, and no content type of its own", function()
     refused("InvalidTaskError", { payload = {} })
     refused("InvalidTaskError", { payload = 7 })
     assert.equal("", Task { payload = "" }.payload)

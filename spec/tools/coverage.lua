@@ -9,10 +9,10 @@
 -- beginning of a line: /* P60 P61 … */. All other comments only refer to numbers.
 --
 -- What is found wrong: a number with two entries; a number in a title or comment without an entry; an entry that no
--- spec names and that does not say why; one that says so although a spec names it.
+-- spec names and that does not say why; one that says so although a spec names it. And, since it is the same kind of
+-- reference: the name of a document (*.md) that is not in the repository.
 
 local FOLDER = "spec/behaviours"
-local ORDER = "PDTQLGM" -- the letters, in the order they are counted in
 local verbose = arg[1] == "-v"
 
 -- Words of a capital and digits that are no behaviours.
@@ -38,7 +38,7 @@ end
 
 -- ---- the entries ----------------------------------------------------------------------------------------------------
 
-local entries, letters = {}, {} -- "P60" -> { place, text, excused }; "P" -> list of its numbers
+local entries, letters = {}, {} -- "P60" -> { place, text, excused }; list of { letter = "P", names of its entries … }
 
 local function read_entries(path)
   local number, entry = 0, nil
@@ -50,7 +50,10 @@ local function read_entries(path)
       entry = { place = path .. ":" .. number, text = text }
       entries[name] = entry
       local letter = name:sub(1, 1)
-      letters[letter] = letters[letter] or {}
+      if not letters[letter] then
+        letters[letter] = { letter = letter }
+        table.insert(letters, letters[letter])
+      end
       table.insert(letters[letter], name)
     elseif entry and line:find("^  %S") then
       entry.text = entry.text .. " " .. line:sub(3)
@@ -87,42 +90,63 @@ local function numbers(text)
   return list
 end
 
-local function scan(text, place, proves)
-  for _, name in ipairs(numbers(text)) do
-    if proves then note(proven, name, place) end
-    if not entries[name] and letters[name:sub(1, 1)] then note(unknown, name, place) end
-  end
-end
-
 local function place_of(path, text, position)
   local _, count = text:sub(1, position):gsub("\n", "")
   return path .. ":" .. count + 1
+end
+
+-- Takes the numbers of a title or comment, which is at `position` of the file's text.
+local function scan(part, path, text, position, proves)
+  for _, name in ipairs(numbers(part)) do
+    local place = place_of(path, text, position)
+    if proves then note(proven, name, place) end
+    if not entries[name] then note(unknown, name, place) end
+  end
 end
 
 local function scan_titles(path, text)
   text = text:gsub("\\[\"']", "``")
   for _, word in ipairs { "it", "describe", "test", "context" } do
     for position, _, title in text:gmatch("()%f[%w_]" .. word .. "%s*%(?%s*([\"'])(.-)%2") do
-      scan(title, place_of(path, text, position), true)
+      scan(title, path, text, position, true)
     end
   end
 end
 
 local function scan_lua_comments(path, text)
-  for position, comment in text:gmatch("()(%-%-[^\n]*)") do scan(comment, place_of(path, text, position)) end
+  for position, comment in text:gmatch("()(%-%-[^\n]*)") do scan(comment, path, text, position) end
 end
 
 local function scan_c_comments(path, text)
-  for position, comment in text:gmatch("()(/%*.-%*/)") do scan(comment, place_of(path, text, position)) end
-  for position, comment in text:gmatch("()(//[^\n]*)") do scan(comment, place_of(path, text, position)) end
+  for position, comment in text:gmatch("()(/%*.-%*/)") do scan(comment, path, text, position) end
+  for position, comment in text:gmatch("()(//[^\n]*)") do scan(comment, path, text, position) end
 end
 
 local function scan_c_titles(path, text)
   for position, title in ("\n" .. text):gmatch("\n()%s*/%*+%s*(%u%d.-)%*/") do
-    scan(title, place_of(path, text, position), true)
+    scan(title, path, text, position, true)
   end
 end
 
+local function exists(path)
+  local file = io.open(path, "rb")
+  return file and file:close()
+end
+
+-- A document is named by its path from the top, or beside the file that names it.
+local function scan_documents(path, text)
+  for position in text:gmatch("()%.md%f[^%w_]") do
+    local name = text:sub(math.max(1, position - 200), position - 1):match("[%w_./-]*[%w_-]$")
+    name = name and name .. ".md"
+    if name and not exists(name) and not exists((path:match("^.*/") or "") .. name) then
+      complain("%s: there is no %s", place_of(path, text, position), name)
+    end
+  end
+end
+
+for _, pattern in ipairs { "*.lua", "*.[ch]", "*.mk", "*.sh", "*.sql", "*.md" } do
+  for _, path in ipairs(files("*.md csrc lua spec examples", pattern)) do scan_documents(path, read(path)) end
+end
 for _, path in ipairs(files("csrc lua spec examples", "*.lua")) do
   local text = read(path)
   scan_lua_comments(path, text)
@@ -151,10 +175,10 @@ local function look_at(name)
 end
 
 local counts, total, all = {}, 0, 0
-for letter in ORDER:gmatch("%u") do
+for _, group in ipairs(letters) do
   local count = 0
-  for _, name in ipairs(letters[letter] or {}) do count = count + look_at(name) end
-  counts[#counts + 1], total, all = ("%s %d"):format(letter, count), total + count, all + #(letters[letter] or {})
+  for _, name in ipairs(group) do count = count + look_at(name) end
+  counts[#counts + 1], total, all = ("%s %d"):format(group.letter, count), total + count, all + #group
 end
 for name, places in pairs(unknown) do
   complain("%s: there is no %s in %s (%d times)", places[1], name, FOLDER, #places)
