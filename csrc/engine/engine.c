@@ -70,7 +70,7 @@ static void wake_cb(uv_async_t *handle) {
 }
 
 static void flush_cb(uv_prepare_t *handle) {
-    pl__scheduler_flush(handle->data);
+    pl__outbox_flush(handle->data);
     pl__timers_arm(handle->data); /* callbacks of this turn may have started timers */
 }
 
@@ -249,7 +249,7 @@ static void close_store(pl_engine_t *engine) {
         return;
     pl_store_end_sessions(engine->store);
     pl__scheduler_release_buffer(engine);
-    pl__scheduler_flush(engine);
+    pl__outbox_flush(engine);
     pl_op_t *op = engine->worker ? pl_op_new(PL_VERB_leave) : NULL;
     if (op)
         pl_store_call(engine->store, op);

@@ -2,8 +2,10 @@
  * engine.h - the engine's parts, for the rooms of csrc/engine only.
  *
  *   engine.c     life: open, close, ops, facts
- *   scheduler.c  claims: how many are wanted, whose turn it is; what comes back from the store
+ *   outbox.c     what goes out to the store: ops, and how many claims are wanted
  *   place.c      how many claims are executed at once
+ *   completion.c every way in which a claim ends
+ *   scheduler.c  what comes back from the store, and whose turn it is
  *   run.c        running the loop, and virtual time
  *   signal.c     SIGINT and SIGTERM
  *   timer.c      timers on the engine's clock
@@ -28,10 +30,6 @@ typedef struct {
     int len;
     size_t bytes;
 } pl__claims_t;
-
-typedef struct {
-    pl_op_t *head, **tail;
-} pl__ops_t;
 
 /* Other workers on the file. See peer.c. */
 typedef struct {
@@ -114,38 +112,50 @@ struct pl_engine {
     pl__peers_t peers;
 };
 
+/* outbox.c */
+#define PL__RETRY_US (500 * 1000)
+void pl__outbox_init(pl_engine_t *engine);
+/* How many claims an op ends. */
+int pl__ops_ends(const pl_op_t *op);
+/* Whether nothing new is to begin: what comes back claimed goes back. */
+bool pl__outbox_is_ending(const pl_engine_t *engine);
+/* How many claims are wanted now. */
+int pl__outbox_wanted(const pl_engine_t *engine);
+/* Hands the outbox to the store and tells how much is wanted. */
+void pl__outbox_flush(pl_engine_t *engine);
+/* There may be something to claim: the store looks. `outside`: another process said so. */
+void pl__outbox_wake(pl_engine_t *engine, bool outside);
+
+/* place.c */
+/* Whether another claim can be executed, or go on. */
+bool pl__places_free(const pl_engine_t *engine);
+/* Whether there is somebody who waits for a place, and a place. */
+bool pl__places_have_turn(const pl_engine_t *engine);
+/* A place may have become free: the loop looks before it sleeps. */
+void pl__places_look(pl_engine_t *engine);
+/* Gives the first who was woken its place, which is free. */
+void pl__places_serve(pl_engine_t *engine);
+
+/* completion.c */
+void pl__completion_init(pl_engine_t *engine);
+/* op, which was to end claims, has come back. False: it is kept, to be tried again. If the store will never take it,
+ * the claim ends in another way. */
+bool pl__completion_back(pl_engine_t *engine, pl_op_t *op);
+/* Gives claims that have not started back; they stay the caller's. */
+void pl__completion_release(pl_engine_t *engine, const pl_claim_t *claims, int len);
+/* A claim was given back, to be ready again after PL__REST_US: until then there is something to wait for. */
+void pl__completion_rest(pl_engine_t *engine);
+#define PL__REST_US (500 * 1000)
+
 /* scheduler.c */
 void pl__scheduler_init(pl_engine_t *engine);
 /* Takes what the store brought back and lets claims have their turn. */
 void pl__scheduler_collect(pl_engine_t *engine);
 void pl__scheduler_execute(pl_engine_t *engine);
-/* Whether there is somebody who waits for a place, and a place. */
-bool pl__scheduler_has_turn(const pl_engine_t *engine);
-/* Hands the outbox to the store and tells how much is wanted. */
-void pl__scheduler_flush(pl_engine_t *engine);
 /* Gives claims that have not started back to the queue. */
 void pl__scheduler_release_buffer(pl_engine_t *engine);
-void pl__scheduler_poke(pl_engine_t *engine, bool outside);
-/* A place may have become free: the loop looks before it sleeps. */
-void pl__scheduler_look(pl_engine_t *engine);
-/* A claim was given back, to be ready again after PL__REST_US: until then there is something to wait for. */
-void pl__scheduler_rest(pl_engine_t *engine);
-#define PL__REST_US (500 * 1000)
 /* Nothing is under way that could change anything without an event from outside or time passing. */
 bool pl__scheduler_is_quiet(const pl_engine_t *engine);
-
-/* place.c */
-/* Whether another claim can be executed, or go on. */
-bool pl__places_free(const pl_engine_t *engine);
-/* Gives the first who was woken its place, which is free. */
-void pl__places_serve(pl_engine_t *engine);
-
-/* ends.c */
-/* Notes in op, which ends claim, what pl__ends_otherwise will have to know. */
-void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op);
-/* op, which was to end a claim, has come back: if the store will never take it, ends the claim in another way. Without
- * memory for that it returns PL_ENOMEM; op is then to be tried again. */
-int pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) PL__MUST_USE;
 
 /* signal.c */
 void pl__signals_listen(pl_engine_t *engine, bool with_term);

@@ -109,7 +109,7 @@ void pl__peers_ring(pl_engine_t *engine) {
 
 static void check_cb(uv_timer_t *handle) {
     pl__peers_ask(handle->data);
-    pl__scheduler_poke(handle->data, true); /* and for what no bell has told */
+    pl__outbox_wake(handle->data, true); /* and for what no bell has told */
 }
 
 static void ask_later(pl_engine_t *engine, const char *why) {
@@ -234,7 +234,7 @@ static void renew_bell(pl_engine_t *engine) {
     close(fd);
     peers->looks = LOOKS;
     pl__peers_ask(engine);
-    pl__scheduler_poke(engine, true);
+    pl__outbox_wake(engine, true);
 }
 
 static void event_cb(uv_poll_t *handle, int status, int events) {
@@ -253,7 +253,7 @@ static void event_cb(uv_poll_t *handle, int status, int events) {
     if ((mask & (IN_MODIFY | IN_Q_OVERFLOW)) && heard_bell(peers)) {
         if (atomic_load(&peers->others) == 0)
             pl__peers_ask(engine);
-        pl__scheduler_poke(engine, true);
+        pl__outbox_wake(engine, true);
     }
 }
 

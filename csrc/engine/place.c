@@ -20,6 +20,19 @@ bool pl__places_free(const pl_engine_t *engine) {
     return engine->executing - engine->waiting < engine->concurrency;
 }
 
+static void again_cb(uv_idle_t *handle) {
+    (void)handle; /* the loop does not sleep; run.c does the rest */
+}
+
+bool pl__places_have_turn(const pl_engine_t *engine) {
+    return (engine->buffer.head || engine->woken) && pl__places_free(engine);
+}
+
+void pl__places_look(pl_engine_t *engine) {
+    if (engine->running && pl__places_have_turn(engine))
+        uv_idle_start(&engine->again, again_cb);
+}
+
 static void woken_remove(pl_engine_t *engine, pl_place_t *place) {
     if (place->prev)
         place->prev->next = place->next;
@@ -72,7 +85,7 @@ void pl_engine_place_leave(pl_engine_t *engine, pl_place_t *place, size_t bytes)
     engine->waiting_bytes += bytes;
     place->bytes = bytes;
     place->state = PL_PLACE_LEFT;
-    pl__scheduler_look(engine);
+    pl__places_look(engine);
 }
 
 bool pl_engine_place_take(pl_engine_t *engine, pl_place_t *place, bool at_once) {

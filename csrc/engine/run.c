@@ -30,7 +30,7 @@ static void follow_wall_clock(pl_engine_t *engine) {
         return;
     engine->wall_offset = offset;
     if (!engine->poked)
-        pl__scheduler_poke(engine, false);
+        pl__outbox_wake(engine, false);
 }
 
 /* Returns whether a timer was due. */
@@ -42,9 +42,9 @@ static bool turn(pl_engine_t *engine) {
     bool due =
         engine->next_due <= pl_clock_due(&engine->clock) || engine->next_token <= pl_clock_steady(&engine->clock);
     if (due && engine->wanted > 0 && !engine->poked)
-        pl__scheduler_poke(engine, false);
+        pl__outbox_wake(engine, false);
     pl__scheduler_execute(engine);
-    pl__scheduler_flush(engine);
+    pl__outbox_flush(engine);
     pl__timers_arm(engine);
     return fired;
 }
@@ -237,7 +237,7 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
     engine->wanted = -1;
     if (engine->must_look) {
         engine->must_look = false;
-        pl__scheduler_poke(engine, true);
+        pl__outbox_wake(engine, true);
     }
     engine->ends_at_signal = engine->listens || mode != PL_RUN_FOREVER;
     if (signals && !engine->listens)
@@ -259,8 +259,8 @@ void pl_engine_rest(pl_engine_t *engine) {
         return;
     pl__scheduler_collect(engine); /* claims on their way go back too */
     pl__scheduler_release_buffer(engine);
-    pl__scheduler_flush(engine); /* running is over: nothing is wanted */
-    engine->must_look = true;    /* others may add work meanwhile, which nobody tells us of while we do not listen */
+    pl__outbox_flush(engine); /* running is over: nothing is wanted */
+    engine->must_look = true; /* others may add work meanwhile, which nobody tells us of while we do not listen */
 }
 
 void pl_engine_stop(pl_engine_t *engine) {
@@ -280,10 +280,6 @@ void pl_engine_listen(pl_engine_t *engine, bool on) {
     else
         pl__signals_unlisten(engine);
     engine->listens = on;
-}
-
-bool pl_engine_signalled(const pl_engine_t *engine) {
-    return atomic_load(&engine->signals) > 0;
 }
 
 pl_usec_t pl_engine_cancel_at(const pl_engine_t *engine) {
@@ -321,7 +317,7 @@ int pl_engine_fd(const pl_engine_t *engine) {
 }
 
 int pl_engine_timeout(pl_engine_t *engine) {
-    if (engine->outbox.head || pl__scheduler_has_turn(engine))
+    if (engine->outbox.head || pl__places_have_turn(engine))
         return 0;
     pl__timers_arm(engine);
     uv_ref((uv_handle_t *)&engine->wake); /* a loop without such a handle would not wait */

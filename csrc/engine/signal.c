@@ -151,3 +151,7 @@ void pl__signals_unlisten(pl_engine_t *engine) {
     engine->listens_at = -1;
     pthread_mutex_unlock(&mutex);
 }
+
+bool pl_engine_signalled(const pl_engine_t *engine) {
+    return atomic_load(&engine->signals) > 0;
+}

@@ -32,3 +32,34 @@ void pl_op_free(pl_op_t *op) {
 void *pl_op_alloc(pl_op_t *op, size_t size) {
     return pl__arena_get(&op->arena, size);
 }
+
+/* ---- lists ------------------------------------------------------------------------------------------------------ */
+
+void pl__ops_init(pl__ops_t *ops) {
+    ops->head = NULL;
+    ops->tail = &ops->head;
+}
+
+void pl__ops_push(pl__ops_t *ops, pl_op_t *op) {
+    op->next = NULL;
+    *ops->tail = op;
+    ops->tail = &op->next;
+}
+
+/* NULL: there is none. */
+pl_op_t *pl__ops_pop(pl__ops_t *ops) {
+    pl_op_t *op = ops->head;
+    if (!op)
+        return NULL;
+    ops->head = op->next;
+    if (!ops->head)
+        ops->tail = &ops->head;
+    op->next = NULL;
+    return op;
+}
+
+pl_op_t *pl__ops_take(pl__ops_t *ops) {
+    pl_op_t *head = ops->head;
+    pl__ops_init(ops);
+    return head;
+}

@@ -473,4 +473,15 @@ PL_API void pl_op_free(pl_op_t *op);
 /* Memory for arguments of the op, zeroed; it lives as long as the op. NULL: there is none. */
 PL_API void *pl_op_alloc(pl_op_t *op, size_t size) PL__MUST_USE;
 
+/* A list of ops; they belong to whoever has it. */
+typedef struct {
+    pl_op_t *head, **tail;
+} pl__ops_t;
+void pl__ops_init(pl__ops_t *ops);
+void pl__ops_push(pl__ops_t *ops, pl_op_t *op);
+/* NULL: there is none. */
+pl_op_t *pl__ops_pop(pl__ops_t *ops);
+/* All of them, as a list. */
+pl_op_t *pl__ops_take(pl__ops_t *ops);
+
 #endif

@@ -3,37 +3,6 @@
  */
 #include "store/turn.h"
 
-/* ---- lists ------------------------------------------------------------------------------------------------- */
-
-void pl__ops_init(pl__ops_t *ops) {
-    ops->head = NULL;
-    ops->tail = &ops->head;
-}
-
-void pl__ops_push(pl__ops_t *ops, pl_op_t *op) {
-    op->next = NULL;
-    *ops->tail = op;
-    ops->tail = &op->next;
-}
-
-/* NULL: there is none. */
-pl_op_t *pl__ops_pop(pl__ops_t *ops) {
-    pl_op_t *op = ops->head;
-    if (!op)
-        return NULL;
-    ops->head = op->next;
-    if (!ops->head)
-        ops->tail = &ops->head;
-    op->next = NULL;
-    return op;
-}
-
-pl_op_t *pl__ops_take(pl__ops_t *ops) {
-    pl_op_t *head = ops->head;
-    pl__ops_init(ops);
-    return head;
-}
-
 void pl__batch_init(pl_store_t *store) {
     store->batch = (pl_batch_t){ 0 };
     store->batch_ops_tail = &store->batch.ops;

@@ -20,10 +20,6 @@
 
 #include "store/driver.h"
 
-typedef struct {
-    pl_op_t *head, **tail;
-} pl__ops_t;
-
 struct pl_store {
     const pl_store_driver_t *driver;
     pl_store_options_t options;
@@ -59,12 +55,6 @@ struct pl_store {
 };
 
 /* ---- turn.c ---- */
-void pl__ops_init(pl__ops_t *ops);
-void pl__ops_push(pl__ops_t *ops, pl_op_t *op);
-/* NULL: there is none. */
-pl_op_t *pl__ops_pop(pl__ops_t *ops);
-/* All of them, as a list. */
-pl_op_t *pl__ops_take(pl__ops_t *ops);
 void pl__batch_init(pl_store_t *store);
 /* Hands back a list of ops (mutex held); a blocking one may be gone afterwards. */
 void pl__post_ops(pl_store_t *store, pl_op_t *op);

@@ -8,7 +8,6 @@
 
 local known = {
   objects = {
-    "engine/ends engine/peer engine/place engine/run engine/scheduler",
   },
   modules = {
   },

@@ -1,8 +1,12 @@
 /*
- * ends.c - claims that end otherwise than by a result: nobody ends them, or the store will never take their end.
+ * completion.c - every way in which a claim ends.
  *
- * An execution that comes to an end without a result (its code was ended from outside, or by a mistake) is a failed
- * attempt: pl_engine_claim_fail.
+ * Those that end with a result bring the op that tells of it: pl_engine_claim_end. Ends that have nothing to tell share
+ * an op: pl_engine_claim_done. An execution that comes to an end without a result (its code was ended from outside, or
+ * by a mistake) is a failed attempt: pl_engine_claim_fail. What is not executed after all is given back.
+ *
+ * Ends of claims are never given up: when the store cannot take one now (disk full, out of memory), the same op is
+ * tried again until it can.
  *
  * An end that breaks a rule of the file (a trigger or an index of the user's, damage) comes back with an unexpected
  * code, and would do so again. Left alone, its task would stay claimed for as long as the process lives. So the claim
@@ -16,9 +20,10 @@
  * Where memory is short, the op that was refused is tried again later. Else it goes back to its owner as it is; what is
  * done instead is the engine's own.
  */
-#include <stdio.h>
-
 #include "engine/engine.h"
+
+#include <stdio.h>
+#include <string.h>
 
 /* Does this code tell of more than what the store was asked about? */
 static bool is_unexpected(int rc) {
@@ -37,7 +42,7 @@ static pl_usec_t rest_after(double seconds, double factor, int failures) {
     return pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX);
 }
 
-void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op) {
+static void prepare(const pl_claim_t *claim, pl_op_t *op) {
     const pl_stage_t *stage = claim->stage;
     int failures = op->verb == PL_VERB_outcome && stage ? stage->attempt : claim->tries;
     op->attempts = failures + 1;
@@ -47,7 +52,60 @@ void pl__ends_prepare(const pl_claim_t *claim, pl_op_t *op) {
                            : rest_after(1, 2, failures < 12 ? failures : 12);
 }
 
-/* ---- as a failed attempt ----------------------------------------------------------------------------------- */
+/* ---- with a result ---------------------------------------------------------------------------------------------- */
+
+void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
+    engine->executing--;
+    prepare(claim, op);
+    if (op->verb == PL_VERB_outcome && claim->stage) {
+        op->u.outcome.knows_parent = true;
+        op->u.outcome.parent = claim->stage->parent;
+    }
+    if (op->verb == PL_VERB_task_done) {
+        op->u.task_done.took = pl_clock_steady(&engine->clock) - claim->claimed;
+        op->u.task_done.is_plain = claim->is_plain;
+    }
+    pl_engine_submit(engine, op);
+}
+
+/* Room for one more end. The first few are in the op's own block, because a lone one is the common case at rest. */
+static int ends_reserve(pl_engine_t *engine) {
+    enum { ENDS_FIRST = 16, ENDS_MAX = 512 };
+    pl_op_t *op = engine->ends;
+    if (op && op->u.tasks_done.len < op->u.tasks_done.size)
+        return PL_OK;
+    bool is_new = !op || op->u.tasks_done.size == ENDS_MAX;
+    if (is_new)
+        op = pl_op_new(PL_VERB_tasks_done);
+    size_t size = is_new ? ENDS_FIRST : ENDS_MAX;
+    pl_end_t *ends = op ? pl__arena_get(&op->arena, size * sizeof *ends) : NULL;
+    if (!ends) {
+        if (is_new)
+            pl_op_free(op);
+        return PL_ENOMEM;
+    }
+    pl_op_tasks_done_t *done = &op->u.tasks_done;
+    if (done->len > 0)
+        memcpy(ends, done->ends, done->len * sizeof *ends);
+    done->ends = ends;
+    done->size = size;
+    if (is_new)
+        pl_engine_submit(engine, op);
+    engine->ends = op;
+    return PL_OK;
+}
+
+int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
+    int rc = ends_reserve(engine);
+    if (rc != PL_OK)
+        return rc;
+    pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
+    done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->claim };
+    engine->executing--;
+    return PL_OK;
+}
+
+/* ---- as a failed attempt ---------------------------------------------------------------------------------------- */
 
 typedef struct {
     pl_str_t error_class, message;
@@ -126,7 +184,7 @@ int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t text) 
     pl_op_t *op = end_of(claim);
     if (!op)
         return PL_ENOMEM;
-    pl__ends_prepare(claim, op);
+    prepare(claim, op);
     int rc = explain(op, "UnexpectedPipelineError", text, &problem);
     if (rc != PL_OK) {
         pl_op_free(op);
@@ -137,7 +195,51 @@ int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t text) 
     return PL_OK;
 }
 
-/* ---- given back -------------------------------------------------------------------------------------------- */
+/* ---- given back ------------------------------------------------------------------------------------------------- */
+
+/* Gives claims back without spending an attempt. Without memory for that, leaving the store does the same later. */
+static void release(pl_engine_t *engine, const pl_claim_t *claims, int len, pl_usec_t rest) {
+    pl_op_t *op = pl_op_new(PL_VERB_release);
+    pl_id_t *tasks = op ? pl__arena_get(&op->arena, (size_t)len * sizeof *tasks) : NULL;
+    int *numbers = tasks ? pl__arena_get(&op->arena, (size_t)len * sizeof *numbers) : NULL;
+    if (!numbers) {
+        pl_op_free(op);
+        return;
+    }
+    for (int i = 0; i < len; i++, claims = claims->next) {
+        tasks[i] = claims->task;
+        numbers[i] = claims->claim;
+    }
+    op->u.release = (pl_op_release_t){ tasks, numbers, (size_t)len, rest };
+    op->owner = engine; /* ours: no host hears of it */
+    pl_engine_submit(engine, op);
+}
+
+void pl__completion_release(pl_engine_t *engine, const pl_claim_t *claims, int len) {
+    release(engine, claims, len, 0);
+}
+
+void pl__completion_rest(pl_engine_t *engine) {
+    pl_engine_timer_start(engine, &engine->rest_timer, PL__REST_US);
+}
+
+void pl_engine_claim_ended(pl_engine_t *engine) {
+    engine->executing--;
+}
+
+void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim) {
+    engine->executing--;
+    claim->next = NULL;
+    release(engine, claim, 1, 0);
+}
+
+/* Whoever drops a claim cannot execute it now; claiming it again at once would only drop it again, without end. */
+void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim) {
+    engine->executing--;
+    claim->next = NULL;
+    release(engine, claim, 1, PL__REST_US);
+    pl__completion_rest(engine);
+}
 
 static int release_instead(const pl_op_t *op, pl_op_t *instead) {
     pl_id_t *task = pl__arena_get(&instead->arena, sizeof *task);
@@ -162,7 +264,7 @@ static bool has_failed(const pl_op_t *op) {
     return op->u.task_done.failed;
 }
 
-/* ---- one by one -------------------------------------------------------------------------------------------- */
+/* ---- one by one ------------------------------------------------------------------------------------------------- */
 
 static pl_op_t *single_end(const pl_end_t *end) {
     pl_op_t *op = pl_op_new(PL_VERB_task_done);
@@ -200,7 +302,7 @@ static int split(pl_engine_t *engine, const pl_op_tasks_done_t *done) {
     return PL_OK;
 }
 
-/* ---- entry ------------------------------------------------------------------------------------------------- */
+/* ---- in another way --------------------------------------------------------------------------------------------- */
 
 static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
     bool gives_back = has_failed(op);
@@ -221,11 +323,11 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
         become_failure(op, instead, &problem, pl_clock_now(&engine->clock));
     pl_engine_submit(engine, instead);
     if (gives_back)
-        pl__scheduler_rest(engine);
+        pl__completion_rest(engine);
     return PL_OK;
 }
 
-int pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) {
+static int fall_back(pl_engine_t *engine, const pl_op_t *op) {
     if (!is_unexpected(op->rc))
         return PL_OK;
     if (op->verb == PL_VERB_tasks_done)
@@ -237,4 +339,47 @@ int pl__ends_otherwise(pl_engine_t *engine, const pl_op_t *op) {
     if (op->owner == engine) /* of others the host tells */
         pl_log(&engine->log, PL_LOG_ERROR, "the store refused the end of a task in another way, too: %s", reason(op));
     return submit_instead(engine, op);
+}
+
+/* ---- refused for now -------------------------------------------------------------------------------------------- */
+
+static void retry_failed_cb(pl_timer_t *timer) {
+    pl_engine_t *engine = timer->data;
+    for (pl_op_t *op = pl__ops_take(&engine->failed), *next; op; op = next) {
+        next = op->next;
+        pl__ops_push(&engine->outbox, op);
+    }
+    engine->failed_len = 0;
+}
+
+/* What was given back is due now: the store will say so. */
+static void rested_cb(pl_timer_t *timer) {
+    (void)timer;
+}
+
+static bool is_transient(int rc) {
+    return rc == PL_EFULL || rc == PL_EIO || rc == PL_ENOMEM || rc == PL_EBUSY || rc == PL_ESCHEMA;
+}
+
+static void try_later(pl_engine_t *engine, pl_op_t *op) {
+    if (!engine->failed_timer.active) {
+        pl_log(&engine->log, PL_LOG_ERROR, "the store could not take a result and will be asked again: %s",
+               op->error.message[0] ? op->error.message : pl_result_text(op->rc));
+        pl_engine_timer_start(engine, &engine->failed_timer, PL__RETRY_US);
+    }
+    pl__ops_push(&engine->failed, op);
+    engine->failed_len++;
+}
+
+void pl__completion_init(pl_engine_t *engine) {
+    pl__ops_init(&engine->failed);
+    engine->failed_timer = (pl_timer_t){ .fire = retry_failed_cb, .data = engine };
+    engine->rest_timer = (pl_timer_t){ .fire = rested_cb, .data = engine };
+}
+
+bool pl__completion_back(pl_engine_t *engine, pl_op_t *op) {
+    if (!is_transient(op->rc) && fall_back(engine, op) == PL_OK)
+        return true;
+    try_later(engine, op);
+    return false;
 }

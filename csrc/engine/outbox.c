@@ -1,0 +1,80 @@
+/*
+ * outbox.c - what goes out to the store: ops, and how many claims are wanted.
+ *
+ * How much is wanted. A process can take as many tasks as it has places free for them (place.c). Under load that alone
+ * would mean a commit per `concurrency` tasks, so it also asks for about as many as it finished since the last batch
+ * (prefetch): claims then ride with completions in large commits. A process whose tasks are slow finishes few, so it
+ * hoards none. After claims could not be made, nothing is wanted for PL__RETRY_US.
+ */
+#include "engine/engine.h"
+
+#define BUFFER_BYTES_MAX ((size_t)4 * 1024 * 1024)
+
+/* ---- out -------------------------------------------------------------------------------------------------------- */
+
+static pl_op_t *outbox_take(pl_engine_t *engine) {
+    engine->ends = NULL;
+    return pl__ops_take(&engine->outbox);
+}
+
+static void want_again_cb(pl_timer_t *timer) {
+    pl_engine_t *engine = timer->data;
+    pl__outbox_wake(engine, true);
+}
+
+void pl__outbox_init(pl_engine_t *engine) {
+    pl__ops_init(&engine->outbox);
+    engine->want_timer = (pl_timer_t){ .fire = want_again_cb, .data = engine };
+}
+
+/* Whether nothing new is to begin: what comes back claimed goes back. */
+bool pl__outbox_is_ending(const pl_engine_t *engine) {
+    bool is_told = engine->listens_at >= 0 && pl_engine_signalled(engine);
+    return !engine->running || engine->stopping || engine->closing || is_told;
+}
+
+int pl__outbox_wanted(const pl_engine_t *engine) {
+    if (engine->no_worker || engine->want_timer.active || pl__outbox_is_ending(engine))
+        return 0;
+    int ahead = engine->buffer.bytes < BUFFER_BYTES_MAX ? engine->prefetch : 0;
+    int room = engine->concurrency - (engine->executing - engine->waiting) + ahead - engine->buffer.len;
+    return room > 0 ? room : 0;
+}
+
+void pl__outbox_flush(pl_engine_t *engine) {
+    int wanted = pl__outbox_wanted(engine);
+    if (engine->outbox.head || wanted != engine->wanted) {
+        engine->wanted = wanted;
+        pl_store_submit_list(engine->store, outbox_take(engine), wanted);
+    }
+}
+
+void pl_engine_submit(pl_engine_t *engine, pl_op_t *op) {
+    engine->in_flight++;
+    pl__ops_push(&engine->outbox, op);
+}
+
+void pl_engine_flush(pl_engine_t *engine) {
+    pl__outbox_flush(engine);
+}
+
+/* How many claims an op ends. */
+int pl__ops_ends(const pl_op_t *op) {
+    if (op->verb == PL_VERB_tasks_done)
+        return (int)op->u.tasks_done.len;
+    return op->verb == PL_VERB_outcome || op->verb == PL_VERB_finalized || op->verb == PL_VERB_task_done ||
+           op->verb == PL_VERB_release;
+}
+
+int pl_engine_call(pl_engine_t *engine, pl_op_t *op) {
+    pl__outbox_flush(engine);
+    if (pl_store_would_wait(engine->store, op) && pl__ops_ends(op) == 0)
+        return op->rc = PL__FAIL(&op->error, PL_EBUSY,
+                                 "a transaction of this engine is under way, and here nothing can wait for its end");
+    return pl_store_call(engine->store, op);
+}
+
+void pl__outbox_wake(pl_engine_t *engine, bool outside) {
+    engine->poked = true;
+    pl_store_poke(engine->store, outside);
+}
