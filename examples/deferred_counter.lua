@@ -5,9 +5,10 @@
 --   deferred_counter.lua --db counter.db --work     another process does the work that is left, and prints it
 --
 -- It is the example of App Engine's documentation: do_something_later(key, amount) adds to a stored counter, deferred
--- with and without options. A call may be made more than once, when a process dies between its effect and its end.
+-- with and without options. A call may be made more than once, when it fails, or its process dies, between its effect
+-- and its end. So each has a number of its own, and what has a number that was counted is not counted again.
 --
--- The counters stand for the entities of a program: here they are a file, beside the store, of name=value lines.
+-- The counters are rows of a table of the program, which lives in the same file as the calls.
 local pipeline = require "pipeline"
 local deferred = require "pipeline.deferred"
 
@@ -27,38 +28,32 @@ do
 end
 local work_too = work or db == ":memory:"
 
+local engine <close> = pipeline.open(db, { queues = { foo = {} } })
+
 -- ---- counters ------------------------------------------------------------------------------------------------------
 
-local counters = {}
+engine:transaction(function(tx)
+  tx:execute "CREATE TABLE IF NOT EXISTS counters (key TEXT PRIMARY KEY, value INTEGER NOT NULL)"
+  tx:execute "CREATE TABLE IF NOT EXISTS counted (number TEXT PRIMARY KEY)"
+end)
 
-local function counters_file()
-  return db ~= ":memory:" and db .. ".counters" or nil
+-- Adds to a counter; returns its new value, or nil if the number was counted before.
+local function count(tx, key, amount, number)
+  if tx:execute("INSERT INTO counted VALUES (?) ON CONFLICT DO NOTHING", number) == 0 then return nil end
+  tx:execute("INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value", key, amount)
+  return tx:query("SELECT value FROM counters WHERE key = ?", key)[1].value
 end
 
-local function load_counters()
-  local file = counters_file() and io.open(counters_file())
-  if not file then return end
-  for line in file:lines() do
-    local name, value = line:match("^(.-)=(%-?%d+)$")
-    if name then counters[name] = math.tointeger(value) end
-  end
-  file:close()
-end
-
-local function save_counters()
-  if not counters_file() then return end
-  local file = assert(io.open(counters_file(), "w"))
-  for name, value in pairs(counters) do file:write(name, "=", value, "\n") end
-  file:close()
+local function new_number()
+  return ("%016x"):format(math.random(0))
 end
 
 -- ---- what is deferred ----------------------------------------------------------------------------------------------
 
 -- A function of a script has no module: it is registered under a name that the store keeps.
-local do_something_later = deferred.register("counter.add", function(key, amount)
-  counters[key] = (counters[key] or 0) + amount
-  save_counters()
-  print(("%s: %+d, now %d"):format(key, amount, counters[key]))
+local do_something_later = deferred.register("counter.add", function(key, amount, number)
+  local value = engine:transaction(function(tx) return count(tx, key, amount, number) end)
+  if value then print(("%s: %+d, now %d"):format(key, amount, value)) end
 end)
 
 -- An object travels with its state; its class is found by name.
@@ -67,36 +62,34 @@ Visitor.__index = Visitor
 deferred.register("counter.Visitor", Visitor)
 
 function Visitor.count_visit(self, pages)
-  do_something_later(self.name, pages)
+  do_something_later(self.name, pages, self.number)
 end
 
 -- A failure is tried again by the rules of its queue, at once here.
 local tries = 0
-deferred.register("counter.unreliable", function()
+deferred.register("counter.unreliable", function(number)
   tries = tries + 1
   if tries < 3 then error(deferred.SingularTaskFailure("not yet")) end
-  do_something_later("unreliable", tries)
+  do_something_later("unreliable", 3, number)
 end)
 
 -- ---- the program ---------------------------------------------------------------------------------------------------
 
-local engine <close> = pipeline.open(db, { queues = { foo = {} } })
-load_counters()
-
 if not work then
   -- As soon as possible, on the default queue, without a name.
-  deferred.defer(do_something_later, "counter", 20)
-  deferred.defer(do_something_later, "counter", 22)
+  deferred.defer(do_something_later, "counter", 20, new_number())
+  deferred.defer(do_something_later, "counter", 22, new_number())
 
   -- Options are a table of their own: everything else belongs to the function.
-  deferred.with { queue = "foo", countdown = 0.5, name = "later-" .. os.time() }(do_something_later, "later", 1)
+  deferred.with { queue = "foo", countdown = 0.5, name = "later-" .. os.time() }(do_something_later, "later", 1,
+    new_number())
 
-  deferred.defer(setmetatable({ name = "ann" }, Visitor), "count_visit", 3)
-  deferred.with { retry_options = { min_backoff_seconds = 0.1 } }("counter.unreliable")
+  deferred.defer(setmetatable({ name = "ann", number = new_number() }, Visitor), "count_visit", 3)
+  deferred.with { retry_options = { min_backoff_seconds = 0.1 } }("counter.unreliable", new_number())
   deferred.defer(print, "a built-in function says: good morning")
 
   -- What cannot be carried is refused here, not when it is too late.
-  local ok, problem = pcall(deferred.defer, function() return counters end)
+  local ok, problem = pcall(deferred.defer, function() return engine end)
   assert(not ok)
   print(problem)
   if not work_too then print("deferred; run again with --work") end
@@ -104,5 +97,6 @@ end
 
 if work_too then
   engine:drain { delayed = true, timeout = 60 }
-  assert(db ~= ":memory:" or (counters.counter == 42 and counters.ann == 3 and counters.unreliable == 3))
+  local total = engine:transaction(function(tx) return tx:query("SELECT sum(value) AS sum FROM counters")[1].sum end)
+  assert(db ~= ":memory:" or total == 42 + 1 + 3 + 3)
 end

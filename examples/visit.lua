@@ -1,4 +1,5 @@
--- visit.lua URL - does what a person with a browser would do: visits a URL until it answers with success.
+-- visit.lua URL - does what a person with a browser would do: visits a URL until it answers with success, or says that
+-- it needs no answer any more (409).
 --
 -- The other examples start it in the background for --approve, because a real request over a real socket is what
 -- they want to show. Gives up after ten seconds.
@@ -9,7 +10,7 @@ local url = assert(arg[1], "usage: visit.lua URL")
 local deadline = socket.gettime() + 10
 repeat
   local _, code = http.request(url)
-  if code == 200 then os.exit(true) end
+  if code == 200 or code == 409 then os.exit(true) end
   socket.sleep(0.1)
 until socket.gettime() > deadline
 io.stderr:write("visit.lua: no success from ", url, "\n")

@@ -5,6 +5,7 @@
 --   fills, filled    slot id -> encoded value; names of own outputs filled (or published)
 --   scope, order     innermost open `after` scope; open `in_order` scope
 --   tasks            transactional tasks
+--   committed        list of functions to call when the outcome has been committed; false: none
 --   target           what children get in place of the target that was given to this stage alone
 --   claim            of the task that is executed
 --   prefix           says what was being encoded when it failed ("Bad return value. ")
@@ -249,12 +250,21 @@ local function watch_time(engine, self, run, claim)
   })
 end
 
+-- As log_result of the outcome of a run that has succeeded, but waits for the commit, and calls what waits for it.
+local function commit_outcome(engine, claim, run, out)
+  out.nowait = nil
+  local ok, code, message = engine._core:outcome(claim, out)
+  log_result(engine, ok, code, message)
+  if not ok then return end
+  for _, fn in ipairs(run.committed) do fn() end
+end
+
 local function run_stage(engine, claim, guard)
   local record = claim.stage
   local of, problem = class.find(record.class_path)
   if not of then return not_loadable(engine, claim, record, problem) end
   local self = instance.new(of, engine, record)
-  local run = { children = false, n = 0, claim = claim, over = false }
+  local run = { children = false, n = 0, claim = claim, over = false, committed = false }
   self._run = run
   local co = running()
   instances[co] = self
@@ -270,10 +280,12 @@ local function run_stage(engine, claim, guard)
   if ended == "cancelled" then return end
   if ended == "late" then
     fail(engine, claim, record, of, time_is_up(record, not ok and errors.text(errors.original(out)) or nil))
-  elseif ok then
-    log_result(engine, engine._core:outcome(claim, out))
-  else
+  elseif not ok then
     fail(engine, claim, record, of, out, run.prefix)
+  elseif run.committed then
+    commit_outcome(engine, claim, run, out)
+  else
+    log_result(engine, engine._core:outcome(claim, out))
   end
 end
 

@@ -141,12 +141,22 @@ local function worst(list, results)
   return found, subject
 end
 
+-- Whether this is a run that was tried before: what it adds by itself it may have added then.
+local function is_repeated()
+  local current = context.instance()
+  return current and current._run and current.current_attempt > 1
+end
+
 local function raise_worst(self, list, results)
   local code, subject = worst(list, results)
   if not code then return end
   local about = (code == "ENOQUEUE" or code == "EMODE") and tostring(self) or tostring(subject)
   local object = queue_errors.of_code(code, about)
   if not object then errors.raise_core(code, nil, about) end
+  if (code == "EEXISTS" or code == "ETOMBSTONE") and is_repeated() then
+    object.message = object.message .. "; maybe an earlier attempt of this run has added it: with transactional = true "
+      .. "it is added once, with the attempt that succeeds"
+  end
   object.results, object.tasks, object.traceback = results, list, debug.traceback(nil, 2)
   error(object, 0)
 end

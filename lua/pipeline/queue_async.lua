@@ -15,7 +15,9 @@ local queue_async = {}
 local future -- the module; loaded with the first call, which many a program never makes
 
 local function load_futures()
-  future = future or require "pipeline.tasklet.future"
+  if future then return end
+  require "pipeline.tasklet.task" -- makes that futures can be waited for
+  future = require "pipeline.tasklet.future"
 end
 
 --- Checks a deadline (a finite number of seconds, above 0, or nil). Raises InvalidDeadlineError.

@@ -465,20 +465,32 @@ function queue_task.set_queue(fn)
   make_queue = fn
 end
 
-local function queue_of(self, queue_name)
+-- add(queue_name, given), or add{ queue_name =, transactional =, deadline = } as taskqueue.add takes them. Returns the
+-- queue and the options of its method.
+local function arguments_of_add(self, queue_name, given)
+  if type(queue_name) == "table" and given == nil then
+    local named = queue_name
+    queue_name, given = named.queue_name, {}
+    for key, value in pairs(named) do
+      if key ~= "queue_name" then given[key] = value end
+    end
+  end
   if queue_name == nil and rawget(self, "_stage") then queue_name = self.queue_name end
-  return make_queue(queue_name)
+  return make_queue(queue_name), given
 end
 
 --- Adds the task to a queue (unless given: that of its pipeline if it is one of a pipeline, else "default"); see
--- Queue.add. Returns the task. In App Engine: Task.add.
+-- Queue.add. The queue may also be named among the options: `task:add{ queue_name = "mail", transactional = true }`.
+-- Returns the task. In App Engine: Task.add.
 function Task.add(self, queue_name, given)
-  return queue_of(self, queue_name):add(self, given)
+  local queue, how = arguments_of_add(self, queue_name, given)
+  return queue:add(self, how)
 end
 
 --- As add, but returns a future; see Queue.add_async. In App Engine: Task.add_async.
 function Task.add_async(self, queue_name, given)
-  return queue_of(self, queue_name):add_async(self, given)
+  local queue, how = arguments_of_add(self, queue_name, given)
+  return queue:add_async(self, how)
 end
 
 local function unquote(value)

@@ -9,9 +9,8 @@ local stores = require "pipeline.stores"
 
 local task = {}
 
---- The list of tasks that are added when, and only if, the attempt of the run that calls this succeeds. Raises
--- BadTransactionStateError outside of a run, UnexpectedPipelineError in one of another store than that of `engine`.
-function task.gathered(what, engine)
+-- The run context that what is transactional belongs to.
+local function run_under_way(what, engine)
   local current = context.instance()
   local run = current and current._run
   if not run or run.over then
@@ -19,8 +18,32 @@ function task.gathered(what, engine)
       "%s: transactional, but inside neither a transaction nor a run", what)
   end
   stores.check(what .. ": a task", engine, current._engine, "without transactional it is added at once")
+  return run
+end
+
+--- The list of tasks that are added when, and only if, the attempt of the run that calls this succeeds. Raises
+-- BadTransactionStateError outside of a run, UnexpectedPipelineError in one of another store than that of `engine`.
+function task.gathered(what, engine)
+  local run = run_under_way(what, engine)
   run.tasks = run.tasks or {}
   return run.tasks
+end
+
+--- Calls fn() when what is done here has become real, as an added task would: when the transaction under way here has
+-- been committed, with `transactional` in a run when the attempt has; else now. Raises what gathered and a transaction
+-- that is over raise.
+function task.when_committed(what, engine, transactional, fn)
+  local tx = context.transaction()
+  if tx and tx._engine == engine then
+    if tx:_takes(transactional, what) then return tx:_if_committed(fn) end
+    return tx:_after(fn)
+  elseif transactional then
+    local run = run_under_way(what, engine)
+    run.committed = run.committed or {}
+    run.committed[#run.committed + 1] = fn
+    return
+  end
+  fn()
 end
 
 --- The task that starts a root whose records were written with return_task.

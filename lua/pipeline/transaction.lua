@@ -193,6 +193,13 @@ function Tx._after(self, fn)
   self._later[#self._later + 1] = fn
 end
 
+--- fn() is called if and when the transaction has been committed.
+function Tx._if_committed(self, fn)
+  self:_after(function()
+    if self._state == COMMITTED then fn() end
+  end)
+end
+
 --- fn() is called if the transaction is lost.
 function Tx._if_lost(self, fn)
   self._undo[#self._undo + 1] = fn

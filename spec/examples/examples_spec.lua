@@ -2,9 +2,10 @@
 
 local LUA = os.getenv("LUA") or "lua5.4"
 
--- Runs an example; returns its lines.
-local function run(name, arguments)
-  local pipe = assert(io.popen(("timeout 60 %s examples/%s.lua %s 2>&1"):format(LUA, name, arguments or "")))
+-- Runs an example; returns its lines, with those of standard error unless the arguments send these elsewhere.
+local function run(name, arguments, environment)
+  local pipe = assert(io.popen(("2>&1 %s timeout 60 %s examples/%s.lua %s"):format(environment or "", LUA, name,
+    arguments or "")))
   local text = pipe:read("a")
   local ok, how, code = pipe:close()
   assert(ok, ("%s: %s %s\n%s"):format(name, how, tostring(code), text))
@@ -93,6 +94,64 @@ describe("example", function()
     assert.equal("purchase-1: approved", lines[#lines], text)
     assert.equal(1, count(lines, "^Shall we buy chair, desk, lamp for 52400 cents%?$"), text)
     assert.equal(1, count(lines, "^The purchase of 524%.00 is approved%.$"), text)
+  end)
+
+  it("wordcount: the total is right, also when it kills itself again and again", function()
+    with_directory(function(directory)
+      local _, text = run("wordcount", ("lua/pipeline/common --db %s/w.db --approve"):format(directory))
+      local _, crashed = run("wordcount", ("lua/pipeline/common --db %s/c.db --approve --crash"):format(directory))
+      local total = text:match("total: %d+ words in 6 files\n$")
+      assert.truthy(total, text)
+      assert.truthy(crashed:find("\n" .. total, 1, true), crashed)
+    end)
+  end)
+
+  describe("when the first attempt of everything fails,", function()
+    local FAILING = "LUA_INIT='require \"spec.examples.failing\"'" -- which programs started by programs inherit
+
+    -- The lines of a program, sorted, each once, and the last; without what is another each time: ids, ports, kills.
+    local function said(name, arguments, environment)
+      local seen, list, last = {}, {}, nil
+      for _, line in ipairs((run(name, arguments, environment))) do
+        last = line:gsub("127%.0%.0%.1:%d+", "HOST"):gsub("%x%x%x%x%x%x%x%x%x+", "ID"):gsub("after %d+ kills.*", "")
+        if not seen[last] then list[#list + 1] = last end
+        seen[last] = true
+      end
+      table.sort(list)
+      return list, last
+    end
+
+    for _, program in ipairs {
+      { "approval", "--answer approve" }, { "approval", "--answer disapprove" }, { "approval", "--seconds 0.3" },
+      { "count_report" }, { "deferred_counter", in_any_order = true },
+      { "delay_then_approve", "--seconds 0.1 --approve" },
+      { "hosts/copas" }, { "hosts/cqueues" }, { "hosts/luv" }, { "taskqueue_url" }, { "transaction" },
+      { "wordcount", "lua/pipeline/common --approve --db %s/w.db" },
+      { "wordcount", "lua/pipeline/common --approve --crash --db %s/w.db" },
+    } do
+      local name, arguments = program[1], program[2] or ""
+      it(("%s %s: ends as well, and has said the same"):format(name, arguments:gsub(" %-%-db.*", "")), function()
+        local found, last = {}, {}
+        for i, environment in ipairs { "", FAILING } do
+          with_directory(function(directory)
+            found[i], last[i] = said(name, arguments:format(directory) .. " 2>/dev/null", environment)
+          end)
+        end
+        if not program.in_any_order then assert.equal(last[1], last[2], table.concat(found[2], "\n")) end
+        if not arguments:find("--crash", 1, true) then assert.same(found[1], found[2]) end
+      end)
+    end
+
+    it("approval: what is sent once is there once", function()
+      local _, text = run("approval", "--answer approve 2>/dev/null", FAILING)
+      assert.equal(1, select(2, text:gsub("mail from [^\n]* Purchase purchase%-1\n", "")), text)
+      assert.equal(1, select(2, text:gsub("mail from [^\n]* purchase%-1: approved\n", "")), text)
+    end)
+
+    it("pull_workers: nothing is lost", function()
+      local lines, text = run("pull_workers", "2>/dev/null", FAILING)
+      assert.truthy(lines[#lines]:find("^0 tasks left, 0 lost"), text)
+    end)
   end)
 
   for _, name in ipairs { "pull_workers", "taskqueue_url", "deferred_counter", "delay_then_approve", "approval",

@@ -215,6 +215,37 @@ describe("pipeline.mail", function()
     assert.is_nil(engine:status().queues[mail.QUEUE])
   end)
 
+  it("M3 without the option the text is logged when the mail would have been stored, or not at all", function()
+    local engine = helper.open()
+    local function logged()
+      local n = 0
+      for _, line in ipairs(helper.log(20)) do n = n + (line:find("mail from", 1, true) and 1 or 0) end
+      return n
+    end
+    local Sends = helper.define { run = function(self)
+      mail.send({ to = "ada@example.org", body = "x" }, { transactional = true })
+      assert(logged() == 0)
+      if self.current_attempt < 3 then error("not yet") end
+      return "sent"
+    end }
+    assert.equal("sent", helper.result(Sends()))
+    assert.equal(1, logged())
+    pcall(engine.transaction, engine, function()
+      mail.send { to = "ada@example.org", body = "x" }
+      error("no")
+    end)
+    assert.equal(1, logged())
+    engine:transaction(function()
+      mail.send { to = "ada@example.org", body = "x" }
+      assert.equal(1, logged())
+      mail.send({ to = "ada@example.org", body = "x" }, { transactional = false })
+      assert.equal(1, logged())
+    end)
+    assert.equal(3, logged())
+    helper.raises(require("pipeline.taskqueue").BadTransactionStateError, mail.send,
+      { to = "ada@example.org", body = "x" }, { transactional = true })
+  end)
+
   it("M3 a worker without the option leaves the mail to one that has it", function()
     local path = helper.path()
     local first = helper.open { path = path, mail = { url = server.url, from = "robot@example.org", starttls = "no" } }

@@ -127,6 +127,33 @@ describe("adding", function()
     helper.raises(taskqueue.BadTransactionStateError, add, Task(), { transactional = true })
   end)
 
+  it("of a task takes the queue and the options in one table, too", function()
+    queue:pause()
+    local attempts = 0
+    local Adds = helper.define(function()
+      attempts = attempts + 1
+      assert(Task { name = "once" }:add { queue_name = queue.name, transactional = true }.was_enqueued)
+      Task { name = "again" .. attempts }:add_async({ queue_name = queue.name }):get_result()
+      if attempts == 1 then error("rolled back") end
+    end)
+    helper.outputs(Adds())
+    assert.same({ 2, 3 }, { attempts, queue:fetch_statistics().tasks })
+    helper.misuse("unknown option 'queue'", function() Task():add { queue = "work" } end)
+    helper.misuse("bad argument #2 to 'add'", function() Task():add("work", "x") end)
+  end)
+
+  it("of a name that an earlier attempt of the run has taken says so, and the remedy", function()
+    queue:pause()
+    local Adds = helper.define { max_attempts = 2, run = function()
+      queue:add(Task { name = "mine" })
+      error("no")
+    end }
+    assert.matches("TaskAlreadyExistsError.*an earlier attempt of this run has added it: with transactional = true",
+      helper.aborted(Adds()).reason)
+    local problem = helper.raises(taskqueue.TaskAlreadyExistsError, queue.add, queue, Task { name = "mine" })
+    assert.is_nil(problem.message:find("earlier", 1, true))
+  end)
+
   it("Q71 Q73 Q76 G68 commits with the run, under a name, as many as wanted", function()
     local seen, attempts = {}, 0
     local Adds = helper.define(function()

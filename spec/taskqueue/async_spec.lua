@@ -190,6 +190,28 @@ for _, virtual in ipairs { true, false } do
   end)
 end
 
+it("Q68 Q69 in a program that has not loaded tasklets deadlines and futures work as elsewhere", function()
+  local path = os.tmpname()
+  local file <close> = assert(io.open(path, "w"))
+  file:write [[
+    local pipeline = require "pipeline"
+    local taskqueue = require "pipeline.taskqueue"
+    local engine <close> = pipeline.open(":memory:", { queues = { pull = { mode = "pull" } } })
+    local queue = taskqueue.Queue("pull")
+    for _ = 1, 2 do queue:add(taskqueue.Task { method = "PULL", payload = "x" }, { deadline = 30 }) end
+    local Lease = pipeline.define("spec.Lease", { run = function()
+      return #queue:lease_tasks_async(60, 1):get_result()
+    end })
+    print(#queue:lease_tasks(60, 1, { deadline = 30 }), engine:wait(Lease():start()).default.value)
+  ]]
+  file:close()
+  local pipe = assert(io.popen(("timeout 60 %s %s 2>&1"):format(os.getenv("LUA") or "lua5.4", path)))
+  local said = pipe:read("a")
+  assert.is_true(pipe:close(), said)
+  os.remove(path)
+  assert.equal("1\t1\n", said)
+end)
+
 describe("failures", function()
   after_each(helper.finish)
   teardown(helper.clean)

@@ -11,7 +11,8 @@
 --
 -- A recipient has a task of his own: what one server says of him does not hold up the others, nor send to them twice.
 --
--- Without the `mail` option of the engine that posts, the mail is written to the log; in test mode it is collected.
+-- Without the `mail` option of the engine that posts, the mail is written to the log, when it would have been stored;
+-- in test mode it is collected.
 
 local address = require "pipeline.mail.address"
 local context = require "pipeline.context"
@@ -19,6 +20,7 @@ local deferred = require "pipeline.deferred"
 local errors = require "pipeline.errors"
 local message = require "pipeline.mail.message"
 local settings = require "pipeline.mail.settings"
+local task = require "pipeline.task"
 local text = require "pipeline.text"
 
 local outbox = { QUEUE = settings.QUEUE, DELIVER = "pipeline.mail.deliver" }
@@ -118,7 +120,7 @@ function outbox.post(engine, given, how)
   if engine._mail then
     on_behalf_of(engine, function() enqueue(engine, fields, recipients, how) end)
   else
-    log_mail(engine, fields, recipients)
+    task.when_committed("send", engine, how.transactional, function() log_mail(engine, fields, recipients) end)
   end
   return fields.message_id
 end
