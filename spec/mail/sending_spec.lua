@@ -62,7 +62,7 @@ describe("pipeline.mail", function()
       if one.accepted then
         accepted[#accepted + 1] = one.to[1]
         ids[parse(one.message).message_id] = true
-        assert.is_nil(one.message:find("d@example.org", 1, true))
+        assert.is_nil(one.message:find("%f[%w]d@example%.org")) -- a Message-ID may end in d, too
       end
     end
     assert.equal(3, #accepted)
