@@ -12,7 +12,9 @@ local aliases = require "pipeline.aliases"
 local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local options = require "pipeline.options"
-local misuse = require("pipeline.place").misuse
+local place = require "pipeline.place"
+local usage = require "pipeline.usage"
+local misuse = place.misuse
 
 local class = {
   registry = {}, -- class path -> class
@@ -55,7 +57,14 @@ local function check_names(name, names)
   return set
 end
 
-local function check(name, definition)
+local function refuse_misspelt(name, key)
+  fail(name, "field '%s' is one letter away from '%s', which is meant, it seems; rename it if it is your own", key,
+    options.misspelt(key, kinds))
+end
+
+-- `others`: more functions that may use the fields, by whatever key; `later(key)` is told of functions that have a
+-- suspicious name and may be used by what is to come, instead of refusing them.
+local function check(name, definition, others, later)
   for key, value in pairs(definition) do
     if type(key) ~= "string" then fail(name, "fields have names; got one at [%s]", tostring(key)) end
     local kind = kinds[key]
@@ -66,9 +75,9 @@ local function check(name, definition)
       if not class.is(value) then fail(name, "extends must be a pipeline class") end
     elseif class.reserved[key] or key:sub(1, 1) == "_" then
       fail(name, "'%s' is a name of the library", key)
-    elseif options.misspelt(key, kinds) then
-      fail(name, "field '%s' is one letter away from '%s', which is meant, it seems; rename it if it is your own", key,
-        options.misspelt(key, kinds))
+    elseif options.misspelt(key, kinds) and not usage.is_used(key, value, definition, others) then
+      if not (later and type(value) == "function") then refuse_misspelt(name, key) end
+      later(key)
     end
   end
 end
@@ -84,10 +93,21 @@ local function class_text(self)
   return "pipeline class " .. tostring(rawget(self, "class_path") or "(base)")
 end
 
-local function construct(self, ...)
-  if not self.run then
-    errors.raise(errors.ConfigurationError, "%s has no run function, nor has what it extends", class_text(self))
+-- What is wrong with a class is known when its first instance is made: until then fields may be added to it.
+local function check_complete(self)
+  local name = rawget(self, "class_path") or "(base)"
+  for key in pairs(rawget(self, "_suspects") or {}) do
+    if not usage.is_used(key, self[key], self, self.extends) then refuse_misspelt(name, key) end
   end
+  rawset(self, "_suspects", nil)
+  if self.run then return end
+  local where = rawget(self, "_defined_at")
+  errors.raise(errors.ConfigurationError, "%s%s has no run function, nor has what it extends", class_text(self),
+    where and (" (defined at %s)"):format(where) or "")
+end
+
+local function construct(self, ...)
+  if not self.run or rawget(self, "_suspects") then check_complete(self) end
   return setmetatable({
     _args = { ... }, _n = select("#", ...), _params = false, _record = false, _id = false, _run = false,
     _spawned = false, _engine = false,
@@ -119,7 +139,10 @@ end
 
 -- A field added later, as in `function Order:finalized() ... end`, counts like one of the definition.
 local function add_field(self, key, value)
-  check(rawget(self, "class_path") or "(base)", { [key] = value })
+  check(rawget(self, "class_path") or "(base)", { [key] = value }, self, function(suspect)
+    rawset(self, "_suspects", rawget(self, "_suspects") or {})
+    self._suspects[suspect] = true
+  end)
   rawset(self, key, value)
   derive(self)
 end
@@ -167,13 +190,13 @@ function class.define(name, definition)
   if type(definition) ~= "table" then
     misuse(("bad argument #2 to 'define' (table expected, got %s)"):format(type(definition)))
   end
-  check(name, definition)
+  check(name, definition, definition.extends)
   local known = class.registry[name]
   if known then
     if same(known._definition, definition) then return known end
     fail(name, "the name is taken by another definition")
   end
-  local self = { class_path = name, _definition = {} }
+  local self = { class_path = name, _definition = {}, _defined_at = place.here() or false }
   for key, value in pairs(definition) do
     self._definition[key] = value
     if key ~= "extends" then self[key] = value end

@@ -41,9 +41,44 @@ describe("the message of a mistake", function()
       end
     end)
 
+    it("lets a function have such a name that the others use", function()
+      local Runs = helper.define {
+        run = function(self) return self:runs(20) end,
+        runs = function(_, n) return n + 1 end,
+      }
+      assert.equal(21, helper.result(Runs()))
+
+      local function helps(self) return self.run_teste(1) end -- reached by an upvalue
+      pipeline.define(helper.name(), { run = tasklets.tasklet(function(self) return helps(self) end),
+        run_teste = function() end })
+      pipeline.define(helper.name(), { run = function() return function(self) return self.asyncs end end,
+        asyncs = function() end })
+      pipeline.define(helper.name(), { extends = Runs, runs = function(_, n) return n + 2 end })
+
+      local Later = pipeline.define(helper.name(), {})
+      function Later.runs() return 5 end
+      function Later.run(self) return self.runs() end
+      assert.equal(5, helper.result(Later()))
+    end)
+
+    it("refuses it all the same when nobody uses the function", function()
+      for _, definition in ipairs {
+        { run = function() end, finalised = function() end },
+        { run = function(self) self:other() end, runs = function(self) self:runs() end, other = function() end },
+        { run = function() return "no runs, the word is no name" end, runs = function() end },
+        { run = function(self) return self.timeouts end, timeouts = 5 },
+      } do
+        said(pipeline.ConfigurationError, "is one letter away from", pipeline.define, helper.name(), definition)
+      end
+      local Later = pipeline.define(helper.name(), {})
+      function Later.runn() end
+      said(pipeline.ConfigurationError, "'runn' is one letter away from 'run'", Later)
+    end)
+
     it("says that run is missing when an instance is made, unless it is inherited or came later", function()
+      local here = "[^ ]*mistakes_spec.lua:" .. debug.getinfo(1, "l").currentline + 1
       local Empty = pipeline.define(helper.name(), { callback = function() end })
-      said(pipeline.ConfigurationError, "has no run function", Empty)
+      said(pipeline.ConfigurationError, ("%%(defined at %s%%) has no run function"):format(here), Empty)
       local Heir = pipeline.define(helper.name(), { extends = Leaf })
       assert.equal(5, helper.result(Heir(5)))
       function Empty.run() return "late" end

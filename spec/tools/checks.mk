@@ -152,11 +152,13 @@ fuzz: deps-build deps-fuzz ## fuzz everything that reads foreign bytes (FUZZ_SEC
 	@BUILD='$(BUILD)' FUZZ_SECONDS=$(FUZZ_SECONDS) sh spec/tools/fuzz.sh $(FUZZERS)
 
 # The fuzzing library calls a function that no header declares.
-fuzzers: $(FUZZERS:spec/fuzz/%.c=$(BUILD)/fuzz/bin/%)
+FUZZER_BINARIES := $(FUZZERS:spec/fuzz/%.c=$(BUILD)/fuzz/bin/%)
+fuzzers: $(FUZZER_BINARIES)
 
-$(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(B)/test/libpipeline.a
+# The source by its name: in parallel builds $< was seen to be empty here, as the rules above are expanded twice.
+$(FUZZER_BINARIES): $(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(B)/test/libpipeline.a
 	@mkdir -p $(@D)
-	$(call run,CC,$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes -Ispec -o $@ $< \
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes -Ispec -o $@ spec/fuzz/$*.c \
 	  $(B)/test/libpipeline.a $(TEST_LIBS))
 
 # ---- lint ----------------------------------------------------------------------------------------------------------
