@@ -11,6 +11,11 @@
 _Static_assert(PL_IDS_TIME_BITS + PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS == 63, "an id is positive");
 _Static_assert(PL_IDS_WORKER_BITS + PL_IDS_START_BITS <= 32, "the random part of a store");
 
+/* The last tick of the millisecond that an id was made in. */
+static int64_t end_of_millisecond(pl_id_t id) {
+    return (((id >> (PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS)) + 1) << PL_IDS_SEQUENCE_BITS) - 1;
+}
+
 static pl_id_t compose(const pl_ids_t *ids) {
     int64_t ms = ids->tick >> PL_IDS_SEQUENCE_BITS, sequence = ids->tick & SEQUENCE_MASK;
     int64_t worker = ids->worker ^ ids->mask;
@@ -18,11 +23,10 @@ static pl_id_t compose(const pl_ids_t *ids) {
 }
 
 void pl_ids_init(pl_ids_t *ids, int worker, pl_id_t floor, uint32_t store) {
-    int64_t ms = floor >> (PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS);
     ids->worker = worker;
     ids->mask = (int)(store & (PL_IDS_WORKERS - 1));
     ids->start = (int)((store >> PL_IDS_WORKER_BITS) & ((1U << PL_IDS_START_BITS) - 1));
-    ids->tick = ((ms + 1) << PL_IDS_SEQUENCE_BITS) - 1; /* the next one starts a new millisecond */
+    ids->tick = end_of_millisecond(floor); /* the next one starts a new one */
 }
 
 pl_id_t pl_ids_next(pl_ids_t *ids, const pl_clock_t *clock) {
@@ -32,6 +36,11 @@ pl_id_t pl_ids_next(pl_ids_t *ids, const pl_clock_t *clock) {
     int64_t tick = ms > 0 ? ms << PL_IDS_SEQUENCE_BITS | ids->start : ids->start | 1;
     ids->tick = tick > ids->tick ? tick : ids->tick + 1;
     return compose(ids);
+}
+
+void pl_ids_pass(pl_ids_t *ids, pl_id_t id) {
+    if (id > compose(ids))
+        ids->tick = end_of_millisecond(id);
 }
 
 int pl_ids_worker(const pl_ids_t *ids, pl_id_t id) {

@@ -6,10 +6,11 @@
  * sequence has room for, the generator borrows from the next one; it never goes back, whatever the clock does.
  *
  * Ids of one file differ because worker numbers are unique among its live workers, and each worker begins above the
- * greatest id in the file. Ids of two files differ because each store has a random part of its own, drawn once and the
- * same for all its workers: the number of the worker is masked with some of its bits, and the sequence of every
- * millisecond begins with the others. What was made without it, or with another one, stays valid: an id is compared
- * and ordered, never taken apart.
+ * greatest id in the file. A worker that is handed a task counts on from its id, so what a run makes has greater ids
+ * than its own stage: children follow parents. Ids of two files differ because each store has a random part of its own,
+ * drawn once and the same for all its workers: the number of the worker is masked with some of its bits, and the
+ * sequence of every millisecond begins with the others. What was made without it, or with another one, stays valid: an
+ * id is compared and ordered, never taken apart.
  *
  * Tasks, stages and slots share one id space: the id of a stage is also that of its default slot and of the one
  * control task (run, finalize or abort) it may have.
@@ -40,6 +41,8 @@ typedef struct {
  * of the store; 0: none. */
 void pl_ids_init(pl_ids_t *ids, int worker, pl_id_t floor, uint32_t store);
 pl_id_t pl_ids_next(pl_ids_t *ids, const pl_clock_t *clock);
+/* Ids made from now on are greater than `id`, whoever made that, and whatever the clocks of the two say. */
+void pl_ids_pass(pl_ids_t *ids, pl_id_t id);
 /* The worker number in an id that has the store's random part. */
 int pl_ids_worker(const pl_ids_t *ids, pl_id_t id);
 

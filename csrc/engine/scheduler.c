@@ -81,6 +81,7 @@ static void take_claims(pl_engine_t *engine, pl_batch_t *batch) {
     for (pl_claim_t *claim = batch->claims; claim; claim = claim->next) {
         engine->buffer.tail = &claim->next;
         engine->buffer.bytes += claim->bytes;
+        pl_ids_pass(&engine->ids, claim->task);
     }
     engine->buffer.len += batch->claims_len;
     batch->claims = NULL;

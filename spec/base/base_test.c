@@ -43,6 +43,25 @@ static void ids_never_go_back(void) {
     CHECK(pl_ids_next(&again, &earlier) > last);
 }
 
+/* One that runs what another has made, whose clock is ahead, or whose number is greater in the same millisecond. */
+static void ids_pass_what_others_have_made(void) {
+    pl_clock_t ahead, behind;
+    pl_ids_t maker, runner;
+    pl_clock_init_virtual(&ahead, INT64_C(1700003600) * PL_USEC_PER_SEC);
+    pl_clock_init_virtual(&behind, INT64_C(1700000000) * PL_USEC_PER_SEC);
+    pl_ids_init(&maker, 9, 0, 0);
+    pl_ids_init(&runner, 3, 0, 0);
+    for (int i = 0; i < 10; i++) {
+        pl_id_t parent = pl_ids_next(&maker, i % 2 == 0 ? &ahead : &behind);
+        pl_ids_pass(&runner, parent);
+        pl_id_t child = pl_ids_next(&runner, &behind);
+        CHECK(child > parent);
+        pl_ids_pass(&runner, child); /* of its own, and what is older: nothing is skipped */
+        pl_ids_pass(&runner, parent);
+        CHECK(pl_ids_next(&runner, &behind) == child + 1);
+    }
+}
+
 /* Workers of the same number on two files, in the same milliseconds, as two engines of a process have them. */
 static void ids_of_stores_differ(void) {
     enum { STORES = 200, EACH = 20, MEET_MAX = 3 };
@@ -180,6 +199,7 @@ static void results_have_names(void) {
 int main(void) {
     ids_order_by_time_and_never_repeat();
     ids_never_go_back();
+    ids_pass_what_others_have_made();
     ids_of_stores_differ();
     ids_are_positive();
     clock_reads_seconds();
