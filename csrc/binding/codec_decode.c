@@ -64,7 +64,8 @@ typedef struct {
     size_t owed;     /* items that the open containers still need */
     size_t fields;   /* of all tables so far */
     lua_Integer shared;
-    bool bound; /* names as a stored call may have them */
+    lua_Integer items, items_max; /* read so far, and at most; 0: any number */
+    bool bound;                   /* names as a stored call may have them */
     item_t item;
 } decoder_t;
 
@@ -179,6 +180,8 @@ static const struct cbor_callbacks callbacks = {
 /* Reads the next item. */
 static bool next_item(decoder_t *d, const char *what) {
     d->at = d->pos;
+    if (++d->items > d->items_max && d->items_max > 0)
+        return FAIL(d, "expected at most %I items, found more", (LUAI_UACINT)d->items_max);
     struct cbor_decoder_result result = cbor_stream_decode(d->bytes + d->pos, d->len - d->pos, &callbacks, &d->item);
     if (result.status == CBOR_DECODER_NEDATA) {
         if (d->pos == d->len)
@@ -524,6 +527,7 @@ static bool decoder_init(decoder_t *d, lua_State *L) {
         luaL_checktype(L, 2, LUA_TFUNCTION);
     memset(d, 0, sizeof(*d));
     d->bound = lua_toboolean(L, 3);
+    d->items_max = luaL_optinteger(L, 4, 0);
     lua_settop(L, 2);
     lua_settop(L, SLOTS);
     luaL_checkstack(L, LUA_MINSTACK, "codec");
@@ -542,12 +546,13 @@ static bool check_end(decoder_t *d) {
 static int return_failure(decoder_t *d) {
     luaL_checkstack(d->L, 4, "codec");
     lua_pushnil(d->L);
-    lua_pushliteral(d->L, "ESERIALIZE");
+    bool is_too_much = d->items_max > 0 && d->items > d->items_max;
+    lua_pushstring(d->L, is_too_much ? "ELIMIT" : "ESERIALIZE");
     lua_pushvalue(d->L, MESSAGE);
     return 3;
 }
 
-/* decode(bytes [, resolver]) -> value | nil, "ESERIALIZE", message */
+/* decode(bytes [, resolver [, bound [, most items]]]) -> value | nil, "ESERIALIZE" or "ELIMIT", message */
 int pl__codec_decode(lua_State *L) {
     decoder_t d;
     if (!decoder_init(&d, L) || !push_value(&d, 1) || !check_end(&d))
@@ -555,7 +560,7 @@ int pl__codec_decode(lua_State *L) {
     return 1;
 }
 
-/* decode_list(bytes [, resolver [, bound]]) -> list, n | nil, "ESERIALIZE", message */
+/* decode_list(bytes [, resolver [, bound [, most items]]]) -> list, n | nil, "ESERIALIZE" or "ELIMIT", message */
 int pl__codec_decode_list(lua_State *L) {
     decoder_t d;
     if (!decoder_init(&d, L) || !next_item(&d, "an array"))

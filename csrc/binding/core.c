@@ -17,6 +17,7 @@
 #include "binding/engine.h"
 #include "binding/items.h"
 #include "binding/loop.h"
+#include "binding/page.h"
 #include "binding/server.h"
 #include "binding/step.h"
 #include "binding/tasklet.h"
@@ -117,6 +118,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pin_library();
     pl_engine_guard_locks();
     pl__claim_register(L);
+    pl__page_register(L);
     pl__server_register(L);
     lua_createtable(L, 0, 24);
     set_constants(L);

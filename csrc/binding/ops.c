@@ -566,6 +566,18 @@ static void build_tree_get(reader_t *R) {
     arg_id_or_key(R, 2, &tree_get->stage, &tree_get->key);
 }
 
+static void build_tree_page(reader_t *R) {
+    pl_op_tree_page_t *get = &R->op->u.tree_page;
+    arg_id_or_key(R, 2, &get->stage, &get->key);
+    arg_table(R, 3);
+    get->top = opt_id_field(R, 3, "top");
+    get->after = opt_id_field(R, 3, "after");
+    get->depth = (int)opt_integer_field(R, 3, "depth", -1, -1, INT_MAX);
+    get->limit = (int)opt_integer_field(R, 3, "limit", LIMIT_DEFAULT, 1, INT_MAX);
+    get->counts = opt_flag_field(R, 3, "counts");
+    get->hidden = (int)opt_integer_field(R, 3, "hidden", 0, 0, INT_MAX);
+}
+
 static void build_roots_list(reader_t *R) {
     pl_op_roots_list_t *list = &R->op->u.roots_list;
     list->limit = LIMIT_DEFAULT;
@@ -583,6 +595,7 @@ static void build_nothing(reader_t *R) {
 
 static void build_failures_get(reader_t *R) {
     R->op->u.failures_get.stage = arg_id(R, 2);
+    R->op->u.failures_get.tree = lua_toboolean(R->L, 3);
 }
 
 static void build_check(reader_t *R) {
@@ -818,6 +831,7 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_meta] = build_meta,
     [PL_VERB_stage_get] = build_stage_get,
     [PL_VERB_tree_get] = build_tree_get,
+    [PL_VERB_tree_page] = build_tree_page,
     [PL_VERB_roots_list] = build_roots_list,
     [PL_VERB_counts_get] = build_nothing,
     [PL_VERB_failures_get] = build_failures_get,

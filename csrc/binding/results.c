@@ -4,8 +4,11 @@
 #include "binding/results.h"
 
 #include <limits.h>
+#include <stdint.h>
 
 #include <lauxlib.h>
+
+#include "binding/page.h"
 
 /* ---- single values ----------------------------------------------------------------------------------------- */
 
@@ -270,6 +273,15 @@ static int push_tree_get(lua_State *L, const pl_op_t *op) {
     return 2;
 }
 
+static int push_tree_page(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK && op->rc != PL_ENOTFOUND)
+        return failed(L, op);
+    if (op->rc == PL_OK && op->u.tree_page.root != 0)
+        return pl__page_push(L, (pl_op_t *)(uintptr_t)op);
+    lua_pushnil(L);
+    return 1;
+}
+
 static int push_roots_list(lua_State *L, const pl_op_t *op) {
     const pl_op_roots_list_t *list = &op->u.roots_list;
     if (op->rc != PL_OK)
@@ -314,6 +326,10 @@ static int push_failures_get(lua_State *L, const pl_op_t *op) {
         set_str(L, "error_class", failure->error_class);
         set_str(L, "message", failure->message);
         set_str(L, "traceback", failure->traceback);
+        set_str(L, "class_path", failure->class_path);
+        set_str(L, "key", failure->key);
+        if (failure->stage != 0)
+            set_integer(L, "stage", failure->stage);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
@@ -615,6 +631,7 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_meta] = push_meta,
     [PL_VERB_stage_get] = push_stage_get,
     [PL_VERB_tree_get] = push_tree_get,
+    [PL_VERB_tree_page] = push_tree_page,
     [PL_VERB_roots_list] = push_roots_list,
     [PL_VERB_counts_get] = push_counts_get,
     [PL_VERB_failures_get] = push_failures_get,
@@ -647,7 +664,8 @@ int pl__push_results(lua_State *L, pl_op_t *op) {
     lua_pushcfunction(L, push_entry);
     lua_pushlightuserdata(L, op);
     int status = lua_pcall(L, 1, LUA_MULTRET, 0);
-    pl_op_free(op);
+    if (status != LUA_OK || !op->held)
+        pl_op_free(op);
     if (status != LUA_OK)
         return lua_error(L);
     return lua_gettop(L) - top;

@@ -99,6 +99,12 @@ static int engine_tree_get(lua_State *L) {
     return call(L, PL_VERB_tree_get);
 }
 
+/* e:tree_page(id | key, {top=, depth=, after=, limit=, counts=, hidden=}) -> {root=, key=, len=, next=}, page; or nil,
+ * if there is no such stage, or `top` is not in its tree */
+static int engine_tree_page(lua_State *L) {
+    return call(L, PL_VERB_tree_page);
+}
+
 /* e:roots_list{class_path=, before=, limit=} -> list of STAGEREC, slots, next id or nil */
 static int engine_roots_list(lua_State *L) {
     return call(L, PL_VERB_roots_list);
@@ -109,7 +115,8 @@ static int engine_counts_get(lua_State *L) {
     return call(L, PL_VERB_counts_get);
 }
 
-/* e:failures_get(id) -> list of {time=, attempt=, worker=, error_class=, message=, traceback=} */
+/* e:failures_get(id, of the tree) -> list of {time=, attempt=, worker=, error_class=, message=, traceback=}; of the
+ * tree of a root also stage=, class_path=, key= */
 static int engine_failures_get(lua_State *L) {
     return call(L, PL_VERB_failures_get);
 }
@@ -332,6 +339,7 @@ void pl__verbs_register(lua_State *L) {
         { "meta", engine_meta },
         { "stage_get", engine_stage_get },
         { "tree_get", engine_tree_get },
+        { "tree_page", engine_tree_page },
         { "roots_list", engine_roots_list },
         { "counts_get", engine_counts_get },
         { "failures_get", engine_failures_get },

@@ -165,6 +165,8 @@ typedef struct {
     pl_usec_t time;
     int attempt; /* result: which attempt it was of the stage, from 1 */
     pl_str_t worker, error_class, message, traceback;
+    pl_id_t stage; /* result of failures_get with `tree`: whose it is */
+    pl_str_t class_path, key;
 } pl_failure_t;
 
 typedef struct {
@@ -173,6 +175,7 @@ typedef struct {
     pl_str_t value;
     pl_id_t filler; /* the stage that filled it; unfilled: the deepest stage that owns it, 0 if unknown */
     pl_usec_t time;
+    size_t cut; /* tree_page: bytes of a value that was too long to be read */
 } pl_slot_t;
 
 /* A stage as read back. Absent strings have their defaults. */
@@ -197,6 +200,8 @@ typedef struct {
     pl_str_t retry_message, abort_message;
     bool has_status;
     pl_status_t status;
+    size_t args_cut;  /* tree_page: bytes of arguments that were too long to be read; 0: args has them */
+    int64_t children; /* tree_page, if asked to count: how many it has; below 0: not counted */
 } pl_stage_t;
 
 /* With PL_STAGE_ABORTING: the tree of the stage was aborted while its run is, perhaps here, under way. */

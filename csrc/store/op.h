@@ -35,6 +35,7 @@
     X(meta, true)        /* read or write settings */                                                                  \
     X(stage_get, false)  /* one stage with its slots */                                                                \
     X(tree_get, false)   /* all stages and slots of a root */                                                          \
+    X(tree_page, false)  /* some stages of a root, and how to go on */                                                 \
     X(roots_list, false) /* roots, newest first */                                                                     \
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
@@ -251,6 +252,39 @@ typedef struct {
     size_t slots_len;
 } pl_op_tree_get_t;
 
+/* A few stages, by id, and their outputs, ascending. In another chunk a deeper owner of an unfilled slot may follow. */
+typedef struct pl_chunk {
+    struct pl_chunk *next;
+    pl_stage_t *stages;
+    size_t len;
+    const pl_slot_t *slots;
+    size_t slots_len;
+} pl_chunk_t;
+
+#define PL_PAGE_BYTES_MAX ((size_t)32 * 1024 * 1024) /* of one page, about; a page has one stage at least */
+#define PL_PAGE_VALUE_MAX ((size_t)2 * 1024 * 1024)  /* longer values are left out */
+
+/*
+ * tree_page: the stage `top` and those below it, by id: a parent before its children. All of a page is seen at one
+ * moment. PL_ENOTFOUND: `top` is not of the tree. A page may have fewer stages than asked for, or none, for what is
+ * looked through is bounded, too; it goes on while `next` is not 0.
+ */
+typedef struct {
+    pl_id_t stage; /* any member; or, when 0, by key */
+    pl_str_t key;
+    pl_id_t top;   /* 0: the root */
+    int depth;     /* levels below it; below 0: all */
+    pl_id_t after; /* `next` of the page before; 0: from the beginning */
+    int limit;
+    bool counts;  /* count children */
+    int hidden;   /* flags: stages that have one of them, and have not failed, are not counted */
+    pl_id_t root; /* results; 0: there is no such stage */
+    pl_str_t root_key;
+    pl_chunk_t *chunks;
+    size_t len;
+    pl_id_t next;
+} pl_op_tree_page_t;
+
 typedef struct {
     pl_str_t class_path; /* absent: all */
     pl_id_t before;      /* 0: from the newest */
@@ -276,9 +310,12 @@ typedef struct {
 
 typedef struct {
     pl_id_t stage;
+    bool tree;                    /* of all stages of this root: by stage, up to PL_FAILURES_MAX */
     const pl_failure_t *failures; /* oldest first */
     size_t len;
 } pl_op_failures_get_t;
+
+enum { PL_FAILURES_MAX = 200 };
 
 /* check: looks at one part of the file after the other, so that other reads come between. */
 typedef struct {
@@ -460,6 +497,7 @@ typedef struct pl_op {
     pl_usec_t rest;       /* the engine's: until the next one, should the store be unable to take the op */
     bool blocking;        /* the store's: pl_store_call waits for it */
     bool finished;        /* the store's, under its lock */
+    bool held;            /* the host's: its results are still in use */
     union {
 #define X(name, write) pl_op_##name##_t name;
         PL_VERBS(X)

@@ -18,6 +18,7 @@ local options = require "pipeline.options"
 local queue = require "pipeline.queue"
 local queue_async = require "pipeline.queue_async"
 local report = require "pipeline.report"
+local slices = require "pipeline.slices"
 local status = require "pipeline.status"
 local stores = require "pipeline.stores"
 local text = require "pipeline.text"
@@ -593,25 +594,15 @@ local function wait_blocking(self, id, timeout)
 end
 
 local FAILED_STAGES_MAX = 20
-local LOOK_UPS_MAX = 200
 
--- The failures of a tree, its first failed stages before the others; bounded, however large the tree is.
-local function collect_failures(self, id)
-  local list, count, look_ups = {}, 0, 0
-  for _, record in ipairs(errors.read(context.store(self, true):tree_get(id)) or {}) do
-    local failures
-    if count < FAILED_STAGES_MAX and look_ups < LOOK_UPS_MAX and record.started then
-      look_ups = look_ups + 1
-      failures = errors.read(context.store(self, true):failures_get(record.id))
-    end
-    if failures and #failures > 0 then
-      count = count + 1
-      for _, failure in ipairs(failures) do
-        failure.pipeline_id = record.key or self:_id_text(record.id)
-        failure.class_path = record.class_path
-        list[#list + 1] = failure
-      end
-    end
+-- The failures of a tree, by stage; bounded, however large the tree is.
+local function collect_failures(self, root)
+  local list, count, last = {}, 0, nil
+  for _, failure in ipairs(errors.read(context.store(self, true):failures_get(root, true)) or {}) do
+    if failure.stage ~= last then count, last = count + 1, failure.stage end
+    if count > FAILED_STAGES_MAX then break end
+    failure.pipeline_id = failure.key or self:_id_text(failure.stage)
+    list[#list + 1] = failure
   end
   return list
 end
@@ -622,7 +613,7 @@ local function raise_aborted(self, stage)
   local reason = root and root.abort_message or record.abort_message or ""
   local message = ("%s was aborted%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "")
   error(errors.AbortedError(message, {
-    reason = reason, failures = collect_failures(self, record.id), pipeline_id = stage.id,
+    reason = reason, failures = collect_failures(self, record.root), pipeline_id = stage.id,
     traceback = debug.traceback(nil, 2),
   }), 0)
 end
@@ -754,9 +745,9 @@ function Engine.from_id(self, id, given)
 end
 
 --- As pipeline.get_status_tree, of this engine.
-function Engine.get_status_tree(self, id)
+function Engine.get_status_tree(self, id, given)
   require_open(self)
-  return status.tree(self, id)
+  return status.tree(self, id, given)
 end
 
 --- As pipeline.get_root_list, of this engine.
@@ -817,8 +808,9 @@ local function face_of(self)
     end,
     from_id = function(id) return own_from_id(self, id) end,
     run_callback = function(stage, params, who) return evaluate.run_callback(self, stage, params, who) end,
-    get_status_tree = function(id) return status.tree(self, id, true) end,
+    get_status_tree = function(id, given) return status.tree(self, id, given, true) end,
     get_root_list = function(given) return status.roots(self, given) end,
+    slices = function() return slices.new(self) end,
     get_pipeline_names = class.names,
     get_enforce_auth = function() return context.enforce_auth end,
     log = function(level, line) self:_log(level, line) end,

@@ -56,9 +56,13 @@ pipeline.is_slot = future.is_slot
 pipeline.is_pipeline = instance.is
 pipeline.is_class = class.is
 
---- The status of a whole tree; raises PipelineStatusError. In App Engine: get_status_tree.
-function pipeline.get_status_tree(id)
-  return status.tree(context.engine(), id)
+--- The status of a tree, by the id of any of its pipelines; without options the whole of it, of up to 5,000 stages.
+-- @tparam[opt] table given asks for a page: parent (the id of a stage: it and what is below it), depth (levels below
+--   it, 0 and up), limit (stages; 1000, at most 5000), cursor (of the page before). A page has `order` (ids), and
+--   `cursor` if more follows; its entries have parentPipelineId and, with parent or depth, childCount.
+-- Raises PipelineStatusError: there is none, or it is larger than that. In App Engine: get_status_tree.
+function pipeline.get_status_tree(id, given)
+  return status.tree(context.engine(), id, given)
 end
 
 --- The list of roots, newest first; options class_path, cursor, count (50). In App Engine: get_root_list.

@@ -17,6 +17,7 @@ local json = {}
 local DEPTH_MAX = 100
 local BYTES_MAX = 16 * 1024 * 1024 -- of a whole text: shared tables could make it grow without bound
 local PIECES_MAX = 1000000
+local PAUSE_DEPTH = 2
 
 local array_meta = { __name = "pipeline.JsonArray" }
 local quote = cjson.encode
@@ -48,7 +49,9 @@ local function add(out, piece)
   local n = out.n + 1
   out[n], out.n = piece, n
   out.bytes = out.bytes + #piece
-  if out.bytes > BYTES_MAX or n > PIECES_MAX then error("the JSON text would be too large", 0) end
+  if out.bytes > BYTES_MAX or n > PIECES_MAX then
+    error("the JSON text would be too large (16 MiB, or a million values): ask for less at once", 0)
+  end
 end
 
 local function write_number(out, value)
@@ -109,7 +112,9 @@ local function write_object(out, value, depth)
     if by_name[name] == nil then names[#names + 1] = name end
     by_name[name] = item
   end
+  if out.pause and #names > 1000 then out.pause() end
   table.sort(names)
+  if out.pause and #names > 1000 then out.pause() end
   add(out, "{")
   for i, name in ipairs(names) do
     if i > 1 then add(out, ",") end
@@ -120,12 +125,21 @@ local function write_object(out, value, depth)
   add(out, "}")
 end
 
+-- What is two levels down becomes one piece, and then there is a pause.
+local function pause_behind(out, from)
+  out[from + 1] = table.concat(out, "", from + 1, out.n)
+  out.n = from + 1
+  out.pause()
+end
+
 local function write_table(out, value, depth)
   if out.open[value] then return add(out, '{"type":"cycle"}') end
   if depth > DEPTH_MAX then return add(out, '{"type":"deep"}') end
+  local from = out.n
   out.open[value] = true
   if is_array(value) then write_array(out, value, depth + 1) else write_object(out, value, depth + 1) end
   out.open[value] = nil
+  if depth == PAUSE_DEPTH and out.pause then pause_behind(out, from) end
 end
 
 function write(out, value, depth)
@@ -146,8 +160,10 @@ function write(out, value, depth)
 end
 
 --- The JSON text of any value. Raises only when that would be too large (16 MiB).
-function json.encode(value)
-  local out = { n = 0, bytes = 0, open = {} }
+-- @tparam[opt] function pause called now and then (see slices.lua), between the entries of lists that are fields of
+--   the value.
+function json.encode(value, pause)
+  local out = { n = 0, bytes = 0, open = {}, pause = pause }
   write(out, value, 0)
   return table.concat(out, "", 1, out.n)
 end

@@ -9,6 +9,7 @@ local errors = require "pipeline.errors"
 local instance = require "pipeline.instance"
 local keys = require "pipeline.keys"
 local options = require "pipeline.options"
+local slices = require "pipeline.slices"
 local stores = require "pipeline.stores"
 local text = require "pipeline.text"
 local misuse = require("pipeline.place").misuse
@@ -17,8 +18,12 @@ local status = {}
 
 local VALUE_BYTES_MAX = 8192
 local PREVIEW_BYTES = 1000
+local ITEMS_MAX = 20000 -- of a value: reading more takes too long for whoever else waits for the loop
 local PAGE = 50
 local PAGE_MAX = 1000
+local PIECE = 25 -- roots read at a time
+local TREE_PAGE = 1000
+local TREE_MAX = 5000 -- stages of a page, and of a tree that is given as a whole
 
 -- Integer arithmetic, so that 16.416567 s gives 16416 ms whatever the float is (P181, G31).
 local function milliseconds(seconds)
@@ -41,17 +46,25 @@ local function preview(value, size)
   return ("%s... (%d bytes)"):format(text.of(value, PREVIEW_BYTES):sub(1, PREVIEW_BYTES), size)
 end
 
+-- Of what is too long to be looked at.
+local function too_long(size)
+  return ("(%d bytes)"):format(size)
+end
+
 local function shown_value(bytes)
-  local ok, value, code, message = pcall(core.decode, bytes)
+  local ok, value, code, message = pcall(core.decode, bytes, nil, false, ITEMS_MAX)
   if not ok then return "(cannot be read: " .. errors.text(value) .. ")" end
+  if code == "ELIMIT" then return too_long(#bytes) end
   if value == nil and code then return "(cannot be read: " .. tostring(message) .. ")" end
   if #bytes > VALUE_BYTES_MAX then return preview(value, #bytes) end
   return value
 end
 
 local function shown_args(view, record)
+  if not record.args then return { { type = "value", value = too_long(record.args_cut) } } end
   local function mark(id) return setmetatable({ type = "slot", slotKey = slot_text(view, id) }, SlotMark) end
-  local ok, list, n, message = pcall(core.decode_list, record.args, mark)
+  local ok, list, n, message = pcall(core.decode_list, record.args, mark, false, ITEMS_MAX)
+  if ok and n == "ELIMIT" then return { { type = "value", value = too_long(#record.args) } } end
   if not ok or not list then
     return { { type = "value", value = "(cannot be read: " .. errors.text(ok and message or list) .. ")" } }
   end
@@ -125,7 +138,7 @@ local function add_missing(entry, view, record)
 end
 
 local function require_whole(view, record)
-  local what = (record.class_path or "") == "" and "no class" or not record.args and "no arguments"
+  local what = (record.class_path or "") == "" and "no class" or not (record.args or record.args_cut) and "no arguments"
     or not (record.outputs[1] and record.outputs[1].name == "default") and "no default output"
   if what then
     errors.raise(errors.PipelineStatusError, "pipeline %s is damaged: it has %s", id_text(view, record.id), what)
@@ -151,13 +164,23 @@ local function pipeline_entry(view, record)
   return entry
 end
 
+-- In lists and pages one that is damaged says so, and the others are shown.
+local function readable_entry(view, record)
+  local ok, entry = pcall(pipeline_entry, view, record)
+  if ok then return entry end
+  local _, message = errors.describe(entry)
+  return {
+    status = message, classPath = "", args = {}, kwargs = {}, outputs = {}, children = {}, afterSlotKeys = {},
+  }
+end
+
 local function slot_entry(view, slot)
   local entry = {
     status = slot.filled and "filled" or "waiting", fillerPipelineId = slot.filler and id_text(view, slot.filler),
   }
   if slot.filled then
     entry.fillTimeMs = milliseconds(slot.time)
-    entry.value = shown_value(slot.value)
+    entry.value = slot.cut and too_long(slot.cut) or not slot.cut and shown_value(slot.value) or nil
   end
   return entry
 end
@@ -180,7 +203,7 @@ local function no_such(id)
   errors.raise(errors.PipelineStatusError, "there is no pipeline %s", errors.text(id))
 end
 
-local function find_tree(engine, id, only_own)
+local function find_record(engine, id, only_own)
   if type(id) ~= "string" then
     misuse(("bad argument #1 to 'get_status_tree' (string expected, got %s)"):format(type(id)))
   end
@@ -188,10 +211,44 @@ local function find_tree(engine, id, only_own)
   local owner = not record and not only_own and stores.find(engine, id)
   if owner then engine, record = owner, keys.find(owner, id) end
   if not record then no_such(id) end
-  local stages, slots, message = context.store(engine, true):tree_get(record.id)
-  if not stages and slots then errors.raise_core(slots, message, "status tree") end
-  if not stages or #stages == 0 then no_such(id) end
-  return stages, slots, engine
+  return record, engine
+end
+
+local tree_kinds = { parent = "string", depth = "integer", cursor = "string", limit = "count" }
+
+-- What the store is asked for: without options the whole tree, and one stage more than it may have.
+local function to_read(engine, given)
+  if not given then return { limit = TREE_MAX + 1 } end
+  if given.depth and given.depth < 0 then
+    misuse("bad argument #2 to 'get_status_tree' (option 'depth': integer, at least 0, expected)")
+  end
+  local wanted = {
+    depth = given.depth, limit = math.min(given.limit or TREE_PAGE, TREE_MAX),
+    counts = (given.depth or given.parent) ~= nil, hidden = instance.HIDDEN,
+  }
+  if given.parent then
+    local top = keys.find(engine, given.parent)
+    if not top then no_such(given.parent) end
+    wanted.top = top.id
+  end
+  if given.cursor then
+    wanted.after = engine._core:id_parse(given.cursor)
+    if not wanted.after then errors.raise(errors.PipelineStatusError, "bad cursor") end
+  end
+  return wanted
+end
+
+local function read_page(engine, record, id, wanted, given)
+  local info, page = errors.read(context.store(engine, true):tree_page(record.id, wanted))
+  if info then return info, page end
+  if not wanted.top then no_such(id) end
+  errors.raise(errors.PipelineStatusError, "pipeline %s is not in the tree of %s", given.parent, id)
+end
+
+local function refuse_large(id)
+  errors.raise(errors.PipelineStatusError, "the tree of %s has more than %d stages and is not given as a whole: " ..
+    "read it in pages, get_status_tree(id, { limit = %d, cursor = the cursor of the page before }), or in parts, " ..
+    "with parent and depth", id, TREE_MAX, TREE_PAGE)
 end
 
 -- What the engine itself has added, while all is well with it.
@@ -199,30 +256,80 @@ local function is_hidden(record)
   return record.flags & instance.HIDDEN ~= 0 and record.attempt == 0
 end
 
---- The status of a whole tree, by the id of any of its pipelines: {rootPipelineId, slots, pipelines}.
--- If it is of the store of another open engine, that is asked, unless only_own. Raises PipelineStatusError if there is
--- none. In App Engine: pipeline.get_status_tree.
-function status.tree(engine, id, only_own)
-  local stages, slots, owner = find_tree(engine, id, only_own)
-  local view = { engine = owner, slots = slots, keys = {} }
-  for _, record in ipairs(stages) do
-    if record.key then view.keys[record.id] = record.key end
-  end
-  local tree = { rootPipelineId = id_text(view, stages[1].root), slots = {}, pipelines = {} }
-  for _, record in ipairs(stages) do
-    if is_hidden(record) then goto continue end
-    local own = id_text(view, record.id)
-    tree.pipelines[own] = pipeline_entry(view, record)
-    add_slots(view, tree, record)
-    if record.parent then
-      local parent = tree.pipelines[id_text(view, record.parent)]
-      if not parent then
-        errors.raise(errors.PipelineStatusError, "the parent of pipeline %s is missing", own)
-      end
+-- Children are linked when all stages are there: in files of before, a child may come before its parent.
+local function add_stage(view, tree, record, entry_of)
+  local own = id_text(view, record.id)
+  local entry = entry_of(view, record)
+  tree.pipelines[own] = entry
+  add_slots(view, tree, record)
+  entry.parentPipelineId, entry.childCount = record.parent and id_text(view, record.parent), record.child_count
+  table.insert(tree.order, own)
+end
+
+local function link_children(view, tree, is_page)
+  local pause <close> = slices.new(view.engine)
+  for _, own in ipairs(tree.order) do
+    local entry = tree.pipelines[own]
+    local above = entry.parentPipelineId
+    local parent = above and tree.pipelines[above]
+    if parent then
       table.insert(parent.children, own)
+    elseif above and not is_page then
+      errors.raise(errors.PipelineStatusError, "the parent of pipeline %s is missing", own)
     end
-    ::continue::
+    if not is_page then entry.parentPipelineId = nil end
+    pause()
   end
+end
+
+local function add_page(view, tree, page, entry_of)
+  local pause <close> = slices.new(view.engine)
+  local stages
+  repeat
+    stages, view.slots = page:take()
+    for _, stage in ipairs(stages or {}) do
+      if not is_hidden(stage) then add_stage(view, tree, stage, entry_of) end
+      pause()
+    end
+  until not stages
+end
+
+-- A whole tree with large values takes several pages, too, so that there is not all of it in memory at once.
+local function read_tree(engine, record, id, given)
+  local wanted, seen = to_read(engine, given), 0
+  local view, tree
+  repeat
+    local info, page <close> = read_page(engine, record, id, wanted, given)
+    seen = seen + info.len
+    if seen > TREE_MAX then refuse_large(id) end
+    if not tree then
+      view = { engine = engine, keys = { [info.root] = info.key } }
+      tree = { rootPipelineId = id_text(view, info.root), slots = {}, pipelines = {}, order = {} }
+    end
+    add_page(view, tree, page, given and readable_entry or pipeline_entry)
+    wanted.after, wanted.limit = info.next, TREE_MAX + 1 - seen
+  until given or not info.next
+  link_children(view, tree, given ~= nil)
+  tree.cursor = wanted.after and engine:_id_text(wanted.after)
+  return tree
+end
+
+--- The status of a tree, by the id of any of its pipelines: {rootPipelineId, slots, pipelines}. A tree of more than
+-- 5,000 stages is read in pages. In a run, a handler or a tasklet others go on while it is read.
+-- If it is of the store of another open engine, that is asked, unless only_own.
+-- @tparam[opt] table given asks for a page: parent (the id of a stage: it and what is below it; default: the root),
+--   depth (levels below that, 0 and up; default: all), limit (stages, default 1000, at most 5000), cursor (of the
+--   page before). A page has also `order` (the ids in it, a parent before its children) and, if more follows,
+--   `cursor`; it may have fewer stages than asked for, or none. Its entries have parentPipelineId (which need not be
+--   in the page) and, if parent or depth were given and the tree is not too large for it (200,000 stages), childCount;
+--   children are those in the page. All of a page is seen at one moment. Going on by cursors gives every stage once
+--   that was there at the first page and is still there; of those that are added meanwhile, some.
+-- Raises PipelineStatusError if there is none, or it is too large. In App Engine: pipeline.get_status_tree.
+function status.tree(engine, id, given, only_own)
+  if given ~= nil then given = options.check(given, tree_kinds, 2, "get_status_tree") end
+  local record, owner = find_record(engine, id, only_own)
+  local tree = read_tree(owner, record, id, given)
+  if not given then tree.order = nil end
   return tree
 end
 
@@ -231,11 +338,7 @@ end
 local list_kinds = { class_path = "string", cursor = "string", count = "count" }
 
 local function root_entry(view, record)
-  local ok, entry = pcall(pipeline_entry, view, record)
-  if not ok then
-    local _, message = errors.describe(entry)
-    entry = { status = message, classPath = "" }
-  end
+  local entry = readable_entry(view, record)
   entry.pipelineId = id_text(view, record.id)
   return entry
 end
@@ -251,17 +354,22 @@ function status.roots(engine, given)
     before = engine._core:id_parse(given.cursor)
     if not before then errors.raise(errors.PipelineStatusError, "bad cursor") end
   end
-  local stages, slots, following = context.store(engine, true):roots_list {
-    class_path = given.class_path, before = before, limit = math.min(given.count or PAGE, PAGE_MAX),
-  }
-  if not stages then errors.raise_core(slots, following, "root list") end
-  local view = { engine = engine, slots = slots, keys = {} }
-  local list = {}
-  for i, record in ipairs(stages) do
-    if record.key then view.keys[record.id] = record.key end
-    list[i] = root_entry(view, record)
-  end
-  return { pipelines = list, cursor = following and engine:_id_text(following) or nil }
+  local list, left = {}, math.min(given.count or PAGE, PAGE_MAX)
+  repeat
+    local stages, slots, following = context.store(engine, true):roots_list {
+      class_path = given.class_path, before = before, limit = math.min(left, PIECE),
+    }
+    if not stages then errors.raise_core(slots, following, "root list") end
+    local view = { engine = engine, slots = slots, keys = {} }
+    local pause <close> = slices.new(engine)
+    for _, record in ipairs(stages) do
+      if record.key then view.keys[record.id] = record.key end
+      list[#list + 1] = root_entry(view, record)
+      pause()
+    end
+    before, left = following, left - #stages
+  until not before or left <= 0
+  return { pipelines = list, cursor = before and engine:_id_text(before) or nil }
 end
 
 return status

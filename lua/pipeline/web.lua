@@ -277,13 +277,41 @@ local function mark_entry(entry)
   end
 end
 
+-- A whole number of the query, or nil.
+local function number_param(given, name, least)
+  local value = given[name]
+  local number = math.tointeger(tonumber(value or ""))
+  if value and not (number and number >= least) then
+    errors.raise(errors.PipelineStatusError, "%s: a number of %d or more expected", name, least)
+  end
+  return number
+end
+
 local rpc = {}
 
 function rpc.tree(self, request)
   local id = request.params.root_pipeline_id
   if not id or id == "" then errors.raise(errors.PipelineStatusError, "root_pipeline_id is missing") end
-  local tree = self.face.get_status_tree(id)
-  for _, entry in pairs(tree.pipelines or {}) do mark_entry(entry) end
+  local params, given = request.params, nil
+  for _, name in ipairs { "parent", "depth", "cursor", "limit" } do
+    local value = params[name]
+    if value and value ~= "" then
+      given = given or {}
+      given[name] = value
+    end
+  end
+  if given then
+    given.depth, given.limit = number_param(given, "depth", 0), number_param(given, "limit", 1)
+  end
+  local tree = self.face.get_status_tree(id, given)
+  do
+    local pause <close> = self.face.slices()
+    for _, entry in pairs(tree.pipelines) do
+      mark_entry(entry)
+      pause()
+    end
+  end
+  if tree.order then json.array(tree.order) end
   return tree
 end
 
@@ -334,7 +362,11 @@ local function run_rpc(self, request, call)
     local is_page = (request.headers["x-requested-with"] or ""):lower() == "xmlhttprequest"
     if context.enforce_auth or not is_page then return plain(403) end
   end
-  local ok, result = xpcall(function() return json.encode(call(self, request)) end, catch)
+  local ok, result = xpcall(function()
+    local value = call(self, request)
+    local pause <close> = self.face.slices()
+    return json.encode(value, pause)
+  end, catch)
   if ok then
     return 200, { ["content-type"] = "application/json", ["cache-control"] = "no-cache" }, result
   end

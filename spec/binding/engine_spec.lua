@@ -80,7 +80,8 @@ describe("close", function()
       { "id_parse", "x" }, { "sign", "x" }, { "verify", "x", "y" }, { "random", 1 }, { "advance", 1 }, { "fd" },
       { "timeout" }, { "sleep", 1 }, { "spawn", print }, { "suspend" }, { "start", {} }, { "task_add", {} },
       { "fill", 1, {} }, { "retry", 1 }, { "abort", 1 }, { "status", 1, {} }, { "cleanup", 1 }, { "watch", 1 },
-      { "unwatch", 1 }, { "meta", "k" }, { "stage_get", 1 }, { "tree_get", 1 }, { "roots_list" }, { "counts_get" },
+      { "unwatch", 1 }, { "meta", "k" }, { "stage_get", 1 }, { "tree_get", 1 }, { "tree_page", 1, {} },
+      { "roots_list" }, { "counts_get" },
       { "failures_get", 1 }, { "claim_check", 1, 1 }, { "on", "log", print },
     }
     for _, call in ipairs(calls) do

@@ -72,6 +72,8 @@ static const char *const SCENARIO =
     "end, 1, 2, 3)\n"
     "e:spawn(function() coroutine.yield() end)\n"
     "e:run('all', 100)\n"
+    "local _, page = e:tree_page(id, { limit = 1, counts = true })\n"
+    "if page then page:take() page:take() end\n"
     "e:stage_get(id, true) e:tree_get(id) e:roots_list() e:counts_get() e:facts() e:new_ids(3)\n";
 
 static const char *const AFTER = "assert(e:meta('after', 'wards') == 'wards')\n"

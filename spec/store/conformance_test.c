@@ -407,6 +407,66 @@ static void roots_are_listed_newest_first(void) {
     pl_op_free(op);
 }
 
+/* The stages of a page, by id, into `found`; their number. */
+static int page_of(pl_op_tree_page_t get, pl_id_t *found, pl_op_tree_page_t *result) {
+    int n = 0;
+    pl_op_t *op = pl_op_new(PL_VERB_tree_page);
+    op->u.tree_page = get;
+    call(op);
+    for (const pl_chunk_t *chunk = op->u.tree_page.chunks; chunk; chunk = chunk->next)
+        for (size_t i = 0; i < chunk->len; i++) {
+            const pl_stage_t *stage = &chunk->stages[i];
+            CHECK(pl_slots_find(chunk->slots, chunk->slots_len, stage->id) && stage->args.len == 1);
+            CHECK(get.counts ? stage->children == (stage->id == found[0] || n == 0 ? 2 : 0) : stage->children < 0);
+            found[n++] = stage->id;
+        }
+    CHECK(op->u.tree_page.len == (size_t)n);
+    *result = op->u.tree_page;
+    result->chunks = NULL;
+    if (op->rc != PL_OK)
+        n = op->rc;
+    pl_op_free(op);
+    return n;
+}
+
+/* root: a, b; a: c, d */
+static void trees_are_read_in_pages(void) {
+    pl_stage_new_t root = stage_of("t.Root"), other = stage_of("t.Other");
+    pl_stage_new_t above[2] = { stage_of("t.A"), stage_of("t.B") }, below[2] = { stage_of("t.C"), stage_of("t.D") };
+    pl_stage_new_t *of[2] = { above, below };
+    root.key = PL_STR_LIT("pages");
+    CHECK(start(&root) == PL_OK);
+    for (int i = 0; i < 2; i++) {
+        pl_claim_t *mine = claim_one(i == 0 ? root.id : above[0].id);
+        pl_op_t *op = outcome(mine, PL_OUTCOME_OK);
+        op->u.outcome.children = of[i];
+        op->u.outcome.children_len = 2;
+        CHECK(call_free(op) == PL_OK);
+        free_claims(mine);
+    }
+    CHECK(start(&other) == PL_OK);
+    pl_id_t found[8] = { 0 };
+    pl_op_tree_page_t got;
+    CHECK(page_of((pl_op_tree_page_t){ .key = root.key, .depth = -1, .limit = 9 }, found, &got) == 5 && got.next == 0);
+    CHECK(got.root == root.id && pl_str_eq(got.root_key, root.key) && found[0] == root.id && found[4] == below[1].id);
+    pl_op_tree_page_t get = { .stage = below[0].id, .depth = 1, .limit = 2 };
+    CHECK(page_of(get, found, &got) == 2 && found[1] == above[0].id && got.next == above[0].id);
+    get.after = got.next;
+    CHECK(page_of(get, found, &got) == 1 && found[0] == above[1].id && got.next == 0);
+    get = (pl_op_tree_page_t){ .stage = root.id, .top = above[0].id, .depth = -1, .limit = 9, .counts = true };
+    found[0] = 0;
+    CHECK(page_of(get, found, &got) == 3 && found[0] == above[0].id && found[2] == below[1].id && got.next == 0);
+    get.depth = 0;
+    CHECK(page_of(get, found, &got) == 1 && found[0] == above[0].id);
+    get.top = other.id;
+    CHECK(page_of(get, found, &got) == PL_ENOTFOUND);
+    CHECK(page_of((pl_op_tree_page_t){ .stage = 12345, .limit = 1 }, found, &got) == 0 && got.root == 0);
+    pl_claim_t *rest = claim(9);
+    for (const pl_claim_t *mine = rest; mine; mine = mine->next)
+        CHECK(finish_with(mine, mine->task) == PL_OK);
+    free_claims(rest);
+}
+
 /* ---- queues ------------------------------------------------------------------------------------------------ */
 
 static pl_queue_settings_t queue_of(const char *name) {
@@ -928,6 +988,7 @@ static void run_on(const char *path) {
     one_bad_op_takes_nobody_with_it();
     watched_stages_are_reported();
     roots_are_listed_newest_first();
+    trees_are_read_in_pages();
     queued_tasks_need_a_queue_of_their_mode();
     a_push_task_keeps_what_it_was_given();
     many_end_together();

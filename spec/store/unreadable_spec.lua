@@ -38,13 +38,12 @@ describe("what cannot be read", function()
   local CALLS = {
     { "wait", { "stage_get" }, function(stages) return engine:wait(stages.done) end },
     { "wait for an id", { "stage_get" }, function(stages) return engine:wait(stages.done.id) end },
-    { "wait for one that failed, and why", { "tree_get" }, function(stages) return engine:wait(stages.failed) end },
     { "wait for one that failed, and its errors", { "failures_get" },
       function(stages) return engine:wait(stages.failed) end },
     { "from_id", { "stage_get" }, function(stages) return pipeline.from_id(stages.done.id) end },
     { "from_id by key", { "stage_get" }, function() return pipeline.from_id("key") end },
     { "get_status_tree", { "stage_get" }, function(stages) return pipeline.get_status_tree(stages.done.id) end },
-    { "get_status_tree, the tree", { "tree_get" }, function(stages)
+    { "get_status_tree, the tree", { "tree_page" }, function(stages)
       return pipeline.get_status_tree(stages.done.id)
     end },
     { "get_root_list", { "roots_list" }, function() return pipeline.get_root_list() end },

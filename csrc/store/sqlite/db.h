@@ -117,6 +117,7 @@ struct pl__conn {
     pl_final_t *finals;  /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
+    size_t value_max;   /* longer arguments and values are not read; 0: all are */
     pl__buf_t suspects; /* of rescue, see worker.c */
     int64_t blocked_at; /* monotonic us: when somebody last kept the file locked for long */
     /* the session, see user_sql.c */

@@ -99,14 +99,23 @@ static int read_failure(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena,
     PL__TRY(pl__sql_str(row, 2, arena, &failure->worker));
     PL__TRY(pl__sql_str(row, 3, arena, &failure->error_class));
     PL__TRY(pl__sql_str(row, 4, arena, &failure->message));
-    return pl__sql_str(row, 5, arena, &failure->traceback);
+    PL__TRY(pl__sql_str(row, 5, arena, &failure->traceback));
+    if (sqlite3_column_count(row) == 6)
+        return PL_OK;
+    failure->stage = sqlite3_column_int64(row, 6);
+    PL__TRY(pl__sql_str(row, 7, arena, &failure->class_path));
+    return pl__sql_str(row, 8, arena, &failure->key);
 }
 
 int pl__verb_failures_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_failures_get_t *get = &op->u.failures_get;
     sqlite3_stmt *row;
     int rc;
-    PL__TRY(pl__sql_query(conn, PL__SQL_FAILURES, &row, "i", (int64_t)get->stage));
+    if (get->tree)
+        PL__TRY(
+            pl__sql_query(conn, PL__SQL_FAILURES_OF_TREE, &row, "ii", (int64_t)get->stage, (int64_t)PL_FAILURES_MAX));
+    else
+        PL__TRY(pl__sql_query(conn, PL__SQL_FAILURES, &row, "i", (int64_t)get->stage));
     get->failures = pl__sql_list(conn, row, &op->arena, read_failure, sizeof *get->failures, &get->len, &rc);
     return rc;
 }

@@ -117,6 +117,15 @@ int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, 
     return pl__queue_name(conn, queue, arena, &stage->queue);
 }
 
+/* What is longer than conn->value_max is left out, and *cut tells how long it is. */
+static int read_value(pl__conn_t *conn, sqlite3_stmt *row, int column, pl__arena_t *arena, pl_str_t *value,
+                      size_t *cut) {
+    size_t len = (size_t)sqlite3_column_bytes(row, column);
+    *value = PL_STR_NONE;
+    *cut = conn->value_max > 0 && len > conn->value_max ? len : 0;
+    return *cut ? PL_OK : pl__sql_str(row, column, arena, value);
+}
+
 int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage) {
     sqlite3_stmt *row;
     bool found;
@@ -127,7 +136,7 @@ int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
-    int rc = pl__sql_str(row, 0, arena, &stage->args);
+    int rc = read_value(conn, row, 0, arena, &stage->args, &stage->args_cut);
     if (rc == PL_OK)
         rc = pl__sql_str(row, 1, arena, &inputs);
     if (rc == PL_OK)
@@ -160,7 +169,7 @@ static int load_slot(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_slot_t
         return PL_OK;
     slot->filler = sqlite3_column_int64(row, 0);
     slot->time = sqlite3_column_int64(row, 1);
-    int rc = pl__sql_str(row, 2, arena, &slot->value);
+    int rc = read_value(conn, row, 2, arena, &slot->value, &slot->cut);
     pl__sql_end(row);
     return rc;
 }

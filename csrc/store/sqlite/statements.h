@@ -271,6 +271,12 @@
     X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM main.pl_stage AS s WHERE s.id = ?1")                         \
     X(STAGE_GET_LARGE, "SELECT args, inputs, after_slots FROM main.pl_stage_large WHERE stage = ?1")                   \
     X(STAGE_TREE, PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_root") "WHERE s.root = ?1 ORDER BY s.id")              \
+    X(STAGE_TREE_AFTER,                                                                                                \
+      PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_root") "WHERE s.root = ?1 AND s.id > ?2 ORDER BY s.id")            \
+    X(STAGE_PARENT, "SELECT parent FROM main.pl_stage WHERE id = ?1")                                                  \
+    X(STAGE_PARENTS_AFTER,                                                                                             \
+      "SELECT parent FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 AND "                     \
+      "(flags & ?3 = 0 OR attempt > 0) ORDER BY id")                                                                   \
     X(STAGE_ROOTS,                                                                                                     \
       PL__STAGE_WITH_STATUS_BY(                                                                                        \
           "INDEXED BY pl_stage_newest") "WHERE s.parent IS NULL AND s.id < ?1 ORDER BY s.id DESC LIMIT ?2")            \
@@ -329,6 +335,10 @@
                   "console_url = excluded.console_url, links = excluded.links")                                        \
     X(FAILURE_ADD, "INSERT INTO main.pl_failure (stage, time, attempt, worker, error_class, message, traceback) "      \
                    "SELECT id, ?2, attempt + 1, ?3, ?4, ?5, ?6 FROM main.pl_stage WHERE id = ?1")                      \
+    X(FAILURES_OF_TREE,                                                                                                \
+      "SELECT f.time, f.attempt, f.worker, f.error_class, f.message, f.traceback, s.id, s.class_path, s.key FROM "     \
+      "main.pl_stage AS s INDEXED BY pl_stage_root CROSS JOIN main.pl_failure AS f INDEXED BY pl_failure_stage ON "    \
+      "f.stage = s.id WHERE s.root = ?1 ORDER BY s.id, f.id LIMIT ?2")                                                 \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \
                 "WHERE stage = ?1 "                                                                                    \
                 "ORDER BY id")
