@@ -215,6 +215,41 @@ describe("EmailToContinue", function()
     assert.is_nil(html:find("<script", 1, true))
   end)
 
+  it("M4 the page shows the text of the mail, without the lines that have its links", function()
+    local function shown(body)
+      local stage = started { body = body, random_token = "t" }
+      local path = ("/_ah/pipeline/callback?choice=approve&pipeline_id=%s&random_token=t"):format(stage.id)
+      return request("GET", path).body:match("<dt>Text</dt><dd>(.-)</dd>")
+    end
+    assert.equal("<bdi>Shall we buy</bdi><br>\n<br>\n<bdi>&lt;b&gt; &amp; \u{202e}5 %?</bdi>",
+      shown("\nShall we buy\r\n\r\n<b> & \u{202e}5 %?\n\nApprove: {approve_url}\nNot: {disapprove_url}\n\n"))
+    assert.equal("<bdi>5 % \u{fffd}</bdi>", shown("5 %% \0\nApprove: %(approve_url)s\n"))
+    assert.is_nil(shown(BODY))
+    local long = shown(("\u{20ac}"):rep(400000) .. "\nApprove: {approve_url}")
+    assert.equal("<bdi>" .. ("\u{20ac}"):rep(1333) .. " \u{2026}</bdi>", long)
+  end)
+
+  it("M4 the pages are valid HTML", function()
+    local path = helper.path()
+    local function check(html)
+      local file <close> = assert(io.open(path, "wb"))
+      file:write(html)
+      file:close()
+      local pipe = assert(io.popen(("env -u LD_PRELOAD tidy -utf8 -e -q --show-warnings yes %s 2>&1"):format(path)))
+      local said = pipe:read("a")
+      assert.is_true(pipe:close(), said)
+      assert.equal("", said)
+    end
+    local _, approve, disapprove = started { subject = "</dd><script>\u{202e}'\"&x;", body = "<p>&amp\n" .. BODY }
+    for _, url in ipairs { approve, disapprove, approve .. "0", (approve:gsub("choice=approve", "choice=maybe")) } do
+      check(request("GET", url).body)
+    end
+    check(request("POST", approve).body) -- Thank you
+    check(request("POST", approve).body) -- answered already
+    local _, _, other = started()
+    check(request("POST", other).body)
+  end)
+
   it("M4 the page has a strict policy, is not stored, and tells nobody its address", function()
     local _, approve = started()
     local headers = request("GET", approve).headers

@@ -156,7 +156,7 @@ FUZZER_BINARIES := $(FUZZERS:spec/fuzz/%.c=$(BUILD)/fuzz/bin/%)
 fuzzers: $(FUZZER_BINARIES)
 
 # The source by its name: in parallel builds $< was seen to be empty here, as the rules above are expanded twice.
-$(FUZZER_BINARIES): $(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(B)/test/libpipeline.a
+$(FUZZER_BINARIES): $(BUILD)/fuzz/bin/%: spec/fuzz/%.c $(B)/test/libpipeline.a $(wildcard spec/fuzz/*.h)
 	@mkdir -p $(@D)
 	$(call run,CC,$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -Wno-missing-prototypes -Ispec -o $@ spec/fuzz/$*.c \
 	  $(B)/test/libpipeline.a $(TEST_LIBS))

@@ -27,6 +27,7 @@ packages() {
       echo lua-busted file:/usr/bin/busted
       echo sqlite3 cmd:sqlite3
       echo openssl cmd:openssl
+      echo tidy cmd:tidy
       echo lua-sec lua:ssl
       echo python3-aiosmtpd file:/usr/lib/python3/dist-packages/aiosmtpd
       echo lua-sql-sqlite3 lua:luasql.sqlite3

@@ -13,6 +13,7 @@ local page = require "pipeline.mail.page"
 local text = require "pipeline.text"
 
 local TOKEN_BYTES = 16
+local SHOWN_BYTES_MAX = 4000
 
 -- ---- what is given ---------------------------------------------------------------------------------------------
 
@@ -25,7 +26,8 @@ local kinds = {
 local own = { approve_html = true, disapprove_html = true, random_token = true, one_click = true }
 
 local function short_page(title, line)
-  return ([[<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>%s</title><h1>%s</h1><p>%s</p></html>]]):format(
+  return ([[<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>%s</title></head><body><h1>%s</h1><p>%s</p></body></html>]]):format(
     title, title, line)
 end
 
@@ -147,6 +149,24 @@ local words = {
   },
 }
 
+-- Cut where a character begins.
+local function beginning(value)
+  if #value <= SHOWN_BYTES_MAX then return value end
+  return value:sub(1, utf8.offset(value, 0, SHOWN_BYTES_MAX + 1) - 1) .. " \u{2026}"
+end
+
+-- What the text of the mail says beside its links, as HTML, or "".
+local function said_in(template)
+  local lines = {}
+  if template:find("%%%(%l+_url%)s") then template = template:gsub("%%%%", "%%") end
+  for line in (template .. "\n"):gmatch("(.-)\r?\n") do
+    if not (line:find("{%l+_url}") or line:find("%%%(%l+_url%)s")) then lines[#lines + 1] = line end
+  end
+  local shown = beginning(table.concat(lines, "\n"):match("^%s*(.-)%s*$")):gsub("[%z\1-\8\11-\31\127]", "\u{fffd}")
+  if shown == "" then return "" end
+  return "\n<dt>Text</dt><dd>" .. shown:gsub("[^\n]+", page.foreign):gsub("\n", "<br>\n") .. "</dd>"
+end
+
 local function ask(self, given, choice)
   local said, root = words[choice], self.is_root and self or self._engine:from_id(self.root_id)
   local record = root and root._record or self._record
@@ -154,7 +174,7 @@ local function ask(self, given, choice)
   local subject = given.subject
   return show(200, said.title, ([[<h1>%s</h1>
 <dl>
-<dt>Request</dt><dd>%s</dd>
+<dt>Request</dt><dd>%s</dd>%s
 <dt>Started by</dt><dd>pipeline %s, %s</dd>
 <dt>Started at</dt><dd><time datetime="%s">%s</time></dd>
 <dt>What happens next</dt><dd>%s Nothing happens before you press the button.</dd>
@@ -162,7 +182,7 @@ local function ask(self, given, choice)
 <form method="post"><button type="submit">%s</button></form>
 <p><a href="%s">%s</a></p>]]):format(said.title,
     page.foreign(type(subject) == "string" and subject ~= "" and subject or "(without a subject)"),
-    page.foreign(record.class_path or ""), page.foreign(root and root.id or self.id),
+    said_in(given.body), page.foreign(record.class_path or ""), page.foreign(root and root.id or self.id),
     os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(record.created)), time_text(record.created), said.next, said.button,
     text.html(other), said.link))
 end
