@@ -55,6 +55,11 @@ static void log_cb(void *data, int level, const char *text) {
     pl__sink_add(data, level, text);
 }
 
+static bool wait_cb(void *data) {
+    const pl__sink_t *sink = data;
+    return sink->h != NULL && pl__guest_wait(sink->h);
+}
+
 static void turn_cb(void *data) {
     const pl__sink_t *sink = data;
     pl__pump(sink->h); /* lines of log */
@@ -228,6 +233,7 @@ static int core_open(lua_State *L) {
         .interrupted = interrupted_cb,
         .log = log_cb,
         .turn = turn_cb,
+        .wait = wait_cb,
         .data = sink,
     };
     pl_error_t error = { 0 };
@@ -245,9 +251,9 @@ static int core_open(lua_State *L) {
 /* ---- methods --------------------------------------------------------------------------------------------------- */
 
 /* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
- * "guest" fn(), called when e:arm() says. */
+ * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others: see pl_host_t. */
 static int engine_on(lua_State *L) {
-    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", NULL };
+    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", "wait", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);
     int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
     if (!lua_isnoneornil(L, 3))
@@ -255,6 +261,8 @@ static int engine_on(lua_State *L) {
     if (pl__handle_refuse(L, h))
         return 3;
     lua_settop(L, 3);
+    if (uv == PL__UV_WAIT)
+        h->has_wait_hook = !lua_isnil(L, 3);
     lua_setiuservalue(L, 1, uv);
     if (uv == PL__UV_TASK) {
         h->has_task_hook = lua_getiuservalue(L, 1, uv) != LUA_TNIL;

@@ -44,6 +44,23 @@ void pl__guest_call(pl__handle_t *h) {
     pl_engine_timer_start(h->engine, &h->guest, 0);
 }
 
+/* Stack: handle, handle as light userdata. */
+static int wait_entry(lua_State *L) {
+    lua_getiuservalue(L, 1, PL__UV_WAIT);
+    lua_call(L, 0, 0);
+    return 0;
+}
+
+bool pl__guest_wait(pl__handle_t *h) {
+    if (!h->has_wait_hook || h->L == NULL || h->entered || h->closing)
+        return false;
+    pl__whose_t outer = *h->whose;
+    *h->whose = (pl__whose_t){ NULL, false };
+    bool waited = pl__enter(h->L, wait_entry, h);
+    *h->whose = outer;
+    return waited;
+}
+
 /* e:arm(seconds | nil): the "guest" hook is called so much later, once; nil: it is not. */
 static int engine_arm(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);

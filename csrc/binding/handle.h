@@ -34,6 +34,7 @@ enum {
     PL__UV_ERROR,
     PL__UV_FINAL,
     PL__UV_GUEST,
+    PL__UV_WAIT,
     PL__UV_ANCHORS, /* table: index of a coroutine record -> its thread; -index -> values of an early wake */
     PL__UV_LINKS,   /* table: light userdata -> whatever attached things keep */
     PL__UV_COUNT = PL__UV_LINKS
@@ -72,7 +73,7 @@ typedef struct pl__handle {
     pl__sink_t *sink;    /* what host callbacks get: outlives the userdata when the process ends inside run() */
     lua_State *L;        /* the thread inside run(), NULL outside */
     pl__whose_t *whose;  /* of the Lua state */
-    bool entered, pumping, closing, is_virtual, has_task_hook;
+    bool entered, pumping, closing, is_virtual, has_task_hook, has_wait_hook;
     uint64_t sessions;        /* made so far: the number of the last one */
     bool stopped;             /* stop() was called since it was last cleared */
     pl__coroutine_t *current; /* being resumed */

@@ -25,7 +25,6 @@
 
 #define LOOP_TYPE "pipeline.Loop"
 #define SECONDS_MAX 86400.0 /* of one wait: whoever waits looks again */
-#define FDS_MAX 64
 
 struct pl__state_loop {
     uv_loop_t *loop; /* NULL: not open */
@@ -248,22 +247,30 @@ static int loop_fd(lua_State *L) {
 }
 
 static int loop_timeout(lua_State *L) {
-    const uv_loop_t *loop = check_open(L)->loop;
+    uv_loop_t *loop = check_open(L)->loop;
+    uv_update_time(loop);
     int milliseconds = uv_loop_alive(loop) ? uv_backend_timeout(loop) : -1;
     lua_pushnumber(L, milliseconds < 0 ? -1.0 : milliseconds / 1000.0);
     return 1;
 }
 
-/* core.poll(seconds, fd, ...): waits until one of the descriptors can be read, up to so long (< 0: for ever). */
+/* core.poll(seconds, fd, ...) -> the places, from 1, of the descriptors that can be read; waits for one up to so long
+ * (< 0: for ever). */
 static int core_poll(lua_State *L) {
-    struct pollfd fds[FDS_MAX];
     double seconds = luaL_checknumber(L, 1);
-    int n = lua_gettop(L) - 1;
-    luaL_argcheck(L, n <= FDS_MAX, FDS_MAX + 2, "too many descriptors");
+    int n = lua_gettop(L) - 1, found = 0;
+    luaL_checkstack(L, n + 1, "too many descriptors");
+    struct pollfd *fds = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof(*fds), 0);
     for (int i = 0; i < n; i++)
         fds[i] = (struct pollfd){ .fd = (int)luaL_checkinteger(L, i + 2), .events = POLLIN };
     (void)poll(fds, (nfds_t)n, seconds < 0 ? -1 : pl_clock_ms(fmin(seconds, SECONDS_MAX)));
-    return 0;
+    for (int i = 0; i < n; i++) {
+        if (fds[i].revents == 0)
+            continue;
+        lua_pushinteger(L, i + 1);
+        found++;
+    }
+    return found;
 }
 
 void pl__loop_register(lua_State *L) {

@@ -37,6 +37,10 @@ typedef struct {
     void (*interrupted)(void *data);
     /* The loop was woken and everything that came back was handed over. NULL: nobody asks. */
     void (*turn)(void *data);
+    /* The loop is about to sleep in pl_engine_run. A host with other loops on the same thread waits here for all of
+     * them, for the engine's by pl_engine_fd and pl_engine_timeout, lets the others have their turns, and returns true:
+     * then what has come is handled without sleeping. False, or NULL: the engine's loop sleeps. */
+    bool (*wait)(void *data);
     void *data;
 } pl_host_t;
 

@@ -198,7 +198,8 @@ static int run_loop(pl_engine_t *engine, const run_t *run) {
         if (!waits)
             continue;
         arm_limit(engine, run);
-        uv_run(engine->loop, run->mode == PL_RUN_ONCE ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        bool only_looks = run->mode == PL_RUN_ONCE || (engine->host.wait && engine->host.wait(engine->host.data));
+        uv_run(engine->loop, only_looks ? UV_RUN_NOWAIT : UV_RUN_ONCE);
         uv_timer_stop(&engine->limit);
         if (run->mode == PL_RUN_ONCE) {
             turn(engine);
@@ -317,12 +318,14 @@ int pl_engine_fd(const pl_engine_t *engine) {
 }
 
 int pl_engine_timeout(pl_engine_t *engine) {
-    if (engine->outbox.head || pl__places_have_turn(engine))
+    bool looks = engine->must_look && !engine->no_worker; /* what is ready is not known yet */
+    if (engine->outbox.head || pl__places_have_turn(engine) || looks)
         return 0;
     pl__timers_arm(engine);
+    uv_update_time(engine->loop);
     uv_ref((uv_handle_t *)&engine->wake); /* a loop without such a handle would not wait */
     int milliseconds = uv_backend_timeout(engine->loop);
-    if (!engine->has_own_loop)
+    if (!engine->has_own_loop && !engine->running)
         uv_unref((uv_handle_t *)&engine->wake);
     return milliseconds;
 }

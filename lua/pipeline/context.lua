@@ -17,6 +17,7 @@ local context = {
   enforce_auth = true,                            -- set by pipeline.set_enforce_auth
   gate = nil,                                     -- set by transaction.lua: waits for transactions of others
   has_several = false,                            -- there were two engines at a time: makers are remembered
+  alone = false,                                  -- the engine that what was made before works for, while it is open
   calling = false,                                -- the engine that the callback of a loop that runs works for
   tasklet = { false },                            -- set by tasklets: at 1 the task that runs
 }
@@ -116,24 +117,29 @@ end
 
 local listeners = {}
 
---- Has fn() called when there are two engines at a time for the first time, or now if there were.
+--- Has fn(engine) called when there are two engines at a time for the first time, or now if there were: with the one
+-- that was the only one until then, for which everything works that was made before; and with false when it is closed.
 function context.on_several(fn)
-  if context.has_several then return fn() end
+  if context.has_several then fn(context.alone) end
   listeners[#listeners + 1] = fn
 end
 
 --- An engine is open. `hidden`: it is never the default one.
 function context.add_engine(engine, hidden)
-  local another = next(open) ~= nil
+  local _, another = next(open)
   open[engine._core] = engine
   if not hidden then table.insert(context.engines, engine) end
   if not another or context.has_several then return end
-  context.has_several = true
-  for _, fn in ipairs(listeners) do fn() end
+  context.has_several, context.alone = true, another
+  for _, fn in ipairs(listeners) do fn(another) end
 end
 
 function context.remove_engine(engine)
   open[engine._core] = nil
+  if context.alone == engine then
+    context.alone = false
+    for _, fn in ipairs(listeners) do fn(false) end
+  end
   for i, other in ipairs(context.engines) do
     if other == engine then return table.remove(context.engines, i) end
   end

@@ -403,6 +403,7 @@ local function run_core(self, name, mode, timeout, signals)
   refuse_in_transaction(self, name)
   local ok, code, message = self._core:run(mode, timeout, signals)
   end_run(self)
+  if mode ~= "once" then eventloop.rest(self) end
   if self._closed then
     if name == "run" or name == "step" then return end
     error(errors.closed(name), 0)
@@ -491,9 +492,10 @@ end
 function Engine.sleep(self, seconds)
   require_open(self)
   check_seconds(seconds, "sleep")
-  if in_tasklet() then return sleep_awaiting(self, seconds) end
+  if in_tasklet() or eventloop.managed_beside(self) then return sleep_awaiting(self, seconds) end
   local ok, code, message = self._core:sleep(seconds)
   end_run(self)
+  eventloop.rest(self)
   if self._closed then error(errors.closed("sleep"), 0) end
   if not ok then errors.raise_core(code, message) end
 end
@@ -528,14 +530,15 @@ function Waiting.__close(waiting)
   remove_waiter(self, waiting.id, waiting.token)
 end
 
-local function wait_suspended(self, id, timeout)
-  local token = errors.check(self._core:token())
+-- In a managed coroutine of the engine with the core `handle`: this one, or one that has its turns while this one has.
+local function wait_suspended(self, id, timeout, handle)
+  local token = errors.check(handle:token())
   local waiting <close> = setmetatable({ engine = self, id = id, token = token, timer = false }, Waiting)
   add_waiter(self, id, token)
   local state = errors.check(context.store(self):watch(id))
   if is_final(state) then return state end
   waiting.timer = timeout and self._timers:add(timeout, function() token:wake("timeout") end)
-  return self._core:suspend()
+  return handle:suspend()
 end
 
 -- In a tasklet. What the token needs is in the modules of tasklets, which are loaded then.
@@ -589,6 +592,7 @@ local function wait_blocking(self, id, timeout)
   self._core:listen(true)
   local ok, state = pcall(wait_running, self, id, timeout)
   self._core:listen(false)
+  eventloop.rest(self)
   if not ok then error(state, 0) end
   return state
 end
@@ -657,8 +661,9 @@ function Engine.wait(self, stage_or_id, given)
   local id = stage._id
   refuse_deadlock(self, id)
   refuse_in_transaction(self, "wait")
-  local wait = self._core:in_coroutine() and wait_suspended or in_tasklet() and wait_awaiting or wait_blocking
-  local state = wait(self, id, given.timeout)
+  local handle = self._core:in_coroutine() and self._core or eventloop.managed_beside(self)
+  local wait = handle and wait_suspended or in_tasklet() and wait_awaiting or wait_blocking
+  local state = wait(self, id, given.timeout, handle)
   if state == CLOSED then error(errors.closed("wait for " .. tostring(stage)), 0) end
   if state == "timeout" then
     if not (self._waiters[id] and self._waiters[id][1]) then

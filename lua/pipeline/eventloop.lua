@@ -9,6 +9,8 @@
 --                    is luv). Engines with real time carry it as their guest: it works inside engine:run(), and
 --                    eventloop.run() runs them.
 --   of an engine     with virtual time: for all that is started by what that engine executes
+--                    Each engine but one has a uv loop of its own. Whichever is run, or waits, gives the others and
+--                    the uv loop of the Lua state their turns before it sleeps, and wakes up for any of them.
 --   of a test        set_clock gives the common loop another clock: an object with now() and sleep(seconds)
 --
 -- An entry of a queue is called as entry.go(entry). What go does for callbacks {fn=, n=, ...} is eventloop.call;
@@ -323,8 +325,7 @@ context.on_several(function() several = true end)
 
 -- Notes the engine that the callback record works for: that of the code that makes it.
 local function note_owner(entry)
-  local engine = several and context.owner()
-  if engine then entry.works_for = engine end
+  if several then entry.works_for = context.owner() or false end
   return entry
 end
 
@@ -332,8 +333,9 @@ eventloop.note_owner = note_owner
 
 -- Calls fn(entry, ...), which must not raise, for the engine of the entry.
 local function call_for(entry, fn, ...)
-  local before = context.calling
-  context.calling = entry.works_for or false
+  local before, engine = context.calling, entry.works_for
+  if engine == nil then engine = context.alone end
+  context.calling = engine
   local first, second = fn(entry, ...)
   context.calling = before
   return first, second
@@ -606,6 +608,64 @@ local function look_outside(self)
   heed(self)
 end
 
+-- ---- while one of several engines runs -------------------------------------------------------------------------
+
+-- Gives another engine a turn. What was raised for those who wait for it is theirs.
+local function give_turn(engine)
+  engine._core:run("once")
+  engine:_end_run()
+end
+
+-- Adds those who are to have turns while `engine` runs to `list`, and their descriptors to `fds`. Returns the delay
+-- until the first of them has something to do; nil: none.
+local function add_others(self, engine, list, fds)
+  local wait
+  for _, other in ipairs(self.engines) do
+    if other ~= engine and not other._core:running() then
+      list[#list + 1], fds[#fds + 1] = other, other._core:fd()
+      wait = sooner(wait, other._core:timeout())
+    end
+  end
+  if uv and not self.lent and not self.polling then
+    fds[#fds + 1] = uv:fd()
+    wait = sooner(wait, uv:timeout())
+  end
+  return wait
+end
+
+-- The engine is run, and is about to sleep: waits for it and for all others, and gives those their turns.
+local function wait_with_others(engine)
+  local self = common
+  local list, fds, readable = {}, { engine._core:fd() }, {}
+  local wait = add_others(self, engine, list, fds)
+  wait = sooner(wait, engine._core:timeout())
+  for _, place in ipairs { core.poll(wait or -1, unpack(fds)) } do readable[place] = true end
+  for i, other in ipairs(list) do
+    local has_turn = not other._closed and not other._core:running() -- what ran has closed some
+    if has_turn and (readable[i + 1] or other._core:timeout() == 0) then give_turn(other) end
+  end
+  if uv and not self.lent and not self.polling then uv:poll(0) end
+  heed(self)
+end
+
+-- The engines have come to be others: each of them that is not the only one hears of the others when it waits.
+local function meet(self)
+  for _, engine in ipairs(self.engines) do
+    local is_alone = engine == self.lent and not self.engines[2]
+    engine._core:on("wait", not is_alone and function() wait_with_others(engine) end or nil)
+  end
+end
+
+--- A run of an engine is over: the others, which have had turns meanwhile, give back what they have claimed ahead.
+function eventloop.rest(engine)
+  local engines = common.engines
+  local is_alone = not engines[2] and (not engines[1] or engines[1] == engine)
+  if is_alone or (loops[engine] ~= common and not engine._closed) or eventloop.is_running() then return end
+  for _, other in ipairs(engines) do
+    if other ~= engine then other._core:rest() end
+  end
+end
+
 -- ---- running ---------------------------------------------------------------------------------------------------
 
 -- Running ends with the block that has the loop as its to-be-closed variable, whatever happens in it.
@@ -713,6 +773,15 @@ function eventloop.is_stepping()
   return active[1] and true or false
 end
 
+--- Whether this code runs in a managed coroutine of another engine that has its turns while `engine` has them, so that
+-- it may wait there for `engine`. Returns the core of that other engine, or nil.
+function eventloop.managed_beside(engine)
+  if loops[engine] ~= common then return nil end
+  for _, other in ipairs(common.engines) do
+    if other ~= engine and other._core:in_coroutine() then return other._core end
+  end
+end
+
 --- The engine in whose managed coroutine this code runs, if it may wait there: its core, else nil.
 function eventloop.managed()
   for i = 1, #common.engines do
@@ -763,6 +832,7 @@ function eventloop.attach(engine, is_virtual, lent)
   self.engines[#self.engines + 1] = engine
   if lent then serve_client(self) end
   engine._core:on("guest", function() guest(self) end)
+  if self == common then meet(self) end
   arm(self)
 end
 
@@ -798,7 +868,9 @@ function eventloop.detach(engine)
       break
     end
   end
+  for _, client in ipairs(self.clients or {}) do client:abandon(engine) end
   if common.lent == engine then common.lent = nil end
+  if self == common then meet(self) end
 end
 
 -- The engine whose uv loop a request is to be on; false: that of this Lua state. An engine that is running now, and has

@@ -14,6 +14,7 @@
 
 local core = require "pipeline.core"
 local await_room = require "pipeline.await"
+local engines = require "pipeline.context"
 local errors = require "pipeline.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
@@ -251,17 +252,38 @@ function Client.go(client)
   end
 end
 
---- The engine it belongs to is being closed: all that is under way fails.
-function Client.shut(client)
-  client.core:close()
+-- There will be no answer, or no more of it.
+local function give_up(self)
+  local on = self.future
+  self.answered, self.future = true, false
+  finish(self)
+  if not on then return end
+  on.exchange = false
+  future.fail(on, self.problem)
+end
+
+local function add_those_of(engine, exchanges, list)
+  for _, self in pairs(exchanges) do
+    if not engine or self.works_for == engine then list[#list + 1] = self end
+  end
+end
+
+--- An engine is being closed: what is under way for it fails; without `engine` all does.
+function Client.abandon(client, engine)
   local list = {}
-  for _, self in pairs(client.waiting) do list[#list + 1] = self end
-  for _, self in pairs(client.streams) do list[#list + 1] = self end
+  add_those_of(engine, client.waiting, list)
+  add_those_of(engine, client.streams, list)
   table.sort(list, function(a, b) return a.id < b.id end)
   for _, self in ipairs(list) do
     self.problem = self.problem or problem_of(self, "ECLOSED", "the engine was closed")
-    if self.answered then finish(self) elseif not self.ended then answered(self) end
+    give_up(self)
   end
+end
+
+--- The engine whose uv loop it is on is being closed: all that is under way fails.
+function Client.shut(client)
+  client.core:close()
+  client:abandon()
 end
 
 local function make_client(on)
@@ -353,6 +375,7 @@ function fetch.fetch(given)
   client.last = client.last + 1
   local exchange = {
     id = client.last, client = client, loop = loop, is_virtual = not loop.is_common, future = self, request = false,
+    works_for = engines.owner() or false,
     method = given.method or "GET", url = shown(given.url), stream = given.stream or false,
     body = type(given.body) == "function" and given.body, sender = false, in_body = false,
     room = false, reader = false, -- futures: of the sender, of whoever reads

@@ -184,8 +184,8 @@ local contexts = setmetatable({}, { __mode = "k" }) -- coroutine that is no task
 local has_contexts, has_several = false, false
 
 engines.tasklet = current
-engines.on_several(function()
-  has_several = true
+engines.on_several(function(alone)
+  has_several, Task.works_for = true, alone
   step.use_contexts() -- tasklets begin in `start`
 end)
 
@@ -205,8 +205,7 @@ local function start(body, level, args, single)
   if loop ~= common then self.loop = loop end
   local context = has_contexts and current_context()
   if context then self.context = context end
-  local engine = has_several and engines.owner()
-  if engine then self.works_for = engine end
+  if has_several then self.works_for = engines.owner() or false end
   launch(self, level + 1)
   return self
 end
