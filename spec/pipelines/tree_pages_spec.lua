@@ -246,7 +246,6 @@ describe("a tree in pages", function()
     local behind = helper.open { path = path, virtual_start = 1600000000.0 }
     local stage = Shaped { { {}, {} }, {} }
     stage:start { engine = ahead }
-    behind:advance(100000010)
     behind:drain()
     local tree = behind:get_status_tree(stage.id, {})
     assert.equal(5, #tree.order)
