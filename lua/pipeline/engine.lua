@@ -813,7 +813,7 @@ local function face_of(self)
     end,
     from_id = function(id) return own_from_id(self, id) end,
     run_callback = function(stage, params, who) return evaluate.run_callback(self, stage, params, who) end,
-    get_status_tree = function(id, given) return status.tree(self, id, given, true) end,
+    get_status_tree = function(id, given, keep) return status.tree(self, id, given, true, keep) end,
     get_root_list = function(given) return status.roots(self, given) end,
     slices = function() return slices.new(self) end,
     get_pipeline_names = class.names,

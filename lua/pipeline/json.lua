@@ -12,19 +12,25 @@
 
 local cjson = require "cjson"
 
-local json = {}
+local json = { BYTES_MAX = 16 * 1024 * 1024 } -- of a whole text: shared tables could make it grow without bound
 
 local DEPTH_MAX = 100
-local BYTES_MAX = 16 * 1024 * 1024 -- of a whole text: shared tables could make it grow without bound
+local BYTES_MAX = json.BYTES_MAX
 local PIECES_MAX = 1000000
 local PAUSE_DEPTH = 2
 
 local array_meta = { __name = "pipeline.JsonArray" }
+local texts_meta = { __name = "pipeline.JsonTexts" } -- of a table whose values are texts in JSON already
 local quote = cjson.encode
 
 --- Marks a table as an array, also when it is empty; returns it.
 function json.array(list)
   return setmetatable(list, array_meta)
+end
+
+--- Marks a table whose values are JSON texts, which become part of the text as they are; returns it.
+function json.texts(map)
+  return setmetatable(map, texts_meta)
 end
 
 local base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -45,13 +51,16 @@ function json.base64(bytes)
   return table.concat(out)
 end
 
+--- Raises what encode does for a text that would have more than json.BYTES_MAX.
+function json.refuse_large()
+  error("the JSON text would be too large (16 MiB, or a million values): ask for less at once", 0)
+end
+
 local function add(out, piece)
   local n = out.n + 1
   out[n], out.n = piece, n
   out.bytes = out.bytes + #piece
-  if out.bytes > BYTES_MAX or n > PIECES_MAX then
-    error("the JSON text would be too large (16 MiB, or a million values): ask for less at once", 0)
-  end
+  if out.bytes > BYTES_MAX or n > PIECES_MAX then json.refuse_large() end
 end
 
 local function write_number(out, value)
@@ -106,7 +115,7 @@ end
 
 -- Sorted by name, so that the same value gives the same text.
 local function write_object(out, value, depth)
-  local names, by_name = {}, {}
+  local names, by_name, is_texts = {}, {}, getmetatable(value) == texts_meta
   for key, item in next, value do
     local name = key_text(key)
     if by_name[name] == nil then names[#names + 1] = name end
@@ -120,7 +129,12 @@ local function write_object(out, value, depth)
     if i > 1 then add(out, ",") end
     add(out, quote(name))
     add(out, ":")
-    write(out, by_name[name], depth)
+    if is_texts then
+      add(out, by_name[name])
+      if out.pause then out.pause() end
+    else
+      write(out, by_name[name], depth)
+    end
   end
   add(out, "}")
 end

@@ -194,7 +194,7 @@ local function add_slots(view, tree, record)
     if slot then
       local entry = slot_entry(view, slot)
       entry.fillerPipelineId = entry.fillerPipelineId or id_text(view, record.id)
-      tree.slots[slot_text(view, output.slot)] = entry
+      tree.slots[slot_text(view, output.slot)] = view.keep.slot(entry)
     end
   end
 end
@@ -256,46 +256,58 @@ local function is_hidden(record)
   return record.flags & instance.HIDDEN ~= 0 and record.attempt == 0
 end
 
+-- How entries are kept: as they are.
+local plain = {
+  entry = function(entry) return entry end,
+  slot = function(entry) return entry end,
+  adopt = function(entry, children)
+    entry.children = children
+    return entry
+  end,
+}
+
 -- Children are linked when all stages are there: in files of before, a child may come before its parent.
-local function add_stage(view, tree, record, entry_of)
+local function add_stage(view, tree, record, is_page)
   local own = id_text(view, record.id)
-  local entry = entry_of(view, record)
-  tree.pipelines[own] = entry
+  local entry = (is_page and readable_entry or pipeline_entry)(view, record)
+  local above = record.parent and id_text(view, record.parent)
+  if is_page then entry.parentPipelineId, entry.childCount = above, record.child_count end
+  tree.pipelines[own] = view.keep.entry(entry)
   add_slots(view, tree, record)
-  entry.parentPipelineId, entry.childCount = record.parent and id_text(view, record.parent), record.child_count
   table.insert(tree.order, own)
+  if not above then return end
+  local siblings = view.children[above] or {}
+  view.children[above] = siblings
+  table.insert(siblings, own)
 end
 
 local function link_children(view, tree, is_page)
   local pause <close> = slices.new(view.engine)
-  for _, own in ipairs(tree.order) do
+  for own, children in pairs(view.children) do
     local entry = tree.pipelines[own]
-    local above = entry.parentPipelineId
-    local parent = above and tree.pipelines[above]
-    if parent then
-      table.insert(parent.children, own)
-    elseif above and not is_page then
-      errors.raise(errors.PipelineStatusError, "the parent of pipeline %s is missing", own)
+    if entry then
+      tree.pipelines[own] = view.keep.adopt(entry, children)
+    elseif not is_page then
+      errors.raise(errors.PipelineStatusError, "the parent of pipeline %s is missing", children[1])
     end
-    if not is_page then entry.parentPipelineId = nil end
     pause()
   end
 end
 
-local function add_page(view, tree, page, entry_of)
+local function add_page(view, tree, page, is_page)
   local pause <close> = slices.new(view.engine)
   local stages
   repeat
     stages, view.slots = page:take()
     for _, stage in ipairs(stages or {}) do
-      if not is_hidden(stage) then add_stage(view, tree, stage, entry_of) end
+      if not is_hidden(stage) then add_stage(view, tree, stage, is_page) end
       pause()
     end
   until not stages
 end
 
 -- A whole tree with large values takes several pages, too, so that there is not all of it in memory at once.
-local function read_tree(engine, record, id, given)
+local function read_tree(engine, record, id, given, keep)
   local wanted, seen = to_read(engine, given), 0
   local view, tree
   repeat
@@ -303,10 +315,10 @@ local function read_tree(engine, record, id, given)
     seen = seen + info.len
     if seen > TREE_MAX then refuse_large(id) end
     if not tree then
-      view = { engine = engine, keys = { [info.root] = info.key } }
+      view = { engine = engine, keys = { [info.root] = info.key }, keep = keep, children = {} }
       tree = { rootPipelineId = id_text(view, info.root), slots = {}, pipelines = {}, order = {} }
     end
-    add_page(view, tree, page, given and readable_entry or pipeline_entry)
+    add_page(view, tree, page, given ~= nil)
     wanted.after, wanted.limit = info.next, TREE_MAX + 1 - seen
   until given or not info.next
   link_children(view, tree, given ~= nil)
@@ -316,7 +328,8 @@ end
 
 --- The status of a tree, by the id of any of its pipelines: {rootPipelineId, slots, pipelines}. A tree of more than
 -- 5,000 stages is read in pages. In a run, a handler or a tasklet others go on while it is read.
--- If it is of the store of another open engine, that is asked, unless only_own.
+-- If it is of the store of another open engine, that is asked, unless only_own. `keep` says what becomes of entries, so
+-- that there need not be tables of a whole tree at once: entry(e), slot(e), adopt(what entry gave, ids of children).
 -- @tparam[opt] table given asks for a page: parent (the id of a stage: it and what is below it; default: the root),
 --   depth (levels below that, 0 and up; default: all), limit (stages, default 1000, at most 5000), cursor (of the
 --   page before). A page has also `order` (the ids in it, a parent before its children) and, if more follows,
@@ -325,10 +338,10 @@ end
 --   children are those in the page. All of a page is seen at one moment. Going on by cursors gives every stage once
 --   that was there at the first page and is still there; of those that are added meanwhile, some.
 -- Raises PipelineStatusError if there is none, or it is too large. In App Engine: pipeline.get_status_tree.
-function status.tree(engine, id, given, only_own)
+function status.tree(engine, id, given, only_own, keep)
   if given ~= nil then given = options.check(given, tree_kinds, 2, "get_status_tree") end
   local record, owner = find_record(engine, id, only_own)
-  local tree = read_tree(owner, record, id, given)
+  local tree = read_tree(owner, record, id, given, keep or plain)
   if not given then tree.order = nil end
   return tree
 end

@@ -287,6 +287,31 @@ local function number_param(given, name, least)
   return number
 end
 
+local NO_CHILDREN = '{"children":[]'
+
+-- Entries of a tree as JSON texts: one string each instead of a score of tables, which is what the collector and the
+-- memory have to bear while a large tree is read.
+local function texts_of_tree()
+  local bytes = 0
+  local function encode(value)
+    local encoded = json.encode(value)
+    bytes = bytes + #encoded
+    if bytes > json.BYTES_MAX then json.refuse_large() end
+    return encoded
+  end
+  return {
+    slot = encode,
+    entry = function(entry)
+      entry.children = nil
+      mark_entry(entry)
+      return NO_CHILDREN .. "," .. encode(entry):sub(2)
+    end,
+    adopt = function(entry, children)
+      return '{"children":' .. encode(json.array(children)) .. entry:sub(#NO_CHILDREN + 1)
+    end,
+  }
+end
+
 local rpc = {}
 
 function rpc.tree(self, request)
@@ -303,14 +328,9 @@ function rpc.tree(self, request)
   if given then
     given.depth, given.limit = number_param(given, "depth", 0), number_param(given, "limit", 1)
   end
-  local tree = self.face.get_status_tree(id, given)
-  do
-    local pause <close> = self.face.slices()
-    for _, entry in pairs(tree.pipelines) do
-      mark_entry(entry)
-      pause()
-    end
-  end
+  local tree = self.face.get_status_tree(id, given, texts_of_tree())
+  json.texts(tree.pipelines)
+  json.texts(tree.slots)
   if tree.order then json.array(tree.order) end
   return tree
 end
@@ -659,7 +679,8 @@ end
 
 --- Makes the web object of an engine.
 -- @tparam table face `engine` (the core's engine) and the functions from_id(id), run_callback(instance, params, who),
---   get_status_tree(id), get_root_list(options), get_pipeline_names(), log(level, text), and work(fn, ...), which calls
+--   get_status_tree(id, options, keep), slices(), get_root_list(options), get_pipeline_names(), log(level, text), and
+--   work(fn, ...), which calls
 --   fn(...) for the engine and returns what it does.
 function web.new(face)
   local self = setmetatable({
