@@ -300,6 +300,8 @@ int pl_engine_random(pl_engine_t *engine, void *out, size_t size) {
 }
 
 void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
+    pl_store_facts_t kept;
+    pl_store_facts(engine->store, &kept);
     *facts = (pl_engine_facts_t){
         .worker = engine->worker,
         .worker_number = engine->ids.worker,
@@ -312,8 +314,8 @@ void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
         .durability_full = engine->durability_full,
         .no_worker = engine->no_worker,
         .stopping = engine->stopping,
-        .path = pl_store_path(engine->store),
-        .sqlite_version = pl_store_backend(),
+        .path = kept.path,
+        .sqlite_version = kept.version,
         .uv_version = uv_version_string(),
     };
     pl_store_stats(engine->store, &facts->store);

@@ -1,61 +1,84 @@
 /*
- * driver.h - what a backend gives the store thread: connections, transactions, and one function per verb.
+ * driver.h - what a backend gives a store: turns, reads, sessions, and upkeep.
  *
- * A verb returns PL_OK when it did its work or refused it (the refusal is in op->rc); any other result means that
- * the transaction is broken and must be rolled back. Verbs run on the thread that owns the connection, so a backend
- * needs no locks of its own. SQLite is the first backend; a second one is a second table of this kind.
+ * A driver gets all that was queued at once, as a list, and makes one transaction of it: over a network that is one
+ * round trip, and locks can be taken in one order. How it does so is its own; one that works verb by verb, as SQLite's
+ * does, has help in by_verbs.h. Every function but `can` and `install` is called by the thread that owns the
+ * connection, so a driver needs no locks of its own.
+ *
+ * Ops of a list are applied in its order, and each stands or falls alone: a refusal is in op->rc. Whatever else goes
+ * wrong breaks the transaction: nothing was done then, and nothing is in *turn.
  */
 #ifndef PL_STORE_DRIVER_H
 #define PL_STORE_DRIVER_H
 
 #include "store/store.h"
 
-enum { PL__DRIVER_VERSION = 2 };
+enum { PL__DRIVER_VERSION = 3 };
 
 typedef struct pl__conn pl__conn_t;
 
-typedef enum { PL__ROLE_WRITER, PL__ROLE_READER, PL__ROLE_CHECKPOINTER } pl__role_t;
+/* WRITER: turns, sessions and keep. READER: reads. ASIDE: what keep asked for. */
+typedef enum { PL__ROLE_WRITER, PL__ROLE_READER, PL__ROLE_ASIDE } pl__role_t;
+
+enum {
+    PL__CAN_READ_APART = 1, /* another connection sees what the writer has committed; else the writer reads, too */
+    PL__CAN_SQL = 2         /* it takes the verb sql in sessions */
+};
+
+/* Asked of a turn, besides its ops. */
+typedef struct {
+    int wanted; /* claims, at most */
+    bool look;  /* another process may have changed what we watch: trust nothing remembered */
+} pl__ask_t;
 
 /* What a committed transaction tells the loop, besides the results in its ops. */
 typedef struct {
     pl_claim_t *claims; /* owned list */
     int claims_len;
-    pl_final_t *finals; /* list in the arena given to finish */
+    pl_final_t *finals; /* list in the arena given to the turn */
     bool ready_left;
-    bool ring;
+    bool ring; /* others may have work now */
     pl_usec_t next_due, next_token;
 } pl__turn_t;
+#define PL__TURN_NONE ((pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER })
 
 typedef struct pl_store_driver {
-    int version;
-    /* `writer`: the first connection of the store, open on the same files; NULL: this is to be it. */
+    int version;      /* PL__DRIVER_VERSION, */
+    size_t op_size;   /* and sizeof(pl_op_t): both as the driver was compiled */
+    const char *name; /* static */
+    /* PL__CAN_* of a store opened with these options. */
+    unsigned (*can)(const pl_store_options_t *options);
+    /* What has to be done once in a process before anybody uses the backend's library. NULL: nothing. Idempotent. */
+    void (*install)(void);
+    /* `writer`: the first connection of the store, open on the same data; NULL: this is to be it. */
     int (*open)(pl__conn_t **conn, const pl_store_options_t *options, pl__role_t role, const pl__conn_t *writer,
                 pl_error_t *error);
-    void (*close)(pl__conn_t *conn);
-    /* Borrows until close: the name of the store with all links followed; NULL: it has none. */
-    const char *(*path)(const pl__conn_t *conn);
-    int (*begin)(pl__conn_t *conn, pl_error_t *error);
-    int (*verb[PL_VERB_COUNT])(pl__conn_t *conn, pl_op_t *op);
-    /* An op of a session: as its verb, and nothing is put off that borrows from the op. */
-    int (*apply)(pl__conn_t *conn, pl_op_t *op);
-    /* A session begins: its statements are interrupted at `deadline` (monotonic us). PL_USEC_NEVER: it is over. */
-    void (*set_session)(pl__conn_t *conn, int64_t deadline);
-    /* Ends the transaction's work: claims up to `wanted` tasks, fills *turn. `outside`: another process may have
-     * changed what we watch. */
-    int (*finish)(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn, pl_error_t *error);
-    int (*commit)(pl__conn_t *conn, pl_error_t *error);
-    void (*rollback)(pl__conn_t *conn);
-    /* Detail of the last broken verb. */
-    void (*failure)(pl__conn_t *conn, int rc, pl_error_t *error);
-    /* Renews the worker's lease; *next is when to come back (monotonic us), PL_USEC_NEVER while nothing is claimed. */
-    int (*renew)(pl__conn_t *conn, int64_t *next);
-    /* Pages in the log that no checkpoint has moved yet; checkpoint moves them, and with `truncate` cuts the log. */
-    int (*log_pages)(const pl__conn_t *conn);
-    /* Size of the log: now, or (not fresh) after the last commit. */
-    int64_t (*log_bytes)(pl__conn_t *conn, bool fresh);
-    int (*checkpoint)(pl__conn_t *conn, bool truncate);
+    void (*close)(pl__conn_t *conn); /* NULL is fine */
+    /* One transaction over all ops (NULL: none), durable when it returns PL_OK. PL_EAGAIN: nothing was done, the same
+     * list may be given again. Others: it is broken. */
+    int (*turn)(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+                pl_error_t *error);
+    /* Ops that only look, each with a result of its own: op->rc, op->error. */
+    void (*read)(pl__conn_t *conn, pl_op_t *ops);
+    /* A session begins: it may last for `span` from when it has begun; *deadline (monotonic us) is when it must be
+     * over. Statements of it are interrupted then. */
+    int (*session_begin)(pl__conn_t *conn, pl_usec_t span, int64_t *deadline, pl_error_t *error);
+    /* An op of the session; what borrows from it is not put off. Not PL_OK: the session is over, op->error says why. */
+    int (*session_apply)(pl__conn_t *conn, pl_op_t *op);
+    /* The session is over. With `commit` it ends as a turn does; else, or when that fails, it never was. */
+    int (*session_end)(pl__conn_t *conn, bool commit, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+                       pl_error_t *error);
+    /* Leases, logs and the like: after each turn, and (idle) at *next (monotonic us; PL_USEC_NEVER: never) when
+     * nothing has happened until then. *aside, if not 0, is work for a connection of that role, which is told it. */
+    void (*keep)(pl__conn_t *conn, bool idle, int64_t *next, int *aside);
+    int (*aside)(pl__conn_t *conn, int what);
+    void (*facts)(const pl__conn_t *conn, pl_store_facts_t *facts);
 } pl_store_driver_t;
 
 extern const pl_store_driver_t pl__sqlite_driver;
+
+/* The driver for these options; NULL, with *error set: there is none. */
+const pl_store_driver_t *pl__driver_for(const pl_store_options_t *options, pl_error_t *error);
 
 #endif

@@ -21,6 +21,8 @@
 
 static void answer(pl_store_t *store, pl_op_t *op) {
     bool is_awaited = !op->blocking;
+    if (op->rc == PL_EAGAIN) /* its ops have been answered: nobody can repeat them but the caller */
+        op->rc = op->error.code = PL_EBUSY;
     pthread_mutex_lock(&store->mutex);
     store->session_rests = store->session != 0;
     pl__post_ops(store, op); /* from here on a blocking op may be gone */
@@ -51,7 +53,6 @@ pl_op_t *pl__session_next(pl_store_t *store) {
 
 /* The session is over: what is left of its ops is refused. `why`, if it ended by itself. */
 static void forget_session(pl_store_t *store, const pl_error_t *why) {
-    store->driver->set_session(store->writer, PL_USEC_NEVER);
     pthread_mutex_lock(&store->mutex);
     if (why) {
         store->last = store->session;
@@ -94,14 +95,12 @@ static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seco
 /* Applies an op that does not end the session. False: it has broken the transaction. */
 static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
     op->rc = PL_OK;
-    int rc = store->driver->apply(store->writer, op);
+    int rc = store->driver->session_apply(store->writer, op);
     if (rc == PL_OK) {
         answer(store, op);
         return true;
     }
     pl_error_t why = { 0 };
-    store->driver->failure(store->writer, rc, &op->error);
-    store->driver->rollback(store->writer);
     op->rc = rc;
     PL__FAIL(&why, rc == PL_ETIMEDOUT ? rc : PL_EOVER, "the transaction has been rolled back: %.160s",
              op->error.message);
@@ -110,20 +109,28 @@ static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
     return false;
 }
 
-static void end_session(pl_store_t *store, pl_op_t *end) {
-    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+/* It is rolled back. */
+static void drop_session(pl_store_t *store) {
+    pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
+    (void)store->driver->session_end(store->writer, false, &(pl__ask_t){ 0 }, &arena, &turn, &(pl_error_t){ 0 });
+}
+
+static void end_session(pl_store_t *store, pl_op_t *end) {
+    pl__turn_t turn = PL__TURN_NONE;
+    pl__arena_t arena = { NULL };
+    pl__ask_t ask = { 0 };
     end->rc = PL_OK;
     if (!end->u.tx_end.commit) {
-        store->driver->rollback(store->writer);
+        drop_session(store);
         forget_session(store, NULL);
         answer(store, end);
         return;
     }
     pthread_mutex_lock(&store->mutex);
-    int wanted = store->closing ? 0 : store->wanted;
+    ask.wanted = store->closing ? 0 : store->wanted;
     pthread_mutex_unlock(&store->mutex);
-    end->rc = pl__turn_conclude(store, PL_OK, wanted, false, &arena, &turn, &end->error);
+    end->rc = store->driver->session_end(store->writer, true, &ask, &arena, &turn, &end->error);
     forget_session(store, NULL);
     if (end->rc == PL_OK)
         pl__turn_finish(store, end, &turn, &arena);
@@ -139,13 +146,12 @@ static bool open_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
     if (refused)
         begin->rc = PL__FAIL(&begin->error, PL_ECLOSED, "the store begins no more transactions");
     else
-        begin->rc = store->driver->begin(store->writer, &begin->error);
-    *deadline = pl_clock_add(pl_clock_monotonic_us(), pl_clock_from_seconds(begin->u.tx_begin.seconds));
+        begin->rc = store->driver->session_begin(store->writer, pl_clock_from_seconds(begin->u.tx_begin.seconds),
+                                                 deadline, &begin->error);
     if (begin->rc != PL_OK) {
         forget_session(store, NULL);
         return false;
     }
-    store->driver->set_session(store->writer, *deadline);
     pthread_mutex_lock(&store->mutex);
     store->session_over = *deadline;
     pthread_mutex_unlock(&store->mutex);
@@ -161,7 +167,7 @@ void pl__session_run(pl_store_t *store, pl_op_t *begin) {
         pl_error_t why = { 0 };
         pl_op_t *op = next_of_session(store, deadline, seconds, &why);
         if (!op) {
-            store->driver->rollback(store->writer);
+            drop_session(store);
             forget_session(store, &why);
             return;
         }

@@ -13,7 +13,7 @@ static int init_locks(pl_store_t *store) {
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->writer_cond, &monotonic);
     pthread_cond_init(&store->reader_cond, NULL);
-    pthread_cond_init(&store->checkpoint_cond, NULL);
+    pthread_cond_init(&store->aside_cond, NULL);
     pthread_cond_init(&store->done_cond, NULL);
     pthread_condattr_destroy(&monotonic);
     return PL_OK;
@@ -35,17 +35,20 @@ static int copy_options(pl_store_t *store, const pl_store_options_t *options) {
     store->options.path = store->path;
     store->options.vfs = store->vfs;
     store->options.serves = store->serves;
-    store->in_memory = strcmp(store->path, ":memory:") == 0;
     return PL_OK;
 }
 
 int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_t *error) {
     *out = NULL;
+    const pl_store_driver_t *driver = pl__driver_for(options, error);
+    if (!driver)
+        return PL_EINVAL;
     pl_store_t *store = pl__alloc(sizeof *store);
     if (!store)
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
-    store->driver = &pl__sqlite_driver;
-    store->renew_at = store->idle_at = PL_USEC_NEVER;
+    store->driver = driver;
+    store->reads_apart = (driver->can(options) & PL__CAN_READ_APART) != 0;
+    store->keep_at = PL_USEC_NEVER;
     pl__ops_init(&store->writes);
     pl__ops_init(&store->reads);
     pl__ops_init(&store->begins);
@@ -58,7 +61,7 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
         rc = store->driver->open(&store->writer, &store->options, PL__ROLE_WRITER, NULL, error);
     else
         PL__FAIL(error, rc, "out of memory opening %s", options->path);
-    if (rc == PL_OK && !store->in_memory)
+    if (rc == PL_OK && store->reads_apart)
         rc = store->driver->open(&store->reader, &store->options, PL__ROLE_READER, store->writer, error);
     if (rc == PL_OK) {
         store->has_writer = pthread_create(&store->writer_thread, NULL, pl__writer_main, store) == 0;
@@ -77,31 +80,31 @@ static void join_threads(pl_store_t *store) {
     pthread_mutex_lock(&store->mutex);
     store->closing = true;
     store->wanted = 0;
-    bool has_checkpointer = store->has_checkpointer;
+    bool has_aside = store->has_aside;
     pthread_cond_broadcast(&store->writer_cond);
     pthread_cond_broadcast(&store->reader_cond);
-    pthread_cond_broadcast(&store->checkpoint_cond);
+    pthread_cond_broadcast(&store->aside_cond);
     pthread_mutex_unlock(&store->mutex);
     if (store->has_writer)
         pthread_join(store->writer_thread, NULL);
     if (store->has_reader)
         pthread_join(store->reader_thread, NULL);
-    if (has_checkpointer)
-        pthread_join(store->checkpoint_thread, NULL);
+    if (has_aside)
+        pthread_join(store->aside_thread, NULL);
 }
 
 void pl_store_close(pl_store_t *store) {
     if (!store)
         return;
     join_threads(store);
-    store->driver->close(store->checkpointer);
+    store->driver->close(store->aside);
     store->driver->close(store->reader);
     store->driver->close(store->writer);
     pl_batch_free(&store->batch);
     pthread_mutex_destroy(&store->mutex);
     pthread_cond_destroy(&store->writer_cond);
     pthread_cond_destroy(&store->reader_cond);
-    pthread_cond_destroy(&store->checkpoint_cond);
+    pthread_cond_destroy(&store->aside_cond);
     pthread_cond_destroy(&store->done_cond);
     pl__free(store->path);
     pl__free(store->vfs);
@@ -154,7 +157,7 @@ static bool enqueue(pl_store_t *store, pl_op_t *op) {
     op->finished = false;
     if (op->session)
         return enqueue_of_session(store, op);
-    if (is_write(op->verb) || store->in_memory) {
+    if (is_write(op->verb) || !store->reads_apart) {
         pl__ops_push(&store->writes, op);
         pthread_cond_signal(&store->writer_cond);
         return true;
@@ -211,7 +214,7 @@ int pl_store_call(pl_store_t *store, pl_op_t *op) {
 }
 
 bool pl_store_would_wait(pl_store_t *store, const pl_op_t *op) {
-    bool needs_writer = is_write(op->verb) || store->in_memory;
+    bool needs_writer = is_write(op->verb) || !store->reads_apart;
     bool is_tx_begin = op->verb == PL_VERB_tx_begin;
     if (!needs_writer || (op->session && !is_tx_begin))
         return false;
@@ -272,7 +275,15 @@ void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats) {
     pthread_mutex_unlock(&store->mutex);
 }
 
+void pl_store_facts(const pl_store_t *store, pl_store_facts_t *facts) {
+    *facts = (pl_store_facts_t){ .driver = store->driver->name };
+    store->driver->facts(store->writer, facts);
+    if (!facts->path)
+        facts->path = store->path;
+}
+
 const char *pl_store_path(const pl_store_t *store) {
-    const char *path = store->driver->path(store->writer);
-    return path ? path : store->path;
+    pl_store_facts_t facts;
+    pl_store_facts(store, &facts);
+    return facts.path;
 }

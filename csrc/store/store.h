@@ -33,11 +33,12 @@ typedef struct pl_store pl_store_t;
 struct pl_store_driver;
 
 typedef struct {
-    const char *path;     /* a file, or ":memory:" */
-    bool durability_full; /* synchronous=FULL, else NORMAL */
-    const char *vfs;      /* NULL: the default one */
-    int file_mode;        /* permissions of a file that is made; 0: 0600; what an existing one may allow to others */
-    const char *serves;   /* names of the queues whose tasks are claimed, each with a line break behind; NULL: all */
+    const char *path;                     /* a file, or ":memory:" */
+    bool durability_full;                 /* synchronous=FULL, else NORMAL */
+    const struct pl_store_driver *driver; /* NULL: SQLite */
+    const char *vfs;                      /* NULL: the default one */
+    int file_mode;      /* permissions of a file that is made; 0: 0600; what an existing one may allow to others */
+    const char *serves; /* names of the queues whose tasks are claimed, each with a line break behind; NULL: all */
     const pl_clock_t *clock;
     const pl_log_t *log;
     void (*wake)(void *data); /* from a store thread: something waits to be collected */
@@ -93,9 +94,16 @@ typedef struct {
 } pl_store_stats_t;
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
 bool pl_store_serves(const pl_store_t *store, pl_str_t queue); /* whether it claims tasks of that queue */
-const char *pl_store_path(const pl_store_t *store);            /* borrows until close */
-/* Locks of the database's files belong from now on to open files, not to the process (sqlite/locks.c). Idempotent. */
+
+typedef struct {
+    const char *driver;  /* static: its name */
+    const char *version; /* static: of the database library */
+    const char *path;    /* borrows until close: the name of the store, with all links followed */
+} pl_store_facts_t;
+void pl_store_facts(const pl_store_t *store, pl_store_facts_t *facts);
+const char *pl_store_path(const pl_store_t *store); /* as in its facts */
+/* Before anything else in the process uses the database library: its locks of files belong from now on to open files,
+ * not to the process. Idempotent. */
 void pl_store_guard_locks(void);
-const char *pl_store_backend(void); /* static: version of the database library */
 
 #endif

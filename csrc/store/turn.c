@@ -3,6 +3,8 @@
  */
 #include "store/turn.h"
 
+enum { TRIES = 9 }; /* of a transaction that others are in the way of, with eight rests between */
+
 void pl__batch_init(pl_store_t *store) {
     store->batch = (pl_batch_t){ 0 };
     store->batch_ops_tail = &store->batch.ops;
@@ -59,44 +61,23 @@ static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
 
 /* ---- one turn of the writer -------------------------------------------------------------------------------- */
 
-static void drop_claims(pl__turn_t *turn) {
-    for (pl_claim_t *claim = turn->claims, *next; claim; claim = next) {
-        next = claim->next;
-        pl_claim_free(claim);
-    }
-    *turn = (pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
-}
-
-/* Finishes and commits the work of a transaction, or, if that or the work failed (rc), rolls it back. */
-int pl__turn_conclude(pl_store_t *store, int rc, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
-                      pl_error_t *error) {
-    const pl_store_driver_t *driver = store->driver;
-    if (rc == PL_OK)
-        rc = driver->finish(store->writer, wanted, outside, arena, turn, error);
-    if (rc == PL_OK)
-        rc = driver->commit(store->writer, error);
-    if (rc != PL_OK) {
-        driver->rollback(store->writer);
-        drop_claims(turn);
-        pl__arena_free(arena);
-    }
-    return rc;
+/* Half of 2^n milliseconds or more, up to all of it, so that two in each other's way part. */
+static void rest_before_try(int n) {
+    uint64_t us = UINT64_C(1000) << n, random = (uint64_t)pl_clock_monotonic_us() * UINT64_C(0x9e3779b97f4a7c15);
+    us = us / 2 + (random >> 32) % (us / 2);
+    nanosleep(&(struct timespec){ .tv_nsec = (long)us * 1000 }, NULL);
 }
 
 /* One transaction over a list of ops. Returns the result of the transaction; op->rc has the refusals. */
-static int transact(pl_store_t *store, pl_op_t *ops, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+static int transact(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
                     pl_error_t *error) {
-    const pl_store_driver_t *driver = store->driver;
-    int rc = driver->begin(store->writer, error);
-    if (rc != PL_OK)
-        return rc;
-    for (pl_op_t *op = ops; op && rc == PL_OK; op = op->next) {
-        op->rc = PL_OK;
-        rc = driver->verb[op->verb](store->writer, op);
+    int rc = PL_EAGAIN;
+    for (int n = 0; n < TRIES && rc == PL_EAGAIN; n++) {
+        if (n > 0)
+            rest_before_try(n - 1);
+        rc = store->driver->turn(store->writer, ops, ask, arena, turn, error);
     }
-    if (rc != PL_OK)
-        driver->failure(store->writer, rc, error);
-    return pl__turn_conclude(store, rc, wanted, outside, arena, turn, error);
+    return rc;
 }
 
 void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena) {
@@ -109,16 +90,16 @@ void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__aren
 }
 
 static void run_alone(pl_store_t *store, pl_op_t *op) {
-    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+    pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
     pl_error_t error = { 0 };
     op->next = NULL;
-    int rc = transact(store, op, 0, false, &arena, &turn, &error);
+    int rc = transact(store, op, &(pl__ask_t){ 0 }, &arena, &turn, &error);
     if (rc == PL_OK) {
         pl__turn_finish(store, op, &turn, &arena);
         return;
     }
-    op->rc = rc;
+    op->rc = error.code = rc == PL_EAGAIN ? PL_EBUSY : rc;
     op->error = error;
     pthread_mutex_lock(&store->mutex);
     pl__post_ops(store, op);
@@ -132,11 +113,11 @@ static void claiming_failed(pl_store_t *store, const pl_error_t *error) {
     pthread_mutex_unlock(&store->mutex);
 }
 
-void pl__turn_run(pl_store_t *store, pl_op_t *ops, int wanted, bool outside) {
-    pl__turn_t turn = { .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER };
+void pl__turn_run(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask) {
+    pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
     pl_error_t error = { 0 };
-    int rc = transact(store, ops, wanted, outside, &arena, &turn, &error);
+    int rc = transact(store, ops, ask, &arena, &turn, &error);
     if (rc == PL_OK) {
         pl__turn_finish(store, ops, &turn, &arena);
     } else if (!ops) {
@@ -146,8 +127,8 @@ void pl__turn_run(pl_store_t *store, pl_op_t *ops, int wanted, bool outside) {
             next = op->next;
             run_alone(store, op);
         }
-        if (wanted > 0) /* nothing was claimed: come again for that */
-            pl_store_poke(store, outside);
+        if (ask->wanted > 0) /* nothing was claimed: come again for that */
+            pl_store_poke(store, ask->look);
     }
 }
 

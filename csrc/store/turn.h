@@ -7,8 +7,8 @@
  *
  * Invariants
  *   1. Room for results is part of what was submitted: posting cannot fail.
- *   2. When a transaction breaks, it is rolled back and each of its ops gets a transaction of its own, so that one bad
- *      op cannot take others with it.
+ *   2. When a transaction breaks, or others are in its way time after time, it is rolled back and each of its ops gets
+ *      a transaction of its own, so that one bad op cannot take others with it.
  *   3. Ops of a session are in session_ops only while store->session is theirs; all others are answered at once.
  *   4. wanted + claims not yet collected never exceeds what the loop said it can take.
  */
@@ -24,16 +24,14 @@ struct pl_store {
     const pl_store_driver_t *driver;
     pl_store_options_t options;
     char *path, *vfs, *serves;
-    bool in_memory;
-    pl__conn_t *writer, *reader, *checkpointer;
-    pthread_t writer_thread, reader_thread, checkpoint_thread;
-    int checkpointed_pages; /* the writer thread's: pages of the log when it was last moved */
-    int64_t idle_at;        /* the writer thread's: when to look after it if nothing happens, monotonic us */
-    int idle_step;          /* the writer thread's: how often that was since something happened */
+    bool reads_apart; /* there is a reader */
+    pl__conn_t *writer, *reader, *aside;
+    pthread_t writer_thread, reader_thread, aside_thread;
     /* ---- guarded by mutex ---- */
     pthread_mutex_t mutex;
-    pthread_cond_t writer_cond, reader_cond, checkpoint_cond, done_cond;
-    bool has_writer, has_reader, has_checkpointer, closing, checkpoint_due, checkpoint_truncates;
+    pthread_cond_t writer_cond, reader_cond, aside_cond, done_cond;
+    bool has_writer, has_reader, has_aside, closing;
+    int aside_due; /* what keep asked to be done aside; 0: nothing */
     pl__ops_t writes, reads;
     pl__ops_t begins;      /* sessions that wait for their turn: tx_begin */
     pl_session_t session;  /* the one that is beginning or open; 0: none */
@@ -46,7 +44,7 @@ struct pl_store {
     pl_error_t last_why;
     bool poked, outside, ready_left;
     int wanted, uncollected;
-    int64_t renew_at; /* monotonic us */
+    int64_t keep_at;  /* monotonic us: when to look after the store if nothing happens */
     pl_batch_t batch; /* gathers until collected */
     pl_op_t **batch_ops_tail;
     pl_claim_t **batch_claims_tail;
@@ -58,13 +56,10 @@ struct pl_store {
 void pl__batch_init(pl_store_t *store);
 /* Hands back a list of ops (mutex held); a blocking one may be gone afterwards. */
 void pl__post_ops(pl_store_t *store, pl_op_t *op);
-/* Finishes and commits the work of a transaction, or, if that or the work failed (rc), rolls it back. */
-int pl__turn_conclude(pl_store_t *store, int rc, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
-                      pl_error_t *error);
 /* Posts what a committed turn brought, and its ops. */
 void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena);
 /* One transaction over all ops, or, if it breaks, one for each. */
-void pl__turn_run(pl_store_t *store, pl_op_t *ops, int wanted, bool outside);
+void pl__turn_run(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask);
 
 /* ---- session.c ---- */
 /* An op of a session that is over, or has never begun (mutex held). */

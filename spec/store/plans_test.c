@@ -197,12 +197,12 @@ static pl__conn_t *open_conn(pl__role_t role, const pl_clock_t *clock, const pl_
 
 static void compare_in_turn(pl__conn_t *conn, const char *when) {
     pl_error_t error = { 0 };
-    CHECK(pl__sqlite_driver.begin(conn, &error) == PL_OK);
+    CHECK(pl__sqlite_verbs.begin(conn, &error) == PL_OK);
     compare_plans(conn->db, conn->role == PL__ROLE_WRITER ? EVERY_ONE : READS, when);
     if (conn->role == PL__ROLE_WRITER)
-        CHECK(pl__sqlite_driver.commit(conn, &error) == PL_OK);
+        CHECK(pl__sqlite_verbs.commit(conn, &error) == PL_OK);
     else
-        pl__sqlite_driver.rollback(conn);
+        pl__sqlite_verbs.rollback(conn);
 }
 
 static void check_file(void) {

@@ -9,6 +9,7 @@
 
 #include <sqlite3.h>
 
+#include "store/by_verbs.h"
 #include "store/driver.h"
 #include "store/sqlite/locks.h"
 #include "store/sqlite/statements.h"
@@ -73,12 +74,17 @@ struct pl__conn {
     int name_fd;                 /* the writer's: holds the name; -1: none */
     pl__identity_t known[PL__FILE_NAMES];
     int64_t checked_at; /* monotonic us: when the names were last seen to lead to these; 0: they do not */
-    int64_t log_bytes;  /* size of the log then */
     sqlite3_stmt *statements[PL__SQL_COUNT];
     pl_store_options_t options;
     pl__role_t role;
-    char failure[200]; /* text of the last failure */
-    int log_pages;
+    char failure[200];   /* text of the last failure */
+    struct {             /* the write-ahead log, see upkeep.c */
+        int pages;       /* in it, after the last commit */
+        int64_t bytes;   /* size of its file when the names were checked */
+        int moved_pages; /* the writer's: pages when it was last moved into the file */
+        int64_t idle_at; /* the writer's: when to look at it if nothing happens, monotonic us */
+        int idle_step;   /* the writer's: how often that was since something happened */
+    } log;
     pl_usec_t now;    /* of the running transaction: the wall clock, */
     pl_usec_t due;    /* what is due by now: see pl_clock_due, */
     pl_usec_t steady; /* and the steady clock */
@@ -312,6 +318,13 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
 int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
+
+/* ---- upkeep.c ---- */
+void pl__upkeep_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside);
+int pl__upkeep_aside(pl__conn_t *conn, int what);
+
+/* ---- driver.c ---- */
+extern const pl__verbs_t pl__sqlite_verbs;
 
 /* ---- schema.c ---- */
 /* PL_ESCHEMA: the text of the file is not in UTF-8. */

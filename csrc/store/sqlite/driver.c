@@ -38,7 +38,7 @@ static int busy_cb(void *data, int count) {
 static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
     (void)db;
     (void)name;
-    ((pl__conn_t *)data)->log_pages = pages;
+    ((pl__conn_t *)data)->log.pages = pages;
     return SQLITE_OK;
 }
 
@@ -102,7 +102,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->name_fd = -1;
     conn->next_due = PL_USEC_NEVER;
     conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
-    conn->renew_at = conn->next_token = conn->session_deadline = PL_USEC_NEVER;
+    conn->renew_at = conn->next_token = conn->session_deadline = conn->log.idle_at = PL_USEC_NEVER;
     conn->data_version = -1;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     if (role == PL__ROLE_WRITER)
@@ -126,10 +126,6 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     }
     *out = conn;
     return PL_OK;
-}
-
-static const char *sqlite_path(const pl__conn_t *conn) {
-    return conn->names[0];
 }
 
 /* ---- transactions ------------------------------------------------------------------------------------------------ */
@@ -213,82 +209,111 @@ static void sqlite_rollback(pl__conn_t *conn) {
     }
 }
 
-/* What a verb puts off to the end of the transaction borrows from its op, which in a session is gone by then. */
-static int sqlite_apply(pl__conn_t *conn, pl_op_t *op) {
-    PL__TRY(pl__clock_read(conn));
-    PL__TRY(pl__sqlite_driver.verb[op->verb](conn, op));
-    PL__TRY(pl__deltas_flush(conn));
-    return pl__task_flush(conn);
-}
-
-static void sqlite_set_session(pl__conn_t *conn, int64_t deadline) {
-    int64_t now = pl_clock_monotonic_us();
-    bool took_long = conn->session_deadline != PL_USEC_NEVER && now - conn->session_began > BUSY_SLEEP_MAX_US;
-    if (deadline != PL_USEC_NEVER) {
-        conn->session_began = now;
-        pl__guard_session(conn);
-    } else if (took_long)
-        conn->others_first = now + OTHERS_FIRST_US;
-    conn->session_deadline = deadline;
-}
-
-static int sqlite_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn,
+static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
                          pl_error_t *error) {
     int rc = PL_OK;
     if (conn->session_deadline != PL_USEC_NEVER) /* its last op may have been long ago */
         rc = pl__clock_read(conn);
     if (rc == PL_OK)
-        rc = pl__claim_finish(conn, wanted, outside, arena, turn);
+        rc = pl__claim_finish(conn, ask->wanted, ask->look, arena, turn);
     if (rc != PL_OK)
         sqlite_failure(conn, rc, error);
     return rc;
 }
 
-static int sqlite_log_pages(const pl__conn_t *conn) {
-    return conn->log_pages;
-}
-
-static int64_t sqlite_log_bytes(pl__conn_t *conn, bool fresh) {
-    return fresh && pl__file_check(conn) != PL_OK ? 0 : conn->log_bytes;
-}
-
-/* With `truncate` the log is cut to nothing, unless somebody uses it just now. Never waits. */
-static int sqlite_checkpoint(pl__conn_t *conn, bool truncate) {
-    int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
-    PL__TRY(pl__file_check(conn));
-    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
-    return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
-}
-
-/* ---- the table --------------------------------------------------------------------------------------------------- */
-
-void pl_store_guard_locks(void) {
-    pl__locks_install();
-}
-
-const char *pl_store_backend(void) {
-    return sqlite3_libversion();
-}
-
-const pl_store_driver_t pl__sqlite_driver = {
-    .version = PL__DRIVER_VERSION,
-    .open = sqlite_open,
-    .close = sqlite_close,
-    .path = sqlite_path,
+const pl__verbs_t pl__sqlite_verbs = {
     .begin = sqlite_begin,
     .verb = {
 #define X(name, write) [PL_VERB_##name] = pl__verb_##name,
         PL_VERBS(X)
 #undef X
     },
-    .apply = sqlite_apply,
-    .set_session = sqlite_set_session,
     .finish = sqlite_finish,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .failure = sqlite_failure,
-    .renew = pl__worker_renew,
-    .log_pages = sqlite_log_pages,
-    .log_bytes = sqlite_log_bytes,
-    .checkpoint = sqlite_checkpoint,
+};
+
+static int sqlite_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+                       pl_error_t *error) {
+    return pl__verbs_turn(&pl__sqlite_verbs, conn, ops, ask, arena, turn, error);
+}
+
+static void sqlite_read(pl__conn_t *conn, pl_op_t *ops) {
+    pl__verbs_read(&pl__sqlite_verbs, conn, ops);
+}
+
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
+
+static int sqlite_session_begin(pl__conn_t *conn, pl_usec_t span, int64_t *deadline, pl_error_t *error) {
+    PL__TRY(sqlite_begin(conn, error));
+    conn->session_began = pl_clock_monotonic_us();
+    conn->session_deadline = *deadline = pl_clock_add(conn->session_began, span);
+    pl__guard_session(conn);
+    return PL_OK;
+}
+
+static void session_over(pl__conn_t *conn) {
+    int64_t now = pl_clock_monotonic_us();
+    if (now - conn->session_began > BUSY_SLEEP_MAX_US)
+        conn->others_first = now + OTHERS_FIRST_US;
+    conn->session_deadline = PL_USEC_NEVER;
+}
+
+/* What a verb puts off to the end of the transaction borrows from its op, which in a session is gone by then. */
+static int apply(pl__conn_t *conn, pl_op_t *op) {
+    PL__TRY(pl__clock_read(conn));
+    PL__TRY(pl__sqlite_verbs.verb[op->verb](conn, op));
+    PL__TRY(pl__deltas_flush(conn));
+    return pl__task_flush(conn);
+}
+
+static int sqlite_session_apply(pl__conn_t *conn, pl_op_t *op) {
+    int rc = apply(conn, op);
+    if (rc == PL_OK)
+        return PL_OK;
+    sqlite_failure(conn, rc, &op->error);
+    sqlite_rollback(conn);
+    session_over(conn);
+    return rc;
+}
+
+static int sqlite_session_end(pl__conn_t *conn, bool commit, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+                              pl_error_t *error) {
+    int rc = PL_OK;
+    if (commit)
+        rc = pl__verbs_end(&pl__sqlite_verbs, conn, PL_OK, ask, arena, turn, error);
+    else
+        sqlite_rollback(conn);
+    session_over(conn);
+    return rc;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+static unsigned sqlite_can(const pl_store_options_t *options) {
+    return strcmp(options->path, ":memory:") == 0 ? PL__CAN_SQL : PL__CAN_SQL | PL__CAN_READ_APART;
+}
+
+static void sqlite_facts(const pl__conn_t *conn, pl_store_facts_t *facts) {
+    facts->version = sqlite3_libversion();
+    facts->path = conn->names[0];
+}
+
+const pl_store_driver_t pl__sqlite_driver = {
+    .version = PL__DRIVER_VERSION,
+    .op_size = sizeof(pl_op_t),
+    .name = "sqlite",
+    .can = sqlite_can,
+    .install = pl__locks_install,
+    .open = sqlite_open,
+    .close = sqlite_close,
+    .turn = sqlite_turn,
+    .read = sqlite_read,
+    .session_begin = sqlite_session_begin,
+    .session_apply = sqlite_session_apply,
+    .session_end = sqlite_session_end,
+    .keep = pl__upkeep_keep,
+    .aside = pl__upkeep_aside,
+    .facts = sqlite_facts,
 };

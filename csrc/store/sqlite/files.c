@@ -186,7 +186,7 @@ int pl__file_check(pl__conn_t *conn) {
         if (!leads_to(conn->names[i], &conn->known[i], &facts))
             wrong = i;
         else if (i == 1 && conn->known[i].is_known)
-            conn->log_bytes = facts.st_size;
+            conn->log.bytes = facts.st_size;
     }
     conn->checked_at = wrong < PL__FILE_NAMES ? 0 : pl_clock_monotonic_us();
     if (wrong == PL__FILE_NAMES)

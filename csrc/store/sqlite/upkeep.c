@@ -1,0 +1,72 @@
+/*
+ * upkeep.c - what has to be done now and then: the lease of the worker, and the write-ahead log.
+ *
+ * The log is moved into the file by a checkpoint, apart from commits, because its fsync makes those wait. Under load
+ * that is rare. When nothing happens the log is first moved, then cut; somebody may read from it just then, so that is
+ * tried again, with longer and longer pauses.
+ */
+#include "store/sqlite/db.h"
+
+enum {
+    LOG_PAGES_IDLE = 256,        /* worth a checkpoint when nothing has been committed for the first pause */
+    LOG_PAGES_CHECKPOINT = 8000, /* under load */
+    LOG_PAGES_LIMIT = 24000,     /* the writer lends a hand, so that the log can start over */
+    LOG_BYTES_KEPT = 1 << 20     /* the file may keep this size when nothing happens */
+};
+static const int64_t idle_us[] = { 200 * 1000, 2 * 1000000, 5 * 1000000, 20 * 1000000, 60 * 1000000 };
+enum { IDLE_STEPS = sizeof idle_us / sizeof *idle_us };
+
+enum { MOVE = 1, CUT = 2 }; /* what is done aside */
+
+/* Moves the log into the file, or cuts it to nothing, unless somebody uses it just now. Never waits. */
+static int checkpoint(pl__conn_t *conn, bool cut) {
+    int mode = cut ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    PL__TRY(pl__file_check(conn));
+    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
+    return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
+}
+
+int pl__upkeep_aside(pl__conn_t *conn, int what) {
+    return checkpoint(conn, what == CUT);
+}
+
+/* The log is moved into the file when it has grown by LOG_PAGES_CHECKPOINT, or by less when there is time for it. */
+static void after_turn(pl__conn_t *conn, int *aside) {
+    if (conn->log.pages < conn->log.moved_pages)
+        conn->log.moved_pages = 0; /* it started over */
+    int grown = conn->log.pages - conn->log.moved_pages;
+    if (grown >= LOG_PAGES_CHECKPOINT) {
+        conn->log.moved_pages = conn->log.pages;
+        if (conn->log.pages >= LOG_PAGES_LIMIT)
+            (void)checkpoint(conn, false);
+        else
+            *aside = MOVE;
+    }
+    bool is_large = grown >= LOG_PAGES_IDLE || conn->log.bytes > LOG_BYTES_KEPT;
+    conn->log.idle_step = 0;
+    conn->log.idle_at = is_large ? pl_clock_monotonic_us() + idle_us[0] : PL_USEC_NEVER;
+}
+
+/* Nothing has happened for a while. */
+static void while_idle(pl__conn_t *conn, int64_t now, int *aside) {
+    conn->log.idle_at = PL_USEC_NEVER;
+    int64_t bytes = pl__file_check(conn) == PL_OK ? conn->log.bytes : 0;
+    if (bytes <= LOG_BYTES_KEPT && conn->log.idle_step > 0)
+        return;
+    conn->log.moved_pages = conn->log.pages;
+    *aside = conn->log.idle_step > 0 ? CUT : MOVE;
+    if (conn->log.idle_step + 1 < IDLE_STEPS)
+        conn->log.idle_step++;
+    conn->log.idle_at = now + idle_us[conn->log.idle_step];
+}
+
+void pl__upkeep_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside) {
+    int64_t now = idle ? pl_clock_monotonic_us() : 0;
+    (void)pl__worker_renew(conn, next); /* if that fails, the lease ends: others see to what is claimed */
+    if (!idle && conn->names[0])
+        after_turn(conn, aside);
+    else if (idle && conn->log.idle_at <= now)
+        while_idle(conn, now, aside);
+    if (conn->log.idle_at < *next)
+        *next = conn->log.idle_at;
+}
