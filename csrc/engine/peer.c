@@ -90,10 +90,10 @@ bool pl__peers_is_alive(void *data, int number, int64_t pid) {
     return held > 0 || held_beside > 0;
 }
 
-/* A process that does not run its loop hears of nobody: what it knows of others is as old as its join. */
+/* A process that does not run its loop hears of nobody: what it knows of others is as old as its join. Whoever watches
+ * the bell file holds a lock on it, so that one look tells whether anybody would hear. */
 static bool is_alone(const pl__peers_t *peers) {
-    return atomic_load(&peers->others) == 0 && is_held(peers->fd, 0, PL_IDS_WORKERS) == 0 &&
-           is_held(peers->locks, NUMBERS_AT, PL_IDS_WORKERS) <= 0;
+    return atomic_load(&peers->others) == 0 && is_held(peers->fd, 0, PL_IDS_WORKERS) == 0;
 }
 
 void pl__peers_ring(pl_engine_t *engine) {
