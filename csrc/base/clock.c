@@ -26,12 +26,16 @@ pl_usec_t pl_clock_now(const pl_clock_t *clock) {
     return clock->is_virtual ? atomic_load(&clock->now_us) : read_clock(CLOCK_REALTIME);
 }
 
-pl_usec_t pl_clock_due(const pl_clock_t *clock) {
+pl_usec_t pl_clock_due_at(const pl_clock_t *clock, pl_usec_t now) {
     if (clock->is_virtual)
-        return atomic_load(&clock->now_us);
-    int64_t fine = read_clock(CLOCK_REALTIME), coarse = read_clock(CLOCK_REALTIME_COARSE);
+        return now;
+    int64_t coarse = read_clock(CLOCK_REALTIME_COARSE);
     int64_t second_after = (coarse / PL_USEC_PER_SEC + 1) * PL_USEC_PER_SEC;
-    return fine < second_after ? fine : second_after - 1;
+    return now < second_after ? now : second_after - 1;
+}
+
+pl_usec_t pl_clock_due(const pl_clock_t *clock) {
+    return pl_clock_due_at(clock, pl_clock_now(clock));
 }
 
 pl_usec_t pl_clock_steady(const pl_clock_t *clock) {
@@ -46,6 +50,10 @@ void pl_clock_advance_to(pl_clock_t *clock, pl_usec_t when) {
 
 int64_t pl_clock_monotonic_us(void) {
     return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t pl_clock_offset_of(pl_usec_t now) {
+    return now - read_clock(CLOCK_BOOTTIME);
 }
 
 int64_t pl_clock_offset(void) {

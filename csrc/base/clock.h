@@ -34,6 +34,7 @@ pl_usec_t pl_clock_now(const pl_clock_t *clock);
  * milliseconds of a second: time() and os.time(), which tell whole seconds, read a clock that ticks a little later, and
  * would still tell the second before. */
 pl_usec_t pl_clock_due(const pl_clock_t *clock);
+pl_usec_t pl_clock_due_at(const pl_clock_t *clock, pl_usec_t now); /* the same when `now` was just read */
 /* The steady clock: microseconds since some moment; monotonic. A virtual clock is both, as nobody sets it. */
 pl_usec_t pl_clock_steady(const pl_clock_t *clock);
 /* Moves a virtual clock forward to `when`; earlier values change nothing. */
@@ -43,6 +44,9 @@ int64_t pl_clock_monotonic_us(void);
 /* How far the wall clock is ahead of the time since the system was started (in which it may have slept). It changes by
  * more than a moment only when somebody sets the wall clock. */
 int64_t pl_clock_offset(void);
+/* `now` of the system's clock by pl_clock_now, read just before, as such an offset: cheaper, but too small if this
+ * thread was stopped in between. So what looks like a step is looked at again by pl_clock_offset. */
+int64_t pl_clock_offset_of(pl_usec_t now);
 #define PL__CLOCK_STEP_US (2 * PL_USEC_PER_SEC) /* less than that is not looked at: clocks drift */
 /* Seconds (float, as users give them) to microseconds; clamps to -PL_USEC_MAX … PL_USEC_MAX, NaN gives 0. */
 pl_usec_t pl_clock_from_seconds(double seconds);

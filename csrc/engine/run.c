@@ -22,10 +22,14 @@ typedef struct {
 } run_t;
 
 /* The store moves the ends of pauses when the wall clock was set, as soon as it has a turn: it gets one for that. */
-static void follow_wall_clock(pl_engine_t *engine) {
-    if (engine->clock.is_virtual || engine->next_due == PL_USEC_NEVER || engine->wanted <= 0)
+static void follow_wall_clock(pl_engine_t *engine, pl_usec_t now) {
+    if (engine->clock.is_virtual || engine->wanted <= 0)
         return;
-    int64_t offset = pl_clock_offset(), step = offset - engine->wall_offset;
+    int64_t offset = pl_clock_offset_of(now), step = offset - engine->wall_offset;
+    if (step < PL__CLOCK_STEP_US && step > -PL__CLOCK_STEP_US)
+        return;
+    offset = pl_clock_offset();
+    step = offset - engine->wall_offset;
     if (step < PL__CLOCK_STEP_US && step > -PL__CLOCK_STEP_US)
         return;
     engine->wall_offset = offset;
@@ -33,15 +37,23 @@ static void follow_wall_clock(pl_engine_t *engine) {
         pl__outbox_wake(engine, false);
 }
 
+/* Whether the store has said that something would be ready by now. */
+static bool is_due(pl_engine_t *engine) {
+    bool due = false;
+    if (engine->next_due != PL_USEC_NEVER) {
+        pl_usec_t now = pl_clock_now(&engine->clock);
+        follow_wall_clock(engine, now);
+        due = engine->next_due <= pl_clock_due_at(&engine->clock, now);
+    }
+    return due || (engine->next_token != PL_USEC_NEVER && engine->next_token <= pl_clock_steady(&engine->clock));
+}
+
 /* Returns whether a timer was due. */
 static bool turn(pl_engine_t *engine) {
     engine->turns++;
     pl__scheduler_collect(engine);
     bool fired = pl__timers_fire(engine);
-    follow_wall_clock(engine);
-    bool due =
-        engine->next_due <= pl_clock_due(&engine->clock) || engine->next_token <= pl_clock_steady(&engine->clock);
-    if (due && engine->wanted > 0 && !engine->poked)
+    if (is_due(engine) && engine->wanted > 0 && !engine->poked)
         pl__outbox_wake(engine, false);
     pl__scheduler_execute(engine);
     pl__outbox_flush(engine);
@@ -71,9 +83,9 @@ static bool is_file_idle(pl_engine_t *engine, bool with_delayed) {
 }
 
 static bool is_idle(pl_engine_t *engine, bool with_delayed) {
-    pl_usec_t due = pl_clock_due(&engine->clock), steady = pl_clock_steady(&engine->clock);
     if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0)
         return false;
+    pl_usec_t due = pl_clock_due(&engine->clock), steady = pl_clock_steady(&engine->clock);
     if (engine->in_flight > 0 || engine->want_timer.active || engine->rest_timer.active)
         /* the store failed and will be asked again, or a claim was given back and will be ready again */
         return false;

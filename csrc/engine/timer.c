@@ -82,6 +82,8 @@ pl_usec_t pl__timers_next(const pl_engine_t *engine) {
 
 /* Timers started by the ones that fire wait for the next turn, so that one turn is bounded. */
 bool pl__timers_fire(pl_engine_t *engine) {
+    if (!engine->timers)
+        return false;
     uint64_t last = engine->timer_order;
     pl_usec_t now = pl_clock_steady(&engine->clock);
     bool any = false;
@@ -112,14 +114,17 @@ static uint64_t ms_until(pl_usec_t when, pl_usec_t now, uint64_t most) {
 }
 
 void pl__timers_arm(pl_engine_t *engine) {
-    pl_usec_t timer = pl__timers_next(engine), steady = pl_clock_steady(&engine->clock);
-    pl_usec_t eta = PL_USEC_NEVER, due = pl_clock_due(&engine->clock);
+    pl_usec_t timer = pl__timers_next(engine), eta = PL_USEC_NEVER;
     if (engine->wanted > 0 && !engine->poked) { /* poked: the answer will wake the loop */
         eta = engine->next_due;
         timer = engine->next_token < timer ? engine->next_token : timer;
     }
-    bool stands = engine->clock.is_virtual && timer > steady && eta > due;
-    if (stands || (timer == PL_USEC_NEVER && eta == PL_USEC_NEVER)) {
+    if (timer == PL_USEC_NEVER && eta == PL_USEC_NEVER) {
+        uv_timer_stop(&engine->due);
+        return;
+    }
+    pl_usec_t steady = pl_clock_steady(&engine->clock), due = pl_clock_due(&engine->clock);
+    if (engine->clock.is_virtual && timer > steady && eta > due) { /* it stands */
         uv_timer_stop(&engine->due);
         return;
     }

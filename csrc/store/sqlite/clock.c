@@ -110,22 +110,23 @@ static int follow(pl__conn_t *conn, int64_t offset) {
 
 static void look(pl__conn_t *conn) {
     conn->now = pl_clock_now(conn->options.clock);
-    conn->due = pl_clock_due(conn->options.clock);
+    conn->due = pl_clock_due_at(conn->options.clock, conn->now);
     conn->steady = pl_clock_steady(conn->options.clock);
+}
+
+/* The ends fit the `now` that was looked at. */
+static bool fits(const pl__conn_t *conn) {
+    return conn->knows_offset && llabs(pl_clock_offset_of(conn->now) - conn->offset) < PL__CLOCK_STEP_US;
 }
 
 /* The clock may be set between two looks at it: then the ends and `now` would not fit each other, so look again. */
 int pl__clock_read(pl__conn_t *conn) {
     enum { LOOKS = 10 };
     bool follows = conn->role == PL__ROLE_WRITER && !conn->options.clock->is_virtual;
-    int64_t offset = follows ? pl_clock_offset() : 0, before;
-    int left = LOOKS;
-    do {
-        before = offset;
-        if (follows)
-            PL__TRY(follow(conn, offset));
+    look(conn);
+    for (int left = LOOKS; follows && !fits(conn) && left > 0; left--) {
+        PL__TRY(follow(conn, pl_clock_offset()));
         look(conn);
-        offset = follows ? pl_clock_offset() : 0;
-    } while (llabs(offset - before) >= PL__CLOCK_STEP_US && --left > 0);
+    }
     return PL_OK;
 }
