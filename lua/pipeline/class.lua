@@ -16,6 +16,8 @@ local place = require "pipeline.place"
 local usage = require "pipeline.usage"
 local misuse = place.misuse
 
+local rawget, select, setmetatable = rawget, select, setmetatable
+
 local class = {
   registry = {}, -- class path -> class
   reserved = {}, -- names of the library's own methods and fields of an instance; filled by instance.lua
@@ -275,6 +277,8 @@ end
 
 --- Finds a class by its stored name. Returns it, or nil and why not.
 function class.find(path)
+  local known = class.registry[path]
+  if known then return known end
   local found, why = find(path)
   local name = not found and moved:next(path)
   while name do

@@ -22,7 +22,9 @@ local context = {
   tasklet = { false },                            -- set by tasklets: at 1 the task that runs
 }
 
+local next = next
 local running, status, whose = coroutine.running, coroutine.status, core.whose
+local sole -- see context.sole
 local open = setmetatable({}, { __mode = "k" }) -- engine of the C core -> engine
 local transactions = setmetatable({}, { __mode = "v" }) -- file -> set of transactions
 
@@ -58,8 +60,15 @@ function context.owner()
   return context.calling or next(context.owners) and around()
 end
 
+--- The engine, as long as it is open and there has been no other: all code works for it, and everything is its. Else
+-- nil.
+function context.sole()
+  return sole
+end
+
 --- The engine of the transaction under way here, else the one the running code works for, else the default one, or nil.
 function context.engine_or_nil()
+  if sole then return sole end
   local tx = context.transaction()
   if tx and tx:_is_open() then return tx._engine end
   return context.owner() or context.engines[1]
@@ -87,7 +96,7 @@ end
 
 --- As engine_or_nil, but raises when there is none.
 function context.engine()
-  local engine = context.engine_or_nil()
+  local engine = sole or context.engine_or_nil()
   if not engine then errors.raise(errors.ConfigurationError, "no engine is open: call pipeline.open first") end
   return engine
 end
@@ -115,7 +124,7 @@ function context.store(engine, only_reads)
   return engine._core
 end
 
-local listeners = {}
+local listeners, had_any = {}, false
 
 --- Has fn(engine) called when there are two engines at a time for the first time, or now if there were: with the one
 -- that was the only one until then, for which everything works that was made before; and with false when it is closed.
@@ -128,6 +137,8 @@ end
 function context.add_engine(engine, hidden)
   local _, another = next(open)
   open[engine._core] = engine
+  sole = not had_any and not hidden and engine or nil
+  had_any = true
   if not hidden then table.insert(context.engines, engine) end
   if not another or context.has_several then return end
   context.has_several, context.alone = true, another
@@ -136,6 +147,7 @@ end
 
 function context.remove_engine(engine)
   open[engine._core] = nil
+  if sole == engine then sole = nil end
   if context.alone == engine then
     context.alone = false
     for _, fn in ipairs(listeners) do fn(false) end

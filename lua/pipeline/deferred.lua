@@ -30,6 +30,7 @@ local text = require "pipeline.text"
 local misuse = require("pipeline.place").misuse
 
 local deferred = {}
+local type, rawget, select = type, rawget, select
 
 local DEFAULT_URL = "/_ah/queue/deferred"
 local FORM_PREFIX = "deferred/1 "

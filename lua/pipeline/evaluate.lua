@@ -10,6 +10,8 @@
 --   claim            of the task that is executed
 --   prefix           says what was being encoded when it failed ("Bad return value. ")
 --   over             the attempt has ended: by its outcome, because its time was up, or as its tree was aborted
+--   ended            run has returned or raised: nothing has to be done when its coroutine is closed
+--   timer, engine    of an attempt whose time is limited
 --
 -- Invariants
 --   1. Every claim is ended exactly once, whatever user code does.
@@ -33,6 +35,7 @@ local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
 local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than this (P166)
 
 local running, unpack = coroutine.running, table.unpack
+local select, setmetatable, xpcall = select, setmetatable, xpcall
 local decode, decode_list = core.decode, core.decode_list
 local instances = context.instances
 local handler, results = errors.handler, await.results
@@ -259,21 +262,33 @@ local function commit_outcome(engine, claim, run, out)
   for _, fn in ipairs(run.committed) do fn() end
 end
 
-local function run_stage(engine, claim, guard)
+-- The context of a run is closed with the coroutine. If that is done while the attempt waits, this ends it.
+local Run = { __name = "pipeline.Run" }
+
+function Run.__close(run)
+  if run.ended then return end
+  run.over = true
+  if run.timer then run.engine._timers:cancel(run.timer) end
+end
+
+local function run_stage(engine, claim)
   local record = claim.stage
   local of, problem = class.find(record.class_path)
   if not of then return not_loadable(engine, claim, record, problem) end
   local self = instance.new(of, engine, record)
-  local run = { children = false, n = 0, claim = claim, over = false, committed = false }
+  local run <close> = setmetatable({
+    children = false, n = 0, claim = claim, over = false, ended = false, committed = false,
+  }, Run)
   self._run = run
   local co = running()
   instances[co] = self
   local timer = watch_time(engine, self, run, claim)
-  guard.run, guard.timer = run, timer
+  if timer then run.timer, run.engine = timer, engine end
   local ok, out = xpcall(attempt, handler, self, claim, run, of, run_function(of, record))
   local ended = engine._core:deadline() -- by force: "late" or "cancelled"
   instances[co] = nil
   if timer then engine._timers:cancel(timer) end
+  run.ended = true
   if run.over then return end
   run.over = true
   self._run = false
@@ -504,7 +519,7 @@ local function end_orphan(engine, claim)
   engine._core:task_done(claim)
 end
 
-local function execute(engine, claim, guard)
+local function execute(engine, claim)
   local kind = claim.kind
   local fn = executors[kind]
   if modules[kind] then
@@ -512,7 +527,7 @@ local function execute(engine, claim, guard)
   elseif claim.stage == nil then
     fn = end_orphan
   end
-  return fn(engine, claim, guard)
+  return fn(engine, claim)
 end
 
 -- A mistake of this library is a failed attempt, as every way is in which an execution ends without a result. The same
@@ -524,25 +539,20 @@ local function internal_error(engine, claim, problem)
   engine._core:claim_fail(claim, ("%s: %s"):format(failure.error_class, failure.message))
 end
 
--- What an attempt leaves behind when its coroutine is closed while it waits: run and timer, if it has them.
-local Guard = { __name = "pipeline.Guard" }
-
-function Guard.__close(guard)
-  if guard.ended then return end
-  if guard.run then guard.run.over = true end
-  if guard.timer then guard.engine._timers:cancel(guard.timer) end
-  instances[running()] = nil
-end
+-- What an attempt leaves behind when its coroutine is closed while it waits.
+local forget = setmetatable({}, {
+  __name = "pipeline.Guard",
+  __close = function() instances[running()] = nil end,
+})
 
 --- Executes a claimed task; called in a coroutine of the engine.
 function evaluate.task(engine, claim)
-  local guard <close> = setmetatable({ engine = engine, ended = false, run = false, timer = false }, Guard)
-  local ok, problem = xpcall(execute, handler, engine, claim, guard)
+  local _ <close> = forget
+  local ok, problem = xpcall(execute, handler, engine, claim)
   if not ok then
     ok, problem = pcall(internal_error, engine, claim, problem)
     if not ok then engine:_log(50, "internal error: " .. errors.text(problem)) end
   end
-  guard.ended = true
 end
 
 return evaluate

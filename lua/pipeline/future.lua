@@ -16,6 +16,7 @@ local errors = require "pipeline.errors"
 local stores = require "pipeline.stores"
 
 local future = {}
+local type, getmetatable, rawget = type, getmetatable, rawget
 
 local Future = { __name = "pipeline.PipelineFuture", __pipeline_slot = true }
 local Slot = { __name = "pipeline.Slot", __pipeline_slot = true }
@@ -55,9 +56,15 @@ future.slots_of = slots_of
 
 --- The id of the slot `name` of a stored owner; nil if there is none.
 function future.slot_id(owner, name)
-  if not owner._id then return nil end
+  local id = owner._id
+  if not id then return nil end
+  if name == "default" and not rawget(owner, "_slots") then
+    local record = owner._record
+    if not (record and record.outputs) then return id end -- most have no other slot: no table is made for it
+  end
   return slots_of(owner)[name]
 end
+local slot_id = future.slot_id
 
 local function declare(owner, name)
   if name == "default" then return true end
@@ -231,11 +238,11 @@ local function check_store(value)
   error(problem, 0)
 end
 
---- Encodes for the store of `engine`, by fn(...), one of core's. Raises UnexpectedPipelineError if there is a future or
--- slot of another store among the values. Returns what fn does.
-function future.encode_for(engine, fn, ...)
+--- Encodes for the store of `engine`, by fn(a, b, c), one of core's. Raises UnexpectedPipelineError if there is a
+-- future or slot of another store among the values. Returns what fn does.
+function future.encode_for(engine, fn, a, b, c)
   encoding_for, refused = engine, false
-  local bytes, inputs, message = fn(...)
+  local bytes, inputs, message = fn(a, b, c)
   encoding_for = false
   if not bytes and refused then error(refused, 0) end
   return bytes, inputs, message
@@ -243,12 +250,13 @@ end
 
 -- The hook of the value codec: the id that stands for a future or a slot in stored arguments.
 function future.slot_of(value)
-  if encoding_for then check_store(value) end
-  local id, owner
+  local id
   if getmetatable(value) == Future then
-    owner = rawget(value, 1)
-    id = future.slot_id(owner, "default")
+    local owner = rawget(value, 1)
+    if encoding_for and owner._engine ~= encoding_for then check_store(value) end
+    id = slot_id(owner, "default")
   else
+    if encoding_for then check_store(value) end
     id = id_of(value)
   end
   if not id then error("a future of a pipeline that is not part of this run", 0) end

@@ -31,6 +31,7 @@ local text = require "pipeline.text"
 local misuse = require("pipeline.place").misuse
 
 local instance = {}
+local type, getmetatable, rawget, setmetatable = type, getmetatable, rawget, setmetatable
 
 local BASE_PATH = "/_ah/pipeline"
 local RETRY_SECONDS_MAX = 30 * 86400.0
@@ -50,16 +51,17 @@ local function class_of(self)
   return getmetatable(self).class
 end
 
+local metas = setmetatable({}, { __mode = "k" }) -- metatable of the instances of a class -> true
+
 --- Whether `value` is a pipeline instance.
-function instance.is(value)
-  if type(value) ~= "table" then return false end
-  local meta = getmetatable(value)
-  return type(meta) == "table" and rawget(meta, "__pipeline_instance") == true
+local function is_instance(value)
+  return type(value) == "table" and metas[getmetatable(value)] == true
 end
+instance.is = is_instance
 
 -- Whoever calls a method with a dot gives something else as self.
 local function refuse_self(self, name)
-  if instance.is(self) then return end
+  if is_instance(self) then return end
   misuse(("bad self of '%s' (a pipeline expected, got %s): ':' is missing, as in stage:%s(...)"):format(name,
     class.is(self) and "a class" or type(self), name))
 end
@@ -241,9 +243,9 @@ local function refuse_storing(self)
 end
 
 function class.new_meta(of)
-  return {
+  local meta = {
     __defer = refuse_storing,
-    __name = "pipeline.Pipeline", __pipeline_instance = true, class = of,
+    __name = "pipeline.Pipeline", class = of,
     __unserializable = "a pipeline: spawn it, self:spawn(it), and pass on the future that returns",
     __tostring = instance_text, __newindex = assign,
     __index = function(self, name)
@@ -252,6 +254,8 @@ function class.new_meta(of)
       return of[name]
     end,
   }
+  metas[meta] = true
+  return meta
 end
 
 local function new(of, engine, record)
@@ -527,7 +531,7 @@ end
 -- Raises UnexpectedPipelineError outside of run, for anything but a new pipeline instance.
 -- In App Engine: `yield child`.
 function methods.spawn(self, child)
-  if not instance.is(child) then refuse_child(self, child) end
+  if not is_instance(child) then refuse_child(self, child) end
   local run = run_of(self, "spawn")
   if child._spawned or child._id then refuse_used(child) end
   child._spawned = self

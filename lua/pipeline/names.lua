@@ -18,6 +18,8 @@ local core = require "pipeline.core"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 
+local pcall, rawequal = pcall, rawequal
+
 local names = {
   registered = {}, -- name -> function or class; the codec finds what is in here as a field of this module
 }

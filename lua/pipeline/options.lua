@@ -4,6 +4,7 @@
 local misuse = require("pipeline.place").misuse
 
 local options = {}
+local type, next, math_type = type, next, math.type
 
 local function distance(a, b)
   local row = {}
@@ -123,20 +124,22 @@ function options.check(given, known, position, name, place)
   return given
 end
 
+local function refuse_list(position, name, format, ...)
+  misuse(("bad argument #%d to '%s' (%s)"):format(position, name, format:format(...)))
+end
+
 --- Refuses what is not a plain list: a table with keys 1 to n and no others, each item of which `is_item` accepts. A
 -- table that is something else would pass for an empty list, and nothing would be done. `what` says what is expected,
 -- `item` what the items are. Returns the list.
 function options.check_list(value, is_item, position, name, what, item)
-  local function refuse(format, ...)
-    misuse(("bad argument #%d to '%s' (%s)"):format(position, name, format:format(...)))
-  end
-  if type(value) ~= "table" then refuse("%s expected, got %s", what, type(value)) end
-  local n = #value
+  if type(value) ~= "table" then refuse_list(position, name, "%s expected, got %s", what, type(value)) end
+  local n, at = #value, 0
   for key, each in next, value do
-    if math.type(key) ~= "integer" or key < 1 or key > n then
-      refuse("%s expected, got a table with the field '%s'", what, tostring(key))
+    at = at + 1
+    if key ~= at and (math_type(key) ~= "integer" or key < 1 or key > n) then
+      refuse_list(position, name, "%s expected, got a table with the field '%s'", what, tostring(key))
     end
-    if not is_item(each) then refuse("%s expected at [%d], got %s", item, key, type(each)) end
+    if not is_item(each) then refuse_list(position, name, "%s expected at [%d], got %s", item, key, type(each)) end
   end
   return value
 end

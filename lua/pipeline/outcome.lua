@@ -6,6 +6,7 @@
 
 local core = require "pipeline.core"
 local common = require "pipeline.common"
+local context = require "pipeline.context"
 local errors = require "pipeline.errors"
 local future = require "pipeline.future"
 local instance = require "pipeline.instance"
@@ -13,7 +14,9 @@ local stores = require "pipeline.stores"
 
 local outcome = {}
 
-local encode_for = future.encode_for
+local ipairs, next, rawget = ipairs, next, rawget
+local encode, encode_value, encode_for = core.encode, core.encode_value, future.encode_for
+local class_of, fill_stage = instance.class_of, instance.fill_stage
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local HIDDEN = instance.HIDDEN
 local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | core.STRICT
@@ -30,7 +33,7 @@ end
 
 -- Slot ids of one child: of the outputs it declares, or that were read of it, or that it inherits.
 local function give_slots(store, child, inherited)
-  local names = instance.class_of(child)._declared or rawget(child, "_reads")
+  local names = class_of(child)._declared or rawget(child, "_reads")
   if not names and not inherited then return nil end
   local slots = { default = inherited and inherited.default or child._id }
   local list = { { name = "default", slot = slots.default } }
@@ -96,23 +99,25 @@ local function predecessors(child, engine)
 end
 
 local function child_stage(parent, run, child)
-  local record, of = parent._record, instance.class_of(child)
-  local own = record.flags & TEST ~= 0 and of._flags_test | TEST or of._flags
-  local target = record.flags & OWN_TARGET == 0 and record.target or run.target
-  local stage = instance.fill_stage(child, {
-    id = child._id, base_path = record.base_path, flags = own | record.flags & TASK_RETRY,
-  }, record.queue, target)
-  instance.check_queue(parent._engine, stage.queue)
+  local record, of, engine = parent._record, class_of(child), parent._engine
+  local flags, queue = record.flags, record.queue
+  local own = flags & TEST ~= 0 and of._flags_test | TEST or of._flags
+  local target = flags & OWN_TARGET == 0 and record.target or run.target
+  local stage = fill_stage(child, {
+    id = child._id, base_path = record.base_path, flags = own | flags & TASK_RETRY,
+  }, queue, target)
+  if engine._known_queues then instance.check_queue(engine, stage.queue) end
   return stage
 end
 
 -- Gives ids to every child of the run. `inherited` maps the names that `heir` takes over to slot ids.
 local function give_ids(self, run, heir, inherited)
-  local store = self._engine._core
+  local engine = self._engine
+  local store = engine._core
   local children, stages = run.children, {}
   for i = 1, run.n do
     local child = children[i]
-    child._id, child._engine = store:new_id(), self._engine
+    child._id, child._engine = store:new_id(), engine
   end
   for i = 1, run.n do
     local child = children[i]
@@ -126,15 +131,21 @@ end
 
 -- Needs the ids of all children: arguments may hold futures of any of them.
 local function finish_stages(self, run, stages)
-  local root = self._record.root
+  local engine, id, root, children = self._engine, self._id, self._record.root, run.children
+  local is_sole = context.sole() == engine
   run.prefix = "Bad child arguments. "
   for i = 1, run.n do
-    local child, stage = run.children[i], stages[i]
-    local bytes, inputs, message = encode_for(self._engine, core.encode, child._args, child._n, "argument")
+    local child, stage = children[i], stages[i]
+    local bytes, inputs, message
+    if is_sole then
+      bytes, inputs, message = encode(child._args, child._n, "argument")
+    else
+      bytes, inputs, message = encode_for(engine, encode, child._args, child._n, "argument")
+    end
     if not bytes then errors.raise_core(inputs, message, tostring(child)) end
     stage.args, stage.inputs = bytes, inputs
-    stage.after = predecessors(child, self._engine)
-    stage.parent, stage.root = self._id, root
+    stage.after = predecessors(child, engine)
+    stage.parent, stage.root = id, root
     child._record = stage
   end
   run.prefix = nil
@@ -165,7 +176,7 @@ end
 -- What the heir takes over: every output that this run has not filled itself. nil if there is none.
 local function inheritance(self, run, heir)
   local filled, inherited = run.filled, nil
-  local declared = instance.class_of(heir)._declared_set
+  local declared = class_of(heir)._declared_set
   for _, output in ipairs(self._record.outputs) do
     local name = output.name
     if not (filled and filled[name]) then
@@ -221,7 +232,13 @@ end
 local function returned_value(self, run, stages, value)
   require_complete(self, run)
   run.prefix = "Bad return value. "
-  local bytes, inputs, message = encode_for(self._engine, core.encode_value, value, "return value")
+  local engine = self._engine
+  local bytes, inputs, message
+  if context.sole() == engine then
+    bytes, inputs, message = encode_value(value, "return value")
+  else
+    bytes, inputs, message = encode_for(engine, encode_value, value, "return value")
+  end
   if not bytes then errors.raise_core(inputs, message) end
   run.prefix = nil
   if inputs and #inputs > 0 then

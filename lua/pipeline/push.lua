@@ -129,14 +129,22 @@ local function out_of_time(timer)
   timer.engine:_cancel(timer.coroutine)
 end
 
+-- The timer of a try goes with the coroutine, if that is closed while the try waits.
+local Guard = { __name = "pipeline.Guard" }
+
+function Guard.__close(timer)
+  if timer.over then return end
+  timer.over = true
+  timer.engine._timers:cancel(timer)
+end
+
 --- Executes a claimed push task; called in a coroutine of the engine.
-function push.execute(engine, claim, guard)
+function push.execute(engine, claim)
   local co = coroutine.running()
   local seconds = claim.deadline or DISPATCH_SECONDS
-  local timer = engine._timers:add(seconds, out_of_time, {
+  local timer <close> = setmetatable(engine._timers:add(seconds, out_of_time, {
     engine = engine, claim = claim, coroutine = co, over = false, seconds = seconds,
-  })
-  guard.timer = timer
+  }), Guard)
   engine._core:deadline(seconds)
   local ok, answer, problem = xpcall(deliver, errors.handler, engine, claim)
   local ended = engine._core:deadline()

@@ -15,6 +15,7 @@ local text = require "pipeline.text"
 local misuse = require("pipeline.place").misuse
 
 local classes = queue_errors.classes
+local type, ipairs, rawget, getmetatable = type, ipairs, rawget, getmetatable
 
 local queue = {
   MAX_QUEUE_NAME_LENGTH = 100,

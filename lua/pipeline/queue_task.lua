@@ -16,6 +16,7 @@ local text = require "pipeline.text"
 local misuse = require("pipeline.place").misuse
 
 local classes = queue_errors.classes
+local type, next, rawget, getmetatable, setmetatable = type, next, rawget, getmetatable, setmetatable
 
 local queue_task = {
   MAX_TASK_NAME_LENGTH = 500,
