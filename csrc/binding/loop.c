@@ -123,9 +123,17 @@ static int loop_gc(lua_State *L) {
     return 0;
 }
 
-static void open_loop(lua_State *L, pl__state_loop_t *self) {
-    uv_loop_t *loop = luv_loaded(L);
-    lua_setiuservalue(L, -2, 1); /* luv owns the loop: it must not go away */
+/* Whether the loop is that of the parent, before a fork. */
+static bool is_inherited(const pl__state_loop_t *self) {
+    return self->loop != NULL && self->pid != getpid();
+}
+
+static void open_loop(lua_State *L, pl__state_loop_t *self, bool may_be_luvs) {
+    uv_loop_t *loop = NULL;
+    if (may_be_luvs) {
+        loop = luv_loaded(L);
+        lua_setiuservalue(L, -2, 1); /* luv owns the loop: it must not go away */
+    }
     if (loop == NULL) {
         if (uv_loop_init(&self->own) != 0)
             luaL_error(L, "cannot make an event loop");
@@ -139,15 +147,20 @@ static void open_loop(lua_State *L, pl__state_loop_t *self) {
     self->limit.data = self;
 }
 
-/* core.loop() -> the loop of this Lua state, made when it is first asked for. */
+/* core.loop() -> the loop of this Lua state, made when it is first asked for. After a fork the child has another one,
+ * and keeps that of the parent, which is not touched, as long as that: who knows what has handles on it. */
 static int core_loop(lua_State *L) {
     static const char KEY = 0;
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &KEY) != LUA_TNIL)
+    lua_settop(L, 0);
+    bool is_first = lua_rawgetp(L, LUA_REGISTRYINDEX, &KEY) == LUA_TNIL;
+    if (!is_first && !is_inherited(lua_touserdata(L, 1)))
         return 1;
-    pl__state_loop_t *self = lua_newuserdatauv(L, sizeof(*self), 1);
+    pl__state_loop_t *self = lua_newuserdatauv(L, sizeof(*self), 2);
     memset(self, 0, sizeof(*self));
     luaL_setmetatable(L, LOOP_TYPE);
-    open_loop(L, self);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, 2, 2);
+    open_loop(L, self, is_first);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &KEY);
     return 1;
@@ -240,9 +253,14 @@ static int core_now(lua_State *L) {
     return 1;
 }
 
-/* loop:fd(), loop:timeout() -> for a host with a loop of its own; the timeout in seconds, -1: none. */
+/* loop:fd(), loop:timeout() -> for a host with a loop of its own; the timeout in seconds, -1: none. fd is nil after a
+ * fork: then there is another loop. */
 static int loop_fd(lua_State *L) {
-    lua_pushinteger(L, uv_backend_fd(check_open(L)->loop));
+    const pl__state_loop_t *self = check_open(L);
+    if (is_inherited(self))
+        lua_pushnil(L);
+    else
+        lua_pushinteger(L, uv_backend_fd(self->loop));
     return 1;
 }
 

@@ -74,7 +74,7 @@ local function load_luv()
 end
 
 local function uv_loop()
-  if not uv then
+  if not uv or not uv:fd() then -- the latter after a fork
     uv = core.loop()
     if not package.loaded.luv and not package.preload.luv then package.preload.luv = load_luv end
   end
@@ -626,8 +626,9 @@ local function add_others(self, engine, list, fds)
       wait = sooner(wait, other._core:timeout())
     end
   end
-  if uv and not self.lent and not self.polling then
-    fds[#fds + 1] = uv:fd()
+  local fd = uv and not self.lent and not self.polling and uv_loop():fd()
+  if fd then
+    fds[#fds + 1] = fd
     wait = sooner(wait, uv:timeout())
   end
   return wait
@@ -806,8 +807,21 @@ function eventloop.is_running()
   return false
 end
 
+-- After a fork the engines that were open belong to the parent, and so do requests that were under way.
+local function leave_to_parent(self)
+  for i = #self.engines, 1, -1 do
+    local engine = self.engines[i]
+    if not engine._core:fd() then
+      table.remove(self.engines, i)
+      loops[engine], self.clients = nil, false
+      if self.lent == engine then self.lent = nil end
+    end
+  end
+end
+
 --- The uv loop a new engine with real time is to be opened on: that of this Lua state, if no other engine has it.
 function eventloop.lend()
+  leave_to_parent(common)
   if common.lent then return nil end
   return uv_loop()
 end

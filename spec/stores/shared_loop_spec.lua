@@ -59,8 +59,8 @@ describe("several engines with real time", function()
   end)
   teardown(function() os.execute("rm -rf '" .. directory .. "'") end)
 
-  local function run(program)
-    os.execute(("rm -rf '%s'/*"):format(directory))
+  local function run(program, keeps_files)
+    if not keeps_files then os.execute(("rm -rf '%s'/*"):format(directory)) end
     local path = directory .. "/program.lua"
     local out = assert(io.open(path, "w"))
     out:write(prelude, program, "\nprint('well')\n")
@@ -301,6 +301,62 @@ describe("several engines with real time", function()
       hidden:close()
       B:close()
     ]]
+  end)
+
+  it("opened by a child after a fork work beside each other; those of the parent go on in the parent", function()
+    os.execute(("rm -rf '%s'/*"):format(directory))
+    local path = directory .. "/forks"
+    local out = assert(io.open(path .. ".c", "w"))
+    out:write [[
+      #include <lauxlib.h>
+      #include <sys/wait.h>
+      #include <unistd.h>
+      int luaopen_forks(lua_State *L);
+      static int forks(lua_State *L) {
+          lua_pushinteger(L, fork());
+          return 1;
+      }
+      static int waits(lua_State *L) {
+          int status = -1;
+          waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0);
+          lua_pushinteger(L, status);
+          return 1;
+      }
+      int luaopen_forks(lua_State *L) {
+          lua_pushcfunction(L, forks);
+          lua_setglobal(L, "fork");
+          lua_pushcfunction(L, waits);
+          lua_setglobal(L, "waitpid");
+          return 0;
+      }
+    ]]
+    out:close()
+    assert(os.execute(("cc -shared -fPIC $(pkg-config --cflags lua5.4) -o '%s.so' '%s.c'"):format(path, path)))
+    run([[
+      package.cpath = directory .. "/?.so;" .. package.cpath
+      require "forks"
+      local Slow = define(function(_, value) await(sleep(0.02)) return value end)
+      local A, E = open "a", open "e"
+      assert(value_of(A, Slow(1):start { engine = A }) == 1)
+      local child = fork()
+      if child == 0 then
+        local B = open "b"
+        assert(value_of(B, Slow(2):start { engine = B }) == 2)
+        local C = open "c"
+        local steps = work_of(C)
+        assert(value_of(B, Slow(3):start { engine = B }) == 3)
+        assert(await(tasklet(function() return value_of(C, Slow(4):start { engine = C }) end)()) == 4)
+        assert(steps() > 2)
+        B:close()
+        C:close()
+        os.exit(0, false)
+      end
+      assert(value_of(E, Slow(5):start { engine = E }) == 5)
+      assert(waitpid(child) == 0)
+      assert(value_of(A, Slow(6):start { engine = A }) == 6)
+      A:close()
+      E:close()
+    ]], true)
   end)
 
   it("closed in any order leave what the others do alone", function()
