@@ -312,27 +312,33 @@ static int push_counts_get(lua_State *L, const pl_op_t *op) {
     return 3;
 }
 
+static void push_failure(lua_State *L, const pl_failure_t *failure) {
+    lua_createtable(L, 0, 6);
+    set_time(L, "time", failure->time);
+    set_integer(L, "attempt", failure->attempt);
+    set_str(L, "worker", failure->worker);
+    set_str(L, "error_class", failure->error_class);
+    set_str(L, "message", failure->message);
+    set_str(L, "traceback", failure->traceback);
+    set_str(L, "class_path", failure->class_path);
+    set_str(L, "key", failure->key);
+    if (failure->stage != 0)
+        set_integer(L, "stage", failure->stage);
+}
+
 static int push_failures_get(lua_State *L, const pl_op_t *op) {
     const pl_op_failures_get_t *get = &op->u.failures_get;
     if (op->rc != PL_OK)
         return failed(L, op);
     lua_createtable(L, (int)get->len, 0);
     for (size_t i = 0; i < get->len; i++) {
-        const pl_failure_t *failure = &get->failures[i];
-        lua_createtable(L, 0, 6);
-        set_time(L, "time", failure->time);
-        set_integer(L, "attempt", failure->attempt);
-        set_str(L, "worker", failure->worker);
-        set_str(L, "error_class", failure->error_class);
-        set_str(L, "message", failure->message);
-        set_str(L, "traceback", failure->traceback);
-        set_str(L, "class_path", failure->class_path);
-        set_str(L, "key", failure->key);
-        if (failure->stage != 0)
-            set_integer(L, "stage", failure->stage);
+        push_failure(L, &get->failures[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    return 1;
+    if (get->latest_len == 0)
+        return 1;
+    push_failure(L, get->latest);
+    return 2;
 }
 
 /* ---- queues ------------------------------------------------------------------------------------------------ */

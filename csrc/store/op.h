@@ -313,6 +313,8 @@ typedef struct {
     bool tree;                    /* of all stages of this root: by stage, up to PL_FAILURES_MAX */
     const pl_failure_t *failures; /* oldest first */
     size_t len;
+    const pl_failure_t *latest; /* of a tree that has more: the latest one of all; else none */
+    size_t latest_len;
 } pl_op_failures_get_t;
 
 enum { PL_FAILURES_MAX = 200 };

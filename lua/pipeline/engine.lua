@@ -11,6 +11,7 @@ local await = require "pipeline.await"
 local class = require "pipeline.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
+local failures = require "pipeline.failures"
 local evaluate = require "pipeline.evaluate"
 local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.instance"
@@ -597,29 +598,13 @@ local function wait_blocking(self, id, timeout)
   return state
 end
 
-local FAILED_STAGES_MAX = 20
-
--- The failures of a tree, by stage; bounded, however large the tree is.
-local function collect_failures(self, root)
-  local list, count, last = {}, 0, nil
-  for _, failure in ipairs(errors.read(context.store(self, true):failures_get(root, true)) or {}) do
-    if failure.stage ~= last then count, last = count + 1, failure.stage end
-    if count > FAILED_STAGES_MAX then break end
-    failure.pipeline_id = failure.key or self:_id_text(failure.stage)
-    list[#list + 1] = failure
-  end
-  return list
-end
-
 local function raise_aborted(self, stage)
   local record = stage._record
   local root = record.parent and errors.read(context.store(self, true):stage_get(record.root))
   local reason = root and root.abort_message or record.abort_message or ""
-  local message = ("%s was aborted%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "")
-  error(errors.AbortedError(message, {
-    reason = reason, failures = collect_failures(self, record.root), pipeline_id = stage.id,
-    traceback = debug.traceback(nil, 2),
-  }), 0)
+  local message, fields = failures.explain(self, stage, reason)
+  fields.traceback = debug.traceback(nil, 2)
+  error(errors.AbortedError(message, fields), 0)
 end
 
 local function waited_stage(self, stage_or_id)
@@ -650,7 +635,9 @@ local wait_kinds = { timeout = "duration" }
 --- Works until a pipeline is final; inside a task it suspends instead.
 -- @param stage_or_id a started pipeline, or its id. If it is of the store of another engine, that engine waits for it.
 -- @tparam[opt] table given timeout (seconds).
--- @return its outputs (a future whose slots are filled). Raises AbortedError with `reason` and `failures`,
+-- @return its outputs (a future whose slots are filled). Raises AbortedError with `reason`, `failures` (attempts, with
+-- their tracebacks) and `failed` = {id =, class =, args = (in short), attempt =, error =, where =}: the stage for which
+-- the tree was aborted, nil if somebody asked for the abort;
 -- TimeoutError, UnexpectedPipelineError if there is no such pipeline; and Interrupted at SIGINT: what was running is
 -- given back then, spending nothing.
 function Engine.wait(self, stage_or_id, given)

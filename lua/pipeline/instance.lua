@@ -205,9 +205,14 @@ function instance.args(self)
   return list
 end
 
-local function instance_text(self)
+--- Its arguments, in short.
+function instance.args_text(self)
   local ok, shown = pcall(function() return text.of_list(instance.args(self), self._n) end)
-  return ("%s(%s)"):format(text.short(errors.text(self.class_path or "pipeline")), ok and text.short(shown) or "?")
+  return ok and text.short(shown) or "?"
+end
+
+local function instance_text(self)
+  return ("%s(%s)"):format(text.short(errors.text(self.class_path or "pipeline")), instance.args_text(self))
 end
 
 local function assign(self, name, value)

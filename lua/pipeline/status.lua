@@ -6,6 +6,7 @@
 local core = require "pipeline.core"
 local context = require "pipeline.context"
 local errors = require "pipeline.errors"
+local failures = require "pipeline.failures"
 local instance = require "pipeline.instance"
 local keys = require "pipeline.keys"
 local options = require "pipeline.options"
@@ -266,12 +267,34 @@ local plain = {
   end,
 }
 
+-- Attempts that failed, with their tracebacks, and which stage the tree was aborted for.
+local function read_failures(view, root)
+  local list, by_stage = failures.of_tree(view.engine, root), {}
+  for _, failure in ipairs(list) do
+    local of = by_stage[failure.stage] or {}
+    by_stage[failure.stage] = of
+    of[#of + 1] = {
+      timeMs = milliseconds(failure.time), attempt = failure.attempt, worker = failure.worker,
+      errorClass = failure.error_class, message = failure.message, traceback = failure.traceback,
+    }
+  end
+  view.failed_attempts, view.all_failures = by_stage, list
+end
+
+local function add_failures(view, entry, record)
+  entry.failures = view.failed_attempts[record.id]
+  local cause = not record.parent and record.abort_message and
+    failures.cause(view.engine, view.all_failures, record.abort_message)
+  if cause then entry.failedPipelineId = cause.key or view.engine:_id_text(cause.stage) end
+end
+
 -- Children are linked when all stages are there: in files of before, a child may come before its parent.
 local function add_stage(view, tree, record, is_page)
   local own = id_text(view, record.id)
   local entry = (is_page and readable_entry or pipeline_entry)(view, record)
   local above = record.parent and id_text(view, record.parent)
   if is_page then entry.parentPipelineId, entry.childCount = above, record.child_count end
+  add_failures(view, entry, record)
   tree.pipelines[own] = view.keep.entry(entry)
   add_slots(view, tree, record)
   table.insert(tree.order, own)
@@ -316,6 +339,7 @@ local function read_tree(engine, record, id, given, keep)
     if seen > TREE_MAX then refuse_large(id) end
     if not tree then
       view = { engine = engine, keys = { [info.root] = info.key }, keep = keep, children = {} }
+      read_failures(view, info.root)
       tree = { rootPipelineId = id_text(view, info.root), slots = {}, pipelines = {}, order = {} }
     end
     add_page(view, tree, page, given ~= nil)
@@ -328,6 +352,8 @@ end
 
 --- The status of a tree, by the id of any of its pipelines: {rootPipelineId, slots, pipelines}. A tree of more than
 -- 5,000 stages is read in pages. In a run, a handler or a tasklet others go on while it is read.
+-- An entry whose attempts have failed has failures: a list of {timeMs, attempt, worker, errorClass, message,
+-- traceback}; of a tree with more than 200 of them, some. The root of an aborted tree has failedPipelineId.
 -- If it is of the store of another open engine, that is asked, unless only_own. `keep` says what becomes of entries, so
 -- that there need not be tables of a whole tree at once: entry(e), slot(e), adopt(what entry gave, ids of children).
 -- @tparam[opt] table given asks for a page: parent (the id of a stage: it and what is below it; default: the root),

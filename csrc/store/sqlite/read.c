@@ -117,6 +117,10 @@ int pl__verb_failures_get(pl__conn_t *conn, pl_op_t *op) {
     else
         PL__TRY(pl__sql_query(conn, PL__SQL_FAILURES, &row, "i", (int64_t)get->stage));
     get->failures = pl__sql_list(conn, row, &op->arena, read_failure, sizeof *get->failures, &get->len, &rc);
+    if (rc != PL_OK || !get->tree || get->len < PL_FAILURES_MAX)
+        return rc;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FAILURE_LATEST, &row, "i", (int64_t)get->stage));
+    get->latest = pl__sql_list(conn, row, &op->arena, read_failure, sizeof *get->latest, &get->latest_len, &rc);
     return rc;
 }
 

@@ -339,6 +339,10 @@
       "SELECT f.time, f.attempt, f.worker, f.error_class, f.message, f.traceback, s.id, s.class_path, s.key FROM "     \
       "main.pl_stage AS s INDEXED BY pl_stage_root CROSS JOIN main.pl_failure AS f INDEXED BY pl_failure_stage ON "    \
       "f.stage = s.id WHERE s.root = ?1 ORDER BY s.id, f.id LIMIT ?2")                                                 \
+    X(FAILURE_LATEST,                                                                                                  \
+      "SELECT f.time, f.attempt, f.worker, f.error_class, f.message, f.traceback, s.id, s.class_path, s.key, "         \
+      "max(f.id) FROM main.pl_stage AS s INDEXED BY pl_stage_root CROSS JOIN main.pl_failure AS f INDEXED BY "         \
+      "pl_failure_stage ON f.stage = s.id WHERE s.root = ?1")                                                          \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \
                 "WHERE stage = ?1 "                                                                                    \
                 "ORDER BY id")
