@@ -191,6 +191,7 @@ int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t text) 
         return rc;
     }
     become_failure(op, op, &problem, pl_clock_now(&engine->clock));
+    pl__report_attempt(engine, op, claim->stage, problem.retry);
     pl_engine_claim_end(engine, claim, op);
     return PL_OK;
 }
@@ -319,8 +320,10 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
         pl_op_free(instead);
         return rc;
     }
-    if (!gives_back)
+    if (!gives_back) {
         become_failure(op, instead, &problem, pl_clock_now(&engine->clock));
+        pl__report_attempt(engine, instead, NULL, problem.retry);
+    }
     pl_engine_submit(engine, instead);
     if (gives_back)
         pl__completion_rest(engine);

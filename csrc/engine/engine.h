@@ -49,6 +49,11 @@ typedef struct {
     bool asking;    /* a rescue op is under way */
 } pl__peers_t;
 
+typedef struct {
+    pl_usec_t since; /* steady: when the first of these was told of */
+    int count;
+} pl__told_t;
+
 struct pl_engine {
     pl_host_t host;
     int concurrency;
@@ -109,6 +114,7 @@ struct pl_engine {
     pl_timer_t rest_timer; /* after a claim was given back */
     pl_timer_t *timers;    /* root of the heap */
     uint64_t timer_order, executed;
+    pl__told_t told; /* lines about failed attempts */
     pl__peers_t peers;
 };
 
@@ -125,6 +131,10 @@ int pl__outbox_wanted(const pl_engine_t *engine);
 void pl__outbox_flush(pl_engine_t *engine);
 /* There may be something to claim: the store looks. `outside`: another process said so. */
 void pl__outbox_wake(pl_engine_t *engine, bool outside);
+
+/* report.c */
+/* Tells of an attempt that has failed: `op` tells the store of it; `stage` may be NULL: not known. */
+void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_stage_t *stage, pl_str_t problem);
 
 /* place.c */
 /* Whether another claim can be executed, or go on. */

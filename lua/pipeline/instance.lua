@@ -149,7 +149,7 @@ end
 
 function getters.current_attempt(self)
   local record = self._record
-  return (record and record.attempt or 0) + 1
+  return record and math.min(record.attempt + 1, record.max_attempts) or 1
 end
 
 function getters.was_aborted(self)

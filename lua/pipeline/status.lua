@@ -153,7 +153,8 @@ local function pipeline_entry(view, record)
   for i, slot in ipairs(record.after or {}) do after[i] = slot_text(view, slot) end
   local entry = {
     classPath = record.class_path, args = shown_args(view, record), kwargs = {}, outputs = outputs,
-    children = {}, queueName = record.queue or "default", afterSlotKeys = after, currentAttempt = record.attempt + 1,
+    children = {}, queueName = record.queue or "default", afterSlotKeys = after,
+    currentAttempt = math.min(record.attempt + 1, record.max_attempts),
     maxAttempts = record.max_attempts, backoffSeconds = record.backoff_seconds,
     backoffFactor = record.backoff_factor, status = shown_state(record), target = record.target,
     lastRetryMessage = non_empty(record.retry_message), abortMessage = non_empty(record.abort_message),

@@ -43,6 +43,25 @@ describe("an execution that ends without a result", function()
     assert.equal(2, #problem.failures)
   end
 
+  it("is told by the log: whose, which attempt of how many, what failed, and what happens next", function()
+    local stage = ended_by(coroutine.close)
+    must_be_aborted(stage, "closed, or resumed, by other code")
+    local found = {}
+    for _, level in ipairs { 30, 40 } do
+      for _, line in ipairs(helper.log(level)) do
+        if line:find(("^run of %s %s failed, "):format(stage.class_path:gsub("%p", "%%%0"), stage.id)) then
+          found[line] = true
+        end
+      end
+    end
+    local lines = {}
+    for line in pairs(found) do lines[#lines + 1] = line end
+    table.sort(lines)
+    assert.equal(2, #lines)
+    assert.matches("attempt 1 of 2: UnexpectedPipelineError: .*closed.*; runs again in 10 s$", lines[1])
+    assert.matches("attempt 2 of 2: UnexpectedPipelineError: .*closed.*; its tree is aborted$", lines[2])
+  end)
+
   it("because its coroutine was closed by other code, is a failed attempt", function()
     must_be_aborted(ended_by(coroutine.close), "closed, or resumed, by other code")
   end)

@@ -88,6 +88,8 @@ describe("the end of a claim that the store refuses", function()
     assert.equal(1, runs)
     assert.equal(0, claimed())
     assert.truthy(helper.entry(stage).lastRetryMessage:find("not today", 1, true))
+    local told = ("run of %s failed, attempt 1: StoreError: "):format(stage.id)
+    assert.truthy(table.concat(helper.log(30), "\n"):find(told, 1, true))
     allow()
     engine:drain { delayed = true }
     assert.equal(7, engine:wait(stage, { timeout = 0 }).default.value)

@@ -93,6 +93,15 @@ describe("an aborted pipeline", function()
     assert.equal(1, #problem.failures)
   end)
 
+  it("has made no more attempts than max_attempts, as its status tree and from_id tell", function()
+    local Fails = helper.define { max_attempts = 1, run = function() error("no stock") end }
+    local stage = Fails():start()
+    engine:drain()
+    local entry = pipeline.get_status_tree(stage.id).pipelines[stage.id]
+    assert.same({ 1, 1 }, { entry.currentAttempt, entry.maxAttempts })
+    assert.equal(1, pipeline.from_id(stage.id).current_attempt)
+  end)
+
   it("has its failures, with tracebacks, in the status tree, and the id of the one that failed", function()
     local Fails = helper.define { max_attempts = 2, backoff_seconds = 1, run = function() error("no stock") end }
     local stage = helper.define(function(self) self:spawn(Fails("x1")) end)():start()
