@@ -22,6 +22,7 @@
 #include "binding/watch.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -29,6 +30,7 @@
 #include <lauxlib.h>
 
 #include "binding/coroutine.h"
+#include "binding/results.h"
 
 enum {
     LOOK_COUNT = 100 * 1000, /* instructions between two looks */
@@ -235,21 +237,26 @@ void pl__watch_leave(pl__handle_t *h, pl__coroutine_t *rec, pl__handle_t *outer)
     running = outer;
 }
 
-/* e:deadline(seconds): code of the user begins, which has so much time. e:deadline() -> "late", "cancelled" or nil: it
- * has ended, and whether by that. Time that stands still runs out for no code. */
+/* e:deadline(seconds) -> when that is over, by the steady clock: code of the user begins, which has so much time.
+ * e:deadline() -> "late", "cancelled" or nil: it has ended, and whether by that. Time that stands still runs out for no
+ * code. */
 static int engine_deadline(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     double seconds = luaL_optnumber(L, 2, -1);
     pl__coroutine_t *rec = h->current;
-    if (h->engine == NULL || rec == NULL || rec->co != L)
-        return 0;
+    if (h->engine == NULL || rec == NULL || rec->co != L) {
+        lua_pushnumber(L, HUGE_VAL);
+        return seconds >= 0;
+    }
     if (seconds >= 0) {
+        pl_usec_t deadline = pl_clock_add(pl_engine_steady(h->engine), pl_clock_from_seconds(seconds));
         if (!h->is_virtual && start_thread(&h->watch)) {
-            rec->deadline = pl_clock_add(pl_engine_steady(h->engine), pl_clock_from_seconds(seconds));
+            rec->deadline = deadline;
             set_loop(&h->watch);
-            publish(&h->watch, rec->deadline);
+            publish(&h->watch, deadline);
         }
-        return 0;
+        pl__push_time(L, deadline);
+        return 1;
     }
     drop_hook(L);
     if (rec->deadline != 0)

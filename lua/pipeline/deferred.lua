@@ -10,7 +10,8 @@
 --   "deferred/1 method"   an object, the name of its method; arguments
 --   "deferred/1 static"   the name of a table, the name of its method; arguments
 --
--- How a call ends: it returns, and the task is done. It raises: the task is tried again as its retry options say.
+-- How a call ends: it returns, and the task is done. It raises, or takes longer than its dispatch deadline: the task is
+-- tried again as its retry options say.
 -- SingularTaskFailure: the same, without ado in the log. PermanentTaskFailure: the task is done with. It cannot be
 -- read, or what it calls cannot be found: the dead-letter list.
 --
@@ -33,6 +34,7 @@ local deferred = {}
 local type, rawget, select = type, rawget, select
 
 local DEFAULT_URL = "/_ah/queue/deferred"
+local DISPATCH_SECONDS = queue_task.DISPATCH_SECONDS
 local FORM_PREFIX = "deferred/1 "
 local DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 
@@ -50,7 +52,7 @@ deferred.SingularTaskFailure = errors.define("SingularTaskFailure", deferred.Err
 
 -- ---- what is called --------------------------------------------------------------------------------------------
 
-local getmetatable_raw = debug.getmetatable
+local getmetatable_raw, running = debug.getmetatable, coroutine.running
 
 local function field_of(object, name)
   local ok, value = pcall(function() return object[name] end)
@@ -289,7 +291,7 @@ end
 
 local with_kinds = {
   countdown = "any", eta = "any", name = "any", queue = "string", target = "any", retry_options = "any",
-  headers = "table", url = "string", transactional = "boolean",
+  headers = "table", url = "string", transactional = "boolean", dispatch_deadline = "any",
 }
 
 local function headers_with_type(given)
@@ -314,6 +316,7 @@ local function add(given, bytes)
   local task = queue_task.new({
     payload = bytes, url = given.url or DEFAULT_URL, name = given.name, countdown = given.countdown, eta = given.eta,
     target = given.target, retry_options = given.retry_options, headers = headers_with_type(given.headers),
+    dispatch_deadline = given.dispatch_deadline,
   }, { kind = kind_of(given), no_size_limit = true })
   return task:add(given.queue, { transactional = given.transactional })
 end
@@ -332,7 +335,8 @@ end
 --   the task; used once, and blocked until its tombstone expires), queue ("default"), retry_options
 --   (TaskRetryOptions), transactional (inside a run: enqueued when, and only if, the attempt succeeds), url (the call
 --   is pushed there, where deferred.handler must be routed), target (the call is pushed to that target), headers (of
---   the push; they may replace the content type).
+--   the push; they may replace the content type), dispatch_deadline (seconds, 15 to 86400: how long one try may take;
+--   default 600).
 -- @return a function that takes what defer takes. In App Engine: the arguments of defer with a leading underscore.
 function deferred.with(given)
   given = options.check(given, with_kinds, 1, "with")
@@ -417,19 +421,58 @@ local function end_failed(engine, claim, caught)
   })
 end
 
---- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
-function deferred.execute(engine, claim)
-  log_claim(engine, claim)
-  local ok, caught = run_caught(claim.payload or "")
-  local done, code, detail
-  if ok then
-    done, code, detail = engine._core:task_done(claim)
-  else
-    done, code, detail = end_failed(engine, claim, caught)
-  end
+local function log_end(engine, done, code, detail)
   if not done and code ~= "ESTALE" then
     engine:_log(WARNING, ("end of a deferred call: %s %s"):format(code, detail or ""))
   end
+end
+
+-- `where`: the text of the error that was raised in code which did not come back to the loop; nil: it waited.
+local function end_late(engine, claim, seconds, where, traceback)
+  where = where and where:match("^(.-:%d+): ")
+  local problem = errors.TimeoutError(("the call took longer than %g s%s"):format(seconds,
+    where and " (it was at " .. where .. ")" or ""))
+  problem.traceback = traceback or ""
+  log_end(engine, end_failed(engine, claim, problem))
+end
+
+local function seconds_of(claim)
+  return claim.deadline or DISPATCH_SECONDS
+end
+
+local function out_of_time(timer)
+  local claim = timer.claim
+  if not claim then return end
+  timer.claim = false
+  end_late(timer.engine, claim, seconds_of(claim), nil, debug.traceback(timer.coroutine))
+  timer.engine:_cancel(timer.coroutine)
+end
+
+-- The timer goes with the coroutine, if that is closed while the call waits.
+local Guard = { __name = "pipeline.Guard" }
+
+function Guard.__close(timer)
+  timer.claim = false
+  timer.engine._timers:cancel(timer)
+end
+
+--- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
+function deferred.execute(engine, claim)
+  log_claim(engine, claim)
+  local seconds, store = seconds_of(claim), engine._core
+  local timer <close> = setmetatable({
+    engine = engine, claim = claim, coroutine = running(), due = 0, fn = false,
+  }, Guard)
+  engine._timers:add_at(store:deadline(seconds), out_of_time, timer)
+  local ok, caught = run_caught(claim.payload or "")
+  local ended = store:deadline() -- by force: "late" or "cancelled"
+  if not timer.claim or ended == "cancelled" then return end
+  timer.claim = false
+  if ended == "late" then
+    return end_late(engine, claim, seconds, not ok and errors.text(errors.original(caught)) or nil)
+  end
+  if ok then return log_end(engine, store:task_done(claim)) end
+  log_end(engine, end_failed(engine, claim, caught))
 end
 
 -- ---- over HTTP -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ local text = require "pipeline.text"
 
 local push = {}
 
-local DISPATCH_SECONDS = 600.0
+local DISPATCH_SECONDS = queue_task.DISPATCH_SECONDS
 local ANSWER_BYTES_MAX = 64 << 20
 
 -- Headers that only the engine sets (Q78).

@@ -26,6 +26,7 @@ local queue_task = {
   MAX_PULL_TASK_SIZE_BYTES = 1048576,
   MIN_DISPATCH_DEADLINE = 15.0,
   MAX_DISPATCH_DEADLINE = 86400.0,
+  DISPATCH_SECONDS = 600.0, -- of a task that says nothing of it
   AUTO_NAME_PREFIX = "task-",
 }
 
@@ -447,7 +448,8 @@ end
 --   has expired: 9 days after the task is gone unless the engine was opened with tombstone_seconds),
 --   countdown (seconds) or eta (seconds since the epoch, or a table as of os.date("!*t")),
 --   target (a name of the `targets` of pipeline.open), tag (PULL, at most 500 bytes), retry_options
---   (TaskRetryOptions), dispatch_deadline (seconds, 15 to 86400: how long one try may take), priority (higher first).
+--   (TaskRetryOptions), dispatch_deadline (seconds, 15 to 86400: how long one try may take; default 600),
+--   priority (higher first).
 -- Raises InvalidTaskError or a class below it, InvalidTagError, InvalidDispatchDeadlineError,
 -- InvalidTaskRetryOptionsError. In App Engine: taskqueue.Task.
 function queue_task.Task(given)

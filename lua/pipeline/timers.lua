@@ -71,16 +71,27 @@ local function insert(self, entry)
   self.last = self.last + 1
 end
 
+--- Calls fn(entry) at `due`, a time of the steady clock, in a coroutine of the engine. The entry is a table of the
+-- caller, whose fields `due` and `fn` are set.
+function Timers.add_at(self, due, fn, entry)
+  entry.due, entry.fn = due, fn
+  local last = self.last
+  if last < self.first or self.entries[last].due <= due then
+    self.entries[last + 1], self.last = entry, last + 1
+  else
+    insert(self, entry)
+  end
+  if due < self.sleeping_until then
+    self.sleeping_until = due
+    self.core:spawn(sleep, self, due)
+  end
+end
+
 --- Calls fn(entry) after `seconds`, in a coroutine of the engine. Returns the entry, which may carry fields of the
 -- caller given in `fields`.
 function Timers.add(self, seconds, fn, fields)
   local entry = fields or {}
-  entry.due, entry.fn = self.core:steady() + seconds, fn
-  insert(self, entry)
-  if entry.due < self.sleeping_until then
-    self.sleeping_until = entry.due
-    self.core:spawn(sleep, self, entry.due)
-  end
+  self:add_at(self.core:steady() + seconds, fn, entry)
   return entry
 end
 
@@ -88,6 +99,11 @@ end
 function Timers.cancel(self, entry)
   if not entry.fn then return end
   entry.fn = nil
+  if self.entries[self.last] == entry then -- most end before others begin
+    self.entries[self.last] = nil
+    self.last = self.last - 1
+    return
+  end
   self.cancelled = self.cancelled + 1
   if self.cancelled > 64 and self.cancelled * 2 > self.last - self.first then compact(self) end
 end

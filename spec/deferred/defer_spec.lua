@@ -40,6 +40,81 @@ describe("defer", function()
     assert.same({ _countdown = 10, countdown = 60, _x = 1 }, functions.calls[1][1])
   end)
 
+  local function dead_call()
+    local dead = taskqueue.Queue("work"):dead_tasks()
+    assert.equal(1, #dead)
+    return dead[1]
+  end
+
+  it("Q28 ends a call that waits past its dispatch deadline, and tries it again as its retry options say", function()
+    local closed = 0
+    deferred.register("spec.defer.slow", function()
+      local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+      engine:sleep(1000)
+    end)
+    deferred.with { queue = "work", dispatch_deadline = 20, retry_options = {
+      task_retry_limit = 1, min_backoff_seconds = 5 } }("spec.defer.slow")
+    engine:drain { delayed = true }
+    assert.equal(2, closed)
+    assert.near(45, engine:now() - START, 0.1)
+    local dead = dead_call()
+    assert.equal("the call took longer than 20 s", dead.message)
+    assert.equal("TimeoutError", dead.error_class)
+    local logged = table.concat(helper.log(30), "\n")
+    assert.truthy(logged:find("deferred call failed: TimeoutError: the call took longer than 20 s", 1, true), logged)
+  end)
+
+  it("Q28 a call has ten minutes unless it says otherwise, and one that ends in time is not tried again", function()
+    local seconds, calls = 599, 0
+    deferred.register("spec.defer.long", function()
+      calls = calls + 1
+      engine:sleep(seconds)
+    end)
+    deferred.defer("spec.defer.long")
+    engine:drain { delayed = true }
+    assert.near(599, engine:now() - START, 0.1)
+    seconds = 601
+    deferred.with { queue = "work", retry_options = { task_retry_limit = 0 } }("spec.defer.long")
+    engine:drain { delayed = true }
+    assert.near(1199, engine:now() - START, 0.1)
+    assert.equal("the call took longer than 600 s", dead_call().message)
+    deferred.with { dispatch_deadline = 700 }("spec.defer.long")
+    engine:drain { delayed = true }
+    assert.equal(3, calls)
+    assert.near(1800, engine:now() - START, 0.1)
+  end)
+
+  it("Q28 refuses a dispatch deadline that is none", function()
+    helper.raises(taskqueue.InvalidDispatchDeadlineError, deferred.with { dispatch_deadline = 14 }, functions.record)
+    helper.misuse("dispatch_deadline", deferred.with { dispatch_deadline = "20" }, functions.record)
+    assert.equal(700, deferred.with { dispatch_deadline = 700, url = "/there" }(functions.record).dispatch_deadline)
+  end)
+
+  it("Q28 ends a call that computes past its dispatch deadline, also when it catches errors", function()
+    engine:close()
+    local real = helper.open { virtual_time = false, queues = { work = {} } }
+    local queue_task = require "pipeline.queue_task"
+    local loops = {
+      forever = function() while true do end end, -- luacheck: ignore
+      stubborn = function() while true do pcall(function() while true do end end) end end, -- luacheck: ignore
+    }
+    for name, fn in pairs(loops) do
+      name = "spec.defer." .. name
+      deferred.register(name, fn)
+      local form = queue_task.form(queue_task.new({ payload = deferred.serialize(name), url = "/x",
+        retry_options = { task_retry_limit = 0 } }, { kind = "deferred" }), real._core, "work")
+      form.deadline = 0.2 -- a user must give 15 seconds
+      real._core:task_add { form }
+    end
+    real:drain()
+    local dead = taskqueue.Queue("work"):dead_tasks()
+    assert.equal(2, #dead)
+    for _, task in ipairs(dead) do
+      assert.equal("TimeoutError", task.error_class)
+      assert.truthy(task.message:find("the call took longer than 0.2 s", 1, true), task.message)
+    end
+  end)
+
   it("D16 L2 has options of its own, and an unknown one is an error", function()
     helper.misuse("countdwn.*countdown", deferred.with, { countdwn = 5 })
     helper.misuse("_countdown", deferred.with, { _countdown = 5 })
