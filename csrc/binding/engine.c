@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 
@@ -245,6 +246,7 @@ static int core_open(lua_State *L) {
     }
     h->sink = sink;
     h->is_virtual = options.virtual_time;
+    h->opened_by = getpid();
     return 1;
 }
 

@@ -3,6 +3,8 @@
  */
 #include "binding/handle.h"
 
+#include <stdio.h>
+
 #include <lauxlib.h>
 
 pl__handle_t *pl__handle_check(lua_State *L, int arg) {
@@ -19,9 +21,12 @@ int pl__push_failure(lua_State *L, int code, const char *message) {
 int pl__handle_refuse(lua_State *L, const pl__handle_t *h) {
     if (h->engine == NULL)
         return pl__push_failure(L, PL_ECLOSED, "the engine is closed");
-    if (!pl_engine_usable(h->engine))
-        return pl__push_failure(L, PL_EFORK, "the engine was opened before a fork; open another one in the child");
-    return 0;
+    if (pl_engine_usable(h->engine))
+        return 0;
+    char text[100];
+    snprintf(text, sizeof(text), "this engine was opened by process %ld, before a fork; open another one here",
+             (long)h->opened_by);
+    return pl__push_failure(L, PL_EFORK, text);
 }
 
 void pl__handle_attach(pl__handle_t *h, pl__attached_t *attached) {

@@ -194,7 +194,8 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->must_look = true;
     engine->listens_at = -1;
     engine->stop_grace = pl_clock_from_seconds(options->stop_grace);
-    engine->peers.fd = engine->peers.locks = engine->peers.inotify = engine->peers.number = -1;
+    engine->peers.bell = engine->peers.locks = PL__UNSHARED_NONE;
+    engine->peers.inotify = engine->peers.number = -1;
     if (options->virtual_time)
         pl_clock_init_virtual(&engine->clock, pl_clock_from_seconds(options->virtual_start));
     else

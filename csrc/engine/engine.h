@@ -20,6 +20,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "base/unshared.h"
 #include "engine/pipeline.h"
 
 #define PL__SECRET_SIZE 32
@@ -33,10 +34,10 @@ typedef struct {
 
 /* Other workers on the file. See peer.c. */
 typedef struct {
-    int fd;      /* the bell file, with locks, too; -1: none (a database in memory) */
-    int locks;   /* the database file itself: a lock of each number lies behind what SQLite locks; -1: none */
-    char *name;  /* owned: of the bell file */
-    int inotify; /* -1: none */
+    pl__unshared_t bell;  /* with locks, too; none: a database in memory */
+    pl__unshared_t locks; /* the database file itself: a lock of each number lies behind what SQLite locks */
+    char *name;           /* owned: of the bell file */
+    int inotify;          /* -1: none */
     uv_poll_t poll;
     uv_timer_t check; /* slow safety check, and the second look after a death */
     bool has_poll, has_check;

@@ -59,13 +59,13 @@ static void unlock(int fd, int64_t at) {
 
 bool pl__peers_take_number(void *data, int number) {
     pl__peers_t *peers = &((pl_engine_t *)data)->peers;
-    if (peers->fd < 0)
+    if (peers->bell.fd < 0)
         return true;
-    if (is_refused(peers->locks, NUMBERS_AT + number))
+    if (is_refused(peers->locks.fd, NUMBERS_AT + number))
         return false;
-    if (is_refused(peers->fd, number)) {
-        if (peers->locks >= 0)
-            unlock(peers->locks, NUMBERS_AT + number);
+    if (is_refused(peers->bell.fd, number)) {
+        if (peers->locks.fd >= 0)
+            unlock(peers->locks.fd, NUMBERS_AT + number);
         return false;
     }
     peers->number = number;
@@ -84,7 +84,7 @@ static int is_held(int fd, int64_t first, int count) {
 bool pl__peers_is_alive(void *data, int number, int64_t pid) {
     const pl__peers_t *peers = &((const pl_engine_t *)data)->peers;
     (void)pid;
-    int held = is_held(peers->locks, NUMBERS_AT + number, 1), held_beside = is_held(peers->fd, number, 1);
+    int held = is_held(peers->locks.fd, NUMBERS_AT + number, 1), held_beside = is_held(peers->bell.fd, number, 1);
     if (held < 0 && held_beside < 0)
         return true; /* cannot tell: the lease decides */
     return held > 0 || held_beside > 0;
@@ -93,15 +93,15 @@ bool pl__peers_is_alive(void *data, int number, int64_t pid) {
 /* A process that does not run its loop hears of nobody: what it knows of others is as old as its join. Whoever watches
  * the bell file holds a lock on it, so that one look tells whether anybody would hear. */
 static bool is_alone(const pl__peers_t *peers) {
-    return atomic_load(&peers->others) == 0 && is_held(peers->fd, 0, PL_IDS_WORKERS) == 0;
+    return atomic_load(&peers->others) == 0 && is_held(peers->bell.fd, 0, PL_IDS_WORKERS) == 0;
 }
 
 void pl__peers_ring(pl_engine_t *engine) {
     pl__peers_t *peers = &engine->peers;
-    if (peers->fd < 0 || peers->number < 0 || is_alone(peers))
+    if (peers->bell.fd < 0 || peers->number < 0 || is_alone(peers))
         return;
     uint64_t count = ++peers->rung;
-    ssize_t written = pwrite(peers->fd, &count, sizeof count, COUNTERS_AT + 8 * (off_t)peers->number);
+    ssize_t written = pwrite(peers->bell.fd, &count, sizeof count, COUNTERS_AT + 8 * (off_t)peers->number);
     (void)written; /* a bell that fails is a bell not heard: the slow check remains */
 }
 
@@ -119,7 +119,7 @@ static void ask_later(pl_engine_t *engine, const char *why) {
 }
 
 void pl__peers_ask(pl_engine_t *engine) {
-    if (engine->peers.fd < 0 || engine->peers.asking || engine->closing)
+    if (engine->peers.bell.fd < 0 || engine->peers.asking || engine->closing)
         return;
     pl_op_t *op = pl_op_new(PL_VERB_rescue);
     if (!op) {
@@ -160,7 +160,7 @@ void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
 /* Watches the bell file; what was rung before is old. */
 static void watch_bell(pl__peers_t *peers) {
     uint64_t counters[PL_IDS_WORKERS] = { 0 };
-    if (pread(peers->fd, counters, sizeof counters, COUNTERS_AT) >= 0)
+    if (pread(peers->bell.fd, counters, sizeof counters, COUNTERS_AT) >= 0)
         memcpy(peers->seen, counters, sizeof counters);
     if (peers->inotify >= 0 &&
         inotify_add_watch(peers->inotify, peers->name, IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVE_SELF) < 0)
@@ -169,13 +169,13 @@ static void watch_bell(pl__peers_t *peers) {
 
 /* With the permissions of the database, and, like the files that SQLite makes, with its owner when root makes it. Where
  * that cannot be had it is stricter, and whoever is shut out is told so when it opens. */
-static int open_bell(const char *name, const char *path) {
+static int open_bell(pl__unshared_t *bell, const char *name, const char *path) {
     struct stat facts = { .st_mode = 0600, .st_uid = geteuid(), .st_gid = getegid() };
     (void)stat(path, &facts);
-    int fd = open(name, O_RDWR | O_CLOEXEC);
+    int fd = pl__unshared_open(bell, name, O_RDWR, 0);
     if (fd >= 0 || errno != ENOENT)
         return fd;
-    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, facts.st_mode & 0777);
+    fd = pl__unshared_open(bell, name, O_RDWR | O_CREAT, facts.st_mode & 0777);
     bool is_owned = fd >= 0 && geteuid() == 0 && fchown(fd, facts.st_uid, facts.st_gid) == 0;
     (void)is_owned;
     if (fd >= 0)
@@ -188,7 +188,7 @@ static int open_bell(const char *name, const char *path) {
 /* Has anybody but us rung since the last look? */
 static bool heard_bell(pl__peers_t *peers) {
     uint64_t counters[PL_IDS_WORKERS] = { 0 };
-    if (pread(peers->fd, counters, sizeof counters, COUNTERS_AT) < 0)
+    if (pread(peers->bell.fd, counters, sizeof counters, COUNTERS_AT) < 0)
         return true;
     if (peers->number >= 0)
         counters[peers->number] = peers->seen[peers->number];
@@ -214,24 +214,25 @@ static uint32_t read_events(int inotify) {
 /* Somebody has deleted or replaced the bell file: its name leads elsewhere. */
 static bool is_gone(const pl__peers_t *peers) {
     struct stat own, named;
-    return fstat(peers->fd, &own) != 0 || stat(peers->name, &named) != 0 || own.st_ino != named.st_ino ||
+    return fstat(peers->bell.fd, &own) != 0 || stat(peers->name, &named) != 0 || own.st_ino != named.st_ino ||
            own.st_dev != named.st_dev;
 }
 
 /* Whoever comes now finds, or makes, a file of that name: so do we. */
 static void renew_bell(pl_engine_t *engine) {
     pl__peers_t *peers = &engine->peers;
-    int fd = open_bell(peers->name, pl_store_path(engine->store));
+    pl__unshared_t bell;
+    int fd = open_bell(&bell, peers->name, pl_store_path(engine->store));
     if (fd < 0)
         return;
     pl_log(&engine->log, PL_LOG_WARNING, "%s was deleted while workers use it; it was made anew", peers->name);
     if (peers->number >= 0)
-        (void)is_refused(fd, peers->number);   /* takes the lock */
-    if (dup3(fd, peers->fd, O_CLOEXEC) >= 0) { /* the store thread may be about to ring */
+        (void)is_refused(fd, peers->number);        /* takes the lock */
+    if (dup3(fd, peers->bell.fd, O_CLOEXEC) >= 0) { /* the store thread may be about to ring */
         memset(peers->seen, 0, PL_IDS_WORKERS * sizeof *peers->seen);
         watch_bell(peers);
     }
-    close(fd);
+    pl__unshared_close(&bell);
     peers->looks = LOOKS;
     pl__peers_ask(engine);
     pl__outbox_wake(engine, true);
@@ -241,7 +242,7 @@ static void event_cb(uv_poll_t *handle, int status, int events) {
     pl_engine_t *engine = handle->data;
     pl__peers_t *peers = &engine->peers;
     (void)events;
-    if (status < 0)
+    if (status < 0 || !pl_engine_usable(engine))
         return;
     uint32_t mask = read_events(peers->inotify);
     if ((mask & (IN_ATTRIB | IN_MOVE_SELF | IN_IGNORED)) && is_gone(peers))
@@ -261,7 +262,8 @@ static void event_cb(uv_poll_t *handle, int status, int events) {
 
 int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) {
     pl__peers_t *peers = &engine->peers;
-    peers->fd = peers->locks = peers->inotify = peers->number = -1;
+    peers->bell = peers->locks = PL__UNSHARED_NONE;
+    peers->inotify = peers->number = -1;
     if (engine->in_memory)
         return PL_OK;
     size_t size = strlen(path) + sizeof "-workers";
@@ -270,11 +272,10 @@ int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) {
     if (!peers->name || !peers->seen)
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", path);
     snprintf(peers->name, size, "%s-workers", path);
-    peers->fd = open_bell(peers->name, path);
-    if (peers->fd < 0)
+    if (open_bell(&peers->bell, peers->name, path) < 0)
         return PL__FAIL(error, errno == EACCES || errno == EROFS ? PL_EREADONLY : PL_EIO, "%s: %s", peers->name,
                         strerror(errno));
-    peers->locks = open(path, O_RDWR | O_CLOEXEC);
+    (void)pl__unshared_open(&peers->locks, path, O_RDWR, 0);
     peers->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     watch_bell(peers);
     return PL_OK;
@@ -282,7 +283,7 @@ int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) {
 
 int pl__peers_watch(pl_engine_t *engine) {
     pl__peers_t *peers = &engine->peers;
-    if (peers->fd < 0)
+    if (peers->bell.fd < 0)
         return PL_OK;
     if (uv_timer_init(engine->loop, &peers->check) != 0)
         return PL_ENOMEM;
@@ -305,13 +306,11 @@ void pl__peers_close(pl_engine_t *engine) {
     pl__peers_t *peers = &engine->peers;
     if (peers->inotify >= 0)
         close(peers->inotify);
-    if (peers->locks >= 0)
-        close(peers->locks);
-    if (peers->fd >= 0)
-        close(peers->fd); /* the others hear of it; the locks are gone by now */
+    pl__unshared_close(&peers->locks);
+    pl__unshared_close(&peers->bell); /* the others hear of it; the locks are gone by now */
     pl__free(peers->seen);
     pl__free(peers->name);
-    peers->fd = peers->locks = peers->inotify = -1;
+    peers->inotify = -1;
     peers->seen = NULL;
     peers->name = NULL;
 }

@@ -466,6 +466,7 @@ function deferred.execute(engine, claim)
   engine._timers:add_at(store:deadline(seconds), out_of_time, timer)
   local ok, caught = run_caught(claim.payload or "")
   local ended = store:deadline() -- by force: "late" or "cancelled"
+  engine._timers:cancel(timer)
   if not timer.claim or ended == "cancelled" then return end
   timer.claim = false
   if ended == "late" then

@@ -187,6 +187,20 @@ function roles.await()
   interrupted(function() require("pipeline.tasklets").sleep(60):wait() end)
 end
 
+-- Executes tasks, and has a child that tries to use the engine and then does nothing for a minute.
+function roles.work_forked(directory)
+  local forking = assert(package.loadlib(directory .. "/forking.so", "luaopen_forking"))()
+  local child = forking.fork()
+  if child == 0 then
+    local _, problem = pcall(engine.status, engine)
+    note("refused", (tostring(problem):gsub("\n", " ")))
+    processes.sleep(60)
+    os.exit(0, false)
+  end
+  note("forked", child)
+  engine:run()
+end
+
 function roles.work_with_grace(seconds)
   engine:close()
   engine = pipeline.open(path, {

@@ -26,8 +26,8 @@ enum { ABANDONED_US = 60 * 1000000 };          /* nobody has asked for the next 
 struct pl__backup {
     pl__backup_t *next;
     char *path, *part;
-    int lock;        /* an open file of the part; -1: none, and then the part is not ours */
-    int64_t touched; /* monotonic us */
+    pl__unshared_t lock; /* an open file of the part; none: then the part is not ours */
+    int64_t touched;     /* monotonic us */
     sqlite3 *from, *to;
     sqlite3_backup *copy;
 };
@@ -43,15 +43,14 @@ static void forget(pl__conn_t *conn, pl__backup_t *backup) {
         sqlite3_backup_finish(backup->copy);
     sqlite3_close_v2(backup->to);
     sqlite3_close_v2(backup->from);
-    if (backup->lock >= 0)
-        close(backup->lock);
+    pl__unshared_close(&backup->lock);
     pl__free(backup->path);
     pl__free(backup->part);
     pl__free(backup);
 }
 
 static void drop(pl__conn_t *conn, pl__backup_t *backup) {
-    if (backup->lock >= 0)
+    if (backup->lock.fd >= 0)
         unlink(backup->part);
     forget(conn, backup);
 }
@@ -116,22 +115,21 @@ static int make_part(const pl__conn_t *conn, pl__backup_t *backup) {
     for (;;) {
         struct stat own, named;
         struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCKED_AT, .l_len = 1 };
-        int fd = open(backup->part, O_RDWR | O_CREAT | O_CLOEXEC, mode);
+        int fd = pl__unshared_open(&backup->lock, backup->part, O_RDWR | O_CREAT, mode);
         if (fd < 0)
             return -1;
         if (fcntl(fd, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES)) {
-            close(fd);
+            pl__unshared_close(&backup->lock);
             errno = EBUSY;
             return -1;
         }
         /* the one who had it before may have renamed or deleted it */
         if (fstat(fd, &own) == 0 && stat(backup->part, &named) == 0 && own.st_dev == named.st_dev &&
             own.st_ino == named.st_ino) {
-            backup->lock = fd;
             (void)fchmod(fd, mode);
             return ftruncate(fd, 0);
         }
-        close(fd);
+        pl__unshared_close(&backup->lock);
     }
 }
 
@@ -159,7 +157,7 @@ static int start(pl__conn_t *conn, pl_op_t *op, pl__backup_t **out) {
     pl__backup_t *backup = *out = pl__alloc(sizeof *backup);
     if (!backup)
         return PL_ENOMEM;
-    backup->lock = -1;
+    backup->lock = PL__UNSHARED_NONE;
     backup->next = conn->backups;
     conn->backups = backup;
     int rc = set_paths(backup, op->u.backup.path);

@@ -71,7 +71,7 @@ struct pl__conn {
     sqlite3 *db;
     char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
     struct pl__backup *backups;  /* under way */
-    int name_fd;                 /* the writer's: holds the name; -1: none */
+    pl__unshared_t name_file;    /* the writer's: holds the name */
     pl__identity_t known[PL__FILE_NAMES];
     int64_t checked_at; /* monotonic us: when the names were last seen to lead to these; 0: they do not */
     sqlite3_stmt *statements[PL__SQL_COUNT];

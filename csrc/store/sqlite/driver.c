@@ -99,7 +99,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
     conn->options = *options;
     conn->role = role;
-    conn->name_fd = -1;
+    conn->name_file = PL__UNSHARED_NONE;
     conn->next_due = PL_USEC_NEVER;
     conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
     conn->renew_at = conn->next_token = conn->session_deadline = conn->log.idle_at = PL_USEC_NEVER;

@@ -81,7 +81,7 @@ int pl__file_opened(pl__conn_t *conn, const pl__conn_t *writer) {
         memcpy(conn->known, writer->known, sizeof conn->known);
         return pl__file_check(conn);
     }
-    int rc = pl__locks_claim_name(path, &conn->name_fd);
+    int rc = pl__locks_claim_name(path, &conn->name_file);
     if (rc != PL_OK) {
         snprintf(conn->failure, sizeof conn->failure,
                  "the file is open under another name, a hard link: each name would have a log of its own");
@@ -209,6 +209,5 @@ void pl__file_closing(pl__conn_t *conn) {
 void pl__file_closed(pl__conn_t *conn) {
     for (int i = 0; i < PL__FILE_NAMES; i++)
         pl__free(conn->names[i]);
-    if (conn->name_fd >= 0)
-        close(conn->name_fd);
+    pl__unshared_close(&conn->name_file);
 }

@@ -350,16 +350,15 @@ static bool is_locked(int fd, int64_t first, int64_t end) {
     return end > first && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-int pl__locks_claim_name(const char *path, int *fd) {
+int pl__locks_claim_name(const char *path, pl__unshared_t *file) {
     int64_t at = byte_of(path);
-    *fd = open(path, O_RDWR | O_CLOEXEC);
-    if (*fd < 0)
+    int fd = pl__unshared_open(file, path, O_RDWR, 0);
+    if (fd < 0)
         return PL_OK; /* SQLite says what is wrong with it */
-    if (set_lock(*fd, F_RDLCK, at, 1) != 0)
+    if (set_lock(fd, F_RDLCK, at, 1) != 0)
         return PL_OK;
-    if (!is_locked(*fd, NAMES_AT, at) && !is_locked(*fd, at + 1, NAMES_AT + NAMES))
+    if (!is_locked(fd, NAMES_AT, at) && !is_locked(fd, at + 1, NAMES_AT + NAMES))
         return PL_OK;
-    close(*fd);
-    *fd = -1;
+    pl__unshared_close(file);
     return PL_EBUSY;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/result.h"
+#include "base/unshared.h"
 
 /* A file, whatever its names are. */
 typedef struct {
@@ -30,7 +31,7 @@ bool pl__locks_is_guarded(const pl__identity_t *identity);
 const char *pl__locks_split(const char *path, pl__identity_t *directory);
 
 /* Fails with PL_EBUSY if the file is open under another name, which is a hard link, by anybody: each name would have a
- * log of its own. Else nobody can open it under another name until the descriptor in *fd (returns owned) is closed. */
-int pl__locks_claim_name(const char *path, int *fd);
+ * log of its own. Else nobody can open it under another name until `file` is closed. */
+int pl__locks_claim_name(const char *path, pl__unshared_t *file);
 
 #endif
