@@ -390,9 +390,10 @@ static int resume_entry(lua_State *L) {
     rec->resumed = true;
     h->current = rec;
     *h->whose = (pl__whose_t){ h, false };
-    pl__handle_t *watched = pl__watch_enter(h, rec);
+    pl__watched_t watched;
+    pl__watch_enter(&watched, h, rec);
     int status = lua_resume(rec->co, L, nargs, &n);
-    pl__watch_leave(h, rec, watched);
+    pl__watch_leave(&watched);
     *h->whose = outer;
     h->current = NULL;
     if (status == LUA_OK)

@@ -21,6 +21,8 @@
 
 #include <lauxlib.h>
 
+#include "binding/handle.h"
+#include "binding/watch.h"
 #include "binding/whose.h"
 #include "binding/worker.h"
 
@@ -60,8 +62,11 @@ typedef struct {
     lua_State *co; /* of the task that runs; NULL outside */
     int idle;
     bool has_contexts;
+    bool has_runs; /* a run has started a tasklet: then tasks may have the field RUN */
     pl__whose_t *whose;
 } shared_t;
+
+static const char *const RUN = "run_of"; /* which run has started it: see watch.h */
 
 /* ---- fields ------------------------------------------------------------------------------------------------ */
 
@@ -353,16 +358,28 @@ static int begin(lua_State *L, lua_State *co) {
     return n + 1;
 }
 
+/* The run that has started the task answers for it. Returns whether there is one, and it is not over. */
+static bool watch(lua_State *L, pl__watched_t *self, lua_State *co) {
+    lua_pushstring(L, RUN);
+    bool is_watched = lua_rawget(L, TASK) == LUA_TUSERDATA && pl__watch_enter_tasklet(self, lua_touserdata(L, -1), co);
+    lua_pop(L, 1);
+    return is_watched;
+}
+
 /* Resumes the coroutine and puts what it gave at RESULT. Returns whether it has yielded. */
 static bool resume(lua_State *L, lua_State *co, int nargs) {
     int n = 0;
     shared_t *self = shared(L);
     lua_State *before = self->co;
     pl__whose_t outer = *self->whose;
+    pl__watched_t watched;
+    bool is_watched = self->has_runs && watch(L, &watched, co);
     set_current(L, TASK, co);
     *self->whose = (pl__whose_t){ NULL, true };
     int status = lua_resume(co, L, nargs, &n);
     *self->whose = outer;
+    if (is_watched)
+        pl__watch_leave(&watched);
     lua_settop(L, BEFORE);
     set_current(L, BEFORE, before);
     if (status != LUA_YIELD)
@@ -477,12 +494,26 @@ static int is_inside(lua_State *L) {
 
 /* ---- launch ------------------------------------------------------------------------------------------------ */
 
+/* Should a run be executing, or a tasklet that a run has started, it answers for the task. */
+static void note_run(lua_State *L, int task) {
+    shared_t *self = shared(L);
+    bool found = self->whose->engine != NULL ? pl__watch_push_run(L, self->whose->engine)
+                                             : self->has_runs && pl__watch_push_run_of(L, self->co);
+    if (!found)
+        return;
+    self->has_runs = true;
+    lua_pushstring(L, RUN);
+    lua_insert(L, -2);
+    lua_rawset(L, task);
+}
+
 /* The table at `task`, over which lies its loop alone, becomes a task made at that level of the stack, and is
  * queued. */
 static void set_off(lua_State *L, int task, int level) {
     if (pl__worker_push_where(L, level, lua_upvalueindex(UP_PLACES)))
         lua_rawseti(L, task, T_MADE);
     lua_settop(L, task + 1);
+    note_run(L, task);
     lua_pushvalue(L, lua_upvalueindex(UP_task_meta));
     lua_setmetatable(L, task);
     queue(L, task);

@@ -14,41 +14,74 @@
  * the frames of this library around the user's code. What becomes of the claim is then certain: after a deadline the
  * caller of `deadline` is told, and after a cancellation the claim goes back, whatever the code has made of it.
  *
- * A hook of somebody else (a debugger, a coverage tool) stays; then only waits notice. So it is with a coroutine that
- * the code has made for itself: it is reached when it comes back.
+ * A hook belongs to one coroutine, and is given to those that are made while it is there. So a coroutine that the code
+ * has made for itself, and which runs, does not have it. It is looked for: once the hook was there for a while of the
+ * thread's own time without being called, no Lua code runs in that coroutine, but a function in C, and if that has a
+ * coroutine as its first argument (coroutine.resume) or first upvalue (what coroutine.wrap returns), that one gets the
+ * hook, too; and so on. For a tasklet the run answers in which it was started, as long as that lasts.
+ *
+ * A hook of somebody else (a debugger, a coverage tool) stays; then only waits notice.
  *
  * SIGURG is ignored by default, so that one too many does no harm; a handler that was there before is called.
  */
 #include "binding/watch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 
 #include "binding/coroutine.h"
 #include "binding/results.h"
+#include "binding/whose.h"
 
 enum {
     LOOK_COUNT = 100 * 1000, /* instructions between two looks */
     PATIENT = 3,             /* errors that are raised LOOK_COUNT apart */
-    OWN_FRAMES = 5           /* of this library, below the user's */
+    OWN_FRAMES = 5,          /* of this library, below the user's */
+    UNHEARD_US = 50 * 1000,  /* a hook that is not called for so long is in a coroutine that is not running */
+    DEPTH_MAX = 200          /* as many coroutines can be nested */
 };
 
-static _Thread_local pl__handle_t *running; /* whose coroutine this thread is resuming */
+static const char RUNS = 0; /* its address is the key of the table of runs in the registry */
+
+/* What stands for a run, for its tasklets. */
+typedef struct {
+    pl__handle_t *h; /* memory of the engine userdata, which is user value 1 */
+    pl__coroutine_t *rec;
+    uint64_t life;
+} run_t;
+
+/* What this thread is resuming, of whatever engine; read by signal handlers. */
+static _Thread_local pl__watched_t *volatile running;
+static _Thread_local int64_t hooked_at; /* CPU time of the thread when a hook was set last, or was called */
 
 /* ---- the hook ---------------------------------------------------------------------------------------------- */
 
 typedef enum { REASON_NONE, REASON_LATE, REASON_CANCELLED } reason_t;
 
-static reason_t reason_of(const pl__handle_t *h, const pl__coroutine_t *rec) {
-    pl_usec_t now = pl_engine_steady(h->engine);
-    if (rec->claim != NULL && !rec->claim_ended && pl_engine_cancel_at(h->engine) <= now)
+static int64_t cpu_time(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+static bool may_be_cancelled(const pl__watched_t *self) {
+    return self->rec->claim != NULL && !self->rec->claim_ended && pl_engine_cancel_at(self->h->engine) != PL_USEC_NEVER;
+}
+
+static reason_t reason_of(const pl__watched_t *self) {
+    pl_usec_t now = pl_engine_steady(self->h->engine);
+    if (may_be_cancelled(self) && pl_engine_cancel_at(self->h->engine) <= now)
         return REASON_CANCELLED;
-    return rec->deadline != 0 && rec->deadline <= now ? REASON_LATE : REASON_NONE;
+    return self->rec->deadline != 0 && self->rec->deadline <= now ? REASON_LATE : REASON_NONE;
 }
 
 static bool is_in_user_code(lua_State *L, const pl__coroutine_t *rec) {
@@ -58,9 +91,17 @@ static bool is_in_user_code(lua_State *L, const pl__coroutine_t *rec) {
 
 static void hook_cb(lua_State *L, lua_Debug *event);
 
-static void raise_in(lua_State *L, pl__coroutine_t *rec, reason_t reason) {
+/* The next error is raised later, or in the next line. */
+static void arm(lua_State *co, bool patient) {
+    lua_sethook(co, hook_cb, patient ? LUA_MASKCOUNT : LUA_MASKCOUNT | LUA_MASKLINE, patient ? LOOK_COUNT : 1000);
+}
+
+static void raise_in(lua_State *L, const pl__watched_t *self, reason_t reason) {
+    pl__coroutine_t *rec = self->rec;
     bool patient = rec->raised++ < PATIENT;
-    lua_sethook(L, hook_cb, patient ? LUA_MASKCOUNT : LUA_MASKCOUNT | LUA_MASKLINE, patient ? LOOK_COUNT : 1000);
+    arm(L, patient);
+    if (L != self->co && lua_gethook(self->co) == hook_cb) /* the error may come there: its handlers have time, too */
+        arm(self->co, patient);
     rec->late = rec->late || reason == REASON_LATE;
     rec->give_back = rec->give_back || reason == REASON_CANCELLED;
     luaL_where(L, 0);
@@ -70,31 +111,46 @@ static void raise_in(lua_State *L, pl__coroutine_t *rec, reason_t reason) {
 }
 
 static void hook_cb(lua_State *L, lua_Debug *event) {
-    pl__handle_t *h = running;
-    pl__coroutine_t *rec = h != NULL ? h->current : NULL;
+    const pl__watched_t *self = running;
     (void)event;
-    reason_t reason = rec != NULL ? reason_of(h, rec) : REASON_NONE;
-    if (reason != REASON_NONE && is_in_user_code(L, rec))
-        raise_in(L, rec, reason);
-    else if (reason != REASON_NONE || (rec != NULL && pl_engine_cancel_at(h->engine) != PL_USEC_NEVER))
+    hooked_at = cpu_time();
+    reason_t reason = self != NULL ? reason_of(self) : REASON_NONE;
+    if (reason != REASON_NONE && is_in_user_code(L, self->rec))
+        raise_in(L, self, reason);
+    else if (reason != REASON_NONE || (self != NULL && may_be_cancelled(self)))
         lua_sethook(L, hook_cb, LUA_MASKCOUNT, LOOK_COUNT);
     else
         lua_sethook(L, NULL, 0, 0);
 }
 
-static void set_hook(const pl__coroutine_t *rec) {
-    if (rec->co != NULL && lua_gethook(rec->co) == NULL)
-        lua_sethook(rec->co, hook_cb, LUA_MASKCOUNT, 1);
+/* The coroutine that a function in C has been given, in which `co` is; NULL: none, or it is in Lua code. Only reads. */
+static lua_State *resumed_by(lua_State *co) {
+    lua_Debug frame;
+    if (!lua_getstack(co, 0, &frame) || !lua_getinfo(co, "S", &frame) || frame.what[0] != 'C')
+        return NULL;
+    lua_State *inner = lua_tothread(co, 1);
+    return inner != NULL ? inner : lua_tothread(co, lua_upvalueindex(1));
+}
+
+static void set_hook(const pl__watched_t *self) {
+    lua_State *co = self->co;
+    if (co == NULL)
+        return;
+    if (lua_gethook(co) == NULL) {
+        hooked_at = cpu_time();
+        lua_sethook(co, hook_cb, LUA_MASKCOUNT, 1);
+        return;
+    }
+    if (cpu_time() - hooked_at < UNHEARD_US)
+        return;
+    for (int depth = 0; depth < DEPTH_MAX && lua_gethook(co) == hook_cb && (co = resumed_by(co)) != NULL; depth++)
+        if (lua_gethook(co) == NULL)
+            lua_sethook(co, hook_cb, LUA_MASKCOUNT, 1);
 }
 
 static void drop_hook(lua_State *co) {
     if (co != NULL && lua_gethook(co) == hook_cb)
         lua_sethook(co, NULL, 0, 0);
-}
-
-void pl__watch_interrupted(pl__handle_t *h) {
-    if (h->current != NULL)
-        set_hook(h->current);
 }
 
 /* ---- SIGURG ------------------------------------------------------------------------------------------------ */
@@ -103,10 +159,9 @@ static struct sigaction urgent_before;
 
 static void urgent_cb(int number, siginfo_t *info, void *context) {
     int saved = errno;
-    const pl__handle_t *h = running;
-    const pl__coroutine_t *rec = h != NULL ? h->current : NULL;
-    if (rec != NULL && reason_of(h, rec) != REASON_NONE)
-        set_hook(rec);
+    const pl__watched_t *self = running;
+    if (self != NULL && reason_of(self) != REASON_NONE)
+        set_hook(self);
     if (urgent_before.sa_flags & SA_SIGINFO)
         urgent_before.sa_sigaction(number, info, context);
     else if (urgent_before.sa_handler != SIG_DFL && urgent_before.sa_handler != SIG_IGN)
@@ -127,84 +182,90 @@ static void install_urgent(void) {
 
 enum { AGAIN_US = 20 * 1000 }; /* the loop's own timer has the first chance, and a signal may come too early */
 
+static void kick(pl__watch_t *watch) {
+    pthread_mutex_lock(&watch->mutex);
+    pthread_kill(watch->loop, SIGURG);
+    pthread_mutex_unlock(&watch->mutex);
+}
+
+/* Sleeps until then, or until the bell is rung. */
+static void sleep_until(const pl__watch_t *watch, int64_t at, int64_t now) {
+    struct pollfd bell = { .fd = watch->bell, .events = POLLIN };
+    int64_t ms = at == INT64_MAX ? -1 : (at - now + 999) / 1000;
+    uint64_t rung;
+    if (poll(&bell, 1, ms > INT_MAX ? INT_MAX : (int)ms) > 0 && read(watch->bell, &rung, sizeof rung) < 0)
+        return;
+}
+
 static void *watch_main(void *data) {
     pl__watch_t *watch = data;
-    pthread_mutex_lock(&watch->mutex);
-    while (!watch->closing) {
-        int64_t now = pl_clock_monotonic_us(), at = atomic_load(&watch->wake_at);
-        if (at > now) {
-            struct timespec until = { .tv_sec = at / PL_USEC_PER_SEC, .tv_nsec = at % PL_USEC_PER_SEC * 1000 };
-            if (at == INT64_MAX)
-                pthread_cond_wait(&watch->cond, &watch->mutex);
-            else
-                pthread_cond_timedwait(&watch->cond, &watch->mutex, &until);
-            continue;
-        }
-        int64_t busy = atomic_load(&watch->busy);
+    while (!atomic_load(&watch->closing)) {
+        int64_t now = pl_clock_monotonic_us(), busy = atomic_load(&watch->busy);
         if (busy != 0 && busy <= now)
-            pthread_kill(watch->loop, SIGURG);
-        atomic_store(&watch->wake_at, busy == 0 ? INT64_MAX : busy <= now ? now + AGAIN_US : busy);
-        if (atomic_load(&watch->busy) != busy) /* another one has begun, which may not have been noticed */
-            atomic_store(&watch->wake_at, now + AGAIN_US);
+            kick(watch);
+        int64_t at = busy == 0 ? INT64_MAX : busy <= now ? now + AGAIN_US : busy;
+        atomic_store(&watch->wake, at);
+        if (atomic_load(&watch->busy) != busy) /* another one has begun, which may have taken us for awake */
+            at = now + AGAIN_US;
+        sleep_until(watch, at, now);
     }
-    pthread_mutex_unlock(&watch->mutex);
     return NULL;
+}
+
+/* Rings the bell; also in a signal handler. */
+static void ring(const pl__watch_t *watch) {
+    uint64_t one = 1;
+    ssize_t written = write(watch->bell, &one, sizeof one);
+    (void)written; /* it is rung already */
 }
 
 static bool start_thread(pl__watch_t *watch) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_condattr_t monotonic;
     sigset_t all, before;
     if (watch->has_thread)
         return true;
     pthread_once(&once, install_urgent);
-    if (pthread_condattr_init(&monotonic) != 0)
+    watch->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (watch->bell < 0)
         return false;
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&watch->mutex, NULL);
-    pthread_cond_init(&watch->cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    watch->closing = false;
     watch->loop = pthread_self();
-    atomic_store(&watch->wake_at, INT64_MAX);
+    atomic_store(&watch->closing, false);
+    atomic_store(&watch->wake, INT64_MAX);
     sigfillset(&all); /* signals are for the threads of the program */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     watch->has_thread = pthread_create(&watch->thread, NULL, watch_main, watch) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!watch->has_thread) {
         pthread_mutex_destroy(&watch->mutex);
-        pthread_cond_destroy(&watch->cond);
+        close(watch->bell);
     }
     return watch->has_thread;
 }
 
 void pl__watch_close(pl__handle_t *h) {
     pl__watch_t *watch = &h->watch;
-    if (running == h)
+    if (running != NULL && running->h == h)
         running = NULL;
     if (!watch->has_thread)
         return;
-    pthread_mutex_lock(&watch->mutex);
-    watch->closing = true;
-    pthread_cond_signal(&watch->cond);
-    pthread_mutex_unlock(&watch->mutex);
+    atomic_store(&watch->closing, true);
+    ring(watch);
     pthread_join(watch->thread, NULL);
     pthread_mutex_destroy(&watch->mutex);
-    pthread_cond_destroy(&watch->cond);
+    close(watch->bell);
     watch->has_thread = false;
 }
 
 /* The thread is told only when it would look too late, which is seldom: most deadlines are later than the last one. */
-static void publish(pl__watch_t *watch, int64_t deadline) {
+static void publish(pl__watch_t *watch, int64_t due) {
     if (!watch->has_thread)
         return;
-    atomic_store(&watch->busy, deadline);
-    if (deadline == 0 || deadline + AGAIN_US >= atomic_load(&watch->wake_at))
+    atomic_store(&watch->busy, due);
+    if (due == 0 || pl_clock_add(due, AGAIN_US) >= atomic_load(&watch->wake))
         return;
-    pthread_mutex_lock(&watch->mutex);
-    atomic_store(&watch->wake_at, deadline + AGAIN_US);
-    pthread_cond_signal(&watch->cond);
-    pthread_mutex_unlock(&watch->mutex);
+    atomic_store(&watch->wake, due + AGAIN_US);
+    ring(watch);
 }
 
 /* The thread that resumes is nearly always the same. */
@@ -216,25 +277,120 @@ static void set_loop(pl__watch_t *watch) {
     pthread_mutex_unlock(&watch->mutex);
 }
 
-/* ---- around a resume --------------------------------------------------------------------------------------- */
-
-pl__handle_t *pl__watch_enter(pl__handle_t *h, pl__coroutine_t *rec) {
-    pl__handle_t *outer = running;
-    running = h;
-    if (rec->deadline != 0) {
-        set_loop(&h->watch);
-        publish(&h->watch, rec->deadline);
-    }
-    if (rec->claim != NULL && pl_engine_cancel_at(h->engine) != PL_USEC_NEVER)
-        set_hook(rec);
-    return outer;
+void pl__watch_interrupted(pl__handle_t *h) {
+    const pl__watched_t *self = running;
+    if (self == NULL || self->h != h || self->rec->claim == NULL)
+        return;
+    set_hook(self);
+    pl_usec_t at = pl_engine_cancel_at(h->engine);
+    if (at == PL_USEC_NEVER)
+        return;
+    if (self->rec->deadline == 0 || at < self->rec->deadline)
+        atomic_store(&h->watch.busy, at > 0 ? at : 1);
+    if (h->watch.has_thread)
+        ring(&h->watch); /* should the code be in a coroutine of its own, it is looked for again and again */
 }
 
-void pl__watch_leave(pl__handle_t *h, pl__coroutine_t *rec, pl__handle_t *outer) {
+/* ---- around a resume --------------------------------------------------------------------------------------- */
+
+/* When the code is to be reached: at its deadline, or when it is cancelled. 0: never. */
+static int64_t due_of(const pl__watched_t *self, bool may_cancel) {
+    int64_t due = self->rec->deadline;
+    if (!may_cancel)
+        return due;
+    pl_usec_t at = pl_engine_cancel_at(self->h->engine);
+    return due != 0 && due < at ? due : at > 0 ? at : 1;
+}
+
+static void enter(pl__watched_t *self, pl__handle_t *h, pl__coroutine_t *rec, lua_State *co) {
+    *self = (pl__watched_t){ .outer = running, .h = h, .rec = rec, .co = co };
+    atomic_signal_fence(memory_order_seq_cst);
+    running = self;
+    if (rec->claim != NULL && !h->is_virtual)
+        (void)start_thread(&h->watch);
+    bool may_cancel = may_be_cancelled(self);
+    if (may_cancel || rec->deadline != 0) {
+        set_loop(&h->watch);
+        publish(&h->watch, due_of(self, may_cancel));
+    }
+    if (may_cancel)
+        set_hook(self);
+}
+
+void pl__watch_enter(pl__watched_t *self, pl__handle_t *h, pl__coroutine_t *rec) {
+    enter(self, h, rec, rec->co);
+}
+
+void pl__watch_leave(pl__watched_t *self) {
+    pl__handle_t *h = self->h;
+    running = self->outer;
+    atomic_signal_fence(memory_order_seq_cst);
+    drop_hook(self->co);
     if (h->watch.has_thread)
-        atomic_store(&h->watch.busy, 0);
-    drop_hook(rec->co);
-    running = outer;
+        publish(&h->watch, running != NULL && running->h == h ? due_of(running, may_be_cancelled(running)) : 0);
+}
+
+/* ---- tasklets ---------------------------------------------------------------------------------------------- */
+
+/* Pushes the table of runs, in which each that somebody holds is found by its address. */
+static void push_runs(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &RUNS) != LUA_TNIL)
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &RUNS);
+}
+
+/* Pushes what is found by that address, or nothing. */
+static bool push_by_address(lua_State *L, const void *address) {
+    push_runs(L);
+    bool found = lua_rawgetp(L, -1, address) != LUA_TNIL;
+    lua_remove(L, -2);
+    if (!found)
+        lua_pop(L, 1);
+    return found;
+}
+
+bool pl__watch_push_run(lua_State *L, pl__handle_t *h) {
+    pl__coroutine_t *rec = h->current;
+    if (rec == NULL || rec->claim == NULL || rec->claim_ended)
+        return false;
+    if (push_by_address(L, rec)) {
+        const run_t *known = lua_touserdata(L, -1);
+        if (known->life == rec->life)
+            return true;
+        lua_pop(L, 1);
+    }
+    run_t *run = lua_newuserdatauv(L, sizeof *run, 1);
+    *run = (run_t){ .h = h, .rec = rec, .life = rec->life };
+    pl__whose_push(L, h);
+    lua_setiuservalue(L, -2, 1);
+    push_runs(L);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, rec);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, run);
+    lua_pop(L, 1);
+    return true;
+}
+
+bool pl__watch_push_run_of(lua_State *L, const lua_State *co) {
+    const pl__watched_t *self = running;
+    return self != NULL && self->co == co && self->run != NULL && push_by_address(L, self->run);
+}
+
+bool pl__watch_enter_tasklet(pl__watched_t *self, const void *run, lua_State *co) {
+    const run_t *of = run;
+    if (of->h->engine == NULL || of->rec->life != of->life)
+        return false;
+    enter(self, of->h, of->rec, co);
+    self->run = run;
+    return true;
 }
 
 /* e:deadline(seconds) -> when that is over, by the steady clock: code of the user begins, which has so much time.
@@ -253,7 +409,8 @@ static int engine_deadline(lua_State *L) {
         if (!h->is_virtual && start_thread(&h->watch)) {
             rec->deadline = deadline;
             set_loop(&h->watch);
-            publish(&h->watch, deadline);
+            publish(&h->watch,
+                    running != NULL && running->rec == rec ? due_of(running, may_be_cancelled(running)) : deadline);
         }
         pl__push_time(L, deadline);
         return 1;

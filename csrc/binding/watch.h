@@ -15,18 +15,37 @@ struct pl__handle;
 struct pl__coroutine;
 
 typedef struct {
-    pthread_t loop;          /* the thread that runs the coroutines */
-    _Atomic int64_t busy;    /* deadline of the coroutine that is being resumed; 0: it has none, or none is */
-    _Atomic int64_t wake_at; /* when the watching thread looks next; INT64_MAX: never */
-    bool has_thread, closing;
+    pthread_t loop;       /* the thread that runs the coroutines */
+    _Atomic int64_t busy; /* when what is being resumed is to be reached; 0: not at all, or nothing is */
+    _Atomic int64_t wake; /* when the watching thread looks next; INT64_MAX: never */
+    _Atomic bool closing;
+    bool has_thread;
     pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
+    pthread_mutex_t mutex; /* of loop */
+    int bell;              /* an eventfd: the watching thread looks now */
 } pl__watch_t;
 
-/* Around lua_resume: `outer` is what enter returned. */
-struct pl__handle *pl__watch_enter(struct pl__handle *h, struct pl__coroutine *rec);
-void pl__watch_leave(struct pl__handle *h, struct pl__coroutine *rec, struct pl__handle *outer);
+/* Code for which a coroutine of an engine answers: its own, or that of a tasklet it has started. */
+typedef struct pl__watched {
+    struct pl__watched *outer;
+    struct pl__handle *h;
+    struct pl__coroutine *rec;
+    lua_State *co;   /* where the code begins */
+    const void *run; /* of a tasklet: see pl__watch_push_run */
+} pl__watched_t;
+
+/* Around lua_resume of the coroutine of rec; nothing may raise in between. */
+void pl__watch_enter(pl__watched_t *self, struct pl__handle *h, struct pl__coroutine *rec);
+void pl__watch_leave(pl__watched_t *self);
+
+/* Pushes what stands for the run whose code is running, or nothing: it is no run. Returns whether it has pushed. May
+ * raise. */
+bool pl__watch_push_run(lua_State *L, struct pl__handle *h);
+/* The same for the tasklet `co`, whose code is running. */
+bool pl__watch_push_run_of(lua_State *L, const lua_State *co);
+/* As pl__watch_enter, around lua_resume of `co`, a tasklet that was started by `run` (pushed by these). Returns false,
+ * and has done nothing, when that run is over: then it is not to be left. */
+bool pl__watch_enter_tasklet(pl__watched_t *self, const void *run, lua_State *co);
 /* host.interrupted: inside a signal handler, on the thread of the loop. */
 void pl__watch_interrupted(struct pl__handle *h);
 /* Joins the thread. */

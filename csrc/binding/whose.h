@@ -15,7 +15,7 @@
 struct pl__handle;
 
 typedef struct {
-    const struct pl__handle *engine; /* of the managed coroutine; NULL: none */
+    struct pl__handle *engine; /* of the managed coroutine; NULL: none */
     bool is_tasklet;
 } pl__whose_t;
 

@@ -101,6 +101,44 @@ define("Stubborn", function()
   while true do pcall(compute) end
 end)
 
+-- The same, in code that the run has made a coroutine or a tasklet for.
+define("ForeverInCoroutine", function()
+  local guard <close> = setmetatable({}, guard_meta) -- luacheck: ignore
+  coroutine.wrap(compute)()
+end)
+
+define("ForeverInCoroutines", function()
+  local guard <close> = setmetatable({}, guard_meta) -- luacheck: ignore
+  local outer = coroutine.create(function()
+    for _ in coroutine.wrap(function() coroutine.yield(1) compute() end) do math.random() end
+  end)
+  assert(coroutine.resume(outer))
+end)
+
+define("StubbornInCoroutine", function()
+  while true do coroutine.resume(coroutine.create(function() while true do pcall(compute) end end)) end
+end)
+
+local tasklets = require "pipeline.tasklets"
+
+define("ForeverInTasklet", function()
+  local guard <close> = setmetatable({}, guard_meta) -- luacheck: ignore
+  tasklets.await(tasklets.tasklet(compute)())
+end)
+
+define("ForeverInTasklets", function()
+  local guard <close> = setmetatable({}, guard_meta) -- luacheck: ignore
+  local inner = tasklets.tasklet(function()
+    tasklets.await(tasklets.sleep(0.01))
+    coroutine.wrap(compute)()
+  end)
+  tasklets.await(tasklets.tasklet(function() tasklets.await(inner()) end)())
+end)
+
+define("StubbornInTasklet", function()
+  tasklets.await(tasklets.tasklet(function() while true do pcall(compute) end end)())
+end)
+
 define("Hooked", function() return debug.gethook() and "a hook" or "no hook" end)
 
 -- Has a debug hook of its own, and computes for half a second before it waits.

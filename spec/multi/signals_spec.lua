@@ -68,6 +68,20 @@ describe("a signal", function()
     assert.equal(1, #scene:read("closed_variable", pid))
   end)
 
+  in_any_build("SIGINT is heard in coroutines and tasklets that a run has made and that never come back", function()
+    for _, name in ipairs { "ForeverInCoroutine", "ForeverInCoroutines", "ForeverInTasklet", "ForeverInTasklets" } do
+      local stage = classes[name]():with_params { max_attempts = 1 }:start()
+      local pid = begun("drain")
+      support.sleep(0.1)
+      scene.group:signal(pid, "INT")
+      assert.equal(0, scene.group:wait_for(pid, 10), name)
+      assert.equal("Interrupted", scene:wait_line("raised", pid)[2])
+      is_given_back(stage)
+      assert.equal(1, #scene:read("closed_variable", pid), name)
+      stage:abort()
+    end
+  end)
+
   it("a second one ends the process at once, whatever it does", function()
     classes.Stubborn():with_params { max_attempts = 1 }:start()
     local codes = { INT = 130, TERM = 143 }
@@ -91,7 +105,8 @@ describe("a signal", function()
   end)
 
   it("what has not ended within stop_grace is cancelled and given back, whether it waits or computes", function()
-    for _, stage in ipairs { classes.Slow(60), classes.Forever() } do
+    for _, stage in ipairs { classes.Slow(60), classes.Forever(), classes.ForeverInCoroutine(),
+      classes.ForeverInTasklet() } do
       stage:with_params { max_attempts = 1 }:start()
       local pid = begun("work_with_grace", 0.5)
       local sent = support.now()
@@ -148,6 +163,27 @@ describe("a run that never comes back", function()
   it("ends though it catches errors", function()
     ends_late(classes.Stubborn)
   end)
+
+  for _, name in ipairs { "ForeverInCoroutine", "ForeverInCoroutines" } do
+    it("ends when its timeout is over, and the error says where it was: " .. name, function()
+      local failure, pid = ends_late(classes[name])
+      assert.truthy(failure.message:find("longer than 0.3 s %(it was at .*classes.lua:%d+%)"), failure.message)
+      assert.equal(1, #scene:read("closed_variable", pid))
+    end)
+  end
+
+  for _, name in ipairs { "ForeverInTasklet", "ForeverInTasklets" } do
+    it("ends when its timeout is over, and the error says where it waits: " .. name, function()
+      local failure, pid = ends_late(classes[name])
+      assert.truthy(failure.message:find("the attempt took longer than 0.3 s", 1, true), failure.message)
+      assert.truthy(failure.traceback:find("classes.lua:%d+"), failure.traceback)
+      assert.equal(1, #scene:read("closed_variable", pid))
+    end)
+  end
+
+  for _, name in ipairs { "StubbornInCoroutine", "StubbornInTasklet" } do
+    it("ends though it catches errors: " .. name, function() ends_late(classes[name]) end)
+  end
 
   it("does not keep others waiting afterwards, and its thread is as good as new", function()
     classes.Forever():with_params { max_attempts = 1, timeout = 0.2 }:start()
