@@ -1,6 +1,7 @@
 -- places_spec.lua: a run that waits inside the engine takes no place of `concurrency`; when it is woken it gets one.
 
 local helper = require "spec.support.helper"
+local pace = require "spec.support.pace"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local tasklets = require "pipeline.tasklets"
@@ -59,7 +60,7 @@ describe("a run that waits", function()
         end,
       }
       local stages = start_all(Parent, MANY)
-      engine:drain { timeout = 60 }
+      engine:drain { timeout = 60 * pace }
       check_values(stages)
       assert.is_true(most > 1, most)
     end)
@@ -96,7 +97,7 @@ describe("a run that waits", function()
         end,
       }
       local stages = start_all(Class, MANY)
-      engine:drain { timeout = 60 }
+      engine:drain { timeout = 60 * pace }
       check_values(stages)
     end)
   end
@@ -115,7 +116,7 @@ describe("a run that waits", function()
       run = function() return await(tasklets.fetch { url = server.url .. "/gather", deadline = 30 }).body end,
     }
     local stages = start_all(Class, 50)
-    engine:drain { timeout = 60 }
+    engine:drain { timeout = 60 * pace }
     for _, stage in ipairs(stages) do assert.equal("together", engine:wait(stage, { timeout = 0 }).default.value) end
   end)
 
@@ -142,7 +143,7 @@ describe("a run that waits", function()
         end,
       }
       local stages = start_all(Class, 60)
-      engine:drain { timeout = 60 }
+      engine:drain { timeout = 60 * pace }
       check_values(stages)
       assert.equal(places, most)
       engine:close()
@@ -171,7 +172,7 @@ describe("a run that waits", function()
     start_all(Waker, 2)
     Other():start()
     Other():start()
-    engine:drain { timeout = 30 } -- until all have had their turns
+    engine:drain { timeout = 30 * pace } -- until all have had their turns
     assert.is_true(over)
   end)
 
@@ -269,7 +270,7 @@ describe("a run that waits", function()
       end,
     }
     local stages = start_all(Class, 20)
-    engine:drain { timeout = 60 }
+    engine:drain { timeout = 60 * pace }
     check_values(stages)
     engine:transaction(function(tx) assert.same({ { n = 20 } }, tx:query("SELECT count(*) AS n FROM note")) end)
   end)
