@@ -1,11 +1,12 @@
 -- flood_spec.lua - however many connections do nothing, or little: work goes on, and so does an honest visitor.
 
+local pace = require "spec.support.pace"
 local pipeline = require "pipeline"
 local socket = require "socket"
 local support = require "spec.http.support"
 
-local SECONDS = 8
-local WAIT_MAX = 5 -- seconds for an honest visitor, on a machine that does other things, too
+local SECONDS = pace > 4 and 24 or 8
+local WAIT_MAX = 5 * pace -- seconds for an honest visitor, on a machine that does other things, too
 
 local Work = pipeline.define("spec.flood.Work", { run = function(_, n) return n end })
 
@@ -33,7 +34,7 @@ describe("5,000 idle connections and 500 slow ones", function()
     assert.equal(5000, idle)
     assert.is_true(slow >= 500, "slow: " .. slow)
     assert.is_true(most > 200 and most <= 256, "connections: " .. most)
-    assert.is_true(visits >= 20, "visits: " .. visits)
+    assert.is_true(visits >= 20 // pace, "visits: " .. visits)
     assert.equal(visits, done)
     print(("%d visits, the slowest %.3f s, %d connections, %d slow"):format(visits, worst, most, slow))
     assert.is_true(worst < WAIT_MAX, "the slowest visit: " .. worst)
