@@ -283,6 +283,20 @@ describe("SQL in a transaction", function()
     assert.equal(2, helper.result(Give(2)))
   end)
 
+  it("replace finds each part once, wherever in a long text it lies", function()
+    transact(function(tx)
+      for _, length in ipairs { 1, 2, 7, 100, 5000 } do
+        local part = ("a"):rep(length - 1) .. "b"
+        for _, before in ipairs { 0, 1, 4094, 4095, 4096, 4097, 4098, 4200, 8193, 14095, 14096, 14097, 20000 } do
+          local given = ("x"):rep(before) .. part .. ("a"):rep(before) .. part .. part .. ("y"):rep(9000)
+          local expected = given:gsub(part, "(%0)")
+          local row = tx:query("SELECT replace(?, ?, ?) AS v", given, part, "(" .. part .. ")")[1]
+          assert.is_true(row.v == expected, ("a part of %d bytes after %d"):format(length, before))
+        end
+      end
+    end)
+  end)
+
   it("values are never SQL", function()
     transact(function(tx)
       tx:execute("CREATE TABLE t (v)")
