@@ -59,9 +59,9 @@ end
 local claims = setmetatable({}, { __mode = "k" }) -- of deferred calls, by coroutine
 local execute, run = deferred.execute, deferred.run
 
-function deferred.execute(engine, claim)
+function deferred.execute(engine, claim, guard)
   claims[coroutine.running()] = claim
-  return execute(engine, claim)
+  return execute(engine, claim, guard)
 end
 
 function deferred.run(bytes)
