@@ -72,9 +72,10 @@ typedef struct {
 typedef struct pl__handle {
     pl_engine_t *engine; /* NULL: closed */
     pid_t opened_by;
-    pl__sink_t *sink;   /* what host callbacks get: outlives the userdata when the process ends inside run() */
-    lua_State *L;       /* the thread inside run(), NULL outside */
-    pl__whose_t *whose; /* of the Lua state */
+    pl__sink_t *sink;         /* what host callbacks get: outlives the userdata when the process ends inside run() */
+    lua_State *L;             /* the thread inside run(), NULL outside */
+    pl__whose_t *whose;       /* of the Lua state */
+    struct pl__handle *outer; /* inside run(): the one whose run this is in, as one that gives it a turn; or NULL */
     bool entered, pumping, closing, is_virtual, has_task_hook, has_wait_hook;
     uint64_t sessions;        /* made so far: the number of the last one */
     bool stopped;             /* stop() was called since it was last cleared */

@@ -10,7 +10,9 @@ int pl__run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, b
     pl__log_drain(L, h);
     h->L = L;
     h->given_back = 0;
+    pl__watch_begin_run(h);
     int rc = pl_engine_run(h->engine, mode, timeout, signals);
+    pl__watch_end_run(h);
     h->L = NULL;
     if (rc == PL_EINTR || rc == PL_ELIMIT) {
         pl__coroutine_cancel_claims(L, h);

@@ -63,6 +63,34 @@ typedef struct {
 static _Thread_local pl__watched_t *volatile running;
 static _Thread_local int64_t hooked_at; /* CPU time of the thread when a hook was set last, or was called */
 
+static _Thread_local pl__handle_t *innermost; /* whose run this thread is in */
+
+void pl__watch_begin_run(pl__handle_t *h) {
+    h->outer = innermost;
+    innermost = h;
+}
+
+void pl__watch_end_run(pl__handle_t *h) {
+    innermost = h->outer;
+    h->outer = NULL;
+}
+
+/* When what h executes should not go on any more: that of an engine whose run it has its turn in must end as well. */
+static pl_usec_t cancel_at(const pl__handle_t *h) {
+    pl_usec_t at = PL_USEC_NEVER;
+    for (; h != NULL; h = h->outer) {
+        pl_usec_t own = h->engine != NULL ? pl_engine_cancel_at(h->engine) : PL_USEC_NEVER;
+        at = own < at ? own : at;
+    }
+    return at;
+}
+
+static bool is_in_run_of(const pl__handle_t *inner, const pl__handle_t *h) {
+    while (inner != NULL && inner != h)
+        inner = inner->outer;
+    return inner != NULL;
+}
+
 /* ---- the hook ---------------------------------------------------------------------------------------------- */
 
 typedef enum { REASON_NONE, REASON_LATE, REASON_CANCELLED } reason_t;
@@ -74,12 +102,12 @@ static int64_t cpu_time(void) {
 }
 
 static bool may_be_cancelled(const pl__watched_t *self) {
-    return self->rec->claim != NULL && !self->rec->claim_ended && pl_engine_cancel_at(self->h->engine) != PL_USEC_NEVER;
+    return self->rec->claim != NULL && !self->rec->claim_ended && cancel_at(self->h) != PL_USEC_NEVER;
 }
 
 static reason_t reason_of(const pl__watched_t *self) {
     pl_usec_t now = pl_engine_steady(self->h->engine);
-    if (may_be_cancelled(self) && pl_engine_cancel_at(self->h->engine) <= now)
+    if (may_be_cancelled(self) && cancel_at(self->h) <= now)
         return REASON_CANCELLED;
     return self->rec->deadline != 0 && self->rec->deadline <= now ? REASON_LATE : REASON_NONE;
 }
@@ -247,6 +275,8 @@ void pl__watch_close(pl__handle_t *h) {
     pl__watch_t *watch = &h->watch;
     if (running != NULL && running->h == h)
         running = NULL;
+    if (innermost == h)
+        pl__watch_end_run(h);
     if (!watch->has_thread)
         return;
     atomic_store(&watch->closing, true);
@@ -279,16 +309,17 @@ static void set_loop(pl__watch_t *watch) {
 
 void pl__watch_interrupted(pl__handle_t *h) {
     const pl__watched_t *self = running;
-    if (self == NULL || self->h != h || self->rec->claim == NULL)
+    if (self == NULL || !is_in_run_of(self->h, h) || self->rec->claim == NULL)
         return;
     set_hook(self);
-    pl_usec_t at = pl_engine_cancel_at(h->engine);
+    pl__watch_t *watch = &self->h->watch;
+    pl_usec_t at = cancel_at(self->h);
     if (at == PL_USEC_NEVER)
         return;
     if (self->rec->deadline == 0 || at < self->rec->deadline)
-        atomic_store(&h->watch.busy, at > 0 ? at : 1);
-    if (h->watch.has_thread)
-        ring(&h->watch); /* should the code be in a coroutine of its own, it is looked for again and again */
+        atomic_store(&watch->busy, at > 0 ? at : 1);
+    if (watch->has_thread)
+        ring(watch); /* should the code be in a coroutine of its own, it is looked for again and again */
 }
 
 /* ---- around a resume --------------------------------------------------------------------------------------- */
@@ -298,7 +329,7 @@ static int64_t due_of(const pl__watched_t *self, bool may_cancel) {
     int64_t due = self->rec->deadline;
     if (!may_cancel)
         return due;
-    pl_usec_t at = pl_engine_cancel_at(self->h->engine);
+    pl_usec_t at = cancel_at(self->h);
     return due != 0 && due < at ? due : at > 0 ? at : 1;
 }
 

@@ -46,6 +46,9 @@ bool pl__watch_push_run_of(lua_State *L, const lua_State *co);
 /* As pl__watch_enter, around lua_resume of `co`, a tasklet that was started by `run` (pushed by these). Returns false,
  * and has done nothing, when that run is over: then it is not to be left. */
 bool pl__watch_enter_tasklet(pl__watched_t *self, const void *run, lua_State *co);
+/* Around a run of the engine: what runs inside ends with it, too, when it is to stop. */
+void pl__watch_begin_run(struct pl__handle *h);
+void pl__watch_end_run(struct pl__handle *h);
 /* host.interrupted: inside a signal handler, on the thread of the loop. */
 void pl__watch_interrupted(struct pl__handle *h);
 /* Joins the thread. */

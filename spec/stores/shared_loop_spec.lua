@@ -359,6 +359,30 @@ describe("several engines with real time", function()
     ]], true)
   end)
 
+  for signal, from in pairs { TERM = "run", INT = "drain" } do
+    both("end what the others compute, too, when a signal stops the one that is in " .. from, ([[
+      A:close() B:close()
+      A, B = open("c", { stop_grace = 0.3 }), open("d", { stop_grace = 0.3 })
+      local turns = 0
+      local Endless = define(function()
+        turns = turns + 1
+        while turns == 1 do end
+        return "again"
+      end)
+      local stage = Endless():start { engine = B }
+      define(function() await(sleep(30)) end)():start { engine = A }
+      local pid = io.open("/proc/self/stat"):read("n")
+      os.execute(("(sleep 0.5; kill -%s %%d) >/dev/null 2>&1 &"):format(pid))
+      local begun = eventloop.now()
+      local ok, problem = pcall(A.%s, A)
+      assert(ok or pipeline.is(problem, pipeline.Interrupted), tostring(problem))
+      assert(eventloop.now() - begun < %d and turns >= 1, turns)
+      assert(value_of(B, stage) == "again")
+      A:close()
+      B:close()
+    ]]):format(signal, from, 5 * SLOW))
+  end
+
   it("closed in any order leave what the others do alone", function()
     run [[
       local list, steps = {}, {}
