@@ -33,14 +33,14 @@
 /* Fields with numbers: of loops, as in eventloop.lua; of tasks and workers, as in task.lua. */
 enum { AT = 1, LAST, CURRENT, COUNT, LATER, AWAKE, STOPPING, FRUITLESS, HEAP, ORDER };
 enum { SOON_AT = 11, SOON_LAST, SOON, SOON_COUNT, SOON_LATER, SOON_DUE };
-enum { T_BODY = 1, T_WORKER, T_ON, T_PLACE, T_MADE, T_COUNT = T_MADE };
+enum { T_BODY = 1, T_WORKER, T_ON, T_PLACE, T_MADE, T_MAKER, T_COUNT = T_MAKER };
 enum { W_CO = 1 };
 
 /* What the functions share: their upvalues. The first of them are those of `start`, of which there are many; it has two
  * of its own after them. Others have all, and `await` one of its own. Those named K_ are the names of fields. */
-#define FIRST_GIVEN(X) X(task_meta) X(common) X(arouse) X(single) X(stepping) X(virtual) X(loop)
+#define FIRST_GIVEN(X) X(task_meta) X(common) X(arouse) X(single) X(stepping) X(virtual) X(loop) X(current)
 #define FIRST_KEYS(X) X(loop)
-#define GIVEN(X) X(current) X(new_worker) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
+#define GIVEN(X) X(new_worker) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
 #define KEYS(X) X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(due) X(order) X(clock) X(cancelled)
 
 #define UPVALUE(name) UP_##name,
@@ -62,7 +62,8 @@ typedef struct {
     lua_State *co; /* of the task that runs; NULL outside */
     int idle;
     bool has_contexts;
-    bool has_runs; /* a run has started a tasklet: then tasks may have the field RUN */
+    bool has_runs;   /* a run has started a tasklet: then tasks may have the field RUN */
+    bool has_makers; /* a tasklet was made in a coroutine of an engine: those that tasklets make inherit it */
     pl__whose_t *whose;
 } shared_t;
 
@@ -507,6 +508,27 @@ static void note_run(lua_State *L, int task) {
     lua_rawset(L, task);
 }
 
+/* Notes the engine in whose coroutine the task is made, or that of the tasklet that makes it: there may be a second
+ * engine later. The handle is noted, which context.lua knows the engine by. */
+static void note_maker(lua_State *L, int task) {
+    shared_t *self = shared(L);
+    const pl__whose_t *whose = self->whose;
+    if (whose->engine != NULL) {
+        pl__whose_push(L, whose->engine);
+    } else if (whose->is_tasklet && self->has_makers) {
+        lua_rawgeti(L, lua_upvalueindex(UP_current), 1);
+        if (lua_istable(L, -1))
+            lua_rawgeti(L, -1, T_MAKER);
+    } else {
+        return;
+    }
+    if (lua_isuserdata(L, -1)) {
+        self->has_makers = true;
+        lua_rawseti(L, task, T_MAKER);
+    }
+    lua_settop(L, task + 1);
+}
+
 /* The table at `task`, over which lies its loop alone, becomes a task made at that level of the stack, and is
  * queued. */
 static void set_off(lua_State *L, int task, int level) {
@@ -514,6 +536,7 @@ static void set_off(lua_State *L, int task, int level) {
         lua_rawseti(L, task, T_MADE);
     lua_settop(L, task + 1);
     note_run(L, task);
+    note_maker(L, task);
     lua_pushvalue(L, lua_upvalueindex(UP_task_meta));
     lua_setmetatable(L, task);
     queue(L, task);

@@ -26,6 +26,7 @@ local next = next
 local running, status, whose = coroutine.running, coroutine.status, core.whose
 local sole -- see context.sole
 local open = setmetatable({}, { __mode = "k" }) -- engine of the C core -> engine
+local opened = setmetatable({}, { __mode = "k" }) -- the same, the closed ones too
 local transactions = setmetatable({}, { __mode = "v" }) -- file -> set of transactions
 
 --- The instance whose run, finalized or callback is executed by this coroutine, or nil.
@@ -48,6 +49,14 @@ local function around(managed)
   end
 end
 
+local MAKER <const> = 6 -- as in binding/step.c
+
+-- Of the tasklet that runs. What was made while no second engine was open has only the core's engine noted, by step.c.
+local function owner_of_tasklet()
+  local task = context.tasklet[1]
+  return task.works_for or task[MAKER] and opened[task[MAKER]]
+end
+
 --- The engine that the running code works for; nil or false: for none in particular.
 function context.owner()
   local co = running()
@@ -55,7 +64,7 @@ function context.owner()
   local engine = instance and instance._engine or context.owners[co]
   if engine then return engine end
   local handle = whose()
-  if handle == true then return context.tasklet[1].works_for end
+  if handle == true then return owner_of_tasklet() end
   if handle then return next(inside) and around(true) or open[handle] end
   return context.calling or next(context.owners) and around()
 end
@@ -136,7 +145,7 @@ end
 --- An engine is open. `hidden`: it is never the default one.
 function context.add_engine(engine, hidden)
   local _, another = next(open)
-  open[engine._core] = engine
+  open[engine._core], opened[engine._core] = engine, engine
   sole = not had_any and not hidden and engine or nil
   had_any = true
   if not hidden then table.insert(context.engines, engine) end

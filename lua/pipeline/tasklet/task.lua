@@ -28,7 +28,7 @@ local task = {}
 
 local FINISHING = future.FINISHING
 local TASK <const> = 1
-local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4 -- and MADE: 5; as in binding/step.c
+local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4 -- MADE: 5, MAKER: 6; as in binding/step.c
 local CO <const> = 1
 local SINGLE = {} -- the task has one argument, in PLACE
 
