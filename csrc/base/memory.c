@@ -62,7 +62,7 @@ pl_str_t pl_str(const char *text) {
 }
 
 bool pl_str_eq(pl_str_t a, pl_str_t b) {
-    return a.len == b.len && (a.ptr == NULL) == (b.ptr == NULL) && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+    return a.len == b.len && (!a.ptr) == (!b.ptr) && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
 enum { CHUNK_MIN = 512, CHUNK_MAX = 32 * 1024 }; /* freeing larger ones makes the C library tidy up each time */

@@ -24,14 +24,14 @@ void pl__free(void *memory);
 void pl__alloc_fail_at(long nth);
 bool pl__alloc_failed(void);
 
-/* A byte string that may hold NULs. ptr == NULL means "absent"; the empty string has a ptr and len 0. */
+/* A byte string that may hold NULs. !ptr means "absent"; the empty string has a ptr and len 0. */
 typedef struct {
     const char *ptr;
     size_t len;
 } pl_str_t;
 
 #define PL_STR_NONE ((pl_str_t){ NULL, 0 })
-#define PL_STR_LIT(text) ((pl_str_t){ "" text, sizeof(text) - 1 })
+#define PL_STR_LIT(text) ((pl_str_t){ "" text, sizeof text - 1 })
 PL_API pl_str_t pl_str(const char *text); /* borrows; NULL gives PL_STR_NONE */
 PL_API bool pl_str_eq(pl_str_t a, pl_str_t b);
 

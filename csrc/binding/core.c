@@ -11,18 +11,18 @@
 
 #include "base/random.h"
 #include "base/sha1.h"
-#include "binding/claim.h"
-#include "binding/client.h"
-#include "binding/codec.h"
+#include "binding/coroutine/claim.h"
 #include "binding/engine.h"
-#include "binding/items.h"
+#include "binding/http/client.h"
+#include "binding/http/server.h"
 #include "binding/loop.h"
-#include "binding/page.h"
-#include "binding/server.h"
-#include "binding/step.h"
-#include "binding/tasklet.h"
+#include "binding/op/page.h"
+#include "binding/tasklet/items.h"
+#include "binding/tasklet/step.h"
+#include "binding/tasklet/tasklet.h"
+#include "binding/tasklet/worker.h"
+#include "binding/value/codec.h"
 #include "binding/whose.h"
-#include "binding/worker.h"
 
 enum { RANDOM_BYTES_MAX = 1024 };
 
@@ -59,7 +59,7 @@ static int core_retry_after(lua_State *L) {
 static void pin_library(void) {
     Dl_info info;
     static const char HERE = 0;
-    if (dladdr(&HERE, &info) != 0 && info.dli_fname != NULL)
+    if (dladdr(&HERE, &info) != 0 && info.dli_fname)
         (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
@@ -81,7 +81,7 @@ static void set_constants(lua_State *L) {
         { "LOG_ERROR", PL_LOG_ERROR },
         { "LOG_CRITICAL", PL_LOG_CRITICAL },
     };
-    for (size_t i = 0; i < sizeof(CONSTANTS) / sizeof(CONSTANTS[0]); i++) {
+    for (size_t i = 0; i < sizeof CONSTANTS / sizeof CONSTANTS[0]; i++) {
         lua_pushinteger(L, CONSTANTS[i].value);
         lua_setfield(L, -2, CONSTANTS[i].name);
     }

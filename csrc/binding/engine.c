@@ -9,19 +9,19 @@
 
 #include <lauxlib.h>
 
-#include "binding/claim.h"
-#include "binding/coroutine.h"
+#include "binding/coroutine/claim.h"
+#include "binding/coroutine/coroutine.h"
+#include "binding/coroutine/sleep.h"
+#include "binding/coroutine/token.h"
 #include "binding/facts.h"
-#include "binding/fetch.h"
 #include "binding/guest.h"
+#include "binding/http/fetch.h"
+#include "binding/http/server.h"
 #include "binding/loop.h"
+#include "binding/op/session.h"
+#include "binding/op/verbs.h"
 #include "binding/run.h"
-#include "binding/server.h"
-#include "binding/session.h"
 #include "binding/sink.h"
-#include "binding/sleep.h"
-#include "binding/token.h"
-#include "binding/verbs.h"
 
 /* ---- host callbacks -------------------------------------------------------------------------------------------- */
 
@@ -43,7 +43,7 @@ static void final_cb(void *data, pl_id_t stage, pl_stage_state_t state) {
 /* Inside a signal handler. */
 static void interrupted_cb(void *data) {
     const pl__sink_t *sink = data;
-    if (sink->h != NULL)
+    if (sink->h)
         pl__watch_interrupted(sink->h);
 }
 
@@ -58,7 +58,7 @@ static void log_cb(void *data, int level, const char *text) {
 
 static bool wait_cb(void *data) {
     const pl__sink_t *sink = data;
-    return sink->h != NULL && pl__guest_wait(sink->h);
+    return sink->h && pl__guest_wait(sink->h);
 }
 
 static void turn_cb(void *data) {
@@ -83,7 +83,7 @@ static void forget(pl__handle_t *h) {
 static void close_engine(lua_State *L, pl__handle_t *h) {
     h->closing = true;
     pl__coroutine_close_all(L, h);
-    while (h->attached != NULL)
+    while (h->attached)
         h->attached->close(h->attached);
     pl__coroutine_close_all(L, h);
     pl__watch_close(h);
@@ -99,10 +99,10 @@ static void close_engine(lua_State *L, pl__handle_t *h) {
 static int engine_close(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     lua_settop(L, 1);
-    if (h->engine != NULL && !h->closing) {
+    if (h->engine && !h->closing) {
         if (!pl_engine_usable(h->engine))
             forget(h);
-        else if (h->L != NULL || h->entered)
+        else if (h->L || h->entered)
             return pl__push_failure(L, PL_ESTATE, "an engine cannot be closed from inside its own loop; stop it");
         else
             close_engine(L, h);
@@ -113,12 +113,12 @@ static int engine_close(lua_State *L) {
 
 static int engine_gc(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
-    if (h->L == NULL && !h->entered)
+    if (!h->L && !h->entered)
         return engine_close(L);
     /* The Lua state is being closed from inside the loop, as os.exit(0, true) does: the loop is below us on the C
      * stack and will not be entered again. What the store thread uses stays until the process ends. */
     pl__watch_close(h);
-    if (h->sink != NULL)
+    if (h->sink)
         h->sink->h = NULL;
     h->engine = NULL;
     return 0;
@@ -196,8 +196,8 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
 
 /* Pushes a closed handle: everything that may raise is done before the engine is opened. */
 static pl__handle_t *handle_new(lua_State *L) {
-    pl__handle_t *h = lua_newuserdatauv(L, sizeof(*h), PL__UV_COUNT);
-    memset(h, 0, sizeof(*h));
+    pl__handle_t *h = lua_newuserdatauv(L, sizeof *h, PL__UV_COUNT);
+    memset(h, 0, sizeof *h);
     luaL_setmetatable(L, PL__ENGINE_TYPE);
     h->whose = pl__whose_get(L);
     pl__whose_add(L, h);
@@ -224,7 +224,7 @@ static int core_open(lua_State *L) {
     read_options(L, &options);
     pl__handle_t *h = handle_new(L);
     pl__sink_t *sink = pl__sink_new(h);
-    if (sink == NULL)
+    if (!sink)
         return pl__push_failure(L, PL_ENOMEM, NULL);
     options.host = (pl_host_t){
         .execute = execute_cb,
@@ -285,7 +285,7 @@ static int engine_run(lua_State *L) {
     luaL_argcheck(L, timeout == timeout, 3, "not a number of seconds");
     if (pl__handle_refuse(L, h))
         return 3;
-    if (h->L != NULL || h->entered || h->closing)
+    if (h->L || h->entered || h->closing)
         return pl__push_failure(L, PL_ESTATE, "the loop is running already: an engine cannot run inside itself");
     int rc = pl__run(L, h, mode, timeout, signals);
     if (rc != PL_OK)
@@ -328,13 +328,13 @@ static int engine_rest(lua_State *L) {
 /* e:running() -> whether run() is below us. */
 static int engine_running(lua_State *L) {
     const pl__handle_t *h = pl__handle_check(L, 1);
-    lua_pushboolean(L, h->engine != NULL && h->L != NULL);
+    lua_pushboolean(L, h->engine && h->L);
     return 1;
 }
 
 static int engine_tostring(lua_State *L) {
     const pl__handle_t *h = pl__handle_check(L, 1);
-    lua_pushfstring(L, PL__ENGINE_TYPE " (%s)", h->engine == NULL ? "closed" : h->L != NULL ? "running" : "open");
+    lua_pushfstring(L, PL__ENGINE_TYPE " (%s)", !h->engine ? "closed" : h->L ? "running" : "open");
     return 1;
 }
 

@@ -8,8 +8,9 @@
 
 #include <lauxlib.h>
 
-#include "binding/coroutine.h"
-#include "binding/results.h"
+#include "binding/coroutine/coroutine.h"
+#include "binding/op/pusher.h"
+#include "binding/op/table.h"
 
 #define IDS_MAX 1000000    /* of one new_ids */
 #define RANDOM_MAX 1048576 /* bytes of one random */

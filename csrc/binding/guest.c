@@ -30,14 +30,14 @@ static void guest_cb(pl_timer_t *timer) {
     pl__handle_t *h = timer->data;
     if (h->closing)
         return;
-    if (h->L == NULL || h->entered) /* it cannot be called now: at the next turn */
+    if (!h->L || h->entered) /* it cannot be called now: at the next turn */
         pl_engine_timer_start(h->engine, timer, 0);
     else
         enter(h);
 }
 
 void pl__guest_call(pl__handle_t *h) {
-    if (h->engine == NULL || h->closing || !pl_engine_usable(h->engine))
+    if (!h->engine || h->closing || !pl_engine_usable(h->engine))
         return;
     h->guest.fire = guest_cb;
     h->guest.data = h;
@@ -52,7 +52,7 @@ static int wait_entry(lua_State *L) {
 }
 
 bool pl__guest_wait(pl__handle_t *h) {
-    if (!h->has_wait_hook || h->L == NULL || h->entered || h->closing)
+    if (!h->has_wait_hook || !h->L || h->entered || h->closing)
         return false;
     pl__whose_t outer = *h->whose;
     *h->whose = (pl__whose_t){ NULL, false };

@@ -14,17 +14,17 @@ pl__handle_t *pl__handle_check(lua_State *L, int arg) {
 int pl__push_failure(lua_State *L, int code, const char *message) {
     lua_pushnil(L);
     lua_pushstring(L, pl_result_name(code));
-    lua_pushstring(L, message != NULL && message[0] != '\0' ? message : pl_result_text(code));
+    lua_pushstring(L, message && message[0] != '\0' ? message : pl_result_text(code));
     return 3;
 }
 
 int pl__handle_refuse(lua_State *L, const pl__handle_t *h) {
-    if (h->engine == NULL)
+    if (!h->engine)
         return pl__push_failure(L, PL_ECLOSED, "the engine is closed");
     if (pl_engine_usable(h->engine))
         return 0;
     char text[100];
-    snprintf(text, sizeof(text), "this engine was opened by process %ld, before a fork; open another one here",
+    snprintf(text, sizeof text, "this engine was opened by process %ld, before a fork; open another one here",
              (long)h->opened_by);
     return pl__push_failure(L, PL_EFORK, text);
 }
@@ -32,17 +32,17 @@ int pl__handle_refuse(lua_State *L, const pl__handle_t *h) {
 void pl__handle_attach(pl__handle_t *h, pl__attached_t *attached) {
     attached->prev = NULL;
     attached->next = h->attached;
-    if (h->attached != NULL)
+    if (h->attached)
         h->attached->prev = attached;
     h->attached = attached;
 }
 
 void pl__handle_detach(pl__handle_t *h, pl__attached_t *attached) {
-    if (attached->prev != NULL)
+    if (attached->prev)
         attached->prev->next = attached->next;
     else if (h->attached == attached)
         h->attached = attached->next;
-    if (attached->next != NULL)
+    if (attached->next)
         attached->next->prev = attached->prev;
     attached->next = attached->prev = NULL;
 }

@@ -39,8 +39,8 @@ struct pl__state_loop {
 /* A symbol of the library with handle `library`, as a function pointer stored at `out`. */
 static bool find_symbol(void *library, const char *name, void *out) {
     void *symbol = dlsym(library, name);
-    memcpy(out, &symbol, sizeof(symbol));
-    return symbol != NULL;
+    memcpy(out, &symbol, sizeof symbol);
+    return symbol;
 }
 
 static bool is_same_uv(void *library) {
@@ -52,8 +52,8 @@ static bool is_same_uv(void *library) {
 static void *library_of(lua_CFunction fn) {
     Dl_info info;
     const void *address;
-    memcpy(&address, &fn, sizeof(address));
-    if (dladdr(address, &info) == 0 || info.dli_fname == NULL)
+    memcpy(&address, &fn, sizeof address);
+    if (dladdr(address, &info) == 0 || !info.dli_fname)
         return NULL;
     return dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
 }
@@ -72,7 +72,7 @@ static uv_loop_t *luv_loaded(lua_State *L) {
     lua_getfield(L, -1, "run");
     void *library = lua_iscfunction(L, -1) ? library_of(lua_tocfunction(L, -1)) : NULL;
     lua_pop(L, 1);
-    if (library == NULL)
+    if (!library)
         return NULL;
     if (is_same_uv(library) && find_symbol(library, "luv_loop", &get_loop))
         loop = get_loop(L);
@@ -85,12 +85,12 @@ static int loop_lend(lua_State *L) {
     pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
     const char *path = luaL_checkstring(L, 2);
     void (*set_loop)(lua_State *, uv_loop_t *) = NULL;
-    void *library = self->loop != NULL ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-    bool lent = library != NULL && is_same_uv(library) && find_symbol(library, "luv_set_loop", &set_loop);
+    void *library = self->loop ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    bool lent = library && is_same_uv(library) && find_symbol(library, "luv_set_loop", &set_loop);
     if (lent)
         set_loop(L, self->loop);
     /* Not closed when lent: whoever holds the loop must stay mapped, and is opened next anyway. */
-    if (library != NULL && !lent)
+    if (library && !lent)
         dlclose(library);
     lua_pushboolean(L, lent);
     return 1;
@@ -108,7 +108,7 @@ static void close_foreign_cb(uv_handle_t *handle, void *data) {
 static int loop_gc(lua_State *L) {
     pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
     uv_loop_t *loop = self->loop;
-    if (loop == NULL || self->is_running || self->pid != getpid()) /* running: os.exit(0, true) from inside it */
+    if (!loop || self->is_running || self->pid != getpid()) /* running: os.exit(0, true) from inside it */
         return 0;
     self->loop = NULL;
     if (self->has_limit)
@@ -125,7 +125,7 @@ static int loop_gc(lua_State *L) {
 
 /* Whether the loop is that of the parent, before a fork. */
 static bool is_inherited(const pl__state_loop_t *self) {
-    return self->loop != NULL && self->pid != getpid();
+    return self->loop && self->pid != getpid();
 }
 
 static void open_loop(lua_State *L, pl__state_loop_t *self, bool may_be_luvs) {
@@ -134,7 +134,7 @@ static void open_loop(lua_State *L, pl__state_loop_t *self, bool may_be_luvs) {
         loop = luv_loaded(L);
         lua_setiuservalue(L, -2, 1); /* luv owns the loop: it must not go away */
     }
-    if (loop == NULL) {
+    if (!loop) {
         if (uv_loop_init(&self->own) != 0)
             luaL_error(L, "cannot make an event loop");
         self->is_own = true;
@@ -155,8 +155,8 @@ static int core_loop(lua_State *L) {
     bool is_first = lua_rawgetp(L, LUA_REGISTRYINDEX, &KEY) == LUA_TNIL;
     if (!is_first && !is_inherited(lua_touserdata(L, 1)))
         return 1;
-    pl__state_loop_t *self = lua_newuserdatauv(L, sizeof(*self), 2);
-    memset(self, 0, sizeof(*self));
+    pl__state_loop_t *self = lua_newuserdatauv(L, sizeof *self, 2);
+    memset(self, 0, sizeof *self);
     luaL_setmetatable(L, LOOP_TYPE);
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, 2, 2);
@@ -178,7 +178,7 @@ pl__state_loop_t *pl__loop_check(lua_State *L, int arg) {
 }
 
 void pl__loop_end_poll(const pl__state_loop_t *loop) {
-    if (loop->is_running && loop->loop != NULL)
+    if (loop->is_running && loop->loop)
         uv_stop(loop->loop);
 }
 
@@ -186,7 +186,7 @@ void pl__loop_end_poll(const pl__state_loop_t *loop) {
 
 static pl__state_loop_t *check_open(lua_State *L) {
     pl__state_loop_t *self = luaL_checkudata(L, 1, LOOP_TYPE);
-    if (self->loop == NULL)
+    if (!self->loop)
         luaL_error(L, "the event loop is closed");
     return self;
 }
@@ -278,7 +278,7 @@ static int core_poll(lua_State *L) {
     double seconds = luaL_checknumber(L, 1);
     int n = lua_gettop(L) - 1, found = 0;
     luaL_checkstack(L, n + 1, "too many descriptors");
-    struct pollfd *fds = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof(*fds), 0);
+    struct pollfd *fds = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *fds, 0);
     for (int i = 0; i < n; i++)
         fds[i] = (struct pollfd){ .fd = (int)luaL_checkinteger(L, i + 2), .events = POLLIN };
     (void)poll(fds, (nfds_t)n, seconds < 0 ? -1 : pl_clock_ms(fmin(seconds, SECONDS_MAX)));

@@ -3,7 +3,7 @@
  */
 #include "binding/run.h"
 
-#include "binding/coroutine.h"
+#include "binding/coroutine/coroutine.h"
 #include "binding/sink.h"
 
 int pl__run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, bool signals) {

@@ -18,8 +18,8 @@ struct pl__line {
 };
 
 pl__sink_t *pl__sink_new(pl__handle_t *h) {
-    pl__sink_t *sink = pl__alloc(sizeof(*sink));
-    if (sink == NULL)
+    pl__sink_t *sink = pl__alloc(sizeof *sink);
+    if (!sink)
         return NULL;
     sink->h = h;
     if (pthread_mutex_init(&sink->lock, NULL) != 0) {
@@ -40,10 +40,10 @@ static pl__line_t *sink_take(pl__sink_t *sink) {
 }
 
 void pl__sink_free(pl__sink_t *sink) {
-    if (sink == NULL)
+    if (!sink)
         return;
     pl__line_t *next;
-    for (pl__line_t *line = sink_take(sink); line != NULL; line = next) {
+    for (pl__line_t *line = sink_take(sink); line; line = next) {
         next = line->next;
         pl__free(line);
     }
@@ -53,14 +53,14 @@ void pl__sink_free(pl__sink_t *sink) {
 
 void pl__sink_add(pl__sink_t *sink, int level, const char *text) {
     size_t size = strlen(text) + 1;
-    pl__line_t *line = pl__alloc(sizeof(*line) + size);
-    if (line == NULL)
+    pl__line_t *line = pl__alloc(sizeof *line + size);
+    if (!line)
         return;
     line->level = level;
     memcpy(line->text, text, size);
     pthread_mutex_lock(&sink->lock);
     if (sink->pending < LOG_PENDING_MAX) {
-        if (sink->tail != NULL)
+        if (sink->tail)
             sink->tail->next = line;
         else
             sink->head = line;
@@ -77,7 +77,7 @@ void pl__log(pl__handle_t *h, int level, const char *format, ...) {
     char text[512];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
+    (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     pl__sink_add(h->sink, level, text);
 }
@@ -100,7 +100,7 @@ void pl__log_drain(lua_State *L, pl__handle_t *h) {
     if (h->entered || !atomic_load(&h->sink->any))
         return;
     pl__line_t *next;
-    for (pl__line_t *line = sink_take(h->sink); line != NULL; line = next) {
+    for (pl__line_t *line = sink_take(h->sink); line; line = next) {
         next = line->next;
         pl__enter(L, log_entry, line);
         pl__free(line);

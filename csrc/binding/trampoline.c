@@ -12,7 +12,7 @@
 #include "binding/handle.h"
 
 bool pl__is_overflow(lua_State *L, int index) {
-    return lua_type(L, index) == LUA_TSTRING && strstr(lua_tostring(L, index), "stack overflow") != NULL;
+    return lua_type(L, index) == LUA_TSTRING && strstr(lua_tostring(L, index), "stack overflow");
 }
 
 /* Adds a traceback to text; other values pass as they are. In Lua 5.4.4 a handler that allocates after a stack

@@ -38,8 +38,9 @@
 
 #include <lauxlib.h>
 
-#include "binding/coroutine.h"
-#include "binding/results.h"
+#include "binding/coroutine/coroutine.h"
+#include "binding/op/pusher.h"
+#include "binding/op/table.h"
 #include "binding/whose.h"
 
 enum {
@@ -78,17 +79,17 @@ void pl__watch_end_run(pl__handle_t *h) {
 /* When what h executes should not go on any more: that of an engine whose run it has its turn in must end as well. */
 static pl_usec_t cancel_at(const pl__handle_t *h) {
     pl_usec_t at = PL_USEC_NEVER;
-    for (; h != NULL; h = h->outer) {
-        pl_usec_t own = h->engine != NULL ? pl_engine_cancel_at(h->engine) : PL_USEC_NEVER;
+    for (; h; h = h->outer) {
+        pl_usec_t own = h->engine ? pl_engine_cancel_at(h->engine) : PL_USEC_NEVER;
         at = own < at ? own : at;
     }
     return at;
 }
 
 static bool is_in_run_of(const pl__handle_t *inner, const pl__handle_t *h) {
-    while (inner != NULL && inner != h)
+    while (inner && inner != h)
         inner = inner->outer;
-    return inner != NULL;
+    return inner;
 }
 
 /* ---- the hook ---------------------------------------------------------------------------------------------- */
@@ -102,7 +103,7 @@ static int64_t cpu_time(void) {
 }
 
 static bool may_be_cancelled(const pl__watched_t *self) {
-    return self->rec->claim != NULL && !self->rec->claim_ended && cancel_at(self->h) != PL_USEC_NEVER;
+    return self->rec->claim && !self->rec->claim_ended && cancel_at(self->h) != PL_USEC_NEVER;
 }
 
 static reason_t reason_of(const pl__watched_t *self) {
@@ -142,10 +143,10 @@ static void hook_cb(lua_State *L, lua_Debug *event) {
     const pl__watched_t *self = running;
     (void)event;
     hooked_at = cpu_time();
-    reason_t reason = self != NULL ? reason_of(self) : REASON_NONE;
+    reason_t reason = self ? reason_of(self) : REASON_NONE;
     if (reason != REASON_NONE && is_in_user_code(L, self->rec))
         raise_in(L, self, reason);
-    else if (reason != REASON_NONE || (self != NULL && may_be_cancelled(self)))
+    else if (reason != REASON_NONE || (self && may_be_cancelled(self)))
         lua_sethook(L, hook_cb, LUA_MASKCOUNT, LOOK_COUNT);
     else
         lua_sethook(L, NULL, 0, 0);
@@ -157,27 +158,27 @@ static lua_State *resumed_by(lua_State *co) {
     if (!lua_getstack(co, 0, &frame) || !lua_getinfo(co, "S", &frame) || frame.what[0] != 'C')
         return NULL;
     lua_State *inner = lua_tothread(co, 1);
-    return inner != NULL ? inner : lua_tothread(co, lua_upvalueindex(1));
+    return inner ? inner : lua_tothread(co, lua_upvalueindex(1));
 }
 
 static void set_hook(const pl__watched_t *self) {
     lua_State *co = self->co;
-    if (co == NULL)
+    if (!co)
         return;
-    if (lua_gethook(co) == NULL) {
+    if (!lua_gethook(co)) {
         hooked_at = cpu_time();
         lua_sethook(co, hook_cb, LUA_MASKCOUNT, 1);
         return;
     }
     if (cpu_time() - hooked_at < UNHEARD_US)
         return;
-    for (int depth = 0; depth < DEPTH_MAX && lua_gethook(co) == hook_cb && (co = resumed_by(co)) != NULL; depth++)
-        if (lua_gethook(co) == NULL)
+    for (int depth = 0; depth < DEPTH_MAX && lua_gethook(co) == hook_cb && (co = resumed_by(co)); depth++)
+        if (!lua_gethook(co))
             lua_sethook(co, hook_cb, LUA_MASKCOUNT, 1);
 }
 
 static void drop_hook(lua_State *co) {
-    if (co != NULL && lua_gethook(co) == hook_cb)
+    if (co && lua_gethook(co) == hook_cb)
         lua_sethook(co, NULL, 0, 0);
 }
 
@@ -188,7 +189,7 @@ static struct sigaction urgent_before;
 static void urgent_cb(int number, siginfo_t *info, void *context) {
     int saved = errno;
     const pl__watched_t *self = running;
-    if (self != NULL && reason_of(self) != REASON_NONE)
+    if (self && reason_of(self) != REASON_NONE)
         set_hook(self);
     if (urgent_before.sa_flags & SA_SIGINFO)
         urgent_before.sa_sigaction(number, info, context);
@@ -199,7 +200,7 @@ static void urgent_cb(int number, siginfo_t *info, void *context) {
 
 static void install_urgent(void) {
     struct sigaction ours;
-    memset(&ours, 0, sizeof(ours));
+    memset(&ours, 0, sizeof ours);
     ours.sa_sigaction = urgent_cb;
     ours.sa_flags = SA_SIGINFO | SA_RESTART;
     sigfillset(&ours.sa_mask);
@@ -273,7 +274,7 @@ static bool start_thread(pl__watch_t *watch) {
 
 void pl__watch_close(pl__handle_t *h) {
     pl__watch_t *watch = &h->watch;
-    if (running != NULL && running->h == h)
+    if (running && running->h == h)
         running = NULL;
     if (innermost == h)
         pl__watch_end_run(h);
@@ -309,7 +310,7 @@ static void set_loop(pl__watch_t *watch) {
 
 void pl__watch_interrupted(pl__handle_t *h) {
     const pl__watched_t *self = running;
-    if (self == NULL || !is_in_run_of(self->h, h) || self->rec->claim == NULL)
+    if (!self || !is_in_run_of(self->h, h) || !self->rec->claim)
         return;
     set_hook(self);
     pl__watch_t *watch = &self->h->watch;
@@ -337,7 +338,7 @@ static void enter(pl__watched_t *self, pl__handle_t *h, pl__coroutine_t *rec, lu
     *self = (pl__watched_t){ .outer = running, .h = h, .rec = rec, .co = co };
     atomic_signal_fence(memory_order_seq_cst);
     running = self;
-    if (rec->claim != NULL && !h->is_virtual)
+    if (rec->claim && !h->is_virtual)
         (void)start_thread(&h->watch);
     bool may_cancel = may_be_cancelled(self);
     if (may_cancel || rec->deadline != 0) {
@@ -358,7 +359,7 @@ void pl__watch_leave(pl__watched_t *self) {
     atomic_signal_fence(memory_order_seq_cst);
     drop_hook(self->co);
     if (h->watch.has_thread)
-        publish(&h->watch, running != NULL && running->h == h ? due_of(running, may_be_cancelled(running)) : 0);
+        publish(&h->watch, running && running->h == h ? due_of(running, may_be_cancelled(running)) : 0);
 }
 
 /* ---- tasklets ---------------------------------------------------------------------------------------------- */
@@ -389,7 +390,7 @@ static bool push_by_address(lua_State *L, const void *address) {
 
 bool pl__watch_push_run(lua_State *L, pl__handle_t *h) {
     pl__coroutine_t *rec = h->current;
-    if (rec == NULL || rec->claim == NULL || rec->claim_ended)
+    if (!rec || !rec->claim || rec->claim_ended)
         return false;
     if (push_by_address(L, rec)) {
         const run_t *known = lua_touserdata(L, -1);
@@ -412,12 +413,12 @@ bool pl__watch_push_run(lua_State *L, pl__handle_t *h) {
 
 bool pl__watch_push_run_of(lua_State *L, const lua_State *co) {
     const pl__watched_t *self = running;
-    return self != NULL && self->co == co && self->run != NULL && push_by_address(L, self->run);
+    return self && self->co == co && self->run && push_by_address(L, self->run);
 }
 
 bool pl__watch_enter_tasklet(pl__watched_t *self, const void *run, lua_State *co) {
     const run_t *of = run;
-    if (of->h->engine == NULL || of->rec->life != of->life)
+    if (!of->h->engine || of->rec->life != of->life)
         return false;
     enter(self, of->h, of->rec, co);
     self->run = run;
@@ -431,7 +432,7 @@ static int engine_deadline(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     double seconds = luaL_optnumber(L, 2, -1);
     pl__coroutine_t *rec = h->current;
-    if (h->engine == NULL || rec == NULL || rec->co != L) {
+    if (!h->engine || !rec || rec->co != L) {
         lua_pushnumber(L, HUGE_VAL);
         return seconds >= 0;
     }
@@ -440,8 +441,7 @@ static int engine_deadline(lua_State *L) {
         if (!h->is_virtual && start_thread(&h->watch)) {
             rec->deadline = deadline;
             set_loop(&h->watch);
-            publish(&h->watch,
-                    running != NULL && running->rec == rec ? due_of(running, may_be_cancelled(running)) : deadline);
+            publish(&h->watch, running && running->rec == rec ? due_of(running, may_be_cancelled(running)) : deadline);
         }
         pl__push_time(L, deadline);
         return 1;

@@ -53,7 +53,7 @@ static int core_whose(lua_State *L) {
     const pl__whose_t *whose = lua_touserdata(L, lua_upvalueindex(1));
     if (whose->is_tasklet)
         lua_pushboolean(L, 1);
-    else if (whose->engine != NULL)
+    else if (whose->engine)
         pl__whose_push(L, whose->engine);
     else
         lua_pushnil(L);

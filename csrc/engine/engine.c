@@ -27,20 +27,6 @@ void pl_engine_guard_locks(void) {
     pl_store_guard_locks();
 }
 
-/* ---- fork -------------------------------------------------------------------------------------------------- */
-
-/* After fork the threads of an engine are not there. It is counted because to ask the kernel who we are would cost a
- * system call with each use of an engine. */
-static _Atomic unsigned forks;
-
-static void forked(void) {
-    forks++;
-}
-
-static void watch_forks(void) {
-    pthread_atfork(NULL, NULL, forked);
-}
-
 /* ---- callbacks from the store thread ----------------------------------------------------------------------- */
 
 static void wake_from_store(void *data) {
@@ -188,9 +174,7 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->durability_full = options->durability_full;
     engine->no_worker = options->no_worker;
     engine->in_memory = strcmp(options->path, ":memory:") == 0;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
-    engine->forks = forks;
+    engine->forks = pl__peers_forks();
     engine->must_look = true;
     engine->listens_at = -1;
     engine->stop_grace = pl_clock_from_seconds(options->stop_grace);
@@ -257,10 +241,6 @@ static void close_store(pl_engine_t *engine) {
     pl_op_free(op);
     free_ops(engine->failed.head);
     pl_store_close(engine->store);
-}
-
-bool pl_engine_usable(const pl_engine_t *engine) {
-    return engine->forks == forks;
 }
 
 void pl_engine_close(pl_engine_t *engine) {

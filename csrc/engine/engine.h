@@ -189,6 +189,8 @@ void pl__peers_ring(pl_engine_t *engine);
 bool pl__peers_take_number(void *data, int number);
 bool pl__peers_is_alive(void *data, int number, int64_t pid);
 void pl__peers_close(pl_engine_t *engine);
+/* How often this process, or those it came from, was forked; counted from the first call on. */
+unsigned pl__peers_forks(void);
 
 /* secret.c */
 int pl__secret_init(pl_engine_t *engine, pl_error_t *error) PL__MUST_USE;

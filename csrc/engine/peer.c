@@ -24,7 +24,8 @@
 
 #include "engine/engine.h"
 
-#define NUMBERS_AT (INT64_C(0x40000000) + 1024) /* in the database file; see store/sqlite/locks.c for what is behind */
+#define NUMBERS_AT                                                                                                     \
+    (INT64_C(0x40000000) + 1024) /* in the database file; see store/sqlite/file/locks.c for what is behind */
 
 enum {
     COUNTERS_AT = 4096,
@@ -313,4 +314,28 @@ void pl__peers_close(pl_engine_t *engine) {
     peers->inotify = -1;
     peers->seen = NULL;
     peers->name = NULL;
+}
+
+/* ---- fork -------------------------------------------------------------------------------------------------- */
+
+/* After fork the threads of an engine are not there. It is counted because to ask the kernel who we are would cost a
+ * system call with each use of an engine. */
+static _Atomic unsigned forks;
+
+static void forked(void) {
+    forks++;
+}
+
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, forked);
+}
+
+unsigned pl__peers_forks(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    return forks;
+}
+
+bool pl_engine_usable(const pl_engine_t *engine) {
+    return engine->forks == forks;
 }

@@ -108,7 +108,7 @@ void pl__conn_left(pl__conn_t *conn) {
     pl__request_t *request = conn->request;
     pl__http_enter(http);
     pl__conn_close(conn);
-    if (http->options.left != NULL && !http->is_closing)
+    if (http->options.left && !http->is_closing)
         http->options.left(http->options.data, &request->pub);
     pl__http_leave(http);
 }
@@ -267,11 +267,11 @@ int pl_http_respond(pl_http_request_t *pub, unsigned status, const pl_http_heade
     pl__conn_t *conn = request->conn;
     if (status < 200 || status > 599 || !pl__answer_is_valid(headers, header_count))
         return PL_EINVAL;
-    if (conn == NULL) {
+    if (!conn) {
         request_free(request);
         return PL_OK;
     }
-    if (!pl__answer_has_body(status) || body.ptr == NULL)
+    if (!pl__answer_has_body(status) || !body.ptr)
         body = PL_STR_LIT("");
     int rc = build_head(conn, status, headers, header_count, body.len);
     if (rc != PL_OK)
@@ -286,7 +286,7 @@ int pl_http_respond(pl_http_request_t *pub, unsigned status, const pl_http_heade
 void pl_http_drop(pl_http_request_t *pub) {
     pl__request_t *request = (pl__request_t *)pub;
     request->is_handed = false;
-    if (request->conn != NULL)
+    if (request->conn)
         pl__conn_close(request->conn);
     else
         request_free(request);
@@ -501,8 +501,8 @@ static void read_address(pl__conn_t *conn) {
 
 pl__conn_t *pl__conn_accept(pl_http_t *http) {
     pl__conn_t *conn = pl__alloc(sizeof *conn);
-    pl__request_t *request = conn != NULL ? pl__alloc(sizeof *request) : NULL;
-    if (request == NULL || uv_tcp_init(http->loop, &conn->tcp) != 0) {
+    pl__request_t *request = conn ? pl__alloc(sizeof *request) : NULL;
+    if (!request || uv_tcp_init(http->loop, &conn->tcp) != 0) {
         pl__free(request);
         pl__free(conn);
         return NULL;

@@ -44,11 +44,11 @@ pl_str_t pl__field_trim(pl_str_t text) {
 }
 
 bool pl__field_next(pl_str_t *list, pl_str_t *element) {
-    if (list->ptr == NULL)
+    if (!list->ptr)
         return false;
     const char *comma = list->len > 0 ? memchr(list->ptr, ',', list->len) : NULL;
-    size_t len = comma != NULL ? (size_t)(comma - list->ptr) : list->len;
+    size_t len = comma ? (size_t)(comma - list->ptr) : list->len;
     *element = pl__field_trim((pl_str_t){ list->ptr, len });
-    *list = comma != NULL ? (pl_str_t){ comma + 1, list->len - len - 1 } : PL_STR_NONE;
+    *list = comma ? (pl_str_t){ comma + 1, list->len - len - 1 } : PL_STR_NONE;
     return true;
 }

@@ -177,7 +177,7 @@ static bool refuse(pl__http_parser_t *parser, unsigned status, const char *probl
 
 static bool refuse_byte(pl__http_parser_t *parser, unsigned char byte) {
     const char *problem = PROBLEMS[parser->state];
-    if (problem == NULL)
+    if (!problem)
         problem = "a carriage return is not followed by a line feed";
     if (byte == '\n')
         problem = "a line feed without a carriage return before it";
@@ -295,7 +295,7 @@ static bool read_line(pl__http_parser_t *parser, pl__target_t *target) {
     if (is_method(parser, "CONNECT"))
         return refuse(parser, 501, "this server is no proxy");
     const char *problem = pl__target_read(text, strlen(text), is_method(parser, "OPTIONS"), target);
-    if (problem != NULL)
+    if (problem)
         return refuse(parser, 400, problem);
     parser->path = target->path;
     parser->query = target->query;
@@ -424,17 +424,17 @@ static pl_http_header_t *find(const pl__http_parser_t *parser, const char *name)
 
 static pl_str_t value_of(const pl__http_parser_t *parser, const char *name) {
     const pl_http_header_t *header = find(parser, name);
-    return header != NULL ? header->value : PL_STR_NONE;
+    return header ? header->value : PL_STR_NONE;
 }
 
 /* RFC 9112 3.2: HTTP/1.1 must name the host; the one in an absolute target counts. */
 static bool check_host(pl__http_parser_t *parser, const pl__target_t *target) {
     pl_http_header_t *host = find(parser, "host");
-    if (host == NULL && !parser->is_old)
+    if (!host && !parser->is_old)
         return refuse(parser, 400, "there is no Host");
-    if (host != NULL && !pl__host_is_valid(host->value))
+    if (host && !pl__host_is_valid(host->value))
         return refuse(parser, 400, "Host is not a host with or without a port");
-    if (host != NULL && target->authority.ptr != NULL)
+    if (host && target->authority.ptr)
         host->value = (pl_str_t){ parser->joined.ptr, target->authority.len };
     return true;
 }
@@ -466,7 +466,7 @@ static bool read_coding(pl__http_parser_t *parser, pl_str_t list) {
     pl_str_t coding;
     if (parser->is_old)
         return refuse(parser, 400, "HTTP/1.0 has no Transfer-Encoding");
-    if (value_of(parser, "content-length").ptr != NULL)
+    if (value_of(parser, "content-length").ptr)
         return refuse(parser, 400, "there are both Transfer-Encoding and Content-Length");
     while (pl__field_next(&list, &coding)) {
         if (parser->is_chunked || coding.len == 0)
@@ -500,9 +500,9 @@ static bool end_head(pl__http_parser_t *parser) {
     if (!read_line(parser, &target) || !list_headers(parser, target.authority) || !check_host(parser, &target))
         return false;
     pl_str_t coding = value_of(parser, "transfer-encoding"), length = value_of(parser, "content-length");
-    if (coding.ptr != NULL && !read_coding(parser, coding))
+    if (coding.ptr && !read_coding(parser, coding))
         return false;
-    if (length.ptr != NULL && !read_length(parser, length))
+    if (length.ptr && !read_length(parser, length))
         return false;
     read_connection(parser);
     parser->has_body = parser->is_chunked || parser->left > 0;

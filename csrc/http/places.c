@@ -9,11 +9,11 @@
 /* ---- lists ------------------------------------------------------------------------------------------------- */
 
 static void list_remove(pl__conns_t *list, pl__conn_t *conn) {
-    if (conn->prev != NULL)
+    if (conn->prev)
         conn->prev->next = conn->next;
     else
         list->head = conn->next;
-    if (conn->next != NULL)
+    if (conn->next)
         conn->next->prev = conn->prev;
     else
         list->tail = conn->prev;
@@ -22,7 +22,7 @@ static void list_remove(pl__conns_t *list, pl__conn_t *conn) {
 static void list_append(pl__conns_t *list, pl__conn_t *conn) {
     conn->next = NULL;
     conn->prev = list->tail;
-    if (list->tail != NULL)
+    if (list->tail)
         list->tail->next = conn;
     else
         list->head = conn;

@@ -35,7 +35,7 @@ static uint64_t to_ms(double seconds) {
 /* ---- places ------------------------------------------------------------------------------------------------ */
 
 static bool is_from(const pl__conn_t *conn, const uint8_t *address) {
-    return address == NULL || !memcmp(conn->address, address, sizeof conn->address);
+    return !address || !memcmp(conn->address, address, sizeof conn->address);
 }
 
 /* Whether a connection may give way to a new one of an address (NULL: of any). `but` may not, and none whose request
@@ -52,7 +52,7 @@ static pl__conn_t *who_is_slowest(const pl_http_t *http, const uint8_t *address,
     pl__conn_t *slowest = NULL;
     int looks = 0;
     for (size_t i = 0; i < sizeof STATES / sizeof *STATES; i++)
-        for (pl__conn_t *conn = http->lists[STATES[i]].head; conn != NULL; conn = conn->next) {
+        for (pl__conn_t *conn = http->lists[STATES[i]].head; conn; conn = conn->next) {
             if (now - conn->since_ms < YIELD_MS || looks >= LOOKS_MAX)
                 break;
             uint64_t moved = (conn->state == PL__CONN_BODY ? conn->in : pl__conn_sent(conn)) - conn->since_at;
@@ -70,7 +70,7 @@ static pl__conn_t *who_yields(const pl_http_t *http, const uint8_t *address, con
     static const pl__conn_state_t ORDER[] = { PL__CONN_CLOSING, PL__CONN_IDLE, PL__CONN_HEAD };
     int looks = 0;
     for (size_t i = 0; i < sizeof ORDER / sizeof *ORDER; i++)
-        for (pl__conn_t *conn = http->lists[ORDER[i]].head; conn != NULL; conn = conn->next)
+        for (pl__conn_t *conn = http->lists[ORDER[i]].head; conn; conn = conn->next)
             if (may_yield(conn, address, but, &looks))
                 return conn;
     return who_is_slowest(http, address, but);
@@ -79,7 +79,7 @@ static pl__conn_t *who_yields(const pl_http_t *http, const uint8_t *address, con
 static unsigned count_from(const pl_http_t *http, const uint8_t *address) {
     unsigned count = 0;
     for (int state = 0; state < PL__CONN_STATES; state++)
-        for (const pl__conn_t *conn = http->lists[state].head; conn != NULL; conn = conn->next)
+        for (const pl__conn_t *conn = http->lists[state].head; conn; conn = conn->next)
             count += is_from(conn, address);
     return count;
 }
@@ -90,7 +90,7 @@ static void keep_share(pl_http_t *http, pl__conn_t *conn) {
     if (share == 0 || share >= http->options.max_connections || count_from(http, conn->address) <= share)
         return;
     pl__conn_t *other = who_yields(http, conn->address, conn);
-    pl__conn_close(other != NULL ? other : conn);
+    pl__conn_close(other ? other : conn);
 }
 
 static void accept_one(pl_http_t *http) {
@@ -99,12 +99,12 @@ static void accept_one(pl_http_t *http) {
     http->is_waiting = false; /* closing a connection would lead back here */
     if (http->conn_count >= http->options.max_connections) {
         pl__conn_t *other = who_yields(http, NULL, NULL);
-        if (other != NULL)
+        if (other)
             pl__conn_close(other);
     }
     pl__conn_t *conn = http->conn_count < http->options.max_connections ? pl__conn_accept(http) : NULL;
-    http->is_waiting = conn == NULL;
-    if (conn == NULL)
+    http->is_waiting = !conn;
+    if (!conn)
         pl__http_look_in(http, PL__LOOK_MS);
     else if (!conn->is_reading)
         pl__conn_close(conn);
@@ -120,7 +120,7 @@ static void connection_cb(uv_stream_t *listener, int status) {
         return;
     }
     pl__conn_t *other = who_yields(http, NULL, NULL); /* most likely there are no descriptors left */
-    if (other != NULL)
+    if (other)
         pl__conn_close(other);
 }
 
@@ -183,19 +183,19 @@ static void look_at(pl__conn_t *conn, uint64_t now) {
  * of the host, after which the walk begins again. */
 static void look_at_all(pl_http_t *http, pl__conn_state_t state, uint64_t now) {
     pl__conn_t *next;
-    for (pl__conn_t *conn = http->lists[state].head; conn != NULL; conn = next) {
+    for (pl__conn_t *conn = http->lists[state].head; conn; conn = next) {
         next = conn->next;
         look_at(conn, now);
         if (http->is_closing)
             return;
-        if (next != NULL && next->state != state)
+        if (next && next->state != state)
             next = http->lists[state].head;
     }
 }
 
 /* Whether a connection has ended, or is not being read, while its request is with the host. */
 static bool is_to_be_watched(const pl_http_t *http) {
-    for (const pl__conn_t *conn = http->lists[PL__CONN_HANDED].head; conn != NULL; conn = conn->next)
+    for (const pl__conn_t *conn = http->lists[PL__CONN_HANDED].head; conn; conn = conn->next)
         if (conn->has_ended || !conn->is_reading)
             return true;
     return false;
@@ -205,7 +205,7 @@ static bool is_to_be_watched(const pl_http_t *http) {
  */
 static void forgive(pl_http_t *http, uint64_t ms, uint64_t now) {
     for (int state = 0; state < PL__CONN_STATES; state++)
-        for (pl__conn_t *conn = http->lists[state].head; conn != NULL; conn = conn->next) {
+        for (pl__conn_t *conn = http->lists[state].head; conn; conn = conn->next) {
             uint64_t *const times[] = { &conn->since_ms, &conn->began_ms, &conn->heard_ms, &conn->ended_ms,
                                         &conn->window_ms };
             for (size_t i = 0; i < sizeof times / sizeof *times; i++)
@@ -222,11 +222,10 @@ static void look_cb(uv_timer_t *timer) {
     for (int state = 0; state < PL__CONN_STATES && !http->is_closing; state++)
         look_at_all(http, (pl__conn_state_t)state, now);
     accept_one(http);
-    if (http->lists[PL__CONN_HEAD].head != NULL || http->lists[PL__CONN_BODY].head != NULL ||
-        http->lists[PL__CONN_SENDING].head != NULL || http->lists[PL__CONN_CLOSING].head != NULL || http->is_waiting ||
-        is_to_be_watched(http)) {
+    if (http->lists[PL__CONN_HEAD].head || http->lists[PL__CONN_BODY].head || http->lists[PL__CONN_SENDING].head ||
+        http->lists[PL__CONN_CLOSING].head || http->is_waiting || is_to_be_watched(http)) {
         pl__http_look_in(http, PL__LOOK_MS);
-    } else if (http->lists[PL__CONN_IDLE].head != NULL) {
+    } else if (http->lists[PL__CONN_IDLE].head) {
         uint64_t idle = now - http->lists[PL__CONN_IDLE].head->since_ms, limit = to_ms(http->options.idle_timeout);
         pl__http_look_in(http, idle + PL__LOOK_MS < limit ? limit - idle : PL__LOOK_MS);
     }
@@ -243,7 +242,7 @@ static void tear_down(pl_http_t *http) {
     uv_close((uv_handle_t *)&http->listener, handle_closed_cb);
     uv_close((uv_handle_t *)&http->timer, handle_closed_cb);
     for (int state = 0; state < PL__CONN_STATES; state++)
-        while (http->lists[state].head != NULL) {
+        while (http->lists[state].head) {
             pl__conn_flush(http->lists[state].head);
             pl__conn_close(http->lists[state].head);
         }

@@ -12,7 +12,7 @@ static bool is_alnum(char c) {
 }
 
 static bool is_in(char c, const char *set) {
-    return c != '\0' && strchr(set, c) != NULL;
+    return c != '\0' && strchr(set, c);
 }
 
 /* RFC 3986: unreserved and sub-delims, in which hosts and paths agree. */
@@ -110,15 +110,15 @@ static const char *check_query(pl_str_t query) {
 /* Reads path and query; without a path it is the root. */
 static const char *read_path(char *text, size_t len, pl__target_t *target) {
     char *mark = len > 0 ? memchr(text, '?', len) : NULL;
-    size_t path_len = mark != NULL ? (size_t)(mark - text) : len;
+    size_t path_len = mark ? (size_t)(mark - text) : len;
     target->path = path_len > 0 ? (pl_str_t){ text, path_len } : PL_STR_LIT("/");
     target->query = PL_STR_LIT("");
-    if (mark != NULL) {
+    if (mark) {
         *mark = '\0';
         target->query = (pl_str_t){ mark + 1, len - path_len - 1 };
     }
     const char *problem = check_path(target->path);
-    return problem != NULL ? problem : check_query(target->query);
+    return problem ? problem : check_query(target->query);
 }
 
 /* The length of "http://" or "https://" at the start of the text, or 0. */

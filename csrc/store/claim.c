@@ -37,7 +37,7 @@ static int spare_len;
 
 static bool slab_keep(pl__slab_t *slab) {
 #ifdef __SANITIZE_ADDRESS__
-    return slab == NULL; /* never: what is used after it was freed is to be seen */
+    return !slab; /* never: what is used after it was freed is to be seen */
 #endif
     bool kept = false;
     pthread_mutex_lock(&spare_mutex);

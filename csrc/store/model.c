@@ -26,7 +26,7 @@ const char *pl_task_kind_name(int kind) {
 bool pl_queue_is_served(const char *serves, pl_str_t name) {
     if (!serves)
         return true;
-    for (const char *end; (end = strchr(serves, '\n')) != NULL; serves = end + 1)
+    for (const char *end; (end = strchr(serves, '\n')); serves = end + 1)
         if ((size_t)(end - serves) == name.len && memcmp(serves, name.ptr, name.len) == 0)
             return true;
     return false;

@@ -86,7 +86,7 @@ typedef struct {
     pl_str_t queue;        /* absent: "default" */
     pl_str_t base_path;    /* absent: the default base path */
     pl_str_t target;       /* absent: none */
-    pl_str_t args;         /* CBOR, see binding/codec.h */
+    pl_str_t args;         /* CBOR, see binding/value/codec.h */
     const pl_id_t *inputs; /* slots the arguments refer to: ascending, without duplicates */
     size_t inputs_len;
     const pl_id_t *after; /* slots that must be filled first, values unused: ascending, without duplicates */

@@ -7,7 +7,7 @@
 -- still open.
 
 local core = require "pipeline.core"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 
 local context = {
   instances = setmetatable({}, { __mode = "k" }), -- coroutine -> the pipeline instance whose task it executes
@@ -49,7 +49,7 @@ local function around(managed)
   end
 end
 
-local MAKER <const> = 6 -- as in binding/step.c
+local MAKER <const> = 6 -- as in binding/tasklet/step.c
 
 -- Of the tasklet that runs. What was made while no second engine was open has only the core's engine noted, by step.c.
 local function owner_of_tasklet()

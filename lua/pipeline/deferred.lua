@@ -20,15 +20,15 @@
 --   2. Only a request with the store's signature makes the handler run anything.
 
 local core = require "pipeline.core"
-local await = require "pipeline.await"
+local await = require "pipeline.support.await"
 local context = require "pipeline.context"
-local errors = require "pipeline.errors"
-local names = require "pipeline.names"
-local options = require "pipeline.options"
-local queue_task = require "pipeline.queue_task"
-local report = require "pipeline.report"
-local text = require "pipeline.text"
-local misuse = require("pipeline.place").misuse
+local errors = require "pipeline.support.errors"
+local names = require "pipeline.support.names"
+local options = require "pipeline.support.options"
+local queue_task = require "pipeline.taskqueue.task"
+local report = require "pipeline.support.report"
+local text = require "pipeline.support.text"
+local misuse = require("pipeline.support.place").misuse
 
 local deferred = {}
 local type, rawget, select = type, rawget, select

@@ -7,24 +7,24 @@
 -- _aborted (set of the stages whose runs are to be ended, or false), _test, _test_retry and _test_errors (test mode).
 
 local core = require "pipeline.core"
-local await = require "pipeline.await"
-local class = require "pipeline.class"
+local await = require "pipeline.support.await"
+local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
-local errors = require "pipeline.errors"
-local failures = require "pipeline.failures"
-local evaluate = require "pipeline.evaluate"
+local errors = require "pipeline.support.errors"
+local failures = require "pipeline.workflow.failures"
+local evaluate = require "pipeline.workflow.evaluate"
 local eventloop = require "pipeline.eventloop"
-local instance = require "pipeline.instance"
-local options = require "pipeline.options"
-local queue = require "pipeline.queue"
-local queue_async = require "pipeline.queue_async"
-local report = require "pipeline.report"
-local slices = require "pipeline.slices"
-local status = require "pipeline.status"
-local stores = require "pipeline.stores"
-local text = require "pipeline.text"
-local timers = require "pipeline.timers"
-local misuse = require("pipeline.place").misuse
+local instance = require "pipeline.workflow.instance"
+local options = require "pipeline.support.options"
+local queue = require "pipeline.taskqueue.queue"
+local queue_async = require "pipeline.taskqueue.async"
+local report = require "pipeline.support.report"
+local slices = require "pipeline.support.slices"
+local status = require "pipeline.workflow.status"
+local stores = require "pipeline.support.stores"
+local text = require "pipeline.support.text"
+local timers = require "pipeline.support.timers"
+local misuse = require("pipeline.support.place").misuse
 
 local engine = {}
 
@@ -812,7 +812,7 @@ end
 local function web_of(self)
   require_open(self)
   if self._web then return self._web end
-  self._web = require("pipeline.web").new(face_of(self))
+  self._web = require("pipeline.http.web").new(face_of(self))
   self._web:route("*", "/_ah/queue/deferred", function(request)
     return require("pipeline.deferred").serve(self, request)
   end)

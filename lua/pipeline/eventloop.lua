@@ -23,11 +23,11 @@
 --   3. Loops do not nest: run inside a callback or a tasklet raises (G46).
 
 local core = require "pipeline.core"
-local await = require "pipeline.await"
+local await = require "pipeline.support.await"
 local context = require "pipeline.context"
-local errors = require "pipeline.errors"
-local options = require "pipeline.options"
-local misuse = require("pipeline.place").misuse
+local errors = require "pipeline.support.errors"
+local options = require "pipeline.support.options"
+local misuse = require("pipeline.support.place").misuse
 
 local eventloop = {}
 
@@ -35,7 +35,7 @@ local BURST_STEPS = 1024
 local ABSOLUTE = 1e9 -- a delay so large is a time since the epoch (T67)
 local QUEUE_KEPT_MAX = 8192
 
--- Fields of a loop that have numbers, which are quicker to reach from C: as in binding/step.c.
+-- Fields of a loop that have numbers, which are quicker to reach from C: as in binding/tasklet/step.c.
 local AT <const>, LAST <const>, CURRENT <const>, COUNT <const>, LATER <const> = 1, 2, 3, 4, 5
 local AWAKE <const>, STOPPING <const>, FRUITLESS <const>, HEAP <const>, ORDER <const> = 6, 7, 8, 9, 10
 local SOON_AT <const>, SOON_LAST <const>, SOON <const>, SOON_COUNT <const>, SOON_LATER <const> = 11, 12, 13, 14, 15

@@ -1,17 +1,17 @@
 --- init.lua: the module `pipeline`: durable workflows inside a Lua program.
 
-local class = require "pipeline.class"
+local class = require "pipeline.workflow.class"
 local common = require "pipeline.common"
 local context = require "pipeline.context"
 local core = require "pipeline.core"
 local engine = require "pipeline.engine"
-local errors = require "pipeline.errors"
-local future = require "pipeline.future"
-local instance = require "pipeline.instance"
-local names = require "pipeline.names"
-local status = require "pipeline.status"
-local testing = require "pipeline.testing"
-local misuse = require("pipeline.place").misuse
+local errors = require "pipeline.support.errors"
+local future = require "pipeline.workflow.future"
+local instance = require "pipeline.workflow.instance"
+local names = require "pipeline.support.names"
+local status = require "pipeline.workflow.status"
+local testing = require "pipeline.workflow.testing"
+local misuse = require("pipeline.support.place").misuse
 
 local pipeline = { common = common }
 

@@ -5,8 +5,8 @@
 -- tasks of the queue "pipeline-mail", with the server's words, when it says "never". In App Engine: the mail service.
 
 local context = require "pipeline.context"
-local errors = require "pipeline.errors"
-local options = require "pipeline.options"
+local errors = require "pipeline.support.errors"
+local options = require "pipeline.support.options"
 local outbox = require "pipeline.mail.outbox"
 
 local mail = {

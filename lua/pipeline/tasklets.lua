@@ -5,11 +5,11 @@
 --   tasklet/time.lua     sleep, limits of time                tasklet/sync.lua     Semaphore, Mutex
 --   tasklet/group.lua    structured groups                    tasklet/context.lua  contexts, toplevel
 --   tasklet/batcher.lua  AutoBatcher                          tasklet/promise.lua  promisify
---   tasklet/fetch.lua    HTTP requests                        tasklet/commit.lua   calls of an engine
+--   tasklet/fetch.lua    HTTP requests                        tasklet/outside.lua   calls of an engine
 
 local batcher = require "pipeline.tasklet.batcher"
 local context = require "pipeline.tasklet.context"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local fetch = require "pipeline.tasklet.fetch"
 local future = require "pipeline.tasklet.future"
 local group = require "pipeline.tasklet.group"
@@ -20,7 +20,7 @@ local sync = require "pipeline.tasklet.sync"
 local task = require "pipeline.tasklet.task"
 local time = require "pipeline.tasklet.time"
 
-require "pipeline.tasklet.commit"
+require "pipeline.tasklet.outside"
 
 local tasklets = {
   tasklet = task.tasklet, synctasklet = task.synctasklet, toplevel = context.toplevel,

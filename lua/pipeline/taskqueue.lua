@@ -6,10 +6,10 @@
 --   push.lua               how an engine executes a push task
 --   taskqueue_errors.lua   the error classes
 
-local queue = require "pipeline.queue"
-local queue_async = require "pipeline.queue_async"
-local queue_errors = require "pipeline.taskqueue_errors"
-local queue_task = require "pipeline.queue_task"
+local queue = require "pipeline.taskqueue.queue"
+local queue_async = require "pipeline.taskqueue.async"
+local queue_errors = require "pipeline.taskqueue.errors"
+local queue_task = require "pipeline.taskqueue.task"
 
 local taskqueue = {
   Task = queue_task.Task, TaskRetryOptions = queue_task.TaskRetryOptions, is_task = queue_task.is,

@@ -15,14 +15,14 @@
 -- is up, by core.now; false: not known), _coroutine (that called the function), _in_main.
 
 local core = require "pipeline.core"
-local await = require "pipeline.await"
+local await = require "pipeline.support.await"
 local context = require "pipeline.context"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local outside = require "pipeline.tasklet.outside"
-local queue_errors = require "pipeline.taskqueue_errors"
+local queue_errors = require "pipeline.taskqueue.errors"
 local task_context = require "pipeline.tasklet.context"
-local misuse = require("pipeline.place").misuse
+local misuse = require("pipeline.support.place").misuse
 
 local transaction = {}
 

@@ -222,9 +222,9 @@ describe("a deferred call", function()
       pipeline.default():sleep(30)
       functions.record(pipeline.default() == other)
     end
-    local task = require("pipeline.queue_task").new({ payload = deferred.serialize(functions.sleep) },
+    local task = require("pipeline.taskqueue.task").new({ payload = deferred.serialize(functions.sleep) },
       { kind = "deferred" })
-    local form = require("pipeline.queue_task").form(task, other._core, "default")
+    local form = require("pipeline.taskqueue.task").form(task, other._core, "default")
     other._core:task_add({ form }, false)
     other:drain { delayed = true }
     assert.same({ { true, n = 1 } }, functions.calls)

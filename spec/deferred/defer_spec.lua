@@ -93,7 +93,7 @@ describe("defer", function()
   it("Q28 ends a call that computes past its dispatch deadline, also when it catches errors", function()
     engine:close()
     local real = helper.open { virtual_time = false, queues = { work = {} } }
-    local queue_task = require "pipeline.queue_task"
+    local queue_task = require "pipeline.taskqueue.task"
     -- A build that looks for races delivers signals only when memory is asked for, or the like.
     local function compute()
       local list

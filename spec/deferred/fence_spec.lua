@@ -108,7 +108,7 @@ describe("a stored name", function()
       refused(payload("name", module .. ".X"), "cannot be made")
       assert.is_nil(core.decode(named(module, "X")))
       -- a class path in the file
-      local found, why = require("pipeline.class").find(module .. ".X")
+      local found, why = require("pipeline.workflow.class").find(module .. ".X")
       assert.is_nil(found)
       assert.matches("not under the prefixes", why)
     end

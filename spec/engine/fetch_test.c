@@ -6,7 +6,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "engine/fetch.h"
+#include "http/fetch.h"
 #include "http/server.h"
 #include "support/check.h"
 

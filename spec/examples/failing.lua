@@ -6,10 +6,10 @@
 -- Pauses between attempts are short, so that a program takes no longer than it would. Test mode, where errors come
 -- straight out, is left as it is.
 
-local class = require "pipeline.class"
-local await = require "pipeline.await"
+local class = require "pipeline.workflow.class"
+local await = require "pipeline.support.await"
 local deferred = require "pipeline.deferred"
-local web = require "pipeline.web"
+local web = require "pipeline.http.web"
 
 local BACKOFF_SECONDS = 0.02
 local INJECTED = "this attempt fails, by order of the spec"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "engine/fetch.h"
+#include "http/fetch.h"
 #include "mail/delivery.h"
 #include "support/check.h"
 

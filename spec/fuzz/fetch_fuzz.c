@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "engine/fetch.h"
+#include "http/fetch.h"
 
 enum { MAX_SIZE = 500, TURNS = 4, TURNS_MAX = 20000 };
 

@@ -12,7 +12,7 @@ static const char script[] =
     "package.path, package.cpath = 'lua/?.lua', ''\n"
     "core.sha1 = function() return ('0123456789abcdef'):rep(3) end\n"
     "package.loaded['pipeline.core'] = core\n"
-    "local errors = require 'pipeline.errors'\n"
+    "local errors = require 'pipeline.support.errors'\n"
     "local message = require 'pipeline.mail.message'\n"
     "local names = { f = 'from', t = 'to', c = 'cc', r = 'reply_to', s = 'subject', b = 'body', h = 'html' }\n"
     "local allowed = {}\n"

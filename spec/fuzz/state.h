@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "binding/codec.h"
+#include "binding/value/codec.h"
 
 static inline void state_check(lua_State *L, int status) {
     if (status == LUA_OK)

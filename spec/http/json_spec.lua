@@ -1,7 +1,7 @@
 -- json_spec.lua - any Lua value as JSON.
 
 local cjson = require "cjson"
-local json = require "pipeline.json"
+local json = require "pipeline.http.json"
 
 describe("json", function()
   it("writes numbers so that they read back the same", function()

@@ -192,7 +192,8 @@ describe("misuse", function()
     for name, good in pairs(task) do
       all_wrong(good, function(value) idle:get_callback_task { [name] = value } end, "get_callback_task: " .. name)
     end
-    all_wrong("nil string", function(value) idle:get_callback_task():add(value) end, "add: queue")
+    all_wrong("nil string table", function(value) idle:get_callback_task():add(value) end, "add: queue")
+    helper.misuse("bad argument", function() idle:get_callback_task():add { quue = "x" } end)
     all_wrong("nil table", function(value) idle:get_callback_task():add(nil, value) end, "add: options")
     helper.raises(pipeline.UnexpectedPipelineError, idle.spawn, idle, Echo(1))
     helper.raises(pipeline.UnexpectedPipelineError, idle.after, idle, {})

@@ -2,7 +2,7 @@
 -- KILL_AT, counted from its start: before it is executed, or, with KILL_WHEN=after, when it has been and its end is not
 -- committed yet.
 
-local evaluate = require "pipeline.evaluate"
+local evaluate = require "pipeline.workflow.evaluate"
 
 local at, when = tonumber(os.getenv("KILL_AT") or ""), os.getenv("KILL_WHEN")
 local execute, count = evaluate.task, 0

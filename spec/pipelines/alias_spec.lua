@@ -1,6 +1,6 @@
 -- alias_spec.lua: pipelines whose class has another name now; the version; which queues a process serves.
 
-local class = require "pipeline.class"
+local class = require "pipeline.workflow.class"
 local deferred = require "pipeline.deferred"
 local helper = require "spec.support.helper"
 local pipeline = require "pipeline"

@@ -1,7 +1,7 @@
 -- Finalization (P135–P143).
 
 local pipeline = require "pipeline"
-local class = require "pipeline.class"
+local class = require "pipeline.workflow.class"
 local delivery = require "spec.support.delivery"
 local helper = require "spec.support.helper"
 

@@ -1,7 +1,7 @@
 -- from_id and the facts of an instance (P144–P151).
 
 local pipeline = require "pipeline"
-local class = require "pipeline.class"
+local class = require "pipeline.workflow.class"
 local helper = require "spec.support.helper"
 
 local START = 1700000000.0

@@ -1,7 +1,7 @@
 -- tree_pages_spec.lua: trees that are read in pages: what is in them, what a reader costs the others, and the bounds.
 
 local core = require "pipeline.core"
-local json = require "pipeline.json"
+local json = require "pipeline.http.json"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 local helper = require "spec.support.helper"

@@ -1,6 +1,6 @@
 -- delivery.lua: gets between an engine and its tasks, so that specs can repeat, lose, delay and shuffle deliveries.
 
-local evaluate = require "pipeline.evaluate"
+local evaluate = require "pipeline.workflow.evaluate"
 
 local delivery = {}
 

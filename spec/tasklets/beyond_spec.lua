@@ -1,6 +1,6 @@
 -- What the original did not have: Semaphore, Mutex (G52), groups; and how much there can be.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"

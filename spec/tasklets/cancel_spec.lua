@@ -3,7 +3,7 @@
 
 local support = require "spec.tasklets.support" -- first: see leaks.lua
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local helper = require "spec.support.helper"
 local pipeline = require "pipeline"

@@ -3,7 +3,7 @@
 
 local support = require "spec.tasklets.support" -- first: see leaks.lua
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local tasklets = require "pipeline.tasklets"
 local await, sleep, Future = tasklets.await, tasklets.sleep, tasklets.Future

@@ -1,6 +1,6 @@
 -- Contexts and batchers: T81 to T91, G56, G57.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"

@@ -1,6 +1,6 @@
 -- Futures: T23 to T37, G45, G47, G51, G55; cancelling and limits of time.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"

@@ -1,6 +1,6 @@
 -- The event loop: T65 to T80, G49, G50, G51.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"

@@ -1,6 +1,6 @@
 -- MultiFuture, QueueFuture, SerialQueueFuture, ReducingFuture: T38 to T64, G48, G54, L12.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"

@@ -3,7 +3,7 @@
 
 local leaks = require "spec.tasklets.leaks" -- first: see there
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local tasklets = require "pipeline.tasklets"
 

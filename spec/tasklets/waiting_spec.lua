@@ -1,6 +1,6 @@
 -- Waiting inside a tasklet: T13 to T22, G44, L6, L8, L9, and where await can be called.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"

@@ -1,7 +1,7 @@
 -- async_spec.lua: calls that return futures, and deadlines: Q68, Q69; what the store's failures are: Q66.
 
 local pipeline = require "pipeline"
-local queue_errors = require "pipeline.taskqueue_errors"
+local queue_errors = require "pipeline.taskqueue.errors"
 local taskqueue = require "pipeline.taskqueue"
 local tasklets = require "pipeline.tasklets"
 local eventloop = require "pipeline.eventloop"

@@ -3,7 +3,7 @@
 
 local support = require "spec.multi.support"
 local deferred = require "pipeline.deferred"
-local evaluate = require "pipeline.evaluate"
+local evaluate = require "pipeline.workflow.evaluate"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 

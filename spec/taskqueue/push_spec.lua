@@ -237,7 +237,7 @@ describe("a push task", function()
     local other = helper.open()
     local current
     other:route("POST", "/who", function() current = pipeline.default() end)
-    other._core:task_add { Task { url = "/who" } and require("pipeline.queue_task").form(Task { url = "/who" },
+    other._core:task_add { Task { url = "/who" } and require("pipeline.taskqueue.task").form(Task { url = "/who" },
       other._core, "default") }
     other:drain()
     assert.equal(other, current)

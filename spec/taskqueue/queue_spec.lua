@@ -131,7 +131,7 @@ describe("a queue", function()
     for _, limit in ipairs { "x", "", "5X", "M", "-1", "1 M", "0", 0, -1, true, {}, math.huge, "1e3", "9999999T" } do
       helper.raises(taskqueue.MalformedQueueConfiguration, open, limit)
     end
-    local parse = require("pipeline.queue").parse_limit
+    local parse = require("pipeline.taskqueue.queue").parse_limit
     assert.same({ 7, 8, 3072, 1 << 20, 3 << 29, 1 << 40, 12 },
       { parse "7", parse "8B", parse "3K", parse "1M", parse "1.5G", parse "1T", parse(12.9) })
     engine:close()

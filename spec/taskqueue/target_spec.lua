@@ -1,7 +1,7 @@
 -- target_spec.lua: pushing to a process that answers well, badly, slowly, half or never, in real time: Q81, Q82, Q91.
 
 local fetch = require "spec.fetch.support"
-local queue_task = require "pipeline.queue_task"
+local queue_task = require "pipeline.taskqueue.task"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local helper = require "spec.support.helper"

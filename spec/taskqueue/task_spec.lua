@@ -178,7 +178,7 @@ describe("a task", function()
     taskqueue.configure { pull = { mode = "pull" } }
     local queue = taskqueue.Queue("pull")
     local payload = ("x"):rep(taskqueue.MAX_PULL_TASK_SIZE_BYTES + 1)
-    local form = require("pipeline.queue_task").form(Task { method = "PULL", payload = "" }, engine._core, "pull")
+    local form = require("pipeline.taskqueue.task").form(Task { method = "PULL", payload = "" }, engine._core, "pull")
     form.payload = payload -- as of a program with another limit
     assert(engine._core:task_add { form })
     engine:advance(1)

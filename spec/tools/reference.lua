@@ -39,7 +39,7 @@ end
 
 -- What a check of `self` is wrapped around (options.methods).
 local function unwrapped(fn)
-  if not debug.getinfo(fn, "S").source:find("pipeline/options%.lua$") then return fn end
+  if not debug.getinfo(fn, "S").source:find("pipeline/support/options%.lua$") then return fn end
   for i = 1, 10 do
     local name, value = debug.getupvalue(fn, i)
     if not name then return fn end
@@ -201,7 +201,7 @@ end
 -- ---- error classes ---------------------------------------------------------------------------------------------
 
 local function write_errors(modules)
-  local errors = require "pipeline.errors"
+  local errors = require "pipeline.support.errors"
   local names, parents = {}, {}
   for prefix, module in pairs(modules) do
     for _, value in pairs(module) do
@@ -266,7 +266,7 @@ do
   write_functions(public, "engine:", true)
 end
 section("Pipelines", "Instances of a class of `pipeline.define`; in `run`, `callback` and `finalized` it is `self`.")
-write_functions(require("pipeline.class").Base, "stage:", true)
+write_functions(require("pipeline.workflow.class").Base, "stage:", true)
 section("Transactions", "What `engine:transaction` gives to its function.")
 engine:transaction(function(tx) write_functions(methods_of(tx), "tx:", true) end)
 section("Ready-made pipelines", "`pipeline.common`; each is a class.")

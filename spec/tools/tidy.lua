@@ -14,7 +14,7 @@ end
 local rooms = {
   base = { ours = { base = true } },
   store = { ours = { base = true, store = true } },
-  http = { ours = { base = true, http = true }, uv = true },
+  http = { ours = { base = true, mail = true, http = true }, uv = true },
   mail = { ours = { base = true, mail = true }, uv = true },
   engine = { ours = { base = true, store = true, http = true, mail = true, engine = true }, uv = true },
   binding = {

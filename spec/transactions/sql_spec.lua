@@ -1,7 +1,7 @@
 -- sql_spec.lua: tx:execute and tx:query: values, results, errors, and what the guard refuses.
 
 local pipeline = require "pipeline"
-local json = require "pipeline.json"
+local json = require "pipeline.http.json"
 local taskqueue = require "pipeline.taskqueue"
 local helper = require "spec.support.helper"
 

@@ -11,7 +11,7 @@
 
 #include "store/by_verbs.h"
 #include "store/driver.h"
-#include "store/sqlite/locks.h"
+#include "store/sqlite/file/locks.h"
 #include "store/sqlite/statements.h"
 
 #define PL__TRY(expression)                                                                                            \

@@ -138,7 +138,7 @@ static int same_words(const char *a, const char *b, bool *same) {
 static int only_forbids(const char *sql, bool *forbids) {
     static const char *const WAYS[] = { " begin select raise ( abort , '", " begin select raise ( fail , '" };
     char *words = words_of(sql);
-    bool had = words != NULL;
+    bool had = words;
     *forbids = false;
     for (size_t i = 0; words && i < sizeof WAYS / sizeof *WAYS; i++) {
         const char *at = strstr(words, WAYS[i]);

@@ -3,10 +3,10 @@
 -- The run only leaves a callback task with its due time in the store, in the commit that ends the run: however often a
 -- process dies, there is one timer, its time is that of the first run, and nothing of it is in memory meanwhile.
 
-local class = require "pipeline.class"
-local future = require "pipeline.future"
-local misuse = require("pipeline.place").misuse
-require "pipeline.instance"
+local class = require "pipeline.workflow.class"
+local future = require "pipeline.workflow.future"
+local misuse = require("pipeline.support.place").misuse
+require "pipeline.workflow.instance"
 
 local function check_seconds(seconds)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds == math.huge or seconds == -math.huge then

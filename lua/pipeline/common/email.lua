@@ -4,13 +4,13 @@
 -- show a preview. So a link leads to a page that says what is asked, and only the button on it decides. The links hold
 -- a secret; once somebody has decided, they say so and change nothing.
 
-local class = require "pipeline.class"
+local class = require "pipeline.workflow.class"
 local core = require "pipeline.core"
-local errors = require "pipeline.errors"
-local future = require "pipeline.future"
-local options = require "pipeline.options"
+local errors = require "pipeline.support.errors"
+local future = require "pipeline.workflow.future"
+local options = require "pipeline.support.options"
 local page = require "pipeline.mail.page"
-local text = require "pipeline.text"
+local text = require "pipeline.support.text"
 
 local TOKEN_BYTES = 16
 local SHOWN_BYTES_MAX = 4000

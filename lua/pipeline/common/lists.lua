@@ -3,9 +3,9 @@
 -- Sets are lists without doubles, in the order in which their elements were seen first. Elements of sets are compared
 -- as the keys of a table are: 1 and 1.0 are the same; tables are refused, since two that look the same are not.
 
-local class = require "pipeline.class"
-local misuse = require("pipeline.place").misuse
-require "pipeline.instance"
+local class = require "pipeline.workflow.class"
+local misuse = require("pipeline.support.place").misuse
+require "pipeline.workflow.instance"
 
 local lists = {}
 

@@ -2,9 +2,9 @@
 --
 -- Integers stay integers; a result that an integer cannot hold fails the attempt instead of wrapping around.
 
-local class = require "pipeline.class"
-local misuse = require("pipeline.place").misuse
-require "pipeline.instance"
+local class = require "pipeline.workflow.class"
+local misuse = require("pipeline.support.place").misuse
+require "pipeline.workflow.instance"
 
 local numbers = {}
 

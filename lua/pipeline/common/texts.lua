@@ -1,11 +1,11 @@
 --- texts.lua: pipelines that make texts and write to the log. See common.lua.
 
-local class = require "pipeline.class"
-local errors = require "pipeline.errors"
-local format = require "pipeline.format"
-local text = require "pipeline.text"
-local misuse = require("pipeline.place").misuse
-require "pipeline.instance"
+local class = require "pipeline.workflow.class"
+local errors = require "pipeline.support.errors"
+local format = require "pipeline.support.format"
+local text = require "pipeline.support.text"
+local misuse = require("pipeline.support.place").misuse
+require "pipeline.workflow.instance"
 
 local texts = {}
 

@@ -1,10 +1,10 @@
 --- values.lua: pipelines that pass values on, and that judge whether they are true. See common.lua.
 
-local class = require "pipeline.class"
-local errors = require "pipeline.errors"
-local options = require "pipeline.options"
-local misuse = require("pipeline.place").misuse
-require "pipeline.instance" -- gives classes their instances
+local class = require "pipeline.workflow.class"
+local errors = require "pipeline.support.errors"
+local options = require "pipeline.support.options"
+local misuse = require("pipeline.support.place").misuse
+require "pipeline.workflow.instance" -- gives classes their instances
 
 local values = {}
 

@@ -1,9 +1,9 @@
 --- http/request.lua: a request as handlers see it, from what came over a socket or was given to handle().
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local json_reader = require "pipeline.http.json_reader"
 local routes = require "pipeline.http.routes"
-local text = require "pipeline.text"
+local text = require "pipeline.support.text"
 
 local request = {}
 

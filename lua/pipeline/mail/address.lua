@@ -4,8 +4,8 @@
 -- address in brackets after it. A name may be any text; it is encoded where it stands (header.lua). One string is one
 -- address: several go in a list, so that a name that somebody has typed in cannot add a recipient.
 
-local errors = require "pipeline.errors"
-local text = require "pipeline.text"
+local errors = require "pipeline.support.errors"
+local text = require "pipeline.support.text"
 
 local address = {}
 

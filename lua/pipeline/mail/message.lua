@@ -10,11 +10,11 @@
 
 local core = require "pipeline.core"
 local address = require "pipeline.mail.address"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local header = require "pipeline.mail.header"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 local quoted = require "pipeline.mail.quoted"
-local text = require "pipeline.text"
+local text = require "pipeline.support.text"
 
 local message = {}
 

@@ -17,11 +17,11 @@
 local address = require "pipeline.mail.address"
 local context = require "pipeline.context"
 local deferred = require "pipeline.deferred"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local message = require "pipeline.mail.message"
 local settings = require "pipeline.mail.settings"
-local task = require "pipeline.task"
-local text = require "pipeline.text"
+local task = require "pipeline.workflow.task"
+local text = require "pipeline.support.text"
 
 local outbox = { QUEUE = settings.QUEUE, DELIVER = "pipeline.mail.deliver" }
 

@@ -4,7 +4,7 @@
 -- it comes with says so. Its address holds a secret, so it is neither stored nor told to others. Texts may come from
 -- anybody: they are escaped, and cannot turn the direction of what stands around them.
 
-local text = require "pipeline.text"
+local text = require "pipeline.support.text"
 
 local page = {}
 

@@ -1,9 +1,9 @@
 --- result.lua: the mail that says how a pipeline ended, with a link to its status page.
 
 local core = require "pipeline.core"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local outbox = require "pipeline.mail.outbox"
-local text = require "pipeline.text"
+local text = require "pipeline.support.text"
 
 local result = {}
 

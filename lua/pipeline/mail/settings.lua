@@ -1,10 +1,10 @@
 --- settings.lua: the `mail` option of pipeline.open: the server mails go to, and what they have in common.
 
 local address = require "pipeline.mail.address"
-local errors = require "pipeline.errors"
-local options = require "pipeline.options"
-local queue_task = require "pipeline.queue_task"
-local text = require "pipeline.text"
+local errors = require "pipeline.support.errors"
+local options = require "pipeline.support.options"
+local queue_task = require "pipeline.taskqueue.task"
+local text = require "pipeline.support.text"
 
 local settings = { QUEUE = "pipeline-mail" }
 

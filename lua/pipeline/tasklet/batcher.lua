@@ -4,11 +4,11 @@
 -- they hold `limit` requests, or when the loop has nothing else to do, one group for each idle step.
 
 local context = require "pipeline.tasklet.context"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local engines = require "pipeline.context"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
 
 local batcher = {}

@@ -5,12 +5,12 @@
 -- made it, and with those it starts afterwards: a context has a table `locals` that is never changed, but replaced in a
 -- context of the tasklet's own.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
-local misuse = require("pipeline.place").misuse
+local misuse = require("pipeline.support.place").misuse
 
 local context = {}
 

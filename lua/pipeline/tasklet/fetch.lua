@@ -1,4 +1,4 @@
---- tasklet/fetch.lua: HTTP requests of tasklets: futures over the client in C (csrc/binding/client.c).
+--- tasklet/fetch.lua: HTTP requests of tasklets: futures over the client in C (csrc/binding/http/client.c).
 --
 -- A loop has a client, made when it is first wanted: on the uv loop of this Lua state, or with virtual time on that of
 -- the engine; and one for each further engine with a uv loop of its own in which requests were made. A client tells by
@@ -13,14 +13,14 @@
 --      cancelled.
 
 local core = require "pipeline.core"
-local await_room = require "pipeline.await"
+local await_room = require "pipeline.support.await"
 local engines = require "pipeline.context"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
-local place = require "pipeline.place"
+local place = require "pipeline.support.place"
 
 local fetch = {}
 

@@ -20,10 +20,10 @@
 
 local core = require "pipeline.core"
 local context = require "pipeline.context"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
-local options = require "pipeline.options"
-local misuse = require("pipeline.place").misuse
+local options = require "pipeline.support.options"
+local misuse = require("pipeline.support.place").misuse
 
 local future = {}
 

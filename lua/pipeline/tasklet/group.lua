@@ -1,9 +1,9 @@
 --- tasklet/group.lua: a scope that ends only when all tasklets started in it have ended. When one of them fails, or the
 -- body does, the others are cancelled, and the group raises that first error.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
 
 local group = {}

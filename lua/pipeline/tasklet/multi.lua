@@ -3,12 +3,12 @@
 -- A MultiFuture keeps its members, in the order added, in `members` (futures and, in the places of plain values, the
 -- values: `plain[i]` is true there), counts those `pending`, and is `full` when no more will come.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
-local misuse = require("pipeline.place").misuse
+local misuse = require("pipeline.support.place").misuse
 
 local multi = {}
 

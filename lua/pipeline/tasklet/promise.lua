@@ -1,8 +1,8 @@
 --- tasklet/promise.lua: promisify: functions whose last argument is a callback, as those of luv, give futures.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 
 local promise = {}
 

@@ -4,11 +4,11 @@
 -- two is not empty. `full`: no more will be put; then getters get `last_error` (set_exception) or EOFError.
 
 local core = require "pipeline.core"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local multi = require "pipeline.tasklet.multi"
-local misuse = require("pipeline.place").misuse
+local misuse = require("pipeline.support.place").misuse
 
 local queue = {}
 
@@ -17,7 +17,7 @@ local getmetatable, kinds = getmetatable, future.kinds
 local is_future, fail, finish, hand_over, plain = future.is, future.fail, future.finish, future.hand_over, future.plain
 local current_loop, push, refuse = eventloop.current, eventloop.push, multi.refuse
 
-local FIRST <const>, LAST <const>, QUICK <const> = 1, 2, 3 -- as in binding/items.c
+local FIRST <const>, LAST <const>, QUICK <const> = 1, 2, 3 -- as in binding/tasklet/items.c
 local NIL = {} -- in the place of nil
 
 -- What putq returns when there is room.

@@ -3,9 +3,9 @@
 -- Permits are handed to those who wait in the order they asked. A permit is an object: release() gives it back, once;
 -- as a to-be-closed variable it does so at the end of its block, also when the tasklet is cancelled.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local future = require "pipeline.tasklet.future"
-local misuse = require("pipeline.place").misuse
+local misuse = require("pipeline.support.place").misuse
 
 local sync = {}
 

@@ -5,9 +5,9 @@
 -- for), PLACE, and MADE (what `made` is for other futures). PLACE holds the arguments until it starts: packed, or (ON
 -- is SINGLE) the only one; and while it waits its place among those who wait. `context` is set if there is one.
 --
--- A worker, {co}, is a coroutine that runs bodies one after the other (csrc/binding/worker.c). A body that is dropped
--- while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user
--- code can make. What nearly every step of a tasklet is, is done in csrc/binding/step.c; what that leaves comes to
+-- A worker, {co}, is a coroutine that runs bodies one after the other (csrc/binding/tasklet/worker.c). A body that is
+-- dropped while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user code can
+-- make. What nearly every step of a tasklet is, is done in csrc/binding/tasklet/step.c; what that leaves comes to
 -- `settle`, `start_packed` and `await`.
 --
 -- Invariants
@@ -16,19 +16,20 @@
 --   3. A coroutine that will not be resumed again is closed.
 
 local core = require "pipeline.core"
-local await_room = require "pipeline.await"
+local await_room = require "pipeline.support.await"
 local engines = require "pipeline.context"
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
-local pipelines = require "pipeline.future"
+local options = require "pipeline.support.options"
+local pipelines = require "pipeline.workflow.future"
 
 local task = {}
 
 local FINISHING = future.FINISHING
 local TASK <const> = 1
-local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4 -- MADE: 5, MAKER: 6; as in binding/step.c
+-- As in binding/tasklet/step.c; MADE is 5, MAKER 6.
+local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4
 local CO <const> = 1
 local SINGLE = {} -- the task has one argument, in PLACE
 

@@ -1,11 +1,11 @@
 --- tasklet/time.lua: sleep, and limits of time.
 
-local errors = require "pipeline.errors"
+local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
-local options = require "pipeline.options"
+local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
-local misuse = require("pipeline.place").misuse
+local misuse = require("pipeline.support.place").misuse
 
 local time = {}
 

@@ -1,0 +1,22 @@
+/*
+ * claim.h - a task being executed, as the "task" hook gets it: userdata "pipeline.Claim".
+ *
+ * The claim itself belongs to the record of the coroutine that executes it and ends with that coroutine; the
+ * userdata only points there, so it needs no finalizer and may be kept by anybody for any time.
+ */
+#ifndef PL_BINDING_COROUTINE_CLAIM_H
+#define PL_BINDING_COROUTINE_CLAIM_H
+
+#include <lua.h>
+
+#include "binding/coroutine/coroutine.h"
+
+#define PL__CLAIM_TYPE "pipeline.Claim"
+
+/* Takes claim: executes it in a managed coroutine (host.execute). */
+void pl__claim_execute(pl__handle_t *h, pl_claim_t *claim);
+/* Returns the record whose claim is at `arg`, NULL if that is over; raises if it is no claim of this engine. */
+pl__coroutine_t *pl__claim_check(lua_State *L, int arg, const pl__handle_t *h);
+void pl__claim_register(lua_State *L);
+
+#endif

@@ -1,0 +1,731 @@
+/*
+ * coroutine.c - managed coroutines: started, resumed, ended; how one is suspended. See coroutine.h.
+ *
+ * A coroutine waits by yielding one light userdata, its own record, which no Lua code can hold: any other yield goes
+ * to a scheduler that is not there and ends the coroutine with an error. Values that a wait gives back are built by
+ * the continuation, on the coroutine itself while it runs; before a resume only calls that cannot raise touch it.
+ */
+#include "binding/coroutine/coroutine.h"
+
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "binding/coroutine/unwaited.h"
+#include "binding/sink.h"
+#include "binding/trampoline.h"
+
+#define IDLE_MAX 256 /* finished threads kept for later use */
+
+/* ---- queues and lists -------------------------------------------------------------------------------------- */
+
+void pl__coroutine_queue(pl__queue_t *queue, pl__coroutine_t *rec) {
+    rec->state = PL__CO_QUEUED;
+    rec->queue_next = NULL;
+    if (queue->tail)
+        queue->tail->queue_next = rec;
+    else
+        queue->head = rec;
+    queue->tail = rec;
+}
+
+static pl__coroutine_t *queue_take(pl__queue_t *queue) {
+    pl__coroutine_t *rec = queue->head;
+    if (rec) {
+        queue->head = rec->queue_next;
+        if (!queue->head)
+            queue->tail = NULL;
+    }
+    return rec;
+}
+
+/* Appends all of `from` to `to`. */
+static void queue_move(pl__queue_t *to, pl__queue_t *from) {
+    if (!from->head)
+        return;
+    if (to->tail)
+        to->tail->queue_next = from->head;
+    else
+        to->head = from->head;
+    to->tail = from->tail;
+    from->head = from->tail = NULL;
+}
+
+static void live_add(pl__handle_t *h, pl__coroutine_t *rec) {
+    rec->prev = NULL;
+    rec->next = h->live;
+    if (h->live)
+        h->live->prev = rec;
+    h->live = rec;
+    h->live_count++;
+}
+
+static void live_remove(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec->prev)
+        rec->prev->next = rec->next;
+    else
+        h->live = rec->next;
+    if (rec->next)
+        rec->next->prev = rec->prev;
+    h->live_count--;
+}
+
+/* ---- turns of the loop ------------------------------------------------------------------------------------- */
+
+static void turn_cb(pl_timer_t *timer) {
+    pl__handle_t *h = timer->data;
+    queue_move(&h->ready, &h->later);
+    pl__pump(h);
+}
+
+void pl__coroutine_arm(pl__handle_t *h) {
+    if (h->turn.active || h->closing)
+        return;
+    h->turn.fire = turn_cb;
+    h->turn.data = h;
+    pl_engine_timer_start(h->engine, &h->turn, 0);
+}
+
+/* ---- records ----------------------------------------------------------------------------------------------- */
+
+/* Returns a record that is on the idle or on the bare list of h, or NULL. */
+static pl__coroutine_t *record_get(pl__handle_t *h) {
+    if (h->idle)
+        return h->idle;
+    if (!h->bare) {
+        pl__coroutine_t *rec = pl__alloc(sizeof *rec);
+        if (!rec)
+            return NULL;
+        rec->h = h;
+        rec->index = ++h->records;
+        h->bare = rec;
+    }
+    return h->bare;
+}
+
+/* Makes a record that record_get returned live. */
+static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec == h->idle) {
+        h->idle = rec->next;
+        h->idle_count--;
+    } else {
+        h->bare = rec->next;
+    }
+    rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = rec->urgent = false;
+    rec->cancelled = false;
+    rec->place = (pl_place_t){ .state = PL_PLACE_HELD };
+    rec->resumed = rec->give_back = rec->late = false;
+    rec->raised = 0;
+    rec->deadline = 0;
+    rec->nargs = 0;
+    rec->job = NULL;
+    rec->data = NULL;
+    live_add(h, rec);
+}
+
+void pl__coroutine_blame(pl__coroutine_t *rec, const char *problem) {
+    enum { PROBLEM_MAX = 4000 };
+    if (!rec->claim || rec->claim_ended || rec->problem || !problem)
+        return;
+    size_t len = strnlen(problem, PROBLEM_MAX);
+    rec->problem = pl__alloc(len + 1);
+    if (rec->problem)
+        memcpy(rec->problem, problem, len);
+}
+
+/* Whichever way a coroutine ends that has begun to execute a task, that was an attempt; unless it is ended with the
+ * engine, or on demand. */
+static void record_end_claim(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (!rec->claim)
+        return;
+    pl_str_t problem = pl_str(rec->problem ? rec->problem : "its coroutine ended without a result");
+    if (!rec->claim_ended) {
+        pl_engine_place_forget(h->engine, &rec->place);
+        h->given_back += rec->give_back;
+        if (h->closing || rec->give_back)
+            pl_engine_claim_release(h->engine, rec->claim);
+        else if (!rec->resumed || pl_engine_claim_fail(h->engine, rec->claim, problem) != PL_OK)
+            pl_engine_claim_drop(h->engine, rec->claim);
+    }
+    pl_claim_free(rec->claim);
+    rec->claim = NULL;
+    pl__free(rec->problem);
+    rec->problem = NULL;
+}
+
+/* The coroutine is over; its thread is closed. Calls no Lua. */
+static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec->timer.active)
+        pl_engine_timer_cancel(h->engine, &rec->timer);
+    if (rec->op && rec->op_back)
+        pl_op_free(rec->op);
+    else if (rec->op)
+        rec->op->owner = h; /* nobody waits any more */
+    rec->op = NULL;
+    record_end_claim(h, rec);
+    rec->life++;
+    rec->wakes++;
+    rec->state = PL__CO_FREE;
+    live_remove(h, rec);
+    if (!rec->intact)
+        rec->co = NULL; /* should the thread still be anchored, its place is taken by the next one */
+    if (rec->co) {
+        rec->next = h->idle;
+        h->idle = rec;
+        h->idle_count++;
+    } else {
+        rec->next = h->bare;
+        h->bare = rec;
+    }
+    if (rec->job)
+        rec->job->gone(rec->data, rec->finished);
+}
+
+/* ---- threads ----------------------------------------------------------------------------------------------- */
+
+/* Makes the thread at `index` that of the record. May raise; runs no finalizers. */
+static void thread_anchor(lua_State *L, pl__coroutine_t *rec, int index) {
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, rec->index);
+    lua_pop(L, 1);
+    rec->co = lua_tothread(L, index);
+}
+
+/* Gives the record a thread if it has none. May raise. */
+static void thread_make(lua_State *L, pl__coroutine_t *rec) {
+    if (rec->co)
+        return;
+    lua_newthread(L);
+    thread_anchor(L, rec, lua_gettop(L));
+    lua_pop(L, 1);
+}
+
+/* Forgets the thread. */
+static void thread_drop(lua_State *L, pl__coroutine_t *rec) {
+    rec->co = NULL;
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, rec->index);
+    lua_pop(L, 1);
+}
+
+static void mailbox_clear(lua_State *L, pl__coroutine_t *rec) {
+    if (!rec->woken)
+        return;
+    rec->woken = false;
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, -(lua_Integer)rec->index);
+    lua_pop(L, 1);
+}
+
+/* Closes the variables of co. Returns the status; if it is not LUA_OK the error is on top of co. */
+static int thread_close(lua_State *co, lua_State *from) {
+#if LUA_VERSION_RELEASE_NUM >= 50406
+    return lua_closethread(co, from);
+#else
+    (void)from;
+    return lua_resetthread(co);
+#endif
+}
+
+/* Ends the thread of a record wherever it stands. Its to-be-closed variables run now; an error of theirs that is
+ * not the one the coroutine died of is reported. Stack: handle, record. */
+static int kill_entry(lua_State *L) {
+    pl__coroutine_t *rec = lua_touserdata(L, 2);
+    lua_State *co = rec->co;
+    mailbox_clear(L, rec);
+    if (!co)
+        return 0;
+    int status = lua_status(co);
+    bool died = status != LUA_OK && status != LUA_YIELD;
+    if (died && lua_gettop(co) > 0 && lua_checkstack(co, 1)) {
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+    } else {
+        lua_pushnil(L);
+    }
+    pl__whose_t outer = *rec->h->whose;
+    *rec->h->whose = (pl__whose_t){ rec->h, false };
+    status = thread_close(co, L);
+    *rec->h->whose = outer;
+    if (status != LUA_OK && lua_gettop(co) > 0) {
+        lua_xmove(co, L, 1);
+        if (!lua_rawequal(L, -1, -2))
+            pl__report(L, PL__ERROR_RAISED);
+    }
+    thread_drop(L, rec);
+    return 0;
+}
+
+/* ---- resuming ---------------------------------------------------------------------------------------------- */
+
+/* Puts function and arguments of the job on the thread. May raise. */
+static void prepare(lua_State *L, pl__coroutine_t *rec) {
+    thread_make(L, rec);
+    int n = rec->job->push(L, rec->data);
+    if (!lua_checkstack(rec->co, n + 1))
+        luaL_error(L, "too many arguments");
+    lua_xmove(L, rec->co, n + 1);
+    rec->nargs = n;
+    rec->started = true;
+}
+
+static int returned(lua_State *L, pl__coroutine_t *rec, int n) {
+    lua_State *co = rec->co;
+    mailbox_clear(L, rec);
+    if (rec->job && rec->job->done) {
+        luaL_checkstack(L, n + LUA_MINSTACK, "too many results");
+        lua_xmove(co, L, n);
+    } else {
+        lua_pop(co, n);
+    }
+    /* A thread on which somebody has set a debug hook would carry it into the next task. */
+    if (rec->h->idle_count >= IDLE_MAX || lua_gethook(co) != lua_gethook(L))
+        thread_drop(L, rec);
+    rec->intact = true;
+    if (rec->job && rec->job->done)
+        rec->job->done(L, rec->data, n);
+    rec->finished = true;
+    return 0;
+}
+
+/* Reports why the coroutine is over. Its thread is closed afterwards, by kill_entry. */
+static int died(lua_State *L, pl__coroutine_t *rec, int status) {
+    lua_State *co = rec->co;
+    if (rec->give_back)
+        return 0;
+    const char *code = status == LUA_YIELD ? PL__ERROR_YIELDED : PL__ERROR_RAISED;
+    if (status == LUA_YIELD)
+        lua_pushliteral(L, "a coroutine of the engine yielded to a scheduler that does not run it; "
+                           "inside it only the waits of this engine may be used");
+    else if (lua_checkstack(co, 1)) {
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+    } else
+        lua_pushliteral(L, "stack overflow");
+    if (lua_type(L, -1) == LUA_TSTRING && !pl__is_overflow(L, -1))
+        luaL_traceback(L, co, lua_tostring(L, -1), 0);
+    pl__coroutine_blame(rec, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error that is no text");
+    pl__report(L, code);
+    return 0;
+}
+
+/* Whether somebody else has closed or resumed the coroutine while it waited. */
+static bool is_dead(const pl__coroutine_t *rec) {
+    return rec->resumed && lua_status(rec->co) != LUA_YIELD;
+}
+
+/* Nothing is reported when it was closed because its claim had ended. */
+static int was_closed(lua_State *L, pl__coroutine_t *rec) {
+    if (rec->claim && rec->claim_ended)
+        return 0;
+    lua_pushliteral(L, "a coroutine of the engine that waited was closed, or resumed, by other code: it is a dead "
+                       "coroutine now");
+    pl__coroutine_blame(rec, lua_tostring(L, -1));
+    pl__report(L, PL__ERROR_CLOSED);
+    return 0;
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------ */
+
+/* The coroutine was suspended: if it only waits, its place is for others. */
+static void leave_place(pl__handle_t *h, pl__coroutine_t *rec) {
+    bool waits = rec->state == PL__CO_TOKEN || rec->state == PL__CO_SLEEP;
+    if (waits && rec->claim && !rec->claim_ended)
+        pl_engine_place_leave(h->engine, &rec->place, rec->claim->bytes);
+}
+
+static void served_cb(pl_place_t *place) {
+    pl__coroutine_t *rec = place->data;
+    pl__coroutine_queue(&rec->h->ready, rec);
+    pl__pump(rec->h);
+}
+
+/* What it has waited for has come: it goes on as soon as it has its place again. */
+void pl__coroutine_go_on(pl__coroutine_t *rec, pl__queue_t *queue) {
+    rec->place.served = served_cb;
+    rec->place.data = rec;
+    if (pl_engine_place_take(rec->h->engine, &rec->place, rec->urgent))
+        pl__coroutine_queue(queue, rec);
+    else
+        rec->state = PL__CO_PLACE;
+}
+
+void pl__coroutine_claim_ends(pl__coroutine_t *rec) {
+    pl__handle_t *h = rec->h;
+    rec->claim_ended = true;
+    pl_engine_place_forget(h->engine, &rec->place);
+    if (rec->state != PL__CO_PLACE)
+        return;
+    pl__coroutine_queue(&h->later, rec); /* nobody serves it any more */
+    pl__coroutine_arm(h);
+}
+
+/* e:urgent(flag): others wait for what the running coroutine holds, so that it goes on at once when it is woken. */
+static int engine_urgent(lua_State *L) {
+    const pl__handle_t *h = pl__handle_check(L, 1);
+    if (h->current && h->current->co == L)
+        h->current->urgent = lua_toboolean(L, 2);
+    return 0;
+}
+
+static bool is_await(const pl__coroutine_t *rec, int n) {
+    return n == 1 && lua_islightuserdata(rec->co, -1) && lua_touserdata(rec->co, -1) == rec;
+}
+
+/* Stack: handle, record. */
+static int resume_entry(lua_State *L) {
+    pl__coroutine_t *rec = lua_touserdata(L, 2);
+    pl__handle_t *h = rec->h;
+    if (!rec->started)
+        prepare(L, rec);
+    int n = 0, nargs = rec->nargs;
+    if (is_dead(rec))
+        return was_closed(L, rec);
+    rec->nargs = 0;
+    pl__whose_t outer = *h->whose;
+    rec->state = PL__CO_RUNNING;
+    rec->resumed = true;
+    h->current = rec;
+    *h->whose = (pl__whose_t){ h, false };
+    pl__watched_t watched;
+    pl__watch_enter(&watched, h, rec);
+    int status = lua_resume(rec->co, L, nargs, &n);
+    pl__watch_leave(&watched);
+    *h->whose = outer;
+    h->current = NULL;
+    if (status == LUA_OK)
+        return returned(L, rec, n);
+    if (status != LUA_YIELD || !is_await(rec, n))
+        return died(L, rec, status);
+    lua_pop(rec->co, n);
+    rec->suspended = true;
+    return 0;
+}
+
+static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
+    rec->suspended = false;
+    if (!rec->cancelled)
+        pl__enter(h->L, resume_entry, rec);
+    if (rec->suspended && !rec->cancelled) {
+        leave_place(h, rec);
+        return;
+    }
+    if (!rec->intact)
+        pl__enter(h->L, kill_entry, rec);
+    record_end(h, rec);
+}
+
+/* Stack: handle, pl__final_t. */
+static int final_entry(lua_State *L) {
+    const pl__final_t *final = lua_touserdata(L, 2);
+    if (lua_getiuservalue(L, 1, PL__UV_FINAL) == LUA_TNIL)
+        return 0;
+    lua_pushinteger(L, final->stage);
+    lua_pushstring(L, pl_stage_state_name((int) final->state));
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+static void report_final(pl__handle_t *h, pl__final_t *final) {
+    h->finals = final->next;
+    if (!h->finals)
+        h->finals_last = NULL;
+    pl__enter(h->L, final_entry, final);
+    pl__free(final);
+}
+
+void pl__pump(pl__handle_t *h) {
+    if (h->pumping || h->closing)
+        return;
+    if (!h->L || h->entered) {
+        if (h->ready.head || h->finals)
+            pl__coroutine_arm(h);
+        return;
+    }
+    h->pumping = true;
+    while (h->ready.head || h->finals) {
+        pl__coroutine_t *rec = queue_take(&h->ready);
+        if (rec)
+            resume(h, rec);
+        else
+            report_final(h, h->finals);
+    }
+    h->pumping = false;
+    pl__log_drain(h->L, h);
+}
+
+/* ---- from the host callbacks ------------------------------------------------------------------------------- */
+
+int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data, pl__coroutine_t **out) {
+    if (!h->engine || h->closing)
+        return PL_ECLOSED;
+    pl__coroutine_t *rec = record_get(h);
+    if (!rec)
+        return PL_ENOMEM;
+    record_begin(h, rec);
+    rec->job = job;
+    rec->data = data;
+    pl__coroutine_queue(&h->later, rec);
+    pl__coroutine_arm(h);
+    if (out)
+        *out = rec;
+    return PL_OK;
+}
+
+void pl__coroutine_cancel(pl__coroutine_t *rec, uint64_t life) {
+    pl__handle_t *h = rec->h;
+    if (rec->life != life || rec->cancelled || !h->engine || h->closing)
+        return;
+    rec->cancelled = true;
+    if (rec->state == PL__CO_QUEUED || rec->state == PL__CO_RUNNING)
+        return; /* its turn is to come, or it is just having it */
+    if (rec->state == PL__CO_OP) {
+        rec->op->owner = h; /* nobody waits any more */
+        rec->op = NULL;
+    }
+    if (rec->timer.active)
+        pl_engine_timer_cancel(h->engine, &rec->timer);
+    pl_engine_place_forget(h->engine, &rec->place);
+    rec->wakes++; /* its token is good no more */
+    pl__coroutine_queue(&h->later, rec);
+    pl__coroutine_arm(h);
+}
+
+void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job) {
+    pl__coroutine_t *rec = h->closing ? NULL : record_get(h);
+    if (!rec) {
+        pl_engine_claim_drop(h->engine, claim);
+        pl_claim_free(claim);
+        return;
+    }
+    record_begin(h, rec);
+    rec->job = job;
+    rec->data = rec;
+    rec->claim = claim;
+    rec->claim_ended = false;
+    pl__coroutine_queue(h->has_task_hook ? &h->ready : &h->parked, rec);
+    pl__pump(h);
+}
+
+pl__coroutine_t *pl__coroutine_park(pl__handle_t *h, const pl__job_t *job, pl_op_t *op) {
+    pl__coroutine_t *rec = h->closing ? NULL : record_get(h);
+    if (!rec)
+        return NULL;
+    record_begin(h, rec);
+    rec->job = job;
+    rec->data = rec;
+    rec->op = op;
+    rec->op_back = false;
+    rec->state = PL__CO_OP;
+    op->owner = rec;
+    pl_engine_submit(h->engine, op);
+    return rec;
+}
+
+void pl__coroutine_unpark(pl__handle_t *h) {
+    if (!h->parked.head)
+        return;
+    queue_move(&h->later, &h->parked);
+    pl__coroutine_arm(h);
+}
+
+void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op) {
+    if (!op->owner || op->owner == h) {
+        if (!op->owner && pl__unwaited_result(h, op))
+            pl__pump(h); /* nothing else may come for long that would show the line */
+        pl_op_free(op);
+        return;
+    }
+    pl__coroutine_t *rec = op->owner;
+    rec->op_back = true;
+    pl__coroutine_queue(&h->ready, rec);
+    pl__pump(h);
+}
+
+void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state) {
+    pl__final_t *final = pl__alloc(sizeof *final);
+    if (!final) {
+        pl__log(h, PL_LOG_ERROR, "out of memory: the end of a watched pipeline was not reported");
+        return;
+    }
+    final->stage = stage;
+    final->state = state;
+    if (h->finals_last)
+        h->finals_last->next = final;
+    else
+        h->finals = final;
+    h->finals_last = final;
+    pl__pump(h);
+}
+
+/* ---- end of the engine ------------------------------------------------------------------------------------- */
+
+static bool is_executing(const pl__coroutine_t *rec) {
+    return rec->claim && !rec->claim_ended;
+}
+
+/* Takes those that execute tasks out of a queue. */
+static void queue_leave(pl__queue_t *queue) {
+    pl__coroutine_t *next = queue->head;
+    *queue = (pl__queue_t){ NULL, NULL };
+    while (next) {
+        pl__coroutine_t *rec = next;
+        next = rec->queue_next;
+        if (!is_executing(rec))
+            pl__coroutine_queue(queue, rec);
+    }
+}
+
+void pl__coroutine_cancel_claims(lua_State *L, pl__handle_t *h) {
+    queue_leave(&h->ready);
+    queue_leave(&h->later);
+    queue_leave(&h->parked);
+    pl__coroutine_t *rec = h->live;
+    while (rec) {
+        if (is_executing(rec)) {
+            rec->give_back = true;
+            pl__enter(L, kill_entry, rec);
+            record_end(h, rec);
+            rec = h->live; /* closing its variables may have done anything */
+        } else {
+            rec = rec->next;
+        }
+    }
+}
+
+void pl__coroutine_close_all(lua_State *L, pl__handle_t *h) {
+    while (h->live) {
+        pl__coroutine_t *rec = h->live;
+        pl__enter(L, kill_entry, rec);
+        record_end(h, rec);
+    }
+    if (h->turn.active)
+        pl_engine_timer_cancel(h->engine, &h->turn);
+    h->ready = h->later = h->parked = (pl__queue_t){ NULL, NULL };
+}
+
+static void free_list(pl__coroutine_t *rec) {
+    while (rec) {
+        pl__coroutine_t *next = rec->next;
+        pl_claim_free(rec->claim);
+        pl__free(rec->problem);
+        pl__free(rec);
+        rec = next;
+    }
+}
+
+void pl__coroutine_free_all(pl__handle_t *h) {
+    free_list(h->live);
+    free_list(h->idle);
+    free_list(h->bare);
+    h->live = h->idle = h->bare = NULL;
+    h->ready = h->later = h->parked = (pl__queue_t){ NULL, NULL };
+    h->live_count = h->idle_count = h->records = 0;
+    while (h->finals) {
+        pl__final_t *next = h->finals->next;
+        pl__free(h->finals);
+        h->finals = next;
+    }
+    h->finals_last = NULL;
+}
+
+/* ---- awaiting ---------------------------------------------------------------------------------------------- */
+
+bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h) {
+    return h->current && h->current->co == L && lua_isyieldable(L);
+}
+
+int pl__await_yield(lua_State *L, pl__coroutine_t *rec, lua_KFunction k) {
+    lua_pushlightuserdata(L, rec);
+    return lua_yieldk(L, 1, (lua_KContext)rec, k);
+}
+
+/* The record a continuation belongs to; raises when somebody else resumed the coroutine. */
+pl__coroutine_t *pl__await_record(lua_State *L, lua_KContext context) {
+    pl__coroutine_t *rec = (pl__coroutine_t *)context;
+    if (rec->h->current != rec || rec->co != L)
+        luaL_error(L, "a coroutine of the engine was resumed by somebody else");
+    return rec;
+}
+
+int pl__wait(lua_State *L, pl__handle_t *h, lua_KFunction k) {
+    h->current->state = PL__CO_EVENT;
+    return pl__await_yield(L, h->current, k);
+}
+
+void pl__wait_check(lua_State *L, lua_KContext context) {
+    (void)pl__await_record(L, context);
+}
+
+void pl__wait_end(pl__coroutine_t *rec, uint64_t life) {
+    if (rec->life != life || rec->state != PL__CO_EVENT)
+        return;
+    pl__coroutine_queue(&rec->h->ready, rec);
+    pl__pump(rec->h);
+}
+
+/* ---- spawn ------------------------------------------------------------------------------------------------- */
+
+/* e:spawn(fn, ...) -> true, or nil, code, message. */
+static int engine_spawn(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (h->closing)
+        return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
+    int n = lua_gettop(L) - 1;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    /* Made first: it may run finalizers, and those may spawn. From here to record_begin nothing does. */
+    if (!h->idle) {
+        lua_newthread(L);
+        lua_insert(L, 2);
+    } else {
+        lua_pushnil(L);
+        lua_insert(L, 2);
+    }
+    pl__coroutine_t *rec = record_get(h);
+    if (!rec)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    if (!rec->co)
+        thread_anchor(L, rec, 2);
+    if (!lua_checkstack(rec->co, n)) {
+        if (rec != h->idle)
+            thread_drop(L, rec);
+        return luaL_error(L, "too many arguments");
+    }
+    record_begin(h, rec);
+    lua_xmove(L, rec->co, n);
+    rec->nargs = n - 1;
+    rec->started = true;
+    pl__coroutine_queue(&h->later, rec);
+    pl__coroutine_arm(h);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:in_coroutine() -> whether the running coroutine is managed by this engine and may wait. */
+static int engine_in_coroutine(lua_State *L) {
+    lua_pushboolean(L, pl__coroutine_can_await(L, pl__handle_check(L, 1)));
+    return 1;
+}
+
+/* e:is_resuming() -> whether the running code is that of one of its coroutines, or was called by it. */
+static int engine_is_resuming(lua_State *L) {
+    lua_pushboolean(L, pl__handle_check(L, 1)->current ? 1 : 0);
+    return 1;
+}
+
+void pl__coroutine_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = {
+        { "spawn", engine_spawn },
+        { "in_coroutine", engine_in_coroutine },
+        { "is_resuming", engine_is_resuming },
+        { "urgent", engine_urgent },
+        { NULL, NULL },
+    };
+    luaL_setfuncs(L, METHODS, 0);
+}

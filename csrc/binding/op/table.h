@@ -1,0 +1,90 @@
+/*
+ * table.h - for each verb, how its op is built from Lua arguments, and what of its results Lua gets.
+ *
+ * An op outlives the call that made it, so every string is copied into its arena. All arguments are checked, in a
+ * protected call, before anything is submitted: misuse frees the op and raises an argument error which names the
+ * place.
+ */
+#ifndef PL_BINDING_OP_TABLE_H
+#define PL_BINDING_OP_TABLE_H
+
+#include <limits.h>
+
+#include <lua.h>
+
+#include "binding/handle.h"
+#include "binding/op/reader.h"
+
+#define PL__FLAGS_AS_STORED UINT_MAX /* outcome: the table did not tell */
+
+/* Returns owned: an op built from the arguments of the running method (self at index 1), or NULL: out of memory. */
+pl_op_t *pl__op_build(lua_State *L, pl_verb_t verb);
+/* Takes op: pushes what its verb gives back, frees it and returns the number of values. May raise; frees all the
+ * same. */
+int pl__push_results(lua_State *L, pl_op_t *op);
+
+/* ---- stage.c, task.c, queue.c, file.c, sql.c: one of each for a verb ---- */
+void pl__build_start(pl__reader_t *R);
+void pl__build_outcome(pl__reader_t *R);
+void pl__build_finalized(pl__reader_t *R);
+void pl__build_fill(pl__reader_t *R);
+void pl__build_retry(pl__reader_t *R);
+void pl__build_abort(pl__reader_t *R);
+void pl__build_status(pl__reader_t *R);
+void pl__build_cleanup(pl__reader_t *R);
+void pl__build_watch(pl__reader_t *R);
+void pl__build_stage_get(pl__reader_t *R);
+void pl__build_tree_get(pl__reader_t *R);
+void pl__build_tree_page(pl__reader_t *R);
+void pl__build_roots_list(pl__reader_t *R);
+void pl__build_failures_get(pl__reader_t *R);
+void pl__build_task_done(pl__reader_t *R);
+void pl__build_task_add(pl__reader_t *R);
+void pl__build_claim_check(pl__reader_t *R);
+void pl__build_lease(pl__reader_t *R);
+void pl__build_lease_modify(pl__reader_t *R);
+void pl__build_task_delete(pl__reader_t *R);
+void pl__build_purge(pl__reader_t *R);
+void pl__build_dead_list(pl__reader_t *R);
+void pl__build_dead_revive(pl__reader_t *R);
+void pl__build_dead_purge(pl__reader_t *R);
+void pl__build_queue_set(pl__reader_t *R);
+void pl__build_queue_get(pl__reader_t *R);
+void pl__build_queue_stats(pl__reader_t *R);
+void pl__build_meta(pl__reader_t *R);
+void pl__build_nothing(pl__reader_t *R);
+void pl__build_check(pl__reader_t *R);
+void pl__build_backup(pl__reader_t *R);
+void pl__build_sql(pl__reader_t *R);
+int pl__push_start(lua_State *L, const pl_op_t *op);
+int pl__push_watch(lua_State *L, const pl_op_t *op);
+int pl__push_stage_get(lua_State *L, const pl_op_t *op);
+int pl__push_tree_get(lua_State *L, const pl_op_t *op);
+int pl__push_tree_page(lua_State *L, const pl_op_t *op);
+int pl__push_roots_list(lua_State *L, const pl_op_t *op);
+int pl__push_failures_get(lua_State *L, const pl_op_t *op);
+int pl__push_cleanup(lua_State *L, const pl_op_t *op);
+int pl__push_task_add(lua_State *L, const pl_op_t *op);
+int pl__push_task_done(lua_State *L, const pl_op_t *op);
+int pl__push_lease(lua_State *L, const pl_op_t *op);
+int pl__push_lease_modify(lua_State *L, const pl_op_t *op);
+int pl__push_task_delete(lua_State *L, const pl_op_t *op);
+int pl__push_claim_check(lua_State *L, const pl_op_t *op);
+int pl__push_purge(lua_State *L, const pl_op_t *op);
+int pl__push_dead_list(lua_State *L, const pl_op_t *op);
+int pl__push_dead_revive(lua_State *L, const pl_op_t *op);
+int pl__push_dead_purge(lua_State *L, const pl_op_t *op);
+int pl__push_queue_set(lua_State *L, const pl_op_t *op);
+int pl__push_queue_get(lua_State *L, const pl_op_t *op);
+int pl__push_queue_stats(lua_State *L, const pl_op_t *op);
+int pl__push_counts_get(lua_State *L, const pl_op_t *op);
+int pl__push_meta(lua_State *L, const pl_op_t *op);
+int pl__push_check(lua_State *L, const pl_op_t *op);
+int pl__push_backup(lua_State *L, const pl_op_t *op);
+int pl__push_sql(lua_State *L, const pl_op_t *op);
+
+/* Parts of tasks that ops on stages have, too. */
+pl_retry_t pl__reader_retry(pl__reader_t *R, int t);
+pl_task_new_t *pl__reader_tasks(pl__reader_t *R, size_t *len);
+
+#endif

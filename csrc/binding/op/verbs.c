@@ -1,0 +1,367 @@
+/*
+ * verbs.c - the methods of an engine that stand for ops of the store. See verbs.h.
+ *
+ * Each builds an op from its arguments and waits for it: in a managed coroutine by yielding, elsewhere by blocking
+ * the thread. Either way the results come after the commit.
+ */
+#include "binding/op/verbs.h"
+
+#include <lauxlib.h>
+
+#include "binding/coroutine/await.h"
+#include "binding/coroutine/claim.h"
+#include "binding/coroutine/coroutine.h"
+#include "binding/op/table.h"
+
+static int call(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__op_build(L, verb);
+    if (!op)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    return pl__await_op(L, h, op, NULL);
+}
+
+/* e:start(list of STAGE) -> list of "OK" or "EEXISTS" */
+static int engine_start(lua_State *L) {
+    return call(L, PL_VERB_start);
+}
+
+/* e:task_add(list of TASK, all_or_none) -> list of result names */
+static int engine_task_add(lua_State *L) {
+    return call(L, PL_VERB_task_add);
+}
+
+/* e:fill(stage_id, list of {slot=, value=}) -> true */
+static int engine_fill(lua_State *L) {
+    return call(L, PL_VERB_fill);
+}
+
+/* e:retry(stage_id, retry_at, message) -> true */
+static int engine_retry(lua_State *L) {
+    return call(L, PL_VERB_retry);
+}
+
+/* e:abort(stage_id, message, no_permission) -> true */
+static int engine_abort(lua_State *L) {
+    return call(L, PL_VERB_abort);
+}
+
+/* e:status(stage_id, {message=, console_url=, links=, time=}) -> true */
+static int engine_status(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__op_build(L, PL_VERB_status);
+    if (!op)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    if (op->u.status.status.time == 0 && h->engine)
+        op->u.status.status.time = pl_engine_now(h->engine);
+    return pl__await_op(L, h, op, NULL);
+}
+
+/* e:cleanup(root_id) -> rows deleted */
+static int engine_cleanup(lua_State *L) {
+    return call(L, PL_VERB_cleanup);
+}
+
+/* e:watch(stage_id | key) -> name of its state */
+static int engine_watch(lua_State *L) {
+    return call(L, PL_VERB_watch);
+}
+
+/* e:unwatch(stage_id) -> true */
+static int engine_unwatch(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    (void)luaL_checkinteger(L, 2);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__op_build(L, PL_VERB_watch);
+    if (!op)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    op->u.watch.unwatch = true;
+    return pl__await_op(L, h, op, NULL);
+}
+
+/* e:meta(key) -> string or nil; e:meta(key, value, if_absent) -> what is there now */
+static int engine_meta(lua_State *L) {
+    return call(L, PL_VERB_meta);
+}
+
+/* e:stage_get(id | key, with_slots) -> STAGEREC, slots; or nil */
+static int engine_stage_get(lua_State *L) {
+    return call(L, PL_VERB_stage_get);
+}
+
+/* e:tree_get(id | key) -> list of STAGEREC, slots; or nil */
+static int engine_tree_get(lua_State *L) {
+    return call(L, PL_VERB_tree_get);
+}
+
+/* e:tree_page(id | key, {top=, depth=, after=, limit=, counts=, hidden=}) -> {root=, key=, len=, next=}, page; or nil,
+ * if there is no such stage, or `top` is not in its tree */
+static int engine_tree_page(lua_State *L) {
+    return call(L, PL_VERB_tree_page);
+}
+
+/* e:roots_list{class_path=, before=, limit=} -> list of STAGEREC, slots, next id or nil */
+static int engine_roots_list(lua_State *L) {
+    return call(L, PL_VERB_roots_list);
+}
+
+/* e:counts_get() -> list of {queue=, ready=, delayed=, claimed=}, stages, workers */
+static int engine_counts_get(lua_State *L) {
+    return call(L, PL_VERB_counts_get);
+}
+
+/* e:failures_get(id, of the tree) -> list of {time=, attempt=, worker=, error_class=, message=, traceback=}; of the
+ * tree of a root also stage=, class_path=, key= */
+static int engine_failures_get(lua_State *L) {
+    return call(L, PL_VERB_failures_get);
+}
+
+/* e:check(part) -> list of texts, next part or nil */
+static int engine_check(lua_State *L) {
+    return call(L, PL_VERB_check);
+}
+
+/* e:backup(path, pages) -> pages left, pages in all */
+static int engine_backup(lua_State *L) {
+    return call(L, PL_VERB_backup);
+}
+
+/* e:claim_check(task id, claim) -> whether the task is being executed under that claim, by any worker */
+static int engine_claim_check(lua_State *L) {
+    return call(L, PL_VERB_claim_check);
+}
+
+/* e:queue_set(list of SETTINGS, patch) -> list of result names */
+static int engine_queue_set(lua_State *L) {
+    return call(L, PL_VERB_queue_set);
+}
+
+/* e:queue_get(name or nil) -> list of SETTINGS */
+static int engine_queue_get(lua_State *L) {
+    return call(L, PL_VERB_queue_get);
+}
+
+/* e:queue_stats(list of names) -> list of figures */
+static int engine_queue_stats(lua_State *L) {
+    return call(L, PL_VERB_queue_stats);
+}
+
+/* e:lease(queue, {seconds=, max=, tag=, group=}) -> list of TASKREC */
+static int engine_lease(lua_State *L) {
+    return call(L, PL_VERB_lease);
+}
+
+/* e:lease_modify(queue, id or name, eta, seconds) -> new eta */
+static int engine_lease_modify(lua_State *L) {
+    return call(L, PL_VERB_lease_modify);
+}
+
+/* e:task_delete(queue, list of ids and names) -> list of result names */
+static int engine_task_delete(lua_State *L) {
+    return call(L, PL_VERB_task_delete);
+}
+
+/* e:purge(queue, forget_names) -> tasks deleted */
+static int engine_purge(lua_State *L) {
+    return call(L, PL_VERB_purge);
+}
+
+/* e:dead_list(queue or nil, {before=, limit=}) -> list of TASKREC, next id or nil */
+static int engine_dead_list(lua_State *L) {
+    return call(L, PL_VERB_dead_list);
+}
+
+/* e:dead_revive(queue or nil, list of ids or nil) -> list of result names, or how many */
+static int engine_dead_revive(lua_State *L) {
+    return call(L, PL_VERB_dead_revive);
+}
+
+/* e:dead_purge(queue or nil, list of ids or nil) -> how many */
+static int engine_dead_purge(lua_State *L) {
+    return call(L, PL_VERB_dead_purge);
+}
+
+/* ---- ends of claims ---------------------------------------------------------------------------------------- */
+
+static bool verb_fits(pl_verb_t verb, const pl_claim_t *claim) {
+    if (verb == PL_VERB_outcome)
+        return claim->kind == PL_TASK_RUN;
+    if (verb == PL_VERB_finalized)
+        return claim->kind == PL_TASK_FINALIZE || claim->kind == PL_TASK_ABORT;
+    return claim->kind >= PL_TASK_CALLBACK || !claim->stage;
+}
+
+static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
+    switch (op->verb) {
+    case PL_VERB_outcome: /* a control task has the id of its stage */
+        op->u.outcome.stage = claim->task;
+        op->u.outcome.claim = claim->claim;
+        if (op->u.outcome.flags == PL__FLAGS_AS_STORED)
+            op->u.outcome.flags = claim->stage ? claim->stage->flags : 0;
+        break;
+    case PL_VERB_finalized:
+        op->u.finalized.stage = claim->task;
+        op->u.finalized.claim = claim->claim;
+        break;
+    default:
+        op->u.task_done.task = claim->task;
+        op->u.task_done.claim = claim->claim;
+    }
+}
+
+/* An attempt that is being cancelled has no result: its claim goes back. */
+static int ended_before(lua_State *L, const pl__coroutine_t *rec) {
+    if (rec && rec->give_back)
+        return pl__push_failure(L, PL_ESTALE, "the attempt was cancelled");
+    return pl__push_failure(L, PL_ESTATE, "the claim has been ended before");
+}
+
+/* Stack: engine, claim, table. */
+static int end_claim(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (!rec || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
+    luaL_argcheck(L, verb_fits(verb, rec->claim), 2, "a task of another kind");
+    bool nowait = lua_getfield(L, 3, "nowait") != LUA_TNIL && lua_toboolean(L, -1);
+    uint64_t life = rec->life;
+    pl_op_t *op = pl__op_build(L, verb);
+    if (!op)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    /* Building may have run finalizers, and those may have done anything. */
+    if (!h->engine || rec->life != life || rec->claim_ended) {
+        pl_op_free(op);
+        return ended_before(L, NULL);
+    }
+    set_fence(op, rec->claim);
+    pl__coroutine_claim_ends(rec);
+    if (!nowait)
+        return pl__await_op(L, h, op, rec->claim);
+    op->owner = NULL;
+    pl_engine_claim_end(h->engine, rec->claim, op);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:outcome(claim, OUTCOME) -> true, or nil, code, message */
+static int engine_outcome(lua_State *L) {
+    return end_claim(L, PL_VERB_outcome);
+}
+
+/* e:finalized(claim, {kind=, give_up=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
+static int engine_finalized(lua_State *L) {
+    return end_claim(L, PL_VERB_finalized);
+}
+
+/* It went well, and nobody waits for the commit. Stack: engine, claim. */
+static int end_well(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (!rec || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
+    luaL_argcheck(L, verb_fits(PL_VERB_task_done, rec->claim), 2, "a task of another kind");
+    if (rec->claim->is_plain) {
+        if (pl_engine_claim_done(h->engine, rec->claim) != PL_OK)
+            return pl__push_failure(L, PL_ENOMEM, NULL);
+    } else {
+        pl_op_t *op = pl_op_new(PL_VERB_task_done);
+        if (!op)
+            return pl__push_failure(L, PL_ENOMEM, NULL);
+        set_fence(op, rec->claim);
+        pl_engine_claim_end(h->engine, rec->claim, op);
+    }
+    pl__coroutine_claim_ends(rec);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:task_done(claim, {failed=, retry_at=, failure=, nowait=}) -> true, or nil, code, message.
+ * e:task_done(claim): done, without waiting. */
+static int engine_task_done(lua_State *L) {
+    if (lua_isnoneornil(L, 3))
+        return end_well(L);
+    return end_claim(L, PL_VERB_task_done);
+}
+
+/* e:claim_fail(claim, message) -> true, or nil, code, message: the execution came to an end without a result, which is
+ * a failed attempt. */
+static int engine_claim_fail(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    pl_str_t problem;
+    problem.ptr = luaL_checklstring(L, 3, &problem.len);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (!rec || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
+    if (pl_engine_claim_fail(h->engine, rec->claim, problem) != PL_OK)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    pl__coroutine_claim_ends(rec);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* e:give_back(claim) -> true, or nil, code, message: the task is ready again, and nothing was spent. */
+static int engine_give_back(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (!rec || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
+    pl_engine_claim_release(h->engine, rec->claim);
+    pl__coroutine_claim_ends(rec);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+void pl__verbs_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = {
+        { "start", engine_start },
+        { "task_add", engine_task_add },
+        { "fill", engine_fill },
+        { "retry", engine_retry },
+        { "abort", engine_abort },
+        { "status", engine_status },
+        { "cleanup", engine_cleanup },
+        { "watch", engine_watch },
+        { "unwatch", engine_unwatch },
+        { "meta", engine_meta },
+        { "stage_get", engine_stage_get },
+        { "tree_get", engine_tree_get },
+        { "tree_page", engine_tree_page },
+        { "roots_list", engine_roots_list },
+        { "counts_get", engine_counts_get },
+        { "failures_get", engine_failures_get },
+        { "check", engine_check },
+        { "claim_check", engine_claim_check },
+        { "backup", engine_backup },
+        { "queue_set", engine_queue_set },
+        { "queue_get", engine_queue_get },
+        { "queue_stats", engine_queue_stats },
+        { "lease", engine_lease },
+        { "lease_modify", engine_lease_modify },
+        { "task_delete", engine_task_delete },
+        { "purge", engine_purge },
+        { "dead_list", engine_dead_list },
+        { "dead_revive", engine_dead_revive },
+        { "dead_purge", engine_dead_purge },
+        { "outcome", engine_outcome },
+        { "finalized", engine_finalized },
+        { "task_done", engine_task_done },
+        { "claim_fail", engine_claim_fail },
+        { "give_back", engine_give_back },
+        { NULL, NULL },
+    };
+    luaL_setfuncs(L, METHODS, 0);
+}

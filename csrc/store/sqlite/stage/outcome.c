@@ -1,0 +1,459 @@
+/*
+ * outcome.c - the verbs that move a stage: start, outcome, finalized, fill, retry, abort, status.
+ *
+ * Each verb checks first and writes afterwards; a refusal leaves the transaction as it was.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/sqlite/db.h"
+#include "store/sqlite/pack.h"
+
+/* What the verbs need to know of a stage before they write. */
+typedef struct {
+    bool found;
+    pl_stage_state_t state;
+    pl_id_t root, parent;
+    unsigned flags;
+    int64_t queue;
+    int priority, attempt, max_attempts;
+    const pl_output_t *outputs;
+    size_t outputs_len;
+} brief_t;
+
+static int load_brief(pl__conn_t *conn, pl_id_t id, brief_t *brief) {
+    sqlite3_stmt *row;
+    pl_str_t outputs;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_BRIEF, &row, "i", (int64_t)id));
+    PL__TRY(pl__sql_step(conn, row, &brief->found));
+    if (!brief->found)
+        return PL_OK;
+    brief->state = (pl_stage_state_t)sqlite3_column_int(row, 0);
+    brief->root = sqlite3_column_int64(row, 1);
+    brief->parent = sqlite3_column_int64(row, 2);
+    brief->flags = (unsigned)sqlite3_column_int(row, 3);
+    brief->queue = sqlite3_column_int64(row, 4);
+    brief->priority = sqlite3_column_int(row, 5);
+    brief->attempt = sqlite3_column_int(row, 6);
+    brief->max_attempts = sqlite3_column_int(row, 7);
+    int rc = pl__sql_str(row, 8, &conn->scratch, &outputs);
+    pl__sql_end(row);
+    PL__TRY(rc);
+    return pl__unpack_outputs(&conn->scratch, id, outputs, &brief->outputs, &brief->outputs_len);
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------- */
+
+int pl__verb_start(pl__conn_t *conn, pl_op_t *op) {
+    for (size_t i = 0; i < op->u.start.len; i++) {
+        pl_stage_new_t *stage = &op->u.start.stages[i];
+        int64_t taken = 0;
+        if (stage->key.ptr)
+            PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &taken, 0, "b", stage->key));
+        stage->rc = taken ? PL_EEXISTS : PL_OK;
+        if (!taken)
+            PL__TRY(pl__stage_insert(conn, stage, stage->id, 0, 0));
+    }
+    return PL_OK;
+}
+
+/* ---- children of a run ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    pl_id_t *ids; /* slots made by this run and not filled by it: ascending */
+    size_t len;
+} fresh_t;
+
+/* Default slots of new children are known to be unfilled, which saves a look-up per edge in a wide fan-in. */
+static int list_fresh(pl__conn_t *conn, const pl_op_outcome_t *run, fresh_t *fresh) {
+    fresh->ids = pl__arena_get(&conn->scratch, (run->children_len + 1) * sizeof *fresh->ids);
+    if (!fresh->ids)
+        return PL_ENOMEM;
+    for (size_t i = 0; i < run->children_len; i++)
+        fresh->ids[fresh->len++] = run->children[i].id;
+    qsort(fresh->ids, fresh->len, sizeof *fresh->ids, pl__compare_ids);
+    return PL_OK;
+}
+
+static int is_unfilled(pl__conn_t *conn, const fresh_t *fresh, pl_id_t slot, bool *unfilled) {
+    int64_t filled = 0;
+    *unfilled = fresh->len && bsearch(&slot, fresh->ids, fresh->len, sizeof slot, pl__compare_ids);
+    if (*unfilled)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_SLOT_FILLED, &filled, 0, "i", (int64_t)slot));
+    *unfilled = !filled;
+    return PL_OK;
+}
+
+static int wait_for(pl__conn_t *conn, const fresh_t *fresh, pl_id_t slot, pl_id_t stage, int *missing) {
+    bool unfilled;
+    int added = 0;
+    PL__TRY(is_unfilled(conn, fresh, slot, &unfilled));
+    if (unfilled)
+        PL__TRY(
+            pl__sql_run(conn, PL__SQL_WAIT_ADD, &added, "iii", (int64_t)slot, (int64_t)stage, (int64_t)PL__WAIT_INPUT));
+    *missing += added;
+    return PL_OK;
+}
+
+static int add_child(pl__conn_t *conn, const pl_stage_new_t *child, const fresh_t *fresh, pl_id_t root,
+                     pl_id_t parent) {
+    int missing = 0;
+    for (size_t i = 0; i < child->inputs_len; i++)
+        PL__TRY(wait_for(conn, fresh, child->inputs[i], child->id, &missing));
+    for (size_t i = 0; i < child->after_len; i++)
+        PL__TRY(wait_for(conn, fresh, child->after[i], child->id, &missing));
+    return pl__stage_insert(conn, child, root, parent, missing);
+}
+
+/* ---- outcome of run ---------------------------------------------------------------------------------------- */
+
+/* Outputs of an async stage that are still to come from outside: each becomes a wait of its own. */
+static int await_outputs(pl__conn_t *conn, pl_id_t stage, const brief_t *brief, int *open) {
+    static const fresh_t none;
+    for (size_t i = 0; i < brief->outputs_len; i++) {
+        bool unfilled;
+        int added = 0;
+        PL__TRY(is_unfilled(conn, &none, brief->outputs[i].slot, &unfilled));
+        if (unfilled)
+            PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_ADD, &added, "iii", (int64_t)brief->outputs[i].slot, (int64_t)stage,
+                                (int64_t)PL__WAIT_OUTPUT));
+        *open += added;
+    }
+    return PL_OK;
+}
+
+static int count_open(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief, int *open) {
+    *open = (int)run->children_len;
+    if (!(run->flags & PL_STAGE_ASYNC))
+        return PL_OK;
+    if (brief->attempt > 0) { /* children of an earlier run may still be at work; those of this one are inserted */
+        int64_t children;
+        PL__TRY(pl__deltas_flush(conn)); /* those that settled in this transaction are not counted below */
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_UNSETTLED_CHILDREN, &children, 0, "ii", (int64_t)brief->root,
+                            (int64_t)run->stage));
+        *open = (int)children;
+    }
+    return await_outputs(conn, run->stage, brief, open);
+}
+
+static int apply_run(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
+    fresh_t fresh = { 0 };
+    int open;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
+    for (size_t i = 0; i < run->fills_len; i++)
+        PL__TRY(pl__stage_fill(conn, run->stage, &run->fills[i]));
+    if (run->children_len)
+        PL__TRY(list_fresh(conn, run, &fresh));
+    for (size_t i = 0; i < run->children_len; i++)
+        PL__TRY(add_child(conn, &run->children[i], &fresh, brief->root, run->stage));
+    for (size_t i = 0; i < run->tasks_len; i++)
+        PL__TRY(pl__task_new(conn, &run->tasks[i]));
+    PL__TRY(count_open(conn, run, brief, &open));
+    if (open > 0)
+        return pl__sql_run(conn, PL__SQL_STAGE_TO_RUN, NULL, "iii", (int64_t)run->stage, (int64_t)open,
+                           (int64_t)run->flags);
+    return pl__stage_settle(conn, run->stage, brief->parent, run->flags, brief->queue, brief->priority);
+}
+
+static int apply_failure(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
+    PL__TRY(pl__failure_add(conn, run->stage, &run->failure));
+    if (run->retry_task && !run->give_up)
+        return pl__task_delay(conn, run->stage, PL_TASK_RUN, run->retry_at, 1);
+    if (!run->give_up) {
+        PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_RETRY, NULL, "iit", (int64_t)run->stage, (int64_t)run->retry_at,
+                            run->retry_message));
+        return pl__task_delay(conn, run->stage, PL_TASK_RUN, run->retry_at, 0);
+    }
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_GIVE_UP, NULL, "itt", (int64_t)run->stage, run->retry_message,
+                        run->abort_message));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
+    return pl__stage_abort_tree(conn, brief->root, run->abort_message, run->stage);
+}
+
+static int apply_abort(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
+    PL__TRY(pl__failure_add(conn, run->stage, &run->failure));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
+    return pl__stage_abort_tree(conn, brief->root, run->abort_message, run->stage);
+}
+
+static const char *task_error_class(int rc) {
+    switch (rc) {
+    case PL_EEXISTS:
+        return "TaskAlreadyExistsError";
+    case PL_ETOMBSTONE:
+        return "TombstonedTaskError";
+    case PL_ENOQUEUE:
+        return "UnknownQueueError";
+    case PL_EMODE:
+        return "InvalidQueueModeError";
+    default:
+        return "BadTaskStateError";
+    }
+}
+
+static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage, int failures) {
+    static const double SECONDS_MAX = 30 * 86400.0;
+    double seconds = stage->backoff_seconds;
+    for (int i = 0; i < failures && seconds < SECONDS_MAX; i++)
+        seconds *= stage->backoff_factor;
+    return pl_clock_add(conn->now, pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX));
+}
+
+/* An attempt of run() fails for a reason that no run() has told: retried or given up as any other. */
+static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, const pl_failure_t *failure) {
+    enum { TEXT_MAX = 400 };
+    pl_stage_t stage;
+    bool found;
+    PL__TRY(pl__stage_load(conn, id, false, &conn->scratch, &stage, &found));
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX), *abort_text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text || !abort_text)
+        return PL_ENOMEM;
+    int attempts = brief->attempt + 1;
+    snprintf(text, TEXT_MAX, "%s: %s", failure->error_class.ptr, failure->message.ptr);
+    snprintf(abort_text, TEXT_MAX, "Aborting after %d attempt%s. %s", attempts, attempts == 1 ? "" : "s", text);
+    pl_op_outcome_t failed = { .stage = id,
+                               .kind = PL_OUTCOME_FAILED,
+                               .give_up = attempts >= brief->max_attempts,
+                               .retry_at = found ? backoff_until(conn, &stage, stage.attempt) : conn->now,
+                               .retry_message = pl_str(text),
+                               .abort_message = pl_str(abort_text),
+                               .failure = *failure };
+    return apply_failure(conn, &failed, brief);
+}
+
+/* A task of the run cannot be added: that fails the attempt, as if adding it had raised an error inside run(). The op
+ * stays as it is, for it may be applied again. */
+static int refuse_task(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief, const pl_task_new_t *task) {
+    enum { TEXT_MAX = 300, NAME_MAX_SHOWN = 100 };
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text)
+        return PL_ENOMEM;
+    int shown = task->name.len < NAME_MAX_SHOWN ? (int)task->name.len : NAME_MAX_SHOWN;
+    snprintf(text, TEXT_MAX, "task '%.*s': %s", shown, task->name.ptr ? task->name.ptr : "", pl_result_text(task->rc));
+    return fail_attempt(conn, run->stage, brief,
+                        &(pl_failure_t){ .error_class = pl_str(task_error_class(task->rc)), .message = pl_str(text) });
+}
+
+/* Does an earlier task of the same run have the same name in the same queue? */
+static bool has_twin(const pl_task_new_t *tasks, size_t at) {
+    if (!tasks[at].name.ptr)
+        return false;
+    for (size_t i = 0; i < at; i++)
+        if (pl_str_eq(tasks[i].name, tasks[at].name) && pl_str_eq(tasks[i].queue, tasks[at].queue))
+            return true;
+    return false;
+}
+
+/* May the stage, whose claim is ours, take the outcome? An abort that was requested meanwhile is carried out. */
+static int check_state(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    PL__TRY(load_brief(conn, run->stage, brief));
+    if (brief->found && brief->state == PL_STAGE_ABORTING) {
+        op->rc = PL_EABORTED;
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
+        return pl__stage_abort_now(conn, run->stage, brief->flags, brief->queue, brief->priority);
+    }
+    if (!brief->found || brief->state != PL_STAGE_READY)
+        op->rc = PL_ESTALE;
+    return PL_OK;
+}
+
+/* PL_OK in op->rc when the claim is ours and the stage may take the outcome. */
+static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
+    pl_op_outcome_t *run = &op->u.outcome;
+    pl_task_kind_t kind;
+    bool ours;
+    PL__TRY(pl__task_fence(conn, run->stage, run->claim, &ours, &kind));
+    if (!ours || kind != PL_TASK_RUN) {
+        op->rc = PL_ESTALE;
+        return PL_OK;
+    }
+    PL__TRY(check_state(conn, op, brief));
+    for (size_t i = 0; i < run->tasks_len && op->rc == PL_OK && run->kind == PL_OUTCOME_OK; i++) {
+        PL__TRY(pl__task_check(conn, &run->tasks[i]));
+        if (has_twin(run->tasks, i))
+            run->tasks[i].rc = PL_EEXISTS;
+        op->rc = run->tasks[i].rc;
+        if (op->rc != PL_OK)
+            return refuse_task(conn, run, brief, &run->tasks[i]);
+    }
+    return PL_OK;
+}
+
+/* A run without children that filled its outputs: the commonest outcome. */
+static bool is_leaf(const pl_op_outcome_t *run) {
+    return run->kind == PL_OUTCOME_OK && run->children_len == 0 && run->tasks_len == 0 && run->knows_parent &&
+           !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED));
+}
+
+/* Ends a leaf in as few statements as its rules allow: the deletion of its task is the fence, the state the condition
+ * of the update. */
+static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    int deleted, updated;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH_RUN, &deleted, "iii", (int64_t)run->stage, (int64_t)conn->worker,
+                        (int64_t)run->claim));
+    if (!deleted) {
+        op->rc = PL_ESTALE;
+        return PL_OK;
+    }
+    conn->freed = true;
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &updated, "iii", (int64_t)run->stage, (int64_t)conn->now,
+                        (int64_t)run->flags));
+    if (!updated)
+        return check_state(conn, op, &(brief_t){ 0 });
+    for (size_t i = 0; i < run->fills_len; i++)
+        PL__TRY(pl__stage_fill(conn, run->stage, &run->fills[i]));
+    PL__TRY(pl__note_final(conn, run->stage, PL_STAGE_DONE));
+    return pl__stage_settled(conn, run->parent);
+}
+
+int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
+    brief_t brief = { 0 };
+    if (is_leaf(&op->u.outcome))
+        return finish_leaf(conn, op);
+    PL__TRY(check_outcome(conn, op, &brief));
+    if (op->rc != PL_OK)
+        return PL_OK;
+    switch (op->u.outcome.kind) {
+    case PL_OUTCOME_FAILED:
+        return apply_failure(conn, &op->u.outcome, &brief);
+    case PL_OUTCOME_ABORT:
+        return apply_abort(conn, &op->u.outcome, &brief);
+    default:
+        return apply_run(conn, &op->u.outcome, &brief);
+    }
+}
+
+/* ---- outcome of finalized ---------------------------------------------------------------------------------- */
+
+/* What finalized() or try_cancel() came to, of a task that is ours. */
+static int apply_finalized(pl__conn_t *conn, const pl_op_finalized_t *done, pl_task_kind_t kind) {
+    if (done->kind == PL_FINALIZED_FAILED) {
+        PL__TRY(pl__failure_add(conn, done->stage, &done->failure));
+        if (!done->give_up)
+            return pl__task_delay(conn, done->stage, kind, done->retry_at, 1);
+    }
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)done->stage));
+    if (done->kind == PL_FINALIZED_HELD && kind == PL_TASK_ABORT)
+        return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)done->stage,
+                           (int64_t)PL_STAGE_ABORT_HELD, INT64_C(0));
+    return pl__stage_set_final(conn, done->stage, kind == PL_TASK_ABORT ? PL_STAGE_ABORTED : PL_STAGE_DONE);
+}
+
+int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_finalized_t *done = &op->u.finalized;
+    pl_task_kind_t kind;
+    bool ours;
+    PL__TRY(pl__task_fence(conn, done->stage, done->claim, &ours, &kind));
+    if (!ours || (kind != PL_TASK_FINALIZE && kind != PL_TASK_ABORT)) {
+        op->rc = PL_ESTALE;
+        return PL_OK;
+    }
+    return apply_finalized(conn, done, kind);
+}
+
+int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure) {
+    brief_t brief = { 0 };
+    pl_stage_t stage;
+    int64_t tries;
+    bool found;
+    PL__TRY(load_brief(conn, id, &brief));
+    if (kind == PL_TASK_RUN && brief.found && brief.state == PL_STAGE_READY)
+        return fail_attempt(conn, id, &brief, failure);
+    if (kind == PL_TASK_RUN || !brief.found) /* it is to be aborted instead: whoever claims it next sees to that */
+        return pl__task_delay(conn, id, kind, conn->due, 0);
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_TRIES, &tries, 0, "i", (int64_t)id));
+    PL__TRY(pl__stage_load(conn, id, false, &conn->scratch, &stage, &found));
+    return apply_finalized(conn,
+                           &(pl_op_finalized_t){ .stage = id,
+                                                 .kind = PL_FINALIZED_FAILED,
+                                                 .give_up = tries + 1 >= brief.max_attempts,
+                                                 .retry_at = backoff_until(conn, &stage, (int)tries),
+                                                 .failure = *failure },
+                           kind);
+}
+
+/* ---- from outside ------------------------------------------------------------------------------------------ */
+
+int pl__verb_fill(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_fill_t *fill = &op->u.fill;
+    brief_t brief = { 0 };
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(load_brief(conn, fill->stage, &brief));
+    if (!brief.found) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    if (brief.state == PL_STAGE_ABORT_HELD) {
+        op->rc = PL_EABORTED;
+        return pl__stage_abort_now(conn, fill->stage, brief.flags, brief.queue, brief.priority);
+    }
+    if (brief.state == PL_STAGE_DONE || brief.state == PL_STAGE_ABORTED || brief.state == PL_STAGE_ABORTING) {
+        op->rc = PL_EFINAL;
+        return PL_OK;
+    }
+    for (size_t i = 0; i < fill->fills_len; i++)
+        PL__TRY(pl__stage_fill(conn, fill->stage, &fill->fills[i]));
+    return PL_OK;
+}
+
+int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_retry_t *retry = &op->u.retry;
+    brief_t brief = { 0 };
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(load_brief(conn, retry->stage, &brief));
+    if (!brief.found)
+        op->rc = PL_ENOTFOUND;
+    else if (brief.state != PL_STAGE_RUN || !(brief.flags & PL_STAGE_ASYNC))
+        op->rc = PL_ESTATE;
+    else if (brief.attempt + 1 >= brief.max_attempts)
+        op->rc = PL_ELIMIT;
+    if (op->rc != PL_OK)
+        return PL_OK;
+    for (size_t i = 0; i < brief.outputs_len; i++)
+        PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE_OUTPUT, NULL, "ii", (int64_t)brief.outputs[i].slot,
+                            (int64_t)retry->stage));
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_RETRY, NULL, "iit", (int64_t)retry->stage, (int64_t)retry->retry_at,
+                        retry->message));
+    return pl__task_push(conn, &(pl__pending_t){ .id = retry->stage,
+                                                 .kind = PL_TASK_RUN,
+                                                 .queue = brief.queue,
+                                                 .priority = brief.priority,
+                                                 .eta = retry->retry_at });
+}
+
+int pl__verb_abort(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_abort_t *abort = &op->u.abort;
+    pl_stage_t root;
+    brief_t brief = { 0 };
+    bool found = false;
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(load_brief(conn, abort->stage, &brief));
+    if (brief.found)
+        PL__TRY(pl__stage_load(conn, brief.root, false, &conn->scratch, &root, &found));
+    if (!found)
+        op->rc = PL_ENOTFOUND;
+    else if (root.state == PL_STAGE_DONE || root.state == PL_STAGE_ABORTED)
+        op->rc = PL_EFINAL;
+    else if (root.abort_requested)
+        op->rc = PL_EEXISTS;
+    if (op->rc != PL_OK)
+        return PL_OK;
+    return pl__stage_abort_tree(conn, brief.root, abort->message, abort->no_permission ? brief.root : 0);
+}
+
+int pl__verb_status(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_status_t *set = &op->u.status;
+    int64_t state;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)set->stage));
+    if (state < 0) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    pl_usec_t time = set->status.time ? set->status.time : conn->now;
+    return pl__sql_run(conn, PL__SQL_STATUS_SET, NULL, "iittb", (int64_t)set->stage, (int64_t)time, set->status.message,
+                       set->status.console_url, set->status.links);
+}

@@ -1,0 +1,70 @@
+--- place.lua: where in the user's code something happens.
+--
+-- An error is about the line of the user that led to it, however many functions of this library lie between. So no
+-- function counts levels: the stack is searched, from the innermost frame on, for the first one that belongs neither to
+-- this library nor to C. That costs something only where an error is made.
+
+local place = {}
+
+local find, getinfo = string.find, debug.getinfo
+
+local FRAMES_MAX = 200
+-- Sources of this library begin with it.
+local OWN = getinfo(1, "S").source:match("^(.*)support/place%.lua$") or "@pipeline/"
+
+local function text_of(info)
+  if info.what == "C" or info.currentline < 0 or find(info.source, OWN, 1, true) == 1 then return nil end
+  return ("%s:%d"):format(info.short_src, info.currentline)
+end
+
+--- The innermost line of user code that is being executed, such as "shop.lua:42"; nil if there is none.
+function place.here()
+  for level = 2, FRAMES_MAX do
+    local info = getinfo(level, "Sl")
+    if not info then return nil end
+    local text = text_of(info)
+    if text then return text end
+  end
+end
+
+--- The same of a coroutine that is suspended.
+function place.of_thread(co)
+  for level = 0, FRAMES_MAX do
+    local info = getinfo(co, level, "Sl")
+    if not info then return nil end
+    local text = text_of(info)
+    if text then return text end
+  end
+end
+
+--- Where a function of the user's is defined, for what is wrong with the function as a whole.
+function place.of_function(fn)
+  local info = type(fn) == "function" and getinfo(fn, "S")
+  if not info or info.what == "C" or find(info.source, OWN, 1, true) == 1 then return nil end
+  return ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+-- Long names of files have been cut at the front, to "...end".
+local function is_own(file)
+  local own = OWN:sub(2)
+  if file:sub(1, #own) == own then return true end
+  local tail = file:match("^%.%.%.(.*)$")
+  local rest = tail and tail:match("pipeline/(.*)$")
+  return rest ~= nil and (own .. rest):sub(-#tail) == tail
+end
+
+--- The innermost line of user code in a traceback; nil if there is none.
+function place.of_trace(trace)
+  for file, line in ("\n" .. trace):gmatch("\n%s*([^\n]-):(%d+): in ") do
+    if not is_own(file) then return file .. ":" .. line end
+  end
+end
+
+--- Raises an error of use: a text that begins with the line of the user's call, whichever function notices it.
+function place.misuse(format, ...)
+  local message = select("#", ...) > 0 and format:format(...) or format
+  local where = place.here()
+  error(where and where .. ": " .. message or message, 0)
+end
+
+return place

@@ -1,0 +1,131 @@
+--- report.lua: what the log says of failures.
+--
+-- Every failed attempt is a warning that tells whose it was, which attempt of how many, what failed and where, and when
+-- it runs again; every abort is an error that names the stage that failed. A thousand stages that fail alike must not
+-- drown the rest: lines that are equal but for ids and numbers of attempts share a key, and of one key a few lines are
+-- written in a while; the next one tells how many were left out.
+
+local errors = require "pipeline.support.errors"
+local text = require "pipeline.support.text"
+
+local report = {}
+
+local INFO, WARNING, ERROR = 20, 30, 40
+local BURST, WINDOW_SECONDS, KEYS_MAX = 5, 10.0, 256
+local MESSAGE_BYTES_MAX = 1000
+
+local function tell_left_out(engine, entry)
+  if entry.left_out == 0 then return end
+  engine:_log(entry.level, ("%d more like this were not written: %s"):format(entry.left_out, entry.line))
+  entry.left_out = 0
+end
+
+--- Writes the lines about those that were left out, of keys that are out of date; of all, if `all`.
+function report.flush(engine, all)
+  local now = not all and engine._core:steady()
+  for key, entry in pairs(engine._reports) do
+    if all or now - entry.since >= WINDOW_SECONDS then
+      engine._reports[key] = nil
+      engine._reports_count = engine._reports_count - 1
+      tell_left_out(engine, entry)
+    end
+  end
+end
+
+--- Writes a line of which there may be many; those with the same key count as equal.
+function report.line(engine, level, key, line)
+  local reports = engine._reports
+  local entry = reports[key]
+  if not entry or engine._core:steady() - entry.since >= WINDOW_SECONDS then
+    report.flush(engine, engine._reports_count >= KEYS_MAX)
+    entry = { since = engine._core:steady(), count = 0, left_out = 0, level = level }
+    reports[key] = entry
+    engine._reports_count = engine._reports_count + 1
+  end
+  entry.count, entry.line = entry.count + 1, line
+  if entry.count <= BURST then return engine:_log(level, line) end
+  entry.left_out = entry.left_out + 1
+end
+
+-- What failed, and where: a text that was raised begins with its place already.
+local function shown(failure, where)
+  local message = failure.message
+  if #message > MESSAGE_BYTES_MAX then message = message:sub(1, MESSAGE_BYTES_MAX) .. "..." end
+  if failure.error_class ~= "Error" then
+    message = message == "" and failure.error_class or failure.error_class .. ": " .. message
+  end
+  if where and not message:find(where, 1, true) then return where .. ": " .. message end
+  return message
+end
+
+local function id_of(engine, record)
+  return text.short(record.key or engine:_id_text(record.id))
+end
+
+local function again(engine, at)
+  if not at then return "" end
+  local wait = math.max(at - engine._core:now(), 0)
+  local seconds = (wait < 10 and "%.2g" or "%.0f"):format(wait)
+  return ("; runs again in %s s, at %s"):format(seconds, os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(math.min(at, 1e11))))
+end
+
+local function attempt(engine, level, record, what, number, problem, rest)
+  report.line(engine, level, table.concat({ what, record.class_path, problem }, "\0"),
+    ("%s of %s %s failed, attempt %d of %d: %s%s"):format(what, record.class_path, id_of(engine, record), number,
+      record.max_attempts, problem, rest))
+end
+
+--- A failed attempt of the run of a stage; `at` is when it runs again, nil: not at all.
+function report.attempt(engine, record, number, failure, where, at)
+  attempt(engine, WARNING, record, "run", number, shown(failure, where), again(engine, at))
+end
+
+--- A failed attempt of finalized(); after the last one the stage is final all the same.
+function report.finalized(engine, record, number, failure, where, at)
+  local problem = shown(failure, where)
+  if at then return attempt(engine, WARNING, record, "finalized", number, problem, again(engine, at)) end
+  attempt(engine, ERROR, record, "finalized", number, problem, "; it is final without it")
+end
+
+--- A callback task whose callback() failed.
+function report.callback(engine, record, failure, number)
+  local problem = shown(failure)
+  report.line(engine, ERROR, table.concat({ "callback", record.class_path, problem }, "\0"),
+    ("callback of %s %s failed, try %d: %s"):format(record.class_path, id_of(engine, record), number, problem))
+end
+
+--- A callback task that is not made, and dropped.
+function report.refused(engine, stage, status, body)
+  report.line(engine, WARNING, table.concat({ "refused", tostring(stage.class_path), status }, "\0"),
+    ("a callback task of %s %s was refused and is dropped: %d %s"):format(tostring(stage), stage.id, status, body))
+end
+
+-- Later (408, 429) and "it went wrong" (5xx) are answers that a handler may give on purpose, to be asked again.
+local function is_told_quietly(status)
+  return status == 408 or status == 429 or status ~= nil and status >= 500
+end
+
+--- A try of a task of a queue that failed: without an answer (no route, no target, nobody there), or with `status`.
+function report.task(engine, kind, claim, message, status)
+  report.line(engine, is_told_quietly(status) and INFO or WARNING, table.concat({ kind, claim.queue, message }, "\0"),
+    ("%s task %s of queue %s failed, try %d: %s"):format(kind, claim.name or claim.id, claim.queue, claim.tries + 1,
+      message))
+end
+
+--- The abort of a tree, because of an attempt of `stage`.
+function report.abort(engine, stage, record, number, failure, where)
+  local problem = shown(failure, where)
+  local whose = record.parent and "the tree " .. engine:_id_text(record.root) or "the tree"
+  report.line(engine, ERROR, table.concat({ "abort", record.class_path, problem }, "\0"),
+    ("%s is aborted: %s %s failed, attempt %d of %d: %s"):format(whose, tostring(stage), id_of(engine, record),
+      number, record.max_attempts, problem))
+end
+
+--- The abort of the tree of `stage` that somebody has asked for, who knows of it: nothing has failed.
+function report.abort_asked(engine, stage, message)
+  report.line(engine, INFO, "abort asked\0" .. tostring(message),
+    ("the tree of %s %s is aborted, as was asked%s"):format(tostring(stage), stage.id,
+      message ~= nil and message ~= "" and ": " .. text.short(errors.text(message)) or ""))
+end
+
+return report

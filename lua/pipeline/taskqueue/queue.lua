@@ -1,0 +1,762 @@
+--- queue.lua: queues as programs use them: adding, leasing, deleting, statistics, settings, dead letters.
+--
+-- A queue object is only a name. What it does is done on the engine of the running task, else on the default engine;
+-- but tasks that are in a store are dealt with there.
+
+local context = require "pipeline.context"
+local errors = require "pipeline.support.errors"
+local options = require "pipeline.support.options"
+local queue_async = require "pipeline.taskqueue.async"
+local queue_errors = require "pipeline.taskqueue.errors"
+local queue_task = require "pipeline.taskqueue.task"
+local stage_task = require "pipeline.workflow.task"
+local stores = require "pipeline.support.stores"
+local text = require "pipeline.support.text"
+local misuse = require("pipeline.support.place").misuse
+
+local classes = queue_errors.classes
+local type, ipairs, rawget, getmetatable = type, ipairs, rawget, getmetatable
+
+local queue = {
+  MAX_QUEUE_NAME_LENGTH = 100,
+  MAX_TASKS_PER_ADD = 100,
+  MAX_TASKS_PER_LEASE = 1000,
+  MAX_LEASE_SECONDS = 604800,
+  DEFAULT_BUCKET_SIZE = 5,
+}
+
+local Queue = {}
+local queue_meta = { __name = "pipeline.Queue", __index = Queue }
+
+function queue_meta.__eq(a, b)
+  return a.name == b.name
+end
+
+function queue_meta.__tostring(self)
+  return ("Queue(%q)"):format(self.name)
+end
+
+local function check_name(name)
+  if type(name) ~= "string" or #name > queue.MAX_QUEUE_NAME_LENGTH or
+    not (name:find("^[%w%-]+$") or name == "__cron") then
+    errors.raise(classes.InvalidQueueNameError, "queue name %s is not 1 to %d of letters, digits and '-'",
+      text.of(name, 100), queue.MAX_QUEUE_NAME_LENGTH)
+  end
+  return name
+end
+
+--- A queue by name ("default" if none is given). Raises InvalidQueueNameError. In App Engine: taskqueue.Queue.
+function queue.Queue(name)
+  if name == nil then name = "default" end
+  return setmetatable({ name = check_name(name) }, queue_meta)
+end
+
+queue_task.set_queue(queue.Queue)
+
+local function store_of(only_reads)
+  local engine = context.engine()
+  return context.store(engine, only_reads), engine
+end
+
+-- Passes on what the store says of a queue, or raises.
+local function check(subject, result, code, message)
+  if result == nil and code then queue_errors.raise(code, message, tostring(subject)) end
+  return result, code
+end
+
+-- ---- adding ----------------------------------------------------------------------------------------------------
+
+local add_kinds = { transactional = "boolean", deadline = "number" }
+
+-- A task, or a list of tasks, as a list.
+local function list_of(value, what)
+  if queue_task.is(value) then return { value } end
+  return options.check_list(value, queue_task.is, 1, what, "task or list of tasks", "task")
+end
+
+-- The engine that all of a list belong to: tasks of pipelines have that of their pipeline; those that were added,
+-- leased or read, that of the store they are in; others that of the caller.
+local function engine_of(list, what)
+  local engine
+  for _, task in ipairs(list or {}) do
+    local own = rawget(task, "_engine")
+    if own and engine and own ~= engine and not stores.same(own, engine) then
+      errors.raise(classes.BadTaskStateError, "%s: tasks of different stores (%s and %s)", what, engine._path,
+        own._path)
+    end
+    engine = engine or own
+  end
+  return engine and stores.live(engine) or context.engine()
+end
+
+local function store_of_tasks(list, what)
+  return context.store(engine_of(list, what))
+end
+
+local function refuse_doubles(list, what)
+  if not list[2] then return end
+  local seen = {} -- tasks and names
+  for _, task in ipairs(list) do
+    local name = rawget(task, "name")
+    if seen[task] or (name and seen[name]) then
+      errors.raise(classes.DuplicateTaskNameError, "%s: %s comes twice", what, tostring(task))
+    end
+    seen[task] = true
+    if name then seen[name] = true end
+  end
+end
+
+-- Everything that can be known before anything is sent (Q56 to Q59).
+local function check_add(list)
+  if #list > queue.MAX_TASKS_PER_ADD then
+    errors.raise(classes.TooManyTasksError, "add: %d tasks, more than %d", #list, queue.MAX_TASKS_PER_ADD)
+  end
+  refuse_doubles(list, "add")
+  local are_pull = list[1].method == "PULL"
+  for _, task in ipairs(list) do
+    if rawget(task, "was_enqueued") then
+      errors.raise(classes.BadTaskStateError, "%s was already added", tostring(task))
+    end
+    if (task.method == "PULL") ~= are_pull then
+      errors.raise(classes.InvalidTaskError, "add: push and pull tasks are mixed")
+    end
+  end
+end
+
+local function was_added(task, form, url, name, queue_name, engine)
+  task._id, task.was_enqueued, task.queue_name, task._engine = form.id, true, queue_name, engine
+  task.name = name
+  if url ~= task.url then task.url = url end
+end
+
+-- Which error stands for all: the first that is about neither a name in use nor a tombstone, else the last (Q63). Of a
+-- list that is added all or none, "ESKIPPED" are those that were not at fault.
+local function worst(list, results)
+  local found, subject
+  for i, result in ipairs(results) do
+    if result ~= "OK" and result ~= "ESKIPPED" then
+      found, subject = result, list[i]
+      if result ~= "EEXISTS" and result ~= "ETOMBSTONE" then break end
+    end
+  end
+  return found, subject
+end
+
+-- Whether this is a run that was tried before: what it adds by itself it may have added then.
+local function is_repeated()
+  local current = context.instance()
+  return current and current._run and current.current_attempt > 1
+end
+
+local function raise_worst(self, list, results)
+  local code, subject = worst(list, results)
+  if not code then return end
+  local about = (code == "ENOQUEUE" or code == "EMODE") and tostring(self) or tostring(subject)
+  local object = queue_errors.of_code(code, about)
+  if not object then errors.raise_core(code, nil, about) end
+  if (code == "EEXISTS" or code == "ETOMBSTONE") and is_repeated() then
+    object.message = object.message .. "; maybe an earlier attempt of this run has added it: with transactional = true "
+      .. "it is added once, with the attempt that succeeds"
+  end
+  object.results, object.tasks, object.traceback = results, list, debug.traceback(nil, 2)
+  error(object, 0)
+end
+
+-- The one queue that comes into being when it is first used (Q43).
+local function make_cron(store, name)
+  if name == "__cron" then check("__cron", store:queue_set({ { name = name } }, true)) end
+end
+
+-- Whether the call has a deadline: then it is the same as waiting for its _async variant.
+local function has_deadline(given, what)
+  return queue_async.check_deadline(given.deadline, what) ~= nil
+end
+
+-- Adds what has been checked and marks it as added.
+local function send(self, engine, store, list, forms, urls, names)
+  local results = check(self, store:task_add(forms, false))
+  for i, task in ipairs(list) do
+    if results[i] == "OK" then was_added(task, forms[i], urls[i], names[i], self.name, engine) end
+  end
+  raise_worst(self, list, results)
+end
+
+-- Adds to the transaction `tx`: all of the list, or none.
+local function send_in(self, tx, store, list, forms, urls, names)
+  local results = check(self, store:task_add(forms, true))
+  if worst(list, results) then
+    for i, result in ipairs(results) do
+      if result == "OK" then results[i] = "ESKIPPED" end
+    end
+    raise_worst(self, list, results)
+  end
+  local before = {}
+  for i, task in ipairs(list) do
+    before[i] = { task.name, rawget(task, "_engine") }
+    was_added(task, forms[i], urls[i], names[i], self.name, tx._engine)
+  end
+  tx:_if_lost(function()
+    for i, task in ipairs(list) do
+      task.was_enqueued, task._id, task.name, task._engine = false, nil, before[i][1], before[i][2]
+    end
+  end)
+end
+
+--- Adds a task or a list of tasks (at most 100).
+-- Each task of a list stands alone: what can be added is added and has was_enqueued; then one error is raised for the
+-- others, whose `results` has a code for each task. An unnamed task gets a name.
+-- Inside engine:transaction the list is added all or none, with the transaction, unless transactional = false: then
+-- by itself when the transaction has ended.
+-- @param tasks a task, or a list; nil is an empty list.
+-- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds; deadline:
+--   how many seconds it may take (default: any; after that it raises TimeoutError, and the tasks may be added or not).
+-- @return what was given. Raises TooManyTasksError, DuplicateTaskNameError, BadTaskStateError (added before),
+-- InvalidDeadlineError, TransientError (the file has reached its total_storage_limit), InvalidTaskError (push and pull
+-- mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError, TombstonedTaskError,
+-- BadTransactionStateError. In App Engine: Queue.add.
+function Queue.add(self, tasks, given)
+  given = options.check(given, add_kinds, 2, "add")
+  if has_deadline(given, "add") then
+    return self:add_async(tasks, { transactional = given.transactional, deadline = given.deadline }):get_result()
+  end
+  if tasks == nil then return {} end
+  local list = list_of(tasks, "add")
+  if #list == 0 then return tasks end
+  check_add(list)
+  local engine = engine_of(list, "add")
+  local tx = context.transaction()
+  if tx and tx._engine ~= engine then tx = nil end
+  local takes = tx and tx:_takes(given.transactional, "add")
+  local transaction = given.transactional and not tx and stage_task.gathered("add", engine) or nil
+  local store = context.store(engine)
+  if takes or not tx then make_cron(store, self.name) end
+  local forms, urls, names = {}, {}, {}
+  for i, task in ipairs(list) do forms[i], urls[i], names[i] = queue_task.form(task, store, self.name) end
+  if transaction then
+    table.move(forms, 1, #forms, #transaction + 1, transaction)
+    for i, task in ipairs(list) do was_added(task, forms[i], urls[i], names[i], self.name, engine) end
+    return tasks
+  end
+  if takes then
+    send_in(self, tx, store, list, forms, urls, names)
+  elseif tx then
+    tx:_after(function()
+      local later = context.store(engine)
+      make_cron(later, self.name)
+      send(self, engine, later, list, forms, urls, names)
+    end)
+  else
+    send(self, engine, store, list, forms, urls, names)
+  end
+  return tasks
+end
+
+local module_add_kinds = { queue_name = true, transactional = true, deadline = true }
+
+--- Makes a task and adds it: the options of Task, and queue_name, transactional and deadline. Returns the task.
+-- In App Engine: taskqueue.add.
+function queue.add(given)
+  local own, rest = {}, {}
+  if given ~= nil and type(given) ~= "table" then
+    misuse(("bad argument #1 to 'add' (table of options expected, got %s)"):format(type(given)))
+  end
+  for key, value in pairs(given or {}) do
+    if module_add_kinds[key] then own[key] = value else rest[key] = value end
+  end
+  return queue.Queue(own.queue_name):add(queue_task.new(rest), { transactional = own.transactional,
+    deadline = own.deadline })
+end
+
+-- ---- leases ----------------------------------------------------------------------------------------------------
+
+local function check_lease_seconds(seconds, what, position)
+  if type(seconds) ~= "number" then
+    misuse(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, what, type(seconds)))
+  end
+  if not (seconds >= 0 and seconds <= queue.MAX_LEASE_SECONDS) then
+    errors.raise(classes.InvalidLeaseTimeError, "%s: %g seconds are not from 0 to %d", what, seconds,
+      queue.MAX_LEASE_SECONDS)
+  end
+end
+
+local function check_max(max, limit, what)
+  if type(max) ~= "number" then
+    misuse(("bad argument #2 to '%s' (number of tasks expected, got %s)"):format(what, type(max)))
+  end
+  local whole = math.tointeger(max)
+  if not whole or whole < 1 or whole > limit then
+    errors.raise(classes.InvalidMaxTasksError, "%s: %g tasks are not from 1 to %d", what, max, limit)
+  end
+  return whole
+end
+
+local deadline_kinds = { deadline = "number" }
+
+local function lease(self, what, seconds, max, how)
+  check_lease_seconds(seconds, what, 1)
+  local store, engine = store_of()
+  how.seconds, how.max = seconds, check_max(max, engine._max_tasks_per_lease, what)
+  local records = check(self, store:lease(self.name, how))
+  for i, record in ipairs(records) do records[i] = queue_task.of_record(store, record, engine) end
+  return records
+end
+
+--- Leases tasks of a pull queue: those whose eta has passed, earliest first. Until the lease is over nobody else gets
+-- them; then, unless they were deleted, somebody does.
+-- @tparam number seconds 0 to 604800.
+-- @tparam integer max 1 to 1000, or what max_tasks_per_lease of pipeline.open allows.
+-- @tparam[opt] table given deadline (seconds; see add).
+-- @return list of tasks, whose eta is the end of the lease and whose retry_count counts leases. A task that was leased
+-- as often as its retry limits allow goes to the dead-letter list instead. Raises InvalidLeaseTimeError,
+-- InvalidMaxTasksError, UnknownQueueError, InvalidQueueModeError. In App Engine: Queue.lease_tasks.
+function Queue.lease_tasks(self, seconds, max, given)
+  given = options.check(given, deadline_kinds, 3, "lease_tasks")
+  if has_deadline(given, "lease_tasks") then return self:lease_tasks_async(seconds, max, given):get_result() end
+  return lease(self, "lease_tasks", seconds, max, {})
+end
+
+--- As lease_tasks, but only tasks with `tag` ("": those without). Without a tag: those with the tag of the earliest.
+-- In App Engine: Queue.lease_tasks_by_tag.
+function Queue.lease_tasks_by_tag(self, seconds, max, tag, given)
+  given = options.check(given, deadline_kinds, 4, "lease_tasks_by_tag")
+  if has_deadline(given, "lease_tasks_by_tag") then
+    return self:lease_tasks_by_tag_async(seconds, max, tag, given):get_result()
+  end
+  if tag ~= nil and type(tag) ~= "string" then
+    misuse(("bad argument #3 to 'lease_tasks_by_tag' (string expected, got %s)"):format(type(tag)))
+  end
+  return lease(self, "lease_tasks_by_tag", seconds, max, { tag = tag, group = tag == nil })
+end
+
+local function check_task(task, what)
+  if not queue_task.is(task) then
+    misuse(("bad argument #1 to '%s' (task expected, got %s)"):format(what, type(task)))
+  end
+  if not task.name then errors.raise(classes.BadTaskStateError, "%s: the task has no name", what) end
+end
+
+-- How the store is asked for a task of this name.
+local function ref_of(store, name)
+  return queue_task.auto_id(store, name) or name
+end
+
+--- Moves the end of the lease of a task to `seconds` from now; 0 gives it back. Returns the task, with its new eta.
+-- Raises TaskLeaseExpiredError when the lease is over or somebody else's, TombstonedTaskError, UnknownTaskError,
+-- QueuePausedError, InvalidQueueModeError, InvalidLeaseTimeError. In App Engine: Queue.modify_task_lease.
+function Queue.modify_task_lease(self, task, seconds)
+  check_task(task, "modify_task_lease")
+  check_lease_seconds(seconds, "modify_task_lease", 2)
+  local store = store_of_tasks({ task }, "modify_task_lease")
+  local eta, code, message = store:lease_modify(self.name, ref_of(store, task.name), math.max(task.eta, 0), seconds)
+  if not eta then queue_errors.raise(code, message, tostring(task)) end
+  task.eta = eta
+  return task
+end
+
+-- ---- deleting --------------------------------------------------------------------------------------------------
+
+local function delete(self, list)
+  local store = store_of_tasks(list, "delete_tasks")
+  local refs = {}
+  for i, task in ipairs(list) do refs[i] = ref_of(store, task.name) end
+  local results = check(self, store:task_delete(self.name, refs))
+  for i, task in ipairs(list) do task.was_deleted = results[i] == "OK" end
+end
+
+--- Deletes a task, or a list of tasks, by their names. was_deleted tells which were there to be deleted; the others are
+-- no error. Returns what was given. Raises BadTaskStateError (no name, or deleted before), DuplicateTaskNameError,
+-- UnknownQueueError, InvalidDeadlineError. `given`: deadline (see add). In App Engine: Queue.delete_tasks.
+function Queue.delete_tasks(self, tasks, given)
+  given = options.check(given, deadline_kinds, 2, "delete_tasks")
+  if has_deadline(given, "delete_tasks") then return self:delete_tasks_async(tasks, given):get_result() end
+  local list = list_of(tasks, "delete_tasks")
+  for _, task in ipairs(list) do
+    if not task.name then errors.raise(classes.BadTaskStateError, "delete_tasks: a task has no name") end
+    if task.was_deleted then errors.raise(classes.BadTaskStateError, "%s was already deleted", tostring(task)) end
+  end
+  refuse_doubles(list, "delete_tasks")
+  if #list > 0 then delete(self, list) end
+  return tasks
+end
+
+local function is_string(value)
+  return type(value) == "string"
+end
+
+--- Deletes tasks by name: returns a task for a name, a list of tasks for a list of names. In App Engine:
+-- Queue.delete_tasks_by_name.
+function Queue.delete_tasks_by_name(self, names)
+  local single = type(names) == "string"
+  if not single then
+    options.check_list(names, is_string, 1, "delete_tasks_by_name", "name or list of names", "name")
+  end
+  local list = {}
+  for i, name in ipairs(single and { names } or names) do
+    list[i] = queue_task.new { name = name }
+    if not list[i].name then errors.raise(classes.BadTaskStateError, "delete_tasks_by_name: an empty name") end
+  end
+  self:delete_tasks(list)
+  return single and list[1] or list
+end
+
+local purge_kinds = { keep_names = "boolean" }
+
+--- Deletes all tasks of the queue, but for its dead letters and what belongs to the life of pipelines. Their names stay
+-- taken for a while, unless keep_names = false frees all names of the queue. Returns how many there were. In App
+-- Engine: Queue.purge.
+function Queue.purge(self, given)
+  given = options.check(given, purge_kinds, 1, "purge")
+  return (check(self, store_of():purge(self.name, given.keep_names == false)))
+end
+
+-- ---- statistics ------------------------------------------------------------------------------------------------
+
+local QueueStatistics = {}
+local statistics_meta = { __name = "pipeline.QueueStatistics" }
+
+function statistics_meta.__eq(a, b)
+  for _, name in ipairs { "queue", "tasks", "oldest_eta_usec", "executed_last_minute", "in_flight",
+    "enforced_rate" } do
+    if a[name] ~= b[name] then return false end
+  end
+  return true
+end
+
+function statistics_meta.__tostring(self)
+  return ("QueueStatistics(%q, %d tasks)"):format(self.queue.name, self.tasks)
+end
+
+local function statistics_of(record)
+  local self = { queue = queue.Queue(record.queue), tasks = record.tasks }
+  if record.known then
+    self.oldest_eta_usec = record.oldest_eta and math.tointeger((record.oldest_eta * 1e6 + 0.5) // 1)
+    self.executed_last_minute, self.in_flight = record.executed_last_minute, record.in_flight
+    self.enforced_rate, self.dead_tasks = record.enforced_rate, record.dead
+  end
+  return setmetatable(self, statistics_meta)
+end
+
+local function fetch(list)
+  if #list == 0 then return {} end
+  local names, kind = {}, type(list[1])
+  for i, item in ipairs(list) do
+    if type(item) ~= kind then misuse("bad argument #1 to 'fetch' (names and queues are mixed)") end
+    names[i] = check_name(kind == "table" and item.name or item)
+  end
+  local records = check("fetch", store_of():queue_stats(names))
+  for i, record in ipairs(records) do records[i] = statistics_of(record) end
+  return records
+end
+
+local function is_queue_or_name(value)
+  return type(value) == "string" or getmetatable(value) == queue_meta
+end
+
+--- Figures of queues, as they are in the store.
+-- @param queues a queue or a name, or a list of either.
+-- @tparam[opt] table given deadline (seconds; see Queue.add).
+-- @return for one, and else a list of: queue, tasks (all but dead ones), oldest_eta_usec (of those that are due; nil:
+-- none), executed_last_minute (started; of a pull queue: deleted), in_flight (being executed, or leased), enforced_rate
+-- (per second; 0 while paused, nil without a limit), dead_tasks. Of an unknown queue tasks is 0, the rest nil.
+-- In App Engine: QueueStatistics.fetch.
+function QueueStatistics.fetch(queues, given)
+  given = options.check(given, deadline_kinds, 2, "fetch")
+  if has_deadline(given, "fetch") then return QueueStatistics.fetch_async(queues, given):get_result() end
+  if type(queues) == "string" or getmetatable(queues) == queue_meta then return fetch({ queues })[1] end
+  return fetch(options.check_list(queues, is_queue_or_name, 1, "fetch", "queue, name or list of either",
+    "queue or name"))
+end
+
+queue.QueueStatistics = QueueStatistics
+
+--- QueueStatistics.fetch of this queue.
+function Queue.fetch_statistics(self, given)
+  return QueueStatistics.fetch(self, given)
+end
+
+-- ---- without waiting -------------------------------------------------------------------------------------------
+
+local async_kinds = { deadline = "number", rpc = "any" }
+local add_async_kinds = { deadline = "number", rpc = "any", transactional = "boolean" }
+
+--- As add, but returns at once: a future of what add returns or raises. `given` may also have rpc, a handle of
+-- create_rpc, which is then what is returned. The same holds for all methods whose names end with _async. In App
+-- Engine: Queue.add_async.
+function Queue.add_async(self, tasks, given)
+  given = options.check(given, add_async_kinds, 2, "add_async")
+  local transactional = given.transactional
+  return queue_async.start("add_async", given, transactional, Queue.add, self, tasks, { transactional = transactional })
+end
+
+--- As lease_tasks, but returns a future. In App Engine: Queue.lease_tasks_async.
+function Queue.lease_tasks_async(self, seconds, max, given)
+  given = options.check(given, async_kinds, 3, "lease_tasks_async")
+  return queue_async.start("lease_tasks_async", given, false, Queue.lease_tasks, self, seconds, max)
+end
+
+--- As lease_tasks_by_tag, but returns a future. In App Engine: Queue.lease_tasks_by_tag_async.
+function Queue.lease_tasks_by_tag_async(self, seconds, max, tag, given)
+  given = options.check(given, async_kinds, 4, "lease_tasks_by_tag_async")
+  return queue_async.start("lease_tasks_by_tag_async", given, false, Queue.lease_tasks_by_tag, self, seconds, max, tag)
+end
+
+--- As delete_tasks, but returns a future. In App Engine: Queue.delete_tasks_async.
+function Queue.delete_tasks_async(self, tasks, given)
+  given = options.check(given, async_kinds, 2, "delete_tasks_async")
+  return queue_async.start("delete_tasks_async", given, false, Queue.delete_tasks, self, tasks)
+end
+
+--- As delete_tasks_by_name, but returns a future. In App Engine: Queue.delete_tasks_by_name_async.
+function Queue.delete_tasks_by_name_async(self, names, given)
+  given = options.check(given, async_kinds, 2, "delete_tasks_by_name_async")
+  return queue_async.start("delete_tasks_by_name_async", given, false, Queue.delete_tasks_by_name, self, names)
+end
+
+--- As fetch, but returns a future. In App Engine: QueueStatistics.fetch_async.
+function QueueStatistics.fetch_async(queues, given)
+  given = options.check(given, async_kinds, 2, "fetch_async")
+  return queue_async.start("fetch_async", given, false, QueueStatistics.fetch, queues)
+end
+
+--- As fetch_statistics, but returns a future. In App Engine: Queue.fetch_statistics_async.
+function Queue.fetch_statistics_async(self, given)
+  return QueueStatistics.fetch_async(self, given)
+end
+
+-- ---- dead letters ----------------------------------------------------------------------------------------------
+
+local dead_kinds = { count = "count", cursor = "string" }
+
+--- Tasks whose retries are used up, newest first.
+-- @tparam[opt] table given count (50), cursor (as returned by the call before).
+-- @return list of tasks with died (seconds since the epoch), error_class, message, traceback and status (of the last
+-- answer, if there was one), and a cursor when there are more.
+function Queue.dead_tasks(self, given)
+  given = options.check(given, dead_kinds, 1, "dead_tasks")
+  local store, engine = store_of()
+  local before = given.cursor and math.tointeger(tonumber(given.cursor))
+  local records, next_id = check(self, store:dead_list(self.name, { before = before, limit = given.count or 50 }))
+  for i, record in ipairs(records) do
+    local task = queue_task.of_record(store, record, engine)
+    for _, name in ipairs { "died", "error_class", "message", "traceback", "status" } do task[name] = record[name] end
+    task.was_enqueued = false
+    records[i] = task
+  end
+  return records, next_id and tostring(next_id) or nil
+end
+
+local function ids_of(tasks, what)
+  if tasks == nil then return nil end
+  local ids = {}
+  for i, task in ipairs(list_of(tasks, what)) do
+    if not task._id then errors.raise(classes.BadTaskStateError, "%s: %s is not in the store", what, tostring(task)) end
+    ids[i] = task._id
+  end
+  return ids
+end
+
+--- Gives dead tasks another life, as if they had never been tried: a task or a list of dead_tasks, or all of the queue.
+-- Returns how many were revived. Raises TaskAlreadyExistsError when a name has been taken meanwhile, UnknownTaskError
+-- when a task is not in the list (any more); the others are revived all the same.
+function Queue.revive(self, tasks)
+  local ids = ids_of(tasks, "revive")
+  local store = store_of_tasks(tasks and list_of(tasks, "revive"), "revive")
+  local results = check(self, store:dead_revive(self.name, ids))
+  if not ids then return results end
+  local list, revived = list_of(tasks, "revive"), 0
+  for i, task in ipairs(list) do
+    if results[i] == "OK" then task.was_enqueued, revived = true, revived + 1 end
+  end
+  raise_worst(self, list, results)
+  return revived
+end
+
+--- Forgets dead tasks: a task or a list of dead_tasks, or all of the queue. Returns how many.
+function Queue.purge_dead(self, tasks)
+  local ids = ids_of(tasks, "purge_dead")
+  local store = store_of_tasks(tasks and list_of(tasks, "purge_dead"), "purge_dead")
+  return (check(self, store:dead_purge(self.name, ids)))
+end
+
+-- ---- settings --------------------------------------------------------------------------------------------------
+
+local function malformed(name, format, ...)
+  errors.raise(classes.MalformedQueueConfiguration, "queue %s: " .. format, name, ...)
+end
+
+local UNIT_SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
+
+--- Tasks per second of "0", "5/s", "2000/d", or of a number. Raises MalformedQueueConfiguration.
+function queue.parse_rate(rate, name)
+  name = name or "?"
+  local value = rate
+  if type(rate) == "string" then
+    local number, unit = rate:match("^(%d+%.?%d*)/([smhd])$")
+    value = rate == "0" and 0 or number and tonumber(number) / UNIT_SECONDS[unit]
+  end
+  if type(value) ~= "number" or not (value >= 0 and value < math.huge) then
+    malformed(name, "rate %s is neither \"0\" nor a number and /s, /m, /h or /d", text.of(rate, 100))
+  end
+  return value + 0.0
+end
+
+--- Whole seconds of "1.5e2s", "2d", or of a number. Raises MalformedQueueConfiguration.
+function queue.parse_age(age, name)
+  name = name or "?"
+  local seconds = age
+  if type(age) == "string" then
+    local number, unit = age:match("^([%d.eE+%-]+)([smhd])$")
+    number = number and tonumber(number)
+    seconds = number and number * UNIT_SECONDS[unit]
+  end
+  if type(seconds) ~= "number" or not (seconds > 0 and seconds < math.huge) then
+    malformed(name, "task_age_limit %s is not a number above 0 and s, m, h or d", text.of(age, 100))
+  end
+  return math.floor(seconds)
+end
+
+local UNIT_BYTES = { B = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30, T = 1 << 40 }
+
+--- Bytes of "500", "1.5G" (B, K, M, G, T: powers of 1024), or of a number. Raises
+-- MalformedQueueConfiguration; or ConfigurationError, when the option has a name of its own.
+-- In App Engine: total_storage_limit.
+function queue.parse_limit(limit, name)
+  local bytes = limit
+  if type(limit) == "string" then
+    local number, unit = limit:match("^(%d+%.?%d*)([BKMGT]?)$")
+    bytes = number and tonumber(number) * UNIT_BYTES[unit == "" and "B" or unit]
+  end
+  if type(bytes) ~= "number" or not (bytes >= 1 and bytes < 2 ^ 63) then
+    errors.raise(name and errors.ConfigurationError or classes.MalformedQueueConfiguration,
+      "%s %s is not a number, at least 1, and B, K, M, G, T or nothing", name or "total_storage_limit",
+      text.of(limit, 100))
+  end
+  return math.tointeger(bytes // 1)
+end
+
+local retry_kinds = {
+  task_retry_limit = "integer", task_age_limit = "any", min_backoff_seconds = "number", max_backoff_seconds = "number",
+  max_doublings = "integer", max_losses = "count",
+}
+
+local function parse_retry(given, name)
+  if given == nil then return nil end
+  if type(given) ~= "table" then malformed(name, "retry_parameters is a %s", type(given)) end
+  options.check(given, retry_kinds, 1, "configure", "queue " .. name)
+  local form = {}
+  for key, value in pairs(given) do
+    if key == "task_age_limit" then
+      form[key] = queue.parse_age(value, name)
+    else
+      if value < 0 then malformed(name, "%s is negative", key) end
+      form[key] = value
+    end
+  end
+  local min, max = form.min_backoff_seconds, form.max_backoff_seconds
+  if min and max and min > max then malformed(name, "min_backoff_seconds is above max_backoff_seconds") end
+  return form
+end
+
+local function parse_target(target, name)
+  if target == nil then return nil end
+  local parts = 0
+  for part in (target .. "."):gmatch("([^.]*)%.") do
+    parts = parts + 1
+    if not part:find("^[%l%d][%l%d%-]*$") then parts = 3 end
+  end
+  if parts > 2 then malformed(name, "target '%s' is not module or version.module in lower case", text.short(target)) end
+  return target
+end
+
+local setting_kinds = {
+  mode = "string", rate = "any", bucket_size = "count", max_concurrent_requests = "count", target = "string",
+  retry_parameters = "any", paused = "boolean",
+}
+
+local function parse_settings(name, given, log)
+  if not pcall(check_name, name) then malformed(text.of(name, 100), "not a name of a queue") end
+  if given == false then return { name = name, removed = true } end
+  if type(given) ~= "table" then malformed(name, "table of settings expected, got %s", type(given)) end
+  options.check(given, setting_kinds, 1, "configure", "queue " .. name)
+  local mode = given.mode or "push"
+  if mode ~= "push" and mode ~= "pull" then malformed(name, "mode '%s' is neither push nor pull", text.short(mode)) end
+  local rate = given.rate ~= nil and queue.parse_rate(given.rate, name) or nil
+  if mode == "pull" and (rate or given.max_concurrent_requests) then
+    log(30, ("queue %s: a pull queue has no rate and no concurrency; they are ignored"):format(name))
+    rate = nil
+  end
+  return {
+    name = name, mode = mode, rate = rate, bucket_size = rate and (given.bucket_size or queue.DEFAULT_BUCKET_SIZE),
+    max_concurrent = mode == "push" and given.max_concurrent_requests or nil,
+    target = parse_target(given.target, name), retry = parse_retry(given.retry_parameters, name),
+    paused = given.paused,
+  }
+end
+
+--- Parses the `queues` option: what the store takes. Raises MalformedQueueConfiguration.
+function queue.parse(queues, log)
+  local names, list = {}, {}
+  for name in pairs(queues) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for i, name in ipairs(names) do list[i] = parse_settings(name, queues[name], log) end
+  return list
+end
+
+--- Sends parsed settings to the store of an engine.
+function queue.apply(store, list)
+  if #list == 0 then return end
+  local results = check("configure", store:queue_set(list, false))
+  for i, settings in ipairs(list) do
+    if results[i] == "ESTATE" then
+      malformed(settings.name, "its mode cannot change while it has tasks")
+    end
+  end
+end
+
+--- Makes queues and sets their settings, for all processes on the file and at once: a table from the name of a queue to
+-- its settings. Settings of a queue that are not given have their defaults again, but for `paused`, which stays; queues
+-- that are not given stay as they are; `false` removes a queue with its tasks.
+-- @tparam table queues mode ("push" or "pull"), rate ("5/s"; default: no limit) and bucket_size (how many may start at
+--   once; default 5), max_concurrent_requests (default: no limit), target, retry_parameters (as TaskRetryOptions; a
+--   task's own replace them one by one), paused.
+-- Raises MalformedQueueConfiguration. In App Engine: queue.yaml.
+function queue.configure(queues)
+  if type(queues) ~= "table" then
+    misuse(("bad argument #1 to 'configure' (table of queues expected, got %s)"):format(type(queues)))
+  end
+  local store, engine = store_of()
+  queue.apply(store, queue.parse(queues, function(level, line) engine:_log(level, line) end))
+  rawset(engine, "_known_queues", {})
+end
+
+local function set_paused(self, paused)
+  local store = store_of()
+  local known = check(self, store:queue_get(self.name))[1]
+  if not known or known.removed then queue_errors.raise("ENOQUEUE", nil, tostring(self)) end
+  check(self, store:queue_set({ { name = self.name, paused = paused } }, true))
+end
+
+--- Stops the queue in all processes: nothing of it starts, nothing is leased. What runs goes on.
+function Queue.pause(self)
+  set_paused(self, true)
+end
+
+--- Lets a paused queue go on.
+function Queue.resume(self)
+  set_paused(self, false)
+end
+
+--- The settings of the queue as they are stored: mode, paused, rate (per second), bucket_size, max_concurrent_requests,
+-- target, retry_parameters. nil if there is no such queue.
+function Queue.settings(self)
+  local known = check(self, store_of():queue_get(self.name))[1]
+  if not known or known.removed then return nil end
+  return {
+    mode = known.mode, paused = known.paused, rate = known.rate, bucket_size = known.bucket_size,
+    max_concurrent_requests = known.max_concurrent, target = known.target, retry_parameters = known.retry,
+  }
+end
+
+options.methods(Queue, function(value) return getmetatable(value) == queue_meta end, "queue")
+
+return queue

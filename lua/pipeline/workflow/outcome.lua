@@ -1,0 +1,303 @@
+--- outcome.lua: turns what one run did into the one op that makes it real.
+--
+-- Everything is checked here before anything is sent: a violation is an error of this attempt (G1). Ids of children
+-- and slots are made here, at the end of run, because the outputs a child inherits can be those of the running pipeline
+-- (P60): futures get their ids last.
+
+local core = require "pipeline.core"
+local common = require "pipeline.common"
+local context = require "pipeline.context"
+local errors = require "pipeline.support.errors"
+local future = require "pipeline.workflow.future"
+local instance = require "pipeline.workflow.instance"
+local stores = require "pipeline.support.stores"
+
+local outcome = {}
+
+local ipairs, next, rawget = ipairs, next, rawget
+local encode, encode_value, encode_for = core.encode, core.encode_value, future.encode_for
+local class_of, fill_stage = instance.class_of, instance.fill_stage
+local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
+local HIDDEN = instance.HIDDEN
+local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | core.STRICT
+
+--- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
+function outcome.flags(of, record, engine)
+  local flags = record.flags
+  flags = (flags & TEST ~= 0 and of._flags_test or of._flags) | (flags & KEPT_FLAGS)
+  if engine._mail and not record.parent then flags = flags | instance.result_flag(engine) end
+  return flags
+end
+
+-- ---- children --------------------------------------------------------------------------------------------------
+
+-- Slot ids of one child: of the outputs it declares, or that were read of it, or that it inherits.
+local function give_slots(store, child, inherited)
+  local names = class_of(child)._declared or rawget(child, "_reads")
+  if not names and not inherited then return nil end
+  local slots = { default = inherited and inherited.default or child._id }
+  local list = { { name = "default", slot = slots.default } }
+  for _, name in ipairs(names or {}) do
+    local id = inherited and inherited[name] or store:new_id()
+    slots[name] = id
+    list[#list + 1] = { name = name, slot = id }
+  end
+  for _, name in ipairs(inherited or {}) do
+    if not slots[name] then
+      slots[name] = inherited[name]
+      list[#list + 1] = { name = name, slot = inherited[name] }
+    end
+  end
+  rawset(child, "_slots", slots)
+  return list
+end
+
+local function default_slot(owner, engine)
+  if owner._engine ~= engine then
+    stores.check("a future given to after", owner._engine, engine, "wait for it with its own engine")
+  end
+  local id = future.slot_id(owner, "default")
+  if not id then
+    errors.raise(errors.UnexpectedPipelineError, "after: a future of %s, which is not part of this run",
+      tostring(owner))
+  end
+  return id
+end
+
+-- The default slots of all futures of a chain of scopes, ascending without duplicates; kept in the innermost scope.
+local function scope_slots(scope, engine)
+  if scope.ids then return scope.ids end
+  local set, ids = {}, {}
+  local at = scope
+  while at do
+    for _, f in ipairs(at.futures) do
+      local id = default_slot(future.owner(f), engine)
+      if not set[id] then
+        set[id] = true
+        ids[#ids + 1] = id
+      end
+    end
+    at = at.outer
+  end
+  table.sort(ids)
+  scope.ids = ids
+  return ids
+end
+
+local function predecessors(child, engine)
+  local scope, previous = rawget(child, "_after"), rawget(child, "_previous")
+  if not scope then return previous and { default_slot(previous, engine) } or nil end
+  local ids = scope_slots(scope, engine)
+  if not previous then return ids end
+  local own, id = table.move(ids, 1, #ids, 1, {}), default_slot(previous, engine)
+  for _, other in ipairs(ids) do
+    if other == id then return own end
+  end
+  own[#own + 1] = id
+  table.sort(own)
+  return own
+end
+
+local function child_stage(parent, run, child)
+  local record, of, engine = parent._record, class_of(child), parent._engine
+  local flags, queue = record.flags, record.queue
+  local own = flags & TEST ~= 0 and of._flags_test | TEST or of._flags
+  local target = flags & OWN_TARGET == 0 and record.target or run.target
+  local stage = fill_stage(child, {
+    id = child._id, base_path = record.base_path, flags = own | flags & TASK_RETRY,
+  }, queue, target)
+  if engine._known_queues then instance.check_queue(engine, stage.queue) end
+  return stage
+end
+
+-- Gives ids to every child of the run. `inherited` maps the names that `heir` takes over to slot ids.
+local function give_ids(self, run, heir, inherited)
+  local engine = self._engine
+  local store = engine._core
+  local children, stages = run.children, {}
+  for i = 1, run.n do
+    local child = children[i]
+    child._id, child._engine = store:new_id(), engine
+  end
+  for i = 1, run.n do
+    local child = children[i]
+    local outputs = give_slots(store, child, child == heir and inherited or nil)
+    local stage = child_stage(self, run, child)
+    stage.outputs = outputs
+    stages[i] = stage
+  end
+  return stages
+end
+
+-- Needs the ids of all children: arguments may hold futures of any of them.
+local function finish_stages(self, run, stages)
+  local engine, id, root, children = self._engine, self._id, self._record.root, run.children
+  local is_sole = context.sole() == engine
+  run.prefix = "Bad child arguments. "
+  for i = 1, run.n do
+    local child, stage = children[i], stages[i]
+    local bytes, inputs, message
+    if is_sole then
+      bytes, inputs, message = encode(child._args, child._n, "argument")
+    else
+      bytes, inputs, message = encode_for(engine, encode, child._args, child._n, "argument")
+    end
+    if not bytes then errors.raise_core(inputs, message, tostring(child)) end
+    stage.args, stage.inputs = bytes, inputs
+    stage.after = predecessors(child, engine)
+    stage.parent, stage.root = id, root
+    child._record = stage
+  end
+  run.prefix = nil
+end
+
+-- ---- outputs ---------------------------------------------------------------------------------------------------
+
+local function missing_outputs(self, run)
+  local outputs, filled, missing = self._record.outputs, run.filled, nil
+  for i = 1, #outputs do
+    local name = outputs[i].name
+    if name ~= "default" and not (filled and filled[name]) then
+      missing = missing or {}
+      missing[#missing + 1] = name
+    end
+  end
+  return missing
+end
+
+local function require_complete(self, run)
+  local missing = missing_outputs(self, run)
+  if not missing then return end
+  table.sort(missing)
+  errors.raise(errors.SlotNotFilledError, "outputs %s of %s were not filled", table.concat(missing, ", "),
+    tostring(self))
+end
+
+-- What the heir takes over: every output that this run has not filled itself. nil if there is none.
+local function inheritance(self, run, heir)
+  local filled, inherited = run.filled, nil
+  local declared = class_of(heir)._declared_set
+  for _, output in ipairs(self._record.outputs) do
+    local name = output.name
+    if not (filled and filled[name]) then
+      if name ~= "default" and declared and not declared[name] then
+        errors.raise(errors.UnexpectedPipelineError, "%s does not declare output '%s' that it must give to %s",
+          tostring(heir), name, tostring(self))
+      end
+      inherited = inherited or {}
+      inherited[#inherited + 1] = name
+      inherited[name] = output.slot
+    end
+  end
+  return inherited
+end
+
+local function set_fill(self, run, bytes)
+  local outputs = self._record.outputs
+  local slot = outputs[1].name == "default" and outputs[1].slot or future.slot_id(self, "default")
+  if run.fills then
+    run.fills[slot] = bytes
+  else
+    run.fills = { [slot] = bytes }
+  end
+end
+
+local function fill_list(fills)
+  local first, value = next(fills)
+  if first == nil then return nil end
+  if next(fills, first) == nil then return { { slot = first, value = value } } end
+  local list, n = {}, 0
+  for slot, bytes in pairs(fills) do
+    n = n + 1
+    list[n] = { slot = slot, value = bytes }
+  end
+  table.sort(list, function(a, b) return a.slot < b.slot end)
+  return list
+end
+
+-- A returned value with futures in it becomes the default output of a hidden last child.
+local function add_return(self, run, stages, value)
+  local child = common.Return(value)
+  child._spawned = self
+  run.n = run.n + 1
+  run.children = run.children or {}
+  run.children[run.n] = child
+  local store = self._engine._core
+  child._id, child._engine = store:new_id(), self._engine
+  local outputs = give_slots(store, child, { "default", default = future.slot_id(self, "default") })
+  stages[run.n] = child_stage(self, run, child)
+  stages[run.n].outputs, stages[run.n].flags = outputs, stages[run.n].flags | HIDDEN
+end
+
+local function returned_value(self, run, stages, value)
+  require_complete(self, run)
+  run.prefix = "Bad return value. "
+  local engine = self._engine
+  local bytes, inputs, message
+  if context.sole() == engine then
+    bytes, inputs, message = encode_value(value, "return value")
+  else
+    bytes, inputs, message = encode_for(engine, encode_value, value, "return value")
+  end
+  if not bytes then errors.raise_core(inputs, message) end
+  run.prefix = nil
+  if inputs and #inputs > 0 then
+    if run.fills then run.fills[future.slot_id(self, "default")] = nil end
+    add_return(self, run, stages, value)
+  else
+    set_fill(self, run, bytes)
+  end
+end
+
+-- The child that gives this run its outputs, if one does.
+local function heir_of(self, run, value)
+  if run.n == 0 then return nil end
+  if value == nil then return run.children[run.n] end
+  if future.is_future(value) then
+    local owner = future.owner(value)
+    if owner._spawned == self then return owner end
+  end
+  return nil
+end
+
+local function add_children(self, run, out, stages)
+  finish_stages(self, run, stages)
+  out.children = stages
+end
+
+local function generator(self, run, out, count, value)
+  local heir = heir_of(self, run, value)
+  local stages
+  if heir then
+    stages = give_ids(self, run, heir, inheritance(self, run, heir))
+  else
+    stages = give_ids(self, run)
+    returned_value(self, run, stages, value)
+  end
+  add_children(self, run, out, stages)
+  return count
+end
+
+local function plain(self, run, out, count, value)
+  if count == 0 and run.filled and run.filled.default then return require_complete(self, run) end
+  local stages = {}
+  returned_value(self, run, stages, value)
+  if run.n > 0 then add_children(self, run, out, stages) end
+end
+
+--- What a run that returned `count` values, `value` first, asks the store to do. Raises what is wrong with it, with
+-- run.prefix telling where.
+function outcome.of_run(self, run, of, count, value)
+  local out = { kind = "ok", flags = outcome.flags(of, self._record, self._engine), nowait = true, tasks = run.tasks }
+  if of.async then
+    if run.n > 0 then add_children(self, run, out, give_ids(self, run)) end
+  elseif run.n > 0 then
+    generator(self, run, out, count, value)
+  else
+    plain(self, run, out, count, value)
+  end
+  if run.fills then out.fills = fill_list(run.fills) end
+  return out
+end
+
+return outcome

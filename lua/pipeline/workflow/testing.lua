@@ -1,0 +1,91 @@
+--- testing.lua: start_test: runs a whole tree at once in the caller, on a private engine in memory with virtual time.
+--
+-- It is the same evaluator as in production (G21): what is refused there is refused here. Nothing is left behind.
+
+local core = require "pipeline.core"
+local context = require "pipeline.context"
+local engine = require "pipeline.engine"
+local errors = require "pipeline.support.errors"
+local future = require "pipeline.workflow.future"
+local instance = require "pipeline.workflow.instance"
+local options = require "pipeline.support.options"
+local misuse = require("pipeline.support.place").misuse
+
+local testing = {}
+
+local test_kinds = { retry = "boolean" }
+for name, kind in pairs(instance.start_kinds) do test_kinds[name] = kind end
+
+local function open(retry)
+  local current = context.engine_or_nil()
+  local private = engine.open(":memory:", {
+    virtual_time = true, virtual_start = os.time() + 0.0, durability = "normal",
+    modules = current and current._modules, log = current and current._log_function or nil,
+  }, true)
+  private._test, private._test_retry = true, retry
+  if current then private._mail, private._base_url = current._mail, current:_link_base() end
+  return private
+end
+
+-- The instance outlives the private engine: everything it may show is read now.
+local function keep(self, private)
+  local record, slots = errors.read(private._core:stage_get(self._id, true))
+  instance.refresh(self, record, slots)
+  local _ = self.id
+  rawset(self, "_root_text", self.id)
+  for _, slot in pairs(slots) do
+    if slot.filled and slot.filler then slot.filler_text = private:_id_text(slot.filler) end
+  end
+end
+
+-- Nobody outside can fill what an async pipeline of a test has left open, so its tree will never be final.
+local function require_final(self, private)
+  local state = self._record.state
+  if state == "done" or state == "aborted" then return end
+  local records, slots = errors.read(private._core:tree_get(self._id))
+  for _, record in ipairs(records) do
+    for _, output in ipairs(record.state == "run" and record.flags & core.ASYNC ~= 0 and record.outputs or {}) do
+      if not slots[output.slot].filled then
+        errors.raise(errors.SlotNotFilledError, "output '%s' of %s was not filled", output.name,
+          tostring(private:from_id(private:_id_text(record.id))))
+      end
+    end
+  end
+  errors.raise(errors.UnexpectedPipelineError, "%s did not end: it is in state %s", tostring(self), state)
+end
+
+local function require_outputs(self)
+  for name in pairs(future.slots_of(self)) do
+    if not self.outputs[name].filled then
+      errors.raise(errors.SlotNotFilledError, "output '%s' of %s was not filled", name, tostring(self))
+    end
+  end
+end
+
+local function run(self, private, given)
+  self:start { idempotence_key = given.idempotence_key, base_path = given.base_path, engine = private }
+  private:drain { delayed = true }
+  if private._test_errors then error(errors.located(private._test_errors[1]), 0) end
+  keep(self, private)
+  require_final(self, private)
+  if self._record.state == "aborted" then private:wait(self) end
+  require_outputs(self)
+end
+
+--- Runs the pipeline and all it spawns at once, without a store; outputs can be read on the instance afterwards.
+-- @tparam[opt] table given retry = true: retry failed attempts in virtual time, and raise AbortedError at the end of
+--   them; without it the first error of user code comes straight out. idempotence_key and base_path as for start; the
+--   other options of start have no effect.
+-- @return the instance. In App Engine: start_test.
+function testing.start_test(self, given)
+  if not instance.is(self) then
+    misuse("bad self of 'start_test' (pipeline expected, got %s): ':' is missing; methods are called with a colon",
+      type(self))
+  end
+  given = options.check(given, test_kinds, 1, "start_test")
+  local private <close> = open(given.retry or false)
+  run(self, private, given)
+  return self
+end
+
+return testing
