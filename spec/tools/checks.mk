@@ -70,9 +70,13 @@ endif
 # takes only the rooms it uses.
 c-tests: $(foreach test,$(C_TESTS),$(B)/test/$(subst /,.,$(test:spec/%.c=%)))
 
-$(B)/test/libpipeline.a: $(OBJECTS)
+# With the store in memory, which is a model for tests.
+TEST_OBJECTS := $(OBJECTS) $(B)/obj/spec/store/memory/driver.o
+-include $(B)/obj/spec/store/memory/driver.d
+
+$(B)/test/libpipeline.a: $(TEST_OBJECTS)
 	@mkdir -p $(@D) && rm -f $@
-	$(call run,AR,$(AR) rcs $@ $(OBJECTS))
+	$(call run,AR,$(AR) rcs $@ $(TEST_OBJECTS))
 
 .SECONDEXPANSION:
 TEST_LIBS = $(ALL_LDFLAGS) $(PC_LIBS) $(shell $(PKG_CONFIG) --libs lua5.4) -lm -ldl

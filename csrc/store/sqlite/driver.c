@@ -205,6 +205,7 @@ static void sqlite_rollback(pl__conn_t *conn) {
         conn->next_token = PL_USEC_NEVER;
         conn->lease_until = 0;
         conn->data_version = -1; /* settings are read again */
+        conn->any_started = false;
         conn->knows_offset = false;
     }
 }

@@ -131,6 +131,7 @@ static int remember_row(pl__conn_t *conn, sqlite3_stmt *row) {
 int pl__queues_load(pl__conn_t *conn) {
     sqlite3_stmt *row;
     bool more;
+    PL__TRY(pl__limits_count(conn)); /* what this transaction has started is remembered here, too */
     forget(conn);
     conn->any_limits = false;
     conn->data_version = -1; /* until all went well */

@@ -151,7 +151,6 @@ static int delete_around(pl__conn_t *conn, pl_id_t id, const pl_output_t *output
 static int delete_tree(pl__conn_t *conn, pl_op_cleanup_t *cleanup) {
     sqlite3_stmt *row;
     bool more;
-    int stages;
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CLEANUP_ROWS, &row, "i", (int64_t)cleanup->root));
     int rc = pl__sql_step(conn, row, &more);
     while (rc == PL_OK && more) {
@@ -164,14 +163,13 @@ static int delete_tree(pl__conn_t *conn, pl_op_cleanup_t *cleanup) {
             rc = pl__unpack_outputs(&conn->scratch, id, packed, &outputs, &len);
         if (rc == PL_OK)
             rc = delete_around(conn, id, outputs, len, &cleanup->deleted);
+        cleanup->deleted++; /* the row itself: SQLite does not count those that go with the row of the root */
         if (rc == PL_OK)
             rc = pl__sql_step(conn, row, &more);
     }
     pl__sql_end(row);
     PL__TRY(rc);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_DELETE_TREE, &stages, "i", (int64_t)cleanup->root));
-    cleanup->deleted += stages;
-    return PL_OK;
+    return pl__sql_run(conn, PL__SQL_STAGE_DELETE_TREE, NULL, "i", (int64_t)cleanup->root);
 }
 
 int pl__verb_cleanup(pl__conn_t *conn, pl_op_t *op) {

@@ -26,13 +26,15 @@ static int check_queued(pl__conn_t *conn, pl_task_new_t *task) {
         task->rc = PL_EMODE;
     if (task->rc != PL_OK || !task->name_id)
         return PL_OK;
+    PL__TRY(pl__task_flush(conn)); /* it may be of this very transaction */
     PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &state, -1, "i", (int64_t)task->name_id));
     task->rc = state >= 0 && state != PL__TASK_DEAD ? PL_EEXISTS : PL_ETOMBSTONE;
     return PL_OK;
 }
 
 int pl__task_check(pl__conn_t *conn, pl_task_new_t *task) {
-    int64_t queue, expires;
+    pl__queue_t *queue;
+    int64_t expires;
     task->rc = PL_OK;
     if (task->kind == PL_TASK_RUN)
         return check_held_run(conn, task);
@@ -40,8 +42,10 @@ int pl__task_check(pl__conn_t *conn, pl_task_new_t *task) {
         PL__TRY(check_queued(conn, task));
     if (!task->name.ptr || task->rc != PL_OK)
         return PL_OK;
-    PL__TRY(pl__queue_id(conn, task->queue, &queue));
-    PL__TRY(pl__sql_int(conn, PL__SQL_NAME_GET, &expires, -1, "it", queue, task->name));
+    PL__TRY(pl__queue_find(conn, task->queue, &queue));
+    if (!queue) /* it is made with the task, if that is added */
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_NAME_GET, &expires, -1, "it", queue->id, task->name));
     if (expires == 0)
         task->rc = PL_EEXISTS;
     else if (expires > conn->now)

@@ -304,12 +304,13 @@ static int claim_within_limits(pl__conn_t *conn, claims_t *claims, pl__queue_t *
     *more = false;
     if (conn->any_limits)
         PL__TRY(pl__limits_ask(conn, queue, limit, &allowed));
+    int before = claims->len;
     if (allowed > 0)
         PL__TRY(claim_some(conn, claims, queue->id, allowed, taken, more));
     if (conn->any_limits)
         PL__TRY(pl__limits_spend(conn, queue, allowed, *taken));
     if (allowed < limit && *taken == allowed)
-        *more = false;
+        *more = claims->len - before < *taken; /* what had nothing left to do leaves its place to others */
     pl__limits_note(conn, queue, *taken);
     return PL_OK;
 }
