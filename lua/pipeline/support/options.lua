@@ -54,9 +54,8 @@ function options.misspelt(name, known)
   if #name < 3 or #name > 80 then return nil end
   local found
   for candidate in pairs(known) do
-    if candidate ~= name and distance(name, candidate) <= 1 and (not found or candidate < found) then
-      found = candidate
-    end
+    local is_near = candidate ~= name and math.abs(#candidate - #name) <= 1
+    if is_near and distance(name, candidate) <= 1 and (not found or candidate < found) then found = candidate end
   end
   return found
 end
