@@ -364,7 +364,9 @@ static held_t pick_held(const run_t *run, uint32_t choice, unsigned kinds) {
         held.claim += choice % 16 == 15;
         return held;
     }
-    return (held_t){ .task = pick_known(run, choice)->id, .claim = run->mode == FREE ? 1 : 99, .kind = PL_TASK_PULL };
+    const known_t *stage = pick_known(run, choice);
+    return (
+        held_t){ .task = stage->id, .claim = run->mode == FREE ? 1 : 99, .kind = PL_TASK_PULL, .flags = stage->flags };
 }
 
 static pl_usec_t later(const run_t *run, uint32_t choice) {
@@ -436,7 +438,7 @@ static pl_task_new_t new_task(const run_t *run, const step_t *step, int i, uint3
         task.retry.min_backoff = 1;
     }
     if (task.kind == PL_TASK_PUSH && task.name.ptr && choice % 7 == 0)
-        task.name_id = pick_known(run, choice)->id;
+        task.name_id = run->tasks_len ? run->tasks[choice % run->tasks_len] : 7;
     return task;
 }
 
