@@ -178,6 +178,24 @@ typedef struct {
     size_t cut; /* tree_page: bytes of a value that was too long to be read */
 } pl_slot_t;
 
+enum {
+    PL_UNFILLED_MAX = 100, /* slots that a pl_work_t names */
+    PL_PLACES_MAX = 1000   /* places of a queue that are counted */
+};
+
+/* What a live stage waits for. */
+typedef struct {
+    const pl_id_t *unfilled; /* WAITING: inputs, PL_UNFILLED_MAX at most */
+    size_t unfilled_len;
+    int outputs_open; /* RUN, of an async stage: outputs that count as open */
+    bool has_task;    /* the others: a task to run, finalize or abort it is there; with that: */
+    bool claimed;     /* by */
+    pl_str_t worker;  /* host:pid; absent: it is gone */
+    pl_usec_t until;  /* when the task may run; 0: now */
+    int place;        /* in its queue, from 1; PL_PLACES_MAX + 1: behind these; 0: not counted */
+    bool paused;      /* its queue starts nothing: it is paused, or has rate 0 */
+} pl_work_t;
+
 /* A stage as read back. Absent strings have their defaults. */
 typedef struct {
     pl_id_t id, root, parent; /* parent 0: a root */
@@ -200,8 +218,9 @@ typedef struct {
     pl_str_t retry_message, abort_message;
     bool has_status;
     pl_status_t status;
-    size_t args_cut;  /* tree_page: bytes of arguments that were too long to be read; 0: args has them */
-    int64_t children; /* tree_page, if asked to count: how many it has; below 0: not counted */
+    size_t args_cut;       /* tree_page: bytes of arguments that were too long to be read; 0: args has them */
+    int64_t children;      /* tree_page, if asked to count: how many it has; below 0: not counted */
+    const pl_work_t *work; /* tree_page, roots_list: of a live one; else NULL */
 } pl_stage_t;
 
 /* With PL_STAGE_ABORTING: the tree of the stage was aborted while its run is, perhaps here, under way. */

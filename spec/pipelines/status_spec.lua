@@ -131,14 +131,15 @@ describe("the status tree", function()
     assert.same({
       classPath = stage.class_path, kwargs = {}, children = { first, second }, queueName = "slow",
       afterSlotKeys = {}, currentAttempt = 1, maxAttempts = 5, backoffSeconds = 1.5, backoffFactor = 3,
-      status = "run", startTimeMs = START_MS,
+      status = "run", startTimeMs = START_MS, state = "open", childrenOpen = 2,
     }, root)
     assert.equal("status.Async", tree.pipelines[first].classPath)
     assert.same({
       classPath = "status.Give", args = { { type = "value", value = 7 } }, kwargs = {},
       outputs = { default = helper.entry(pipeline.from_id(stage.id)).outputs.default }, children = {},
       queueName = "slow", afterSlotKeys = { tree.pipelines[first].outputs.default }, currentAttempt = 1,
-      maxAttempts = 3, backoffSeconds = 15, backoffFactor = 2, status = "waiting",
+      maxAttempts = 3, backoffSeconds = 15, backoffFactor = 2, status = "waiting", state = "waiting",
+      waitingFor = { tree.pipelines[first].outputs.default },
     }, tree.pipelines[second])
   end)
 

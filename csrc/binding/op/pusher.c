@@ -129,6 +129,23 @@ void pl__set_stage_progress(lua_State *L, const pl_stage_t *stage) {
     pl__set_status(L, stage);
 }
 
+/* What it waits for. */
+static void set_work(lua_State *L, const pl_work_t *work) {
+    lua_createtable(L, 0, 4);
+    pl__set_ids(L, "unfilled", work->unfilled, work->unfilled_len);
+    pl__set_integer(L, "outputs_open", work->outputs_open);
+    if (work->has_task) {
+        pl__set_boolean(L, "has_task", true);
+        pl__set_boolean(L, "claimed", work->claimed);
+        pl__set_str(L, "worker", work->worker);
+        pl__set_time(L, "until", work->until);
+        pl__set_boolean(L, "paused", work->paused);
+    }
+    if (work->place > 0)
+        pl__set_integer(L, "place", work->place);
+    lua_setfield(L, -2, "work");
+}
+
 /* Of a stage that is to run, only what can have happened by then: this is on the path of every task. */
 void pl__push_stage_to_run(lua_State *L, const pl_stage_t *stage) {
     lua_createtable(L, 0, 16);
@@ -149,6 +166,8 @@ void pl__push_stage(lua_State *L, const pl_stage_t *stage) {
     lua_createtable(L, 0, 32);
     pl__set_stage_settings(L, stage);
     pl__set_stage_progress(L, stage);
+    if (stage->work)
+        set_work(L, stage->work);
 }
 
 void pl__push_slot(lua_State *L, const pl_slot_t *slot) {

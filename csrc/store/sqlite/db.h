@@ -295,6 +295,22 @@ int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage
 int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
                    pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
 
+/* ---- work.c ---- */
+enum { PL__FRONTS = 20 };
+/* The first tasks of a queue, in the order in which they are claimed; ids are borrowed from conn->scratch. */
+typedef struct {
+    int64_t queue;
+    const pl_id_t *ids;
+    size_t len;
+} pl__front_t;
+/* Those met so far in a transaction. A zeroed one is valid and empty. */
+typedef struct {
+    pl__front_t list[PL__FRONTS];
+    size_t len;
+} pl__fronts_t;
+/* Sets stage->work; tasks that were pushed must have been written (pl__task_flush). */
+int pl__work_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, pl__fronts_t *fronts);
+
 /* ---- flow.c ---- */
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
 /* Writes the gathered deltas: for verbs that look at states or counters, and at the end of a transaction. */

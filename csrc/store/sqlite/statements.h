@@ -150,6 +150,9 @@
     X(PAGE_SIZE, "PRAGMA main.page_size")                                                                              \
     X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")   \
     X(TASK_STATE, "SELECT state FROM main.pl_task WHERE id = ?1")                                                      \
+    X(TASK_OF_STAGE,                                                                                                   \
+      "SELECT state, eta, queue, (SELECT paused OR coalesce(rate, 1) = 0 FROM main.pl_queue WHERE id = t.queue), "     \
+      "(SELECT host || ':' || pid FROM main.pl_worker WHERE id = t.owner) FROM main.pl_task AS t WHERE id = ?1")       \
     X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
                   "is_retry = 1, losses = NULL, alone = NULL WHERE id = ?1")                                           \
     X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), "               \
@@ -327,6 +330,7 @@
     X(SLOT_DELETE, "DELETE FROM main.pl_slot WHERE id = ?1")                                                           \
     X(WAIT_ADD, "INSERT INTO main.pl_wait (slot, stage, kind) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")             \
     X(WAITS, "SELECT stage, kind FROM main.pl_wait WHERE slot = ?1")                                                   \
+    X(WAIT_HAS, "SELECT 1 FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 AND kind = ?3")                             \
     X(WAIT_DELETE, "DELETE FROM main.pl_wait WHERE slot = ?1")                                                         \
     X(WAIT_DELETE_OUTPUT, "DELETE FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 "                                   \
                           "AND kind = 1") /* status and failures */                                                    \

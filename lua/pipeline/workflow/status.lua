@@ -96,6 +96,50 @@ local function shown_state(record)
   return shown_states[record.state] or record.state
 end
 
+-- ---- what is so -------------------------------------------------------------------------------------------------
+
+local words = {
+  waiting = "waiting", run = "open", finalizing = "finalizing", aborting = "aborting", abort_held = "aborting",
+  done = "done", aborted = "aborted",
+}
+
+-- A stage that is ready has a task, but for one whose start is to be added by its caller: that waits.
+local function state_word(record, work)
+  if record.state ~= "ready" then return words[record.state] or record.state end
+  if not (work and work.has_task) then return "waiting" end
+  return work.claimed and "executing" or work["until"] and "delayed" or "ready"
+end
+
+local NEVER = 9.2e12 -- seconds: what is due then waits for something else than a time
+
+local function add_task(entry, work)
+  if work.claimed then
+    entry.worker = work.worker
+  elseif work["until"] then
+    if work["until"] < NEVER then entry.untilMs = milliseconds(work["until"]) end
+  else
+    entry.placeInQueue = work.place
+    if work.paused then entry.pausedQueue = true end
+  end
+end
+
+-- The word `state`, and what it means for this one (see get_status_tree in init.lua).
+local function add_state(entry, view, record)
+  local work = record.work
+  entry.state = state_word(record, work)
+  if not work then return end
+  if work.unfilled then
+    local slots = {}
+    for i, slot in ipairs(work.unfilled) do slots[i] = slot_text(view, slot) end
+    entry.waitingFor = slots
+  end
+  if record.state == "run" then
+    entry.childrenOpen = record.open - work.outputs_open
+    if record.flags & core.ASYNC ~= 0 then entry.outputsOpen = work.outputs_open end
+  end
+  if work.has_task then add_task(entry, work) end
+end
+
 local with_start = { run = true, finalizing = true, done = true, retry = true, aborting = true }
 
 local function add_times(entry, record, default)
@@ -163,6 +207,7 @@ local function pipeline_entry(view, record)
   add_times(entry, record, view.slots[record.outputs[1].slot])
   add_status_record(entry, record.status)
   add_missing(entry, view, record)
+  add_state(entry, view, record)
   return entry
 end
 

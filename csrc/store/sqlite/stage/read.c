@@ -57,6 +57,7 @@ int pl__verb_roots_list(pl__conn_t *conn, pl_op_t *op) {
     int64_t before = list->before ? list->before : INT64_MAX;
     int64_t limit = list->limit > 0 ? list->limit : 50;
     PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__task_flush(conn));
     if (list->class_path.ptr)
         PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ROOTS_OF_CLASS, &row, "iit", before, limit + 1, list->class_path));
     else
@@ -67,6 +68,9 @@ int pl__verb_roots_list(pl__conn_t *conn, pl_op_t *op) {
         list->len = (size_t)limit;
         list->next = list->stages[list->len - 1].id;
     }
+    pl__fronts_t fronts = { .len = 0 };
+    for (size_t i = 0; i < list->len; i++)
+        PL__TRY(pl__work_read(conn, &list->stages[i], &op->arena, &fronts));
     return pl__slots_load(conn, list->stages, list->len, false, true, &op->arena, &list->slots, &list->slots_len);
 }
 

@@ -119,6 +119,7 @@ typedef struct {
     size_t scanned, bytes;
     pl_id_t last; /* looked at */
     bool more, full;
+    pl__fronts_t fronts;
 } page_t;
 
 static bool is_whole(const pl_op_tree_page_t *get) {
@@ -151,9 +152,11 @@ static int read_stages(page_t *page, pl_stage_t *stages, size_t *len) {
             pl_stage_t *stage = &stages[(*len)++];
             PL__TRY(pl__stage_read_row(page->conn, page->row, &page->op->arena, stage));
             PL__TRY(pl__stage_read_large(page->conn, &page->op->arena, stage));
+            PL__TRY(pl__work_read(page->conn, stage, &page->op->arena, &page->fronts));
             stage->children = -1;
-            page->bytes += sizeof *stage + stage->args.len + stage->status.message.len + stage->status.links.len +
-                           stage->retry_message.len + stage->abort_message.len;
+            page->bytes += sizeof *stage + (stage->work ? sizeof *stage->work : 0) + stage->args.len +
+                           stage->status.message.len + stage->status.links.len + stage->retry_message.len +
+                           stage->abort_message.len;
             get->len++;
         }
         PL__TRY(pl__sql_step(page->conn, page->row, &page->more));
@@ -274,6 +277,7 @@ int pl__verb_tree_page(pl__conn_t *conn, pl_op_t *op) {
     op->u.tree_page.chunks = NULL;
     op->u.tree_page.root = op->u.tree_page.next = 0;
     PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__task_flush(conn));
     conn->value_max = PL_PAGE_VALUE_MAX;
     int rc = find_tree(conn, op, &found);
     if (rc == PL_OK && found)
