@@ -331,6 +331,8 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
 }
 
 static int fall_back(pl_engine_t *engine, const pl_op_t *op) {
+    if (op->verb == PL_VERB_outcome && op->u.outcome.refused && op->u.outcome.refused->rc == op->rc)
+        pl__report_recorded(engine, op->u.outcome.refused);
     if (!is_unexpected(op->rc))
         return PL_OK;
     if (op->verb == PL_VERB_tasks_done)

@@ -143,6 +143,7 @@ void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
         return;
     }
     atomic_store(&peers->others, rescue->others);
+    pl__report_recorded(engine, rescue->lost);
     if (rescue->workers > 0)
         pl_log(&engine->log, PL_LOG_INFO, "%d worker(s) gone, %d task(s) returned to their queues", rescue->workers,
                rescue->tasks);

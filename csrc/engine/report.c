@@ -49,3 +49,58 @@ void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_stage_t
            class_len, class_len > 0 ? stage->class_path.ptr : "", class_len > 0 ? " " : "", id, op->attempts, number,
            problem_len, problem.ptr, then);
 }
+
+static const char *what_of(pl_task_kind_t kind) {
+    switch (kind) {
+    case PL_TASK_RUN:
+        return "run of";
+    case PL_TASK_FINALIZE:
+        return "finalized of";
+    case PL_TASK_ABORT:
+        return "abort of";
+    case PL_TASK_CALLBACK:
+        return "callback task";
+    case PL_TASK_PUSH:
+        return "push task";
+    default:
+        return "deferred task";
+    }
+}
+
+static void say_what_next(pl_engine_t *engine, const pl_attempt_t *attempt, char *out, size_t size) {
+    pl_usec_t wait = attempt->again - pl_clock_now(&engine->clock);
+    if (!attempt->is_last)
+        snprintf(out, size, "; runs again in %.3g s", wait > 0 ? (double)wait / 1e6 : 0.0);
+    else if (attempt->kind == PL_TASK_RUN)
+        snprintf(out, size, "; its tree is aborted");
+    else if (attempt->kind < PL_TASK_CALLBACK)
+        snprintf(out, size, "; it is final without it");
+    else
+        snprintf(out, size, "; it has no retries left");
+}
+
+static void report_recorded(pl_engine_t *engine, const pl_attempt_t *attempt) {
+    enum { NAME_MAX_SHOWN = 100 };
+    bool is_stage = attempt->kind < PL_TASK_CALLBACK;
+    pl_str_t name = is_stage ? attempt->class_path : attempt->queue;
+    int name_len = !name.ptr ? 0 : name.len < NAME_MAX_SHOWN ? (int)name.len : NAME_MAX_SHOWN;
+    char id[PL_ID_TEXT_LEN + 1], whose[PL_ID_TEXT_LEN + NAME_MAX_SHOWN + 16], which[48], then[48];
+    pl_engine_id_text(engine, attempt->task, id);
+    if (is_stage)
+        snprintf(whose, sizeof whose, "%.*s%s%s", name_len, name.ptr ? name.ptr : "", name_len > 0 ? " " : "", id);
+    else
+        snprintf(whose, sizeof whose, "%s of queue %.*s", id, name_len, name.ptr ? name.ptr : "");
+    if (is_stage)
+        snprintf(which, sizeof which, "attempt %d of %d", attempt->number, attempt->max);
+    else
+        snprintf(which, sizeof which, "try %d", attempt->number);
+    say_what_next(engine, attempt, then, sizeof then);
+    pl_log(&engine->log, attempt->is_last ? PL_LOG_ERROR : PL_LOG_WARNING, "%s %s failed, %s: %.*s%s",
+           what_of(attempt->kind), whose, which, (int)attempt->problem.len, attempt->problem.ptr, then);
+}
+
+void pl__report_recorded(pl_engine_t *engine, const pl_attempt_t *attempt) {
+    for (; attempt; attempt = attempt->next)
+        if (may_tell(engine))
+            report_recorded(engine, attempt);
+}

@@ -69,6 +69,19 @@ typedef struct {
     size_t len;
 } pl_op_start_t;
 
+/* An attempt that the store itself has recorded as failed: no code of it could tell. For the log. */
+typedef struct pl_attempt {
+    struct pl_attempt *next;
+    pl_id_t task; /* the id of the stage, too, of kinds of a stage's own life */
+    pl_task_kind_t kind;
+    pl_str_t class_path, queue; /* of a stage; of another task */
+    int number, max;            /* which attempt, from 1, of how many; max 0: as its retry parameters say */
+    bool is_last;
+    pl_usec_t again; /* when it runs again, unless it was the last one */
+    pl_str_t problem;
+    int rc; /* outcome: of the op, as long as this holds */
+} pl_attempt_t;
+
 typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_kind_t;
 
 /*
@@ -79,7 +92,7 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_k
  *           used up (give_up), the whole tree is aborted with abort_message (G2).
  *   ABORT   nothing of the run becomes real; the whole tree is aborted with abort_message (this stage needs no
  *           permission from try_cancel, G4).
- * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt.
+ * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt: `refused`.
  * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
  * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
  */
@@ -101,6 +114,7 @@ typedef struct {
     pl_usec_t retry_at;
     pl_str_t retry_message; /* FAILED: as the status tree shows it */
     pl_str_t abort_message;
+    const pl_attempt_t *refused; /* result; counts if its rc is that of the op */
 } pl_op_outcome_t;
 
 typedef enum {
@@ -204,7 +218,8 @@ typedef struct {
     int workers; /* results: workers removed, tasks returned, other workers left */
     int tasks;
     int others;
-    int suspects; /* of the others: ask again in half a second */
+    int suspects;       /* of the others: ask again in half a second */
+    pl_attempt_t *lost; /* result: attempts that have failed, for too many workers died of them: a list */
 } pl_op_rescue_t;
 
 /* watch: state of the stage now; if not final, a pl_final_t will come with a later batch. */

@@ -351,7 +351,7 @@ local EXPECTED = {
   "^push task .* failed, try %d+: Empty reply from server",
   "^push task .* failed, try %d+: .*[Cc]onnect",
   "^push task .* failed, try %d+: answered 403", -- dropped or given up meanwhile; the ledger judges whether it may
-  "^an attempt of deferred task %d+ has failed: the workers that executed it died %d+ times in a row",
+  "^deferred task %x+ of queue .* failed, try %d+: the workers that executed it died %d+ times in a row",
 }
 
 function readers.log(round, level, text)

@@ -40,7 +40,7 @@ describe("a worker that dies with its tasks", function()
     end
   end
 
-  it("each time fails an attempt of a run after five losses, and says how often", function()
+  it("each time fails an attempt of a run after five losses, told with class, id and attempt n of m", function()
     local stage = classes.Kill():with_params { max_attempts = 2, backoff_seconds = 0.01 }:start()
     local died = work_until(is_final(stage))
     assert.equal(10, died)
@@ -54,6 +54,10 @@ describe("a worker that dies with its tasks", function()
     assert.truthy(problem.failures[1].worker:find("#", 1, true))
     local told = table.concat(scene:logged(30), "\n")
     assert.truthy(told:find("the workers that executed it died 5 times in a row", 1, true), told)
+    local line = "run of %s %s failed, attempt %d of 2: the workers that executed it died 5 times in a row; %s"
+    for i, following in ipairs { "runs again in ", "its tree is aborted" } do
+      assert.truthy(told:find(line:format("spec.multi.classes.Kill", stage.id, i, following), 1, true), told)
+    end
   end)
 
   it("may do so as often as the class, the queue or the task says", function()

@@ -100,6 +100,25 @@ describe("the log", function()
     assert.equal(1, #find("^a callback task of .* was refused and is dropped: 409", WARNING))
   end)
 
+  it("has a line with class, id and attempt n of m for a run whose task is refused at its commit", function()
+    local queue = taskqueue.Queue()
+    queue:pause()
+    queue:add(taskqueue.Task { name = "taken" })
+    local Adds = helper.define { max_attempts = 2, backoff_seconds = 15, run = function()
+      queue:add({ taskqueue.Task { name = "free" }, taskqueue.Task { name = "taken" } }, { transactional = true })
+    end }
+    local stage = Adds():with_params { queue_name = "other" }:start()
+    engine:drain { delayed = true }
+    local lines = find("^run of ", WARNING)
+    assert.equal(2, #lines)
+    for i, following in ipairs { "; runs again in 15 s", "; its tree is aborted" } do
+      local head = ("run of %s %s failed, attempt %d of 2: TaskAlreadyExistsError: task 'taken'"):format(
+        Adds.class_path, stage.id, i)
+      assert.equal(head, lines[i]:sub(1, #head))
+      assert.truthy(lines[i]:find(following, 1, true), lines[i])
+    end
+  end)
+
   it("bounds lines that are equal but for the stage, and tells how many were left out", function()
     local Fails = failing("the same", { max_attempts = 1 })
     for i = 1, 50 do Fails(i):start() end

@@ -256,15 +256,18 @@ int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_tas
 /* Gives a claimed task back, to run at eta; tries is added to its failed executions. */
 int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries);
 /* A claim of a dead worker was the last loss that the task may have: a failed try. */
-int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure);
+/* *attempt says what it was; all but its strings, which are the connection's scratch, is plain. */
+int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure,
+                  pl_attempt_t *attempt);
 
 /* ---- lease.c ---- */
 /* Deletes all queued tasks of a queue; their names become tombstones, or are forgotten. */
 int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, int64_t *deleted);
 
 /* ---- losses.c ---- */
-/* What the worker `owner`, which is dead, had claimed goes back, or has failed. *count: how many tasks. */
-int pl__tasks_lose(pl__conn_t *conn, pl_id_t owner, pl_str_t worker, int *count);
+/* What the worker `owner`, which is dead, had claimed goes back, or has failed: such attempts are put before those of
+ * op->u.rescue.lost. *count: how many tasks. */
+int pl__tasks_lose(pl__conn_t *conn, pl_op_t *op, pl_id_t owner, pl_str_t worker, int *count);
 /* Of the tasks that are executed alone, the next of each queue becomes ready. */
 int pl__tasks_promote_alone(pl__conn_t *conn);
 
@@ -327,8 +330,9 @@ int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
 
 /* ---- outcome.c ---- */
-/* As pl__task_lose, for a task of the stage's own life. */
-int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure);
+/* As pl__task_lose, for a task of the stage's own life. Its number stays 0 if it is to be aborted instead. */
+int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure,
+                   pl_attempt_t *attempt);
 
 /* ---- worker.c ---- */
 int pl__worker_renew(pl__conn_t *conn, int64_t *next);

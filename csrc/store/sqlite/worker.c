@@ -194,9 +194,10 @@ static int check_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t
     return check_suspect(conn, rescue, worker, is_gone);
 }
 
-static int bury_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker) {
+static int bury_worker(pl__conn_t *conn, pl_op_t *op, const worker_t *worker) {
+    pl_op_rescue_t *rescue = &op->u.rescue;
     int tasks;
-    PL__TRY(pl__tasks_lose(conn, worker->id, worker->name, &tasks));
+    PL__TRY(pl__tasks_lose(conn, op, worker->id, worker->name, &tasks));
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)worker->id));
     rescue->workers++;
     rescue->tasks += tasks;
@@ -210,6 +211,7 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
     size_t len;
     int rc;
     rescue->workers = rescue->tasks = rescue->others = rescue->suspects = 0;
+    rescue->lost = NULL; /* of a transaction that was broken */
     PL__TRY(pl__sql_query(conn, PL__SQL_WORKERS, &row, ""));
     const worker_t *workers = pl__sql_list(conn, row, &conn->scratch, read_worker, sizeof *workers, &len, &rc);
     for (size_t i = 0; i < len; i++) {
@@ -218,7 +220,7 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
             continue;
         PL__TRY(check_worker(conn, rescue, &workers[i], &is_gone));
         if (is_gone)
-            PL__TRY(bury_worker(conn, rescue, &workers[i]));
+            PL__TRY(bury_worker(conn, op, &workers[i]));
         rescue->others += !is_gone;
     }
     conn->others = rescue->others;

@@ -202,7 +202,8 @@ static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage, 
 }
 
 /* An attempt of run() fails for a reason that no run() has told: retried or given up as any other. */
-static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, const pl_failure_t *failure) {
+static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, const pl_failure_t *failure,
+                        pl_attempt_t *attempt) {
     enum { TEXT_MAX = 400 };
     pl_stage_t stage;
     bool found;
@@ -220,20 +221,32 @@ static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, cons
                                .retry_message = pl_str(text),
                                .abort_message = pl_str(abort_text),
                                .failure = *failure };
+    attempt->class_path = found ? stage.class_path : PL_STR_NONE;
+    attempt->number = attempts;
+    attempt->max = brief->max_attempts;
+    attempt->is_last = failed.give_up;
+    attempt->again = failed.retry_at;
     return apply_failure(conn, &failed, brief);
 }
 
 /* A task of the run cannot be added: that fails the attempt, as if adding it had raised an error inside run(). The op
  * stays as it is, for it may be applied again. */
-static int refuse_task(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief, const pl_task_new_t *task) {
+static int refuse_task(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, const pl_task_new_t *task) {
     enum { TEXT_MAX = 300, NAME_MAX_SHOWN = 100 };
-    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
-    if (!text)
+    pl_op_outcome_t *run = &op->u.outcome;
+    char *text = pl__arena_get(&op->arena, TEXT_MAX), *problem = pl__arena_get(&op->arena, TEXT_MAX);
+    pl_attempt_t *attempt = pl__arena_get(&op->arena, sizeof *attempt);
+    if (!text || !problem || !attempt)
         return PL_ENOMEM;
     int shown = task->name.len < NAME_MAX_SHOWN ? (int)task->name.len : NAME_MAX_SHOWN;
     snprintf(text, TEXT_MAX, "task '%.*s': %s", shown, task->name.ptr ? task->name.ptr : "", pl_result_text(task->rc));
-    return fail_attempt(conn, run->stage, brief,
-                        &(pl_failure_t){ .error_class = pl_str(task_error_class(task->rc)), .message = pl_str(text) });
+    snprintf(problem, TEXT_MAX, "%s: %s", task_error_class(task->rc), text);
+    pl_failure_t failure = { .error_class = pl_str(task_error_class(task->rc)), .message = pl_str(text) };
+    *attempt = (pl_attempt_t){ .task = run->stage, .kind = PL_TASK_RUN, .problem = pl_str(problem), .rc = task->rc };
+    PL__TRY(fail_attempt(conn, run->stage, brief, &failure, attempt));
+    PL__TRY(pl__arena_copy(&op->arena, attempt->class_path, &attempt->class_path));
+    run->refused = attempt;
+    return PL_OK;
 }
 
 /* Does an earlier task of the same run have the same name in the same queue? */
@@ -265,6 +278,7 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     pl_op_outcome_t *run = &op->u.outcome;
     pl_task_kind_t kind;
     bool ours;
+    run->refused = NULL; /* of a transaction that was broken */
     PL__TRY(pl__task_fence(conn, run->stage, run->claim, &ours, &kind));
     if (!ours || kind != PL_TASK_RUN) {
         op->rc = PL_ESTALE;
@@ -277,7 +291,7 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
             run->tasks[i].rc = PL_EEXISTS;
         op->rc = run->tasks[i].rc;
         if (op->rc != PL_OK)
-            return refuse_task(conn, run, brief, &run->tasks[i]);
+            return refuse_task(conn, op, brief, &run->tasks[i]);
     }
     return PL_OK;
 }
@@ -355,23 +369,32 @@ int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
     return apply_finalized(conn, done, kind);
 }
 
-int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure) {
+int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure,
+                   pl_attempt_t *attempt) {
     brief_t brief = { 0 };
     pl_stage_t stage;
     int64_t tries;
     bool found;
     PL__TRY(load_brief(conn, id, &brief));
     if (kind == PL_TASK_RUN && brief.found && brief.state == PL_STAGE_READY)
-        return fail_attempt(conn, id, &brief, failure);
+        return fail_attempt(conn, id, &brief, failure, attempt);
     if (kind == PL_TASK_RUN || !brief.found) /* it is to be aborted instead: whoever claims it next sees to that */
         return pl__task_delay(conn, id, kind, conn->due, 0);
     PL__TRY(pl__sql_int(conn, PL__SQL_TASK_TRIES, &tries, 0, "i", (int64_t)id));
     PL__TRY(pl__stage_load(conn, id, false, &conn->scratch, &stage, &found));
+    *attempt = (pl_attempt_t){ .task = id,
+                               .kind = kind,
+                               .class_path = stage.class_path,
+                               .number = (int)tries + 1,
+                               .max = brief.max_attempts,
+                               .is_last = tries + 1 >= brief.max_attempts,
+                               .again = backoff_until(conn, &stage, (int)tries),
+                               .problem = attempt->problem };
     return apply_finalized(conn,
                            &(pl_op_finalized_t){ .stage = id,
                                                  .kind = PL_FINALIZED_FAILED,
-                                                 .give_up = tries + 1 >= brief.max_attempts,
-                                                 .retry_at = backoff_until(conn, &stage, (int)tries),
+                                                 .give_up = attempt->is_last,
+                                                 .retry_at = attempt->again,
                                                  .failure = *failure },
                            kind);
 }

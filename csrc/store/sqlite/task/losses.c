@@ -45,7 +45,20 @@ static double max_losses(pl__conn_t *conn, const lost_t *lost) {
     return pl_retry_merge(own, queue ? queue->retry : PL_RETRY_NONE).losses;
 }
 
-static int fail(pl__conn_t *conn, const lost_t *lost, pl_str_t worker) {
+static int keep(pl_op_t *op, const pl_attempt_t *attempt) {
+    pl_attempt_t *kept = pl__arena_get(&op->arena, sizeof *kept);
+    if (!kept)
+        return PL_ENOMEM;
+    *kept = *attempt;
+    PL__TRY(pl__arena_copy(&op->arena, attempt->class_path, &kept->class_path));
+    PL__TRY(pl__arena_copy(&op->arena, attempt->queue, &kept->queue));
+    PL__TRY(pl__arena_copy(&op->arena, attempt->problem, &kept->problem));
+    kept->next = op->u.rescue.lost;
+    op->u.rescue.lost = kept;
+    return PL_OK;
+}
+
+static int fail(pl__conn_t *conn, pl_op_t *op, const lost_t *lost, pl_str_t worker) {
     enum { TEXT_MAX = 120 };
     char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
     if (!text)
@@ -55,17 +68,18 @@ static int fail(pl__conn_t *conn, const lost_t *lost, pl_str_t worker) {
     else
         snprintf(text, TEXT_MAX, "the workers that executed it died %d times in a row", lost->losses);
     pl_failure_t failure = { .worker = worker, .error_class = PL_STR_LIT("WorkerLostError"), .message = pl_str(text) };
-    pl_log(conn->options.log, PL_LOG_WARNING, "an attempt of %s task %lld has failed: %s",
-           pl_task_kind_name((int)lost->kind), (long long)lost->id, text);
+    pl_attempt_t attempt = { .task = lost->id, .kind = lost->kind, .problem = failure.message };
     if (lost->kind < PL_TASK_CALLBACK)
-        return pl__stage_lose(conn, lost->id, lost->kind, &failure);
-    return pl__task_lose(conn, lost->id, lost->kind, &failure);
+        PL__TRY(pl__stage_lose(conn, lost->id, lost->kind, &failure, &attempt));
+    else
+        PL__TRY(pl__task_lose(conn, lost->id, lost->kind, &failure, &attempt));
+    return attempt.number > 0 ? keep(op, &attempt) : PL_OK;
 }
 
-static int lose(pl__conn_t *conn, const lost_t *lost, pl_str_t worker) {
+static int lose(pl__conn_t *conn, pl_op_t *op, const lost_t *lost, pl_str_t worker) {
     double max = max_losses(conn, lost);
     if (lost->losses >= max)
-        return fail(conn, lost, worker);
+        return fail(conn, op, lost, worker);
     if (lost->losses + 1 < max)
         return PL_OK; /* with all the others */
     conn->maybe_alone = true;
@@ -73,14 +87,14 @@ static int lose(pl__conn_t *conn, const lost_t *lost, pl_str_t worker) {
                        (int64_t)PL_USEC_MAX);
 }
 
-int pl__tasks_lose(pl__conn_t *conn, pl_id_t owner, pl_str_t worker, int *count) {
+int pl__tasks_lose(pl__conn_t *conn, pl_op_t *op, pl_id_t owner, pl_str_t worker, int *count) {
     sqlite3_stmt *row;
     size_t len;
     int rc, others;
     PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_LOST, &row, "i", (int64_t)owner));
     const lost_t *list = pl__sql_list(conn, row, &conn->scratch, read_lost, sizeof *list, &len, &rc);
     for (size_t i = 0; i < len && rc == PL_OK; i++)
-        rc = lose(conn, &list[i], worker);
+        rc = lose(conn, op, &list[i], worker);
     PL__TRY(rc);
     *count = (int)len;
     return pl__sql_run(conn, PL__SQL_TASK_RESCUE, &others, "i", (int64_t)owner);

@@ -60,7 +60,7 @@ static int read_retry_info(pl__conn_t *conn, pl_id_t task, retry_info_t *info) {
 }
 
 /* A failed task runs again when its parameters say so, or dies. */
-static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task_kind_t kind) {
+static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task_kind_t kind, pl_attempt_t *attempt) {
     retry_info_t info;
     PL__TRY(read_retry_info(conn, done->task, &info));
     const pl__queue_t *queue = pl__queue_by_id(conn, info.queue);
@@ -68,18 +68,22 @@ static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task
     pl_usec_t started = pl_clock_add(conn->now, -done->took);
     pl_usec_t first = info.first_try ? info.first_try : started;
     bool may_die = kind >= PL_TASK_PUSH;
+    attempt->number = info.tries + 1;
+    attempt->queue = queue ? (pl_str_t){ queue->name, queue->len } : PL_STR_NONE;
     if (may_die && (done->give_up || !pl_retry_may(&retry, info.tries + 1, conn->now - first))) {
-        done->died = true;
+        done->died = attempt->is_last = true;
         return pl__task_die(conn, done->task, &done->failure, done->status, 1);
     }
-    pl_usec_t eta = pl_clock_add(conn->now, pl_retry_delay(&retry, info.tries + 1));
+    pl_usec_t eta = attempt->again = pl_clock_add(conn->now, pl_retry_delay(&retry, info.tries + 1));
     return pl__sql_run(conn, PL__SQL_TASK_FAIL, NULL, "iiizi", (int64_t)done->task,
                        (int64_t)(pl__task_waits(conn, eta) ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)eta,
                        (int64_t)done->status, (int64_t)first);
 }
 
-int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure) {
-    return fail_by_parameters(conn, &(pl_op_task_done_t){ .task = task, .failed = true, .failure = *failure }, kind);
+int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure,
+                  pl_attempt_t *attempt) {
+    return fail_by_parameters(conn, &(pl_op_task_done_t){ .task = task, .failed = true, .failure = *failure }, kind,
+                              attempt);
 }
 
 /* The commonest end: the deletion is the fence. */
@@ -109,7 +113,7 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
     if (!done->failed)
         return pl__task_end(conn, done->task);
     if (done->retry_at == 0 || done->give_up)
-        return fail_by_parameters(conn, done, kind);
+        return fail_by_parameters(conn, done, kind, &(pl_attempt_t){ 0 });
     return pl__task_delay(conn, done->task, kind, done->retry_at, 1);
 }
 
