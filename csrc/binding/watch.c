@@ -51,7 +51,7 @@ enum {
     DEPTH_MAX = 200          /* as many coroutines can be nested */
 };
 
-static const char RUNS = 0; /* its address is the key of the table of runs in the registry */
+static const char RUNS = 0; /* the key of the table of runs, each found by the address of its record */
 
 /* What stands for a run, for its tasklets. */
 typedef struct {
@@ -364,23 +364,9 @@ void pl__watch_leave(pl__watched_t *self) {
 
 /* ---- tasklets ---------------------------------------------------------------------------------------------- */
 
-/* Pushes the table of runs, in which each that somebody holds is found by its address. */
-static void push_runs(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &RUNS) != LUA_TNIL)
-        return;
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &RUNS);
-}
-
 /* Pushes what is found by that address, or nothing. */
 static bool push_by_address(lua_State *L, const void *address) {
-    push_runs(L);
+    pl__whose_push_weak(L, &RUNS);
     bool found = lua_rawgetp(L, -1, address) != LUA_TNIL;
     lua_remove(L, -2);
     if (!found)
@@ -402,7 +388,7 @@ bool pl__watch_push_run(lua_State *L, pl__handle_t *h) {
     *run = (run_t){ .h = h, .rec = rec, .life = rec->life };
     pl__whose_push(L, h);
     lua_setiuservalue(L, -2, 1);
-    push_runs(L);
+    pl__whose_push_weak(L, &RUNS);
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, rec);
     lua_pushvalue(L, -2);

@@ -20,9 +20,8 @@ pl__whose_t *pl__whose_get(lua_State *L) {
     return whose;
 }
 
-/* Pushes the table of handles by address, which does not hold them. */
-static void push_handles(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &HANDLES) != LUA_TNIL)
+void pl__whose_push_weak(lua_State *L, const void *key) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) != LUA_TNIL)
         return;
     lua_pop(L, 1);
     lua_newtable(L);
@@ -31,11 +30,11 @@ static void push_handles(lua_State *L) {
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &HANDLES);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
 void pl__whose_add(lua_State *L, const struct pl__handle *h) {
-    push_handles(L);
+    pl__whose_push_weak(L, &HANDLES);
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, h);
     lua_pop(L, 1);

@@ -21,6 +21,9 @@ typedef struct {
 
 /* That of the Lua state; borrowed until it is closed. May raise. */
 pl__whose_t *pl__whose_get(lua_State *L);
+/* Pushes the table that the registry has under the address `key`, made if it is not there: what is in it is found, not
+ * held. May raise. */
+void pl__whose_push_weak(lua_State *L, const void *key);
 /* The handle on top of the stack can be found by its address from now on, as long as it is not collected. */
 void pl__whose_add(lua_State *L, const struct pl__handle *h);
 /* Pushes the handle with that address; nil: there is none. Does not raise. */

@@ -13,14 +13,20 @@
 #include "binding/coroutine/coroutine.h"
 #include "binding/op/table.h"
 
-static int call(lua_State *L, pl_verb_t verb) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+/* Returns owned: the op of a method with these arguments; or NULL, and three values are pushed that say why. */
+static pl_op_t *build(lua_State *L, const pl__handle_t *h, pl_verb_t verb) {
     if (pl__handle_refuse(L, h))
-        return 3;
+        return NULL;
     pl_op_t *op = pl__op_build(L, verb);
     if (!op)
-        return pl__push_failure(L, PL_ENOMEM, NULL);
-    return pl__await_op(L, h, op, NULL);
+        (void)pl__push_failure(L, PL_ENOMEM, NULL);
+    return op;
+}
+
+static int call(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl_op_t *op = build(L, h, verb);
+    return op ? pl__await_op(L, h, op, NULL) : 3;
 }
 
 /* e:start(list of STAGE) -> list of "OK" or "EEXISTS" */
@@ -51,11 +57,9 @@ static int engine_abort(lua_State *L) {
 /* e:status(stage_id, {message=, console_url=, links=, time=}) -> true */
 static int engine_status(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    pl_op_t *op = pl__op_build(L, PL_VERB_status);
+    pl_op_t *op = build(L, h, PL_VERB_status);
     if (!op)
-        return pl__push_failure(L, PL_ENOMEM, NULL);
+        return 3;
     if (op->u.status.status.time == 0 && h->engine)
         op->u.status.status.time = pl_engine_now(h->engine);
     return pl__await_op(L, h, op, NULL);
@@ -75,11 +79,9 @@ static int engine_watch(lua_State *L) {
 static int engine_unwatch(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     (void)luaL_checkinteger(L, 2);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    pl_op_t *op = pl__op_build(L, PL_VERB_watch);
+    pl_op_t *op = build(L, h, PL_VERB_watch);
     if (!op)
-        return pl__push_failure(L, PL_ENOMEM, NULL);
+        return 3;
     op->u.watch.unwatch = true;
     return pl__await_op(L, h, op, NULL);
 }
