@@ -75,6 +75,7 @@ static void set_constants(lua_State *L) {
         { "TEST", PL_STAGE_TEST },
         { "TASK_RETRY", PL_STAGE_TASK_RETRY },
         { "WAS_RUN", PL_STAGE_WAS_RUN },
+        { "HIDDEN", PL_STAGE_HIDDEN },
         { "LOG_DEBUG", PL_LOG_DEBUG },
         { "LOG_INFO", PL_LOG_INFO },
         { "LOG_WARNING", PL_LOG_WARNING },

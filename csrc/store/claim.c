@@ -1,8 +1,9 @@
 /*
- * claim.c - claims as blocks of memory.
+ * claim.c - claims as blocks of memory, and their numbers.
  */
 #include "store/claim.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdalign.h>
 #include <string.h>
@@ -101,4 +102,18 @@ void pl_claim_free(pl_claim_t *claim) {
         return;
     pl__arena_free(&claim->arena);
     slab_drop(claim->slab);
+}
+
+/* ---- numbers ----------------------------------------------------------------------------------------------- */
+
+static const int64_t NUMBERS_FROM = INT64_C(1577836800); /* 2020: they last until 2088 */
+enum { COUNTS_MAX = 10000000 };                          /* what earlier versions have counted to; a second of 2020 */
+
+int pl__claim_number(pl_usec_t now) {
+    int64_t second = now / PL_USEC_PER_SEC - NUMBERS_FROM;
+    return second < 1 ? 1 : second > INT_MAX / 2 ? INT_MAX / 2 : (int)second;
+}
+
+pl_usec_t pl__claim_time(int number) {
+    return number > COUNTS_MAX ? (number + NUMBERS_FROM) * PL_USEC_PER_SEC : 0;
 }

@@ -14,7 +14,7 @@ typedef struct pl_claim {
     pl__arena_t arena;
     pl_id_t task;
     pl_task_kind_t kind;
-    int claim; /* number of this claim: the fence */
+    int claim; /* the number of this claim, greater than those before: with the worker, the fence */
     int tries; /* failed executions before this one (X-AppEngine-TaskRetryCount) */
     int priority;
     pl_usec_t eta;
@@ -31,6 +31,13 @@ typedef struct pl_claim {
     size_t bytes; /* of payload, arguments and values */
 } pl_claim_t;
 
+/*
+ * The number of a claim is the second in which it was made, or, where that is not more, one more than that of the claim
+ * before. So it tells two claims of a task from each other whatever the clock does, and tells who looks at the task
+ * since when it has been claimed. Earlier versions counted claims.
+ */
+int pl__claim_number(pl_usec_t now);
+pl_usec_t pl__claim_time(int number); /* 0: it does not say */
 /* For the store. Returns owned: an empty claim, or NULL. Claims of one transaction share *slab, NULL at first, until
  * pl__claims_made, which comes before another thread gets any of them. */
 typedef struct pl__slab pl__slab_t;

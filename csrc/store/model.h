@@ -71,7 +71,9 @@ enum {
     PL_STAGE_STRICT = 8,      /* outputs are declared */
     PL_STAGE_TEST = 16,       /* started by start_test */
     PL_STAGE_TASK_RETRY = 32, /* errors are raised again to the caller (P116) */
-    PL_STAGE_WAS_RUN = 64     /* set by the store: run() was committed before the abort came; ask try_cancel() */
+    PL_STAGE_WAS_RUN = 64,    /* set by the store: run() was committed before the abort came; ask try_cancel() */
+    /* from 1 << 16 on: the host's own, but for */
+    PL_STAGE_HIDDEN = 1 << 17 /* the host made it itself: not counted among the stages unless it fails */
 };
 
 typedef struct {
@@ -191,6 +193,7 @@ typedef struct {
     bool has_task;    /* the others: a task to run, finalize or abort it is there; with that: */
     bool claimed;     /* by */
     pl_str_t worker;  /* host:pid; absent: it is gone */
+    pl_usec_t since;  /* claimed: since when, to the second; 0: not known */
     pl_usec_t until;  /* when the task may run; 0: now */
     int place;        /* in its queue, from 1; PL_PLACES_MAX + 1: behind these; 0: not counted */
     bool paused;      /* its queue starts nothing: it is paused, or has rate 0 */

@@ -63,9 +63,9 @@ pipeline.is_class = class.is
 -- Beside `status`, which has the words of App Engine, `state` of an entry tells what is so: "waiting" (with waitingFor,
 -- the keys of up to 100 slots that are not filled), "delayed" (untilMs: for its eta, or the next attempt), "ready"
 -- (placeInQueue, from 1 and counted up to 1,000: 1,001 is behind these; pausedQueue = true if the queue is paused or
--- has rate 0), "executing" (worker: "host:pid"), "open" (its run is committed: childrenOpen, and of an async pipeline
--- outputsOpen, how many), "finalizing", "aborting" (both with untilMs, placeInQueue or worker of their task), "done",
--- "aborted".
+-- has rate 0), "executing" (worker: "host:pid", and sinceMs, to the second), "open" (its run is committed:
+-- childrenOpen, and of an async pipeline outputsOpen, how many), "finalizing", "aborting" (both with untilMs,
+-- placeInQueue, or worker and sinceMs of their task), "done", "aborted".
 -- Raises PipelineStatusError: there is none, or it is larger than that. In App Engine: get_status_tree.
 function pipeline.get_status_tree(id, given)
   return status.tree(context.engine(), id, given)

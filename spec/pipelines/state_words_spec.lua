@@ -56,12 +56,46 @@ describe("the state of a pipeline", function()
     }
     local stage = Watched():start()
     engine:drain()
-    assert.equal("executing", run.state)
+    assert.same({ "executing", START_MS }, { run.state, run.sinceMs })
     assert.matches("^[^#]+:%d+$", run.worker)
     assert.same({ "finalizing", run.worker }, { finalized.state, finalized.worker })
     local entry = helper.entry(stage)
     assert.equal("done", entry.state)
     assert.is_nil(entry.worker)
+  end)
+
+  it("is executing since its last attempt was begun", function()
+    local since = {}
+    local Fails = helper.define { max_attempts = 3, backoff_seconds = 60, backoff_factor = 1, run = function(self)
+      since[#since + 1] = helper.entry(self).sinceMs
+      error("no", 0)
+    end }
+    Fails():start()
+    engine:drain { delayed = true }
+    assert.same({ START_MS, START_MS + 60000, START_MS + 120000 }, since)
+  end)
+
+  it("is ready behind the first thousand, whatever its place", function()
+    engine:close()
+    engine = helper.open { queues = { default = { paused = true } } }
+    local stages
+    engine:transaction(function()
+      stages = {}
+      for i = 1, 1003 do stages[i] = Give(i):start() end
+    end)
+    assert.equal(1000, helper.entry(stages[1000]).placeInQueue)
+    assert.equal(1001, helper.entry(stages[1001]).placeInQueue)
+    assert.equal(1001, helper.entry(stages[1003]).placeInQueue)
+  end)
+
+  it("is waiting while its start is left to who has asked for the task", function()
+    local held = Give(1)
+    local task = held:start { return_task = true }
+    assert.equal("waiting", helper.entry(held).state)
+    task:add()
+    assert.equal("ready", helper.entry(held).state)
+    engine:drain()
+    assert.equal("done", helper.entry(held).state)
   end)
 
   it("is waiting for slots, or open with what is open, also in rpc/tree", function()

@@ -1,6 +1,7 @@
 -- tree_pages_spec.lua: trees that are read in pages: what is in them, what a reader costs the others, and the bounds.
 
 local core = require "pipeline.core"
+local common = require "pipeline.common"
 local json = require "pipeline.http.json"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
@@ -109,6 +110,18 @@ describe("a tree in pages", function()
     local problem = helper.raises(pipeline.PipelineStatusError, pipeline.get_status_tree, stage.id,
       { parent = other.id })
     assert.truthy(problem.message:find("is not in the tree of", 1, true))
+  end)
+
+  it("of the engine counts no stage that the engine made itself, unless it failed", function()
+    local engine = helper.open()
+    Wide(3, "v"):start()
+    engine:drain()
+    local stage = helper.define(function(self) return { value = self:spawn(common.Return(1)) } end)():start()
+    engine:drain()
+    local total = 0
+    for _ in pairs(pipeline.get_status_tree(stage.id).pipelines) do total = total + 1 end
+    assert.equal(2, total)
+    assert.equal(4 + total, engine:status().stages)
   end)
 
   it("shows keys, slots and hidden stages as the whole tree does", function()

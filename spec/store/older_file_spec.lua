@@ -62,4 +62,26 @@ describe("a file of an older version", function()
     assert.same({ max_doublings = 3 }, engine._core:queue_get("kept")[1].retry)
     assert.equal(1, engine._core:counts_get()[2].delayed)
   end)
+
+  it("that counted the stages the engine makes itself opens, and counts the others", function()
+    local path = older(4, [[
+      INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, attempt, queue, class_path, args, created,
+          finalized) VALUES
+        (11, 11, NULL, 4, 0, 0, 0, 0, 1, 'some.Class', x'00', 1700000000000000, 1700000000000000),
+        (12, 11, 11, 4, 131072, 0, 0, 0, 1, 'pipeline.common.Return', x'00', 1700000000000000, 1700000000000000),
+        (13, 11, 11, 4, 131072, 0, 0, 1, 1, 'pipeline.common.Return', x'00', 1700000000000000, 1700000000000000);]])
+    assert.equal(2, helper.open { path = path }:status().stages)
+  end)
+
+  it("with claims that were numbered by counting opens; since when they are is not known, and they go on", function()
+    local path = older(4, [[
+      INSERT INTO pl_worker (id, number, host, pid, started, lease_until)
+        VALUES (99, 99, 'elsewhere', 1, 1699999990000000, 1700000030000000);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload, claim, owner)
+        VALUES (11, 6, 2, 1, 0, 1699999990000000, NULL, 3, 99);]])
+    local engine = helper.open { path = path }
+    assert.equal(1, engine._core:counts_get()[1].claimed)
+    engine:advance(120)
+    assert.equal(0, engine._core:counts_get()[1].claimed)
+  end)
 end)

@@ -138,6 +138,7 @@ static void set_work(lua_State *L, const pl_work_t *work) {
         pl__set_boolean(L, "has_task", true);
         pl__set_boolean(L, "claimed", work->claimed);
         pl__set_str(L, "worker", work->worker);
+        pl__set_time(L, "since", work->since);
         pl__set_time(L, "until", work->until);
         pl__set_boolean(L, "paused", work->paused);
     }

@@ -152,16 +152,18 @@
     X(TASK_STATE, "SELECT state FROM main.pl_task WHERE id = ?1")                                                      \
     X(TASK_OF_STAGE,                                                                                                   \
       "SELECT state, eta, queue, (SELECT paused OR coalesce(rate, 1) = 0 FROM main.pl_queue WHERE id = t.queue), "     \
-      "(SELECT host || ':' || pid FROM main.pl_worker WHERE id = t.owner) FROM main.pl_task AS t WHERE id = ?1")       \
+      "(SELECT host || ':' || pid FROM main.pl_worker WHERE id = t.owner), claim FROM main.pl_task AS t WHERE id = "   \
+      "?1")                                                                                                            \
     X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
                   "is_retry = 1, losses = NULL, alone = NULL WHERE id = ?1")                                           \
-    X(TASK_READY, "SELECT id, kind, claim + 1, tries, queue, priority, eta, name, coalesce(stage, id), "               \
+    X(TASK_READY, "SELECT id, kind, max(claim + 1, ?3), tries, queue, priority, eta, name, coalesce(stage, id), "      \
                   "payload, large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM "              \
                   "main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue = ?1 ORDER BY priority "            \
                   "DESC, eta, id LIMIT ?2")                                                                            \
-    X(TASK_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id = ?2")                    \
-    X(TASKS_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = claim + 1 WHERE id IN (" PL__SIXTEEN(       \
-                       "?") "," PL__SIXTEEN("?") ")")                                                                  \
+    X(TASK_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = max(claim + 1, ?2) WHERE id = ?3")           \
+    X(TASKS_CLAIM,                                                                                                     \
+      "UPDATE main.pl_task SET state = 2, owner = ?1, claim = max(claim + 1, ?2) WHERE id IN (" PL__SIXTEEN(           \
+          "?") "," PL__SIXTEEN("?") ")")                                                                               \
     X(TASKS_FINISH, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN(                \
                         "?") "," PL__SIXTEEN("?") ")")                                                                 \
     X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2, tries = 0 WHERE id = ?1")                                     \
@@ -318,7 +320,8 @@
     X(STAGE_UNSETTLED_CHILDREN,                                                                                        \
       "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND parent = "                      \
       "?2 AND state NOT IN (3, 4, 6)")                                                                                 \
-    X(STAGE_COUNT, "SELECT count(*) FROM main.pl_stage")                                                               \
+    X(STAGE_COUNT, "SELECT (SELECT count(*) FROM main.pl_stage) - (SELECT count(*) FROM main.pl_stage "                \
+                   "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
     X(STAGE_CLEANUP_ROWS, "SELECT id, outputs FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")            \
     X(STAGE_DELETE_TREE, "DELETE FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")                         \
     /* slots and waits */                                                                                              \

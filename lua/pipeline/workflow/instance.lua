@@ -330,7 +330,7 @@ end
 -- flags & OWN_TARGET: the target was given to this stage alone and does not pass to its children.
 local OWN_TARGET = 1 << 16
 -- flags & HIDDEN: the engine made it, for a value that is returned with futures in it; nobody has spawned it.
-local HIDDEN = 1 << 17
+local HIDDEN = core.HIDDEN
 
 local function unknown_queue(engine, name)
   local names = {}

@@ -114,7 +114,7 @@ local NEVER = 9.2e12 -- seconds: what is due then waits for something else than 
 
 local function add_task(entry, work)
   if work.claimed then
-    entry.worker = work.worker
+    entry.worker, entry.sinceMs = work.worker, work.since and milliseconds(work.since)
   elseif work["until"] then
     if work["until"] < NEVER then entry.untilMs = milliseconds(work["until"]) end
   else

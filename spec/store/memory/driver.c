@@ -115,7 +115,8 @@ static void claim_task(pl__conn_t *m, claims_t *claims, task_t *task) {
     pl_stage_t *stage = stage_of(m, task->stage ? task->stage : task->is.id), *copy;
     started(m, task->is.queue);
     task->state = CLAIMED;
-    task->claim++;
+    int number = pl__claim_number(m->now);
+    task->claim = task->claim < number ? number : task->claim + 1;
     if (!has_work(m, task, stage))
         return;
     pl_claim_t *claim = pl__claim_new(&claims->slab);

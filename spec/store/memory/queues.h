@@ -102,7 +102,8 @@ static void do_counts_get(pl__conn_t *m, pl_op_t *op) {
                                   count(m, &all[i], DELAYED), count(m, &all[i], CLAIMED) };
     get->counts = counts;
     get->len = m->len[QUEUES];
-    get->stages = (int64_t)m->len[STAGES];
+    EACH(pl_stage_t, stage, STAGES)
+    get->stages += !(stage->flags & PL_STAGE_HIDDEN) || stage->attempt > 0;
     get->workers = m->joined.worker != 0;
 }
 

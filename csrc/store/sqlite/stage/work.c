@@ -71,7 +71,7 @@ static int find_front(pl__conn_t *conn, pl__fronts_t *fronts, int64_t queue, con
         return PL_OK;
     pl__front_t *fresh = &fronts->list[fronts->len];
     fresh->queue = queue;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "ii", queue, (int64_t)PL_PLACES_MAX));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "iii", queue, (int64_t)PL_PLACES_MAX, INT64_C(0)));
     fresh->ids = pl__sql_list(conn, row, &conn->scratch, read_id, sizeof *fresh->ids, &fresh->len, &rc);
     PL__TRY(rc);
     fronts->len++;
@@ -102,10 +102,11 @@ static int find_task(pl__conn_t *conn, const pl_stage_t *stage, pl__arena_t *are
     pl_usec_t eta = sqlite3_column_int64(row, 1);
     int64_t queue = sqlite3_column_int64(row, 2);
     work->paused = sqlite3_column_int(row, 3) != 0;
-    int rc = pl__sql_str(row, 4, arena, &work->worker);
+    int rc = pl__sql_str(row, 4, arena, &work->worker), claim = sqlite3_column_int(row, 5);
     pl__sql_end(row);
     PL__TRY(rc);
     work->claimed = state == PL__TASK_CLAIMED;
+    work->since = work->claimed ? pl__claim_time(claim) : 0;
     if (state == PL__TASK_DELAYED && eta > conn->due)
         work->until = eta;
     return work->claimed || work->until ? PL_OK : find_place(conn, fronts, queue, stage->id, &work->place);

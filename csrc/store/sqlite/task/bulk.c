@@ -7,7 +7,7 @@
  */
 #include "store/sqlite/db.h"
 
-enum { ID_FIRST_CLAIM = 2, ID_FIRST_FINISH = 3, BULK_IDS_MIN = 6 };
+enum { ID_FIRST_CLAIM = 3, ID_FIRST_FINISH = 3, BULK_IDS_MIN = 6 };
 
 /* ---- ids --------------------------------------------------------------------------------------------------- */
 
@@ -26,7 +26,8 @@ static int run_ids(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl_i
 
 static int claim_many(pl__conn_t *conn, const pl_id_t *ids, size_t len, int *changes) {
     sqlite3_stmt *statement;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_CLAIM, &statement, "i", (int64_t)conn->worker));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_CLAIM, &statement, "ii", (int64_t)conn->worker,
+                          (int64_t)pl__claim_number(conn->now)));
     return run_ids(conn, statement, ID_FIRST_CLAIM, ids, len, changes);
 }
 
@@ -36,7 +37,8 @@ int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len) {
         int changes;
         count = len < BULK_IDS_MIN ? 1 : len < PL__BULK_IDS ? len : PL__BULK_IDS;
         if (count == 1)
-            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_CLAIM, &changes, "ii", (int64_t)conn->worker, (int64_t)*ids));
+            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_CLAIM, &changes, "iii", (int64_t)conn->worker,
+                                (int64_t)pl__claim_number(conn->now), (int64_t)*ids));
         else
             PL__TRY(claim_many(conn, ids, count, &changes));
         if (changes != (int)count)

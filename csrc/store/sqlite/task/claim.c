@@ -163,7 +163,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, s
         return PL_ENOMEM;
     claim->task = task->id;
     claim->kind = task->kind;
-    claim->claim = 1;
+    claim->claim = pl__claim_number(conn->now);
     claim->priority = task->priority;
     claim->eta = task->eta;
     claim->deadline = task->queued ? task->queued->deadline : 0;
@@ -214,7 +214,8 @@ static int read_claim(claims_t *claims, sqlite3_stmt *row, pl__buf_t *list) {
 static int read_ready(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, pl__buf_t *list) {
     sqlite3_stmt *row;
     bool more;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "ii", queue, (int64_t)limit));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "iii", queue, (int64_t)limit,
+                          (int64_t)pl__claim_number(conn->now)));
     int rc = pl__sql_step(conn, row, &more);
     while (rc == PL_OK && more) {
         rc = read_claim(claims, row, list);

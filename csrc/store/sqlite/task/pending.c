@@ -45,7 +45,8 @@ static int bind_row(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl_
     bool claimed = rows->states[row] == PL__TASK_CLAIMED;
     return pl__sql_bind(conn, statement, at, "iiiiiiiztbbb", (int64_t)task->id, (int64_t)task->kind,
                         (int64_t)rows->states[row], task->queue, (int64_t)task->priority, (int64_t)task->eta,
-                        (int64_t)claimed, claimed ? (int64_t)conn->worker : INT64_C(0), task->name, task->payload,
+                        (int64_t)(claimed ? pl__claim_number(conn->now) : 0),
+                        claimed ? (int64_t)conn->worker : INT64_C(0), task->name, task->payload,
                         queued ? queued->request : PL_STR_NONE, queued && queued->tag.len ? queued->tag : PL_STR_NONE);
 }
 
@@ -96,8 +97,9 @@ static int insert_queued(pl__conn_t *conn, const pl__pending_t *task, int state)
                             queued->request));
     return pl__sql_run(conn, PL__SQL_TASK_ADD_QUEUED, NULL, "iiiiiiiztbibbfmmmmmm", (int64_t)task->id,
                        (int64_t)task->kind, (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta,
-                       (int64_t)claimed, claimed ? (int64_t)conn->worker : INT64_C(0), task->name,
-                       large ? PL_STR_NONE : queued->payload, (int64_t)large, large ? PL_STR_NONE : queued->request,
+                       (int64_t)(claimed ? pl__claim_number(conn->now) : 0),
+                       claimed ? (int64_t)conn->worker : INT64_C(0), task->name, large ? PL_STR_NONE : queued->payload,
+                       (int64_t)large, large ? PL_STR_NONE : queued->request,
                        queued->tag.len ? queued->tag : PL_STR_NONE, queued->deadline, retry->limit, retry->age_limit,
                        retry->min_backoff, retry->max_backoff, retry->doublings, retry->losses);
 }
@@ -107,7 +109,8 @@ int pl__task_insert(pl__conn_t *conn, const pl__pending_t *task, int state) {
     if (task->queued)
         return insert_queued(conn, task, state);
     return pl__sql_run(conn, PL__SQL_TASK_ADD, NULL, "iiiiiiizztb", (int64_t)task->id, (int64_t)task->kind,
-                       (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta, (int64_t)claimed,
+                       (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta,
+                       (int64_t)(claimed ? pl__claim_number(conn->now) : 0),
                        claimed ? (int64_t)conn->worker : INT64_C(0), (int64_t)task->stage, task->name, task->payload);
 }
 
