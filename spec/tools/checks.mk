@@ -12,8 +12,8 @@ COVERAGE ?= yes
 LEAKS ?= 1
 BRANCHES ?= 90
 
-ifneq ($(filter-out asan ubsan tsan faults fuzz gcov,$(VARIANT)),)
-$(error unknown VARIANT '$(VARIANT)': one of asan, ubsan, tsan, faults, gcov)
+ifneq ($(filter-out asan ubsan tsan faults fuzz gcov profile,$(VARIANT)),)
+$(error unknown VARIANT '$(VARIANT)': one of asan, ubsan, tsan, faults, gcov, profile)
 endif
 
 SPECS := $(sort $(shell find spec -name '*_spec.lua'))
@@ -27,6 +27,7 @@ FLAGS_asan := -fsanitize=address,$(UNDEFINED) -fno-sanitize-recover=$(UNDEFINED)
 FLAGS_ubsan := -fsanitize=$(UNDEFINED) -fno-sanitize-recover=$(UNDEFINED) -fno-omit-frame-pointer -DPL_FAULTS
 FLAGS_tsan := -fsanitize=thread -fno-omit-frame-pointer -DPL_FAULTS
 FLAGS_faults := -DPL_FAULTS
+FLAGS_profile := -DPL_PROFILE
 FLAGS_gcov := --coverage -fprofile-abs-path -DPL_FAULTS
 FLAGS_fuzz := -fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer
 VARIANT_FLAGS := $(FLAGS_$(VARIANT))
@@ -40,8 +41,8 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:
     LSAN_OPTIONS=suppressions=$(TOP)/spec/tools/lsan.supp:print_suppressions=0 \
     UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=98:second_deadlock_stack=1
 
-.PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind coverage crash soak bench fuzz fuzzers lint \
-    lint-format lint-c lint-lua check-headers format reference
+.PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind coverage crash soak bench profile \
+    profile-run fuzz fuzzers lint lint-format lint-c lint-lua check-headers format reference
 
 # ---- specs and C tests ---------------------------------------------------------------------------------------------
 #
@@ -149,6 +150,14 @@ $(BUILD)/bench/ceiling: spec/bench/ceiling.c $(BUILD)/.cflags
 bench: deps-bench ## measure the engine beside a bare SQLite loop; results go to build/bench.jsonl
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/ceiling
 	@$(BUILT_ENV) $(LUA) spec/bench/bench.lua $(BENCH_ARGS)
+
+profile: ## where the processor time of stages goes: statement by statement, thread by thread (PROFILE_ARGS='--runs 3')
+	@$(MAKE) --no-print-directory VARIANT=profile all
+	@$(MAKE) --no-print-directory VARIANT=profile profile-run
+
+profile-run:
+	@mkdir -p $(B)
+	@$(BUILT_ENV) BENCH_DIR=$(B) $(LUA) spec/bench/profile.lua $(PROFILE_ARGS)
 
 # Each fuzzer runs on a copy of its corpus, so that what it finds does not pile up in the tree.
 fuzz: deps-build deps-fuzz ## fuzz everything that reads foreign bytes (FUZZ_SECONDS=n each)

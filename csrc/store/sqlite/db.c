@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/sqlite/profile.h"
+
 enum { OPEN_ATTEMPTS = 400 };
 
 static const char *const sql_texts[PL__SQL_COUNT] = {
@@ -19,6 +21,14 @@ static const char *const sql_texts[PL__SQL_COUNT] = {
     PL__STATEMENTS(X)
 #undef X
 };
+
+#ifdef PL_PROFILE
+static const char *const sql_names[PL__SQL_COUNT] = {
+#define X(name, sql) [PL__SQL_##name] = #name,
+    PL__STATEMENTS(X)
+#undef X
+};
+#endif
 
 /* ---- results ----------------------------------------------------------------------------------------------- */
 
@@ -99,8 +109,10 @@ int pl__sql_rc(pl__conn_t *conn, int sqlite_rc) {
 int pl__sql_prepare(pl__conn_t *conn, pl__sql_t id) {
     if (conn->statements[id])
         return PL_OK;
-    return pl__sql_rc(
+    int rc = pl__sql_rc(
         conn, sqlite3_prepare_v3(conn->db, sql_texts[id], -1, SQLITE_PREPARE_PERSISTENT, &conn->statements[id], NULL));
+    PL__PROFILE_NAME(conn, id, sql_names[id]);
+    return rc;
 }
 
 static int bind_bytes(sqlite3_stmt *statement, int at, pl_str_t value, bool is_text) {
@@ -125,12 +137,12 @@ static int bind_one(sqlite3_stmt *statement, int at, char kind, va_list *values)
 
 static int bind_all(pl__conn_t *conn, pl__sql_t id, const char *format, va_list *values) {
     PL__TRY(pl__sql_prepare(conn, id));
-    for (int at = 1; *format; format++, at++) {
-        int rc = bind_one(conn->statements[id], at, *format, values);
-        if (rc != SQLITE_OK)
-            return pl__sql_rc(conn, rc);
-    }
-    return PL_OK;
+    int rc = SQLITE_OK;
+    PL__PROFILE_FROM;
+    for (int at = 1; *format && rc == SQLITE_OK; format++, at++)
+        rc = bind_one(conn->statements[id], at, *format, values);
+    PL__PROFILE_TO(conn->statements[id], 1);
+    return rc == SQLITE_OK ? PL_OK : pl__sql_rc(conn, rc);
 }
 
 int pl__sql_query(pl__conn_t *conn, pl__sql_t id, sqlite3_stmt **statement, const char *format, ...) {
@@ -146,23 +158,29 @@ int pl__sql_bind(pl__conn_t *conn, sqlite3_stmt *statement, int at, const char *
     va_list values;
     int rc = SQLITE_OK;
     va_start(values, format);
+    PL__PROFILE_FROM;
     for (; *format && rc == SQLITE_OK; format++, at++)
         rc = bind_one(statement, at, *format, &values);
+    PL__PROFILE_TO(statement, 0);
     va_end(values);
     return pl__sql_rc(conn, rc);
 }
 
 void pl__sql_end(sqlite3_stmt *statement) {
+    PL__PROFILE_FROM;
     sqlite3_reset(statement);
+    PL__PROFILE_TO(statement, 0);
 }
 
 int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row) {
+    PL__PROFILE_FROM;
     int sqlite_rc = sqlite3_step(statement);
+    PL__PROFILE_TO(statement, 0);
     *row = sqlite_rc == SQLITE_ROW;
     if (*row)
         return PL_OK;
     int rc = pl__sql_rc(conn, sqlite_rc);
-    sqlite3_reset(statement);
+    pl__sql_end(statement);
     return rc;
 }
 
@@ -203,7 +221,7 @@ int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format
     if (rc == PL_OK)
         rc = pl__sql_step(conn, conn->statements[id], &row);
     if (row)
-        sqlite3_reset(conn->statements[id]);
+        pl__sql_end(conn->statements[id]);
     if (changes)
         *changes = sqlite3_changes(conn->db);
     return rc;
@@ -221,7 +239,7 @@ int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwis
     if (row) {
         if (sqlite3_column_type(conn->statements[id], 0) != SQLITE_NULL)
             *value = sqlite3_column_int64(conn->statements[id], 0);
-        sqlite3_reset(conn->statements[id]);
+        pl__sql_end(conn->statements[id]);
     }
     return rc;
 }

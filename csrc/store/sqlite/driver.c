@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "store/sqlite/db.h"
+#include "store/sqlite/profile.h"
 
 enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
 enum { BUSY_REPORT_US = 10 * 1000000 };
@@ -75,6 +76,7 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
 static void sqlite_close(pl__conn_t *conn) {
     if (!conn)
         return;
+    PL__PROFILE_WRITE(conn);
     pl__backup_drop(conn, false);
     for (int i = 0; i < PL__SQL_COUNT; i++)
         sqlite3_finalize(conn->statements[i]);
@@ -194,6 +196,7 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
             pl__watch_remove(conn, final->stage);
     conn->aborts_seen = conn->aborts;
     reset_transaction(conn);
+    PL__PROFILE_NOTE_THREAD(conn);
     return PL_OK;
 }
 
