@@ -57,30 +57,31 @@ static int add_delta(pl__conn_t *conn, pl_id_t stage, int missing, int open) {
 static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
     sqlite3_stmt *row;
     bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_INPUTS_FILLED, &row, "iii", (int64_t)stage, (int64_t)count,
-                          (int64_t)conn->now));
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_INPUTS, &row, "i", (int64_t)stage));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
-    bool ready = sqlite3_column_int64(row, 0) == 0;
+    int64_t missing = sqlite3_column_int64(row, 0) - count;
     pl__pending_t task = { .id = stage,
                            .kind = PL_TASK_RUN,
                            .queue = sqlite3_column_int64(row, 1),
                            .priority = sqlite3_column_int(row, 2),
                            .eta = sqlite3_column_int64(row, 3) };
     pl__sql_end(row);
-    return ready ? pl__task_push(conn, &task) : PL_OK;
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_INPUTS_FILLED, NULL, "iiiz", (int64_t)stage, missing,
+                        (int64_t)(missing == 0 ? PL_STAGE_READY : PL_STAGE_WAITING), missing == 0 ? conn->now : 0));
+    return missing == 0 ? pl__task_push(conn, &task) : PL_OK;
 }
 
 /* Takes from a stage's open; the last one settles it, and that may be the last its own parent waits for. */
 static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
     sqlite3_stmt *row;
     bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CHILDREN_SETTLED, &row, "ii", (int64_t)stage, (int64_t)count));
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CHILDREN, &row, "i", (int64_t)stage));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
-    bool settled = sqlite3_column_int64(row, 0) == 0;
+    int64_t open = sqlite3_column_int64(row, 0) - count;
     unsigned flags = (unsigned)sqlite3_column_int(row, 1);
     pl_id_t parent = sqlite3_column_int64(row, 2);
     pl__pending_t task = { .id = stage,
@@ -88,12 +89,16 @@ static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
                            .queue = sqlite3_column_int64(row, 3),
                            .priority = sqlite3_column_int(row, 4) };
     pl__sql_end(row);
+    bool finalizes = flags & PL_STAGE_HAS_FINALIZED, settled = open == 0;
+    int64_t state = !settled ? PL_STAGE_RUN : finalizes ? PL_STAGE_FINALIZING : PL_STAGE_DONE;
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CHILDREN_SETTLED, NULL, "iiiz", (int64_t)stage, open, state,
+                        state == PL_STAGE_DONE ? conn->now : 0));
     if (!settled)
         return PL_OK;
-    if (flags & PL_STAGE_HAS_FINALIZED)
+    if (finalizes)
         PL__TRY(pl__task_push(conn, &task));
     else
-        PL__TRY(pl__stage_set_final(conn, stage, PL_STAGE_DONE));
+        PL__TRY(pl__note_final(conn, stage, PL_STAGE_DONE));
     return parent ? add_delta(conn, parent, 0, 1) : PL_OK;
 }
 
