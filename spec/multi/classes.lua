@@ -67,7 +67,16 @@ end
 
 define("Kill", kill)
 classes.KillLast = pipeline.define("spec.multi.classes.KillLast", { run = function() return 1 end, finalized = kill })
+classes.KillCallback = pipeline.define("spec.multi.classes.KillCallback", {
+  async = true, run = function() end, callback = kill,
+})
+classes.KillAborted = pipeline.define("spec.multi.classes.KillAborted", {
+  run = function(self) self:spawn(require("pipeline.common").Delay { seconds = 1e6 }) end, finalized = kill,
+})
 require("pipeline.deferred").register("spec.multi.kill", kill)
+
+--- For the route that kills who serves it.
+classes.kill = kill
 
 define("Slow", function(_, seconds)
   pipeline.default():sleep(seconds)

@@ -40,6 +40,22 @@ describe("a worker that dies with its tasks", function()
     end
   end
 
+  -- Each of the lines is in the log once; `...` stands for anything.
+  local function assert_told(lines)
+    local told = scene:logged(30)
+    for _, line in ipairs(lines) do
+      local pattern, found = line:gsub("%p", "%%%0"):gsub("%%%.%%%.%%%.", ".*"), 0
+      for _, each in ipairs(told) do found = found + (each:find("^" .. pattern .. "$") and 1 or 0) end
+      assert.equal(1, found, line .. "\nis not once in:\n" .. table.concat(told, "\n"))
+    end
+  end
+
+  local function queue_of(name, limit)
+    local retry = { task_retry_limit = limit, max_losses = 2, min_backoff_seconds = 0.01, max_backoff_seconds = 0.01 }
+    scene.engine._core:queue_set({ { name = name, retry = retry } }, true)
+    return taskqueue.Queue(name)
+  end
+
   it("each time fails an attempt of a run after five losses, told with class, id and attempt n of m", function()
     local stage = classes.Kill():with_params { max_attempts = 2, backoff_seconds = 0.01 }:start()
     local died = work_until(is_final(stage))
@@ -81,6 +97,43 @@ describe("a worker that dies with its tasks", function()
     local died = work_until(function() return #queue:dead_tasks() == 1 end)
     assert.equal(4, died)
     assert.equal("WorkerLostError", queue:dead_tasks()[1].error_class)
+    local lost = "deferred task ... of queue default failed, try %d: the workers that executed it died 2 times in a row"
+    assert_told { lost:format(1) .. "; runs again in ... s", lost:format(2) .. "; it has no retries left" }
+  end)
+
+  it("each time sends a push task to the dead letters, told with its queue and the number of the try", function()
+    local queue = queue_of("pushed", 1)
+    queue:add(taskqueue.Task { url = "/kill" })
+    assert.equal(4, work_until(function() return #queue:dead_tasks() == 1 end))
+    local lost = "push task ... of queue pushed failed, try %d: the workers that executed it died 2 times in a row"
+    assert_told { lost:format(1) .. "; runs again in ... s", lost:format(2) .. "; it has no retries left" }
+  end)
+
+  it("each time in a callback is told with its queue and the number of the try", function()
+    queue_of("called", 1)
+    local stage = classes.KillCallback():with_params { queue_name = "called" }:start()
+    local pid = scene:spawn("work")
+    assert(support.eventually(20, function() return scene.engine._core:stage_get(stage._id).state == "run" end))
+    scene.group:signal(pid, "TERM")
+    scene.group:wait_for(pid, 10)
+    stage:get_callback_task():add()
+    work_until(function() return #scene:logged(30) > 0 end)
+    assert_told { "callback task ... of queue called failed, try 1: the workers that executed it died 2 times in a " ..
+      "row; runs again in ... s" }
+  end)
+
+  it("each time while it aborts a pipeline leaves that aborted in the end", function()
+    local stage = classes.KillAborted():with_params { max_attempts = 2, max_losses = 2, backoff_seconds = 0.01 }:start()
+    local pid = scene:spawn("work")
+    assert(support.eventually(20, function() return scene.engine._core:stage_get(stage._id).state == "run" end))
+    scene.group:signal(pid, "TERM")
+    scene.group:wait_for(pid, 10)
+    assert.is_true(stage:abort("enough"))
+    assert.equal(4, work_until(is_final(stage)))
+    assert.equal("aborted", scene.engine._core:stage_get(stage._id).state)
+    local lost = ("abort of spec.multi.classes.KillAborted %s failed, attempt %%d of 2: "):format(stage.id) ..
+      "the workers that executed it died 2 times in a row"
+    assert_told { lost:format(1) .. "; runs again in ... s", lost:format(2) .. "; it is final without it" }
   end)
 
   it("in finalized() each time leaves the pipeline final in the end", function()
@@ -88,6 +141,9 @@ describe("a worker that dies with its tasks", function()
     assert.equal(4, work_until(is_final(stage)))
     assert.equal("done", scene.engine._core:stage_get(stage._id).state)
     assert.equal(2, #scene.engine._core:failures_get(stage._id))
+    local lost = ("finalized of spec.multi.classes.KillLast %s failed, attempt %%d of 2: "):format(stage.id) ..
+      "the workers that executed it died 2 times in a row"
+    assert_told { lost:format(1) .. "; runs again in ... s", lost:format(2) .. "; it is final without it" }
   end)
 
   it("spends nothing of the tasks that were claimed with the one at fault", function()

@@ -23,6 +23,7 @@ local engine = pipeline.open(path, {
 local roles = {}
 
 function roles.work()
+  engine:route("POST", "/kill", classes.kill)
   engine:run()
   note("returned")
 end

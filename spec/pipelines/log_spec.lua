@@ -1,6 +1,7 @@
 -- log_spec.lua: failures are told by the log: whose, which attempt, why, where, and what happens next.
 
 local pipeline = require "pipeline"
+local mail = require "pipeline.mail"
 local taskqueue = require "pipeline.taskqueue"
 local helper = require "spec.support.helper"
 
@@ -117,6 +118,22 @@ describe("the log", function()
       assert.equal(head, lines[i]:sub(1, #head))
       assert.truthy(lines[i]:find(following, 1, true), lines[i])
     end
+  end)
+
+  it("has one line alone for such a run, also when something waits for its commit", function()
+    local queue = taskqueue.Queue()
+    queue:pause()
+    queue:add(taskqueue.Task { name = "taken" })
+    local Adds = helper.define { max_attempts = 1, run = function()
+      queue:add(taskqueue.Task { name = "taken" }, { transactional = true })
+      mail.send({ sender = "a@example.org", to = "b@example.org", body = "not sent" }, { transactional = true })
+    end }
+    local stage = Adds():with_params { queue_name = "other" }:start()
+    engine:drain { delayed = true }
+    assert.equal(1, #find("TaskAlreadyExistsError: task 'taken'", WARNING))
+    assert.equal(1, #find("", WARNING) - #find("^the tree is aborted", WARNING))
+    assert.same({}, find("not sent", 20))
+    assert.equal("aborted", helper.entry(stage).status)
   end)
 
   it("bounds lines that are equal but for the stage, and tells how many were left out", function()
