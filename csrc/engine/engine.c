@@ -1,7 +1,7 @@
 /*
  * engine.c - life of an engine: opening in steps, closing in reverse, facts.
  *
- * Opening: clock and randomness, loop and handles, store, peers, worker. Each step that fails undoes the ones before
+ * Opening: clock and randomness, loop and handles, store, worker, peers. Each step that fails undoes the ones before
  * it, through the same close. Closing gives claims back (leave), lets the store finish what is queued, then closes
  * every uv handle and pumps the loop until each close callback has run: only then is the memory freed.
  */
@@ -32,10 +32,6 @@ void pl_engine_guard_locks(void) {
 static void wake_from_store(void *data) {
     pl_engine_t *engine = data;
     uv_async_send(&engine->wake);
-}
-
-static void ring_from_store(void *data) {
-    pl__peers_ring(data);
 }
 
 static void log_to_host(void *data, int level, const char *text) {
@@ -128,6 +124,7 @@ static void close_loop(pl_engine_t *engine) {
 static int open_store(pl_engine_t *engine, const pl_engine_options_t *options, pl_error_t *error) {
     pl_store_options_t store = {
         .path = options->path,
+        .driver = options->driver,
         .durability_full = options->durability_full,
         .vfs = options->vfs,
         .serves = options->serve_queues,
@@ -135,7 +132,6 @@ static int open_store(pl_engine_t *engine, const pl_engine_options_t *options, p
         .clock = &engine->clock,
         .log = &engine->log,
         .wake = wake_from_store,
-        .ring = ring_from_store,
         .data = engine,
         .lease_seconds = options->lease_seconds > 0 ? options->lease_seconds : LEASE_DEFAULT,
         .tombstone_seconds = options->tombstone_seconds > 0 ? options->tombstone_seconds : TOMBSTONE_DEFAULT,
@@ -152,12 +148,11 @@ static int join_workers(pl_engine_t *engine, pl_error_t *error) {
     pl_op_t *op = pl_op_new(PL_VERB_join);
     if (!op)
         return PL__FAIL(error, PL_ENOMEM, "out of memory");
-    op->u.join =
-        (pl_op_join_t){ .host = pl_str(host), .pid = getpid(), .take_number = pl__peers_take_number, .data = engine };
+    op->u.join = (pl_op_join_t){ .host = pl_str(host), .pid = getpid() };
     int rc = pl_store_call(engine->store, op);
     if (rc == PL_OK) {
         engine->worker = op->u.join.worker;
-        atomic_store(&engine->peers.others, op->u.join.others);
+        engine->peers.others = op->u.join.others;
         pl_ids_init(&engine->ids, op->u.join.number, op->u.join.floor, pl__secret_mix(engine));
     } else {
         PL__FAIL(error, rc, "cannot become a worker: %s",
@@ -173,13 +168,10 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->waiting_bytes_max = options->waiting_memory > 0 ? options->waiting_memory : WAITING_MEMORY_DEFAULT;
     engine->durability_full = options->durability_full;
     engine->no_worker = options->no_worker;
-    engine->in_memory = strcmp(options->path, ":memory:") == 0;
     engine->forks = pl__peers_forks();
     engine->must_look = true;
     engine->listens_at = -1;
     engine->stop_grace = pl_clock_from_seconds(options->stop_grace);
-    engine->peers.bell = engine->peers.locks = PL__UNSHARED_NONE;
-    engine->peers.inotify = engine->peers.number = -1;
     if (options->virtual_time)
         pl_clock_init_virtual(&engine->clock, pl_clock_from_seconds(options->virtual_start));
     else
@@ -203,8 +195,6 @@ int pl_engine_open(pl_engine_t **out, const pl_engine_options_t *options, pl_err
     int rc = open_loop(engine, options->loop, error);
     if (rc == PL_OK)
         rc = open_store(engine, options, error);
-    if (rc == PL_OK)
-        rc = pl__peers_open(engine, pl_store_path(engine->store), error);
     if (rc == PL_OK)
         rc = pl__secret_init(engine, error);
     if (rc == PL_OK)
@@ -248,9 +238,9 @@ void pl_engine_close(pl_engine_t *engine) {
         return; /* after fork the threads are not ours: forget, do not touch */
     engine->closing = true;
     pl__signals_unlisten(engine);
+    pl__peers_close(engine);
     close_store(engine);
     close_loop(engine);
-    pl__peers_close(engine);
     pl__free(engine);
 }
 
@@ -289,7 +279,7 @@ void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
         .executing = engine->executing,
         .waiting = engine->waiting,
         .buffered = engine->buffer.len,
-        .other_workers = atomic_load(&engine->peers.others),
+        .other_workers = engine->peers.others,
         .executed = engine->executed,
         .loop_wakeups = engine->turns,
         .durability_full = engine->durability_full,

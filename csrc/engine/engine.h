@@ -9,7 +9,7 @@
  *   run.c        running the loop, and virtual time
  *   signal.c     SIGINT and SIGTERM
  *   timer.c      timers on the engine's clock
- *   peer.c       other workers on the same file: who lives, who rings
+ *   peer.c       other workers on the same store: when to look for them
  *   secret.c     ids as users see them, signatures
  */
 #ifndef PL_ENGINE_ENGINE_H
@@ -20,7 +20,6 @@
 #include <sys/types.h>
 #include <uv.h>
 
-#include "base/unshared.h"
 #include "engine/pipeline.h"
 
 #define PL__SECRET_SIZE 32
@@ -32,22 +31,18 @@ typedef struct {
     size_t bytes;
 } pl__claims_t;
 
-/* Other workers on the file. See peer.c. */
+/* Other workers on the store. See peer.c. */
 typedef struct {
-    pl__unshared_t bell;  /* with locks, too; none: a database in memory */
-    pl__unshared_t locks; /* the database file itself: a lock of each number lies behind what SQLite locks */
-    char *name;           /* owned: of the bell file */
-    int inotify;          /* -1: none */
-    uv_poll_t poll;
-    uv_timer_t check; /* slow safety check, and the second look after a death */
-    bool has_poll, has_check;
-    bool is_deaf; /* the bell file cannot be watched */
-    int number;   /* our lock; -1: none yet */
-    _Atomic int others;
-    uint64_t rung;  /* the store thread's: times we rang */
-    uint64_t *seen; /* owned: the counters of all numbers as last read */
-    int looks;      /* quick looks left after a file was closed */
-    bool asking;    /* a rescue op is under way */
+    bool possible, death_is_certain; /* as the store says */
+    uv_poll_t bell;                  /* readable when somebody has rung */
+    uv_timer_t check;                /* slow safety check, and the second look after a death */
+    uv_timer_t poll;                 /* where nothing rings */
+    bool has_bell, has_check, polls;
+    int others;        /* workers, when last counted */
+    int looks;         /* quick looks left after a death was heard */
+    bool asking;       /* a rescue op is under way */
+    uint64_t pause_ms; /* between two looks where nothing rings */
+    uint64_t executed; /* by the engine, at the last one */
 } pl__peers_t;
 
 typedef struct {
@@ -58,7 +53,7 @@ typedef struct {
 struct pl_engine {
     pl_host_t host;
     int concurrency;
-    bool durability_full, no_worker, in_memory;
+    bool durability_full, no_worker;
     unsigned forks; /* of this process when it was opened */
     pl_clock_t clock;
     pl_random_t random;
@@ -182,14 +177,13 @@ void pl__timers_arm(pl_engine_t *engine);
 void pl__timer_ends_wait_cb(uv_timer_t *handle); /* for uv timers that only wake the loop up */
 
 /* peer.c */
-int pl__peers_open(pl_engine_t *engine, const char *path, pl_error_t *error) PL__MUST_USE;
 int pl__peers_watch(pl_engine_t *engine) PL__MUST_USE;
+/* Asks the store for workers that are gone. */
 void pl__peers_ask(pl_engine_t *engine);
 void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op);
-/* From the store thread. */
-void pl__peers_ring(pl_engine_t *engine);
-bool pl__peers_take_number(void *data, int number);
-bool pl__peers_is_alive(void *data, int number, int64_t pid);
+/* Whether work may come from other processes. */
+bool pl__peers_may_come(const pl_engine_t *engine);
+/* Nobody is heard any more: before the store is closed. */
 void pl__peers_close(pl_engine_t *engine);
 /* How often this process, or those it came from, was forked; counted from the first call on. */
 unsigned pl__peers_forks(void);

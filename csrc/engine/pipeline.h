@@ -45,7 +45,8 @@ typedef struct {
 } pl_host_t;
 
 typedef struct {
-    const char *path; /* a file or ":memory:" */
+    const char *path;                     /* a file or ":memory:" */
+    const struct pl_store_driver *driver; /* what keeps the store; NULL: SQLite */
     bool durability_full;
     int concurrency;          /* claims being executed at once, without those that wait; default 64 */
     size_t waiting_memory;    /* bytes that claims which wait may take beyond that; 0: default 256 MiB */

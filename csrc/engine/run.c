@@ -66,7 +66,7 @@ static bool turn(pl_engine_t *engine) {
 /* With other workers about, what they have claimed is known only to the store. */
 static bool is_file_idle(pl_engine_t *engine, bool with_delayed) {
     bool idle = false;
-    if (!engine->no_worker && atomic_load(&engine->peers.others) == 0)
+    if (!engine->no_worker && engine->peers.others == 0)
         return true;
     pl_op_t *op = pl_op_new(PL_VERB_counts_get);
     if (op && pl_engine_call(engine, op) == PL_OK) {
@@ -141,7 +141,7 @@ static void arm_limit(pl_engine_t *engine, const run_t *run) {
     int64_t ms = INT64_MAX;
     if (!engine->clock.is_virtual && run->real_deadline != PL_USEC_NEVER)
         ms = pl_clock_ms((double)(run->real_deadline - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC);
-    if (looks && (engine->no_worker || atomic_load(&engine->peers.others) > 0) && ms > DRAIN_LOOK_MS)
+    if (looks && (engine->no_worker || engine->peers.others > 0) && ms > DRAIN_LOOK_MS)
         ms = DRAIN_LOOK_MS;
     if (engine->stopping && !engine->clock.is_virtual) {
         int64_t left = pl_clock_ms((double)(engine->stop_deadline - pl_clock_monotonic_us()) / (double)PL_USEC_PER_SEC);
@@ -167,8 +167,8 @@ static int heed_signals(pl_engine_t *engine, const run_t *run) {
 }
 
 static bool has_outside_events(const pl_engine_t *engine) {
-    int own = 2 + (engine->peers.has_poll ? 1 : 0); /* wake and limit are always there */
-    return (int)engine->loop->active_handles > own || engine->peers.has_poll;
+    enum { OWN = 2 }; /* wake and limit are always there */
+    return pl__peers_may_come(engine) || (int)engine->loop->active_handles > OWN;
 }
 
 /* In virtual time, all quiet: moves the clock. Returns false when nothing can ever happen again. */

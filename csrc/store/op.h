@@ -209,12 +209,10 @@ typedef struct {
     pl_usec_t rest; /* until they are ready again */
 } pl_op_release_t;
 
-/* rescue: asks is_alive(data, number, pid) of every other worker (NULL: leases only) and returns the tasks of those
- * that are dead, or whose lease has run out while they held claims and is not renewed at the next rescue either, half a
- * second later or more: until then they are suspects. */
+/* rescue: returns the tasks of every other worker that is gone. If the driver can prove that, it is so at once; else,
+ * or for one that lives, when its lease has run out while it held claims and is not renewed at the next rescue either,
+ * half a second later or more: until then it is a suspect. */
 typedef struct {
-    bool (*is_alive)(void *data, int number, int64_t pid);
-    void *data;
     int workers; /* results: workers removed, tasks returned, other workers left */
     int tasks;
     int others;
@@ -233,10 +231,7 @@ typedef struct {
 typedef struct {
     pl_str_t host;
     int64_t pid;
-    int number; /* in: try this one first; result: number in 0 … PL_IDS_WORKERS-1 */
-    /* may this number be had (a lock of its own)? NULL: yes */
-    bool (*take_number)(void *data, int number);
-    void *data;
+    int number;     /* in: try this one first; result: one that no other worker has, in 0 … PL_IDS_WORKERS-1 */
     pl_id_t worker; /* result: incarnation */
     pl_id_t floor;  /* result: greatest id in the file */
     int others;     /* result: other workers on the file */

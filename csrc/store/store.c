@@ -47,7 +47,8 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
     if (!store)
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);
     store->driver = driver;
-    store->reads_apart = (driver->can(options) & PL__CAN_READ_APART) != 0;
+    store->can = driver->can(options);
+    store->reads_apart = (store->can & PL__CAN_READ_APART) != 0;
     store->keep_at = PL_USEC_NEVER;
     pl__ops_init(&store->writes);
     pl__ops_init(&store->reads);
@@ -63,6 +64,8 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
         PL__FAIL(error, rc, "out of memory opening %s", options->path);
     if (rc == PL_OK && store->reads_apart)
         rc = store->driver->open(&store->reader, &store->options, PL__ROLE_READER, store->writer, error);
+    if (rc == PL_OK && store->can & PL__CAN_BELL)
+        rc = store->driver->open(&store->bell, &store->options, PL__ROLE_BELL, store->writer, error);
     if (rc == PL_OK) {
         store->has_writer = pthread_create(&store->writer_thread, NULL, pl__writer_main, store) == 0;
         if (!store->has_writer)
@@ -97,6 +100,7 @@ void pl_store_close(pl_store_t *store) {
     if (!store)
         return;
     join_threads(store);
+    store->driver->close(store->bell);
     store->driver->close(store->aside);
     store->driver->close(store->reader);
     store->driver->close(store->writer);
@@ -280,6 +284,18 @@ void pl_store_facts(const pl_store_t *store, pl_store_facts_t *facts) {
     store->driver->facts(store->writer, facts);
     if (!facts->path)
         facts->path = store->path;
+}
+
+void pl_store_peers(const pl_store_t *store, pl_store_peers_t *peers) {
+    *peers = (pl_store_peers_t){ .possible = (store->can & PL__CAN_SHARE) != 0,
+                                 .death_is_certain = (store->can & PL__CAN_PROVE_DEATH) != 0,
+                                 .bell_fd = store->bell ? store->driver->bell_fd(store->bell) : -1 };
+}
+
+void pl_store_hear(pl_store_t *store, bool *work, bool *gone) {
+    unsigned news = store->driver->hear(store->bell);
+    *work = (news & PL__RING_WORK) != 0;
+    *gone = (news & PL__RING_GONE) != 0;
 }
 
 const char *pl_store_path(const pl_store_t *store) {

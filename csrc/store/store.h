@@ -42,7 +42,6 @@ typedef struct {
     const pl_clock_t *clock;
     const pl_log_t *log;
     void (*wake)(void *data); /* from a store thread: something waits to be collected */
-    void (*ring)(void *data); /* from the store thread: a commit made work that another process may take */
     void *data;
     double lease_seconds;     /* default 15 */
     double tombstone_seconds; /* how long the name of a finished task stays taken; default 9 days */
@@ -102,6 +101,17 @@ typedef struct {
 } pl_store_facts_t;
 void pl_store_facts(const pl_store_t *store, pl_store_facts_t *facts);
 const char *pl_store_path(const pl_store_t *store); /* as in its facts */
+
+/* ---- other processes on the same store: by the thread that runs the loop ---- */
+typedef struct {
+    bool possible;         /* there may be some; else the rest says nothing */
+    bool death_is_certain; /* it is known at once when one is gone; else its lease has to end first */
+    int bell_fd; /* readable when pl_store_hear has something to tell; -1: nobody is heard, look now and then */
+} pl_store_peers_t;
+void pl_store_peers(const pl_store_t *store, pl_store_peers_t *peers);
+/* What is new: a commit of another one that may have made work for this one; one that may be gone. */
+void pl_store_hear(pl_store_t *store, bool *work, bool *gone);
+
 /* Before anything else in the process uses the database library: its locks of files belong from now on to open files,
  * not to the process. Idempotent. */
 void pl_store_guard_locks(void);

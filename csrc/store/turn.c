@@ -85,8 +85,8 @@ void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__aren
     post_turn(store, turn, arena);
     pl__post_ops(store, ops);
     pthread_mutex_unlock(&store->mutex);
-    if (turn->ring && store->options.ring)
-        store->options.ring(store->options.data);
+    if (turn->ring && store->can & PL__CAN_BELL)
+        store->driver->ring(store->writer, turn->ring);
 }
 
 static void run_alone(pl_store_t *store, pl_op_t *op) {

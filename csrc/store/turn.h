@@ -24,8 +24,9 @@ struct pl_store {
     const pl_store_driver_t *driver;
     pl_store_options_t options;
     char *path, *vfs, *serves;
+    unsigned can;     /* the driver, with these options */
     bool reads_apart; /* there is a reader */
-    pl__conn_t *writer, *reader, *aside;
+    pl__conn_t *writer, *reader, *aside, *bell;
     pthread_t writer_thread, reader_thread, aside_thread;
     /* ---- guarded by mutex ---- */
     pthread_mutex_t mutex;

@@ -31,7 +31,7 @@ typedef enum { ONCE, UNTIL_FAILED, UNTIL_CLOSED } faulty_t;
 static char path[80];
 
 static void remove_files(void) {
-    static const char *const SUFFIXES[] = { "", "-wal", "-shm", "-journal" };
+    static const char *const SUFFIXES[] = { "", "-wal", "-shm", "-journal", "-workers" };
     for (size_t i = 0; i < sizeof SUFFIXES / sizeof *SUFFIXES; i++) {
         char name[96];
         snprintf(name, sizeof name, "%s%s", path, SUFFIXES[i]);

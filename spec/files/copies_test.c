@@ -90,5 +90,7 @@ int main(void) {
         CHECK(has_setting(store, i, false));
     pl_store_close(store);
     unlink(path);
+    snprintf(log, sizeof log, "%s-workers", path);
+    unlink(log);
     return check_end();
 }

@@ -105,7 +105,7 @@ int main(void) {
     for (int i = 0; i < acked; i++)
         CHECK(has_setting(store, i, false));
     pl_store_close(store);
-    snprintf(command, sizeof command, "rm -f %s %s-wal %s-shm", path, path, path);
+    snprintf(command, sizeof command, "rm -f %s %s-*", path, path);
     CHECK(system(command) == 0);
     return check_end();
 }

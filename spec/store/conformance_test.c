@@ -1121,9 +1121,9 @@ int main(void) {
     run_on(&pl__sqlite_driver, path);
     run_on(&pl__sqlite_driver, ":memory:");
     run_on(&pl__memory_driver, "model");
-    static const char *const leftovers[] = { "", "-wal", "-shm" };
-    for (size_t i = 0; i < 3; i++) {
-        char name[sizeof path + 8];
+    static const char *const leftovers[] = { "", "-wal", "-shm", "-workers" };
+    for (size_t i = 0; i < sizeof leftovers / sizeof *leftovers; i++) {
+        char name[sizeof path + 16];
         snprintf(name, sizeof name, "%s%s", path, leftovers[i]);
         unlink(name);
     }

@@ -932,8 +932,8 @@ static void flush(run_t *run, list_t *list, const step_t *last) {
 static char directory[] = "/tmp/pipeline-model-XXXXXX";
 
 static void remove_files(const char *path) {
-    static const char *const ends[] = { "", "-wal", "-shm" };
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const ends[] = { "", "-wal", "-shm", "-workers" };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         char name[sizeof directory + 32];
         snprintf(name, sizeof name, "%s%s", path, ends[i]);
         unlink(name);

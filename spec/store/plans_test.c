@@ -207,6 +207,7 @@ static void compare_in_turn(pl__conn_t *conn, const char *when) {
 
 static void check_file(void) {
     static const long long *const STATS[] = { NOTHING, SHARP, BLUNT };
+    char beside[sizeof path + 16];
     pl_clock_t clock;
     pl_clock_init_system(&clock);
     int file = mkstemp(path);
@@ -236,6 +237,8 @@ static void check_file(void) {
     pl__sqlite_driver.close(reader);
     pl__sqlite_driver.close(writer);
     unlink(path);
+    snprintf(beside, sizeof beside, "%s-workers", path);
+    unlink(beside);
 }
 
 /* ---- what they look through -------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "store/by_verbs.h"
 #include "store/driver.h"
 #include "store/sqlite/file/locks.h"
+#include "store/sqlite/peers/bell.h"
 #include "store/sqlite/statements.h"
 
 #define PL__TRY(expression)                                                                                            \
@@ -72,6 +73,7 @@ struct pl__conn {
     char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
     struct pl__backup *backups;  /* under way */
     pl__unshared_t name_file;    /* the writer's: holds the name */
+    pl__bell_t *bell;            /* owned by the writer; NULL: in memory */
     pl__identity_t known[PL__FILE_NAMES];
     int64_t checked_at; /* monotonic us: when the names were last seen to lead to these; 0: they do not */
     sqlite3_stmt *statements[PL__SQL_COUNT];

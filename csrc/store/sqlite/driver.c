@@ -76,6 +76,10 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
 static void sqlite_close(pl__conn_t *conn) {
     if (!conn)
         return;
+    if (conn->role == PL__ROLE_BELL) {
+        pl__free(conn);
+        return;
+    }
     PL__PROFILE_WRITE(conn);
     pl__backup_drop(conn, false);
     for (int i = 0; i < PL__SQL_COUNT; i++)
@@ -83,6 +87,8 @@ static void sqlite_close(pl__conn_t *conn) {
     pl__file_closing(conn);
     sqlite3_close_v2(conn->db);
     pl__file_closed(conn);
+    if (conn->role == PL__ROLE_WRITER)
+        pl__bell_close(conn->bell);
     pl__queues_free(conn);
     pl__free(conn->pending);
     pl__free(conn->deltas);
@@ -93,6 +99,30 @@ static void sqlite_close(pl__conn_t *conn) {
     pl__free(conn);
 }
 
+static int open_file(pl__conn_t *conn, const pl__conn_t *writer, pl_error_t *error) {
+    const pl_store_options_t *options = &conn->options;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    if (conn->role == PL__ROLE_WRITER)
+        flags |= SQLITE_OPEN_CREATE;
+    pl__locks_install();
+    if (conn->role == PL__ROLE_WRITER)
+        pl__file_create(options);
+    int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
+    int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
+    if (rc == PL_OK)
+        rc = pl__file_opened(conn, writer);
+    if (rc == PL_OK)
+        rc = configure(conn, error);
+    if (rc == PL_OK)
+        rc = pl__sql_prepare(conn, PL__SQL_ROLLBACK);
+    if (rc != PL_OK && rc != PL_ENEWER)
+        sqlite_failure(conn, rc, error);
+    if (rc == PL_OK && conn->role == PL__ROLE_WRITER && conn->names[0])
+        rc = pl__bell_open(&conn->bell, conn->names[0], error);
+    return rc;
+}
+
+/* `writer`: NULL, or one whose bell this connection hears. */
 static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__role_t role, const pl__conn_t *writer,
                        pl_error_t *error) {
     *out = NULL;
@@ -106,23 +136,13 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
     conn->renew_at = conn->next_token = conn->session_deadline = conn->log.idle_at = PL_USEC_NEVER;
     conn->data_version = -1;
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-    if (role == PL__ROLE_WRITER)
-        flags |= SQLITE_OPEN_CREATE;
-    pl__locks_install();
-    if (role == PL__ROLE_WRITER)
-        pl__file_create(options);
-    int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
-    int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
-    if (rc == PL_OK)
-        rc = pl__file_opened(conn, writer);
-    if (rc == PL_OK)
-        rc = configure(conn, error);
-    if (rc == PL_OK)
-        rc = pl__sql_prepare(conn, PL__SQL_ROLLBACK);
+    if (role == PL__ROLE_BELL) {
+        conn->bell = writer->bell;
+        *out = conn;
+        return PL_OK;
+    }
+    int rc = open_file(conn, writer, error);
     if (rc != PL_OK) {
-        if (rc != PL_ENEWER)
-            sqlite_failure(conn, rc, error);
         sqlite_close(conn);
         return rc;
     }
@@ -293,10 +313,26 @@ static int sqlite_session_end(pl__conn_t *conn, bool commit, const pl__ask_t *as
     return rc;
 }
 
+/* ---- the bell ---------------------------------------------------------------------------------------------------- */
+
+static void sqlite_ring(pl__conn_t *conn, unsigned what) {
+    if (conn->bell && (what & PL__RING_WORK))
+        pl__bell_ring(conn->bell, conn->others);
+}
+
+static int sqlite_bell_fd(const pl__conn_t *conn) {
+    return conn->bell ? pl__bell_fd(conn->bell) : -1;
+}
+
+static unsigned sqlite_hear(pl__conn_t *conn) {
+    return pl__bell_hear(conn->bell, conn->options.log);
+}
+
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static unsigned sqlite_can(const pl_store_options_t *options) {
-    return strcmp(options->path, ":memory:") == 0 ? PL__CAN_SQL : PL__CAN_SQL | PL__CAN_READ_APART;
+    unsigned on_disk = PL__CAN_READ_APART | PL__CAN_SHARE | PL__CAN_BELL | PL__CAN_PROVE_DEATH;
+    return strcmp(options->path, ":memory:") == 0 ? PL__CAN_SQL : PL__CAN_SQL | on_disk;
 }
 
 static void sqlite_facts(const pl__conn_t *conn, pl_store_facts_t *facts) {
@@ -319,5 +355,8 @@ const pl_store_driver_t pl__sqlite_driver = {
     .session_end = sqlite_session_end,
     .keep = pl__upkeep_keep,
     .aside = pl__upkeep_aside,
+    .ring = sqlite_ring,
+    .bell_fd = sqlite_bell_fd,
+    .hear = sqlite_hear,
     .facts = sqlite_facts,
 };

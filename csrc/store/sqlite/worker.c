@@ -20,10 +20,10 @@ static pl_usec_t lease_us(const pl__conn_t *conn) {
 
 /* ---- join and leave ---------------------------------------------------------------------------------------- */
 
-static int number_is_free(pl__conn_t *conn, const pl_op_join_t *join, int number, bool *is_free) {
+static int take_number(pl__conn_t *conn, int number, bool *is_taken) {
     int64_t taken;
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NUMBER_TAKEN, &taken, 0, "i", (int64_t)number));
-    *is_free = !taken && (!join->take_number || join->take_number(join->data, number));
+    *is_taken = !taken && (!conn->bell || pl__number_take(conn->bell, number));
     return PL_OK;
 }
 
@@ -31,7 +31,7 @@ static int pick_number(pl__conn_t *conn, pl_op_join_t *join, bool *found) {
     *found = false;
     for (int i = 0; i < PL_IDS_WORKERS && !*found; i++) {
         int number = (join->number + i) % PL_IDS_WORKERS;
-        PL__TRY(number_is_free(conn, join, number, found));
+        PL__TRY(take_number(conn, number, found));
         if (*found)
             join->number = number;
     }
@@ -188,7 +188,7 @@ static int check_suspect(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_
 
 static int check_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker, bool *is_gone) {
     bool lease_over = worker->lease_until < conn->now;
-    *is_gone = rescue->is_alive ? !rescue->is_alive(rescue->data, worker->number, worker->pid) : lease_over;
+    *is_gone = conn->bell ? pl__number_life(conn->bell, worker->number) == PL__GONE : lease_over;
     if (*is_gone || !lease_over || !worker->holds)
         return PL_OK;
     return check_suspect(conn, rescue, worker, is_gone);

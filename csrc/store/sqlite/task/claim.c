@@ -503,6 +503,6 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
     turn->ready_left = conn->maybe_ready;
     turn->next_due = conn->next_due;
     turn->next_token = conn->next_token;
-    turn->ring = conn->ring;
+    turn->ring = conn->ring ? PL__RING_WORK : 0;
     return PL_OK;
 }
