@@ -50,14 +50,6 @@ typedef struct pl__attached {
     void (*close)(struct pl__attached *attached); /* must detach it */
 } pl__attached_t;
 
-/* The HTTP client and its requests. See fetch.c. */
-typedef struct {
-    pl__attached_t attached; /* first: close gets it */
-    struct pl__handle *h;
-    struct pl_fetcher *fetcher; /* NULL: none yet */
-    struct pl__box *boxes;
-} pl__fetching_t;
-
 /* A watched stage that became final, waiting for its turn. */
 typedef struct pl__final {
     struct pl__final *next;
@@ -92,7 +84,7 @@ typedef struct pl__handle {
     pl_timer_t turn;  /* brings the next turn */
     pl_timer_t guest; /* calls the "guest" hook */
     pl__attached_t *attached;
-    pl__fetching_t fetching;
+    struct pl__client *client; /* of e:fetch, in PL__UV_LINKS; NULL: none yet. See client.h */
     pl__watch_t watch;
 } pl__handle_t;
 

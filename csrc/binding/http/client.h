@@ -1,28 +1,35 @@
 /*
- * client.h - the HTTP client of tasklets, "pipeline.Client": requests on a loop, without coroutines.
+ * client.h - the HTTP client, "pipeline.Client": requests on a uv loop, with the connections they share.
+ *
+ * An engine has one for e:fetch (see fetch.h); tasklets have others, whose requests nobody waits for in a coroutine:
  *
  * core.client(loop | engine) -> client on the uv loop of this Lua state, or on that of an engine, with which it ends.
- *   client:start(options, id) -> request, or nil, code, message; the options are those of e:fetch (see fetch.h).
+ *   client:start(options, id) -> request (see request.h), or nil, code, message; the options are those of e:fetch.
  *     `id` is an integer by which client:news() tells of it
  *   client:news() -> id of a request with something new, or nil
+ *   client:has_news() -> whether there is any
  *   client:serve(engine | nil)    the engine that runs the loop: its "guest" hook is called when there is news
  *   client:limits{...}, client:facts() -> as e:fetch_limits and e:fetch_facts
  *   client:close()                every request ends with ECLOSED
- *
- * A request ("pipeline.Request") that is collected is cancelled.
- *   request:state() -> is over, has its head, has a piece, wants a piece of the body
- *   request:answer() -> response, or nil, code, message
- *   request:take() -> piece; or nil at the end or when there is none yet; or nil, code, message
- *   request:send(bytes | nil) -> true, or nil, code, message; nil: the body is complete
- *   request:hold(flag)            virtual time of the engine stands still meanwhile, and it is not idle
- *   request:cancel() -> whether there was something to cancel
  */
 #ifndef PL_BINDING_HTTP_CLIENT_H
 #define PL_BINDING_HTTP_CLIENT_H
 
 #include <lua.h>
 
-/* Adds core.client and the metatables; `core` is on the top of the stack. */
+#include "binding/http/request.h"
+
+/* Pushes the client of e:fetch of the engine at index 1; made, but not open, when it is first wanted. May raise. */
+pl__client_t *pl__client_push_engines(lua_State *L);
+/* Pushes the engine whose client is at `index`. */
+void pl__client_push_engine(lua_State *L, int index);
+/* Opens the client on the loop of an engine that can be used; it ends with that. Nothing happens when it is open. No
+ * Lua. Returns PL_OK, or what pl_fetcher_open does. */
+int pl__client_open(pl__client_t *client, pl__handle_t *h, pl_error_t *error) PL__MUST_USE;
+/* Pushes what is under way; NULL: nothing. */
+int pl__client_push_facts(lua_State *L, const pl__client_t *client);
+
+/* Adds core.client and the metatable; `core` is on the top of the stack. */
 void pl__client_register(lua_State *L);
 
 #endif

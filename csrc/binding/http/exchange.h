@@ -1,6 +1,6 @@
 /*
- * exchange.h - HTTP requests and answers as Lua values, for the engine's client (fetch.c) and that of tasklets
- * (client.c).
+ * exchange.h - HTTP requests and answers as Lua values, for coroutines of the engine (fetch.c) and
+ * tasklets (client.c).
  *
  * Both have their arguments in the same places: the table of options, and then the userdata that owns the request.
  */
