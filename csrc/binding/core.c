@@ -11,6 +11,8 @@
 
 #include "base/random.h"
 #include "base/sha1.h"
+#include "binding/calendar/rule.h"
+#include "binding/calendar/zone.h"
 #include "binding/coroutine/claim.h"
 #include "binding/engine.h"
 #include "binding/http/client.h"
@@ -121,7 +123,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__claim_register(L);
     pl__page_register(L);
     pl__server_register(L);
-    lua_createtable(L, 0, 24);
+    lua_createtable(L, 0, 32);
     set_constants(L);
     lua_pushcfunction(L, core_sha1);
     lua_setfield(L, -2, "sha1");
@@ -140,5 +142,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__step_register(L);
     pl__items_register(L);
     pl__whose_register(L);
+    pl__zone_register(L);
+    pl__rule_register(L);
     return 1;
 }

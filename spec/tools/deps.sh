@@ -35,6 +35,7 @@ packages() {
       echo lua-cqueues lua:cqueues
       echo lua-copas dpkg
       echo luarocks cmd:luarocks
+      echo tzdata file:/usr/share/zoneinfo/Europe/Berlin
       ;;
     lint)
       echo clang-format-14 cmd:clang-format-14

@@ -16,9 +16,13 @@ local rooms = {
   store = { ours = { base = true, store = true } },
   http = { ours = { base = true, mail = true, http = true }, uv = true },
   mail = { ours = { base = true, mail = true }, uv = true },
-  engine = { ours = { base = true, store = true, http = true, mail = true, engine = true }, uv = true },
+  engine = {
+    ours = { base = true, calendar = true, store = true, http = true, mail = true, engine = true }, uv = true,
+  },
   binding = {
-    ours = { base = true, store = true, http = true, mail = true, engine = true, binding = true },
+    ours = {
+      base = true, calendar = true, store = true, http = true, mail = true, engine = true, binding = true,
+    },
     uv = true, lua = true,
   },
 }

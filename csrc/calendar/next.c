@@ -1,0 +1,380 @@
+/*
+ * next.c - the search for the next fire. See next.h.
+ *
+ * The stretches between two changes of the clock are looked at one after the other, beginning with the one that holds
+ * the first instant that may be returned. Within a stretch local time is instant + offset, so a fire there is a local
+ * time that matches, and the search is one for the next matching day (a bit scan in the set of the days of a month)
+ * and for the next time of that day (bit scans in the sets of hours, minutes and seconds). At its begin and end
+ * expressions that follow the wall have exceptions:
+ *
+ *   before it a gap (the offset grew)      the local times between the two offsets are searched, too: by the rule they
+ *                                          are one fire at the begin, fires later by the gap, or skipped
+ *   before it a fold (the offset shrank)   local times that were there already: not for "first"
+ *   behind it a fold                       local times that come once more: not for "last"
+ */
+#include "calendar/next.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+enum { EVERY_TRIES = 100000 };
+#define NEVER PL_INSTANT_NEVER
+#define HORIZON (INT64_C(86400) * PL_ERA_DAYS)
+#define BIT(n) (UINT64_C(1) << (n))
+
+/* ---- times of a day --------------------------------------------------------------------------------------------- */
+
+/* The least number of the set that is not below `from`; -1: none. */
+static int scan(uint64_t set, int from) {
+    set = from < 64 ? set >> from << from : 0;
+    return set ? __builtin_ctzll(set) : -1;
+}
+
+/* What is left of the minutes of an hour, or of the seconds of a minute, when the exclusions that are valid on this day
+ * (a set of their numbers) are taken away. */
+static uint64_t minutes_left(const pl_rule_t *rule, uint64_t valid, uint64_t minutes, int hour) {
+    for (; valid; valid &= valid - 1) {
+        const pl_cron_t *excluded = &rule->excluded[__builtin_ctzll(valid)];
+        if (excluded->hours >> hour & 1 && excluded->seconds == BIT(60) - 1)
+            minutes &= ~excluded->minutes;
+    }
+    return minutes;
+}
+
+static uint64_t seconds_left(const pl_rule_t *rule, uint64_t valid, uint64_t seconds, int hour, int minute) {
+    for (; valid; valid &= valid - 1) {
+        const pl_cron_t *excluded = &rule->excluded[__builtin_ctzll(valid)];
+        if (excluded->hours >> hour & 1 && excluded->minutes >> minute & 1)
+            seconds &= ~excluded->seconds;
+    }
+    return seconds;
+}
+
+/* The first second of the day, from `from` on, at which the expression fires; -1: none. */
+static int clock_next(const pl_rule_t *rule, const pl_cron_t *cron, uint64_t valid, int from) {
+    int minute_from = from / 60 % 60, second_from = from % 60, first_hour = from / 3600;
+    for (int hour = scan(cron->hours, first_hour); hour >= 0; hour = scan(cron->hours, hour + 1)) {
+        uint64_t minutes = minutes_left(rule, valid, cron->minutes, hour);
+        int first_minute = hour == first_hour ? minute_from : 0;
+        for (int minute = scan(minutes, first_minute); minute >= 0; minute = scan(minutes, minute + 1)) {
+            uint64_t seconds = seconds_left(rule, valid, cron->seconds, hour, minute);
+            bool is_first = hour == first_hour && minute == minute_from;
+            int second = scan(seconds, is_first ? second_from : 0);
+            if (second >= 0)
+                return hour * 3600 + minute * 60 + second;
+        }
+    }
+    return -1;
+}
+
+/* ---- days ------------------------------------------------------------------------------------------------------- */
+
+/* A month as one expression and the exclusions see it. */
+typedef struct {
+    int64_t year;
+    int month;
+    int64_t before;                        /* the day before its first */
+    uint32_t days;                         /* that match and are not excluded as a whole */
+    uint32_t partly[PL_RULE_EXCLUDED_MAX]; /* the days of each exclusion of some times only; others: 0 */
+} month_t;
+
+static uint32_t excluded_days(const pl_rule_t *rule, const month_t *month, uint32_t days) {
+    int low = 0, high = rule->excluded_day_count;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (rule->excluded_days[middle] <= month->before)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < rule->excluded_day_count && rule->excluded_days[low] <= month->before + 31; low++)
+        days &= ~(1u << (rule->excluded_days[low] - month->before));
+    return days;
+}
+
+static void open_month(const pl_rule_t *rule, const pl_cron_t *cron, month_t *month) {
+    month->days = pl_cron_days(cron, month->year, month->month);
+    month->before = pl_day_of(month->year, month->month, 1) - 1;
+    if (month->days && rule->excluded_day_count > 0)
+        month->days = excluded_days(rule, month, month->days);
+    for (int i = 0; month->days && i < rule->excluded_count; i++) {
+        uint32_t days = pl_cron_days(&rule->excluded[i], month->year, month->month);
+        bool is_whole = pl_cron_is_all_day(&rule->excluded[i]);
+        month->partly[i] = is_whole ? 0 : days;
+        month->days &= is_whole ? ~days : ~0u;
+    }
+}
+
+/* Goes to the next month in which the expression has days at all. */
+static void next_month(const pl_rule_t *rule, const pl_cron_t *cron, month_t *month) {
+    int next = scan(cron->months, month->month + 1);
+    if (next < 0) {
+        month->year++;
+        next = scan(cron->months, 0);
+    }
+    month->month = next;
+    open_month(rule, cron, month);
+}
+
+/* The exclusions of some times that are valid on a day of the month. */
+static uint64_t valid_on(const pl_rule_t *rule, const month_t *month, int day) {
+    uint64_t valid = 0;
+    for (int i = 0; i < rule->excluded_count; i++)
+        if (month->partly[i] >> day & 1)
+            valid |= BIT(i);
+    return valid;
+}
+
+/* Exclusions may leave nothing of a day: with which ones that was so is remembered, lest each such day be searched. */
+enum { EMPTY_KEPT = 8 };
+typedef struct {
+    uint64_t valid[EMPTY_KEPT];
+    unsigned count;
+} empty_t;
+
+static bool is_known(const empty_t *empty, uint64_t valid) {
+    for (unsigned i = 0; i < empty->count && i < EMPTY_KEPT; i++)
+        if (empty->valid[i] == valid)
+            return true;
+    return false;
+}
+
+/* The first local time of `from` … `to` - 1 that matches the expression and is not excluded; NEVER: none. */
+static int64_t match_next(const pl_rule_t *rule, const pl_cron_t *cron, int64_t from, int64_t to) {
+    if (from >= to || !cron->months)
+        return NEVER;
+    int64_t today = pl_day_of_local(from), last = pl_day_of_local(to - 1);
+    pl_date_t date = pl_date_of(today);
+    month_t month = { .year = date.year, .month = date.month };
+    open_month(rule, cron, &month);
+    int day = date.day;
+    empty_t empty = { .count = 0 };
+    while (month.before + day <= last) {
+        day = scan(month.days, day);
+        if (day < 0) {
+            next_month(rule, cron, &month);
+            day = 1;
+            continue;
+        }
+        int64_t begin = (month.before + day) * PL_DAY_SECONDS;
+        uint64_t valid = valid_on(rule, &month, day);
+        if (!is_known(&empty, valid)) {
+            int second = clock_next(rule, cron, valid, from > begin ? (int)(from - begin) : 0);
+            if (second >= 0)
+                return begin + second < to ? begin + second : NEVER;
+            if (from <= begin)
+                empty.valid[empty.count++ % EMPTY_KEPT] = valid;
+        }
+        day++;
+    }
+    return NEVER;
+}
+
+/* The same of all expressions that follow elapsed time, or of all others. */
+static int64_t local_next(const pl_rule_t *rule, bool is_elapsed, int64_t from, int64_t to) {
+    int64_t best = NEVER;
+    for (int i = 0; i < rule->cron_count; i++) {
+        if (rule->crons[i].is_elapsed != is_elapsed)
+            continue;
+        int64_t local = match_next(rule, &rule->crons[i], from, to);
+        if (local != NEVER)
+            best = to = local; /* the others have to be earlier */
+    }
+    return best;
+}
+
+static const pl_cron_t ALWAYS = { .seconds = BIT(60) - 1,
+                                  .minutes = BIT(60) - 1,
+                                  .hours = (1u << 24) - 1,
+                                  .months = (1u << 13) - 2,
+                                  .any_day = true,
+                                  .any_weekday = true };
+
+bool pl_rule_excludes(const pl_rule_t *rule, int64_t local) {
+    return match_next(rule, &ALWAYS, local, local + 1) == NEVER;
+}
+
+/* ---- stretches -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const pl_rule_t *rule;
+    bool any_elapsed, any_wall;
+    pl_zone_span_t span;
+    int64_t from; /* the first instant of the stretch that may be returned */
+    pl_fire_t *fire;
+} search_t;
+
+static void offer(pl_fire_t *fire, int64_t at, int64_t local) {
+    if (local != NEVER && at < fire->at) {
+        fire->at = at;
+        fire->local = local;
+    }
+}
+
+static void count_skipped(const search_t *s, int64_t from, int64_t to) {
+    while ((from = local_next(s->rule, false, from, to)) != NEVER) {
+        s->fire->skipped_gap++;
+        from++;
+    }
+}
+
+/* The clock was put forward at the begin of the stretch: local times `from` … `to` - 1 are missing. */
+static void search_gap(const search_t *s, int64_t from, int64_t to, int32_t offset_before) {
+    int64_t at = s->span.begin;
+    if (s->rule->gap == PL_GAP_SHIFT) {
+        int64_t first = s->from + offset_before;
+        int64_t local = local_next(s->rule, false, first > from ? first : from, to);
+        offer(s->fire, local - (local == NEVER ? 0 : offset_before), local);
+    } else if (at == s->from && s->rule->gap == PL_GAP_NEXT) {
+        offer(s->fire, at, local_next(s->rule, false, from, to));
+    } else if (at == s->from) {
+        count_skipped(s, from, to);
+    }
+}
+
+static void search_wall(search_t *s) {
+    int64_t from = s->from, to = s->span.end;
+    int32_t offset = s->span.offset;
+    pl_zone_span_t other;
+    if (s->span.begin > PL_INSTANT_MIN && from - s->span.begin < 2 * PL_ZONE_OFFSET_MAX) {
+        pl_zone_span(s->rule->zone, s->span.begin - 1, &other);
+        int64_t shown = s->span.begin + other.offset, shows = s->span.begin + offset;
+        if (shown < shows)
+            search_gap(s, shown, shows, other.offset);
+        else if (s->rule->fold == PL_FOLD_FIRST && from + offset < shown)
+            from = shown - offset;
+    }
+    if (s->rule->fold == PL_FOLD_LAST && to < PL_INSTANT_MAX) {
+        pl_zone_span(s->rule->zone, to, &other);
+        if (other.offset < offset)
+            to -= offset - other.offset;
+    }
+    int64_t local = local_next(s->rule, false, from + offset, to + offset);
+    offer(s->fire, local - (local == NEVER ? 0 : offset), local);
+}
+
+static void search_elapsed(search_t *s) {
+    int32_t offset = s->span.offset;
+    int64_t local = local_next(s->rule, true, s->from + offset, s->span.end + offset);
+    offer(s->fire, local - (local == NEVER ? 0 : offset), local);
+}
+
+bool pl_cron_next(const pl_rule_t *rule, int64_t after, pl_fire_t *fire) {
+    search_t s = { .rule = rule, .fire = fire };
+    *fire = (pl_fire_t){ .at = NEVER, .local = NEVER };
+    if (after >= PL_INSTANT_MAX)
+        return false;
+    for (int i = 0; i < rule->cron_count; i++) {
+        s.any_elapsed |= rule->crons[i].is_elapsed;
+        s.any_wall |= !rule->crons[i].is_elapsed;
+    }
+    s.from = after < PL_INSTANT_MIN ? PL_INSTANT_MIN : after + 1;
+    int64_t limit = s.from + HORIZON < PL_INSTANT_MAX ? s.from + HORIZON : PL_INSTANT_MAX;
+    while (s.from <= limit) {
+        pl_zone_span(rule->zone, s.from, &s.span);
+        if (s.span.end > limit)
+            s.span.end = limit + 1;
+        if (s.any_elapsed)
+            search_elapsed(&s);
+        if (s.any_wall)
+            search_wall(&s);
+        if (fire->at != NEVER)
+            return true;
+        s.from = s.span.end;
+    }
+    return false;
+}
+
+/* Bisects: the fire after x is the last one for those x that have no other fire up to `until`. */
+bool pl_cron_last(const pl_rule_t *rule, int64_t after, int64_t until, pl_fire_t *fire) {
+    pl_fire_t found;
+    if (!pl_cron_next(rule, after, fire) || fire->at > until)
+        return false;
+    int64_t low = fire->at, high = until < PL_INSTANT_MAX ? until : PL_INSTANT_MAX;
+    while (low < high) { /* *fire is at `low`; there is none in (high, until] */
+        int64_t middle = low + (high - low) / 2;
+        if (pl_cron_next(rule, middle, &found) && found.at <= high) {
+            *fire = found;
+            low = found.at;
+        } else {
+            high = middle;
+        }
+    }
+    fire->skipped_gap = 0;
+    return true;
+}
+
+/* ---- slots, local times, jitter --------------------------------------------------------------------------------- */
+
+/* The first slot that is not before `from`. */
+static int64_t slot_from(int64_t every_us, int64_t anchor_us, int64_t from) {
+    int64_t behind = (int64_t)(((__int128)from - anchor_us) % every_us);
+    int64_t wait = behind > 0 ? every_us - behind : -behind;
+    return from > PL_USEC_MAX - wait ? PL_USEC_NEVER : from + wait;
+}
+
+static int64_t floor_seconds(int64_t us) {
+    return us / PL_USEC_PER_SEC - (us % PL_USEC_PER_SEC < 0 ? 1 : 0);
+}
+
+/* The first instant from the excluded one on, in microseconds, that may not be excluded. */
+static int64_t leave_exclusion(const pl_rule_t *rule, const pl_zone_span_t *span, int64_t local) {
+    int64_t left = match_next(rule, &ALWAYS, local, local + HORIZON);
+    if (left == NEVER)
+        return PL_USEC_NEVER;
+    int64_t at = left - span->offset;
+    return (at < span->end ? at : span->end) * PL_USEC_PER_SEC; /* another offset from the end on: look again there */
+}
+
+int64_t pl_every_next(const pl_rule_t *rule, int64_t every_us, int64_t anchor_us, int64_t after_us) {
+    if (after_us >= PL_USEC_MAX || every_us < 1)
+        return PL_USEC_NEVER;
+    int64_t at = slot_from(every_us, anchor_us, after_us + 1);
+    if (rule->excluded_count == 0 && rule->excluded_day_count == 0)
+        return at;
+    for (int tries = 0; tries < EVERY_TRIES && at < PL_USEC_MAX; tries++) {
+        pl_zone_span_t span;
+        int64_t second = floor_seconds(at);
+        if (second < PL_INSTANT_MIN || second > PL_INSTANT_MAX)
+            return at;
+        pl_zone_span(rule->zone, second, &span);
+        if (!pl_rule_excludes(rule, second + span.offset))
+            return at;
+        int64_t left = leave_exclusion(rule, &span, second + span.offset);
+        if (left == PL_USEC_NEVER)
+            return PL_USEC_NEVER;
+        at = slot_from(every_us, anchor_us, left > at ? left : at + 1);
+    }
+    return PL_USEC_NEVER;
+}
+
+int64_t pl_at_instant(const pl_rule_t *rule, int64_t local) {
+    pl_zone_instants_t found;
+    pl_zone_instants(rule->zone, local, &found);
+    if (found.count == 2 && rule->fold == PL_FOLD_LAST)
+        return found.at[1];
+    if (found.count > 0)
+        return found.at[0];
+    if (rule->gap == PL_GAP_SKIP)
+        return NEVER;
+    if (rule->gap == PL_GAP_NEXT)
+        return found.gap_at;
+    pl_zone_span_t span;
+    pl_zone_span(rule->zone, found.gap_at - 1, &span);
+    return local - span.offset;
+}
+
+/* FNV-1a over the bytes, and the last steps of splitmix64 so that all bits count. */
+int64_t pl_jitter(pl_str_t name, int64_t nominal_us, int64_t jitter_us, int64_t until_next_us) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    int64_t most = jitter_us < until_next_us ? jitter_us : until_next_us;
+    if (most <= 1)
+        return 0;
+    for (size_t i = 0; i < name.len; i++)
+        hash = (hash ^ (uint8_t)name.ptr[i]) * UINT64_C(0x100000001b3);
+    hash += (uint64_t)nominal_us * UINT64_C(0x9e3779b97f4a7c15);
+    hash = (hash ^ (hash >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    hash = (hash ^ (hash >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (int64_t)((hash ^ (hash >> 31)) % (uint64_t)most);
+}
