@@ -13,6 +13,7 @@
 #include "store/driver.h"
 #include "store/sqlite/file/locks.h"
 #include "store/sqlite/peers/bell.h"
+#include "store/sqlite/stage/live.h"
 #include "store/sqlite/statements.h"
 
 #define PL__TRY(expression)                                                                                            \
@@ -40,8 +41,6 @@ typedef struct {
     int priority;
     pl_usec_t eta;
     pl_str_t name, payload;      /* borrowed from the op */
-    const pl_stage_new_t *fresh; /* RUN of a stage made by this transaction: its data, borrowed from the op */
-    pl_id_t root, parent;        /* with fresh */
     const pl_task_new_t *queued; /* PUSH, PULL, DEFERRED: all of it, borrowed from the op */
 } pl__pending_t;
 
@@ -119,6 +118,7 @@ struct pl__conn {
     size_t pending_len, pending_size;
     pl__delta_t *deltas; /* open addressing */
     size_t deltas_len, deltas_size;
+    pl__lives_t lives;
     pl_id_t *watched; /* open addressing, 0 = free */
     size_t watched_len, watched_size;
     pl__arena_t scratch; /* until the transaction ends */
@@ -300,6 +300,10 @@ int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage
 int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
                    pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
 
+/* ---- claimed.c ---- */
+/* Sets the stage of a claim, and the slots that its execution needs; claim->stage stays NULL if there is none. */
+int pl__stage_of_claim(pl__conn_t *conn, pl_claim_t *claim, pl_id_t id);
+
 /* ---- work.c ---- */
 enum { PL__FRONTS = 20 };
 /* The first tasks of a queue, in the order in which they are claimed; ids are borrowed from conn->scratch. */
@@ -325,6 +329,8 @@ int pl__stage_settled(pl__conn_t *conn, pl_id_t parent);
 /* The outputs of the stage are filled and its children have settled: finalize or complete it, tell its parents. */
 int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority);
 int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state);
+/* Into a state on the way to ABORTED. */
+int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned add_flags);
 /* One stage without a claimed task, asking nobody: ABORTING with a task, or ABORTED when there is no finalized(). */
 int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority);
 /* Requests the abort on the root and carries it to every live stage; `permitted` need not ask its try_cancel. */

@@ -92,6 +92,7 @@ static void sqlite_close(pl__conn_t *conn) {
     pl__queues_free(conn);
     pl__free(conn->pending);
     pl__free(conn->deltas);
+    pl__lives_clear(conn);
     pl__free(conn->watched);
     pl__buf_free(&conn->suspects);
     pl__free((void *)(uintptr_t)conn->worker_host.ptr);
@@ -175,6 +176,7 @@ static void roll_back(pl__conn_t *conn) {
     for (int i = 0; i < PL__SQL_COUNT; i++)
         if (conn->statements[i])
             sqlite3_reset(conn->statements[i]);
+    pl__lives_clear(conn);
     if (!sqlite3_get_autocommit(conn->db))
         (void)pl__sql_run(conn, PL__SQL_ROLLBACK, NULL, "");
 }
@@ -192,6 +194,8 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
         rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
         rc = pl__queues_refresh(conn);
+    if (rc == PL_OK)
+        pl__lives_refresh(conn);
     if (rc == PL_OK)
         rc = pl__clock_read(conn);
     if (rc != PL_OK) {

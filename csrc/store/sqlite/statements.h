@@ -299,12 +299,9 @@
     /* 64: WAS_RUN, which means that try_cancel is to be asked this time */                                            \
     X(STAGE_TO_ABORT, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~64) | ?3 "        \
                       "WHERE id = ?1")                                                                                 \
-    /* Apart from the updates that follow them: UPDATE ... RETURNING costs four times as much as both. */              \
-    X(STAGE_INPUTS,                                                                                                    \
-      "SELECT missing, queue, priority, coalesce(eta, 0) FROM main.pl_stage WHERE id = ?1 AND state = 0")              \
+    X(STAGE_LIVE, "SELECT root, coalesce(parent, 0), state, flags, missing, open, queue, priority, coalesce(eta, 0) "  \
+                  "FROM main.pl_stage WHERE id = ?1")                                                                  \
     X(STAGE_INPUTS_FILLED, "UPDATE main.pl_stage SET missing = ?2, state = ?3, started = ?4 WHERE id = ?1")            \
-    X(STAGE_CHILDREN, "SELECT open, flags, coalesce(parent, 0), queue, priority FROM main.pl_stage WHERE id = ?1 AND " \
-                      "state = 2")                                                                                     \
     X(STAGE_CHILDREN_SETTLED, "UPDATE main.pl_stage SET open = ?2, state = ?3, finalized = ?4 WHERE id = ?1")          \
     X(STAGE_LEAF_DONE, "UPDATE main.pl_stage SET state = 4, finalized = ?2, flags = ?3 WHERE id = ?1 AND state = 1")   \
     X(STAGE_RETRY, "UPDATE main.pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "              \

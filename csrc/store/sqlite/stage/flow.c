@@ -14,6 +14,7 @@
 #include "store/sqlite/db.h"
 
 int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state) {
+    pl__live_drop(conn, id);
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINAL, NULL, "iii", (int64_t)id, (int64_t)state, (int64_t)conn->now));
     return pl__note_final(conn, id, state);
 }
@@ -55,51 +56,53 @@ static int add_delta(pl__conn_t *conn, pl_id_t stage, int missing, int open) {
 }
 
 static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
-    sqlite3_stmt *row;
-    bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_INPUTS, &row, "i", (int64_t)stage));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    if (!found)
+    pl__live_t *live;
+    PL__TRY(pl__live_get(conn, stage, &live));
+    if (!live || live->state != PL_STAGE_WAITING)
         return PL_OK;
-    int64_t missing = sqlite3_column_int64(row, 0) - count;
-    pl__pending_t task = { .id = stage,
-                           .kind = PL_TASK_RUN,
-                           .queue = sqlite3_column_int64(row, 1),
-                           .priority = sqlite3_column_int(row, 2),
-                           .eta = sqlite3_column_int64(row, 3) };
-    pl__sql_end(row);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_INPUTS_FILLED, NULL, "iiiz", (int64_t)stage, missing,
-                        (int64_t)(missing == 0 ? PL_STAGE_READY : PL_STAGE_WAITING), missing == 0 ? conn->now : 0));
-    return missing == 0 ? pl__task_push(conn, &task) : PL_OK;
+    live->missing -= count;
+    if (live->missing == 0) {
+        live->state = PL_STAGE_READY;
+        live->started = conn->now;
+    }
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_INPUTS_FILLED, NULL, "iiiz", (int64_t)stage, (int64_t)live->missing,
+                        (int64_t)live->state, live->started));
+    if (live->state != PL_STAGE_READY)
+        return PL_OK;
+    return pl__task_push(conn, &(pl__pending_t){ .id = stage,
+                                                 .kind = PL_TASK_RUN,
+                                                 .queue = live->queue,
+                                                 .priority = live->made.priority,
+                                                 .eta = live->made.eta });
 }
 
-/* Takes from a stage's open; the last one settles it, and that may be the last its own parent waits for. */
-static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
-    sqlite3_stmt *row;
-    bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CHILDREN, &row, "i", (int64_t)stage));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    if (!found)
-        return PL_OK;
-    int64_t open = sqlite3_column_int64(row, 0) - count;
-    unsigned flags = (unsigned)sqlite3_column_int(row, 1);
-    pl_id_t parent = sqlite3_column_int64(row, 2);
-    pl__pending_t task = { .id = stage,
-                           .kind = PL_TASK_FINALIZE,
-                           .queue = sqlite3_column_int64(row, 3),
-                           .priority = sqlite3_column_int(row, 4) };
-    pl__sql_end(row);
-    bool finalizes = flags & PL_STAGE_HAS_FINALIZED, settled = open == 0;
-    int64_t state = !settled ? PL_STAGE_RUN : finalizes ? PL_STAGE_FINALIZING : PL_STAGE_DONE;
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CHILDREN_SETTLED, NULL, "iiiz", (int64_t)stage, open, state,
-                        state == PL_STAGE_DONE ? conn->now : 0));
-    if (!settled)
-        return PL_OK;
-    if (finalizes)
+/* The children of the stage have settled; so has the stage, and that may be the last its own parent waits for. */
+static int settled(pl__conn_t *conn, const pl__live_t *live, pl_stage_state_t state) {
+    pl_id_t stage = live->made.id, parent = live->parent;
+    pl__pending_t task = {
+        .id = stage, .kind = PL_TASK_FINALIZE, .queue = live->queue, .priority = live->made.priority
+    };
+    pl__live_drop(conn, stage);
+    if (state == PL_STAGE_FINALIZING)
         PL__TRY(pl__task_push(conn, &task));
     else
-        PL__TRY(pl__note_final(conn, stage, PL_STAGE_DONE));
-    return parent ? add_delta(conn, parent, 0, 1) : PL_OK;
+        PL__TRY(pl__note_final(conn, stage, state));
+    return pl__stage_settled(conn, parent);
+}
+
+/* Takes from a stage's open. */
+static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
+    pl__live_t *live;
+    PL__TRY(pl__live_get(conn, stage, &live));
+    if (!live || live->state != PL_STAGE_RUN)
+        return PL_OK;
+    live->open -= count;
+    pl_stage_state_t state = live->open != 0                               ? PL_STAGE_RUN
+                             : (live->made.flags & PL_STAGE_HAS_FINALIZED) ? PL_STAGE_FINALIZING
+                                                                           : PL_STAGE_DONE;
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CHILDREN_SETTLED, NULL, "iiiz", (int64_t)stage, (int64_t)live->open,
+                        (int64_t)state, state == PL_STAGE_DONE ? conn->now : INT64_C(0)));
+    return state == PL_STAGE_RUN ? PL_OK : settled(conn, live, state);
 }
 
 /* A settled stage adds a delta for its parent, so the table may grow while it is emptied: until nothing is left. */
@@ -127,6 +130,7 @@ int pl__stage_settled(pl__conn_t *conn, pl_id_t parent) {
 }
 
 int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority) {
+    pl__live_drop(conn, id);
     if (flags & PL_STAGE_HAS_FINALIZED) {
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINALIZING, NULL, "ii", (int64_t)id, (int64_t)flags));
         PL__TRY(pl__task_push(
@@ -200,10 +204,14 @@ typedef struct {
     bool permitted; /* need not ask try_cancel */
 } live_t;
 
+int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned add_flags) {
+    pl__live_drop(conn, id);
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)id, (int64_t)state, (int64_t)add_flags);
+}
+
 /* Gives the stage an ABORT task, in place of the task it may have. */
 static int to_aborting(pl__conn_t *conn, const live_t *live, unsigned add_flags) {
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
-                        (int64_t)add_flags));
+    PL__TRY(pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, add_flags));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
     return pl__task_push(
         conn,
@@ -220,8 +228,7 @@ static int abort_running(pl__conn_t *conn, const live_t *live) {
         return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
     if (live->flags & PL_STAGE_HAS_TRY_CANCEL)
         return to_aborting(conn, live, PL_STAGE_WAS_RUN);
-    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORT_HELD,
-                       (int64_t)PL_STAGE_WAS_RUN);
+    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORT_HELD, PL_STAGE_WAS_RUN);
 }
 
 /* A stage whose task is being executed keeps it: who executes the run is told, the outcome of it will be refused and
@@ -234,8 +241,7 @@ static int abort_with_task(pl__conn_t *conn, const live_t *live) {
         return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
     if (live->state == PL_STAGE_READY)
         PL__TRY(pl__note_abort(conn, live->id));
-    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)live->id, (int64_t)PL_STAGE_ABORTING,
-                       INT64_C(0));
+    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, 0);
 }
 
 static int abort_one(pl__conn_t *conn, const live_t *live) {
@@ -276,6 +282,7 @@ int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id
     PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
     PL__TRY(pl__task_flush(conn));
     conn->due_unknown = true; /* the next delayed task may be one that is dropped here */
+    pl__live_drop(conn, root);
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
     live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);

@@ -138,6 +138,18 @@ static int count_open(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_
     return await_outputs(conn, run->stage, brief, open);
 }
 
+static int to_run(pl__conn_t *conn, const pl_op_outcome_t *run, int open) {
+    pl__live_t *live = pl__live_find(conn, run->stage);
+    if (live) {
+        live->state = PL_STAGE_RUN;
+        live->open = open;
+        live->made.flags = run->flags;
+        live->whole = false;
+    }
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_RUN, NULL, "iii", (int64_t)run->stage, (int64_t)open,
+                       (int64_t)run->flags);
+}
+
 static int apply_run(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
     fresh_t fresh = { 0 };
     int open;
@@ -152,12 +164,12 @@ static int apply_run(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t
         PL__TRY(pl__task_new(conn, &run->tasks[i]));
     PL__TRY(count_open(conn, run, brief, &open));
     if (open > 0)
-        return pl__sql_run(conn, PL__SQL_STAGE_TO_RUN, NULL, "iii", (int64_t)run->stage, (int64_t)open,
-                           (int64_t)run->flags);
+        return to_run(conn, run, open);
     return pl__stage_settle(conn, run->stage, brief->parent, run->flags, brief->queue, brief->priority);
 }
 
 static int apply_failure(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
+    pl__live_drop(conn, run->stage);
     PL__TRY(pl__failure_add(conn, run->stage, &run->failure));
     if (run->retry_task && !run->give_up)
         return pl__task_delay(conn, run->stage, PL_TASK_RUN, run->retry_at, 1);
@@ -314,6 +326,7 @@ static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     }
     conn->freed = true;
+    pl__live_drop(conn, run->stage);
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &updated, "iii", (int64_t)run->stage, (int64_t)conn->now,
                         (int64_t)run->flags));
     if (!updated)
@@ -352,8 +365,7 @@ static int apply_finalized(pl__conn_t *conn, const pl_op_finalized_t *done, pl_t
     }
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)done->stage));
     if (done->kind == PL_FINALIZED_HELD && kind == PL_TASK_ABORT)
-        return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)done->stage,
-                           (int64_t)PL_STAGE_ABORT_HELD, INT64_C(0));
+        return pl__stage_to_abort(conn, done->stage, PL_STAGE_ABORT_HELD, 0);
     return pl__stage_set_final(conn, done->stage, kind == PL_TASK_ABORT ? PL_STAGE_ABORTED : PL_STAGE_DONE);
 }
 
@@ -439,6 +451,7 @@ int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
     for (size_t i = 0; i < brief.outputs_len; i++)
         PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE_OUTPUT, NULL, "ii", (int64_t)brief.outputs[i].slot,
                             (int64_t)retry->stage));
+    pl__live_drop(conn, retry->stage);
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_RETRY, NULL, "iit", (int64_t)retry->stage, (int64_t)retry->retry_at,
                         retry->message));
     return pl__task_push(conn, &(pl__pending_t){ .id = retry->stage,

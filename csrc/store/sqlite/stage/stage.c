@@ -43,16 +43,13 @@ int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root
     if (is_large(&body))
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_ADD_LARGE, NULL, "ibbb", (int64_t)stage->id, body.args, body.inputs,
                             body.after));
+    pl__live_add(conn, stage, root, parent, queue, missing);
     if (missing > 0 || stage->hold)
         return PL_OK;
-    return pl__task_push(conn, &(pl__pending_t){ .id = stage->id,
-                                                 .kind = PL_TASK_RUN,
-                                                 .queue = queue,
-                                                 .priority = stage->priority,
-                                                 .eta = stage->eta,
-                                                 .fresh = stage,
-                                                 .root = root,
-                                                 .parent = parent });
+    return pl__task_push(
+        conn,
+        &(pl__pending_t){
+            .id = stage->id, .kind = PL_TASK_RUN, .queue = queue, .priority = stage->priority, .eta = stage->eta });
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */

@@ -25,13 +25,15 @@ static void claims_free(claims_t *claims) {
     }
 }
 
-/* An abort came while the task was claimed by a worker that is gone, or waited: run and finalize become abort. */
-static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, bool *gone) {
+/* An abort came while the task was claimed by a worker that is gone, or waited: run and finalize become abort. Its row
+ * may be among `rows`. */
+static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, pl__rows_t *rows, bool *gone) {
     const pl_stage_t *stage = claim->stage;
     bool is_control = claim->kind == PL_TASK_RUN || claim->kind == PL_TASK_FINALIZE;
     *gone = false;
     if (!is_control || !stage || stage->state != PL_STAGE_ABORTING)
         return PL_OK;
+    PL__TRY(pl__rows_flush(conn, rows));
     if (stage->flags & PL_STAGE_HAS_FINALIZED) {
         claim->kind = PL_TASK_ABORT;
         claim->tries = 0;
@@ -40,68 +42,6 @@ static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, bool *gone) {
     *gone = true;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)claim->task));
     return pl__stage_set_final(conn, stage->id, PL_STAGE_ABORTED);
-}
-
-static int load_claim_stage(pl__conn_t *conn, pl_claim_t *claim, pl_id_t id) {
-    bool found, is_run = claim->kind == PL_TASK_RUN;
-    pl_stage_t *stage = pl__arena_get(&claim->arena, sizeof *stage);
-    if (!stage)
-        return PL_ENOMEM;
-    PL__TRY(pl__stage_load(conn, id, !is_run, &claim->arena, stage, &found));
-    if (!found)
-        return PL_OK;
-    claim->stage = stage;
-    if (is_run && stage->inputs_len == 0)
-        return PL_OK;
-    return pl__slots_load(conn, stage, 1, true, !is_run, &claim->arena, &claim->slots, &claim->slots_len);
-}
-
-static int copy_outputs(pl_claim_t *claim, const pl_stage_new_t *from, pl_stage_t *stage) {
-    stage->outputs_len = from->outputs_len ? from->outputs_len : 1;
-    pl_output_t *outputs = pl__arena_get(&claim->arena, stage->outputs_len * sizeof *outputs);
-    if (!outputs)
-        return PL_ENOMEM;
-    stage->outputs = outputs;
-    outputs[0] = (pl_output_t){ PL_STR_LIT("default"), from->id };
-    for (size_t i = 0; i < from->outputs_len; i++) {
-        outputs[i].slot = from->outputs[i].slot;
-        PL__TRY(pl__arena_copy(&claim->arena, from->outputs[i].name, &outputs[i].name));
-    }
-    return PL_OK;
-}
-
-/* What load_claim_stage would read back of a stage that this transaction inserted, without inputs, ready to run. */
-static int copy_claim_stage(pl__conn_t *conn, pl_claim_t *claim, const pl__pending_t *task) {
-    const pl_stage_new_t *from = task->fresh;
-    pl__arena_t *arena = &claim->arena;
-    pl_stage_t *stage = pl__arena_get(arena, sizeof *stage);
-    if (!stage)
-        return PL_ENOMEM;
-    *stage = (pl_stage_t){ .id = from->id,
-                           .root = task->root,
-                           .parent = task->parent,
-                           .state = PL_STAGE_READY,
-                           .flags = from->flags,
-                           .priority = from->priority,
-                           .created = conn->now,
-                           .started = conn->now,
-                           .eta = from->eta,
-                           .max_attempts = from->max_attempts,
-                           .backoff_seconds = from->backoff_seconds,
-                           .backoff_factor = from->backoff_factor,
-                           .timeout = from->timeout };
-    claim->stage = stage;
-    PL__TRY(pl__arena_copy(arena, from->class_path, &stage->class_path));
-    PL__TRY(pl__arena_copy(arena, from->args.ptr ? from->args : PL_STR_LIT(""), &stage->args));
-    PL__TRY(pl__arena_copy(arena, from->base_path, &stage->base_path));
-    PL__TRY(pl__arena_copy(arena, from->target, &stage->target));
-    PL__TRY(pl__arena_copy(arena, from->key, &stage->key));
-    stage->queue = claim->queue;
-    return copy_outputs(claim, from, stage);
-}
-
-static bool can_copy_stage(const pl__pending_t *task) {
-    return task->fresh && task->fresh->inputs_len == 0 && task->fresh->after_len == 0;
 }
 
 static size_t weigh(const pl_claim_t *claim) {
@@ -117,22 +57,23 @@ static int copy_target(pl__conn_t *conn, int64_t id, pl_claim_t *claim) {
 }
 
 /* Takes claim: into the list, or away when there is nothing left to do. */
-static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, const pl__pending_t *task) {
+static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, pl__rows_t *rows,
+                          const pl__pending_t *task) {
     bool gone = false;
     int rc = pl__queue_name(conn, task->queue, &claim->arena, &claim->queue);
     if (rc == PL_OK)
         rc = copy_target(conn, task->queue, claim);
     bool has_stage = claim->kind < PL_TASK_PUSH;
     claim->claimed = conn->steady;
-    if (rc == PL_OK && can_copy_stage(task))
-        rc = copy_claim_stage(conn, claim, task);
-    else if (rc == PL_OK && has_stage)
-        rc = load_claim_stage(conn, claim, task->stage ? task->stage : claim->task);
+    if (rc == PL_OK && has_stage)
+        rc = pl__stage_of_claim(conn, claim, task->stage ? task->stage : claim->task);
     if (rc == PL_OK)
-        rc = turn_into_abort(conn, claim, &gone);
+        rc = turn_into_abort(conn, claim, rows, &gone);
     if (rc == PL_OK && has_stage && !claim->stage) { /* its tree was cleaned up */
         gone = true;
-        rc = pl__task_end(conn, claim->task);
+        rc = pl__rows_flush(conn, rows);
+        if (rc == PL_OK)
+            rc = pl__task_end(conn, claim->task);
     }
     if (rc != PL_OK || gone) {
         pl_claim_free(claim);
@@ -147,12 +88,11 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
     return PL_OK;
 }
 
-/* What is claimed at birth. Its row may wait for others only if making the claim looks at no row. */
+/* What is claimed at birth. Its row may wait for others: should there be more to write about it, they come first. */
 static int insert_claimed(pl__conn_t *conn, pl__rows_t *rows, size_t i) {
     const pl__pending_t *task = &conn->pending[i];
-    if (pl__is_ordinary(task) && (task->queued || can_copy_stage(task)))
-        return pl__rows_add(conn, rows, i, PL__TASK_CLAIMED);
-    return pl__task_insert(conn, task, PL__TASK_CLAIMED);
+    return pl__is_ordinary(task) ? pl__rows_add(conn, rows, i, PL__TASK_CLAIMED)
+                                 : pl__task_insert(conn, task, PL__TASK_CLAIMED);
 }
 
 static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, size_t i) {
@@ -177,7 +117,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, s
         pl_claim_free(claim);
         return rc;
     }
-    return complete_claim(conn, claims, claim, task);
+    return complete_claim(conn, claims, claim, rows, task);
 }
 
 typedef struct {
@@ -237,12 +177,13 @@ static int take_ready(pl__conn_t *conn, const claimed_t *list, int len) {
 
 static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t *claimed, int64_t queue) {
     pl_claim_t *claim = claimed->claim;
+    pl__rows_t none = { .len = 0 };
     int rc = PL_OK;
     claim->is_plain = !claimed->large;
     if (claimed->large)
         rc = pl__task_read_large(conn, claim->task, &claim->arena, &claim->payload, &claim->request);
     if (rc == PL_OK)
-        return complete_claim(conn, claims, claim, &(pl__pending_t){ .queue = queue, .stage = claimed->stage });
+        return complete_claim(conn, claims, claim, &none, &(pl__pending_t){ .queue = queue, .stage = claimed->stage });
     pl_claim_free(claim);
     return rc;
 }
