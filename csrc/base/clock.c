@@ -52,6 +52,10 @@ int64_t pl_clock_monotonic_us(void) {
     return read_clock(CLOCK_MONOTONIC);
 }
 
+struct timespec pl_clock_timespec(int64_t us) {
+    return (struct timespec){ .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+}
+
 int64_t pl_clock_offset_of(pl_usec_t now) {
     return now - read_clock(CLOCK_BOOTTIME);
 }

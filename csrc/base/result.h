@@ -53,7 +53,8 @@
     X(EGONE, -36, "the file was moved, deleted or replaced")                                                           \
     X(ESCHEMA, -37, "the schema of the file is not that of its version")                                               \
     X(EINTR, -38, "interrupted by a signal")                                                                           \
-    X(EAGAIN, -39, "another transaction was in the way: try again")
+    X(EAGAIN, -39, "another transaction was in the way: try again")                                                    \
+    X(ELOST, -40, "the store cannot be reached")
 
 typedef enum {
 #define X(name, number, text) PL_##name = (number),

@@ -220,6 +220,10 @@ static void set_store_facts(lua_State *L, const pl_store_stats_t *store) {
     set_count(L, "batches", (lua_Integer)store->batches);
     set_count(L, "checkpoints", (lua_Integer)store->checkpoints);
     set_count(L, "store_wakeups", (lua_Integer)store->wakeups);
+    if (store->unreachable_since) {
+        lua_pushnumber(L, (lua_Number)store->unreachable_since / 1e6);
+        lua_setfield(L, -2, "unreachable_since");
+    }
 }
 
 /* Sets "file": the same for every path that leads to it. A store in memory has none. */
@@ -238,9 +242,10 @@ static int engine_facts(lua_State *L) {
         return 3;
     pl_engine_facts_t facts;
     pl_engine_facts(h->engine, &facts);
-    lua_createtable(L, 0, 26);
+    lua_createtable(L, 0, 28);
     set_text(L, "version", PL_VERSION);
-    set_text(L, "sqlite_version", facts.sqlite_version);
+    set_text(L, "store_kind", facts.store_kind);
+    set_text(L, "store_version", facts.store_version);
     set_text(L, "uv_version", facts.uv_version);
     set_text(L, "path", facts.path);
     set_file(L, facts.path);

@@ -363,7 +363,7 @@ static void rested_cb(pl_timer_t *timer) {
 }
 
 static bool is_transient(int rc) {
-    return rc == PL_EFULL || rc == PL_EIO || rc == PL_ENOMEM || rc == PL_EBUSY || rc == PL_ESCHEMA;
+    return rc == PL_EFULL || rc == PL_EIO || rc == PL_ENOMEM || rc == PL_EBUSY || rc == PL_ESCHEMA || rc == PL_ELOST;
 }
 
 static void try_later(pl_engine_t *engine, pl_op_t *op) {

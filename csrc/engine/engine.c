@@ -286,7 +286,8 @@ void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
         .no_worker = engine->no_worker,
         .stopping = engine->stopping,
         .path = kept.path,
-        .sqlite_version = kept.version,
+        .store_kind = kept.driver,
+        .store_version = kept.version,
         .uv_version = uv_version_string(),
     };
     pl_store_stats(engine->store, &facts->store);

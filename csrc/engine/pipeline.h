@@ -210,9 +210,10 @@ typedef struct {
     int executing, waiting, buffered, other_workers; /* waiting: of those executing, without a place */
     uint64_t executed, loop_wakeups;
     bool durability_full, no_worker;
-    bool stopping;                           /* stop was asked for, and what runs is being finished */
-    const char *path;                        /* borrows until close */
-    const char *sqlite_version, *uv_version; /* static */
+    bool stopping;                          /* stop was asked for, and what runs is being finished */
+    const char *path;                       /* borrows until close */
+    const char *store_kind, *store_version; /* static: the driver's name, and the version of its library */
+    const char *uv_version;                 /* static */
 } pl_engine_facts_t;
 PL_API void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts);
 

@@ -68,13 +68,14 @@ typedef struct pl_store_driver {
                 pl_error_t *error);
     void (*close)(pl__conn_t *conn); /* NULL is fine */
     /* One transaction over all ops (NULL: none), durable when it returns PL_OK. PL_EAGAIN: nothing was done, the same
-     * list may be given again. Others: it is broken. */
+     * list may be given again. PL_ELOST: nothing was done, and nobody can be reached; it is given again until somebody
+     * is. Others: it is broken. */
     int (*turn)(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
                 pl_error_t *error);
-    /* Ops that only look, each with a result of its own: op->rc, op->error. */
+    /* Ops that only look, each with a result of its own: op->rc, op->error. PL_ELOST: as in a turn. */
     void (*read)(pl__conn_t *conn, pl_op_t *ops);
     /* A session begins: it may last for `span` from when it has begun; *deadline (monotonic us) is when it must be
-     * over. Statements of it are interrupted then. */
+     * over. Statements of it are interrupted then. PL_ELOST: as in a turn; later it ends the session. */
     int (*session_begin)(pl__conn_t *conn, pl_usec_t span, int64_t *deadline, pl_error_t *error);
     /* An op of the session; what borrows from it is not put off. Not PL_OK: the session is over, op->error says why. */
     int (*session_apply)(pl__conn_t *conn, pl_op_t *op);

@@ -68,10 +68,6 @@ static void forget_session(pl_store_t *store, const pl_error_t *why) {
     store->options.wake(store->options.data);
 }
 
-struct timespec pl__monotonic_time(int64_t us) {
-    return (struct timespec){ .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
-}
-
 /* Waits for the next op of the session. NULL: there will be none, *why says why not. */
 static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seconds, pl_error_t *why) {
     pl_op_t *op = NULL;
@@ -82,7 +78,7 @@ static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seco
         else if (pl_clock_monotonic_us() >= deadline)
             PL__FAIL(why, PL_ETIMEDOUT, "the transaction was held longer than %g s and has been rolled back", seconds);
         else if (!(op = pl__ops_pop(&store->session_ops))) {
-            struct timespec until = pl__monotonic_time(deadline);
+            struct timespec until = pl_clock_timespec(deadline);
             pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);
             store->stats.wakeups++;
         }
@@ -138,6 +134,19 @@ static void end_session(pl_store_t *store, pl_op_t *end) {
         answer(store, end);
 }
 
+/* PL_ELOST: it was not reached, and the store is about to close. */
+static int begin_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
+    pl_usec_t span = pl_clock_from_seconds(begin->u.tx_begin.seconds);
+    for (;;) {
+        begin->error = (pl_error_t){ 0 };
+        int rc = store->driver->session_begin(store->writer, span, deadline, &begin->error);
+        if (rc != PL_ELOST)
+            pl__outage_over(store, &store->outage);
+        if (rc != PL_ELOST || !pl__outage_wait(store, &store->outage, &store->writer_cond, &begin->error))
+            return rc;
+    }
+}
+
 /* Whether the session that `begin` asks for is open now. */
 static bool open_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
     pthread_mutex_lock(&store->mutex);
@@ -146,8 +155,7 @@ static bool open_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
     if (refused)
         begin->rc = PL__FAIL(&begin->error, PL_ECLOSED, "the store begins no more transactions");
     else
-        begin->rc = store->driver->session_begin(store->writer, pl_clock_from_seconds(begin->u.tx_begin.seconds),
-                                                 deadline, &begin->error);
+        begin->rc = begin_session(store, begin, deadline);
     if (begin->rc != PL_OK) {
         forget_session(store, NULL);
         return false;

@@ -12,7 +12,7 @@ static int init_locks(pl_store_t *store) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->writer_cond, &monotonic);
-    pthread_cond_init(&store->reader_cond, NULL);
+    pthread_cond_init(&store->reader_cond, &monotonic);
     pthread_cond_init(&store->aside_cond, NULL);
     pthread_cond_init(&store->done_cond, NULL);
     pthread_condattr_destroy(&monotonic);
@@ -242,6 +242,7 @@ void pl_store_end_sessions(pl_store_t *store) {
     pthread_mutex_lock(&store->mutex);
     store->no_sessions = true;
     pthread_cond_broadcast(&store->writer_cond);
+    pthread_cond_broadcast(&store->reader_cond);
     pthread_mutex_unlock(&store->mutex);
 }
 
@@ -276,6 +277,7 @@ bool pl_store_collect(pl_store_t *store, pl_batch_t *batch) {
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats) {
     pthread_mutex_lock(&store->mutex);
     *stats = store->stats;
+    stats->unreachable_since = pl__outage_since(store);
     pthread_mutex_unlock(&store->mutex);
 }
 

@@ -71,14 +71,16 @@ void pl_store_close(pl_store_t *store);
 void pl_store_submit(pl_store_t *store, pl_op_t *op);
 /* Takes a list of ops (in order) and says how many more tasks this process can take, as pl_store_want does. */
 void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted);
-/* Blocks until op is committed; returns op->rc. The op is the caller's again. Batches go on gathering. */
+/* Blocks until op is committed, for as long as it takes; returns op->rc. The op is the caller's again. Batches go on
+ * gathering. */
 int pl_store_call(pl_store_t *store, pl_op_t *op);
 /* Whether op, which is not queued, would have to wait until somebody ends a session: if that is the caller, it must
  * not. False when the store itself will end it, for its time is up. */
 bool pl_store_would_wait(pl_store_t *store, const pl_op_t *op);
 /* Whether a session is open and nothing will happen before its next op: all that was asked of it has been collected. */
 bool pl_store_session_rests(pl_store_t *store);
-/* Rolls back the session that is open, and refuses all others from now on. */
+/* The store is about to be closed: rolls back the session that is open, and refuses all others from now on; what waits
+ * because nobody can be reached is tried once more, and then refused (PL_ELOST). */
 void pl_store_end_sessions(pl_store_t *store);
 /* How many more tasks this process can take now. Replaces the last value, less what is on its way. */
 void pl_store_want(pl_store_t *store, int wanted);
@@ -90,6 +92,7 @@ void pl_batch_free(pl_batch_t *batch); /* what is still in it, not the struct */
 
 typedef struct {
     uint64_t commits, ops, claims, batches, checkpoints, wakeups;
+    pl_usec_t unreachable_since; /* wall clock: nobody is reached, and what is asked waits; 0: the store is reached */
 } pl_store_stats_t;
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
 bool pl_store_serves(const pl_store_t *store, pl_str_t queue); /* whether it claims tasks of that queue */

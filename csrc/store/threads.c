@@ -89,7 +89,7 @@ static bool wait_for_work(pl_store_t *store) {
             pthread_mutex_lock(&store->mutex);
             store->keep_at = next;
         } else {
-            struct timespec until = pl__monotonic_time(store->keep_at);
+            struct timespec until = pl_clock_timespec(store->keep_at);
             pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);
         }
         store->stats.wakeups++;
@@ -108,7 +108,7 @@ void *pl__writer_main(void *data) {
         store->stats.batches++;
         pthread_mutex_unlock(&store->mutex);
         if (is_due)
-            pl__turn_run(store, ops, &ask);
+            pl__turn_run(store, ops, ask);
         if (begin)
             pl__session_run(store, begin);
         int64_t next = keep(store, false);
@@ -124,6 +124,36 @@ void *pl__writer_main(void *data) {
 
 /* ---- the reader -------------------------------------------------------------------------------------------- */
 
+/* Reads, and posts what was read. Returns what was not, for nobody could be reached: *why is the last one's. */
+static pl_op_t *read_all(pl_store_t *store, pl_op_t *ops, pl_error_t *why) {
+    pl__ops_t done, lost;
+    pl__ops_init(&done);
+    pl__ops_init(&lost);
+    store->driver->read(store->reader, ops);
+    for (pl_op_t *op = ops, *next; op; op = next) {
+        next = op->next;
+        if (op->rc == PL_ELOST)
+            *why = op->error;
+        pl__ops_push(op->rc == PL_ELOST ? &lost : &done, op);
+    }
+    pthread_mutex_lock(&store->mutex);
+    pl__post_ops(store, done.head);
+    pthread_mutex_unlock(&store->mutex);
+    store->options.wake(store->options.data);
+    return lost.head;
+}
+
+static void read_until_reached(pl_store_t *store, pl_op_t *ops) {
+    pl_error_t why = { 0 };
+    while ((ops = read_all(store, ops, &why)))
+        if (!pl__outage_wait(store, &store->reader_outage, &store->reader_cond, &why)) {
+            pl__refuse_ops(store, ops, &why);
+            store->options.wake(store->options.data);
+            return;
+        }
+    pl__outage_over(store, &store->reader_outage);
+}
+
 void *pl__reader_main(void *data) {
     pl_store_t *store = data;
     pthread_mutex_lock(&store->mutex);
@@ -134,11 +164,7 @@ void *pl__reader_main(void *data) {
         if (!ops)
             break;
         pthread_mutex_unlock(&store->mutex);
-        store->driver->read(store->reader, ops);
-        pthread_mutex_lock(&store->mutex);
-        pl__post_ops(store, ops);
-        pthread_mutex_unlock(&store->mutex);
-        store->options.wake(store->options.data);
+        read_until_reached(store, ops);
         pthread_mutex_lock(&store->mutex);
     }
     pthread_mutex_unlock(&store->mutex);

@@ -32,6 +32,16 @@ void pl__post_ops(pl_store_t *store, pl_op_t *op) {
         pthread_cond_broadcast(&store->done_cond);
 }
 
+void pl__refuse_ops(pl_store_t *store, pl_op_t *ops, const pl_error_t *why) {
+    for (pl_op_t *op = ops; op; op = op->next) {
+        op->error = *why;
+        op->rc = op->error.code = PL_ELOST;
+    }
+    pthread_mutex_lock(&store->mutex);
+    pl__post_ops(store, ops);
+    pthread_mutex_unlock(&store->mutex);
+}
+
 static void post_finals(pl_store_t *store, pl_final_t *final) {
     while (final) { /* nodes stay in the turn's arena, which joins the batch's */
         *store->batch_finals_tail = final;
@@ -89,21 +99,25 @@ void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__aren
         store->driver->ring(store->writer, turn->ring);
 }
 
-static void run_alone(pl_store_t *store, pl_op_t *op) {
+/* PL_ELOST: nothing was done; else it is posted. */
+static int run_alone(pl_store_t *store, pl_op_t *op, pl_error_t *error) {
     pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
-    pl_error_t error = { 0 };
     op->next = NULL;
-    int rc = transact(store, op, &(pl__ask_t){ 0 }, &arena, &turn, &error);
+    int rc = transact(store, op, &(pl__ask_t){ 0 }, &arena, &turn, error);
+    if (rc == PL_ELOST)
+        return rc;
+    pl__outage_over(store, &store->outage);
     if (rc == PL_OK) {
         pl__turn_finish(store, op, &turn, &arena);
-        return;
+        return PL_OK;
     }
-    op->rc = error.code = rc == PL_EAGAIN ? PL_EBUSY : rc;
-    op->error = error;
+    op->rc = error->code = rc == PL_EAGAIN ? PL_EBUSY : rc;
+    op->error = *error;
     pthread_mutex_lock(&store->mutex);
     pl__post_ops(store, op);
     pthread_mutex_unlock(&store->mutex);
+    return PL_OK;
 }
 
 static void claiming_failed(pl_store_t *store, const pl_error_t *error) {
@@ -113,22 +127,60 @@ static void claiming_failed(pl_store_t *store, const pl_error_t *error) {
     pthread_mutex_unlock(&store->mutex);
 }
 
-void pl__turn_run(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask) {
+/* A transaction for each. PL_ELOST: not for what is left of *ops. */
+static int run_singly(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl_error_t *error) {
+    while (*ops) {
+        pl_op_t *op = *ops, *next = op->next;
+        *error = (pl_error_t){ 0 };
+        if (run_alone(store, op, error) == PL_ELOST) {
+            op->next = next;
+            return PL_ELOST;
+        }
+        *ops = next;
+    }
+    if (ask->wanted > 0) /* nothing was claimed: come again for that */
+        pl_store_poke(store, ask->look);
+    return PL_OK;
+}
+
+/* PL_ELOST: what is left of *ops was not done, and nothing was claimed. */
+static int run_once(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl_error_t *error) {
     pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
+    int rc = transact(store, *ops, ask, &arena, &turn, error);
+    if (rc == PL_ELOST)
+        return rc;
+    pl__outage_over(store, &store->outage);
+    if (rc != PL_OK && *ops)
+        return run_singly(store, ops, ask, error);
+    if (rc == PL_OK)
+        pl__turn_finish(store, *ops, &turn, &arena);
+    else
+        claiming_failed(store, error);
+    return PL_OK;
+}
+
+/* What was queued during an outage goes with what waits for its end, and what is asked for may be another by now. */
+static void take_more(pl_store_t *store, pl_op_t **ops, pl__ask_t *ask) {
+    pthread_mutex_lock(&store->mutex);
+    while (*ops)
+        ops = &(*ops)->next;
+    *ops = pl__ops_take(&store->writes);
+    ask->wanted = store->closing ? 0 : store->wanted;
+    ask->look = ask->look || store->outside;
+    store->poked = store->outside = false;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+void pl__turn_run(pl_store_t *store, pl_op_t *ops, pl__ask_t ask) {
     pl_error_t error = { 0 };
-    int rc = transact(store, ops, ask, &arena, &turn, &error);
-    if (rc == PL_OK) {
-        pl__turn_finish(store, ops, &turn, &arena);
-    } else if (!ops) {
-        claiming_failed(store, &error);
-    } else {
-        for (pl_op_t *op = ops, *next; op; op = next) {
-            next = op->next;
-            run_alone(store, op);
+    while (run_once(store, &ops, &ask, &error) == PL_ELOST) {
+        if (!pl__outage_wait(store, &store->outage, &store->writer_cond, &error)) {
+            pl__refuse_ops(store, ops, &error);
+            return;
         }
-        if (ask->wanted > 0) /* nothing was claimed: come again for that */
-            pl_store_poke(store, ask->look);
+        take_more(store, &ops, &ask);
+        error = (pl_error_t){ 0 };
     }
 }
 

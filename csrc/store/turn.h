@@ -1,5 +1,6 @@
 /*
- * turn.h - a store as its own files see it: what its threads share, and what turn.c, session.c and threads.c do.
+ * turn.h - a store as its own files see it: what its threads share, and what turn.c, session.c, outage.c and threads.c
+ * do.
  *
  * Private to csrc/store.
  *
@@ -10,7 +11,8 @@
  *   2. When a transaction breaks, or others are in its way time after time, it is rolled back and each of its ops gets
  *      a transaction of its own, so that one bad op cannot take others with it.
  *   3. Ops of a session are in session_ops only while store->session is theirs; all others are answered at once.
- *   4. wanted + claims not yet collected never exceeds what the loop said it can take.
+ *   4. When nobody can be reached, ops stay in their order until they were done, or the store closes.
+ *   5. wanted + claims not yet collected never exceeds what the loop said it can take.
  */
 #ifndef PL_STORE_TURN_H
 #define PL_STORE_TURN_H
@@ -19,6 +21,14 @@
 #include <time.h>
 
 #include "store/driver.h"
+
+/* While nobody can be reached: of one thread, which alone writes it. See outage.c. */
+typedef struct {
+    pl_usec_t since; /* wall clock; 0: the store is reached */
+    int64_t began;   /* monotonic us */
+    int tries;       /* that have failed */
+    bool was_ending; /* before the last of them the store was about to close */
+} pl__outage_t;
 
 struct pl_store {
     const pl_store_driver_t *driver;
@@ -51,16 +61,19 @@ struct pl_store {
     pl_claim_t **batch_claims_tail;
     pl_final_t **batch_finals_tail;
     pl_store_stats_t stats;
+    pl__outage_t outage, reader_outage; /* the writer's, and the reader's */
 };
 
 /* ---- turn.c ---- */
 void pl__batch_init(pl_store_t *store);
 /* Hands back a list of ops (mutex held); a blocking one may be gone afterwards. */
 void pl__post_ops(pl_store_t *store, pl_op_t *op);
+/* Hands back ops that were never done, for nobody could be reached (mutex not held). */
+void pl__refuse_ops(pl_store_t *store, pl_op_t *ops, const pl_error_t *why);
 /* Posts what a committed turn brought, and its ops. */
 void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena);
-/* One transaction over all ops, or, if it breaks, one for each. */
-void pl__turn_run(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask);
+/* One transaction over all ops, or, if it breaks, one for each; again for as long as nobody can be reached. */
+void pl__turn_run(pl_store_t *store, pl_op_t *ops, pl__ask_t ask);
 
 /* ---- session.c ---- */
 /* An op of a session that is over, or has never begun (mutex held). */
@@ -69,7 +82,15 @@ void pl__session_refuse(const pl_store_t *store, pl_op_t *op);
 pl_op_t *pl__session_next(pl_store_t *store);
 /* From its tx_begin to its end; the writer does nothing else meanwhile. */
 void pl__session_run(pl_store_t *store, pl_op_t *begin);
-struct timespec pl__monotonic_time(int64_t us);
+
+/* ---- outage.c ---- */
+/* After PL_ELOST: notes it, and waits until it is time for another try, on the thread's condition (mutex not held).
+ * False: there will be none, for the store is about to close. */
+bool pl__outage_wait(pl_store_t *store, pl__outage_t *outage, pthread_cond_t *cond, const pl_error_t *why);
+/* After anything else. */
+void pl__outage_over(pl_store_t *store, pl__outage_t *outage);
+/* Wall clock; 0: the store is reached (mutex held). */
+pl_usec_t pl__outage_since(const pl_store_t *store);
 
 /* ---- threads.c: mains of the threads, for pthread_create ---- */
 void *pl__writer_main(void *data);

@@ -691,18 +691,23 @@ end
 -- ---- facts -----------------------------------------------------------------------------------------------------
 
 --- What the engine is and has to do: version, store, durability, worker, workers, stages, queues (name -> ready,
--- delayed, claimed) and counters.
+-- delayed, claimed) and counters. While the store cannot be reached, unreachable_since tells since when (seconds since
+-- the epoch), and what only the store knows is missing: workers, stages, queues. A file can always be reached.
 function Engine.status(self)
   require_open(self)
   local facts = self._core:facts()
-  local counts, stages, workers = context.store(self, true):counts_get()
-  if not counts then errors.raise_core(stages, workers, "status") end
+  local counts, stages, workers = {}, nil, nil
+  if not facts.unreachable_since then
+    counts, stages, workers = context.store(self, true):counts_get()
+    if not counts then errors.raise_core(stages, workers, "status") end
+  end
   local queues = {}
   for _, count in ipairs(counts) do
     queues[count.queue or "default"] = { ready = count.ready, delayed = count.delayed, claimed = count.claimed }
   end
   return {
-    version = facts.version, store = { kind = "sqlite", version = facts.sqlite_version, path = facts.path },
+    version = facts.version, store = { kind = facts.store_kind, version = facts.store_version, path = facts.path },
+    unreachable_since = facts.unreachable_since,
     durability = facts.durability, worker = facts.worker, worker_number = facts.worker_number, workers = workers,
     stages = stages, queues = queues, executing = facts.executing, waiting = facts.waiting,
     executed = facts.executed, facts = facts,

@@ -300,7 +300,7 @@ describe("facts", function()
   it("tell what the engine is and does", function()
     local e = support.open()
     local facts = e:facts()
-    for _, name in ipairs{ "version", "sqlite_version", "uv_version", "path", "durability" } do
+    for _, name in ipairs{ "version", "store_kind", "store_version", "uv_version", "path", "durability" } do
       assert.equal("string", type(facts[name]), name)
     end
     for _, name in ipairs{ "worker", "worker_number", "executing", "buffered", "other_workers", "executed",
