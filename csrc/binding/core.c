@@ -22,6 +22,7 @@
 #include "binding/tasklet/items.h"
 #include "binding/tasklet/step.h"
 #include "binding/tasklet/tasklet.h"
+#include "binding/tasklet/timetable.h"
 #include "binding/tasklet/worker.h"
 #include "binding/value/codec.h"
 #include "binding/whose.h"
@@ -138,6 +139,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__loop_register(L);
     pl__client_register(L);
     pl__tasklet_register(L);
+    pl__timetable_register(L);
     pl__worker_register(L);
     pl__step_register(L);
     pl__items_register(L);

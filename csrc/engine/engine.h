@@ -102,13 +102,13 @@ struct pl_engine {
     int failed_len;                 /* they are in flight, too */
     pl_timer_t failed_timer;
     bool ready_left, poked;
-    bool must_look;        /* what is ready is not known: ask the store when running begins */
-    pl_usec_t next_due;    /* on the wall clock */
-    pl_usec_t next_token;  /* on the steady clock */
-    int64_t wall_offset;   /* of the wall clock, when last looked at */
-    pl_timer_t want_timer; /* after claiming failed */
-    pl_timer_t rest_timer; /* after a claim was given back */
-    pl_timer_t *timers;    /* root of the heap */
+    bool must_look;         /* what is ready is not known: ask the store when running begins */
+    pl_usec_t next_due;     /* on the wall clock */
+    pl_usec_t next_token;   /* on the steady clock */
+    int64_t wall_offset;    /* of the wall clock, when last looked at */
+    pl_timer_t want_timer;  /* after claiming failed */
+    pl_timer_t rest_timer;  /* after a claim was given back */
+    pl_heap_node_t *timers; /* root of the heap */
     uint64_t timer_order, executed;
     pl__told_t told; /* lines about failed attempts */
     pl__peers_t peers;

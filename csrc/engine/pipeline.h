@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/heap.h"
 #include "store/store.h"
 
 #define PL_VERSION "0.1.0"
@@ -160,9 +161,7 @@ PL_API pl_usec_t pl_engine_steady(const pl_engine_t *engine);
 /* A timer on the steady clock (virtual time included). Intrusive: owned by the caller, who must cancel it before
  * freeing it. Fires once, on the loop. */
 typedef struct pl_timer {
-    struct pl_timer *child, *next, *prev; /* the engine's: a pairing heap */
-    uint64_t order;                       /* the engine's: equal times fire in the order started */
-    pl_usec_t when;                       /* the engine's: on the steady clock */
+    pl_heap_node_t node; /* the engine's: first. Equal times fire in the order started */
     void (*fire)(struct pl_timer *timer);
     void *data;
     bool active;

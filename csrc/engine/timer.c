@@ -1,79 +1,23 @@
 /*
- * timer.c - timers on the engine's steady clock: a pairing heap without allocation, ordered by time, then by start.
+ * timer.c - timers on the engine's steady clock: those of the same time fire in the order started.
  */
 #include "engine/engine.h"
 
 enum { SLEEP_MS_MAX = 24 * 3600 * 1000, ETA_SLEEP_MS_MAX = 10 * 1000 }; /* the wall clock may be set meanwhile */
 
-static bool is_before(const pl_timer_t *a, const pl_timer_t *b) {
-    return a->when < b->when || (a->when == b->when && a->order < b->order);
-}
-
-static pl_timer_t *meld(pl_timer_t *a, pl_timer_t *b) {
-    if (!a || !b)
-        return a ? a : b;
-    if (is_before(b, a)) {
-        pl_timer_t *swap = a;
-        a = b;
-        b = swap;
-    }
-    b->prev = a;
-    b->next = a->child;
-    if (a->child)
-        a->child->prev = b;
-    a->child = b;
-    return a;
-}
-
-/* Melds a list of siblings in pairs, then the pairs from the last to the first. */
-static pl_timer_t *meld_siblings(pl_timer_t *first) {
-    pl_timer_t *pairs = NULL, *root = NULL;
-    while (first) {
-        pl_timer_t *a = first, *b = a->next;
-        first = b ? b->next : NULL;
-        a->next = a->prev = NULL;
-        if (b)
-            b->next = b->prev = NULL;
-        pl_timer_t *pair = meld(a, b);
-        pair->next = pairs;
-        pairs = pair;
-    }
-    while (pairs) {
-        pl_timer_t *next = pairs->next;
-        pairs->next = NULL;
-        root = meld(root, pairs);
-        pairs = next;
-    }
-    return root;
-}
-
 void pl_engine_timer_start(pl_engine_t *engine, pl_timer_t *timer, pl_usec_t after) {
     pl_engine_timer_cancel(engine, timer);
-    timer->child = timer->next = timer->prev = NULL;
-    timer->when = pl_clock_add(pl_clock_steady(&engine->clock), after);
-    timer->order = engine->timer_order++;
+    timer->node.when = pl_clock_add(pl_clock_steady(&engine->clock), after);
+    timer->node.order = engine->timer_order++;
     timer->active = true;
-    engine->timers = meld(engine->timers, timer);
+    pl__heap_add(&engine->timers, &timer->node);
 }
 
 void pl_engine_timer_cancel(pl_engine_t *engine, pl_timer_t *timer) {
     if (!timer->active)
         return;
     timer->active = false;
-    pl_timer_t *rest = meld_siblings(timer->child);
-    timer->child = NULL;
-    if (timer == engine->timers) {
-        engine->timers = rest;
-        return;
-    }
-    if (timer->prev->child == timer)
-        timer->prev->child = timer->next;
-    else
-        timer->prev->next = timer->next;
-    if (timer->next)
-        timer->next->prev = timer->prev;
-    timer->next = timer->prev = NULL;
-    engine->timers = meld(engine->timers, rest);
+    pl__heap_remove(&engine->timers, &timer->node);
 }
 
 pl_usec_t pl__timers_next(const pl_engine_t *engine) {
@@ -88,7 +32,7 @@ bool pl__timers_fire(pl_engine_t *engine) {
     pl_usec_t now = pl_clock_steady(&engine->clock);
     bool any = false;
     while (engine->timers && engine->timers->when <= now && engine->timers->order < last) {
-        pl_timer_t *timer = engine->timers;
+        pl_timer_t *timer = (pl_timer_t *)engine->timers; /* its first field */
         pl_engine_timer_cancel(engine, timer);
         timer->fire(timer);
         any = true;

@@ -37,9 +37,7 @@ local QUEUE_KEPT_MAX = 8192
 
 -- Fields of a loop that have numbers, which are quicker to reach from C: as in binding/tasklet/step.c.
 local AT <const>, LAST <const>, CURRENT <const>, COUNT <const>, LATER <const> = 1, 2, 3, 4, 5
-local AWAKE <const>, STOPPING <const>, FRUITLESS <const>, HEAP <const>, ORDER <const> = 6, 7, 8, 9, 10
-local SOON_AT <const>, SOON_LAST <const>, SOON <const>, SOON_COUNT <const>, SOON_LATER <const> = 11, 12, 13, 14, 15
-local SOON_DUE <const> = 16
+local AWAKE <const>, STOPPING <const>, FRUITLESS <const>, TIMERS <const> = 6, 7, 8, 9
 
 local TICK = 1e-6 -- of an engine's clock: a timer so near is due, for the clock may never be nearer
 
@@ -95,10 +93,7 @@ local function new_loop(clock)
     false,                            -- AWAKE: working, or armed
     false,                            -- STOPPING
     0,                                -- FRUITLESS: idle calls since the last event
-    {}, 0,                            -- HEAP, ORDER: timers, a binary heap
-    0, 0, {}, 0, {},                  -- SOON_AT to SOON_LATER: timers that were due when they were made, as AT to LATER
-    0,                                -- SOON_DUE: when the last of these is due
-    size = 0, dead = 0, soon_dead = 0, -- of the timers; dead ones were cancelled
+    core.timetable(),                 -- TIMERS
     idlers = {},
     armed = huge,                     -- the time it is armed for
     running = false, polling = false,
@@ -150,87 +145,6 @@ local function pop(self)
   return entry
 end
 
-local function is_before(a, b)
-  local x, y = a.due, b.due
-  return x < y or (x == y and a.order < b.order)
-end
-
-local function sift_up(heap, at, timer)
-  while at > 1 do
-    local above = at // 2
-    local parent = heap[above]
-    if not is_before(timer, parent) then break end
-    heap[at] = parent
-    at = above
-  end
-  heap[at] = timer
-end
-
-local function sift_down(heap, size, timer)
-  local at, child = 1, 2
-  while child <= size do
-    if child < size and is_before(heap[child + 1], heap[child]) then child = child + 1 end
-    if not is_before(heap[child], timer) then break end
-    heap[at] = heap[child]
-    at = child
-    child = at * 2
-  end
-  heap[at] = timer
-end
-
-local function take_first(self)
-  local heap, size = self[HEAP], self.size
-  local first, last = heap[1], heap[size]
-  heap[size] = nil
-  size = size - 1
-  self.size = size
-  if size > 0 then sift_down(heap, size, last) end
-  first.loop = false -- not nil: kinds of futures have a default
-  return first
-end
-
-local function first_of_heap(self)
-  while self.size > 0 do
-    local first = self[HEAP][1]
-    if not first.cancelled then return first end
-    take_first(self)
-    self.dead = self.dead - 1
-  end
-end
-
--- Whether there is a timer that was due when it was made. The first is then soon[at + 1].
-local function has_soon(self)
-  if self[SOON_AT] < self[SOON_LAST] then return true end
-  if self[SOON_COUNT] == 0 then return false end
-  local empty = self[SOON]
-  if self[SOON_LAST] > QUEUE_KEPT_MAX then empty = {} end
-  self[SOON], self[SOON_LATER], self[SOON_AT], self[SOON_LAST], self[SOON_COUNT] =
-    self[SOON_LATER], empty, 0, self[SOON_COUNT], 0
-  return true
-end
-
-local function take_soon(self)
-  local at, soon = self[SOON_AT] + 1, self[SOON]
-  local timer = soon[at]
-  soon[at], self[SOON_AT] = false, at
-  return timer
-end
-
-local function first_soon(self)
-  while has_soon(self) do
-    local first = self[SOON][self[SOON_AT] + 1]
-    if not first.cancelled then return first end
-    take_soon(self)
-    self.soon_dead = self.soon_dead - 1
-  end
-end
-
-local function first_timer(self)
-  local first, soon = first_of_heap(self), first_soon(self)
-  if first and soon then return is_before(first, soon) and first or soon end
-  return first or soon
-end
-
 local function rearm(self, due)
   if self[AWAKE] then return end
   if self.polling then uv:stop() end
@@ -242,54 +156,27 @@ end
 
 --- Adds a timer: a table that is called as timer.fire(timer) at the time `due` of the loop's clock. It must not raise.
 function Loop.add_timer(self, timer, due)
-  self[ORDER] = self[ORDER] + 1
-  timer.due, timer.order, timer.loop = due, self[ORDER], self
-  local size = self.size + 1
-  self[HEAP][size] = timer
-  self.size = size
-  sift_up(self[HEAP], size, timer)
+  if timer.loop ~= self then timer.loop = self end
+  self[TIMERS]:add(timer, due)
   if not self[AWAKE] then rearm(self, due) end
   return timer
 end
 
 --- Adds a timer that is due at once, after those that are due already: a table as for add_timer, but its `loop` is not
--- set. It costs no heap, in which those who do nothing but let others go first would stir all the time.
+-- set.
 function Loop.add_soon(self, timer)
-  local now, n = self.clock.now(), self[SOON_COUNT] + 1
-  local before = self[SOON_DUE]
-  if before > now and (n > 1 or self[SOON_AT] < self[SOON_LAST]) then now = before end -- a clock that was set back
-  local order = self[ORDER] + 1
-  self[ORDER], self[SOON_DUE], timer.due, timer.order = order, now, now, order
-  self[SOON_LATER][n], self[SOON_COUNT] = timer, n
+  local now = self.clock.now()
+  self[TIMERS]:add_soon(timer, now)
   if not self[AWAKE] then rearm(self, now) end
   return timer
 end
 
 eventloop.add_soon = Loop.add_soon
 
---- Forgets a timer of add_soon that has not fired.
-function Loop.cancel_soon(self, timer)
-  if timer.cancelled then return end
-  timer.cancelled = true
-  self.soon_dead = self.soon_dead + 1
-end
-
-local function compact(self)
-  local kept, heap = {}, self[HEAP]
-  for i = 1, self.size do
-    if not heap[i].cancelled then kept[#kept + 1] = heap[i] else heap[i].loop = nil end
-  end
-  table.sort(kept, is_before)
-  self[HEAP], self.size, self.dead = kept, #kept, 0
-end
-
 --- Forgets a timer; harmless when it has fired.
 function eventloop.cancel_timer(timer)
   local self = timer.loop
-  if not self or timer.cancelled then return end
-  timer.cancelled = true
-  self.dead = self.dead + 1
-  if self.dead * 2 > self.size then compact(self) end
+  if self then self[TIMERS]:cancel(timer) end
 end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------
@@ -360,14 +247,11 @@ end
 eventloop.call = call
 
 local function fire_due(self)
-  local first, soon = self.size > 0 and first_of_heap(self), first_soon(self)
-  if soon and not (first and is_before(first, soon)) then
-    first = take_soon(self)
-  else
-    if not first or first.due > self.clock.now() + TICK then return false end
-    take_first(self)
-  end
+  local timers = self[TIMERS]
+  local due, is_soon = timers:first()
+  if not due or not is_soon and due > self.clock.now() + TICK then return false end
   self[FRUITLESS] = 0
+  local first = timers:take()
   first.fire(first)
   return true
 end
@@ -459,8 +343,8 @@ end
 -- Seconds until there is something to do; nil: nothing will be.
 local function delay(self)
   if is_ready(self) then return 0 end
-  local first = first_timer(self)
-  return first and max(first.due - self.clock.now(), 0)
+  local due = self[TIMERS]:first()
+  return due and max(due - self.clock.now(), 0)
 end
 
 -- ---- inside the run of an engine -------------------------------------------------------------------------------
@@ -679,7 +563,7 @@ function meta.__close(self)
     end
     engine._listens = false
   end
-  if is_ready(self) or self.size > self.dead or has_soon(self) then arm(self) end
+  if is_ready(self) or self[TIMERS]:count() > 0 then arm(self) end
 end
 
 local function enter(self, name)
@@ -1008,13 +892,9 @@ end
 --- Drops everything pending without running it. In App Engine: clear (T79).
 function eventloop.clear()
   local self = current()
-  for i = 1, self.size do self[HEAP][i].cancelled = true end -- whoever cancels one later does nothing
-  for i = self[SOON_AT] + 1, self[SOON_LAST] do self[SOON][i].cancelled = true end
-  for i = 1, self[SOON_COUNT] do self[SOON_LATER][i].cancelled = true end
+  self[TIMERS]:clear()
   self[CURRENT], self[AT], self[LAST], self[LATER], self[COUNT] = {}, 0, 0, {}, 0
-  self[HEAP], self.size, self.dead, self.idlers = {}, 0, 0, {}
-  self[SOON], self[SOON_AT], self[SOON_LAST], self[SOON_LATER], self[SOON_COUNT] = {}, 0, 0, {}, 0
-  self.soon_dead = 0
+  self.idlers = {}
 end
 
 --- Seconds since the epoch: the time of day, or that of the clock that the loop was given.
@@ -1081,8 +961,7 @@ end
 --- What is pending: number of immediate callbacks, timers, idle callbacks, waits for something outside.
 function eventloop.pending()
   local self = current()
-  local soon = self[SOON_LAST] - self[SOON_AT] + self[SOON_COUNT] - self.soon_dead
-  return self[LAST] - self[AT] + self[COUNT], self.size - self.dead + soon, #self.idlers, self.holds
+  return self[LAST] - self[AT] + self[COUNT], self[TIMERS]:count(), #self.idlers, self.holds
 end
 
 return eventloop

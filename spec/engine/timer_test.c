@@ -24,10 +24,10 @@ static void fire_cb(pl_timer_t *timer) {
     probe_t *probe = timer->data;
     probe->fired++;
     fired++;
-    CHECK(timer->when > last_when || (timer->when == last_when && timer->order > last_order));
-    CHECK(timer->when == pl_engine_now(engine) && !timer->active);
-    last_when = timer->when;
-    last_order = timer->order;
+    CHECK(timer->node.when > last_when || (timer->node.when == last_when && timer->node.order > last_order));
+    CHECK(timer->node.when == pl_engine_now(engine) && !timer->active);
+    last_when = timer->node.when;
+    last_order = timer->node.order;
 }
 
 static void execute_cb(void *data, pl_claim_t *claim) {

@@ -22,6 +22,7 @@
 #include <lauxlib.h>
 
 #include "binding/handle.h"
+#include "binding/tasklet/timetable.h"
 #include "binding/tasklet/worker.h"
 #include "binding/watch.h"
 #include "binding/whose.h"
@@ -31,8 +32,7 @@
 #define QUEUE_KEPT_MAX 8192 /* as in eventloop.lua */
 
 /* Fields with numbers: of loops, as in eventloop.lua; of tasks and workers, as in task.lua. */
-enum { AT = 1, LAST, CURRENT, COUNT, LATER, AWAKE, STOPPING, FRUITLESS, HEAP, ORDER };
-enum { SOON_AT = 11, SOON_LAST, SOON, SOON_COUNT, SOON_LATER, SOON_DUE };
+enum { AT = 1, LAST, CURRENT, COUNT, LATER, AWAKE, STOPPING, FRUITLESS, TIMERS };
 enum { T_BODY = 1, T_WORKER, T_ON, T_PLACE, T_MADE, T_MAKER, T_COUNT = T_MAKER };
 enum { W_CO = 1 };
 
@@ -41,7 +41,7 @@ enum { W_CO = 1 };
 #define FIRST_GIVEN(X) X(task_meta) X(common) X(arouse) X(single) X(stepping) X(virtual) X(loop) X(current)
 #define FIRST_KEYS(X) X(loop)
 #define GIVEN(X) X(new_worker) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
-#define KEYS(X) X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(due) X(order) X(clock) X(cancelled)
+#define KEYS(X) X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(clock) X(cancelled)
 
 #define UPVALUE(name) UP_##name,
 #define KEY(name) K_##name,
@@ -188,25 +188,24 @@ static void push_task(lua_State *L, int index) {
     queue(L, index);
 }
 
-/* Makes the list at `later` the one that is worked off, which is at `current`, if that has come to its end. at, last
- * and count are the fields that belong to them. Returns whether there is anything in it. */
-static bool swap_lists(lua_State *L, int loop, int at, int current, int later) {
-    int last = at + 1, count = later == LATER ? COUNT : SOON_COUNT;
-    lua_Integer end = number_of(L, loop, last);
-    if (number_of(L, loop, at) < end)
+/* Makes what was queued the batch that is worked off, if that has come to its end. Returns whether there is anything in
+ * it. */
+static bool next_batch(lua_State *L, int loop) {
+    lua_Integer end = number_of(L, loop, LAST);
+    if (number_of(L, loop, AT) < end)
         return true;
-    if (number_of(L, loop, count) == 0)
+    if (number_of(L, loop, COUNT) == 0)
         return false;
     if (end > QUEUE_KEPT_MAX)
         lua_newtable(L); /* before anything is moved: a finalizer may queue something meanwhile */
     else
-        lua_rawgeti(L, loop, current);
-    lua_rawgeti(L, loop, later);
-    lua_rawseti(L, loop, current);
-    lua_rawseti(L, loop, later);
-    set_number(L, loop, last, number_of(L, loop, count));
-    set_number(L, loop, at, 0);
-    set_number(L, loop, count, 0);
+        lua_rawgeti(L, loop, CURRENT);
+    lua_rawgeti(L, loop, LATER);
+    lua_rawseti(L, loop, CURRENT);
+    lua_rawseti(L, loop, LATER);
+    set_number(L, loop, LAST, number_of(L, loop, COUNT));
+    set_number(L, loop, AT, 0);
+    set_number(L, loop, COUNT, 0);
     return true;
 }
 
@@ -651,33 +650,20 @@ static lua_Number push_time(lua_State *L, int index) {
 
 /* soon() -> a sleep of no time, as Loop.add_soon adds it; nothing if this is no tasklet. */
 static int soon(lua_State *L) {
-    enum { LOOP_AT = 1, SLEEP, TIME };
+    enum { LOOP_AT = 1, SLEEP, TIMETABLE };
     lua_settop(L, 0);
     if (shared(L)->co != L)
         return 0;
     push_current_loop(L);
     lua_createtable(L, 0, 4);
-    lua_Number now = push_time(L, LOOP_AT);
-    lua_Integer n = number_of(L, LOOP_AT, SOON_COUNT) + 1, order = number_of(L, LOOP_AT, ORDER) + 1;
-    lua_rawgeti(L, LOOP_AT, SOON_DUE);
-    if (lua_tonumber(L, -1) > now && (n > 1 || number_of(L, LOOP_AT, SOON_AT) < number_of(L, LOOP_AT, SOON_LAST)))
-        lua_replace(L, TIME); /* a clock that was set back */
-    lua_settop(L, TIME);
-    lua_pushvalue(L, TIME);
-    lua_rawseti(L, LOOP_AT, SOON_DUE);
-    set(L, SLEEP, K_due);
-    set_integer(L, SLEEP, K_order, order);
-    set_number(L, LOOP_AT, ORDER, order);
+    lua_rawgeti(L, LOOP_AT, TIMERS);
+    pl__timetable_add_soon(L, TIMETABLE, SLEEP, push_time(L, LOOP_AT));
     if (!lua_rawequal(L, LOOP_AT, lua_upvalueindex(UP_common))) {
         lua_pushvalue(L, LOOP_AT);
         set(L, SLEEP, K_loop);
     }
     lua_pushvalue(L, lua_upvalueindex(UP_soon_meta));
     lua_setmetatable(L, SLEEP);
-    lua_rawgeti(L, LOOP_AT, SOON_LATER);
-    lua_pushvalue(L, SLEEP);
-    lua_rawseti(L, -2, n);
-    set_number(L, LOOP_AT, SOON_COUNT, n);
     lua_settop(L, SLEEP);
     return 1;
 }
@@ -699,49 +685,21 @@ static bool is_over(lua_State *L) {
     return !same || has_come(L);
 }
 
-/* Whether a timer of the heap, whose first is at the top of the stack, may be due before the sleep at `index`. */
-static bool is_late(lua_State *L, int index) {
-    int first = lua_gettop(L);
-    if (lua_isnil(L, first))
-        return false;
-    get(L, first, K_due);
-    get(L, index, K_due);
-    return !lua_compare(L, -1, -2, LUA_OPLT);
-}
-
-/* Pushes the sleep of no time that is the next to end, and the only task that waits for it. False: there is none, or
- * what is next is not so simple. Nobody waits for those that were cancelled, or are done. */
-static bool find_soon(lua_State *L) {
-    if (!swap_lists(L, LOOP, SOON_AT, SOON, SOON_LATER))
-        return false;
-    lua_rawgeti(L, LOOP, SOON);
-    lua_rawgeti(L, -1, number_of(L, LOOP, SOON_AT) + 1);
-    lua_replace(L, -2);
-    int sleep = lua_gettop(L);
-    lua_rawgeti(L, LOOP, HEAP);
-    lua_rawgeti(L, -1, 1);
-    if (is_late(L, sleep))
-        return false;
-    lua_settop(L, sleep);
-    return get(L, sleep, K_first) == LUA_TTABLE && is_task(L, sleep + 1) && !is_set(L, sleep, K_rest) &&
-           !is_set(L, sleep, K_now);
-}
-
-/* Ends the next sleep of no time, if it is time for it. Leaves who waits for it at TASK, or nothing. */
+/* Ends the sleep of no time that is the next timer, if it is one, and one task alone waits for it. Leaves that at TASK,
+ * or nothing. Nobody waits for those that were cancelled, or are done. */
 static bool end_sleep(lua_State *L) {
-    enum { SLEEP = TASK, WHO };
-    if (!find_soon(L)) {
+    enum { TIMETABLE = TASK, SLEEP, WHO };
+    lua_rawgeti(L, LOOP, TIMERS);
+    if (!pl__timetable_push_soon(L, TIMETABLE) || get(L, SLEEP, K_first) != LUA_TTABLE || !is_task(L, WHO) ||
+        is_set(L, SLEEP, K_rest) || is_set(L, SLEEP, K_now)) {
         lua_settop(L, BATCH);
         return false;
     }
-    lua_Integer at = number_of(L, LOOP, SOON_AT) + 1;
-    lua_rawgeti(L, LOOP, SOON);
-    clear_field(L, lua_gettop(L), (int)at);
-    lua_pop(L, 1);
-    set_number(L, LOOP, SOON_AT, at);
+    pl__timetable_drop_soon(L, TIMETABLE);
     set_integer(L, SLEEP, K_state, FINISHING);
     set_false(L, SLEEP, K_first);
-    lua_replace(L, SLEEP);
+    lua_replace(L, TASK);
+    lua_settop(L, TASK);
     return true;
 }
 
@@ -802,7 +760,7 @@ static int drain(lua_State *L) {
     lua_rawgeti(L, LOOP, CURRENT);
     set_number(L, LOOP, FRUITLESS, 0);
     while (more && steps < limit) {
-        if (swap_lists(L, LOOP, AT, CURRENT, LATER))
+        if (next_batch(L, LOOP))
             more = take_batch(L, limit, &steps);
         else
             more = end_sleep(L) && go_on(L, limit, &steps);

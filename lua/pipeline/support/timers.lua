@@ -1,9 +1,9 @@
 --- timers.lua: calls after a while, on an engine's steady clock, which can be cancelled.
 --
--- Entries are kept in the order they fall due. One coroutine of the engine sleeps until the first of them; when an
--- earlier one is added another sleeper is started, and a sleeper that wakes with nothing due sleeps again or ends. So
--- memory is bounded by the entries that are still wanted, and an idle engine has no sleeper.
+-- One coroutine of the engine sleeps until the first of them; when an earlier one is added another sleeper is started,
+-- and a sleeper that wakes with nothing due sleeps again or ends. So an idle engine has no sleeper.
 
+local pipeline = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 
 local timers = {}
@@ -14,38 +14,21 @@ local meta = { __index = Timers }
 --- Makes the timers of an engine. `core` is the engine of the C core, `report` takes errors of the called functions.
 function timers.new(core, report)
   return setmetatable({
-    core = core, report = report, first = 1, last = 0, entries = {}, cancelled = 0, sleeping_until = math.huge,
+    core = core, report = report, entries = pipeline.timetable(), sleeping_until = math.huge,
   }, meta)
 end
 
-local function compact(self)
-  local kept, n = {}, 0
-  for i = self.first, self.last do
-    local entry = self.entries[i]
-    if entry.fn then
-      n = n + 1
-      kept[n] = entry
-    end
-  end
-  self.entries, self.first, self.last, self.cancelled = kept, 1, n, 0
-end
-
+-- Returns when the next one is due, or nil.
 local function fire_due(self)
-  local now = self.core:steady()
-  while self.first <= self.last do
-    local entry = self.entries[self.first]
-    if entry.fn and entry.due > now then break end
-    self.entries[self.first] = nil
-    self.first = self.first + 1
-    local fn = entry.fn
-    entry.fn = nil
-    if fn then
-      local ok, problem = xpcall(fn, errors.handler, entry)
-      if not ok then self.report(problem) end
-    else
-      self.cancelled = self.cancelled - 1
-    end
+  local now, entries = self.core:steady(), self.entries
+  local due = entries:first()
+  while due and due <= now do
+    local entry = entries:take()
+    local ok, problem = xpcall(entry.fn, errors.handler, entry)
+    if not ok then self.report(problem) end
+    due = entries:first()
   end
+  return due
 end
 
 local function sleep(self, due)
@@ -53,34 +36,17 @@ local function sleep(self, due)
     self.core:sleep(math.max(due - self.core:steady(), 0))
     if self.closed then return end
     if self.sleeping_until == due then self.sleeping_until = math.huge end
-    fire_due(self)
-    local first = self.entries[self.first]
-    if not first or first.due >= self.sleeping_until then return end
-    due = first.due
+    due = fire_due(self)
+    if not due or due >= self.sleeping_until then return end
     self.sleeping_until = due
   end
 end
 
-local function insert(self, entry)
-  local at = self.last
-  while at >= self.first and self.entries[at].due > entry.due do
-    self.entries[at + 1] = self.entries[at]
-    at = at - 1
-  end
-  self.entries[at + 1] = entry
-  self.last = self.last + 1
-end
-
 --- Calls fn(entry) at `due`, a time of the steady clock, in a coroutine of the engine. The entry is a table of the
--- caller, whose fields `due` and `fn` are set.
+-- caller, whose fields `fn` and 0 are set.
 function Timers.add_at(self, due, fn, entry)
-  entry.due, entry.fn = due, fn
-  local last = self.last
-  if last < self.first or self.entries[last].due <= due then
-    self.entries[last + 1], self.last = entry, last + 1
-  else
-    insert(self, entry)
-  end
+  entry.fn = fn
+  self.entries:add(entry, due)
   if due < self.sleeping_until then
     self.sleeping_until = due
     self.core:spawn(sleep, self, due)
@@ -97,15 +63,7 @@ end
 
 --- Forgets an entry; harmless when it has fired.
 function Timers.cancel(self, entry)
-  if not entry.fn then return end
-  entry.fn = nil
-  if self.entries[self.last] == entry then -- most end before others begin
-    self.entries[self.last] = nil
-    self.last = self.last - 1
-    return
-  end
-  self.cancelled = self.cancelled + 1
-  if self.cancelled > 64 and self.cancelled * 2 > self.last - self.first then compact(self) end
+  self.entries:cancel(entry)
 end
 
 return timers

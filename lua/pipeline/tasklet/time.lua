@@ -30,11 +30,6 @@ function Sleep.dropped(self, reason)
   future.fail_dropped(self, reason)
 end
 
-function Soon.dropped(self, reason)
-  if self.state ~= FINISHING then self.loop:cancel_soon(self) end
-  future.fail_dropped(self, reason)
-end
-
 --- Ends the sleep with an error: what it is for has gone.
 function Sleep.give_up(self, problem)
   if self.state == FINISHING then return end
@@ -42,20 +37,14 @@ function Sleep.give_up(self, problem)
   future.fail(self, problem)
 end
 
-function Soon.give_up(self, problem)
-  if self.state == FINISHING then return end
-  self.loop:cancel_soon(self)
-  future.fail(self, problem)
-end
-
 function Sleep.fire(self)
   if self.state ~= FINISHING then complete(self) end
 end
 
-Soon.fire = Sleep.fire
+Soon.fire, Soon.dropped, Soon.give_up = Sleep.fire, Sleep.dropped, Sleep.give_up
 
 local function sleep_soon()
-  local loop, self = current_loop(), setmetatable({ state = RUNNING, first = false, due = 0, order = 0 }, soon_meta)
+  local loop, self = current_loop(), setmetatable({ [0] = 0, state = RUNNING, first = false }, soon_meta)
   if loop ~= common then self.loop = loop end
   return add_soon(loop, self)
 end
@@ -66,9 +55,8 @@ function time.sleep(seconds)
   check_seconds(seconds, 1, "sleep")
   if seconds < 0 then return soon() or sleep_soon() end
   local loop = current_loop()
-  local due = loop.clock.now() + seconds
-  local self = setmetatable({ loop = loop, due = due, order = 0, state = RUNNING, first = false }, meta)
-  return loop:add_timer(self, due)
+  local self = setmetatable({ [0] = 0, loop = loop, state = RUNNING, first = false }, meta)
+  return loop:add_timer(self, loop.clock.now() + seconds)
 end
 
 local function expire(timer)
