@@ -26,21 +26,25 @@ static int engine_new_id(lua_State *L) {
     return 1;
 }
 
-/* e:new_name(prefix) -> id, prefix and the id as users see it */
-static int engine_new_name(lua_State *L) {
+void pl__push_name(lua_State *L, const pl__handle_t *h, pl_id_t id, pl_str_t prefix) {
     enum { PREFIX_MAX = 32 };
-    pl__handle_t *h = pl__handle_check(L, 1);
     char text[PREFIX_MAX + PL_ID_TEXT_LEN + 1];
-    size_t len;
-    const char *prefix = luaL_checklstring(L, 2, &len);
-    luaL_argcheck(L, len <= PREFIX_MAX, 2, "too long");
+    size_t len = prefix.len < PREFIX_MAX ? prefix.len : PREFIX_MAX;
+    memcpy(text, prefix.ptr, len);
+    pl_engine_id_text(h->engine, id, text + len);
+    lua_pushlstring(L, text, len + PL_ID_TEXT_LEN);
+}
+
+/* e:new_name(prefix of at most 32 bytes) -> id, prefix and the id as users see it */
+static int engine_new_name(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl_str_t prefix;
+    prefix.ptr = luaL_checklstring(L, 2, &prefix.len);
     if (pl__handle_refuse(L, h))
         return 3;
     pl_id_t id = pl_engine_new_id(h->engine);
-    memcpy(text, prefix, len);
-    pl_engine_id_text(h->engine, id, text + len);
     lua_pushinteger(L, id);
-    lua_pushlstring(L, text, len + PL_ID_TEXT_LEN);
+    pl__push_name(L, h, id, prefix);
     return 2;
 }
 

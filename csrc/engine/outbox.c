@@ -54,6 +54,11 @@ void pl_engine_submit(pl_engine_t *engine, pl_op_t *op) {
     pl__ops_push(&engine->outbox, op);
 }
 
+void pl_engine_send_ahead(pl_engine_t *engine, pl_op_t *op) {
+    pl__outbox_flush(engine);
+    pl_store_send_ahead(engine->store, op);
+}
+
 void pl_engine_flush(pl_engine_t *engine) {
     pl__outbox_flush(engine);
 }

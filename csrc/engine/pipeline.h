@@ -81,6 +81,9 @@ PL_API bool pl_engine_usable(const pl_engine_t *engine);
 /* ---- ops ---- */
 /* Takes op; host.op_done is called from the loop after the commit. */
 PL_API void pl_engine_submit(pl_engine_t *engine, pl_op_t *op);
+/* Takes op, of a session, for good: nobody waits for it and host.op_done is not called. If it is refused, or breaks the
+ * transaction, the session is over, and the next op of it is told why. Ops submitted before stay before it. */
+PL_API void pl_engine_send_ahead(pl_engine_t *engine, pl_op_t *op);
 /* Blocks the thread until the op is committed, without running the loop; returns op->rc. PL_EBUSY, without waiting,
  * while a session is open that the op does not belong to: whoever is to end it could not. */
 PL_API int pl_engine_call(pl_engine_t *engine, pl_op_t *op);

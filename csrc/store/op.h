@@ -510,6 +510,7 @@ typedef struct pl_op {
     bool blocking;        /* the store's: pl_store_call waits for it */
     bool finished;        /* the store's, under its lock */
     bool held;            /* the host's: its results are still in use */
+    bool ahead;           /* the store's: pl_store_send_ahead gave it */
     union {
 #define X(name, write) pl_op_##name##_t name;
         PL_VERBS(X)

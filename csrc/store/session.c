@@ -20,7 +20,7 @@
 #include "store/turn.h"
 
 static void answer(pl_store_t *store, pl_op_t *op) {
-    bool is_awaited = !op->blocking;
+    bool is_awaited = !op->blocking && !op->ahead;
     if (op->rc == PL_EAGAIN) /* its ops have been answered: nobody can repeat them but the caller */
         op->rc = op->error.code = PL_EBUSY;
     pthread_mutex_lock(&store->mutex);
@@ -32,10 +32,13 @@ static void answer(pl_store_t *store, pl_op_t *op) {
 }
 
 /* An op of a session that is over, or has never begun (mutex held). */
-void pl__session_refuse(const pl_store_t *store, pl_op_t *op) {
+void pl__session_refuse(pl_store_t *store, pl_op_t *op) {
     if (op->session == store->last) {
-        op->error = store->last_why;
+        bool is_first = store->unheard.code != PL_OK && !op->ahead;
+        op->error = is_first ? store->unheard : store->last_why;
         op->rc = op->error.code;
+        if (is_first)
+            store->unheard.code = PL_OK;
     } else
         op->rc = PL__FAIL(&op->error, PL_EOVER, "%s", pl_result_text(PL_EOVER));
 }
@@ -51,12 +54,14 @@ pl_op_t *pl__session_next(pl_store_t *store) {
     return begin;
 }
 
-/* The session is over: what is left of its ops is refused. `why`, if it ended by itself. */
-static void forget_session(pl_store_t *store, const pl_error_t *why) {
+/* The session is over: what is left of its ops is refused. `why`, if it ended by itself; `unheard`, if it was for an op
+ * that nobody waits for: what the next one is told. */
+static void forget_session(pl_store_t *store, const pl_error_t *why, const pl_error_t *unheard) {
     pthread_mutex_lock(&store->mutex);
     if (why) {
         store->last = store->session;
         store->last_why = *why;
+        store->unheard = unheard ? *unheard : (pl_error_t){ 0 };
     }
     pl_op_t *left = pl__ops_take(&store->session_ops);
     for (pl_op_t *op = left; op; op = op->next)
@@ -88,28 +93,53 @@ static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seco
     return op;
 }
 
-/* Applies an op that does not end the session. False: it has broken the transaction. */
-static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
-    op->rc = PL_OK;
-    int rc = store->driver->session_apply(store->writer, op);
-    if (rc == PL_OK) {
-        answer(store, op);
-        return true;
-    }
-    pl_error_t why = { 0 };
-    op->rc = rc;
-    PL__FAIL(&why, rc == PL_ETIMEDOUT ? rc : PL_EOVER, "the transaction has been rolled back: %.160s",
-             op->error.message);
-    forget_session(store, &why);
-    answer(store, op);
-    return false;
-}
-
 /* It is rolled back. */
 static void drop_session(pl_store_t *store) {
     pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
     (void)store->driver->session_end(store->writer, false, &(pl__ask_t){ 0 }, &arena, &turn, &(pl_error_t){ 0 });
+}
+
+/* A failure of the store, which is no fault of the op. */
+static bool is_of_store(int rc) {
+    return rc == PL_ENOMEM || rc == PL_EIO || rc == PL_EFULL || rc == PL_EREADONLY || rc == PL_ECORRUPT;
+}
+
+/* The op was refused, or has broken the transaction: the session is over. */
+static void broken_by(pl_store_t *store, pl_op_t *op, int rc) {
+    pl_error_t why = { 0 }, unheard = op->error;
+    PL__FAIL(&why, rc == PL_ETIMEDOUT ? rc : PL_EOVER, "the transaction has been rolled back: %.160s",
+             op->error.message);
+    op->rc = unheard.code = rc;
+    forget_session(store, &why, op->ahead && is_of_store(rc) ? &unheard : NULL);
+    answer(store, op);
+}
+
+/* What an op that nobody waits for was refused for: its error says so, with the first item concerned. */
+static void explain_refusal(pl_op_t *op) {
+    const pl_task_new_t *task = op->verb == PL_VERB_task_add && op->u.task_add.len > 0 ? op->u.task_add.tasks : NULL;
+    while (task && task->rc == PL_OK && task < &op->u.task_add.tasks[op->u.task_add.len - 1])
+        task++;
+    pl_str_t queue = task && task->queue.ptr ? task->queue : PL_STR_LIT("default");
+    if (task && !op->error.message[0])
+        PL__FAIL(&op->error, op->rc, "a task could not be added to queue %.*s: %s", (int)queue.len, queue.ptr,
+                 pl_result_text(op->rc));
+}
+
+/* Applies an op that does not end the session. False: it has broken the transaction. */
+static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
+    op->rc = PL_OK;
+    int rc = store->driver->session_apply(store->writer, op);
+    if (rc == PL_OK && op->ahead && op->rc != PL_OK) { /* whoever gave it takes it for done */
+        rc = op->rc;
+        explain_refusal(op);
+        drop_session(store);
+    }
+    if (rc == PL_OK)
+        answer(store, op);
+    else
+        broken_by(store, op, rc);
+    return rc == PL_OK;
 }
 
 static void end_session(pl_store_t *store, pl_op_t *end) {
@@ -119,7 +149,7 @@ static void end_session(pl_store_t *store, pl_op_t *end) {
     end->rc = PL_OK;
     if (!end->u.tx_end.commit) {
         drop_session(store);
-        forget_session(store, NULL);
+        forget_session(store, NULL, NULL);
         answer(store, end);
         return;
     }
@@ -127,7 +157,7 @@ static void end_session(pl_store_t *store, pl_op_t *end) {
     ask.wanted = store->closing ? 0 : store->wanted;
     pthread_mutex_unlock(&store->mutex);
     end->rc = store->driver->session_end(store->writer, true, &ask, &arena, &turn, &end->error);
-    forget_session(store, NULL);
+    forget_session(store, NULL, NULL);
     if (end->rc == PL_OK)
         pl__turn_finish(store, end, &turn, &arena);
     else
@@ -157,7 +187,7 @@ static bool open_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
     else
         begin->rc = begin_session(store, begin, deadline);
     if (begin->rc != PL_OK) {
-        forget_session(store, NULL);
+        forget_session(store, NULL, NULL);
         return false;
     }
     pthread_mutex_lock(&store->mutex);
@@ -176,7 +206,7 @@ void pl__session_run(pl_store_t *store, pl_op_t *begin) {
         pl_op_t *op = next_of_session(store, deadline, seconds, &why);
         if (!op) {
             drop_session(store);
-            forget_session(store, &why);
+            forget_session(store, &why, NULL);
             return;
         }
         open = op->verb != PL_VERB_tx_end;

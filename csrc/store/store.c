@@ -187,6 +187,14 @@ void pl_store_submit(pl_store_t *store, pl_op_t *op) {
         store->options.wake(store->options.data);
 }
 
+void pl_store_send_ahead(pl_store_t *store, pl_op_t *op) {
+    op->ahead = true;
+    op->blocking = false;
+    pthread_mutex_lock(&store->mutex);
+    (void)enqueue(store, op); /* answered or not: the loop hears nothing of it */
+    pthread_mutex_unlock(&store->mutex);
+}
+
 static void set_wanted(pl_store_t *store, int wanted) {
     store->wanted = wanted > store->uncollected ? wanted - store->uncollected : 0;
     if (store->wanted > 0 && store->ready_left)

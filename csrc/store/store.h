@@ -69,6 +69,9 @@ void pl_store_close(pl_store_t *store);
 
 /* Takes op; it comes back in a batch. */
 void pl_store_submit(pl_store_t *store, pl_op_t *op);
+/* Takes op, of a session, for good: it does not come back, and nobody waits for it. If it is refused, or breaks the
+ * transaction, the session is over, and the next op of it is told what happened. */
+void pl_store_send_ahead(pl_store_t *store, pl_op_t *op);
 /* Takes a list of ops (in order) and says how many more tasks this process can take, as pl_store_want does. */
 void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted);
 /* Blocks until op is committed, for as long as it takes; returns op->rc. The op is the caller's again. Batches go on

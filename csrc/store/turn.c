@@ -21,6 +21,10 @@ void pl__post_ops(pl_store_t *store, pl_op_t *op) {
         op->next = NULL;
         op->finished = true;
         store->stats.ops++;
+        if (op->ahead) {
+            pl_op_free(op);
+            continue;
+        }
         if (op->blocking) {
             any_blocking = true;
             continue;

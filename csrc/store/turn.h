@@ -53,6 +53,7 @@ struct pl_store {
     bool no_sessions;   /* pl_store_end_sessions was called */
     pl_session_t last;  /* session that ended by itself */
     pl_error_t last_why;
+    pl_error_t unheard; /* the failure of an op sent ahead that ended it, until the next op is told; code PL_OK: none */
     bool poked, outside, ready_left;
     int wanted, uncollected;
     int64_t keep_at;  /* monotonic us: when to look after the store if nothing happens */
@@ -77,7 +78,7 @@ void pl__turn_run(pl_store_t *store, pl_op_t *ops, pl__ask_t ask);
 
 /* ---- session.c ---- */
 /* An op of a session that is over, or has never begun (mutex held). */
-void pl__session_refuse(const pl_store_t *store, pl_op_t *op);
+void pl__session_refuse(pl_store_t *store, pl_op_t *op);
 /* Takes the next one that wants to begin, if there is one (mutex held). */
 pl_op_t *pl__session_next(pl_store_t *store);
 /* From its tx_begin to its end; the writer does nothing else meanwhile. */

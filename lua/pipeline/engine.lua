@@ -160,6 +160,7 @@ local function new(path, handle, given, known)
     _aborted = false, _calls = {}, _sleeps = {}, _ending = false,
     _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
+    _has_limit = given.total_storage_limit ~= nil,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
     _known_queues = false, _listens = false, _reports = {}, _reports_count = 0,
   }, meta)

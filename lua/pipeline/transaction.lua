@@ -11,8 +11,9 @@
 --    └──cannot begin──► LOST
 --
 -- Private fields: _engine, _session (of the C core), _state, _later (list of functions: what is committed by itself),
--- _undo (list of functions: what objects are to forget if it is lost), _waiters (set of tokens), _until (when its time
--- is up, by core.now; false: not known), _coroutine (that called the function), _in_main.
+-- _undo (flat list, four for each: a function and its arguments: what objects are to forget if it is lost), _queues
+-- (table: queue that takes tasks -> whether it is a pull queue), _waiters (set of tokens), _until (when its time is up,
+-- by core.now; false: not known), _coroutine (that called the function), _in_main.
 
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
@@ -200,9 +201,27 @@ function Tx._if_committed(self, fn)
   end)
 end
 
---- fn() is called if the transaction is lost.
-function Tx._if_lost(self, fn)
-  self._undo[#self._undo + 1] = fn
+--- fn(a, b, c), which are not nil, is called if the transaction is lost.
+function Tx._if_lost(self, fn, a, b, c)
+  local undo = self._undo
+  local n = #undo
+  undo[n + 1], undo[n + 2], undo[n + 3], undo[n + 4] = fn, a or false, b or false, c or false
+end
+
+--- Whether the store cannot refuse tasks without names for this queue, of the mode (true: pull). Then they need no
+-- answer. It can if a task was never added to the queue here, where the file may be full, or the time is up.
+function Tx._takes_all(self, queue, pull)
+  return self._queues[queue] == pull and not self._engine._has_limit and not (self._until and now() >= self._until)
+end
+
+--- The store has taken a task for that queue.
+function Tx._took(self, queue, pull)
+  self._queues[queue] = pull
+end
+
+--- Queues are others now.
+function Tx._forget_queues(self)
+  self._queues = {}
 end
 
 -- ---- life ------------------------------------------------------------------------------------------------------
@@ -213,7 +232,7 @@ local function new(engine)
   local co, in_main = running()
   return setmetatable({
     _coroutine = co, _in_main = in_main, _engine = engine, _session = session, _state = NEW, _later = {}, _undo = {},
-    _waiters = {}, _until = false,
+    _queues = {}, _waiters = {}, _until = false,
   }, meta)
 end
 
@@ -246,7 +265,7 @@ local function leave(self, state)
   local undo = self._undo
   self._undo = {}
   if state == COMMITTED then return end
-  for i = #undo, 1, -1 do undo[i]() end
+  for i = #undo - 3, 1, -4 do undo[i](undo[i + 1], undo[i + 2], undo[i + 3]) end
 end
 
 -- What failed only because nothing can wait here, where a coroutine is closed, is done at the next turn of the loop.

@@ -6,7 +6,7 @@
 -- Calls are made through `deferred` and lists through `Queue:add`, as programs do. Only the backlog of the drains is
 -- written straight into the store, because writing it is no part of what they measure.
 
-local ONES, TASKLETS, LISTS, CALLS, LATENCIES = 500, 64, 300, 100000, 400
+local ONES, TASKLETS, LISTS, CALLS, LATENCIES, TRANSACTIONS = 500, 64, 300, 100000, 400, 30
 
 local queues = {}
 
@@ -59,6 +59,25 @@ local function tasklets(tools)
   end
   for i = 1, TASKLETS do library.await(futures[i]) end
   print("enqueue_tasklets", TASKLETS * each / (time() - start))
+end
+
+-- 1,000 calls or tasks at a time, each added by itself in a transaction of the program.
+local function transactions(tools)
+  local engine, deferred = open(tools, "transactions", { no_worker = true })
+  local taskqueue = require "pipeline.taskqueue"
+  local Task, plain, time = taskqueue.Task, taskqueue.Queue("plain"), clock_of(engine)
+  local payload = ("x"):rep(50)
+  local function measure(name, add)
+    local start = time()
+    for _ = 1, TRANSACTIONS do
+      engine:transaction(function()
+        for _ = 1, 1000 do add() end
+      end)
+    end
+    print(name, TRANSACTIONS * 1000 / (time() - start))
+  end
+  measure("transaction_defers", function() deferred.defer(noop) end)
+  measure("transaction_adds", function() plain:add(Task { url = "/work", payload = payload }) end)
 end
 
 -- Lists of 100 tasks, from a script without a loop; making the tasks is part of it.
@@ -176,6 +195,7 @@ function queues.add(parts, tools)
   part("enqueue_one", one)
   part("enqueue_tasklets", tasklets)
   part("lists", lists)
+  part("transactions", transactions)
   part("drain", drain, "drain", "plain")
   part("drain_rated", drain, "drain_rated", "rated")
   part("drain_wide", drain, "drain_wide", "wide")
@@ -185,7 +205,8 @@ function queues.add(parts, tools)
   part("across", across)
   part("across_worker", across_worker)
   return {
-    "enqueue_one", "enqueue_tasklets", "lists", "drain", "drain_rated", "drain_wide", "drain_narrow", "both", "idle",
+    "enqueue_one", "enqueue_tasklets", "lists", "transactions", "drain", "drain_rated", "drain_wide", "drain_narrow",
+    "both", "idle",
     "across",
   }
 end
@@ -203,6 +224,8 @@ function queues.report(report, m, c)
   report("defer from 64 tasklets", m.enqueue_tasklets, "tasks/s", m.enqueue_tasklets / c.inserts_64)
   report("add lists of 100, pull", m.lists_pull, "tasks/s", m.lists_pull / c.inserts_100, "aim x0.6")
   report("add lists of 100, push", m.lists_push, "tasks/s", m.lists_push / c.inserts_100, "aim x0.6")
+  report("1,000 defers in a transaction", m.transaction_defers, "tasks/s", m.transaction_defers / c.inserts, "aim x0.6")
+  report("1,000 adds in a transaction", m.transaction_adds, "tasks/s", m.transaction_adds / c.inserts, "aim x0.6")
   report("drain of 100,000 deferred calls", m.drain, "tasks/s", m.drain / c.claims, "aim x0.6")
   report("the same with a rate", m.drain_rated, "tasks/s", m.drain_rated / c.claims)
   report("the same with at most 256 at once", m.drain_wide, "tasks/s", m.drain_wide / c.claims)

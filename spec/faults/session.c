@@ -1,7 +1,7 @@
 /*
  * session.c - one session of the store, to be played with something failing in it: a row and a table of the user's, a
- * task with a name and a long payload, and a stage. Of it everything must be there, or nothing, and the store must be
- * free for the next one. Included by the tests that use it, for each test is one file.
+ * task with a name and a long payload, another one that nobody waits for, and a stage. Of it everything must be there,
+ * or nothing, and the store must be free for the next one. Included by the tests that use it, for each is one file.
  */
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -74,6 +74,20 @@ static int add_task(void) {
     return call(op);
 }
 
+/* A task without a name, which nobody waits for. */
+static int send_task(void) {
+    static pl_task_new_t task;
+    pl_op_t *op = pl_op_new(PL_VERB_task_add);
+    if (!op)
+        return PL_ENOMEM;
+    task = (pl_task_new_t){ .id = ++last_id, .kind = PL_TASK_DEFERRED, .payload = PL_STR_LIT("p") };
+    task.retry = PL_RETRY_NONE;
+    op->session = last_session;
+    op->u.task_add = (pl_op_task_add_t){ &task, 1, true };
+    pl_store_send_ahead(store, op);
+    return PL_OK;
+}
+
 static int start(void) {
     static pl_stage_new_t stage;
     pl_op_t *op = pl_op_new(PL_VERB_start);
@@ -100,6 +114,8 @@ static bool session_work(void) {
     if (rc == PL_OK)
         rc = add_task();
     if (rc == PL_OK)
+        rc = send_task();
+    if (rc == PL_OK)
         rc = start();
     if (rc == PL_OK)
         rc = sql("SELECT count(*) FROM row", true, NULL, &count);
@@ -111,11 +127,13 @@ static bool session_work(void) {
 
 /* What there is of it: 0 or 1 of each, or -1 if it is neither all nor nothing. */
 static int session_count(void) {
-    static const char *const COUNTS[] = {
-        "SELECT count(*) FROM row WHERE v = 'value'",  "SELECT count(*) FROM pl_task_name",
-        "SELECT count(*) FROM pl_task WHERE kind = 6", "SELECT count(*) FROM pl_stage",
-        "SELECT count(*) FROM pl_task_large",          "SELECT count(*) FROM sqlite_schema WHERE name = 'made'"
-    };
+    static const char *const COUNTS[] = { "SELECT count(*) FROM row WHERE v = 'value'",
+                                          "SELECT count(*) FROM pl_task_name",
+                                          "SELECT count(*) FROM pl_task WHERE kind = 6 AND name = 'n'",
+                                          "SELECT count(*) FROM pl_task WHERE kind = 6 AND name IS NULL",
+                                          "SELECT count(*) FROM pl_stage",
+                                          "SELECT count(*) FROM pl_task_large",
+                                          "SELECT count(*) FROM sqlite_schema WHERE name = 'made'" };
     int64_t first = -1;
     CHECK(begin() == PL_OK);
     for (size_t i = 0; i < sizeof COUNTS / sizeof *COUNTS; i++) {

@@ -991,17 +991,6 @@ static void what_breaks_a_session_ends_it(void) {
     CHECK(begin(60) == PL_OK && add_in_session("of-broken-session") == PL_OK && end(false) == PL_OK);
 }
 
-static void sql_of_a_session_is_undone_with_it(void) {
-    CHECK(begin(60) == PL_OK && sql("CREATE TABLE mine (x UNIQUE)") == PL_OK && end(true) == PL_OK);
-    for (int commit = 0; commit < 2; commit++) {
-        CHECK(begin(60) == PL_OK);
-        CHECK(sql("INSERT INTO mine VALUES (1)") == PL_OK && sql("INSERT INTO mine VALUES (1)") == PL_ECONSTRAINT);
-        CHECK(sql("nonsense") == PL_ESQL && end(commit) == PL_OK);
-    }
-    CHECK(begin(60) == PL_OK && sql("INSERT INTO mine VALUES (1)") == PL_ECONSTRAINT);
-    CHECK(sql("DROP TABLE mine") == PL_OK && end(true) == PL_OK);
-}
-
 /* How many ops have come back; takes them away. */
 static int came_back(void) {
     pl_batch_t batch;
@@ -1012,6 +1001,62 @@ static int came_back(void) {
         pl_batch_free(&batch);
     }
     return n;
+}
+
+static int send_ahead(pl_task_new_t *task) {
+    pl_op_t *op = of_session(PL_VERB_task_add);
+    op->u.task_add = (pl_op_task_add_t){ task, 1, true };
+    pl_store_send_ahead(store, op);
+    return PL_OK;
+}
+
+static int64_t count_tasks(const char *queue) {
+    pl_op_t *op = of_session(PL_VERB_queue_stats);
+    pl_queue_stats_t stats = { .queue = pl_str(queue) };
+    op->u.queue_stats = (pl_op_queue_stats_t){ &stats, 1 };
+    int rc = call_free(op);
+    return rc == PL_OK ? stats.tasks : -rc;
+}
+
+static void what_is_sent_ahead_comes_before_what_follows(void) {
+    pl_task_new_t tasks[3];
+    (void)came_back();
+    CHECK(set_queue(queue_of("ahead"), false) == PL_OK);
+    for (int commit = 0; commit < 2; commit++) {
+        CHECK(begin(60) == PL_OK);
+        for (int i = 0; i < 3; i++) {
+            tasks[i] = task_of(PL_TASK_DEFERRED, "ahead");
+            CHECK(send_ahead(&tasks[i]) == PL_OK);
+        }
+        CHECK(count_tasks("ahead") == 3 && end(commit) == PL_OK);
+    }
+    CHECK(came_back() == 0 && count_claims(5, true) == 3);
+    CHECK(begin(60) == PL_OK && end(true) == PL_OK && send_ahead(&tasks[0]) == PL_OK); /* it is over */
+    CHECK(came_back() == 0 && count_claims(5, true) == 0);
+}
+
+static void what_is_sent_ahead_in_vain_ends_the_session(void) {
+    pl_stage_new_t stage = stage_of("t.Session");
+    pl_task_new_t unknown = task_of(PL_TASK_DEFERRED, "nowhere"), twice = task_of(PL_TASK_DEFERRED, "ahead");
+    CHECK(begin(60) == PL_OK && start_in_session(&stage) == PL_OK && send_ahead(&unknown) == PL_OK);
+    pl_op_t *op = of_session(PL_VERB_meta);
+    op->u.meta.key = PL_STR_LIT("any");
+    CHECK(pl_store_call(store, op) == PL_EOVER && strstr(op->error.message, "queue nowhere"));
+    pl_op_free(op);
+    CHECK(end(true) == PL_EOVER && state_of(stage.id) == (pl_stage_state_t)-1);
+    CHECK(begin(60) == PL_OK && send_ahead(&twice) == PL_OK && send_ahead(&twice) == PL_OK); /* the same id */
+    CHECK(end(true) == PL_EOVER && count_claims(5, true) == 0);
+}
+
+static void sql_of_a_session_is_undone_with_it(void) {
+    CHECK(begin(60) == PL_OK && sql("CREATE TABLE mine (x UNIQUE)") == PL_OK && end(true) == PL_OK);
+    for (int commit = 0; commit < 2; commit++) {
+        CHECK(begin(60) == PL_OK);
+        CHECK(sql("INSERT INTO mine VALUES (1)") == PL_OK && sql("INSERT INTO mine VALUES (1)") == PL_ECONSTRAINT);
+        CHECK(sql("nonsense") == PL_ESQL && end(commit) == PL_OK);
+    }
+    CHECK(begin(60) == PL_OK && sql("INSERT INTO mine VALUES (1)") == PL_ECONSTRAINT);
+    CHECK(sql("DROP TABLE mine") == PL_OK && end(true) == PL_OK);
 }
 
 static void others_wait_for_a_session(void) {
@@ -1100,6 +1145,8 @@ static void run_on(const pl_store_driver_t *driver, const char *path) {
     tasks_are_deleted_by_name_or_id();
     a_session_is_all_or_nothing();
     what_breaks_a_session_ends_it();
+    what_is_sent_ahead_comes_before_what_follows();
+    what_is_sent_ahead_in_vain_ends_the_session();
     others_wait_for_a_session();
     a_session_is_over_when_its_time_is_up();
     if (has_sql) {

@@ -26,6 +26,7 @@ typedef struct {
     pl__reader_place_t places[PLACES_MAX];
     int depth;
     bool misuse, no_memory; /* why it was left */
+    bool appends;           /* to what the op has */
 } pl__reader_t;
 
 /* ---- complaints ---- */

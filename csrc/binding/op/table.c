@@ -54,29 +54,58 @@ static int build_entry(lua_State *L) {
     R->L = L;
     lua_settop(L, ARGS_MAX);
     luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
-    BUILD[R->op->verb](R);
+    if (R->appends)
+        pl__build_more_tasks(R);
+    else
+        BUILD[R->op->verb](R);
     return 0;
 }
 
-pl_op_t *pl__op_build(lua_State *L, pl_verb_t verb) {
+/* Reads the arguments into R->op. Returns whether that went well; else the error is on top of the stack. */
+static bool build(lua_State *L, pl__reader_t *R) {
     int top = lua_gettop(L), args = top < ARGS_MAX ? top : ARGS_MAX;
+    lua_pushcfunction(L, build_entry);
+    lua_pushlightuserdata(L, R);
+    for (int i = 2; i <= args; i++)
+        lua_pushvalue(L, i);
+    return lua_pcall(L, args, 0, 0) == LUA_OK;
+}
+
+/* Raises the error on top of the stack, but for one of memory: that is popped. */
+static void complain(lua_State *L, const pl__reader_t *R) {
+    if (R->misuse)
+        luaL_argerror(L, R->arg, lua_tostring(L, -1));
+    if (!R->no_memory)
+        lua_error(L);
+    lua_pop(L, 1);
+}
+
+pl_op_t *pl__op_build(lua_State *L, pl_verb_t verb) {
     luaL_checkstack(L, ARGS_MAX + 2, NULL);
     pl__reader_t R = { .op = pl_op_new(verb), .arg = 2 };
     if (!R.op)
         return NULL;
-    lua_pushcfunction(L, build_entry);
-    lua_pushlightuserdata(L, &R);
-    for (int i = 2; i <= args; i++)
-        lua_pushvalue(L, i);
-    if (lua_pcall(L, args, 0, 0) == LUA_OK)
+    if (build(L, &R))
         return R.op;
     pl_op_free(R.op);
-    if (R.misuse)
-        luaL_argerror(L, R.arg, lua_tostring(L, -1));
-    if (!R.no_memory)
-        lua_error(L);
-    lua_settop(L, top);
+    complain(L, &R);
     return NULL;
+}
+
+bool pl__op_add_tasks(lua_State *L, pl_op_t **ops) {
+    luaL_checkstack(L, ARGS_MAX + 2, NULL);
+    pl__reader_t R = { .op = *ops, .arg = 2, .appends = true };
+    pl_op_t **tail = ops;
+    *ops = NULL;
+    bool built = build(L, &R);
+    pl_op_t *meanwhile = *ops;
+    *ops = R.op;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = meanwhile;
+    if (!built)
+        complain(L, &R);
+    return built;
 }
 
 /* ---- results ---------------------------------------------------------------------------------------------------- */

@@ -19,6 +19,15 @@
 
 /* Returns owned: an op built from the arguments of the running method (self at index 1), or NULL: out of memory. */
 pl_op_t *pl__op_build(lua_State *L, pl_verb_t verb);
+/* Appends the tasks that are an argument of the running method to the first of a list of ops, of verb task_add. Raises,
+ * or returns false: out of memory; that op is then what it was. The list is empty meanwhile: what finalizers that run
+ * put there comes behind it. */
+bool pl__op_add_tasks(lua_State *L, pl_op_t **ops) PL__MUST_USE;
+/* What arguments 2 and on of the running method say of a task without a name: queue, kind, payload, request, eta,
+ * priority, tag, deadline. Borrows from them. Raises. */
+void pl__args_task(lua_State *L, pl_task_new_t *task);
+/* Appends a copy of a task to those of an op of verb task_add. PL_OK or PL_ENOMEM. */
+int pl__op_add_task(pl_op_t *op, const pl_task_new_t *task) PL__MUST_USE;
 /* Takes op: pushes what its verb gives back, frees it and returns the number of values. May raise; frees all the
  * same. */
 int pl__push_results(lua_State *L, pl_op_t *op);
@@ -40,6 +49,7 @@ void pl__build_roots_list(pl__reader_t *R);
 void pl__build_failures_get(pl__reader_t *R);
 void pl__build_task_done(pl__reader_t *R);
 void pl__build_task_add(pl__reader_t *R);
+void pl__build_more_tasks(pl__reader_t *R);
 void pl__build_claim_check(pl__reader_t *R);
 void pl__build_lease(pl__reader_t *R);
 void pl__build_lease_modify(pl__reader_t *R);

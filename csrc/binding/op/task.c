@@ -4,6 +4,8 @@
 #include "binding/op/table.h"
 
 #include <limits.h>
+#include <math.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -90,6 +92,99 @@ void pl__build_task_add(pl__reader_t *R) {
     pl__reader_arg_list(R, 2);
     add->tasks = pl__reader_tasks(R, &add->len);
     add->all_or_none = lua_toboolean(R->L, 3);
+}
+
+/* ---- one after the other, into an op that gathers them ---------------------------------------------------------- */
+
+/* Its array has room for a power of two, this at least. */
+enum { GATHER_FIRST = 64 };
+
+/* The room of an array of `len`. */
+static size_t room_for(size_t len) {
+    size_t room = len > 0 ? GATHER_FIRST : 0;
+    while (room < len)
+        room *= 2;
+    return room;
+}
+
+/* Makes room for `more` tasks behind those that are there. */
+static int reserve_tasks(pl_op_t *op, size_t more) {
+    pl_op_task_add_t *add = &op->u.task_add;
+    size_t room = room_for(add->len + more);
+    if (room == room_for(add->len))
+        return PL_OK;
+    pl_task_new_t *tasks = pl_op_alloc(op, room * sizeof *tasks);
+    if (!tasks)
+        return PL_ENOMEM;
+    if (add->len > 0)
+        memcpy(tasks, add->tasks, add->len * sizeof *tasks);
+    add->tasks = tasks;
+    return PL_OK;
+}
+
+void pl__build_more_tasks(pl__reader_t *R) {
+    pl_op_task_add_t *add = &R->op->u.task_add;
+    pl__reader_arg_list(R, 2);
+    size_t n = pl__reader_list_open(R, "tasks");
+    if (reserve_tasks(R->op, n) != PL_OK)
+        pl__reader_out_of_memory(R);
+    for (size_t i = 0; i < n; i++) {
+        pl_task_new_t *task = &add->tasks[add->len + i];
+        *task = (pl_task_new_t){ 0 };
+        read_task(R, pl__reader_list_table(R, i), task);
+        lua_pop(R->L, 1);
+    }
+    pl__reader_list_close(R);
+    add->len += n;
+}
+
+/* A string or nil, borrowed from the stack. */
+static pl_str_t arg_str(lua_State *L, int arg) {
+    pl_str_t str = PL_STR_NONE;
+    if (!lua_isnoneornil(L, arg)) {
+        luaL_checktype(L, arg, LUA_TSTRING);
+        str.ptr = lua_tolstring(L, arg, &str.len);
+    }
+    return str;
+}
+
+void pl__args_task(lua_State *L, pl_task_new_t *task) {
+    static const char *const NAMES[] = { "push", "pull", "deferred", NULL };
+    lua_Integer priority = luaL_optinteger(L, 7, 0);
+    luaL_argcheck(L, priority >= INT_MIN && priority <= INT_MAX, 7, "out of range");
+    double eta = luaL_checknumber(L, 6), deadline = luaL_optnumber(L, 9, 0);
+    luaL_argcheck(L, isfinite(eta) && eta >= 0, 6, "a finite number, 0 or more, expected");
+    luaL_argcheck(L, isfinite(deadline) && deadline >= 0, 9, "a finite number, 0 or more, expected");
+    *task = (pl_task_new_t){ .kind = (pl_task_kind_t)(PL_TASK_PUSH + luaL_checkoption(L, 3, NULL, NAMES)),
+                             .queue = arg_str(L, 2),
+                             .payload = arg_str(L, 4),
+                             .request = arg_str(L, 5),
+                             .eta = pl_clock_from_seconds(eta),
+                             .priority = (int)priority,
+                             .tag = arg_str(L, 8),
+                             .deadline = deadline,
+                             .retry = PL_RETRY_NONE };
+}
+
+int pl__op_add_task(pl_op_t *op, const pl_task_new_t *task) {
+    pl_op_task_add_t *add = &op->u.task_add;
+    int rc = reserve_tasks(op, 1);
+    if (rc != PL_OK)
+        return rc;
+    pl_task_new_t *copy = &add->tasks[add->len];
+    *copy = *task;
+    if (add->len > 0 && pl_str_eq(copy[-1].queue, task->queue)) /* most go to the same */
+        copy->queue = copy[-1].queue;
+    else
+        rc = pl__arena_copy(&op->arena, task->queue, &copy->queue);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&op->arena, task->payload, &copy->payload);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&op->arena, task->request, &copy->request);
+    if (rc == PL_OK)
+        rc = pl__arena_copy(&op->arena, task->tag, &copy->tag);
+    add->len += rc == PL_OK;
+    return rc;
 }
 
 void pl__build_claim_check(pl__reader_t *R) {

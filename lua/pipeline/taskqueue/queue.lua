@@ -162,9 +162,16 @@ local function raise_worst(self, list, results)
   error(object, 0)
 end
 
+-- Changes settings of queues in the store. Returns a result for each.
+local function set_queues(what, store, list, patch)
+  local tx = context.transaction()
+  if tx then tx:_forget_queues() end
+  return check(what, store:queue_set(list, patch))
+end
+
 -- The one queue that comes into being when it is first used (Q43).
 local function make_cron(store, name)
-  if name == "__cron" then check("__cron", store:queue_set({ { name = name } }, true)) end
+  if name == "__cron" then set_queues("__cron", store, { { name = name } }, true) end
 end
 
 -- Whether the call has a deadline: then it is the same as waiting for its _async variant.
@@ -181,32 +188,63 @@ local function send(self, engine, store, list, forms, urls, names)
   raise_worst(self, list, results)
 end
 
--- Adds to the transaction `tx`: all of the list, or none.
+local function was_not_added(task, name, engine)
+  task.was_enqueued, task._id, task.name, task._engine = false, nil, name or nil, engine or nil
+end
+
+local function is_any_named(forms)
+  for _, form in ipairs(forms) do
+    if form.name or form.stage then return true end
+  end
+  return false
+end
+
+-- Adds to the transaction `tx`: all of the list, or none. What the store cannot refuse is sent when something else is
+-- asked of it, or with the end of the transaction.
 local function send_in(self, tx, store, list, forms, urls, names)
-  local results = check(self, store:task_add(forms, true))
-  if worst(list, results) then
-    for i, result in ipairs(results) do
-      if result == "OK" then results[i] = "ESKIPPED" end
+  local name, pull = self.name, list[1].method == "PULL"
+  if tx:_takes_all(name, pull) and not is_any_named(forms) then
+    if check(self, store:tasks_gather(forms)) then check(self, store:settle()) end
+  else
+    local results = check(self, store:task_add(forms, true))
+    if worst(list, results) then
+      for i, result in ipairs(results) do
+        if result == "OK" then results[i] = "ESKIPPED" end
+      end
+      raise_worst(self, list, results)
     end
-    raise_worst(self, list, results)
+    if not forms[1].stage then tx:_took(name, pull) end
   end
-  local before = {}
   for i, task in ipairs(list) do
-    before[i] = { task.name, rawget(task, "_engine") }
-    was_added(task, forms[i], urls[i], names[i], self.name, tx._engine)
+    tx:_if_lost(was_not_added, task, rawget(task, "name"), rawget(task, "_engine"))
+    was_added(task, forms[i], urls[i], names[i], name, tx._engine)
   end
-  tx:_if_lost(function()
-    for i, task in ipairs(list) do
-      task.was_enqueued, task._id, task.name, task._engine = false, nil, before[i][1], before[i][2]
-    end
-  end)
+end
+
+-- The commonest call in a transaction: one task, without anything that the store could refuse. Returns whether it is
+-- that; then it is done.
+local function gather_one(self, tx, task)
+  local name, pull = self.name, task.method == "PULL"
+  if task.was_enqueued or rawget(task, "_engine") or not tx:_takes_all(name, pull) or
+    not queue_task.is_gathered(task) then
+    return false
+  end
+  local session = tx._session
+  local url, id, known_as, is_much = queue_task.gather(task, session, name)
+  if not id then queue_errors.raise(known_as, is_much, tostring(self)) end
+  tx:_if_lost(was_not_added, task)
+  task._id, task.was_enqueued, task.queue_name, task._engine, task.name = id, true, name, tx._engine, known_as
+  if url ~= task.url then task.url = url end
+  if is_much then check(self, session:settle()) end
+  return true
 end
 
 --- Adds a task or a list of tasks (at most 100).
 -- Each task of a list stands alone: what can be added is added and has was_enqueued; then one error is raised for the
 -- others, whose `results` has a code for each task. An unnamed task gets a name.
 -- Inside engine:transaction the list is added all or none, with the transaction, unless transactional = false: then
--- by itself when the transaction has ended.
+-- by itself when the transaction has ended. There tasks without names do not wait for the store: should it fail to take
+-- them (the disk is full), the transaction is undone, and its next statement or its commit raises that.
 -- @param tasks a task, or a list; nil is an empty list.
 -- @tparam[opt] table given transactional = true inside a run: added when, and only if, the attempt succeeds; deadline:
 --   how many seconds it may take (default: any; after that it raises TimeoutError, and the tasks may be added or not).
@@ -215,6 +253,8 @@ end
 -- mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError, TombstonedTaskError,
 -- BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
+  local tx = context.transaction()
+  if tx and not given and queue_task.is(tasks) and tx:_is_open() and gather_one(self, tx, tasks) then return tasks end
   given = options.check(given, add_kinds, 2, "add")
   if has_deadline(given, "add") then
     return self:add_async(tasks, { transactional = given.transactional, deadline = given.deadline }):get_result()
@@ -224,7 +264,6 @@ function Queue.add(self, tasks, given)
   if #list == 0 then return tasks end
   check_add(list)
   local engine = engine_of(list, "add")
-  local tx = context.transaction()
   if tx and tx._engine ~= engine then tx = nil end
   local takes = tx and tx:_takes(given.transactional, "add")
   local transaction = given.transactional and not tx and stage_task.gathered("add", engine) or nil
@@ -705,7 +744,7 @@ end
 --- Sends parsed settings to the store of an engine.
 function queue.apply(store, list)
   if #list == 0 then return end
-  local results = check("configure", store:queue_set(list, false))
+  local results = set_queues("configure", store, list, false)
   for i, settings in ipairs(list) do
     if results[i] == "ESTATE" then
       malformed(settings.name, "its mode cannot change while it has tasks")
@@ -733,7 +772,7 @@ local function set_paused(self, paused)
   local store = store_of()
   local known = check(self, store:queue_get(self.name))[1]
   if not known or known.removed then queue_errors.raise("ENOQUEUE", nil, tostring(self)) end
-  check(self, store:queue_set({ { name = self.name, paused = paused } }, true))
+  set_queues(self, store, { { name = self.name, paused = paused } }, true)
 end
 
 --- Stops the queue in all processes: nothing of it starts, nothing is leased. What runs goes on.

@@ -436,6 +436,7 @@ end
 function queue_task.call(payload, url)
   return setmetatable({
     method = "POST", _headers = CALL_HEADERS, eta = now(), _kind = "deferred", url = url, payload = payload,
+    _id = nil, was_enqueued = nil, queue_name = nil, _engine = nil, name = nil, -- room for what adding it sets
   }, task_meta)
 end
 
@@ -462,6 +463,7 @@ function queue_task.is(value)
 end
 
 local make_queue -- function(name) -> queue
+local default_queue
 
 --- Tells how a queue is made of its name; called by the module of queues, which knows tasks, not they it.
 function queue_task.set_queue(fn)
@@ -471,6 +473,10 @@ end
 -- add(queue_name, given), or add{ queue_name =, transactional =, deadline = } as taskqueue.add takes them. Returns the
 -- queue and the options of its method.
 local function arguments_of_add(self, queue_name, given)
+  if queue_name == nil and not rawget(self, "_stage") then
+    default_queue = default_queue or make_queue()
+    return default_queue, given
+  end
   if type(queue_name) == "table" and given == nil then
     local named = queue_name
     queue_name, given = named.queue_name, {}
@@ -586,6 +592,21 @@ function queue_task.form(self, store, queue_name)
     eta = eta > 1e-6 and eta or 1e-6, deadline = kind ~= "pull" and rawget(self, "dispatch_deadline") or nil,
     retry = rawget(self, "_retry"), request = kind == "push" and encode_request(self, url) or nil,
   }, url, name or known_as
+end
+
+--- Whether `gather` will do: nothing but the task itself has to be said of it.
+function queue_task.is_gathered(self)
+  return not rawget(self, "name") and not rawget(self, "_stage") and not rawget(self, "_retry")
+end
+
+--- Gives the task to a transaction; the store cannot refuse it. Returns its full URL, its id, the name by which it is
+-- known, and whether the transaction is to settle; or the URL, nil, code, message.
+function queue_task.gather(self, session, queue_name)
+  local url, kind, eta = self.url, self._kind, self.eta
+  if url and url:byte() ~= SLASH then url = "/_ah/queue/" .. queue_name .. url end
+  return url, session:task_gather(queue_name, kind, self.payload, kind == "push" and encode_request(self, url) or nil,
+    eta > 1e-6 and eta or 1e-6, rawget(self, "priority"), rawget(self, "tag"),
+    kind ~= "pull" and rawget(self, "dispatch_deadline") or nil, queue_task.AUTO_NAME_PREFIX)
 end
 
 --- The task as the store gives it back, through `engine`: leased, or dead.
