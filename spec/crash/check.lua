@@ -9,6 +9,10 @@ local check = {}
 
 local WAITING, READY, RUN, FINALIZING, DONE, ABORTED = 0, 1, 2, 3, 4, 6
 
+-- Waits and filled slots, wherever they are: in the row of the stage whose default slot it is, or in their own.
+local WAITS = "(SELECT slot, stage, kind FROM pl_wait UNION ALL SELECT id, waiter, 0 FROM pl_stage WHERE waiter > 0)"
+local SLOTS = "(SELECT id FROM pl_slot UNION SELECT id FROM pl_stage WHERE result IS NOT NULL)"
+
 -- Each query gives one text per violation. Control tasks (kinds 0 to 2) bear the id of their stage.
 local always = {
   ["a claim without an owner"] =
@@ -24,19 +28,25 @@ local always = {
     SELECT id || ' state ' || state FROM pl_stage
     WHERE state IN (1, 3, 5) AND NOT EXISTS (SELECT 1 FROM pl_task WHERE pl_task.id = pl_stage.id AND kind < 3)]],
   ["a stage that waits for nothing"] =
-    "SELECT id FROM pl_stage WHERE state = 0 AND NOT EXISTS (SELECT 1 FROM pl_wait WHERE stage = id AND kind = 0)",
-  ["missing is not the number of unfilled inputs"] = [[
-    SELECT id || ' missing ' || missing FROM pl_stage
-    WHERE state = 0 AND missing <> (SELECT count(*) FROM pl_wait WHERE stage = id AND kind = 0)]],
+    "SELECT id FROM pl_stage WHERE state = 0 AND id NOT IN (SELECT stage FROM " .. WAITS .. " WHERE kind = 0)",
+  ["missing is not the number of unfilled inputs"] = ([[
+    SELECT s.id || ' missing ' || missing FROM pl_stage AS s
+    LEFT JOIN (SELECT stage, count(*) AS n FROM %s WHERE kind = 0 GROUP BY stage) AS w ON w.stage = s.id
+    WHERE state = 0 AND missing <> coalesce(n, 0)]]):format(WAITS),
   ["open is not the number of unsettled children and unfilled outputs"] = [[
     SELECT id || ' open ' || open FROM pl_stage AS s WHERE state = 2 AND open <>
       (SELECT count(*) FROM pl_stage AS c WHERE c.root = s.root AND c.parent = s.id AND c.state NOT IN (3, 4, 6)) +
       (SELECT count(*) FROM pl_wait AS w WHERE w.stage = s.id AND w.kind = 1)]],
-  ["a stage that has begun but still waits for an input"] = [[
-    SELECT id || ' slot ' || slot FROM pl_stage JOIN pl_wait ON stage = id
-    WHERE state IN (1, 2, 3, 4) AND kind = 0]],
-  ["a wait for a filled slot"] = "SELECT slot || ' of ' || stage FROM pl_wait JOIN pl_slot ON slot = pl_slot.id",
-  ["a wait without its stage"] = "SELECT slot FROM pl_wait WHERE stage NOT IN (SELECT id FROM pl_stage)",
+  ["a stage that has begun but still waits for an input"] = ([[
+    SELECT s.id || ' slot ' || slot FROM pl_stage AS s JOIN %s AS w ON w.stage = s.id
+    WHERE state IN (1, 2, 3, 4) AND kind = 0]]):format(WAITS),
+  ["a wait for a filled slot"] =
+    ("SELECT slot || ' of ' || stage FROM %s AS w JOIN %s AS v ON w.slot = v.id"):format(WAITS, SLOTS),
+  ["a wait without its stage"] =
+    ("SELECT slot FROM %s WHERE stage NOT IN (SELECT id FROM pl_stage)"):format(WAITS),
+  ["a wait that the stage it waits for does not know"] =
+    "SELECT w.slot || ' of ' || w.stage FROM pl_wait AS w JOIN pl_stage AS s ON s.id = w.slot WHERE waiter IS NOT -1",
+  ["a value of a stage that is not done"] = "SELECT id FROM pl_stage WHERE result IS NOT NULL AND state <> 4",
   ["a stage whose parent is not in its tree"] = [[
     SELECT id FROM pl_stage AS s WHERE parent IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM pl_stage AS p WHERE p.id = s.parent AND p.root = s.root)]],
@@ -89,7 +99,8 @@ local finished = {
   ["a stage that is not final"] = "SELECT id || ' state ' || state FROM pl_stage WHERE state NOT IN (4, 6)",
   ["a task that is left"] = "SELECT id || ' kind ' || kind || ' state ' || state FROM pl_task WHERE state < 4",
   ["a worker that is left"] = "SELECT id || ' pid ' || pid FROM pl_worker",
-  ["a wait of a stage that is done"] = "SELECT slot FROM pl_wait JOIN pl_stage ON stage = id WHERE state = 4",
+  ["a wait of a stage that is done"] =
+    ("SELECT slot FROM %s AS w JOIN pl_stage AS s ON w.stage = s.id WHERE state = 4"):format(WAITS),
 }
 
 local function quote(text)
@@ -176,8 +187,7 @@ local function check_slots(stage, slots, found)
   end
 end
 
-local dump = [[
-SELECT 'slot|' || id FROM pl_slot;
+local dump = "SELECT 'slot|' || id FROM " .. SLOTS .. [[;
 SELECT 'stage|' || s.id || '|' || state || '|' || missing || '|' || hex(coalesce(s.inputs, l.inputs, ''))
   || '|' || hex(coalesce(s.after_slots, l.after_slots, '')) || '|' || hex(coalesce(outputs, ''))
   FROM pl_stage AS s LEFT JOIN pl_stage_large AS l ON l.stage = s.id;

@@ -28,6 +28,7 @@ describe("the checker", function()
     path = helper.path()
     engine = helper.open { path = path }
     Tree():start()
+    Leaf(("long"):rep(1000)):start()
     Leaf(2):start { countdown = 50 }
     engine:drain()
     engine:close()
@@ -93,7 +94,7 @@ describe("the checker", function()
     engine:close()
     local found, stages = check.file(path, { finished = true })
     assert.same({}, found)
-    assert.equal(6, stages)
+    assert.equal(7, stages)
   end)
 
   local cases = {
@@ -107,6 +108,9 @@ describe("the checker", function()
     { "UPDATE pl_stage SET open = open + 1 WHERE state = 2", "open is not the number" },
     { "DELETE FROM pl_wait WHERE kind = 1", "open is not the number" },
     { "DELETE FROM pl_slot", "unfilled outputs" },
+    { "UPDATE pl_stage SET result = NULL", "unfilled outputs" },
+    { "UPDATE pl_stage SET result = x'01' WHERE waiter = -1", "a value of a stage that is not done" },
+    { "UPDATE pl_stage SET waiter = NULL", "a wait that the stage it waits for does not know" },
     { "INSERT OR IGNORE INTO pl_slot SELECT slot, stage, 1, x'01' FROM pl_wait", "a wait for a filled slot" },
     { "UPDATE pl_stage SET state = 4, missing = 0, finalized = 1 WHERE state = 0", "still waits for an input" },
     { "UPDATE pl_stage SET abort_requested = 1 WHERE parent IS NULL", "to be aborted with a stage that goes on" },

@@ -83,7 +83,7 @@ describe("the end of a claim that the store refuses", function()
       return 7
     end }
     local stage = Class():start()
-    forbid "INSERT ON pl_slot"
+    forbid "UPDATE OF result ON pl_stage"
     engine:drain()
     assert.equal(1, runs)
     assert.equal(0, claimed())
@@ -99,7 +99,7 @@ describe("the end of a claim that the store refuses", function()
   it("of a run, each time, aborts the tree when the attempts are used up", function()
     local Class = helper.define { max_attempts = 2, run = function() runs = runs + 1 end }
     local stage = Class():start()
-    forbid "INSERT ON pl_slot"
+    forbid "UPDATE OF result ON pl_stage"
     engine:drain { delayed = true }
     allow()
     local problem = helper.raises(pipeline.AbortedError, engine.wait, engine, stage, { timeout = 0 })

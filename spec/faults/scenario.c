@@ -362,6 +362,10 @@ void scenario_crash(int executions) {
 
 /* ---- looking at the file --------------------------------------------------------------------------------------- */
 
+/* Waits and filled slots, wherever they are. */
+#define WAITS "(SELECT slot, stage, kind FROM pl_wait UNION ALL SELECT id, waiter, 0 FROM pl_stage WHERE waiter > 0)"
+#define SLOTS "(SELECT id, filler FROM pl_slot UNION ALL SELECT id, id FROM pl_stage WHERE result IS NOT NULL)"
+
 static const char *const rules[] = {
     "PRAGMA foreign_key_check",
     /* a stage that a task must move on has it, and a control task has such a stage */
@@ -369,11 +373,11 @@ static const char *const rules[] = {
     "SELECT id FROM pl_task WHERE kind < 3 AND id NOT IN (SELECT id FROM pl_stage WHERE state IN (1, 3, 5))",
     "SELECT id FROM pl_task WHERE kind = 3 AND stage NOT IN (SELECT id FROM pl_stage)",
     /* counters are what they count */
-    "SELECT id FROM pl_stage AS s WHERE missing <> (SELECT count(*) FROM pl_wait WHERE stage = s.id AND kind = 0)",
+    "SELECT id FROM pl_stage AS s WHERE missing <> (SELECT count(*) FROM " WAITS " WHERE stage = s.id AND kind = 0)",
     "SELECT id FROM pl_stage AS s WHERE state = 2 AND open <> (SELECT count(*) FROM pl_wait WHERE stage = s.id AND "
     "kind = 1) + (SELECT count(*) FROM pl_stage AS c WHERE c.parent = s.id AND c.state NOT IN (3, 4, 6))",
-    "SELECT slot FROM pl_wait WHERE slot IN (SELECT id FROM pl_slot)",
-    "SELECT slot FROM pl_wait WHERE stage NOT IN (SELECT id FROM pl_stage)",
+    "SELECT slot FROM " WAITS " WHERE slot IN (SELECT id FROM " SLOTS ")",
+    "SELECT slot FROM " WAITS " WHERE stage NOT IN (SELECT id FROM pl_stage)",
     /* claims have owners, names have tasks */
     "SELECT id FROM pl_task WHERE state = 2 AND owner NOT IN (SELECT id FROM pl_worker)",
     "SELECT name FROM pl_task_name WHERE expires IS NULL AND name NOT IN (SELECT name FROM pl_task WHERE name NOTNULL)",
@@ -383,7 +387,8 @@ static const char *const rules[] = {
     "SELECT count(*) FROM pl_stage HAVING count(*) < 7 AND EXISTS (SELECT 1 FROM pl_task_name)",
     "SELECT id FROM pl_stage WHERE class_path = 'root' AND (state = 1) <> "
     "((SELECT count(*) FROM pl_stage WHERE parent NOTNULL) = 0)",
-    "SELECT id FROM pl_slot AS v WHERE NOT EXISTS (SELECT 1 FROM pl_stage WHERE id = v.filler AND (state IN (3, 4) OR "
+    "SELECT id FROM " SLOTS
+    " AS v WHERE NOT EXISTS (SELECT 1 FROM pl_stage WHERE id = v.filler AND (state IN (3, 4) OR "
     "class_path = 'ask'))",
     "SELECT id FROM pl_stage WHERE attempt > (class_path = 'bad' OR (class_path = 'leaf' AND args = CAST('2' AS "
     "BLOB)))",
@@ -396,7 +401,7 @@ static const char *const end_rules[] = {
     "SELECT id FROM pl_stage WHERE state NOT IN (4, 6)",
     "SELECT id FROM pl_stage WHERE (state = 6) <> (class_path = 'bad')",
     "SELECT id FROM pl_task",
-    "SELECT slot FROM pl_wait",
+    "SELECT slot FROM " WAITS,
     "SELECT id FROM pl_worker",
     "SELECT id FROM pl_stage WHERE attempt <> (class_path = 'bad' OR (class_path = 'leaf' AND args = CAST('2' AS "
     "BLOB)))",
@@ -404,7 +409,7 @@ static const char *const end_rules[] = {
 
 static const char *const empty_rules[] = {
     "SELECT id FROM pl_stage",
-    "SELECT id FROM pl_slot",
+    "SELECT id FROM " SLOTS,
     "SELECT id FROM pl_failure",
     "SELECT id FROM pl_task",
 };

@@ -168,7 +168,7 @@ describe("values", function()
   it("P215 with a tag that nobody knows raise when read, and spoil nothing else", function()
     local stage = Give(1)
     helper.result(stage)
-    sql.run(engine, "UPDATE pl_slot SET value = x'd90fa001' WHERE id = " .. stage._id) -- tag 4000
+    sql.run(engine, "UPDATE pl_stage SET result = x'd90fa001' WHERE id = " .. stage._id) -- tag 4000
     local copy = pipeline.from_id(stage.id)
     local problem = helper.raises(pipeline.SerializationError, function() return copy.outputs.default.value end)
     assert.matches("tag 4000", problem.message, 1, true)

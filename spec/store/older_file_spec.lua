@@ -1,5 +1,6 @@
 --- Files of older versions open, and what was in them goes on.
 
+local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local helper = require "spec.support.helper"
 
@@ -83,5 +84,31 @@ describe("a file of an older version", function()
     local counts
     repeat counts = engine._core:counts_get()[1] until counts.claimed == 0 -- nobody holds the lock of that worker
     assert.equal(1, counts.ready)
+  end)
+
+  it("with stages that wait for each other opens, and they go on: by waits and values in rows of their own", function()
+    local path = older(5, [[
+      INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, class_path, args, created, started,
+          finalized, inputs, outputs) VALUES
+        (11, 11, NULL, 2, 0, 0, 3, 1, 'older.Root', x'80', 1700000000000000, 1700000000000000, NULL, NULL, NULL),
+        (12, 11, 11, 4, 0, 0, 0, 1, 'older.Give', x'8101', 1700000000000000, 1700000000000000, 1700000000000000,
+          NULL, NULL),
+        (13, 11, 11, 1, 0, 0, 0, 1, 'older.Give', x'8102', 1700000000000000, 1700000000000000, NULL, NULL, NULL),
+        (14, 11, 11, 0, 0, 1, 0, 1, 'older.Add', x'82da504f53540cda504f53540d', 1700000000000000, NULL, NULL,
+          x'000000000000000c000000000000000d', NULL),
+        (15, 11, 11, 0, 0, 2, 0, 1, 'older.Add', x'82da504f53540dda504f53540e', 1700000000000000, NULL, NULL,
+          x'000000000000000d000000000000000e', x'000764656661756c74000000000000000b');
+      INSERT INTO pl_slot VALUES (12, 12, 1700000000000000, x'01');
+      INSERT INTO pl_wait VALUES (13, 14, 0), (13, 15, 0), (14, 15, 0);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta) VALUES (13, 0, 0, 1, 0, 1700000000000000);]])
+    pipeline.define("older.Give", { run = function(_, value) return value end })
+    pipeline.define("older.Add", { run = function(_, a, b) return a + b end })
+    local engine = helper.open { path = path }
+    assert.same({}, engine:check())
+    engine:drain()
+    assert.same({}, engine:check())
+    local root, slots = engine._core:stage_get(11, true)
+    assert.equal("done", root.state)
+    assert.equal("\5", slots[11].value)
   end)
 end)

@@ -199,6 +199,8 @@ local DAMAGES = {
   { "UPDATE pl_stage SET state = 4, missing = 0, finalized = 1 WHERE state = 0",
     "has begun but still waits for an input" },
   { "INSERT INTO pl_wait VALUES (1, 2, 0)", "a wait without its stage: slot 1" },
+  { "UPDATE pl_stage SET waiter = NULL", "a wait that the stage it waits for does not know" },
+  { "UPDATE pl_stage SET result = x'01' WHERE state = 2", "a value of a stage that is not done: stage %d+, state 2" },
   { "UPDATE pl_stage SET parent = 3 WHERE parent IS NOT NULL", "a stage whose parent is not in its tree" },
   { "UPDATE pl_stage SET abort_requested = 1 WHERE parent IS NULL", "a tree to be aborted with a stage that goes on" },
   { "DELETE FROM pl_task_name", "a task whose name is not taken: task %d+, later" },
@@ -220,6 +222,7 @@ describe("check()", function()
     engine = helper.open()
     Sum():start()
     Echo(1):start()
+    Echo(("long"):rep(1000)):start()
     engine:drain()
     taskqueue.add { url = "/", name = "later", countdown = 1000 }
     deferred.with { countdown = 1000 } ("store.schema.call", ("x"):rep(5000))

@@ -7,6 +7,11 @@
 #ifndef PL_STORE_SQLITE_CHECKS_H
 #define PL_STORE_SQLITE_CHECKS_H
 
+/* Waits and values, wherever they are. */
+#define PL__CHECK_WAITS                                                                                                \
+    "(SELECT slot, stage, kind FROM main.pl_wait UNION ALL SELECT id, waiter, 0 FROM main.pl_stage WHERE waiter > 0)"
+#define PL__CHECK_SLOTS "(SELECT id FROM main.pl_slot UNION ALL SELECT id FROM main.pl_stage WHERE result IS NOT NULL)"
+
 #define PL__CHECKS(X)                                                                                                  \
     X("a claim of a worker that is gone",                                                                              \
       "SELECT 'task ' || id FROM main.pl_task WHERE state = 2 AND owner NOT IN (SELECT id FROM main.pl_worker)")       \
@@ -24,7 +29,7 @@
       "(SELECT 1 FROM main.pl_task AS t WHERE t.id = s.id AND t.kind < 3)")                                            \
     X("a stage that does not wait for as many inputs as it says",                                                      \
       "SELECT 'stage ' || id || ', missing ' || missing FROM main.pl_stage AS s "                                      \
-      "LEFT JOIN (SELECT stage, count(*) AS n FROM main.pl_wait WHERE kind = 0 GROUP BY stage) AS w "                  \
+      "LEFT JOIN (SELECT stage, count(*) AS n FROM " PL__CHECK_WAITS " WHERE kind = 0 GROUP BY stage) AS w "           \
       "ON w.stage = s.id WHERE s.state = 0 AND missing <> coalesce(n, 0)")                                             \
     X("a stage that does not wait for as many children and outputs as it says",                                        \
       "SELECT 'stage ' || s.id || ', open ' || open FROM main.pl_stage AS s "                                          \
@@ -33,12 +38,16 @@
       "AND state NOT IN (3, 4, 6) GROUP BY parent) AS c ON c.parent = s.id "                                           \
       "WHERE s.state = 2 AND open <> coalesce(w.n, 0) + coalesce(c.n, 0)")                                             \
     X("a stage that has begun but still waits for an input",                                                           \
-      "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM main.pl_wait AS w "                                      \
+      "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM " PL__CHECK_WAITS " AS w "                               \
       "CROSS JOIN main.pl_stage AS s ON s.id = w.stage WHERE w.kind = 0 AND s.state IN (1, 2, 3, 4)")                  \
-    X("a wait for a value that is there", "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM main.pl_wait AS w "  \
-                                          "CROSS JOIN main.pl_slot AS v ON v.id = w.slot")                             \
+    X("a wait for a value that is there",                                                                              \
+      "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM " PL__CHECK_WAITS " AS w "                               \
+      "CROSS JOIN " PL__CHECK_SLOTS " AS v ON v.id = w.slot")                                                          \
     X("a wait without its stage",                                                                                      \
-      "SELECT 'slot ' || slot FROM main.pl_wait WHERE stage NOT IN (SELECT id FROM main.pl_stage)")                    \
+      "SELECT 'slot ' || slot FROM " PL__CHECK_WAITS " WHERE stage NOT IN (SELECT id FROM main.pl_stage)")             \
+    X("a wait that the stage it waits for does not know",                                                              \
+      "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM main.pl_wait AS w CROSS JOIN main.pl_stage AS s ON "     \
+      "s.id = w.slot WHERE s.waiter IS NOT -1")                                                                        \
     X("a stage whose parent is not in its tree",                                                                       \
       "SELECT 'stage ' || id FROM main.pl_stage AS s WHERE parent IS NOT NULL AND NOT EXISTS "                         \
       "(SELECT 1 FROM main.pl_stage AS p WHERE p.id = s.parent AND p.root = s.root)")                                  \
@@ -64,6 +73,8 @@
                                        "(SELECT task FROM main.pl_dead)")                                              \
     X("a task of no queue", "SELECT 'task ' || id || ', queue ' || queue FROM main.pl_task WHERE queue NOT IN "        \
                             "(SELECT id FROM main.pl_queue)")                                                          \
+    X("a value of a stage that is not done",                                                                           \
+      "SELECT 'stage ' || id || ', state ' || state FROM main.pl_stage WHERE result IS NOT NULL AND state <> 4")       \
     X("a value without the stage that filled it",                                                                      \
       "SELECT 'slot ' || id FROM main.pl_slot WHERE filler NOT IN (SELECT id FROM main.pl_stage)")
 

@@ -32,6 +32,7 @@ typedef enum {
 
 enum { PL__TASK_READY = 0, PL__TASK_DELAYED = 1, PL__TASK_CLAIMED = 2, PL__TASK_PULL = 3, PL__TASK_DEAD = 4 };
 enum { PL__WAIT_INPUT = 0, PL__WAIT_OUTPUT = 1 };
+enum { PL__WAITERS = -1 }; /* in pl_stage.waiter: they are in pl_wait */
 
 /* A task that became ready or delayed in this transaction; inserted at its end, so that it can be born claimed. */
 typedef struct {
@@ -292,13 +293,24 @@ int pl__dead_purge(pl__conn_t *conn, int64_t queue, int64_t *deleted);
 /* ---- stage.c ---- */
 /* Ascending, for qsort and bsearch over pl_id_t. */
 int pl__compare_ids(const void *a, const void *b);
-int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing);
+int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing,
+                     pl_id_t waiter);
 /* *found false: no such stage. */
 int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found);
 int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage);
 int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage);
 int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
                    pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
+
+/* ---- edge.c ---- */
+int pl__slot_is_filled(pl__conn_t *conn, pl_id_t slot, bool *filled);
+/* Who waits for the slot: a stage, as an input; 0: nobody; PL__WAITERS: pl_wait tells. */
+int pl__edge_waiter(pl__conn_t *conn, pl_id_t slot, pl_id_t *waiter);
+int pl__edge_set_waiter(pl__conn_t *conn, pl_id_t slot, pl_id_t waiter);
+/* The stage waits for the slot, which is not filled. *added 0: it did already. */
+int pl__edge_add(pl__conn_t *conn, pl_id_t slot, pl_id_t stage, int kind, int *added);
+/* The same for a slot whose waiters are in pl_wait. *added (may be NULL). */
+int pl__wait_add(pl__conn_t *conn, pl_id_t slot, pl_id_t stage, int kind, int *added);
 
 /* ---- claimed.c ---- */
 /* Sets the stage of a claim, and the slots that its execution needs; claim->stage stays NULL if there is none. */
@@ -322,6 +334,8 @@ int pl__work_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, pl__f
 
 /* ---- flow.c ---- */
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
+/* A stage has filled its default slot as it ended: its row has the value, and no waiter any more; `waiter` was it. */
+int pl__stage_filled_own(pl__conn_t *conn, pl_id_t stage, pl_id_t waiter);
 /* Writes the gathered deltas: for verbs that look at states or counters, and at the end of a transaction. */
 int pl__deltas_flush(pl__conn_t *conn);
 /* A stage that settled without a finalized(): one less for its parent to wait for. */

@@ -269,8 +269,9 @@
     X(STAGE_ADD,                                                                                                       \
       "INSERT INTO main.pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "        \
       "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "                     \
-      "backoff_factor, timeout, base_path, target, key, max_losses) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, "   \
-      "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)")                                    \
+      "backoff_factor, timeout, base_path, target, key, max_losses, waiter) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, "   \
+      "?8, ?9, "                                                                                                       \
+      "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)")                               \
     X(STAGE_ADD_LARGE, "INSERT INTO main.pl_stage_large (stage, args, inputs, after_slots) VALUES (?1, ?2, ?3, ?4)")   \
     X(STAGE_GET, PL__STAGE_WITH_STATUS "WHERE s.id = ?1")                                                              \
     X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM main.pl_stage AS s WHERE s.id = ?1")                         \
@@ -299,11 +300,13 @@
     /* 64: WAS_RUN, which means that try_cancel is to be asked this time */                                            \
     X(STAGE_TO_ABORT, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~64) | ?3 "        \
                       "WHERE id = ?1")                                                                                 \
-    X(STAGE_LIVE, "SELECT root, coalesce(parent, 0), state, flags, missing, open, queue, priority, coalesce(eta, 0) "  \
+    X(STAGE_LIVE, "SELECT root, coalesce(parent, 0), state, flags, missing, open, queue, priority, coalesce(eta, 0), " \
+                  "coalesce(waiter, 0) "                                                                               \
                   "FROM main.pl_stage WHERE id = ?1")                                                                  \
     X(STAGE_INPUTS_FILLED, "UPDATE main.pl_stage SET missing = ?2, state = ?3, started = ?4 WHERE id = ?1")            \
     X(STAGE_CHILDREN_SETTLED, "UPDATE main.pl_stage SET open = ?2, state = ?3, finalized = ?4 WHERE id = ?1")          \
-    X(STAGE_LEAF_DONE, "UPDATE main.pl_stage SET state = 4, finalized = ?2, flags = ?3 WHERE id = ?1 AND state = 1")   \
+    X(STAGE_LEAF_DONE, "UPDATE main.pl_stage SET state = 4, finalized = ?2, flags = ?3, waiter = ?4, result = ?5 "     \
+                       "WHERE id = ?1 AND state = 1")                                                                  \
     X(STAGE_RETRY, "UPDATE main.pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "              \
                    "retry_message = ?3 WHERE id = ?1")                                                                 \
     X(STAGE_GIVE_UP,                                                                                                   \
@@ -319,18 +322,22 @@
       "?2 AND state NOT IN (3, 4, 6)")                                                                                 \
     X(STAGE_COUNT, "SELECT (SELECT count(*) FROM main.pl_stage) - (SELECT count(*) FROM main.pl_stage "                \
                    "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
-    X(STAGE_CLEANUP_ROWS, "SELECT id, outputs FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")            \
+    X(STAGE_CLEANUP_ROWS,                                                                                              \
+      "SELECT id, outputs, result IS NOT NULL FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")            \
     X(STAGE_DELETE_TREE, "DELETE FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")                         \
     /* slots and waits */                                                                                              \
     X(SLOT_ADD,                                                                                                        \
       "INSERT INTO main.pl_slot (id, filler, time, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")        \
     X(SLOT_SET, "UPDATE main.pl_slot SET filler = ?2, time = ?3, value = ?4 WHERE id = ?1")                            \
     X(SLOT_GET, "SELECT filler, time, value FROM main.pl_slot WHERE id = ?1")                                          \
-    X(SLOT_FILLED, "SELECT 1 FROM main.pl_slot WHERE id = ?1")                                                         \
+    X(SLOT_GET_RESULT, "SELECT finalized, result FROM main.pl_stage WHERE id = ?1 AND result IS NOT NULL")             \
+    X(SLOT_FILLED, "SELECT EXISTS (SELECT 1 FROM main.pl_slot WHERE id = ?1) OR EXISTS (SELECT 1 FROM main.pl_stage "  \
+                   "WHERE id = ?1 AND result IS NOT NULL)")                                                            \
     X(SLOT_DELETE, "DELETE FROM main.pl_slot WHERE id = ?1")                                                           \
+    X(STAGE_WAITER, "SELECT coalesce(waiter, 0) FROM main.pl_stage WHERE id = ?1")                                     \
+    X(STAGE_SET_WAITER, "UPDATE main.pl_stage SET waiter = ?2 WHERE id = ?1")                                          \
     X(WAIT_ADD, "INSERT INTO main.pl_wait (slot, stage, kind) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")             \
     X(WAITS, "SELECT stage, kind FROM main.pl_wait WHERE slot = ?1")                                                   \
-    X(WAIT_HAS, "SELECT 1 FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 AND kind = ?3")                             \
     X(WAIT_DELETE, "DELETE FROM main.pl_wait WHERE slot = ?1")                                                         \
     X(WAIT_DELETE_OUTPUT, "DELETE FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 "                                   \
                           "AND kind = 1") /* status and failures */                                                    \

@@ -161,7 +161,7 @@ static int take_waits(pl__conn_t *conn, pl_id_t slot, pl__buf_t *waits) {
     return waits->len ? pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)slot) : PL_OK;
 }
 
-static int slot_filled(pl__conn_t *conn, pl_id_t slot) {
+static int tell_waiters(pl__conn_t *conn, pl_id_t slot) {
     pl__buf_t waits = { 0 };
     int rc = take_waits(conn, slot, &waits);
     const wait_t *list = (const wait_t *)(const void *)waits.ptr;
@@ -170,6 +170,19 @@ static int slot_filled(pl__conn_t *conn, pl_id_t slot) {
                                             : add_delta(conn, list[i].stage, 0, 1);
     pl__buf_free(&waits);
     return rc;
+}
+
+int pl__stage_filled_own(pl__conn_t *conn, pl_id_t stage, pl_id_t waiter) {
+    if (waiter == PL__WAITERS)
+        return tell_waiters(conn, stage);
+    return waiter ? add_delta(conn, waiter, 1, 0) : PL_OK;
+}
+
+static int slot_filled(pl__conn_t *conn, pl_id_t slot) {
+    pl_id_t waiter;
+    PL__TRY(pl__edge_waiter(conn, slot, &waiter));
+    PL__TRY(pl__stage_filled_own(conn, slot, waiter));
+    return waiter ? pl__edge_set_waiter(conn, slot, 0) : PL_OK;
 }
 
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill) {

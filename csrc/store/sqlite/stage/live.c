@@ -155,7 +155,7 @@ static void copy_whole(pl__live_t *live, const pl_stage_new_t *stage) {
 }
 
 void pl__live_add(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int64_t queue,
-                  int missing) {
+                  int missing, pl_id_t waiter) {
     size_t bytes = count_bytes(stage);
     bool whole = bytes <= WHOLE_MAX;
     pl__live_t *live = make(stage->id, whole ? bytes : 0);
@@ -165,6 +165,7 @@ void pl__live_add(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, p
     live->parent = parent;
     live->queue = queue;
     live->missing = missing;
+    live->waiter = waiter;
     live->state = missing > 0 ? PL_STAGE_WAITING : PL_STAGE_READY;
     live->created = conn->now;
     live->started = missing > 0 ? 0 : conn->now;
@@ -200,6 +201,7 @@ int pl__live_get(pl__conn_t *conn, pl_id_t id, pl__live_t **live) {
         read->queue = sqlite3_column_int64(row, 6);
         read->made.priority = sqlite3_column_int(row, 7);
         read->made.eta = sqlite3_column_int64(row, 8);
+        read->waiter = sqlite3_column_int64(row, 9);
     }
     pl__sql_end(row);
     if (!read || !put(&conn->lives, read))

@@ -11,6 +11,7 @@ typedef struct pl__live {
     struct pl__live *older, *newer;
     pl_id_t root, parent;
     int64_t queue;
+    pl_id_t waiter; /* as pl_stage.waiter; 0: none */
     int missing, open;
     pl_stage_state_t state;
     pl_usec_t created, started;
@@ -33,7 +34,7 @@ void pl__lives_refresh(pl__conn_t *conn);
 void pl__lives_clear(pl__conn_t *conn);
 /* The stage was inserted with so many inputs missing. */
 void pl__live_add(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int64_t queue,
-                  int missing);
+                  int missing, pl_id_t waiter);
 /* Borrows until another one is added or dropped. NULL: not known. */
 pl__live_t *pl__live_find(const pl__conn_t *conn, pl_id_t id);
 /* As pl__live_find, but reads the row of a stage that is not known. *live NULL: there is no such stage. */

@@ -10,6 +10,8 @@
 #include "store/sqlite/db.h"
 #include "store/sqlite/pack.h"
 
+enum { RESULT_MAX = 256 }; /* bytes of a value in the row of its stage */
+
 /* What the verbs need to know of a stage before they write. */
 typedef struct {
     bool found;
@@ -53,74 +55,94 @@ int pl__verb_start(pl__conn_t *conn, pl_op_t *op) {
             PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &taken, 0, "b", stage->key));
         stage->rc = taken ? PL_EEXISTS : PL_OK;
         if (!taken)
-            PL__TRY(pl__stage_insert(conn, stage, stage->id, 0, 0));
+            PL__TRY(pl__stage_insert(conn, stage, stage->id, 0, 0, 0));
     }
     return PL_OK;
 }
 
 /* ---- children of a run ------------------------------------------------------------------------------------- */
 
+/* The children of a run, by their default slots, which are known to be unfilled. */
 typedef struct {
-    pl_id_t *ids; /* slots made by this run and not filled by it: ascending */
+    pl_id_t *ids; /* ascending */
+    pl_id_t *waiters;
+    int *missing; /* by the order of the run */
     size_t len;
 } fresh_t;
 
-/* Default slots of new children are known to be unfilled, which saves a look-up per edge in a wide fan-in. */
 static int list_fresh(pl__conn_t *conn, const pl_op_outcome_t *run, fresh_t *fresh) {
-    fresh->ids = pl__arena_get(&conn->scratch, (run->children_len + 1) * sizeof *fresh->ids);
-    if (!fresh->ids)
+    fresh->len = run->children_len;
+    fresh->ids = pl__arena_get(&conn->scratch, fresh->len * sizeof *fresh->ids);
+    fresh->waiters = pl__arena_get(&conn->scratch, fresh->len * sizeof *fresh->waiters);
+    fresh->missing = pl__arena_get(&conn->scratch, fresh->len * sizeof *fresh->missing);
+    if (!fresh->ids || !fresh->waiters || !fresh->missing)
         return PL_ENOMEM;
-    for (size_t i = 0; i < run->children_len; i++)
-        fresh->ids[fresh->len++] = run->children[i].id;
+    for (size_t i = 0; i < fresh->len; i++)
+        fresh->ids[i] = run->children[i].id;
     qsort(fresh->ids, fresh->len, sizeof *fresh->ids, pl__compare_ids);
     return PL_OK;
 }
 
-static int is_unfilled(pl__conn_t *conn, const fresh_t *fresh, pl_id_t slot, bool *unfilled) {
-    int64_t filled = 0;
-    *unfilled = fresh->len && bsearch(&slot, fresh->ids, fresh->len, sizeof slot, pl__compare_ids);
-    if (*unfilled)
-        return PL_OK;
-    PL__TRY(pl__sql_int(conn, PL__SQL_SLOT_FILLED, &filled, 0, "i", (int64_t)slot));
-    *unfilled = !filled;
+/* Who waits for a slot that a child of this run will fill; NULL: it is no such slot. */
+static pl_id_t *find_waiter(const fresh_t *fresh, pl_id_t slot) {
+    const pl_id_t *place = bsearch(&slot, fresh->ids, fresh->len, sizeof slot, pl__compare_ids);
+    return place ? &fresh->waiters[place - fresh->ids] : NULL;
+}
+
+static int wait_for_older(pl__conn_t *conn, pl_id_t slot, pl_id_t stage, int kind, int *count) {
+    bool filled;
+    int added = 0;
+    PL__TRY(pl__slot_is_filled(conn, slot, &filled));
+    if (!filled)
+        PL__TRY(pl__edge_add(conn, slot, stage, kind, &added));
+    *count += added;
     return PL_OK;
 }
 
 static int wait_for(pl__conn_t *conn, const fresh_t *fresh, pl_id_t slot, pl_id_t stage, int *missing) {
-    bool unfilled;
-    int added = 0;
-    PL__TRY(is_unfilled(conn, fresh, slot, &unfilled));
-    if (unfilled)
-        PL__TRY(
-            pl__sql_run(conn, PL__SQL_WAIT_ADD, &added, "iii", (int64_t)slot, (int64_t)stage, (int64_t)PL__WAIT_INPUT));
+    pl_id_t *waiter = find_waiter(fresh, slot);
+    int added = 1;
+    if (!waiter)
+        return wait_for_older(conn, slot, stage, PL__WAIT_INPUT, missing);
+    if (*waiter == stage)
+        return PL_OK;
+    if (*waiter > 0)
+        PL__TRY(pl__wait_add(conn, slot, *waiter, PL__WAIT_INPUT, NULL));
+    if (*waiter)
+        PL__TRY(pl__wait_add(conn, slot, stage, PL__WAIT_INPUT, &added));
+    *waiter = *waiter ? PL__WAITERS : stage;
     *missing += added;
     return PL_OK;
 }
 
-static int add_child(pl__conn_t *conn, const pl_stage_new_t *child, const fresh_t *fresh, pl_id_t root,
-                     pl_id_t parent) {
-    int missing = 0;
+static int wait_for_all(pl__conn_t *conn, const pl_stage_new_t *child, const fresh_t *fresh, int *missing) {
     for (size_t i = 0; i < child->inputs_len; i++)
-        PL__TRY(wait_for(conn, fresh, child->inputs[i], child->id, &missing));
+        PL__TRY(wait_for(conn, fresh, child->inputs[i], child->id, missing));
     for (size_t i = 0; i < child->after_len; i++)
-        PL__TRY(wait_for(conn, fresh, child->after[i], child->id, &missing));
-    return pl__stage_insert(conn, child, root, parent, missing);
+        PL__TRY(wait_for(conn, fresh, child->after[i], child->id, missing));
+    return PL_OK;
+}
+
+/* First who waits for whom, for that is in the rows. */
+static int add_children(pl__conn_t *conn, const pl_op_outcome_t *run, pl_id_t root) {
+    fresh_t fresh = { 0 };
+    if (run->children_len == 0)
+        return PL_OK;
+    PL__TRY(list_fresh(conn, run, &fresh));
+    for (size_t i = 0; i < fresh.len; i++)
+        PL__TRY(wait_for_all(conn, &run->children[i], &fresh, &fresh.missing[i]));
+    for (size_t i = 0; i < fresh.len; i++)
+        PL__TRY(pl__stage_insert(conn, &run->children[i], root, run->stage, fresh.missing[i],
+                                 *find_waiter(&fresh, run->children[i].id)));
+    return PL_OK;
 }
 
 /* ---- outcome of run ---------------------------------------------------------------------------------------- */
 
 /* Outputs of an async stage that are still to come from outside: each becomes a wait of its own. */
 static int await_outputs(pl__conn_t *conn, pl_id_t stage, const brief_t *brief, int *open) {
-    static const fresh_t none;
-    for (size_t i = 0; i < brief->outputs_len; i++) {
-        bool unfilled;
-        int added = 0;
-        PL__TRY(is_unfilled(conn, &none, brief->outputs[i].slot, &unfilled));
-        if (unfilled)
-            PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_ADD, &added, "iii", (int64_t)brief->outputs[i].slot, (int64_t)stage,
-                                (int64_t)PL__WAIT_OUTPUT));
-        *open += added;
-    }
+    for (size_t i = 0; i < brief->outputs_len; i++)
+        PL__TRY(wait_for_older(conn, brief->outputs[i].slot, stage, PL__WAIT_OUTPUT, open));
     return PL_OK;
 }
 
@@ -151,15 +173,11 @@ static int to_run(pl__conn_t *conn, const pl_op_outcome_t *run, int open) {
 }
 
 static int apply_run(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
-    fresh_t fresh = { 0 };
     int open;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
     for (size_t i = 0; i < run->fills_len; i++)
         PL__TRY(pl__stage_fill(conn, run->stage, &run->fills[i]));
-    if (run->children_len)
-        PL__TRY(list_fresh(conn, run, &fresh));
-    for (size_t i = 0; i < run->children_len; i++)
-        PL__TRY(add_child(conn, &run->children[i], &fresh, brief->root, run->stage));
+    PL__TRY(add_children(conn, run, brief->root));
     for (size_t i = 0; i < run->tasks_len; i++)
         PL__TRY(pl__task_new(conn, &run->tasks[i]));
     PL__TRY(count_open(conn, run, brief, &open));
@@ -314,11 +332,36 @@ static bool is_leaf(const pl_op_outcome_t *run) {
            !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED));
 }
 
+/* The fill of the stage's default slot, if there is just one, and its value fits into the row. */
+static const pl_fill_t *find_own(const pl_op_outcome_t *run) {
+    const pl_fill_t *own = NULL;
+    for (size_t i = 0; i < run->fills_len; i++) {
+        if (run->fills[i].slot == run->stage && own)
+            return NULL;
+        if (run->fills[i].slot == run->stage)
+            own = &run->fills[i];
+    }
+    return own && own->value.len <= RESULT_MAX ? own : NULL;
+}
+
+/* The row of a leaf that is done. It takes the value of its default slot, for which nobody waits any more then. */
+static int write_leaf(pl__conn_t *conn, const pl_op_outcome_t *run, const pl_fill_t *own, bool *updated) {
+    pl_id_t waiter;
+    int changes;
+    PL__TRY(pl__edge_waiter(conn, run->stage, &waiter));
+    pl__live_drop(conn, run->stage);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &changes, "iiizb", (int64_t)run->stage, (int64_t)conn->now,
+                        (int64_t)run->flags, own ? INT64_C(0) : (int64_t)waiter, own ? own->value : PL_STR_NONE));
+    *updated = changes > 0;
+    return own && *updated ? pl__stage_filled_own(conn, run->stage, waiter) : PL_OK;
+}
+
 /* Ends a leaf in as few statements as its rules allow: the deletion of its task is the fence, the state the condition
  * of the update. */
 static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
     const pl_op_outcome_t *run = &op->u.outcome;
-    int deleted, updated;
+    int deleted;
+    bool updated;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH_RUN, &deleted, "iii", (int64_t)run->stage, (int64_t)conn->worker,
                         (int64_t)run->claim));
     if (!deleted) {
@@ -326,13 +369,13 @@ static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     }
     conn->freed = true;
-    pl__live_drop(conn, run->stage);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &updated, "iii", (int64_t)run->stage, (int64_t)conn->now,
-                        (int64_t)run->flags));
+    const pl_fill_t *own = find_own(run);
+    PL__TRY(write_leaf(conn, run, own, &updated));
     if (!updated)
         return check_state(conn, op, &(brief_t){ 0 });
     for (size_t i = 0; i < run->fills_len; i++)
-        PL__TRY(pl__stage_fill(conn, run->stage, &run->fills[i]));
+        if (&run->fills[i] != own)
+            PL__TRY(pl__stage_fill(conn, run->stage, &run->fills[i]));
     PL__TRY(pl__note_final(conn, run->stage, PL_STAGE_DONE));
     return pl__stage_settled(conn, run->parent);
 }

@@ -139,7 +139,9 @@ int pl__verb_claim_check(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- cleanup ----------------------------------------------------------------------------------------------- */
 
-static int delete_around(pl__conn_t *conn, pl_id_t id, const pl_output_t *outputs, size_t len, int64_t *deleted) {
+/* A value counts as a record wherever it is. */
+static int delete_around(pl__conn_t *conn, pl_id_t id, bool has_result, const pl_output_t *outputs, size_t len,
+                         int64_t *deleted) {
     int tasks;
     PL__TRY(pl__task_end_of_stage(conn, id, &tasks));
     *deleted += tasks;
@@ -147,7 +149,7 @@ static int delete_around(pl__conn_t *conn, pl_id_t id, const pl_output_t *output
         int slots;
         PL__TRY(pl__sql_run(conn, PL__SQL_SLOT_DELETE, &slots, "i", (int64_t)outputs[i].slot));
         PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)outputs[i].slot));
-        *deleted += slots;
+        *deleted += slots > 0 || (has_result && outputs[i].slot == id);
     }
     return PL_OK;
 }
@@ -162,11 +164,12 @@ static int delete_tree(pl__conn_t *conn, pl_op_cleanup_t *cleanup) {
         const pl_output_t *outputs;
         size_t len;
         pl_str_t packed;
+        bool has_result = sqlite3_column_int(row, 2) != 0;
         rc = pl__sql_str(row, 1, &conn->scratch, &packed);
         if (rc == PL_OK)
             rc = pl__unpack_outputs(&conn->scratch, id, packed, &outputs, &len);
         if (rc == PL_OK)
-            rc = delete_around(conn, id, outputs, len, &cleanup->deleted);
+            rc = delete_around(conn, id, has_result, outputs, len, &cleanup->deleted);
         cleanup->deleted++; /* the row itself: SQLite does not count those that go with the row of the root */
         if (rc == PL_OK)
             rc = pl__sql_step(conn, row, &more);

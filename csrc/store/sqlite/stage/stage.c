@@ -20,30 +20,32 @@ static bool is_large(const body_t *body) {
 }
 
 static int insert_row(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing,
-                      int64_t queue, const body_t *body) {
+                      pl_id_t waiter, int64_t queue, const body_t *body) {
     pl_str_t outputs;
     PL__TRY(pl__pack_outputs(&conn->scratch, stage->id, stage->outputs, stage->outputs_len, &outputs));
     int64_t state = missing > 0 ? PL_STAGE_WAITING : PL_STAGE_READY;
     int64_t started = missing > 0 ? 0 : conn->now;
-    return pl__sql_run(conn, PL__SQL_STAGE_ADD, NULL, "iiziiiiitbizbbbzzddfttbz", (int64_t)stage->id, (int64_t)root,
+    return pl__sql_run(conn, PL__SQL_STAGE_ADD, NULL, "iiziiiiitbizbbbzzddfttbzz", (int64_t)stage->id, (int64_t)root,
                        (int64_t)parent, state, (int64_t)stage->flags, (int64_t)missing, queue, (int64_t)stage->priority,
                        stage->class_path, body->args, (int64_t)conn->now, started, body->inputs, body->after, outputs,
                        (int64_t)stage->eta, (int64_t)stage->max_attempts, stage->backoff_seconds, stage->backoff_factor,
-                       stage->timeout, stage->base_path, stage->target, stage->key, (int64_t)stage->max_losses);
+                       stage->timeout, stage->base_path, stage->target, stage->key, (int64_t)stage->max_losses,
+                       (int64_t)waiter);
 }
 
-int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing) {
+int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing,
+                     pl_id_t waiter) {
     static const body_t elsewhere;
     body_t body = { .args = stage->args.ptr ? stage->args : PL_STR_LIT("") };
     int64_t queue;
     PL__TRY(pl__pack_ids(&conn->scratch, stage->inputs, stage->inputs_len, &body.inputs));
     PL__TRY(pl__pack_ids(&conn->scratch, stage->after, stage->after_len, &body.after));
     PL__TRY(pl__queue_id(conn, stage->queue, &queue));
-    PL__TRY(insert_row(conn, stage, root, parent, missing, queue, is_large(&body) ? &elsewhere : &body));
+    PL__TRY(insert_row(conn, stage, root, parent, missing, waiter, queue, is_large(&body) ? &elsewhere : &body));
     if (is_large(&body))
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_ADD_LARGE, NULL, "ibbb", (int64_t)stage->id, body.args, body.inputs,
                             body.after));
-    pl__live_add(conn, stage, root, parent, queue, missing);
+    pl__live_add(conn, stage, root, parent, queue, missing, waiter);
     if (missing > 0 || stage->hold)
         return PL_OK;
     return pl__task_push(
@@ -157,18 +159,28 @@ int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *
 
 /* ---- slots ------------------------------------------------------------------------------------------------- */
 
-static int load_slot(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_slot_t *slot) {
-    sqlite3_stmt *row;
-    *slot = (pl_slot_t){ .id = id };
-    PL__TRY(pl__sql_query(conn, PL__SQL_SLOT_GET, &row, "i", (int64_t)id));
+/* Of a row with the filler, if `column` is above 0, and time and value from `column` on. */
+static int read_slot(pl__conn_t *conn, sqlite3_stmt *row, int column, pl__arena_t *arena, pl_slot_t *slot) {
     PL__TRY(pl__sql_step(conn, row, &slot->filled));
     if (!slot->filled)
         return PL_OK;
-    slot->filler = sqlite3_column_int64(row, 0);
-    slot->time = sqlite3_column_int64(row, 1);
-    int rc = read_value(conn, row, 2, arena, &slot->value, &slot->cut);
+    slot->filler = column > 0 ? sqlite3_column_int64(row, 0) : slot->id;
+    slot->time = sqlite3_column_int64(row, column);
+    int rc = read_value(conn, row, column + 1, arena, &slot->value, &slot->cut);
     pl__sql_end(row);
     return rc;
+}
+
+/* A default slot that was filled by its own stage is most often in the row of that. */
+static int load_slot(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_slot_t *slot) {
+    sqlite3_stmt *row;
+    *slot = (pl_slot_t){ .id = id };
+    PL__TRY(pl__sql_query(conn, PL__SQL_SLOT_GET_RESULT, &row, "i", (int64_t)id));
+    PL__TRY(read_slot(conn, row, 0, arena, slot));
+    if (slot->filled)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_SLOT_GET, &row, "i", (int64_t)id));
+    return read_slot(conn, row, 1, arena, slot);
 }
 
 int pl__compare_ids(const void *a, const void *b) {

@@ -9,17 +9,10 @@
 
 #include "store/sqlite/db.h"
 
-static int is_unfilled(pl__conn_t *conn, pl_id_t slot, pl_id_t stage, int kind, bool *unfilled) {
-    int64_t waits;
-    PL__TRY(pl__sql_int(conn, PL__SQL_WAIT_HAS, &waits, 0, "iii", (int64_t)slot, (int64_t)stage, (int64_t)kind));
-    *unfilled = waits != 0;
-    return PL_OK;
-}
-
-static int add_unfilled(pl__conn_t *conn, const pl_stage_t *stage, pl_id_t slot, pl_work_t *work, pl_id_t *list) {
-    bool unfilled;
-    PL__TRY(is_unfilled(conn, slot, stage->id, PL__WAIT_INPUT, &unfilled));
-    if (unfilled)
+static int add_unfilled(pl__conn_t *conn, pl_id_t slot, pl_work_t *work, pl_id_t *list) {
+    bool filled;
+    PL__TRY(pl__slot_is_filled(conn, slot, &filled));
+    if (!filled)
         list[work->unfilled_len++] = slot;
     return PL_OK;
 }
@@ -30,11 +23,11 @@ static int find_unfilled(pl__conn_t *conn, const pl_stage_t *stage, pl__arena_t 
     if (!list)
         return PL_ENOMEM;
     for (size_t i = 0; i < stage->inputs_len && work->unfilled_len < most; i++)
-        PL__TRY(add_unfilled(conn, stage, stage->inputs[i], work, list));
+        PL__TRY(add_unfilled(conn, stage->inputs[i], work, list));
     for (size_t i = 0; i < stage->after_len && work->unfilled_len < most; i++) {
         const pl_id_t *slot = &stage->after[i];
         if (!stage->inputs_len || !bsearch(slot, stage->inputs, stage->inputs_len, sizeof *slot, pl__compare_ids))
-            PL__TRY(add_unfilled(conn, stage, *slot, work, list));
+            PL__TRY(add_unfilled(conn, *slot, work, list));
     }
     work->unfilled = list;
     return PL_OK;
@@ -43,9 +36,9 @@ static int find_unfilled(pl__conn_t *conn, const pl_stage_t *stage, pl__arena_t 
 /* Of an async stage: `open` counts these and its children. */
 static int count_outputs(pl__conn_t *conn, const pl_stage_t *stage, pl_work_t *work) {
     for (size_t i = 0; (stage->flags & PL_STAGE_ASYNC) && i < stage->outputs_len; i++) {
-        bool unfilled;
-        PL__TRY(is_unfilled(conn, stage->outputs[i].slot, stage->id, PL__WAIT_OUTPUT, &unfilled));
-        work->outputs_open += unfilled;
+        bool filled;
+        PL__TRY(pl__slot_is_filled(conn, stage->outputs[i].slot, &filled));
+        work->outputs_open += !filled;
     }
     return PL_OK;
 }
