@@ -11,19 +11,18 @@ local await = require "pipeline.support.await"
 local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
-local failures = require "pipeline.workflow.failures"
 local evaluate = require "pipeline.workflow.evaluate"
 local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.workflow.instance"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
-local queue_async = require "pipeline.taskqueue.async"
 local report = require "pipeline.support.report"
 local slices = require "pipeline.support.slices"
 local status = require "pipeline.workflow.status"
 local stores = require "pipeline.support.stores"
 local text = require "pipeline.support.text"
 local timers = require "pipeline.support.timers"
+local waiting = require "pipeline.waiting"
 local misuse = require("pipeline.support.place").misuse
 
 local engine = {}
@@ -130,13 +129,6 @@ local function check_targets(given)
   return targets
 end
 
-local function wake_waiters(self, id, state)
-  local waiters = self._waiters[id]
-  self._waiters[id] = nil
-  for _, token in ipairs(waiters or {}) do token:wake(state) end
-  if self._finals[id] ~= nil then self._finals[id] = state end
-end
-
 local function set_hooks(self)
   self._core:on("task", function(claim) evaluate.task(self, claim) end)
   self._core:on("log", function(level, line) self:_log(level, line) end)
@@ -146,7 +138,7 @@ local function set_hooks(self)
   end)
   self._core:on("final", function(id, state)
     if state == "aborting" then return evaluate.interrupt(self, id) end
-    wake_waiters(self, id, state)
+    waiting.is_final(self, id, state)
   end)
 end
 
@@ -259,17 +251,6 @@ local function give_last_answers(self)
   end
 end
 
-local CLOSED = "closed" -- what a token that waits for a pipeline is woken with
-
--- Whoever waits for the engine hears that it is closed. What the engine itself executes ends with it instead.
-local function wake_all(self)
-  for _, waiters in pairs(self._waiters) do
-    for _, token in ipairs(table.move(waiters, 1, #waiters, 1, {})) do token:wake(CLOSED) end
-  end
-  for sleep in pairs(self._sleeps) do sleep:give_up(errors.closed("sleep", true)) end
-  for call in pairs(self._calls) do queue_async.abandon(call) end
-end
-
 local function close_core(self)
   self._core:close()
   eventloop.closed(self)
@@ -313,7 +294,7 @@ function Engine.close(self)
   if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
   context.remove_engine(self)
   self._timers.closed = true
-  wake_all(self)
+  waiting.give_up(self)
   class.forbid_modules(self._modules)
   if not is_running then
     leave_loop(self)
@@ -377,20 +358,7 @@ local function require_open(self)
   if self._closed then errors.raise_core("ECLOSED", "the engine is closed") end
 end
 
--- Whether the running code is a tasklet. If there are any, their modules are loaded.
-local function in_tasklet()
-  local task = package.loaded["pipeline.tasklet.task"]
-  return task and task.is_running()
-end
-
 -- ---- running ---------------------------------------------------------------------------------------------------
-
-local function raise_again(self)
-  local raised = self._raised
-  if not raised then return end
-  self._raised = false
-  error(errors.located(raised[1]), 0)
-end
 
 -- What is started in a transaction cannot run before its end.
 local function refuse_in_transaction(self, name)
@@ -420,7 +388,7 @@ local function run_core(self, name, mode, timeout, signals)
     end
     errors.raise_core(code, message, name)
   end
-  raise_again(self)
+  waiting.raise_again(self)
 end
 
 --- Works until engine:stop() or SIGINT or SIGTERM, then finishes what runs and returns. What has not ended after
@@ -481,154 +449,11 @@ function Engine.advance(self, seconds)
   errors.check(self._core:advance(seconds))
 end
 
-local Sleeping = { __close = function(sleeping) sleeping.engine._sleeps[sleeping.sleep] = nil end }
-
-local function sleep_awaiting(self, seconds)
-  local sleep = require("pipeline.tasklet.time").sleep(seconds)
-  local _ <close> = setmetatable({ engine = self, sleep = sleep }, Sleeping)
-  self._sleeps[sleep] = true
-  sleep:get_result()
-end
-
 --- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.
 function Engine.sleep(self, seconds)
   require_open(self)
   check_seconds(seconds, "sleep")
-  if in_tasklet() or eventloop.managed_beside(self) then return sleep_awaiting(self, seconds) end
-  local ok, code, message = self._core:sleep(seconds)
-  end_run(self)
-  eventloop.rest(self)
-  if self._closed then error(errors.closed("sleep"), 0) end
-  if not ok then errors.raise_core(code, message) end
-end
-
--- ---- waiting for one pipeline ----------------------------------------------------------------------------------
-
-local function is_final(state)
-  return state == "done" or state == "aborted"
-end
-
-local function add_waiter(self, id, token)
-  local waiters = self._waiters[id] or {}
-  self._waiters[id] = waiters
-  waiters[#waiters + 1] = token
-end
-
-local function remove_waiter(self, id, token)
-  for i, other in ipairs(self._waiters[id] or {}) do
-    if other == token then
-      table.remove(self._waiters[id], i)
-      break
-    end
-  end
-end
-
--- A wait of a coroutine, which may be closed meanwhile.
-local Waiting = { __name = "pipeline.Waiting" }
-
-function Waiting.__close(waiting)
-  local self = waiting.engine
-  if waiting.timer then self._timers:cancel(waiting.timer) end
-  remove_waiter(self, waiting.id, waiting.token)
-end
-
--- In a managed coroutine of the engine with the core `handle`: this one, or one that has its turns while this one has.
-local function wait_suspended(self, id, timeout, handle)
-  local token = errors.check(handle:token())
-  local waiting <close> = setmetatable({ engine = self, id = id, token = token, timer = false }, Waiting)
-  add_waiter(self, id, token)
-  local state = errors.check(context.store(self):watch(id))
-  if is_final(state) then return state end
-  waiting.timer = timeout and self._timers:add(timeout, function() token:wake("timeout") end)
-  return handle:suspend()
-end
-
--- In a tasklet. What the token needs is in the modules of tasklets, which are loaded then.
-local function wait_awaiting(self, id, timeout)
-  local outside = require "pipeline.tasklet.outside"
-  local token <close> = outside.new(function(token) remove_waiter(self, id, token) end,
-    "pipeline " .. self:_id_text(id))
-  add_waiter(self, id, token)
-  local state = errors.check(context.store(self):watch(id))
-  if is_final(state) then return state end
-  return token:wait(timeout) or "timeout"
-end
-
--- With virtual time nothing happens by itself: time jumps to what is due.
-local function run_some(self, left)
-  if not self._virtual then return self._core:run("next", left) end
-  local ok, code, message = self._core:run("ready", left)
-  if not ok or self._closed then return ok, code, message end
-  return self._core:run("all", left)
-end
-
-local function wait_running(self, id, timeout)
-  local state = errors.check(context.store(self):watch(id))
-  if is_final(state) then return state end
-  local deadline = timeout and self._core:steady() + timeout
-  self._finals[id] = false
-  repeat
-    local left = deadline and math.max(deadline - self._core:steady(), 0)
-    local ok, code, message = run_some(self, left)
-    end_run(self)
-    if self._closed then return CLOSED end
-    state = self._finals[id]
-    if self._raised then break end
-    if not ok and code ~= "ETIMEDOUT" then
-      self._finals[id] = nil
-      if code == "ESTATE" then
-        errors.raise(errors.UnexpectedPipelineError, "wait cannot be called here: the loop is running already")
-      end
-      errors.raise_core(code, message, "wait")
-    end
-    local late = deadline and self._core:steady() >= deadline
-    if not state and (late or self._virtual) then state = "timeout" end -- virtual: nothing more happens, or not in time
-  until state
-  self._finals[id] = nil
-  self._core:rest()
-  raise_again(self)
-  return state
-end
-
-local function wait_blocking(self, id, timeout)
-  self._core:listen(true)
-  local ok, state = pcall(wait_running, self, id, timeout)
-  self._core:listen(false)
-  eventloop.rest(self)
-  if not ok then error(state, 0) end
-  return state
-end
-
-local function raise_aborted(self, stage)
-  local record = stage._record
-  local root = record.parent and errors.read(context.store(self, true):stage_get(record.root))
-  local reason = root and root.abort_message or record.abort_message or ""
-  local message, fields = failures.explain(self, stage, reason)
-  fields.traceback = debug.traceback(nil, 2)
-  error(errors.AbortedError(message, fields), 0)
-end
-
-local function waited_stage(self, stage_or_id)
-  if instance.is(stage_or_id) then
-    if not stage_or_id._id then
-      errors.raise(errors.UnexpectedPipelineError, "wait for %s: it is not started", tostring(stage_or_id))
-    end
-    return stage_or_id
-  end
-  if type(stage_or_id) ~= "string" then
-    misuse("bad argument #1 to 'wait' (pipeline or id expected)")
-  end
-  local stage = instance.from_id(self, stage_or_id, {}, class.Base)
-  if not stage then errors.raise(errors.UnexpectedPipelineError, "wait: there is no pipeline %s", stage_or_id) end
-  return stage
-end
-
-local function refuse_deadlock(self, id)
-  local current = context.instance()
-  local record = current and current._run and stores.same(current._engine, self) and current._record
-  if record and (id == record.id or id == record.parent or id == record.root) then
-    errors.raise(errors.UnexpectedPipelineError, "a run cannot wait for its own pipeline or those above it")
-  end
+  waiting.sleep(self, seconds)
 end
 
 local wait_kinds = { timeout = "duration" }
@@ -644,28 +469,11 @@ local wait_kinds = { timeout = "duration" }
 function Engine.wait(self, stage_or_id, given)
   given = options.check(given, wait_kinds, 2, "wait")
   require_open(self)
-  local stage = waited_stage(self, stage_or_id)
+  local stage = waiting.stage(self, stage_or_id)
   if not stores.same(stage._engine, self) then return stage._engine:wait(stage, given) end
-  local id = stage._id
-  refuse_deadlock(self, id)
+  waiting.refuse_deadlock(self, stage._id)
   refuse_in_transaction(self, "wait")
-  local handle = self._core:in_coroutine() and self._core or eventloop.managed_beside(self)
-  local wait = handle and wait_suspended or in_tasklet() and wait_awaiting or wait_blocking
-  local state = wait(self, id, given.timeout, handle)
-  if state == CLOSED then error(errors.closed("wait for " .. tostring(stage)), 0) end
-  if state == "timeout" then
-    if not (self._waiters[id] and self._waiters[id][1]) then
-      self._waiters[id] = nil
-      context.store(self):unwatch(id)
-    end
-    errors.raise(errors.TimeoutError, "%s is not final%s", tostring(stage),
-      given.timeout and (" after %g s"):format(given.timeout) or ", and nothing is left to be done")
-  end
-  local record, slots = errors.read(context.store(self, true):stage_get(id, true))
-  if not record then errors.raise(errors.UnexpectedPipelineError, "%s was deleted", tostring(stage)) end
-  instance.refresh(stage, record, slots)
-  if record.state == "aborted" then raise_aborted(self, stage) end
-  return stage.outputs
+  return waiting.outputs(self, stage, given.timeout)
 end
 
 -- ---- transactions ----------------------------------------------------------------------------------------------

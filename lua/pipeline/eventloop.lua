@@ -658,26 +658,24 @@ function eventloop.is_stepping()
   return active[1] and true or false
 end
 
---- Whether this code runs in a managed coroutine of another engine that has its turns while `engine` has them, so that
--- it may wait there for `engine`. Returns the core of that other engine, or nil.
-function eventloop.managed_beside(engine)
-  if loops[engine] ~= common then return nil end
-  for _, other in ipairs(common.engines) do
-    if other ~= engine and other._core:in_coroutine() then return other._core end
+--- The engine in whose managed coroutine this code runs, if it may wait there: its core, else nil. With `engine`: if it
+-- may wait there for that one, whose coroutine it is, or which has its turns while the other one has.
+function eventloop.managed(engine)
+  if engine then
+    if engine._core:in_coroutine() then return engine._core end
+    if loops[engine] ~= common then return nil end
   end
-end
-
---- The engine in whose managed coroutine this code runs, if it may wait there: its core, else nil.
-function eventloop.managed()
   for i = 1, #common.engines do
     local handle = common.engines[i]._core
     if handle:in_coroutine() then return handle end
   end
-  for i = 1, #virtual do
+  for i = 1, engine and 0 or #virtual do
     local handle = virtual[i]._core
     if handle:in_coroutine() then return handle end
   end
 end
+
+await.set_managed(eventloop.managed)
 
 --- Whether any engine, or the loop itself, is running below this code.
 function eventloop.is_running()

@@ -77,7 +77,8 @@ end
 
 --- Waits until no transaction keeps the store of the engine busy, while the loop goes on. Managed coroutines need not.
 function transaction.gate(engine)
-  if engine._core:in_coroutine() then return end
+  local _, managed = await.way(engine)
+  if managed == engine._core then return end -- the store has a queue for them
   local tx = busy(engine)
   while tx do
     local token = outside.new(function(token) tx._waiters[token] = nil end, "the end of a transaction")

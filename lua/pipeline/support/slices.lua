@@ -5,6 +5,7 @@
 -- without debts, while others have the loop. It is never left at rest: neither over a wait, nor after an error.
 
 local core = require "pipeline.core"
+local await = require "pipeline.support.await"
 local context = require "pipeline.context"
 
 local slices = {}
@@ -15,9 +16,7 @@ local SECONDS = 0.002
 local function can_wait(engine)
   local tx = context.transaction()
   if tx and tx:_is_open() then return false end
-  if engine._core:in_coroutine() then return true end
-  local task = package.loaded["pipeline.tasklet.task"]
-  return task ~= nil and task.in_tasklet()
+  return await.way(engine) ~= await.BLOCK
 end
 
 local function begin(self)

@@ -27,6 +27,7 @@ local pipelines = require "pipeline.workflow.future"
 local task = {}
 
 local FINISHING = future.FINISHING
+local TASKLET, MANAGED = await_room.TASKLET, await_room.MANAGED
 local TASK <const> = 1
 -- As in binding/tasklet/step.c; MADE is 5, MAKER 6.
 local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4
@@ -281,9 +282,9 @@ local function wait_blocking(on)
 end
 
 local function wait(on)
-  if is_inside() then return wait_in_task(on) end
-  local handle = eventloop.managed()
-  if handle then return wait_managed(handle, on) end
+  local way, handle = await_room.way()
+  if way == TASKLET then return wait_in_task(on) end
+  if way == MANAGED then return wait_managed(handle, on) end
   return wait_blocking(on)
 end
 
@@ -329,7 +330,7 @@ end
 -- could complete what is waited for. In App Engine: yield.
 -- @function task.await
 task.await = step.awaiter(await)
-await_room.set(is_future, task.await)
+await_room.set(is_future, task.await, is_inside)
 
 -- ---- tasklets --------------------------------------------------------------------------------------------------
 
@@ -395,8 +396,7 @@ end
 
 --- Whether the running code is a tasklet, or something an engine has called that may await.
 function task.in_tasklet()
-  if task.is_running() then return true end
-  return eventloop.managed() ~= nil
+  return await_room.way() ~= await_room.BLOCK
 end
 
 -- ---- contexts --------------------------------------------------------------------------------------------------
