@@ -57,6 +57,16 @@ void pl__free(void *memory) {
     free(memory);
 }
 
+void *pl__reserve(void *array, size_t len, size_t *size, size_t first, size_t item) {
+    if (len < *size)
+        return array;
+    size_t more = *size ? *size * 2 : first;
+    void *grown = pl__realloc(array, more * item);
+    if (grown)
+        *size = more;
+    return grown;
+}
+
 pl_str_t pl_str(const char *text) {
     return text ? (pl_str_t){ text, strlen(text) } : PL_STR_NONE;
 }

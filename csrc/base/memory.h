@@ -18,6 +18,9 @@
 void *pl__alloc(size_t size) PL__MUST_USE;
 void *pl__realloc(void *old, size_t size) PL__MUST_USE;
 void pl__free(void *memory);
+/* Room for one more in an array of `len` items of `item` bytes, which has room for *size: it grows to twice that, at
+ * first to `first`. Returns the array, wherever it is now; NULL: there is no memory, and it is as it was. */
+void *pl__reserve(void *array, size_t len, size_t *size, size_t first, size_t item) PL__MUST_USE;
 
 /* Fault injection (thread-safe). `nth` = 1 makes the next allocation fail, 0 switches it off. Returns whether the
  * fault of the last setting was hit. Compiled to nothing unless PL_FAULTS is defined. */

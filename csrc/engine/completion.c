@@ -45,6 +45,7 @@ static pl_usec_t rest_after(double seconds, double factor, int failures) {
 static void prepare(const pl_claim_t *claim, pl_op_t *op) {
     const pl_stage_t *stage = claim->stage;
     int failures = op->verb == PL_VERB_outcome && stage ? stage->attempt : claim->tries;
+    op->kind = claim->kind;
     op->attempts = failures + 1;
     op->is_last = stage && op->attempts >= stage->max_attempts;
     bool has_backoff = stage && claim->kind != PL_TASK_CALLBACK;
@@ -100,7 +101,7 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
     if (rc != PL_OK)
         return rc;
     pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
-    done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->claim };
+    done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->claim, .kind = (uint8_t)claim->kind };
     engine->executing--;
     return PL_OK;
 }
@@ -191,7 +192,7 @@ int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t text) 
         return rc;
     }
     become_failure(op, op, &problem, pl_clock_now(&engine->clock));
-    pl__report_attempt(engine, op, claim->stage, problem.retry);
+    pl__report_attempt(engine, op, claim, problem.retry);
     pl_engine_claim_end(engine, claim, op);
     return PL_OK;
 }
@@ -272,6 +273,7 @@ static pl_op_t *single_end(const pl_end_t *end) {
     if (!op)
         return NULL;
     op->u.task_done = (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .is_plain = true };
+    op->kind = (pl_task_kind_t)end->kind;
     op->attempts = 1;
     op->rest = rest_after(1, 2, 0);
     return op;
@@ -311,6 +313,7 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
     pl_op_t *instead = pl_op_new(gives_back ? PL_VERB_release : op->verb);
     if (!instead)
         return PL_ENOMEM;
+    instead->kind = op->kind;
     instead->attempts = op->attempts;
     instead->is_last = op->is_last;
     instead->rest = op->rest;

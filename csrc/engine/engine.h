@@ -129,8 +129,8 @@ void pl__outbox_flush(pl_engine_t *engine);
 void pl__outbox_wake(pl_engine_t *engine, bool outside);
 
 /* report.c */
-/* Tells of an attempt that has failed: `op` tells the store of it; `stage` may be NULL: not known. */
-void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_stage_t *stage, pl_str_t problem);
+/* Tells of an attempt that has failed: `op` tells the store of it; `claim` may be NULL: not known. */
+void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_claim_t *claim, pl_str_t problem);
 /* Tells of those that the store itself has recorded as failed: a list. */
 void pl__report_recorded(pl_engine_t *engine, const pl_attempt_t *attempt);
 

@@ -24,32 +24,6 @@ static bool may_tell(pl_engine_t *engine) {
     return told->count++ < BURST;
 }
 
-void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_stage_t *stage, pl_str_t problem) {
-    enum { CLASS_MAX = 100, PROBLEM_MAX = 200 };
-    bool is_run = op->verb == PL_VERB_outcome, is_final = op->verb == PL_VERB_finalized;
-    const char *what = is_run ? "run of" : is_final ? "finalized of" : "task";
-    char id[PL_ID_TEXT_LEN + 1], number[32] = "", then[48] = "";
-    if (!may_tell(engine))
-        return;
-    pl_engine_id_text(engine,
-                      is_run     ? op->u.outcome.stage
-                      : is_final ? op->u.finalized.stage
-                                 : op->u.task_done.task,
-                      id);
-    if (stage)
-        snprintf(number, sizeof number, " of %d", stage->max_attempts);
-    bool is_last = op->is_last && (is_run || is_final);
-    if (is_last)
-        snprintf(then, sizeof then, "%s", is_run ? "; its tree is aborted" : "; it is final without it");
-    else if (is_run || is_final)
-        snprintf(then, sizeof then, "; runs again in %.3g s", (double)op->rest / 1e6);
-    int class_len = !stage ? 0 : stage->class_path.len < CLASS_MAX ? (int)stage->class_path.len : CLASS_MAX;
-    int problem_len = problem.len < PROBLEM_MAX ? (int)problem.len : PROBLEM_MAX;
-    pl_log(&engine->log, is_last ? PL_LOG_ERROR : PL_LOG_WARNING, "%s %.*s%s%s failed, attempt %d%s: %.*s%s", what,
-           class_len, class_len > 0 ? stage->class_path.ptr : "", class_len > 0 ? " " : "", id, op->attempts, number,
-           problem_len, problem.ptr, then);
-}
-
 static const char *what_of(pl_task_kind_t kind) {
     switch (kind) {
     case PL_TASK_RUN:
@@ -69,7 +43,9 @@ static const char *what_of(pl_task_kind_t kind) {
 
 static void say_what_next(pl_engine_t *engine, const pl_attempt_t *attempt, char *out, size_t size) {
     pl_usec_t wait = attempt->again - pl_clock_now(&engine->clock);
-    if (!attempt->is_last)
+    if (!attempt->is_last && attempt->again == 0)
+        out[0] = 0; /* its queue decides */
+    else if (!attempt->is_last)
         snprintf(out, size, "; runs again in %.3g s", wait > 0 ? (double)wait / 1e6 : 0.0);
     else if (attempt->kind == PL_TASK_RUN)
         snprintf(out, size, "; its tree is aborted");
@@ -79,28 +55,50 @@ static void say_what_next(pl_engine_t *engine, const pl_attempt_t *attempt, char
         snprintf(out, size, "; it has no retries left");
 }
 
-static void report_recorded(pl_engine_t *engine, const pl_attempt_t *attempt) {
-    enum { NAME_MAX_SHOWN = 100 };
+static int shown(pl_str_t text, int most) {
+    return !text.ptr ? 0 : text.len < (size_t)most ? (int)text.len : most;
+}
+
+static void report(pl_engine_t *engine, const pl_attempt_t *attempt) {
+    enum { NAME_MAX_SHOWN = 100, PROBLEM_MAX_SHOWN = 240 };
     bool is_stage = attempt->kind < PL_TASK_CALLBACK;
     pl_str_t name = is_stage ? attempt->class_path : attempt->queue;
-    int name_len = !name.ptr ? 0 : name.len < NAME_MAX_SHOWN ? (int)name.len : NAME_MAX_SHOWN;
+    int len = shown(name, NAME_MAX_SHOWN);
     char id[PL_ID_TEXT_LEN + 1], whose[PL_ID_TEXT_LEN + NAME_MAX_SHOWN + 16], which[48], then[48];
+    if (!may_tell(engine))
+        return;
     pl_engine_id_text(engine, attempt->task, id);
     if (is_stage)
-        snprintf(whose, sizeof whose, "%.*s%s%s", name_len, name.ptr ? name.ptr : "", name_len > 0 ? " " : "", id);
+        snprintf(whose, sizeof whose, "%.*s%s%s", len, len > 0 ? name.ptr : "", len > 0 ? " " : "", id);
     else
-        snprintf(whose, sizeof whose, "%s of queue %.*s", id, name_len, name.ptr ? name.ptr : "");
-    if (is_stage)
+        snprintf(whose, sizeof whose, "%s%s%.*s", id, len > 0 ? " of queue " : "", len, len > 0 ? name.ptr : "");
+    if (is_stage && attempt->max > 0)
         snprintf(which, sizeof which, "attempt %d of %d", attempt->number, attempt->max);
     else
-        snprintf(which, sizeof which, "try %d", attempt->number);
+        snprintf(which, sizeof which, "%s %d", is_stage ? "attempt" : "try", attempt->number);
     say_what_next(engine, attempt, then, sizeof then);
     pl_log(&engine->log, attempt->is_last ? PL_LOG_ERROR : PL_LOG_WARNING, "%s %s failed, %s: %.*s%s",
-           what_of(attempt->kind), whose, which, (int)attempt->problem.len, attempt->problem.ptr, then);
+           what_of(attempt->kind), whose, which, shown(attempt->problem, PROBLEM_MAX_SHOWN), attempt->problem.ptr,
+           then);
 }
 
 void pl__report_recorded(pl_engine_t *engine, const pl_attempt_t *attempt) {
     for (; attempt; attempt = attempt->next)
-        if (may_tell(engine))
-            report_recorded(engine, attempt);
+        report(engine, attempt);
+}
+
+void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_claim_t *claim, pl_str_t problem) {
+    bool is_stage = op->verb != PL_VERB_task_done;
+    const pl_stage_t *stage = claim && is_stage ? claim->stage : NULL;
+    report(engine, &(pl_attempt_t){ .task = op->verb == PL_VERB_outcome     ? op->u.outcome.stage
+                                            : op->verb == PL_VERB_finalized ? op->u.finalized.stage
+                                                                            : op->u.task_done.task,
+                                    .kind = op->kind,
+                                    .class_path = stage ? stage->class_path : PL_STR_NONE,
+                                    .queue = claim ? claim->queue : PL_STR_NONE,
+                                    .number = op->attempts,
+                                    .max = stage ? stage->max_attempts : 0,
+                                    .is_last = is_stage && op->is_last,
+                                    .again = is_stage ? pl_clock_add(pl_clock_now(&engine->clock), op->rest) : 0,
+                                    .problem = problem });
 }

@@ -151,6 +151,7 @@ typedef struct {
 typedef struct {
     pl_id_t task;
     int claim;
+    uint8_t kind; /* the engine's: pl_task_kind_t */
     bool refused; /* result */
 } pl_end_t;
 
@@ -504,8 +505,9 @@ typedef struct pl_op {
     pl__arena_t arena;
     void *owner;          /* the caller's */
     pl_session_t session; /* it belongs to; 0: to none */
-    int attempts;         /* the engine's, of an op that ends a claim: which attempt this was */
-    bool is_last;         /* the engine's: and that it was the last one */
+    pl_task_kind_t kind;  /* the engine's, of an op that ends a claim: of its task, */
+    int attempts;         /* which attempt this was, */
+    bool is_last;         /* and that it was the last one */
     pl_usec_t rest;       /* the engine's: until the next one, should the store be unable to take the op */
     bool blocking;        /* the store's: pl_store_call waits for it */
     bool finished;        /* the store's, under its lock */

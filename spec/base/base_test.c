@@ -166,6 +166,22 @@ static void arenas_hold_any_size(void) {
     CHECK(arena.head == NULL);
 }
 
+static void arrays_grow(void) {
+    int *array = NULL;
+    size_t size = 0;
+    for (size_t len = 0; len < 100; len++) {
+        int *room = pl__reserve(array, len, &size, 3, sizeof *room);
+        CHECK(room && size > len);
+        array = room;
+        array[len] = (int)len;
+    }
+    CHECK(array && array[0] == 0 && array[99] == 99 && size == 192);
+    pl__alloc_fail_at(1);
+    CHECK(!pl__alloc_failed() && pl__reserve(array, size, &size, 3, sizeof *array) == NULL && size == 192);
+    pl__alloc_fail_at(0);
+    pl__free(array);
+}
+
 static void buffers_grow(void) {
     pl__buf_t buf = { 0 };
     for (int i = 0; i < 1000; i++)
@@ -207,6 +223,7 @@ int main(void) {
     clocks_agree();
     seeds_repeat();
     arenas_hold_any_size();
+    arrays_grow();
     buffers_grow();
     digests_match_the_standard();
     results_have_names();

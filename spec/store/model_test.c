@@ -558,7 +558,7 @@ static void build_of_claim(const run_t *run, const step_t *step, pl_op_t *op) {
         for (size_t i = 0; i < run->held_len && op->u.tasks_done.len < 1 + step->choice[0] % 20; i++)
             if (run->held[i].is_plain && queued >> run->held[i].kind & 1)
                 ends[op->u.tasks_done.len++] =
-                    (pl_end_t){ run->held[i].task, run->held[i].claim + (step->choice[1] % 32 == i), false };
+                    (pl_end_t){ .task = run->held[i].task, .claim = run->held[i].claim + (step->choice[1] % 32 == i) };
         op->u.tasks_done.ends = ends;
     } else {
         held_t held = pick_held(run, step->choice[0], run->mode == FREE ? ~0U : queued);

@@ -84,14 +84,11 @@ static int duplicate(pl_str_t text, char **copy) {
 }
 
 static int remember(pl__conn_t *conn, pl_str_t name, pl_str_t target, const pl__queue_t *queue) {
-    if (conn->queues_len == conn->queues_size) {
-        size_t size = conn->queues_size ? conn->queues_size * 2 : 8;
-        pl__queue_t *grown = pl__realloc(conn->queues, size * sizeof *grown);
-        if (!grown)
-            return PL_ENOMEM;
-        conn->queues = grown;
-        conn->queues_size = size;
-    }
+    enum { FIRST = 8 };
+    pl__queue_t *room = pl__reserve(conn->queues, conn->queues_len, &conn->queues_size, FIRST, sizeof *room);
+    if (!room)
+        return PL_ENOMEM;
+    conn->queues = room;
     PL__TRY(grow_names(conn));
     pl__queue_t *place = &conn->queues[conn->queues_len];
     *place = *queue;

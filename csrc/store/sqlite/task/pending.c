@@ -8,14 +8,11 @@ enum { INLINE_MAX = 1024, ROW_COLUMNS = 12 };
 /* ---- pushing ----------------------------------------------------------------------------------------------------- */
 
 int pl__task_push(pl__conn_t *conn, const pl__pending_t *task) {
-    if (conn->pending_len == conn->pending_size) {
-        size_t size = conn->pending_size ? conn->pending_size * 2 : 64;
-        pl__pending_t *grown = pl__realloc(conn->pending, size * sizeof *grown);
-        if (!grown)
-            return PL_ENOMEM;
-        conn->pending = grown;
-        conn->pending_size = size;
-    }
+    enum { FIRST = 64 };
+    pl__pending_t *room = pl__reserve(conn->pending, conn->pending_len, &conn->pending_size, FIRST, sizeof *room);
+    if (!room)
+        return PL_ENOMEM;
+    conn->pending = room;
     conn->pending[conn->pending_len] = *task;
     if (conn->pending[conn->pending_len].eta == 0)
         conn->pending[conn->pending_len].eta = conn->due;
