@@ -3,6 +3,7 @@
 -- A folder holds 3 to 12 nouns (a .c and its .h are one). A file has 700 lines at most. A file of csrc or lua begins
 -- with its own name and what it is about. C has one dialect: `!x` and `x`, not comparisons with NULL; `sizeof x` of a
 -- value, `sizeof(type)` of a type. A Lua module writes into no other one: who needs that gives it a function to call.
+-- Nothing but csrc/store/sqlite knows SQLite, or the files it keeps: what is true of it alone is behind driver.h.
 --
 -- What is not so yet is listed below. The lists may only become shorter: what is listed and is in order now fails, too.
 
@@ -16,6 +17,7 @@ local known = {
     ["lua/pipeline/workflow/instance.lua"] = true,
   },
   folders = {},
+  knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },
   writes = {
     ["lua/pipeline/eventloop.lua context"] = true, ["lua/pipeline/init.lua context"] = true,
     ["lua/pipeline/tasklet/multi.lua task"] = true, ["lua/pipeline/tasklet/task.lua engines"] = true,
@@ -66,6 +68,21 @@ local function check_dialect(path, lines)
   end
 end
 
+-- Comments may name what is the default.
+local function check_seam(path, lines)
+  local text = table.concat(lines, "\n"):gsub("/%*.-%*/", function(comment) return comment:gsub("[^\n]", "") end)
+  local number = 0
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    number = number + 1
+    if path:find("%.lua$") then line = line:gsub("%-%-.*", "") end
+    local word = line:lower():match("[%w_]*sqlite[%w_]*") or line:match('%-wal"') or line:match('%-shm"') or
+      line:match('%-workers"')
+    if word and not is_known("knows_sqlite", path) then
+      complain("%s:%d: %s is SQLite's: ask the driver for it (store/driver.h)", path, number, word)
+    end
+  end
+end
+
 -- Fields of a module that this file has required, set here.
 local function check_writes(path, lines)
   local required = {}
@@ -87,6 +104,7 @@ local function check_file(path)
   if path:find("%.[chl]u?a?$") then check_head(path, lines) end
   if path:find("^csrc/.*%.[ch]$") then check_dialect(path, lines) end
   if path:find("%.lua$") then check_writes(path, lines) end
+  if path:find("%.[chl]u?a?$") and not path:find("^csrc/store/sqlite/") then check_seam(path, lines) end
 end
 
 local folders = {} -- folder -> its nouns, and how many files

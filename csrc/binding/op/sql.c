@@ -36,7 +36,7 @@ static pl_value_t take_value(pl__reader_t *R) {
         value.integer = value.kind == PL_VALUE_INTEGER ? lua_tointeger(L, -1) : 0;
         value.real = lua_tonumber(L, -1);
         if (value.real != value.real)
-            pl__reader_refuse(R, NULL, "not a number (nan) cannot be stored: SQLite would make it NULL");
+            pl__reader_refuse(R, NULL, "not a number (nan) cannot be stored: it would become NULL");
         break;
     case LUA_TSTRING:
         value.bytes = pl__reader_take_str(R, NULL);
