@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 
+#include "binding/coroutine/record.h"
 #include "binding/op/pusher.h"
 #include "binding/op/table.h"
 #include "binding/trampoline.h"
@@ -73,7 +74,7 @@ static void push_stage_cached(lua_State *L, const pl_claim_t *claim) {
         return;
     lua_pop(L, 1);
     if (claim->kind == PL_TASK_RUN)
-        pl__push_stage_to_run(L, claim->stage);
+        pl__record_push(L, claim->stage);
     else
         pl__push_stage(L, claim->stage);
     lua_pushvalue(L, -1);
@@ -154,6 +155,14 @@ static int claim_slot(lua_State *L) {
     return 1;
 }
 
+/* task:value(id) -> the bytes of such a slot, or nil. */
+static int claim_value(lua_State *L) {
+    const pl_claim_t *claim = live_claim(L);
+    const pl_slot_t *slot = pl_slots_find(claim->slots, claim->slots_len, luaL_checkinteger(L, 2));
+    pl__push_str(L, slot && slot->filled ? slot->value : PL_STR_NONE);
+    return 1;
+}
+
 static int claim_tostring(lua_State *L) {
     const claim_box_t *box = luaL_checkudata(L, 1, PL__CLAIM_TYPE);
     const pl__coroutine_t *rec = box_record(box);
@@ -202,17 +211,24 @@ void pl__claim_execute(pl__handle_t *h, pl_claim_t *claim) {
     pl__coroutine_execute(h, claim, &TASK_JOB);
 }
 
+/* Adds a method to the table on top of the stack, below which is the metatable. */
+static void add_method(lua_State *L, const char *name, lua_CFunction method) {
+    lua_pushnil(L);
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, method, 2);
+    lua_setfield(L, -2, name);
+}
+
 void pl__claim_register(lua_State *L) {
+    pl__record_register(L);
     if (luaL_newmetatable(L, PL__CLAIM_TYPE)) {
         lua_newtable(L);
         for (int i = 0; FIELDS[i]; i++) {
             lua_pushinteger(L, i + 1);
             lua_setfield(L, -2, FIELDS[i]);
         }
-        lua_pushnil(L);
-        lua_pushvalue(L, -3);
-        lua_pushcclosure(L, claim_slot, 2);
-        lua_setfield(L, -2, "slot");
+        add_method(L, "slot", claim_slot);
+        add_method(L, "value", claim_value);
         lua_pushvalue(L, -2);
         lua_pushcclosure(L, claim_index, 2);
         lua_setfield(L, -2, "__index");

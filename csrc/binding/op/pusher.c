@@ -147,22 +147,6 @@ static void set_work(lua_State *L, const pl_work_t *work) {
     lua_setfield(L, -2, "work");
 }
 
-/* Of a stage that is to run, only what can have happened by then: this is on the path of every task. */
-void pl__push_stage_to_run(lua_State *L, const pl_stage_t *stage) {
-    lua_createtable(L, 0, 16);
-    pl__set_stage_settings(L, stage);
-    pl__set_integer(L, "attempt", stage->attempt);
-    lua_pushstring(L, pl_stage_state_name((int)stage->state));
-    lua_setfield(L, -2, "state");
-    pl__set_time(L, "created", stage->created);
-    pl__set_time(L, "eta", stage->eta);
-    pl__set_time(L, "started", stage->started);
-    if (stage->attempt > 0) {
-        pl__set_time(L, "retry_at", stage->retry_at);
-        pl__set_str(L, "retry_message", stage->retry_message);
-    }
-}
-
 void pl__push_stage(lua_State *L, const pl_stage_t *stage) {
     lua_createtable(L, 0, 32);
     pl__set_stage_settings(L, stage);

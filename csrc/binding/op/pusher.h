@@ -8,7 +8,6 @@
 
 #include "binding/handle.h"
 
-void pl__push_stage_to_run(lua_State *L, const pl_stage_t *stage);
 void pl__push_stage(lua_State *L, const pl_stage_t *stage);
 void pl__push_slot(lua_State *L, const pl_slot_t *slot);
 /* Pushes the string, or nil when it is absent. */

@@ -223,6 +223,16 @@ static int ended_before(lua_State *L, const pl__coroutine_t *rec) {
     return pl__push_failure(L, PL_ESTATE, "the claim has been ended before");
 }
 
+/* The claim ends with this op, and nobody waits for the commit. Takes op. Pushes the result. */
+static int end_unwaited(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t *op) {
+    set_fence(op, rec->claim);
+    pl__coroutine_claim_ends(rec);
+    op->owner = NULL;
+    pl_engine_claim_end(h->engine, rec->claim, op);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* Stack: engine, claim, table. */
 static int end_claim(lua_State *L, pl_verb_t verb) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -243,19 +253,43 @@ static int end_claim(lua_State *L, pl_verb_t verb) {
         pl_op_free(op);
         return ended_before(L, NULL);
     }
+    if (nowait)
+        return end_unwaited(L, h, rec, op);
     set_fence(op, rec->claim);
     pl__coroutine_claim_ends(rec);
-    if (!nowait)
-        return pl__await_op(L, h, op, rec->claim);
-    op->owner = NULL;
-    pl_engine_claim_end(h->engine, rec->claim, op);
-    lua_pushboolean(L, 1);
-    return 1;
+    return pl__await_op(L, h, op, rec->claim);
 }
 
 /* e:outcome(claim, OUTCOME) -> true, or nil, code, message */
 static int engine_outcome(lua_State *L) {
     return end_claim(L, PL_VERB_outcome);
+}
+
+/* e:returned(claim, flags, bytes) -> true, or nil, code, message: the outcome of a run that has done nothing but return
+ * the value of its first output, which is encoded already; nobody waits for the commit. */
+static int engine_returned(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    lua_Integer flags = luaL_checkinteger(L, 3);
+    luaL_argcheck(L, flags >= 0 && flags <= INT_MAX, 3, "out of range");
+    pl_str_t value;
+    value.ptr = luaL_checklstring(L, 4, &value.len);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (!rec || rec->claim_ended || rec->give_back)
+        return ended_before(L, rec);
+    luaL_argcheck(L, rec->claim->kind == PL_TASK_RUN && rec->claim->stage, 2, "a task of another kind");
+    pl_op_t *op = pl_op_new(PL_VERB_outcome);
+    pl_fill_t *fill = op ? pl_op_alloc(op, sizeof *fill) : NULL;
+    if (!fill || pl__arena_copy(&op->arena, value, &fill->value) != PL_OK) {
+        pl_op_free(op);
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    }
+    fill->slot = rec->claim->stage->outputs[0].slot;
+    op->u.outcome.flags = (unsigned)flags;
+    op->u.outcome.fills = fill;
+    op->u.outcome.fills_len = 1;
+    return end_unwaited(L, h, rec, op);
 }
 
 /* e:finalized(claim, {kind=, give_up=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
@@ -359,6 +393,7 @@ void pl__verbs_register(lua_State *L) {
         { "dead_revive", engine_dead_revive },
         { "dead_purge", engine_dead_purge },
         { "outcome", engine_outcome },
+        { "returned", engine_returned },
         { "finalized", engine_finalized },
         { "task_done", engine_task_done },
         { "claim_fail", engine_claim_fail },

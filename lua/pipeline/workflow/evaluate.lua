@@ -9,6 +9,7 @@
 --   target           what children get in place of the target that was given to this stage alone
 --   claim            of the task that is executed
 --   prefix           says what was being encoded when it failed ("Bad return value. ")
+--   used             more than its children can refer to it: it serves no other run
 --   over             the attempt has ended: by its outcome, because its time was up, or as its tree was aborted
 --   ended            run has returned or raised: nothing has to be done when its coroutine is closed
 --   timer, engine    of an attempt whose time is limited
@@ -35,7 +36,7 @@ local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
 local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than this (P166)
 
 local running, unpack = coroutine.running, table.unpack
-local select, setmetatable, xpcall = select, setmetatable, xpcall
+local select, setmetatable, type, xpcall = select, setmetatable, type, xpcall
 local decode, decode_list = core.decode, core.decode_list
 local instances = context.instances
 local handler, results = errors.handler, await.results
@@ -65,9 +66,9 @@ end
 local inputs_of
 
 local function input(id)
-  local slot = inputs_of:slot(id)
-  if not (slot and slot.filled) then errors.raise(errors.SlotNotFilledError, "an argument's slot is not filled") end
-  local value, code, message = decode(slot.value)
+  local bytes = inputs_of:value(id)
+  if not bytes then errors.raise(errors.SlotNotFilledError, "an argument's slot is not filled") end
+  local value, code, message = decode(bytes)
   if value == nil and code then errors.raise_core(code, message) end
   return value
 end
@@ -274,14 +275,31 @@ function Run.__close(run)
   if run.timer then run.engine._timers:cancel(run.timer) end
 end
 
+-- The context of a run that has done nothing to the graph is that of the next one.
+local spare = false
+
+local function new_run(claim)
+  local run = spare
+  if not run then
+    return setmetatable({
+      children = false, n = 0, claim = claim, over = false, ended = false, committed = false, used = false,
+    }, Run)
+  end
+  spare = false
+  run.claim, run.over, run.ended = claim, false, false
+  return run
+end
+
+local function is_untouched(run)
+  return run.n == 0 and not (run.used or run.timer or run.committed or run.tasks or run.target)
+end
+
 local function run_stage(engine, claim)
   local record = claim.stage
   local of, problem = class.find(record.class_path)
   if not of then return not_loadable(engine, claim, record, problem) end
   local self = instance.new(of, engine, record)
-  local run <close> = setmetatable({
-    children = false, n = 0, claim = claim, over = false, ended = false, committed = false,
-  }, Run)
+  local run <close> = new_run(claim)
   self._run = run
   local co = running()
   instances[co] = self
@@ -300,6 +318,9 @@ local function run_stage(engine, claim)
     fail(engine, claim, record, of, time_is_up(record, not ok and errors.text(errors.original(out)) or nil))
   elseif not ok then
     fail(engine, claim, record, of, out, run.prefix)
+  elseif type(out) == "string" then
+    log_result(engine, engine._core:returned(claim, outcome.flags(of, record, engine), out))
+    if is_untouched(run) then run.claim, spare = false, run end
   elseif run.committed then
     commit_outcome(engine, claim, run, out)
   else

@@ -491,6 +491,7 @@ local function run_of(self, what)
   if run.over then
     errors.raise(errors.UnexpectedPipelineError, "%s: this attempt of %s is over", what, tostring(self))
   end
+  run.used = true
   return run
 end
 

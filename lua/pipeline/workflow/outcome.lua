@@ -285,9 +285,22 @@ local function plain(self, run, out, count, value)
   if run.n > 0 then add_children(self, run, out, stages) end
 end
 
+-- What most runs do: they spawn nothing, and return the value of their only output. Its bytes; nil: it is not so.
+local function bytes_of_leaf(self, run, value)
+  if run.fills or run.filled or run.tasks or run.committed or not self._record.sole_output then return nil end
+  if context.sole() ~= self._engine then return nil end
+  run.prefix = "Bad return value. "
+  local bytes, inputs, message = encode_value(value, "return value")
+  if not bytes then errors.raise_core(inputs, message) end
+  run.prefix = nil
+  return not inputs and bytes
+end
+
 --- What a run that returned `count` values, `value` first, asks the store to do. Raises what is wrong with it, with
--- run.prefix telling where.
+-- run.prefix telling where. If that is only the value of its only output, its bytes; else a table.
 function outcome.of_run(self, run, of, count, value)
+  local bytes = run.n == 0 and not of.async and bytes_of_leaf(self, run, value)
+  if bytes then return bytes end
   local out = { kind = "ok", flags = outcome.flags(of, self._record, self._engine), nowait = true, tasks = run.tasks }
   if of.async then
     if run.n > 0 then add_children(self, run, out, give_ids(self, run)) end
