@@ -14,7 +14,7 @@
  */
 #include "calendar/next.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 
@@ -305,6 +305,127 @@ bool pl_cron_last(const pl_rule_t *rule, int64_t after, int64_t until, pl_fire_t
     return true;
 }
 
+/* ---- counting ----------------------------------------------------------------------------------------------------- */
+
+/* How many times of a day the union of the expressions has: those in `matching`, less the exclusions in `valid`. */
+static int times_of_day(const pl_rule_t *rule, uint64_t matching, uint64_t valid) {
+    int count = 0;
+    for (int hour = 0; hour < 24; hour++) {
+        uint64_t minutes = 0, common = 0;
+        bool is_uniform = true;
+        for (uint64_t set = matching; set; set &= set - 1) {
+            const pl_cron_t *cron = &rule->crons[__builtin_ctzll(set)];
+            if (!(cron->hours >> hour & 1))
+                continue;
+            minutes |= cron->minutes;
+            is_uniform = is_uniform && (!common || common == cron->seconds);
+            common = cron->seconds;
+        }
+        if (is_uniform && !valid) {
+            count += __builtin_popcountll(minutes) * __builtin_popcountll(common);
+            continue;
+        }
+        for (int minute = scan(minutes, 0); minute >= 0; minute = scan(minutes, minute + 1)) {
+            uint64_t seconds = 0;
+            for (uint64_t set = matching; set; set &= set - 1) {
+                const pl_cron_t *cron = &rule->crons[__builtin_ctzll(set)];
+                if (cron->hours >> hour & 1 && cron->minutes >> minute & 1)
+                    seconds |= cron->seconds;
+            }
+            count += __builtin_popcountll(seconds_left(rule, valid, seconds, hour, minute));
+        }
+    }
+    return count;
+}
+
+/* A month as all expressions see it: the days of each that are not excluded as a whole. */
+typedef struct {
+    month_t month; /* as one of them sees it: for its partly excluded days */
+    uint32_t days[PL_RULE_CRONS_MAX];
+} view_t;
+
+static void open_view(const pl_rule_t *rule, view_t *view) {
+    month_t month = view->month;
+    for (int i = 0; i < rule->cron_count; i++) {
+        open_month(rule, &rule->crons[i], &month);
+        view->days[i] = month.days;
+        if (i == 0 || month.days)
+            view->month = month;
+    }
+}
+
+/* The fires of the local days `from` … `to` - 1, during which the clock is not changed. */
+static int64_t count_days(const pl_rule_t *rule, int64_t from, int64_t to) {
+    view_t view = { .month = { .year = INT64_MIN } };
+    uint64_t matching_before = 0, valid_before = 0;
+    int64_t count = 0;
+    int times = 0;
+    for (int64_t day = from; day < to; day++) {
+        if (view.month.year == INT64_MIN || day > view.month.before + 28) {
+            pl_date_t date = pl_date_of(day);
+            if (date.year != view.month.year || date.month != view.month.month) {
+                view.month.year = date.year;
+                view.month.month = date.month;
+                open_view(rule, &view);
+            }
+        }
+        int of_month = (int)(day - view.month.before);
+        uint64_t matching = 0;
+        for (int i = 0; i < rule->cron_count; i++)
+            matching |= (uint64_t)(view.days[i] >> of_month & 1) << i;
+        uint64_t valid = matching ? valid_on(rule, &view.month, of_month) : 0;
+        if (matching && (matching != matching_before || valid != valid_before))
+            times = times_of_day(rule, matching_before = matching, valid_before = valid);
+        count += matching ? times : 0;
+    }
+    return count;
+}
+
+/* Whole local days from `from` on that are touched by no change of the clock and end before `until`: how many, and the
+ * instant at which the first one begins. */
+static int64_t quiet_days(const pl_rule_t *rule, int64_t from, int64_t until, int64_t *begin) {
+    pl_zone_span_t span, other;
+    pl_zone_span(rule->zone, from, &span);
+    int64_t low = span.begin > PL_INSTANT_MIN ? span.begin : PL_INSTANT_MIN, high = until;
+    if (low > PL_INSTANT_MIN) {
+        pl_zone_span(rule->zone, low - 1, &other);
+        low += llabs((long long)other.offset - span.offset);
+    }
+    if (span.end <= until) {
+        pl_zone_span(rule->zone, span.end, &other);
+        high = span.end - llabs((long long)other.offset - span.offset);
+    }
+    low = (low > from ? low : from) + span.offset;
+    int64_t first = pl_day_of_local(low + PL_DAY_SECONDS - 1), last = pl_day_of_local(high + span.offset);
+    *begin = first * PL_DAY_SECONDS - span.offset;
+    return last > first ? last - first : 0;
+}
+
+int64_t pl_cron_count(const pl_rule_t *rule, int64_t after, int64_t until) {
+    pl_fire_t fire;
+    int64_t count = 0, begin;
+    after = after < PL_INSTANT_MIN ? PL_INSTANT_MIN - 1 : after;
+    until = until > PL_INSTANT_MAX ? PL_INSTANT_MAX : until;
+    while (after < until) {
+        int64_t days = quiet_days(rule, after + 1, until, &begin);
+        int64_t to = days > 0 ? begin - 1 : until;
+        for (int steps = 0; after < to && (days > 0 || steps < 100); steps++) {
+            if (!pl_cron_next(rule, after, &fire) || fire.at > to)
+                after = to;
+            else
+                count++, after = fire.at;
+        }
+        if (days > 0) {
+            pl_zone_span_t span;
+            pl_zone_span(rule->zone, begin, &span);
+            int64_t first = pl_day_of_local(begin + span.offset);
+            count += count_days(rule, first, first + days);
+            after = begin + days * PL_DAY_SECONDS - 1;
+        }
+    }
+    return count;
+}
+
 /* ---- slots, local times, jitter --------------------------------------------------------------------------------- */
 
 /* The first slot that is not before `from`. */
@@ -347,6 +468,32 @@ int64_t pl_every_next(const pl_rule_t *rule, int64_t every_us, int64_t anchor_us
         at = slot_from(every_us, anchor_us, left > at ? left : at + 1);
     }
     return PL_USEC_NEVER;
+}
+
+int64_t pl_every_last(const pl_rule_t *rule, int64_t every_us, int64_t anchor_us, int64_t after_us, int64_t until_us) {
+    int64_t low = pl_every_next(rule, every_us, anchor_us, after_us), high = until_us;
+    if (low > until_us)
+        return PL_USEC_NEVER;
+    while (low < high) { /* `low` is a slot; there is none in (high, until_us] */
+        int64_t middle = low + (int64_t)(((uint64_t)high - (uint64_t)low) / 2);
+        int64_t found = pl_every_next(rule, every_us, anchor_us, middle);
+        if (found <= high)
+            low = found;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int64_t pl_every_count(const pl_rule_t *rule, int64_t every_us, int64_t anchor_us, int64_t after_us, int64_t until_us) {
+    int64_t first = pl_every_next(rule, every_us, anchor_us, after_us), count = 0;
+    if (first > until_us || first == PL_USEC_NEVER)
+        return 0;
+    if (rule->excluded_count == 0 && rule->excluded_day_count == 0)
+        return (int64_t)(((__int128)until_us - first) / every_us) + 1;
+    for (; first <= until_us && first != PL_USEC_NEVER; count++)
+        first = pl_every_next(rule, every_us, anchor_us, first);
+    return count;
 }
 
 int64_t pl_at_instant(const pl_rule_t *rule, int64_t local) {

@@ -50,10 +50,19 @@ bool pl_cron_next(const pl_rule_t *rule, int64_t after, pl_fire_t *fire);
 /* The last fire strictly after `after`, and not after `until`. Returns whether there is one. */
 bool pl_cron_last(const pl_rule_t *rule, int64_t after, int64_t until, pl_fire_t *fire);
 
+/* How many fires there are strictly after `after` and not after `until`. Days without a change of the clock are counted
+ * as a whole, so a long time costs little. */
+int64_t pl_cron_count(const pl_rule_t *rule, int64_t after, int64_t until);
+
 /* The first anchor + k * every strictly after `after` that is not excluded, for any whole k; all in microseconds, every
  * at least 1; the expressions of the rule do not count. Returns PL_USEC_NEVER if there is none (or none of the next
  * 100,000 that could be). */
 int64_t pl_every_next(const pl_rule_t *rule, int64_t every_us, int64_t anchor_us, int64_t after_us);
+
+/* The last such slot strictly after `after_us` and not after `until_us`; PL_USEC_NEVER: there is none. */
+int64_t pl_every_last(const pl_rule_t *rule, int64_t every_us, int64_t anchor_us, int64_t after_us, int64_t until_us);
+/* How many such slots there are; with exclusions each one is looked at. */
+int64_t pl_every_count(const pl_rule_t *rule, int64_t every_us, int64_t anchor_us, int64_t after_us, int64_t until_us);
 
 /* The instant of a local time by the rules for gap and fold (of "both": the first); PL_INSTANT_NEVER: it is in a gap
  * and is skipped. */

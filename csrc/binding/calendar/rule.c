@@ -246,15 +246,20 @@ static void push_microseconds(lua_State *L, int64_t us) {
         lua_pushnumber(L, (lua_Number)us / 1e6);
 }
 
+static int push_none(lua_State *L) {
+    lua_pushnil(L);
+    return 1;
+}
+
 /* rule:next(after) -> the first instant after that one at which it fires, and how many times in between fell into gaps
- * and were skipped; nothing: none in 400 years */
+ * and were skipped; nil: none in 400 years */
 static int rule_next(lua_State *L) {
     object_t *object = luaL_checkudata(L, 1, RULE_NAME);
     pl_fire_t fire = { .at = PL_INSTANT_NEVER };
     if (object->kind == BY_EVERY) {
         int64_t at = pl_every_next(&object->rule, object->every_us, object->anchor_us, microseconds_check(L, 2));
         if (at == PL_USEC_NEVER)
-            return 0;
+            return push_none(L);
         push_microseconds(L, at);
         lua_pushinteger(L, 0);
         return 2;
@@ -263,12 +268,51 @@ static int rule_next(lua_State *L) {
     if (object->kind == BY_AT)
         fire.at = object->at > after ? object->at : PL_INSTANT_NEVER;
     else if (!pl_cron_next(&object->rule, after, &fire))
-        return 0;
+        return push_none(L);
     if (fire.at == PL_INSTANT_NEVER)
-        return 0;
+        return push_none(L);
     lua_pushinteger(L, fire.at);
     lua_pushinteger(L, fire.skipped_gap);
     return 2;
+}
+
+/* rule:last(after, until) -> the last instant after the one and not after the other at which it fires; nil: none */
+static int rule_last(lua_State *L) {
+    object_t *object = luaL_checkudata(L, 1, RULE_NAME);
+    pl_fire_t fire;
+    if (object->kind == BY_EVERY) {
+        int64_t after = microseconds_check(L, 2), until = microseconds_check(L, 3);
+        int64_t at = pl_every_last(&object->rule, object->every_us, object->anchor_us, after, until);
+        if (at == PL_USEC_NEVER)
+            return push_none(L);
+        push_microseconds(L, at);
+        return 1;
+    }
+    int64_t after = pl__seconds_check(L, 2), until = pl__seconds_check(L, 3);
+    if (object->kind == BY_AT)
+        fire.at = object->at;
+    else if (!pl_cron_last(&object->rule, after, until, &fire))
+        return push_none(L);
+    if (fire.at <= after || fire.at > until)
+        return push_none(L);
+    lua_pushinteger(L, fire.at);
+    return 1;
+}
+
+/* rule:count(after, until) -> how often it fires after the one instant and not after the other */
+static int rule_count(lua_State *L) {
+    object_t *object = luaL_checkudata(L, 1, RULE_NAME);
+    if (object->kind == BY_EVERY) {
+        int64_t after = microseconds_check(L, 2), until = microseconds_check(L, 3);
+        lua_pushinteger(L, pl_every_count(&object->rule, object->every_us, object->anchor_us, after, until));
+        return 1;
+    }
+    int64_t after = pl__seconds_check(L, 2), until = pl__seconds_check(L, 3);
+    if (object->kind == BY_AT)
+        lua_pushinteger(L, object->at > after && object->at <= until ? 1 : 0);
+    else
+        lua_pushinteger(L, pl_cron_count(&object->rule, after, until));
+    return 1;
 }
 
 /* core.jitter(name, nominal, jitter, next nominal or nil) -> seconds, less than `jitter`, that the fire is later */
@@ -282,7 +326,12 @@ static int core_jitter(lua_State *L) {
 }
 
 void pl__rule_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = { { "next", rule_next }, { NULL, NULL } };
+    static const luaL_Reg METHODS[] = {
+        { "next", rule_next },
+        { "last", rule_last },
+        { "count", rule_count },
+        { NULL, NULL },
+    };
     static const luaL_Reg FUNCTIONS[] = {
         { "cron", core_cron }, { "every", core_every }, { "at", core_at }, { "jitter", core_jitter }, { NULL, NULL },
     };
