@@ -152,28 +152,33 @@ static void insert(change_t *changes, int count, change_t change) {
     changes[i] = change;
 }
 
+/* Whether the date is always inside its year, whatever its time of day and the offset. */
+static bool is_inside(const pl_footer_date_t *date) {
+    return date->kind == PL_FOOTER_WEEK && date->month > 1 && date->month < 12;
+}
+
 pl_footer_span_t pl_footer_span(const pl_footer_t *footer, int64_t instant) {
     pl_footer_span_t span = { INT64_MIN, INT64_MAX, &footer->standard };
     if (!footer->has_daylight)
         return span;
-    /* A change may be a week away from its year, hence two years on each side. */
-    enum { AROUND = 2, CHANGES = 2 * (2 * AROUND + 1) };
-    change_t changes[CHANGES];
-    int count = 0;
+    /* A change may be a week away from its year: then two years on each side are looked at. */
+    enum { AROUND_MAX = 2, CHANGES_MAX = 2 * (2 * AROUND_MAX + 1) };
+    change_t changes[CHANGES_MAX];
+    int count = 0, around = is_inside(&footer->begin) && is_inside(&footer->end) ? 1 : AROUND_MAX;
     int64_t year = pl_date_of(pl_day_of_local(instant)).year;
-    for (int64_t y = year - AROUND; y <= year + AROUND; y++) {
+    for (int64_t y = year - around; y <= year + around; y++) {
         int64_t begin = day_in(&footer->begin, y) * PL_DAY_SECONDS + footer->begin.time - footer->standard.offset;
         int64_t end = day_in(&footer->end, y) * PL_DAY_SECONDS + footer->end.time - footer->daylight.offset;
         insert(changes, count, (change_t){ begin, &footer->daylight });
         insert(changes, count + 1, (change_t){ end, &footer->standard });
         count += 2;
     }
-    int last = CHANGES - 1;
+    int last = count - 1;
     while (last > 0 && changes[last].at > instant)
         last--;
     span.begin = changes[last].at;
     span.type = changes[last].type;
-    if (last < CHANGES - 1)
+    if (last < count - 1)
         span.end = changes[last + 1].at;
     return span;
 }

@@ -260,6 +260,18 @@ static void search_elapsed(search_t *s) {
     offer(s->fire, local - (local == NEVER ? 0 : offset), local);
 }
 
+/* The first instant at or after the end of a stretch without a fire at which there may be one: no time matches between
+ * the begin of the search and the one that is found, by whatever offset. NEVER: none up to the limit. */
+static int64_t skip_ahead(const search_t *s, int64_t limit) {
+    int64_t from = s->from - PL_ZONE_OFFSET_MAX, to = limit + PL_ZONE_OFFSET_MAX + 1;
+    int64_t elapsed = s->any_elapsed ? local_next(s->rule, true, from, to) : NEVER;
+    int64_t wall = s->any_wall ? local_next(s->rule, false, from, to) : NEVER;
+    int64_t local = elapsed < wall ? elapsed : wall;
+    if (local == NEVER)
+        return NEVER;
+    return local - PL_ZONE_OFFSET_MAX > s->span.end ? local - PL_ZONE_OFFSET_MAX : s->span.end;
+}
+
 bool pl_cron_next(const pl_rule_t *rule, int64_t after, pl_fire_t *fire) {
     search_t s = { .rule = rule, .fire = fire };
     *fire = (pl_fire_t){ .at = NEVER, .local = NEVER };
@@ -281,7 +293,7 @@ bool pl_cron_next(const pl_rule_t *rule, int64_t after, pl_fire_t *fire) {
             search_wall(&s);
         if (fire->at != NEVER)
             return true;
-        s.from = s.span.end;
+        s.from = skip_ahead(&s, limit);
     }
     return false;
 }
@@ -305,7 +317,7 @@ bool pl_cron_last(const pl_rule_t *rule, int64_t after, int64_t until, pl_fire_t
     return true;
 }
 
-/* ---- counting ----------------------------------------------------------------------------------------------------- */
+/* ---- counting ------------------------------------------------------------------------------------------------ */
 
 /* How many times of a day the union of the expressions has: those in `matching`, less the exclusions in `valid`. */
 static int times_of_day(const pl_rule_t *rule, uint64_t matching, uint64_t valid) {

@@ -51,6 +51,7 @@ uint64_t pl_zone_digest(const pl_zone_t *zone);
 
 /* The stretch with the instant in it. Instants outside of PL_INSTANT_MIN … PL_INSTANT_MAX count as the nearest one. */
 void pl_zone_span(const pl_zone_t *zone, int64_t instant, pl_zone_span_t *out);
+/* The instants of a local time of the years 1 to 9999. */
 void pl_zone_instants(const pl_zone_t *zone, int64_t local, pl_zone_instants_t *out);
 
 #endif

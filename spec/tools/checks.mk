@@ -147,6 +147,10 @@ $(BUILD)/bench/ceiling: spec/bench/ceiling.c $(BUILD)/.cflags
 	@mkdir -p $(@D)
 	$(call run,CC,$(CC) $(ALL_CFLAGS) -o $@ $< $(ALL_LDFLAGS) $(PC_LIBS))
 
+$(BUILD)/bench/next: spec/bench/next.c $(B)/lib/libpipeline.a
+	@mkdir -p $(@D)
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -o $@ $< $(B)/lib/libpipeline.a $(ALL_LDFLAGS) $(PC_LIBS))
+
 bench: deps-bench ## measure the engine beside a bare SQLite loop; results go to build/bench.jsonl
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/ceiling
 	@$(BUILT_ENV) $(LUA) spec/bench/bench.lua $(BENCH_ARGS)
