@@ -17,7 +17,7 @@ local context = {
   enforce_auth = true,                            -- set by pipeline.set_enforce_auth
   gate = nil,                                     -- set by transaction.lua: waits for transactions of others
   has_several = false,                            -- there were two engines at a time: makers are remembered
-  alone = false,                                  -- the engine that what was made before works for, while it is open
+  alone = false,                                  -- the engine that callbacks made before work for, while it is open
   calling = false,                                -- the engine that the callback of a loop that runs works for
   tasklet = { false },                            -- set by tasklets: at 1 the task that runs
 }
@@ -51,10 +51,10 @@ end
 
 local MAKER <const> = 6 -- as in binding/tasklet/step.c
 
--- Of the tasklet that runs. What was made while no second engine was open has only the core's engine noted, by step.c.
+-- Of the tasklet that runs.
 local function owner_of_tasklet()
-  local task = context.tasklet[1]
-  return task.works_for or task[MAKER] and opened[task[MAKER]]
+  local maker = context.tasklet[1][MAKER]
+  return maker and opened[maker]
 end
 
 --- The engine that the running code works for; nil or false: for none in particular.
@@ -135,10 +135,9 @@ end
 
 local listeners, had_any = {}, false
 
---- Has fn(engine) called when there are two engines at a time for the first time, or now if there were: with the one
--- that was the only one until then, for which everything works that was made before; and with false when it is closed.
+--- Has fn() called when there are two engines at a time for the first time, or now if there were.
 function context.on_several(fn)
-  if context.has_several then fn(context.alone) end
+  if context.has_several then fn() end
   listeners[#listeners + 1] = fn
 end
 
@@ -151,16 +150,13 @@ function context.add_engine(engine, hidden)
   if not hidden then table.insert(context.engines, engine) end
   if not another or context.has_several then return end
   context.has_several, context.alone = true, another
-  for _, fn in ipairs(listeners) do fn(another) end
+  for _, fn in ipairs(listeners) do fn() end
 end
 
 function context.remove_engine(engine)
   open[engine._core] = nil
   if sole == engine then sole = nil end
-  if context.alone == engine then
-    context.alone = false
-    for _, fn in ipairs(listeners) do fn(false) end
-  end
+  if context.alone == engine then context.alone = false end
   for i, other in ipairs(context.engines) do
     if other == engine then return table.remove(context.engines, i) end
   end

@@ -21,7 +21,7 @@ local slices = require "pipeline.support.slices"
 local status = require "pipeline.workflow.status"
 local stores = require "pipeline.support.stores"
 local text = require "pipeline.support.text"
-local timers = require "pipeline.support.timers"
+local timers = require "pipeline.loop.timers"
 local waiting = require "pipeline.waiting"
 local misuse = require("pipeline.support.place").misuse
 

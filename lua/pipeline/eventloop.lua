@@ -9,8 +9,6 @@
 --                    is luv). Engines with real time carry it as their guest: it works inside engine:run(), and
 --                    eventloop.run() runs them.
 --   of an engine     with virtual time: for all that is started by what that engine executes
---                    Each engine but one has a uv loop of its own. Whichever is run, or waits, gives the others and
---                    the uv loop of the Lua state their turns before it sleeps, and wakes up for any of them.
 --   of a test        set_clock gives the common loop another clock: an object with now() and sleep(seconds)
 --
 -- An entry of a queue is called as entry.go(entry). What go does for callbacks {fn=, n=, ...} is eventloop.call;
@@ -26,6 +24,9 @@ local core = require "pipeline.core"
 local await = require "pipeline.support.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
+local clients = require "pipeline.loop.clients"
+local clocks = require "pipeline.loop.clocks"
+local others = require "pipeline.loop.engines"
 local options = require "pipeline.support.options"
 local misuse = require("pipeline.support.place").misuse
 
@@ -42,6 +43,8 @@ local AWAKE <const>, STOPPING <const>, FRUITLESS <const>, TIMERS <const> = 6, 7,
 local TICK = 1e-6 -- of an engine's clock: a timer so near is due, for the clock may never be nearer
 
 local max, huge, drain = math.max, math.huge, core.drain
+local uv_loop, heed = clocks.uv, clients.heed
+local wait_for, look_outside, meet = others.wait_for, others.look_outside, others.meet
 local select, type, rawequal = select, type, rawequal
 
 local Loop = {}
@@ -53,41 +56,11 @@ local virtual = {}          -- engines with virtual time that are open
 local loops = setmetatable({}, { __mode = "k" }) -- engine -> its loop
 local error_hook
 
--- ---- clocks ----------------------------------------------------------------------------------------------------
-
--- Real time. uv is the loop of this Lua state, made when it is first needed.
-local uv
-
--- When luv is loaded later, it is given the loop that exists.
-local function load_luv()
-  package.preload.luv = nil
-  for i = 2, #package.searchers do
-    local loader, path = package.searchers[i]("luv")
-    if type(loader) == "function" then
-      if type(path) == "string" then uv:lend(path) end
-      return loader("luv", path), path
-    end
-  end
-  misuse("module 'luv' not found")
-end
-
-local function uv_loop()
-  if not uv or not uv:fd() then -- the latter after a fork
-    uv = core.loop()
-    if not package.loaded.luv and not package.preload.luv then package.preload.luv = load_luv end
-  end
-  return uv
-end
-
-local real_clock = {}
-
-real_clock.now, real_clock.time = core.now, core.time -- time: of day; that is what may be set
-
 -- ---- the queues ------------------------------------------------------------------------------------------------
 
 local function new_loop(clock)
   return setmetatable({
-    clock = clock,
+    clock = clock, is_common = clock == clocks.real,
     0, 0, {},                         -- AT, LAST, CURRENT: being worked off is current[at + 1 .. last]
     0, {},                            -- COUNT, LATER: queued since
     false,                            -- AWAKE: working, or armed
@@ -108,7 +81,7 @@ end
 local function arouse(self)
   self[AWAKE] = true
   for _, engine in ipairs(self.engines) do engine._core:arm(0) end
-  if self.polling then uv:stop() end
+  if self.polling then uv_loop():stop() end
 end
 
 --- Gives the loops the `drain` that knows the tasks: see core.drain.
@@ -147,7 +120,7 @@ end
 
 local function rearm(self, due)
   if self[AWAKE] then return end
-  if self.polling then uv:stop() end
+  if self.polling then uv_loop():stop() end
   if due >= self.armed then return end
   self.armed = due
   local wait = max(due - self.clock.now(), 0) + TICK / 2
@@ -206,13 +179,9 @@ local handler = errors.handler
 
 local unpack = table.unpack
 
-local several = false -- there were several engines: callbacks remember whose they are
-
-context.on_several(function() several = true end)
-
--- Notes the engine that the callback record works for: that of the code that makes it.
+-- Notes the engine that the callback record works for, once there were several: that of the code that makes it.
 local function note_owner(entry)
-  if several then entry.works_for = context.owner() or false end
+  if context.has_several then entry.works_for = context.owner() or false end
   return entry
 end
 
@@ -240,7 +209,7 @@ end
 
 --- Calls the function of a callback record.
 local function call(entry)
-  if several then return call_for(entry, call_at_once) end
+  if context.has_several then return call_for(entry, call_at_once) end
   return call_at_once(entry)
 end
 
@@ -324,18 +293,6 @@ local function work(self)
   return steps > 0, steps == BURST_STEPS
 end
 
--- Queues what HTTP clients have to say, perhaps since others ran the uv loop. Returns whether there is anything.
-local function heed(self)
-  local any = false
-  for _, client in ipairs(self.clients or {}) do
-    if client.core:has_news() then
-      self:push(client)
-      any = true
-    end
-  end
-  return any
-end
-
 local function is_ready(self)
   return self[AT] < self[LAST] or self[COUNT] > 0 or self[FRUITLESS] < #self.idlers or heed(self)
 end
@@ -357,6 +314,13 @@ local function arm(self)
   for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
 end
 
+Loop.is_ready, Loop.delay, Loop.arm = is_ready, delay, arm
+
+--- Whether stop() was called.
+function Loop.is_stopping(self)
+  return self[STOPPING]
+end
+
 local function guest(self)
   if active[1] == self then return end
   heed(self)
@@ -370,185 +334,6 @@ local function guest(self)
   end
   self[STOPPING] = false
   arm(self)
-end
-
--- ---- waiting ---------------------------------------------------------------------------------------------------
-
--- SIGINT ends a wait, until the loop ends.
-local function listen(engine)
-  if engine._listens then return end
-  engine._listens = true
-  engine._core:listen(true)
-end
-
-local function run_core(engine, mode, timeout)
-  if mode == "next" then listen(engine) end
-  local ok, code, message = engine._core:run(mode, timeout)
-  engine:_end_run()
-  if ok or code == "ETIMEDOUT" or engine._closed then return end
-  if code == "ESTATE" then
-    errors.raise(errors.UnexpectedPipelineError,
-      "the loop is running below this function: await in a tasklet instead of waiting here")
-  end
-  errors.raise_core(code, message, "event loop")
-end
-
--- Whether something outside is waited for that can be seen on no engine.
-local function waits_outside(self)
-  return self.holds > 0 or (self.is_common and uv_loop():alive())
-end
-
--- Has every engine do what it can without waiting. Returns whether there may be something to do now, or nothing left to
--- wait for: whoever slept then would sleep on after what it has waited for.
-local function step_engines(self)
-  self.worked = false
-  for i = #self.engines, 1, -1 do
-    local engine = self.engines[i]
-    if engine then run_core(engine, "once") end -- nil: what ran has closed some
-  end
-  local on = self.awaited
-  return self.worked or self[STOPPING] or is_ready(self) or (on and on:done())
-end
-
--- The only engine: it waits for all.
-local function wait_engine(self, engine, wait)
-  arm(self)
-  if not wait and not waits_outside(self) then
-    if step_engines(self) then return true end
-    if engine._core:idle() and not waits_outside(self) then return delay(self) ~= nil end
-  end
-  run_core(engine, "next", wait)
-  return true
-end
-
--- The sooner of two delays; the first may be nil, the second negative: none.
-local function sooner(wait, timeout)
-  if timeout >= 0 and (not wait or timeout < wait) then return timeout end
-  return wait
-end
-
--- Several engines: each has a loop of its own, all but one. What is to be waited for is known when all have had their
--- turn, for each of them may give work to the others.
-local function wait_engines(self)
-  arm(self)
-  if step_engines(self) then return true end
-  local wait, fds = delay(self), { uv_loop():fd() }
-  local busy = wait ~= nil or waits_outside(self)
-  wait = sooner(wait, uv:timeout())
-  for _, engine in ipairs(self.engines) do
-    busy = busy or not engine._core:idle()
-    wait = sooner(wait, engine._core:timeout())
-    fds[#fds + 1] = engine._core:fd()
-  end
-  if not busy then return false end
-  listen(self.engines[1])
-  core.poll(wait or -1, unpack(fds))
-  uv:poll(0)
-  return true
-end
-
-local function wait_uv(self, wait)
-  uv_loop()
-  if not wait and not uv:alive() then return false end
-  self.polling = true
-  uv:poll(wait or -1)
-  self.polling = false
-  return true
-end
-
-local function wait_outside(self, wait)
-  local clock = self.clock
-  if clock.sleep then
-    if self.fetching > 0 then return wait_uv(self) end -- time stands still meanwhile
-    if not wait then return false end
-    clock.sleep(wait)
-    return true
-  end
-  local engines = self.engines
-  local first = engines[1]
-  if engines[2] or (first and self == common and first ~= self.lent) then return wait_engines(self) end
-  if first then return wait_engine(self, first, wait) end
-  return wait_uv(self, wait)
-end
-
--- Waits until there may be something to do. Returns false when there never will be.
-local function wait_for(self, wait)
-  if is_ready(self) then return true end
-  local more = wait_outside(self, wait)
-  return heed(self) or more
-end
-
--- Events from outside have their turn though there is always something to do.
-local function look_outside(self)
-  local engines = self.engines
-  if self.clock.sleep then
-    if self.fetching > 0 then uv_loop():poll(0) end
-  else
-    for i = #engines, 1, -1 do
-      if engines[i] then run_core(engines[i], "once") end -- nil: what ran has closed some
-    end
-    if self == common and not self.lent then uv_loop():poll(0) end
-  end
-  heed(self)
-end
-
--- ---- while one of several engines runs -------------------------------------------------------------------------
-
--- Gives another engine a turn. What was raised for those who wait for it is theirs.
-local function give_turn(engine)
-  engine._core:run("once")
-  engine:_end_run()
-end
-
--- Adds those who are to have turns while `engine` runs to `list`, and their descriptors to `fds`. Returns the delay
--- until the first of them has something to do; nil: none.
-local function add_others(self, engine, list, fds)
-  local wait
-  for _, other in ipairs(self.engines) do
-    if other ~= engine and not other._core:running() then
-      list[#list + 1], fds[#fds + 1] = other, other._core:fd()
-      wait = sooner(wait, other._core:timeout())
-    end
-  end
-  local fd = uv and not self.lent and not self.polling and uv_loop():fd()
-  if fd then
-    fds[#fds + 1] = fd
-    wait = sooner(wait, uv:timeout())
-  end
-  return wait
-end
-
--- The engine is run, and is about to sleep: waits for it and for all others, and gives those their turns.
-local function wait_with_others(engine)
-  local self = common
-  local list, fds, readable = {}, { engine._core:fd() }, {}
-  local wait = add_others(self, engine, list, fds)
-  wait = sooner(wait, engine._core:timeout())
-  for _, place in ipairs { core.poll(wait or -1, unpack(fds)) } do readable[place] = true end
-  for i, other in ipairs(list) do
-    local has_turn = not other._closed and not other._core:running() -- what ran has closed some
-    if has_turn and (readable[i + 1] or other._core:timeout() == 0) then give_turn(other) end
-  end
-  if uv and not self.lent and not self.polling then uv:poll(0) end
-  heed(self)
-end
-
--- The engines have come to be others: each of them that is not the only one hears of the others when it waits.
-local function meet(self)
-  for _, engine in ipairs(self.engines) do
-    local is_alone = engine == self.lent and not self.engines[2]
-    engine._core:on("wait", not is_alone and function() wait_with_others(engine) end or nil)
-  end
-end
-
---- A run of an engine is over: the others, which have had turns meanwhile, give back what they have claimed ahead.
-function eventloop.rest(engine)
-  local engines = common.engines
-  local is_alone = not engines[2] and (not engines[1] or engines[1] == engine)
-  if is_alone or (loops[engine] ~= common and not engine._closed) or eventloop.is_running() then return end
-  for _, other in ipairs(engines) do
-    if other ~= engine then other._core:rest() end
-  end
 end
 
 -- ---- running ---------------------------------------------------------------------------------------------------
@@ -575,22 +360,23 @@ local function enter(self, name)
   return self
 end
 
---- Does one step; if there is none, waits for the next (T69). Returns false if nothing is left.
-function Loop.run1(self)
-  local _ <close> = enter(self, "run1")
+local function step_once(self)
   active[1], self[AWAKE] = self, true
   local did = step(self)
   active[1], self[AWAKE] = false, false
-  return did or wait_for(self, delay(self))
+  return did
+end
+
+--- Does one step; if there is none, waits for the next (T69). Returns false if nothing is left.
+function Loop.run1(self)
+  local _ <close> = enter(self, "run1")
+  return step_once(self) or wait_for(self, delay(self))
 end
 
 --- Does one step without waiting: 0 if there was one, else the seconds to the next timer; nil if nothing is left.
 function Loop.run0(self)
   local _ <close> = enter(self, "run0")
-  active[1], self[AWAKE] = self, true
-  local did = step(self)
-  active[1], self[AWAKE] = false, false
-  if did then return 0 end
+  if step_once(self) then return 0 end
   return delay(self)
 end
 
@@ -639,8 +425,7 @@ end
 
 -- ---- which loop ------------------------------------------------------------------------------------------------
 
-common = new_loop(real_clock)
-common.is_common = true
+common = new_loop(clocks.real)
 eventloop.common = common
 
 --- The loop the running code belongs to.
@@ -665,28 +450,24 @@ function eventloop.managed(engine)
     if engine._core:in_coroutine() then return engine._core end
     if loops[engine] ~= common then return nil end
   end
-  for i = 1, #common.engines do
-    local handle = common.engines[i]._core
-    if handle:in_coroutine() then return handle end
-  end
-  for i = 1, engine and 0 or #virtual do
-    local handle = virtual[i]._core
-    if handle:in_coroutine() then return handle end
-  end
+  return others.managed(common.engines) or not engine and others.managed(virtual) or nil
 end
 
 await.set_managed(eventloop.managed)
 
 --- Whether any engine, or the loop itself, is running below this code.
 function eventloop.is_running()
-  if active[1] or common.running then return true end
-  for _, engine in ipairs(common.engines) do
-    if engine._core:running() then return true end
+  return active[1] and true or common.running or others.is_running(common.engines) or others.is_running(virtual)
+end
+
+--- A run of an engine is over: the others, which have had turns meanwhile, give back what they have claimed ahead.
+function eventloop.rest(engine)
+  local engines = common.engines
+  local is_alone = not engines[2] and (not engines[1] or engines[1] == engine)
+  if is_alone or (loops[engine] ~= common and not engine._closed) or eventloop.is_running() then return end
+  for _, other in ipairs(engines) do
+    if other ~= engine then other._core:rest() end
   end
-  for _, engine in ipairs(virtual) do
-    if engine._core:running() then return true end
-  end
-  return false
 end
 
 -- After a fork the engines that were open belong to the parent, and so do requests that were under way.
@@ -708,13 +489,6 @@ function eventloop.lend()
   return uv_loop()
 end
 
--- The client on the uv loop of the Lua state, if there is one, is told which engine runs that.
-local function serve_client(self)
-  for _, client in ipairs(self.clients or {}) do
-    if not client.engine then client.core:serve(self.lent and self.lent._core) end
-  end
-end
-
 --- An engine is open: its loop lives in it from now on.
 function eventloop.attach(engine, is_virtual, lent)
   local self = common
@@ -726,7 +500,7 @@ function eventloop.attach(engine, is_virtual, lent)
   end
   loops[engine] = self
   self.engines[#self.engines + 1] = engine
-  if lent then serve_client(self) end
+  if lent then clients.serve(self) end
   engine._core:on("guest", function() guest(self) end)
   if self == common then meet(self) end
   arm(self)
@@ -741,10 +515,7 @@ end
 --- Whether `self` runs the engine with that core, so that one of its callbacks may wait for it.
 function eventloop.has_engine(self, handle)
   if self.clock.sleep then return false end
-  for i = 1, #self.engines do
-    if self.engines[i]._core == handle then return true end
-  end
-  return false
+  return others.has(self.engines, handle)
 end
 
 --- An engine is being closed.
@@ -755,43 +526,11 @@ function eventloop.detach(engine)
   remove(virtual, engine)
   loops[engine] = nil
   if self ~= common then
-    self.clock = eventloop.virtual_clock(engine._core:now()) -- it goes on by itself
+    self.clock = clocks.virtual(engine._core:now()) -- it goes on by itself
   end
-  for i, client in ipairs(self.clients or {}) do
-    if client.engine == engine then
-      table.remove(self.clients, i)
-      client:shut()
-      break
-    end
-  end
-  for _, client in ipairs(self.clients or {}) do client:abandon(engine) end
+  clients.leave(self, engine)
   if common.lent == engine then common.lent = nil end
   if self == common then meet(self) end
-end
-
--- The engine whose uv loop a request is to be on; false: that of this Lua state. An engine that is running now, and has
--- a loop of its own, is the only one sure to look after the request.
-local function engine_to_fetch(self)
-  if self ~= common then return self.engines[1] or false end
-  for i = 1, #self.engines do
-    local engine = self.engines[i]
-    if engine ~= self.lent and engine._core:running() then return engine end
-  end
-  return false
-end
-
---- The HTTP client for a request that is made now: made, when it is first wanted, by make(what it is to be on).
-function eventloop.client(self, make)
-  local engine = engine_to_fetch(self)
-  self.clients = self.clients or {}
-  for _, client in ipairs(self.clients) do
-    if client.engine == engine then return client end
-  end
-  local client = make(engine and engine._core or uv_loop())
-  client.engine = engine
-  table.insert(self.clients, client)
-  serve_client(self)
-  return client
 end
 
 local closed = {}
@@ -908,8 +647,8 @@ function eventloop.set_clock(clock)
   if clock ~= nil and (type(clock) ~= "table" or type(clock.now) ~= "function" or type(clock.sleep) ~= "function") then
     misuse("bad argument #1 to 'set_clock' (object with functions now and sleep expected)")
   end
-  common.clock = clock or real_clock
-  return before ~= real_clock and before or nil
+  common.clock = clock or clocks.real
+  return before ~= clocks.real and before or nil
 end
 
 --- A clock that stands still but when the loop sleeps.
@@ -918,11 +657,7 @@ function eventloop.virtual_clock(start)
   if start ~= nil and type(start) ~= "number" then
     misuse(("bad argument #1 to 'virtual_clock' (number of seconds expected, got %s)"):format(type(start)))
   end
-  local time = start or 1.7e9
-  return {
-    now = function() return time end,
-    sleep = function(seconds) time = time + seconds end,
-  }
+  return clocks.virtual(start or 1.7e9)
 end
 
 --- Gives errors of callbacks, and failures that nobody looked at, to fn(value, text); nil: to the log of the engine, or

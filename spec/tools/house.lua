@@ -13,7 +13,7 @@ local known = {
   long = {
     ["csrc/binding/coroutine/coroutine.c"] = true, ["csrc/binding/tasklet/step.c"] = true,
     ["csrc/binding/value/encode.c"] = true, ["csrc/http/fetch.c"] = true,
-    ["lua/pipeline/eventloop.lua"] = true, ["lua/pipeline/taskqueue/queue.lua"] = true,
+    ["lua/pipeline/taskqueue/queue.lua"] = true,
     ["lua/pipeline/workflow/instance.lua"] = true,
   },
   folders = {},

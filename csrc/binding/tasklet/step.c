@@ -507,10 +507,16 @@ static void note_run(lua_State *L, int task) {
     lua_rawset(L, task);
 }
 
-/* Notes the engine in whose coroutine the task is made, or that of the tasklet that makes it: there may be a second
- * engine later. The handle is noted, which context.lua knows the engine by. */
+/* Notes the engine in whose coroutine the task is made, or that of the tasklet that makes it, unless it is noted: there
+ * may be a second engine later. The handle is noted, which context.lua knows the engine by. */
 static void note_maker(lua_State *L, int task) {
     shared_t *self = shared(L);
+    if (self->has_contexts && lua_rawgeti(L, task, T_MAKER) == LUA_TUSERDATA) {
+        self->has_makers = true;
+        lua_settop(L, task + 1);
+        return;
+    }
+    lua_settop(L, task + 1);
     const pl__whose_t *whose = self->whose;
     if (whose->engine) {
         pl__whose_push(L, whose->engine);

@@ -63,7 +63,7 @@ local function send(self, group)
   remove(self.groups, group)
   self.by_key[group.key] = nil
   local of = task.start_user(self.fn, 1, { n = 2, group, group.options })
-  of.works_for = self.works_for
+  task.set_maker(of, self.works_for)
   self.under_way[of] = true
   future.add_now(of, sent, self, group, of)
 end

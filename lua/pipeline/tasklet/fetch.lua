@@ -14,6 +14,7 @@
 
 local core = require "pipeline.core"
 local await_room = require "pipeline.support.await"
+local clients = require "pipeline.loop.clients"
 local engines = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
@@ -296,7 +297,7 @@ end
 local limits = setmetatable({}, { __mode = "k" }) -- loop -> what fetch_limits was given
 
 local function client_of(loop)
-  return eventloop.client(loop, function(on)
+  return clients.of_request(loop, function(on)
     local client = make_client(on)
     if limits[loop] then errors.check(client.core:limits(limits[loop])) end
     return client

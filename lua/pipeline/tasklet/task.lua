@@ -2,8 +2,9 @@
 --
 -- A task is the future of a tasklet, of the kind "Tasklet", with these fields more, which have numbers as those are
 -- quicker to reach from C: BODY (the function), WORKER (what runs it, once it has waited), ON (the future it waits
--- for), PLACE, and MADE (what `made` is for other futures). PLACE holds the arguments until it starts: packed, or (ON
--- is SINGLE) the only one; and while it waits its place among those who wait. `context` is set if there is one.
+-- for), PLACE, MADE (what `made` is for other futures), and MAKER (the core of the engine it works for, if it is for
+-- one in particular). PLACE holds the arguments until it starts: packed, or (ON is SINGLE) the only one; and while it
+-- waits its place among those who wait. `context` is set if there is one.
 --
 -- A worker, {co}, is a coroutine that runs bodies one after the other (csrc/binding/tasklet/worker.c). A body that is
 -- dropped while it waits is closed when its worker is collected. A task waits by yielding WAIT, which no user code can
@@ -29,8 +30,8 @@ local task = {}
 local FINISHING = future.FINISHING
 local TASKLET, MANAGED = await_room.TASKLET, await_room.MANAGED
 local TASK <const> = 1
--- As in binding/tasklet/step.c; MADE is 5, MAKER 6.
-local BODY <const>, WORKER <const>, ON <const>, PLACE <const> = 1, 2, 3, 4
+-- As in binding/tasklet/step.c; MADE is 5.
+local BODY <const>, WORKER <const>, ON <const>, PLACE <const>, MAKER <const> = 1, 2, 3, 4, 6
 local CO <const> = 1
 local SINGLE = {} -- the task has one argument, in PLACE
 
@@ -42,7 +43,7 @@ local current_loop, common = eventloop.current, eventloop.common
 
 local meta, Task = future.kind("Tasklet")
 local soon_meta, Soon = future.kind("Sleep") -- sleeps of no time: see time.lua
-Task.first, Task.works_for = false, false
+Task.first = false
 local current = { false } -- the task that is running
 local traces = setmetatable({}, { __mode = "k" }) -- task -> trace of the error it is dying of
 
@@ -186,10 +187,17 @@ local contexts = setmetatable({}, { __mode = "k" }) -- coroutine that is no task
 local has_contexts, has_several = false, false
 
 engines.tasklet = current
-engines.on_several(function(alone)
-  has_several, Task.works_for = true, alone
+engines.on_several(function()
+  has_several = true
   step.use_contexts() -- tasklets begin in `start`
 end)
+
+-- The task works for the engine. Where there is none in particular, step.c notes the one whose coroutine makes it.
+local function set_maker(self, engine)
+  if engine then self[MAKER] = engine._core end
+end
+
+task.set_maker = set_maker
 
 local function current_context()
   if not has_contexts then return nil end
@@ -207,7 +215,7 @@ local function start(body, level, args, single)
   if loop ~= common then self.loop = loop end
   local context = has_contexts and current_context()
   if context then self.context = context end
-  if has_several then self.works_for = engines.owner() or false end
+  if has_several then set_maker(self, engines.owner()) end
   launch(self, level + 1)
   return self
 end
