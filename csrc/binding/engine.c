@@ -146,6 +146,15 @@ static double option_seconds(lua_State *L, const char *name, double otherwise) {
     return value;
 }
 
+/* Below 0: for ever. */
+static pl_usec_t option_age(lua_State *L, const char *name, pl_usec_t otherwise) {
+    pl_usec_t value = otherwise;
+    if (option(L, name, LUA_TNUMBER))
+        value = lua_tonumber(L, -1) < 0 ? -1 : pl_clock_from_seconds(lua_tonumber(L, -1));
+    lua_pop(L, 1);
+    return value;
+}
+
 static bool option_flag(lua_State *L, const char *name) {
     bool value = option(L, name, LUA_TBOOLEAN) && lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -185,6 +194,11 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
     options->seed = (uint64_t)option_integer(L, "seed", 0, LUA_MININTEGER, LUA_MAXINTEGER);
     options->lease_seconds = option_seconds(L, "lease_seconds", options->lease_seconds);
     options->tombstone_seconds = option_seconds(L, "tombstone_seconds", options->tombstone_seconds);
+    options->retention.done = option_age(L, "keep_done", options->retention.done);
+    options->retention.aborted = option_age(L, "keep_aborted", options->retention.aborted);
+    options->retention.dead = option_age(L, "keep_dead", options->retention.dead);
+    options->retention.max_bytes = option_integer(L, "max_bytes", 0, 1, LUA_MAXINTEGER);
+    options->sweeps = !option_flag(L, "no_sweep");
     options->storage_limit = option_integer(L, "storage_limit", 0, 1, LUA_MAXINTEGER);
     options->stop_grace = option_seconds(L, "stop_grace", options->stop_grace);
     options->virtual_start = option_seconds(L, "virtual_start", options->virtual_start);
@@ -209,7 +223,8 @@ static pl__handle_t *handle_new(lua_State *L) {
 }
 
 /* core.open(path, {durability=, concurrency=, waiting_memory=, lease_seconds=, tombstone_seconds=, storage_limit=,
- * vfs=, serve_queues=, virtual_time=, virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
+ * keep_done=, keep_aborted=, keep_dead= (seconds; below 0: for ever), max_bytes=, no_sweep=, vfs=, serve_queues=,
+ * virtual_time=, virtual_start=, seed=, no_worker=, loop=}) -> engine, or nil, code, message. */
 static int core_open(lua_State *L) {
     size_t len;
     pl_engine_options_t options;

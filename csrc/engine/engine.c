@@ -16,11 +16,16 @@ enum { CONCURRENCY_DEFAULT = 64 };
 #define LEASE_DEFAULT 15.0
 #define STOP_GRACE_DEFAULT 30.0
 #define TOMBSTONE_DEFAULT (9 * 24 * 3600.0)
+#define DAY_US (24 * 3600 * PL_USEC_PER_SEC)
+#define DONE_DEFAULT (30 * DAY_US)
+#define ABORTED_DEFAULT (90 * DAY_US)
 
 void pl_engine_options_init(pl_engine_options_t *options) {
     *options = (pl_engine_options_t){ .durability_full = true,
                                       .concurrency = CONCURRENCY_DEFAULT,
-                                      .stop_grace = STOP_GRACE_DEFAULT };
+                                      .stop_grace = STOP_GRACE_DEFAULT,
+                                      .retention = { .done = DONE_DEFAULT, .aborted = ABORTED_DEFAULT, .dead = -1 },
+                                      .sweeps = true };
 }
 
 void pl_engine_guard_locks(void) {
@@ -136,6 +141,8 @@ static int open_store(pl_engine_t *engine, const pl_engine_options_t *options, p
         .lease_seconds = options->lease_seconds > 0 ? options->lease_seconds : LEASE_DEFAULT,
         .tombstone_seconds = options->tombstone_seconds > 0 ? options->tombstone_seconds : TOMBSTONE_DEFAULT,
         .storage_limit = options->storage_limit,
+        .retention = options->retention,
+        .sweeps = options->sweeps,
     };
     return pl_store_open(&engine->store, &store, error);
 }
@@ -168,6 +175,7 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->waiting_bytes_max = options->waiting_memory > 0 ? options->waiting_memory : WAITING_MEMORY_DEFAULT;
     engine->durability_full = options->durability_full;
     engine->no_worker = options->no_worker;
+    engine->sweeps = options->sweeps;
     engine->forks = pl__peers_forks();
     engine->must_look = true;
     engine->listens_at = -1;

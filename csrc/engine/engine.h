@@ -109,6 +109,8 @@ struct pl_engine {
     pl_timer_t want_timer;  /* after claiming failed */
     pl_timer_t rest_timer;  /* after a claim was given back */
     pl_heap_node_t *timers; /* root of the heap */
+    bool sweeps;            /* in virtual time: deletes what is old when that has moved, */
+    pl_usec_t sweep_at;     /* to this time or beyond */
     uint64_t timer_order, executed;
     pl__told_t told; /* lines about failed attempts */
     pl__peers_t peers;

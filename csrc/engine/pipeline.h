@@ -55,6 +55,8 @@ typedef struct {
     double stop_grace;        /* seconds that what is being executed has when the engine stops; default 30 */
     double tombstone_seconds; /* 0: default 9 days */
     int64_t storage_limit;    /* bytes of the file above which no tasks are added; 0: none */
+    pl_retention_t retention; /* how long what is over is kept; default: 30 days, 90 if it was aborted */
+    bool sweeps;              /* deletes what is older; default true */
     const char *vfs;          /* tests: a SQLite VFS by name; NULL: default */
     bool virtual_time;        /* tests: time stands still until pl_engine_advance or a virtual drain */
     double virtual_start;     /* seconds since the epoch */
@@ -154,7 +156,8 @@ PL_API struct uv_loop_s *pl_engine_loop(pl_engine_t *engine);
 
 /* ---- time ---- */
 PL_API pl_usec_t pl_engine_now(const pl_engine_t *engine);
-PL_API void pl_engine_advance(pl_engine_t *engine, double seconds); /* virtual time only */
+/* Virtual time only. What is old by then is deleted, unless a transaction is under way. */
+PL_API void pl_engine_advance(pl_engine_t *engine, double seconds);
 
 /* What is due now: see pl_clock_due. */
 PL_API pl_usec_t pl_engine_due(const pl_engine_t *engine);

@@ -108,6 +108,17 @@ static bool is_done(pl_engine_t *engine, const run_t *run) {
 
 /* ---- time -------------------------------------------------------------------------------------------------- */
 
+/* Virtual time has moved. What is old by now is deleted at once: so each run of a program finds the same. */
+static void move_to(pl_engine_t *engine, pl_usec_t time) {
+    pl_clock_advance_to(&engine->clock, time);
+    if (!engine->sweeps || pl_clock_now(&engine->clock) < engine->sweep_at)
+        return;
+    pl_op_t *op = pl_op_new(PL_VERB_sweep);
+    if (op && pl_engine_call(engine, op) == PL_OK)
+        engine->sweep_at = op->u.sweep.next;
+    pl_op_free(op);
+}
+
 /*
  * Jumps to the next thing due. False when there is none before the deadline (then the clock is at the deadline).
  * What is due already is not passed over, whatever the mode: the store has not been asked for it since the clock moved.
@@ -123,10 +134,10 @@ static bool jump(pl_engine_t *engine, const run_t *run) {
         next = engine->next_token;
     if (next > run->deadline || next >= PL_USEC_MAX) { /* what is due at the end of time never is */
         if (run->deadline != PL_USEC_NEVER)
-            pl_clock_advance_to(&engine->clock, run->deadline);
+            move_to(engine, run->deadline);
         return false;
     }
-    pl_clock_advance_to(&engine->clock, next);
+    move_to(engine, next);
     return true;
 }
 
@@ -344,5 +355,5 @@ int pl_engine_timeout(pl_engine_t *engine) {
 
 void pl_engine_advance(pl_engine_t *engine, double seconds) {
     if (engine->clock.is_virtual)
-        pl_clock_advance_to(&engine->clock, pl_clock_add(pl_clock_now(&engine->clock), pl_clock_from_seconds(seconds)));
+        move_to(engine, pl_clock_add(pl_clock_now(&engine->clock), pl_clock_from_seconds(seconds)));
 }

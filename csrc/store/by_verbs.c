@@ -32,6 +32,7 @@ int pl__verbs_turn(const pl__verbs_t *verbs, pl__conn_t *conn, pl_op_t *ops, con
         return rc;
     for (pl_op_t *op = ops; op && rc == PL_OK; op = op->next) {
         op->rc = PL_OK;
+        op->more = false;
         rc = verbs->verb[op->verb](conn, op);
     }
     if (rc != PL_OK)

@@ -8,6 +8,8 @@
  *
  * Ops of a list are applied in its order, and each stands or falls alone: a refusal is in op->rc. Whatever else goes
  * wrong breaks the transaction: nothing was done then, and nothing is in *turn.
+ *
+ * An op that would keep the others waiting may be done in portions: with op->more set it comes again in a later turn.
  */
 #ifndef PL_STORE_DRIVER_H
 #define PL_STORE_DRIVER_H

@@ -145,6 +145,33 @@ typedef struct {
     int rc; /* queue_set, result: PL_OK, PL_ESTATE (the mode of a queue that has tasks) */
 } pl_queue_settings_t;
 
+/* How long what is over is kept; below 0: for ever. */
+typedef struct {
+    pl_usec_t done, aborted; /* trees, from the end of their root */
+    pl_usec_t dead;          /* tasks without retries left */
+    int64_t max_bytes; /* in use by the file: while it has more the oldest of these go before their time; 0: none */
+} pl_retention_t;
+
+/* What a sweep has deleted. */
+typedef struct {
+    int64_t trees, dead, names;
+} pl_swept_t;
+
+/* How large the store is, in bytes. */
+typedef struct {
+    int64_t bytes, free; /* of the file; of that unused */
+    int64_t page;        /* of one page */
+    int64_t log;         /* of the file of the log */
+    bool shrinks;        /* unused pages can be given back little by little */
+} pl_space_t;
+
+/* What may go by now. */
+typedef struct {
+    int64_t count;
+    bool is_more;     /* there is more than that: it was not counted to the end */
+    pl_usec_t oldest; /* 0: none */
+} pl_due_t;
+
 /* A queued task as read back: leased, or dead. */
 typedef struct {
     pl_id_t id;

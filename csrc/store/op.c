@@ -33,6 +33,16 @@ void *pl_op_alloc(pl_op_t *op, size_t size) {
     return pl__arena_get(&op->arena, size);
 }
 
+pl_steps_t *pl__op_steps(const pl_op_t *op, pl_progress_t *progress) {
+    if (op->portions == progress->portion) { /* the first one; or again, since its transaction broke */
+        progress->now = progress->last;
+    } else {
+        progress->last = progress->now;
+        progress->portion = op->portions;
+    }
+    return &progress->now;
+}
+
 /* ---- lists ------------------------------------------------------------------------------------------------------ */
 
 void pl__ops_init(pl__ops_t *ops) {

@@ -52,6 +52,8 @@
     X(dead_list, false)   /* tasks that have no retries left */                                                        \
     X(dead_revive, true)  /* give them another life */                                                                 \
     X(dead_purge, true)   /* forget them */                                                                            \
+    X(sweep, true)        /* delete what is older than it is kept */                                                   \
+    X(space_get, false)   /* how large the store is, and what may go */                                                \
     X(tx_begin, true)     /* open a session: a transaction over many ops */                                            \
     X(tx_end, true)       /* commit it, or roll it back */                                                             \
     X(sql, true)          /* the user's own SQL, in a session */
@@ -62,6 +64,21 @@ typedef enum {
 #undef X
         PL_VERB_COUNT
 } pl_verb_t;
+
+/*
+ * How far an op has come that is done in portions: each is a transaction of its own, and others have their turns
+ * between them. What a portion does is told by `now`; `last` is what the portions before it, which are committed, left,
+ * and where this one begins anew if its transaction breaks. See pl__op_steps.
+ */
+typedef struct {
+    int64_t count;     /* of what is deleted, or revived */
+    int64_t at, bound; /* the verb's */
+    int phase;         /* the verb's; 0: at the beginning */
+} pl_steps_t;
+typedef struct {
+    pl_steps_t now, last;
+    int portion; /* which one `now` is of */
+} pl_progress_t;
 
 /* start: PL_OK and an rc in each item. */
 typedef struct {
@@ -197,10 +214,12 @@ typedef struct {
     pl_status_t status;
 } pl_op_status_t;
 
-/* cleanup: PL_ENOTFOUND, PL_ELIVE (the tree still runs), PL_ESTATE (not a root). */
+/* cleanup, in portions: PL_ENOTFOUND, PL_ELIVE (the tree still runs), PL_ESTATE (not a root). From the first portion on
+ * that deletes anything, nobody finds the tree any more; one that is begun is ended by the sweep if need be. */
 typedef struct {
     pl_id_t root;
     int64_t deleted; /* result: rows */
+    pl_progress_t progress;
 } pl_op_cleanup_t;
 
 typedef struct {
@@ -418,11 +437,12 @@ typedef struct {
     size_t len;
 } pl_op_task_delete_t;
 
-/* purge: PL_ENOQUEUE. Control tasks of stages stay. */
+/* purge, in portions: PL_ENOQUEUE. Control tasks of stages stay, and so does what is added after it has begun. */
 typedef struct {
     pl_str_t queue;
     bool forget_names; /* else they become tombstones */
     int64_t deleted;
+    pl_progress_t progress;
 } pl_op_purge_t;
 
 typedef struct {
@@ -440,17 +460,33 @@ typedef struct {
     pl_str_t queue;
     pl_task_ref_t *tasks; /* by id */
     size_t len;
-    bool all;
+    bool all; /* in portions */
     int64_t revived;
+    pl_progress_t progress;
 } pl_op_dead_revive_t;
 
 typedef struct {
     pl_str_t queue;
     const pl_task_ref_t *tasks; /* by id */
     size_t len;
-    bool all;
+    bool all; /* in portions */
     int64_t deleted;
+    pl_progress_t progress;
 } pl_op_dead_purge_t;
+
+/* sweep, in portions: what is older than the store's options say goes. */
+typedef struct {
+    pl_swept_t swept; /* result */
+    pl_usec_t next;   /* result: when more may be old enough; PL_USEC_NEVER: nothing will be */
+    pl_progress_t progress;
+} pl_op_sweep_t;
+
+typedef struct {
+    pl_space_t space;
+    pl_retention_t retention;            /* as in the store's options, */
+    bool sweeps;                         /* and whether it deletes what is older */
+    pl_due_t done, aborted, dead, names; /* trees, dead tasks, names that are blocked no longer */
+} pl_op_space_get_t;
 
 typedef struct {
     pl_id_t unused;
@@ -513,6 +549,8 @@ typedef struct pl_op {
     bool finished;        /* the store's, under its lock */
     bool held;            /* the host's: its results are still in use */
     bool ahead;           /* the store's: pl_store_send_ahead gave it */
+    bool more;            /* the driver's: this was a portion, the next one is for another turn */
+    int portions;         /* the store's: that were committed */
     union {
 #define X(name, write) pl_op_##name##_t name;
         PL_VERBS(X)
@@ -525,6 +563,8 @@ PL_API pl_op_t *pl_op_new(pl_verb_t verb) PL__MUST_USE;
 PL_API void pl_op_free(pl_op_t *op);
 /* Memory for arguments of the op, zeroed; it lives as long as the op. NULL: there is none. */
 PL_API void *pl_op_alloc(pl_op_t *op, size_t size) PL__MUST_USE;
+/* Where the portion begins that is to be done now. */
+pl_steps_t *pl__op_steps(const pl_op_t *op, pl_progress_t *progress);
 
 /* A list of ops; they belong to whoever has it. */
 typedef struct {

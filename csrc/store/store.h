@@ -46,6 +46,8 @@ typedef struct {
     double lease_seconds;     /* default 15 */
     double tombstone_seconds; /* how long the name of a finished task stays taken; default 9 days */
     int64_t storage_limit;    /* bytes in use above which task_add is refused (PL_ELIMIT); 0: none */
+    pl_retention_t retention; /* how long what is over is kept */
+    bool sweeps;              /* deletes what is older; else only the verb does */
 } pl_store_options_t;
 
 /* What the store thread brings back since the last time, for the loop thread. */

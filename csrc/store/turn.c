@@ -18,6 +18,12 @@ void pl__post_ops(pl_store_t *store, pl_op_t *op) {
     bool any_blocking = false;
     for (pl_op_t *next; op; op = next) {
         next = op->next;
+        if (op->more && op->rc == PL_OK) { /* behind what has gathered meanwhile */
+            op->more = false;
+            op->portions++;
+            pl__ops_push(&store->writes, op);
+            continue;
+        }
         op->next = NULL;
         op->finished = true;
         store->stats.ops++;

@@ -17,6 +17,7 @@ local instance = require "pipeline.workflow.instance"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
 local report = require "pipeline.support.report"
+local retention = require "pipeline.retention"
 local slices = require "pipeline.support.slices"
 local status = require "pipeline.workflow.status"
 local stores = require "pipeline.support.stores"
@@ -47,7 +48,7 @@ local open_kinds = {
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
   max_tasks_per_lease = "count", waiting_memory = "any", mail = "table", base_url = "string",
-  stop_grace = "duration",
+  stop_grace = "duration", retention = "any",
 }
 
 local core_options = {
@@ -203,8 +204,13 @@ end
 --   adds no tasks to queues; default: none), max_tasks_per_lease (of one call, default 1000), log (function(level,
 --   text)), mail (the server that mails are sent by, see mail/settings.lua), base_url (such as
 --   "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of serve),
---   no_worker (executes nothing), and for tests virtual_time, virtual_start (seconds since the epoch), seed,
---   vfs.
+--   retention (how long what is over is kept, default { done = "30d", aborted = "90d" }: finished trees go when their
+--   root has been done or aborted for so long, with all that belongs to them and their idempotence key; seconds, or a
+--   text such as "30d", "12h", "15m"; false: for ever, for one of them or all; `dead`: the same for dead tasks of
+--   queues, default false; `max_bytes`: while more of the file is in use the oldest of these go before their time. Of
+--   several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
+--   deletes nothing unless `retention` is given), and for tests virtual_time, virtual_start (seconds since the epoch),
+--   seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
@@ -219,6 +225,8 @@ function engine.open(path, given, hidden)
   passed.serve_queues = serve_queues(given.serve_queues)
   passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
   passed.waiting_memory = given.waiting_memory and queue.parse_limit(given.waiting_memory, "waiting_memory")
+  for name, value in pairs(retention.read(given.retention, queue.parse_limit)) do passed[name] = value end
+  passed.no_sweep = given.no_worker and given.retention == nil
   passed.loop = not given.virtual_time and eventloop.lend() or nil
   local handle, code, message = core.open(path, passed)
   if not handle then
@@ -499,24 +507,32 @@ end
 
 -- ---- facts -----------------------------------------------------------------------------------------------------
 
---- What the engine is and has to do: version, store, durability, worker, workers, stages, queues (name -> ready,
--- delayed, claimed) and counters. While the store cannot be reached, unreachable_since tells since when (seconds since
--- the epoch), and what only the store knows is missing: workers, stages, queues. A file can always be reached.
+--- What the engine is and has to do: version, store (kind, version, path; `bytes` of the file, `free` of these unused,
+-- `log_bytes` of the write-ahead log beside it, `shrinks`: unused pages at its end are given back), durability, worker,
+-- workers, stages, queues (name -> ready, delayed, claimed), retention (done, aborted, dead: seconds, or false;
+-- max_bytes; `sweeps`: this engine deletes what is older; `due`: what the next sweep takes, for done, aborted, dead and
+-- names each {count =, oldest = (seconds since the epoch), more = (there is more than was counted)}) and counters.
+-- While the store cannot be reached, unreachable_since tells since when (seconds since the epoch), and what only the
+-- store knows is missing: its bytes, workers, stages, queues, retention. A file can always be reached.
 function Engine.status(self)
   require_open(self)
   local facts = self._core:facts()
-  local counts, stages, workers = {}, nil, nil
+  local counts, stages, workers, space = {}, nil, nil, nil
   if not facts.unreachable_since then
     counts, stages, workers = context.store(self, true):counts_get()
     if not counts then errors.raise_core(stages, workers, "status") end
+    space = errors.check(context.store(self, true):space_get())
   end
   local queues = {}
   for _, count in ipairs(counts) do
     queues[count.queue or "default"] = { ready = count.ready, delayed = count.delayed, claimed = count.claimed }
   end
   return {
-    version = facts.version, store = { kind = facts.store_kind, version = facts.store_version, path = facts.path },
-    unreachable_since = facts.unreachable_since,
+    version = facts.version, store = {
+      kind = facts.store_kind, version = facts.store_version, path = facts.path, bytes = space and space.bytes,
+      free = space and space.free, log_bytes = space and space.log, shrinks = space and space.shrinks,
+    },
+    retention = space and retention.status(space), unreachable_since = facts.unreachable_since,
     durability = facts.durability, worker = facts.worker, worker_number = facts.worker_number, workers = workers,
     stages = stages, queues = queues, executing = facts.executing, waiting = facts.waiting,
     executed = facts.executed, facts = facts,

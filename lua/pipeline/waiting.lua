@@ -97,10 +97,19 @@ local function is_final(state)
   return state == "done" or state == "aborted"
 end
 
+-- The state of a pipeline, whose end the engine hears of from now on.
+local function watch(engine, id)
+  local state, code, message = context.store(engine):watch(id)
+  if code == "ENOTFOUND" then
+    errors.raise(errors.UnexpectedPipelineError, "wait: pipeline %s was deleted", engine:_id_text(id))
+  end
+  return errors.check(state, code, message)
+end
+
 local function wait_suspended(engine, id, timeout, way, handle)
   local token <close> = new_token(engine, id, way, handle)
   add_waiter(engine, id, token)
-  local state = errors.check(context.store(engine):watch(id))
+  local state = watch(engine, id)
   if is_final(state) then return state end
   return token:wait(timeout) or TIMEOUT
 end
@@ -116,7 +125,7 @@ local function run_some(engine, left)
 end
 
 local function wait_running(engine, id, timeout)
-  local state = errors.check(context.store(engine):watch(id))
+  local state = watch(engine, id)
   if is_final(state) then return state end
   local deadline = timeout and engine._core:steady() + timeout
   engine._finals[id] = false

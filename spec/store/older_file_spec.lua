@@ -111,4 +111,30 @@ describe("a file of an older version", function()
     assert.equal("done", root.state)
     assert.equal("\5", slots[11].value)
   end)
+
+  it("F120 that knew of no retention opens, and what ended long ago goes", function()
+    local path = older(4, [[
+      INSERT INTO pl_stage (id, root, state, flags, missing, open, queue, class_path, args, created, finalized)
+        VALUES (11, 11, 4, 0, 0, 0, 1, 'old.Done', x'80', 1, 1699000000000000),
+               (12, 12, 6, 0, 0, 0, 1, 'old.Aborted', x'80', 1, 1699000000000000),
+               (13, 13, 2, 0, 0, 1, 1, 'old.Runs', x'80', 1, NULL);
+      INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, class_path, args, created, finalized)
+        VALUES (14, 11, 11, 4, 0, 0, 0, 1, 'old.Child', x'80', 1, 1699000000000000);
+      INSERT INTO pl_slot (id, filler, time, value) VALUES (11, 11, 1, x'01'), (14, 14, 1, x'01');
+      INSERT INTO pl_wait (slot, stage, kind) VALUES (13, 13, 1);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta, executions) VALUES (15, 6, 4, 1, 0, 1, 1);
+      INSERT INTO pl_dead (task, time) VALUES (15, 1699000000000000);]])
+    local engine = helper.open { path = path, retention = { done = "20d", aborted = "100d", dead = "20d" } }
+    local status = engine:status()
+    assert.is_false(status.store.shrinks) -- its free pages are used again
+    assert.same({ 0, 0, 0 }, { status.retention.due.done.count, status.retention.due.aborted.count,
+      status.retention.due.dead.count })
+    engine:advance(10 * 86400)
+    assert.same({ "Aborted", "Runs" }, { engine._core:stage_get(12).class_path:match("%a+$"),
+      engine._core:stage_get(13).class_path:match("%a+$") })
+    assert.is_nil(engine._core:stage_get(11))
+    assert.is_nil(engine._core:stage_get(14))
+    assert.same({}, engine._core:dead_list())
+    assert.same({}, engine:check())
+  end)
 end)

@@ -111,9 +111,9 @@ static void plant_tables(sqlite3 *db, long long rows) {
 /* Those that may run by another plan where there are statistics. */
 static bool needs_none(const char *name) {
     static const char *const NEEDS[] = {
-        "QUEUE_LIST",   "TASK_COUNTS",        "DEAD_LIST",   "DEAD_IDS",    "MOVE_STAGE_RETRIES",
-        "TASK_READY",   "STAGE_LIVE_OF_ROOT", "MOVE_LEASES", "TASKS_CLAIM", "TASKS_FINISH",
-        "TASK_PROMOTE", "TASK_PROMOTE_ALONE", "PURGE_LARGE",
+        "QUEUE_LIST",   "TASK_COUNTS",        "DEAD_LIST",    "TASKS_AFTER",        "MOVE_STAGE_RETRIES",
+        "TASK_READY",   "STAGE_LIVE_OF_ROOT", "MOVE_LEASES",  "TASKS_CLAIM",        "TASKS_FINISH",
+        "TASK_PROMOTE", "TASK_PROMOTE_ALONE", "NAMES_FORGET", "STAGE_LAST_OF_TREE", "DEAD_IDS",
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++)
         if (strcmp(name, NEEDS[i]) == 0)
@@ -246,10 +246,10 @@ static void check_file(void) {
 /* No statement sorts or looks through a table without an index, but for those that are about all of it. */
 static bool is_about_all(const char *name) {
     static const char *const ALL[] = {
-        "NAMES_OURS",         "NAMES_OURS_TEMP", "TABLES_NAMING_OURS", "SCHEMA_OURS",  "QUEUES",      "QUEUE_LIST",
-        "QUEUE_TASKS",        "WORKERS",         "WORKERS_OTHER",      "RUNS_ABORTED", "TASKS_LOST",  "TASK_LEAVE",
-        "TASK_RESCUE",        "TASK_ADD_ROWS",   "TASK_COUNTS",        "NAMES_BURY",   "PURGE_LARGE", "PURGE",
-        "DEAD_IDS",           "MOVE_LEASES",     "MOVE_FIRST_TRIES",   "MOVE_WORKERS", "MOVE_TOKENS", "STAGE_COUNT",
+        "NAMES_OURS",         "NAMES_OURS_TEMP", "TABLES_NAMING_OURS", "SCHEMA_OURS",    "QUEUES",      "QUEUE_LIST",
+        "QUEUE_TASKS",        "WORKERS",         "WORKERS_OTHER",      "RUNS_ABORTED",   "TASKS_LOST",  "TASK_LEAVE",
+        "TASK_RESCUE",        "TASK_ADD_ROWS",   "TASK_COUNTS",        "DELETION_FIRST", "ROOTS_DUE",   "DEAD_DUE",
+        "NAMES_DUE",          "MOVE_LEASES",     "MOVE_FIRST_TRIES",   "MOVE_WORKERS",   "MOVE_TOKENS", "STAGE_COUNT",
         "MOVE_STAGE_RETRIES", "MOVE_STARTED",
     };
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)

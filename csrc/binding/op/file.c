@@ -55,6 +55,60 @@ int pl__push_check(lua_State *L, const pl_op_t *op) {
     return 2;
 }
 
+static void set_age(lua_State *L, const char *name, pl_usec_t age) {
+    pl__push_time(L, age < 0 ? -PL_USEC_PER_SEC : age);
+    lua_setfield(L, -2, name);
+}
+
+static void set_bytes(lua_State *L, const char *name, int64_t bytes) {
+    lua_pushinteger(L, bytes);
+    lua_setfield(L, -2, name);
+}
+
+static void set_due(lua_State *L, const char *name, const pl_due_t *due) {
+    lua_createtable(L, 0, 3);
+    set_bytes(L, "count", due->count);
+    lua_pushboolean(L, due->is_more);
+    lua_setfield(L, -2, "more");
+    if (due->oldest)
+        set_age(L, "oldest", due->oldest);
+    lua_setfield(L, -2, name);
+}
+
+int pl__push_space_get(lua_State *L, const pl_op_t *op) {
+    const pl_op_space_get_t *get = &op->u.space_get;
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    lua_createtable(L, 0, 13);
+    set_bytes(L, "bytes", get->space.bytes);
+    set_bytes(L, "free", get->space.free);
+    set_bytes(L, "log", get->space.log);
+    lua_pushboolean(L, get->space.shrinks);
+    lua_setfield(L, -2, "shrinks");
+    set_age(L, "keep_done", get->retention.done);
+    set_age(L, "keep_aborted", get->retention.aborted);
+    set_age(L, "keep_dead", get->retention.dead);
+    if (get->retention.max_bytes > 0)
+        set_bytes(L, "max_bytes", get->retention.max_bytes);
+    lua_pushboolean(L, get->sweeps);
+    lua_setfield(L, -2, "sweeps");
+    set_due(L, "done", &get->done);
+    set_due(L, "aborted", &get->aborted);
+    set_due(L, "dead", &get->dead);
+    set_due(L, "names", &get->names);
+    return 1;
+}
+
+int pl__push_sweep(lua_State *L, const pl_op_t *op) {
+    const pl_swept_t *swept = &op->u.sweep.swept;
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    lua_pushinteger(L, swept->trees);
+    lua_pushinteger(L, swept->dead);
+    lua_pushinteger(L, swept->names);
+    return 3;
+}
+
 int pl__push_backup(lua_State *L, const pl_op_t *op) {
     if (op->rc != PL_OK)
         return pl__push_failed(L, op);

@@ -264,7 +264,7 @@ static void push_methods(lua_State *L) {
         X(sql),       X(start),       X(task_add),    X(fill),         X(retry),        X(abort),       X(status),
         X(cleanup),   X(meta),        X(stage_get),   X(tree_get),     X(tree_page),    X(roots_list),  X(counts_get),
         X(queue_set), X(queue_get),   X(queue_stats), X(lease),        X(lease_modify), X(task_delete), X(purge),
-        X(dead_list), X(dead_revive), X(dead_purge),  X(failures_get),
+        X(dead_list), X(dead_revive), X(dead_purge),  X(failures_get), X(space_get),
 #undef X
     };
     static const char *const FORWARDS[] = { "new_id", "new_name", "id_text", "id_parse", "now" };

@@ -88,6 +88,8 @@ int pl__push_queue_set(lua_State *L, const pl_op_t *op);
 int pl__push_queue_get(lua_State *L, const pl_op_t *op);
 int pl__push_queue_stats(lua_State *L, const pl_op_t *op);
 int pl__push_counts_get(lua_State *L, const pl_op_t *op);
+int pl__push_space_get(lua_State *L, const pl_op_t *op);
+int pl__push_sweep(lua_State *L, const pl_op_t *op);
 int pl__push_meta(lua_State *L, const pl_op_t *op);
 int pl__push_check(lua_State *L, const pl_op_t *op);
 int pl__push_backup(lua_State *L, const pl_op_t *op);

@@ -112,6 +112,17 @@ static int engine_roots_list(lua_State *L) {
     return call(L, PL_VERB_roots_list);
 }
 
+/* e:space_get() -> {bytes=, free=, log=, shrinks=, keep_done=, keep_aborted=, keep_dead=, max_bytes=, sweeps=, done=,
+ * aborted=, dead=, names=}, the last four {count=, more=, oldest=}: what may go */
+static int engine_space_get(lua_State *L) {
+    return call(L, PL_VERB_space_get);
+}
+
+/* e:sweep() -> trees, dead tasks, names deleted since they were old */
+static int engine_sweep(lua_State *L) {
+    return call(L, PL_VERB_sweep);
+}
+
 /* e:counts_get() -> list of {queue=, ready=, delayed=, claimed=}, stages, workers */
 static int engine_counts_get(lua_State *L) {
     return call(L, PL_VERB_counts_get);
@@ -378,6 +389,8 @@ void pl__verbs_register(lua_State *L) {
         { "tree_page", engine_tree_page },
         { "roots_list", engine_roots_list },
         { "counts_get", engine_counts_get },
+        { "space_get", engine_space_get },
+        { "sweep", engine_sweep },
         { "failures_get", engine_failures_get },
         { "check", engine_check },
         { "claim_check", engine_claim_check },

@@ -12,6 +12,9 @@
     "(SELECT slot, stage, kind FROM main.pl_wait UNION ALL SELECT id, waiter, 0 FROM main.pl_stage WHERE waiter > 0)"
 #define PL__CHECK_SLOTS "(SELECT id FROM main.pl_slot UNION ALL SELECT id FROM main.pl_stage WHERE result IS NOT NULL)"
 
+/* Where trees are being deleted some rows go before others. */
+#define PL__WHOLE "NOT EXISTS (SELECT 1 FROM main.pl_deletion)"
+
 #define PL__CHECKS(X)                                                                                                  \
     X("a claim of a worker that is gone",                                                                              \
       "SELECT 'task ' || id FROM main.pl_task WHERE state = 2 AND owner NOT IN (SELECT id FROM main.pl_worker)")       \
@@ -43,14 +46,14 @@
     X("a wait for a value that is there",                                                                              \
       "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM " PL__CHECK_WAITS " AS w "                               \
       "CROSS JOIN " PL__CHECK_SLOTS " AS v ON v.id = w.slot")                                                          \
-    X("a wait without its stage",                                                                                      \
-      "SELECT 'slot ' || slot FROM " PL__CHECK_WAITS " WHERE stage NOT IN (SELECT id FROM main.pl_stage)")             \
+    X("a wait without its stage", "SELECT 'slot ' || slot FROM " PL__CHECK_WAITS                                       \
+                                  " WHERE stage NOT IN (SELECT id FROM main.pl_stage) AND " PL__WHOLE)                 \
     X("a wait that the stage it waits for does not know",                                                              \
       "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM main.pl_wait AS w CROSS JOIN main.pl_stage AS s ON "     \
       "s.id = w.slot WHERE s.waiter IS NOT -1")                                                                        \
     X("a stage whose parent is not in its tree",                                                                       \
       "SELECT 'stage ' || id FROM main.pl_stage AS s WHERE parent IS NOT NULL AND NOT EXISTS "                         \
-      "(SELECT 1 FROM main.pl_stage AS p WHERE p.id = s.parent AND p.root = s.root)")                                  \
+      "(SELECT 1 FROM main.pl_stage AS p WHERE p.id = s.parent AND p.root = s.root) AND " PL__WHOLE)                   \
     X("a tree to be aborted with a stage that goes on",                                                                \
       "SELECT 'stage ' || s.id || ', state ' || s.state FROM main.pl_stage AS s "                                      \
       "CROSS JOIN main.pl_stage AS r ON r.id = s.root WHERE s.state IN (0, 1, 2) AND r.abort_requested")               \
@@ -76,6 +79,6 @@
     X("a value of a stage that is not done",                                                                           \
       "SELECT 'stage ' || id || ', state ' || state FROM main.pl_stage WHERE result IS NOT NULL AND state <> 4")       \
     X("a value without the stage that filled it",                                                                      \
-      "SELECT 'slot ' || id FROM main.pl_slot WHERE filler NOT IN (SELECT id FROM main.pl_stage)")
+      "SELECT 'slot ' || id FROM main.pl_slot WHERE filler NOT IN (SELECT id FROM main.pl_stage) AND " PL__WHOLE)
 
 #endif

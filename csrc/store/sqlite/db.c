@@ -265,3 +265,12 @@ int pl__sql_execute(pl__conn_t *conn, const char *sql) {
     }
     return rc;
 }
+
+bool pl__portion_over(pl__conn_t *conn) {
+    if (conn->session_deadline != PL_USEC_NEVER)
+        return false;
+    int64_t now = pl_clock_monotonic_us();
+    if (conn->portion_until == 0)
+        conn->portion_until = now + PL__PORTION_US;
+    return now >= conn->portion_until;
+}

@@ -66,6 +66,22 @@ typedef struct {
     int started; /* tasks claimed in this transaction, and in those that were not counted yet */
 } pl__queue_t;
 
+enum { PL__SWEEP_STATES = 2 }; /* done, aborted */
+
+/* How far a sweep has come, see sweep.c. */
+typedef struct {
+    int64_t at;                             /* monotonic us: when to look again; 0: not known yet */
+    int64_t busy_at;                        /* monotonic us: when there was something else to do */
+    pl_id_t root;                           /* the tree that is being deleted; 0: none */
+    pl_steps_t steps;                       /* of that */
+    pl_usec_t after_time[PL__SWEEP_STATES]; /* the root looked at last in this round */
+    pl_id_t after_id[PL__SWEEP_STATES];
+    bool has_passed;    /* it passed trees that have live stages, */
+    pl_usec_t again_at; /* and looks at them again then; 0: not known yet */
+    bool shrinks;       /* free pages are being given back */
+    pl_swept_t swept;
+} pl__sweep_t;
+
 enum { PL__FILE_NAMES = 3 }; /* the database, its log, the index of that */
 
 struct pl__conn {
@@ -126,9 +142,11 @@ struct pl__conn {
     pl_final_t *finals;  /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
-    size_t value_max;   /* longer arguments and values are not read; 0: all are */
-    pl__buf_t suspects; /* of rescue, see worker.c */
-    int64_t blocked_at; /* monotonic us: when somebody last kept the file locked for long */
+    size_t value_max; /* longer arguments and values are not read; 0: all are */
+    pl__sweep_t sweep;
+    int64_t portion_until; /* monotonic us: see pl__portion_over; 0: not begun */
+    pl__buf_t suspects;    /* of rescue, see worker.c */
+    int64_t blocked_at;    /* monotonic us: when somebody last kept the file locked for long */
     /* the session, see user_sql.c */
     int64_t session_deadline;        /* monotonic us; PL_USEC_NEVER: there is none */
     int64_t session_began;           /* monotonic us */
@@ -142,6 +160,9 @@ struct pl__conn {
     bool makes_tables;     /* and it makes or changes tables */
     char denied[160];      /* what the guard has refused */
 };
+
+/* What a verb that is done in portions does at a time, in a transaction; others wait for it. */
+#define PL__PORTION_US 2000
 
 /* ---- db.c ---- */
 /* Runs SQL that has no parameters, waiting for locks. */
@@ -172,6 +193,9 @@ int pl__sql_run(pl__conn_t *conn, pl__sql_t id, int *changes, const char *format
 int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwise, const char *format, ...);
 /* A column copied into an arena; NULL stays absent. */
 int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_t *out);
+
+/* Whether the portions of this transaction have taken their time. In a session everything is one portion. */
+bool pl__portion_over(pl__conn_t *conn);
 
 /* ---- watch.c ---- */
 /* The stage reached DONE or ABORTED in this transaction. */
@@ -263,9 +287,15 @@ int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_
 int pl__task_lose(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, const pl_failure_t *failure,
                   pl_attempt_t *attempt);
 
-/* ---- lease.c ---- */
-/* Deletes all queued tasks of a queue; their names become tombstones, or are forgotten. */
-int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, int64_t *deleted);
+/* ---- purge.c ---- */
+/* Deletes all queued tasks of a queue, or what there is time for; their names become tombstones, or are forgotten. */
+int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, pl_steps_t *steps, bool *more);
+/* Deletes a dead task. */
+int pl__dead_forget(pl__conn_t *conn, pl_id_t task);
+/* Deletes all dead tasks of a queue (0: of all), or what there is time for. */
+int pl__dead_purge(pl__conn_t *conn, int64_t queue, pl_steps_t *steps, bool *more);
+/* The ids of some dead tasks after `after`, in the scratch arena. */
+int pl__dead_ids(pl__conn_t *conn, int64_t queue, pl_id_t after, const pl_id_t **ids, size_t *len);
 
 /* ---- losses.c ---- */
 /* What the worker `owner`, which is dead, had claimed goes back, or has failed: such attempts are put before those of
@@ -287,8 +317,6 @@ int pl__limits_count(pl__conn_t *conn);
 /* ---- dead.c ---- */
 /* A task has no retries left: it is kept with its last error, its name is a tombstone. */
 int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, int status, int tries);
-/* Deletes all dead tasks of a queue (0: of all). */
-int pl__dead_purge(pl__conn_t *conn, int64_t queue, int64_t *deleted);
 
 /* ---- stage.c ---- */
 /* Ascending, for qsort and bsearch over pl_id_t. */
@@ -315,6 +343,15 @@ int pl__wait_add(pl__conn_t *conn, pl_id_t slot, pl_id_t stage, int kind, int *a
 /* ---- claimed.c ---- */
 /* Sets the stage of a claim, and the slots that its execution needs; claim->stage stays NULL if there is none. */
 int pl__stage_of_claim(pl__conn_t *conn, pl_claim_t *claim, pl_id_t id);
+
+/* ---- delete.c ---- */
+/* Whether nobody is to find this stage any more: its tree is being deleted. */
+int pl__stage_is_deleted(pl__conn_t *conn, pl_id_t root, bool *is_deleted);
+/* As pl__stage_load, for whoever asks from outside: what is being deleted is not found. */
+int pl__stage_find(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found);
+enum { PL__TREE_LOOKING = 0, PL__TREE_DELETING = 1 }; /* phases of its steps */
+/* Deletes the tree of a root, or what there is time for. *live: some of it is, and nothing was done. */
+int pl__tree_delete(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, bool *more);
 
 /* ---- work.c ---- */
 enum { PL__FRONTS = 20 };
@@ -361,8 +398,21 @@ int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
 
+/* ---- sweep.c ---- */
+/* What is done in a transaction, and how a transaction of the store's own is made of it. */
+typedef int pl__portion_t(pl__conn_t *conn, void *data);
+typedef int pl__run_t(pl__conn_t *conn, pl__portion_t *portion, void *data);
+/* After a turn, or when idle: a portion, if it is time for it. *next: when to come back, if that is earlier. */
+void pl__sweep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next);
+
+/* ---- space.c ---- */
+int pl__space_read(pl__conn_t *conn, pl_space_t *space);
+/* Gives some free pages back, if there are many and nothing has happened for a while. *at: when to come back, if that
+ * is earlier. */
+int pl__space_shrink(pl__conn_t *conn, pl__run_t *run, int64_t *at);
+
 /* ---- upkeep.c ---- */
-void pl__upkeep_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside);
+void pl__upkeep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next, int *aside);
 int pl__upkeep_aside(pl__conn_t *conn, int what);
 
 /* ---- driver.c ---- */

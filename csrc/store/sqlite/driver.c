@@ -13,6 +13,7 @@
 #include "store/sqlite/profile.h"
 
 enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
+enum { BUSY_SHORT = 25, BUSY_SLEEP_SHORT_US = 1200, PORTION_REST_US = 1500 }; /* the file is free soon, mostly */
 enum { BUSY_REPORT_US = 10 * 1000000 };
 
 static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
@@ -24,11 +25,9 @@ static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
 
 static int busy_cb(void *data, int count) {
     pl__conn_t *conn = data;
-    long us = count < 7 ? 50L << count : BUSY_SLEEP_MAX_US;
+    long us = count < 5 ? 50L << count : count < BUSY_SHORT ? BUSY_SLEEP_SHORT_US : BUSY_SLEEP_MAX_US;
     if (count > BLOCKED_US / BUSY_SLEEP_MAX_US)
         conn->blocked_at = pl_clock_monotonic_us();
-    if (us > BUSY_SLEEP_MAX_US)
-        us = BUSY_SLEEP_MAX_US;
     if (count > 0 && count % (BUSY_REPORT_US / BUSY_SLEEP_MAX_US) == 0)
         pl_log(conn->options.log, PL_LOG_WARNING, "%s: still waiting for another process to release its lock",
                conn->options.path);
@@ -46,6 +45,7 @@ static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
 static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
     PL__TRY(pl__file_check_home(conn));
     PL__TRY(pl__schema_encoding(conn));
+    PL__TRY(pl__sql_execute(conn, "PRAGMA auto_vacuum = INCREMENTAL")); /* of a new file; an older one stays as it is */
     PL__TRY(pl__sql_execute(conn, "PRAGMA journal_mode = WAL"));
     PL__TRY(pl__sql_execute(conn, conn->options.durability_full ? "PRAGMA synchronous = FULL"
                                                                 : "PRAGMA synchronous = NORMAL"));
@@ -160,6 +160,7 @@ static void reset_transaction(pl__conn_t *conn) {
     conn->deltas_len = 0;
     conn->finals = NULL;
     conn->ring = conn->freed = false;
+    conn->portion_until = 0;
     pl__arena_free(&conn->scratch);
 }
 
@@ -219,6 +220,8 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
         if (final->state != PL_STAGE_ABORTING)
             pl__watch_remove(conn, final->stage);
     conn->aborts_seen = conn->aborts;
+    if (conn->portion_until > 0 && conn->others > 0) /* the next portion is not far; whoever waits looks before it */
+        conn->others_first = pl_clock_monotonic_us() + PORTION_REST_US;
     reset_transaction(conn);
     PL__PROFILE_NOTE_THREAD(conn);
     return PL_OK;
@@ -269,6 +272,24 @@ static int sqlite_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl_
 
 static void sqlite_read(pl__conn_t *conn, pl_op_t *ops) {
     pl__verbs_read(&pl__sqlite_verbs, conn, ops);
+}
+
+/* ---- upkeep ------------------------------------------------------------------------------------------------------ */
+
+/* A transaction of the store's own. */
+static int run_apart(pl__conn_t *conn, pl__portion_t *portion, void *data) {
+    pl_error_t error = { 0 };
+    PL__TRY(sqlite_begin(conn, &error));
+    int rc = portion(conn, data);
+    if (rc == PL_OK)
+        rc = sqlite_commit(conn, &error);
+    if (rc != PL_OK)
+        sqlite_rollback(conn);
+    return rc;
+}
+
+static void sqlite_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside) {
+    pl__upkeep_keep(conn, run_apart, idle, next, aside);
 }
 
 /* ---- sessions ---------------------------------------------------------------------------------------------------- */
@@ -357,7 +378,7 @@ const pl_store_driver_t pl__sqlite_driver = {
     .session_begin = sqlite_session_begin,
     .session_apply = sqlite_session_apply,
     .session_end = sqlite_session_end,
-    .keep = pl__upkeep_keep,
+    .keep = sqlite_keep,
     .aside = pl__upkeep_aside,
     .ring = sqlite_ring,
     .bell_fd = sqlite_bell_fd,

@@ -22,6 +22,9 @@
     "SELECT " PL__STAGE_COLUMNS ", " PL__STATUS_COLUMNS " FROM main.pl_stage AS s " index " "
 #define PL__STAGE_WITH_STATUS PL__STAGE_WITH_STATUS_BY("")
 
+/* A root whose tree is being deleted, see delete.c, is found by nobody. */
+#define PL__NOT_DELETED(root) "NOT EXISTS (SELECT 1 FROM main.pl_deletion AS d WHERE d.root = " root ")"
+
 /* The columns pl__task_read_row reads, in its order. */
 #define PL__TASK_COLUMNS                                                                                               \
     "id, kind, queue, name, payload, request, tag, eta, coalesce(first_try, 0), tries, priority, "                     \
@@ -147,6 +150,8 @@
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM main.pl_task WHERE id = ?1")                                  \
     X(PAGE_COUNT, "PRAGMA main.page_count")                                                                            \
     X(PAGES_FREE, "PRAGMA main.freelist_count")                                                                        \
+    X(AUTO_VACUUM, "PRAGMA main.auto_vacuum")                                                                          \
+    X(SHRINK, "PRAGMA main.incremental_vacuum(1)")                                                                     \
     X(PAGE_SIZE, "PRAGMA main.page_size")                                                                              \
     X(TASK_CLAIMED, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE id = ?1 AND claim = ?2 AND owner IS NOT NULL)")   \
     X(TASK_STATE, "SELECT state FROM main.pl_task WHERE id = ?1")                                                      \
@@ -194,23 +199,24 @@
     X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \
                    "q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q "                                      \
                    "LEFT JOIN main.pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                      \
-    X(TASK_DELETE_OF_STAGE, "DELETE FROM main.pl_task INDEXED BY pl_task_stage WHERE stage = ?1")                      \
+    X(TASK_DELETE_OF_STAGE,                                                                                            \
+      "DELETE FROM main.pl_task INDEXED BY pl_task_stage WHERE stage = ?1 RETURNING queue, name")                      \
     X(NAME_GET, "SELECT coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")                   \
     X(NAME_ADD, "INSERT INTO main.pl_task_name (queue, name, task) VALUES (?1, ?2, ?3) "                               \
                 "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL, task = excluded.task")                        \
     X(NAME_TASK,                                                                                                       \
       "SELECT coalesce(task, 0), coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")          \
     X(NAME_BURY, "UPDATE main.pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                           \
-    X(NAME_BURY_OF_STAGE, "UPDATE main.pl_task_name SET expires = ?2 WHERE (queue, name) IN (SELECT queue, name FROM " \
-                          "main.pl_task INDEXED BY pl_task_stage WHERE stage = ?1 AND name IS NOT NULL)")              \
-    X(NAME_EXPIRE, "DELETE FROM main.pl_task_name WHERE expires <= ?1")                                                \
-    X(NAMES_BURY, "UPDATE main.pl_task_name SET expires = ?2 WHERE queue = ?1 AND expires IS NULL AND "                \
-                  "task IN (SELECT id FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4)")                \
-    X(NAMES_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND NOT (expires IS NULL AND "                     \
-                    "coalesce((SELECT kind FROM main.pl_task WHERE id = task), 3) < 3)")                               \
-    X(PURGE_LARGE, "DELETE FROM main.pl_task_large WHERE task IN "                                                     \
-                   "(SELECT id FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4 AND large)")             \
-    X(PURGE, "DELETE FROM main.pl_task WHERE queue = ?1 AND kind >= 3 AND state < 4")                                  \
+    X(NAME_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")                                     \
+    /* a few at a time: the sweep takes what is left */                                                                \
+    X(NAME_EXPIRE, "DELETE FROM main.pl_task_name WHERE (queue, name) IN (SELECT queue, name FROM main.pl_task_name "  \
+                   "INDEXED BY pl_task_name_expires WHERE expires <= ?1 ORDER BY expires LIMIT ?2)")                   \
+    X(TASK_GREATEST, "SELECT max(id) FROM main.pl_task")                                                               \
+    X(NAMES_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND name IN (SELECT name FROM main.pl_task_name "  \
+                    "WHERE queue = ?1 AND expires IS NOT NULL LIMIT ?2)")                                              \
+    X(TASKS_AFTER,                                                                                                     \
+      "SELECT id, queue, kind, state, large, name FROM main.pl_task WHERE id > ?1 AND id <= ?2 ORDER BY id "           \
+      "LIMIT ?3")                                                                                                      \
     /* retries and the dead-letter list */                                                                             \
     X(TASK_RETRY_INFO, "SELECT queue, tries, coalesce(first_try, 0), retry_limit, age_limit, min_backoff, "            \
                        "max_backoff, max_doublings, max_losses FROM main.pl_task WHERE id = ?1")                       \
@@ -228,7 +234,9 @@
     X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS                                                                   \
                           " FROM main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?3 AND id < ?1 "     \
                           "ORDER BY id DESC LIMIT ?2")                                                                 \
-    X(DEAD_IDS, "SELECT id FROM main.pl_task WHERE state = 4 AND (?1 IS NULL OR queue = ?1) ORDER BY id")              \
+    X(DEAD_IDS, "SELECT task FROM main.pl_dead WHERE task > ?1 ORDER BY task LIMIT ?2")                                \
+    X(DEAD_IDS_OF_QUEUE, "SELECT id FROM main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?3 AND "     \
+                         "id > ?1 ORDER BY id LIMIT ?2")                                                               \
     X(DEAD_TASK, "SELECT queue, name, kind FROM main.pl_task WHERE id = ?1 AND state = 4")                             \
     X(DEAD_REVIVE,                                                                                                     \
       "UPDATE main.pl_task SET state = ?2, eta = ?3, tries = 0, losses = NULL, executions = 0, status = NULL, "        \
@@ -283,16 +291,17 @@
     X(STAGE_PARENTS_AFTER,                                                                                             \
       "SELECT parent FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 AND "                     \
       "(flags & ?3 = 0 OR attempt > 0) ORDER BY id")                                                                   \
-    X(STAGE_ROOTS,                                                                                                     \
-      PL__STAGE_WITH_STATUS_BY(                                                                                        \
-          "INDEXED BY pl_stage_newest") "WHERE s.parent IS NULL AND s.id < ?1 ORDER BY s.id DESC LIMIT ?2")            \
+    X(STAGE_ROOTS, PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_newest") "WHERE s.parent IS NULL AND s.id < ?1 "      \
+                                                                          "AND " PL__NOT_DELETED(                      \
+                                                                              "s.id") " ORDER BY s.id DESC LIMIT ?2")  \
     X(STAGE_ROOTS_OF_CLASS,                                                                                            \
       PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_class") "WHERE s.parent IS NULL AND s.class_path = ?3 AND s.id < " \
-                                                            "?1 ORDER BY s.id DESC LIMIT ?2")                          \
+                                                            "?1 AND " PL__NOT_DELETED(                                 \
+                                                                "s.id") " ORDER BY s.id DESC LIMIT ?2")                \
     X(STAGE_BY_KEY, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_key WHERE key = ?1")                             \
     X(STAGE_BRIEF, "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                        \
                    "coalesce(max_attempts, 3), outputs FROM main.pl_stage WHERE id = ?1")                              \
-    X(STAGE_STATE, "SELECT state FROM main.pl_stage WHERE id = ?1")                                                    \
+    X(STAGE_STATE, "SELECT state FROM main.pl_stage AS s WHERE id = ?1 AND " PL__NOT_DELETED("s.root"))                \
     X(STAGE_TO_RUN, "UPDATE main.pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                         \
     X(STAGE_TO_FINALIZING, "UPDATE main.pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                   \
     X(STAGE_TO_FINAL, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")      \
@@ -315,16 +324,41 @@
     X(STAGE_LIVE_OF_ROOT,                                                                                              \
       "SELECT id, state, flags, queue, priority FROM main.pl_stage INDEXED BY pl_stage_root WHERE "                    \
       "root = ?1 AND state NOT IN (4, 6) ORDER BY id DESC")                                                            \
-    X(STAGE_LIVE_COUNT, "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND state NOT "   \
-                        "IN (4, 6)")                                                                                   \
     X(STAGE_UNSETTLED_CHILDREN,                                                                                        \
       "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND parent = "                      \
       "?2 AND state NOT IN (3, 4, 6)")                                                                                 \
     X(STAGE_COUNT, "SELECT (SELECT count(*) FROM main.pl_stage) - (SELECT count(*) FROM main.pl_stage "                \
                    "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
-    X(STAGE_CLEANUP_ROWS,                                                                                              \
-      "SELECT id, outputs, result IS NOT NULL FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")            \
-    X(STAGE_DELETE_TREE, "DELETE FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")                         \
+    X(STAGE_STATES_AFTER, "SELECT id, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 "  \
+                          "ORDER BY id LIMIT ?3")                                                                      \
+    X(STAGE_TREE_COUNT, "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")                 \
+    X(STAGE_LAST_OF_TREE, "SELECT id, outputs, result IS NOT NULL FROM main.pl_stage INDEXED BY pl_stage_root WHERE "  \
+                          "root = ?1 AND id <> ?1 "                                                                    \
+                          "ORDER BY id DESC LIMIT ?2")                                                                 \
+    X(STAGE_OUTPUTS, "SELECT id, outputs, result IS NOT NULL FROM main.pl_stage WHERE id = ?1")                        \
+    X(STAGE_DELETE, "DELETE FROM main.pl_stage WHERE id = ?1")                                                         \
+    X(STAGE_DROP_KEY, "UPDATE main.pl_stage SET key = NULL WHERE id = ?1")                                             \
+    X(ROOTS_FINAL,                                                                                                     \
+      "SELECT id, finalized FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND "                    \
+      "finalized IS NOT NULL AND state = ?1 AND finalized <= ?2 AND finalized >= ?3 AND (finalized > ?3 OR id > ?4) "  \
+      "ORDER BY finalized, id LIMIT ?5")                                                                               \
+    X(ROOTS_DUE,                                                                                                       \
+      "SELECT count(*), min(finalized) FROM (SELECT finalized FROM main.pl_stage INDEXED BY pl_stage_final "           \
+      "WHERE parent IS NULL AND finalized IS NOT NULL AND state = ?3 AND finalized <= ?1 ORDER BY finalized LIMIT "    \
+      "?2)")                                                                                                           \
+    X(DEAD_OLDEST,                                                                                                     \
+      "SELECT task, time FROM main.pl_dead INDEXED BY pl_dead_time WHERE time <= ?1 ORDER BY time LIMIT ?2")           \
+    X(DEAD_DUE, "SELECT count(*), min(time) FROM (SELECT time FROM main.pl_dead INDEXED BY pl_dead_time "              \
+                "WHERE time <= ?1 + 0 * ?3 ORDER BY time LIMIT ?2)")                                                   \
+    X(NAMES_DUE, "SELECT count(*), min(expires) FROM (SELECT expires FROM main.pl_task_name INDEXED BY "               \
+                 "pl_task_name_expires WHERE expires <= ?1 + 0 * ?3 ORDER BY expires LIMIT ?2)")                       \
+    X(NAME_NEXT_EXPIRY,                                                                                                \
+      "SELECT expires FROM main.pl_task_name INDEXED BY pl_task_name_expires WHERE expires IS NOT NULL "               \
+      "ORDER BY expires LIMIT 1")                                                                                      \
+    X(DELETION_HAS, "SELECT 1 FROM main.pl_deletion WHERE root = ?1")                                                  \
+    X(DELETION_ADD, "INSERT INTO main.pl_deletion (root) VALUES (?1) ON CONFLICT DO NOTHING")                          \
+    X(DELETION_END, "DELETE FROM main.pl_deletion WHERE root = ?1")                                                    \
+    X(DELETION_FIRST, "SELECT root FROM main.pl_deletion ORDER BY root LIMIT 1")                                       \
     /* slots and waits */                                                                                              \
     X(SLOT_ADD,                                                                                                        \
       "INSERT INTO main.pl_slot (id, filler, time, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING")        \

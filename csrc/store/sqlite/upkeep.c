@@ -1,5 +1,5 @@
 /*
- * upkeep.c - what has to be done now and then: the lease of the worker, and the write-ahead log.
+ * upkeep.c - what has to be done now and then: the lease of the worker, the write-ahead log, and the sweep (sweep.c).
  *
  * The log is moved into the file by a checkpoint, apart from commits, because its fsync makes those wait. Under load
  * that is rare. When nothing happens the log is first moved, then cut; somebody may read from it just then, so that is
@@ -60,13 +60,18 @@ static void while_idle(pl__conn_t *conn, int64_t now, int *aside) {
     conn->log.idle_at = now + idle_us[conn->log.idle_step];
 }
 
-void pl__upkeep_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside) {
+void pl__upkeep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next, int *aside) {
     int64_t now = idle ? pl_clock_monotonic_us() : 0;
+    *next = PL_USEC_NEVER;
     (void)pl__worker_renew(conn, next); /* if that fails, the lease ends: others see to what is claimed */
     if (!idle && conn->names[0])
         after_turn(conn, aside);
     else if (idle && conn->log.idle_at <= now)
         while_idle(conn, now, aside);
+    int pages = conn->log.pages;
+    pl__sweep_keep(conn, run, idle, next);
+    if (idle && conn->log.pages != pages) /* it has written to the log */
+        after_turn(conn, aside);
     if (conn->log.idle_at < *next)
         *next = conn->log.idle_at;
 }

@@ -48,9 +48,12 @@ static int merge(pl__conn_t *conn, const pl_queue_settings_t *given, bool patch,
 }
 
 static int remove_queue(pl__conn_t *conn, int64_t id) {
-    int64_t deleted;
-    PL__TRY(pl__task_purge(conn, id, true, &deleted));
-    PL__TRY(pl__dead_purge(conn, id, &deleted));
+    bool more = true;
+    for (pl_steps_t steps = { 0 }; more;) /* all at once: nobody may add to it meanwhile */
+        PL__TRY(pl__task_purge(conn, id, true, &steps, &more));
+    more = true;
+    for (pl_steps_t steps = { 0 }; more;)
+        PL__TRY(pl__dead_purge(conn, id, &steps, &more));
     return pl__sql_run(conn, PL__SQL_QUEUE_REMOVE, NULL, "i", id);
 }
 

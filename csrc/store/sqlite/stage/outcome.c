@@ -456,11 +456,21 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
 
 /* ---- from outside ------------------------------------------------------------------------------------------ */
 
+/* A stage of a tree that is being deleted is not found; all of it is final. */
+static int find_brief(pl__conn_t *conn, pl_id_t id, brief_t *brief) {
+    bool is_deleted = false;
+    PL__TRY(load_brief(conn, id, brief));
+    if (brief->found && (brief->state == PL_STAGE_DONE || brief->state == PL_STAGE_ABORTED))
+        PL__TRY(pl__stage_is_deleted(conn, brief->root, &is_deleted));
+    brief->found = brief->found && !is_deleted;
+    return PL_OK;
+}
+
 int pl__verb_fill(pl__conn_t *conn, pl_op_t *op) {
     pl_op_fill_t *fill = &op->u.fill;
     brief_t brief = { 0 };
     PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(load_brief(conn, fill->stage, &brief));
+    PL__TRY(find_brief(conn, fill->stage, &brief));
     if (!brief.found) {
         op->rc = PL_ENOTFOUND;
         return PL_OK;
@@ -482,7 +492,7 @@ int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
     pl_op_retry_t *retry = &op->u.retry;
     brief_t brief = { 0 };
     PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(load_brief(conn, retry->stage, &brief));
+    PL__TRY(find_brief(conn, retry->stage, &brief));
     if (!brief.found)
         op->rc = PL_ENOTFOUND;
     else if (brief.state != PL_STAGE_RUN || !(brief.flags & PL_STAGE_ASYNC))
@@ -510,7 +520,7 @@ int pl__verb_abort(pl__conn_t *conn, pl_op_t *op) {
     brief_t brief = { 0 };
     bool found = false;
     PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(load_brief(conn, abort->stage, &brief));
+    PL__TRY(find_brief(conn, abort->stage, &brief));
     if (brief.found)
         PL__TRY(pl__stage_load(conn, brief.root, false, &conn->scratch, &root, &found));
     if (!found)

@@ -1,8 +1,7 @@
 /*
- * read.c - the verbs that only look, and cleanup, which deletes what they would show.
+ * read.c - the verbs that only look.
  */
 #include "store/sqlite/db.h"
-#include "store/sqlite/pack.h"
 
 static int find_stage(pl__conn_t *conn, pl_id_t *stage, pl_str_t key) {
     return key.ptr ? pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, stage, 0, "b", key) : PL_OK;
@@ -16,7 +15,7 @@ int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
     if (!stage)
         return PL_ENOMEM;
     PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(pl__stage_load(conn, get->stage, true, &op->arena, stage, &found));
+    PL__TRY(pl__stage_find(conn, get->stage, true, &op->arena, stage, &found));
     get->result = found ? stage : NULL;
     if (!found || !get->with_slots)
         return PL_OK;
@@ -43,7 +42,7 @@ int pl__verb_tree_get(pl__conn_t *conn, pl_op_t *op) {
     get->len = 0;
     PL__TRY(pl__deltas_flush(conn));
     PL__TRY(find_stage(conn, &get->stage, get->key));
-    PL__TRY(pl__stage_load(conn, get->stage, true, &op->arena, &stage, &found));
+    PL__TRY(pl__stage_find(conn, get->stage, true, &op->arena, &stage, &found));
     if (!found)
         return PL_OK;
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_TREE, &row, "i", (int64_t)stage.root));
@@ -115,6 +114,11 @@ int pl__verb_failures_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_failures_get_t *get = &op->u.failures_get;
     sqlite3_stmt *row;
     int rc;
+    int64_t state;
+    get->len = get->latest_len = 0;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)get->stage));
+    if (state < 0)
+        return PL_OK;
     if (get->tree)
         PL__TRY(
             pl__sql_query(conn, PL__SQL_FAILURES_OF_TREE, &row, "ii", (int64_t)get->stage, (int64_t)PL_FAILURES_MAX));
@@ -135,73 +139,6 @@ int pl__verb_claim_check(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__sql_int(conn, PL__SQL_TASK_CLAIMED, &is_live, 0, "ii", (int64_t)check->task, (int64_t)check->claim));
     check->is_live = is_live != 0;
     return PL_OK;
-}
-
-/* ---- cleanup ----------------------------------------------------------------------------------------------- */
-
-/* A value counts as a record wherever it is. */
-static int delete_around(pl__conn_t *conn, pl_id_t id, bool has_result, const pl_output_t *outputs, size_t len,
-                         int64_t *deleted) {
-    int tasks;
-    PL__TRY(pl__task_end_of_stage(conn, id, &tasks));
-    *deleted += tasks;
-    for (size_t i = 0; i < len; i++) {
-        int slots;
-        PL__TRY(pl__sql_run(conn, PL__SQL_SLOT_DELETE, &slots, "i", (int64_t)outputs[i].slot));
-        PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)outputs[i].slot));
-        *deleted += slots > 0 || (has_result && outputs[i].slot == id);
-    }
-    return PL_OK;
-}
-
-static int delete_tree(pl__conn_t *conn, pl_op_cleanup_t *cleanup) {
-    sqlite3_stmt *row;
-    bool more;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_CLEANUP_ROWS, &row, "i", (int64_t)cleanup->root));
-    int rc = pl__sql_step(conn, row, &more);
-    while (rc == PL_OK && more) {
-        pl_id_t id = sqlite3_column_int64(row, 0);
-        const pl_output_t *outputs;
-        size_t len;
-        pl_str_t packed;
-        bool has_result = sqlite3_column_int(row, 2) != 0;
-        rc = pl__sql_str(row, 1, &conn->scratch, &packed);
-        if (rc == PL_OK)
-            rc = pl__unpack_outputs(&conn->scratch, id, packed, &outputs, &len);
-        if (rc == PL_OK)
-            rc = delete_around(conn, id, has_result, outputs, len, &cleanup->deleted);
-        cleanup->deleted++; /* the row itself: SQLite does not count those that go with the row of the root */
-        if (rc == PL_OK)
-            rc = pl__sql_step(conn, row, &more);
-    }
-    pl__sql_end(row);
-    PL__TRY(rc);
-    return pl__sql_run(conn, PL__SQL_STAGE_DELETE_TREE, NULL, "i", (int64_t)cleanup->root);
-}
-
-int pl__verb_cleanup(pl__conn_t *conn, pl_op_t *op) {
-    pl_op_cleanup_t *cleanup = &op->u.cleanup;
-    pl_stage_t stage;
-    bool found;
-    int64_t live;
-    cleanup->deleted = 0;
-    PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(pl__task_flush(conn));
-    PL__TRY(pl__stage_load(conn, cleanup->root, false, &conn->scratch, &stage, &found));
-    if (!found) {
-        op->rc = PL_ENOTFOUND;
-        return PL_OK;
-    }
-    if (stage.parent) {
-        op->rc = PL_ESTATE;
-        return PL_OK;
-    }
-    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_LIVE_COUNT, &live, 0, "i", (int64_t)cleanup->root));
-    if (live) {
-        op->rc = PL_ELIVE;
-        return PL_OK;
-    }
-    return delete_tree(conn, cleanup);
 }
 
 /* ---- watched stages ---------------------------------------------------------------------------------------------- */

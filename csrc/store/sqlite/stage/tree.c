@@ -254,7 +254,7 @@ static int find_tree(pl__conn_t *conn, pl_op_t *op, bool *found) {
     pl_stage_t stage, top, root;
     if (get->key.ptr)
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &get->stage, 0, "b", get->key));
-    PL__TRY(pl__stage_load(conn, get->stage, false, &conn->scratch, &stage, found));
+    PL__TRY(pl__stage_find(conn, get->stage, false, &conn->scratch, &stage, found));
     if (!*found)
         return PL_OK;
     get->root = stage.root;

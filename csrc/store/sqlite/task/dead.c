@@ -78,22 +78,6 @@ int pl__verb_dead_list(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- reviving and purging ---------------------------------------------------------------------------------- */
 
-static int read_ref(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
-    (void)conn;
-    (void)arena;
-    *(pl_task_ref_t *)item = (pl_task_ref_t){ .id = sqlite3_column_int64(row, 0) };
-    return PL_OK;
-}
-
-/* All dead tasks of a queue (0: of all), in the scratch arena. */
-static int list_refs(pl__conn_t *conn, int64_t queue, pl_task_ref_t **tasks, size_t *len) {
-    sqlite3_stmt *row;
-    int rc;
-    PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_IDS, &row, "z", queue));
-    *tasks = pl__sql_list(conn, row, &conn->scratch, read_ref, sizeof **tasks, len, &rc);
-    return rc;
-}
-
 typedef struct {
     int64_t queue;
     pl_str_t name;
@@ -168,10 +152,26 @@ static int find_queue(pl__conn_t *conn, pl_op_t *op, pl_str_t name, int64_t *id)
     return PL_OK;
 }
 
+static int revive_all(pl__conn_t *conn, int64_t queue, pl_steps_t *steps, bool *more) {
+    const pl_id_t *ids;
+    size_t len;
+    (void)pl__portion_over(conn); /* its time begins */
+    do {
+        PL__TRY(pl__dead_ids(conn, queue, steps->at, &ids, &len));
+        for (size_t i = 0; i < len; i++) {
+            pl_task_ref_t ref = { .id = ids[i] };
+            PL__TRY(revive(conn, &ref, queue));
+            steps->at = ids[i];
+            steps->count += ref.rc == PL_OK;
+        }
+        *more = len > 0;
+    } while (*more && !pl__portion_over(conn));
+    return PL_OK;
+}
+
 int pl__verb_dead_revive(pl__conn_t *conn, pl_op_t *op) {
     pl_op_dead_revive_t *args = &op->u.dead_revive;
-    pl_task_ref_t *tasks = args->tasks;
-    size_t len = args->len;
+    pl_steps_t *steps = pl__op_steps(op, &args->progress);
     int64_t queue;
     args->revived = 0;
     PL__TRY(pl__task_flush(conn));
@@ -179,10 +179,11 @@ int pl__verb_dead_revive(pl__conn_t *conn, pl_op_t *op) {
     if (op->rc != PL_OK)
         return PL_OK;
     if (args->all)
-        PL__TRY(list_refs(conn, queue, &tasks, &len));
-    for (size_t i = 0; i < len; i++) {
-        PL__TRY(revive(conn, &tasks[i], queue));
-        args->revived += tasks[i].rc == PL_OK;
+        PL__TRY(revive_all(conn, queue, steps, &op->more));
+    args->revived = steps->count;
+    for (size_t i = 0; !args->all && i < args->len; i++) {
+        PL__TRY(revive(conn, &args->tasks[i], queue));
+        args->revived += args->tasks[i].rc == PL_OK;
     }
     return PL_OK;
 }
@@ -193,22 +194,12 @@ static int forget(pl__conn_t *conn, pl_id_t task, int64_t queue, int64_t *delete
     if (!dead.found)
         return PL_OK;
     ++*deleted;
-    PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_DELETE, NULL, "i", (int64_t)task));
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
-    return pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task);
-}
-
-int pl__dead_purge(pl__conn_t *conn, int64_t queue, int64_t *deleted) {
-    pl_task_ref_t *tasks;
-    size_t len;
-    PL__TRY(list_refs(conn, queue, &tasks, &len));
-    for (size_t i = 0; i < len; i++)
-        PL__TRY(forget(conn, tasks[i].id, queue, deleted));
-    return PL_OK;
+    return pl__dead_forget(conn, task);
 }
 
 int pl__verb_dead_purge(pl__conn_t *conn, pl_op_t *op) {
     pl_op_dead_purge_t *args = &op->u.dead_purge;
+    pl_steps_t *steps = pl__op_steps(op, &args->progress);
     int64_t queue;
     args->deleted = 0;
     PL__TRY(pl__task_flush(conn));
@@ -216,8 +207,9 @@ int pl__verb_dead_purge(pl__conn_t *conn, pl_op_t *op) {
     if (op->rc != PL_OK)
         return PL_OK;
     if (args->all)
-        return pl__dead_purge(conn, queue, &args->deleted);
-    for (size_t i = 0; i < args->len; i++)
+        PL__TRY(pl__dead_purge(conn, queue, steps, &op->more));
+    args->deleted = steps->count;
+    for (size_t i = 0; !args->all && i < args->len; i++)
         PL__TRY(forget(conn, args->tasks[i].id, queue, &args->deleted));
     return PL_OK;
 }

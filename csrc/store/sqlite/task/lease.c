@@ -1,5 +1,5 @@
 /*
- * lease.c - pull queues: leases; and what is done to queued tasks by id or name: delete, purge.
+ * lease.c - pull queues: leases; and what is done to queued tasks by id or name.
  *
  * A task of a pull queue has state 3 and an eta. While it is delayed or leased the eta is in the future; a lease only
  * moves it. So a lease that runs out needs nobody to notice. The fence is the exact end of the lease as its holder was
@@ -208,32 +208,4 @@ int pl__verb_task_delete(pl__conn_t *conn, pl_op_t *op) {
     }
     conn->freed = true;
     return PL_OK;
-}
-
-/* ---- purge ------------------------------------------------------------------------------------------------- */
-
-int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, int64_t *deleted) {
-    pl_usec_t until = pl_clock_add(conn->now, pl_clock_from_seconds(conn->options.tombstone_seconds));
-    int changes;
-    if (forget_names)
-        PL__TRY(pl__sql_run(conn, PL__SQL_NAMES_FORGET, NULL, "i", queue));
-    else
-        PL__TRY(pl__sql_run(conn, PL__SQL_NAMES_BURY, NULL, "ii", queue, (int64_t)until));
-    PL__TRY(pl__sql_run(conn, PL__SQL_PURGE_LARGE, NULL, "i", queue));
-    PL__TRY(pl__sql_run(conn, PL__SQL_PURGE, &changes, "i", queue));
-    *deleted = changes;
-    conn->freed = true;
-    return PL_OK;
-}
-
-int pl__verb_purge(pl__conn_t *conn, pl_op_t *op) {
-    pl_op_purge_t *purge = &op->u.purge;
-    pl__queue_t *queue;
-    PL__TRY(pl__task_flush(conn));
-    PL__TRY(pl__queue_find(conn, purge->queue, &queue));
-    if (!queue) {
-        op->rc = PL_ENOQUEUE;
-        return PL_OK;
-    }
-    return pl__task_purge(conn, queue->id, purge->forget_names, &purge->deleted);
 }

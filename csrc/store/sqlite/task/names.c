@@ -5,19 +5,36 @@
  */
 #include "store/sqlite/db.h"
 
+enum { EXPIRES = 4 }; /* tombstones that go when one is made */
+
 static pl_usec_t tombstone_until(const pl__conn_t *conn) {
     return pl_clock_add(conn->now, pl_clock_from_seconds(conn->options.tombstone_seconds));
 }
 
 int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name) {
     PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
-    return pl__sql_run(conn, PL__SQL_NAME_EXPIRE, NULL, "i", (int64_t)conn->now);
+    return pl__sql_run(conn, PL__SQL_NAME_EXPIRE, NULL, "ii", (int64_t)conn->now, (int64_t)EXPIRES);
 }
 
 int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count) {
-    conn->due_unknown = true; /* the next delayed task may be among them */
-    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY_OF_STAGE, NULL, "ii", (int64_t)stage, (int64_t)tombstone_until(conn)));
-    return pl__sql_run(conn, PL__SQL_TASK_DELETE_OF_STAGE, count, "i", (int64_t)stage);
+    sqlite3_stmt *row;
+    bool found;
+    *count = 0;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_DELETE_OF_STAGE, &row, "i", (int64_t)stage));
+    int rc = pl__sql_step(conn, row, &found);
+    while (rc == PL_OK && found) {
+        pl_str_t name;
+        int64_t queue = sqlite3_column_int64(row, 0);
+        ++*count;
+        rc = pl__sql_str(row, 1, &conn->scratch, &name);
+        if (rc == PL_OK && name.ptr)
+            rc = pl__name_bury(conn, queue, name);
+        if (rc == PL_OK)
+            rc = pl__sql_step(conn, row, &found);
+    }
+    pl__sql_end(row);
+    conn->due_unknown = conn->due_unknown || *count > 0; /* the next delayed task may be among them */
+    return rc;
 }
 
 int pl__task_end(pl__conn_t *conn, pl_id_t task) {

@@ -1,0 +1,69 @@
+--- retention.lua: how long an engine keeps what is over: the option `retention` of open, and what status says of it.
+
+local options = require "pipeline.support.options"
+local misuse = require("pipeline.support.place").misuse
+
+local retention = {}
+
+local UNITS = { s = 1, m = 60, h = 3600, d = 86400, w = 7 * 86400 }
+local KEPT = -1 -- for ever, as the core has it
+local DAY = 86400.0
+
+--- What holds without the option: seconds, or false.
+local DEFAULTS = { done = 30 * DAY, aborted = 90 * DAY, dead = false }
+
+local kinds = { done = "any", aborted = "any", dead = "any", max_bytes = "any" }
+
+local function refuse(name, value, wanted)
+  misuse(("bad argument #2 to 'open' (option 'retention': '%s': %s expected, got %s)"):format(name, wanted,
+    type(value) == "string" and ("%q"):format(value:sub(1, 40)) or tostring(value)))
+end
+
+-- Seconds of a number, or of a text such as "30d"; nil if it is neither.
+local function seconds_of(value)
+  if options.fits(value, "duration") then return value end
+  if type(value) ~= "string" then return nil end
+  local number, unit = value:match("^%s*(%d+%.?%d*)%s*([smhdw])%s*$")
+  return number and tonumber(number) * UNITS[unit]
+end
+
+local function age_of(given, name)
+  local value = given[name]
+  if value == nil then value = DEFAULTS[name] end
+  if value == false then return KEPT end
+  return seconds_of(value) or refuse(name, value, 'seconds, a text such as "30d", "12h" or "15m", or false (for ever)')
+end
+
+--- Reads the option into those of the core. `parse_limit` reads bytes.
+function retention.read(given, parse_limit)
+  if given == false then given = { done = false, aborted = false } end
+  if given ~= nil and type(given) ~= "table" then
+    misuse(("bad argument #2 to 'open' (option 'retention': table or false expected, got %s)"):format(type(given)))
+  end
+  given = options.check(given, kinds, 2, "open", "option 'retention'")
+  local passed = { max_bytes = given.max_bytes and parse_limit(given.max_bytes, "retention.max_bytes") or nil }
+  for name in pairs(DEFAULTS) do passed["keep_" .. name] = age_of(given, name) + 0.0 end
+  return passed
+end
+
+-- What of a kind is older than it is kept.
+local function due_of(found)
+  return { count = found.count, more = found.more, oldest = found.oldest }
+end
+
+--- What status says: the ages in force, and what the next sweep takes. `found` is the core's.
+function retention.status(found)
+  local ages = {}
+  for name in pairs(DEFAULTS) do
+    local age = found["keep_" .. name]
+    ages[name] = age >= 0 and age
+  end
+  ages.max_bytes = found.max_bytes
+  ages.sweeps = found.sweeps
+  ages.due = {
+    done = due_of(found.done), aborted = due_of(found.aborted), dead = due_of(found.dead), names = due_of(found.names),
+  }
+  return ages
+end
+
+return retention
