@@ -18,6 +18,7 @@
 #include "binding/http/client.h"
 #include "binding/http/server.h"
 #include "binding/loop.h"
+#include "binding/op/child.h"
 #include "binding/op/page.h"
 #include "binding/tasklet/items.h"
 #include "binding/tasklet/step.h"
@@ -135,6 +136,7 @@ int luaopen_pipeline_core(lua_State *L) {
     lua_pushlightuserdata(L, NULL); /* what modules for JSON call null */
     lua_setfield(L, -2, "null");
     pl__engine_register(L);
+    pl__children_register(L);
     pl__codec_register(L);
     pl__loop_register(L);
     pl__client_register(L);

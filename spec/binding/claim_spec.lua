@@ -183,6 +183,71 @@ describe("a claim", function()
     assert.truthy(messages[4]:find("table expected", 1, true))
   end)
 
+  it("may have children that are gathered one by one, whose settings are read once", function()
+    local id, ids, problems = e:new_id(), e:new_ids(4), {}
+    local input = ids + 1
+    local reads = 0
+    local settings = setmetatable({}, { __index = function(_, name)
+      reads = reads + (name == "class_path" and 1 or 0)
+      return ({ class_path = "spec.Child", queue = "q", max_attempts = 4, timeout = 2.5, priority = 3 })[name]
+    end })
+    local function refused(children, ...) problems[#problems + 1] = select(2, pcall(children.add, children, ...)) end
+    assert(e:start{ { id = id, class_path = "spec.Parent", args = "" } })
+    e:on("task", function(task)
+      if task.id ~= id then return assert(e:returned(task, 0, "of " .. task.id - id)) end
+      local children = core.children(3)
+      children:add(settings, ids, "a")
+      refused(children, { class_path = "spec.Child", max_attempts = "x" }, ids + 1, "b")
+      refused(children, settings, ids + 1, "b", { 3, 2 })
+      refused(children, settings, ids + 1)
+      children:add({ class_path = "spec.Other" }, ids + 1, "b")
+      children:add(settings, ids + 2, "c", { ids, input }, { input }, {
+        { name = "default", slot = id }, { name = "more", slot = ids + 3 } })
+      refused(children, settings, ids + 3, "d")
+      assert(e:outcome(task, { children = children, nowait = true }))
+      refused(children, settings, ids + 3, "d")
+      problems[#problems + 1] = select(2, e:outcome(task, { children = children }))
+    end)
+    assert(e:run("ready"))
+    assert.same({}, seen.errors)
+    assert.equal(1, reads)
+    for i, text in ipairs{ "children[2].max_attempts: integer expected, got string",
+      "children[2].inputs[2]: the ids must be ascending", "children[2].args: string expected, got nil",
+      "more children than there was to be", "the children of a run that has ended", "ESTATE" } do
+      assert.truthy(problems[i]:find(text, 1, true), problems[i])
+    end
+    local list, slots = e:tree_get(id)
+    assert.same({ "spec.Parent", "spec.Child", "spec.Other", "spec.Child" }, {
+      list[1].class_path, list[2].class_path, list[3].class_path, list[4].class_path })
+    for _, i in ipairs{ 2, 4 } do
+      assert.same({ "q", 4, 2.5, 3 }, { list[i].queue, list[i].max_attempts, list[i].timeout, list[i].priority })
+    end
+    assert.same({ "default", 3 }, { list[3].queue, list[3].max_attempts })
+    assert.same({ "a", "b", "c" }, { list[2].args, list[3].args, list[4].args })
+    assert.same({ "of " .. ids - id, "of " .. ids + 1 - id }, { slots[ids].value, slots[ids + 1].value })
+    assert.equal("of " .. ids + 2 - id, slots[id].value)
+    assert.is_false(slots[ids + 3].filled)
+  end)
+
+  it("may return one value, by its bytes alone", function()
+    local id = e:new_id()
+    local messages = {}
+    assert(e:start{ { id = id, class_path = "spec.Leaf", args = "" } })
+    e:on("task", function(task)
+      messages[1] = select(2, pcall(e.returned, e, task, -1, "x"))
+      messages[2] = select(2, pcall(e.returned, e, task, 0))
+      assert(e:returned(task, 0, "v\0"))
+      messages[3] = select(2, e:returned(task, 0, "again"))
+    end)
+    assert(e:run("ready"))
+    local record, slots = e:stage_get(id, true)
+    assert.equal("done", record.state)
+    assert.equal("v\0", slots[id].value)
+    assert.truthy(messages[1]:find("out of range", 1, true))
+    assert.truthy(messages[2]:find("string expected", 1, true))
+    assert.equal("ESTATE", messages[3])
+  end)
+
   it("may have tens of thousands of children, in linear time", function()
     local id = e:new_id()
     local spent = {}

@@ -2,7 +2,7 @@
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 
-local STAGE_BYTES_MAX = 2200
+local STAGE_BYTES_MAX = 1400
 
 describe("the memory of a stage", function()
   local engine

@@ -49,7 +49,7 @@ void pl__reader_refuse_range(pl__reader_t *R, const char *field, lua_Integer min
 
 void pl__reader_out_of_memory(pl__reader_t *R) {
     R->no_memory = true;
-    lua_pushnil(R->L);
+    lua_pushliteral(R->L, "not enough memory");
     lua_error(R->L);
 }
 
@@ -200,8 +200,7 @@ void *pl__reader_array(pl__reader_t *R, size_t n, size_t size) {
     return memory;
 }
 
-const pl_id_t *pl__reader_ids_field(pl__reader_t *R, int t, const char *field, size_t *len) {
-    lua_getfield(R->L, t, field);
+const pl_id_t *pl__reader_take_ids(pl__reader_t *R, const char *field, size_t *len) {
     size_t n = pl__reader_list_open(R, field);
     pl_id_t *ids = pl__reader_array(R, n, sizeof *ids);
     for (size_t i = 0; i < n; i++) {

@@ -67,7 +67,8 @@ void pl__reader_list_close(pl__reader_t *R);
 int pl__reader_list_table(pl__reader_t *R, size_t i);
 /* Returns room for n items; NULL for none. */
 void *pl__reader_array(pl__reader_t *R, size_t n, size_t size);
-const pl_id_t *pl__reader_ids_field(pl__reader_t *R, int t, const char *field, size_t *len);
+/* Takes the list of ids on top of the stack, or nil, which is `field`. */
+const pl_id_t *pl__reader_take_ids(pl__reader_t *R, const char *field, size_t *len);
 
 /* ---- arguments ---- */
 /* Each arg_ reads argument `arg` of the method. */

@@ -16,8 +16,8 @@
 
 /* ---- arguments -------------------------------------------------------------------------------------------------- */
 
-static void read_outputs(pl__reader_t *R, int t, pl_stage_new_t *stage) {
-    lua_getfield(R->L, t, "outputs");
+/* Reads the list on top of the stack, and pops it. */
+static void read_outputs(pl__reader_t *R, pl_stage_new_t *stage) {
     size_t n = pl__reader_list_open(R, "outputs");
     pl_output_t *outputs = pl__reader_array(R, n, sizeof *outputs);
     for (size_t i = 0; i < n; i++) {
@@ -33,16 +33,11 @@ static void read_outputs(pl__reader_t *R, int t, pl_stage_new_t *stage) {
     stage->outputs_len = n;
 }
 
-static void read_stage(pl__reader_t *R, int t, pl_stage_new_t *stage) {
-    stage->id = pl__reader_id_field(R, t, "id");
+void pl__reader_stage_settings(pl__reader_t *R, int t, pl_stage_new_t *stage) {
     stage->class_path = pl__reader_str_field(R, t, "class_path");
-    stage->args = pl__reader_str_field(R, t, "args");
     stage->queue = pl__reader_opt_str_field(R, t, "queue");
     stage->base_path = pl__reader_opt_str_field(R, t, "base_path");
     stage->target = pl__reader_opt_str_field(R, t, "target");
-    stage->inputs = pl__reader_ids_field(R, t, "inputs", &stage->inputs_len);
-    stage->after = pl__reader_ids_field(R, t, "after", &stage->after_len);
-    read_outputs(R, t, stage);
     stage->max_attempts = (int)pl__reader_opt_integer_field(R, t, "max_attempts", 3, 1, INT_MAX);
     stage->max_losses = (int)pl__reader_opt_integer_field(R, t, "max_losses", 0, 1, INT_MAX);
     stage->backoff_seconds = pl__reader_opt_number_field(R, t, "backoff_seconds", 15);
@@ -51,6 +46,30 @@ static void read_stage(pl__reader_t *R, int t, pl_stage_new_t *stage) {
     stage->priority = (int)pl__reader_opt_integer_field(R, t, "priority", 0, INT_MIN, INT_MAX);
     stage->flags = (unsigned)pl__reader_opt_integer_field(R, t, "flags", 0, 0, INT_MAX);
     stage->eta = pl__reader_opt_time_field(R, t, "eta");
+}
+
+void pl__reader_stage_values(pl__reader_t *R, int at, pl_stage_new_t *stage) {
+    lua_pushvalue(R->L, at);
+    stage->id = pl__reader_take_id(R, "id");
+    lua_pushvalue(R->L, at + 1);
+    stage->args = pl__reader_take_str(R, "args");
+    lua_pushvalue(R->L, at + 2);
+    stage->inputs = pl__reader_take_ids(R, "inputs", &stage->inputs_len);
+    lua_pushvalue(R->L, at + 3);
+    stage->after = pl__reader_take_ids(R, "after", &stage->after_len);
+    lua_pushvalue(R->L, at + 4);
+    read_outputs(R, stage);
+}
+
+static void read_stage(pl__reader_t *R, int t, pl_stage_new_t *stage) {
+    static const char *const VALUES[] = { "id", "args", "inputs", "after", "outputs" };
+    enum { COUNT = sizeof VALUES / sizeof VALUES[0] };
+    int top = lua_gettop(R->L);
+    for (int i = 0; i < COUNT; i++)
+        lua_getfield(R->L, t, VALUES[i]);
+    pl__reader_stage_values(R, top + 1, stage);
+    lua_settop(R->L, top);
+    pl__reader_stage_settings(R, t, stage);
 }
 
 /* Reads the list on top of the stack, and pops it. */
@@ -118,7 +137,10 @@ void pl__build_outcome(pl__reader_t *R) {
     lua_getfield(R->L, 3, "fills");
     outcome->fills = read_fills(R, &outcome->fills_len);
     lua_getfield(R->L, 3, "children");
-    outcome->children = read_stages(R, "children", false, &outcome->children_len);
+    if (outcome->children) /* they are there already */
+        lua_pop(R->L, 1);
+    else
+        outcome->children = read_stages(R, "children", false, &outcome->children_len);
     lua_getfield(R->L, 3, "tasks");
     outcome->tasks = pl__reader_tasks(R, &outcome->tasks_len);
     pl__reader_failure(R, 3, &outcome->failure);

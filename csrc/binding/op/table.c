@@ -83,10 +83,17 @@ static void complain(lua_State *L, const pl__reader_t *R) {
 }
 
 pl_op_t *pl__op_build(lua_State *L, pl_verb_t verb) {
-    luaL_checkstack(L, ARGS_MAX + 2, NULL);
-    pl__reader_t R = { .op = pl_op_new(verb), .arg = 2 };
-    if (!R.op)
+    return pl__op_build_on(L, pl_op_new(verb));
+}
+
+pl_op_t *pl__op_build_on(lua_State *L, pl_op_t *op) {
+    pl__reader_t R = { .op = op, .arg = 2 };
+    if (!op)
         return NULL;
+    if (!lua_checkstack(L, ARGS_MAX + 2)) {
+        pl_op_free(op);
+        luaL_error(L, "stack overflow");
+    }
     if (build(L, &R))
         return R.op;
     pl_op_free(R.op);

@@ -19,6 +19,8 @@
 
 /* Returns owned: an op built from the arguments of the running method (self at index 1), or NULL: out of memory. */
 pl_op_t *pl__op_build(lua_State *L, pl_verb_t verb);
+/* As pl__op_build, of an op that has some already (NULL: out of memory). Takes op. */
+pl_op_t *pl__op_build_on(lua_State *L, pl_op_t *op);
 /* Appends the tasks that are an argument of the running method to the first of a list of ops, of verb task_add. Raises,
  * or returns false: out of memory; that op is then what it was. The list is empty meanwhile: what finalizers that run
  * put there comes behind it. */
@@ -98,5 +100,9 @@ int pl__push_sql(lua_State *L, const pl_op_t *op);
 /* Parts of tasks that ops on stages have, too. */
 pl_retry_t pl__reader_retry(pl__reader_t *R, int t);
 pl_task_new_t *pl__reader_tasks(pl__reader_t *R, size_t *len);
+/* A new stage: what its class and `with_params` say, in the table at index t; and, at five indices from `at` on, its
+ * id, arguments, inputs, what it comes after, and outputs (nil: none). */
+void pl__reader_stage_settings(pl__reader_t *R, int t, pl_stage_new_t *stage);
+void pl__reader_stage_values(pl__reader_t *R, int at, pl_stage_new_t *stage);
 
 #endif

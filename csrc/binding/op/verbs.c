@@ -11,6 +11,7 @@
 #include "binding/coroutine/await.h"
 #include "binding/coroutine/claim.h"
 #include "binding/coroutine/coroutine.h"
+#include "binding/op/child.h"
 #include "binding/op/table.h"
 
 /* Returns owned: the op of a method with these arguments; or NULL, and three values are pushed that say why. */
@@ -256,7 +257,9 @@ static int end_claim(lua_State *L, pl_verb_t verb) {
     luaL_argcheck(L, verb_fits(verb, rec->claim), 2, "a task of another kind");
     bool nowait = lua_getfield(L, 3, "nowait") != LUA_TNIL && lua_toboolean(L, -1);
     uint64_t life = rec->life;
-    pl_op_t *op = pl__op_build(L, verb);
+    lua_getfield(L, 3, "children");
+    pl_op_t *op = verb == PL_VERB_outcome ? pl__children_take(L, -1) : NULL;
+    op = op ? pl__op_build_on(L, op) : pl__op_build(L, verb);
     if (!op)
         return pl__push_failure(L, PL_ENOMEM, NULL);
     /* Building may have run finalizers, and those may have done anything. */

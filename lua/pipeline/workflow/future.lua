@@ -59,7 +59,7 @@ function future.slot_id(owner, name)
   local id = owner._id
   if not id then return nil end
   if name == "default" and not rawget(owner, "_slots") then
-    local record = owner._record
+    local record = rawget(owner, "_record")
     if not (record and record.outputs) then return id end -- most have no other slot: no table is made for it
   end
   return slots_of(owner)[name]

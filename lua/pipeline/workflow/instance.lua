@@ -6,8 +6,8 @@
 --
 -- Private fields (names that start with an underscore belong to the library):
 --   _args, _n        constructor arguments and their count; _args is false until decoded
---   _params          with_params and assigned settings, or false
---   _record          the stage as stored (or as it will be stored); false before
+--   _params          with_params and assigned settings, or false; of a child with an id, all its settings, as stored
+--   _record          the stage as stored (or as it will be stored); false before. That of a child is made on demand
 --   _id, _engine     id of the stage and its engine; false before
 --   _run             the run context (see evaluate.lua), false outside of its run
 --   _spawned         whether a run has spawned it
@@ -174,6 +174,19 @@ function getters.task_retry(self)
   return setting(self, "task_retry") == true
 end
 
+-- Of a child that got its id in the outcome of a run: few are ever asked.
+function getters._record(self)
+  local record = { id = self._id, parent = self._spawned._id, root = self._spawned._record.root }
+  for name, value in next, self._params do record[name] = value end
+  rawset(self, "_record", record)
+  return record
+end
+
+--- Keeps the settings that a child, which has its id now, is stored with; they may be those of others, too.
+function instance.keep_settings(child, given)
+  child._params, child._record = given, nil
+end
+
 function getters.class(self)
   return class_of(self)
 end
@@ -279,7 +292,7 @@ end
 
 --- Gives an instance a newer record and slots.
 function instance.refresh(self, record, records)
-  self._record = record
+  rawset(self, "_record", record)
   rawset(self, "_slots", nil)
   rawset(self, "_slot_records", records)
 end

@@ -16,6 +16,7 @@ local outcome = {}
 
 local ipairs, next, rawget = ipairs, next, rawget
 local encode, encode_value, encode_for = core.encode, core.encode_value, future.encode_for
+local new_children = core.children
 local class_of, fill_stage = instance.class_of, instance.fill_stage
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local HIDDEN = instance.HIDDEN
@@ -98,44 +99,51 @@ local function predecessors(child, engine)
   return own
 end
 
-local function child_stage(parent, run, child)
-  local record, of, engine = parent._record, class_of(child), parent._engine
-  local flags, queue = record.flags, record.queue
+-- The settings a child is stored with. Those that with_params has changed nothing of are the same table for all of a
+-- class, which is read once.
+local function settings_of(parent, run, child)
+  local of, is_plain, known = class_of(child), not child._params, run.settings
+  local found = is_plain and known and known[of]
+  if found then return found end
+  local record, engine = parent._record, parent._engine
+  local flags = record.flags
   local own = flags & TEST ~= 0 and of._flags_test | TEST or of._flags
   local target = flags & OWN_TARGET == 0 and record.target or run.target
-  local stage = fill_stage(child, {
-    id = child._id, base_path = record.base_path, flags = own | flags & TASK_RETRY,
-  }, queue, target)
-  if engine._known_queues then instance.check_queue(engine, stage.queue) end
-  return stage
+  found = fill_stage(child, { base_path = record.base_path, flags = own | flags & TASK_RETRY }, record.queue, target)
+  if engine._known_queues then instance.check_queue(engine, found.queue) end
+  if is_plain then
+    known = known or {}
+    run.settings, known[of] = known, found
+  end
+  return found
 end
 
--- Gives ids to every child of the run. `inherited` maps the names that `heir` takes over to slot ids.
+-- Gives ids to every child of the run. `inherited` maps the names that `heir` takes over to slot ids. Returns the
+-- outputs of those that do not have only the one, by the numbers of the children.
 local function give_ids(self, run, heir, inherited)
   local engine = self._engine
   local store = engine._core
-  local children, stages = run.children, {}
+  local children, outputs = run.children, {}
   for i = 1, run.n do
     local child = children[i]
     child._id, child._engine = store:new_id(), engine
   end
   for i = 1, run.n do
     local child = children[i]
-    local outputs = give_slots(store, child, child == heir and inherited or nil)
-    local stage = child_stage(self, run, child)
-    stage.outputs = outputs
-    stages[i] = stage
+    outputs[i] = give_slots(store, child, child == heir and inherited or nil)
+    instance.keep_settings(child, settings_of(self, run, child))
   end
-  return stages
+  return outputs
 end
 
--- Needs the ids of all children: arguments may hold futures of any of them.
-local function finish_stages(self, run, stages)
-  local engine, id, root, children = self._engine, self._id, self._record.root, run.children
+-- The list of children for the store. Needs the ids of all: arguments may hold futures of any of them.
+local function children_list(self, run, outputs)
+  local engine, children = self._engine, run.children
+  local list = new_children(run.n)
   local is_sole = context.sole() == engine
   run.prefix = "Bad child arguments. "
   for i = 1, run.n do
-    local child, stage = children[i], stages[i]
+    local child = children[i]
     local bytes, inputs, message
     if is_sole then
       bytes, inputs, message = encode(child._args, child._n, "argument")
@@ -143,12 +151,10 @@ local function finish_stages(self, run, stages)
       bytes, inputs, message = encode_for(engine, encode, child._args, child._n, "argument")
     end
     if not bytes then errors.raise_core(inputs, message, tostring(child)) end
-    stage.args, stage.inputs = bytes, inputs
-    stage.after = predecessors(child, engine)
-    stage.parent, stage.root = id, root
-    child._record = stage
+    list:add(child._params, child._id, bytes, inputs, predecessors(child, engine), outputs[i])
   end
   run.prefix = nil
+  return list
 end
 
 -- ---- outputs ---------------------------------------------------------------------------------------------------
@@ -216,7 +222,7 @@ local function fill_list(fills)
 end
 
 -- A returned value with futures in it becomes the default output of a hidden last child.
-local function add_return(self, run, stages, value)
+local function add_return(self, run, outputs, value)
   local child = common.Return(value)
   child._spawned = self
   run.n = run.n + 1
@@ -224,12 +230,14 @@ local function add_return(self, run, stages, value)
   run.children[run.n] = child
   local store = self._engine._core
   child._id, child._engine = store:new_id(), self._engine
-  local outputs = give_slots(store, child, { "default", default = future.slot_id(self, "default") })
-  stages[run.n] = child_stage(self, run, child)
-  stages[run.n].outputs, stages[run.n].flags = outputs, stages[run.n].flags | HIDDEN
+  outputs[run.n] = give_slots(store, child, { "default", default = future.slot_id(self, "default") })
+  child._params = {} -- these settings are its alone
+  local settings = settings_of(self, run, child)
+  settings.flags = settings.flags | HIDDEN
+  instance.keep_settings(child, settings)
 end
 
-local function returned_value(self, run, stages, value)
+local function returned_value(self, run, outputs, value)
   require_complete(self, run)
   run.prefix = "Bad return value. "
   local engine = self._engine
@@ -243,7 +251,7 @@ local function returned_value(self, run, stages, value)
   run.prefix = nil
   if inputs and #inputs > 0 then
     if run.fills then run.fills[future.slot_id(self, "default")] = nil end
-    add_return(self, run, stages, value)
+    add_return(self, run, outputs, value)
   else
     set_fill(self, run, bytes)
   end
@@ -260,29 +268,24 @@ local function heir_of(self, run, value)
   return nil
 end
 
-local function add_children(self, run, out, stages)
-  finish_stages(self, run, stages)
-  out.children = stages
-end
-
 local function generator(self, run, out, count, value)
   local heir = heir_of(self, run, value)
-  local stages
+  local outputs
   if heir then
-    stages = give_ids(self, run, heir, inheritance(self, run, heir))
+    outputs = give_ids(self, run, heir, inheritance(self, run, heir))
   else
-    stages = give_ids(self, run)
-    returned_value(self, run, stages, value)
+    outputs = give_ids(self, run)
+    returned_value(self, run, outputs, value)
   end
-  add_children(self, run, out, stages)
+  out.children = children_list(self, run, outputs)
   return count
 end
 
 local function plain(self, run, out, count, value)
   if count == 0 and run.filled and run.filled.default then return require_complete(self, run) end
-  local stages = {}
-  returned_value(self, run, stages, value)
-  if run.n > 0 then add_children(self, run, out, stages) end
+  local outputs = {}
+  returned_value(self, run, outputs, value)
+  if run.n > 0 then out.children = children_list(self, run, outputs) end
 end
 
 -- What most runs do: they spawn nothing, and return the value of their only output. Its bytes; nil: it is not so.
@@ -303,7 +306,7 @@ function outcome.of_run(self, run, of, count, value)
   if bytes then return bytes end
   local out = { kind = "ok", flags = outcome.flags(of, self._record, self._engine), nowait = true, tasks = run.tasks }
   if of.async then
-    if run.n > 0 then add_children(self, run, out, give_ids(self, run)) end
+    if run.n > 0 then out.children = children_list(self, run, give_ids(self, run)) end
   elseif run.n > 0 then
     generator(self, run, out, count, value)
   else
