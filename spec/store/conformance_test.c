@@ -652,6 +652,47 @@ static void many_end_together(void) {
     free_claims(claims);
 }
 
+/* Outcomes of leaves that come together are each accepted or refused by their own claims. */
+static void leaves_end_together(void) {
+    enum { LEAVES = 70, LOST = 41 };
+    pl_stage_new_t stages[LEAVES];
+    pl_fill_t fills[LEAVES];
+    pl_op_t *first = NULL, **tail = &first, *op = pl_op_new(PL_VERB_start);
+    pl_batch_t batch;
+    int done = 0, refused = 0;
+    for (int i = 0; i < LEAVES; i++)
+        stages[i] = stage_of("t.Leaf");
+    op->u.start = (pl_op_start_t){ stages, LEAVES };
+    CHECK(call_free(op) == PL_OK);
+    pl_claim_t *claims = claim(LEAVES), *one = claims, *lost = NULL;
+    for (int i = 0; one; i++, one = one->next) {
+        CHECK(one->task == stages[i].id);
+        fills[i] = (pl_fill_t){ one->task, PL_STR_LIT("\x07") };
+        *tail = op = outcome(one, PL_OUTCOME_OK);
+        tail = &op->next;
+        op->u.outcome.knows_parent = true;
+        op->u.outcome.fills = &fills[i];
+        op->u.outcome.fills_len = 1;
+        op->u.outcome.claim += i == LOST; /* somebody else's by now */
+        lost = i == LOST ? one : lost;
+    }
+    pl_store_submit_list(store, first, 0);
+    while (done < LEAVES) {
+        if (!pl_store_collect(store, &batch)) {
+            usleep(200);
+            continue;
+        }
+        for (op = batch.ops; op; op = op->next, done++) {
+            CHECK(op->rc == (op->u.outcome.stage == lost->task ? PL_ESTALE : PL_OK));
+            refused += op->rc != PL_OK;
+        }
+        pl_batch_free(&batch);
+    }
+    CHECK(refused == 1 && state_of(lost->task) == PL_STAGE_READY && state_of(stages[LOST + 1].id) == PL_STAGE_DONE);
+    CHECK(finish_with(lost, lost->task) == PL_OK && state_of(stages[LEAVES - 1].id) == PL_STAGE_DONE);
+    free_claims(claims);
+}
+
 static void a_bucket_of_tokens_bounds_starts(void) {
     pl_queue_settings_t settings = queue_of("rated");
     settings.rate = 2;
@@ -1135,6 +1176,7 @@ static void run_on(const pl_store_driver_t *driver, const char *path) {
     the_name_of_a_task_is_taken_at_once();
     a_push_task_keeps_what_it_was_given();
     many_end_together();
+    leaves_end_together();
     a_bucket_of_tokens_bounds_starts();
     the_next_token_is_told();
     concurrency_is_what_lives();

@@ -111,9 +111,10 @@ static void plant_tables(sqlite3 *db, long long rows) {
 /* Those that may run by another plan where there are statistics. */
 static bool needs_none(const char *name) {
     static const char *const NEEDS[] = {
-        "QUEUE_LIST",   "TASK_COUNTS",        "DEAD_LIST",    "TASKS_AFTER",        "MOVE_STAGE_RETRIES",
-        "TASK_READY",   "STAGE_LIVE_OF_ROOT", "MOVE_LEASES",  "TASKS_CLAIM",        "TASKS_FINISH",
-        "TASK_PROMOTE", "TASK_PROMOTE_ALONE", "NAMES_FORGET", "STAGE_LAST_OF_TREE", "DEAD_IDS",
+        "QUEUE_LIST",         "TASK_COUNTS",  "DEAD_LIST",          "TASKS_AFTER",
+        "MOVE_STAGE_RETRIES", "TASK_READY",   "STAGE_LIVE_OF_ROOT", "MOVE_LEASES",
+        "TASKS_CLAIM",        "TASKS_FINISH", "TASKS_FINISH_RUN",   "TASK_PROMOTE",
+        "TASK_PROMOTE_ALONE", "NAMES_FORGET", "STAGE_LAST_OF_TREE", "DEAD_IDS",
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++)
         if (strcmp(name, NEEDS[i]) == 0)
@@ -250,7 +251,7 @@ static bool is_about_all(const char *name) {
         "QUEUE_TASKS",        "WORKERS",         "WORKERS_OTHER",      "RUNS_ABORTED",   "TASKS_LOST",  "TASK_LEAVE",
         "TASK_RESCUE",        "TASK_ADD_ROWS",   "TASK_COUNTS",        "DELETION_FIRST", "ROOTS_DUE",   "DEAD_DUE",
         "NAMES_DUE",          "MOVE_LEASES",     "MOVE_FIRST_TRIES",   "MOVE_WORKERS",   "MOVE_TOKENS", "STAGE_COUNT",
-        "MOVE_STAGE_RETRIES", "MOVE_STARTED",
+        "MOVE_STAGE_RETRIES", "MOVE_STARTED",    "STAGE_ADD_ROWS",
     };
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
         if (strcmp(name, ALL[i]) == 0)

@@ -52,6 +52,15 @@ typedef struct {
     int missing, open;
 } pl__delta_t;
 
+/* A stage on its way into the table; what it points to is borrowed from its op, or the connection's scratch. */
+typedef struct {
+    const pl_stage_new_t *stage;
+    pl_id_t root, parent, waiter;
+    int missing;
+    int64_t queue;
+    pl_str_t args, inputs, after, outputs;
+} pl__stage_row_t;
+
 /* A queue as remembered between transactions. Only tokens are read anew each time they count. */
 typedef struct {
     int64_t id;
@@ -133,6 +142,10 @@ struct pl__conn {
     size_t *by_name, by_name_size;  /* open addressing: place in queues + 1, 0 = free */
     pl__pending_t *pending;
     size_t pending_len, pending_size;
+    pl_op_t *leaves[PL__BULK_IDS]; /* outcomes of leaves that have come and are not applied yet: see outcome.c */
+    int leaves_len;
+    pl__stage_row_t stage_rows[PL__STAGE_ROWS]; /* inserted, and not written yet */
+    int stage_rows_len;
     pl__delta_t *deltas; /* open addressing */
     size_t deltas_len, deltas_size;
     pl__lives_t lives;
@@ -272,6 +285,9 @@ int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_s
 /* ---- bulk.c ---- */
 /* Ready tasks become claims of this worker. */
 int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len);
+/* Deletes tasks, 1 to PL__BULK_IDS, by a statement like TASKS_FINISH: those with this claim of ours. *changes: how many
+ * there were. */
+int pl__ids_finish(pl__conn_t *conn, pl__sql_t id, int claim, const pl_id_t *ids, size_t len, int *changes);
 
 /* ---- claim.c ---- */
 /* The end of a transaction: writes what was pushed, and claims up to `wanted` tasks. */
@@ -321,8 +337,10 @@ int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, in
 /* ---- stage.c ---- */
 /* Ascending, for qsort and bsearch over pl_id_t. */
 int pl__compare_ids(const void *a, const void *b);
+/* Its row may be written later, together with others: by pl__stage_rows_flush, before anything looks for it. */
 int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing,
                      pl_id_t waiter);
+int pl__stage_rows_flush(pl__conn_t *conn);
 /* *found false: no such stage. */
 int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found);
 int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage);
@@ -373,7 +391,8 @@ int pl__work_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, pl__f
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
 /* A stage has filled its default slot as it ended: its row has the value, and no waiter any more; `waiter` was it. */
 int pl__stage_filled_own(pl__conn_t *conn, pl_id_t stage, pl_id_t waiter);
-/* Writes the gathered deltas: for verbs that look at states or counters, and at the end of a transaction. */
+/* Writes the gathered deltas, after rows that wait for others: for verbs that look at states or counters, and at the
+ * end of a transaction. */
 int pl__deltas_flush(pl__conn_t *conn);
 /* A stage that settled without a finalized(): one less for its parent to wait for. */
 int pl__stage_settled(pl__conn_t *conn, pl_id_t parent);
@@ -389,6 +408,11 @@ int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
 
 /* ---- outcome.c ---- */
+/* The op is the outcome of a run without children that filled its outputs: the commonest of all, and applied together
+ * with others, later. */
+bool pl__is_leaf(const pl_op_t *op);
+/* Applies those that have come. Others would not see what they did. */
+int pl__leaves_flush(pl__conn_t *conn);
 /* As pl__task_lose, for a task of the stage's own life. Its number stays 0 if it is to be aborted instead. */
 int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_failure_t *failure,
                    pl_attempt_t *attempt);

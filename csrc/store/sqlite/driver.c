@@ -155,6 +155,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
 
 static void reset_transaction(pl__conn_t *conn) {
     conn->pending_len = 0;
+    conn->leaves_len = conn->stage_rows_len = 0;
     if (conn->deltas_len > 0)
         memset(conn->deltas, 0, conn->deltas_size * sizeof *conn->deltas);
     conn->deltas_len = 0;
@@ -240,11 +241,31 @@ static void sqlite_rollback(pl__conn_t *conn) {
     }
 }
 
+/* What waits for others like it, so that they share statements, is written. */
+static int write_waiting(pl__conn_t *conn) {
+    PL__TRY(pl__leaves_flush(conn));
+    return pl__stage_rows_flush(conn);
+}
+
+/* Before a verb looks at anything; those that go on with the same (outcome.c) see to it themselves. */
+static int sqlite_verb(pl__conn_t *conn, pl_op_t *op) {
+    static pl__verb_fn *const VERBS[] = {
+#define X(name, write) [PL_VERB_##name] = pl__verb_##name,
+        PL_VERBS(X)
+#undef X
+    };
+    if (op->verb != PL_VERB_outcome && op->verb != PL_VERB_start)
+        PL__TRY(write_waiting(conn));
+    return VERBS[op->verb](conn, op);
+}
+
 static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
                          pl_error_t *error) {
     int rc = PL_OK;
     if (conn->session_deadline != PL_USEC_NEVER) /* its last op may have been long ago */
         rc = pl__clock_read(conn);
+    if (rc == PL_OK)
+        rc = write_waiting(conn);
     if (rc == PL_OK)
         rc = pl__claim_finish(conn, ask->wanted, ask->look, arena, turn);
     if (rc != PL_OK)
@@ -255,7 +276,7 @@ static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *ar
 const pl__verbs_t pl__sqlite_verbs = {
     .begin = sqlite_begin,
     .verb = {
-#define X(name, write) [PL_VERB_##name] = pl__verb_##name,
+#define X(name, write) [PL_VERB_##name] = sqlite_verb,
         PL_VERBS(X)
 #undef X
     },
@@ -312,7 +333,8 @@ static void session_over(pl__conn_t *conn) {
 /* What a verb puts off to the end of the transaction borrows from its op, which in a session is gone by then. */
 static int apply(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__clock_read(conn));
-    PL__TRY(pl__sqlite_verbs.verb[op->verb](conn, op));
+    PL__TRY(sqlite_verb(conn, op));
+    PL__TRY(write_waiting(conn));
     PL__TRY(pl__deltas_flush(conn));
     return pl__task_flush(conn);
 }

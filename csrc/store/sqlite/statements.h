@@ -41,6 +41,13 @@
 #define PL__BULK_IDS 32
 #define PL__FOUR(text) text "," text "," text "," text
 #define PL__SIXTEEN(text) PL__FOUR(text) "," PL__FOUR(text) "," PL__FOUR(text) "," PL__FOUR(text)
+#define PL__STAGE_ROWS 8
+#define PL__EIGHT(text) PL__FOUR(text) "," PL__FOUR(text)
+#define PL__STAGE_ROW "(?,?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+#define PL__STAGE_ROW_COLUMNS                                                                                          \
+    "INSERT INTO main.pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, args, "    \
+    "created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, backoff_factor, timeout, "    \
+    "base_path, target, key, max_losses, waiter) VALUES "
 #define PL__TASK_ROW "(?,?,?,?,?,?,?,?,?,?,?,?)"
 #define PL__TASK_ROW_COLUMNS                                                                                           \
     "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, request, tag) "     \
@@ -171,6 +178,9 @@
           "?") "," PL__SIXTEEN("?") ")")                                                                               \
     X(TASKS_FINISH, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN(                \
                         "?") "," PL__SIXTEEN("?") ")")                                                                 \
+    X(TASKS_FINISH_RUN,                                                                                                \
+      "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND kind = 0 AND id IN (" PL__SIXTEEN(                 \
+          "?") "," PL__SIXTEEN("?") ")")                                                                               \
     X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2, tries = 0 WHERE id = ?1")                                     \
     X(TASK_PROMOTE, "UPDATE main.pl_task SET state = 0 WHERE id IN (SELECT id FROM main.pl_task INDEXED BY "           \
                     "pl_task_due WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                                \
@@ -274,12 +284,8 @@
                     "slot = (second + ?1) & 63")                                                                       \
     X(MOVED_STARTED, "UPDATE main.pl_queue_started SET queue = -1 - queue WHERE queue < 0")                            \
     /* stages */                                                                                                       \
-    X(STAGE_ADD,                                                                                                       \
-      "INSERT INTO main.pl_stage (id, root, parent, state, flags, missing, open, queue, priority, class_path, "        \
-      "args, created, started, inputs, after_slots, outputs, eta, max_attempts, backoff_seconds, "                     \
-      "backoff_factor, timeout, base_path, target, key, max_losses, waiter) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, "   \
-      "?8, ?9, "                                                                                                       \
-      "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)")                               \
+    X(STAGE_ADD, PL__STAGE_ROW_COLUMNS PL__STAGE_ROW)                                                                  \
+    X(STAGE_ADD_ROWS, PL__STAGE_ROW_COLUMNS PL__EIGHT(PL__STAGE_ROW))                                                  \
     X(STAGE_ADD_LARGE, "INSERT INTO main.pl_stage_large (stage, args, inputs, after_slots) VALUES (?1, ?2, ?3, ?4)")   \
     X(STAGE_GET, PL__STAGE_WITH_STATUS "WHERE s.id = ?1")                                                              \
     X(STAGE_GET_PLAIN, "SELECT " PL__STAGE_COLUMNS " FROM main.pl_stage AS s WHERE s.id = ?1")                         \
@@ -314,8 +320,11 @@
                   "FROM main.pl_stage WHERE id = ?1")                                                                  \
     X(STAGE_INPUTS_FILLED, "UPDATE main.pl_stage SET missing = ?2, state = ?3, started = ?4 WHERE id = ?1")            \
     X(STAGE_CHILDREN_SETTLED, "UPDATE main.pl_stage SET open = ?2, state = ?3, finalized = ?4 WHERE id = ?1")          \
-    X(STAGE_LEAF_DONE, "UPDATE main.pl_stage SET state = 4, finalized = ?2, flags = ?3, waiter = ?4, result = ?5 "     \
-                       "WHERE id = ?1 AND state = 1")                                                                  \
+    X(STAGE_LEAF_DONE,                                                                                                 \
+      "UPDATE main.pl_stage SET state = 4, finalized = ?2, waiter = ?3, result = ?4 WHERE id = ?1 AND state = 1")      \
+    /* flags are in an index */                                                                                        \
+    X(STAGE_LEAF_DONE_FLAGS, "UPDATE main.pl_stage SET state = 4, finalized = ?2, waiter = ?3, result = ?4, flags = "  \
+                             "?5 WHERE id = ?1 AND state = 1")                                                         \
     X(STAGE_RETRY, "UPDATE main.pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "              \
                    "retry_message = ?3 WHERE id = ?1")                                                                 \
     X(STAGE_GIVE_UP,                                                                                                   \

@@ -107,6 +107,7 @@ static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
 
 /* A settled stage adds a delta for its parent, so the table may grow while it is emptied: until nothing is left. */
 int pl__deltas_flush(pl__conn_t *conn) {
+    PL__TRY(pl__stage_rows_flush(conn));
     while (conn->deltas_len > 0) {
         pl__delta_t *list = conn->deltas;
         size_t size = conn->deltas_size;

@@ -51,8 +51,10 @@ int pl__verb_start(pl__conn_t *conn, pl_op_t *op) {
     for (size_t i = 0; i < op->u.start.len; i++) {
         pl_stage_new_t *stage = &op->u.start.stages[i];
         int64_t taken = 0;
-        if (stage->key.ptr)
+        if (stage->key.ptr) {
+            PL__TRY(pl__stage_rows_flush(conn));
             PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &taken, 0, "b", stage->key));
+        }
         stage->rc = taken ? PL_EEXISTS : PL_OK;
         if (!taken)
             PL__TRY(pl__stage_insert(conn, stage, stage->id, 0, 0, 0));
@@ -326,10 +328,12 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     return PL_OK;
 }
 
-/* A run without children that filled its outputs: the commonest outcome. */
-static bool is_leaf(const pl_op_outcome_t *run) {
-    return run->kind == PL_OUTCOME_OK && run->children_len == 0 && run->tasks_len == 0 && run->knows_parent &&
-           !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED));
+/* ---- leaves ------------------------------------------------------------------------------------------------ */
+
+bool pl__is_leaf(const pl_op_t *op) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    return op->verb == PL_VERB_outcome && run->kind == PL_OUTCOME_OK && run->children_len == 0 && run->tasks_len == 0 &&
+           run->knows_parent && !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED));
 }
 
 /* The fill of the stage's default slot, if there is just one, and its value fits into the row. */
@@ -346,30 +350,24 @@ static const pl_fill_t *find_own(const pl_op_outcome_t *run) {
 
 /* The row of a leaf that is done. It takes the value of its default slot, for which nobody waits any more then. */
 static int write_leaf(pl__conn_t *conn, const pl_op_outcome_t *run, const pl_fill_t *own, bool *updated) {
+    const pl__live_t *live = pl__live_find(conn, run->stage);
+    bool same_flags = live && live->made.flags == run->flags;
     pl_id_t waiter;
     int changes;
     PL__TRY(pl__edge_waiter(conn, run->stage, &waiter));
     pl__live_drop(conn, run->stage);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_LEAF_DONE, &changes, "iiizb", (int64_t)run->stage, (int64_t)conn->now,
-                        (int64_t)run->flags, own ? INT64_C(0) : (int64_t)waiter, own ? own->value : PL_STR_NONE));
+    PL__TRY(pl__sql_run(conn, same_flags ? PL__SQL_STAGE_LEAF_DONE : PL__SQL_STAGE_LEAF_DONE_FLAGS, &changes,
+                        same_flags ? "iizb" : "iizbi", (int64_t)run->stage, (int64_t)conn->now,
+                        own ? INT64_C(0) : (int64_t)waiter, own ? own->value : PL_STR_NONE, (int64_t)run->flags));
     *updated = changes > 0;
     return own && *updated ? pl__stage_filled_own(conn, run->stage, waiter) : PL_OK;
 }
 
-/* Ends a leaf in as few statements as its rules allow: the deletion of its task is the fence, the state the condition
- * of the update. */
-static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
+/* Its task, which was ours, is deleted. */
+static int end_leaf(pl__conn_t *conn, pl_op_t *op) {
     const pl_op_outcome_t *run = &op->u.outcome;
-    int deleted;
-    bool updated;
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH_RUN, &deleted, "iii", (int64_t)run->stage, (int64_t)conn->worker,
-                        (int64_t)run->claim));
-    if (!deleted) {
-        op->rc = PL_ESTALE;
-        return PL_OK;
-    }
-    conn->freed = true;
     const pl_fill_t *own = find_own(run);
+    bool updated;
     PL__TRY(write_leaf(conn, run, own, &updated));
     if (!updated)
         return check_state(conn, op, &(brief_t){ 0 });
@@ -380,10 +378,61 @@ static int finish_leaf(pl__conn_t *conn, pl_op_t *op) {
     return pl__stage_settled(conn, run->parent);
 }
 
+/* The deletion of the task is the fence. */
+static int fence_leaf(pl__conn_t *conn, pl_op_t *op) {
+    int deleted;
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_FINISH_RUN, &deleted, "iii", (int64_t)op->u.outcome.stage,
+                        (int64_t)conn->worker, (int64_t)op->u.outcome.claim));
+    if (deleted)
+        return end_leaf(conn, op);
+    op->rc = PL_ESTALE;
+    return PL_OK;
+}
+
+/* As fence_leaf, of many with the same number of claim. If some of them are not ours, which, only a statement for each
+ * can tell. So the transaction is given up, and they come again in transactions of their own. */
+static int fence_leaves(pl__conn_t *conn, pl_op_t **ops, int len) {
+    pl_id_t ids[PL__BULK_IDS];
+    int deleted;
+    for (int i = 0; i < len; i++)
+        ids[i] = ops[i]->u.outcome.stage;
+    PL__TRY(pl__ids_finish(conn, PL__SQL_TASKS_FINISH_RUN, ops[0]->u.outcome.claim, ids, (size_t)len, &deleted));
+    if (deleted != len)
+        return PL_ESTALE;
+    for (int i = 0; i < len; i++)
+        PL__TRY(end_leaf(conn, ops[i]));
+    return PL_OK;
+}
+
+int pl__leaves_flush(pl__conn_t *conn) {
+    enum { FEW = 6 };
+    pl_op_t **ops = conn->leaves;
+    int left = conn->leaves_len, count;
+    conn->leaves_len = 0;
+    conn->freed = conn->freed || left > 0;
+    for (; left > 0; ops += count, left -= count) {
+        for (count = 1; count < left && ops[count]->u.outcome.claim == ops[0]->u.outcome.claim;)
+            count++;
+        for (int i = 0; i < count && count < FEW; i++)
+            PL__TRY(fence_leaf(conn, ops[i]));
+        if (count >= FEW)
+            PL__TRY(fence_leaves(conn, ops, count));
+    }
+    return PL_OK;
+}
+
+static int add_leaf(pl__conn_t *conn, pl_op_t *op) {
+    if (conn->leaves_len == PL__BULK_IDS)
+        PL__TRY(pl__leaves_flush(conn));
+    conn->leaves[conn->leaves_len++] = op;
+    return PL_OK;
+}
+
 int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
     brief_t brief = { 0 };
-    if (is_leaf(&op->u.outcome))
-        return finish_leaf(conn, op);
+    if (pl__is_leaf(op))
+        return add_leaf(conn, op);
+    PL__TRY(pl__leaves_flush(conn));
     PL__TRY(check_outcome(conn, op, &brief));
     if (op->rc != PL_OK)
         return PL_OK;

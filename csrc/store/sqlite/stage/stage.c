@@ -10,42 +10,71 @@ enum { LARGE_BYTES = 1024 };
 
 /* ---- creating ---------------------------------------------------------------------------------------------- */
 
-/* The three blobs of a stage that may be too large for its hot row. */
-typedef struct {
-    pl_str_t args, inputs, after;
-} body_t;
-
-static bool is_large(const body_t *body) {
-    return body->args.len + body->inputs.len + body->after.len > LARGE_BYTES;
+static bool is_large(const pl__stage_row_t *row) {
+    return row->args.len + row->inputs.len + row->after.len > LARGE_BYTES;
 }
 
-static int insert_row(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing,
-                      pl_id_t waiter, int64_t queue, const body_t *body) {
-    pl_str_t outputs;
-    PL__TRY(pl__pack_outputs(&conn->scratch, stage->id, stage->outputs, stage->outputs_len, &outputs));
-    int64_t state = missing > 0 ? PL_STAGE_WAITING : PL_STAGE_READY;
-    int64_t started = missing > 0 ? 0 : conn->now;
-    return pl__sql_run(conn, PL__SQL_STAGE_ADD, NULL, "iiziiiiitbizbbbzzddfttbzz", (int64_t)stage->id, (int64_t)root,
-                       (int64_t)parent, state, (int64_t)stage->flags, (int64_t)missing, queue, (int64_t)stage->priority,
-                       stage->class_path, body->args, (int64_t)conn->now, started, body->inputs, body->after, outputs,
-                       (int64_t)stage->eta, (int64_t)stage->max_attempts, stage->backoff_seconds, stage->backoff_factor,
-                       stage->timeout, stage->base_path, stage->target, stage->key, (int64_t)stage->max_losses,
-                       (int64_t)waiter);
+static int bind_row(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl__stage_row_t *row) {
+    const pl_stage_new_t *stage = row->stage;
+    bool waits = row->missing > 0, large = is_large(row);
+    return pl__sql_bind(
+        conn, statement, at, "iiziiiiitbizbbbzzddfttbzz", (int64_t)stage->id, (int64_t)row->root, (int64_t)row->parent,
+        (int64_t)(waits ? PL_STAGE_WAITING : PL_STAGE_READY), (int64_t)stage->flags, (int64_t)row->missing, row->queue,
+        (int64_t)stage->priority, stage->class_path, large ? PL_STR_NONE : row->args, (int64_t)conn->now,
+        waits ? INT64_C(0) : (int64_t)conn->now, large ? PL_STR_NONE : row->inputs, large ? PL_STR_NONE : row->after,
+        row->outputs, (int64_t)stage->eta, (int64_t)stage->max_attempts, stage->backoff_seconds, stage->backoff_factor,
+        stage->timeout, stage->base_path, stage->target, stage->key, (int64_t)stage->max_losses, (int64_t)row->waiter);
+}
+
+/* Writes `count` rows with one statement that takes so many. */
+static int write_rows(pl__conn_t *conn, pl__sql_t id, const pl__stage_row_t *rows, int count) {
+    enum { ROW_COLUMNS = 25 };
+    sqlite3_stmt *statement;
+    bool row;
+    PL__TRY(pl__sql_query(conn, id, &statement, ""));
+    for (int i = 0; i < count; i++)
+        PL__TRY(bind_row(conn, statement, i * ROW_COLUMNS + 1, &rows[i]));
+    return pl__sql_step(conn, statement, &row);
+}
+
+int pl__stage_rows_flush(pl__conn_t *conn) {
+    int len = conn->stage_rows_len;
+    conn->stage_rows_len = 0;
+    if (len == PL__STAGE_ROWS)
+        return write_rows(conn, PL__SQL_STAGE_ADD_ROWS, conn->stage_rows, len);
+    for (int i = 0; i < len; i++)
+        PL__TRY(write_rows(conn, PL__SQL_STAGE_ADD, &conn->stage_rows[i], 1));
+    return PL_OK;
+}
+
+/* What is long goes to a row of its own, which needs the other one. */
+static int write_large(pl__conn_t *conn, const pl__stage_row_t *row) {
+    pl__stage_row_t large = *row;
+    PL__TRY(pl__stage_rows_flush(conn));
+    return pl__sql_run(conn, PL__SQL_STAGE_ADD_LARGE, NULL, "ibbb", (int64_t)large.stage->id, large.args, large.inputs,
+                       large.after);
 }
 
 int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root, pl_id_t parent, int missing,
                      pl_id_t waiter) {
-    static const body_t elsewhere;
-    body_t body = { .args = stage->args.ptr ? stage->args : PL_STR_LIT("") };
-    int64_t queue;
-    PL__TRY(pl__pack_ids(&conn->scratch, stage->inputs, stage->inputs_len, &body.inputs));
-    PL__TRY(pl__pack_ids(&conn->scratch, stage->after, stage->after_len, &body.after));
-    PL__TRY(pl__queue_id(conn, stage->queue, &queue));
-    PL__TRY(insert_row(conn, stage, root, parent, missing, waiter, queue, is_large(&body) ? &elsewhere : &body));
-    if (is_large(&body))
-        PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_ADD_LARGE, NULL, "ibbb", (int64_t)stage->id, body.args, body.inputs,
-                            body.after));
-    pl__live_add(conn, stage, root, parent, queue, missing, waiter);
+    if (conn->stage_rows_len == PL__STAGE_ROWS)
+        PL__TRY(pl__stage_rows_flush(conn));
+    pl__stage_row_t *row = &conn->stage_rows[conn->stage_rows_len];
+    *row = (pl__stage_row_t){ .stage = stage,
+                              .root = root,
+                              .parent = parent,
+                              .waiter = waiter,
+                              .missing = missing,
+                              .args = stage->args.ptr ? stage->args : PL_STR_LIT("") };
+    PL__TRY(pl__pack_ids(&conn->scratch, stage->inputs, stage->inputs_len, &row->inputs));
+    PL__TRY(pl__pack_ids(&conn->scratch, stage->after, stage->after_len, &row->after));
+    PL__TRY(pl__pack_outputs(&conn->scratch, stage->id, stage->outputs, stage->outputs_len, &row->outputs));
+    PL__TRY(pl__queue_id(conn, stage->queue, &row->queue));
+    conn->stage_rows_len++;
+    pl__live_add(conn, stage, root, parent, row->queue, missing, waiter);
+    int64_t queue = row->queue;
+    if (is_large(row))
+        PL__TRY(write_large(conn, row));
     if (missing > 0 || stage->hold)
         return PL_OK;
     return pl__task_push(

@@ -57,13 +57,17 @@ static size_t count_alike(const pl_end_t *ends, size_t len) {
     return count < BULK_IDS_MIN ? 1 : count;
 }
 
+int pl__ids_finish(pl__conn_t *conn, pl__sql_t id, int claim, const pl_id_t *ids, size_t len, int *changes) {
+    sqlite3_stmt *statement;
+    PL__TRY(pl__sql_query(conn, id, &statement, "ii", (int64_t)conn->worker, (int64_t)claim));
+    return run_ids(conn, statement, ID_FIRST_FINISH, ids, len, changes);
+}
+
 static int finish_many(pl__conn_t *conn, const pl_end_t *ends, size_t len, int *changes) {
     pl_id_t ids[PL__BULK_IDS];
-    sqlite3_stmt *statement;
     for (size_t i = 0; i < len; i++)
         ids[i] = ends[i].task;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_FINISH, &statement, "ii", (int64_t)conn->worker, (int64_t)ends->claim));
-    return run_ids(conn, statement, ID_FIRST_FINISH, ids, len, changes);
+    return pl__ids_finish(conn, PL__SQL_TASKS_FINISH, ends->claim, ids, len, changes);
 }
 
 /* Some of many were not ours: which, only a statement for each can tell. So the transaction is given up, and this op
