@@ -3,6 +3,8 @@
  */
 #include "binding/run.h"
 
+#include <stdio.h>
+
 #include "binding/coroutine/coroutine.h"
 #include "binding/sink.h"
 
@@ -24,4 +26,21 @@ int pl__run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, b
                 h->given_back == 1 ? " was" : "s were");
     pl__log_drain(L, h);
     return rc == PL_ELIMIT ? PL_OK : rc;
+}
+
+int pl__run_until(lua_State *L, pl__handle_t *h, bool (*is_over)(const void *data), const void *data) {
+    int rc = PL_OK;
+    h->stopped = false;
+    while (rc == PL_OK && !h->stopped && !is_over(data))
+        rc = pl__run(L, h, PL_RUN_NEXT, -1, false);
+    pl_engine_rest(h->engine);
+    return rc;
+}
+
+int pl__run_refuse(lua_State *L, const pl__handle_t *h, const char *what) {
+    if (!h->L && !h->entered && !h->closing)
+        return 0;
+    char text[80];
+    snprintf(text, sizeof text, "cannot %s here: the loop is running below this function", what);
+    return pl__push_failure(L, PL_ESTATE, text);
 }

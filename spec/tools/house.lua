@@ -11,9 +11,7 @@ local FILE_LINES, FOLDER_MIN, FOLDER_MAX = 700, 3, 12
 
 local known = {
   long = {
-    ["csrc/binding/coroutine/coroutine.c"] = true, ["csrc/binding/tasklet/step.c"] = true,
-    ["csrc/binding/value/encode.c"] = true, ["csrc/http/fetch.c"] = true,
-    ["lua/pipeline/taskqueue/queue.lua"] = true,
+    ["csrc/binding/value/encode.c"] = true, ["csrc/http/fetch.c"] = true, ["lua/pipeline/taskqueue/queue.lua"] = true,
     ["lua/pipeline/workflow/instance.lua"] = true,
   },
   folders = {},

@@ -11,6 +11,7 @@
 
 #include <lauxlib.h>
 
+#include "binding/coroutine/thread.h"
 #include "binding/coroutine/unwaited.h"
 #include "binding/sink.h"
 #include "binding/trampoline.h"
@@ -181,89 +182,11 @@ static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
         rec->job->gone(rec->data, rec->finished);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------------------- */
-
-/* Makes the thread at `index` that of the record. May raise; runs no finalizers. */
-static void thread_anchor(lua_State *L, pl__coroutine_t *rec, int index) {
-    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
-    lua_pushvalue(L, index);
-    lua_rawseti(L, -2, rec->index);
-    lua_pop(L, 1);
-    rec->co = lua_tothread(L, index);
-}
-
-/* Gives the record a thread if it has none. May raise. */
-static void thread_make(lua_State *L, pl__coroutine_t *rec) {
-    if (rec->co)
-        return;
-    lua_newthread(L);
-    thread_anchor(L, rec, lua_gettop(L));
-    lua_pop(L, 1);
-}
-
-/* Forgets the thread. */
-static void thread_drop(lua_State *L, pl__coroutine_t *rec) {
-    rec->co = NULL;
-    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, rec->index);
-    lua_pop(L, 1);
-}
-
-static void mailbox_clear(lua_State *L, pl__coroutine_t *rec) {
-    if (!rec->woken)
-        return;
-    rec->woken = false;
-    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, -(lua_Integer)rec->index);
-    lua_pop(L, 1);
-}
-
-/* Closes the variables of co. Returns the status; if it is not LUA_OK the error is on top of co. */
-static int thread_close(lua_State *co, lua_State *from) {
-#if LUA_VERSION_RELEASE_NUM >= 50406
-    return lua_closethread(co, from);
-#else
-    (void)from;
-    return lua_resetthread(co);
-#endif
-}
-
-/* Ends the thread of a record wherever it stands. Its to-be-closed variables run now; an error of theirs that is
- * not the one the coroutine died of is reported. Stack: handle, record. */
-static int kill_entry(lua_State *L) {
-    pl__coroutine_t *rec = lua_touserdata(L, 2);
-    lua_State *co = rec->co;
-    mailbox_clear(L, rec);
-    if (!co)
-        return 0;
-    int status = lua_status(co);
-    bool died = status != LUA_OK && status != LUA_YIELD;
-    if (died && lua_gettop(co) > 0 && lua_checkstack(co, 1)) {
-        lua_pushvalue(co, -1);
-        lua_xmove(co, L, 1);
-    } else {
-        lua_pushnil(L);
-    }
-    pl__whose_t outer = *rec->h->whose;
-    *rec->h->whose = (pl__whose_t){ rec->h, false };
-    status = thread_close(co, L);
-    *rec->h->whose = outer;
-    if (status != LUA_OK && lua_gettop(co) > 0) {
-        lua_xmove(co, L, 1);
-        if (!lua_rawequal(L, -1, -2))
-            pl__report(L, PL__ERROR_RAISED);
-    }
-    thread_drop(L, rec);
-    return 0;
-}
-
 /* ---- resuming ---------------------------------------------------------------------------------------------- */
 
 /* Puts function and arguments of the job on the thread. May raise. */
 static void prepare(lua_State *L, pl__coroutine_t *rec) {
-    thread_make(L, rec);
+    pl__thread_make(L, rec);
     int n = rec->job->push(L, rec->data);
     if (!lua_checkstack(rec->co, n + 1))
         luaL_error(L, "too many arguments");
@@ -274,7 +197,7 @@ static void prepare(lua_State *L, pl__coroutine_t *rec) {
 
 static int returned(lua_State *L, pl__coroutine_t *rec, int n) {
     lua_State *co = rec->co;
-    mailbox_clear(L, rec);
+    pl__thread_clear_mailbox(L, rec);
     if (rec->job && rec->job->done) {
         luaL_checkstack(L, n + LUA_MINSTACK, "too many results");
         lua_xmove(co, L, n);
@@ -283,7 +206,7 @@ static int returned(lua_State *L, pl__coroutine_t *rec, int n) {
     }
     /* A thread on which somebody has set a debug hook would carry it into the next task. */
     if (rec->h->idle_count >= IDLE_MAX || lua_gethook(co) != lua_gethook(L))
-        thread_drop(L, rec);
+        pl__thread_drop(L, rec);
     rec->intact = true;
     if (rec->job && rec->job->done)
         rec->job->done(L, rec->data, n);
@@ -414,7 +337,7 @@ static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
         return;
     }
     if (!rec->intact)
-        pl__enter(h->L, kill_entry, rec);
+        pl__enter(h->L, pl__thread_kill_entry, rec);
     record_end(h, rec);
 }
 
@@ -587,7 +510,7 @@ void pl__coroutine_cancel_claims(lua_State *L, pl__handle_t *h) {
     while (rec) {
         if (is_executing(rec)) {
             rec->give_back = true;
-            pl__enter(L, kill_entry, rec);
+            pl__enter(L, pl__thread_kill_entry, rec);
             record_end(h, rec);
             rec = h->live; /* closing its variables may have done anything */
         } else {
@@ -599,7 +522,7 @@ void pl__coroutine_cancel_claims(lua_State *L, pl__handle_t *h) {
 void pl__coroutine_close_all(lua_State *L, pl__handle_t *h) {
     while (h->live) {
         pl__coroutine_t *rec = h->live;
-        pl__enter(L, kill_entry, rec);
+        pl__enter(L, pl__thread_kill_entry, rec);
         record_end(h, rec);
     }
     if (h->turn.active)
@@ -691,10 +614,10 @@ static int engine_spawn(lua_State *L) {
     if (!rec)
         return pl__push_failure(L, PL_ENOMEM, NULL);
     if (!rec->co)
-        thread_anchor(L, rec, 2);
+        pl__thread_anchor(L, rec, 2);
     if (!lua_checkstack(rec->co, n)) {
         if (rec != h->idle)
-            thread_drop(L, rec);
+            pl__thread_drop(L, rec);
         return luaL_error(L, "too many arguments");
     }
     record_begin(h, rec);

@@ -25,24 +25,25 @@ static void alarm_cb(pl_timer_t *timer) {
     *(bool *)timer->data = true;
 }
 
+static bool has_rung(const void *data) {
+    return *(const bool *)data;
+}
+
 /* Virtual time passes step by step, to whatever is due next, until it is our turn. */
 static int run_virtual_for(lua_State *L, pl__handle_t *h, pl_usec_t span) {
     bool rang = false;
     pl_timer_t alarm = { .fire = alarm_cb, .data = &rang };
     pl_engine_timer_start(h->engine, &alarm, span);
-    int rc = PL_OK;
-    while (!rang && !h->stopped && rc == PL_OK)
-        rc = pl__run(L, h, PL_RUN_NEXT, -1, false);
+    int rc = pl__run_until(L, h, has_rung, &rang);
     pl_engine_timer_cancel(h->engine, &alarm);
-    pl_engine_rest(h->engine);
     return rang ? PL_ETIMEDOUT : rc;
 }
 
 /* Outside a managed coroutine: runs the loop until then. */
 static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t span) {
-    if (h->L || h->entered || h->closing)
-        return pl__push_failure(L, PL_ESTATE, "cannot sleep here: the loop is running below this function");
-    h->stopped = false;
+    int refused = pl__run_refuse(L, h, "sleep");
+    if (refused)
+        return refused;
     int rc;
     pl_engine_listen(h->engine, true);
     if (h->is_virtual)

@@ -148,15 +148,17 @@ static int woken_k(lua_State *L, int status, lua_KContext context) {
     return go(L);
 }
 
+static bool has_news(const void *data) {
+    const pl__request_t *request = data;
+    return !request->fetch || is_ready(request) || pl_fetch_wants(request->fetch);
+}
+
 /* Outside a managed coroutine: runs the loop until there is something to do. */
 static int run_until_news(lua_State *L, pl__handle_t *h, const pl__request_t *request) {
-    int rc = PL_OK;
-    if (h->L || h->entered || h->closing)
-        return pl__push_failure(L, PL_ESTATE, "cannot wait here: the loop is running below this function");
-    h->stopped = false;
-    while (rc == PL_OK && !h->stopped && request->fetch && !is_ready(request) && !pl_fetch_wants(request->fetch))
-        rc = pl__run(L, h, PL_RUN_NEXT, -1, false);
-    pl_engine_rest(h->engine);
+    int refused = pl__run_refuse(L, h, "wait");
+    if (refused)
+        return refused;
+    int rc = pl__run_until(L, h, has_news, request);
     if (rc != PL_OK)
         return pl__push_failure(L, rc, NULL);
     return h->stopped ? pl__push_failure(L, PL_ESTATE, "the loop was stopped") : 0;

@@ -1,11 +1,9 @@
 /*
  * step.c - what lua/pipeline/tasklet/task.lua does for every step of every tasklet. See step.h.
  *
- * Tasks, futures, loops and workers are the tables described there and in future.lua and eventloop.lua. This file only
- * takes the steps nearly all tasklets take, and with the same result as the functions in Lua it is given: whatever is
- * out of the ordinary (a second waiter, several results, an error, a yield of somebody else, a tasklet that has
- * cancelled itself) is left to those. Fields are read without metamethods: those read here are set in every object, or
- * their default is as good as nil.
+ * This file only takes the steps nearly all tasklets take, and with the same result as the functions in Lua it is
+ * given: whatever is out of the ordinary (a second waiter, several results, an error, a yield of somebody else, a
+ * tasklet that has cancelled itself) is left to those.
  *
  * Invariants
  *   1. current[1] is the task that runs and shared_t.co its coroutine while its coroutine runs, and what they were
@@ -16,176 +14,17 @@
  */
 #include "binding/tasklet/step.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include <lauxlib.h>
-
-#include "binding/handle.h"
+#include "binding/tasklet/launch.h"
+#include "binding/tasklet/shared.h"
 #include "binding/tasklet/timetable.h"
 #include "binding/tasklet/worker.h"
 #include "binding/watch.h"
-#include "binding/whose.h"
 
-#define FINISHING 2 /* as in future.lua */
 #define WORKERS_IDLE_MAX 512
 #define QUEUE_KEPT_MAX 8192 /* as in eventloop.lua */
 
-/* Fields with numbers: of loops, as in eventloop.lua; of tasks and workers, as in task.lua. */
-enum { AT = 1, LAST, CURRENT, COUNT, LATER, AWAKE, STOPPING, FRUITLESS, TIMERS };
-enum { T_BODY = 1, T_WORKER, T_ON, T_PLACE, T_MADE, T_MAKER, T_COUNT = T_MAKER };
-enum { W_CO = 1 };
-
-/* What the functions share: their upvalues. The first of them are those of `start`, of which there are many; it has two
- * of its own after them. Others have all, and `await` one of its own. Those named K_ are the names of fields. */
-#define FIRST_GIVEN(X) X(task_meta) X(common) X(arouse) X(single) X(stepping) X(virtual) X(loop) X(current)
-#define FIRST_KEYS(X) X(loop)
-#define GIVEN(X) X(new_worker) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
-#define KEYS(X) X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(clock) X(cancelled)
-
-#define UPVALUE(name) UP_##name,
-#define KEY(name) K_##name,
-enum {
-    UP_SHARED = 1, /* shared_t */
-    UP_PLACES,     /* of pl__worker_push_where */
-    FIRST_GIVEN(UPVALUE) FIRST_KEYS(KEY) FIRST_END,
-    UP_BODY = FIRST_END, /* of start */
-    UP_START,
-    UP_IDLE = FIRST_END, /* workers without a body */
-    GIVEN(UPVALUE) KEYS(KEY) UP_END,
-    UP_AWAIT = UP_END /* of await */
-};
-#undef UPVALUE
-#undef KEY
-
-typedef struct {
-    lua_State *co; /* of the task that runs; NULL outside */
-    int idle;
-    bool has_contexts;
-    bool has_runs;   /* a run has started a tasklet: then tasks may have the field RUN */
-    bool has_makers; /* a tasklet was made in a coroutine of an engine: those that tasklets make inherit it */
-    pl__whose_t *whose;
-} shared_t;
-
-static const char *const RUN = "run_of"; /* which run has started it: see watch.h */
-
-/* ---- fields ------------------------------------------------------------------------------------------------ */
-
-/* Pushes the field `key` of the table at `index`, which is not relative. */
-static int get(lua_State *L, int index, int key) {
-    lua_pushvalue(L, lua_upvalueindex(key));
-    return lua_rawget(L, index);
-}
-
-/* Sets the field to the value on the top of the stack, and pops it. */
-static void set(lua_State *L, int index, int key) {
-    lua_pushvalue(L, lua_upvalueindex(key));
-    lua_insert(L, -2);
-    lua_rawset(L, index);
-}
-
-static void set_false(lua_State *L, int index, int key) {
-    lua_pushvalue(L, lua_upvalueindex(key));
-    lua_pushboolean(L, 0);
-    lua_rawset(L, index);
-}
-
-static void set_integer(lua_State *L, int index, int key, lua_Integer value) {
-    lua_pushvalue(L, lua_upvalueindex(key));
-    lua_pushinteger(L, value);
-    lua_rawset(L, index);
-}
-
-static bool is_set(lua_State *L, int index, int key) {
-    get(L, index, key);
-    bool found = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return found;
-}
-
-/* The field with that number of the table at `index`, which is an integer. */
-static lua_Integer number_of(lua_State *L, int index, int field) {
-    lua_rawgeti(L, index, field);
-    lua_Integer value = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return value;
-}
-
-static void set_number(lua_State *L, int index, int field, lua_Integer value) {
-    lua_pushinteger(L, value);
-    lua_rawseti(L, index, field);
-}
-
-static void clear_field(lua_State *L, int index, int field) {
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, index, field);
-}
-
-static bool is_true(lua_State *L, int index, int field) {
-    lua_rawgeti(L, index, field);
-    bool found = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return found;
-}
-
-static bool is_finishing(lua_State *L, int index) {
-    get(L, index, K_state);
-    bool found = lua_tointeger(L, -1) == FINISHING;
-    lua_pop(L, 1);
-    return found;
-}
-
-static bool is_of(lua_State *L, int index, int meta) {
-    if (!lua_getmetatable(L, index))
-        return false;
-    bool found = lua_rawequal(L, -1, lua_upvalueindex(meta));
-    lua_pop(L, 1);
-    return found;
-}
-
-/* Whether the metatable of the value at `index` is that of tasks. */
-static bool is_task(lua_State *L, int index) {
-    return is_of(L, index, UP_task_meta);
-}
-
-static shared_t *shared(lua_State *L) {
-    return lua_touserdata(L, lua_upvalueindex(UP_SHARED));
-}
-
 static void push_mark(lua_State *L, const void *mark) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)mark);
-}
-
-/* ---- the queue of the loop --------------------------------------------------------------------------------- */
-
-/* Pushes the loop of the task or future at `index`. */
-static void push_loop(lua_State *L, int index) {
-    if (get(L, index, K_loop) == LUA_TNIL) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, lua_upvalueindex(UP_common));
-    }
-}
-
-/* As Loop.push: queues the entry at `index` on the loop at the top of the stack, and pops that. */
-static void queue(lua_State *L, int index) {
-    int loop = lua_gettop(L);
-    lua_Integer n = number_of(L, loop, COUNT) + 1;
-    set_number(L, loop, COUNT, n);
-    lua_rawgeti(L, loop, LATER);
-    lua_pushvalue(L, index);
-    lua_rawseti(L, -2, n);
-    if (!is_true(L, loop, AWAKE)) {
-        lua_pushvalue(L, lua_upvalueindex(UP_arouse));
-        lua_pushvalue(L, loop);
-        lua_call(L, 1, 0);
-    }
-    lua_settop(L, loop - 1);
-}
-
-/* Queues the task at `index` on its loop. */
-static void push_task(lua_State *L, int index) {
-    push_loop(L, index);
-    queue(L, index);
 }
 
 /* Makes what was queued the batch that is worked off, if that has come to its end. Returns whether there is anything in
@@ -492,140 +331,6 @@ static int is_inside(lua_State *L) {
     return 1;
 }
 
-/* ---- launch ------------------------------------------------------------------------------------------------ */
-
-/* Should a run be executing, or a tasklet that a run has started, it answers for the task. */
-static void note_run(lua_State *L, int task) {
-    shared_t *self = shared(L);
-    bool found = self->whose->engine ? pl__watch_push_run(L, self->whose->engine)
-                                     : self->has_runs && pl__watch_push_run_of(L, self->co);
-    if (!found)
-        return;
-    self->has_runs = true;
-    lua_pushstring(L, RUN);
-    lua_insert(L, -2);
-    lua_rawset(L, task);
-}
-
-/* Notes the engine in whose coroutine the task is made, or that of the tasklet that makes it, unless it is noted: there
- * may be a second engine later. The handle is noted, which context.lua knows the engine by. */
-static void note_maker(lua_State *L, int task) {
-    shared_t *self = shared(L);
-    if (self->has_contexts && lua_rawgeti(L, task, T_MAKER) == LUA_TUSERDATA) {
-        self->has_makers = true;
-        lua_settop(L, task + 1);
-        return;
-    }
-    lua_settop(L, task + 1);
-    const pl__whose_t *whose = self->whose;
-    if (whose->engine) {
-        pl__whose_push(L, whose->engine);
-    } else if (whose->is_tasklet && self->has_makers) {
-        lua_rawgeti(L, lua_upvalueindex(UP_current), 1);
-        if (lua_istable(L, -1))
-            lua_rawgeti(L, -1, T_MAKER);
-    } else {
-        return;
-    }
-    if (lua_isuserdata(L, -1)) {
-        self->has_makers = true;
-        lua_rawseti(L, task, T_MAKER);
-    }
-    lua_settop(L, task + 1);
-}
-
-/* The table at `task`, over which lies its loop alone, becomes a task made at that level of the stack, and is
- * queued. */
-static void set_off(lua_State *L, int task, int level) {
-    if (pl__worker_push_where(L, level, lua_upvalueindex(UP_PLACES)))
-        lua_rawseti(L, task, T_MADE);
-    lua_settop(L, task + 1);
-    note_run(L, task);
-    note_maker(L, task);
-    lua_pushvalue(L, lua_upvalueindex(UP_task_meta));
-    lua_setmetatable(L, task);
-    queue(L, task);
-}
-
-/* launch(task, level) -> task. A table becomes a task, made at that level of the stack, and is queued. */
-static int launch(lua_State *L) {
-    int level = (int)lua_tointeger(L, 2);
-    lua_settop(L, 1);
-    push_loop(L, 1);
-    set_off(L, 1, level);
-    return 1;
-}
-
-/* Pushes the loop the running code belongs to: as eventloop.current. */
-static void push_current_loop(lua_State *L) {
-    lua_rawgeti(L, lua_upvalueindex(UP_stepping), 1);
-    if (lua_toboolean(L, -1))
-        return;
-    lua_pop(L, 1);
-    if (lua_rawlen(L, lua_upvalueindex(UP_virtual)) == 0) {
-        lua_pushvalue(L, lua_upvalueindex(UP_common));
-        return;
-    }
-    lua_pushvalue(L, lua_upvalueindex(UP_loop));
-    lua_call(L, 0, 1);
-}
-
-/* The arguments, which are the whole stack, go into one table. */
-static void pack(lua_State *L) {
-    int n = lua_gettop(L);
-    lua_createtable(L, n, 1);
-    lua_insert(L, 1);
-    for (int i = n; i > 0; i--)
-        lua_rawseti(L, 1, i);
-    lua_pushinteger(L, n);
-    lua_setfield(L, 1, "n");
-}
-
-/* start(...) -> task: a tasklet begins, with these arguments. */
-static int start(lua_State *L) {
-    int n = lua_gettop(L);
-    if (shared(L)->has_contexts) {
-        luaL_checkstack(L, 2, NULL);
-        lua_pushvalue(L, lua_upvalueindex(UP_START));
-        lua_insert(L, 1);
-        lua_pushvalue(L, lua_upvalueindex(UP_BODY));
-        lua_insert(L, 2);
-        lua_call(L, n + 1, 1);
-        return 1;
-    }
-    if (n > 1)
-        pack(L);
-    lua_settop(L, 1);
-    lua_createtable(L, T_COUNT, 4);
-    lua_insert(L, 1);
-    lua_rawseti(L, 1, T_PLACE);
-    lua_pushvalue(L, lua_upvalueindex(UP_BODY));
-    lua_rawseti(L, 1, T_BODY);
-    if (n == 1) {
-        lua_pushvalue(L, lua_upvalueindex(UP_single));
-        lua_rawseti(L, 1, T_ON);
-    }
-    push_current_loop(L);
-    if (!lua_rawequal(L, -1, lua_upvalueindex(UP_common))) {
-        lua_pushvalue(L, -1);
-        set(L, 1, K_loop);
-    }
-    set_off(L, 1, 1);
-    return 1;
-}
-
-/* starter(body, start) -> a function that starts the body as a tasklet. When there are contexts, start(body, ...)
- * does. */
-static int starter(lua_State *L) {
-    lua_settop(L, 2);
-    luaL_checkstack(L, FIRST_END, NULL);
-    for (int i = 1; i < FIRST_END; i++)
-        lua_pushvalue(L, lua_upvalueindex(i));
-    lua_rotate(L, 1, FIRST_END - 1);
-    lua_pushcclosure(L, start, FIRST_END + 1);
-    return 1;
-}
-
 /* awaiter(await) -> await, as the given one. */
 static int awaiter(lua_State *L) {
     lua_settop(L, 1);
@@ -634,43 +339,6 @@ static int awaiter(lua_State *L) {
         lua_pushvalue(L, lua_upvalueindex(i));
     lua_rotate(L, 1, UP_END - 1);
     lua_pushcclosure(L, await, UP_END);
-    return 1;
-}
-
-/* use_contexts(): there are contexts from now on. */
-static int use_contexts(lua_State *L) {
-    shared(L)->has_contexts = true;
-    return 0;
-}
-
-/* ---- sleeps of no time ------------------------------------------------------------------------------------- */
-
-/* Pushes the time of the loop at `index`, and returns it. */
-static lua_Number push_time(lua_State *L, int index) {
-    get(L, index, K_clock);
-    get(L, lua_gettop(L), K_now);
-    lua_replace(L, -2);
-    lua_call(L, 0, 1);
-    return lua_tonumber(L, -1);
-}
-
-/* soon() -> a sleep of no time, as Loop.add_soon adds it; nothing if this is no tasklet. */
-static int soon(lua_State *L) {
-    enum { LOOP_AT = 1, SLEEP, TIMETABLE };
-    lua_settop(L, 0);
-    if (shared(L)->co != L)
-        return 0;
-    push_current_loop(L);
-    lua_createtable(L, 0, 4);
-    lua_rawgeti(L, LOOP_AT, TIMERS);
-    pl__timetable_add_soon(L, TIMETABLE, SLEEP, push_time(L, LOOP_AT));
-    if (!lua_rawequal(L, LOOP_AT, lua_upvalueindex(UP_common))) {
-        lua_pushvalue(L, LOOP_AT);
-        set(L, SLEEP, K_loop);
-    }
-    lua_pushvalue(L, lua_upvalueindex(UP_soon_meta));
-    lua_setmetatable(L, SLEEP);
-    lua_settop(L, SLEEP);
     return 1;
 }
 
@@ -817,9 +485,15 @@ static void push_shared(lua_State *L) {
 /* core.tasklets{current =, new_worker =, ...} -> a table of the functions for tasks. */
 static int core_tasklets(lua_State *L) {
     static const luaL_Reg FUNCTIONS[] = {
-        { "run", run },         { "suspend", suspend }, { "is_inside", is_inside },
-        { "launch", launch },   { "starter", starter }, { "use_contexts", use_contexts },
-        { "awaiter", awaiter }, { "soon", soon },       { "drain", drain },
+        { "run", run },
+        { "suspend", suspend },
+        { "is_inside", is_inside },
+        { "launch", pl__launch },
+        { "starter", pl__launch_starter },
+        { "use_contexts", pl__launch_use_contexts },
+        { "awaiter", awaiter },
+        { "soon", pl__launch_soon },
+        { "drain", drain },
     };
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
