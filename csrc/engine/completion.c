@@ -61,7 +61,10 @@ void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
     if (op->verb == PL_VERB_outcome && claim->stage) {
         op->u.outcome.knows_parent = true;
         op->u.outcome.parent = claim->stage->parent;
+        op->u.outcome.root = claim->stage->root;
     }
+    if (op->verb == PL_VERB_finalized && claim->stage)
+        op->u.finalized.root = claim->stage->root;
     if (op->verb == PL_VERB_task_done) {
         op->u.task_done.took = pl_clock_steady(&engine->clock) - claim->claimed;
         op->u.task_done.is_plain = claim->is_plain;
@@ -136,6 +139,7 @@ static void become_failure(const pl_op_t *like, pl_op_t *op, const problem_t *pr
     };
     if (op->verb == PL_VERB_outcome)
         op->u.outcome = (pl_op_outcome_t){ .stage = like->u.outcome.stage,
+                                           .root = like->u.outcome.root,
                                            .claim = like->u.outcome.claim,
                                            .kind = PL_OUTCOME_FAILED,
                                            .flags = like->u.outcome.flags,
@@ -148,6 +152,7 @@ static void become_failure(const pl_op_t *like, pl_op_t *op, const problem_t *pr
                                            .failure = failure };
     else if (op->verb == PL_VERB_finalized)
         op->u.finalized = (pl_op_finalized_t){ .stage = like->u.finalized.stage,
+                                               .root = like->u.finalized.root,
                                                .claim = like->u.finalized.claim,
                                                .kind = PL_FINALIZED_FAILED,
                                                .give_up = op->is_last,

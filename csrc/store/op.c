@@ -43,6 +43,18 @@ pl_steps_t *pl__op_steps(const pl_op_t *op, pl_progress_t *progress) {
     return &progress->now;
 }
 
+bool pl__op_is_sound(pl_op_t *op) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    if (op->verb != PL_VERB_outcome)
+        return true;
+    for (size_t i = 0; i < run->children_len; i++)
+        if (run->children[i].id <= run->stage) {
+            op->rc = PL__FAIL(&op->error, PL_EINVAL, "the id of a child is not greater than that of its parent");
+            return false;
+        }
+    return true;
+}
+
 /* ---- lists ------------------------------------------------------------------------------------------------------ */
 
 void pl__ops_init(pl__ops_t *ops) {

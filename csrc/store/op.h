@@ -12,6 +12,13 @@
 #include "base/result.h"
 #include "store/model.h"
 
+/*
+ * Trees. An op on a stage has `root`, that of its tree, so that a driver can take the locks of all trees of a list, in
+ * one order, before it does anything else. Who ends a claim knows it; 0: not known, the driver looks it up. The id of a
+ * child is greater than that of its parent, and so than that of the root: an op that says otherwise is refused before
+ * any driver sees it (PL_EINVAL).
+ */
+
 /* ---- verbs ------------------------------------------------------------------------------------------------- */
 
 /* X(name, is_write). Reads go to a second connection and never queue behind writes. */
@@ -114,7 +121,7 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_k
  * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
  */
 typedef struct {
-    pl_id_t stage;
+    pl_id_t stage, root; /* root: set by the engine */
     int claim;
     bool knows_parent; /* parent is that of the stage (0: a root); set by the engine, saves reading it */
     pl_id_t parent;
@@ -141,7 +148,7 @@ typedef enum {
 } pl_finalized_kind_t;
 
 typedef struct {
-    pl_id_t stage;
+    pl_id_t stage, root; /* root: set by the engine */
     int claim;
     pl_finalized_kind_t kind;
     bool give_up;
@@ -190,21 +197,21 @@ typedef struct {
 
 /* fill: PL_ENOTFOUND (no such stage), PL_EFINAL (done or aborted; ABORT_HELD becomes aborted, PL_EABORTED). */
 typedef struct {
-    pl_id_t stage;
+    pl_id_t stage, root;
     const pl_fill_t *fills;
     size_t fills_len;
 } pl_op_fill_t;
 
 /* retry: PL_ELIMIT past max_attempts, PL_ESTATE if not an async stage in RUN. */
 typedef struct {
-    pl_id_t stage;
+    pl_id_t stage, root;
     pl_usec_t retry_at;
     pl_str_t message;
 } pl_op_retry_t;
 
 /* abort: PL_OK if the signal was taken; PL_ENOTFOUND, PL_EFINAL (root final), PL_EEXISTS (already requested). */
 typedef struct {
-    pl_id_t stage; /* any member of the tree */
+    pl_id_t stage, root; /* stage: any member of the tree */
     pl_str_t message;
     bool no_permission; /* do not ask this stage's try_cancel again */
 } pl_op_abort_t;
@@ -565,6 +572,9 @@ PL_API void pl_op_free(pl_op_t *op);
 PL_API void *pl_op_alloc(pl_op_t *op, size_t size) PL__MUST_USE;
 /* Where the portion begins that is to be done now. */
 pl_steps_t *pl__op_steps(const pl_op_t *op, pl_progress_t *progress);
+
+/* Whether it obeys the rule of ids; if not, its rc and error say so. */
+bool pl__op_is_sound(pl_op_t *op);
 
 /* A list of ops; they belong to whoever has it. */
 typedef struct {

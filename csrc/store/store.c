@@ -159,6 +159,11 @@ static bool enqueue_of_session(pl_store_t *store, pl_op_t *op) {
 /* Queues op with the mutex held. Returns false when it was answered instead: then the loop is to be woken. */
 static bool enqueue(pl_store_t *store, pl_op_t *op) {
     op->finished = false;
+    if (!pl__op_is_sound(op)) {
+        op->next = NULL;
+        pl__post_ops(store, op);
+        return false;
+    }
     if (op->session)
         return enqueue_of_session(store, op);
     if (is_write(op->verb) || !store->reads_apart) {

@@ -219,7 +219,7 @@ static pl_op_t *callback(player_t *player, const pl_claim_t *claim) {
         return NULL;
     }
     *fill = (pl_fill_t){ claim->stage->id, claim->payload };
-    op->u.fill = (pl_op_fill_t){ claim->stage->id, fill, 1 };
+    op->u.fill = (pl_op_fill_t){ .stage = claim->stage->id, .fills = fill, .fills_len = 1 };
     int rc = pl_engine_call(player->engine, op);
     if (rc != PL_EFINAL) /* an earlier try may have filled it and have been told that it had not */
         report(player, op);

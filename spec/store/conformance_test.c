@@ -273,8 +273,39 @@ static void an_abort_reaches_every_state(void) {
     free_claims(mine);
     op = pl_op_new(PL_VERB_fill);
     pl_fill_t fill = { children[3].id, PL_STR_LIT("\x01") };
-    op->u.fill = (pl_op_fill_t){ children[3].id, &fill, 1 };
+    op->u.fill = (pl_op_fill_t){ .stage = children[3].id, .fills = &fill, .fills_len = 1 };
     CHECK(call_free(op) == PL_EABORTED && state_of(children[3].id) == PL_STAGE_ABORTED);
+}
+
+/* Whether an op knows the tree of its stage or not; and what the ids in a tree must be. */
+static void ops_may_know_their_tree(void) {
+    for (int knows = 0; knows < 2; knows++) {
+        pl_stage_new_t root = stage_of("t.Root"), child = stage_of("t.Child"), earlier = child;
+        root.flags = PL_STAGE_HAS_FINALIZED;
+        CHECK(start(&root) == PL_OK);
+        earlier.id = root.id;
+        child.id = new_id();
+        pl_claim_t *mine = claim_one(root.id);
+        pl_op_t *op = outcome(mine, PL_OUTCOME_OK);
+        op->u.outcome.root = knows ? root.id : 0;
+        op->u.outcome.children = &earlier;
+        op->u.outcome.children_len = 1;
+        CHECK(call(op)->rc == PL_EINVAL && strstr(op->error.message, "greater than that of its parent"));
+        earlier.id = child.id;
+        op->rc = PL_OK;
+        CHECK(call_free(op) == PL_OK && state_of(child.id) == PL_STAGE_READY);
+        free_claims(mine);
+        op = pl_op_new(PL_VERB_abort);
+        op->u.abort = (pl_op_abort_t){ .stage = child.id, .root = knows ? root.id : 0 };
+        CHECK(call_free(op) == PL_OK && state_of(child.id) == PL_STAGE_ABORTED);
+        mine = claim_one(root.id);
+        op = pl_op_new(PL_VERB_finalized);
+        op->u.finalized = (pl_op_finalized_t){
+            .stage = root.id, .root = knows ? root.id : 0, .claim = mine->claim, .kind = PL_FINALIZED_OK
+        };
+        CHECK(call_free(op) == PL_OK && state_of(root.id) == PL_STAGE_ABORTED);
+        free_claims(mine);
+    }
 }
 
 static void a_tree_is_deleted_whole(void) {
@@ -315,7 +346,7 @@ static void an_async_stage_ends_with_its_fills(void) {
     for (int i = 0; i < 2; i++) {
         pl_fill_t fill = { outputs[i].slot, PL_STR_LIT("\x01") };
         pl_op_t *op = pl_op_new(PL_VERB_fill);
-        op->u.fill = (pl_op_fill_t){ stage.id, &fill, 1 };
+        op->u.fill = (pl_op_fill_t){ .stage = stage.id, .root = i * stage.id, .fills = &fill, .fills_len = 1 };
         CHECK(call_free(op) == PL_OK);
         CHECK(state_of(stage.id) == (i == 0 ? PL_STAGE_RUN : PL_STAGE_FINALIZING));
     }
@@ -1163,6 +1194,7 @@ static void run_on(const pl_store_driver_t *driver, const char *path) {
     fan_in_starts_when_all_are_filled();
     a_failed_run_leaves_nothing_but_a_failure();
     an_abort_reaches_every_state();
+    ops_may_know_their_tree();
     a_tree_is_deleted_whole();
     an_async_stage_ends_with_its_fills();
     a_name_is_taken_for_a_while();

@@ -495,12 +495,19 @@ static void add_children(const run_t *run, const step_t *step, pl_op_t *op, cons
     }
 }
 
+/* Half of the ops know the tree of their stage. */
+static pl_id_t root_of(const run_t *run, const step_t *step, pl_id_t id) {
+    const known_t *stage = known_of(run, id);
+    return stage && step->choice[9] % 2 ? stage->root : 0;
+}
+
 static void build_run_ok(const run_t *run, const step_t *step, pl_op_t *op) {
     held_t held = pick_held(run, step->choice[0], 1U << PL_TASK_RUN);
     const known_t *parent = known_of(run, held.task);
     pl_fill_t *fills = pl_op_alloc(op, 2 * sizeof *fills);
     bool delegates = false;
     op->u.outcome = (pl_op_outcome_t){ .stage = held.task,
+                                       .root = root_of(run, step, held.task),
                                        .claim = held.claim,
                                        .flags = held.flags,
                                        .parent = held.parent,
@@ -523,6 +530,7 @@ static void build_run_fails(const run_t *run, const step_t *step, pl_op_t *op) {
     held_t held = pick_held(run, step->choice[0], 1U << PL_TASK_RUN);
     op->u.outcome =
         (pl_op_outcome_t){ .stage = held.task,
+                           .root = root_of(run, step, held.task),
                            .claim = held.claim,
                            .flags = held.flags,
                            .kind = step->kind == DO_run_aborts ? PL_OUTCOME_ABORT : PL_OUTCOME_FAILED,
@@ -540,9 +548,13 @@ static void build_of_claim(const run_t *run, const step_t *step, pl_op_t *op) {
     pl_failure_t failure = { .error_class = PL_STR_LIT("Error"), .message = PL_STR_LIT("failed") };
     if (step->kind == DO_finalized) {
         held_t held = pick_held(run, step->choice[0], 1U << PL_TASK_FINALIZE | 1U << PL_TASK_ABORT);
-        op->u.finalized =
-            (pl_op_finalized_t){ held.task,           held.claim, (pl_finalized_kind_t)(step->choice[1] % 3),
-                                 step->choice[2] % 2, soon,       failure };
+        op->u.finalized = (pl_op_finalized_t){ .stage = held.task,
+                                               .root = root_of(run, step, held.task),
+                                               .claim = held.claim,
+                                               .kind = (pl_finalized_kind_t)(step->choice[1] % 3),
+                                               .give_up = step->choice[2] % 2,
+                                               .retry_at = soon,
+                                               .failure = failure };
     } else if (step->kind == DO_task_done) {
         held_t held = pick_held(run, step->choice[0], plain);
         op->u.task_done = (pl_op_task_done_t){ .task = held.task,
@@ -575,11 +587,13 @@ static void build_of_stage(const run_t *run, const step_t *step, pl_op_t *op) {
     if (step->kind == DO_fill) {
         pl_fill_t *fill = pl_op_alloc(op, sizeof *fill);
         *fill = (pl_fill_t){ stage->slots[stage->slots[1] ? step->choice[1] % 2 : 0], PL_STR_LIT("outside") };
-        op->u.fill = (pl_op_fill_t){ stage->id, fill, 1 };
+        op->u.fill = (pl_op_fill_t){ stage->id, root_of(run, step, stage->id), fill, 1 };
     } else if (step->kind == DO_retry)
-        op->u.retry = (pl_op_retry_t){ stage->id, later(run, step->choice[1]), PL_STR_LIT("once more") };
+        op->u.retry = (pl_op_retry_t){ stage->id, root_of(run, step, stage->id), later(run, step->choice[1]),
+                                       PL_STR_LIT("once more") };
     else if (step->kind == DO_abort)
-        op->u.abort = (pl_op_abort_t){ stage->id, PL_STR_LIT("enough"), step->choice[1] % 2 };
+        op->u.abort =
+            (pl_op_abort_t){ stage->id, root_of(run, step, stage->id), PL_STR_LIT("enough"), step->choice[1] % 2 };
     else if (step->kind == DO_status)
         op->u.status = (pl_op_status_t){ stage->id, { .message = PL_STR_LIT("half"), .time = step->choice[1] % 2 } };
     else if (step->kind == DO_cleanup)

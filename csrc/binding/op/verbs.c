@@ -214,12 +214,14 @@ static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
     switch (op->verb) {
     case PL_VERB_outcome: /* a control task has the id of its stage */
         op->u.outcome.stage = claim->task;
+        op->u.outcome.root = claim->stage ? claim->stage->root : 0;
         op->u.outcome.claim = claim->claim;
         if (op->u.outcome.flags == PL__FLAGS_AS_STORED)
             op->u.outcome.flags = claim->stage ? claim->stage->flags : 0;
         break;
     case PL_VERB_finalized:
         op->u.finalized.stage = claim->task;
+        op->u.finalized.root = claim->stage ? claim->stage->root : 0;
         op->u.finalized.claim = claim->claim;
         break;
     default:

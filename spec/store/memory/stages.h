@@ -223,10 +223,19 @@ static void refuse_run(pl__conn_t *m, pl_op_t *op, pl_stage_t *stage, task_t *ta
              stage, task);
 }
 
+/* An op that knows its tree names the right one. */
+static void check_root(pl__conn_t *m, const pl_stage_t *stage, pl_id_t root) {
+    if (!stage || !root || root == stage->root)
+        return;
+    m->rc = PL_ECONSTRAINT;
+    m->why = "the stage is of another tree";
+}
+
 static void do_outcome(pl__conn_t *m, pl_op_t *op) {
     pl_op_outcome_t *run = &op->u.outcome;
     task_t *task = ours(m, run->stage, run->claim);
     pl_stage_t *stage = stage_of(m, run->stage);
+    check_root(m, stage, run->root);
     op->rc = task && stage && task->is.kind == PL_TASK_RUN ? PL_OK : PL_ESTALE;
     if (op->rc == PL_OK && stage->state == PL_STAGE_ABORTING) {
         op->rc = PL_EABORTED;
@@ -264,6 +273,7 @@ static void do_finalized(pl__conn_t *m, pl_op_t *op) {
     const pl_op_finalized_t *done = &op->u.finalized;
     task_t *task = ours(m, done->stage, done->claim);
     pl_stage_t *stage = stage_of(m, done->stage);
+    check_root(m, stage, done->root);
     op->rc = task && (task->is.kind == PL_TASK_FINALIZE || task->is.kind == PL_TASK_ABORT) ? PL_OK : PL_ESTALE;
     if (op->rc != PL_OK)
         return;
@@ -285,6 +295,7 @@ static void do_finalized(pl__conn_t *m, pl_op_t *op) {
 static void do_fill(pl__conn_t *m, pl_op_t *op) {
     const pl_op_fill_t *fill = &op->u.fill;
     pl_stage_t *stage = stage_of(m, fill->stage);
+    check_root(m, stage, fill->root);
     op->rc = !stage                                                 ? PL_ENOTFOUND
              : stage->state == PL_STAGE_ABORT_HELD                  ? PL_EABORTED
              : is_final(stage) || stage->state == PL_STAGE_ABORTING ? PL_EFINAL
@@ -298,6 +309,7 @@ static void do_fill(pl__conn_t *m, pl_op_t *op) {
 static void do_retry(pl__conn_t *m, pl_op_t *op) {
     pl_op_retry_t *retry = &op->u.retry;
     pl_stage_t *stage = stage_of(m, retry->stage);
+    check_root(m, stage, retry->root);
     if (!stage)
         op->rc = PL_ENOTFOUND;
     else if (stage->state != PL_STAGE_RUN || !(stage->flags & PL_STAGE_ASYNC))
@@ -316,6 +328,7 @@ static void do_retry(pl__conn_t *m, pl_op_t *op) {
 static void do_abort(pl__conn_t *m, pl_op_t *op) {
     pl_op_abort_t *abort = &op->u.abort;
     const pl_stage_t *stage = stage_of(m, abort->stage), *root = stage ? stage_of(m, stage->root) : NULL;
+    check_root(m, stage, abort->root);
     op->rc = !root ? PL_ENOTFOUND : is_final(root) ? PL_EFINAL : root->abort_requested ? PL_EEXISTS : PL_OK;
     if (op->rc == PL_OK)
         abort_tree(m, root->id, abort->message, abort->no_permission ? root->id : 0);
