@@ -440,35 +440,79 @@ local function seconds_of(claim)
   return claim.deadline or DISPATCH_SECONDS
 end
 
-local function out_of_time(timer)
-  local claim = timer.claim
-  if not claim then return end
-  timer.claim = false
-  end_late(timer.engine, claim, seconds_of(claim), nil, debug.traceback(timer.coroutine))
-  timer.engine:_cancel(timer.coroutine)
-end
+-- The calls of an engine that are being executed. Each has a guard, which serves the next one when it has ended. One
+-- timer is enough for all: it fires when the first of them is late, if that one waits; if it has ended, the timer looks
+-- when the next one will be.
+local watches = setmetatable({}, { __mode = "k" }) -- engine -> { guards, free ones, when its timer fires }
 
--- The timer goes with the coroutine, if that is closed while the call waits.
 local Guard = { __name = "pipeline.Guard" }
 
-function Guard.__close(timer)
-  timer.claim = false
-  timer.engine._timers:cancel(timer)
+-- Also if the coroutine is closed while the call waits.
+function Guard.__close(guard)
+  local free = guard.watch.free
+  guard.claim, guard.coroutine = false, false
+  free[#free + 1] = guard
+end
+
+local function new_watch(engine)
+  local watch = { guards = {}, free = {}, due = math.huge }
+  watches[engine] = watch
+  return watch
+end
+
+local function take_guard(watch)
+  local free, guards = watch.free, watch.guards
+  local guard = free[#free]
+  if guard then
+    free[#free] = nil
+    return guard
+  end
+  guard = setmetatable({ watch = watch, claim = false, coroutine = false, due = 0 }, Guard)
+  guards[#guards + 1] = guard
+  return guard
+end
+
+local function out_of_time(engine, guard)
+  local claim, co = guard.claim, guard.coroutine
+  guard.claim = false
+  end_late(engine, claim, seconds_of(claim), nil, debug.traceback(co))
+  engine:_cancel(co)
+end
+
+local look
+
+local function set_timer(engine, watch, due)
+  watch.due = due
+  engine._timers:add_at(due, look, { engine = engine, watch = watch })
+end
+
+function look(timer)
+  local engine, watch = timer.engine, timer.watch
+  local now, following = engine._core:steady(), math.huge
+  watch.due = math.huge
+  for _, guard in ipairs(watch.guards) do
+    if guard.claim and guard.due <= now then
+      out_of_time(engine, guard)
+    elseif guard.claim and guard.due < following then
+      following = guard.due
+    end
+  end
+  if following < watch.due then set_timer(engine, watch, following) end
 end
 
 --- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
 function deferred.execute(engine, claim)
   log_claim(engine, claim)
   local seconds, store = seconds_of(claim), engine._core
-  local timer <close> = setmetatable({
-    engine = engine, claim = claim, coroutine = running(), due = 0, fn = false,
-  }, Guard)
-  engine._timers:add_at(store:deadline(seconds), out_of_time, timer)
+  local watch = watches[engine] or new_watch(engine)
+  local guard <close> = take_guard(watch)
+  local due = store:deadline(seconds)
+  guard.claim, guard.coroutine, guard.due = claim, running(), due
+  if due < watch.due then set_timer(engine, watch, due) end
   local ok, caught = run_caught(claim.payload or "")
   local ended = store:deadline() -- by force: "late" or "cancelled"
-  engine._timers:cancel(timer)
-  if not timer.claim or ended == "cancelled" then return end
-  timer.claim = false
+  if not guard.claim or ended == "cancelled" then return end
+  guard.claim = false
   if ended == "late" then
     return end_late(engine, claim, seconds, not ok and errors.text(errors.original(caught)) or nil)
   end

@@ -460,7 +460,7 @@ end
 --- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.
 function Engine.sleep(self, seconds)
   require_open(self)
-  check_seconds(seconds, "sleep")
+  if type(seconds) ~= "number" or seconds - seconds ~= 0 then check_seconds(seconds, "sleep") end
   waiting.sleep(self, seconds)
 end
 

@@ -42,8 +42,10 @@ function waiting.sleep(engine, seconds)
   local way, handle = await.way(engine)
   if way ~= await.BLOCK and handle ~= engine._core then return sleep_awaiting(engine, seconds) end
   local ok, code, message = engine._core:sleep(seconds)
-  engine:_end_run()
-  eventloop.rest(engine)
+  if way == await.BLOCK then -- the loop has run, and come back
+    engine:_end_run()
+    eventloop.rest(engine)
+  end
   if engine._closed then error(errors.closed("sleep"), 0) end
   if not ok then errors.raise_core(code, message) end
 end

@@ -84,6 +84,33 @@ describe("defer", function()
     assert.near(1800, engine:now() - START, 0.1)
   end)
 
+  it("Q28 ends each of several calls at its own dispatch deadline, whatever order they began in", function()
+    local ended, closed = {}, {}
+    deferred.register("spec.defer.waiting", function(name, seconds)
+      local _ <close> = setmetatable({}, { __close = function()
+        closed[#closed + 1] = ("%s %.0f"):format(name, engine:now() - START)
+      end })
+      engine:sleep(seconds)
+      ended[#ended + 1] = name
+    end)
+    local once = { task_retry_limit = 0 }
+    local function defer(name, deadline, seconds, countdown)
+      deferred.with { queue = "work", dispatch_deadline = deadline, retry_options = once, countdown = countdown }(
+        "spec.defer.waiting", name, seconds)
+    end
+    defer("a", 600, 1000)
+    defer("b", 20, 1000)
+    defer("c", 300, 10)
+    defer("d", 40, 1000)
+    defer("e", 15, 1000, 10)
+    defer("f", 100, 1, 30)
+    defer("g", 100, 1000, 700)
+    engine:drain { delayed = true }
+    assert.same({ "c", "f" }, ended)
+    assert.same({ "c 10", "b 20", "e 25", "f 31", "d 40", "a 600", "g 800" }, closed)
+    assert.equal(5, #taskqueue.Queue("work"):dead_tasks())
+  end)
+
   it("Q28 refuses a dispatch deadline that is none", function()
     helper.raises(taskqueue.InvalidDispatchDeadlineError, deferred.with { dispatch_deadline = 14 }, functions.record)
     helper.misuse("dispatch_deadline", deferred.with { dispatch_deadline = "20" }, functions.record)

@@ -1,6 +1,8 @@
 /*
  * record.c - records of stages that are to run. See record.h.
  *
+ * A record has what the library asks for: no times of its progress, and nothing that cannot be yet.
+ *
  * Behind the structure lie the ids (of inputs, of what it comes after, of the slots of outputs), then the texts, then
  * the names of the outputs, one behind the other. Most stages have one output, no inputs, and of the texts two.
  */
@@ -13,26 +15,17 @@
 
 #include "binding/op/pusher.h"
 
-typedef enum {
-    TEXT_CLASS_PATH,
-    TEXT_QUEUE,
-    TEXT_BASE_PATH,
-    TEXT_TARGET,
-    TEXT_KEY,
-    TEXT_ARGS,
-    TEXT_RETRY_MESSAGE,
-    TEXT_COUNT
-} text_t;
+typedef enum { TEXT_CLASS_PATH, TEXT_QUEUE, TEXT_BASE_PATH, TEXT_TARGET, TEXT_KEY, TEXT_ARGS, TEXT_COUNT } text_t;
 
 typedef struct {
     pl_id_t id, root, parent;
     double backoff_seconds, backoff_factor, timeout;
-    pl_usec_t created, eta, started, retry_at;
-    size_t ends[TEXT_COUNT]; /* of the texts, counted from the first one */
-    unsigned present;        /* a bit for each text */
+    pl_usec_t created;
+    uint32_t ends[TEXT_COUNT]; /* of the texts, counted from the first one */
+    uint32_t inputs_len, after_len, outputs_len;
     unsigned flags;
-    int attempt, max_attempts, priority, state;
-    size_t inputs_len, after_len, outputs_len;
+    int attempt, max_attempts, priority;
+    uint8_t state, present; /* a bit for each text */
     pl_id_t ids[];
 } record_t;
 
@@ -50,9 +43,6 @@ typedef enum {
     FIELD_BACKOFF_FACTOR,
     FIELD_TIMEOUT,
     FIELD_CREATED,
-    FIELD_ETA,
-    FIELD_STARTED,
-    FIELD_RETRY_AT,
     FIELD_INPUTS,
     FIELD_AFTER,
     FIELD_OUTPUTS,
@@ -60,33 +50,10 @@ typedef enum {
 } field_t;
 
 static const char *const FIELDS[] = {
-    "class_path",
-    "queue",
-    "base_path",
-    "target",
-    "key",
-    "args",
-    "retry_message",
-    "id",
-    "root",
-    "parent",
-    "flags",
-    "attempt",
-    "max_attempts",
-    "priority",
-    "state",
-    "backoff_seconds",
-    "backoff_factor",
-    "timeout",
-    "created",
-    "eta",
-    "started",
-    "retry_at",
-    "inputs",
-    "after",
-    "outputs",
-    "sole_output",
-    NULL,
+    "class_path", "queue", "base_path",       "target",         "key",     "args",
+    "id",         "root",  "parent",          "flags",          "attempt", "max_attempts",
+    "priority",   "state", "backoff_seconds", "backoff_factor", "timeout", "created",
+    "inputs",     "after", "outputs",         "sole_output",    NULL,
 };
 
 /* ---- made ------------------------------------------------------------------------------------------------------ */
@@ -98,7 +65,6 @@ static void texts_of(const pl_stage_t *stage, pl_str_t texts[TEXT_COUNT]) {
     texts[TEXT_TARGET] = stage->target;
     texts[TEXT_KEY] = stage->key;
     texts[TEXT_ARGS] = stage->args;
-    texts[TEXT_RETRY_MESSAGE] = stage->attempt > 0 ? stage->retry_message : PL_STR_NONE;
 }
 
 static const char *text_base(const record_t *record) {
@@ -130,8 +96,9 @@ static void copy_texts(record_t *record, const pl_stage_t *stage, const pl_str_t
     char *first = (char *)&record->ids[record->inputs_len + record->after_len + record->outputs_len], *at = first;
     for (int i = 0; i < TEXT_COUNT; i++) {
         at = put(at, texts[i].ptr, texts[i].len);
-        record->ends[i] = (size_t)(at - first);
-        record->present |= texts[i].ptr ? 1u << i : 0;
+        record->ends[i] = (uint32_t)(at - first);
+        if (texts[i].ptr)
+            record->present |= (uint8_t)(1u << i);
     }
     for (size_t i = 0; i < names_len(stage->outputs_len); i++) {
         at = put(at, &stage->outputs[i].name.len, sizeof stage->outputs[i].name.len);
@@ -160,17 +127,14 @@ void pl__record_push(lua_State *L, const pl_stage_t *stage) {
                           .backoff_factor = stage->backoff_factor,
                           .timeout = stage->timeout,
                           .created = stage->created,
-                          .eta = stage->eta,
-                          .started = stage->started,
-                          .retry_at = stage->attempt > 0 ? stage->retry_at : 0,
                           .flags = stage->flags,
                           .attempt = stage->attempt,
                           .max_attempts = stage->max_attempts,
                           .priority = stage->priority,
-                          .state = (int)stage->state,
-                          .inputs_len = stage->inputs_len,
-                          .after_len = stage->after_len,
-                          .outputs_len = stage->outputs_len };
+                          .state = (uint8_t)stage->state,
+                          .inputs_len = (uint32_t)stage->inputs_len,
+                          .after_len = (uint32_t)stage->after_len,
+                          .outputs_len = (uint32_t)stage->outputs_len };
     copy_ids(record, stage);
     copy_texts(record, stage, texts);
     luaL_setmetatable(L, PL__RECORD_TYPE);
@@ -186,7 +150,7 @@ static void push_text(lua_State *L, const record_t *record, int text) {
             lua_pushnil(L);
         return;
     }
-    size_t begin = text > 0 ? record->ends[text - 1] : 0;
+    uint32_t begin = text > 0 ? record->ends[text - 1] : 0;
     lua_pushlstring(L, text_base(record) + begin, record->ends[text] - begin);
 }
 
@@ -200,13 +164,6 @@ static void push_ids(lua_State *L, const pl_id_t *ids, size_t len) {
         lua_pushinteger(L, ids[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-}
-
-static void push_time_unless_0(lua_State *L, pl_usec_t when) {
-    if (when != 0)
-        pl__push_time(L, when);
-    else
-        lua_pushnil(L);
 }
 
 static void push_integer_unless_0(lua_State *L, lua_Integer value) {
@@ -223,7 +180,7 @@ static const pl_id_t *slots_of(const record_t *record) {
 static void push_outputs(lua_State *L, const record_t *record) {
     const char *at = text_base(record) + record->ends[TEXT_COUNT - 1];
     lua_createtable(L, (int)record->outputs_len, 0);
-    for (size_t i = 0; i < record->outputs_len; i++) {
+    for (uint32_t i = 0; i < record->outputs_len; i++) {
         pl_str_t name = PL_STR_LIT("default");
         if (names_len(record->outputs_len) > 0) {
             memcpy(&name.len, at, sizeof name.len);
@@ -248,22 +205,13 @@ static void push_list(lua_State *L, const record_t *record, field_t field) {
         push_integer_unless_0(L, record->outputs_len == 1 ? slots_of(record)[0] : 0);
 }
 
-static void push_moment(lua_State *L, const record_t *record, field_t field) {
-    if (field == FIELD_CREATED)
-        push_time_unless_0(L, record->created);
-    else if (field == FIELD_ETA)
-        push_time_unless_0(L, record->eta);
-    else if (field == FIELD_STARTED)
-        push_time_unless_0(L, record->started);
-    else
-        push_time_unless_0(L, record->retry_at);
-}
-
 static void push_number(lua_State *L, const record_t *record, field_t field) {
     if (field == FIELD_BACKOFF_SECONDS)
         lua_pushnumber(L, record->backoff_seconds);
     else if (field == FIELD_BACKOFF_FACTOR)
         lua_pushnumber(L, record->backoff_factor);
+    else if (field == FIELD_CREATED)
+        pl__push_time(L, record->created);
     else if (record->timeout > 0)
         lua_pushnumber(L, record->timeout);
     else
@@ -310,10 +258,8 @@ static int record_index(lua_State *L) {
         push_integer(L, record, (field_t)field);
     else if (field == FIELD_STATE)
         lua_pushstring(L, pl_stage_state_name(record->state));
-    else if (field < FIELD_CREATED)
-        push_number(L, record, (field_t)field);
     else if (field < FIELD_INPUTS)
-        push_moment(L, record, (field_t)field);
+        push_number(L, record, (field_t)field);
     else
         push_list(L, record, (field_t)field);
     return 1;

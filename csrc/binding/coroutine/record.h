@@ -13,7 +13,7 @@
 
 #define PL__RECORD_TYPE "pipeline.Record"
 
-/* Pushes a record of the stage; of what can have happened to it, only what can before it runs. May raise. */
+/* Pushes a record of the stage. May raise. */
 void pl__record_push(lua_State *L, const pl_stage_t *stage);
 /* Makes the metatable of records. */
 void pl__record_register(lua_State *L);
