@@ -9,6 +9,7 @@
 
 #include <lauxlib.h>
 
+#include "binding/batch.h"
 #include "binding/coroutine/claim.h"
 #include "binding/coroutine/coroutine.h"
 #include "binding/coroutine/sleep.h"
@@ -367,6 +368,7 @@ static void push_methods(lua_State *L) {
     pl__guest_register(L);
     pl__verbs_register(L);
     pl__session_register(L);
+    pl__task_batch_register(L);
     pl__facts_register(L);
     pl__fetch_register(L);
 }

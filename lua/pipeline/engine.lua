@@ -47,8 +47,8 @@ local open_kinds = {
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
-  max_tasks_per_lease = "count", waiting_memory = "any", mail = "table", base_url = "string",
-  stop_grace = "duration", retention = "any",
+  max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
+  base_url = "string", stop_grace = "duration", retention = "any",
 }
 
 local core_options = {
@@ -154,6 +154,7 @@ local function new(path, handle, given, known)
     _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _has_limit = given.total_storage_limit ~= nil,
+    _max_tasks_per_add = given.max_tasks_per_add or queue.MAX_TASKS_PER_ADD,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
     _known_queues = false, _listens = false, _reports = {}, _reports_count = 0,
   }, meta)
@@ -201,9 +202,9 @@ end
 --   files that are made, such as "640"; default "600": the file holds the secret that signs requests), serve_queues
 --   (list of names: only tasks of these are executed by this process, those of pipelines included;
 --   default: all), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
---   adds no tasks to queues; default: none), max_tasks_per_lease (of one call, default 1000), log (function(level,
---   text)), mail (the server that mails are sent by, see mail/settings.lua), base_url (such as
---   "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of serve),
+--   adds no tasks to queues; default: none), max_tasks_per_add and max_tasks_per_lease (of one call, default 100 and
+--   1000), log (function(level, text)), mail (the server that mails are sent by, see mail/settings.lua), base_url (such
+--   as "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of serve),
 --   retention (how long what is over is kept, default { done = "30d", aborted = "90d" }: finished trees go when their
 --   root has been done or aborted for so long, with all that belongs to them and their idempotence key; seconds, or a
 --   text such as "30d", "12h", "15m"; false: for ever, for one of them or all; `dead`: the same for dead tasks of

@@ -80,25 +80,26 @@ local function transactions(tools)
   measure("transaction_adds", function() plain:add(Task { url = "/work", payload = payload }) end)
 end
 
--- Lists of 100 tasks, from a script without a loop; making the tasks is part of it.
+-- Lists of 100 and of 1,000 tasks, from a script without a loop; making the tasks is part of it.
 local function lists(tools)
-  local engine = open(tools, "lists", { no_worker = true })
+  local engine = open(tools, "lists", { no_worker = true, max_tasks_per_add = 1000 })
   local taskqueue = require "pipeline.taskqueue"
   local Task, time = taskqueue.Task, clock_of(engine)
   local pulled, plain = taskqueue.Queue("pulled"), taskqueue.Queue("plain")
   local payload = ("x"):rep(50)
-  local function measure(name, queue, make)
+  local function measure(name, queue, size, make)
     local start, cpu = time(), os.clock()
-    for _ = 1, LISTS do
+    for _ = 1, LISTS * 100 // size do
       local list = {}
-      for i = 1, 100 do list[i] = make() end
+      for i = 1, size do list[i] = make() end
       queue:add(list)
     end
     print(name, LISTS * 100 / (time() - start))
     print(name .. "_cpu_us", (os.clock() - cpu) / (LISTS * 100) * 1e6)
   end
-  measure("lists_pull", pulled, function() return Task { method = "PULL", payload = payload } end)
-  measure("lists_push", plain, function() return Task { url = "/work", payload = payload } end)
+  measure("lists_pull", pulled, 100, function() return Task { method = "PULL", payload = payload } end)
+  measure("lists_push", plain, 100, function() return Task { url = "/work", payload = payload } end)
+  measure("lists_long", plain, 1000, function() return Task { url = "/work", payload = payload } end)
 end
 
 local function fill(engine, deferred, queue, count)
@@ -222,8 +223,9 @@ function queues.report(report, m, c)
   report("ceiling of tasks, commit of one", c.commit_us, "us")
   report("defer one at a time, p50 in commits", m.enqueue_one_ms / commit_ms, "commits", nil, "aim <= 1.3")
   report("defer from 64 tasklets", m.enqueue_tasklets, "tasks/s", m.enqueue_tasklets / c.inserts_64)
-  report("add lists of 100, pull", m.lists_pull, "tasks/s", m.lists_pull / c.inserts_100, "aim x0.6")
-  report("add lists of 100, push", m.lists_push, "tasks/s", m.lists_push / c.inserts_100, "aim x0.6")
+  report("add lists of 100, pull", m.lists_pull, "tasks/s", m.lists_pull / c.inserts_100, "aim x0.75")
+  report("add lists of 100, push", m.lists_push, "tasks/s", m.lists_push / c.inserts_100, "aim x0.75")
+  report("add lists of 1,000, push", m.lists_long, "tasks/s", m.lists_long / c.inserts, "aim x0.85")
   report("1,000 defers in a transaction", m.transaction_defers, "tasks/s", m.transaction_defers / c.inserts, "aim x0.6")
   report("1,000 adds in a transaction", m.transaction_adds, "tasks/s", m.transaction_adds / c.inserts, "aim x0.6")
   report("drain of 100,000 deferred calls", m.drain, "tasks/s", m.drain / c.claims, "aim x0.6")

@@ -51,6 +51,56 @@ describe("adding", function()
     helper.misuse("a queue expected %(add is called with a colon%)", queue.add, Task()) -- not lost without a word
   end)
 
+  it("Q56 G68 takes as many at once as the engine says, in one commit", function()
+    engine:close()
+    engine = helper.open { max_tasks_per_add = 1000 }
+    local list, wide = {}, taskqueue.Queue("wide")
+    for i = 1, 1001 do list[i] = Task { url = "/", payload = "p" .. i } end
+    helper.raises(taskqueue.TooManyTasksError, wide.add, wide, list)
+    list[1001] = nil
+    taskqueue.configure { wide = {}, pulled = { mode = "pull" } }
+    local before = engine._core:facts().commits
+    assert.equal(list, wide:add(list))
+    assert.equal(before + 1, engine._core:facts().commits)
+    assert.equal(1000, wide:fetch_statistics().tasks)
+    local names = {}
+    for _, task in ipairs(list) do
+      assert.is_true(task.was_enqueued)
+      names[task.name] = true
+    end
+    local count = 0
+    for _ in pairs(names) do count = count + 1 end
+    assert.equal(1000, count)
+    helper.raises(taskqueue.BadTaskStateError, wide.add, wide, list)
+    list = {}
+    for i = 1, 3 do list[i] = Task { method = "PULL", payload = "q" .. i, tag = "t", priority = i } end
+    local problem = helper.raises(taskqueue.InvalidQueueModeError, wide.add, wide, list)
+    assert.same({ "EMODE", "EMODE", "EMODE" }, problem.results)
+    assert.is_false(list[1].was_enqueued)
+    taskqueue.Queue("pulled"):add(list)
+    engine:advance(1)
+    assert.equal("q2", taskqueue.Queue("pulled"):lease_tasks_by_tag(60, 10, "t")[2].payload)
+    problem = helper.raises(taskqueue.UnknownQueueError, function() taskqueue.Queue("none"):add { Task(), Task() } end)
+    assert.equal(2, #problem.results)
+  end)
+
+  it("a batch of the core is good for one call", function()
+    local core = pipeline.default()._core
+    local batch = core:batch()
+    local id, name = batch:task_gather("default", "push", "x", nil, 1, nil, nil, nil, "task-")
+    assert.same({ "integer", "task-" .. core:id_text(id) }, { math.type(id), name })
+    assert.is_false(pcall(batch.task_gather, batch, "default", "nonsense", "x", nil, 1, nil, nil, nil, "task-"))
+    assert.is_false(pcall(batch.task_gather, batch, "default", "push", 5, nil, 1, nil, nil, nil, "task-"))
+    assert.is_false(pcall(batch.task_gather, batch, "default", "push", "x", nil, -1, nil, nil, nil, "task-"))
+    assert.same({ "OK" }, batch:send())
+    assert.same({ nil, "ESTATE" }, { (select(1, batch:send())), (select(2, batch:send())) })
+    assert.equal("ESTATE", (select(2, batch:task_gather("default", "push", "x", nil, 1, nil, nil, nil, "task-"))))
+    local left = core:batch()
+    left:task_gather("default", "push", "x", nil, 1, nil, nil, nil, "task-")
+    pipeline.default():close()
+    assert.equal("ECLOSED", (select(2, left:send())))
+  end)
+
   it("Q56 takes 100 at once", function()
     local list = {}
     for i = 1, 101 do list[i] = Task() end

@@ -109,12 +109,18 @@ end
 -- Everything that can be known before anything is sent (Q56 to Q59).
 local function check_add(list)
   if #list > queue.MAX_TASKS_PER_ADD then
-    errors.raise(classes.TooManyTasksError, "add: %d tasks, more than %d", #list, queue.MAX_TASKS_PER_ADD)
+    local engine = context.engine_or_nil()
+    local max = engine and engine._max_tasks_per_add or queue.MAX_TASKS_PER_ADD
+    if #list > max then
+      errors.raise(classes.TooManyTasksError, "add: %d tasks, more than %d (max_tasks_per_add of pipeline.open)", #list,
+        max)
+    end
   end
   refuse_doubles(list, "add")
   local are_pull = list[1].method == "PULL"
-  for _, task in ipairs(list) do
-    if rawget(task, "was_enqueued") then
+  for i = 1, #list do
+    local task = list[i]
+    if task.was_enqueued then
       errors.raise(classes.BadTaskStateError, "%s was already added", tostring(task))
     end
     if (task.method == "PULL") ~= are_pull then
@@ -123,9 +129,8 @@ local function check_add(list)
   end
 end
 
-local function was_added(task, form, url, name, queue_name, engine)
-  task._id, task.was_enqueued, task.queue_name, task._engine = form.id, true, queue_name, engine
-  task.name = name
+local function was_added(task, id, url, name, queue_name, engine)
+  task._id, task.was_enqueued, task.queue_name, task._engine, task.name = id, true, queue_name, engine, name
   if url ~= task.url then task.url = url end
 end
 
@@ -183,7 +188,7 @@ end
 local function send(self, engine, store, list, forms, urls, names)
   local results = check(self, store:task_add(forms, false))
   for i, task in ipairs(list) do
-    if results[i] == "OK" then was_added(task, forms[i], urls[i], names[i], self.name, engine) end
+    if results[i] == "OK" then was_added(task, forms[i].id, urls[i], names[i], self.name, engine) end
   end
   raise_worst(self, list, results)
 end
@@ -197,6 +202,29 @@ local function is_any_named(forms)
     if form.name or form.stage then return true end
   end
   return false
+end
+
+-- Adds a list of tasks of which nothing is said that takes a table. Returns whether it is that; then it is done.
+local function send_batch(self, engine, store, list)
+  for i = 1, #list do
+    if not queue_task.is_gathered(list[i]) then return false end
+  end
+  local name = self.name
+  local batch, code, message = store:batch()
+  if not batch then queue_errors.raise(code, message, tostring(self)) end
+  local ids, urls, names = {}, {}, {}
+  for i = 1, #list do
+    local why
+    urls[i], ids[i], names[i], why = queue_task.gather(list[i], batch, name)
+    if not ids[i] then queue_errors.raise(names[i], why, tostring(self)) end
+  end
+  local results = check(self, batch:send())
+  local all = true
+  for i = 1, #list do
+    if results[i] == "OK" then was_added(list[i], ids[i], urls[i], names[i], name, engine) else all = false end
+  end
+  if not all then raise_worst(self, list, results) end
+  return true
 end
 
 -- Adds to the transaction `tx`: all of the list, or none. What the store cannot refuse is sent when something else is
@@ -217,7 +245,7 @@ local function send_in(self, tx, store, list, forms, urls, names)
   end
   for i, task in ipairs(list) do
     tx:_if_lost(was_not_added, task, rawget(task, "name"), rawget(task, "_engine"))
-    was_added(task, forms[i], urls[i], names[i], name, tx._engine)
+    was_added(task, forms[i].id, urls[i], names[i], name, tx._engine)
   end
 end
 
@@ -233,13 +261,12 @@ local function gather_one(self, tx, task)
   local url, id, known_as, is_much = queue_task.gather(task, session, name)
   if not id then queue_errors.raise(known_as, is_much, tostring(self)) end
   tx:_if_lost(was_not_added, task)
-  task._id, task.was_enqueued, task.queue_name, task._engine, task.name = id, true, name, tx._engine, known_as
-  if url ~= task.url then task.url = url end
+  was_added(task, id, url, known_as, name, tx._engine)
   if is_much then check(self, session:settle()) end
   return true
 end
 
---- Adds a task or a list of tasks (at most 100).
+--- Adds a task or a list of tasks (at most 100, or what max_tasks_per_add of pipeline.open allows).
 -- Each task of a list stands alone: what can be added is added and has was_enqueued; then one error is raised for the
 -- others, whose `results` has a code for each task. An unnamed task gets a name.
 -- Inside engine:transaction the list is added all or none, with the transaction, unless transactional = false: then
@@ -269,11 +296,12 @@ function Queue.add(self, tasks, given)
   local transaction = given.transactional and not tx and stage_task.gathered("add", engine) or nil
   local store = context.store(engine)
   if takes or not tx then make_cron(store, self.name) end
+  if not tx and not transaction and list[2] and send_batch(self, engine, store, list) then return tasks end
   local forms, urls, names = {}, {}, {}
   for i, task in ipairs(list) do forms[i], urls[i], names[i] = queue_task.form(task, store, self.name) end
   if transaction then
     table.move(forms, 1, #forms, #transaction + 1, transaction)
-    for i, task in ipairs(list) do was_added(task, forms[i], urls[i], names[i], self.name, engine) end
+    for i, task in ipairs(list) do was_added(task, forms[i].id, urls[i], names[i], self.name, engine) end
     return tasks
   end
   if takes then

@@ -310,9 +310,8 @@ local function fill_request(self, given)
 end
 
 local function fill_pull(self, given)
-  for _, name in ipairs { "url", "headers", "target" } do
-    if given[name] ~= nil then invalid("a PULL task has no %s", name) end
-  end
+  local extra = given.url ~= nil and "url" or given.headers ~= nil and "headers" or given.target ~= nil and "target"
+  if extra then invalid("a PULL task has no %s", extra) end
   if given.payload ~= nil and given.params ~= nil then invalid("payload and params exclude each other") end
   if given.payload == nil and given.params == nil then invalid("a PULL task needs a payload or params") end
   if given.payload ~= nil and type(given.payload) ~= "string" then invalid("payload is a %s", type(given.payload)) end
@@ -542,7 +541,8 @@ function queue_task.auto_name(store, id)
   return queue_task.AUTO_NAME_PREFIX .. store:id_text(id)
 end
 
-local SLASH = ("/"):byte()
+local byte = string.byte
+local SLASH = byte("/")
 local requests, remember_request = memo(MEMO_MAX) -- url -> the encoded POST to it, without headers
 
 local function encode_request(self, url)
@@ -603,7 +603,7 @@ end
 -- known, and whether the transaction is to settle; or the URL, nil, code, message.
 function queue_task.gather(self, session, queue_name)
   local url, kind, eta = self.url, self._kind, self.eta
-  if url and url:byte() ~= SLASH then url = "/_ah/queue/" .. queue_name .. url end
+  if url and byte(url) ~= SLASH then url = "/_ah/queue/" .. queue_name .. url end
   return url, session:task_gather(queue_name, kind, self.payload, kind == "push" and encode_request(self, url) or nil,
     eta > 1e-6 and eta or 1e-6, rawget(self, "priority"), rawget(self, "tag"),
     kind ~= "pull" and rawget(self, "dispatch_deadline") or nil, queue_task.AUTO_NAME_PREFIX)
