@@ -266,6 +266,18 @@ local function gather_one(self, tx, task)
   return true
 end
 
+-- The commonest call outside: one task that was in no store yet. Returns whether it is that; then it is done.
+local function add_one(self, task)
+  if task.was_enqueued or rawget(task, "_engine") or self.name == "__cron" then return false end
+  local engine = context.engine()
+  local store = context.store(engine)
+  local form, url, known_as = queue_task.form(task, store, self.name)
+  local results = check(self, store:task_add({ form }, false))
+  if results[1] ~= "OK" then raise_worst(self, { task }, results) end
+  was_added(task, form.id, url, known_as, self.name, engine)
+  return true
+end
+
 --- Adds a task or a list of tasks (at most 100, or what max_tasks_per_add of pipeline.open allows).
 -- Each task of a list stands alone: what can be added is added and has was_enqueued; then one error is raised for the
 -- others, whose `results` has a code for each task. An unnamed task gets a name.
@@ -281,7 +293,11 @@ end
 -- BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
   local tx = context.transaction()
-  if tx and not given and queue_task.is(tasks) and tx:_is_open() and gather_one(self, tx, tasks) then return tasks end
+  if given == nil and queue_task.is(tasks) then
+    local done
+    if tx then done = tx:_is_open() and gather_one(self, tx, tasks) else done = add_one(self, tasks) end
+    if done then return tasks end
+  end
   given = options.check(given, add_kinds, 2, "add")
   if has_deadline(given, "add") then
     return self:add_async(tasks, { transactional = given.transactional, deadline = given.deadline }):get_result()
