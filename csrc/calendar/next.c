@@ -15,6 +15,7 @@
 #include "calendar/next.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 
@@ -126,30 +127,49 @@ static uint64_t valid_on(const pl_rule_t *rule, const month_t *month, int day) {
     return valid;
 }
 
-/* Exclusions may leave nothing of a day: with which ones that was so is remembered, lest each such day be searched. */
-enum { EMPTY_KEPT = 8 };
+/* Exclusions may leave nothing of a day: with which ones that was so is remembered, lest each such day be searched. A
+ * hash table; 0 is no entry, as a day without exclusions has times. */
+enum { EMPTY_BITS = 7, EMPTY_SIZE = 1 << EMPTY_BITS, EMPTY_MAX = EMPTY_SIZE * 3 / 4 };
 typedef struct {
-    uint64_t valid[EMPTY_KEPT];
-    unsigned count;
+    int count;
+    uint64_t valid[EMPTY_SIZE];
 } empty_t;
 
-static bool is_known(const empty_t *empty, uint64_t valid) {
-    for (unsigned i = 0; i < empty->count && i < EMPTY_KEPT; i++)
-        if (empty->valid[i] == valid)
-            return true;
-    return false;
+/* The place of the exclusions, or the free one where they belong. */
+static uint64_t *place_of(empty_t *empty, uint64_t valid) {
+    uint64_t at = valid * UINT64_C(0x9e3779b97f4a7c15) >> (64 - EMPTY_BITS);
+    while (empty->valid[at] && empty->valid[at] != valid)
+        at = (at + 1) % EMPTY_SIZE;
+    return &empty->valid[at];
+}
+
+static void remember(empty_t *empty, uint64_t valid) {
+    if (empty->count < EMPTY_MAX) {
+        *place_of(empty, valid) = valid;
+        empty->count++;
+    }
+}
+
+/* The last day that has to be looked at: in 42 years each kind of year occurs (leap or not, begun on each weekday; at
+ * most 40 years lie between two of a kind), and years of a kind are alike but for excluded days. */
+static int64_t last_to_try(const pl_rule_t *rule, int64_t today, int64_t last) {
+    int64_t special = rule->excluded_day_count > 0 ? rule->excluded_days[rule->excluded_day_count - 1] : today;
+    int64_t enough = (special > today ? special : today) + 42 * 366;
+    return last < enough ? last : enough;
 }
 
 /* The first local time of `from` … `to` - 1 that matches the expression and is not excluded; NEVER: none. */
 static int64_t match_next(const pl_rule_t *rule, const pl_cron_t *cron, int64_t from, int64_t to) {
     if (from >= to || !cron->months)
         return NEVER;
-    int64_t today = pl_day_of_local(from), last = pl_day_of_local(to - 1);
+    int64_t today = pl_day_of_local(from), last = last_to_try(rule, today, pl_day_of_local(to - 1));
     pl_date_t date = pl_date_of(today);
     month_t month = { .year = date.year, .month = date.month };
     open_month(rule, cron, &month);
     int day = date.day;
-    empty_t empty = { .count = 0 };
+    empty_t empty;
+    if (rule->excluded_count > 0)
+        memset(&empty, 0, sizeof empty);
     while (month.before + day <= last) {
         day = scan(month.days, day);
         if (day < 0) {
@@ -159,12 +179,12 @@ static int64_t match_next(const pl_rule_t *rule, const pl_cron_t *cron, int64_t 
         }
         int64_t begin = (month.before + day) * PL_DAY_SECONDS;
         uint64_t valid = valid_on(rule, &month, day);
-        if (!is_known(&empty, valid)) {
+        if (!valid || *place_of(&empty, valid) != valid) {
             int second = clock_next(rule, cron, valid, from > begin ? (int)(from - begin) : 0);
             if (second >= 0)
                 return begin + second < to ? begin + second : NEVER;
-            if (from <= begin)
-                empty.valid[empty.count++ % EMPTY_KEPT] = valid;
+            if (from <= begin && valid)
+                remember(&empty, valid);
         }
         day++;
     }
@@ -219,9 +239,37 @@ static void count_skipped(const search_t *s, int64_t from, int64_t to) {
     }
 }
 
-/* The clock was put forward at the begin of the stretch: local times `from` … `to` - 1 are missing. */
-static void search_gap(const search_t *s, int64_t from, int64_t to, int32_t offset_before) {
-    int64_t at = s->span.begin;
+/* How far from a change of the clock the local times may be that it leaves out or repeats; more than enough. */
+#define REACH (2 * PL_ZONE_OFFSET_MAX)
+
+/* The last change of the offset before the stretch, if it is near: when, and the offset before it. Most often that is
+ * where the stretch begins; but neighbours may have the same offset. */
+static bool change_before(const pl_zone_t *zone, const pl_zone_span_t *span, int64_t *at, int32_t *offset) {
+    pl_zone_span_t other;
+    for (*at = span->begin; *at > PL_INSTANT_MIN && span->begin - *at < REACH; *at = other.begin) {
+        pl_zone_span(zone, *at - 1, &other);
+        *offset = other.offset;
+        if (other.offset != span->offset)
+            return true;
+    }
+    return false;
+}
+
+/* The same of the first change behind it, and the offset from then on. */
+static bool change_behind(const pl_zone_t *zone, const pl_zone_span_t *span, int64_t *at, int32_t *offset) {
+    pl_zone_span_t other;
+    for (*at = span->end; *at < PL_INSTANT_MAX && *at - span->end < REACH; *at = other.end) {
+        pl_zone_span(zone, *at, &other);
+        *offset = other.offset;
+        if (other.offset != span->offset)
+            return true;
+    }
+    return false;
+}
+
+/* The clock was put forward at an instant, at or before the begin of the stretch: local times `from` … `to` - 1 are
+ * missing. */
+static void search_gap(const search_t *s, int64_t at, int64_t from, int64_t to, int32_t offset_before) {
     if (s->rule->gap == PL_GAP_SHIFT) {
         int64_t first = s->from + offset_before;
         int64_t local = local_next(s->rule, false, first > from ? first : from, to);
@@ -234,21 +282,19 @@ static void search_gap(const search_t *s, int64_t from, int64_t to, int32_t offs
 }
 
 static void search_wall(search_t *s) {
-    int64_t from = s->from, to = s->span.end;
-    int32_t offset = s->span.offset;
-    pl_zone_span_t other;
-    if (s->span.begin > PL_INSTANT_MIN && from - s->span.begin < 2 * PL_ZONE_OFFSET_MAX) {
-        pl_zone_span(s->rule->zone, s->span.begin - 1, &other);
-        int64_t shown = s->span.begin + other.offset, shows = s->span.begin + offset;
+    int64_t from = s->from, to = s->span.end, at;
+    int32_t offset = s->span.offset, other;
+    bool is_near = s->span.begin > PL_INSTANT_MIN && from - s->span.begin < REACH;
+    if (is_near && change_before(s->rule->zone, &s->span, &at, &other)) {
+        int64_t shown = at + other, shows = at + offset;
         if (shown < shows)
-            search_gap(s, shown, shows, other.offset);
+            search_gap(s, at, shown, shows, other);
         else if (s->rule->fold == PL_FOLD_FIRST && from + offset < shown)
             from = shown - offset;
     }
-    if (s->rule->fold == PL_FOLD_LAST && to < PL_INSTANT_MAX) {
-        pl_zone_span(s->rule->zone, to, &other);
-        if (other.offset < offset)
-            to -= offset - other.offset;
+    if (s->rule->fold == PL_FOLD_LAST && change_behind(s->rule->zone, &s->span, &at, &other)) {
+        int64_t first = at + other - offset; /* what is shown from then on comes once more */
+        to = first < to ? first : to;
     }
     int64_t local = local_next(s->rule, false, from + offset, to + offset);
     offer(s->fire, local - (local == NEVER ? 0 : offset), local);
@@ -396,17 +442,15 @@ static int64_t count_days(const pl_rule_t *rule, int64_t from, int64_t to) {
 /* Whole local days from `from` on that are touched by no change of the clock and end before `until`: how many, and the
  * instant at which the first one begins. */
 static int64_t quiet_days(const pl_rule_t *rule, int64_t from, int64_t until, int64_t *begin) {
-    pl_zone_span_t span, other;
+    pl_zone_span_t span;
+    int32_t other;
+    int64_t at;
     pl_zone_span(rule->zone, from, &span);
-    int64_t low = span.begin > PL_INSTANT_MIN ? span.begin : PL_INSTANT_MIN, high = until;
-    if (low > PL_INSTANT_MIN) {
-        pl_zone_span(rule->zone, low - 1, &other);
-        low += llabs((long long)other.offset - span.offset);
-    }
-    if (span.end <= until) {
-        pl_zone_span(rule->zone, span.end, &other);
-        high = span.end - llabs((long long)other.offset - span.offset);
-    }
+    int64_t low = span.begin > PL_INSTANT_MIN ? span.begin : PL_INSTANT_MIN, high = span.end < until ? span.end : until;
+    if (change_before(rule->zone, &span, &at, &other) && at + abs(other - span.offset) > low)
+        low = at + abs(other - span.offset);
+    if (change_behind(rule->zone, &span, &at, &other) && at - abs(other - span.offset) < high)
+        high = at - abs(other - span.offset);
     low = (low > from ? low : from) + span.offset;
     int64_t first = pl_day_of_local(low + PL_DAY_SECONDS - 1), last = pl_day_of_local(high + span.offset);
     *begin = first * PL_DAY_SECONDS - span.offset;

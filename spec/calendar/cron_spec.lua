@@ -5,6 +5,9 @@ local support = require "spec.calendar.support"
 
 local times = support.times
 
+-- Neither a sanitized build nor a slow one.
+local is_plain = (os.getenv("PL_BUILD") or ""):find("/build$")
+
 -- The message about an expression that is refused.
 local function problem(expression, options)
   local rule, code, message = core.cron(expression, options)
@@ -219,7 +222,8 @@ describe("fields", function()
   end)
 
   it("S7 what can never fire is refused in under 10 milliseconds", function()
-    local always = "* * * * * *"
+    local always, each_day = "* * * * * *", {}
+    for day = 1, 31 do each_day[day] = ("*/2 * * %d * *"):format(day) end
     for _, case in ipairs {
       { "0 0 30 2 *" }, { "0 0 31 2,4,6,9,11 *" }, { "0 0 L-30 2,4 *" }, { "0 0 31W 4 *" }, { "* * * 31 11 *" },
       { "0 0 29 2 *", { exclude = { "* * 29 * *" } } }, { "0 0 * * MON", { exclude = { "* * * * 1" } } },
@@ -227,13 +231,15 @@ describe("fields", function()
       { "0 0 * * *", { exclude = { "* 0 * * *" } } },
       { "1-30 1-30 * * * *", { exclude = { "0-40 * * * * *" } } },
       { always, { exclude = { "0-29 * * * * *", "30-59 * * * * *" } } },
-      { { "0 0 * * *", "0 12 * * *" }, { exclude = { "0 */12 * * *" } } },
+      { "*/2 * * * * *", { exclude = each_day } }, { { "0 0 * * *", "0 12 * * *" }, { exclude = { "0 */12 * * *" } } },
     } do
-      core.cron(case[1], case[2])
-      local begun = os.clock()
-      assert.is_truthy(problem(case[1], case[2]):find("never fire", 1, true))
-      local spent = os.clock() - begun
-      if not os.getenv("ASAN_OPTIONS") then assert.is_true(spent < 0.05, ("%.1f ms"):format(spent * 1000)) end
+      local spent = math.huge -- the best of three
+      for _ = 1, 3 do
+        local begun = os.clock()
+        assert.is_truthy(problem(case[1], case[2]):find("never fire", 1, true))
+        spent = math.min(spent, os.clock() - begun)
+      end
+      assert.is_true(spent < (is_plain and 0.01 or 1), ("%.1f ms"):format(spent * 1000))
     end
   end)
 

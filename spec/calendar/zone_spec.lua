@@ -279,6 +279,31 @@ describe("the next time", function()
     assert.same({ -4 * 3600, true, "EDT" }, { offset, is_dst, name })
   end)
 
+  it("S19 S24 is not doubled when only the name of the time changes inside a repeated hour, or behind a gap", function()
+    local begin = support.instant("UTC", "2027-06-15T02:00") -- when 02:00 becomes 01:00, or 03:00
+    local types = { { 0, 0, 0 }, { -3600, 0, 0 }, { -3600, 1, 0 }, { 3600, 0, 0 }, { 3600, 1, 0 } }
+    local function all(transitions, expression, options)
+      options.zone = assert(core.zone(zone_file("", transitions, types)))
+      local rule, list, at = core.cron(expression, options), {}, begin - 7200
+      while #list < 5 do
+        at = rule:next(at)
+        if at > begin + 14400 then return table.concat(list, " "), rule:count(begin - 7200, begin + 14400) end
+        list[#list + 1] = ("%d"):format((at - begin) // 60)
+      end
+    end
+    local fold = { { begin, 1 }, { begin + 600, 2 }, { begin + 1200, 1 } }
+    assert.equal("-30", (all(fold, "30 1 * * *", { fold = "first" })))
+    assert.equal("30", (all(fold, "30 1 * * *", { fold = "last" })))
+    assert.equal("-30 30", (all(fold, "30 1 * * *", { fold = "both" })))
+    fold = { { begin - 600, 0 }, { begin, 1 } }
+    assert.equal("30", (all(fold, "30 1 * * *", { fold = "last" })))
+    local gap = { { begin, 3 }, { begin + 600, 4 }, { begin + 1200, 3 } }
+    assert.equal("0", (all(gap, "30 2 * * *", { gap = "next" })))
+    assert.equal("30", (all(gap, "30 2 * * *", { gap = "shift" })))
+    assert.equal("", (all(gap, "30 2 * * *", { gap = "skip" })))
+    assert.same({ "-30", 1 }, { all({ { begin, 1 }, { begin + 600, 2 } }, "30 1 * * *", { fold = "first" }) })
+  end)
+
   it("S25 of years behind the table follows the footer, and 2100 is no leap year", function()
     assert.same({ "2092-02-29T00:00", "2096-02-29T00:00", "2104-02-29T00:00" },
       times("0 0 29 2 *", "2091-01-01T00:00", 3, in_zone "Europe/Berlin"))
