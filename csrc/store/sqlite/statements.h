@@ -6,13 +6,26 @@
 #ifndef PL_STORE_SQLITE_STATEMENTS_H
 #define PL_STORE_SQLITE_STATEMENTS_H
 
+#define PL__TEXT_OF(value) #value
+#define PL__TEXT(macro) PL__TEXT_OF(macro)
+
+/* What a stage has mostly, and NULL means in its row. */
+#define PL__STAGE_ATTEMPTS 3
+#define PL__STAGE_BACKOFF 15.0
+#define PL__STAGE_FACTOR 2.0
+
 /* The columns pl__stage_read_row reads, in its order. What an older record does not say has its default. */
 #define PL__STAGE_COLUMNS                                                                                              \
     "s.id, s.root, s.parent, s.state, s.flags, s.missing, s.open, s.attempt, s.queue, s.priority, s.class_path, "      \
-    "s.args, s.created, s.started, s.finalized, s.inputs, s.after_slots, s.outputs, s.eta, "                           \
-    "coalesce(s.max_attempts, 3), coalesce(s.backoff_seconds, 15.0), coalesce(s.backoff_factor, 2.0), "                \
-    "s.timeout, s.base_path, s.target, s.key, s.retry_at, s.retry_message, "                                           \
-    "s.abort_message, s.abort_requested"
+    "s.args, s.created, CASE s.started WHEN 0 THEN s.created ELSE s.started END, s.finalized, s.inputs, "              \
+    "s.after_slots, s.outputs, s.eta, "                                                                                \
+    "coalesce(s.max_attempts, " PL__TEXT(PL__STAGE_ATTEMPTS) "), coalesce(s.backoff_seconds, " PL__TEXT(               \
+        PL__STAGE_BACKOFF) "), coalesce(s.backoff_factor, " PL__TEXT(PL__STAGE_FACTOR) "), "                           \
+                                                                                       "s.timeout, s.base_path, "      \
+                                                                                       "s.target, s.key, s.retry_at, " \
+                                                                                       "s.retry_message, "             \
+                                                                                       "s.abort_message, "             \
+                                                                                       "s.abort_requested"
 /* Look-ups, and no join: where a table is said to have a single row, SQLite reads all of it for each of the other. */
 #define PL__STATUS_COLUMN(name) "(SELECT t." name " FROM main.pl_status AS t WHERE t.stage = s.id)"
 #define PL__STATUS_COLUMNS                                                                                             \
@@ -305,8 +318,9 @@
                                                             "?1 AND " PL__NOT_DELETED(                                 \
                                                                 "s.id") " ORDER BY s.id DESC LIMIT ?2")                \
     X(STAGE_BY_KEY, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_key WHERE key = ?1")                             \
-    X(STAGE_BRIEF, "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                        \
-                   "coalesce(max_attempts, 3), outputs FROM main.pl_stage WHERE id = ?1")                              \
+    X(STAGE_BRIEF,                                                                                                     \
+      "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                                     \
+      "coalesce(max_attempts, " PL__TEXT(PL__STAGE_ATTEMPTS) "), outputs FROM main.pl_stage WHERE id = ?1")            \
     X(STAGE_STATE, "SELECT state FROM main.pl_stage AS s WHERE id = ?1 AND " PL__NOT_DELETED("s.root"))                \
     X(STAGE_TO_RUN, "UPDATE main.pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                         \
     X(STAGE_TO_FINALIZING, "UPDATE main.pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                   \

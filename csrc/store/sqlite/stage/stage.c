@@ -14,16 +14,24 @@ static bool is_large(const pl__stage_row_t *row) {
     return row->args.len + row->inputs.len + row->after.len > LARGE_BYTES;
 }
 
+/* What is as it mostly is takes no room: see PL__STAGE_COLUMNS, which reads it. */
 static int bind_row(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl__stage_row_t *row) {
+    enum { NONE = -1 };
     const pl_stage_new_t *stage = row->stage;
     bool waits = row->missing > 0, large = is_large(row);
-    return pl__sql_bind(
-        conn, statement, at, "iiziiiiitbizbbbzzddfttbzz", (int64_t)stage->id, (int64_t)row->root, (int64_t)row->parent,
-        (int64_t)(waits ? PL_STAGE_WAITING : PL_STAGE_READY), (int64_t)stage->flags, (int64_t)row->missing, row->queue,
-        (int64_t)stage->priority, stage->class_path, large ? PL_STR_NONE : row->args, (int64_t)conn->now,
-        waits ? INT64_C(0) : (int64_t)conn->now, large ? PL_STR_NONE : row->inputs, large ? PL_STR_NONE : row->after,
-        row->outputs, (int64_t)stage->eta, (int64_t)stage->max_attempts, stage->backoff_seconds, stage->backoff_factor,
-        stage->timeout, stage->base_path, stage->target, stage->key, (int64_t)stage->max_losses, (int64_t)row->waiter);
+    int64_t attempts = stage->max_attempts == PL__STAGE_ATTEMPTS ? 0 : stage->max_attempts;
+    double seconds = stage->backoff_seconds == PL__STAGE_BACKOFF ? NONE : stage->backoff_seconds;
+    double factor = stage->backoff_factor == PL__STAGE_FACTOR ? NONE : stage->backoff_factor;
+    PL__TRY(pl__sql_bind(conn, statement, at, "iiziiiiitbi", (int64_t)stage->id, (int64_t)row->root,
+                         (int64_t)row->parent, (int64_t)(waits ? PL_STAGE_WAITING : PL_STAGE_READY),
+                         (int64_t)stage->flags, (int64_t)row->missing, row->queue, (int64_t)stage->priority,
+                         stage->class_path, large ? PL_STR_NONE : row->args, (int64_t)conn->now));
+    int rc = waits ? sqlite3_bind_null(statement, at + 11) : sqlite3_bind_int64(statement, at + 11, 0);
+    PL__TRY(pl__sql_rc(conn, rc));
+    return pl__sql_bind(conn, statement, at + 12, "bbbzzmmfttbzz", large ? PL_STR_NONE : row->inputs,
+                        large ? PL_STR_NONE : row->after, row->outputs, (int64_t)stage->eta, attempts, seconds, factor,
+                        stage->timeout, stage->base_path, stage->target, stage->key, (int64_t)stage->max_losses,
+                        (int64_t)row->waiter);
 }
 
 /* Writes `count` rows with one statement that takes so many. */
