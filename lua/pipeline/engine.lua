@@ -1,9 +1,9 @@
 --- engine.lua: the engine as users see it, around the engine of the C core.
 --
--- Private fields: _core (the C engine), _timers, _ending (closed inside its own loop, which has not come back), _sleeps
--- (set of the sleeps of tasklets), _waiters (stage id -> list of tokens), _finals (stage id -> state, of
--- stages that a blocking wait waits for), _calls (the set of those of queue_async.lua), _transactions (set of those
--- under way on its file, through any engine of this process), _raised (first error to be raised again, P116),
+-- Private fields: _core (the C engine), _timers, _ending (closed inside its own loop, which has not come back),
+-- _pending (set of what ends when it is closed: sleeps of tasklets, calls of taskqueue/async.lua), _waiters (stage
+-- id -> list of tokens), _finals (stage id -> state, of stages that a blocking wait waits for), _transactions (set of
+-- those under way on its file, through any engine of this process), _raised (first error to be raised again, P116),
 -- _aborted (set of the stages whose runs are to be ended, or false), _test, _test_retry and _test_errors (test mode).
 
 local core = require "pipeline.core"
@@ -150,7 +150,7 @@ local function new(path, handle, given, known)
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _virtual = given.virtual_time or false, _durability = given.durability or "full",
     _targets = known.targets, _mail = known.mail, _mail_warned = false, _base_url = known.base_url,
-    _aborted = false, _calls = {}, _sleeps = {}, _ending = false,
+    _aborted = false, _pending = {}, _ending = false,
     _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _has_limit = given.total_storage_limit ~= nil,

@@ -10,7 +10,6 @@ local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local failures = require "pipeline.workflow.failures"
 local instance = require "pipeline.workflow.instance"
-local queue_async = require "pipeline.taskqueue.async"
 local stores = require "pipeline.support.stores"
 local misuse = require("pipeline.support.place").misuse
 
@@ -28,12 +27,21 @@ end
 
 -- ---- time ------------------------------------------------------------------------------------------------------
 
-local Sleeping = { __close = function(sleeping) sleeping.engine._sleeps[sleeping.sleep] = nil end }
+local Sleeping = {}
+Sleeping.__index = Sleeping
+
+function Sleeping.abandon(self)
+  self.sleep:give_up(errors.closed("sleep", true))
+end
+
+function Sleeping.__close(self)
+  self.engine._pending[self] = nil
+end
 
 local function sleep_awaiting(engine, seconds)
   local sleep = require("pipeline.tasklet.time").sleep(seconds)
-  local _ <close> = setmetatable({ engine = engine, sleep = sleep }, Sleeping)
-  engine._sleeps[sleep] = true
+  local self <close> = setmetatable({ engine = engine, sleep = sleep }, Sleeping)
+  engine._pending[self] = true
   sleep:get_result()
 end
 
@@ -178,8 +186,7 @@ function waiting.give_up(engine)
   for _, waiters in pairs(engine._waiters) do
     for _, token in ipairs(table.move(waiters, 1, #waiters, 1, {})) do token:wake(CLOSED) end
   end
-  for sleep in pairs(engine._sleeps) do sleep:give_up(errors.closed("sleep", true)) end
-  for call in pairs(engine._calls) do queue_async.abandon(call) end
+  for pending in pairs(engine._pending) do pending:abandon() end
 end
 
 --- The stage that is to be waited for, given as such or by its id.

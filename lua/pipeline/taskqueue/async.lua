@@ -30,26 +30,27 @@ end
 
 -- ---- a call under way ------------------------------------------------------------------------------------------
 
-local call_meta = { __name = "pipeline.QueueCall" }
+local Call = {}
+local call_meta = { __name = "pipeline.QueueCall", __index = Call }
 
 -- It is over, whatever way: the loop need not wait for it any more.
 local function let_go(call)
   if not call.holds then return end
   call.holds = false
-  call.engine._calls[call] = nil
+  call.engine._pending[call] = nil
   call.loop.holds = call.loop.holds - 1
   if call.timer then eventloop.cancel_timer(call.timer) end
 end
 
---- Ends a call whose engine is closed.
-function queue_async.abandon(call)
+-- Its engine is closed.
+function Call.abandon(call)
   let_go(call)
   if call.rpc.state ~= future.FINISHING then
     future.fail(call.rpc, errors.closed(call.what, true))
   end
 end
 
-call_meta.__close = queue_async.abandon
+call_meta.__close = Call.abandon
 
 local function settle(call, ok, ...)
   if call.rpc.state == future.FINISHING then return end -- out of time, or cancelled
@@ -126,7 +127,7 @@ function queue_async.start(what, given, here, fn, ...)
   end
   call.engine = context.engine()
   call.holds, loop.holds = true, loop.holds + 1
-  call.engine._calls[call] = true
+  call.engine._pending[call] = true
   start_timer(call, deadline or rpc.deadline)
   local ok, code, message = call.engine._core:spawn(work, call)
   if not ok then
