@@ -2,8 +2,9 @@
  * ids.h - ids made by the engine, never by the database.
  *
  * An id is a positive 63-bit integer: milliseconds since 2020, worker, sequence, in this order; the widths are stated
- * below, and nowhere else. It orders by time, so inserts append. When more are wanted in a millisecond than the
- * sequence has room for, the generator borrows from the next one; it never goes back, whatever the clock does.
+ * below, and kept in each store, which is opened by nobody whose ids have others. It orders by time, so inserts
+ * append. When more are wanted in a millisecond than the sequence has room for, the generator borrows from the next
+ * one; it never goes back, whatever the clock does.
  *
  * Ids of one file differ because worker numbers are unique among its live workers, and each worker begins above the
  * greatest id in the file. A worker that is handed a task counts on from its id, so what a run makes has greater ids

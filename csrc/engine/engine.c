@@ -206,6 +206,8 @@ int pl_engine_open(pl_engine_t **out, const pl_engine_options_t *options, pl_err
     if (rc == PL_OK)
         rc = pl__secret_init(engine, error);
     if (rc == PL_OK)
+        rc = pl__secret_check_ids(engine, error);
+    if (rc == PL_OK)
         rc = join_workers(engine, error);
     if (rc == PL_OK && (rc = pl__peers_watch(engine)) != PL_OK)
         PL__FAIL(error, rc, "%s: cannot watch for other workers", options->path);

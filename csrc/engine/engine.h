@@ -192,6 +192,8 @@ unsigned pl__peers_forks(void);
 
 /* secret.c */
 int pl__secret_init(pl_engine_t *engine, pl_error_t *error) PL__MUST_USE;
+/* Whether the ids in the store have the fields that those made here have; a new store keeps what they are. */
+int pl__secret_check_ids(pl_engine_t *engine, pl_error_t *error) PL__MUST_USE;
 /* The random part of the store that goes into its ids: the same for all its workers. */
 uint32_t pl__secret_mix(const pl_engine_t *engine);
 

@@ -5,6 +5,7 @@
  * nothing has to be stored or looked up to know that an id was made here.
  */
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/engine.h"
@@ -12,26 +13,47 @@
 _Static_assert(PL__ID_KEY_SIZE == crypto_shorthash_KEYBYTES, "key of the id check");
 _Static_assert(PL_MAC_LEN == crypto_auth_hmacsha256_BYTES * 2, "length of a signature");
 
+/* A setting of the store that whoever opens it first makes: its value, borrowed from *op, which is returned owned. */
+static int setting(pl_engine_t *engine, pl_str_t key, pl_str_t fresh, pl_op_t **op, pl_error_t *error) {
+    *op = pl_op_new(PL_VERB_meta);
+    if (!*op)
+        return PL__FAIL(error, PL_ENOMEM, "out of memory");
+    (*op)->u.meta = (pl_op_meta_t){ .key = key, .write = true, .if_absent = true, .value = fresh };
+    int rc = pl_store_call(engine->store, *op);
+    if (rc != PL_OK && error)
+        *error = (*op)->error;
+    return rc;
+}
+
 int pl__secret_init(pl_engine_t *engine, pl_error_t *error) {
     unsigned char fresh[PL__SECRET_SIZE];
+    pl_op_t *op;
     if (sodium_init() < 0 || pl_random_bytes(&engine->random, fresh, sizeof fresh) != PL_OK)
         return PL__FAIL(error, PL_EIO, "no randomness to be had from the system");
-    pl_op_t *op = pl_op_new(PL_VERB_meta);
-    if (!op)
-        return PL__FAIL(error, PL_ENOMEM, "out of memory");
-    op->u.meta = (pl_op_meta_t){
-        .key = PL_STR_LIT("secret"), .write = true, .if_absent = true, .value = { (const char *)fresh, sizeof fresh }
-    };
-    int rc = pl_store_call(engine->store, op);
+    int rc = setting(engine, PL_STR_LIT("secret"), (pl_str_t){ (const char *)fresh, sizeof fresh }, &op, error);
     if (rc == PL_OK && op->u.meta.value.len != sizeof engine->secret)
         rc = PL__FAIL(error, PL_ECORRUPT, "the secret in the file is damaged");
-    else if (rc != PL_OK && error)
-        *error = op->error;
     if (rc == PL_OK) {
         memcpy(engine->secret, op->u.meta.value.ptr, sizeof engine->secret);
         crypto_generichash(engine->id_key, sizeof engine->id_key, (const unsigned char *)"pipeline id", 11,
                            engine->secret, sizeof engine->secret);
     }
+    pl_op_free(op);
+    return rc;
+}
+
+/* Ids with other fields would not be in one order with those that are there, nor differ from them for certain. */
+int pl__secret_check_ids(pl_engine_t *engine, pl_error_t *error) {
+    char fields[32];
+    pl_op_t *op;
+    snprintf(fields, sizeof fields, "%d %d %d", PL_IDS_TIME_BITS, PL_IDS_WORKER_BITS, PL_IDS_SEQUENCE_BITS);
+    int rc = setting(engine, PL_STR_LIT("id_fields"), pl_str(fields), &op, error);
+    if (rc == PL_OK && !pl_str_eq(op->u.meta.value, pl_str(fields)))
+        rc = PL__FAIL(error, PL_ENEWER,
+                      "%s: its ids have other fields (%.*s bits: time, worker, sequence) than those that this version "
+                      "makes (%s): open it with a newer one",
+                      pl_store_path(engine->store), op->u.meta.value.len < 40 ? (int)op->u.meta.value.len : 40,
+                      op->u.meta.value.ptr, fields);
     pl_op_free(op);
     return rc;
 }

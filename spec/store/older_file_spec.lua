@@ -3,6 +3,7 @@
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local helper = require "spec.support.helper"
+local sql = require "spec.support.sql"
 
 local function sqlite(path, script)
   local name = os.tmpname()
@@ -72,6 +73,18 @@ describe("a file of an older version", function()
         (12, 11, 11, 4, 131072, 0, 0, 0, 1, 'pipeline.common.Return', x'00', 1700000000000000, 1700000000000000),
         (13, 11, 11, 4, 131072, 0, 0, 1, 1, 'pipeline.common.Return', x'00', 1700000000000000, 1700000000000000);]])
     assert.equal(2, helper.open { path = path }:status().stages)
+  end)
+
+  it("learns which fields its ids have, and is refused by a version whose ids have others", function()
+    local path = older(4, "")
+    helper.open({ path = path }):close()
+    local function fields() return sql.run({ _path = path }, "SELECT value FROM pl_meta WHERE key = 'id_fields'") end
+    assert.same({ "41 10 12" }, fields())
+    sql.run({ _path = path }, "UPDATE pl_meta SET value = CAST('41 6 5 11' AS BLOB) WHERE key = 'id_fields'")
+    local problem = helper.raises(pipeline.StoreError, pipeline.open, path)
+    assert.equal("ENEWER", problem.code)
+    assert.truthy(problem.message:find("its ids have other fields (41 6 5 11 bits", 1, true), problem.message)
+    assert.same({ "41 6 5 11" }, fields())
   end)
 
   it("with claims that were numbered by counting opens; since when they are is not known, and they go on", function()
