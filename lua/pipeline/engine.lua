@@ -517,7 +517,7 @@ end
 -- store knows is missing: its bytes, workers, stages, queues, retention. A file can always be reached.
 function Engine.status(self)
   require_open(self)
-  local facts = self._core:facts()
+  local facts = errors.check(self._core:facts())
   local counts, stages, workers, space = {}, nil, nil, nil
   if not facts.unreachable_since then
     counts, stages, workers = context.store(self, true):counts_get()

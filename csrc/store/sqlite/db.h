@@ -157,6 +157,7 @@ struct pl__conn {
     bool ring;
     size_t value_max; /* longer arguments and values are not read; 0: all are */
     pl__sweep_t sweep;
+    bool is_relaxed;       /* commits are not synced: see run_apart in driver.c */
     int64_t portion_until; /* monotonic us: see pl__portion_over; 0: not begun */
     pl__buf_t suspects;    /* of rescue, see worker.c */
     int64_t blocked_at;    /* monotonic us: when somebody last kept the file locked for long */

@@ -183,7 +183,15 @@ static void roll_back(pl__conn_t *conn) {
         (void)pl__sql_run(conn, PL__SQL_ROLLBACK, NULL, "");
 }
 
-static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
+/* Commits are on disk again before they are told of. */
+static int be_strict(pl__conn_t *conn) {
+    if (conn->is_relaxed)
+        PL__TRY(pl__sql_execute(conn, "PRAGMA synchronous = FULL"));
+    conn->is_relaxed = false;
+    return PL_OK;
+}
+
+static int begin(pl__conn_t *conn, pl_error_t *error) {
     if (!sqlite3_get_autocommit(conn->db))
         roll_back(conn);
     conn->failure[0] = 0;
@@ -204,6 +212,16 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
         sqlite_failure(conn, rc, error);
         roll_back(conn);
     }
+    return rc;
+}
+
+static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
+    if (!sqlite3_get_autocommit(conn->db))
+        roll_back(conn);
+    int rc = be_strict(conn);
+    if (rc == PL_OK)
+        return begin(conn, error);
+    sqlite_failure(conn, rc, error);
     return rc;
 }
 
@@ -297,16 +315,21 @@ static void sqlite_read(pl__conn_t *conn, pl_op_t *ops) {
 
 /* ---- upkeep ------------------------------------------------------------------------------------------------------ */
 
-/* A transaction of the store's own. */
+/* A transaction of the store's own. Nobody is told of it, so it need not be on disk yet: the next commit that is told
+ * of takes it along, or a crash undoes it as a whole. */
 static int run_apart(pl__conn_t *conn, pl__portion_t *portion, void *data) {
     pl_error_t error = { 0 };
-    PL__TRY(sqlite_begin(conn, &error));
-    int rc = portion(conn, data);
+    if (conn->options.durability_full)
+        PL__TRY(pl__sql_execute(conn, "PRAGMA synchronous = NORMAL"));
+    conn->is_relaxed = conn->options.durability_full;
+    int rc = begin(conn, &error);
+    if (rc == PL_OK)
+        rc = portion(conn, data);
     if (rc == PL_OK)
         rc = sqlite_commit(conn, &error);
     if (rc != PL_OK)
         sqlite_rollback(conn);
-    return rc;
+    return rc == PL_OK ? be_strict(conn) : rc;
 }
 
 static void sqlite_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside) {

@@ -17,8 +17,9 @@
 #include "store/sqlite/db.h"
 
 enum { ROOTS = 16, DEAD = 64, NAMES = 64 }; /* at a time */
-enum { PAUSE_PARTS = 3 };                   /* the pause under load, for each part of work */
-static const int64_t FIRST_US = 1000 * 1000, SOON_US = 200 * 1000, LATE_US = 600 * 1000000LL, AGAIN_US = 60 * 1000000LL;
+enum { PAUSE_PARTS = 3 };                   /* the pause under load, for each part of work; one when it is late */
+static const int64_t FIRST_US = 1000 * 1000, SOON_US = 200 * 1000, LATE_US = 600 * 1000000LL, AGAIN_US = 60 * 1000000LL,
+                     OVERDUE_US = 2 * 1000000;
 
 static const int STATES[PL__SWEEP_STATES] = { PL_STAGE_DONE, PL_STAGE_ABORTED };
 
@@ -236,7 +237,7 @@ static void note_due(due_t *due, pl_usec_t time, pl_usec_t age) {
 }
 
 static void note_oldest(const pl__conn_t *conn, due_t *due, const old_t *oldest, size_t len, pl_usec_t age) {
-    note_due(due, conn->now, age); /* what ends from now on */
+    note_due(due, conn->now, age > SOON_US ? age : SOON_US); /* what ends from now on */
     if (len > 0)
         note_due(due, oldest->time, age);
     due->any = due->any || len > 0;
@@ -293,11 +294,15 @@ int pl__verb_sweep(pl__conn_t *conn, pl_op_t *op) {
 typedef struct {
     pl__sweep_t sweep;
     bool more;
+    int64_t work; /* what it took, without waiting for the file before and for the disk behind */
 } round_t;
 
 static int sweep_portion(pl__conn_t *conn, void *data) {
     round_t *round = data;
-    return sweep_some(conn, &round->sweep, &round->more);
+    int64_t began = pl_clock_monotonic_us();
+    int rc = sweep_some(conn, &round->sweep, &round->more);
+    round->work = pl_clock_monotonic_us() - began;
+    return rc;
 }
 
 /* Nothing is written: a look, outside of a transaction. */
@@ -323,8 +328,9 @@ static int keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t now) {
     }
     PL__TRY(run(conn, sweep_portion, &round));
     conn->sweep = round.sweep;
-    int64_t after = pl_clock_monotonic_us();
-    conn->sweep.at = round.more ? (idle ? after : after + PAUSE_PARTS * (after - now)) : after + SOON_US;
+    bool late = next + OVERDUE_US < conn->now;
+    int64_t pause = idle ? 0 : round.work * (late ? 1 : PAUSE_PARTS);
+    conn->sweep.at = pl_clock_monotonic_us() + (round.more ? pause : SOON_US);
     return PL_OK;
 }
 
