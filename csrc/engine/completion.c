@@ -53,10 +53,16 @@ static void prepare(const pl_claim_t *claim, pl_op_t *op) {
                            : rest_after(1, 2, failures < 12 ? failures : 12);
 }
 
+/* It is executed no more. */
+static void leave(pl_engine_t *engine, const pl_claim_t *claim) {
+    engine->executing--;
+    pl__gate_leave(engine, claim);
+}
+
 /* ---- with a result ---------------------------------------------------------------------------------------------- */
 
 void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
-    engine->executing--;
+    leave(engine, claim);
     prepare(claim, op);
     if (op->verb == PL_VERB_outcome && claim->stage) {
         op->u.outcome.knows_parent = true;
@@ -105,7 +111,7 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
         return rc;
     pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
     done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->claim, .kind = (uint8_t)claim->kind };
-    engine->executing--;
+    leave(engine, claim);
     return PL_OK;
 }
 
@@ -230,19 +236,19 @@ void pl__completion_rest(pl_engine_t *engine) {
     pl_engine_timer_start(engine, &engine->rest_timer, PL__REST_US);
 }
 
-void pl_engine_claim_ended(pl_engine_t *engine) {
-    engine->executing--;
+void pl_engine_claim_ended(pl_engine_t *engine, const pl_claim_t *claim) {
+    leave(engine, claim);
 }
 
 void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim) {
-    engine->executing--;
+    leave(engine, claim);
     claim->next = NULL;
     release(engine, claim, 1, 0);
 }
 
 /* Whoever drops a claim cannot execute it now; claiming it again at once would only drop it again, without end. */
 void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim) {
-    engine->executing--;
+    leave(engine, claim);
     claim->next = NULL;
     release(engine, claim, 1, PL__REST_US);
     pl__completion_rest(engine);

@@ -251,6 +251,7 @@ void pl_engine_close(pl_engine_t *engine) {
     pl__peers_close(engine);
     close_store(engine);
     close_loop(engine);
+    pl__gates_free(engine);
     pl__free(engine);
 }
 
@@ -288,7 +289,7 @@ void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
         .worker_number = engine->ids.worker,
         .executing = engine->executing,
         .waiting = engine->waiting,
-        .buffered = engine->buffer.len,
+        .buffered = engine->buffer.len + engine->gated,
         .other_workers = engine->peers.others,
         .executed = engine->executed,
         .loop_wakeups = engine->turns,

@@ -31,6 +31,14 @@ typedef struct {
     size_t bytes;
 } pl__claims_t;
 
+/* The claims of a queue that this process has. See place.c. */
+typedef struct pl__gate {
+    int64_t queue;
+    int permits;  /* so many may be executed at once; 0: all */
+    int admitted; /* executed, or in the buffer */
+    pl__claims_t waiting;
+} pl__gate_t;
+
 /* Other workers on the store. See peer.c. */
 typedef struct {
     bool possible, death_is_certain; /* as the store says */
@@ -89,6 +97,10 @@ struct pl_engine {
     uint64_t turns;
     /* claims and ops */
     pl__claims_t buffer;
+    pl__gate_t **gates; /* owned, and each of them: by the number of their queue */
+    size_t gates_len, gates_size;
+    int gated; /* claims that wait at them, */
+    size_t gated_bytes;
     int executing, prefetch, wanted;
     int waiting; /* of those executing: they have no place. See place.c */
     size_t waiting_bytes, waiting_bytes_max;
@@ -145,6 +157,18 @@ bool pl__places_have_turn(const pl_engine_t *engine);
 void pl__places_look(pl_engine_t *engine);
 /* Gives the first who was woken its place, which is free. */
 void pl__places_serve(pl_engine_t *engine);
+
+/* The queue of the claim, whose permits are from now on what the claim says. NULL: no memory. */
+pl__gate_t *pl__gate_of(pl_engine_t *engine, const pl_claim_t *claim);
+/* A claim comes: into the buffer, or to wait for others of its queue. */
+void pl__gate_enter(pl_engine_t *engine, pl__gate_t *gate, pl_claim_t *claim);
+/* A claim is executed no more, or will not be: the next of its queue comes into the buffer. */
+void pl__gate_leave(pl_engine_t *engine, const pl_claim_t *claim);
+/* Takes what has not started: of this queue, or (NULL) all. Returns a list. */
+pl_claim_t *pl__gate_empty(pl_engine_t *engine, pl__gate_t *gate, int *len);
+/* The gate of a queue; NULL: nothing of it was claimed here. */
+pl__gate_t *pl__gate_find(const pl_engine_t *engine, int64_t queue);
+void pl__gates_free(pl_engine_t *engine);
 
 /* completion.c */
 void pl__completion_init(pl_engine_t *engine);

@@ -33,11 +33,15 @@ bool pl__outbox_is_ending(const pl_engine_t *engine) {
     return !engine->running || engine->stopping || engine->closing || is_told;
 }
 
+/* About as many as have ended since the last batch, within the memory that claims may take. */
+static int ahead_of(const pl_engine_t *engine) {
+    return engine->buffer.bytes + engine->gated_bytes < BUFFER_BYTES_MAX ? engine->prefetch : 0;
+}
+
 int pl__outbox_wanted(const pl_engine_t *engine) {
     if (engine->no_worker || engine->want_timer.active || pl__outbox_is_ending(engine))
         return 0;
-    int ahead = engine->buffer.bytes < BUFFER_BYTES_MAX ? engine->prefetch : 0;
-    int room = engine->concurrency - (engine->executing - engine->waiting) + ahead - engine->buffer.len;
+    int room = engine->concurrency - (engine->executing - engine->waiting) + ahead_of(engine) - engine->buffer.len;
     return room > 0 ? room : 0;
 }
 
@@ -45,7 +49,7 @@ void pl__outbox_flush(pl_engine_t *engine) {
     int wanted = pl__outbox_wanted(engine);
     if (engine->outbox.head || wanted != engine->wanted) {
         engine->wanted = wanted;
-        pl_store_submit_list(engine->store, outbox_take(engine), wanted);
+        pl_store_submit_ahead(engine->store, outbox_take(engine), wanted, ahead_of(engine));
     }
 }
 

@@ -99,7 +99,7 @@ PL_API int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) PL
  * it returns): retried or given up as any other is. PL_OK or PL_ENOMEM: it has not ended. */
 PL_API int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t problem) PL__MUST_USE;
 /* The end of a claim was committed by pl_engine_call: its execution slot is free. */
-PL_API void pl_engine_claim_ended(pl_engine_t *engine);
+PL_API void pl_engine_claim_ended(pl_engine_t *engine, const pl_claim_t *claim);
 /* Gives a claim back to its queue, spending nothing: it is ready again at once, for whoever takes it. */
 PL_API void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim);
 /* The same for a claim that cannot be executed now: it is ready again half a second later. */

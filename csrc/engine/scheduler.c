@@ -16,16 +16,20 @@ void pl__scheduler_init(pl_engine_t *engine) {
     pl__completion_init(engine);
 }
 
-void pl__scheduler_release_buffer(pl_engine_t *engine) {
-    pl_claim_t *claims = engine->buffer.head;
-    if (!claims)
-        return;
-    pl__completion_release(engine, claims, engine->buffer.len);
+/* Of a queue, or (NULL) of all. */
+static void release_unstarted(pl_engine_t *engine, pl__gate_t *gate) {
+    int len;
+    pl_claim_t *claims = pl__gate_empty(engine, gate, &len);
+    if (len > 0)
+        pl__completion_release(engine, claims, len);
     for (pl_claim_t *next; claims; claims = next) {
         next = claims->next;
         pl_claim_free(claims);
     }
-    engine->buffer = (pl__claims_t){ .tail = &engine->buffer.head };
+}
+
+void pl__scheduler_release_buffer(pl_engine_t *engine) {
+    release_unstarted(engine, NULL);
 }
 
 static void execute_first(pl_engine_t *engine) {
@@ -75,16 +79,32 @@ static void op_back(pl_engine_t *engine, pl_op_t *op, int *ended) {
 }
 
 static void take_claims(pl_engine_t *engine, pl_batch_t *batch) {
-    if (!batch->claims)
-        return;
-    *engine->buffer.tail = batch->claims;
-    for (pl_claim_t *claim = batch->claims; claim; claim = claim->next) {
-        engine->buffer.tail = &claim->next;
-        engine->buffer.bytes += claim->bytes;
+    pl__gate_t *gate = NULL;
+    int64_t queue = 0;
+    int permits = -1; /* claims of a queue come one after the other */
+    for (pl_claim_t *claim = batch->claims, *next; claim; claim = next) {
+        next = claim->next;
         pl_ids_pass(&engine->ids, claim->task);
+        if (!gate || claim->queue_id != queue || claim->permits != permits)
+            gate = pl__gate_of(engine, claim);
+        queue = claim->queue_id;
+        permits = claim->permits;
+        if (gate) {
+            pl__gate_enter(engine, gate, claim);
+            continue;
+        }
+        claim->next = NULL;
+        pl__completion_release(engine, claim, 1);
+        pl_claim_free(claim);
     }
-    engine->buffer.len += batch->claims_len;
     batch->claims = NULL;
+}
+
+/* Other processes, or a pause, want what has not started. */
+static void give_back(pl_engine_t *engine, int64_t queue) {
+    pl__gate_t *gate = pl__gate_find(engine, queue);
+    if (gate)
+        release_unstarted(engine, gate);
 }
 
 static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
@@ -110,6 +130,8 @@ void pl__scheduler_collect(pl_engine_t *engine) {
         return;
     take_state(engine, &batch);
     take_claims(engine, &batch);
+    for (const pl_recall_t *recall = batch.recalls; recall; recall = recall->next)
+        give_back(engine, recall->queue);
     for (pl_op_t *op = batch.ops, *next; op; op = next) {
         next = op->next;
         op_back(engine, op, &ended);

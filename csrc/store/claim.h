@@ -20,6 +20,9 @@ typedef struct pl_claim {
     pl_usec_t eta;
     pl_usec_t claimed; /* when, on the steady clock */
     pl_str_t queue, name, payload;
+    int64_t queue_id;       /* the store's own */
+    int permits;            /* so many tasks of its queue may be executed at once by this process; 0: all that it has */
+    struct pl__gate *gate;  /* the engine's: see place.c */
     pl_str_t request;       /* PUSH */
     pl_str_t target;        /* PUSH: of the queue */
     double deadline;        /* PUSH, DEFERRED: seconds; 0 = none */

@@ -43,6 +43,7 @@ typedef enum { PL__ALIVE, PL__SILENT, PL__GONE } pl__life_t;
 /* Asked of a turn, besides its ops. */
 typedef struct {
     int wanted; /* claims, at most */
+    int ahead;  /* of a queue with max_concurrent: so many more than may be executed. A driver need not heed it */
     bool look;  /* another process may have changed what we watch: trust nothing remembered */
 } pl__ask_t;
 
@@ -50,7 +51,8 @@ typedef struct {
 typedef struct {
     pl_claim_t *claims; /* owned list */
     int claims_len;
-    pl_final_t *finals; /* list in the arena given to the turn */
+    pl_final_t *finals; /* lists in the arena given to the turn */
+    pl_recall_t *recalls;
     bool ready_left;
     unsigned ring; /* what others should hear: PL__RING_* */
     pl_usec_t next_due, next_token;

@@ -260,6 +260,12 @@ typedef struct pl_final {
     pl_stage_state_t state;
 } pl_final_t;
 
+/* What was claimed of this queue and has not started is to be given back (verb release). */
+typedef struct pl_recall {
+    struct pl_recall *next;
+    int64_t queue; /* queue_id of claims */
+} pl_recall_t;
+
 /* Looks a slot up by id; NULL if it is not among them. */
 PL_API const pl_slot_t *pl_slots_find(const pl_slot_t *slots, size_t len, pl_id_t id);
 /* Whether a queue is among those of pl_store_options_t.serves. */

@@ -206,7 +206,7 @@ static void set_wanted(pl_store_t *store, int wanted) {
         pthread_cond_signal(&store->writer_cond);
 }
 
-void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted) {
+void pl_store_submit_ahead(pl_store_t *store, pl_op_t *ops, int wanted, int ahead) {
     bool queued = true;
     pthread_mutex_lock(&store->mutex);
     for (pl_op_t *next; ops; ops = next) {
@@ -214,10 +214,15 @@ void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted) {
         ops->blocking = false;
         queued = enqueue(store, ops) && queued;
     }
+    store->ahead = ahead;
     set_wanted(store, wanted);
     pthread_mutex_unlock(&store->mutex);
     if (!queued)
         store->options.wake(store->options.data);
+}
+
+void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted) {
+    pl_store_submit_ahead(store, ops, wanted, 0);
 }
 
 int pl_store_call(pl_store_t *store, pl_op_t *op) {
@@ -284,7 +289,8 @@ bool pl_store_collect(pl_store_t *store, pl_batch_t *batch) {
     store->uncollected -= batch->claims_len;
     pl__batch_init(store);
     pthread_mutex_unlock(&store->mutex);
-    return batch->ops || batch->claims || batch->finals || batch->has_state || batch->failure.code != 0;
+    return batch->ops || batch->claims || batch->finals || batch->recalls || batch->has_state ||
+           batch->failure.code != 0;
 }
 
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats) {

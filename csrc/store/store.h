@@ -55,7 +55,8 @@ typedef struct {
     pl_op_t *ops;       /* owned list, in the order finished */
     pl_claim_t *claims; /* owned list, in the order to be run */
     int claims_len;
-    pl_final_t *finals;   /* watched stages that became final, runs that were aborted; in the batch's arena */
+    pl_final_t *finals;   /* watched stages that became final, runs that were aborted; in the batch's arena, as are */
+    pl_recall_t *recalls; /* queues whose claims are asked back, newest first */
     bool has_state;       /* the fields below are of a commit (reads alone bring none) */
     bool ready_left;      /* more is ready than was wanted */
     pl_usec_t next_due;   /* eta of the next delayed task, PL_USEC_NEVER if none */
@@ -76,6 +77,9 @@ void pl_store_submit(pl_store_t *store, pl_op_t *op);
 void pl_store_send_ahead(pl_store_t *store, pl_op_t *op);
 /* Takes a list of ops (in order) and says how many more tasks this process can take, as pl_store_want does. */
 void pl_store_submit_list(pl_store_t *store, pl_op_t *ops, int wanted);
+/* The same, and says how many of a queue with max_concurrent may be claimed beyond that: whoever gives more than 0
+ * heeds the permits of claims, and recalls. */
+void pl_store_submit_ahead(pl_store_t *store, pl_op_t *ops, int wanted, int ahead);
 /* Blocks until op is committed, for as long as it takes; returns op->rc. The op is the caller's again. Batches go on
  * gathering. */
 int pl_store_call(pl_store_t *store, pl_op_t *op);

@@ -60,6 +60,14 @@ static void post_finals(pl_store_t *store, pl_final_t *final) {
     }
 }
 
+static void post_recalls(pl_store_t *store, pl_recall_t *recall) {
+    for (pl_recall_t *next; recall; recall = next) {
+        next = recall->next;
+        recall->next = store->batch.recalls;
+        store->batch.recalls = recall;
+    }
+}
+
 static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
     if (turn->claims) {
         *store->batch_claims_tail = turn->claims;
@@ -71,6 +79,7 @@ static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
         store->stats.claims += (uint64_t)turn->claims_len;
     }
     post_finals(store, turn->finals);
+    post_recalls(store, turn->recalls);
     pl__arena_join(&store->batch.arena, arena);
     store->batch.has_state = true;
     store->batch.ready_left = store->ready_left = turn->ready_left;

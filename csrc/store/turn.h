@@ -55,7 +55,7 @@ struct pl_store {
     pl_error_t last_why;
     pl_error_t unheard; /* the failure of an op sent ahead that ended it, until the next op is told; code PL_OK: none */
     bool poked, outside, ready_left;
-    int wanted, uncollected;
+    int wanted, ahead, uncollected;
     int64_t keep_at;  /* monotonic us: when to look after the store if nothing happens */
     pl_batch_t batch; /* gathers until collected */
     pl_op_t **batch_ops_tail;

@@ -23,6 +23,7 @@ local function open(tools, name, more)
       plain = {},
       pulled = { mode = "pull" },
       rated = { rate = "10000000/s", bucket_size = 10000000 },
+      tight = { max_concurrent_requests = 16 },
       narrow = { max_concurrent_requests = 64 },
       wide = { max_concurrent_requests = 256 },
     },
@@ -201,14 +202,14 @@ function queues.add(parts, tools)
   part("drain_rated", drain, "drain_rated", "rated")
   part("drain_wide", drain, "drain_wide", "wide")
   part("drain_narrow", drain, "drain_narrow", "narrow")
+  part("drain_tight", drain, "drain_tight", "tight")
   part("both", both)
   part("idle", idle)
   part("across", across)
   part("across_worker", across_worker)
   return {
     "enqueue_one", "enqueue_tasklets", "lists", "transactions", "drain", "drain_rated", "drain_wide", "drain_narrow",
-    "both", "idle",
-    "across",
+    "drain_tight", "both", "idle", "across",
   }
 end
 
@@ -232,9 +233,11 @@ function queues.report(report, m, c)
   report("the same with a rate", m.drain_rated, "tasks/s", m.drain_rated / c.claims)
   report("the same with at most 256 at once", m.drain_wide, "tasks/s", m.drain_wide / c.claims)
   report("the same with at most 64 at once", m.drain_narrow, "tasks/s", m.drain_narrow / c.claims)
+  report("the same with at most 16 at once", m.drain_tight, "tasks/s", m.drain_tight / c.claims)
   report("share kept with a rate", m.drain_rated / m.drain, "times", nil, "aim >= 0.67")
-  report("share kept with at most 256 at once", m.drain_wide / m.drain, "times", nil, "aim >= 0.67")
-  report("share kept with at most 64 at once", m.drain_narrow / m.drain, "times", nil, "aim >= 0.67")
+  report("share kept with at most 256 at once", m.drain_wide / m.drain, "times", nil, "aim >= 0.95")
+  report("share kept with at most 64 at once", m.drain_narrow / m.drain, "times", nil, "aim >= 0.9")
+  report("share kept with at most 16 at once", m.drain_tight / m.drain, "times", nil, "aim >= 0.6")
   report("processor time of a task added in a list, pull", m.lists_pull_cpu_us, "us", c.inserts_100_cpu_us /
     m.lists_pull_cpu_us)
   report("processor time of a drained call, both threads", m.drain_cpu_us, "us", c.claims_cpu_us / m.drain_cpu_us)

@@ -82,6 +82,7 @@ local always = {
     SELECT id || ' after ' || tries || ' of ' || retry_limit FROM pl_task JOIN pl_dead AS d ON d.task = id
     WHERE state = 4 AND age_limit IS NULL AND tries < retry_limit + (kind <> 5)
       AND d.error_class NOT LIKE '%PermanentTaskFailure']],
+  ["permits of no worker"] = "SELECT worker FROM pl_permit WHERE worker NOT IN (SELECT id FROM pl_worker)",
   ["a task of no queue"] = [[
     SELECT id || ' queue ' || queue FROM pl_task AS t
     WHERE queue NOT IN (SELECT id FROM pl_queue WHERE NOT removed OR t.kind < 4)]],
@@ -122,11 +123,13 @@ function check.sql(path, sql)
   return lines
 end
 
--- Limits hold for claims, whoever has them.
+-- Limits hold for permits, and for claims of workers without.
 local function add_limits(script, limits)
   for queue, limit in pairs(limits) do
-    script[#script + 1] = ([[SELECT 'bad|queue %s: ' || count(*) || ' claimed, more than %d' FROM pl_task AS t
-      JOIN pl_queue AS q ON q.id = t.queue WHERE t.state = 2 AND q.name = '%s' HAVING count(*) > %d;]])
+    script[#script + 1] = ([[SELECT 'bad|queue %s: ' || sum(places) || ' claimed, more than %d' FROM (
+      SELECT coalesce(max(p.permits), count(*)) AS places FROM pl_queue AS q JOIN pl_task AS t ON t.queue = q.id
+      LEFT JOIN pl_permit AS p ON p.queue = q.id AND p.worker = t.owner AND p.permits > 0
+      WHERE t.state = 2 AND q.name = '%s' GROUP BY t.owner) HAVING sum(places) > %d;]])
       :format(queue, limit, queue, limit)
   end
 end

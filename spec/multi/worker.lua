@@ -122,6 +122,22 @@ local function register_note()
   end)
 end
 
+-- The same, in one line for each end of it; what begins with "slow" is slow, and of the others one in `every`.
+function roles.limited(every)
+  local asleep = 0
+  require("pipeline.deferred").register("spec.limited", function(what)
+    note("begin", what, now())
+    asleep = (asleep + 1) % math.tointeger(tonumber(every))
+    if what:find("^slow") then
+      engine:sleep(0.1)
+    elseif asleep == 0 then
+      engine:sleep(0.002)
+    end
+    note("end", what, now())
+  end)
+  engine:run()
+end
+
 function roles.deferred()
   register_note()
   engine:run()

@@ -2,6 +2,7 @@
 
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
+local deferred = require "pipeline.deferred"
 local helper = require "spec.support.helper"
 local sql = require "spec.support.sql"
 
@@ -149,5 +150,25 @@ describe("a file of an older version", function()
     assert.is_nil(engine._core:stage_get(14))
     assert.same({}, engine._core:dead_list())
     assert.same({}, engine:check())
+  end)
+
+  it("that knew no permits opens, and what its queues limit goes on", function()
+    local path = older(5, [[
+      INSERT INTO pl_queue (id, name, max_concurrent) VALUES (2, 'narrow', 2);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload, losses)
+        VALUES (11, 6, 1, 2, 0, 1700000005000000, NULL, 1);]])
+    local engine = helper.open { path = path }
+    local running, most, done = 0, 0, 0
+    deferred.register("spec.older", function()
+      running = running + 1
+      most = math.max(most, running)
+      engine:sleep(1)
+      running, done = running - 1, done + 1
+    end)
+    for _ = 1, 6 do deferred.with { queue = "narrow" } ("spec.older") end
+    local stats = taskqueue.Queue("narrow"):fetch_statistics()
+    assert.same({ 7, 0 }, { stats.tasks, stats.in_flight })
+    engine:drain()
+    assert.same({ 2, 6 }, { most, done })
   end)
 end)

@@ -251,7 +251,7 @@ static bool is_about_all(const char *name) {
         "QUEUE_TASKS",        "WORKERS",         "WORKERS_OTHER",      "RUNS_ABORTED",   "TASKS_LOST",  "TASK_LEAVE",
         "TASK_RESCUE",        "TASK_ADD_ROWS",   "TASK_COUNTS",        "DELETION_FIRST", "ROOTS_DUE",   "DEAD_DUE",
         "NAMES_DUE",          "MOVE_LEASES",     "MOVE_FIRST_TRIES",   "MOVE_WORKERS",   "MOVE_TOKENS", "STAGE_COUNT",
-        "MOVE_STAGE_RETRIES", "MOVE_STARTED",    "STAGE_ADD_ROWS",
+        "MOVE_STAGE_RETRIES", "MOVE_STARTED",    "STAGE_ADD_ROWS",     "QUEUE_CLAIMS", /* of all workers */
     };
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
         if (strcmp(name, ALL[i]) == 0)

@@ -219,6 +219,37 @@ describe("a queue", function()
     assert.near(4, engine:now() - before, 0.01)
   end)
 
+  it("Q52 executes no more at once than it may, also of what it has claimed ahead, in its order", function()
+    configured { max_concurrent_requests = 3 }
+    local deferred = require "pipeline.deferred"
+    local running, most, counted, order = 0, 0, 0, {}
+    deferred.register("spec.narrow", function(i)
+      running = running + 1
+      most = math.max(most, running)
+      order[#order + 1] = i
+      if i % 100 == 0 then
+        local stats = Queue("work"):fetch_statistics()
+        assert(stats.in_flight <= 3)
+        counted = math.max(counted, stats.in_flight)
+      end
+      if i > 1500 then engine:sleep(1) end
+      running = running - 1
+    end)
+    local core, list = engine._core, {}
+    for i = 1, 1600 do
+      local payload = deferred.serialize("spec.narrow", i)
+      list[i] = { id = core:new_id(), kind = "deferred", queue = "work", payload = payload }
+    end
+    local commits = core:facts().commits
+    for from = 1, 1600, 800 do assert(core:task_add(table.move(list, from, from + 799, 1, {}))) end
+    local before = engine:now()
+    engine:drain { delayed = true }
+    assert.same({ 3, 3 }, { most, counted })
+    assert.is_true(core:facts().commits - commits < 300, core:facts().commits - commits)
+    assert.is_true(engine:now() - before >= 33)
+    for i = 1, 1600 do assert.equal(i, order[i]) end
+  end)
+
   it("Q53 G65 starts nothing while it is paused, and lets the limits change while it runs", function()
     configured { rate = "0" }
     taskqueue.add { queue_name = "work", url = "/note", params = { name = "a" } }

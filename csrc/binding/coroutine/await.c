@@ -28,7 +28,7 @@ int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim) 
     if (!can_await) {
         (void)pl_engine_call(h->engine, op);
         if (claim)
-            pl_engine_claim_ended(h->engine);
+            pl_engine_claim_ended(h->engine, claim);
         pl__log_drain(L, h);
         return pl__push_results(L, op);
     }

@@ -61,6 +61,19 @@ typedef struct {
     pl_str_t args, inputs, after, outputs;
 } pl__stage_row_t;
 
+/* What this worker may claim of a queue with max_concurrent. See permits.c. */
+typedef struct {
+    size_t seen;                    /* conn->finishes of the transaction that has looked */
+    int64_t claimed;                /* by this worker, when that has ended */
+    int64_t ended;                  /* since the transaction before that */
+    int64_t most;                   /* what the others leave to it */
+    int64_t held;                   /* its permits; 0: none */
+    pl_usec_t way_until, way_again; /* steady: how long, and from when on again, a free place is left to others */
+    int64_t share;                  /* of the limit, by the number of those who want some */
+    bool is_ahead, recalled, waits;
+    bool asks; /* others have more permits than their share */
+} pl__permit_t;
+
 /* A queue as remembered between transactions. Only tokens are read anew each time they count. */
 typedef struct {
     int64_t id;
@@ -72,6 +85,7 @@ typedef struct {
     double rate, bucket_size; /* rate below 0: no limit */
     int max_concurrent;       /* 0: no limit */
     pl_retry_t retry;
+    pl__permit_t permit;
     int started; /* tasks claimed in this transaction, and in those that were not counted yet */
 } pl__queue_t;
 
@@ -124,12 +138,17 @@ struct pl__conn {
     int64_t worker_pid;
     pl_usec_t lease_until;
     int64_t renew_at; /* monotonic us */
+    bool is_checked;  /* that worker is in the file, unless another connection has committed since */
     bool has_claims;
     bool maybe_ready; /* the ready index may hold something */
     bool maybe_alone; /* there may be tasks that are executed alone: see losses.c */
     pl_usec_t next_due;
     bool due_unknown;
     pl_usec_t next_token; /* steady: when a rate lets the next ready task start; PL_USEC_NEVER: none waits for that */
+    int ahead;            /* how many may be claimed beyond what may be executed: what the loop says */
+    size_t finishes;      /* transactions that were about to claim */
+    bool any_permits;     /* anybody's, as far as permits_known */
+    bool permits_known;   /* no other connection has committed since */
     bool blocked;         /* a concurrency limit held ready tasks back */
     bool freed;           /* a claim ended in this transaction */
     bool any_started;     /* some queue has `started` > 0 */
@@ -151,8 +170,9 @@ struct pl__conn {
     pl__lives_t lives;
     pl_id_t *watched; /* open addressing, 0 = free */
     size_t watched_len, watched_size;
-    pl__arena_t scratch; /* until the transaction ends */
-    pl_final_t *finals;  /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
+    pl__arena_t scratch;  /* until the transaction ends */
+    pl_recall_t *recalls; /* in scratch */
+    pl_final_t *finals;   /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
     size_t value_max; /* longer arguments and values are not read; 0: all are */
@@ -291,8 +311,8 @@ int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len);
 int pl__ids_finish(pl__conn_t *conn, pl__sql_t id, int claim, const pl_id_t *ids, size_t len, int *changes);
 
 /* ---- claim.c ---- */
-/* The end of a transaction: writes what was pushed, and claims up to `wanted` tasks. */
-int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn);
+/* The end of a transaction: writes what was pushed, and claims what is asked for. */
+int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn);
 
 /* ---- task.c ---- */
 /* The fence: is this claim of the task still ours? *kind is the task's. */
@@ -330,6 +350,16 @@ int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, in
 void pl__limits_note(pl__conn_t *conn, pl__queue_t *queue, int started);
 /* Counts what was claimed for the statistics. */
 int pl__limits_count(pl__conn_t *conn);
+
+/* ---- permits.c ---- */
+/* How many tasks of a queue with max_concurrent may be claimed now: lowers *allowed, which is `wanted`, if need be. */
+int pl__permits_ask(pl__conn_t *conn, pl__queue_t *queue, int wanted, int *allowed);
+/* After pl__permits_ask so many tasks were claimed; is_short: it would have been more but for the limit. */
+int pl__permits_settle(pl__conn_t *conn, pl__queue_t *queue, bool is_short, int claimed);
+/* Whoever has claimed tasks of the queue ahead is to give back what it has not started. */
+int pl__permits_recall(pl__conn_t *conn, int64_t queue);
+/* At the end of a transaction that may have claimed: gives up permits that are not needed, lists turn->recalls. */
+int pl__permits_finish(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn);
 
 /* ---- dead.c ---- */
 /* A task has no retries left: it is kept with its last error, its name is a tombstone. */

@@ -160,6 +160,7 @@ static void reset_transaction(pl__conn_t *conn) {
         memset(conn->deltas, 0, conn->deltas_size * sizeof *conn->deltas);
     conn->deltas_len = 0;
     conn->finals = NULL;
+    conn->recalls = NULL;
     conn->ring = conn->freed = false;
     conn->portion_until = 0;
     pl__arena_free(&conn->scratch);
@@ -254,7 +255,7 @@ static void sqlite_rollback(pl__conn_t *conn) {
         conn->next_token = PL_USEC_NEVER;
         conn->lease_until = 0;
         conn->data_version = -1; /* settings are read again */
-        conn->any_started = false;
+        conn->any_started = conn->permits_known = false;
         conn->knows_offset = false;
     }
 }
@@ -285,7 +286,7 @@ static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *ar
     if (rc == PL_OK)
         rc = write_waiting(conn);
     if (rc == PL_OK)
-        rc = pl__claim_finish(conn, ask->wanted, ask->look, arena, turn);
+        rc = pl__claim_finish(conn, ask, arena, turn);
     if (rc != PL_OK)
         sqlite_failure(conn, rc, error);
     return rc;

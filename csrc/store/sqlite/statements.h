@@ -49,6 +49,20 @@
     "mode = 'pull', paused, removed, coalesce(rate, -1), coalesce(bucket_size, -1), coalesce(max_concurrent, 0), "     \
     "target, retry_limit, age_limit, min_backoff, max_backoff, max_doublings, max_losses, name"
 
+/* What a worker has claimed beyond its permits waits, whoever has it. */
+#define PL__CLAIMED_AHEAD(queue)                                                                                       \
+    "coalesce((SELECT sum(max(0, (SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND "   \
+    "queue = p.queue AND owner = p.worker) - p.permits)) FROM main.pl_permit AS p WHERE p.queue = " queue              \
+    " AND p.permits > 0), 0)"
+
+#define PL__AHEAD_OF_QUEUE PL__CLAIMED_AHEAD("?1")
+#define PL__AHEAD_OF_EACH PL__CLAIMED_AHEAD("q.id")
+
+/* Whether the worker ?1 has claimed more of the queue of its tasks (t) than it might execute. */
+#define PL__IS_AHEAD                                                                                                   \
+    "EXISTS (SELECT 1 FROM main.pl_permit AS p INDEXED BY pl_permit_worker WHERE p.queue = t.queue AND p.worker = ?1 " \
+    "AND p.permits > 0)"
+
 /* Of many rows at once, see bulk.c: how many a statement writes, and how many ids it names. */
 #define PL__BULK_ROWS 16
 #define PL__BULK_IDS 32
@@ -112,8 +126,21 @@
     X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE queue = ?1 AND kind >= 4 AND state < 4)")      \
     X(QUEUE_TOKENS, "SELECT tokens, tokens_time FROM main.pl_queue WHERE id = ?1")                                     \
     X(QUEUE_SET_TOKENS, "UPDATE main.pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                        \
-    X(QUEUE_CLAIMED, "SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND queue = "       \
-                     "?1")                                                                                             \
+    X(QUEUE_CLAIMS, "SELECT id, (SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND "    \
+                    "queue = ?1 AND owner = w.id), 0, 0 FROM main.pl_worker AS w NOT INDEXED")                         \
+    X(QUEUE_CLAIMS_OF, "SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND queue = ?1 "  \
+                       "AND owner = ?2")                                                                               \
+    /* permits, see permits.c */                                                                                       \
+    X(PERMITS_ANY, "SELECT EXISTS (SELECT 1 FROM main.pl_permit INDEXED BY pl_permit_worker WHERE worker > 0)")        \
+    X(PERMITS_OF_QUEUE, "SELECT worker, permits, waits, asked FROM main.pl_permit WHERE queue = ?1")                   \
+    X(PERMITS_OF_WORKER, "SELECT queue, permits, waits, asked FROM main.pl_permit INDEXED BY pl_permit_worker "        \
+                         "WHERE worker = ?1")                                                                          \
+    X(PERMITS_ASK, "UPDATE main.pl_permit SET asked = 1 WHERE queue = ?1 AND worker <> ?2 AND permits > ?3 AND NOT "   \
+                   "asked")                                                                                            \
+    X(PERMIT_SET, "INSERT INTO main.pl_permit (queue, worker, permits, waits) SELECT ?1, id, ?3, ?4 FROM "             \
+                  "main.pl_worker WHERE id = ?2 ON CONFLICT (queue, worker) DO UPDATE SET permits = "                  \
+                  "excluded.permits, waits = excluded.waits, asked = asked AND excluded.permits > 0")                  \
+    X(PERMIT_DELETE, "DELETE FROM main.pl_permit WHERE queue = ?1 AND worker = ?2")                                    \
     X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND "       \
                        "queue = ?1)")                                                                                  \
     X(QUEUE_NEXT_READY,                                                                                                \
@@ -126,8 +153,8 @@
                    "main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = q.id) FROM main.pl_queue "        \
                    "AS q WHERE q.name = ?1 AND NOT q.removed")                                                         \
     X(QUEUE_TASKS, "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), "                                          \
-                   "sum(state = 2 OR (state = 3 AND tries > 0 AND eta > ?2)) "                                         \
-                   "FROM main.pl_task WHERE queue = ?1 AND state < 4")                                                 \
+                   "sum(state = 2 OR (state = 3 AND tries > 0 AND eta > ?2)) - " PL__AHEAD_OF_QUEUE                    \
+                   " FROM main.pl_task WHERE queue = ?1 AND state < 4")                                                \
     X(WORKERS, "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "   \
                "WHERE state = 2 AND owner = w.id), host || ':' || pid || '#' || id FROM main.pl_worker AS w")          \
     /* how often trees with runs under way were aborted; the runs of a worker that were */                             \
@@ -144,6 +171,7 @@
                   "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                                                   \
     X(WORKER_DELETE, "DELETE FROM main.pl_worker WHERE id = ?1")                                                       \
     X(WORKER_RENEW, "UPDATE main.pl_worker SET lease_until = ?2 WHERE id = ?1")                                        \
+    X(WORKER_HAS, "SELECT 1 FROM main.pl_worker WHERE id = ?1")                                                        \
     X(WORKER_CLAIMS, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "                           \
                      "WHERE state = 2 AND owner = ?1)")                                                                \
     X(GREATEST_ID,                                                                                                     \
@@ -207,10 +235,12 @@
                   "WHERE state = 2 AND owner = ?1")                                                                    \
     /* losses, see losses.c */                                                                                         \
     X(TASKS_LOST, "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), t.max_losses, (SELECT max_losses FROM "        \
-                  "main.pl_stage WHERE id = CASE t.kind WHEN 3 THEN t.stage ELSE t.id END) FROM main.pl_task "         \
-                  "AS t INDEXED BY pl_task_claimed WHERE t.state = 2 AND t.owner = ?1")                                \
-    X(TASK_RESCUE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL, "                      \
-                   "losses = coalesce(losses, 0) + 1 WHERE state = 2 AND owner = ?1")                                  \
+                  "main.pl_stage WHERE id = CASE t.kind WHEN 3 THEN t.stage ELSE t.id END), " PL__IS_AHEAD             \
+                  " FROM main.pl_task AS t INDEXED BY pl_task_claimed WHERE t.state = 2 AND t.owner = ?1")             \
+    X(TASK_RESCUE, "UPDATE main.pl_task AS t INDEXED BY pl_task_claimed SET state = 0, owner = NULL, "                 \
+                   "losses = coalesce(losses, 0) + NOT " PL__IS_AHEAD " WHERE state = 2 AND owner = ?1")               \
+    X(QUEUE_ANY_LOSSES, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT "     \
+                        "NULL AND state < 4 AND queue = ?1)")                                                          \
     X(TASK_SET_ALONE, "UPDATE main.pl_task SET state = 1, eta = ?3, owner = NULL, losses = ?2, alone = 1 "             \
                       "WHERE id = ?1")                                                                                 \
     X(TASK_ANY_ALONE, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_alone WHERE alone = 1)")           \
@@ -219,8 +249,9 @@
                           "AND queue NOT IN (SELECT queue FROM main.pl_task INDEXED BY pl_task_alone "                 \
                           "WHERE alone = 1 AND state IN (0, 2)) GROUP BY queue)")                                      \
     X(TASK_TRIES, "SELECT tries FROM main.pl_task WHERE id = ?1")                                                      \
-    X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0), sum(t.state = 1), sum(t.state = 2), "                             \
-                   "q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q "                                      \
+    X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0) + " PL__AHEAD_OF_EACH                                              \
+                   ", sum(t.state = 1), sum(t.state = 2) - " PL__AHEAD_OF_EACH                                         \
+                   ", q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q "                                    \
                    "LEFT JOIN main.pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                      \
     X(TASK_DELETE_OF_STAGE,                                                                                            \
       "DELETE FROM main.pl_task INDEXED BY pl_task_stage WHERE stage = ?1 RETURNING queue, name")                      \

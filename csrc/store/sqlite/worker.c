@@ -90,8 +90,21 @@ int pl__verb_leave(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- leases ------------------------------------------------------------------------------------------------ */
 
+/* Whoever has buried it has committed since. */
+static int check_own(pl__conn_t *conn) {
+    int64_t is_there;
+    if (conn->is_checked)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_HAS, &is_there, 0, "i", (int64_t)conn->worker));
+    conn->is_checked = true;
+    if (!is_there)
+        conn->lease_until = 0;
+    return PL_OK;
+}
+
 int pl__worker_ensure(pl__conn_t *conn) {
     int changed;
+    PL__TRY(check_own(conn));
     if (conn->lease_until - conn->now > lease_us(conn) / 2)
         return PL_OK;
     conn->lease_until = pl_clock_add(conn->now, lease_us(conn));

@@ -1,11 +1,11 @@
 /*
- * limits.c - how many tasks of a queue may start now.
+ * limits.c - how many tasks of a queue may start now, and how many did.
  *
- * Concurrency is derived from the claims that live, counted in the transaction that claims. A rate is a bucket of
- * tokens in the row of the queue: it is filled by the time since tokens_time, and emptied in the same transaction that
- * claims; so both limits hold for all processes on the file together, and neither can leak. A full bucket overflows;
- * but what is less than one token too much is kept, for it means that somebody came late: a process that wakes a little
- * after a token is there does not slow the rate. More than that means that nobody wanted it.
+ * Concurrency is derived from the claims that live, in the transaction that claims: see permits.c. A rate is a bucket
+ * of tokens in the row of the queue: it is filled by the time since tokens_time, and emptied in the same transaction
+ * that claims; so both limits hold for all processes on the file together, and neither can leak. A full bucket
+ * overflows; but what is less than one token too much is kept, for it means that somebody came late: a process that
+ * wakes a little after a token is there does not slow the rate. More than that means that nobody wanted it.
  *
  * Who waits for what
  *   a token        conn->next_token: the loop comes back then
@@ -37,22 +37,9 @@ static int read_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *token
     return PL_OK;
 }
 
-static int ask_concurrency(pl__conn_t *conn, const pl__queue_t *queue, int *allowed) {
-    int64_t claimed;
-    PL__TRY(pl__sql_int(conn, PL__SQL_QUEUE_CLAIMED, &claimed, 0, "i", queue->id));
-    int64_t room = queue->max_concurrent - claimed;
-    if (room < *allowed) {
-        *allowed = room > 0 ? (int)room : 0;
-        conn->blocked = true; /* perhaps: looking again costs little */
-    }
-    return PL_OK;
-}
-
 int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed) {
     double tokens;
     *allowed = queue->paused ? 0 : wanted;
-    if (*allowed > 0 && queue->max_concurrent > 0)
-        PL__TRY(ask_concurrency(conn, queue, allowed));
     if (*allowed == 0 || queue->rate < 0)
         return PL_OK;
     PL__TRY(read_tokens(conn, queue, &tokens));

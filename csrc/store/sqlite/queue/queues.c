@@ -85,13 +85,17 @@ static int duplicate(pl_str_t text, char **copy) {
 
 static int remember(pl__conn_t *conn, pl_str_t name, pl_str_t target, const pl__queue_t *queue) {
     enum { FIRST = 8 };
+    size_t before = conn->queues_size;
     pl__queue_t *room = pl__reserve(conn->queues, conn->queues_len, &conn->queues_size, FIRST, sizeof *room);
     if (!room)
         return PL_ENOMEM;
+    memset(room + before, 0, (conn->queues_size - before) * sizeof *room);
     conn->queues = room;
     PL__TRY(grow_names(conn));
     pl__queue_t *place = &conn->queues[conn->queues_len];
+    pl__permit_t permit = place->id == queue->id ? place->permit : (pl__permit_t){ 0 }; /* read again: its pace stays */
     *place = *queue;
+    place->permit = permit;
     place->len = name.len;
     place->served = pl_queue_is_served(conn->options.serves, name);
     PL__TRY(duplicate(name, &place->name));
@@ -130,7 +134,7 @@ int pl__queues_load(pl__conn_t *conn) {
     bool more;
     PL__TRY(pl__limits_count(conn)); /* what this transaction has started is remembered here, too */
     forget(conn);
-    conn->any_limits = false;
+    conn->any_limits = conn->permits_known = conn->is_checked = false;
     conn->data_version = -1; /* until all went well */
     PL__TRY(pl__sql_query(conn, PL__SQL_QUEUES, &row, ""));
     int rc = pl__sql_step(conn, row, &more);

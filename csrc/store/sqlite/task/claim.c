@@ -51,18 +51,21 @@ static size_t weigh(const pl_claim_t *claim) {
     return bytes;
 }
 
-static int copy_target(pl__conn_t *conn, int64_t id, pl_claim_t *claim) {
-    const pl__queue_t *queue = claim->kind == PL_TASK_PUSH ? pl__queue_by_id(conn, id) : NULL;
-    return queue ? pl__arena_copy(&claim->arena, pl_str(queue->target), &claim->target) : PL_OK;
+/* What the claim tells of its queue. */
+static int copy_queue(pl__conn_t *conn, int64_t id, pl_claim_t *claim) {
+    PL__TRY(pl__queue_name(conn, id, &claim->arena, &claim->queue));
+    const pl__queue_t *queue = pl__queue_by_id(conn, id);
+    claim->queue_id = id;
+    claim->permits = queue && queue->max_concurrent > 0 ? (int)queue->permit.most : 0;
+    return queue && claim->kind == PL_TASK_PUSH ? pl__arena_copy(&claim->arena, pl_str(queue->target), &claim->target)
+                                                : PL_OK;
 }
 
 /* Takes claim: into the list, or away when there is nothing left to do. */
 static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim, pl__rows_t *rows,
                           const pl__pending_t *task) {
     bool gone = false;
-    int rc = pl__queue_name(conn, task->queue, &claim->arena, &claim->queue);
-    if (rc == PL_OK)
-        rc = copy_target(conn, task->queue, claim);
+    int rc = copy_queue(conn, task->queue, claim);
     bool has_stage = claim->kind < PL_TASK_PUSH;
     claim->claimed = conn->steady;
     if (rc == PL_OK && has_stage)
@@ -242,15 +245,20 @@ static int claim_some(pl__conn_t *conn, claims_t *claims, int64_t queue, int lim
 static int claim_within_limits(pl__conn_t *conn, claims_t *claims, pl__queue_t *queue, int limit, int *taken,
                                bool *more) {
     int allowed = limit;
+    bool has_permits = queue->max_concurrent > 0 && !queue->paused;
     *taken = 0;
     *more = false;
+    if (has_permits)
+        PL__TRY(pl__permits_ask(conn, queue, limit, &allowed));
     if (conn->any_limits)
-        PL__TRY(pl__limits_ask(conn, queue, limit, &allowed));
+        PL__TRY(pl__limits_ask(conn, queue, allowed, &allowed));
     int before = claims->len;
     if (allowed > 0)
         PL__TRY(claim_some(conn, claims, queue->id, allowed, taken, more));
     if (conn->any_limits)
         PL__TRY(pl__limits_spend(conn, queue, allowed, *taken));
+    if (has_permits)
+        PL__TRY(pl__permits_settle(conn, queue, allowed < limit && *taken == allowed, claims->len - before));
     if (allowed < limit && *taken == allowed)
         *more = claims->len - before < *taken; /* what had nothing left to do leaves its place to others */
     pl__limits_note(conn, queue, *taken);
@@ -415,13 +423,14 @@ static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *tu
     return PL_OK;
 }
 
-int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *arena, pl__turn_t *turn) {
+int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn) {
     claims_t claims = { .tail = &claims.head };
-    if (wanted > CLAIM_MAX)
-        wanted = CLAIM_MAX;
+    int wanted = ask->wanted < CLAIM_MAX ? ask->wanted : CLAIM_MAX;
     if (conn->worker == 0)
         wanted = 0;
-    if (outside) {
+    conn->ahead = ask->ahead;
+    conn->finishes++;
+    if (ask->look) {
         conn->maybe_ready = conn->due_unknown = conn->maybe_alone = true;
         PL__TRY(check_watched(conn));
         PL__TRY(pl__check_aborts(conn));
@@ -433,6 +442,8 @@ int pl__claim_finish(pl__conn_t *conn, int wanted, bool outside, pl__arena_t *ar
     PL__TRY(promote_due(conn, wanted));
     int rc = claim_all(conn, &claims, wanted);
     pl__claims_made(&claims.slab);
+    if (rc == PL_OK)
+        rc = pl__permits_finish(conn, arena, turn);
     if (rc == PL_OK)
         rc = hand_over_finals(conn, arena, turn);
     if (rc != PL_OK) {

@@ -9,6 +9,11 @@
  * Others that were claimed together with such a task are lost with it. So that they do not fail with it, a task that
  * has one loss left is executed alone: of all such tasks of a queue one at a time is ready or claimed, the others are
  * delayed without end (state 1, eta PL_USEC_MAX) until it is done. Whoever is innocent then shows it.
+ *
+ * Of a queue that was claimed ahead (queue/permits.c) most had not been started. Their first loss is none: they have 0
+ * losses now, not NULL, and no such queue is claimed ahead before all of those have had an outcome. So a task that
+ * kills its worker is found with few others beside it. Where the first loss would be the last it counts, for the task
+ * might be executed twice.
  */
 #include <stdio.h>
 
@@ -19,6 +24,7 @@ typedef struct {
     pl_task_kind_t kind;
     int64_t queue;
     int losses;
+    bool is_ahead;                    /* perhaps it was not started */
     double max_of_task, max_of_stage; /* below 0: not set */
 } lost_t;
 
@@ -34,7 +40,8 @@ static int read_lost(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
                                 .queue = sqlite3_column_int64(row, 2),
                                 .losses = sqlite3_column_int(row, 3) + 1,
                                 .max_of_task = number_or(row, 4, -1),
-                                .max_of_stage = number_or(row, 5, -1) };
+                                .max_of_stage = number_or(row, 5, -1),
+                                .is_ahead = sqlite3_column_int(row, 6) != 0 };
     return PL_OK;
 }
 
@@ -78,6 +85,8 @@ static int fail(pl__conn_t *conn, pl_op_t *op, const lost_t *lost, pl_str_t work
 
 static int lose(pl__conn_t *conn, pl_op_t *op, const lost_t *lost, pl_str_t worker) {
     double max = max_losses(conn, lost);
+    if (lost->is_ahead && max > 1)
+        return PL_OK;
     if (lost->losses >= max)
         return fail(conn, op, lost, worker);
     if (lost->losses + 1 < max)

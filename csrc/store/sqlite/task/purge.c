@@ -73,6 +73,8 @@ int pl__task_purge(pl__conn_t *conn, int64_t queue, bool forget_names, pl_steps_
         steps->phase = TASKS;
     }
     conn->freed = conn->due_unknown = true;
+    if (steps->phase == TASKS) /* what was claimed of them ahead is not to start */
+        PL__TRY(pl__permits_recall(conn, queue));
     *more = true;
     while (*more && steps->phase == TASKS) {
         PL__TRY(delete_chunk(conn, queue, forget_names, steps, more));
