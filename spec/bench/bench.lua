@@ -173,6 +173,25 @@ function parts.roots()
   print("roots", count / (time() - start))
 end
 
+-- Flows of ten steps, each step with the result of the one before, all at once.
+function parts.flows()
+  local engine, pipeline = open("flows")
+  local Step = pipeline.define("bench.Step", { run = function(_, n) return n + 1 end })
+  local Flow = pipeline.define("bench.Flow", {
+    run = function(self, steps)
+      local future = self:spawn(Step(0))
+      for _ = 2, steps do future = self:spawn(Step(future)) end
+    end,
+  })
+  local time, count, steps = clock_of(engine), 500, 10
+  local start = time()
+  for _ = 1, count do
+    engine._core:spawn(function() Flow(steps):start() end)
+  end
+  engine:drain()
+  print("flows", count * steps / (time() - start))
+end
+
 function parts.rest()
   local engine <close> = open("rest")
   collectgarbage()
@@ -270,7 +289,8 @@ local function measure(shape, names, seldom)
 end
 
 local function report_stages()
-  local m, c = measure("rows", { "fan10000", "fan100", "alone", "latency", "roots" }, { "rest", "waiting", "delayed" })
+  local m, c = measure("rows", { "fan10000", "fan100", "flows", "alone", "latency", "roots" },
+    { "rest", "waiting", "delayed" })
   local commit_ms = c.commit_us / 1000
   report("ceiling inserts", c.inserts, "rows/s")
   report("ceiling claims with finish", c.claims, "rows/s")
@@ -280,6 +300,7 @@ local function report_stages()
   report("stages, 100 fan-outs of 100", m.fan100, "stages/s", m.fan100 / c.end_to_end)
   report("cost per child, 10,000 against 100", m.fan100 / m.fan10000, "times", nil, "aim <= 1.5")
   report("one fan-out of 100 alone", m.alone_ms, "ms", nil, "aim <= 5")
+  report("500 flows of 10 steps", m.flows, "steps/s", m.flows / c.end_to_end, "aim x0.35")
   report("roots started and done", m.roots, "roots/s", m.roots / c.end_to_end)
   report("start to done, p50", m.latency_p50_ms, "ms")
   report("start to done, p50 in commits", m.latency_p50_ms / commit_ms, "commits", nil, "aim <= 3")

@@ -6,7 +6,8 @@
  *
  * Fan-in. A child that settles takes one from its parent's `open` in the same transaction; a slot that is filled for
  * the first time takes one from `missing` of every stage that waits for it. Each edge is touched once, so a fan-in of
- * N costs O(N); what one transaction takes from a stage is gathered (pl__delta_t) and written once.
+ * N costs O(N); what one transaction takes from a stage is gathered (pl__delta_t) and written once, by an UPDATE whose
+ * values come from memory (live.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
