@@ -60,4 +60,27 @@ describe("the file", function()
     assert.is_true(engine:status().store.shrinks)
     assert.same({}, engine:check())
   end)
+
+  it("F120 has a log that starts over, though several processes write without a pause", function()
+    local directory = processes.directory()
+    local engine = helper.open { path = directory .. "/log.db", virtual_time = false, retention = false }
+    local group = processes.group(directory)
+    local _ <close> = setmetatable({}, { __close = function() group:close() end })
+    local pids = {}
+    for i = 1, 2 do
+      pids[i] = group:spawn(directory .. "/output", "spec/retention/worker.lua", engine._path, "write")
+    end
+    local most = 0
+    assert(processes.eventually(120, function()
+      processes.sleep(0.02)
+      most = math.max(most, size_of(engine._path .. "-wal"))
+      return group:state(pids[1]) == "Z" and group:state(pids[2]) == "Z"
+    end), "they write for ever")
+    local file <close> = assert(io.open(directory .. "/output"))
+    assert.equal("done\ndone\n", file:read("a"))
+    assert.is_true(most > 50 * 2 ^ 20 and most < 180 * 2 ^ 20, ("%.1f MiB"):format(most / 2 ^ 20))
+    assert.same({}, engine:check())
+    helper.finish()
+    os.execute("rm -rf " .. processes.quote(directory))
+  end)
 end)

@@ -17,6 +17,18 @@ function roles.purge()
   print(taskqueue.Queue(what):purge())
 end
 
+-- Writes some 150 MB, without a pause.
+function roles.write()
+  taskqueue.configure { bulk = { mode = "pull" } }
+  local queue, payload = taskqueue.Queue("bulk"), ("x"):rep(90000)
+  for _ = 1, 170 do
+    local list = {}
+    for i = 1, 10 do list[i] = taskqueue.Task { payload = payload, method = "PULL" } end
+    queue:delete_tasks(queue:add(list))
+  end
+  print("done")
+end
+
 -- Sweeps until it is killed.
 function roles.sweep()
   engine:close()

@@ -5,18 +5,21 @@
  * that is rare. When nothing happens the log is first moved, then cut; somebody may read from it just then, so that is
  * tried again, with longer and longer pauses.
  */
+#include <time.h>
+
 #include "store/sqlite/db.h"
 
 enum {
     LOG_PAGES_IDLE = 256,        /* worth a checkpoint when nothing has been committed for the first pause */
     LOG_PAGES_CHECKPOINT = 8000, /* under load */
-    LOG_PAGES_LIMIT = 24000,     /* the writer lends a hand, so that the log can start over */
+    LOG_PAGES_LIMIT = 24000,     /* the writer lends a hand, or all writers wait a moment: the log has to start over */
     LOG_BYTES_KEPT = 1 << 20     /* the file may keep this size when nothing happens */
 };
 static const int64_t idle_us[] = { 200 * 1000, 2 * 1000000, 5 * 1000000, 20 * 1000000, 60 * 1000000 };
 enum { IDLE_STEPS = sizeof idle_us / sizeof *idle_us };
 
-enum { MOVE = 1, CUT = 2 }; /* what is done aside */
+enum { MOVE = 1, CUT = 2, START_OVER = 3 }; /* what is done aside */
+enum { START_OVER_LOOKS = 400, START_OVER_LOOK_US = 250, START_OVER_MOVES = 3 };
 
 /* Moves the log into the file, or cuts it to nothing, unless somebody uses it just now. Never waits. */
 static int checkpoint(pl__conn_t *conn, bool cut) {
@@ -26,8 +29,26 @@ static int checkpoint(pl__conn_t *conn, bool cut) {
     return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
 }
 
+static int look_again_cb(void *data, int count) {
+    (void)data;
+    nanosleep(&(struct timespec){ .tv_nsec = START_OVER_LOOK_US * 1000L }, NULL);
+    return count < START_OVER_LOOKS;
+}
+
+/* Several processes write without a pause, so that the log is never moved to its end by looking on: somebody has
+ * always added to it meanwhile, and it would grow for ever. Most of it is moved so all the same; the rest, which is
+ * little, while nobody can write. Readers of what is old are in the way: then it is tried again when it has grown. */
+static int start_over(pl__conn_t *conn) {
+    for (int i = 0; i < START_OVER_MOVES; i++)
+        PL__TRY(checkpoint(conn, false));
+    sqlite3_busy_handler(conn->db, look_again_cb, NULL);
+    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    sqlite3_busy_handler(conn->db, NULL, NULL);
+    return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
+}
+
 int pl__upkeep_aside(pl__conn_t *conn, int what) {
-    return checkpoint(conn, what == CUT);
+    return what == START_OVER ? start_over(conn) : checkpoint(conn, what == CUT);
 }
 
 /* The log is moved into the file when it has grown by LOG_PAGES_CHECKPOINT, or by less when there is time for it. */
@@ -37,10 +58,10 @@ static void after_turn(pl__conn_t *conn, int *aside) {
     int grown = conn->log.pages - conn->log.moved_pages;
     if (grown >= LOG_PAGES_CHECKPOINT) {
         conn->log.moved_pages = conn->log.pages;
-        if (conn->log.pages >= LOG_PAGES_LIMIT)
+        if (conn->log.pages >= LOG_PAGES_LIMIT && conn->others == 0)
             (void)checkpoint(conn, false);
         else
-            *aside = MOVE;
+            *aside = conn->log.pages >= LOG_PAGES_LIMIT ? START_OVER : MOVE;
     }
     bool is_large = grown >= LOG_PAGES_IDLE || conn->log.bytes > LOG_BYTES_KEPT;
     conn->log.idle_step = 0;
