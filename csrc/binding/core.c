@@ -80,6 +80,7 @@ static void set_constants(lua_State *L) {
         { "TASK_RETRY", PL_STAGE_TASK_RETRY },
         { "WAS_RUN", PL_STAGE_WAS_RUN },
         { "HIDDEN", PL_STAGE_HIDDEN },
+        { "SCHEDULED", PL_STAGE_SCHEDULED },
         { "LOG_DEBUG", PL_LOG_DEBUG },
         { "LOG_INFO", PL_LOG_INFO },
         { "LOG_WARNING", PL_LOG_WARNING },

@@ -62,6 +62,11 @@ static bool wait_cb(void *data) {
     return sink->h && pl__guest_wait(sink->h);
 }
 
+static void fire_cb(void *data) {
+    const pl__sink_t *sink = data;
+    pl__guest_fire(sink->h);
+}
+
 static void turn_cb(void *data) {
     const pl__sink_t *sink = data;
     pl__pump(sink->h); /* lines of log */
@@ -251,6 +256,7 @@ static int core_open(lua_State *L) {
         .log = log_cb,
         .turn = turn_cb,
         .wait = wait_cb,
+        .fire = fire_cb,
         .data = sink,
     };
     pl_error_t error = { 0 };
@@ -269,9 +275,10 @@ static int core_open(lua_State *L) {
 /* ---- methods --------------------------------------------------------------------------------------------------- */
 
 /* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
- * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others: see pl_host_t. */
+ * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others, "fire" fn(): schedules
+ * are due, and e:fired() is to follow. See pl_host_t. */
 static int engine_on(lua_State *L) {
-    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", "wait", NULL };
+    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", "wait", "fire", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);
     int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
     if (!lua_isnoneornil(L, 3))
@@ -293,7 +300,7 @@ static int engine_on(lua_State *L) {
 
 /* e:run(mode, timeout | nil, signals | nil) -> true, or nil, code, message. */
 static int engine_run(lua_State *L) {
-    static const char *const MODES[] = { "forever", "ready", "all", "once", "next", NULL };
+    static const char *const MODES[] = { "forever", "ready", "all", "once", "next", "settle", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);
     pl_run_mode_t mode = (pl_run_mode_t)luaL_checkoption(L, 2, "forever", MODES);
     bool signals = lua_toboolean(L, 4);

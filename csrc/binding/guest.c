@@ -61,6 +61,50 @@ bool pl__guest_wait(pl__handle_t *h) {
     return waited;
 }
 
+/* Stack: handle, handle as light userdata. */
+static int fire_entry(lua_State *L) {
+    if (lua_getiuservalue(L, 1, PL__UV_FIRE) != LUA_TNIL)
+        lua_call(L, 0, 0);
+    else
+        pl_engine_fired(pl__handle_check(L, 1)->engine, INT64_C(60) * PL_USEC_PER_SEC); /* nobody sees to it */
+    return 0;
+}
+
+void pl__guest_fire(pl__handle_t *h) {
+    pl__whose_t outer = *h->whose;
+    bool called = h->L && !h->entered && !h->closing;
+    *h->whose = (pl__whose_t){ NULL, false };
+    if (called)
+        called = pl__enter(h->L, fire_entry, h);
+    *h->whose = outer;
+    if (!called)
+        pl_engine_fired(h->engine, PL_USEC_PER_SEC / 10);
+}
+
+/* e:fired(seconds | nil): what the "fire" hook was called for is done; with seconds, it has failed and is to be tried
+ * again no sooner. */
+static int engine_fired(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    double seconds = luaL_optnumber(L, 2, 0);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_engine_fired(h->engine, pl_clock_from_seconds(seconds));
+    return 0;
+}
+
+/* e:next_fire() -> when a schedule fires next, in seconds since the epoch; nil: none does. */
+static int engine_next_fire(lua_State *L) {
+    const pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_usec_t next = pl_engine_next_fire(h->engine);
+    if (next == PL_USEC_NEVER)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, (lua_Number)next / (lua_Number)PL_USEC_PER_SEC);
+    return 1;
+}
+
 /* e:arm(seconds | nil): the "guest" hook is called so much later, once; nil: it is not. */
 static int engine_arm(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -91,8 +135,7 @@ static int engine_idle(lua_State *L) {
 
 void pl__guest_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "arm", engine_arm },
-        { "idle", engine_idle },
+        { "arm", engine_arm }, { "idle", engine_idle }, { "fired", engine_fired }, { "next_fire", engine_next_fire },
         { NULL, NULL },
     };
     luaL_setfuncs(L, METHODS, 0);

@@ -117,6 +117,10 @@ struct pl_engine {
     bool must_look;         /* what is ready is not known: ask the store when running begins */
     pl_usec_t next_due;     /* on the wall clock */
     pl_usec_t next_token;   /* on the steady clock */
+    pl_usec_t next_fire;    /* on the wall clock */
+    pl_usec_t fires_until;  /* wall clock: later ones are not fired in this run */
+    bool firing;            /* the host is at it */
+    pl_usec_t fire_rest;    /* on the steady clock: not before */
     int64_t wall_offset;    /* of the wall clock, when last looked at */
     pl_timer_t want_timer;  /* after claiming failed */
     pl_timer_t rest_timer;  /* after a claim was given back */
@@ -127,6 +131,12 @@ struct pl_engine {
     pl__told_t told; /* lines about failed attempts */
     pl__peers_t peers;
 };
+
+/* timer.c, of schedules */
+/* When a schedule fires next that this engine is to see to; PL_USEC_NEVER: none. */
+pl_usec_t pl__fires_next(const pl_engine_t *engine);
+/* Asks the host to fire, if it is time. */
+void pl__fires_turn(pl_engine_t *engine);
 
 /* outbox.c */
 #define PL__RETRY_US (500 * 1000)

@@ -42,6 +42,9 @@ typedef struct {
      * them, for the engine's by pl_engine_fd and pl_engine_timeout, lets the others have their turns, and returns true:
      * then what has come is handled without sleeping. False, or NULL: the engine's loop sleeps. */
     bool (*wait)(void *data);
+    /* A schedule fires: the host reads those that are due, fires them, and says pl_engine_fired. NULL: this engine
+     * fires none. */
+    void (*fire)(void *data);
     void *data;
 } pl_host_t;
 
@@ -121,7 +124,8 @@ typedef enum {
     PL_RUN_READY,   /* until nothing is ready or running anywhere on the file */
     PL_RUN_ALL,     /* until nothing is ready, running or delayed; with virtual time, time jumps to what is due */
     PL_RUN_ONCE,    /* one step: what can be done without waiting */
-    PL_RUN_NEXT     /* one step, waiting for the next event if nothing can be done now */
+    PL_RUN_NEXT,    /* one step, waiting for the next event if nothing can be done now */
+    PL_RUN_SETTLE   /* with virtual time: until nothing can be done unless time passes */
 } pl_run_mode_t;
 /*
  * Runs the loop. timeout in seconds, < 0: none. Not re-entrant: PL_ESTATE. Stops early at pl_engine_stop.
@@ -147,6 +151,11 @@ PL_API void pl_engine_rest(pl_engine_t *engine);
 PL_API void pl_engine_hold(pl_engine_t *engine);
 PL_API void pl_engine_unhold(pl_engine_t *engine);
 PL_API bool pl_engine_running(const pl_engine_t *engine);
+/* The host has done what host.fire asked for; or, after a failure, is to be asked again no sooner than `rest` from
+ * now. */
+PL_API void pl_engine_fired(pl_engine_t *engine, pl_usec_t rest);
+/* When a schedule fires next, on the wall clock, as this engine last heard; PL_USEC_NEVER: none does. */
+PL_API pl_usec_t pl_engine_next_fire(const pl_engine_t *engine);
 /* Whether nothing is ready or running anywhere on the file, as PL_RUN_READY sees it. */
 PL_API bool pl_engine_idle(pl_engine_t *engine);
 /* For a host with its own loop: a descriptor to poll for reading, and milliseconds to wait at most (-1: forever). */

@@ -55,6 +55,7 @@ static bool turn(pl_engine_t *engine) {
     bool fired = pl__timers_fire(engine);
     if (is_due(engine) && engine->wanted > 0 && !engine->poked)
         pl__outbox_wake(engine, false);
+    pl__fires_turn(engine);
     pl__scheduler_execute(engine);
     pl__outbox_flush(engine);
     pl__timers_arm(engine);
@@ -83,7 +84,7 @@ static bool is_file_idle(pl_engine_t *engine, bool with_delayed) {
 }
 
 static bool is_idle(pl_engine_t *engine, bool with_delayed) {
-    if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0)
+    if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0 || engine->firing)
         return false;
     pl_usec_t due = pl_clock_due(&engine->clock), steady = pl_clock_steady(&engine->clock);
     if (engine->in_flight > 0 || engine->want_timer.active || engine->rest_timer.active)
@@ -101,7 +102,7 @@ static bool is_idle(pl_engine_t *engine, bool with_delayed) {
 static bool is_done(pl_engine_t *engine, const run_t *run) {
     if (engine->stopping)
         return (engine->executing == 0 && engine->in_flight == 0) || engine->stop_requests > 1;
-    if (run->mode == PL_RUN_READY || run->mode == PL_RUN_ALL)
+    if (run->mode == PL_RUN_READY || run->mode == PL_RUN_ALL || run->mode == PL_RUN_SETTLE)
         return is_idle(engine, run->mode == PL_RUN_ALL);
     return false;
 }
@@ -132,6 +133,9 @@ static bool jump(pl_engine_t *engine, const run_t *run) {
         next = engine->next_due;
     if (may_start && engine->next_token < next)
         next = engine->next_token;
+    pl_usec_t fire = pl__fires_next(engine);
+    if (fire < next && (next < PL_USEC_MAX || run->deadline != PL_USEC_NEVER)) /* they alone let no time pass */
+        next = fire;
     if (next > run->deadline || next >= PL_USEC_MAX) { /* what is due at the end of time never is */
         if (run->deadline != PL_USEC_NEVER)
             move_to(engine, run->deadline);
@@ -143,7 +147,7 @@ static bool jump(pl_engine_t *engine, const run_t *run) {
 
 static bool is_late(const pl_engine_t *engine, const run_t *run) {
     if (engine->clock.is_virtual)
-        return pl_clock_now(&engine->clock) >= run->deadline;
+        return run->mode != PL_RUN_SETTLE && pl_clock_now(&engine->clock) >= run->deadline;
     return pl_clock_monotonic_us() >= run->real_deadline;
 }
 
@@ -239,7 +243,9 @@ static pl_usec_t end_of(pl_usec_t now, pl_usec_t us) {
 
 static run_t plan(const pl_engine_t *engine, pl_run_mode_t mode, double timeout) {
     run_t run = { .mode = mode, .deadline = PL_USEC_NEVER, .real_deadline = PL_USEC_NEVER };
-    if (timeout < 0)
+    if (mode == PL_RUN_SETTLE)
+        run.deadline = pl_clock_now(&engine->clock);
+    if (timeout < 0 || mode == PL_RUN_SETTLE)
         return run;
     pl_usec_t us = pl_clock_from_seconds(timeout);
     pl_usec_t now = pl_clock_now(&engine->clock);
@@ -263,6 +269,9 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
         engine->must_look = false;
         pl__outbox_wake(engine, true);
     }
+    /* in virtual time a drain would never end where the work of one fire lasts until the next */
+    bool is_drain = (mode == PL_RUN_READY || mode == PL_RUN_ALL) && engine->clock.is_virtual && timeout < 0;
+    engine->fires_until = is_drain ? pl_clock_now(&engine->clock) : PL_USEC_NEVER;
     engine->ends_at_signal = engine->listens || mode != PL_RUN_FOREVER;
     if (signals && !engine->listens)
         pl__signals_listen(engine, mode == PL_RUN_FOREVER);

@@ -11,7 +11,7 @@ enum { PREFETCH_MAX = 4096, TURN_MAX = 256 };
 
 void pl__scheduler_init(pl_engine_t *engine) {
     engine->buffer.tail = &engine->buffer.head;
-    engine->next_due = engine->next_token = PL_USEC_NEVER;
+    engine->next_due = engine->next_token = engine->next_fire = PL_USEC_NEVER;
     pl__outbox_init(engine);
     pl__completion_init(engine);
 }
@@ -112,6 +112,7 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
         engine->ready_left = batch->ready_left;
         engine->next_due = batch->next_due;
         engine->next_token = batch->next_token;
+        engine->next_fire = batch->next_fire;
         engine->poked = false;
         engine->wanted = -1; /* the store's number is another now: say it again */
     }

@@ -63,6 +63,11 @@ void pl__timers_arm(pl_engine_t *engine) {
         eta = engine->next_due;
         timer = engine->next_token < timer ? engine->next_token : timer;
     }
+    pl_usec_t fire = pl__fires_next(engine);
+    if (fire < eta)
+        eta = fire;
+    if (engine->fire_rest > pl_clock_steady(&engine->clock) && engine->fire_rest < timer && !engine->firing)
+        timer = engine->fire_rest;
     if (timer == PL_USEC_NEVER && eta == PL_USEC_NEVER) {
         uv_timer_stop(&engine->due);
         return;
@@ -76,4 +81,47 @@ void pl__timers_arm(pl_engine_t *engine) {
     uint64_t eta_ms = eta == PL_USEC_NEVER ? SLEEP_MS_MAX : ms_until(eta, due, ETA_SLEEP_MS_MAX);
     uv_update_time(engine->loop);
     uv_timer_start(&engine->due, pl__timer_ends_wait_cb, ms < eta_ms ? ms : eta_ms, 0);
+}
+
+/* ---- schedules of the store -------------------------------------------------------------------------------- */
+
+/*
+ * Each turn of the store says when a schedule fires next. When that time has come the host reads what is due, works out
+ * the times that follow, and submits schedule_fire for each; the store takes one of those who try. While the host is at
+ * it, it is not asked again. What it was told may be old: another process may have fired, or changed, what we wait for.
+ * So when it has done, the store is asked anew.
+ */
+static bool may_fire(const pl_engine_t *engine) {
+    return engine->host.fire && !engine->firing && !engine->no_worker && engine->running && !engine->stopping &&
+           !engine->closing;
+}
+
+pl_usec_t pl__fires_next(const pl_engine_t *engine) {
+    if (!may_fire(engine) || engine->next_fire > engine->fires_until ||
+        engine->fire_rest > pl_clock_steady(&engine->clock))
+        return PL_USEC_NEVER;
+    return engine->next_fire;
+}
+
+void pl__fires_turn(pl_engine_t *engine) {
+    pl_usec_t next = pl__fires_next(engine);
+    if (next == PL_USEC_NEVER || next > pl_clock_due(&engine->clock))
+        return;
+    engine->firing = true;
+    engine->host.fire(engine->host.data);
+}
+
+void pl_engine_fired(pl_engine_t *engine, pl_usec_t rest) {
+    if (!engine->firing)
+        return;
+    engine->firing = false;
+    engine->fire_rest = rest > 0 ? pl_clock_add(pl_clock_steady(&engine->clock), rest) : 0;
+    if (engine->next_fire <= pl_clock_due(&engine->clock)) {
+        engine->next_fire = PL_USEC_NEVER; /* until the store has said what is so */
+        pl__outbox_wake(engine, true);
+    }
+}
+
+pl_usec_t pl_engine_next_fire(const pl_engine_t *engine) {
+    return engine->next_fire;
 }

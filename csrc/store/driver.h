@@ -56,8 +56,10 @@ typedef struct {
     bool ready_left;
     unsigned ring; /* what others should hear: PL__RING_* */
     pl_usec_t next_due, next_token;
+    pl_usec_t next_fire; /* wall clock: when a schedule fires; PL_USEC_NEVER: none does */
 } pl__turn_t;
-#define PL__TURN_NONE ((pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER })
+#define PL__TURN_NONE                                                                                                  \
+    ((pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER, .next_fire = PL_USEC_NEVER })
 
 typedef struct pl_store_driver {
     int version;      /* PL__DRIVER_VERSION, */

@@ -73,7 +73,8 @@ enum {
     PL_STAGE_TASK_RETRY = 32, /* errors are raised again to the caller (P116) */
     PL_STAGE_WAS_RUN = 64,    /* set by the store: run() was committed before the abort came; ask try_cancel() */
     /* from 1 << 16 on: the host's own, but for */
-    PL_STAGE_HIDDEN = 1 << 17 /* the host made it itself: not counted among the stages unless it fails */
+    PL_STAGE_HIDDEN = 1 << 17,   /* the host made it itself: not counted among the stages unless it fails */
+    PL_STAGE_SCHEDULED = 1 << 18 /* a schedule has started it */
 };
 
 typedef struct {

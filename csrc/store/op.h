@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/result.h"
 #include "store/model.h"
+#include "store/schedule.h"
 
 /*
  * Trees. An op on a stage has `root`, that of its tree, so that a driver can take the locks of all trees of a list, in
@@ -52,18 +53,23 @@
     X(queue_set, true)    /* make queues, change their settings, remove them */                                        \
     X(queue_get, false)   /* settings */                                                                               \
     X(queue_stats, false)                                                                                              \
-    X(lease, true)        /* hand out tasks of a pull queue for a while */                                             \
-    X(lease_modify, true) /* move the end of a lease */                                                                \
-    X(task_delete, true)  /* delete tasks by id or name */                                                             \
-    X(purge, true)        /* delete all tasks of a queue */                                                            \
-    X(dead_list, false)   /* tasks that have no retries left */                                                        \
-    X(dead_revive, true)  /* give them another life */                                                                 \
-    X(dead_purge, true)   /* forget them */                                                                            \
-    X(sweep, true)        /* delete what is older than it is kept */                                                   \
-    X(space_get, false)   /* how large the store is, and what may go */                                                \
-    X(tx_begin, true)     /* open a session: a transaction over many ops */                                            \
-    X(tx_end, true)       /* commit it, or roll it back */                                                             \
-    X(sql, true)          /* the user's own SQL, in a session */
+    X(lease, true)           /* hand out tasks of a pull queue for a while */                                          \
+    X(lease_modify, true)    /* move the end of a lease */                                                             \
+    X(task_delete, true)     /* delete tasks by id or name */                                                          \
+    X(purge, true)           /* delete all tasks of a queue */                                                         \
+    X(dead_list, false)      /* tasks that have no retries left */                                                     \
+    X(dead_revive, true)     /* give them another life */                                                              \
+    X(dead_purge, true)      /* forget them */                                                                         \
+    X(sweep, true)           /* delete what is older than it is kept */                                                \
+    X(space_get, false)      /* how large the store is, and what may go */                                             \
+    X(schedule_set, true)    /* write schedules; those a source declares no longer go */                               \
+    X(schedule_delete, true) /* forget one */                                                                          \
+    X(schedule_fire, true)   /* the time of one has come */                                                            \
+    X(schedule_get, false)                                                                                             \
+    X(fires_get, false)                                                                                                \
+    X(tx_begin, true) /* open a session: a transaction over many ops */                                                \
+    X(tx_end, true)   /* commit it, or roll it back */                                                                 \
+    X(sql, true)      /* the user's own SQL, in a session */
 
 typedef enum {
 #define X(name, write) PL_VERB_##name,

@@ -60,6 +60,7 @@ typedef struct {
     bool has_state;       /* the fields below are of a commit (reads alone bring none) */
     bool ready_left;      /* more is ready than was wanted */
     pl_usec_t next_due;   /* eta of the next delayed task, PL_USEC_NEVER if none */
+    pl_usec_t next_fire;  /* wall clock: when a schedule fires next, or NEVER */
     pl_usec_t next_token; /* steady clock: when a queue whose rate holds ready tasks back may start one; or NEVER */
     pl_error_t failure;   /* code != 0: claiming failed, want is back at 0 */
     pl__arena_t arena;

@@ -85,6 +85,7 @@ static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
     store->batch.ready_left = store->ready_left = turn->ready_left;
     store->batch.next_due = turn->next_due;
     store->batch.next_token = turn->next_token;
+    store->batch.next_fire = turn->next_fire;
     store->stats.commits++;
 }
 

@@ -215,11 +215,40 @@ local BY_NAME = {
   [FORM_PREFIX .. "method"] = false,
 }
 
+-- A call that a schedule makes: { form, what it is told of the fire, the call itself }.
+local FIRED = FORM_PREFIX .. "fired"
+local fires = setmetatable({}, { __mode = "k" }) -- coroutine -> what its call was told
+
+--- The stored call `bytes` as a fire of a schedule makes it, with other arguments if there are any; for schedules.
+function deferred.of_schedule(bytes, told, args)
+  if args then
+    local list, n, message = core.decode_list(bytes, nil, true)
+    if not list then errors.raise_core(n, message, "trigger") end
+    local first = (list[1] == FORM_PREFIX .. "name" or list[1] == FORM_PREFIX .. "object") and 3 or 4
+    n = args.n or #args
+    local code, problem
+    list = table.move(args, 1, n, first, table.move(list, 1, first - 1, 1, {}))
+    bytes, code, problem = names.encode(list, first - 1 + n)
+    if not bytes then errors.raise_core(code, problem, "trigger") end
+  end
+  return assert(core.encode({ FIRED, told, bytes }, 3))
+end
+
+--- Inside a call that a schedule has made: { name, nominal_time, fire_time, previous_nominal_time, reason ("schedule",
+-- "catch_up", "trigger", "backfill"), local_time }; else nil. A retry is told the same.
+function deferred.schedule()
+  return fires[running()]
+end
+
 -- The function of a stored call, the object whose method it is (or nil), the list of values, where the arguments in it
 -- begin, and where they end.
-local function decode(bytes)
+local function decode(bytes, is_fire)
   local list, n, message = core.decode_list(bytes, nil, true)
   if not list then unreadable("the call cannot be read: %s", message or n) end
+  if list[1] == FIRED and n == 3 and type(list[2]) == "table" and type(list[3]) == "string" and not is_fire then
+    fires[running()] = list[2]
+    return decode(list[3], true)
+  end
   local read = readers[list[1] or false]
   if not read or n < 2 or (type(list[2]) == "string") ~= BY_NAME[list[1]] then
     unreadable("the call cannot be read: it is not one of deferred.serialize")
@@ -502,6 +531,7 @@ end
 
 --- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
 function deferred.execute(engine, claim)
+  if next(fires) then fires[running()] = nil end -- of the call before
   log_claim(engine, claim)
   local seconds, store = seconds_of(claim), engine._core
   local watch = watches[engine] or new_watch(engine)

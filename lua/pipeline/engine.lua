@@ -23,7 +23,7 @@ local status = require "pipeline.workflow.status"
 local stores = require "pipeline.support.stores"
 local text = require "pipeline.support.text"
 local timers = require "pipeline.loop.timers"
-local waiting = require "pipeline.waiting"
+local waiting = require "pipeline.workflow.waiting"
 local misuse = require("pipeline.support.place").misuse
 
 local engine = {}
@@ -48,7 +48,7 @@ local open_kinds = {
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
-  base_url = "string", stop_grace = "duration", retention = "any",
+  base_url = "string", stop_grace = "duration", retention = "any", on_missed = "function",
 }
 
 local core_options = {
@@ -137,6 +137,7 @@ local function set_hooks(self)
     local name, message = errors.describe(problem)
     self:_log(40, ("%s: %s"):format(name, message))
   end)
+  self._core:on("fire", function() require("pipeline.schedule.firing").begin(self) end)
   self._core:on("final", function(id, state)
     if state == "aborting" then return evaluate.interrupt(self, id) end
     waiting.is_final(self, id, state)
@@ -156,7 +157,8 @@ local function new(path, handle, given, known)
     _has_limit = given.total_storage_limit ~= nil,
     _max_tasks_per_add = given.max_tasks_per_add or queue.MAX_TASKS_PER_ADD,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
-    _known_queues = false, _listens = false, _reports = {}, _reports_count = 0,
+    _known_queues = false, _listens = false, _on_missed = given.on_missed or false,
+    _last_tick = false, _reports = {}, _reports_count = 0,
   }, meta)
   self._timers = timers.new(handle, function(problem)
     local name, message = errors.describe(problem)
@@ -210,8 +212,9 @@ end
 --   text such as "30d", "12h", "15m"; false: for ever, for one of them or all; `dead`: the same for dead tasks of
 --   queues, default false; `max_bytes`: while more of the file is in use the oldest of these go before their time. Of
 --   several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
---   deletes nothing unless `retention` is given), and for tests virtual_time, virtual_start (seconds since the epoch),
---   seed, vfs.
+--   deletes nothing unless `retention` is given), on_missed (function({ schedule, count, from, to }): times of a
+--   schedule at which nobody was there), and for tests virtual_time, virtual_start (seconds since the epoch), seed,
+--   vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   given = check_open(path, given)
@@ -451,11 +454,15 @@ local function check_seconds(seconds, name, kind)
   if not ok then misuse(("bad argument #1 to '%s' (%s expected)"):format(name, wanted)) end
 end
 
---- Moves virtual time forward by `seconds`.
+--- Moves virtual time forward by `seconds`, or to a time such as "2027-03-28T01:59:00[Europe/Berlin]". Where schedules
+-- fire meanwhile, time stops for each of them: what is due by then, and what it starts, is done.
 function Engine.advance(self, seconds)
   require_open(self)
+  if type(seconds) == "string" then seconds = require("pipeline.schedule.passing").seconds_until(self, seconds) end
   check_seconds(seconds, "advance", "duration")
-  errors.check(self._core:advance(seconds))
+  local target = self._core:now() + seconds
+  if self._virtual and not self._core:running() then require("pipeline.schedule.passing").pass(self, target) end
+  errors.check(self._core:advance(math.max(0, target - self._core:now())))
 end
 
 --- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.

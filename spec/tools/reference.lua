@@ -244,6 +244,7 @@ end
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local deferred = require "pipeline.deferred"
+local schedules = require "pipeline.schedules"
 local tasklets = require "pipeline.tasklets"
 local eventloop = require "pipeline.eventloop"
 
@@ -301,6 +302,11 @@ write_functions({ add = taskqueue.Task {}.add, add_async = taskqueue.Task {}.add
   extract_params = taskqueue.Task {}.extract_params }, "task:", true)
 section("Deferred calls", "`require \"pipeline.deferred\"`")
 write_functions(deferred, "deferred.")
+section("Schedules", "`require \"pipeline.schedules\"`")
+write_functions({ create = schedules.create, declare = schedules.declare, get = schedules.get, list = schedules.list,
+  next = schedules.next }, "schedules.")
+section("One schedule", "What `schedules.create` and `schedules.get` return; its `name` is a field.")
+write_functions(methods_of(schedules.create("reference", { every = 3600, call = { print } })), "schedule:", true)
 section("Tasklets", "`require \"pipeline.tasklets\"`")
 write_functions(tasklets, "tasklets.")
 for _, entry in ipairs {
@@ -328,7 +334,8 @@ do
 end
 section("Errors", "Classes of error objects: tables with `class`, `message`, `where` and `traceback`; "
   .. "`pipeline.is(err, class)` tells whether one is of a class or of one below it.")
-write_errors { pipeline = pipeline, taskqueue = taskqueue, deferred = deferred, tasklets = tasklets }
+write_errors { pipeline = pipeline, taskqueue = taskqueue, deferred = deferred, schedules = schedules,
+  tasklets = tasklets }
 assert(Class)
 engine:close()
 

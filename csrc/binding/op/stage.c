@@ -90,6 +90,10 @@ static pl_stage_new_t *read_stages(pl__reader_t *R, const char *name, bool roots
     return stages;
 }
 
+pl_stage_new_t *pl__reader_roots(pl__reader_t *R, const char *name, size_t *len) {
+    return read_stages(R, name, true, len);
+}
+
 /* Puts fill i in its place among those before it, which are ascending; the same slot again: the later value wins.
  * Returns how many there are now. What comes in order, as it mostly does, costs one comparison. */
 static size_t fill_insert(pl_fill_t *fills, size_t len, pl_fill_t fill) {

@@ -47,6 +47,11 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_dead_list] = pl__build_dead_list,
     [PL_VERB_dead_revive] = pl__build_dead_revive,
     [PL_VERB_dead_purge] = pl__build_dead_purge,
+    [PL_VERB_schedule_set] = pl__build_schedule_set,
+    [PL_VERB_schedule_delete] = pl__build_schedule_delete,
+    [PL_VERB_schedule_get] = pl__build_schedule_get,
+    [PL_VERB_schedule_fire] = pl__build_schedule_fire,
+    [PL_VERB_fires_get] = pl__build_fires_get,
     [PL_VERB_sql] = pl__build_sql,
 };
 
@@ -149,6 +154,10 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_dead_list] = pl__push_dead_list,
     [PL_VERB_dead_revive] = pl__push_dead_revive,
     [PL_VERB_dead_purge] = pl__push_dead_purge,
+    [PL_VERB_schedule_set] = pl__push_schedule_set,
+    [PL_VERB_schedule_get] = pl__push_schedule_get,
+    [PL_VERB_schedule_fire] = pl__push_schedule_fire,
+    [PL_VERB_fires_get] = pl__push_fires_get,
     [PL_VERB_sql] = pl__push_sql,
 };
 

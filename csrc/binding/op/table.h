@@ -34,7 +34,7 @@ int pl__op_add_task(pl_op_t *op, const pl_task_new_t *task) PL__MUST_USE;
  * same. */
 int pl__push_results(lua_State *L, pl_op_t *op);
 
-/* ---- stage.c, task.c, queue.c, file.c, sql.c: one of each for a verb ---- */
+/* ---- stage.c, task.c, queue.c, schedule.c, file.c, sql.c: one of each for a verb ---- */
 void pl__build_start(pl__reader_t *R);
 void pl__build_outcome(pl__reader_t *R);
 void pl__build_finalized(pl__reader_t *R);
@@ -63,11 +63,20 @@ void pl__build_dead_purge(pl__reader_t *R);
 void pl__build_queue_set(pl__reader_t *R);
 void pl__build_queue_get(pl__reader_t *R);
 void pl__build_queue_stats(pl__reader_t *R);
+void pl__build_schedule_set(pl__reader_t *R);
+void pl__build_schedule_delete(pl__reader_t *R);
+void pl__build_schedule_get(pl__reader_t *R);
+void pl__build_schedule_fire(pl__reader_t *R);
+void pl__build_fires_get(pl__reader_t *R);
 void pl__build_meta(pl__reader_t *R);
 void pl__build_nothing(pl__reader_t *R);
 void pl__build_check(pl__reader_t *R);
 void pl__build_backup(pl__reader_t *R);
 void pl__build_sql(pl__reader_t *R);
+int pl__push_schedule_set(lua_State *L, const pl_op_t *op);
+int pl__push_schedule_get(lua_State *L, const pl_op_t *op);
+int pl__push_schedule_fire(lua_State *L, const pl_op_t *op);
+int pl__push_fires_get(lua_State *L, const pl_op_t *op);
 int pl__push_start(lua_State *L, const pl_op_t *op);
 int pl__push_watch(lua_State *L, const pl_op_t *op);
 int pl__push_stage_get(lua_State *L, const pl_op_t *op);
@@ -99,6 +108,8 @@ int pl__push_sql(lua_State *L, const pl_op_t *op);
 
 /* Parts of tasks that ops on stages have, too. */
 pl_retry_t pl__reader_retry(pl__reader_t *R, int t);
+/* Reads a list of roots from the top of the stack, and pops it. */
+pl_stage_new_t *pl__reader_roots(pl__reader_t *R, const char *name, size_t *len);
 pl_task_new_t *pl__reader_tasks(pl__reader_t *R, size_t *len);
 /* A new stage: what its class and `with_params` say, in the table at index t; and, at five indices from `at` on, its
  * id, arguments, inputs, what it comes after, and outputs (nil: none). */

@@ -145,6 +145,33 @@ static int engine_backup(lua_State *L) {
     return call(L, PL_VERB_backup);
 }
 
+/* e:schedule_set(list of SCHEDULE, {source=, version=, version_before=, removed=, abort=} | nil) -> whether it was
+ * written, list of result names */
+static int engine_schedule_set(lua_State *L) {
+    return call(L, PL_VERB_schedule_set);
+}
+
+/* e:schedule_delete(name, abort) -> true */
+static int engine_schedule_delete(lua_State *L) {
+    return call(L, PL_VERB_schedule_delete);
+}
+
+/* e:schedule_get({name=} | {source=, after=, limit=} | {due=, limit=}) -> list, version of the source */
+static int engine_schedule_get(lua_State *L) {
+    return call(L, PL_VERB_schedule_get);
+}
+
+/* e:schedule_fire({id=, revision=, nominal=, next_nominal=, next_at=, last_nominal=, counts=, buffered_max=,
+ * pause_note=, fires=, stages= | tasks=}) -> list of states */
+static int engine_schedule_fire(lua_State *L) {
+    return call(L, PL_VERB_schedule_fire);
+}
+
+/* e:fires_get({name=, before=, limit=} | {target=}) -> list */
+static int engine_fires_get(lua_State *L) {
+    return call(L, PL_VERB_fires_get);
+}
+
 /* e:claim_check(task id, claim) -> whether the task is being executed under that claim, by any worker */
 static int engine_claim_check(lua_State *L) {
     return call(L, PL_VERB_claim_check);
@@ -396,6 +423,11 @@ void pl__verbs_register(lua_State *L) {
         { "counts_get", engine_counts_get },
         { "space_get", engine_space_get },
         { "sweep", engine_sweep },
+        { "schedule_set", engine_schedule_set },
+        { "schedule_delete", engine_schedule_delete },
+        { "schedule_get", engine_schedule_get },
+        { "schedule_fire", engine_schedule_fire },
+        { "fires_get", engine_fires_get },
         { "failures_get", engine_failures_get },
         { "check", engine_check },
         { "claim_check", engine_claim_check },

@@ -175,6 +175,11 @@ struct pl__conn {
     pl_final_t *finals;   /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
+    struct {
+        bool unknown;   /* the rest is to be read */
+        bool live;      /* there may be fires that are not over */
+        pl_usec_t next; /* wall clock: when a schedule fires next; PL_USEC_NEVER: none does */
+    } fires;
     size_t value_max; /* longer arguments and values are not read; 0: all are */
     pl__sweep_t sweep;
     bool is_relaxed;       /* commits are not synced: see run_apart in driver.c */
@@ -230,6 +235,18 @@ int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_
 
 /* Whether the portions of this transaction have taken their time. In a session everything is one portion. */
 bool pl__portion_over(pl__conn_t *conn);
+/* ---- schedule.c ---- */
+/* What the writer remembers of schedules, if that may be wrong. */
+int pl__schedules_refresh(pl__conn_t *conn);
+
+/* ---- ends.c, of schedules ---- */
+/* The work `target` is final (state DONE, FAILED or CANCELLED): if a fire has started it, that is over, and the next
+ * one may start. */
+int pl__fire_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state);
+/* The next buffered fire of a schedule starts, if nothing runs and it is not paused. */
+int pl__fires_release(pl__conn_t *conn, pl_id_t schedule);
+/* The schedule goes: what is buffered is given up; with `abort`, what runs is aborted. */
+int pl__fires_end(pl__conn_t *conn, pl_id_t schedule, bool abort);
 
 /* ---- watch.c ---- */
 /* The stage reached DONE or ABORTED in this transaction. */
@@ -435,6 +452,8 @@ int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, uns
 /* One stage without a claimed task, asking nobody: ABORTING with a task, or ABORTED when there is no finalized(). */
 int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority);
 /* Requests the abort on the root and carries it to every live stage; `permitted` need not ask its try_cancel. */
+/* Makes every stage of the tree final, ABORTED, at once: nobody is asked, and what is being executed is told. */
+int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message);
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted);
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
 

@@ -134,7 +134,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->role = role;
     conn->name_file = PL__UNSHARED_NONE;
     conn->next_due = PL_USEC_NEVER;
-    conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
+    conn->due_unknown = conn->maybe_ready = conn->maybe_alone = conn->fires.unknown = true;
     conn->renew_at = conn->next_token = conn->session_deadline = conn->log.idle_at = PL_USEC_NEVER;
     conn->data_version = -1;
     if (role == PL__ROLE_BELL) {
@@ -205,6 +205,8 @@ static int begin(pl__conn_t *conn, pl_error_t *error) {
         rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
         rc = pl__queues_refresh(conn);
+    if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
+        rc = pl__schedules_refresh(conn);
     if (rc == PL_OK)
         pl__lives_refresh(conn);
     if (rc == PL_OK)
@@ -251,7 +253,7 @@ static void sqlite_rollback(pl__conn_t *conn) {
     roll_back(conn);
     reset_transaction(conn);
     if (conn->role == PL__ROLE_WRITER) { /* what we remembered may have been of the lost transaction */
-        conn->due_unknown = conn->maybe_ready = conn->maybe_alone = true;
+        conn->due_unknown = conn->maybe_ready = conn->maybe_alone = conn->fires.unknown = true;
         conn->next_token = PL_USEC_NEVER;
         conn->lease_until = 0;
         conn->data_version = -1; /* settings are read again */
@@ -287,6 +289,9 @@ static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *ar
         rc = write_waiting(conn);
     if (rc == PL_OK)
         rc = pl__claim_finish(conn, ask, arena, turn);
+    if (rc == PL_OK)
+        rc = pl__schedules_refresh(conn);
+    turn->next_fire = conn->fires.next;
     if (rc != PL_OK)
         sqlite_failure(conn, rc, error);
     return rc;

@@ -41,6 +41,11 @@ local function headers_of(claim, request, store)
   headers["x-appengine-taskretrycount"] = tostring(claim.tries)
   headers["x-appengine-taskexecutioncount"] = tostring(claim.executions)
   headers["x-appengine-tasketa"] = ("%.6f"):format(claim.eta)
+  local schedule = request.schedule
+  if type(schedule) == "table" then
+    headers["x-pipeline-schedule"] = text.quote(tostring(schedule.name))
+    headers["x-pipeline-nominal-time"] = tostring(schedule.nominal)
+  end
   if claim.tries > 0 and claim.status then headers["x-appengine-taskpreviousresponse"] = tostring(claim.status) end
   return headers
 end

@@ -156,6 +156,19 @@ function getters.was_aborted(self)
   return rawget(self, "_aborting") == true or (self._record and self._record.state == "aborted") or false
 end
 
+--- Of a root that a schedule has started: { name, nominal_time, fire_time, previous_nominal_time, reason ("schedule",
+-- "catch_up", "trigger", "backfill"), local_time }; else nil. A retry is told the same.
+function getters.schedule(self)
+  local record = self._record
+  if not record or record.flags & core.SCHEDULED == 0 then return nil end
+  local known = rawget(self, "_schedule")
+  if known == nil then
+    known = require("pipeline.schedule.told").of_root(self._engine, record) or false
+    rawset(self, "_schedule", known)
+  end
+  return known or nil
+end
+
 -- Test mode keeps no record, so nothing counts as finalized in it (P225).
 function getters.has_finalized(self)
   return self._record and self._record.state == "done" and not self.test_mode or false
@@ -994,6 +1007,7 @@ instance.setting = setting
 instance.new = new
 instance.fill_stage = fill_stage
 instance.encode_args = encode_args
+instance.root_stage = root_stage
 instance.OWN_TARGET, instance.HIDDEN = OWN_TARGET, HIDDEN
 
 for name in pairs(getters) do

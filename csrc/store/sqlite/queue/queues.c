@@ -153,6 +153,7 @@ int pl__queues_refresh(pl__conn_t *conn) {
     PL__TRY(pl__sql_int(conn, PL__SQL_DATA_VERSION, &version, -1, ""));
     if (version == conn->data_version)
         return PL_OK;
+    conn->fires.unknown = true;
     conn->knows_offset = false; /* the other one may have moved the ends of durations */
     PL__TRY(pl__schema_refresh(conn));
     return pl__queues_load(conn);

@@ -307,3 +307,25 @@ int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id
     }
     return rc;
 }
+
+static int end_one(pl__conn_t *conn, const live_t *live) {
+    if (live->state == PL_STAGE_READY || live->state == PL_STAGE_ABORTING) /* its run may be under way */
+        PL__TRY(pl__note_abort(conn, live->id));
+    return to_aborted(conn, live);
+}
+
+int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message) {
+    sqlite3_stmt *row;
+    size_t len;
+    int rc;
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__task_flush(conn));
+    conn->due_unknown = conn->freed = true;
+    pl__live_drop(conn, root);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
+    const live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
+    for (size_t i = 0; rc == PL_OK && i < len; i++)
+        rc = end_one(conn, &live[i]);
+    return rc;
+}

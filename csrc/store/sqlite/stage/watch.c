@@ -63,7 +63,9 @@ static int note(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
 
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
     conn->ring = true; /* somebody in another process may wait for it */
-    return pl__is_watched(conn, stage) ? note(conn, stage, state) : PL_OK;
+    if (pl__is_watched(conn, stage))
+        PL__TRY(note(conn, stage, state));
+    return pl__fire_over(conn, stage, state == PL_STAGE_DONE ? PL_FIRE_DONE : PL_FIRE_FAILED);
 }
 
 int pl__note_abort(pl__conn_t *conn, pl_id_t stage) {

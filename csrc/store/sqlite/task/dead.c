@@ -20,7 +20,9 @@ int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, in
     PL__TRY(rc);
     PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_ADD, NULL, "iittt", (int64_t)task, (int64_t)conn->now, failure->error_class,
                         failure->message, failure->traceback));
-    return name.ptr ? pl__name_bury(conn, queue, name) : PL_OK;
+    if (name.ptr)
+        PL__TRY(pl__name_bury(conn, queue, name));
+    return pl__fire_over(conn, task, PL_FIRE_FAILED);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */

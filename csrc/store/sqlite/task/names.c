@@ -52,5 +52,7 @@ int pl__task_end(pl__conn_t *conn, pl_id_t task) {
     PL__TRY(rc);
     if (large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
-    return name.ptr ? pl__name_bury(conn, queue, name) : PL_OK;
+    if (name.ptr)
+        PL__TRY(pl__name_bury(conn, queue, name));
+    return pl__fire_over(conn, task, PL_FIRE_CANCELLED);
 }

@@ -38,7 +38,8 @@ static int delete_task(pl__conn_t *conn, const item_t *task, bool forget_names) 
         PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", task->queue, task->name, (int64_t)until));
     if (task->large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task->id));
-    return pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task->id);
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task->id));
+    return pl__fire_over(conn, task->id, PL_FIRE_CANCELLED);
 }
 
 static int delete_chunk(pl__conn_t *conn, int64_t queue, bool forget_names, pl_steps_t *steps, bool *more) {

@@ -95,7 +95,7 @@ static int finish_plain(pl__conn_t *conn, pl_op_t *op) {
     if (!deleted)
         op->rc = PL_ESTALE;
     conn->freed = true;
-    return PL_OK;
+    return deleted ? pl__fire_over(conn, done->task, PL_FIRE_DONE) : PL_OK;
 }
 
 int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
@@ -110,8 +110,10 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_ESTALE;
         return PL_OK;
     }
-    if (!done->failed)
+    if (!done->failed) {
+        PL__TRY(pl__fire_over(conn, done->task, PL_FIRE_DONE));
         return pl__task_end(conn, done->task);
+    }
     if (done->retry_at == 0 || done->give_up)
         return fail_by_parameters(conn, done, kind, &(pl_attempt_t){ 0 });
     return pl__task_delay(conn, done->task, kind, done->retry_at, 1);

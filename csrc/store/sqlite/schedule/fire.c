@@ -1,0 +1,185 @@
+/*
+ * fire.c - a schedule fires: the row has the time that was expected, or somebody else was first. Then each of the new
+ * fires is started, buffered or skipped, as its overlap rule says, and the row has its next time, all in one commit.
+ */
+#include <stdio.h>
+
+#include "store/sqlite/schedule/schedule.h"
+
+enum { TRIM_EVERY = 16 };
+
+typedef struct {
+    bool found, paused;
+    int64_t revision, total;
+    pl_usec_t next;
+    pl_str_t name;
+} brief_t;
+
+static int load(pl__conn_t *conn, pl_id_t id, brief_t *brief) {
+    sqlite3_stmt *row;
+    PL__TRY(pl__sql_query(conn, PL__SQL_SCHEDULE_BRIEF, &row, "i", (int64_t)id));
+    PL__TRY(pl__sql_step(conn, row, &brief->found));
+    if (!brief->found)
+        return PL_OK;
+    brief->revision = sqlite3_column_int64(row, 0);
+    brief->next = sqlite3_column_int64(row, 1);
+    brief->paused = sqlite3_column_int(row, 2) != 0;
+    brief->total = sqlite3_column_int64(row, 5);
+    int rc = pl__sql_str(row, 6, &conn->scratch, &brief->name);
+    pl__sql_end(row);
+    return rc;
+}
+
+/* ---- one fire ---------------------------------------------------------------------------------------------- */
+
+static int note_fire(pl__conn_t *conn, pl_id_t schedule, const pl_fire_new_t *fire) {
+    pl_id_t target = fire->stage ? fire->stage->id : fire->task->id;
+    bool is_live = fire->state == PL_FIRE_BUFFERED || fire->state == PL_FIRE_STARTED;
+    bool has_ended = fire->state == PL_FIRE_FAILED;
+    conn->fires.live = conn->fires.live || is_live;
+    return pl__sql_run(conn, PL__SQL_FIRE_ADD, NULL, "iiiiziiizz", (int64_t)fire->id, (int64_t)schedule,
+                       (int64_t)fire->nominal, (int64_t)fire->at, (int64_t)fire->previous, (int64_t)fire->reason,
+                       (int64_t)fire->state, (int64_t) !!fire->stage, (int64_t)(is_live ? target : 0),
+                       (int64_t)(has_ended ? conn->now : 0));
+}
+
+static int add_stage(pl__conn_t *conn, pl_fire_new_t *fire, bool hold) {
+    int64_t taken = 0;
+    if (fire->stage->key.ptr)
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &taken, 0, "b", fire->stage->key));
+    fire->state = taken ? PL_FIRE_SKIPPED : hold ? PL_FIRE_BUFFERED : PL_FIRE_STARTED;
+    fire->stage->hold = hold;
+    return taken ? PL_OK : pl__stage_insert(conn, fire->stage, fire->stage->id, 0, 0, 0);
+}
+
+static int add_task(pl__conn_t *conn, pl_fire_new_t *fire, bool hold) {
+    fire->task->eta = hold ? PL_USEC_MAX : 0;
+    PL__TRY(pl__task_check(conn, fire->task));
+    fire->state = fire->task->rc != PL_OK ? PL_FIRE_FAILED : hold ? PL_FIRE_BUFFERED : PL_FIRE_STARTED;
+    return fire->task->rc == PL_OK ? pl__task_new(conn, fire->task) : PL_OK;
+}
+
+static int add_work(pl__conn_t *conn, pl_fire_new_t *fire, bool hold) {
+    return fire->stage ? add_stage(conn, fire, hold) : add_task(conn, fire, hold);
+}
+
+/* Ends, or begins to end, what is running for the sake of a newer fire. */
+static int end_others(pl__conn_t *conn, const pl__live_fires_t *live, bool at_once, pl_str_t name) {
+    enum { TEXT_MAX = 200 };
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text)
+        return PL_ENOMEM;
+    snprintf(text, TEXT_MAX, "the schedule '%.*s' has fired again", name.len < 100 ? (int)name.len : 100, name.ptr);
+    for (size_t i = 0; i < (at_once ? live->len : live->running); i++) {
+        const pl__live_fire_t *fire = &live->list[i];
+        PL__TRY(pl__sql_run(conn, PL__SQL_FIRE_UNWANTED, NULL, "i", (int64_t)fire->id));
+        PL__TRY(pl__fire_work_end(conn, fire, at_once, pl_str(text)));
+    }
+    return PL_OK;
+}
+
+typedef struct {
+    pl_op_schedule_fire_t *op;
+    brief_t brief;
+    int64_t *counts;
+} firing_t;
+
+/* Buffers a fire; with too many, the oldest ones are given up. */
+static int buffer(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fire, const pl__live_fires_t *live, int most) {
+    size_t first = live->running, buffered = live->len - live->running;
+    for (; buffered >= (size_t)most && buffered > 0; buffered--, first++) {
+        PL__TRY(pl__fire_cancel(conn, &live->list[first]));
+        f->counts[PL_COUNT_dropped]++;
+    }
+    return add_work(conn, fire, true);
+}
+
+static int apply_overlap(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fire, const pl__live_fires_t *live) {
+    size_t buffered = live->len - live->running;
+    switch (fire->overlap) {
+    case PL_OVERLAP_BUFFER_ONE:
+        if (buffered == 0)
+            return add_work(conn, fire, true);
+        break;
+    case PL_OVERLAP_BUFFER_ALL:
+        return buffer(conn, f, fire, live, f->op->buffered_max > 0 ? f->op->buffered_max : 1);
+    case PL_OVERLAP_CANCEL_OTHER:
+        PL__TRY(buffer(conn, f, fire, live, 1));
+        return end_others(conn, live, false, f->brief.name);
+    case PL_OVERLAP_TERMINATE_OTHER:
+        PL__TRY(end_others(conn, live, true, f->brief.name));
+        return add_work(conn, fire, false);
+    default:
+        break;
+    }
+    fire->state = PL_FIRE_SKIPPED;
+    return PL_OK;
+}
+
+static int make(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fire) {
+    static const int COUNTS[] = { [PL_REASON_SCHEDULE] = PL_COUNT_fired,
+                                  [PL_REASON_CATCH_UP] = PL_COUNT_caught_up,
+                                  [PL_REASON_TRIGGER] = PL_COUNT_triggered,
+                                  [PL_REASON_BACKFILL] = PL_COUNT_backfilled };
+    pl__live_fires_t live;
+    pl_id_t schedule = f->op->schedule;
+    PL__TRY(pl__fires_live(conn, schedule, &live));
+    bool waits = live.len > 0 && fire->overlap != PL_OVERLAP_ALLOW_ALL;
+    if (waits && fire->overlap == PL_OVERLAP_CANCEL_OTHER) { /* before the other ends: its end releases this one */
+        fire->state = PL_FIRE_BUFFERED;
+        PL__TRY(note_fire(conn, schedule, fire));
+        PL__TRY(apply_overlap(conn, f, fire, &live));
+    } else {
+        PL__TRY(waits ? apply_overlap(conn, f, fire, &live) : add_work(conn, fire, false));
+        PL__TRY(note_fire(conn, schedule, fire));
+    }
+    f->counts[fire->state == PL_FIRE_SKIPPED ? PL_COUNT_skipped : COUNTS[fire->reason]]++;
+    return fire->state == PL_FIRE_FAILED ? pl__fire_result(conn, schedule, false) : PL_OK;
+}
+
+/* ---- the verb ---------------------------------------------------------------------------------------------- */
+
+/* The row first: what the work of a fire does to the schedule, such as a pause for failures, comes after it. */
+static int move_on(pl__conn_t *conn, const pl_op_schedule_fire_t *fire) {
+    pl_usec_t last = fire->len ? fire->fires[fire->len - 1].at : 0;
+    if (!fire->nominal)
+        return PL_OK;
+    return pl__sql_run(conn, PL__SQL_SCHEDULE_FIRED, NULL, "izzzz", (int64_t)fire->schedule,
+                       (int64_t)fire->next_nominal, (int64_t)fire->next_at, (int64_t)fire->last_nominal, (int64_t)last);
+}
+
+static int count(pl__conn_t *conn, pl_id_t schedule, const int64_t *counts) {
+    return pl__sql_run(conn, PL__SQL_SCHEDULE_COUNT, NULL, "iiiiiiiiii", (int64_t)schedule, counts[PL_COUNT_fired],
+                       counts[PL_COUNT_caught_up], counts[PL_COUNT_triggered], counts[PL_COUNT_backfilled],
+                       counts[PL_COUNT_skipped], counts[PL_COUNT_skipped_paused], counts[PL_COUNT_skipped_gap],
+                       counts[PL_COUNT_missed], counts[PL_COUNT_dropped]);
+}
+
+static int trim(pl__conn_t *conn, pl_id_t schedule) {
+    int64_t last;
+    PL__TRY(
+        pl__sql_int(conn, PL__SQL_FIRES_OLD, &last, 0, "iii", (int64_t)schedule, INT64_MAX, (int64_t)PL_FIRES_KEPT));
+    return last ? pl__sql_run(conn, PL__SQL_FIRES_TRIM, NULL, "ii", (int64_t)schedule, last) : PL_OK;
+}
+
+int pl__verb_schedule_fire(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_schedule_fire_t *fire = &op->u.schedule_fire;
+    int64_t counts[PL_FIRE_COUNTS_LEN];
+    firing_t f = { .op = fire, .counts = counts };
+    for (int i = 0; i < PL_FIRE_COUNTS_LEN; i++)
+        counts[i] = fire->counts[i];
+    PL__TRY(load(conn, fire->schedule, &f.brief));
+    bool is_other =
+        fire->nominal && (f.brief.next != fire->nominal || f.brief.paused || f.brief.revision != fire->revision);
+    op->rc = !f.brief.found ? PL_ENOTFOUND : is_other ? PL_ESTALE : PL_OK;
+    if (op->rc != PL_OK)
+        return PL_OK;
+    conn->fires.unknown = true;
+    PL__TRY(move_on(conn, fire));
+    for (size_t i = 0; i < fire->len; i++)
+        PL__TRY(make(conn, &f, &fire->fires[i]));
+    PL__TRY(count(conn, fire->schedule, counts));
+    if (fire->pause_note.ptr)
+        PL__TRY(pl__sql_run(conn, PL__SQL_SCHEDULE_PAUSE, NULL, "it", (int64_t)fire->schedule, fire->pause_note));
+    return f.brief.total % TRIM_EVERY == 0 ? trim(conn, fire->schedule) : PL_OK;
+}

@@ -1,0 +1,31 @@
+/*
+ * schedule.h - what the files of this room have of each other: the fires of a schedule that are not over.
+ */
+#ifndef PL_SQLITE_SCHEDULE_H
+#define PL_SQLITE_SCHEDULE_H
+
+#include "store/sqlite/db.h"
+
+typedef struct {
+    pl_id_t id, target;
+    bool is_stage;
+    pl_fire_state_t state; /* BUFFERED or STARTED */
+} pl__live_fire_t;
+
+/* Those that run before those that are buffered, the oldest first. In the connection's scratch. */
+typedef struct {
+    const pl__live_fire_t *list;
+    size_t len, running;
+} pl__live_fires_t;
+
+/* What has ended unnoticed is noted first, so that it holds nobody up. */
+int pl__fires_live(pl__conn_t *conn, pl_id_t schedule, pl__live_fires_t *live);
+/* Ends the work of a fire that runs: as an abort does, or at once, without asking anybody. A task that is being
+ * executed ends by itself. */
+int pl__fire_work_end(pl__conn_t *conn, const pl__live_fire_t *fire, bool at_once, pl_str_t message);
+/* A fire that is buffered is given up, with its work. */
+int pl__fire_cancel(pl__conn_t *conn, const pl__live_fire_t *fire);
+/* Counts failures in a row; too many pause the schedule. */
+int pl__fire_result(pl__conn_t *conn, pl_id_t schedule, bool ok);
+
+#endif

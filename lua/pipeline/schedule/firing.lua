@@ -1,0 +1,185 @@
+--- firing.lua: fires the schedules that are due: on the loop, when the engine says that the time of one has come.
+--
+-- For each, all its times up to now are looked at together. If the first of them is late by no more than a minute, they
+-- fire, each as if it had been in time. If it is later, nobody was there: they are one missed stretch, and what becomes
+-- of that is the schedule's catch-up policy. Either way one op says what fires and what the next time is; if another
+-- process has said so before, the store refuses it, and nothing is done here.
+
+local core = require "pipeline.core"
+local context = require "pipeline.context"
+local errors = require "pipeline.support.errors"
+local keys = require "pipeline.workflow.keys"
+local spec = require "pipeline.schedule.spec"
+local times = require "pipeline.schedule.times"
+local work = require "pipeline.schedule.work"
+
+local firing = {}
+
+local LATE_SECONDS = 60 -- a slow commit or a busy loop, and not a time that nobody was there
+local BATCH, RETRY_SECONDS = 256, 5
+
+-- ---- one fire --------------------------------------------------------------------------------------------------
+
+local function time_text(time)
+  return ("%.6f"):format(time):gsub("%.?0+$", "")
+end
+
+--- A fire of a row as the core takes it, and its work. `fields`: nominal, reason, previous, overlap, args.
+-- @return fire, root or nil, task or nil.
+function firing.make(engine, row, compiled, fields)
+  local now = engine._core:now()
+  local nominal, id = fields.nominal, engine._core:new_id()
+  local told = {
+    name = row.name, nominal_time = nominal, fire_time = now, previous_nominal_time = fields.previous,
+    reason = fields.reason, local_time = compiled:local_time(nominal),
+  }
+  local key = ("schedule/%s/%s"):format(row.name, (time_text(nominal)))
+  if fields.is_again then key = key .. "/" .. engine._core:id_text(id) end
+  key = keys.of(key)
+  local stage, task = work.make(engine, fields.stored, { key = key, told = told }, fields.args)
+  return {
+    id = id, nominal = nominal, at = now, previous = fields.previous, reason = fields.reason,
+    overlap = fields.overlap or compiled.fields.overlap,
+  }, stage, task
+end
+
+-- Adds the fires of the nominal times to an op.
+local function add_fires(engine, row, compiled, op, list, reason)
+  local stored, previous = errors.read(core.decode(row.work)), row.last_nominal
+  for i, nominal in ipairs(list) do
+    local stage, task
+    op.fires[i], stage, task = firing.make(engine, row, compiled, {
+      nominal = nominal, reason = reason, previous = previous, stored = stored,
+    })
+    if stage then op.stages[i] = stage else op.tasks[i] = task end
+    previous = nominal
+  end
+end
+
+-- ---- what is due -----------------------------------------------------------------------------------------------
+
+--- The next time after that one, when it fires, and how many fell into gaps before it; nil: it never fires again.
+function firing.next_of(name, compiled, after)
+  local nominal, skipped = compiled:next(after)
+  if not nominal then return nil, nil, 0 end
+  return nominal, compiled:fire_at(name, nominal), skipped
+end
+
+-- All times from the row's on whose fires are due, and what comes after them. Only called where they are few.
+local function due_times(row, compiled, now)
+  local list, skipped = {}, 0
+  local nominal, at, gap = row.next_nominal, row.next_at, 0
+  while nominal and at <= now do
+    list[#list + 1] = nominal
+    skipped = skipped + gap
+    nominal, at, gap = firing.next_of(row.name, compiled, nominal)
+  end
+  return list, nominal, at, skipped + gap
+end
+
+-- The times of a missed stretch that are made up for, oldest first.
+local function caught_up(row, compiled, now)
+  local how = compiled.fields.catch_up
+  if how.policy == "none" then return {} end
+  local after = math.max(row.next_nominal - 1e-6, now - how.window - 1e-6)
+  if how.policy == "last" then return { compiled:last(after, now) } end
+  local list, nominal = {}, compiled:next(after)
+  local skip = math.max(0, compiled:count(after, now) - how.limit)
+  while nominal and nominal <= now do
+    if skip > 0 then skip = skip - 1 else list[#list + 1] = nominal end
+    nominal = compiled:next(nominal)
+  end
+  return list
+end
+
+local function missed(engine, row, op, list, total)
+  op.counts.missed = total - #list
+  if op.counts.missed == 0 or not engine._on_missed then return end
+  local ok, problem = pcall(engine._on_missed, {
+    schedule = row.name, count = op.counts.missed, from = row.next_nominal, to = op.last_nominal,
+  })
+  if not ok then engine:_log(40, "on_missed: " .. errors.text(problem)) end
+end
+
+-- The op that fires what is due of a row by now.
+local function op_of(engine, row, compiled, now)
+  local fields, op = compiled.fields, {
+    id = row.id, revision = row.revision, nominal = row.next_nominal, counts = {}, fires = {}, stages = {}, tasks = {},
+    buffered_max = compiled.fields.catch_up.limit,
+  }
+  local list, reason, skipped
+  if now - row.next_at <= LATE_SECONDS then
+    list, op.next_nominal, op.next_at, skipped = due_times(row, compiled, now)
+    op.last_nominal, reason = list[#list], "schedule"
+  else
+    list, reason = caught_up(row, compiled, now), "catch_up"
+    op.last_nominal = compiled:last(row.next_nominal - 1e-6, now) or row.next_nominal
+    op.next_nominal, op.next_at, skipped = firing.next_of(row.name, compiled, op.last_nominal)
+    missed(engine, row, op, list, compiled:count(row.next_nominal - 1e-6, now))
+  end
+  local left = fields.max_fires and math.max(0, fields.max_fires - row.fired - row.caught_up) or math.huge
+  for i = #list, left + 1, -1 do list[i] = nil end
+  if #list >= left then op.next_nominal, op.next_at = nil, nil end
+  if skipped > 0 then op.counts.skipped_gap = skipped end
+  add_fires(engine, row, compiled, op, list, reason)
+  return op
+end
+
+-- The rules of the zone have changed since the next time was worked out: it is worked out anew, and fires when that has
+-- come.
+local function work_out_anew(engine, row, compiled)
+  local fields = {}
+  for key, value in pairs(compiled.fields) do fields[key] = value end
+  fields.digest = compiled.digest
+  local nominal, at = firing.next_of(row.name, compiled, row.last_nominal or row.created)
+  row.times, row.next_nominal, row.next_at, row.counts = spec.encode(fields), nominal, at, nil
+  context.store(engine):schedule_set { row }
+end
+
+-- What cannot be read or made, such as a class that is gone, is told, and its time is over: the others go on.
+local function skip_broken(engine, row, problem)
+  engine:_log(40, ("schedule '%s' cannot fire: %s"):format(row.name, errors.text(problem)))
+  local ok, compiled = pcall(times.of_row, row)
+  local nominal, at
+  if ok then nominal, at = firing.next_of(row.name, compiled, engine._core:now()) end
+  context.store(engine):schedule_fire {
+    id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = nominal, next_at = at,
+    last_nominal = row.next_nominal, counts = { missed = 1 },
+    pause_note = not ok and "its times cannot be read" or nil,
+  }
+end
+
+local function fire_row(engine, row, now)
+  local compiled = times.of_row(row)
+  if compiled.fields.digest ~= compiled.digest then return work_out_anew(engine, row, compiled) end
+  local op = op_of(engine, row, compiled, now)
+  local states, code, message = context.store(engine):schedule_fire(op)
+  if not states and code ~= "ESTALE" and code ~= "ENOTFOUND" then errors.raise_core(code, message, "fire") end
+end
+
+local function fire_all(engine)
+  local list
+  repeat
+    local now = engine._core:due()
+    list = errors.check(engine._core:schedule_get { due = now, limit = BATCH })
+    for _, row in ipairs(list) do
+      local ok, problem = pcall(fire_row, engine, row, now)
+      if not ok then skip_broken(engine, row, problem) end
+    end
+    engine._last_tick = engine._core:now()
+  until #list < BATCH
+end
+
+local function run(engine)
+  local ok, problem = pcall(fire_all, engine)
+  if ok then return engine._core:fired() end
+  engine:_log(40, "schedules: " .. errors.text(problem))
+  engine._core:fired(RETRY_SECONDS)
+end
+
+--- Fires what is due; called from the loop.
+function firing.begin(engine)
+  if not engine._core:spawn(run, engine) then engine._core:fired(RETRY_SECONDS) end
+end
+
+return firing

@@ -1,0 +1,54 @@
+-- Schedules of a file that several processes work on.
+
+local classes = require "spec.multi.classes"
+local schedules = require "pipeline.schedules"
+local support = require "spec.multi.support"
+
+describe("a schedule of several processes", function()
+  local scene
+  before_each(function() scene = support.scene() end)
+  after_each(function() scene:close() end)
+
+  local function lines_of(verb)
+    return #scene:read(verb)
+  end
+
+  it("S27 fires each of its times once, also when they are killed", function()
+    local pids = {}
+    for i = 1, 4 do pids[i] = scene:spawn("work") end
+    local s = schedules.create("tick", { every = 1, overlap = "allow_all", start = classes.Give(1) })
+    assert(support.eventually(30, function() return lines_of("end") >= 3 end))
+    for i = 1, 2 do
+      scene.group:signal(pids[i], "KILL")
+      scene.group:wait_for(pids[i], 10)
+    end
+    assert(support.eventually(30, function() return lines_of("end") >= 6 end))
+    s:pause()
+    assert(support.eventually(30, function() return s:status().running == 0 end))
+    local seen, fires = {}, s:fires { count = 100 }
+    for _, fire in ipairs(fires) do
+      assert.is_nil(seen[fire.nominal_time])
+      seen[fire.nominal_time] = true
+      assert.equal("done", fire.state)
+    end
+    local status = s:status()
+    assert.equal(#fires, status.fired + status.caught_up)
+    assert.equal(#fires + status.missed, math.tointeger(status.last_nominal_time - fires[#fires].nominal_time) + 1)
+  end)
+
+  it("S61 is obeyed by all as soon as one of them has changed it", function()
+    scene:spawn("work")
+    local s = schedules.create("tick", { every = 1, start = classes.Give(1) })
+    assert(support.eventually(30, function() return lines_of("end") >= 2 end))
+    s:pause()
+    assert(support.eventually(30, function() return s:status().running == 0 end))
+    local fired = s:status().fired
+    s:update { start = classes.Pair(2) }
+    support.eventually(2.2, function() return s:status().fired > fired end)
+    assert.equal(fired, s:status().fired)
+    s:resume()
+    assert(support.eventually(30, function() return lines_of("end") > 2 + fired end))
+    s:delete()
+    assert.is_nil(schedules.get("tick"))
+  end)
+end)
