@@ -32,6 +32,7 @@ typedef enum {
 
 enum { PL__TASK_READY = 0, PL__TASK_DELAYED = 1, PL__TASK_CLAIMED = 2, PL__TASK_PULL = 3, PL__TASK_DEAD = 4 };
 enum { PL__WAIT_INPUT = 0, PL__WAIT_OUTPUT = 1 };
+enum { PL__RESULTS = 1024 };
 enum { PL__WAITERS = -1 }; /* in pl_stage.waiter: they are in pl_wait */
 
 /* A task that became ready or delayed in this transaction; inserted at its end, so that it can be born claimed. */
@@ -163,6 +164,11 @@ struct pl__conn {
     size_t pending_len, pending_size;
     pl_op_t *leaves[PL__BULK_IDS]; /* outcomes of leaves that have come and are not applied yet: see outcome.c */
     int leaves_len;
+    struct {          /* small values that leaves of this transaction have left, borrowed from their ops */
+        pl_id_t slot; /* 0: none */
+        pl_str_t value;
+    } results[PL__RESULTS]; /* by the slot's hash: the latest */
+    bool any_results;
     pl__stage_row_t stage_rows[PL__STAGE_ROWS]; /* inserted, and not written yet */
     int stage_rows_len;
     pl__delta_t *deltas; /* open addressing */
@@ -397,6 +403,11 @@ int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool 
                    pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
 
 /* ---- edge.c ---- */
+/* A leaf has ended with this value, borrowed from its op: a claim of this transaction may need it. */
+void pl__result_note(pl__conn_t *conn, pl_id_t slot, pl_str_t value);
+bool pl__result_find(const pl__conn_t *conn, pl_id_t slot, pl_str_t *value);
+/* The ops are gone. */
+void pl__results_forget(pl__conn_t *conn);
 int pl__slot_is_filled(pl__conn_t *conn, pl_id_t slot, bool *filled);
 /* Who waits for the slot: a stage, as an input; 0: nobody; PL__WAITERS: pl_wait tells. */
 int pl__edge_waiter(pl__conn_t *conn, pl_id_t slot, pl_id_t *waiter);

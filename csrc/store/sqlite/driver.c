@@ -156,6 +156,7 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
 static void reset_transaction(pl__conn_t *conn) {
     conn->pending_len = 0;
     conn->leaves_len = conn->stage_rows_len = 0;
+    pl__results_forget(conn);
     if (conn->deltas_len > 0)
         memset(conn->deltas, 0, conn->deltas_size * sizeof *conn->deltas);
     conn->deltas_len = 0;
@@ -364,6 +365,7 @@ static int apply(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__clock_read(conn));
     PL__TRY(sqlite_verb(conn, op));
     PL__TRY(write_waiting(conn));
+    pl__results_forget(conn);
     PL__TRY(pl__deltas_flush(conn));
     return pl__task_flush(conn);
 }

@@ -9,6 +9,31 @@
  */
 #include "store/sqlite/db.h"
 
+#include <string.h>
+
+static size_t place_of(pl_id_t slot) {
+    return (size_t)((uint64_t)slot * UINT64_C(0x9e3779b97f4a7c15) >> 20) % PL__RESULTS;
+}
+
+void pl__result_note(pl__conn_t *conn, pl_id_t slot, pl_str_t value) {
+    size_t at = place_of(slot);
+    conn->results[at].slot = slot;
+    conn->results[at].value = value;
+    conn->any_results = true;
+}
+
+bool pl__result_find(const pl__conn_t *conn, pl_id_t slot, pl_str_t *value) {
+    size_t at = place_of(slot);
+    *value = conn->results[at].value;
+    return conn->any_results && conn->results[at].slot == slot;
+}
+
+void pl__results_forget(pl__conn_t *conn) {
+    if (conn->any_results)
+        memset(conn->results, 0, sizeof conn->results);
+    conn->any_results = false;
+}
+
 int pl__slot_is_filled(pl__conn_t *conn, pl_id_t slot, bool *filled) {
     int64_t found;
     PL__TRY(pl__sql_int(conn, PL__SQL_SLOT_FILLED, &found, 0, "i", (int64_t)slot));

@@ -345,7 +345,7 @@ static const pl_fill_t *find_own(const pl_op_outcome_t *run) {
         if (run->fills[i].slot == run->stage)
             own = &run->fills[i];
     }
-    return own && own->value.len <= RESULT_MAX ? own : NULL;
+    return own && own->value.ptr && own->value.len <= RESULT_MAX ? own : NULL;
 }
 
 /* The row of a leaf that is done. It takes the value of its default slot, for which nobody waits any more then. */
@@ -360,6 +360,8 @@ static int write_leaf(pl__conn_t *conn, const pl_op_outcome_t *run, const pl_fil
                         same_flags ? "iizb" : "iizbi", (int64_t)run->stage, (int64_t)conn->now,
                         own ? INT64_C(0) : (int64_t)waiter, own ? own->value : PL_STR_NONE, (int64_t)run->flags));
     *updated = changes > 0;
+    if (own && *updated && waiter)
+        pl__result_note(conn, run->stage, own->value);
     return own && *updated ? pl__stage_filled_own(conn, run->stage, waiter) : PL_OK;
 }
 
