@@ -85,7 +85,7 @@ describe("a push task", function()
     assert.same({ "default", "n", "0", "0", "1700000000.000000" }, { sent.headers["X-AppEngine-QueueName"],
       sent.headers["X-AppEngine-TaskName"], sent.headers["X-AppEngine-TaskRetryCount"],
       sent.headers["X-AppEngine-TaskExecutionCount"], sent.headers["X-AppEngine-TaskETA"] })
-    assert.matches("^t=1700000000,n=%x+,c=%x+%.1,v1=%x+$", sent.headers["X-Pipeline-Signature"])
+    assert.matches("^t=1700000000,n=%x+,c=%x+%.%d+,v1=%x+$", sent.headers["X-Pipeline-Signature"])
     assert.same({ "http://127.0.0.1:1/elsewhere", "POST", 600 }, { sent.url, sent.method, sent.deadline })
   end)
 

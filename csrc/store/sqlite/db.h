@@ -108,6 +108,12 @@ typedef struct {
 
 enum { PL__FILE_NAMES = 3 }; /* the database, its log, the index of that */
 
+typedef struct pl__over {
+    struct pl__over *next;
+    pl_id_t target;
+    pl_fire_state_t state;
+} pl__over_t;
+
 struct pl__conn {
     sqlite3 *db;
     char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
@@ -182,9 +188,10 @@ struct pl__conn {
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
     struct {
-        bool unknown;   /* the rest is to be read */
-        bool live;      /* there may be fires that are not over */
-        pl_usec_t next; /* wall clock: when a schedule fires next; PL_USEC_NEVER: none does */
+        bool unknown;          /* the rest is to be read */
+        bool live;             /* there may be fires that are not over */
+        struct pl__over *over; /* work that has ended in this transaction, newest first, in scratch */
+        pl_usec_t next;        /* wall clock: when a schedule fires next; PL_USEC_NEVER: none does */
     } fires;
     size_t value_max; /* longer arguments and values are not read; 0: all are */
     pl__sweep_t sweep;
@@ -246,9 +253,8 @@ bool pl__portion_over(pl__conn_t *conn);
 int pl__schedules_refresh(pl__conn_t *conn);
 
 /* ---- ends.c, of schedules ---- */
-/* The work `target` is final (state DONE, FAILED or CANCELLED): if a fire has started it, that is over, and the next
- * one may start. */
-int pl__fire_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state);
+/* Fires whose work has ended in this transaction are over, and the next ones may start. */
+int pl__fires_flush(pl__conn_t *conn);
 /* The next buffered fire of a schedule starts, if nothing runs and it is not paused. */
 int pl__fires_release(pl__conn_t *conn, pl_id_t schedule);
 /* The schedule goes: what is buffered is given up; with `abort`, what runs is aborted. */
@@ -257,6 +263,8 @@ int pl__fires_end(pl__conn_t *conn, pl_id_t schedule, bool abort);
 /* ---- watch.c ---- */
 /* The stage reached DONE or ABORTED in this transaction. */
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state);
+/* The work `target`, which a fire may have started, has ended: DONE, FAILED or CANCELLED. See pl__fires_flush. */
+int pl__note_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state);
 /* The tree of a stage whose run is under way, wherever, is aborted. */
 int pl__note_abort(pl__conn_t *conn, pl_id_t stage) PL__MUST_USE;
 /* Notes own runs under way whose trees another process has aborted. */

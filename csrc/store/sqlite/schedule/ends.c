@@ -1,7 +1,8 @@
 /*
  * ends.c - the work of a fire is final: the fire is over, and the next one that is buffered starts in the same commit.
  *
- * Whoever makes a root final, or ends a task, says so here. Where no fire is under way on the file, which the writer
+ * Whoever makes a root final, or ends a task, notes that (watch.c); what follows from it is done at the end of the
+ * transaction. Where no fire is under way on the file, which the writer
  * remembers, that costs nothing; else a look at an index.
  */
 #include <stdio.h>
@@ -100,20 +101,6 @@ static int list_live(pl__conn_t *conn, pl_id_t schedule, pl__live_fires_t *live)
     return rc;
 }
 
-int pl__fires_live(pl__conn_t *conn, pl_id_t schedule, pl__live_fires_t *live) {
-    bool any_over = false;
-    PL__TRY(list_live(conn, schedule, live));
-    for (size_t i = 0; i < live->running; i++) {
-        bool is_live;
-        PL__TRY(is_work_live(conn, &live->list[i], &is_live));
-        if (is_live)
-            continue;
-        any_over = true;
-        PL__TRY(pl__fire_over(conn, live->list[i].target, PL_FIRE_CANCELLED));
-    }
-    return any_over ? list_live(conn, schedule, live) : PL_OK;
-}
-
 int pl__fire_cancel(pl__conn_t *conn, const pl__live_fire_t *fire) {
     PL__TRY(pl__sql_run(conn, PL__SQL_FIRE_END, NULL, "iii", (int64_t)fire->id, (int64_t)PL_FIRE_CANCELLED,
                         (int64_t)conn->now));
@@ -175,11 +162,9 @@ int pl__fires_release(pl__conn_t *conn, pl_id_t schedule) {
     return PL_OK;
 }
 
-int pl__fire_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
+static int is_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
     sqlite3_stmt *row;
     bool found;
-    if (!conn->fires.live)
-        return PL_OK;
     PL__TRY(pl__sql_query(conn, PL__SQL_FIRE_OF_TARGET, &row, "i", (int64_t)target));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
@@ -194,6 +179,35 @@ int pl__fire_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
     if (state != PL_FIRE_CANCELLED)
         PL__TRY(pl__fire_result(conn, schedule, state == PL_FIRE_DONE));
     return pl__fires_release(conn, schedule);
+}
+
+int pl__fires_flush(pl__conn_t *conn) {
+    while (conn->fires.over) {
+        pl__over_t *list = NULL; /* the oldest first */
+        for (pl__over_t *over = conn->fires.over, *next; over; over = next) {
+            next = over->next;
+            over->next = list;
+            list = over;
+        }
+        conn->fires.over = NULL;
+        for (; list; list = list->next)
+            PL__TRY(is_over(conn, list->target, list->state));
+    }
+    return PL_OK;
+}
+
+int pl__fires_live(pl__conn_t *conn, pl_id_t schedule, pl__live_fires_t *live) {
+    bool any_over = false;
+    PL__TRY(list_live(conn, schedule, live));
+    for (size_t i = 0; i < live->running; i++) {
+        bool is_live;
+        PL__TRY(is_work_live(conn, &live->list[i], &is_live));
+        if (is_live)
+            continue;
+        any_over = true;
+        PL__TRY(is_over(conn, live->list[i].target, PL_FIRE_CANCELLED));
+    }
+    return any_over ? list_live(conn, schedule, live) : PL_OK;
 }
 
 int pl__fires_end(pl__conn_t *conn, pl_id_t schedule, bool abort) {

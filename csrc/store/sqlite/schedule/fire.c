@@ -168,6 +168,8 @@ int pl__verb_schedule_fire(pl__conn_t *conn, pl_op_t *op) {
     firing_t f = { .op = fire, .counts = counts };
     for (int i = 0; i < PL_FIRE_COUNTS_LEN; i++)
         counts[i] = fire->counts[i];
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__fires_flush(conn));
     PL__TRY(load(conn, fire->schedule, &f.brief));
     bool is_other =
         fire->nominal && (f.brief.next != fire->nominal || f.brief.paused || f.brief.revision != fire->revision);

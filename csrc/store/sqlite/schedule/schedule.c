@@ -190,6 +190,7 @@ static int delete_by_name(pl__conn_t *conn, pl_str_t name, bool abort, bool *fou
 
 int pl__verb_schedule_set(pl__conn_t *conn, pl_op_t *op) {
     pl_op_schedule_set_t *set = &op->u.schedule_set;
+    PL__TRY(pl__fires_flush(conn));
     PL__TRY(check(conn, op));
     if (op->rc != PL_OK)
         return PL_OK;

@@ -61,11 +61,22 @@ static int note(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
     return PL_OK;
 }
 
+int pl__note_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
+    if (!conn->fires.live)
+        return PL_OK;
+    pl__over_t *over = pl__arena_get(&conn->scratch, sizeof *over);
+    if (!over)
+        return PL_ENOMEM;
+    *over = (pl__over_t){ conn->fires.over, target, state };
+    conn->fires.over = over;
+    return PL_OK;
+}
+
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
     conn->ring = true; /* somebody in another process may wait for it */
     if (pl__is_watched(conn, stage))
         PL__TRY(note(conn, stage, state));
-    return pl__fire_over(conn, stage, state == PL_STAGE_DONE ? PL_FIRE_DONE : PL_FIRE_FAILED);
+    return pl__note_over(conn, stage, state == PL_STAGE_DONE ? PL_FIRE_DONE : PL_FIRE_FAILED);
 }
 
 int pl__note_abort(pl__conn_t *conn, pl_id_t stage) {

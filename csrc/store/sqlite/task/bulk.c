@@ -79,7 +79,7 @@ static int finish_together(pl__conn_t *conn, pl_op_tasks_done_t *done, const pl_
     if (done->singly)
         return PL_ESTALE;
     for (size_t i = 0; i < len && conn->fires.live; i++)
-        PL__TRY(pl__fire_over(conn, ends[i].task, PL_FIRE_DONE));
+        PL__TRY(pl__note_over(conn, ends[i].task, PL_FIRE_DONE));
     return PL_OK;
 }
 
@@ -89,7 +89,7 @@ static int finish_one(pl__conn_t *conn, pl_op_tasks_done_t *done, pl_end_t *end)
                         (int64_t)end->claim));
     end->refused = changes == 0;
     done->refused += end->refused;
-    return end->refused ? PL_OK : pl__fire_over(conn, end->task, PL_FIRE_DONE);
+    return end->refused ? PL_OK : pl__note_over(conn, end->task, PL_FIRE_DONE);
 }
 
 /* The deletion is the fence. */

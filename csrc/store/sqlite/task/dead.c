@@ -22,7 +22,7 @@ int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, in
                         failure->message, failure->traceback));
     if (name.ptr)
         PL__TRY(pl__name_bury(conn, queue, name));
-    return pl__fire_over(conn, task, PL_FIRE_FAILED);
+    return pl__note_over(conn, task, PL_FIRE_FAILED);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */

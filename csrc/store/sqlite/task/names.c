@@ -54,5 +54,5 @@ int pl__task_end(pl__conn_t *conn, pl_id_t task) {
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
     if (name.ptr)
         PL__TRY(pl__name_bury(conn, queue, name));
-    return pl__fire_over(conn, task, PL_FIRE_CANCELLED);
+    return pl__note_over(conn, task, PL_FIRE_CANCELLED);
 }

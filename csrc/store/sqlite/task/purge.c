@@ -39,7 +39,7 @@ static int delete_task(pl__conn_t *conn, const item_t *task, bool forget_names) 
     if (task->large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task->id));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task->id));
-    return pl__fire_over(conn, task->id, PL_FIRE_CANCELLED);
+    return pl__note_over(conn, task->id, PL_FIRE_CANCELLED);
 }
 
 static int delete_chunk(pl__conn_t *conn, int64_t queue, bool forget_names, pl_steps_t *steps, bool *more) {

@@ -95,7 +95,7 @@ static int finish_plain(pl__conn_t *conn, pl_op_t *op) {
     if (!deleted)
         op->rc = PL_ESTALE;
     conn->freed = true;
-    return deleted ? pl__fire_over(conn, done->task, PL_FIRE_DONE) : PL_OK;
+    return deleted ? pl__note_over(conn, done->task, PL_FIRE_DONE) : PL_OK;
 }
 
 int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
@@ -111,7 +111,7 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     }
     if (!done->failed) {
-        PL__TRY(pl__fire_over(conn, done->task, PL_FIRE_DONE));
+        PL__TRY(pl__note_over(conn, done->task, PL_FIRE_DONE));
         return pl__task_end(conn, done->task);
     }
     if (done->retry_at == 0 || done->give_up)
