@@ -219,8 +219,8 @@ local BY_NAME = {
 local FIRED = FORM_PREFIX .. "fired"
 local fires = setmetatable({}, { __mode = "k" }) -- coroutine -> what its call was told
 
---- The stored call `bytes` as a fire of a schedule makes it, with other arguments if there are any; for schedules.
-function deferred.of_schedule(bytes, told, args)
+-- The stored call `bytes` as a fire of a schedule makes it, with other arguments if there are any; for schedules.
+function deferred._of_schedule(bytes, told, args)
   if args then
     local list, n, message = core.decode_list(bytes, nil, true)
     if not list then errors.raise_core(n, message, "trigger") end

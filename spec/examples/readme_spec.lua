@@ -51,6 +51,20 @@ local programs = {
       done(Order({ number = 17 }):start())
       for i, what in ipairs(order_of) do order_of[i] = said[what] and what or "-" end
       print(table.concat(order_of, " "))]] },
+  { 'schedules.declare("reports"', expect = "started eu active 300",
+    before = OPEN .. [[
+      local schedules = require "pipeline.schedules"
+      local Report = pipeline.define("readme.Report", { backoff_seconds = 0.01, run = function(self, region)
+        assert(self.schedule.nominal_time)
+        return region
+      end })
+    ]],
+    after = [[
+      local state, id = schedules.get("berlin"):trigger()
+      local region, next_times = done(pipeline.from_id(id)), schedules.get("pulse"):next(2)
+      print(state, region, schedules.get("berlin"):status().state,
+        math.tointeger(next_times[2].nominal_time - next_times[1].nominal_time))]],
+    change = { '"monitor%.check"', "print" } },
   { 'pipeline.define("shop.Approve"', expect = "true false",
     before = OPEN .. [[
       local server = engine:serve { port = 0, admin_token = "not-for-strangers" }

@@ -111,7 +111,7 @@ local function make_task(engine, stored, fire, args)
   for key, value in pairs(stored.task) do task[key] = value end
   task.id = engine._core:new_id()
   if task.kind == "deferred" then
-    task.payload = deferred.of_schedule(task.payload, fire.told, args)
+    task.payload = deferred._of_schedule(task.payload, fire.told, args)
   elseif args then
     errors.raise(ScheduleError, "trigger: args are for pipelines and calls, not for tasks")
   end

@@ -15,7 +15,7 @@
 
 #include "store/sqlite/db.h"
 
-enum { PLACES_FIRST = 64, LIVES_MAX = 16384, BYTES_MAX = 8 * 1024 * 1024, WHOLE_MAX = 1024 };
+enum { PLACES_FIRST = 64, LIVES_MAX = 16384, BYTES_MAX = 4 * 1024 * 1024, WHOLE_MAX = 1024 };
 
 /* ---- places ---------------------------------------------------------------------------------------------------- */
 
