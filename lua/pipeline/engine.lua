@@ -515,21 +515,26 @@ end
 
 -- ---- facts -----------------------------------------------------------------------------------------------------
 
+local OVERDUE_MAX = 1000
+
 --- What the engine is and has to do: version, store (kind, version, path; `bytes` of the file, `free` of these unused,
 -- `log_bytes` of the write-ahead log beside it, `shrinks`: unused pages at its end are given back), durability, worker,
 -- workers, stages, queues (name -> ready, delayed, claimed), retention (done, aborted, dead: seconds, or false;
 -- max_bytes; `sweeps`: this engine deletes what is older; `due`: what the next sweep takes, for done, aborted, dead and
--- names each {count =, oldest = (seconds since the epoch), more = (there is more than was counted)}) and counters.
+-- names each {count =, oldest = (seconds since the epoch), more = (there is more than was counted)}), `overdue`
+-- (schedules whose fire is due and has not been made; at most 1000 are counted), last_tick (when this engine last
+-- looked for schedules that are due, in seconds since the epoch; nil: it has not yet) and counters.
 -- While the store cannot be reached, unreachable_since tells since when (seconds since the epoch), and what only the
 -- store knows is missing: its bytes, workers, stages, queues, retention. A file can always be reached.
 function Engine.status(self)
   require_open(self)
   local facts = errors.check(self._core:facts())
-  local counts, stages, workers, space = {}, nil, nil, nil
+  local counts, stages, workers, space, overdue = {}, nil, nil, nil, nil
   if not facts.unreachable_since then
     counts, stages, workers = context.store(self, true):counts_get()
     if not counts then errors.raise_core(stages, workers, "status") end
     space = errors.check(context.store(self, true):space_get())
+    overdue = #errors.check(context.store(self, true):schedule_get { due = self._core:due(), limit = OVERDUE_MAX })
   end
   local queues = {}
   for _, count in ipairs(counts) do
@@ -543,7 +548,7 @@ function Engine.status(self)
     retention = space and retention.status(space), unreachable_since = facts.unreachable_since,
     durability = facts.durability, worker = facts.worker, worker_number = facts.worker_number, workers = workers,
     stages = stages, queues = queues, executing = facts.executing, waiting = facts.waiting,
-    executed = facts.executed, facts = facts,
+    executed = facts.executed, overdue = overdue, last_tick = self._last_tick or nil, facts = facts,
   }
 end
 

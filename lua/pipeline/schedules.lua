@@ -81,6 +81,8 @@ end
 -- The row of a changed schedule; nil: nothing is changed by that.
 local function changed_row(engine, row, fields, todo)
   local before = errors.read(core.decode(row.times))
+  local is_same = times.are_same(before, fields)
+  if is_same then fields.digest = before.digest end -- the next time is still that of those rules of the zone
   local new_times, new_work = spec.encode(fields), todo and spec.encode(todo) or row.work
   if new_times == row.times and new_work == row.work then return nil end
   local changed = {
@@ -91,7 +93,7 @@ local function changed_row(engine, row, fields, todo)
   local was_over = is_over(row, before)
   if is_over(row, fields) then
     changed.next_nominal, changed.next_at = nil, nil
-  elseif was_over or not times.are_same(before, fields) then
+  elseif was_over or not is_same then
     changed.next_nominal, changed.next_at = first_time(row.name, times.compile(fields), engine._core:now(),
       row.last_nominal)
   end

@@ -77,7 +77,14 @@ local function due_times(row, compiled, now)
   return list, nominal, at, skipped + gap
 end
 
--- The times of a missed stretch that are made up for, oldest first.
+-- Where a missed stretch ends: a time that has come, but whose fire has not yet, for its jitter, was not missed.
+local function end_of_missed(row, compiled, now)
+  local last = compiled:last(row.next_nominal - 1e-6, now)
+  if last and last > row.next_nominal and compiled:fire_at(row.name, last) > now then return last - 1e-6 end
+  return now
+end
+
+-- The times of a missed stretch, which ends `now`, that are made up for, oldest first.
 local function caught_up(row, compiled, now)
   local how = compiled.fields.catch_up
   if how.policy == "none" then return {} end
@@ -92,9 +99,9 @@ local function caught_up(row, compiled, now)
   return list
 end
 
-local function missed(engine, row, op, list, total)
-  op.counts.missed = total - #list
-  if op.counts.missed == 0 or not engine._on_missed then return end
+-- Tells the hook, once it is stored: of several processes that try, one tells it.
+local function tell_missed(engine, row, op)
+  if (op.counts.missed or 0) == 0 or not engine._on_missed then return end
   local ok, problem = pcall(engine._on_missed, {
     schedule = row.name, count = op.counts.missed, from = row.next_nominal, to = op.last_nominal,
   })
@@ -112,10 +119,11 @@ local function op_of(engine, row, compiled, now)
     list, op.next_nominal, op.next_at, skipped = due_times(row, compiled, now)
     op.last_nominal, reason = list[#list], "schedule"
   else
-    list, reason = caught_up(row, compiled, now), "catch_up"
-    op.last_nominal = compiled:last(row.next_nominal - 1e-6, now) or row.next_nominal
+    local upto = end_of_missed(row, compiled, now)
+    list, reason = caught_up(row, compiled, upto), "catch_up"
+    op.last_nominal = compiled:last(row.next_nominal - 1e-6, upto) or row.next_nominal
     op.next_nominal, op.next_at, skipped = firing.next_of(row.name, compiled, op.last_nominal)
-    missed(engine, row, op, list, compiled:count(row.next_nominal - 1e-6, now))
+    op.counts.missed = compiled:count(row.next_nominal - 1e-6, upto) - #list
   end
   local left = fields.max_fires and math.max(0, fields.max_fires - row.fired - row.caught_up) or math.huge
   for i = #list, left + 1, -1 do list[i] = nil end
@@ -133,28 +141,49 @@ local function work_out_anew(engine, row, compiled)
   fields.digest = compiled.digest
   local nominal, at = firing.next_of(row.name, compiled, row.last_nominal or row.created)
   row.times, row.next_nominal, row.next_at, row.counts = spec.encode(fields), nominal, at, nil
-  context.store(engine):schedule_set { row }
+  errors.check(context.store(engine):schedule_set { row })
 end
 
--- What cannot be read or made, such as a class that is gone, is told, and its time is over: the others go on.
+-- Moves a row on. Raises what the store says, such as that the disk is full, which is no fault of the schedule: its
+-- time is not over by that, and is tried again. False: another process was first.
+local function move_on(engine, op)
+  local states, code, message = context.store(engine):schedule_fire(op)
+  if states then return true end
+  if code == "ESTALE" or code == "ENOTFOUND" then return false end
+  errors.raise_core(code, message, "fire")
+end
+
+-- What cannot be read or made, such as arguments of a class that is gone, is told, and its time is over: the others go
+-- on.
 local function skip_broken(engine, row, problem)
   engine:_log(40, ("schedule '%s' cannot fire: %s"):format(row.name, errors.text(problem)))
-  local ok, compiled = pcall(times.of_row, row)
-  local nominal, at
-  if ok then nominal, at = firing.next_of(row.name, compiled, engine._core:now()) end
-  context.store(engine):schedule_fire {
-    id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = nominal, next_at = at,
-    last_nominal = row.next_nominal, counts = { missed = 1 },
+  local ok, nominal, at = pcall(function()
+    return firing.next_of(row.name, times.of_row(row), engine._core:now())
+  end)
+  move_on(engine, {
+    id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = ok and nominal or nil,
+    next_at = ok and at or nil, last_nominal = row.next_nominal, counts = { missed = 1 },
     pause_note = not ok and "its times cannot be read" or nil,
-  }
+  })
 end
 
-local function fire_row(engine, row, now)
+-- The op of a row; nil: its next time is worked out anew instead.
+local function prepare(engine, row, now)
   local compiled = times.of_row(row)
-  if compiled.fields.digest ~= compiled.digest then return work_out_anew(engine, row, compiled) end
-  local op = op_of(engine, row, compiled, now)
+  return compiled.fields.digest == compiled.digest and op_of(engine, row, compiled, now) or nil
+end
+
+-- What the op itself is refused for, however often it is tried.
+local hopeless = { EINVAL = true, ECONSTRAINT = true, ELIMIT = true }
+
+local function fire_row(engine, row, now)
+  local ok, op = pcall(prepare, engine, row, now)
+  if not ok then return skip_broken(engine, row, op) end
+  if not op then return work_out_anew(engine, row, times.of_row(row)) end
   local states, code, message = context.store(engine):schedule_fire(op)
-  if not states and code ~= "ESTALE" and code ~= "ENOTFOUND" then errors.raise_core(code, message, "fire") end
+  if states then return tell_missed(engine, row, op) end
+  if hopeless[code] then return skip_broken(engine, row, message or code) end
+  if code ~= "ESTALE" and code ~= "ENOTFOUND" then errors.raise_core(code, message, "fire") end
 end
 
 local function fire_all(engine)
@@ -163,8 +192,7 @@ local function fire_all(engine)
     local now = engine._core:due()
     list = errors.check(engine._core:schedule_get { due = now, limit = BATCH })
     for _, row in ipairs(list) do
-      local ok, problem = pcall(fire_row, engine, row, now)
-      if not ok then skip_broken(engine, row, problem) end
+      fire_row(engine, row, now)
     end
     engine._last_tick = engine._core:now()
   until #list < BATCH
