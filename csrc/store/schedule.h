@@ -180,6 +180,7 @@ typedef struct {
     pl_usec_t last_nominal;             /* the row's after this; 0: stays */
     int64_t counts[PL_FIRE_COUNTS_LEN]; /* added to the row; those of the fires are the store's */
     int buffered_max;
+    int64_t left; /* so many more for the reasons schedule and catch-up, then it is finished; 0: any number */
     pl_fire_new_t *fires;
     size_t len;
     pl_str_t pause_note; /* absent: it goes on; else it is paused when this is done */

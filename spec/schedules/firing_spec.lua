@@ -151,6 +151,15 @@ describe("a schedule", function()
       assert.equal("active", few:status().state)
     end)
 
+  it("S36 S40 counts what has fired for max_fires, and not what was skipped", function()
+    local s = support.create("some", { every = "1h", max_fires = 2, start = support.Open("x") })
+    engine:advance(3 * 3600)
+    assert.same({ "active", 1, 2 }, { s:status().state, s:status().fired, s:status().skipped })
+    pipeline.from_id(support.runs[1].id):complete(1)
+    engine:advance(3 * 3600)
+    assert.same({ "finished", 2, 2 }, { s:status().state, s:status().fired, s:status().skipped })
+  end)
+
   it("S38 S68 fires later by its jitter, the same in the preview and at the time, in the order of the nominal times",
     function()
       local s = support.create("spread", { every = "1m", jitter = 300 })

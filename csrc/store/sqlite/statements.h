@@ -482,6 +482,7 @@
       "backfilled = backfilled + ?5, skipped = skipped + ?6, skipped_paused = skipped_paused + ?7, "                   \
       "skipped_gap = skipped_gap + ?8, missed = missed + ?9, dropped = dropped + ?10 WHERE id = ?1")                   \
     X(SCHEDULE_PAUSE, "UPDATE main.pl_schedule SET paused = 1, note = ?2, revision = revision + 1 WHERE id = ?1")      \
+    X(SCHEDULE_FINISH, "UPDATE main.pl_schedule SET next_nominal = NULL, next_at = NULL WHERE id = ?1")                \
     X(SCHEDULE_RESULT, "UPDATE main.pl_schedule SET failures = ?2, last_end = ?3, last_state = ?4 WHERE id = ?1")      \
     X(SCHEDULE_DELETE, "DELETE FROM main.pl_schedule WHERE id = ?1")                                                   \
     X(SOURCE_VERSION, "SELECT version FROM main.pl_schedule_source WHERE name = ?1")                                   \

@@ -125,9 +125,7 @@ local function op_of(engine, row, compiled, now)
     op.next_nominal, op.next_at, skipped = firing.next_of(row.name, compiled, op.last_nominal)
     op.counts.missed = compiled:count(row.next_nominal - 1e-6, upto) - #list
   end
-  local left = fields.max_fires and math.max(0, fields.max_fires - row.fired - row.caught_up) or math.huge
-  for i = #list, left + 1, -1 do list[i] = nil end
-  if #list >= left then op.next_nominal, op.next_at = nil, nil end
+  op.left = fields.max_fires and math.max(1, fields.max_fires - row.fired - row.caught_up)
   if skipped > 0 then op.counts.skipped_gap = skipped end
   add_fires(engine, row, compiled, op, list, reason)
   return op

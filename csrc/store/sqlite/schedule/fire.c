@@ -178,8 +178,13 @@ int pl__verb_schedule_fire(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     conn->fires.unknown = true;
     PL__TRY(move_on(conn, fire));
-    for (size_t i = 0; i < fire->len; i++)
+    int64_t before = counts[PL_COUNT_fired] + counts[PL_COUNT_caught_up], used = 0;
+    for (size_t i = 0; i < fire->len && (!fire->left || used < fire->left); i++) {
         PL__TRY(make(conn, &f, &fire->fires[i]));
+        used = counts[PL_COUNT_fired] + counts[PL_COUNT_caught_up] - before;
+    }
+    if (fire->left && used >= fire->left)
+        PL__TRY(pl__sql_run(conn, PL__SQL_SCHEDULE_FINISH, NULL, "i", (int64_t)fire->schedule));
     PL__TRY(count(conn, fire->schedule, counts));
     if (fire->pause_note.ptr)
         PL__TRY(pl__sql_run(conn, PL__SQL_SCHEDULE_PAUSE, NULL, "it", (int64_t)fire->schedule, fire->pause_note));
