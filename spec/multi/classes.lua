@@ -75,6 +75,8 @@ classes.KillAborted = pipeline.define("spec.multi.classes.KillAborted", {
 })
 require("pipeline.deferred").register("spec.multi.kill", kill)
 
+require("pipeline.deferred").register("spec.multi.nothing", function() end)
+
 --- For the route that kills who serves it.
 classes.kill = kill
 

@@ -184,14 +184,39 @@ local function fire_row(engine, row, now)
   if code ~= "ESTALE" and code ~= "ENOTFOUND" then errors.raise_core(code, message, "fire") end
 end
 
+-- Many rows are fired at a time, so that they share commits. The first failure of the store ends the rest: they are
+-- still due.
+local function fire_rows(engine, list, now)
+  local handle, at, busy, token, failed = engine._core, 0, 0, nil, nil
+  local function work()
+    while at < #list and not failed do
+      at = at + 1
+      local ok, problem = pcall(fire_row, engine, list[at], now)
+      if not ok then failed = { problem } end
+    end
+    busy = busy - 1
+    if busy == 0 and token then token:wake() end
+  end
+  for _ = 1, #list do
+    busy = busy + 1
+    if not handle:spawn(work) then
+      busy, failed = busy - 1, failed or { "no memory for more of them at a time" }
+      break
+    end
+  end
+  if busy > 0 then
+    token = errors.check(handle:token())
+    errors.check(handle:suspend())
+  end
+  if failed then error(failed[1], 0) end
+end
+
 local function fire_all(engine)
   local list
   repeat
     local now = engine._core:due()
     list = errors.check(engine._core:schedule_get { due = now, limit = BATCH })
-    for _, row in ipairs(list) do
-      fire_row(engine, row, now)
-    end
+    if #list == 1 then fire_row(engine, list[1], now) else fire_rows(engine, list, now) end
     engine._last_tick = engine._core:now()
   until #list < BATCH
 end
