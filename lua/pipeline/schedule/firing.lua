@@ -188,7 +188,7 @@ end
 -- still due.
 local function fire_rows(engine, list, now)
   local handle, at, busy, token, failed = engine._core, 0, 0, nil, nil
-  local function work()
+  local function go_on()
     while at < #list and not failed do
       at = at + 1
       local ok, problem = pcall(fire_row, engine, list[at], now)
@@ -199,7 +199,7 @@ local function fire_rows(engine, list, now)
   end
   for _ = 1, #list do
     busy = busy + 1
-    if not handle:spawn(work) then
+    if not handle:spawn(go_on) then
       busy, failed = busy - 1, failed or { "no memory for more of them at a time" }
       break
     end
