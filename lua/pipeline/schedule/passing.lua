@@ -37,7 +37,9 @@ function passing.pass(engine, target)
     if wait > 0 then work(engine, "all", wait) end
     engine._core:advance(math.max(0, row.next_at - engine._core:now()))
     work(engine, "settle")
+    local before = row
     row = next_fire(engine, target)
+    if row and row.id == before.id and row.revision == before.revision then break end -- the store fails: it stays due
   end
 end
 
