@@ -48,6 +48,7 @@ typedef struct {
     int64_t storage_limit;    /* bytes in use above which task_add is refused (PL_ELIMIT); 0: none */
     pl_retention_t retention; /* how long what is over is kept */
     bool sweeps;              /* deletes what is older; else only the verb does */
+    int64_t portion_us;       /* tests: how long a portion may take; 0: the default */
 } pl_store_options_t;
 
 /* What the store thread brings back since the last time, for the loop thread. */

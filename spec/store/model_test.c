@@ -3,7 +3,8 @@
  * believed: results, claims, finals and all that can be read must be the same.
  *
  * A run is a list of steps, each a number of random choices, so that steps can be left out: when a run differs, it is
- * shortened as long as it differs, and printed with its seed. MODEL_SEED=n plays that run alone, MODEL_RUNS=n so many.
+ * shortened as long as it differs, and printed with its seed. MODEL_SEED=n plays that run alone; without it
+ * the same runs are played each time, so that a change is what is tried; MODEL_RUNS=n plays so many others.
  *
  * What a store is free to do is not compared. Which of many queues claims first is such a thing, so there are three
  * kinds of runs: FREE (all that is ready is claimed, with any op), LIMITED (queues have limits; claims are made in
@@ -979,7 +980,11 @@ static bool differ(const step_t *steps, int len, int mode, char *said[2]) {
     snprintf(path, sizeof path, "%s/store.db", directory);
     run = (run_t){ .mode = mode };
     pl_clock_init_virtual(&run.clock, INT64_C(1700000000) * PL_USEC_PER_SEC);
-    pl_store_options_t options = { .path = path, .clock = &run.clock, .lease_seconds = 1e6, .tombstone_seconds = 30 };
+    pl_store_options_t options = { .path = path,
+                                   .clock = &run.clock,
+                                   .lease_seconds = 1e6,
+                                   .tombstone_seconds = 30,
+                                   .portion_us = INT64_C(3600) * PL_USEC_PER_SEC };
     CHECK(pl__sqlite_driver.open(&run.sqlite, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
     CHECK(pl__sqlite_driver.open(&run.reader, &options, PL__ROLE_READER, run.sqlite, &error) == PL_OK);
     CHECK(pl__memory_driver.open(&run.memory, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
@@ -1067,7 +1072,7 @@ static void play(uint64_t seed) {
 
 int main(void) {
     const char *given = getenv("MODEL_SEED"), *runs = getenv("MODEL_RUNS");
-    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)pl_clock_monotonic_us();
+    uint64_t seed = given ? strtoull(given, NULL, 10) : runs ? (uint64_t)pl_clock_monotonic_us() : 1;
     int count = given ? 1 : runs ? atoi(runs) : RUNS;
     CHECK(mkdtemp(directory) != NULL);
     printf("seeds %" PRIu64 " … +%d\n", seed, count - 1);

@@ -271,6 +271,6 @@ bool pl__portion_over(pl__conn_t *conn) {
         return false;
     int64_t now = pl_clock_monotonic_us();
     if (conn->portion_until == 0)
-        conn->portion_until = now + PL__PORTION_US;
+        conn->portion_until = now + (conn->options.portion_us > 0 ? conn->options.portion_us : PL__PORTION_US);
     return now >= conn->portion_until;
 }
