@@ -101,7 +101,7 @@ typedef struct {
     int buffered, running;              /* result of schedule_get by name: fires */
     pl_usec_t last_end;                 /* result: when the work of a fire was final; 0: never */
     int last_state;                     /* result: what it was then (pl_fire_state_t) */
-    int64_t counts[PL_FIRE_COUNTS_LEN]; /* written: what is added */
+    int64_t counts[PL_FIRE_COUNTS_LEN]; /* written: skipped_paused alone, which is added */
     int rc; /* result: PL_OK; PL_EEXISTS, PL_ENOTFOUND, PL_ESTALE: the revision is another */
 } pl_schedule_t;
 
@@ -138,7 +138,6 @@ typedef struct {
     pl_str_t source;                 /* absent: none */
     int64_t version, version_before; /* of the source: it becomes `version` if it is `version_before` (-1: none) */
     bool abort;                      /* running work of what is removed is aborted */
-    int64_t version_now;             /* result, when that was refused */
 } pl_op_schedule_set_t;
 
 /* schedule_delete: PL_ENOTFOUND. Buffered fires end with it. */

@@ -5,7 +5,7 @@ local misuse = require("pipeline.support.place").misuse
 
 local retention = {}
 
-local UNITS = { s = 1, m = 60, h = 3600, d = 86400, w = 7 * 86400 }
+local UNITS = options.TIME_UNITS
 local KEPT = -1 -- for ever, as the core has it
 local DAY = 86400.0
 

@@ -338,19 +338,13 @@ function Schedule.update(self, part)
   end)
 end
 
-local function copy(row)
-  local changed = {}
-  for key, value in pairs(row) do changed[key] = value end
-  return changed
-end
-
 --- Pauses it, with a note: nothing fires and nothing that is buffered starts until `resume`; what runs goes on.
 function Schedule.pause(self, note)
   if note ~= nil and type(note) ~= "string" then misuse("bad argument #1 to 'pause' (string expected)") end
   write(self._engine, self.name, function(row)
     if not row then refuse_unknown(self.name) end
     if row.paused and row.note == note then return nil end
-    local changed = copy(row)
+    local changed = work.copy(row)
     changed.paused, changed.note = true, note
     return changed
   end)
@@ -366,7 +360,7 @@ function Schedule.resume(self, given)
   write(engine, self.name, function(row)
     if not row then refuse_unknown(self.name) end
     if not row.paused then return nil end
-    local changed, now = copy(row), engine._core:now()
+    local changed, now = work.copy(row), engine._core:now()
     changed.paused, changed.note = false, nil
     if row.next_nominal and row.next_at <= now and not given.catch_up then
       local compiled = times.of_row(row)
@@ -385,15 +379,7 @@ local function fire(self, row, list, how)
     id = row.id, fires = {}, stages = {}, tasks = {}, counts = {},
     buffered_max = how.buffered_max or compiled.fields.catch_up.limit,
   }
-  local stored = errors.read(core.decode(row.work))
-  for i, nominal in ipairs(list) do
-    local stage, task
-    op.fires[i], stage, task = firing.make(engine, row, compiled, {
-      nominal = nominal, reason = how.reason, previous = row.last_nominal, overlap = how.overlap, stored = stored,
-      args = how.args, is_again = how.is_again,
-    })
-    if stage then op.stages[i] = stage else op.tasks[i] = task end
-  end
+  firing.add(engine, row, compiled, op, list, how)
   local states, code, message = context.store(engine):schedule_fire(op)
   if not states and code == "ENOTFOUND" then refuse_unknown(self.name) end
   return errors.check(states, code, message), op

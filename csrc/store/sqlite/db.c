@@ -184,6 +184,13 @@ int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row) {
     return rc;
 }
 
+int pl__sql_read_id(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    (void)arena;
+    *(pl_id_t *)item = sqlite3_column_int64(row, 0);
+    return PL_OK;
+}
+
 void *pl__sql_list(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl__sql_read_t *read, size_t size,
                    size_t *len, int *rc) {
     pl__buf_t list = { 0 };

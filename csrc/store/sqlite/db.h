@@ -233,6 +233,8 @@ int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row);
 void pl__sql_end(sqlite3_stmt *statement);
 /* One row into an item of the caller's kind; strings go to the arena. */
 typedef int pl__sql_read_t(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item);
+/* An item is a pl_id_t: the first column. */
+pl__sql_read_t pl__sql_read_id;
 /* Reads the rows of a query into an array in the arena, of items of `size` bytes, and ends the query; NULL, with *len
  * 0, when there are none, or when *rc says what went wrong. */
 void *pl__sql_list(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl__sql_read_t *read, size_t size,

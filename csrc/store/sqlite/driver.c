@@ -282,14 +282,6 @@ static int sqlite_verb(pl__conn_t *conn, pl_op_t *op) {
     return VERBS[op->verb](conn, op);
 }
 
-/* Where fires are under way, what has settled has to be known before what follows them is claimed. */
-static int end_fires(pl__conn_t *conn) {
-    if (!conn->fires.live)
-        return PL_OK;
-    PL__TRY(pl__deltas_flush(conn));
-    return pl__fires_flush(conn);
-}
-
 static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
                          pl_error_t *error) {
     int rc = PL_OK;
@@ -298,7 +290,7 @@ static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *ar
     if (rc == PL_OK)
         rc = write_waiting(conn);
     if (rc == PL_OK)
-        rc = end_fires(conn);
+        rc = pl__fires_flush(conn);
     if (rc == PL_OK)
         rc = pl__claim_finish(conn, ask, arena, turn);
     if (rc == PL_OK)
@@ -378,7 +370,7 @@ static int apply(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(write_waiting(conn));
     pl__results_forget(conn);
     PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(end_fires(conn));
+    PL__TRY(pl__fires_flush(conn));
     return pl__task_flush(conn);
 }
 

@@ -506,7 +506,6 @@
              "AND f.id < ?2 ORDER BY f.id DESC LIMIT ?3")                                                              \
     X(FIRE_BY_TARGET, "SELECT " PL__FIRE_COLUMNS                                                                       \
                       " FROM main.pl_fire AS f INDEXED BY pl_fire_target WHERE f.target = ?1 AND f.state < 2")         \
-    X(WORK_STAGE, "SELECT state, queue, priority FROM main.pl_stage WHERE id = ?1")                                    \
     X(WORK_TASK_NOW, "UPDATE main.pl_task SET state = CASE state WHEN 1 THEN 0 ELSE state END, eta = ?2 WHERE id = "   \
                      "?1 AND state IN (1, 3)")                                                                         \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \

@@ -24,35 +24,29 @@ local function time_text(time)
   return ("%.6f"):format(time):gsub("%.?0+$", "")
 end
 
---- A fire of a row as the core takes it, and its work. `fields`: nominal, reason, previous, overlap, args.
--- @return fire, root or nil, task or nil.
-function firing.make(engine, row, compiled, fields)
-  local now = engine._core:now()
-  local nominal, id = fields.nominal, engine._core:new_id()
+-- A fire of a row as the core takes it, and its work: a root, or nil and a task.
+local function make(engine, row, compiled, nominal, previous, stored, how)
+  local now, id = engine._core:now(), engine._core:new_id()
   local told = {
-    name = row.name, nominal_time = nominal, fire_time = now, previous_nominal_time = fields.previous,
-    reason = fields.reason, local_time = compiled:local_time(nominal),
+    name = row.name, nominal_time = nominal, fire_time = now, previous_nominal_time = previous, reason = how.reason,
+    local_time = compiled:local_time(nominal),
   }
   local key = ("schedule/%s/%s"):format(row.name, (time_text(nominal)))
-  if fields.is_again then key = key .. "/" .. engine._core:id_text(id) end
-  key = keys.of(key)
-  local stage, task = work.make(engine, fields.stored, { key = key, told = told }, fields.args)
+  if how.is_again then key = key .. "/" .. engine._core:id_text(id) end
+  local stage, task = work.make(engine, stored, { key = keys.of(key), told = told }, how.args)
   return {
-    id = id, nominal = nominal, at = now, previous = fields.previous, reason = fields.reason,
-    overlap = fields.overlap or compiled.fields.overlap,
+    id = id, nominal = nominal, at = now, previous = previous, reason = how.reason,
+    overlap = how.overlap or compiled.fields.overlap,
   }, stage, task
 end
 
--- Adds the fires of the nominal times to an op.
-local function add_fires(engine, row, compiled, op, list, reason)
+--- Adds fires of the nominal times to an op. `how`: reason, overlap and args (those of the schedule, unless given),
+-- is_again (the root may be one of several of its time).
+function firing.add(engine, row, compiled, op, list, how)
   local stored, previous = errors.read(core.decode(row.work)), row.last_nominal
   for i, nominal in ipairs(list) do
-    local stage, task
-    op.fires[i], stage, task = firing.make(engine, row, compiled, {
-      nominal = nominal, reason = reason, previous = previous, stored = stored,
-    })
-    if stage then op.stages[i] = stage else op.tasks[i] = task end
-    previous = nominal
+    op.fires[i], op.stages[i], op.tasks[i] = make(engine, row, compiled, nominal, previous, stored, how)
+    if how.reason == "schedule" or how.reason == "catch_up" then previous = nominal end
   end
 end
 
@@ -127,26 +121,30 @@ local function op_of(engine, row, compiled, now)
   end
   op.left = fields.max_fires and math.max(1, fields.max_fires - row.fired - row.caught_up)
   if skipped > 0 then op.counts.skipped_gap = skipped end
-  add_fires(engine, row, compiled, op, list, reason)
+  firing.add(engine, row, compiled, op, list, { reason = reason })
   return op
 end
 
 -- The rules of the zone have changed since the next time was worked out: it is worked out anew, and fires when that has
 -- come.
 local function work_out_anew(engine, row, compiled)
-  local fields = {}
-  for key, value in pairs(compiled.fields) do fields[key] = value end
+  local fields = work.copy(compiled.fields)
   fields.digest = compiled.digest
   local nominal, at = firing.next_of(row.name, compiled, row.last_nominal or row.created)
   row.times, row.next_nominal, row.next_at, row.counts = spec.encode(fields), nominal, at, nil
   errors.check(context.store(engine):schedule_set { row })
 end
 
--- Moves a row on. Raises what the store says, such as that the disk is full, which is no fault of the schedule: its
--- time is not over by that, and is tried again. False: another process was first.
+-- What the op itself is refused for, however often it is tried.
+local hopeless = { EINVAL = true, ECONSTRAINT = true, ELIMIT = true }
+
+-- Moves a row on; true: by this. False: another process was first; or there is a problem of the op itself, which is
+-- returned as well. Raises what else the store says, such as that the disk is full, which is no fault of the schedule:
+-- its time is not over by that, and is tried again.
 local function move_on(engine, op)
   local states, code, message = context.store(engine):schedule_fire(op)
   if states then return true end
+  if hopeless[code] then return false, message or code end
   if code == "ESTALE" or code == "ENOTFOUND" then return false end
   errors.raise_core(code, message, "fire")
 end
@@ -158,11 +156,12 @@ local function skip_broken(engine, row, problem)
   local ok, nominal, at = pcall(function()
     return firing.next_of(row.name, times.of_row(row), engine._core:now())
   end)
-  move_on(engine, {
+  local _, refused = move_on(engine, {
     id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = ok and nominal or nil,
     next_at = ok and at or nil, last_nominal = row.next_nominal, counts = { missed = 1 },
     pause_note = not ok and "its times cannot be read" or nil,
   })
+  if refused then errors.raise(times.ScheduleError, "schedule '%s' cannot be moved on: %s", row.name, refused) end
 end
 
 -- The op of a row; nil: its next time is worked out anew instead.
@@ -171,17 +170,13 @@ local function prepare(engine, row, now)
   return compiled.fields.digest == compiled.digest and op_of(engine, row, compiled, now) or nil
 end
 
--- What the op itself is refused for, however often it is tried.
-local hopeless = { EINVAL = true, ECONSTRAINT = true, ELIMIT = true }
-
 local function fire_row(engine, row, now)
   local ok, op = pcall(prepare, engine, row, now)
   if not ok then return skip_broken(engine, row, op) end
   if not op then return work_out_anew(engine, row, times.of_row(row)) end
-  local states, code, message = context.store(engine):schedule_fire(op)
-  if states then return tell_missed(engine, row, op) end
-  if hopeless[code] then return skip_broken(engine, row, message or code) end
-  if code ~= "ESTALE" and code ~= "ENOTFOUND" then errors.raise_core(code, message, "fire") end
+  local done, refused = move_on(engine, op)
+  if refused then return skip_broken(engine, row, refused) end
+  if done then tell_missed(engine, row, op) end
 end
 
 -- Many rows are fired at a time, so that they share commits. The first failure of the store ends the rest: they are

@@ -34,7 +34,7 @@ local function refuse(format, ...)
   errors.raise(ScheduleError, format, ...)
 end
 
-local UNITS = { s = 1, m = 60, h = 3600, d = 86400, w = 7 * 86400 }
+local UNITS = options.TIME_UNITS
 
 --- Seconds of a number, or of a text such as "90s", "15m", "2h", "7d", "1h30m". Raises ScheduleError.
 function spec.duration(value, what)

@@ -87,9 +87,15 @@ local function encode(value, what)
   return bytes
 end
 
+--- A row or a form again, to be changed.
+function work.copy(of)
+  local copy = {}
+  for key, value in pairs(of) do copy[key] = value end
+  return copy
+end
+
 local function make_stage(engine, stored, fire, args)
-  local stage = {}
-  for key, value in pairs(stored.stage) do stage[key] = value end
+  local stage = work.copy(stored.stage)
   stage.id = engine._core:new_id()
   stage.key = fire.key
   if args then
@@ -107,8 +113,7 @@ local function make_stage(engine, stored, fire, args)
 end
 
 local function make_task(engine, stored, fire, args)
-  local task = {}
-  for key, value in pairs(stored.task) do task[key] = value end
+  local task = work.copy(stored.task)
   task.id = engine._core:new_id()
   if task.kind == "deferred" then
     task.payload = deferred._of_schedule(task.payload, fire.told, args)
@@ -116,8 +121,7 @@ local function make_task(engine, stored, fire, args)
     errors.raise(ScheduleError, "trigger: args are for pipelines and calls, not for tasks")
   end
   if stored.request then
-    local request = {}
-    for key, value in pairs(stored.request) do request[key] = value end
+    local request = work.copy(stored.request)
     request.schedule = { name = fire.told.name, nominal = ("%.15g"):format(fire.told.nominal_time) }
     task.request = encode(request, "request")
   end

@@ -6,6 +6,9 @@ local misuse = require("pipeline.support.place").misuse
 local options = {}
 local type, next, math_type = type, next, math.type
 
+--- Seconds of the units in texts such as "15m" and "30d".
+options.TIME_UNITS = { s = 1, m = 60, h = 3600, d = 86400, w = 7 * 86400 }
+
 local function distance(a, b)
   local row = {}
   for j = 0, #b do row[j] = j end

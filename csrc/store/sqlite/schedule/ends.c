@@ -2,8 +2,8 @@
  * ends.c - the work of a fire is final: the fire is over, and the next one that is buffered starts in the same commit.
  *
  * Whoever makes a root final, or ends a task, notes that (watch.c); what follows from it is done at the end of the
- * transaction. Where no fire is under way on the file, which the writer
- * remembers, that costs nothing; else a look at an index.
+ * transaction. Where no fire is under way on the file, which the writer remembers, that costs nothing; else a look at
+ * an index.
  */
 #include <stdio.h>
 
@@ -33,19 +33,14 @@ static int is_work_live(pl__conn_t *conn, const pl__live_fire_t *fire, bool *liv
 
 /* Work that was held back begins. False: it is not there any more. */
 static int release_stage(pl__conn_t *conn, pl_id_t stage, bool *released) {
-    sqlite3_stmt *row;
-    bool found;
-    *released = false;
-    PL__TRY(pl__sql_query(conn, PL__SQL_WORK_STAGE, &row, "i", (int64_t)stage));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    if (!found)
+    pl__live_t *live;
+    PL__TRY(pl__live_get(conn, stage, &live));
+    *released = live && live->state == PL_STAGE_READY;
+    if (!*released)
         return PL_OK;
-    *released = sqlite3_column_int(row, 0) == PL_STAGE_READY;
-    pl__pending_t task = {
-        .id = stage, .kind = PL_TASK_RUN, .queue = sqlite3_column_int64(row, 1), .priority = sqlite3_column_int(row, 2)
-    };
-    pl__sql_end(row);
-    return *released ? pl__task_push(conn, &task) : PL_OK;
+    return pl__task_push(
+        conn,
+        &(pl__pending_t){ .id = stage, .kind = PL_TASK_RUN, .queue = live->queue, .priority = live->made.priority });
 }
 
 static int release_task(pl__conn_t *conn, pl_id_t task, bool *released) {
@@ -111,21 +106,34 @@ int pl__fire_cancel(pl__conn_t *conn, const pl__live_fire_t *fire) {
     return pl__task_end(conn, fire->target);
 }
 
+int pl__schedule_brief(pl__conn_t *conn, pl_id_t id, pl__schedule_brief_t *brief) {
+    sqlite3_stmt *row;
+    PL__TRY(pl__sql_query(conn, PL__SQL_SCHEDULE_BRIEF, &row, "i", (int64_t)id));
+    PL__TRY(pl__sql_step(conn, row, &brief->found));
+    if (!brief->found)
+        return PL_OK;
+    brief->revision = sqlite3_column_int64(row, 0);
+    brief->next = sqlite3_column_int64(row, 1);
+    brief->paused = sqlite3_column_int(row, 2) != 0;
+    brief->pause_on_failure = sqlite3_column_int(row, 3);
+    brief->failures = sqlite3_column_int(row, 4);
+    brief->total = sqlite3_column_int64(row, 5);
+    int rc = pl__sql_str(row, 6, &conn->scratch, &brief->name);
+    pl__sql_end(row);
+    return rc;
+}
+
 int pl__fire_result(pl__conn_t *conn, pl_id_t schedule, bool ok) {
     enum { NOTE_MAX = 60 };
-    sqlite3_stmt *row;
-    bool found;
+    pl__schedule_brief_t brief;
     char note[NOTE_MAX];
-    PL__TRY(pl__sql_query(conn, PL__SQL_SCHEDULE_BRIEF, &row, "i", (int64_t)schedule));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    if (!found)
+    PL__TRY(pl__schedule_brief(conn, schedule, &brief));
+    if (!brief.found)
         return PL_OK;
-    bool paused = sqlite3_column_int(row, 2) != 0;
-    int most = sqlite3_column_int(row, 3), before = sqlite3_column_int(row, 4), failures = ok ? 0 : before + 1;
-    pl__sql_end(row);
+    int failures = ok ? 0 : brief.failures + 1;
     PL__TRY(pl__sql_run(conn, PL__SQL_SCHEDULE_RESULT, NULL, "iiii", (int64_t)schedule, (int64_t)failures,
                         (int64_t)conn->now, (int64_t)(ok ? PL_FIRE_DONE : PL_FIRE_FAILED)));
-    if (!most || failures < most || paused)
+    if (!brief.pause_on_failure || failures < brief.pause_on_failure || brief.paused)
         return PL_OK;
     snprintf(note, sizeof note, "paused after %d failed fires in a row", failures);
     conn->fires.unknown = true;
@@ -150,14 +158,9 @@ static int release_next(pl__conn_t *conn, pl_id_t schedule, bool *again) {
 }
 
 int pl__fires_release(pl__conn_t *conn, pl_id_t schedule) {
-    sqlite3_stmt *row;
-    bool found, again = true;
-    PL__TRY(pl__sql_query(conn, PL__SQL_SCHEDULE_BRIEF, &row, "i", (int64_t)schedule));
-    PL__TRY(pl__sql_step(conn, row, &found));
-    bool paused = found && sqlite3_column_int(row, 2) != 0;
-    if (found)
-        pl__sql_end(row);
-    while (found && !paused && again)
+    pl__schedule_brief_t brief;
+    PL__TRY(pl__schedule_brief(conn, schedule, &brief));
+    for (bool again = brief.found && !brief.paused; again;)
         PL__TRY(release_next(conn, schedule, &again));
     return PL_OK;
 }
@@ -182,6 +185,9 @@ static int is_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
 }
 
 int pl__fires_flush(pl__conn_t *conn) {
+    if (!conn->fires.live)
+        return PL_OK;
+    PL__TRY(pl__deltas_flush(conn)); /* what has settled has ended, too */
     while (conn->fires.over) {
         pl__over_t *list = NULL; /* the oldest first */
         for (pl__over_t *over = conn->fires.over, *next; over; over = next) {

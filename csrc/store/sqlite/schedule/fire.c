@@ -8,28 +8,6 @@
 
 enum { TRIM_EVERY = 16 };
 
-typedef struct {
-    bool found, paused;
-    int64_t revision, total;
-    pl_usec_t next;
-    pl_str_t name;
-} brief_t;
-
-static int load(pl__conn_t *conn, pl_id_t id, brief_t *brief) {
-    sqlite3_stmt *row;
-    PL__TRY(pl__sql_query(conn, PL__SQL_SCHEDULE_BRIEF, &row, "i", (int64_t)id));
-    PL__TRY(pl__sql_step(conn, row, &brief->found));
-    if (!brief->found)
-        return PL_OK;
-    brief->revision = sqlite3_column_int64(row, 0);
-    brief->next = sqlite3_column_int64(row, 1);
-    brief->paused = sqlite3_column_int(row, 2) != 0;
-    brief->total = sqlite3_column_int64(row, 5);
-    int rc = pl__sql_str(row, 6, &conn->scratch, &brief->name);
-    pl__sql_end(row);
-    return rc;
-}
-
 /* ---- one fire ---------------------------------------------------------------------------------------------- */
 
 static int note_fire(pl__conn_t *conn, pl_id_t schedule, const pl_fire_new_t *fire) {
@@ -80,7 +58,7 @@ static int end_others(pl__conn_t *conn, const pl__live_fires_t *live, bool at_on
 
 typedef struct {
     pl_op_schedule_fire_t *op;
-    brief_t brief;
+    pl__schedule_brief_t brief;
     int64_t *counts;
 } firing_t;
 
@@ -168,9 +146,8 @@ int pl__verb_schedule_fire(pl__conn_t *conn, pl_op_t *op) {
     firing_t f = { .op = fire, .counts = counts };
     for (int i = 0; i < PL_FIRE_COUNTS_LEN; i++)
         counts[i] = fire->counts[i];
-    PL__TRY(pl__deltas_flush(conn));
     PL__TRY(pl__fires_flush(conn));
-    PL__TRY(load(conn, fire->schedule, &f.brief));
+    PL__TRY(pl__schedule_brief(conn, fire->schedule, &f.brief));
     bool is_other =
         fire->nominal && (f.brief.next != fire->nominal || f.brief.paused || f.brief.revision != fire->revision);
     op->rc = !f.brief.found ? PL_ENOTFOUND : is_other ? PL_ESTALE : PL_OK;

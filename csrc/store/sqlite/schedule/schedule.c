@@ -159,14 +159,14 @@ static int check(pl__conn_t *conn, pl_op_t *op) {
     }
     if (!set->source.ptr)
         return PL_OK;
-    PL__TRY(pl__sql_int(conn, PL__SQL_SOURCE_VERSION, &set->version_now, -1, "t", set->source));
-    if (set->version_now != set->version_before)
+    int64_t version;
+    PL__TRY(pl__sql_int(conn, PL__SQL_SOURCE_VERSION, &version, -1, "t", set->source));
+    if (version != set->version_before)
         op->rc = PL_ESTALE;
     return PL_OK;
 }
 
 static int write_one(pl__conn_t *conn, pl_schedule_t *s) {
-    s->created = conn->now;
     if (s->revision == 0)
         return pl__sql_run(conn, PL__SQL_SCHEDULE_ADD, NULL, "ittbbizzzitz", (int64_t)s->id, s->name, s->source,
                            s->times, s->work, (int64_t)conn->now, (int64_t)s->next_nominal, (int64_t)s->next_at,

@@ -6,6 +6,16 @@
 
 #include "store/sqlite/db.h"
 
+/* What a fire, and its end, need to know of their schedule. */
+typedef struct {
+    bool found, paused;
+    int64_t revision, total; /* total: fires that were made, or skipped */
+    pl_usec_t next;
+    int failures, pause_on_failure; /* in a row; 0: they do not pause it */
+    pl_str_t name;                  /* in the connection's scratch */
+} pl__schedule_brief_t;
+int pl__schedule_brief(pl__conn_t *conn, pl_id_t id, pl__schedule_brief_t *brief);
+
 typedef struct {
     pl_id_t id, target;
     bool is_stage;

@@ -85,13 +85,6 @@ int pl__note_abort(pl__conn_t *conn, pl_id_t stage) {
     return note(conn, stage, PL_STAGE_ABORTING);
 }
 
-static int read_id(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
-    (void)conn;
-    (void)arena;
-    *(pl_id_t *)item = sqlite3_column_int64(row, 0);
-    return PL_OK;
-}
-
 int pl__check_aborts(pl__conn_t *conn) {
     sqlite3_stmt *row;
     size_t len;
@@ -101,7 +94,7 @@ int pl__check_aborts(pl__conn_t *conn) {
         return PL_OK;
     PL__TRY(pl__sql_query(conn, PL__SQL_RUNS_ABORTED, &row, "iii", (int64_t)conn->worker, (int64_t)PL_TASK_RUN,
                           (int64_t)PL_STAGE_ABORTING));
-    const pl_id_t *ids = pl__sql_list(conn, row, &conn->scratch, read_id, sizeof *ids, &len, &rc);
+    const pl_id_t *ids = pl__sql_list(conn, row, &conn->scratch, pl__sql_read_id, sizeof *ids, &len, &rc);
     for (size_t i = 0; rc == PL_OK && i < len; i++)
         rc = note(conn, ids[i], PL_STAGE_ABORTING);
     return rc;

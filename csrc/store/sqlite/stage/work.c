@@ -45,13 +45,6 @@ static int count_outputs(pl__conn_t *conn, const pl_stage_t *stage, pl_work_t *w
 
 /* ---- places in queues -------------------------------------------------------------------------------------- */
 
-static int read_id(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
-    (void)conn;
-    (void)arena;
-    *(pl_id_t *)item = sqlite3_column_int64(row, 0);
-    return PL_OK;
-}
-
 /* The first tasks of a queue; NULL: those of too many other queues are known already. */
 static int find_front(pl__conn_t *conn, pl__fronts_t *fronts, int64_t queue, const pl__front_t **front) {
     sqlite3_stmt *row;
@@ -65,7 +58,7 @@ static int find_front(pl__conn_t *conn, pl__fronts_t *fronts, int64_t queue, con
     pl__front_t *fresh = &fronts->list[fronts->len];
     fresh->queue = queue;
     PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "iii", queue, (int64_t)PL_PLACES_MAX, INT64_C(0)));
-    fresh->ids = pl__sql_list(conn, row, &conn->scratch, read_id, sizeof *fresh->ids, &fresh->len, &rc);
+    fresh->ids = pl__sql_list(conn, row, &conn->scratch, pl__sql_read_id, sizeof *fresh->ids, &fresh->len, &rc);
     PL__TRY(rc);
     fronts->len++;
     *front = fresh;

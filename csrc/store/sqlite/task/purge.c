@@ -111,13 +111,6 @@ int pl__verb_purge(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- dead tasks -------------------------------------------------------------------------------------------- */
 
-static int read_id(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
-    (void)conn;
-    (void)arena;
-    *(pl_id_t *)item = sqlite3_column_int64(row, 0);
-    return PL_OK;
-}
-
 int pl__dead_ids(pl__conn_t *conn, int64_t queue, pl_id_t after, const pl_id_t **ids, size_t *len) {
     sqlite3_stmt *row;
     int rc;
@@ -125,7 +118,7 @@ int pl__dead_ids(pl__conn_t *conn, int64_t queue, pl_id_t after, const pl_id_t *
         PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_IDS_OF_QUEUE, &row, "iii", (int64_t)after, (int64_t)CHUNK, queue));
     else
         PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_IDS, &row, "ii", (int64_t)after, (int64_t)CHUNK));
-    *ids = pl__sql_list(conn, row, &conn->scratch, read_id, sizeof **ids, len, &rc);
+    *ids = pl__sql_list(conn, row, &conn->scratch, pl__sql_read_id, sizeof **ids, len, &rc);
     return rc;
 }
 
