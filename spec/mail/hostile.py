@@ -1,7 +1,7 @@
 """hostile.py PLAN LOG - a mail server that does as the file PLAN says, and writes to LOG what came of each connection.
 
 PLAN is read anew for each connection: a JSON object, in which everything may be left out:
-  count     connections it is for; later ones are served well (the server counts since the file last changed)
+  count     connections it is for; later ones are served well (the server counts anew when `number` is another)
   reply     {command: text} in place of the usual answer; commands: greeting EHLO HELO STARTTLS AUTH MAIL RCPT DATA
             body QUIT
   stall     command after which nothing is said any more
@@ -24,7 +24,7 @@ PLAN, LOG = sys.argv[1:3]
 USUAL = {"greeting": "220 hostile ESMTP", "HELO": "250 hello", "STARTTLS": "220 go on", "AUTH": "235 welcome",
          "MAIL": "250 2.1.0 ok", "RCPT": "250 2.1.5 ok", "DATA": "354 end with a dot", "body": "250 2.0.0 queued",
          "QUIT": "221 bye", "RSET": "250 ok", "NOOP": "250 ok"}
-served = {"stamp": None, "count": 0}
+served = {"number": None, "count": 0}
 
 
 class Gone(Exception):
@@ -32,12 +32,11 @@ class Gone(Exception):
 
 
 def read_plan():
-    stamp = os.stat(PLAN).st_mtime_ns
-    if stamp != served["stamp"]:
-        served.update(stamp=stamp, count=0)
-    served["count"] += 1
     with open(PLAN, encoding="utf-8") as file:
         plan = json.load(file)
+    if plan.get("number") != served["number"]:
+        served.update(number=plan.get("number"), count=0)
+    served["count"] += 1
     return {k: plan[k] for k in ("tls", "implicit", "auth") if k in plan} \
         if served["count"] > plan.get("count", 1 << 60) else plan
 

@@ -51,16 +51,19 @@ end
 --- What the hostile server does from now on; see hostile.py.
 function Server:plan(plan)
   self.plans = (self.plans or 0) + 1
-  support.write(self.directory .. "/plan", cjson.encode(plan))
+  local numbered = { number = self.plans }
+  for name, value in pairs(plan) do numbered[name] = value end
+  support.write(self.directory .. "/plan", cjson.encode(numbered))
 end
 
---- What came of the connections that have ended, since the last time.
+--- What came of the connections that have ended, since the last time. A line without an end is still being written.
 function Server:seen()
   local list, n = {}, 0
   local file = io.open(self.directory .. "/log")
-  for line in file and file:lines() or function() end do
+  for line in file and file:lines("L") or function() end do
+    if line:sub(-1) ~= "\n" then break end
     n = n + 1
-    if n > (self.read or 0) then list[#list + 1] = cjson.decode(line) end
+    if n > (self.read or 0) then list[#list + 1] = assert(cjson.decode(line)) end
   end
   if file then file:close() end
   self.read = n
