@@ -7,7 +7,6 @@
 -- _aborted (set of the stages whose runs are to be ended, or false), _test, _test_retry and _test_errors (test mode).
 
 local core = require "pipeline.core"
-local await = require "pipeline.support.await"
 local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
@@ -17,11 +16,10 @@ local instance = require "pipeline.workflow.instance"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
 local report = require "pipeline.support.report"
-local retention = require "pipeline.retention"
+local settings = require "pipeline.engine.settings"
 local slices = require "pipeline.support.slices"
 local status = require "pipeline.workflow.status"
 local stores = require "pipeline.support.stores"
-local text = require "pipeline.support.text"
 local timers = require "pipeline.loop.timers"
 local waiting = require "pipeline.workflow.waiting"
 local misuse = require("pipeline.support.place").misuse
@@ -30,7 +28,10 @@ local engine = {}
 
 local CLASS_LOAD_TIMEOUT = 7 * 86400.0
 local WARNING = 30
-local TRANSACTION_TIMEOUT, TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX = 5.0, 0.001, 3600
+local TRANSACTION_TIMEOUT = 5.0
+
+-- Rooms that bring methods of the engine: each returns a table of them.
+local ROOMS = { "pipeline.engine.facts", "pipeline.engine.copies" }
 
 local Engine = {}
 local meta = { __name = "pipeline.PublicEngine", __index = Engine, __unserializable = "an engine" }
@@ -40,95 +41,6 @@ function meta.__tostring(self)
 end
 
 -- ---- opening and closing ---------------------------------------------------------------------------------------
-
-local open_kinds = {
-  durability = "string", concurrency = "count", modules = "table", serve_queues = "table", file_mode = "any",
-  lease_seconds = "duration",
-  tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
-  virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
-  queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
-  max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
-  base_url = "string", stop_grace = "duration", retention = "any", on_missed = "function",
-}
-
-local core_options = {
-  "durability", "concurrency", "stop_grace", "lease_seconds", "tombstone_seconds", "vfs", "virtual_time",
-  "virtual_start", "seed",
-  "no_worker",
-}
-
-local function check_modules(list)
-  for key, prefix in pairs(list) do
-    if math.type(key) ~= "integer" or type(prefix) ~= "string" or prefix == "" then
-      misuse("bad argument #2 to 'open' (option 'modules': list of module prefixes expected)")
-    end
-  end
-end
-
--- Permissions as a number, or as octal digits.
-local function file_mode(given)
-  if given == nil then return nil end
-  local mode = math.type(given) == "integer" and given
-  if type(given) == "string" then mode = given:find("^[0-7]+$") and tonumber(given, 8) end
-  if not mode or mode < 0 or mode > tonumber("777", 8) or mode & tonumber("600", 8) ~= tonumber("600", 8) then
-    misuse("bad argument #2 to 'open' (option 'file_mode': octal digits expected, with which the owner can read and "
-      .. "write, such as \"640\")")
-  end
-  return mode
-end
-
-local function is_queue_name(value)
-  return type(value) == "string" and pcall(queue.Queue, value)
-end
-
--- The form in which the core takes a list of queues: each name with a line break behind.
-local function serve_queues(list)
-  if not list then return nil end
-  options.check_list(list, is_queue_name, 2, "open", "option 'serve_queues': list of queue names",
-    "option 'serve_queues': name of a queue")
-  return table.concat(list, "\n") .. "\n"
-end
-
-local function check_open(path, given)
-  if type(path) ~= "string" then
-    misuse(("bad argument #1 to 'open' (string expected, got %s)"):format(type(path)))
-  end
-  if path == "" or path:find("\0", 1, true) then
-    misuse("bad argument #1 to 'open' (the path of a file, or \":memory:\", expected)")
-  end
-  given = options.check(given, open_kinds, 2, "open")
-  local durability = given.durability
-  if durability and durability ~= "full" and durability ~= "normal" then
-    misuse("bad argument #2 to 'open' (option 'durability': \"full\" or \"normal\" expected)")
-  end
-  check_modules(given.modules or {})
-  local seconds = given.transaction_timeout
-  if seconds and not (seconds >= TRANSACTION_TIMEOUT_MIN and seconds <= TRANSACTION_TIMEOUT_MAX) then
-    misuse(("bad argument #2 to 'open' (option 'transaction_timeout': %g to %g seconds expected)"):format(
-      TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX))
-  end
-  return given
-end
-
--- Where people reach the server of this program, without a slash at the end.
-local function check_base_url(url)
-  if url == nil then return false end
-  return text.base_url(url) or errors.raise(errors.ConfigurationError,
-    "base_url: a URL such as \"https://shop.example.org\" expected, got %s", text.of(text.short(url)))
-end
-
--- Base URLs by name, without a slash at the end.
-local function check_targets(given)
-  local targets = {}
-  for name, url in pairs(given) do
-    if type(name) ~= "string" or type(url) ~= "string" or not url:find("^https?://[^/%s]") then
-      errors.raise(errors.ConfigurationError, "targets: a URL such as \"http://127.0.0.1:8080\" by name expected, " ..
-        "got %s under %s", text.of(url, 100), text.of(name, 100))
-    end
-    targets[name] = url:gsub("/+$", "")
-  end
-  return targets
-end
 
 local function set_hooks(self)
   self._core:on("task", function(claim) evaluate.task(self, claim) end)
@@ -217,20 +129,9 @@ end
 --   vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
-  given = check_open(path, given)
+  local passed, known
+  given, passed, known = settings.read(path, given)
   refuse_reopening(path)
-  local passed = {}
-  local known = {
-    targets = check_targets(given.targets or {}), base_url = check_base_url(given.base_url),
-    mail = given.mail and require("pipeline.mail.settings").read(given.mail) or false,
-  }
-  for _, name in ipairs(core_options) do passed[name] = given[name] end
-  passed.file_mode = file_mode(given.file_mode)
-  passed.serve_queues = serve_queues(given.serve_queues)
-  passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
-  passed.waiting_memory = given.waiting_memory and queue.parse_limit(given.waiting_memory, "waiting_memory")
-  for name, value in pairs(retention.read(given.retention, queue.parse_limit)) do passed[name] = value end
-  passed.no_sweep = given.no_worker and given.retention == nil
   passed.loop = not given.virtual_time and eventloop.lend() or nil
   local handle, code, message = core.open(path, passed)
   if not handle then
@@ -370,6 +271,8 @@ local function require_open(self)
   if self._closed then errors.raise_core("ECLOSED", "the engine is closed") end
 end
 
+Engine._require_open = require_open
+
 -- ---- running ---------------------------------------------------------------------------------------------------
 
 -- What is started in a transaction cannot run before its end.
@@ -379,6 +282,8 @@ local function refuse_in_transaction(self, name)
     errors.raise(errors.TransactionError, "%s cannot be called inside a transaction: nothing runs before its end", name)
   end
 end
+
+Engine._refuse_in_transaction = refuse_in_transaction
 
 local function run_core(self, name, mode, timeout, signals)
   require_open(self)
@@ -513,118 +418,6 @@ function Engine.transaction(self, fn)
   return require("pipeline.transaction").run(self, fn)
 end
 
--- ---- facts -----------------------------------------------------------------------------------------------------
-
-local OVERDUE_MAX = 1000
-
---- What the engine is and has to do: version, store (kind, version, path; `bytes` of the file, `free` of these unused,
--- `log_bytes` of the write-ahead log beside it, `shrinks`: unused pages at its end are given back), durability, worker,
--- workers, stages, queues (name -> ready, delayed, claimed), retention (done, aborted, dead: seconds, or false;
--- max_bytes; `sweeps`: this engine deletes what is older; `due`: what the next sweep takes, for done, aborted, dead and
--- names each {count =, oldest = (seconds since the epoch), more = (there is more than was counted)}), `overdue`
--- (schedules whose fire is due and has not been made; at most 1000 are counted), last_tick (when this engine last
--- looked for schedules that are due, in seconds since the epoch; nil: it has not yet) and counters.
--- While the store cannot be reached, unreachable_since tells since when (seconds since the epoch), and what only the
--- store knows is missing: its bytes, workers, stages, queues, retention. A file can always be reached.
-function Engine.status(self)
-  require_open(self)
-  local facts = errors.check(self._core:facts())
-  local counts, stages, workers, space, overdue = {}, nil, nil, nil, nil
-  if not facts.unreachable_since then
-    counts, stages, workers = context.store(self, true):counts_get()
-    if not counts then errors.raise_core(stages, workers, "status") end
-    space = errors.check(context.store(self, true):space_get())
-    overdue = #errors.check(context.store(self, true):schedule_get { due = self._core:due(), limit = OVERDUE_MAX })
-  end
-  local queues = {}
-  for _, count in ipairs(counts) do
-    queues[count.queue or "default"] = { ready = count.ready, delayed = count.delayed, claimed = count.claimed }
-  end
-  return {
-    version = facts.version, store = {
-      kind = facts.store_kind, version = facts.store_version, path = facts.path, bytes = space and space.bytes,
-      free = space and space.free, log_bytes = space and space.log, shrinks = space and space.shrinks,
-    },
-    retention = space and retention.status(space), unreachable_since = facts.unreachable_since,
-    durability = facts.durability, worker = facts.worker, worker_number = facts.worker_number, workers = workers,
-    stages = stages, queues = queues, executing = facts.executing, waiting = facts.waiting,
-    executed = facts.executed, overdue = overdue, last_tick = self._last_tick or nil, facts = facts,
-  }
-end
-
---- Looks for what is wrong in the file: its text encoding and schema against what its version says, the rules between
--- its rows that hold after every commit, its pages and foreign keys. Work goes on meanwhile, and other reads come
--- between; a large file takes seconds. Of each kind of fault some twenty are named.
--- @return a list of texts; an empty one: nothing is wrong. Raises StoreError when it cannot be read.
-function Engine.check(self)
-  require_open(self)
-  refuse_in_transaction(self, "check")
-  local list, part = {}, 0
-  repeat
-    local found, following, message = self._core:check(part)
-    if not found then errors.raise_core(following, message, "check") end
-    table.move(found, 1, #found, #list + 1, list)
-    part = following
-  until not part
-  return list
-end
-
---- A pipeline of this engine by its id; see pipeline.from_id.
-function Engine.from_id(self, id, given)
-  require_open(self)
-  if type(id) ~= "string" then
-    misuse(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)))
-  end
-  given = options.check(given, { resolve_outputs = "boolean" }, 2, "from_id")
-  return instance.from_id(self, id, given, class.Base)
-end
-
---- As pipeline.get_status_tree, of this engine.
-function Engine.get_status_tree(self, id, given)
-  require_open(self)
-  return status.tree(self, id, given)
-end
-
---- As pipeline.get_root_list, of this engine.
-function Engine.get_root_list(self, given)
-  require_open(self)
-  return status.roots(self, given)
-end
-
--- ---- copies ----------------------------------------------------------------------------------------------------
-
-local backup_kinds = { progress = "function", pages = "count" }
-local BACKUP_PAGES = 256
-
-local function copy(self, path, given)
-  repeat
-    local left, total, message = context.store(self, true):backup(path, given.pages or BACKUP_PAGES)
-    if not left then errors.raise_core(total, message) end
-    if given.progress then await.results(given.progress(total - left, total)) end
-  until left == 0
-end
-
---- Copies the store, as it is now, into another file, while everybody works on. It is done in portions, by the thread
--- that reads; in a tasklet or a run the others go on meanwhile. The copy has its name only when it is whole and on
--- disk: what is interrupted leaves `path` as it was, and is simply begun again. It holds the secret of the store, too,
--- and is the owner's alone, as the store is (`file_mode`). What was being executed is executed again when the copy is
--- opened.
--- @tparam string path of the copy; a file of that name is replaced, unless a log (-wal, -journal) lies beside it: then
--- it is a database in use. Until the copy is whole it is `path` with ".part".
--- @tparam[opt] table given progress (function(copied, total), in pages, after each portion), pages (of a portion, 256).
--- Raises StoreError.
-function Engine.backup(self, path, given)
-  require_open(self)
-  if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
-    misuse(("bad argument #1 to 'backup' (path expected, got %s)"):format(type(path)))
-  end
-  given = options.check(given, backup_kinds, 2, "backup")
-  local ok, problem = pcall(copy, self, path, given)
-  if ok then return end
-  pcall(function() context.store(self, true):backup(path, 0) end) -- nothing stays behind
-  error(problem, 0)
-end
-
 -- ---- HTTP ------------------------------------------------------------------------------------------------------
 
 -- A pipeline of this store only: who may ask is decided with the secret and the token of this engine.
@@ -682,6 +475,10 @@ function Engine.handle(self, request)
     misuse(("bad argument #1 to 'handle' (table expected, got %s)"):format(type(request)))
   end
   return web_of(self):handle(request)
+end
+
+for _, room in ipairs(ROOMS) do
+  for name, method in pairs(require(room)) do Engine[name] = method end
 end
 
 return engine
