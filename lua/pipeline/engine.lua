@@ -13,6 +13,7 @@ local errors = require "pipeline.support.errors"
 local evaluate = require "pipeline.workflow.evaluate"
 local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.workflow.instance"
+local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
 local report = require "pipeline.support.report"
@@ -148,12 +149,6 @@ function engine.open(path, given, hidden)
   return self
 end
 
-local function require_engine(self)
-  if type(self) ~= "table" or not rawget(self, "_core") then
-    misuse("bad self: an engine expected (its methods are called with a colon)")
-  end
-end
-
 local LAST_ANSWERS_STEPS, LAST_ANSWERS_STEP_SECONDS = 20, 0.05
 
 -- Whoever visited the URL that ended a wait is still owed an answer when the program closes at once.
@@ -198,7 +193,7 @@ Engine._end_run = end_run
 -- While a transaction is held through another engine of this process on the file, the store is left, and what is
 -- executed given back, when that has ended: at the latest when its time is up.
 function Engine.close(self)
-  require_engine(self)
+  opened.is_engine(self)
   if self._closed then return end
   local is_running = self._core:running()
   if self._web and self._web.answering > 0 and not is_running then give_last_answers(self) end
@@ -266,28 +261,11 @@ function Engine._cancel(self, co)
   if not ok then self:_log(WARNING, "closing an attempt whose time was up: " .. errors.text(problem)) end
 end
 
-local function require_open(self)
-  require_engine(self)
-  if self._closed then errors.raise_core("ECLOSED", "the engine is closed") end
-end
-
-Engine._require_open = require_open
-
 -- ---- running ---------------------------------------------------------------------------------------------------
 
--- What is started in a transaction cannot run before its end.
-local function refuse_in_transaction(self, name)
-  local tx = context.transaction()
-  if tx and tx:_is_open() and tx._engine._transactions == self._transactions then
-    errors.raise(errors.TransactionError, "%s cannot be called inside a transaction: nothing runs before its end", name)
-  end
-end
-
-Engine._refuse_in_transaction = refuse_in_transaction
-
 local function run_core(self, name, mode, timeout, signals)
-  require_open(self)
-  refuse_in_transaction(self, name)
+  opened.check(self)
+  opened.outside_transaction(self, name)
   local ok, code, message = self._core:run(mode, timeout, signals)
   end_run(self)
   if mode ~= "once" then eventloop.rest(self) end
@@ -316,7 +294,7 @@ end
 
 --- Makes run return.
 function Engine.stop(self)
-  require_open(self)
+  opened.check(self)
   self._core:stop()
 end
 
@@ -338,19 +316,19 @@ end
 
 --- The descriptor to poll for reading before calling step.
 function Engine.fd(self)
-  require_open(self)
+  opened.check(self)
   return self._core:fd()
 end
 
 --- Seconds after which step is to be called even if the descriptor is quiet; -1: no limit.
 function Engine.timeout(self)
-  require_open(self)
+  opened.check(self)
   return self._core:timeout()
 end
 
 --- The engine's time: seconds since the epoch.
 function Engine.now(self)
-  require_open(self)
+  opened.check(self)
   return self._core:now()
 end
 
@@ -362,7 +340,7 @@ end
 --- Moves virtual time forward by `seconds`, or to a time such as "2027-03-28T01:59:00[Europe/Berlin]". Where schedules
 -- fire meanwhile, time stops for each of them: what is due by then, and what it starts, is done.
 function Engine.advance(self, seconds)
-  require_open(self)
+  opened.check(self)
   if type(seconds) == "string" then seconds = require("pipeline.schedule.passing").seconds_until(self, seconds) end
   check_seconds(seconds, "advance", "duration")
   local target = self._core:now() + seconds
@@ -372,7 +350,7 @@ end
 
 --- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.
 function Engine.sleep(self, seconds)
-  require_open(self)
+  opened.check(self)
   if type(seconds) ~= "number" or seconds - seconds ~= 0 then check_seconds(seconds, "sleep") end
   waiting.sleep(self, seconds)
 end
@@ -389,11 +367,11 @@ local wait_kinds = { timeout = "duration" }
 -- given back then, spending nothing.
 function Engine.wait(self, stage_or_id, given)
   given = options.check(given, wait_kinds, 2, "wait")
-  require_open(self)
+  opened.check(self)
   local stage = waiting.stage(self, stage_or_id)
   if not stores.same(stage._engine, self) then return stage._engine:wait(stage, given) end
   waiting.refuse_deadlock(self, stage._id)
-  refuse_in_transaction(self, "wait")
+  opened.outside_transaction(self, "wait")
   return waiting.outputs(self, stage, given.timeout)
 end
 
@@ -411,7 +389,7 @@ end
 -- of what was to be committed by itself is raised too, with `committed` = true; if fn has failed, it is logged.
 -- In App Engine: run_in_transaction.
 function Engine.transaction(self, fn)
-  require_open(self)
+  opened.check(self)
   if type(fn) ~= "function" then
     misuse(("bad argument #1 to 'transaction' (function expected, got %s)"):format(type(fn)))
   end
@@ -446,7 +424,7 @@ local function face_of(self)
 end
 
 local function web_of(self)
-  require_open(self)
+  opened.check(self)
   if self._web then return self._web end
   self._web = require("pipeline.http.web").new(face_of(self))
   self._web:route("*", "/_ah/queue/deferred", function(request)

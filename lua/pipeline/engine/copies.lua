@@ -3,6 +3,7 @@
 local await = require "pipeline.support.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
+local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local misuse = require("pipeline.support.place").misuse
 
@@ -29,7 +30,7 @@ end
 -- @tparam[opt] table given progress (function(copied, total), in pages, after each portion), pages (of a portion, 256).
 -- Raises StoreError.
 function methods.backup(self, path, given)
-  self:_require_open()
+  opened.check(self)
   if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
     misuse(("bad argument #1 to 'backup' (path expected, got %s)"):format(type(path)))
   end

@@ -4,6 +4,7 @@ local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
+local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local retention = require "pipeline.retention"
 local status = require "pipeline.workflow.status"
@@ -23,7 +24,7 @@ local OVERDUE_MAX = 1000
 -- While the store cannot be reached, unreachable_since tells since when (seconds since the epoch), and what only the
 -- store knows is missing: its bytes, workers, stages, queues, retention. A file can always be reached.
 function methods.status(self)
-  self:_require_open()
+  opened.check(self)
   local facts = errors.check(self._core:facts())
   local counts, stages, workers, space, overdue = {}, nil, nil, nil, nil
   if not facts.unreachable_since then
@@ -53,8 +54,8 @@ end
 -- between; a large file takes seconds. Of each kind of fault some twenty are named.
 -- @return a list of texts; an empty one: nothing is wrong. Raises StoreError when it cannot be read.
 function methods.check(self)
-  self:_require_open()
-  self:_refuse_in_transaction("check")
+  opened.check(self)
+  opened.outside_transaction(self, "check")
   local list, part = {}, 0
   repeat
     local found, following, message = self._core:check(part)
@@ -67,7 +68,7 @@ end
 
 --- A pipeline of this engine by its id; see pipeline.from_id.
 function methods.from_id(self, id, given)
-  self:_require_open()
+  opened.check(self)
   if type(id) ~= "string" then
     misuse(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)))
   end
@@ -77,13 +78,13 @@ end
 
 --- As pipeline.get_status_tree, of this engine.
 function methods.get_status_tree(self, id, given)
-  self:_require_open()
+  opened.check(self)
   return status.tree(self, id, given)
 end
 
 --- As pipeline.get_root_list, of this engine.
 function methods.get_root_list(self, given)
-  self:_require_open()
+  opened.check(self)
   return status.roots(self, given)
 end
 
