@@ -42,23 +42,6 @@ describe("example", function()
     assert.truthy(lines[#lines]:find("^0 tasks left, 0 lost, [012345] done twice$"), text)
   end)
 
-  it("schedules: a year of reports with two changes of the clock, and each of them by hand", function()
-    local lines, text = run("schedules", "--year")
-    assert.same({
-      "clean at 2027-03-28T00:00:00+00:00", "berlin at 2027-03-28T03:00:00+02:00",
-      "clean at 2027-03-28T12:00:00+00:00", "clean at 2027-10-31T00:00:00+00:00",
-      "berlin at 2027-10-31T02:30:00+02:00", "clean at 2027-10-31T12:00:00+00:00",
-      "berlin fired 365 times, missed 0, skipped 0; next 2028-01-01T02:30:00+01:00",
-      "clean fired 730 times, missed 0, skipped 0; next 2028-01-01T12:00:00+00:00",
-      "month fired 12 times, missed 0, skipped 0; next 2028-01-31T07:00:00-05:00",
-      "tokyo fired 260 times, missed 0, skipped 0; next 2028-01-03T06:00:00+09:00",
-    }, lines, text)
-    lines, text = run("schedules")
-    assert.equal(4, count(lines, "^%a+ comes next at 20"), text)
-    assert.equal(4, count(lines, "^%a+ by hand: started, "), text)
-    assert.equal(3, count(lines, ": started, report of 20"), text)
-  end)
-
   it("Q119 taskqueue_url: a route enqueues, a route inserts the row, and the row is there once", function()
     local lines, text = run("taskqueue_url", "2>/dev/null")
     assert.same({ 'added Task(url="/task_do"', "the user has an answer: 200 done soon",
