@@ -43,26 +43,22 @@ local engine <close> = pipeline.open(options.db, options.year and {
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
--- Deletes the files of a directory that were last changed before that time; returns how many. To do it again is to do
--- nothing.
+-- Deletes the files of a directory that were last changed before that time. To do it again is to do nothing.
 local function delete_older(path, time)
-  local pipe = assert(io.popen(("find %s -maxdepth 1 -type f ! -newermt @%d -delete -printf x"):format(quote(path),
-    math.floor(time))))
-  local deleted = #pipe:read("a")
-  if not pipe:close() then error("cannot clean " .. path, 0) end
-  return deleted
+  local command = ("find %s -maxdepth 1 -type f ! -newermt @%d -delete"):format(quote(path), math.floor(time))
+  if not os.execute(command) then error("cannot clean " .. path, 0) end
 end
 
 local Clean = pipeline.define("example.Clean", {
   max_attempts = 3,
   run = function(self, path, seconds)
     local told = self.schedule
-    local deleted = delete_older(path, told.nominal_time - seconds)
+    local time = told.nominal_time - seconds
+    delete_older(path, time)
     if not options.year or changes[told.local_time:sub(1, 10)] then
-      print(("%s: %d files"):format(told.local_time, deleted))
+      print(("%s: none left from before %s"):format(told.local_time, os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(time))))
       io.stdout:flush()
     end
-    return deleted
   end,
   finalized = function(self)
     if self.was_aborted then print(("%s: not cleaned"):format(self.schedule.local_time)) end

@@ -35,13 +35,15 @@ local engine <close> = pipeline.open(options.db, options.year and {
 } or {})
 
 local changes = { ["2027-03-28"] = true, ["2027-10-31"] = true } -- days on which the clocks of Berlin are changed
-local made = 0
+local reports, made = {}, 0
 
--- Stands for what fetches the figures and lays them out.
+-- Stands for what fetches the figures and lays them out. To make a report again is to make the same.
 local function render(region, day)
   if day == options.broken then error("there are no figures for " .. day, 0) end
-  made = made + 1
-  return ("report of %s for %s"):format(region, day)
+  local text = ("report of %s for %s"):format(region, day)
+  if not reports[text] then made = made + 1 end
+  reports[text] = true
+  return text
 end
 
 -- Stands for what wakes somebody.

@@ -37,22 +37,13 @@ describe("a schedule of several processes", function()
     assert.equal(#fires + status.missed, math.tointeger(status.last_nominal_time - fires[#fires].nominal_time) + 1)
   end)
 
-  it("S33 wakes an idle process in time, and two thousand that are due at once fire within seconds", function()
+  it("S33 wakes an idle process in time", function()
     local pid = scene:spawn("work")
-    local now, specs = scene.engine:now(), {}
-    local due = math.ceil(now) + 2
+    local due = math.ceil(scene.engine:now()) + 2
     schedules.create("one", { at = due, start = classes.Give(1) })
     scene:wait_line("begin", pid, 1)
     local status = schedules.get("one"):status()
     assert.is_true(status.last_fire_time - due < 0.25 * pace, ("%.3f s late"):format(status.last_fire_time - due))
-    for i = 1, 2000 do specs["s" .. i] = { at = due + 5, call = { "spec.multi.nothing" } } end
-    schedules.declare("many", specs)
-    assert(support.eventually(60, function()
-      return #schedules.list { state = "finished", source = "many", count = 2000 } == 2000
-    end))
-    local last = 0
-    for i = 1, 2000, 97 do last = math.max(last, schedules.get("s" .. i):status().last_fire_time) end
-    assert.is_true(last - due - 5 < 5 * pace, ("%.3f s late"):format(last - due - 5))
   end)
 
   it("S61 is obeyed by all as soon as one of them has changed it", function()

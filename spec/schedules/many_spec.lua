@@ -1,0 +1,68 @@
+-- Ten thousand schedules: at rest they cost nothing, and due at once they fire at once, while others go on.
+
+local classes = require "spec.multi.classes"
+local deferred = require "pipeline.deferred"
+local pace = require "spec.support.pace"
+local schedules = require "pipeline.schedules"
+local sql = require "spec.support.sql"
+local support = require "spec.multi.support"
+local taskqueue = require "pipeline.taskqueue"
+
+local MANY = 10000
+
+describe("ten thousand schedules", function()
+  local scene
+  before_each(function() scene = support.scene() end)
+  after_each(function() scene:close() end)
+
+  local function declare(spec)
+    local specs = {}
+    for i = 1, MANY do specs["s" .. i] = spec end
+    assert.is_true(schedules.declare("many", specs))
+    assert.equal(MANY, sql.number(scene.engine, "SELECT count(*) FROM pl_schedule WHERE next_at IS NOT NULL"))
+  end
+
+  local function fired() return sql.number(scene.engine, "SELECT count(*) FROM pl_fire") end
+
+  it("S33 with none due, wake nobody: neither the loop nor the store", function()
+    local seconds = 3
+    declare { every = "1d", call = { "spec.multi.nothing" } }
+    local pid = scene:spawn("rest", nil, seconds)
+    local wakeups, commits = table.unpack(scene:wait_line("rested", pid), 2)
+    assert.is_true(tonumber(wakeups) <= seconds, wakeups .. " wake-ups")
+    assert.equal("0", commits)
+    assert.equal(0, fired())
+  end)
+
+  it("S33 all due in one second, fire once each within seconds; other work is done meanwhile", function()
+    taskqueue.configure { others = { mode = "pull" } }
+    local queue = taskqueue.Queue("others")
+    local due = math.ceil(scene.engine:now()) + 2
+    declare { at = due, call = { "spec.multi.nothing" } }
+    scene:spawn("work")
+    local from = math.max(due, scene.engine:now()) -- on a busy machine it takes long to declare them
+    local slowest, beside, before = 0, 0, 0
+    assert(support.eventually(60 * pace, function()
+      local begun = support.now()
+      queue:add(taskqueue.Task { payload = "x", method = "PULL" })
+      deferred.defer("spec.multi.nothing")
+      slowest = math.max(slowest, support.now() - begun)
+      local count = fired()
+      if count > before and count < MANY then beside = beside + 1 end
+      before = count
+      return count == MANY
+    end))
+    local late = sql.number(scene.engine, "SELECT max(last_actual) FROM pl_schedule") / 1e6 - from
+    assert.is_true(late < 5 * pace, ("the last fires %.3f s late"):format(late))
+    assert.is_true(beside > 0, "it was over before anything could be done beside it")
+    assert.is_true(slowest < pace, ("what is done beside takes %.3f s"):format(slowest))
+    assert.equal(MANY, sql.number(scene.engine, "SELECT count(DISTINCT schedule) FROM pl_fire"))
+    assert(support.eventually(60 * pace, function()
+      return sql.number(scene.engine, "SELECT count(*) FROM pl_fire WHERE state != 2") == 0
+    end), "not all are done")
+    assert.equal(MANY, sql.number(scene.engine, "SELECT sum(fired) FROM pl_schedule"))
+    local stage = classes.Give(7)
+    stage:start()
+    assert.equal(7, scene.engine:wait(stage, { timeout = 20 }).default.value)
+  end)
+end)
