@@ -107,7 +107,8 @@ endif
 test-run: $(if $(RUNTIME_$(VARIANT)),$(TEST_LUA))
 	@$(BUILT_ENV) $(SANITIZER_ENV) LUA=$(TEST_LUA) PATH='$(TEST_PATH)' BUSTED=$(BUSTED) TEST_JOBS=$(JOBS) \
 	  SPEC_TIMEOUT=$(SPEC_TIMEOUT) WRAP='$(WRAP)' PL_BUILD='$(abspath $(B))' \
-	  PL_FAULTS_CPATH='$(abspath $(FAULTS_BUILD))/lib/?.so;;' C_TEST_DIR='$(FAULTS_BUILD)/test' LOGS='$(B)/log' AGAIN='$(AGAIN)' \
+	  PL_FAULTS_CPATH='$(abspath $(FAULTS_BUILD))/lib/?.so;;' C_TEST_DIR='$(FAULTS_BUILD)/test' \
+	  LOGS='$(B)/log' AGAIN='$(AGAIN)' \
 	  COVERAGE='$(if $(VARIANT)$(SPEC)$(WRAP),no,$(COVERAGE))' \
 	  sh spec/tools/test.sh $(or $(SPEC),$(SPECS) $(C_TESTS))
 

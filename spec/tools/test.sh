@@ -94,9 +94,9 @@ rm -rf "$LOGS"
 mkdir -p "$LOGS"
 [ $# -eq 0 ] || printf '%s\n' "$@" | xargs -P "$TEST_JOBS" -I '{}' sh "$0" --one '{}'
 
-# Beside others on a busy machine a spec may fail that holds alone. AGAIN=yes: what has failed is run once more, by itself;
-# if it passes then, it counts as passed and is named at the end, for it is a fault of the spec, or a rare one of the
-# library. What both runs printed stays in the output.
+# Beside others on a busy machine a spec may fail that holds alone. AGAIN=yes: what has failed is run once more, by
+# itself; if it passes then, it counts as passed and is named at the end, for it is a fault of the spec, or a rare one
+# of the library. What both runs printed stays in the output.
 unsteady=
 if [ "${AGAIN:-no}" = yes ]; then
   for file in "$@"; do
