@@ -95,7 +95,7 @@ typedef struct {
     pl_usec_t next_nominal, next_at;     /* the next time, and when it fires (with jitter); 0: never again */
     pl_usec_t last_nominal, last_actual; /* of the latest fire for the reasons schedule and catch-up; 0: none */
     bool paused;
-    pl_str_t note;                      /* why it is paused */
+    pl_str_t note;                      /* why it is paused, or its latest time did not fire */
     int pause_on_failure;               /* so many failed fires in a row pause it; 0: any */
     int failures;                       /* result: failed fires in a row */
     int buffered, running;              /* result of schedule_get by name: fires */
@@ -182,7 +182,8 @@ typedef struct {
     int64_t left; /* so many more for the reasons schedule and catch-up, then it is finished; 0: any number */
     pl_fire_new_t *fires;
     size_t len;
-    pl_str_t pause_note; /* absent: it goes on; else it is paused when this is done */
+    pl_str_t note;       /* the row's after this, unless by hand: why its time did not fire; absent: it did */
+    pl_str_t pause_note; /* absent: it goes on; else it is paused when this is done, with that note */
 } pl_op_schedule_fire_t;
 
 PL_API const char *pl_overlap_name(int overlap);

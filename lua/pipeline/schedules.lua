@@ -506,10 +506,11 @@ function Schedule.fires(self, given)
   return list, #rows == count and rows[count].id or nil
 end
 
---- How it is getting on: name, source, state ("active", "paused", "finished"), note, next_nominal_time, next_fire_time,
--- next_local, last_nominal_time, last_fire_time, last_result ("done" or "failed") and last_end, running and buffered
--- (fires), failures (in a row), lag (seconds that it is overdue), and what became of its times: fired, caught_up,
--- triggered, backfilled, skipped (the one before was not over), skipped_paused, skipped_gap, missed, dropped.
+--- How it is getting on: name, source, state ("active", "paused", "finished"), note (why it is paused, or why its
+-- latest time did not fire), next_nominal_time, next_fire_time, next_local, last_nominal_time, last_fire_time,
+-- last_result ("done" or "failed") and last_end, running and buffered (fires), failures (in a row), lag (seconds
+-- overdue), and what became of its times: fired, caught_up, triggered, backfilled, skipped (the one before was not
+-- over), skipped_paused, skipped_gap, missed, dropped.
 function Schedule.status(self)
   local row = row_of(self)
   local compiled, now = times.of_row(row), self._engine._core:now()

@@ -2,7 +2,6 @@
 -- rules of the zone, jitter.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
 local schedules = require "pipeline.schedules"
 local helper = require "spec.support.helper"
 local support = require "spec.schedules.support"
@@ -28,23 +27,7 @@ describe("a schedule", function()
     engine:_end_run()
   end
 
-  -- Calls fn while the store answers that op as `answer` does; returns how often it was asked.
-  local function with_store(op, answer, fn)
-    local real, asked = context.store, 0
-    context.store = function(...) -- luacheck: ignore
-      local store = real(...)
-      return setmetatable({ [op] = function(_, ...)
-        asked = asked + 1
-        return answer(store, ...)
-      end }, { __index = function(_, name)
-        return function(_, ...) return store[name](store, ...) end
-      end })
-    end
-    local ok, problem = pcall(fn)
-    context.store = real -- luacheck: ignore
-    if not ok then error(problem, 0) end
-    return asked
-  end
+  local with_store = support.with_store
 
   it("S31 S69 whose commit fails fires when the store can write again: its time is not given up", function()
     local s = support.create("full", { every = "1h" })

@@ -1,5 +1,7 @@
 --- support.lua: what specs of schedules share: an engine in virtual time, and a note of every run.
 
+local core = require "pipeline.core"
+local context = require "pipeline.context"
 local pipeline = require "pipeline"
 local schedules = require "pipeline.schedules"
 local helper = require "spec.support.helper"
@@ -42,6 +44,33 @@ end
 function support.create(name, spec)
   if spec.start == nil and spec.task == nil and spec.call == nil then spec.start = support.Noted() end
   return schedules.create(name, spec)
+end
+
+--- Calls fn while the store answers that op as `answer` does; returns how often it was asked.
+function support.with_store(op, answer, fn)
+  local real, asked = context.store, 0
+  context.store = function(...) -- luacheck: ignore
+    local store = real(...)
+    return setmetatable({ [op] = function(_, ...)
+      asked = asked + 1
+      return answer(store, ...)
+    end }, { __index = function(_, name)
+      return function(_, ...) return store[name](store, ...) end
+    end })
+  end
+  local ok, problem = pcall(fn)
+  context.store = real -- luacheck: ignore
+  if not ok then error(problem, 0) end
+  return asked
+end
+
+--- Makes the next time of a schedule one that was worked out by other rules of its zone.
+function support.other_rules(engine, name, next_time)
+  local row = engine._core:schedule_get { name = name }[1]
+  local fields = core.decode(row.times)
+  fields.digest = fields.digest + 1
+  row.times, row.next_nominal, row.next_at = core.encode_value(fields), next_time, next_time
+  assert(engine._core:schedule_set { row } == true)
 end
 
 return support

@@ -147,6 +147,7 @@ void pl__build_schedule_fire(pl__reader_t *R) {
     fire->last_nominal = pl__reader_opt_time_field(R, 2, "last_nominal");
     fire->buffered_max = (int)pl__reader_opt_integer_field(R, 2, "buffered_max", 1000, 1, INT_MAX);
     fire->left = pl__reader_opt_integer_field(R, 2, "left", 0, 1, LUA_MAXINTEGER);
+    fire->note = pl__reader_opt_str_field(R, 2, "note");
     fire->pause_note = pl__reader_opt_str_field(R, 2, "pause_note");
     read_counts(R, 2, fire->counts);
     lua_getfield(R->L, 2, "fires");

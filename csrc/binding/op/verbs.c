@@ -162,7 +162,7 @@ static int engine_schedule_get(lua_State *L) {
 }
 
 /* e:schedule_fire({id=, revision=, nominal=, next_nominal=, next_at=, last_nominal=, counts=, buffered_max=,
- * pause_note=, fires=, stages= | tasks=}) -> list of states */
+ * note=, pause_note=, fires=, stages= | tasks=}) -> list of states */
 static int engine_schedule_fire(lua_State *L) {
     return call(L, PL_VERB_schedule_fire);
 }

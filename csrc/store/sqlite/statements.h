@@ -476,7 +476,7 @@
       "?1")                                                                                                            \
     X(SCHEDULE_FIRED,                                                                                                  \
       "UPDATE main.pl_schedule SET revision = revision + 1, next_nominal = ?2, next_at = ?3, "                         \
-      "last_nominal = coalesce(?4, last_nominal), last_actual = coalesce(?5, last_actual) WHERE id = ?1")              \
+      "last_nominal = coalesce(?4, last_nominal), last_actual = coalesce(?5, last_actual), note = ?6 WHERE id = ?1")   \
     X(SCHEDULE_COUNT,                                                                                                  \
       "UPDATE main.pl_schedule SET fired = fired + ?2, caught_up = caught_up + ?3, triggered = triggered + ?4, "       \
       "backfilled = backfilled + ?5, skipped = skipped + ?6, skipped_paused = skipped_paused + ?7, "                   \

@@ -9,6 +9,7 @@ local core = require "pipeline.core"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local keys = require "pipeline.workflow.keys"
+local refusal = require "pipeline.schedule.refusal"
 local spec = require "pipeline.schedule.spec"
 local times = require "pipeline.schedule.times"
 local work = require "pipeline.schedule.work"
@@ -125,69 +126,78 @@ local function op_of(engine, row, compiled, now)
   return op
 end
 
--- The rules of the zone have changed since the next time was worked out: it is worked out anew, and fires when that has
--- come.
-local function work_out_anew(engine, row, compiled)
-  local fields = work.copy(compiled.fields)
+-- The rules of the zone have changed since the next time was worked out: the row with the next time by the new ones,
+-- which fires when that has come.
+local function worked_out_anew(row, compiled)
+  local fields, anew = work.copy(compiled.fields), work.copy(row)
   fields.digest = compiled.digest
-  local nominal, at = firing.next_of(row.name, compiled, row.last_nominal or row.created)
-  row.times, row.next_nominal, row.next_at, row.counts = spec.encode(fields), nominal, at, nil
-  errors.check(context.store(engine):schedule_set { row })
+  anew.next_nominal, anew.next_at = firing.next_of(row.name, compiled, row.last_nominal or row.created)
+  anew.times, anew.counts = spec.encode(fields), nil
+  return anew
 end
 
--- What the op itself is refused for, however often it is tried.
-local hopeless = { EINVAL = true, ECONSTRAINT = true, ELIMIT = true }
-
--- Moves a row on; true: by this. False: another process was first; or there is a problem of the op itself, which is
--- returned as well. Raises what else the store says, such as that the disk is full, which is no fault of the schedule:
--- its time is not over by that, and is tried again.
-local function move_on(engine, op)
-  local states, code, message = context.store(engine):schedule_fire(op)
-  if states then return true end
-  if hopeless[code] then return false, message or code end
-  if code == "ESTALE" or code == "ENOTFOUND" then return false end
-  errors.raise_core(code, message, "fire")
+-- Last resort, where a schedule cannot even be moved on: it is paused, its time and all else stay. That is refused only
+-- if another process has changed it meanwhile.
+local function pause_broken(engine, row, problem)
+  local note = "paused: it cannot fire: " .. refusal.note(problem)
+  engine:_log(40, ("schedule '%s' is %s"):format(row.name, note))
+  local _, refused = refusal.ask(context.store(engine), "schedule_fire", {
+    id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = row.next_nominal,
+    next_at = row.next_at, counts = {}, pause_note = note,
+  })
+  if refused then
+    errors.raise(times.ScheduleError, "schedule '%s' cannot be paused: %s", row.name, errors.text(refused))
+  end
 end
 
--- What cannot be read or made, such as arguments of a class that is gone, is told, and its time is over: the others go
--- on.
+-- What cannot be read, made or stored, such as arguments of a class that is gone, is told, and its time is over: the
+-- others go on.
 local function skip_broken(engine, row, problem)
   engine:_log(40, ("schedule '%s' cannot fire: %s"):format(row.name, errors.text(problem)))
   local ok, nominal, at = pcall(function()
     return firing.next_of(row.name, times.of_row(row), engine._core:now())
   end)
-  local _, refused = move_on(engine, {
+  local _, refused = refusal.ask(context.store(engine), "schedule_fire", {
     id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = ok and nominal or nil,
     next_at = ok and at or nil, last_nominal = row.next_nominal, counts = { missed = 1 },
-    pause_note = not ok and "its times cannot be read" or nil,
+    note = "its latest time did not fire: " .. refusal.note(problem),
+    pause_note = not ok and "its times cannot be read: " .. refusal.note(nominal) or nil,
   })
-  if refused then errors.raise(times.ScheduleError, "schedule '%s' cannot be moved on: %s", row.name, refused) end
+  if refused then pause_broken(engine, row, refused) end
 end
 
--- The op of a row; nil: its next time is worked out anew instead.
+-- The verb and its argument by which a row goes on.
 local function prepare(engine, row, now)
   local compiled = times.of_row(row)
-  return compiled.fields.digest == compiled.digest and op_of(engine, row, compiled, now) or nil
+  if compiled.fields.digest == compiled.digest then return "schedule_fire", op_of(engine, row, compiled, now) end
+  return "schedule_set", { worked_out_anew(row, compiled) }
 end
 
+-- Fires what is due of a row, or works it out anew. Raises what passes by itself; all else ends with this row.
 local function fire_row(engine, row, now)
-  local ok, op = pcall(prepare, engine, row, now)
-  if not ok then return skip_broken(engine, row, op) end
-  if not op then return work_out_anew(engine, row, times.of_row(row)) end
-  local done, refused = move_on(engine, op)
-  if refused then return skip_broken(engine, row, refused) end
-  if done then tell_missed(engine, row, op) end
+  local ok, verb, given = pcall(prepare, engine, row, now)
+  if not ok then
+    if refusal.passes(verb) then error(verb, 0) end
+    return skip_broken(engine, row, verb)
+  end
+  local done, refused = refusal.ask(context.store(engine), verb, given)
+  if refused == nil then
+    if done and verb == "schedule_fire" then tell_missed(engine, row, given) end
+  elseif verb == "schedule_fire" then
+    skip_broken(engine, row, refused)
+  else
+    pause_broken(engine, row, refused)
+  end
 end
 
--- Many rows are fired at a time, so that they share commits. The first failure of the store ends the rest: they are
--- still due.
+-- Many rows are fired at a time, so that they share commits. An outage of the store ends the rest: they are still due.
 local function fire_rows(engine, list, now)
-  local handle, at, busy, token, failed = engine._core, 0, 0, nil, nil
+  local handle, at, busy, token, failed, is_out = engine._core, 0, 0, nil, nil, false
   local function go_on()
-    while at < #list and not failed do
+    while at < #list and not is_out do
       at = at + 1
       local ok, problem = pcall(fire_row, engine, list[at], now)
-      if not ok then failed = { problem } end
+      if not ok then failed, is_out = failed or { problem }, is_out or refusal.is_outage(problem) end
     end
     busy = busy - 1
     if busy == 0 and token then token:wake() end

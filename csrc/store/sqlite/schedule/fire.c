@@ -122,8 +122,9 @@ static int move_on(pl__conn_t *conn, const pl_op_schedule_fire_t *fire) {
     pl_usec_t last = fire->len ? fire->fires[fire->len - 1].at : 0;
     if (!fire->nominal)
         return PL_OK;
-    return pl__sql_run(conn, PL__SQL_SCHEDULE_FIRED, NULL, "izzzz", (int64_t)fire->schedule,
-                       (int64_t)fire->next_nominal, (int64_t)fire->next_at, (int64_t)fire->last_nominal, (int64_t)last);
+    return pl__sql_run(conn, PL__SQL_SCHEDULE_FIRED, NULL, "izzzzt", (int64_t)fire->schedule,
+                       (int64_t)fire->next_nominal, (int64_t)fire->next_at, (int64_t)fire->last_nominal, (int64_t)last,
+                       fire->note);
 }
 
 static int count(pl__conn_t *conn, pl_id_t schedule, const int64_t *counts) {
