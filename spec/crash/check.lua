@@ -26,7 +26,8 @@ local always = {
     WHERE NOT (s.state = 1 AND t.kind = 0 OR s.state = 3 AND t.kind = 1 OR s.state = 5)]],
   ["a stage without its task"] = [[
     SELECT id || ' state ' || state FROM pl_stage
-    WHERE state IN (1, 3, 5) AND NOT EXISTS (SELECT 1 FROM pl_task WHERE pl_task.id = pl_stage.id AND kind < 3)]],
+    WHERE state IN (1, 3, 5) AND NOT EXISTS (SELECT 1 FROM pl_task WHERE pl_task.id = pl_stage.id AND kind < 3)
+      AND NOT (state = 1 AND EXISTS (SELECT 1 FROM pl_fire WHERE target = pl_stage.id AND pl_fire.state = 0))]],
   ["a stage that waits for nothing"] =
     "SELECT id FROM pl_stage WHERE state = 0 AND id NOT IN (SELECT stage FROM " .. WAITS .. " WHERE kind = 0)",
   ["missing is not the number of unfilled inputs"] = ([[
@@ -94,9 +95,36 @@ local always = {
     "SELECT id FROM pl_slot WHERE filler NOT IN (SELECT id FROM pl_stage)",
   ["a large body of no stage, or missing"] = [[
     SELECT id FROM pl_stage WHERE args IS NULL AND id NOT IN (SELECT stage FROM pl_stage_large)]],
+  ["two fires of a schedule for one time"] = [[
+    SELECT schedule || ' for ' || nominal FROM pl_fire WHERE reason < 2
+    GROUP BY schedule, nominal HAVING count(*) > 1]],
+  ["a fire for a time that its schedule has not come to"] = [[
+    SELECT f.id || ' for ' || nominal FROM pl_fire AS f JOIN pl_schedule AS s ON s.id = f.schedule
+    WHERE f.reason < 2 AND nominal > coalesce(last_nominal, 0)]],
+  ["a fire under way whose root is final, or gone"] = [[
+    SELECT f.id FROM pl_fire AS f LEFT JOIN pl_stage AS s ON s.id = f.target
+    WHERE f.state < 2 AND is_stage AND coalesce(s.state, 4) IN (4, 6)]],
+  ["a fire under way whose task is dead, or gone"] = [[
+    SELECT f.id FROM pl_fire AS f LEFT JOIN pl_task AS t ON t.id = f.target
+    WHERE f.state < 2 AND NOT is_stage AND coalesce(t.state, 4) = 4]],
+  ["a fire that is kept back, and its root has a task"] =
+    "SELECT f.id FROM pl_fire AS f JOIN pl_task AS t ON t.id = f.target WHERE f.state = 0 AND is_stage",
+  ["a fire that is kept back for nobody"] = [[
+    SELECT id FROM pl_fire AS f WHERE state = 0
+      AND NOT EXISTS (SELECT 1 FROM pl_fire AS o WHERE o.schedule = f.schedule AND o.state = 1)
+      AND NOT (SELECT paused FROM pl_schedule AS s WHERE s.id = f.schedule)]],
+  ["counts of a schedule that are not those of its fires"] = [[
+    SELECT name || ' has ' || kept || ', ' || counted FROM (SELECT name, fired + caught_up + triggered + backfilled +
+      skipped AS total,
+      fired || ' ' || caught_up || ' ' || triggered || ' ' || backfilled || ' ' || skipped AS counted,
+      (SELECT sum(state <> 4 AND reason = 0) || ' ' || sum(state <> 4 AND reason = 1) || ' ' ||
+        sum(state <> 4 AND reason = 2) || ' ' || sum(state <> 4 AND reason = 3) || ' ' || sum(state = 4)
+        FROM pl_fire WHERE schedule = pl_schedule.id) AS kept FROM pl_schedule)
+    WHERE total BETWEEN 1 AND 100 AND kept IS NOT counted]],
 }
 
 local finished = {
+  ["a fire that is not over"] = "SELECT id || ' state ' || state FROM pl_fire WHERE state < 2",
   ["a stage that is not final"] = "SELECT id || ' state ' || state FROM pl_stage WHERE state NOT IN (4, 6)",
   ["a task that is left"] = "SELECT id || ' kind ' || kind || ' state ' || state FROM pl_task WHERE state < 4",
   ["a worker that is left"] = "SELECT id || ' pid ' || pid FROM pl_worker",

@@ -2,6 +2,7 @@
 
 local pipeline = require "pipeline"
 local deferred = require "pipeline.deferred"
+local schedules = require "pipeline.schedules"
 local taskqueue = require "pipeline.taskqueue"
 local check = require "spec.crash.check"
 local rows = require "spec.crash.rows"
@@ -121,6 +122,53 @@ describe("the checker", function()
   for _, case in ipairs(cases) do
     it("finds: " .. case[1], function() damaged(case[1] .. ";", case[2]) end)
   end
+
+  -- ---- schedules -------------------------------------------------------------------------------------------------
+
+  deferred.register("check.nothing", function() end)
+
+  describe("of schedules", function()
+    before_each(function()
+      engine = helper.open { path = path }
+      schedules.create("waits", { every = 1, overlap = "buffer_all", start = Async() })
+      schedules.create("calls", { every = 1, overlap = "skip", call = { "check.nothing" } })
+      schedules.create("later", { every = 1, overlap = "buffer_all",
+        task = taskqueue.Task { url = "/x", countdown = 100 } })
+      engine:advance(3)
+      schedules.get("calls"):trigger()
+      engine:close()
+    end)
+
+    it("finds nothing in a sound file, but what is left to do", function()
+      assert.same({}, (check.file(path)))
+      assert.same({ "calls|3|1", "later|3|0", "waits|3|0" },
+        check.sql(path, "SELECT name, fired, triggered FROM pl_schedule ORDER BY 1;"))
+      assert.same({ "0|4", "1|3", "2|3" }, check.sql(path, "SELECT state, count(*) FROM pl_fire GROUP BY 1;"))
+      local found = table.concat(check.file(path, { finished = true }), "\n")
+      assert.truthy(found:find("a fire that is not over", 1, true), found)
+    end)
+
+    local damages = {
+      { "UPDATE pl_fire SET nominal = (SELECT min(nominal) FROM pl_fire)", "two fires of a schedule for one time" },
+      { "UPDATE pl_fire SET nominal = nominal + 1e9 WHERE state = 2",
+        "a fire for a time that its schedule has not come to" },
+      { "UPDATE pl_stage SET state = 6 WHERE id IN (SELECT target FROM pl_fire)",
+        "a fire under way whose root is final, or gone" },
+      { "DELETE FROM pl_stage WHERE id IN (SELECT target FROM pl_fire WHERE state = 0)",
+        "a fire under way whose root is final, or gone" },
+      { "DELETE FROM pl_task WHERE id IN (SELECT target FROM pl_fire)",
+        "a fire under way whose task is dead, or gone" },
+      { "UPDATE pl_fire SET state = 0 WHERE is_stage AND state = 1 AND schedule = (SELECT id FROM pl_schedule WHERE "
+        .. "name = 'waits')", "a fire that is kept back for nobody" },
+      { "UPDATE pl_fire SET state = 1 WHERE is_stage AND state = 0", "a stage without its task" },
+      { "UPDATE pl_schedule SET fired = fired + 1 WHERE name = 'calls'", "calls has 3 0 1 0 0, 4 0 1 0 0" },
+      { "UPDATE pl_schedule SET fired = 2, skipped = 1 WHERE name = 'waits'", "waits has 3 0 0 0 0, 2 0 0 0 1" },
+      { "DELETE FROM pl_fire WHERE id = (SELECT max(id) FROM pl_fire)", "counts of a schedule that are not those" },
+    }
+    for _, case in ipairs(damages) do
+      it("finds: " .. case[1], function() damaged(case[1] .. ";", case[2]) end)
+    end
+  end)
 
   -- ---- tasks of queues -----------------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ local function now()
   return ("%.6f"):format(processes.now())
 end
 
--- A run that says when it begins and ends.
-local function define(name, definition)
+--- Defines a class whose run says when it begins and ends.
+function classes.define(name, definition)
   local run = definition.run
   definition.backoff_seconds = definition.backoff_seconds or 0.01
   definition.backoff_factor, definition.max_losses = 1, 10000
@@ -40,6 +40,7 @@ local function define(name, definition)
   classes[name] = class
   return class
 end
+local define = classes.define
 
 local function note_finalized(self)
   classes.note("finalized", self.id, tostring(self.was_aborted))

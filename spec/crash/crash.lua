@@ -1,6 +1,6 @@
 --- crash.lua: kills processes with SIGKILL at random moments and checks what they leave behind.
 --
---   lua spec/crash/crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose] [--keep]
+--   lua spec/crash/crash.lua [--cycles N] [--seed S] [--processes 1,4] [--verbose] [--keep]
 --
 -- A cycle ends with at least one kill. Cycles come in rounds, each on a file of its own and with one or several workers
 -- on it, a process that leases from a pull queue, one to which tasks are pushed over HTTP, and a visitor that opens and
@@ -9,8 +9,9 @@
 -- same time) beside what the dead have left, pause, purge, remove and reconfigure queues, revive dead tasks; and after
 -- 1 to 150 ms one of them, or all, are killed, now and then with the others. In a round with several workers one is
 -- stopped (SIGSTOP) for longer than its lease and then goes on. At the end of a round everybody is killed; the file is
--- checked as it is, worked off by one last process, and checked again. In every second pair of rounds the wall clock of
--- all processes is set, forward and back, by an hour or a day, at random moments; what is checked stays the same.
+-- checked as it is, worked off by one last process, and checked again. In half of the rounds the wall clock of all
+-- processes is set, forward and back, by an hour or a day, at random moments, around a day on which the clocks of a
+-- zone change; what is checked stays the same. All processes declare the same schedules, make others, and fire them.
 --
 --   * every invariant of check.lua, before and after;
 --   * every root whose start was acknowledged is there, and final;
@@ -21,11 +22,13 @@
 --     task does in a transaction is done;
 --   * tasks of a run exist if, and only if, its attempt succeeded;
 --   * what a killed worker had claimed is claimed by it no longer soon after, while others live;
---   * every invariant of ledger.lua: no task lost, names unique, limits kept, leases exclusive, dead letters complete.
+--   * every invariant of ledger.lua: no task lost, names unique, limits kept, leases exclusive, dead letters complete;
+--   * every invariant of journal.lua: each time of a schedule fires once, none is lost.
 --
 -- The last line is "N passed, M failed", counted in cycles. The files of rounds that failed are kept.
 
 local check = require "spec.crash.check"
+local journal = require "spec.crash.journal"
 local ledger = require "spec.crash.ledger"
 local library = require "spec.clocks.library"
 local plan = require "spec.crash.plan"
@@ -43,14 +46,17 @@ local RULES = {
 
 local STOP_TRIES = 5
 local AHEAD = { 0, 3600, -3600, 86400, -86400 } -- seconds by which clocks that jump are ahead of the true time
-local AFTER_ALL_ETAS = 30 * 86400
+local PASSED = 4 -- seconds, at most, that pass besides
+local AFTER_ALL_ETAS = 10 * 86400
+local BEFORE_CHANGE = 2 -- seconds: that is when a round begins
 local SLACK = 0.005 -- what setting the clock so often may cost
-local COUNTS = { "kills", "stages", "begun", "interrupted", "executed", "again", "late", "leases", "orders" }
+local COUNTS = { "kills", "stages", "begun", "interrupted", "executed", "again", "late", "leases", "orders", "fired",
+  "missed" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
 
 local function usage(message)
-  io.stderr:write(message, "\nusage: crash.lua [--cycles N] [--seed S] [--processes 1,3] [--verbose] [--keep]\n")
+  io.stderr:write(message, "\nusage: crash.lua [--cycles N] [--seed S] [--processes 1,4] [--verbose] [--keep]\n")
   os.exit(2)
 end
 
@@ -61,7 +67,7 @@ local function whole(name, text, least)
 end
 
 local function read_arguments(words)
-  local given = { cycles = 500, seed = os.time() * 1000 + processes.own_pid() % 1000, processes = { 1, 3 } }
+  local given = { cycles = 500, seed = os.time() * 1000 + processes.own_pid() % 1000, processes = { 1, 4 } }
   local i = 1
   while words[i] do
     local name, value = words[i], words[i + 1]
@@ -89,24 +95,27 @@ end
 local Round = {}
 Round.__index = Round
 
+-- A clock that jumps does so around a moment at which the clocks of a zone change.
 local function new_round(directory, group, number, seed, count)
   local base = ("%s/round-%d"):format(directory, number)
-  local jumps = (number - 1) // 2 % 2 == 1
+  local jumps, now = number // 2 % 2 == 1, processes.now()
+  local ahead = jumps and plan.change(seed).at - BEFORE_CHANGE - now or 0
   group.environment = nil
   if jumps then
     library.make(base .. ".shift")
+    library.set(base .. ".shift", ahead)
     group.environment = library.environment(directory .. "/clock.so", base .. ".shift", true)
   end
   return setmetatable({
-    jumps = jumps,
+    jumps = jumps, ahead = ahead, start = math.floor(now + ahead),
     group = group, seed = seed, count = count, path = base .. ".db", log = base .. ".log", output = base .. ".out",
     base = base, alive = {}, helpers = {}, spawned = 0, kills = 0, found = {}, port = 0, is_stopped = {}, batch = 0,
   }, Round)
 end
 
--- Sets the wall clock that all processes of the round see.
+-- Sets the wall clock that all processes of the round see, ahead of the time of the round.
 function Round:set_clock(seconds)
-  if self.jumps then library.set(self.base .. ".shift", seconds) end
+  if self.jumps then library.set(self.base .. ".shift", self.ahead + seconds) end
 end
 
 function Round:fail(...)
@@ -122,7 +131,7 @@ end
 function Round:spawn(mode)
   self.spawned = self.spawned + 1
   return self.group:spawn(self.output, WORKER, mode, self.path, self.log, self.seed, self.batch, self.spawned,
-    self.port)
+    self.port, self.start)
 end
 
 function Round:kill_process(pid)
@@ -253,6 +262,7 @@ function Round:cycle(number)
   if math.random(2) == 1 then
     local part = math.random() * left
     processes.sleep(part)
+    self.ahead = self.ahead + math.random(0, PASSED)
     self:set_clock(AHEAD[math.random(#AHEAD)])
     left = left - part
   end
@@ -367,14 +377,14 @@ function Round:read_log()
     "unsold" } do
     self[name] = {}
   end
-  self.begun, self.interrupted = 0, 0
+  self.begun, self.interrupted, self.journal = 0, 0, journal.new()
   self.ledger = ledger.new { limits = RULES.limits, rates = RULES.rates, tombstone = plan.tombstone(self.seed),
     slack = self.jumps and SLACK }
   for line in io.lines(self.log) do
     local verb, rest = line:match("^(%l+)|?(.*)$")
     local words = {}
     for word in ((rest or "") .. "|"):gmatch("([^|]*)|") do words[#words + 1] = word end
-    local known = self.ledger:read(verb, table.unpack(words))
+    local known = self.ledger:read(verb, table.unpack(words)) or self.journal:read(verb, table.unpack(words))
     if readers[verb] then
       readers[verb](self, table.unpack(words))
     elseif not known then
@@ -497,6 +507,12 @@ function Round:check_dead()
   end
 end
 
+function Round:check_fires()
+  for _, line in ipairs(check.sql(self.path, journal.dump)) do self.journal:read_file(line) end
+  for _, text in ipairs(self.journal:finish(self.ledger.entries)) do self:fail("%s", text) end
+  self.fired, self.missed = self.journal.fired, self.journal.missed
+end
+
 function Round:check(cycles)
   self:read_log()
   if self.stages then
@@ -505,6 +521,7 @@ function Round:check(cycles)
     self:check_attempts()
     self:check_dead()
     self:check_rows()
+    self:check_fires()
     for _, text in ipairs(self.ledger:finish()) do self:fail("%s", text) end
   elseif next(self.started) then
     self:fail("the file is gone")
@@ -519,7 +536,7 @@ local function counted(counts)
   local n = {}
   for i, name in ipairs(COUNTS) do n[i] = counts[name] or 0 end
   return ("%d kills; %d stages, %d runs begun, %d of them again; %d executions of tasks, %d of them again, %d ended "
-    .. "too late; %d leases, %d orders"):format(table.unpack(n))
+    .. "too late; %d leases, %d orders; %d fires, %d times missed"):format(table.unpack(n))
 end
 
 local function run_round(given, totals, number, cycles, directory, group)

@@ -137,6 +137,57 @@ function plan.booked_attempt(n)
   return n % 2 == 0 and 2 or 1
 end
 
+-- ---- schedules -------------------------------------------------------------------------------------------------
+
+--- Begins the queue, as the log has it, of fires of which only one may be executed at a time.
+plan.ALONE = "alone-"
+
+--- The key of the work of a fire, for a nominal time in seconds.
+function plan.fire_key(name, nominal)
+  return ("s:%s:%.15g"):format(name, nominal)
+end
+
+--- Whatever a clock that jumps makes of a time, it is not too old to be made up for.
+plan.EVER = 60 * 86400
+
+--- Zones, and times at which their clocks change: where clocks jump they jump around one of these.
+plan.changes = {
+  { zone = "Europe/Berlin", at = 1806195600 }, -- 2027-03-28, a gap of an hour at 02:00
+  { zone = "Europe/Berlin", at = 1824944400 }, -- 2027-10-31, 02:00 comes twice
+  { zone = "America/New_York", at = 1805007600 }, -- 2027-03-14, a gap
+  { zone = "America/New_York", at = 1825567200 }, -- 2027-11-07, twice
+  { zone = "Australia/Lord_Howe", at = 1806764400 }, -- 2027-04-03, half an hour twice
+  { zone = "Antarctica/Troll", at = 1806195600 }, -- 2027-03-28, a gap of two hours
+}
+
+--- The change of a round.
+function plan.change(seed)
+  return plan.changes[seed % #plan.changes + 1]
+end
+
+--- The schedules of a version of the run, which started at `start`: name -> { spec, kind, behaviour }. What clocks that
+-- jump make miss is bounded.
+function plan.schedules(seed, _, start)
+  local zone = plan.change(seed).zone
+  local function all(limit) return { policy = "all", window = plan.EVER, limit = limit } end
+  local last = { policy = "last", window = plan.EVER }
+  local gaps, folds = { "next", "shift", "skip" }, { "first", "last", "both" }
+  return {
+    tick = { kind = "start", behaviour = "ok",
+      spec = { every = 1, anchor = 0, overlap = "allow_all", catch_up = all(4) } },
+    buffered = { kind = "call", behaviour = "slow",
+      spec = { every = 1, anchor = 0.5, overlap = "buffer_all", catch_up = all(3) } },
+    skipping = { kind = "task", behaviour = "slow",
+      spec = { every = 1, anchor = 0.25, overlap = "skip", catch_up = last } },
+    wall = { kind = "start", behaviour = "slow",
+      spec = { cron = "*/2 * 0-23 * * *", time_zone = zone, overlap = "buffer_one", catch_up = last,
+        dst = { gap = gaps[seed % 3 + 1], fold = folds[seed // 3 % 3 + 1] } } },
+    elapsed = { kind = "call", behaviour = "ok",
+      spec = { cron = "* * * * * *", time_zone = zone, overlap = "skip", catch_up = { policy = "none" } } },
+    once = { kind = "task", behaviour = "ok", spec = { at = start + 1, catch_up = last } },
+  }
+end
+
 -- ---- what must come of it --------------------------------------------------------------------------------------
 
 --- What must come of a root: its value, or "aborted", and the number of stages of its tree if it is done.

@@ -67,8 +67,8 @@ local function is_to_fail(behaviour)
   return behaviour == "hopeless" or behaviour == "flaky" and math.random(3) == 1
 end
 
--- One execution; returns whether it is a success.
-local function perform(key, queue, behaviour, worker, target)
+--- One execution; returns whether it is a success.
+function tasks.perform(key, queue, behaviour, worker, target)
   note("do", key, queue, worker, target, now())
   local seconds = SECONDS[behaviour]
   if seconds then pipeline.default():sleep(math.random() * seconds) end
@@ -85,7 +85,7 @@ end
 --- The deferred function. `bytes` must come as it went.
 function tasks.call(key, queue, behaviour, size, bytes)
   if bytes ~= blob(size) then note("log", 50, "the arguments of " .. key .. " are not what they were") end
-  if not perform(key, queue, behaviour, classes.pid, "-") then error("it fails, as intended", 0) end
+  if not tasks.perform(key, queue, behaviour, classes.pid, "-") then error("it fails, as intended", 0) end
 end
 deferred.register("crash.call", tasks.call)
 
@@ -97,7 +97,7 @@ function tasks.handle(request)
     note("unsigned", params.key, worker or classes.pid)
     return 403
   end
-  local ok = perform(params.key, headers["x-appengine-queuename"], params.behaviour, worker or classes.pid,
+  local ok = tasks.perform(params.key, headers["x-appengine-queuename"], params.behaviour, worker or classes.pid,
     worker and classes.pid or "-")
   return ok and 204 or 500
 end

@@ -1,20 +1,24 @@
 --- worker.lua: one process of the crash run, to be killed at any moment.
 --
---   lua worker.lua work FILE LOG SEED BATCH NUMBER PORT   starts and adds what a batch has, and works
---   lua worker.lua pull FILE LOG SEED BATCH NUMBER PORT   leases, for ever
---   lua worker.lua target FILE LOG SEED BATCH NUMBER PORT answers push tasks at this port (0: any; it says which)
---   lua worker.lua drain FILE LOG SEED BATCHES 0 PORT     works until nothing is left, then logs what came of it all
+--   lua worker.lua work FILE LOG SEED BATCH NUMBER PORT START    starts and adds what a batch has, and works
+--   lua worker.lua pull FILE LOG SEED BATCH NUMBER PORT START    leases, for ever
+--   lua worker.lua target FILE LOG SEED BATCH NUMBER PORT START  answers push tasks at this port (0: any: it says it)
+--   lua worker.lua drain FILE LOG SEED BATCHES 0 PORT START      works until nothing is left, then logs what came of it
+--
+-- START is the time at which the round began, by its clock.
 
 local processes = require "spec.crash.processes"
 local pipeline = require "pipeline"
 local deferred = require "pipeline.deferred"
 local classes = require "spec.crash.classes"
+local fires = require "spec.crash.fires"
 local plan = require "spec.crash.plan"
 local rows = require "spec.crash.rows"
 local tasks = require "spec.crash.tasks"
 
-local mode, path, log, seed, batch, number, port = table.unpack(arg)
+local mode, path, log, seed, batch, number, port, start = table.unpack(arg)
 seed, batch, number = math.tointeger(tonumber(seed)), math.tointeger(tonumber(batch)), tonumber(number)
+start = math.tointeger(start)
 
 classes.log, classes.pid = assert(io.open(log, "a")), processes.own_pid()
 math.randomseed(seed + number, batch)
@@ -50,8 +54,9 @@ engine = pipeline.open(path, {
 })
 
 rows.create(engine)
+fires.listen(engine)
 
-local function start(item)
+local function start_root(item)
   classes.start_once(item.key, classes[item.class](table.unpack(item.args)))
   if item.may_abort and math.random(3) == 1 then
     local stage = pipeline.from_id(item.key)
@@ -66,8 +71,9 @@ end
 
 -- What there is to do at the beginning of a batch, in an order of its own in each process.
 local function things_to_do()
-  local list, batch_tasks = {}, plan.tasks(seed, batch)
-  for _, item in ipairs(plan.batch(seed, batch)) do list[#list + 1] = function() start(item) end end
+  local list, batch_tasks = { function() fires.declare(seed, batch, start) end }, plan.tasks(seed, batch)
+  if math.random(4) == 1 then return list end -- it comes to work
+  for _, item in ipairs(plan.batch(seed, batch)) do list[#list + 1] = function() start_root(item) end end
   local bulk = math.random(2) == 1 and ({ "work", "strict", "pull" })[math.random(3)]
   for _, item in ipairs(batch_tasks) do
     if item.queue ~= bulk or item.kind == "defer" then list[#list + 1] = function() tasks.add_noted(item) end end
@@ -97,8 +103,13 @@ end
 
 local roles = {}
 
-function roles.work()
+local function take_routes()
   engine:route("POST", "/local", tasks.handle)
+  engine:route("POST", "/fired", fires.handle)
+end
+
+function roles.work()
+  take_routes()
   if math.random(2) == 1 then tasks.resume_all() end
   for _, fn in ipairs(things_to_do()) do
     fn()
@@ -138,8 +149,9 @@ local function tell_results()
 end
 
 function roles.drain()
-  engine:route("POST", "/local", tasks.handle)
+  take_routes()
   tasks.resume_all()
+  fires.finish(seed, batch, start, work_a_little)
   engine:drain { delayed = true, timeout = 60 }
   tasks.pull_rest(processes.sleep)
   tasks.tell()

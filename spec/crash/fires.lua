@@ -1,0 +1,142 @@
+--- fires.lua: the schedules of the crash run: which there are, what their fires do, and who disturbs them. Loaded by
+-- every process; what must hold of them is in journal.lua, with the lines that are written to the log.
+--
+-- The work of a fire is told as that of tasks is (tasks.lua); where the rule of a schedule lets one of its fires run at
+-- a time, the queue is one of its own.
+--
+-- All processes declare the same schedules; those of a higher version count. Besides, each makes schedules of its own,
+-- which it alone changes, triggers and deletes, until it is killed.
+
+local deferred = require "pipeline.deferred"
+local schedules = require "pipeline.schedules"
+local taskqueue = require "pipeline.taskqueue"
+local classes = require "spec.crash.classes"
+local plan = require "spec.crash.plan"
+local tasks = require "spec.crash.tasks"
+
+local fires = {}
+
+local SOURCE = "crash"
+local note = classes.note
+
+-- ---- what the store is asked -----------------------------------------------------------------------------------
+
+local asked = 0
+
+local function new_op()
+  asked = asked + 1
+  return ("%d-%d"):format(classes.pid, asked)
+end
+
+local function us(time)
+  return time and math.floor(time * 1e6 + 0.5) or 0
+end
+
+local function hex(bytes)
+  return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
+end
+
+local tell = {}
+
+function tell.schedule_set(op, rows, source)
+  for _, row in ipairs(rows) do
+    note("set", op, row.id, row.revision or 0, us(row.next_nominal), us(row.last_nominal), row.paused and 1 or 0,
+      row.counts and row.counts.skipped_paused or 0, hex(row.times), row.name)
+  end
+  for _, name in ipairs(source and source.removed or {}) do note("unset", op, name) end
+end
+
+function tell.schedule_delete(op, name) note("unset", op, name) end
+
+function tell.schedule_fire(op, given)
+  note("fire", op, given.id, given.revision or 0, us(given.nominal), us(given.next_nominal), us(given.last_nominal),
+    given.counts.missed or 0)
+  for _, fire in ipairs(given.fires) do note("shot", op, fire.id, us(fire.nominal), fire.reason) end
+end
+
+--- From now on the log has all that the store is asked to do with schedules.
+function fires.listen(engine)
+  local methods = getmetatable(engine._core).__index
+  for verb, line in pairs(tell) do
+    local ask = methods[verb]
+    methods[verb] = function(core, ...)
+      local op = new_op()
+      line(op, ...)
+      local answer, code, message = ask(core, ...)
+      local states = type(answer) == "table" and table.concat(answer, ",") or ""
+      note("settled", op, answer and "ok" or code or "refused", states)
+      return answer, code, message
+    end
+  end
+end
+
+-- ---- the work of a fire ----------------------------------------------------------------------------------------
+
+-- What the work was told when it was declared: `group`: of which only one may be executed at a time, or "".
+local function perform(told, group, behaviour)
+  local key = plan.fire_key(told.name, told.nominal_time)
+  return tasks.perform(key, group == "" and "fires" or group, behaviour, classes.pid, "-")
+end
+
+function fires.call(group, behaviour) perform(deferred.schedule(), group, behaviour) end
+deferred.register("crash.fire", fires.call)
+
+classes.define("Fired", { run = function(self, group, behaviour) perform(self.schedule, group, behaviour) end })
+
+--- Handles the push tasks of schedules.
+function fires.handle(request)
+  local headers, params = request.headers, request.params
+  if not request.is_task then return 403 end
+  perform({ name = headers["x-pipeline-schedule"], nominal_time = tonumber(headers["x-pipeline-nominal-time"]) },
+    params.group, params.behaviour)
+  return 204
+end
+
+-- What a schedule does, of three kinds, and whether its rule lets more than one of its fires run at a time.
+local function with_work(name, kind, behaviour, spec)
+  local is_alone = spec.overlap ~= "allow_all" and spec.overlap ~= "terminate_other"
+  local group = is_alone and plan.ALONE .. name or ""
+  if kind == "start" then
+    spec.start = classes.Fired(group, behaviour)
+  elseif kind == "call" then
+    spec.call = { "crash.fire", group, behaviour }
+  else
+    spec.task = taskqueue.Task { url = "/fired", params = { group = group, behaviour = behaviour } }
+  end
+  return spec
+end
+
+-- ---- those that all declare ------------------------------------------------------------------------------------
+
+--- Declares the schedules of the run in this version; `last`: none of them fires any more after a fire or two.
+function fires.declare(seed, version, start, last)
+  local specs = {}
+  for name, item in pairs(plan.schedules(seed, version, start)) do
+    if last then item.spec.max_fires = 1 end
+    specs[name] = with_work(name, item.kind, item.behaviour, item.spec)
+  end
+  return schedules.declare(SOURCE, specs, { version = version })
+end
+
+-- ---- at the end ------------------------------------------------------------------------------------------------
+
+local DUE_SECONDS = 20
+
+local function is_overdue(list)
+  for _, s in ipairs(list) do
+    if s:status().lag > 0 then return true end
+  end
+end
+
+--- Lets everything fire that is due, and nothing after that; what is buffered is started.
+function fires.finish(seed, version, start, work_a_little)
+  for _, s in ipairs(schedules.list { count = 1000 }) do s:resume() end
+  local deadline = os.clock() + DUE_SECONDS
+  repeat work_a_little() until not is_overdue(schedules.list { count = 1000 }) or os.clock() > deadline
+  fires.declare(seed, version, start, true)
+  for _, s in ipairs(schedules.list { count = 1000 }) do
+    if not s:status().source then s:update { max_fires = 1 } end
+  end
+end
+
+return fires
