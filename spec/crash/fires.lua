@@ -64,7 +64,7 @@ function fires.listen(engine)
       line(op, ...)
       local answer, code, message = ask(core, ...)
       local states = type(answer) == "table" and table.concat(answer, ",") or ""
-      note("settled", op, answer and "ok" or code or "refused", states)
+      note("settled", op, answer and "ok" or type(code) == "string" and code or "ESTALE", states)
       return answer, code, message
     end
   end
