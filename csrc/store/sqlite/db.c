@@ -276,8 +276,10 @@ int pl__sql_execute(pl__conn_t *conn, const char *sql) {
 bool pl__portion_over(pl__conn_t *conn) {
     if (conn->session_deadline != PL_USEC_NEVER)
         return false;
-    int64_t now = pl_clock_monotonic_us();
-    if (conn->portion_until == 0)
+    int64_t now = pl_clock_monotonic_us(), changes = sqlite3_total_changes64(conn->db);
+    if (conn->portion_until == 0) {
         conn->portion_until = now + (conn->options.portion_us > 0 ? conn->options.portion_us : PL__PORTION_US);
-    return now >= conn->portion_until;
+        conn->portion_changes = changes + PL__PORTION_ROWS;
+    }
+    return now >= conn->portion_until || changes >= conn->portion_changes;
 }

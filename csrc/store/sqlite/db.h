@@ -195,10 +195,11 @@ struct pl__conn {
     } fires;
     size_t value_max; /* longer arguments and values are not read; 0: all are */
     pl__sweep_t sweep;
-    bool is_relaxed;       /* commits are not synced: see run_apart in driver.c */
-    int64_t portion_until; /* monotonic us: see pl__portion_over; 0: not begun */
-    pl__buf_t suspects;    /* of rescue, see worker.c */
-    int64_t blocked_at;    /* monotonic us: when somebody last kept the file locked for long */
+    bool is_relaxed;         /* commits are not synced: see run_apart in driver.c */
+    int64_t portion_until;   /* monotonic us: see pl__portion_over; 0: not begun */
+    int64_t portion_changes; /* and that, counted as SQLite counts rows that have changed */
+    pl__buf_t suspects;      /* of rescue, see worker.c */
+    int64_t blocked_at;      /* monotonic us: when somebody last kept the file locked for long */
     /* the session, see user_sql.c */
     int64_t session_deadline;        /* monotonic us; PL_USEC_NEVER: there is none */
     int64_t session_began;           /* monotonic us */
@@ -213,8 +214,9 @@ struct pl__conn {
     char denied[160];      /* what the guard has refused */
 };
 
-/* What a verb that is done in portions does at a time, in a transaction; others wait for it. */
+/* What a verb that is done in portions does at a time, in a transaction; others wait for it: what comes first. */
 #define PL__PORTION_US 2000
+#define PL__PORTION_ROWS 1000 /* deleted or changed */
 
 /* ---- db.c ---- */
 /* Runs SQL that has no parameters, waiting for locks. */
@@ -248,7 +250,8 @@ int pl__sql_int(pl__conn_t *conn, pl__sql_t id, int64_t *value, int64_t otherwis
 /* A column copied into an arena; NULL stays absent. */
 int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_t *out);
 
-/* Whether the portions of this transaction have taken their time. In a session everything is one portion. */
+/* Whether the portions of this transaction have done enough. To be asked before the first step, for then it begins, and
+ * after each one that may be long, such as that of a row with a value. In a session everything is one portion. */
 bool pl__portion_over(pl__conn_t *conn);
 /* ---- schedule.c ---- */
 /* What the writer remembers of schedules, if that may be wrong. */
@@ -325,6 +328,8 @@ int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task);
 
 /* ---- names.c ---- */
 int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name);
+/* Deletes up to `limit` tombstones whose time is over, oldest first. */
+int pl__names_expire(pl__conn_t *conn, int limit, int *deleted);
 /* Deletes a task; its name becomes a tombstone. */
 int pl__task_end(pl__conn_t *conn, pl_id_t task);
 /* Deletes the callback tasks of a stage and buries their names. */

@@ -274,8 +274,8 @@
     X(NAME_BURY, "UPDATE main.pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                           \
     X(NAME_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")                                     \
     /* a few at a time: the sweep takes what is left */                                                                \
-    X(NAME_EXPIRE, "DELETE FROM main.pl_task_name WHERE (queue, name) IN (SELECT queue, name FROM main.pl_task_name "  \
-                   "INDEXED BY pl_task_name_expires WHERE expires <= ?1 ORDER BY expires LIMIT ?2)")                   \
+    X(NAMES_EXPIRED, "SELECT queue, name FROM main.pl_task_name INDEXED BY pl_task_name_expires WHERE expires <= ?1 "  \
+                     "ORDER BY expires LIMIT ?2")                                                                      \
     X(TASK_GREATEST, "SELECT max(id) FROM main.pl_task")                                                               \
     X(NAMES_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND name IN (SELECT name FROM main.pl_task_name "  \
                     "WHERE queue = ?1 AND expires IS NOT NULL LIMIT ?2)")                                              \
@@ -396,7 +396,6 @@
                    "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
     X(STAGE_STATES_AFTER, "SELECT id, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 "  \
                           "ORDER BY id LIMIT ?3")                                                                      \
-    X(STAGE_TREE_COUNT, "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1")                 \
     X(STAGE_LAST_OF_TREE, "SELECT id, outputs, result IS NOT NULL FROM main.pl_stage INDEXED BY pl_stage_root WHERE "  \
                           "root = ?1 AND id <> ?1 "                                                                    \
                           "ORDER BY id DESC LIMIT ?2")                                                                 \

@@ -129,10 +129,11 @@ static int sweep_dead(pl__conn_t *conn, pl__sweep_t *sweep, bool *more) {
         return PL_OK;
     do {
         PL__TRY(list_dead(conn, until, DEAD, &tasks, &len));
-        for (size_t i = 0; i < len; i++)
-            PL__TRY(pl__dead_forget(conn, tasks[i].id));
-        sweep->swept.dead += (int64_t)len;
-        *more = len == DEAD;
+        size_t done = 0;
+        while (done < len && (done == 0 || !pl__portion_over(conn)))
+            PL__TRY(pl__dead_forget(conn, tasks[done++].id));
+        sweep->swept.dead += (int64_t)done;
+        *more = done < len || len == DEAD;
     } while (*more && !pl__portion_over(conn));
     return PL_OK;
 }
@@ -140,7 +141,7 @@ static int sweep_dead(pl__conn_t *conn, pl__sweep_t *sweep, bool *more) {
 static int sweep_names(pl__conn_t *conn, pl__sweep_t *sweep, bool *more) {
     int changes;
     do {
-        PL__TRY(pl__sql_run(conn, PL__SQL_NAME_EXPIRE, &changes, "ii", (int64_t)conn->now, (int64_t)NAMES));
+        PL__TRY(pl__names_expire(conn, NAMES, &changes));
         sweep->swept.names += changes;
         *more = changes == NAMES;
     } while (*more && !pl__portion_over(conn));

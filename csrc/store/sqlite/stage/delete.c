@@ -11,6 +11,7 @@
 #include "store/sqlite/pack.h"
 
 enum { LOOKS = 256, DELETES = 32 }; /* at a time */
+enum { LOOKS_MOST = 16 };           /* times, in a portion */
 
 /* ---- what nobody is to find -------------------------------------------------------------------------------- */
 
@@ -32,7 +33,7 @@ int pl__stage_find(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *
 
 /* ---- looking ----------------------------------------------------------------------------------------------- */
 
-/* One chunk. steps->at: the last one looked at, ->bound: how many were. */
+/* One chunk. steps->at: the last one looked at. */
 static int look_at_some(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, bool *more) {
     sqlite3_stmt *row;
     int64_t n = 0;
@@ -47,26 +48,22 @@ static int look_at_some(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool 
         rc = pl__sql_step(conn, row, more);
     }
     pl__sql_end(row);
-    steps->bound += n;
     *more = n == LOOKS;
     return rc;
 }
 
-/* Final is for ever, and only what is live makes stages: so if there are as many now as were looked at, all are final,
- * even if that took several transactions. */
+/* Final is for ever, only what is live makes stages, and these have greater ids than what makes them. So a look in the
+ * order of ids finds every live one, even if it takes several transactions: a stage that was made behind it would have
+ * been made by one that was seen, and was final. */
 static int look(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, bool *more) {
-    do {
+    *more = true;
+    for (int i = 0; i < LOOKS_MOST && *more && (i == 0 || !pl__portion_over(conn)); i++) {
         PL__TRY(look_at_some(conn, root, steps, live, more));
         if (*live)
             return PL_OK;
-    } while (*more && !pl__portion_over(conn));
-    if (*more)
-        return PL_OK;
-    int64_t count = steps->bound;
-    if (count > LOOKS)
-        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_TREE_COUNT, &count, 0, "i", (int64_t)root));
-    *more = count != steps->bound;
-    *steps = (pl_steps_t){ .count = steps->count, .phase = *more ? PL__TREE_LOOKING : PL__TREE_DELETING };
+    }
+    if (!*more)
+        *steps = (pl_steps_t){ .count = steps->count, .phase = PL__TREE_DELETING };
     return PL_OK;
 }
 
@@ -103,23 +100,28 @@ static int delete_member(pl__conn_t *conn, const member_t *member, int64_t *coun
     return pl__sql_run(conn, PL__SQL_STAGE_DELETE, NULL, "i", (int64_t)member->id);
 }
 
-static int delete_rows(pl__conn_t *conn, sqlite3_stmt *row, int64_t *count, size_t *len) {
+/* As many as the portion has room for, at least one. *len: rows there were; *left: not all of them are deleted. */
+static int delete_rows(pl__conn_t *conn, sqlite3_stmt *row, int64_t *count, size_t *len, bool *left) {
     int rc;
     const member_t *members = pl__sql_list(conn, row, &conn->scratch, read_member, sizeof *members, len, &rc);
-    for (size_t i = 0; rc == PL_OK && i < *len; i++)
+    *left = false;
+    for (size_t i = 0; rc == PL_OK && i < *len && !*left; i++) {
         rc = delete_member(conn, &members[i], count);
+        *left = i + 1 < *len && pl__portion_over(conn);
+    }
     return rc;
 }
 
 /* Those that are not the root. */
 static int delete_below(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *more) {
     size_t len;
+    bool left;
     do {
         sqlite3_stmt *row;
         PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LAST_OF_TREE, &row, "ii", (int64_t)root, (int64_t)DELETES));
-        PL__TRY(delete_rows(conn, row, &steps->count, &len));
-    } while (len == DELETES && !pl__portion_over(conn));
-    *more = len == DELETES;
+        PL__TRY(delete_rows(conn, row, &steps->count, &len, &left));
+        *more = left || len == DELETES;
+    } while (*more && !pl__portion_over(conn));
     return PL_OK;
 }
 
@@ -133,6 +135,7 @@ static int unlink_tree(pl__conn_t *conn, pl_id_t root) {
 int pl__tree_delete(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, bool *more) {
     sqlite3_stmt *row;
     size_t len;
+    bool left;
     *live = *more = false;
     (void)pl__portion_over(conn); /* its time begins */
     if (steps->phase == PL__TREE_LOOKING) {
@@ -145,7 +148,7 @@ int pl__tree_delete(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *liv
     if (*more)
         return unlink_tree(conn, root);
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_OUTPUTS, &row, "i", (int64_t)root));
-    PL__TRY(delete_rows(conn, row, &steps->count, &len));
+    PL__TRY(delete_rows(conn, row, &steps->count, &len, &left));
     return pl__sql_run(conn, PL__SQL_DELETION_END, NULL, "i", (int64_t)root);
 }
 

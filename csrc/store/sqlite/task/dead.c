@@ -160,7 +160,7 @@ static int revive_all(pl__conn_t *conn, int64_t queue, pl_steps_t *steps, bool *
     (void)pl__portion_over(conn); /* its time begins */
     do {
         PL__TRY(pl__dead_ids(conn, queue, steps->at, &ids, &len));
-        for (size_t i = 0; i < len; i++) {
+        for (size_t i = 0; i < len && (i == 0 || !pl__portion_over(conn)); i++) {
             pl_task_ref_t ref = { .id = ids[i] };
             PL__TRY(revive(conn, &ref, queue));
             steps->at = ids[i];

@@ -11,9 +11,36 @@ static pl_usec_t tombstone_until(const pl__conn_t *conn) {
     return pl_clock_add(conn->now, pl_clock_from_seconds(conn->options.tombstone_seconds));
 }
 
+typedef struct {
+    int64_t queue;
+    pl_str_t name;
+} tombstone_t;
+
+static int read_tombstone(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    tombstone_t *tombstone = item;
+    (void)conn;
+    tombstone->queue = sqlite3_column_int64(row, 0);
+    return pl__sql_str(row, 1, arena, &tombstone->name);
+}
+
+/* One by one: a DELETE of a list of pairs looks through all names of each queue. */
+int pl__names_expire(pl__conn_t *conn, int limit, int *deleted) {
+    sqlite3_stmt *row;
+    size_t len;
+    int rc;
+    *deleted = 0;
+    PL__TRY(pl__sql_query(conn, PL__SQL_NAMES_EXPIRED, &row, "ii", (int64_t)conn->now, (int64_t)limit));
+    const tombstone_t *list = pl__sql_list(conn, row, &conn->scratch, read_tombstone, sizeof *list, &len, &rc);
+    for (size_t i = 0; rc == PL_OK && i < len; i++)
+        rc = pl__sql_run(conn, PL__SQL_NAME_FORGET, NULL, "it", list[i].queue, list[i].name);
+    *deleted = (int)len;
+    return rc;
+}
+
 int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name) {
+    int deleted;
     PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
-    return pl__sql_run(conn, PL__SQL_NAME_EXPIRE, NULL, "ii", (int64_t)conn->now, (int64_t)EXPIRES);
+    return pl__names_expire(conn, EXPIRES, &deleted);
 }
 
 int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count) {

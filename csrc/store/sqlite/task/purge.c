@@ -44,18 +44,18 @@ static int delete_task(pl__conn_t *conn, const item_t *task, bool forget_names) 
 
 static int delete_chunk(pl__conn_t *conn, int64_t queue, bool forget_names, pl_steps_t *steps, bool *more) {
     sqlite3_stmt *row;
-    size_t len;
+    size_t len, i;
     int rc;
     PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_AFTER, &row, "iii", steps->at, steps->bound, (int64_t)CHUNK));
     const item_t *tasks = pl__sql_list(conn, row, &conn->scratch, read_task, sizeof *tasks, &len, &rc);
-    for (size_t i = 0; rc == PL_OK && i < len; i++) {
+    for (i = 0; rc == PL_OK && i < len && (i == 0 || !pl__portion_over(conn)); i++) {
         steps->at = tasks[i].id;
         if (tasks[i].queue != queue || tasks[i].kind < PL_TASK_CALLBACK || tasks[i].state == PL__TASK_DEAD)
             continue;
         rc = delete_task(conn, &tasks[i], forget_names);
         steps->count++;
     }
-    *more = len == CHUNK;
+    *more = i < len || len == CHUNK;
     return rc;
 }
 
@@ -134,7 +134,7 @@ int pl__dead_purge(pl__conn_t *conn, int64_t queue, pl_steps_t *steps, bool *mor
     (void)pl__portion_over(conn); /* its time begins */
     do {
         PL__TRY(pl__dead_ids(conn, queue, steps->at, &ids, &len));
-        for (size_t i = 0; i < len; i++) {
+        for (size_t i = 0; i < len && (i == 0 || !pl__portion_over(conn)); i++) {
             PL__TRY(pl__dead_forget(conn, ids[i]));
             steps->at = ids[i];
             steps->count++;
