@@ -227,6 +227,13 @@ typedef struct {
     bool paused;      /* its queue starts nothing: it is paused, or has rate 0 */
 } pl_work_t;
 
+/* How many stages are below one, and how many of these are done. */
+typedef struct {
+    int64_t children, children_done;
+    int64_t stages, stages_done; /* of a root: in its whole tree, itself not counted */
+    bool is_more;                /* there are more than that: they were not counted to the end */
+} pl_tally_t;
+
 /* A stage as read back. Absent strings have their defaults. */
 typedef struct {
     pl_id_t id, root, parent; /* parent 0: a root */
@@ -249,9 +256,11 @@ typedef struct {
     pl_str_t retry_message, abort_message;
     bool has_status;
     pl_status_t status;
-    size_t args_cut;       /* tree_page: bytes of arguments that were too long to be read; 0: args has them */
-    int64_t children;      /* tree_page, if asked to count: how many it has; below 0: not counted */
-    const pl_work_t *work; /* tree_page, roots_list: of a live one; else NULL */
+    size_t args_cut;         /* tree_page: bytes of arguments that were too long to be read; 0: args has them */
+    int64_t children;        /* tree_page, if asked to count: how many it has; below 0: not counted */
+    int64_t children_done;   /* of these: how many are done */
+    const pl_work_t *work;   /* tree_page, roots_list, stage_get if asked for: of a live one; else NULL */
+    const pl_tally_t *tally; /* stage_get and roots_find, if asked for; else NULL */
 } pl_stage_t;
 
 /* With PL_STAGE_ABORTING: the tree of the stage was aborted while its run is, perhaps here, under way. */

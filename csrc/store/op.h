@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "store/model.h"
 #include "store/schedule.h"
+#include "store/view.h"
 
 /*
  * Trees. An op on a stage has `root`, that of its tree, so that a driver can take the locks of all trees of a list, in
@@ -45,6 +46,7 @@
     X(tree_get, false)   /* all stages and slots of a root */                                                          \
     X(tree_page, false)  /* some stages of a root, and how to go on */                                                 \
     X(roots_list, false) /* roots, newest first */                                                                     \
+    X(ids_find, false)   /* stages whose ids are in a range */                                                         \
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
     X(check, false)       /* what is wrong in the file? */                                                             \
@@ -281,6 +283,7 @@ typedef struct {
     pl_id_t stage; /* or, when 0, by key */
     pl_str_t key;
     bool with_slots;
+    bool with_work;         /* what it waits for, and the tally of what is below it */
     pl_stage_t *result;     /* NULL: none */
     const pl_slot_t *slots; /* inputs and outputs, ascending */
     size_t slots_len;

@@ -32,7 +32,9 @@ local WARNING = 30
 local TRANSACTION_TIMEOUT = 5.0
 
 -- Rooms that bring methods of the engine: each returns a table of them.
-local ROOMS = { "pipeline.engine.facts", "pipeline.engine.copies" }
+local ROOMS = {
+  "pipeline.engine.facts", "pipeline.engine.copies", "pipeline.view.lists", "pipeline.view.stages",
+}
 
 local Engine = {}
 local meta = { __name = "pipeline.PublicEngine", __index = Engine, __unserializable = "an engine" }

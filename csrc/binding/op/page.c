@@ -46,8 +46,10 @@ static size_t push_one(lua_State *L, const pl_chunk_t *chunk, const pl_stage_t *
     pl__push_stage(L, stage);
     if (stage->args_cut > 0)
         set_count(L, "args_cut", (lua_Integer)stage->args_cut);
-    if (stage->children >= 0)
+    if (stage->children >= 0) {
         set_count(L, "child_count", stage->children);
+        set_count(L, "children_done", stage->children_done);
+    }
     lua_rawseti(L, -3, n);
     for (size_t i = 0; i < stage->outputs_len; i++)
         bytes += push_slot_of(L, chunk, stage->outputs[i].slot);

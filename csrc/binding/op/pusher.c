@@ -147,12 +147,32 @@ static void set_work(lua_State *L, const pl_work_t *work) {
     lua_setfield(L, -2, "work");
 }
 
+static void set_count(lua_State *L, const char *name, int64_t done, int64_t total, bool is_more) {
+    lua_createtable(L, 0, 3);
+    pl__set_integer(L, "done", done);
+    pl__set_integer(L, "total", total);
+    if (is_more)
+        pl__set_boolean(L, "more", true);
+    lua_setfield(L, -2, name);
+}
+
+/* What is below it, if there is anything. */
+static void set_tally(lua_State *L, const pl_stage_t *stage) {
+    const pl_tally_t *tally = stage->tally;
+    if (tally->children > 0 || tally->is_more)
+        set_count(L, "children", tally->children_done, tally->children, tally->is_more);
+    if (tally->stages > 0 && !stage->parent)
+        set_count(L, "stages", tally->stages_done, tally->stages, tally->is_more);
+}
+
 void pl__push_stage(lua_State *L, const pl_stage_t *stage) {
     lua_createtable(L, 0, 32);
     pl__set_stage_settings(L, stage);
     pl__set_stage_progress(L, stage);
     if (stage->work)
         set_work(L, stage->work);
+    if (stage->tally)
+        set_tally(L, stage);
 }
 
 void pl__push_slot(lua_State *L, const pl_slot_t *slot) {

@@ -212,6 +212,7 @@ void pl__build_stage_get(pl__reader_t *R) {
     pl_op_stage_get_t *stage_get = &R->op->u.stage_get;
     pl__reader_arg_id_or_key(R, 2, &stage_get->stage, &stage_get->key);
     stage_get->with_slots = lua_toboolean(R->L, 3);
+    stage_get->with_work = lua_toboolean(R->L, 4);
 }
 
 void pl__build_tree_get(pl__reader_t *R) {

@@ -92,7 +92,7 @@ static int engine_meta(lua_State *L) {
     return call(L, PL_VERB_meta);
 }
 
-/* e:stage_get(id | key, with_slots) -> STAGEREC, slots; or nil */
+/* e:stage_get(id | key, with_slots, with_work) -> STAGEREC, slots; or nil */
 static int engine_stage_get(lua_State *L) {
     return call(L, PL_VERB_stage_get);
 }
@@ -111,6 +111,11 @@ static int engine_tree_page(lua_State *L) {
 /* e:roots_list{class_path=, before=, limit=} -> list of STAGEREC, slots, next id or nil */
 static int engine_roots_list(lua_State *L) {
     return call(L, PL_VERB_roots_list);
+}
+
+/* e:ids_find(from, to, limit) -> ids of roots, ids of stages */
+static int engine_ids_find(lua_State *L) {
+    return call(L, PL_VERB_ids_find);
 }
 
 /* e:space_get() -> {bytes=, free=, log=, shrinks=, keep_done=, keep_aborted=, keep_dead=, max_bytes=, sweeps=, done=,
@@ -420,6 +425,7 @@ void pl__verbs_register(lua_State *L) {
         { "tree_get", engine_tree_get },
         { "tree_page", engine_tree_page },
         { "roots_list", engine_roots_list },
+        { "ids_find", engine_ids_find },
         { "counts_get", engine_counts_get },
         { "space_get", engine_space_get },
         { "sweep", engine_sweep },

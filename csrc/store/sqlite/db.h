@@ -461,6 +461,10 @@ typedef struct {
 /* Sets stage->work; tasks that were pushed must have been written (pl__task_flush). */
 int pl__work_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, pl__fronts_t *fronts);
 
+/* ---- view/ ---- */
+/* Sets stage->tally; what it has counted is taken from *budget. */
+int pl__tally_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, int *budget);
+
 /* ---- flow.c ---- */
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
 /* A stage has filled its default slot as it ended: its row has the value, and no waiter any more; `waiter` was it. */

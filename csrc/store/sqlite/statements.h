@@ -350,7 +350,7 @@
       PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_root") "WHERE s.root = ?1 AND s.id > ?2 ORDER BY s.id")            \
     X(STAGE_PARENT, "SELECT parent FROM main.pl_stage WHERE id = ?1")                                                  \
     X(STAGE_PARENTS_AFTER,                                                                                             \
-      "SELECT parent FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 AND "                     \
+      "SELECT parent, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 AND "              \
       "(flags & ?3 = 0 OR attempt > 0) ORDER BY id")                                                                   \
     X(STAGE_ROOTS, PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_newest") "WHERE s.parent IS NULL AND s.id < ?1 "      \
                                                                           "AND " PL__NOT_DELETED(                      \
@@ -359,6 +359,12 @@
       PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_class") "WHERE s.parent IS NULL AND s.class_path = ?3 AND s.id < " \
                                                             "?1 AND " PL__NOT_DELETED(                                 \
                                                                 "s.id") " ORDER BY s.id DESC LIMIT ?2")                \
+    X(STAGE_TALLY, "SELECT parent, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 AND " \
+                   "(flags & ?3 = 0 OR attempt > 0) ORDER BY id")                                                      \
+    X(ROOT_IDS, "SELECT s.id FROM main.pl_stage AS s INDEXED BY pl_stage_newest WHERE s.parent IS NULL AND s.id "      \
+                "BETWEEN ?1 AND ?2 AND " PL__NOT_DELETED("s.id") " ORDER BY s.id LIMIT ?3")                            \
+    X(STAGE_IDS, "SELECT s.id FROM main.pl_stage AS s WHERE s.id BETWEEN ?1 AND ?2 AND " PL__NOT_DELETED(              \
+                     "s.root") " ORDER BY s.id LIMIT ?3")                                                              \
     X(STAGE_BY_KEY, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_key WHERE key = ?1")                             \
     X(STAGE_BRIEF,                                                                                                     \
       "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                                     \

@@ -12,14 +12,12 @@ local keys = require "pipeline.workflow.keys"
 local options = require "pipeline.support.options"
 local slices = require "pipeline.support.slices"
 local stores = require "pipeline.support.stores"
-local text = require "pipeline.support.text"
+local values = require "pipeline.view.values"
+local words = require "pipeline.view.words"
 local misuse = require("pipeline.support.place").misuse
 
 local status = {}
 
-local VALUE_BYTES_MAX = 8192
-local PREVIEW_BYTES = 1000
-local ITEMS_MAX = 20000 -- of a value: reading more takes too long for whoever else waits for the loop
 local PAGE = 50
 local PAGE_MAX = 1000
 local PIECE = 25 -- roots read at a time
@@ -40,47 +38,8 @@ local function slot_text(view, id)
   return view.engine:_id_text(id)
 end
 
--- A slot inside a value, or in its place.
-local SlotMark = {}
-
-local function preview(value, size)
-  return ("%s... (%d bytes)"):format(text.of(value, PREVIEW_BYTES):sub(1, PREVIEW_BYTES), size)
-end
-
--- Of what is too long to be looked at.
-local function too_long(size)
-  return ("(%d bytes)"):format(size)
-end
-
-local function shown_value(bytes)
-  local ok, value, code, message = pcall(core.decode, bytes, nil, false, ITEMS_MAX)
-  if not ok then return "(cannot be read: " .. errors.text(value) .. ")" end
-  if code == "ELIMIT" then return too_long(#bytes) end
-  if value == nil and code then return "(cannot be read: " .. tostring(message) .. ")" end
-  if #bytes > VALUE_BYTES_MAX then return preview(value, #bytes) end
-  return value
-end
-
 local function shown_args(view, record)
-  if not record.args then return { { type = "value", value = too_long(record.args_cut) } } end
-  local function mark(id) return setmetatable({ type = "slot", slotKey = slot_text(view, id) }, SlotMark) end
-  local ok, list, n, message = pcall(core.decode_list, record.args, mark, false, ITEMS_MAX)
-  if ok and n == "ELIMIT" then return { { type = "value", value = too_long(#record.args) } } end
-  if not ok or not list then
-    return { { type = "value", value = "(cannot be read: " .. errors.text(ok and message or list) .. ")" } }
-  end
-  local large = #record.args > VALUE_BYTES_MAX
-  local args = {}
-  for i = 1, n do
-    local value = list[i]
-    if getmetatable(value) == SlotMark then
-      args[i] = { type = "slot", slotKey = value.slotKey }
-    else
-      args[i] = { type = "value", value = large and #text.of(value, 2 * PREVIEW_BYTES) > PREVIEW_BYTES
-        and preview(value, #record.args) or value }
-    end
-  end
-  return args
+  return values.args(record, function(id) return { type = "slot", slotKey = slot_text(view, id) } end)
 end
 
 -- ---- one pipeline ----------------------------------------------------------------------------------------------
@@ -98,18 +57,6 @@ end
 
 -- ---- what is so -------------------------------------------------------------------------------------------------
 
-local words = {
-  waiting = "waiting", run = "open", finalizing = "finalizing", aborting = "aborting", abort_held = "aborting",
-  done = "done", aborted = "aborted",
-}
-
--- A stage that is ready has a task, but for one whose start is to be added by its caller: that waits.
-local function state_word(record, work)
-  if record.state ~= "ready" then return words[record.state] or record.state end
-  if not (work and work.has_task) then return "waiting" end
-  return work.claimed and "executing" or work["until"] and "delayed" or "ready"
-end
-
 local NEVER = 9.2e12 -- seconds: what is due then waits for something else than a time
 
 local function add_task(entry, work)
@@ -126,7 +73,7 @@ end
 -- The word `state`, and what it means for this one (see get_status_tree in init.lua).
 local function add_state(entry, view, record)
   local work = record.work
-  entry.state = state_word(record, work)
+  entry.state = words.state(record, work)
   if not work then return end
   if work.unfilled then
     local slots = {}
@@ -165,7 +112,7 @@ local function add_status_record(entry, said)
   entry.statusTimeMs = milliseconds(said.time)
   entry.statusMessage = non_empty(said.message)
   entry.statusConsoleUrl = non_empty(said.console_url)
-  local links = said.links and shown_value(said.links)
+  local links = said.links and values.shown(said.links)
   if type(links) == "table" and next(links) ~= nil then entry.statusLinks = links end
 end
 
@@ -227,7 +174,7 @@ local function slot_entry(view, slot)
   }
   if slot.filled then
     entry.fillTimeMs = milliseconds(slot.time)
-    entry.value = slot.cut and too_long(slot.cut) or not slot.cut and shown_value(slot.value) or nil
+    entry.value = slot.cut and values.too_long(slot.cut) or not slot.cut and values.shown(slot.value) or nil
   end
   return entry
 end

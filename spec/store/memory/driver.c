@@ -15,6 +15,7 @@
 #include "reads.h"
 #include "stages.h"
 #include "tasks.h"
+#include "view.h"
 
 /* ---- the worker, and settings ------------------------------------------------------------------------------------ */
 
@@ -227,6 +228,7 @@ static int memory_verb(pl__conn_t *m, pl_op_t *op) {
         [PL_VERB_tree_get] = do_tree_get,
         [PL_VERB_tree_page] = do_tree_page,
         [PL_VERB_roots_list] = do_roots_list,
+        [PL_VERB_ids_find] = do_ids_find,
         [PL_VERB_counts_get] = do_counts_get,
         [PL_VERB_failures_get] = do_failures_get,
         [PL_VERB_check] = do_check,

@@ -56,6 +56,21 @@ static const pl_slot_t *slots_of(pl__conn_t *m, pl__arena_t *arena, const pl_sta
     return list;
 }
 
+static pl_tally_t *tally_of(pl__conn_t *m, pl__arena_t *arena, const pl_stage_t *stage) {
+    pl_tally_t *tally = room(arena, sizeof *tally);
+    *tally = (pl_tally_t){ .children = 0 };
+    EACH(pl_stage_t, other, STAGES) {
+        bool is_seen = !(other->flags & PL_STAGE_HIDDEN) || other->attempt > 0, is_done = other->state == PL_STAGE_DONE;
+        if (other->root != stage->root || other->id <= stage->id || !is_seen)
+            continue;
+        tally->children += other->parent == stage->id;
+        tally->children_done += other->parent == stage->id && is_done;
+        tally->stages += !stage->parent;
+        tally->stages_done += !stage->parent && is_done;
+    }
+    return tally;
+}
+
 static void do_stage_get(pl__conn_t *m, pl_op_t *op) {
     pl_op_stage_get_t *get = &op->u.stage_get;
     const pl_stage_t *stage = stage_by(m, get->stage, get->key);
@@ -64,6 +79,8 @@ static void do_stage_get(pl__conn_t *m, pl_op_t *op) {
         return;
     get->stage = stage->id;
     *get->result = view(m, stage, true);
+    if (get->with_work)
+        get->result->tally = tally_of(m, &op->arena, stage);
     if (get->with_slots)
         get->slots = slots_of(m, &op->arena, stage, 1, true, true, &get->slots_len);
 }
@@ -159,6 +176,7 @@ static void do_tree_page(pl__conn_t *m, pl_op_t *op) {
             break;
         }
         chunk->stages[get->len] = list[i];
+        chunk->stages[get->len].children_done = tally_of(m, &op->arena, &list[i])->children_done;
         chunk->stages[get->len++].children = get->counts ? children_of(m, &list[i], (unsigned)get->hidden) : -1;
     }
     chunk->len = get->len;

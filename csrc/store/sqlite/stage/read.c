@@ -7,6 +7,14 @@ static int find_stage(pl__conn_t *conn, pl_id_t *stage, pl_str_t key) {
     return key.ptr ? pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, stage, 0, "b", key) : PL_OK;
 }
 
+static int read_work(pl__conn_t *conn, pl_op_t *op, pl_stage_t *stage) {
+    pl__fronts_t fronts = { .len = 0 };
+    int budget = PL_TALLY_MAX;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(pl__work_read(conn, stage, &op->arena, &fronts));
+    return pl__tally_read(conn, stage, &op->arena, &budget);
+}
+
 int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_stage_get_t *get = &op->u.stage_get;
     bool found = false;
@@ -17,6 +25,8 @@ int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__deltas_flush(conn));
     PL__TRY(pl__stage_find(conn, get->stage, true, &op->arena, stage, &found));
     get->result = found ? stage : NULL;
+    if (found && get->with_work)
+        PL__TRY(read_work(conn, op, stage));
     if (!found || !get->with_slots)
         return PL_OK;
     return pl__slots_load(conn, stage, 1, true, true, &op->arena, &get->slots, &get->slots_len);

@@ -217,8 +217,10 @@ static int count_into(pl__conn_t *conn, const pl_op_tree_page_t *get, pl_stage_t
     while (rc == PL_OK && more && seen++ < COUNTED_MAX) {
         pl_stage_t wanted = { .id = sqlite3_column_int64(row, 0) }, *key = &wanted;
         pl_stage_t **found = bsearch(&key, list, get->len, sizeof *list, compare_stages);
-        if (found)
+        if (found) {
             (*found)->children++;
+            (*found)->children_done += sqlite3_column_int(row, 1) == PL_STAGE_DONE;
+        }
         rc = pl__sql_step(conn, row, &more);
     }
     *complete = !more;
