@@ -64,6 +64,14 @@ LUA_PATH_BUILT := $(TOP)/lua/?.lua;$(TOP)/lua/?/init.lua;;
 LUA_CPATH_BUILT := $(abspath $(B))/lib/?.so;;
 BUILT_ENV = LUA_PATH='$(LUA_PATH_BUILT)' LUA_CPATH='$(LUA_CPATH_BUILT)'
 
+# The command `pipeline`: its script, which is told where the library lies; its manual page and completions are made by
+# itself, of the table of commands.
+SCRIPT := lua/pipeline/command/script.lua
+COMMAND = @$(BUILT_ENV) $(LUA) $(SCRIPT)
+COMMAND_DIRS := man/man1 bash-completion/completions zsh/site-functions fish/vendor_completions.d
+COMMAND_PATHS = package.path = "$(LUADIR)/?.lua;$(LUADIR)/?/init.lua;" .. package.path; \
+    package.cpath = "$(LIBDIR)/?.so;" .. package.cpath
+
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help env demo install rock rock-build clean deps deps-%
@@ -96,6 +104,13 @@ install: all ## install into PREFIX (or LUADIR, LIBDIR and CLIBDIR), below DESTD
 	@mkdir -p '$(DESTDIR)$(CLIBDIR)/pkgconfig'
 	sed 's|@PREFIX@|$(PREFIX)|; s|@CLIBDIR@|$(CLIBDIR)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(LINKED)|' \
 	  csrc/tools/pipeline.pc.in >'$(DESTDIR)$(CLIBDIR)/pkgconfig/pipeline.pc'
+	@mkdir -p '$(DESTDIR)$(PREFIX)/bin' $(foreach dir,$(COMMAND_DIRS),'$(DESTDIR)$(PREFIX)/share/$(dir)')
+	sed '1s|.*|\#!/usr/bin/env $(LUA)|; s|^-- @PATHS@.*|$(COMMAND_PATHS)|' $(SCRIPT) >'$(DESTDIR)$(PREFIX)/bin/pipeline'
+	@chmod 755 '$(DESTDIR)$(PREFIX)/bin/pipeline'
+	$(COMMAND) help --man >'$(DESTDIR)$(PREFIX)/share/man/man1/pipeline.1'
+	$(COMMAND) completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pipeline'
+	$(COMMAND) completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pipeline'
+	$(COMMAND) completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pipeline.fish'
 
 rock: ## install the rock into build/rocktree and run the examples against that tree alone
 	rm -rf $(BUILD)/rocktree

@@ -16,6 +16,7 @@ schedules it, and carries it through crashes, retries and callbacks. Several pro
 dependencies = {
   "lua >= 5.4, < 5.5",
   "lua-cjson >= 2.1",
+  "argparse >= 0.7",
 }
 external_dependencies = {
   SQLITE = { header = "sqlite3.h" },
@@ -35,5 +36,8 @@ build = {
     PREFIX = "$(PREFIX)/c", -- header and C library stay within the rock
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
+  },
+  install = {
+    bin = { pipeline = "lua/pipeline/command/script.lua" },
   },
 }

@@ -19,6 +19,7 @@ packages() {
       echo libsodium-dev pc:libsodium
       echo libcurl4-openssl-dev pc:libcurl
       echo lua-cjson lua:cjson
+      echo lua-argparse lua:argparse
       ;;
     demo) echo lua-socket lua:socket ;;
     test)

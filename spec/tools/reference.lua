@@ -332,6 +332,26 @@ do
   end
   write_functions(public, "eventloop.")
 end
+section("The command", "`pipeline COMMAND`; `pipeline help COMMAND` says the same.")
+do
+  local usage = require "pipeline.command.usage"
+  for _, group in ipairs(require("pipeline.command.grammar").groups()) do
+    for _, command in ipairs(group.commands) do
+      write("### `%s`", usage.of(command))
+      write("")
+      local summary = command.summary:gsub("^%l", string.upper)
+      write("%s.%s", summary, command.details and " " .. command.details or "")
+      write("")
+      for _, list in ipairs { command.arguments or {}, command.options or {} } do
+        for _, item in ipairs(list) do
+          local name = item.name and item.sign or table.concat(item, ", ") .. (item.sign and " " .. item.sign or "")
+          write("- `%s`: %s", name, item.help)
+        end
+      end
+      write("")
+    end
+  end
+end
 section("Errors", "Classes of error objects: tables with `class`, `message`, `where` and `traceback`; "
   .. "`pipeline.is(err, class)` tells whether one is of a class or of one below it.")
 write_errors { pipeline = pipeline, taskqueue = taskqueue, deferred = deferred, schedules = schedules,

@@ -24,6 +24,9 @@ local function distance(a, b)
   return row[#b]
 end
 
+--- How many letters must be changed, added or left out to make one text the other.
+options.distance = distance
+
 -- What the same thing is called elsewhere.
 local synonyms = {
   max_attempts = { "task_retry_limit" }, max_retries = { "task_retry_limit", "max_attempts" },

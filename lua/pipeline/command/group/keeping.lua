@@ -1,0 +1,113 @@
+--- keeping.lua: the commands that look after a store: check, backup, stats.
+
+local columns = require "pipeline.command.output.columns"
+local failure = require "pipeline.command.failure"
+local json = require "pipeline.http.json"
+local mends = require "pipeline.command.mends"
+local terminal = require "pipeline.command.output.terminal"
+local words = require "pipeline.command.output.words"
+
+local commands = {}
+
+-- ---- check -----------------------------------------------------------------------------------------------------
+
+commands[#commands + 1] = {
+  name = "check", summary = "looks for what is wrong in a store, and says what mends it",
+  details = "Work goes on meanwhile. The exit code is 1 if something is wrong.",
+  run = function(call)
+    local engine = call.open()
+    local found = engine:check()
+    local out, list = call.out, {}
+    for i, text in ipairs(found) do list[i] = { what = text, mend = mends.of(text) } end
+    out:json { ok = #found == 0, path = engine:status().store.path, found = json.array(list) }
+    if #found == 0 then
+      out:say("%s is sound", engine:status().store.path)
+      return
+    end
+    for _, one in ipairs(list) do
+      out:line(out:style("bad", out:plain(one.what)))
+      if one.mend then out:paragraph("mend: " .. one.mend, 2) end
+    end
+    return failure.NO
+  end,
+}
+
+-- ---- backup ----------------------------------------------------------------------------------------------------
+
+commands[#commands + 1] = {
+  name = "backup", summary = "copies a store while everybody works on it",
+  details = "The copy is consistent, has its name only when it is whole, and holds the secret of the store: keep it to "
+    .. "yourself. A file of that name is replaced.",
+  arguments = { { name = "file", sign = "FILE", help = "the copy" } },
+  run = function(call)
+    local engine, out, file = call.open(), call.out, call.given.file
+    local shows = not out.as_json and not out.quiet and terminal.is("err") and not terminal.is_dumb()
+    local said = -1
+    engine:backup(file, {
+      progress = shows and function(copied, total)
+        local percent = total > 0 and copied * 100 // total or 100
+        if percent == said then return end
+        said = percent
+        io.stderr:write(("\r%d %%"):format(percent))
+      end or nil,
+    })
+    if shows then io.stderr:write("\r\27[K") end
+    local copy <close> = io.open(file, "rb")
+    local bytes = copy and copy:seek("end") or 0
+    out:json { path = file, bytes = bytes }
+    out:say("%s: %s", file, words.bytes(bytes))
+  end,
+}
+
+-- ---- stats -----------------------------------------------------------------------------------------------------
+
+-- What the next sweep would take, and since when it is there.
+local function due_of(retention)
+  local rows = {}
+  for _, name in ipairs { "done", "aborted", "dead", "names" } do
+    local due = retention and retention.due and retention.due[name]
+    if due then rows[#rows + 1] = { name = name, count = due.count, oldest = due.oldest, more = due.more } end
+  end
+  return rows
+end
+
+commands[#commands + 1] = {
+  name = "stats", summary = "says how large a store is, and what is in it",
+  run = function(call)
+    local engine, out = call.open(), call.out
+    local status = engine:status()
+    local names, queues = {}, {}
+    for name in pairs(status.queues) do names[#names + 1] = name end
+    table.sort(names)
+    for i, name in ipairs(names) do
+      local queue = status.queues[name]
+      queues[i] = { name = name, ready = queue.ready, delayed = queue.delayed, executing = queue.claimed }
+    end
+    if out.as_json then
+      return out:json {
+        path = status.store.path, bytes = status.store.bytes, free = status.store.free,
+        log_bytes = status.store.log_bytes, stages = status.stages, workers = status.facts.other_workers,
+        durability = status.durability, overdue_schedules = status.overdue, queues = json.array(queues),
+        due = json.array(due_of(status.retention)),
+      }
+    end
+    out:say("%s: %s, of which %s are free, and %s of log", status.store.path, words.bytes(status.store.bytes),
+      words.bytes(status.store.free), words.bytes(status.store.log_bytes))
+    out:say("%s, %s at work", words.of(status.stages, "stage"), words.of(status.facts.other_workers, "worker"))
+    if status.overdue > 0 then out:say("%s overdue", words.of(status.overdue, "schedule")) end
+    out:line()
+    columns.write(out, {
+      { title = "QUEUE", field = "name", least = 8 }, { title = "READY", field = "ready", right = true },
+      { title = "DELAYED", field = "delayed", right = true, rank = 1 },
+      { title = "EXECUTING", field = "executing", right = true },
+    }, queues)
+    for _, due in ipairs(due_of(status.retention)) do
+      if due.count > 0 then
+        out:say("%s%s %s older than is kept, the oldest of %s", due.more and "more than " or "", words.count(due.count),
+          due.name, words.instant(due.oldest, engine:now()))
+      end
+    end
+  end,
+}
+
+return commands

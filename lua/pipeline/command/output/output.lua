@@ -1,0 +1,133 @@
+--- output.lua: what a command says: lines for people, or one JSON document for programs.
+--
+-- Lines are kept until the command has ended or writes something at once: more than a screen of them goes through
+-- $PAGER, but only on a terminal. Into a pipe there are no colours and no movements of the cursor.
+
+local json = require "pipeline.http.json"
+local letters = require "pipeline.command.output.letters"
+local terminal = require "pipeline.command.output.terminal"
+
+local output = {}
+
+local Output = {}
+Output.__index = Output
+
+local CODES = {
+  title = "1", faint = "2", good = "32", bad = "31", warn = "33", busy = "36", accent = "1;34", strong = "1",
+}
+
+--- The output of one command.
+-- @tparam table given json, no_color, quiet, verbose: as on the command line.
+function output.new(given)
+  local self = setmetatable({
+    as_json = given.json or false, quiet = given.quiet or false, verbose = given.verbose or false, lines = {},
+    is_live = false, colour = false, unicode = terminal.has_unicode(), width = nil, height = nil,
+  }, Output)
+  io.stdout:setvbuf("line")
+  if not self.as_json and terminal.is("out") then
+    self:measure()
+    self.colour = terminal.has_colour() and not given.no_color
+  end
+  self.mark = self.unicode and "\u{2026}" or "..."
+  return self
+end
+
+--- Looks how large the terminal is now.
+function Output.measure(self)
+  self.width, self.height = terminal.size()
+end
+
+--- Whether what was written can be written over.
+function Output.can_redraw(self)
+  return self.height ~= nil and not terminal.is_dumb()
+end
+
+--- Makes a text of anybody one line that is safe to show.
+function Output.plain(self, text)
+  return letters.plain(text, self.unicode)
+end
+
+--- `text` in the colours of a style; as it is where there are none.
+function Output.style(self, style, text)
+  if not self.colour or not style or text == "" then return text end
+  return ("\27[%sm%s\27[0m"):format(CODES[style], text)
+end
+
+--- One of two signs: the first where the locale has it.
+function Output.sign(self, sign, plain)
+  return self.unicode and sign or plain
+end
+
+--- Says one line. Its text is the command's own; what comes from elsewhere has been through `plain`.
+function Output.line(self, text)
+  if self.as_json then return end
+  if self.is_live then
+    io.stdout:write(text or "", "\n")
+  else
+    self.lines[#self.lines + 1] = text or ""
+  end
+end
+
+--- Says one line, formatted; texts among the values are made safe.
+function Output.say(self, format, ...)
+  local values = table.pack(...)
+  for i = 1, values.n do
+    if type(values[i]) == "string" then values[i] = self:plain(values[i]) end
+  end
+  self:line(format:format(table.unpack(values, 1, values.n)))
+end
+
+--- Says a paragraph, wrapped, with `indent` blanks before each line.
+function Output.paragraph(self, text, indent)
+  local blanks = (" "):rep(indent or 0)
+  for _, line in ipairs(self.width and letters.wrap(self:plain(text), math.max(10, self.width - #blanks))
+    or { self:plain(text) }) do
+    self:line(blanks .. line)
+  end
+end
+
+--- Says something on the side, on standard error: progress, and what was done. -q keeps it quiet.
+function Output.note(self, format, ...)
+  if self.quiet then return end
+  io.stderr:write(self:plain(format:format(...)), "\n")
+end
+
+--- What the command answers when --json asks for it: one document.
+function Output.json(self, value)
+  if self.as_json then io.stdout:write(json.encode(value), "\n") end
+end
+
+--- From here on each line is written at once.
+function Output.live(self)
+  self:flush()
+  self.is_live = true
+end
+
+local function pager()
+  local named = os.getenv("PAGER")
+  if named == "" or named == "cat" then return nil end
+  return named or "less -FRX"
+end
+
+local function write_all(file, lines)
+  for _, line in ipairs(lines) do
+    if not file:write(line, "\n") then return end
+  end
+end
+
+--- Writes what is kept.
+function Output.flush(self)
+  local lines = self.lines
+  self.lines = {}
+  if #lines == 0 then return end
+  local command = self.height and #lines >= self.height and terminal.is("in") and pager()
+  local pipe = command and io.popen(command, "w")
+  if pipe then
+    write_all(pipe, lines)
+    pipe:close()
+  else
+    write_all(io.stdout, lines)
+  end
+end
+
+return output

@@ -1,0 +1,67 @@
+--- start: from the shell to a pipeline, and back with its outputs.
+
+local support = require "spec.command.support"
+
+describe("start", function()
+  local scene
+
+  before_each(function() scene = support.scene() end)
+  after_each(function() scene:close() end)
+  teardown(support.remove)
+
+  local function start(...)
+    return { "start", "--module", "./demo.lua", ... }
+  end
+
+  it("C5 prints the outputs with --wait, without any worker", function()
+    local out = scene:must { "start", "demo.Add", "1", "2", "--module", "./demo.lua", "--wait" }
+    assert.equal("3\n", out)
+    assert.equal("6\n", (scene:must(start("demo.Sum", "1", "2", "3", "--wait"))))
+    assert.equal('{"default":8,"half":4.0}\n', (scene:must(start("demo.Named", "8", "--wait")):gsub("4}", "4.0}")))
+  end)
+
+  it("C5 takes arguments as JSON, and what is none as a text", function()
+    local out = scene:must(start("--wait", "demo.Say", "1", "2.5", "true", '"3"', "plain text", '{"a": [1, null]}',
+      "[]", "{broken", "--", "-7"))
+    assert.equal('[1,2.5,true,"3","plain text",{"a":[1]},{},"{broken",-7]\n', out)
+  end)
+
+  it("C5 exits with 1 when it is aborted, and names the stage that failed", function()
+    local code, out, err = scene:run(start("demo.Parent", "no stock", "--wait", "-q"))
+    assert.equal(1, code)
+    assert.equal("", out)
+    local last = err:match("([^\n]*)\n$")
+    for _, text in ipairs { "demo.Bad", "no stock", "pipeline logs " } do
+      assert.truthy(last:find(text, 1, true), err)
+    end
+  end)
+
+  it("starts once for a key, later with --in and --at, and prints the id", function()
+    local id = scene:must(start("demo.Add", "1", "2", "--key", "once")):match("^(%S+)\n$")
+    assert.truthy(id)
+    local code, _, err = scene:run(start("demo.Add", "1", "2", "--key", "once"))
+    assert.equal(1, code)
+    assert.truthy(err:find("once", 1, true), err)
+    assert.equal("demo.Add", scene:json(start("demo.Add", "1", "2", "--in", "2h")).class)
+    assert.equal(32, #scene:json(start("demo.Add", "1", "2", "--at", "2030-01-01T00:00:00Z")).id)
+  end)
+
+  it("C10 leaves the work to a worker that is there", function()
+    local worker = scene:worker()
+    local out, err = scene:must(start("demo.Sum", "1", "2", "3", "--wait"))
+    assert.equal("6\n", out)
+    assert.is_nil(err:find("working here", 1, true))
+    assert.equal(0, scene:stop(worker))
+  end)
+
+  it("gives up waiting after --timeout, with exit code 1, and the pipeline goes on", function()
+    local code, _, err = scene:run(start("demo.Ask", "--wait", "--timeout", "0.3s"))
+    assert.equal(1, code)
+    assert.truthy(err:find("pipeline why ", 1, true), err)
+  end)
+
+  it("ends at Ctrl-C with exit code 130", function()
+    local code = scene:terminal(start("demo.Ask", "--wait"), { send = { { "working here", "\\x03" } } })
+    assert.equal(130, code)
+  end)
+end)

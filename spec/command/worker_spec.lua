@@ -1,0 +1,78 @@
+--- worker: executes what files define, until it is told to stop.
+
+local support = require "spec.command.support"
+
+describe("worker", function()
+  local scene
+
+  before_each(function() scene = support.scene() end)
+  after_each(function() scene:close() end)
+  teardown(support.remove)
+
+  local function hold()
+    scene:write("hold", "")
+    scene:must { "start", "demo.Hold", "hold", "--module", "demo.lua" }
+    local worker = scene:worker()
+    worker.saw("holding")
+    return worker
+  end
+
+  it("C3 stops cleanly at one SIGINT: what runs may end, and is waited for", function()
+    local worker = hold()
+    scene.group:signal(worker.pid, "INT")
+    os.remove(scene.directory .. "/hold")
+    assert.equal(0, scene.group:wait_for(worker.pid, support.SECONDS))
+    worker.saw("stopped")
+  end)
+
+  it("C3 ends at once at a second SIGINT", function()
+    local worker = hold()
+    scene.group:signal(worker.pid, "INT")
+    scene.group:signal(worker.pid, "INT")
+    assert.equal(130, scene.group:wait_for(worker.pid, support.SECONDS))
+  end)
+
+  it("C3 stops at Ctrl-C in a terminal", function()
+    local code, screen = scene:terminal({ "worker", "demo.lua" }, { send = { { "working on", "\\x03" } } })
+    assert.equal(0, code, screen)
+    assert.truthy(screen:find("stopped", 1, true), screen)
+  end)
+
+  it("C3 exits with 1 and a traceback when a file cannot be loaded, and has claimed nothing", function()
+    scene:must { "start", "demo.Add", "1", "2", "--module", "demo.lua" }
+    scene:write("broken.lua", "local function deep() error('out of order') end\ndeep()\n")
+    local code, _, err = scene:run { "worker", "demo.lua", "broken.lua" }
+    assert.equal(1, code)
+    assert.truthy(err:find("stack traceback", 1, true) and err:find("broken.lua:1: out of order", 1, true), err)
+    scene:write("broken.lua", "this is no Lua\n")
+    code, _, err = scene:run { "worker", "broken.lua" }
+    assert.equal(1, code)
+    assert.truthy(err:find("broken.lua:1", 1, true), err)
+    assert.equal(0, scene:json({ "start", "demo.Add", "3", "4", "--module", "demo.lua" }).attempts or 0)
+  end)
+
+  it("loads what lies beside a file, and finds its functions by the names in the store", function()
+    scene:write("beside.lua", "return { word = 'beside' }\n")
+    scene:write("calls.lua", [[
+      local beside, deferred = require "beside", require "pipeline.deferred"
+      local calls = {}
+      function calls.tell(text) io.stderr:write(beside.word, " ", text, "\n") end
+      package.loaded.calls = calls
+      deferred.defer(calls.tell, "was called")
+      return calls
+    ]])
+    local worker = scene:spawn { "worker", "calls.lua" }
+    worker.saw("beside was called")
+    assert.equal(0, scene:stop(worker))
+  end)
+
+  it("serves pages where it is told to, and says so when the address is taken", function()
+    local worker = scene:worker("--serve", "127.0.0.1:0")
+    worker.saw("serving http://127.0.0.1:")
+    local port = worker.said():match("serving http://127.0.0.1:(%d+)")
+    local code, _, err = scene:run { "serve", "127.0.0.1:" .. port }
+    assert.equal(1, code)
+    assert.truthy(err:find("choose another address", 1, true), err)
+    assert.equal(0, scene:stop(worker))
+  end)
+end)
