@@ -36,11 +36,13 @@ local processes = require "spec.crash.processes"
 local rows = require "spec.crash.rows"
 
 local WORKER = "spec/crash/worker.lua"
-local CYCLES_PER_ROUND, KILL_MS_MAX, DRAIN_SECONDS, RESCUE_SECONDS = 10, 200, 90, 4
+local CYCLES_PER_ROUND, KILL_MS_MAX, DRAIN_SECONDS, RESCUE_SECONDS, START_SECONDS = 10, 200, 90, 4, 10
 
 -- As in tasks.lua, which this process does not load: it has no engine.
 local RULES = {
-  limits = { strict = 2, narrow = 3 },
+  limits = setmetatable({ strict = 2, narrow = 3 }, {
+    __index = function(_, queue) return queue:sub(1, #plan.ALONE) == plan.ALONE and 1 or nil end,
+  }),
   rates = { rated = { rate = 400, bucket = 5 } },
 }
 
@@ -166,18 +168,25 @@ end
 
 -- ---- those who do not work, but lease or answer ------------------------------------------------------------------
 
--- The port that the target says it has; the next one has the same.
-function Round:find_port()
-  return processes.eventually(5, function()
-    local file <close> = io.open(self.log)
-    return file and file:read("a"):match("port|(%d+)")
+-- What the target says when it is there: its port; the next one has the same.
+function Round:count_ports()
+  local file <close> = io.open(self.log)
+  local n, port = 0, nil
+  for found in (file and file:read("a") or ""):gmatch("port|(%d+)") do n, port = n + 1, found end
+  return n, port
+end
+
+function Round:find_port(n)
+  return processes.eventually(START_SECONDS, function()
+    local found, port = self:count_ports()
+    return found > n and port
   end)
 end
 
 function Round:start_helpers()
   if not self.helpers.target then
     self.helpers.target = self:spawn("target")
-    if self.port == 0 then self.port = assert(self:find_port(), "the target of push tasks does not start") end
+    if self.port == 0 then self.port = assert(self:find_port(0), "the target of push tasks does not start") end
   end
   if not self.helpers.visitor then
     self.helpers.visitor = self.group:spawn(self.output, "spec/crash/visitor.lua", self.path, self.seed + self.batch)
@@ -280,8 +289,10 @@ end
 
 -- The target lives on, for the last process.
 function Round:drain(cycles)
+  local targets = self:count_ports()
   local target = self:spawn("target")
   self.batch = cycles
+  if not self:find_port(targets) then self:fail("the target of push tasks does not start") end
   local pid = self:spawn("drain")
   local code = self.group:wait_for(pid, DRAIN_SECONDS)
   if code ~= 0 then self:fail("working off the rest: %s", code and "exit code " .. code or "did not end") end

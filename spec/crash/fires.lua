@@ -8,6 +8,7 @@
 -- which it alone changes, triggers and deletes, until it is killed.
 
 local deferred = require "pipeline.deferred"
+local pipeline = require "pipeline"
 local schedules = require "pipeline.schedules"
 local taskqueue = require "pipeline.taskqueue"
 local classes = require "spec.crash.classes"
@@ -81,7 +82,15 @@ end
 function fires.call(group, behaviour) perform(deferred.schedule(), group, behaviour) end
 deferred.register("crash.fire", fires.call)
 
-classes.define("Fired", { run = function(self, group, behaviour) perform(self.schedule, group, behaviour) end })
+-- Who stood still may begin one that is over, which is not told any more what it was for.
+classes.define("Fired", { run = function(self, group, behaviour)
+  if self.schedule then perform(self.schedule, group, behaviour) end
+end })
+
+classes.define("FiredBadly", { max_attempts = 1, run = function(self, group)
+  if self.schedule then perform(self.schedule, group, "hopeless") end
+  error(pipeline.Abort "as intended")
+end })
 
 --- Handles the push tasks of schedules.
 function fires.handle(request)
@@ -92,12 +101,13 @@ function fires.handle(request)
   return 204
 end
 
--- What a schedule does, of three kinds, and whether its rule lets more than one of its fires run at a time.
+-- What a schedule does, of three kinds. What is aborted for a newer fire does not say that it has ended.
 local function with_work(name, kind, behaviour, spec)
-  local is_alone = spec.overlap ~= "allow_all" and spec.overlap ~= "terminate_other"
+  local overlap = spec.overlap or "skip"
+  local is_alone = overlap == "skip" or overlap == "buffer_one" or overlap == "buffer_all"
   local group = is_alone and plan.ALONE .. name or ""
   if kind == "start" then
-    spec.start = classes.Fired(group, behaviour)
+    spec.start = (behaviour == "bad" and classes.FiredBadly or classes.Fired)(group, behaviour)
   elseif kind == "call" then
     spec.call = { "crash.fire", group, behaviour }
   else
@@ -118,6 +128,80 @@ function fires.declare(seed, version, start, last)
   return schedules.declare(SOURCE, specs, { version = version })
 end
 
+-- ---- disturbing ------------------------------------------------------------------------------------------------
+
+local OVERLAPS = { "skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all" }
+local BACK_SECONDS = 5
+
+local own, made = {}, 0 -- names; how many there ever were
+
+local function create()
+  made = made + 1
+  local name, overlap = ("own-%d-%d"):format(classes.pid, made), OVERLAPS[math.random(#OVERLAPS)]
+  local catch_up = { policy = ({ "all", "last", "none" })[math.random(3)], window = plan.EVER, limit = 2 }
+  local spec = { every = math.random(3), overlap = overlap, catch_up = catch_up }
+  if math.random(2) == 1 then
+    spec.call = { "crash.fire", "", "slow" }
+  else
+    spec.start = classes.Fired("", "slow")
+  end
+  schedules.create(name, spec)
+  table.insert(own, name)
+end
+
+local acts = {}
+
+function acts.trigger(s)
+  s:trigger { overlap = math.random(2) == 1 and OVERLAPS[math.random(#OVERLAPS)] or nil }
+end
+
+function acts.pause(s, work_a_little)
+  s:pause "for a while"
+  if math.random(2) == 1 then work_a_little() end
+  s:resume { catch_up = math.random(2) == 1 }
+end
+
+function acts.update(s)
+  s:update(({ { every = math.random(3) }, { overlap = OVERLAPS[math.random(#OVERLAPS)] }, { jitter = math.random(3) },
+    { cron = "*/2 * * * * *" } })[math.random(4)])
+end
+
+-- A clock that is set back makes its end a time of the future, which is refused.
+function acts.backfill(s)
+  local now = pipeline.default():now()
+  local ok, problem = pcall(s.backfill, s, { from = now - BACK_SECONDS, to = now })
+  if not ok and not pipeline.is(problem, schedules.ScheduleError) then error(problem, 0) end
+end
+
+function acts.delete(s)
+  for i, name in ipairs(own) do
+    if name == s.name then table.remove(own, i) end
+  end
+  s:delete { running = ({ "leave", "abort" })[math.random(2)] }
+end
+
+local names = { "trigger", "trigger", "pause", "update", "update", "backfill", "delete" }
+
+--- Makes a schedule, or does something to one of its own.
+function fires.disturb(work_a_little)
+  if #own == 0 then create() end
+  acts[names[math.random(#names)]](schedules.get(own[math.random(#own)]), work_a_little)
+end
+
+--- Pauses one of those that are everybody's, for a while.
+function fires.pause(work_a_little)
+  local list = schedules.list { source = SOURCE, count = 100 }
+  if #list > 0 then acts.pause(list[math.random(#list)], work_a_little) end
+end
+
+--- Lets all go on that a process has paused and not lived to resume, and those that paused for their failures.
+function fires.resume_all()
+  for _, s in ipairs(schedules.list { state = "paused", count = 1000 }) do
+    local ok, problem = pcall(s.resume, s)
+    if not ok and not pipeline.is(problem, schedules.UnknownScheduleError) then error(problem, 0) end
+  end
+end
+
 -- ---- at the end ------------------------------------------------------------------------------------------------
 
 local DUE_SECONDS = 20
@@ -130,10 +214,11 @@ end
 
 --- Lets everything fire that is due, and nothing after that; what is buffered is started.
 function fires.finish(seed, version, start, work_a_little)
-  for _, s in ipairs(schedules.list { count = 1000 }) do s:resume() end
+  fires.resume_all()
   local deadline = os.clock() + DUE_SECONDS
   repeat work_a_little() until not is_overdue(schedules.list { count = 1000 }) or os.clock() > deadline
   fires.declare(seed, version, start, true)
+  fires.resume_all()
   for _, s in ipairs(schedules.list { count = 1000 }) do
     if not s:status().source then s:update { max_fires = 1 } end
   end

@@ -45,7 +45,7 @@ Book.__index = Book
 --- An empty book: it reads lines of the log, then those of the file, and then tells what is wrong.
 function journal.new()
   return setmetatable({ found = {}, ops = {}, schedules = {}, deleted = {}, by_key = {}, fires = {},
-    fired = 0, missed = 0, changes = 0 }, Book)
+    line = 0, fired = 0, missed = 0, changes = 0 }, Book)
 end
 
 function Book:fail(...)
@@ -89,6 +89,7 @@ end
 function readers.unset(self, op, name)
   self.deleted[name] = self.deleted[name] or {}
   table.insert(self.deleted[name], op_of(self, op))
+  self.ops[op].asked = self.line
 end
 
 function readers.fire(self, op, id, revision, nominal, next_time, last, missed)
@@ -106,6 +107,7 @@ end
 
 function readers.settled(self, op, outcome, states)
   op_of(self, op).outcome = outcome
+  self.ops[op].heard = self.line
   local change, i = self.ops[op].change, 0
   for state in (states or ""):gmatch("[^,]+") do
     i = i + 1
@@ -116,6 +118,7 @@ end
 --- Reads a line of the log. Returns false for a verb that is none of its own.
 function Book:read(verb, ...)
   if not readers[verb] then return false end
+  self.line = self.line + 1
   readers[verb](self, ...)
   return true
 end
@@ -149,6 +152,15 @@ local function is_trimmed(s)
   local counts, total = s.row.counts, 0
   for i = 1, 5 do total = total + counts[COUNTS[i]] end
   return total > KEPT
+end
+
+-- What a schedule that is gone, or has had many fires, may have fired.
+local function note_possible(self, s, fires)
+  for _, fire in ipairs(fires) do
+    local key = plan.fire_key(s.name, fire.nominal / 1e6)
+    self.by_key[key] = self.by_key[key] or {}
+    table.insert(self.by_key[key], {})
+  end
 end
 
 -- Whether the file has the fires of a change: all, none, or nil: it cannot say.
@@ -195,6 +207,7 @@ local function find_change(self, s, revision)
     local is = is_through(self, s, change)
     if is and through then self:fail("%s: two changes came through for the revision %d", s.name, revision) end
     if is then through = change elseif is == nil then unknown[#unknown + 1] = change end
+    if is == nil then note_possible(self, s, change.fires) end
   end
   if through or revision >= s.latest then return through end
   if #unknown > 0 then return guess(s, unknown) end
@@ -273,7 +286,12 @@ function apply.fire(self, s, change)
   local last = math.max(change.last, change.nominal)
   change.upto = change.next ~= 0 and change.next or last + 1
   local n = count(s.rule, change.nominal, change.upto)
-  if not s.rule.fields.max_fires then check_reasons(self, s, change, n) end
+  local most = s.rule.fields.max_fires
+  if not most then
+    check_reasons(self, s, change, n)
+  elseif s.counts.fired + s.counts.caught_up >= most and not s.is_unsure then
+    self:fail("%s: it went on after the last of %d fires", s.name, most)
+  end
   for _, fire in ipairs(change.fires) do check_fire(self, s, fire, change) end
   s.counts.missed = s.counts.missed + change.missed
   self.missed = self.missed + change.missed
@@ -294,11 +312,14 @@ end
 
 -- ---- a schedule ------------------------------------------------------------------------------------------------
 
-local function is_deleted(self, s)
+-- Whether somebody may have deleted it; and whether somebody has, for certain: asked for when it was known to be there.
+local function is_deleted(self, s, made)
+  local may_be, is = false, false
   for _, op in ipairs(self.deleted[s.name] or {}) do
-    if op.outcome == nil or op.outcome == "ok" then return true end
+    may_be = may_be or op.outcome == nil or op.outcome == "ok"
+    is = is or op.outcome == "ok" and made.heard ~= nil and made.heard < op.asked
   end
-  return false
+  return may_be, is
 end
 
 -- What made it; nil: nothing came of that.
@@ -309,8 +330,11 @@ local function begin(self, s)
     return nil
   end
   local outcome, is_there = change.op.outcome, s.row ~= nil
-  if outcome == "ok" and not is_there and not is_deleted(self, s) then
+  local may_be_deleted, is_deleted_now = is_deleted(self, s, change.op)
+  if outcome == "ok" and not is_there and not may_be_deleted then
     self:fail("%s: it was made, and is lost", s.name)
+  elseif is_there and is_deleted_now then
+    self:fail("%s: it was deleted, and is there", s.name)
   elseif outcome and outcome ~= "ok" and is_there then
     self:fail("%s: it was not made, and is there", s.name)
   end

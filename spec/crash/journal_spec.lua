@@ -11,6 +11,7 @@ end
 
 local EVERY = rule { every = 1 }
 local ALL = rule { every = 1, catch_up = { policy = "all", window = "60d", limit = 2 } }
+local TWICE = rule { every = 1, max_fires = 2 }
 local FAILS = rule { every = 1, pause_on_failure = 2 }
 
 -- A made schedule, "s" with the id 7, whose next time is 10 s.
@@ -66,6 +67,10 @@ describe("the journal", function()
       "schedule|7|1|10000000|0|0|0|0|1|0|0|0|0|0;made|102|7|9500000|2|2" },
     ["a pause for failures"] = { made(FAILS) .. fire(2, 1, 10, "ok") .. seconds("set|3|7|3|11s|10s|0|0|" .. FAILS
       .. "|s;settled|3|ok|"), row(4, 11, 10, 1, fired(102, 10, 3)) },
+    ["a schedule of as many fires as it may have"] = { made(TWICE) .. fire(2, 1, 10, "ok") .. fire(3, 2, 11, "ok"),
+      row(3, 0, 11, 2, fired(102, 10) .. fired(103, 11)) },
+    ["a schedule that was deleted, and another one"] = { MADE .. "unset|3|s;settled|3|ok|;set|4|8|0|10000000|0|0|0|"
+      .. EVERY .. "|s;settled|4|ok|", "schedule|8|1|10000000|0|0|0|0|0|0|0|0|0|0" },
     ["a schedule that was deleted"] = { MADE .. fire(2, 1, 10, "ok") .. "unset|3|s;settled|3|ok|", "" },
   }
   for title, case in pairs(sound) do
@@ -115,6 +120,11 @@ describe("the journal", function()
     ["a schedule that is lost"] = { MADE, "", "it was made, and is lost" },
     ["a schedule that was refused"] = { "set|1|7|0|10000000|0|0|0|" .. EVERY .. "|s;settled|1|ESTALE|",
       row(1, 10, 0, 0), "it was not made, and is there" },
+    ["a schedule that was deleted"] = { MADE .. "unset|3|s;settled|3|ok|", row(1, 10, 0, 0),
+      "it was deleted, and is there" },
+    ["more fires than it may have"] = { made(TWICE) .. fire(2, 1, 10, "ok") .. fire(3, 2, 11, "ok")
+      .. fire(4, 3, 12, "ok"), row(4, 0, 12, 3, fired(102, 10) .. fired(103, 11) .. fired(104, 12)),
+      "it went on after the last of 2 fires" },
     ["a schedule that nobody made"] = { "", row(1, 10, 0, 0), "nobody has made it" },
     ["a fire by hand that is lost"] = { MADE .. "fire|2|7|0|0|0|0|0;shot|2|102|9500000|trigger;settled|2|ok|started",
       row(1, 10, 0, 0), "was acknowledged, and is lost" },

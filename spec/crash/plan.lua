@@ -167,12 +167,12 @@ end
 
 --- The schedules of a version of the run, which started at `start`: name -> { spec, kind, behaviour }. What clocks that
 -- jump make miss is bounded.
-function plan.schedules(seed, _, start)
+function plan.schedules(seed, version, start)
   local zone = plan.change(seed).zone
   local function all(limit) return { policy = "all", window = plan.EVER, limit = limit } end
   local last = { policy = "last", window = plan.EVER }
   local gaps, folds = { "next", "shift", "skip" }, { "first", "last", "both" }
-  return {
+  local found = {
     tick = { kind = "start", behaviour = "ok",
       spec = { every = 1, anchor = 0, overlap = "allow_all", catch_up = all(4) } },
     buffered = { kind = "call", behaviour = "slow",
@@ -184,8 +184,23 @@ function plan.schedules(seed, _, start)
         dst = { gap = gaps[seed % 3 + 1], fold = folds[seed // 3 % 3 + 1] } } },
     elapsed = { kind = "call", behaviour = "ok",
       spec = { cron = "* * * * * *", time_zone = zone, overlap = "skip", catch_up = { policy = "none" } } },
+    cancelling = { kind = "start", behaviour = "long",
+      spec = { every = 2, anchor = 0, overlap = "cancel_other", catch_up = last } },
+    ending = { kind = "task", behaviour = "long",
+      spec = { every = 2, anchor = 0.75, overlap = "terminate_other", catch_up = last } },
+    spread = { kind = "start", behaviour = "ok",
+      spec = { every = 3, anchor = 0, jitter = 2, overlap = "allow_all", catch_up = all(2) } },
+    failing = { kind = "start", behaviour = "bad",
+      spec = { every = 1, anchor = 0, overlap = "skip", catch_up = last, pause_on_failure = 2 } },
+    limited = { kind = "call", behaviour = "ok",
+      spec = { every = 1, anchor = 0, overlap = "allow_all", catch_up = last, max_fires = 5 } },
     once = { kind = "task", behaviour = "ok", spec = { at = start + 1, catch_up = last } },
   }
+  if version % 3 > 0 then -- it comes and goes
+    found.sometimes = { kind = "start", behaviour = "ok",
+      spec = { every = version % 2 + 1, anchor = 0, overlap = "allow_all", catch_up = all(2) } }
+  end
+  return found
 end
 
 -- ---- what must come of it --------------------------------------------------------------------------------------

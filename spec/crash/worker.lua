@@ -73,6 +73,8 @@ end
 local function things_to_do()
   local list, batch_tasks = { function() fires.declare(seed, batch, start) end }, plan.tasks(seed, batch)
   if math.random(4) == 1 then return list end -- it comes to work
+  for _ = 1, 2 do list[#list + 1] = function() fires.disturb(work_a_little) end end
+  list[#list + 1] = function() fires.pause(work_a_little) end
   for _, item in ipairs(plan.batch(seed, batch)) do list[#list + 1] = function() start_root(item) end end
   local bulk = math.random(2) == 1 and ({ "work", "strict", "pull" })[math.random(3)]
   for _, item in ipairs(batch_tasks) do
@@ -111,6 +113,7 @@ end
 function roles.work()
   take_routes()
   if math.random(2) == 1 then tasks.resume_all() end
+  if math.random(2) == 1 then fires.resume_all() end
   for _, fn in ipairs(things_to_do()) do
     fn()
     if math.random(4) == 1 then visit() end
