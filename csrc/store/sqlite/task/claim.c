@@ -423,6 +423,16 @@ static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *tu
     return PL_OK;
 }
 
+/* Claiming may be what makes a stage final that was to be aborted (turn_into_abort): the fire whose work it was ends
+ * here, too, and what starts with that is claimed next time. */
+static int end_fires(pl__conn_t *conn) {
+    if (!conn->fires.over)
+        return PL_OK;
+    PL__TRY(pl__fires_flush(conn));
+    PL__TRY(pl__deltas_flush(conn));
+    return pl__task_flush(conn);
+}
+
 int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn) {
     claims_t claims = { .tail = &claims.head };
     int wanted = ask->wanted < CLAIM_MAX ? ask->wanted : CLAIM_MAX;
@@ -442,6 +452,8 @@ int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena,
     PL__TRY(promote_due(conn, wanted));
     int rc = claim_all(conn, &claims, wanted);
     pl__claims_made(&claims.slab);
+    if (rc == PL_OK)
+        rc = end_fires(conn);
     if (rc == PL_OK)
         rc = pl__permits_finish(conn, arena, turn);
     if (rc == PL_OK)
