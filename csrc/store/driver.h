@@ -16,7 +16,7 @@
 
 #include "store/store.h"
 
-enum { PL__DRIVER_VERSION = 3 };
+enum { PL__DRIVER_VERSION = 4 };
 
 typedef struct pl__conn pl__conn_t;
 

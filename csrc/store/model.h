@@ -24,10 +24,13 @@
  *      │                           ▲  │ └──run filled all outputs──────────────────────┤
  *      │                   retry ──┘  │                                              ▼
  *      │                              │                    no finalized(): DONE ◄── settle ──► FINALIZING ──► DONE
- *      └──────────── abort ───────────┴──► ABORTING ──finalized()──► ABORTED
- *                                             ▲ │ try_cancel() refused
+ *      └──────────── abort ───────────┴──► ABORTING ──finalized()──► ABORTED ──resume──► as the abort found it
+ *                                             ▲ │ try_cancel() refused                   (PL_STAGE_CUT)
  *                          complete / fill ───┘ ▼
  *                                          ABORT_HELD
+ *
+ * A failure aborts the tree; where the stage that failed, or one above it, has a fallback, only the part of the tree
+ * from there on: its unfilled outputs get that value, it counts as settled, and it ends ABORTED.
  */
 #define PL_STAGE_STATES(X)                                                                                             \
     X(WAITING, 0, "waiting")       /* inputs are unfilled: missing > 0 */                                              \
@@ -72,6 +75,14 @@ enum {
     PL_STAGE_TEST = 16,       /* started by start_test */
     PL_STAGE_TASK_RETRY = 32, /* errors are raised again to the caller (P116) */
     PL_STAGE_WAS_RUN = 64,    /* set by the store: run() was committed before the abort came; ask try_cancel() */
+    /* Set by the store: what an abort has found, and a resume goes on from. None: no abort, or one of a version that did
+     * not say. */
+    PL_STAGE_CUT_EARLY = 1 << 7, /* WAITING, READY: run() was not committed */
+    PL_STAGE_CUT_OPEN = 2 << 7,  /* RUN */
+    PL_STAGE_CUT_LATE = 3 << 7,  /* FINALIZING */
+    PL_STAGE_CUT = 3 << 7,
+    PL_STAGE_RESUMED = 1 << 9,  /* set by the store, on a root: counts how often its tree was resumed, */
+    PL_STAGE_RESUMES = 31 << 9, /* modulo 32 */
     /* from 1 << 16 on: the host's own, but for */
     PL_STAGE_HIDDEN = 1 << 17,   /* the host made it itself: not counted among the stages unless it fails */
     PL_STAGE_SCHEDULED = 1 << 18 /* a schedule has started it */

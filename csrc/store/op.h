@@ -34,6 +34,7 @@
     X(fill, true)        /* fill slots of a stage from outside */                                                      \
     X(retry, true)       /* run an async stage again */                                                                \
     X(abort, true)       /* abort the tree of a stage */                                                               \
+    X(resume, true)      /* let an aborted tree go on */                                                               \
     X(status, true)      /* replace the status record of a stage */                                                    \
     X(cleanup, true)     /* delete a finished tree */                                                                  \
     X(release, true)     /* give claimed tasks back, spending nothing */                                               \
@@ -88,7 +89,7 @@ typedef enum {
 typedef struct {
     int64_t count;     /* of what is deleted, or revived */
     int64_t at, bound; /* the verb's */
-    int phase;         /* the verb's; 0: at the beginning */
+    int phase, mark;   /* the verb's; phase 0: at the beginning */
 } pl_steps_t;
 typedef struct {
     pl_steps_t now, last;
@@ -223,6 +224,13 @@ typedef struct {
     pl_str_t message;
     bool no_permission; /* do not ask this stage's try_cancel again */
 } pl_op_abort_t;
+
+/* resume: the tree goes on from where its abort found it: what was not done runs again, with all its attempts; what was
+ * filled stays so. PL_ENOTFOUND; PL_ESTATE: it is not aborted; PL_ELIVE: it is, but some stage of it is not final. */
+typedef struct {
+    pl_id_t stage, root; /* stage: any member of the tree */
+    int64_t stages;      /* result: how many go on */
+} pl_op_resume_t;
 
 typedef struct {
     pl_id_t stage;

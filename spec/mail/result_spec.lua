@@ -83,6 +83,20 @@ describe("the mail about a result", function()
     assert.same({}, server:seen())
   end)
 
+  it("M7 tells each end of a tree that was resumed, once", function()
+    local engine = open()
+    local broken = true
+    local Fickle = helper.define { max_attempts = 1, run = function() if broken then error("no", 0) end end }
+    local stage = Fickle():start()
+    assert.matches("^Pipeline aborted", sent(engine, 1)[1].subject)
+    assert.is_true(stage:resume())
+    assert.matches("^Pipeline aborted", sent(engine, 1)[1].subject)
+    broken = false
+    assert.is_true(stage:resume())
+    assert.matches("^Pipeline successful", sent(engine, 1)[1].subject)
+    assert.same({}, server:seen())
+  end)
+
   it("M7 results = \"aborted\" and \"none\", and no `to`, send fewer", function()
     for results, wanted in pairs { all = 2, aborted = 1, none = 0 } do
       local engine = open { results = results }

@@ -35,6 +35,15 @@ define("Pair", function(self, value)
   return self:spawn(classes.Give(2 * value))
 end)
 
+define("Count", function(_, ...) return select("#", ...) end)
+
+-- So many children, and how many they were.
+define("Wide", function(self, n)
+  local list = {}
+  for i = 1, n do list[i] = self:spawn(classes.Give(i)) end
+  return self:spawn(classes.Count(table.unpack(list)))
+end)
+
 -- When it ran, and where.
 define("Where", function() return { time = pipeline.default():now(), pid = classes.pid } end)
 

@@ -77,6 +77,12 @@ function roles.push(seconds)
   engine:run()
 end
 
+-- Resumes the trees of these ids, one after the other.
+function roles.start_resume(ids)
+  wait_for_go()
+  for id in ids:gmatch "[^,]+" do note(pipeline.from_id(id):resume() and "won" or "lost", id) end
+end
+
 -- The target of push tasks: answers as the parameter `answer` says, and tells what came.
 function roles.start_target()
   local running, most = 0, 0

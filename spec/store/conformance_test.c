@@ -277,6 +277,47 @@ static void an_abort_reaches_every_state(void) {
     CHECK(call_free(op) == PL_EABORTED && state_of(children[3].id) == PL_STAGE_ABORTED);
 }
 
+static int resume_tree(pl_id_t stage) {
+    pl_op_t *op = pl_op_new(PL_VERB_resume);
+    op->u.resume.stage = stage;
+    return call_free(op);
+}
+
+static void an_aborted_tree_goes_on_from_where_it_failed(void) {
+    pl_stage_new_t root = stage_of("t.Root"),
+                   children[3] = { stage_of("t.Done"), stage_of("t.Fails"), stage_of("t.Sum") };
+    pl_id_t inputs[2] = { children[0].id, children[1].id };
+    children[0].priority = 1;
+    children[2].inputs = inputs;
+    children[2].inputs_len = 2;
+    CHECK(resume_tree(root.id) == PL_ENOTFOUND && start(&root) == PL_OK && resume_tree(root.id) == PL_ESTATE);
+    pl_claim_t *mine = claim_one(root.id);
+    pl_op_t *op = outcome(mine, PL_OUTCOME_OK);
+    op->u.outcome.children = children;
+    op->u.outcome.children_len = 3;
+    CHECK(call_free(op) == PL_OK);
+    free_claims(mine);
+    mine = claim_one(children[0].id);
+    CHECK(finish_with(mine, mine->task) == PL_OK);
+    free_claims(mine);
+    mine = claim_one(children[1].id);
+    int first = mine->claim;
+    CHECK(abort_tree(root.id) == PL_OK && state_of(root.id) == PL_STAGE_ABORTED);
+    CHECK(resume_tree(root.id) == PL_ELIVE && finish_with(mine, mine->task) == PL_EABORTED);
+    CHECK(resume_tree(children[2].id) == PL_OK && resume_tree(root.id) == PL_ESTATE);
+    CHECK(state_of(root.id) == PL_STAGE_RUN && state_of(children[0].id) == PL_STAGE_DONE);
+    CHECK(state_of(children[1].id) == PL_STAGE_READY && state_of(children[2].id) == PL_STAGE_WAITING);
+    CHECK(finish_with(mine, mine->task) == PL_ESTALE);
+    free_claims(mine);
+    mine = claim_one(children[1].id);
+    CHECK(mine->claim > first && finish_with(mine, mine->task) == PL_OK);
+    free_claims(mine);
+    mine = claim_one(children[2].id);
+    CHECK(mine->slots_len == 2 && finish_with(mine, mine->task) == PL_OK && state_of(root.id) == PL_STAGE_DONE);
+    free_claims(mine);
+    CHECK(resume_tree(root.id) == PL_ESTATE);
+}
+
 /* Whether an op knows the tree of its stage or not; and what the ids in a tree must be. */
 static void ops_may_know_their_tree(void) {
     for (int knows = 0; knows < 2; knows++) {
@@ -1194,6 +1235,7 @@ static void run_on(const pl_store_driver_t *driver, const char *path) {
     fan_in_starts_when_all_are_filled();
     a_failed_run_leaves_nothing_but_a_failure();
     an_abort_reaches_every_state();
+    an_aborted_tree_goes_on_from_where_it_failed();
     ops_may_know_their_tree();
     a_tree_is_deleted_whole();
     an_async_stage_ends_with_its_fills();

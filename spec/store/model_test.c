@@ -36,6 +36,7 @@ enum { FREE, LIMITED, NARROW, MODES };
     X(fill, 3)                                                                                                         \
     X(retry, 2)                                                                                                        \
     X(abort, 1)                                                                                                        \
+    X(resume, 3)                                                                                                       \
     X(status, 1)                                                                                                       \
     X(cleanup, 2)                                                                                                      \
     X(release, 2)                                                                                                      \
@@ -271,6 +272,8 @@ static void put_op(FILE *out, const pl_op_t *op) {
         put_number(out, "died", op->u.task_done.died);
     if (op->verb == PL_VERB_cleanup)
         put_number(out, "deleted", op->u.cleanup.deleted);
+    if (op->verb == PL_VERB_resume)
+        put_number(out, "stages", op->u.resume.stages);
     if (op->verb == PL_VERB_purge)
         put_number(out, "deleted", op->u.purge.deleted);
     if (op->verb == PL_VERB_dead_purge)
@@ -595,6 +598,8 @@ static void build_of_stage(const run_t *run, const step_t *step, pl_op_t *op) {
     else if (step->kind == DO_abort)
         op->u.abort =
             (pl_op_abort_t){ stage->id, root_of(run, step, stage->id), PL_STR_LIT("enough"), step->choice[1] % 2 };
+    else if (step->kind == DO_resume)
+        op->u.resume = (pl_op_resume_t){ .stage = stage->id, .root = root_of(run, step, stage->id) };
     else if (step->kind == DO_status)
         op->u.status = (pl_op_status_t){ stage->id, { .message = PL_STR_LIT("half"), .time = step->choice[1] % 2 } };
     else if (step->kind == DO_cleanup)
@@ -680,6 +685,7 @@ static const kind_t what[DO_COUNT] = {
     [DO_fill] = { PL_VERB_fill, build_of_stage, false },
     [DO_retry] = { PL_VERB_retry, build_of_stage, false },
     [DO_abort] = { PL_VERB_abort, build_of_stage, false },
+    [DO_resume] = { PL_VERB_resume, build_of_stage, false },
     [DO_status] = { PL_VERB_status, build_of_stage, false },
     [DO_cleanup] = { PL_VERB_cleanup, build_of_stage, false },
     [DO_release] = { PL_VERB_release, build_of_claim, true },

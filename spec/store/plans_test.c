@@ -114,7 +114,7 @@ static bool needs_none(const char *name) {
         "QUEUE_LIST",       "TASK_COUNTS",        "DEAD_LIST",          "TASKS_AFTER",  "MOVE_STAGE_RETRIES",
         "TASK_READY",       "STAGE_LIVE_OF_ROOT", "MOVE_LEASES",        "TASKS_CLAIM",  "TASKS_FINISH",
         "TASKS_FINISH_RUN", "TASK_PROMOTE",       "TASK_PROMOTE_ALONE", "NAMES_FORGET", "STAGE_LAST_OF_TREE",
-        "DEAD_IDS",         "FIRES_OLD",          "SCHEDULES",          "STAGE_IDS",
+        "DEAD_IDS",         "FIRES_OLD",          "SCHEDULES",          "STAGE_IDS",    "FIRES_AFTER",
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++)
         if (strcmp(name, NEEDS[i]) == 0)

@@ -267,7 +267,7 @@ static void push_methods(lua_State *L) {
         X(queue_get), X(queue_stats),  X(lease),           X(lease_modify), X(task_delete),
         X(purge),     X(dead_list),    X(dead_revive),     X(dead_purge),   X(failures_get),
         X(space_get), X(schedule_set), X(schedule_delete), X(schedule_get), X(schedule_fire),
-        X(fires_get), X(ids_find),
+        X(fires_get), X(ids_find),     X(resume),
 #undef X
     };
     static const char *const FORWARDS[] = { "new_id", "new_name", "id_text", "id_parse", "now" };

@@ -189,6 +189,10 @@ void pl__build_abort(pl__reader_t *R) {
     abort_op->no_permission = lua_toboolean(R->L, 4);
 }
 
+void pl__build_resume(pl__reader_t *R) {
+    R->op->u.resume.stage = pl__reader_arg_id(R, 2);
+}
+
 void pl__build_status(pl__reader_t *R) {
     pl_op_status_t *status = &R->op->u.status;
     status->stage = pl__reader_arg_id(R, 2);
@@ -266,6 +270,13 @@ int pl__push_cleanup(lua_State *L, const pl_op_t *op) {
     if (op->rc != PL_OK)
         return pl__push_failed(L, op);
     lua_pushinteger(L, op->u.cleanup.deleted);
+    return 1;
+}
+
+int pl__push_resume(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    lua_pushinteger(L, op->u.resume.stages);
     return 1;
 }
 

@@ -55,6 +55,11 @@ static int engine_abort(lua_State *L) {
     return call(L, PL_VERB_abort);
 }
 
+/* e:resume(stage_id) -> how many stages go on */
+static int engine_resume(lua_State *L) {
+    return call(L, PL_VERB_resume);
+}
+
 /* e:status(stage_id, {message=, console_url=, links=, time=}) -> true */
 static int engine_status(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -416,6 +421,7 @@ void pl__verbs_register(lua_State *L) {
         { "fill", engine_fill },
         { "retry", engine_retry },
         { "abort", engine_abort },
+        { "resume", engine_resume },
         { "status", engine_status },
         { "cleanup", engine_cleanup },
         { "watch", engine_watch },

@@ -373,10 +373,24 @@
     X(STAGE_TO_RUN, "UPDATE main.pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                         \
     X(STAGE_TO_FINALIZING, "UPDATE main.pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                   \
     X(STAGE_TO_FINAL, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")      \
+    X(STAGE_TO_ABORTED, "UPDATE main.pl_stage SET state = 6, open = 0, missing = 0, finalized = ?2, "                  \
+                        "flags = (flags & ~?4) | ?3 WHERE id = ?1")                                                    \
     X(STAGE_TO_DONE, "UPDATE main.pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")         \
-    /* 64: WAS_RUN, which means that try_cancel is to be asked this time */                                            \
-    X(STAGE_TO_ABORT, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~64) | ?3 "        \
+    X(STAGE_TO_ABORT, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~?4) | ?3 "        \
                       "WHERE id = ?1")                                                                                 \
+    X(STAGE_RESUME, "UPDATE main.pl_stage SET state = ?2, missing = ?3, open = ?4, flags = ?5, started = CASE ?2 "     \
+                    "WHEN 0 THEN NULL WHEN 1 THEN ?6 ELSE started END, finalized = NULL, attempt = 0, retry_at = "     \
+                    "NULL, abort_requested = 0, abort_message = NULL WHERE id = ?1")                                   \
+    X(STAGE_ANY_LIVE, "SELECT EXISTS (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND "       \
+                      "state NOT IN (4, 6))")                                                                          \
+    X(STAGE_MEMBERS, "SELECT id, coalesce(parent, 0), state, flags, queue, priority, coalesce(eta, 0) FROM "           \
+                     "main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 ORDER BY id")                             \
+    X(STAGE_SLOTS, "SELECT CASE WHEN args IS NULL THEN (SELECT l.inputs FROM main.pl_stage_large AS l WHERE l.stage "  \
+                   "= s.id) ELSE inputs END, CASE WHEN args IS NULL THEN (SELECT l.after_slots FROM "                  \
+                   "main.pl_stage_large AS l WHERE l.stage = s.id) ELSE after_slots END, outputs FROM main.pl_stage "  \
+                   "AS s WHERE id = ?1")                                                                               \
+    X(STAGE_FLAGS, "SELECT flags FROM main.pl_stage WHERE id = ?1")                                                    \
+    X(TASK_SET_CLAIM, "UPDATE main.pl_task SET claim = ?2 WHERE id = ?1")                                              \
     X(STAGE_LIVE, "SELECT root, coalesce(parent, 0), state, flags, missing, open, queue, priority, coalesce(eta, 0), " \
                   "coalesce(waiter, 0) "                                                                               \
                   "FROM main.pl_stage WHERE id = ?1")                                                                  \
@@ -501,6 +515,8 @@
                   "AND state < 2 ORDER BY state DESC, id")                                                             \
     X(FIRES_ANY_LIVE, "SELECT EXISTS (SELECT 1 FROM main.pl_fire INDEXED BY pl_fire_target WHERE state < 2)")          \
     X(FIRE_END, "UPDATE main.pl_fire SET state = ?2, ended = ?3 WHERE id = ?1")                                        \
+    X(FIRE_REOPEN, "UPDATE main.pl_fire SET state = 1, ended = NULL, unwanted = 0 WHERE id = ?1")                      \
+    X(FIRES_AFTER, "SELECT id, coalesce(target, 0), state FROM main.pl_fire WHERE id > ?1 ORDER BY id")                \
     X(FIRE_START, "UPDATE main.pl_fire SET state = 1, at = ?2 WHERE id = ?1")                                          \
     X(FIRE_UNWANTED, "UPDATE main.pl_fire SET unwanted = 1 WHERE id = ?1")                                             \
     X(FIRES_OLD, "SELECT id FROM main.pl_fire INDEXED BY pl_fire_schedule WHERE schedule = ?1 AND id < ?2 AND state "  \

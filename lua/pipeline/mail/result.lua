@@ -48,6 +48,8 @@ function result.send(engine, stage, given)
   local fields = clean(fields_of(engine, stage, given))
   fields.to = to or ADMINISTRATORS_WITHOUT_SETTINGS
   local name = ("result-%s-%s"):format(engine:_id_text(stage._id), core.sha1(text.of(fields.to)):sub(1, 12))
+  local resumes = (stage._record.flags & core.RESUMES) // core.RESUMED -- each end of a tree is told
+  if resumes > 0 then name = ("%s-%d"):format(name, resumes) end
   local ok, problem = pcall(outbox.post, engine, fields, { name = name })
   if ok then return end
   if not errors.is(problem, errors.MailError) then error(problem, 0) end

@@ -128,4 +128,10 @@ function report.abort_asked(engine, stage, message)
       message ~= nil and message ~= "" and ": " .. text.short(errors.text(message)) or ""))
 end
 
+--- The tree of `stage`, which was aborted, goes on, as somebody has asked for.
+function report.resumed(engine, stage, count)
+  report.line(engine, INFO, "resumed", ("the tree of %s %s is resumed: %d of its pipelines go on"):format(
+    tostring(stage), stage.id, count))
+end
+
 return report

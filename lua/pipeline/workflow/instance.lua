@@ -828,6 +828,31 @@ function methods.abort(self, message)
   errors.raise_core(code, detail, "abort of " .. tostring(self))
 end
 
+--- Lets the tree of this pipeline, which was aborted, go on from where it failed: what is done stays done, outputs that
+-- are filled stay filled, and all other pipelines of the tree run again with all their attempts (one whose run had
+-- ended well already waits for its children again, an async one for its callback). finalized() is called again at the
+-- end.
+-- @return whether it goes on; false if the tree is not aborted (any more), or gone.
+-- Raises UnexpectedPipelineError if the abort is not at its end yet: something of the tree still runs; or if it is not
+-- started.
+function methods.resume(self)
+  refuse_self(self, "resume")
+  require_stored(self, "resume")
+  local store = context.store(self._engine)
+  local count, code, detail = store:resume(self._id)
+  if count then
+    report.resumed(self._engine, self, count)
+    instance.refresh(self, errors.read(store:stage_get(self._id, true)))
+    return true
+  end
+  if code == "ESTATE" or code == "ENOTFOUND" then return false end
+  if code == "ELIVE" then
+    errors.raise(errors.UnexpectedPipelineError, "resume of %s: its tree is still being aborted; wait until nothing " ..
+      "of it runs, and resume it then", tostring(self))
+  end
+  errors.raise_core(code, detail, "resume of " .. tostring(self))
+end
+
 -- ---- callbacks, status, cleanup --------------------------------------------------------------------------------
 
 local function callback_params(self, params, name)

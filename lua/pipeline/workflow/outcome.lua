@@ -20,7 +20,7 @@ local new_children = core.children
 local class_of, fill_stage = instance.class_of, instance.fill_stage
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local HIDDEN = instance.HIDDEN
-local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | core.STRICT | core.SCHEDULED
+local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | core.STRICT | core.SCHEDULED | core.RESUMES
 
 --- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
 function outcome.flags(of, record, engine)

@@ -216,6 +216,7 @@ static int memory_verb(pl__conn_t *m, pl_op_t *op) {
         [PL_VERB_fill] = do_fill,
         [PL_VERB_retry] = do_retry,
         [PL_VERB_abort] = do_abort,
+        [PL_VERB_resume] = do_resume,
         [PL_VERB_status] = do_status,
         [PL_VERB_cleanup] = do_cleanup,
         [PL_VERB_release] = do_release,

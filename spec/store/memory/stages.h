@@ -125,7 +125,14 @@ static void add_failure(pl__conn_t *m, const pl_stage_t *stage, const pl_failure
                                              .traceback = text(m, failure->traceback) } };
 }
 
-static void abort_stage(pl__conn_t *m, pl_stage_t *stage, bool permitted) {
+static unsigned cut_of(const pl_stage_t *stage) {
+    return stage->state == PL_STAGE_RUN          ? PL_STAGE_CUT_OPEN
+           : stage->state == PL_STAGE_FINALIZING ? PL_STAGE_CUT_LATE
+                                                 : PL_STAGE_CUT_EARLY;
+}
+
+/* `cut`: how it was found. */
+static void abort_stage(pl__conn_t *m, pl_stage_t *stage, bool permitted, unsigned cut) {
     task_t *task = task_of(m, stage->id);
     bool was_run = stage->state == PL_STAGE_RUN && stage->flags & PL_STAGE_ASYNC && !permitted;
     bool has_finalized = stage->flags & PL_STAGE_HAS_FINALIZED, may_ask = stage->flags & PL_STAGE_HAS_TRY_CANCEL;
@@ -134,11 +141,12 @@ static void abort_stage(pl__conn_t *m, pl_stage_t *stage, bool permitted) {
         note(m, stage->id, PL_STAGE_ABORTING);
     if (task && !is_executed)
         drop(m, TASKS, task);
+    stage->flags = (stage->flags & ~(unsigned)(PL_STAGE_CUT | PL_STAGE_WAS_RUN)) | cut;
     if (!is_executed && !was_run && !has_finalized) {
         become_final(m, stage, PL_STAGE_ABORTED);
         return;
     }
-    stage->flags = (stage->flags & ~(unsigned)PL_STAGE_WAS_RUN) | (was_run ? PL_STAGE_WAS_RUN : 0);
+    stage->flags |= was_run ? PL_STAGE_WAS_RUN : 0;
     stage->state = was_run && !may_ask ? PL_STAGE_ABORT_HELD : PL_STAGE_ABORTING;
     if (!is_executed && stage->state == PL_STAGE_ABORTING)
         push_of(m, stage, PL_TASK_ABORT, 0);
@@ -150,7 +158,7 @@ static void abort_now(pl__conn_t *m, pl_stage_t *stage) {
     if (task)
         drop(m, TASKS, task);
     stage->state = PL_STAGE_RUN;
-    abort_stage(m, stage, true);
+    abort_stage(m, stage, true, stage->flags & PL_STAGE_CUT);
 }
 
 static void abort_tree(pl__conn_t *m, pl_id_t root, pl_str_t message, pl_id_t permitted) {
@@ -161,7 +169,7 @@ static void abort_tree(pl__conn_t *m, pl_id_t root, pl_str_t message, pl_id_t pe
     EACH(pl_stage_t, stage, STAGES) {
         bool is_live = !is_final(stage) && stage->state != PL_STAGE_ABORTING && stage->state != PL_STAGE_ABORT_HELD;
         if (stage->root == root && is_live)
-            abort_stage(m, stage, stage->id == permitted);
+            abort_stage(m, stage, stage->id == permitted, cut_of(stage));
     }
 }
 
@@ -332,6 +340,63 @@ static void do_abort(pl__conn_t *m, pl_op_t *op) {
     op->rc = !root ? PL_ENOTFOUND : is_final(root) ? PL_EFINAL : root->abort_requested ? PL_EEXISTS : PL_OK;
     if (op->rc == PL_OK)
         abort_tree(m, root->id, abort->message, abort->no_permission ? root->id : 0);
+}
+
+static bool has_children(pl__conn_t *m, const pl_stage_t *stage) {
+    EACH(pl_stage_t, child, STAGES) {
+        if (child->parent == stage->id)
+            return true;
+    }
+    return false;
+}
+
+static void resume_stage(pl__conn_t *m, pl_stage_t *stage) {
+    unsigned cut = stage->flags & PL_STAGE_CUT;
+    if (!cut)
+        cut = has_children(m, stage) ? PL_STAGE_CUT_OPEN : PL_STAGE_CUT_EARLY;
+    stage->flags &= ~(unsigned)(PL_STAGE_CUT | PL_STAGE_WAS_RUN);
+    if (!stage->parent)
+        stage->flags =
+            (stage->flags & ~(unsigned)PL_STAGE_RESUMES) | ((stage->flags + PL_STAGE_RESUMED) & PL_STAGE_RESUMES);
+    stage->attempt = 0;
+    stage->finalized = stage->retry_at = 0;
+    stage->abort_requested = false;
+    stage->abort_message = PL_STR_NONE;
+    if (cut == PL_STAGE_CUT_OPEN) {
+        stage->state = PL_STAGE_RUN;
+        return;
+    }
+    bool is_early = cut == PL_STAGE_CUT_EARLY, waits = is_early && unfilled(m, stage) > 0;
+    stage->state = !is_early ? PL_STAGE_FINALIZING : waits ? PL_STAGE_WAITING : PL_STAGE_READY;
+    stage->flags |= is_early ? PL_STAGE_CUT_EARLY : 0;
+    stage->started = waits ? 0 : is_early ? m->now : stage->started;
+    if (waits)
+        return;
+    push_of(m, stage, is_early ? PL_TASK_RUN : PL_TASK_FINALIZE, is_early ? stage->eta : 0);
+    task_of(m, stage->id)->claim = pl__claim_number(m->now);
+}
+
+static void do_resume(pl__conn_t *m, pl_op_t *op) {
+    pl_op_resume_t *resume = &op->u.resume;
+    const pl_stage_t *stage = stage_of(m, resume->stage), *root = stage ? stage_of(m, stage->root) : NULL;
+    check_root(m, stage, resume->root);
+    resume->stages = 0;
+    if (!root) {
+        op->rc = PL_ENOTFOUND;
+        return;
+    }
+    if (root->state == PL_STAGE_DONE || (root->state != PL_STAGE_ABORTED && !root->abort_requested))
+        op->rc = PL_ESTATE;
+    EACH(pl_stage_t, each, STAGES) {
+        if (op->rc == PL_OK && each->root == root->id && !is_final(each))
+            op->rc = PL_ELIVE;
+    }
+    EACH(pl_stage_t, each, STAGES) {
+        if (op->rc != PL_OK || each->root != root->id || each->state != PL_STAGE_ABORTED)
+            continue;
+        resume_stage(m, each);
+        resume->stages++;
+    }
 }
 
 static void do_status(pl__conn_t *m, pl_op_t *op) {

@@ -5,7 +5,8 @@
  * that others have their turns between: first its stages are looked at, for none may be live; then, with the first
  * portion that deletes, its root gets a row in pl_deletion and loses its idempotence key. From that commit on nobody
  * finds the tree by any of its ids, and whoever has a file with such rows goes on with it (sweep.c), so that a crash
- * leaves nothing half deleted. Children go before their parents, the root is the last.
+ * leaves nothing half deleted. Until then a tree that was aborted may be resumed: it is looked at from the beginning
+ * then. Children go before their parents, the root is the last.
  */
 #include "store/sqlite/db.h"
 #include "store/sqlite/pack.h"
@@ -52,7 +53,7 @@ static int look_at_some(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool 
     return rc;
 }
 
-/* Final is for ever, only what is live makes stages, and these have greater ids than what makes them. So a look in the
+/* Unless the tree is resumed (look_again), final is for ever, only what is live makes stages, and these have greater ids than what makes them. So a look in the
  * order of ids finds every live one, even if it takes several transactions: a stage that was made behind it would have
  * been made by one that was seen, and was final. */
 static int look(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, bool *more) {
@@ -63,7 +64,7 @@ static int look(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, b
             return PL_OK;
     }
     if (!*more)
-        *steps = (pl_steps_t){ .count = steps->count, .phase = PL__TREE_DELETING };
+        *steps = (pl_steps_t){ .count = steps->count, .phase = PL__TREE_DELETING, .mark = steps->mark };
     return PL_OK;
 }
 
@@ -132,12 +133,23 @@ static int unlink_tree(pl__conn_t *conn, pl_id_t root) {
     return changes ? pl__sql_run(conn, PL__SQL_STAGE_DROP_KEY, NULL, "i", (int64_t)root) : PL_OK;
 }
 
+/* Was the tree resumed since the first portion? Then what was seen of it counts no more. */
+static int look_again(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps) {
+    int64_t flags;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_FLAGS, &flags, 0, "i", (int64_t)root));
+    int mark = (int)flags & PL_STAGE_RESUMES;
+    if (mark != steps->mark)
+        *steps = (pl_steps_t){ .count = steps->count, .phase = PL__TREE_LOOKING, .mark = mark };
+    return PL_OK;
+}
+
 int pl__tree_delete(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, bool *more) {
     sqlite3_stmt *row;
     size_t len;
     bool left;
     *live = *more = false;
     (void)pl__portion_over(conn); /* its time begins */
+    PL__TRY(look_again(conn, root, steps));
     if (steps->phase == PL__TREE_LOOKING) {
         PL__TRY(look(conn, root, steps, live, more));
         *more = *more || (!*live && pl__portion_over(conn));

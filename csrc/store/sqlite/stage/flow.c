@@ -216,17 +216,38 @@ typedef struct {
     unsigned flags;
     int64_t queue;
     int priority;
+    unsigned cut;   /* PL_STAGE_CUT_*; 0: that is noted already */
     bool permitted; /* need not ask try_cancel */
 } live_t;
 
+/* What an abort finds stays with the stage, for a resume. */
+static unsigned cut_of(pl_stage_state_t state) {
+    switch (state) {
+    case PL_STAGE_WAITING:
+    case PL_STAGE_READY:
+        return PL_STAGE_CUT_EARLY;
+    case PL_STAGE_RUN:
+        return PL_STAGE_CUT_OPEN;
+    case PL_STAGE_FINALIZING:
+        return PL_STAGE_CUT_LATE;
+    default:
+        return 0;
+    }
+}
+
+static unsigned replaced_by(unsigned cut) {
+    return cut ? PL_STAGE_WAS_RUN | PL_STAGE_CUT : PL_STAGE_WAS_RUN;
+}
+
 int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned add_flags) {
     pl__live_drop(conn, id);
-    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iii", (int64_t)id, (int64_t)state, (int64_t)add_flags);
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iiii", (int64_t)id, (int64_t)state, (int64_t)add_flags,
+                       (int64_t)replaced_by(add_flags & PL_STAGE_CUT));
 }
 
 /* Gives the stage an ABORT task, in place of the task it may have. */
 static int to_aborting(pl__conn_t *conn, const live_t *live, unsigned add_flags) {
-    PL__TRY(pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, add_flags));
+    PL__TRY(pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, add_flags | live->cut));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
     return pl__task_push(
         conn,
@@ -235,7 +256,10 @@ static int to_aborting(pl__conn_t *conn, const live_t *live, unsigned add_flags)
 
 static int to_aborted(pl__conn_t *conn, const live_t *live) {
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
-    return pl__stage_set_final(conn, live->id, PL_STAGE_ABORTED);
+    pl__live_drop(conn, live->id);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORTED, NULL, "iiii", (int64_t)live->id, (int64_t)conn->now,
+                        (int64_t)live->cut, (int64_t)replaced_by(live->cut)));
+    return pl__note_final(conn, live->id, PL_STAGE_ABORTED);
 }
 
 static int abort_running(pl__conn_t *conn, const live_t *live) {
@@ -243,7 +267,7 @@ static int abort_running(pl__conn_t *conn, const live_t *live) {
         return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
     if (live->flags & PL_STAGE_HAS_TRY_CANCEL)
         return to_aborting(conn, live, PL_STAGE_WAS_RUN);
-    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORT_HELD, PL_STAGE_WAS_RUN);
+    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORT_HELD, PL_STAGE_WAS_RUN | live->cut);
 }
 
 /* A stage whose task is being executed keeps it: who executes the run is told, the outcome of it will be refused and
@@ -256,7 +280,7 @@ static int abort_with_task(pl__conn_t *conn, const live_t *live) {
         return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
     if (live->state == PL_STAGE_READY)
         PL__TRY(pl__note_abort(conn, live->id));
-    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, 0);
+    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, live->cut);
 }
 
 static int abort_one(pl__conn_t *conn, const live_t *live) {
@@ -287,6 +311,7 @@ static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
         .queue = sqlite3_column_int64(row, 3),
         .priority = sqlite3_column_int(row, 4),
     };
+    ((live_t *)item)->cut = cut_of(((live_t *)item)->state);
     return PL_OK;
 }
 

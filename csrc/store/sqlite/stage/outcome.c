@@ -152,7 +152,8 @@ static int count_open(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_
     *open = (int)run->children_len;
     if (!(run->flags & PL_STAGE_ASYNC))
         return PL_OK;
-    if (brief->attempt > 0) { /* children of an earlier run may still be at work; those of this one are inserted */
+    /* Children of an earlier run may still be at work, or go on after an abort; those of this one are inserted. */
+    if (brief->attempt > 0 || (brief->flags & PL_STAGE_CUT)) {
         int64_t children;
         PL__TRY(pl__deltas_flush(conn)); /* those that settled in this transaction are not counted below */
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_UNSETTLED_CHILDREN, &children, 0, "ii", (int64_t)brief->root,

@@ -1,0 +1,299 @@
+/*
+ * failed.c - the verb resume: an aborted tree goes on from where it failed.
+ *
+ * What is done stays done, and values stay. Of the others the abort has noted how it found them (PL_STAGE_CUT), so each
+ * becomes what it was:
+ *
+ *   WAITING, READY   looks again for which of its inputs there is no value: WAITING, or READY with a new RUN task
+ *   RUN              its children and, of an async stage, its outputs are counted again: RUN; where nothing is left
+ *                    open meanwhile, it settles
+ *   FINALIZING       FINALIZING, with a new task; finalized() is called again, and hears of no abort
+ *
+ * Versions before did not note it. There a stage that has children had committed its run; any other one runs again.
+ *
+ * All of it is one transaction, as the abort was. It takes a look at each stage of the tree, and some statements for
+ * each that goes on. What waits for a slot stays in pl_wait, or in the row of that slot's stage, while a tree is
+ * aborted; all edges are made sure of all the same, for values may have come since.
+ */
+#include <stdlib.h>
+
+#include "store/sqlite/db.h"
+#include "store/sqlite/pack.h"
+
+/* ---- the stages of the tree -------------------------------------------------------------------------------- */
+
+typedef struct {
+    pl_id_t id, parent;
+    int64_t queue;
+    pl_usec_t eta;
+    unsigned flags;
+    int priority;
+    int children, open; /* open: those that have not settled, and outputs of its own */
+    pl_stage_state_t state;
+    unsigned cut; /* of one that goes on; else 0 */
+} member_t;
+
+typedef struct {
+    member_t *list; /* ascending by id */
+    size_t len;
+} members_t;
+
+static int read_member(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    (void)conn;
+    (void)arena;
+    *(member_t *)item = (member_t){
+        .id = sqlite3_column_int64(row, 0),
+        .parent = sqlite3_column_int64(row, 1),
+        .state = (pl_stage_state_t)sqlite3_column_int(row, 2),
+        .flags = (unsigned)sqlite3_column_int(row, 3),
+        .queue = sqlite3_column_int64(row, 4),
+        .priority = sqlite3_column_int(row, 5),
+        .eta = sqlite3_column_int64(row, 6),
+    };
+    return PL_OK;
+}
+
+static int compare_members(const void *a, const void *b) {
+    return pl__compare_ids(&((const member_t *)a)->id, &((const member_t *)b)->id);
+}
+
+/* NULL: it is the root. */
+static member_t *parent_of(const members_t *members, const member_t *member) {
+    member_t wanted = { .id = member->parent };
+    return member->parent ? bsearch(&wanted, members->list, members->len, sizeof *members->list, compare_members)
+                          : NULL;
+}
+
+/* Who goes on as what, and how many children each then waits for. */
+static void decide(const members_t *members) {
+    for (size_t i = 0; i < members->len; i++) {
+        member_t *parent = parent_of(members, &members->list[i]);
+        if (parent)
+            parent->children++;
+    }
+    for (size_t i = 0; i < members->len; i++) {
+        member_t *member = &members->list[i];
+        if (member->state != PL_STAGE_ABORTED)
+            continue;
+        member->cut = member->flags & PL_STAGE_CUT;
+        if (!member->cut)
+            member->cut = member->children > 0 ? PL_STAGE_CUT_OPEN : PL_STAGE_CUT_EARLY;
+        member_t *parent = parent_of(members, member);
+        if (parent && member->cut != PL_STAGE_CUT_LATE)
+            parent->open++;
+    }
+}
+
+/* ---- one of them ------------------------------------------------------------------------------------------- */
+
+/* The slots it names that have no value; it waits for them from here on. */
+static int wait_for(pl__conn_t *conn, const member_t *member, const pl_id_t *slots, size_t len, const pl_id_t *known,
+                    size_t known_len, int *count) {
+    for (size_t i = 0; i < len; i++) {
+        bool filled;
+        int added;
+        if (known_len && bsearch(&slots[i], known, known_len, sizeof *known, pl__compare_ids))
+            continue;
+        PL__TRY(pl__slot_is_filled(conn, slots[i], &filled));
+        if (filled)
+            continue;
+        PL__TRY(pl__edge_add(conn, slots[i], member->id, PL__WAIT_INPUT, &added));
+        ++*count;
+    }
+    return PL_OK;
+}
+
+static int wait_for_outputs(pl__conn_t *conn, const member_t *member, pl_str_t packed, int *count) {
+    const pl_output_t *outputs;
+    size_t len;
+    PL__TRY(pl__unpack_outputs(&conn->scratch, member->id, packed, &outputs, &len));
+    for (size_t i = 0; i < len; i++) {
+        bool filled;
+        int added;
+        PL__TRY(pl__slot_is_filled(conn, outputs[i].slot, &filled));
+        if (filled)
+            continue;
+        PL__TRY(pl__edge_add(conn, outputs[i].slot, member->id, PL__WAIT_OUTPUT, &added));
+        ++*count;
+    }
+    return PL_OK;
+}
+
+typedef struct {
+    pl_str_t inputs, after, outputs; /* packed */
+} slots_t;
+
+static int read_slots(pl__conn_t *conn, const member_t *member, slots_t *slots) {
+    sqlite3_stmt *row;
+    bool found;
+    *slots = (slots_t){ PL_STR_NONE, PL_STR_NONE, PL_STR_NONE };
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_SLOTS, &row, "i", (int64_t)member->id));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    int rc = pl__sql_str(row, 0, &conn->scratch, &slots->inputs);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 1, &conn->scratch, &slots->after);
+    if (rc == PL_OK)
+        rc = pl__sql_str(row, 2, &conn->scratch, &slots->outputs);
+    pl__sql_end(row);
+    return rc;
+}
+
+static int count_inputs(pl__conn_t *conn, const member_t *member, const slots_t *slots, int *missing) {
+    const pl_id_t *inputs, *after;
+    size_t inputs_len, after_len;
+    PL__TRY(pl__unpack_ids(&conn->scratch, slots->inputs, &inputs, &inputs_len));
+    PL__TRY(pl__unpack_ids(&conn->scratch, slots->after, &after, &after_len));
+    PL__TRY(wait_for(conn, member, inputs, inputs_len, NULL, 0, missing));
+    return wait_for(conn, member, after, after_len, inputs, inputs_len, missing);
+}
+
+/* `flags` of one that runs again still say that its run was not committed: children of an earlier run may be there. */
+static int write_state(pl__conn_t *conn, member_t *member, pl_stage_state_t state, int missing, int open) {
+    unsigned flags = member->flags & ~(unsigned)(PL_STAGE_WAS_RUN | PL_STAGE_CUT);
+    if (member->cut == PL_STAGE_CUT_EARLY)
+        flags |= PL_STAGE_CUT_EARLY;
+    if (!member->parent)
+        flags = (flags & ~(unsigned)PL_STAGE_RESUMES) | ((flags + PL_STAGE_RESUMED) & PL_STAGE_RESUMES);
+    member->flags = flags;
+    pl__live_drop(conn, member->id);
+    return pl__sql_run(conn, PL__SQL_STAGE_RESUME, NULL, "iiiiii", (int64_t)member->id, (int64_t)state,
+                       (int64_t)missing, (int64_t)open, (int64_t)flags, (int64_t)conn->now);
+}
+
+static int push(pl__conn_t *conn, const member_t *member, pl_task_kind_t kind, pl_usec_t eta) {
+    return pl__task_push(
+        conn, &(pl__pending_t){
+                  .id = member->id, .kind = kind, .queue = member->queue, .priority = member->priority, .eta = eta });
+}
+
+static int resume_early(pl__conn_t *conn, member_t *member) {
+    slots_t slots;
+    int missing = 0;
+    PL__TRY(read_slots(conn, member, &slots));
+    PL__TRY(count_inputs(conn, member, &slots, &missing));
+    PL__TRY(write_state(conn, member, missing ? PL_STAGE_WAITING : PL_STAGE_READY, missing, 0));
+    return missing ? PL_OK : push(conn, member, PL_TASK_RUN, member->eta);
+}
+
+static int resume_open(pl__conn_t *conn, member_t *member) {
+    slots_t slots;
+    if (member->flags & PL_STAGE_ASYNC) {
+        PL__TRY(read_slots(conn, member, &slots));
+        PL__TRY(wait_for_outputs(conn, member, slots.outputs, &member->open));
+    }
+    return write_state(conn, member, PL_STAGE_RUN, 0, member->open ? member->open : 1);
+}
+
+static int resume_late(pl__conn_t *conn, member_t *member) {
+    PL__TRY(write_state(conn, member, PL_STAGE_FINALIZING, 0, 0));
+    return push(conn, member, PL_TASK_FINALIZE, 0);
+}
+
+static int resume_one(pl__conn_t *conn, member_t *member) {
+    switch (member->cut) {
+    case PL_STAGE_CUT_EARLY:
+        return resume_early(conn, member);
+    case PL_STAGE_CUT_OPEN:
+        return resume_open(conn, member);
+    case PL_STAGE_CUT_LATE:
+        return resume_late(conn, member);
+    default:
+        return PL_OK;
+    }
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------------- */
+
+/* Somebody may still execute a task that was taken away from him (pl__stage_end_tree): the claims of the new ones have
+ * greater numbers. */
+static int raise_claims(pl__conn_t *conn, const members_t *members) {
+    PL__TRY(pl__task_flush(conn));
+    for (size_t i = 0; i < members->len; i++)
+        if (members->list[i].cut && members->list[i].cut != PL_STAGE_CUT_OPEN)
+            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_SET_CLAIM, NULL, "ii", (int64_t)members->list[i].id,
+                                (int64_t)pl__claim_number(conn->now)));
+    return PL_OK;
+}
+
+/* The fire that has started a root was made in the same moment: it is among those with ids near by. 0: it is gone. */
+static int find_fire(pl__conn_t *conn, pl_id_t root, pl_id_t *fire) {
+    static const int64_t MOMENT = INT64_C(60000) << (PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS);
+    sqlite3_stmt *row;
+    bool more;
+    *fire = 0;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FIRES_AFTER, &row, "i", (int64_t)root - MOMENT));
+    int rc = pl__sql_step(conn, row, &more);
+    while (rc == PL_OK && more && !*fire && sqlite3_column_int64(row, 0) < root + MOMENT) {
+        int state = sqlite3_column_int(row, 2);
+        if (sqlite3_column_int64(row, 1) == root && (state == PL_FIRE_FAILED || state == PL_FIRE_CANCELLED))
+            *fire = sqlite3_column_int64(row, 0);
+        rc = pl__sql_step(conn, row, &more);
+    }
+    pl__sql_end(row);
+    return rc;
+}
+
+/* It is not over any more. */
+static int reopen_fire(pl__conn_t *conn, const member_t *root) {
+    pl_id_t fire;
+    if (!(root->flags & PL_STAGE_SCHEDULED))
+        return PL_OK;
+    PL__TRY(find_fire(conn, root->id, &fire));
+    if (!fire)
+        return PL_OK;
+    conn->fires.unknown = conn->fires.live = true;
+    return pl__sql_run(conn, PL__SQL_FIRE_REOPEN, NULL, "i", (int64_t)fire);
+}
+
+static int resume_tree(pl__conn_t *conn, pl_id_t root, int64_t *count) {
+    sqlite3_stmt *row;
+    members_t members;
+    int rc;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_MEMBERS, &row, "i", (int64_t)root));
+    members.list = pl__sql_list(conn, row, &conn->scratch, read_member, sizeof *members.list, &members.len, &rc);
+    PL__TRY(rc);
+    decide(&members);
+    *count = 0;
+    for (size_t i = 0; i < members.len; i++) {
+        PL__TRY(resume_one(conn, &members.list[i]));
+        *count += members.list[i].cut != 0;
+    }
+    PL__TRY(raise_claims(conn, &members));
+    for (size_t i = 0; i < members.len; i++) {
+        const member_t *member = &members.list[i];
+        if (member->cut == PL_STAGE_CUT_OPEN && member->open == 0)
+            PL__TRY(pl__stage_settle(conn, member->id, member->parent, member->flags, member->queue, member->priority));
+    }
+    return members.len ? reopen_fire(conn, &members.list[0]) : PL_OK;
+}
+
+static int check(pl__conn_t *conn, pl_op_t *op, pl_id_t *root_id) {
+    pl_stage_t stage, root;
+    int64_t live;
+    bool found;
+    PL__TRY(pl__stage_find(conn, op->u.resume.stage, false, &conn->scratch, &stage, &found));
+    if (found)
+        PL__TRY(pl__stage_load(conn, stage.root, false, &conn->scratch, &root, &found));
+    if (!found) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    *root_id = root.id;
+    if (root.state == PL_STAGE_DONE || (root.state != PL_STAGE_ABORTED && !root.abort_requested)) {
+        op->rc = PL_ESTATE;
+        return PL_OK;
+    }
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_ANY_LIVE, &live, 0, "i", (int64_t)root.id));
+    op->rc = live ? PL_ELIVE : PL_OK;
+    return PL_OK;
+}
+
+int pl__verb_resume(pl__conn_t *conn, pl_op_t *op) {
+    pl_id_t root = 0;
+    PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(check(conn, op, &root));
+    return op->rc == PL_OK ? resume_tree(conn, root, &op->u.resume.stages) : PL_OK;
+}
