@@ -75,8 +75,8 @@ enum {
     PL_STAGE_TEST = 16,       /* started by start_test */
     PL_STAGE_TASK_RETRY = 32, /* errors are raised again to the caller (P116) */
     PL_STAGE_WAS_RUN = 64,    /* set by the store: run() was committed before the abort came; ask try_cancel() */
-    /* Set by the store: what an abort has found, and a resume goes on from. None: no abort, or one of a version that did
-     * not say. */
+    /* Set by the store: what an abort has found, and a resume goes on from. None: no abort, or one of a version that
+     * did not say. */
     PL_STAGE_CUT_EARLY = 1 << 7, /* WAITING, READY: run() was not committed */
     PL_STAGE_CUT_OPEN = 2 << 7,  /* RUN */
     PL_STAGE_CUT_LATE = 3 << 7,  /* FINALIZING */
