@@ -53,9 +53,9 @@ static int look_at_some(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool 
     return rc;
 }
 
-/* Unless the tree is resumed (look_again), final is for ever, only what is live makes stages, and these have greater ids than what makes them. So a look in the
- * order of ids finds every live one, even if it takes several transactions: a stage that was made behind it would have
- * been made by one that was seen, and was final. */
+/* Unless the tree is resumed (look_again), final is for ever, only what is live makes stages, and these have greater
+ * ids than what makes them. So a look in the order of ids finds every live one, even if it takes several transactions:
+ * a stage that was made behind it would have been made by one that was seen, and was final. */
 static int look(pl__conn_t *conn, pl_id_t root, pl_steps_t *steps, bool *live, bool *more) {
     *more = true;
     for (int i = 0; i < LOOKS_MOST && *more && (i == 0 || !pl__portion_over(conn)); i++) {
