@@ -363,9 +363,17 @@ static int engine_tostring(lua_State *L) {
 
 static void push_methods(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "close", engine_close },   { "on", engine_on },           { "run", engine_run },
-        { "stop", engine_stop },     { "rest", engine_rest },       { "running", engine_running },
-        { "listen", engine_listen }, { "serve", pl__server_serve }, { NULL, NULL },
+        { "close", engine_close },
+        { "on", engine_on },
+        { "run", engine_run },
+        { "stop", engine_stop },
+        { "rest", engine_rest },
+        { "running", engine_running },
+        { "listen", engine_listen },
+        { "serve", pl__server_serve },
+        { "stream", pl__server_stream },
+        { "send", pl__server_send },
+        { NULL, NULL },
     };
     luaL_newlib(L, METHODS);
     pl__coroutine_register(L);

@@ -220,6 +220,7 @@ static void set_flag(lua_State *L, const char *name, bool flag) {
 static void set_store_facts(lua_State *L, const pl_store_stats_t *store) {
     set_count(L, "commits", (lua_Integer)store->commits);
     set_count(L, "ops", (lua_Integer)store->ops);
+    set_count(L, "changes", (lua_Integer)(store->changes + store->claims));
     set_count(L, "claims", (lua_Integer)store->claims);
     set_count(L, "batches", (lua_Integer)store->batches);
     set_count(L, "checkpoints", (lua_Integer)store->checkpoints);

@@ -122,7 +122,7 @@ void pl__answer_head(pl__buf_t *out, const pl__answer_t *answer, const char *dat
     int len = snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\nDate: %s\r\n", answer->status,
                        pl__answer_reason(answer->status), date);
     pl__buf_add(out, line, (size_t)len);
-    if (answer->status != 204 && answer->status != 304) { /* RFC 9110 8.6 */
+    if (!answer->streams && answer->status != 204 && answer->status != 304) { /* RFC 9110 8.6 */
         len = snprintf(line, sizeof line, "Content-Length: %zu\r\n", answer->body_len);
         pl__buf_add(out, line, (size_t)len);
     }

@@ -15,6 +15,7 @@ typedef struct {
     unsigned status;
     bool closes;     /* this is the last answer on the connection */
     bool says_stays; /* HTTP/1.0 must be told that it is not */
+    bool streams;    /* the body has no length: it ends with the connection */
     size_t body_len; /* bytes of the body, also if it is not sent */
 } pl__answer_t;
 

@@ -56,7 +56,7 @@ static void request_reset(pl__conn_t *conn) {
     forget_body(conn);
     pl__http_parser_reset(&request->parser);
     request->pub = (pl_http_request_t){ 0 };
-    request->is_handed = false;
+    request->is_handed = request->streams = false;
     conn->has_head = false;
 }
 
@@ -233,9 +233,11 @@ static int build_head(pl__conn_t *conn, unsigned status, const pl_http_header_t 
     const pl__http_parser_t *parser = &conn->request->parser;
     bool gives_way = http->is_waiting && !conn->is_feeding && conn->input_at == conn->input.len;
     bool closes = conn->closes || !parser->keeps_alive || gives_way || pl__answer_closes(headers, count);
-    pl__answer_t answer = {
-        .status = status, .closes = closes, .says_stays = parser->is_old && !closes, .body_len = body_len
-    };
+    pl__answer_t answer = { .status = status,
+                            .closes = closes,
+                            .says_stays = parser->is_old && !closes,
+                            .streams = conn->request->streams,
+                            .body_len = body_len };
     http->head.len = 0;
     pl__answer_head(&http->head, &answer, date_now(http), headers, count);
     if (http->head.rc != PL_OK) {
@@ -281,6 +283,46 @@ int pl_http_respond(pl_http_request_t *pub, unsigned status, const pl_http_heade
     request->is_handed = false;
     send_answer(conn, (pl_str_t){ conn->http->head.ptr, conn->http->head.len }, body);
     return PL_OK;
+}
+
+/* Sends all of it or closes the connection: what a client does not take is not kept for it. */
+static int send_now(pl__conn_t *conn, pl_str_t piece) {
+    union {
+        const char *in;
+        char *out;
+    } ptr = { .in = piece.ptr }; /* uv only reads it */
+    uv_buf_t buf = { .base = ptr.out, .len = piece.len };
+    int n = uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+    if (n < 0 || (size_t)n < piece.len) {
+        pl__conn_reset(conn);
+        return PL_ECLOSED;
+    }
+    conn->out += piece.len;
+    return PL_OK;
+}
+
+int pl_http_stream(pl_http_request_t *pub, unsigned status, const pl_http_header_t *headers, size_t header_count) {
+    pl__request_t *request = (pl__request_t *)pub;
+    pl__conn_t *conn = request->conn;
+    if (status < 200 || status > 599 || !pl__answer_is_valid(headers, header_count))
+        return PL_EINVAL;
+    if (!conn)
+        return PL_ECLOSED;
+    if (request->streams || pl__http_parser_is_head(&request->parser))
+        return PL_ESTATE;
+    request->streams = conn->closes = true;
+    int rc = build_head(conn, status, headers, header_count, 0);
+    request->streams = rc == PL_OK;
+    if (rc != PL_OK)
+        return rc;
+    return send_now(conn, (pl_str_t){ conn->http->head.ptr, conn->http->head.len });
+}
+
+int pl_http_send(pl_http_request_t *pub, pl_str_t piece) {
+    pl__request_t *request = (pl__request_t *)pub;
+    if (!request->conn || !request->streams)
+        return PL_ECLOSED;
+    return piece.len == 0 ? PL_OK : send_now(request->conn, piece);
 }
 
 void pl_http_drop(pl_http_request_t *pub) {

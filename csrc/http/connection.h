@@ -40,6 +40,7 @@ typedef struct {
     pl_http_request_t pub; /* first: the host's pointer is ours */
     pl__conn_t *conn;      /* NULL: the connection is gone */
     bool is_handed;
+    bool streams; /* the head of an answer without an end has been sent */
     pl__http_parser_t parser;
     pl__buf_t body;
     char remote[64];

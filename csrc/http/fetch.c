@@ -15,6 +15,7 @@
  *      request it was for.
  */
 #include "http/fetch.h"
+#include "base/pipe.h"
 #include "http/field.h"
 #include "mail/delivery.h"
 
@@ -1054,6 +1055,7 @@ void pl_fetch_send_end(pl_fetch_t *fetch) {
 static bool is_global_ready;
 
 static void init_global(void) {
+    pl__pipe_spare();
     is_global_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 

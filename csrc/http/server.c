@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/pipe.h"
 #include "http/connection.h"
 
 enum {
@@ -367,6 +368,7 @@ int pl_http_open(pl_http_t **out, struct uv_loop_s *loop, const pl_http_options_
     pl_http_t *http = pl__alloc(sizeof *http);
     if (!http)
         return PL__FAIL(error, PL_ENOMEM, "out of memory");
+    pl__pipe_spare();
     http->options = *options;
     http->host = &HOST;
     http->loop = loop;

@@ -78,7 +78,17 @@ void pl_http_close(pl_http_t *http, void (*closed)(void *data), void *data);
  */
 int pl_http_respond(pl_http_request_t *request, unsigned status, const pl_http_header_t *headers, size_t header_count,
                     pl_str_t body) PL__MUST_USE;
-/* Closes the connection without an answer. Takes request. */
+/*
+ * Begins an answer whose body has no end yet: sends its head. The request stays the caller's: pl_http_send adds to the
+ * body, pl_http_drop ends it, and `left` tells when the client has gone. Returns as pl_http_respond; PL_ECLOSED when
+ * the client or the server is gone; PL_ESTATE for a HEAD request or one whose answer has begun.
+ */
+int pl_http_stream(pl_http_request_t *request, unsigned status, const pl_http_header_t *headers,
+                   size_t header_count) PL__MUST_USE;
+/* Sends a piece of such a body at once. Returns PL_OK, or PL_ECLOSED: the client is gone, or does not read, so that its
+ * socket takes no more; its connection is closed then, and the request is still to be dropped. */
+int pl_http_send(pl_http_request_t *request, pl_str_t piece) PL__MUST_USE;
+/* Closes the connection, without an answer or behind what of one was sent. Takes request. */
 void pl_http_drop(pl_http_request_t *request);
 
 #endif

@@ -14,6 +14,17 @@ void pl__batch_init(pl_store_t *store) {
 
 /* ---- posting results (mutex held) -------------------------------------------------------------------------- */
 
+/* Whether people who look at the store see something else after an op of this verb. */
+static bool is_change(pl_verb_t verb) {
+    static const bool writes[] = {
+#define X(name, write) [PL_VERB_##name] = (write),
+        PL_VERBS(X)
+#undef X
+    };
+    return writes[verb] && verb != PL_VERB_watch && verb != PL_VERB_meta && verb != PL_VERB_tx_begin &&
+           verb != PL_VERB_sql;
+}
+
 void pl__post_ops(pl_store_t *store, pl_op_t *op) {
     bool any_blocking = false;
     for (pl_op_t *next; op; op = next) {
@@ -27,6 +38,7 @@ void pl__post_ops(pl_store_t *store, pl_op_t *op) {
         op->next = NULL;
         op->finished = true;
         store->stats.ops++;
+        store->stats.changes += op->rc == PL_OK && is_change(op->verb);
         if (op->ahead) {
             pl_op_free(op);
             continue;

@@ -35,6 +35,7 @@ typedef struct {
     pl_http_request_t *request; /* NULL: answered */
     pl__coroutine_t *rec;       /* which runs the handler, and its life */
     uint64_t life;
+    bool streams; /* its answer has begun and has no end yet */
 } call_t;
 
 static void server_unref(server_t *server) {
@@ -159,6 +160,11 @@ static void call_done(lua_State *L, void *data, int n) {
     enum { STATUS = 1, HEADERS, BODY };
     call_t *call = data;
     int base = lua_gettop(L) - n, is_integer;
+    if (call->streams) {
+        pl_http_drop(call->request);
+        call->request = NULL;
+        return;
+    }
     luaL_checkstack(L, 8, NULL);
     lua_settop(L, base + 3);
     lua_Integer status = lua_tointegerx(L, base + STATUS, &is_integer);
@@ -191,7 +197,9 @@ static void answer_plainly(pl_http_request_t *request, unsigned status, const ch
 static void call_gone(void *data, bool ok) {
     call_t *call = data;
     (void)ok;
-    if (call->request)
+    if (call->request && call->streams)
+        pl_http_drop(call->request);
+    else if (call->request)
         answer_plainly(call->request, 500, "Internal Server Error\n");
     server_unref(call->server);
     pl__free(call);
@@ -221,10 +229,45 @@ static void request_cb(void *data, pl_http_request_t *request) {
 static void left_cb(void *data, pl_http_request_t *request) {
     server_t *server = data;
     call_t *call = request->user;
-    if (server->h)
+    if (server->h && !call->streams)
         pl__log(server->h, PL_LOG_INFO, "the client %s left before it was answered: %s %.200s", request->remote,
                 request->method.ptr, request->path.ptr);
     pl__coroutine_cancel(call->rec, call->life);
+}
+
+/* ---- answers without an end ---------------------------------------------------------------------------------- */
+
+/* The request that the running coroutine answers; NULL: none. */
+static call_t *running_call(lua_State *L, const pl__handle_t *h) {
+    const pl__coroutine_t *rec = h->current;
+    return rec && rec->co == L && rec->job == &call_job ? rec->data : NULL;
+}
+
+int pl__server_stream(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    lua_Integer status = luaL_checkinteger(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    call_t *call = running_call(L, h);
+    if (!call)
+        return pl__push_failure(L, PL_ESTATE, "not in the handler of a request over a socket");
+    luaL_argcheck(L, status >= 200 && status <= 599, 2, "a status in 200..599 expected");
+    size_t count = 0;
+    pl_http_header_t *headers = push_headers(L, 3, &count);
+    int rc = pl_http_stream(call->request, (unsigned)status, headers, count);
+    if (rc)
+        return pl__push_failure(L, rc, NULL);
+    call->streams = true;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int pl__server_send(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl_str_t piece;
+    piece.ptr = luaL_checklstring(L, 2, &piece.len);
+    call_t *call = running_call(L, h);
+    lua_pushboolean(L, call && call->streams && pl_http_send(call->request, piece) == PL_OK);
+    return 1;
 }
 
 /* ---- the Lua side ------------------------------------------------------------------------------------------ */
