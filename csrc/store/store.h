@@ -103,7 +103,7 @@ void pl_batch_free(pl_batch_t *batch); /* what is still in it, not the struct */
 
 typedef struct {
     uint64_t commits, ops, claims, batches, checkpoints, wakeups;
-    uint64_t changes; /* ops of this process after which the store is another one to whoever looks at it */
+    uint64_t changes;            /* ops of this process after which the store is another one to whoever looks at it */
     pl_usec_t unreachable_since; /* wall clock: nobody is reached, and what is asked waits; 0: the store is reached */
 } pl_store_stats_t;
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
