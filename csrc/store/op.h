@@ -65,6 +65,7 @@
     X(dead_purge, true)      /* forget them */                                                                         \
     X(sweep, true)           /* delete what is older than it is kept */                                                \
     X(space_get, false)      /* how large the store is, and what may go */                                             \
+    X(tables_get, false)     /* how much of it each table takes */                                                     \
     X(schedule_set, true)    /* write schedules; those a source declares no longer go */                               \
     X(schedule_delete, true) /* forget one */                                                                          \
     X(schedule_fire, true)   /* the time of one has come */                                                            \
@@ -511,6 +512,16 @@ typedef struct {
     bool sweeps;                         /* and whether it deletes what is older */
     pl_due_t done, aborted, dead, names; /* trees, dead tasks, names that are blocked no longer */
 } pl_op_space_get_t;
+
+/* tables_get: one table or index after the other, so that other reads come between: each is read as a whole. PL_ESTATE:
+ * the store cannot tell. */
+typedef struct {
+    int part;              /* 0, then what `next` says */
+    int next;              /* result; 0: that was the last one */
+    pl_str_t table;        /* result; absent: there is none any more */
+    pl_str_t index;        /* result: one of that table; absent: the table itself */
+    int64_t bytes, unused; /* results: unused ones within its pages are of these */
+} pl_op_tables_get_t;
 
 typedef struct {
     pl_id_t unused;

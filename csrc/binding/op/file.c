@@ -26,6 +26,10 @@ void pl__build_check(pl__reader_t *R) {
     R->op->u.check.part = (int)luaL_checkinteger(R->L, 2);
 }
 
+void pl__build_tables_get(pl__reader_t *R) {
+    R->op->u.tables_get.part = (int)luaL_checkinteger(R->L, 2);
+}
+
 void pl__build_backup(pl__reader_t *R) {
     R->op->u.backup.path = pl__reader_arg_str(R, 2);
     R->op->u.backup.pages = (int)luaL_checkinteger(R->L, 3);
@@ -97,6 +101,23 @@ int pl__push_space_get(lua_State *L, const pl_op_t *op) {
     set_due(L, "dead", &get->dead);
     set_due(L, "names", &get->names);
     return 1;
+}
+
+int pl__push_tables_get(lua_State *L, const pl_op_t *op) {
+    const pl_op_tables_get_t *get = &op->u.tables_get;
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    lua_createtable(L, 0, 4);
+    pl__push_str(L, get->table);
+    lua_setfield(L, -2, "table");
+    pl__push_str(L, get->index);
+    lua_setfield(L, -2, "index");
+    set_bytes(L, "bytes", get->bytes);
+    set_bytes(L, "unused", get->unused);
+    if (get->next == 0)
+        return 1;
+    lua_pushinteger(L, get->next);
+    return 2;
 }
 
 int pl__push_sweep(lua_State *L, const pl_op_t *op) {

@@ -129,6 +129,11 @@ static int engine_space_get(lua_State *L) {
     return call(L, PL_VERB_space_get);
 }
 
+/* e:tables_get(part) -> {table=, index= or nil, bytes=, unused=}, next part or nil */
+static int engine_tables_get(lua_State *L) {
+    return call(L, PL_VERB_tables_get);
+}
+
 /* e:sweep() -> trees, dead tasks, names deleted since they were old */
 static int engine_sweep(lua_State *L) {
     return call(L, PL_VERB_sweep);
@@ -434,6 +439,7 @@ void pl__verbs_register(lua_State *L) {
         { "ids_find", engine_ids_find },
         { "counts_get", engine_counts_get },
         { "space_get", engine_space_get },
+        { "tables_get", engine_tables_get },
         { "sweep", engine_sweep },
         { "schedule_set", engine_schedule_set },
         { "schedule_delete", engine_schedule_delete },

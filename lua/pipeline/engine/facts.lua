@@ -49,6 +49,44 @@ function methods.status(self)
   }
 end
 
+-- The tables of the file, the largest first.
+local function tables_of(core)
+  local list, by_name, part = {}, {}, 0
+  repeat
+    local found, following, message = core:tables_get(part)
+    if not found then errors.raise_core(following, message, "stats") end
+    local one = found.table and by_name[found.table]
+    if found.table and not one then
+      one = { name = found.table, bytes = 0, index_bytes = 0, unused = 0 }
+      by_name[found.table], list[#list + 1] = one, one
+    end
+    if one then
+      local where = found.index and "index_bytes" or "bytes"
+      one[where], one.unused = one[where] + found.bytes, one.unused + found.unused
+    end
+    part = following
+  until not part
+  table.sort(list, function(a, b)
+    local a_bytes, b_bytes = a.bytes + a.index_bytes, b.bytes + b.index_bytes
+    return a_bytes > b_bytes or a_bytes == b_bytes and a.name < b.name
+  end)
+  return list
+end
+
+--- Where the bytes of the file are, and what may go. Reads the whole file, one table after the other; work and other
+-- reads go on meanwhile. For what is cheap to know see `status`.
+-- @return bytes, free, log_bytes (as in `status().store`); tables: a list, the largest first, of { name =, bytes =
+--   (of its rows), index_bytes = (of its indexes), unused = (bytes of both that hold nothing) }, your own tables
+--   included; retention: as in `status`. Raises StoreError when that cannot be read, or SQLite is built without dbstat.
+function methods.stats(self)
+  opened.check(self)
+  opened.outside_transaction(self, "stats")
+  local tables, space = tables_of(self._core), errors.check(self._core:space_get())
+  return {
+    bytes = space.bytes, free = space.free, log_bytes = space.log, tables = tables, retention = retention.status(space),
+  }
+end
+
 --- Looks for what is wrong in the file: its text encoding and schema against what its version says, the rules between
 -- its rows that hold after every commit, its pages and foreign keys. Work goes on meanwhile, and other reads come
 -- between; a large file takes seconds. Of each kind of fault some twenty are named.
