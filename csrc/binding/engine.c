@@ -10,7 +10,7 @@
 #include <lauxlib.h>
 
 #include "binding/batch.h"
-#include "binding/coroutine/claim.h"
+#include "binding/coroutine/task.h"
 #include "binding/coroutine/coroutine.h"
 #include "binding/coroutine/sleep.h"
 #include "binding/coroutine/token.h"
@@ -28,7 +28,7 @@
 
 static void execute_cb(void *data, pl_claim_t *claim) {
     const pl__sink_t *sink = data;
-    pl__claim_execute(sink->h, claim);
+    pl__task_execute(sink->h, claim);
 }
 
 static void op_done_cb(void *data, pl_op_t *op) {
@@ -276,9 +276,10 @@ static int core_open(lua_State *L) {
 
 /* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
  * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others, "fire" fn(): schedules
- * are due, and e:fired() is to follow. See pl_host_t. */
+ * are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take. See pl_host_t,
+ * task.c. */
 static int engine_on(lua_State *L) {
-    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", "wait", "fire", NULL };
+    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", "wait", "fire", "late", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);
     int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
     if (!lua_isnoneornil(L, 3))

@@ -37,6 +37,7 @@ enum {
     PL__UV_GUEST,
     PL__UV_WAIT,
     PL__UV_FIRE,
+    PL__UV_LATE,
     PL__UV_ANCHORS, /* table: index of a coroutine record -> its thread; -index -> values of an early wake */
     PL__UV_LINKS,   /* table: light userdata -> whatever attached things keep */
     PL__UV_COUNT = PL__UV_LINKS

@@ -411,6 +411,15 @@ bool pl__watch_enter_tasklet(pl__watched_t *self, const void *run, lua_State *co
     return true;
 }
 
+bool pl__watch_end_code(pl__handle_t *h, pl__coroutine_t *rec) {
+    if (rec->deadline == 0)
+        return false;
+    drop_hook(rec->co);
+    rec->deadline = 0;
+    publish(&h->watch, 0);
+    return rec->late;
+}
+
 /* e:deadline(seconds) -> when that is over, by the steady clock: code of the user begins, which has so much time.
  * e:deadline() -> "late", "cancelled" or nil: it has ended, and whether by that. Time that stands still runs out for no
  * code. */

@@ -29,6 +29,7 @@ local queue_task = require "pipeline.taskqueue.task"
 local report = require "pipeline.support.report"
 local text = require "pipeline.support.text"
 local misuse = require("pipeline.support.place").misuse
+local handler = errors.handler
 
 local deferred = {}
 local type, rawget, select = type, rawget, select
@@ -397,7 +398,7 @@ end
 
 -- Runs user code. Returns true, or false and what was caught.
 local function run_caught(bytes)
-  return xpcall(run_nothing, errors.handler, bytes)
+  return xpcall(run_nothing, handler, bytes)
 end
 
 local function with_traceback(line, traceback)
@@ -420,7 +421,6 @@ local function verdict(engine, caught)
 end
 
 local function log_claim(engine, claim)
-  if not may_be_logged(engine, log_level) then return end
   log_headers(engine, {
     ["x-appengine-queuename"] = claim.queue, ["x-appengine-taskretrycount"] = claim.tries,
     ["x-appengine-taskname"] = claim.name or queue_task.auto_name(engine._core, claim.id),
@@ -469,84 +469,29 @@ local function seconds_of(claim)
   return claim.deadline or DISPATCH_SECONDS
 end
 
--- The calls of an engine that are being executed. Each has a guard, which serves the next one when it has ended. One
--- timer is enough for all: it fires when the first of them is late, if that one waits; if it has ended, the timer looks
--- when the next one will be.
-local watches = setmetatable({}, { __mode = "k" }) -- engine -> { guards, free ones, when its timer fires }
-
-local Guard = { __name = "pipeline.Guard" }
-
--- Also if the coroutine is closed while the call waits.
-function Guard.__close(guard)
-  local free = guard.watch.free
-  guard.claim, guard.coroutine = false, false
-  free[#free + 1] = guard
-end
-
-local function new_watch(engine)
-  local watch = { guards = {}, free = {}, due = math.huge }
-  watches[engine] = watch
-  return watch
-end
-
-local function take_guard(watch)
-  local free, guards = watch.free, watch.guards
-  local guard = free[#free]
-  if guard then
-    free[#free] = nil
-    return guard
-  end
-  guard = setmetatable({ watch = watch, claim = false, coroutine = false, due = 0 }, Guard)
-  guards[#guards + 1] = guard
-  return guard
-end
-
-local function out_of_time(engine, guard)
-  local claim, co = guard.claim, guard.coroutine
-  guard.claim = false
+--- Ends a call that waits past its dispatch deadline, in another coroutine.
+function deferred._late(engine, claim, co)
   end_late(engine, claim, seconds_of(claim), nil, debug.traceback(co))
   engine:_cancel(co)
 end
 
-local look
-
-local function set_timer(engine, watch, due)
-  watch.due = due
-  engine._timers:add_at(due, look, { engine = engine, watch = watch })
-end
-
-function look(timer)
-  local engine, watch = timer.engine, timer.watch
-  local now, following = engine._core:steady(), math.huge
-  watch.due = math.huge
-  for _, guard in ipairs(watch.guards) do
-    if guard.claim and guard.due <= now then
-      out_of_time(engine, guard)
-    elseif guard.claim and guard.due < following then
-      following = guard.due
-    end
-  end
-  if following < watch.due then set_timer(engine, watch, following) end
-end
-
---- Executes a claimed task of kind "deferred"; called in a coroutine of the engine.
+--- Executes a claimed task of kind "deferred"; called in a coroutine of the engine, which counts its time from then on.
 function deferred.execute(engine, claim)
   if next(fires) then fires[running()] = nil end -- of the call before
-  log_claim(engine, claim)
-  local seconds, store = seconds_of(claim), engine._core
-  local watch = watches[engine] or new_watch(engine)
-  local guard <close> = take_guard(watch)
-  local due = store:deadline(seconds)
-  guard.claim, guard.coroutine, guard.due = claim, running(), due
-  if due < watch.due then set_timer(engine, watch, due) end
-  local ok, caught = run_caught(claim.payload or "")
-  local ended = store:deadline() -- by force: "late" or "cancelled"
-  if not guard.claim or ended == "cancelled" then return end
-  guard.claim = false
-  if ended == "late" then
-    return end_late(engine, claim, seconds, not ok and errors.text(errors.original(caught)) or nil)
+  if may_be_logged(engine, log_level) then log_claim(engine, claim) end
+  local store = engine._core
+  local ok, caught = xpcall(run_nothing, handler, claim.payload or "")
+  if ok then
+    local done, code, detail = store:task_done(claim)
+    if done then return end
+    if code == "ETIMEDOUT" then return end_late(engine, claim, seconds_of(claim)) end
+    return log_end(engine, done, code, detail)
   end
-  if ok then return log_end(engine, store:task_done(claim)) end
+  local ended = store:deadline() -- by force: "late" or "cancelled"
+  if ended == "cancelled" then return end
+  if ended == "late" then
+    return end_late(engine, claim, seconds_of(claim), errors.text(errors.original(caught)))
+  end
   log_end(engine, end_failed(engine, claim, caught))
 end
 

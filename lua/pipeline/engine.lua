@@ -52,6 +52,7 @@ local function set_hooks(self)
     local name, message = errors.describe(problem)
     self:_log(40, ("%s: %s"):format(name, message))
   end)
+  self._core:on("late", function(claim, co) require("pipeline.deferred")._late(self, claim, co) end)
   self._core:on("fire", function() require("pipeline.schedule.firing").begin(self) end)
   self._core:on("final", function(id, state)
     if state == "aborting" then return evaluate.interrupt(self, id) end

@@ -8,7 +8,6 @@
 #include "binding/coroutine/record.h"
 #include "binding/op/pusher.h"
 #include "binding/op/table.h"
-#include "binding/trampoline.h"
 
 typedef struct {
     pl__handle_t *h; /* memory of the engine userdata, which is user value 1 */
@@ -174,11 +173,9 @@ static int claim_tostring(lua_State *L) {
     return 1;
 }
 
-/* ---- the job of a task ------------------------------------------------------------------------------------- */
+/* ---- for C ------------------------------------------------------------------------------------------------- */
 
-static int task_push(lua_State *L, void *data) {
-    pl__coroutine_t *rec = data;
-    lua_getiuservalue(L, 1, PL__UV_TASK);
+void pl__claim_push(lua_State *L, pl__coroutine_t *rec) {
     claim_box_t *box = lua_newuserdatauv(L, sizeof *box, UV_COUNT);
     box->h = rec->h;
     box->rec = rec;
@@ -186,29 +183,6 @@ static int task_push(lua_State *L, void *data) {
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, UV_ENGINE);
     luaL_setmetatable(L, PL__CLAIM_TYPE);
-    return 1;
-}
-
-static void task_done(lua_State *L, void *data, int n) {
-    pl__coroutine_t *rec = data;
-    lua_pop(L, n);
-    if (rec->claim_ended || rec->give_back)
-        return;
-    lua_pushfstring(L, "the \"task\" hook returned without ending its claim (%s %I)",
-                    pl_task_kind_name((int)rec->claim->kind), (LUAI_UACINT)rec->claim->task);
-    pl__coroutine_blame(rec, lua_tostring(L, -1));
-    pl__report(L, PL__ERROR_RAISED);
-}
-
-static void task_gone(void *data, bool ok) {
-    (void)data; /* the record drops the claim */
-    (void)ok;
-}
-
-static const pl__job_t TASK_JOB = { task_push, task_done, task_gone };
-
-void pl__claim_execute(pl__handle_t *h, pl_claim_t *claim) {
-    pl__coroutine_execute(h, claim, &TASK_JOB);
 }
 
 /* Adds a method to the table on top of the stack, below which is the metatable. */

@@ -13,8 +13,8 @@
 
 #define PL__CLAIM_TYPE "pipeline.Claim"
 
-/* Takes claim: executes it in a managed coroutine (host.execute). */
-void pl__claim_execute(pl__handle_t *h, pl_claim_t *claim);
+/* Pushes what stands for the claim of rec. Handle at index 1. May raise. */
+void pl__claim_push(lua_State *L, pl__coroutine_t *rec);
 /* Returns the record whose claim is at `arg`, NULL if that is over; raises if it is no claim of this engine. */
 pl__coroutine_t *pl__claim_check(lua_State *L, int arg, const pl__handle_t *h);
 void pl__claim_register(lua_State *L);

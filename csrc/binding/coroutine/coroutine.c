@@ -117,7 +117,7 @@ static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->place = (pl_place_t){ .state = PL_PLACE_HELD };
     rec->resumed = rec->give_back = rec->late = false;
     rec->raised = 0;
-    rec->deadline = 0;
+    rec->deadline = rec->due = 0;
     rec->nargs = 0;
     rec->job = NULL;
     rec->data = NULL;
@@ -334,6 +334,8 @@ static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
         pl__enter(h->L, resume_entry, rec);
     if (rec->suspended && !rec->cancelled) {
         leave_place(h, rec);
+        if (rec->job && rec->job->waits)
+            rec->job->waits(rec->data);
         return;
     }
     if (!rec->intact)

@@ -38,12 +38,14 @@ typedef enum {
  *   push   protected, on the running thread, handle at index 1: pushes a function and its arguments and returns
  *          the number of arguments.
  *   done   protected, like push: the function returned; its `n` results are on top of the stack. May be NULL.
+ *   waits  the coroutine was suspended; no Lua here. May be NULL.
  *   gone   the last call, exactly once, whatever happened (the engine closed, the function raised); no Lua here.
  *          ok tells whether the function returned and done did not raise.
  */
 typedef struct {
     int (*push)(lua_State *L, void *data);
     void (*done)(lua_State *L, void *data, int n);
+    void (*waits)(void *data);
     void (*gone)(void *data, bool ok);
 } pl__job_t;
 
@@ -63,6 +65,8 @@ struct pl__coroutine {
     bool late;        /* its deadline has passed while it ran */
     int raised;       /* times an error was raised in it from outside */
     int64_t deadline; /* steady: when its code is to have ended; 0: none. See watch.c */
+    int64_t due;      /* the same of a task, whether it computes or waits. See task.c */
+    pl_timer_t limit; /* for that, while it waits */
     bool cancelled;   /* it ends at its next turn */
     bool woken;       /* a token was woken before the coroutine suspended; values in PL__UV_ANCHORS[-index] */
     int nargs;        /* values on the stack of co for the next resume */

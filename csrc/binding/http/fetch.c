@@ -249,7 +249,7 @@ static void set_link(lua_State *L, const pl__request_t *request) {
 }
 
 static int engine_fetch_start(lua_State *L) {
-    static const pl__job_t JOB = { job_push, NULL, job_gone };
+    static const pl__job_t JOB = { .push = job_push, .gone = job_gone };
     pl__handle_t *h = pl__handle_check(L, ENGINE);
     luaL_checktype(L, 3, LUA_TFUNCTION);
     int refused = start(L);

@@ -205,7 +205,7 @@ static void call_gone(void *data, bool ok) {
     pl__free(call);
 }
 
-static const pl__job_t call_job = { call_push, call_done, call_gone };
+static const pl__job_t call_job = { .push = call_push, .done = call_done, .gone = call_gone };
 
 /* The HTTP server's handler: never inside Lua code of ours, and does not enter it. */
 static void request_cb(void *data, pl_http_request_t *request) {

@@ -361,6 +361,8 @@ static int end_well(lua_State *L) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
     if (pl__handle_refuse(L, h))
         return 3;
+    if (rec && pl__watch_end_code(h, rec))
+        return pl__push_failure(L, PL_ETIMEDOUT, "it has taken longer than it may");
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
     luaL_argcheck(L, verb_fits(PL_VERB_task_done, rec->claim), 2, "a task of another kind");
@@ -380,7 +382,8 @@ static int end_well(lua_State *L) {
 }
 
 /* e:task_done(claim, {failed=, retry_at=, failure=, nowait=}) -> true, or nil, code, message.
- * e:task_done(claim): done, without waiting. */
+ * e:task_done(claim): done, without waiting; nil, "ETIMEDOUT" when its code was reached at its deadline: it has not
+ * ended then. */
 static int engine_task_done(lua_State *L) {
     if (lua_isnoneornil(L, 3))
         return end_well(L);

@@ -118,7 +118,7 @@ static int waited_k(lua_State *L, int status, lua_KContext context) {
 }
 
 bool pl__tasklet_await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, int *results) {
-    static const pl__job_t JOB = { job_push, NULL, job_gone };
+    static const pl__job_t JOB = { .push = job_push, .gone = job_gone };
     if (h->closing || !lua_isyieldable(L) || !lua_checkstack(L, LUA_MINSTACK))
         return false;
     lua_pushcfunction(L, prepare);
