@@ -342,8 +342,8 @@ int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, p
 int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request);
 
 /* ---- bulk.c ---- */
-/* Ready tasks become claims of this worker. */
-int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len);
+/* Ready tasks become claims of this worker, with this number. */
+int pl__ids_claim(pl__conn_t *conn, int number, const pl_id_t *ids, size_t len);
 /* Deletes tasks, 1 to PL__BULK_IDS, by a statement like TASKS_FINISH: those with this claim of ours. *changes: how many
  * there were. */
 int pl__ids_finish(pl__conn_t *conn, pl__sql_t id, int claim, const pl_id_t *ids, size_t len, int *changes);

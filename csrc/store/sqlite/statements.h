@@ -220,14 +220,13 @@
       "?1")                                                                                                            \
     X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
                   "is_retry = 1, losses = NULL, alone = NULL WHERE id = ?1")                                           \
-    X(TASK_READY, "SELECT id, kind, max(claim + 1, ?3), tries, queue, priority, eta, name, coalesce(stage, id), "      \
+    X(TASK_READY, "SELECT id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), "                   \
                   "payload, large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM "              \
                   "main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue = ?1 ORDER BY priority "            \
                   "DESC, eta, id LIMIT ?2")                                                                            \
-    X(TASK_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = max(claim + 1, ?2) WHERE id = ?3")           \
-    X(TASKS_CLAIM,                                                                                                     \
-      "UPDATE main.pl_task SET state = 2, owner = ?1, claim = max(claim + 1, ?2) WHERE id IN (" PL__SIXTEEN(           \
-          "?") "," PL__SIXTEEN("?") ")")                                                                               \
+    X(TASK_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = ?2 WHERE id = ?3")                           \
+    X(TASKS_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = ?2 WHERE id IN (" PL__SIXTEEN(              \
+                       "?") "," PL__SIXTEEN("?") ")")                                                                  \
     X(TASKS_FINISH, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN(                \
                         "?") "," PL__SIXTEEN("?") ")")                                                                 \
     X(TASKS_FINISH_RUN,                                                                                                \
@@ -251,14 +250,17 @@
     X(TASK_RESCUE, "UPDATE main.pl_task AS t INDEXED BY pl_task_claimed SET state = 0, owner = NULL, "                 \
                    "losses = coalesce(losses, 0) + NOT " PL__IS_AHEAD " WHERE state = 2 AND owner = ?1")               \
     X(QUEUE_ANY_LOSSES, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT "     \
-                        "NULL AND state < 4 AND queue = ?1)")                                                          \
+                        "NULL AND alone IS NULL AND queue = ?1) OR EXISTS (SELECT 1 FROM main.pl_task INDEXED BY "     \
+                        "pl_task_losses WHERE losses IS NOT NULL AND alone = 1 AND queue = ?1)")                       \
     X(TASK_SET_ALONE, "UPDATE main.pl_task SET state = 1, eta = ?3, owner = NULL, losses = ?2, alone = 1 "             \
                       "WHERE id = ?1")                                                                                 \
-    X(TASK_ANY_ALONE, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_alone WHERE alone = 1)")           \
+    X(TASK_ANY_ALONE, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT NULL "  \
+                      "AND alone = 1)")                                                                                \
     X(TASK_PROMOTE_ALONE, "UPDATE main.pl_task SET state = 0, eta = ?1 WHERE id IN "                                   \
-                          "(SELECT min(id) FROM main.pl_task INDEXED BY pl_task_alone WHERE alone = 1 AND state = 1 "  \
-                          "AND queue NOT IN (SELECT queue FROM main.pl_task INDEXED BY pl_task_alone "                 \
-                          "WHERE alone = 1 AND state IN (0, 2)) GROUP BY queue)")                                      \
+                          "(SELECT min(id) FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT NULL AND "  \
+                          "alone = 1 AND state = 1 AND queue NOT IN (SELECT queue FROM main.pl_task INDEXED BY "       \
+                          "pl_task_losses WHERE losses IS NOT NULL AND alone = 1 AND state IN (0, 2)) "                \
+                          "GROUP BY queue)")                                                                           \
     X(TASK_TRIES, "SELECT tries FROM main.pl_task WHERE id = ?1")                                                      \
     X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0) + " PL__AHEAD_OF_EACH                                              \
                    ", sum(t.state = 1), sum(t.state = 2) - " PL__AHEAD_OF_EACH                                         \
@@ -289,7 +291,7 @@
                  "losses = NULL, alone = NULL, "                                                                       \
                  "executions = executions + (?4 IS NOT NULL), status = ?4, first_try = coalesce(first_try, ?5) "       \
                  "WHERE id = ?1")                                                                                      \
-    X(TASK_DIE, "UPDATE main.pl_task SET state = 4, owner = NULL, alone = NULL, tries = tries + ?2, "                  \
+    X(TASK_DIE, "UPDATE main.pl_task SET state = 4, owner = NULL, losses = NULL, alone = NULL, tries = tries + ?2, "   \
                 "executions = executions + (?3 IS NOT NULL), status = ?3 WHERE id = ?1 RETURNING queue, name")         \
     X(DEAD_ADD, "INSERT INTO main.pl_dead (task, time, error_class, message, traceback) VALUES (?1, ?2, ?3, ?4, ?5)")  \
     X(DEAD_DELETE, "DELETE FROM main.pl_dead WHERE task = ?1")                                                         \

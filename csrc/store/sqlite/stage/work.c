@@ -57,7 +57,7 @@ static int find_front(pl__conn_t *conn, pl__fronts_t *fronts, int64_t queue, con
         return PL_OK;
     pl__front_t *fresh = &fronts->list[fronts->len];
     fresh->queue = queue;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "iii", queue, (int64_t)PL_PLACES_MAX, INT64_C(0)));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "ii", queue, (int64_t)PL_PLACES_MAX));
     fresh->ids = pl__sql_list(conn, row, &conn->scratch, pl__sql_read_id, sizeof *fresh->ids, &fresh->len, &rc);
     PL__TRY(rc);
     fronts->len++;

@@ -24,23 +24,22 @@ static int run_ids(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl_i
     return rc;
 }
 
-static int claim_many(pl__conn_t *conn, const pl_id_t *ids, size_t len, int *changes) {
+static int claim_many(pl__conn_t *conn, int number, const pl_id_t *ids, size_t len, int *changes) {
     sqlite3_stmt *statement;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_CLAIM, &statement, "ii", (int64_t)conn->worker,
-                          (int64_t)pl__claim_number(conn->now)));
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASKS_CLAIM, &statement, "ii", (int64_t)conn->worker, (int64_t)number));
     return run_ids(conn, statement, ID_FIRST_CLAIM, ids, len, changes);
 }
 
 /* They were read as ready by this transaction: each must be there. */
-int pl__ids_claim(pl__conn_t *conn, const pl_id_t *ids, size_t len) {
+int pl__ids_claim(pl__conn_t *conn, int number, const pl_id_t *ids, size_t len) {
     for (size_t count; len > 0; ids += count, len -= count) {
         int changes;
         count = len < BULK_IDS_MIN ? 1 : len < PL__BULK_IDS ? len : PL__BULK_IDS;
         if (count == 1)
-            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_CLAIM, &changes, "iii", (int64_t)conn->worker,
-                                (int64_t)pl__claim_number(conn->now), (int64_t)*ids));
+            PL__TRY(pl__sql_run(conn, PL__SQL_TASK_CLAIM, &changes, "iii", (int64_t)conn->worker, (int64_t)number,
+                                (int64_t)*ids));
         else
-            PL__TRY(claim_many(conn, ids, count, &changes));
+            PL__TRY(claim_many(conn, number, ids, count, &changes));
         if (changes != (int)count)
             return PL_ECORRUPT;
     }

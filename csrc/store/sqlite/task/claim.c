@@ -130,14 +130,15 @@ typedef struct {
 } claimed_t;
 
 /* One row of TASK_READY. Appends to the buffer, which then owns the claim. */
-static int read_claim(claims_t *claims, sqlite3_stmt *row, pl__buf_t *list) {
+static int read_claim(claims_t *claims, sqlite3_stmt *row, int number, pl__buf_t *list) {
     pl_claim_t *claim = pl__claim_new(&claims->slab);
     if (!claim)
         return PL_ENOMEM;
     claimed_t claimed = { claim, sqlite3_column_int64(row, 8), sqlite3_column_int(row, 10) != 0 };
     claim->task = sqlite3_column_int64(row, 0);
     claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 1);
-    claim->claim = sqlite3_column_int(row, 2);
+    int before = sqlite3_column_int(row, 2);
+    claim->claim = before < number ? number : before + 1;
     claim->tries = sqlite3_column_int(row, 3);
     claim->priority = sqlite3_column_int(row, 5);
     claim->eta = sqlite3_column_int64(row, 6);
@@ -157,11 +158,10 @@ static int read_claim(claims_t *claims, sqlite3_stmt *row, pl__buf_t *list) {
 static int read_ready(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, pl__buf_t *list) {
     sqlite3_stmt *row;
     bool more;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "iii", queue, (int64_t)limit,
-                          (int64_t)pl__claim_number(conn->now)));
-    int rc = pl__sql_step(conn, row, &more);
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_READY, &row, "ii", queue, (int64_t)limit));
+    int rc = pl__sql_step(conn, row, &more), number = pl__claim_number(conn->now);
     while (rc == PL_OK && more) {
-        rc = read_claim(claims, row, list);
+        rc = read_claim(claims, row, number, list);
         if (rc == PL_OK)
             rc = pl__sql_step(conn, row, &more);
     }
@@ -175,7 +175,13 @@ static int take_ready(pl__conn_t *conn, const claimed_t *list, int len) {
         return PL_ENOMEM;
     for (int i = 0; i < len; i++)
         ids[i] = list[i].claim->task;
-    return pl__ids_claim(conn, ids, (size_t)len);
+    for (int first = 0, next; first < len; first = next) { /* nearly always all have the same number */
+        int number = list[first].claim->claim;
+        for (next = first + 1; next < len && list[next].claim->claim == number; next++)
+            continue;
+        PL__TRY(pl__ids_claim(conn, number, ids + first, (size_t)(next - first)));
+    }
+    return PL_OK;
 }
 
 static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t *claimed, int64_t queue) {
