@@ -121,6 +121,7 @@ struct pl__conn {
     pl__unshared_t name_file;    /* the writer's: holds the name */
     pl__bell_t *bell;            /* owned by the writer; NULL: in memory */
     pl__identity_t known[PL__FILE_NAMES];
+    pl__folder_t folder;
     int64_t checked_at; /* monotonic us: when the names were last seen to lead to these; 0: they do not */
     sqlite3_stmt *statements[PL__SQL_COUNT];
     pl_store_options_t options;

@@ -71,6 +71,7 @@ static void after_turn(pl__conn_t *conn, int *aside) {
 /* Nothing has happened for a while. */
 static void while_idle(pl__conn_t *conn, int64_t now, int *aside) {
     conn->log.idle_at = PL_USEC_NEVER;
+    conn->folder.until = 0; /* a look at the log itself */
     int64_t bytes = pl__file_check(conn) == PL_OK ? conn->log.bytes : 0;
     if (bytes <= LOG_BYTES_KEPT && conn->log.idle_step > 0)
         return;

@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/sqlite/db.h"
@@ -25,6 +27,8 @@
 
 enum { MODE_DEFAULT = 0600, MODE_OTHERS = 0077 };
 enum { CHECKED_US = 1000 }; /* so long a look at the names is good for a commit that is to come */
+
+enum { FOLDER_US = 100 * 1000, FOLDER_SETTLED_NS = 50 * 1000 * 1000 };
 
 static const char *const SUFFIXES[PL__FILE_NAMES] = { "", "-wal", "-shm" };
 
@@ -66,6 +70,77 @@ static void warn_of_readers(const pl__conn_t *conn) {
                conn->names[0], (unsigned)facts.st_mode & 07777, (unsigned)facts.st_mode & 0777);
 }
 
+/* ---- the folder -------------------------------------------------------------------------------------------- */
+
+/*
+ * A look at the folder is a third of the work: while its time is that of the last look at all three, no name in it has
+ * changed since. Times of files have the grain of a tick, so that time must have been some ticks old then; and only file
+ * systems of which this is known are believed.
+ */
+static bool has_honest_folders(const char *path) {
+    static const unsigned long HONEST[] = { 0xEF53 /* ext */,
+                                            0x58465342 /* xfs */,
+                                            0x9123683E /* btrfs */,
+                                            0x01021994 /* tmpfs */,
+                                            0xF2F52010 /* f2fs */,
+                                            0x794C7630 /* overlay */,
+                                            0x2FC12FC1 /* zfs */ };
+    struct statfs facts;
+    if (statfs(path, &facts) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof HONEST / sizeof *HONEST; i++)
+        if ((unsigned long)facts.f_type == HONEST[i])
+            return true;
+    return false;
+}
+
+static bool is_same_time(struct timespec a, struct timespec b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool is_settled(struct timespec changed) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t age = (int64_t)(now.tv_sec - changed.tv_sec) * 1000000000 + (now.tv_nsec - changed.tv_nsec);
+    return age > FOLDER_SETTLED_NS || age < -FOLDER_SETTLED_NS;
+}
+
+static bool is_folder_unchanged(const pl__conn_t *conn, int64_t now) {
+    const pl__folder_t *folder = &conn->folder;
+    struct stat facts;
+    return folder->until > now && stat(folder->path, &facts) == 0 && facts.st_dev == folder->device &&
+           facts.st_ino == folder->inode && is_same_time(facts.st_mtim, folder->changed);
+}
+
+/* Before the look at the names. */
+static void look_at_folder(pl__folder_t *folder, int64_t now) {
+    struct stat facts;
+    folder->until = 0;
+    if (!folder->path || stat(folder->path, &facts) != 0 || !is_settled(facts.st_mtim))
+        return;
+    folder->device = facts.st_dev;
+    folder->inode = facts.st_ino;
+    folder->changed = facts.st_mtim;
+    folder->until = now + FOLDER_US;
+}
+
+/* Without a path the three names are looked at each time. */
+static void know_folder(pl__conn_t *conn) {
+    const char *end = strrchr(conn->names[0], '/');
+    size_t len = end ? (size_t)(end - conn->names[0]) + 1 : 0;
+    conn->folder.path = len ? pl__alloc(len + 1) : NULL;
+    if (!conn->folder.path)
+        return;
+    memcpy(conn->folder.path, conn->names[0], len);
+    conn->folder.path[len] = 0;
+    if (has_honest_folders(conn->folder.path))
+        return;
+    pl__free(conn->folder.path);
+    conn->folder.path = NULL;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------- */
+
 int pl__file_opened(pl__conn_t *conn, const pl__conn_t *writer) {
     const char *path = is_in_memory(&conn->options) ? NULL : sqlite3_db_filename(conn->db, "main");
     if (!path || !path[0])
@@ -77,6 +152,7 @@ int pl__file_opened(pl__conn_t *conn, const pl__conn_t *writer) {
             return PL_ENOMEM;
         snprintf(conn->names[i], size, "%s%s", path, SUFFIXES[i]);
     }
+    know_folder(conn);
     if (writer) {
         memcpy(conn->known, writer->known, sizeof conn->known);
         return pl__file_check(conn);
@@ -181,6 +257,12 @@ static bool leads_to(const char *name, const pl__identity_t *known, struct stat 
 
 int pl__file_check(pl__conn_t *conn) {
     struct stat facts;
+    int64_t now = pl_clock_monotonic_us();
+    if (conn->checked_at && is_folder_unchanged(conn, now)) {
+        conn->checked_at = now;
+        return PL_OK;
+    }
+    look_at_folder(&conn->folder, now);
     int wrong = PL__FILE_NAMES;
     for (int i = PL__FILE_NAMES - 1; i >= 0; i--) {
         if (!leads_to(conn->names[i], &conn->known[i], &facts))
@@ -188,7 +270,7 @@ int pl__file_check(pl__conn_t *conn) {
         else if (i == 1 && conn->known[i].is_known)
             conn->log.bytes = facts.st_size;
     }
-    conn->checked_at = wrong < PL__FILE_NAMES ? 0 : pl_clock_monotonic_us();
+    conn->checked_at = wrong < PL__FILE_NAMES ? 0 : now;
     if (wrong == PL__FILE_NAMES)
         return PL_OK;
     if (wrong == 1 && leads_to(conn->names[2], &conn->known[2], &facts))
@@ -209,5 +291,6 @@ void pl__file_closing(pl__conn_t *conn) {
 void pl__file_closed(pl__conn_t *conn) {
     for (int i = 0; i < PL__FILE_NAMES; i++)
         pl__free(conn->names[i]);
+    pl__free(conn->folder.path);
     pl__unshared_close(&conn->name_file);
 }

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <time.h>
+
 #include "base/result.h"
 #include "base/unshared.h"
 
@@ -15,6 +17,14 @@ typedef struct {
     bool is_known;
     uint64_t device, inode;
 } pl__identity_t;
+
+/* The folder it is in. See files.c. */
+typedef struct {
+    char *path; /* owned; NULL: its time tells nothing */
+    uint64_t device, inode;
+    struct timespec changed; /* no name in it has changed since then */
+    int64_t until;           /* monotonic us: so long that is believed */
+} pl__folder_t;
 
 /* Puts the locks of everything that SQLite opens from now on in this process under our care. Idempotent; any thread. */
 void pl__locks_install(void);
