@@ -10,9 +10,9 @@
 #include <lauxlib.h>
 
 #include "binding/batch.h"
-#include "binding/coroutine/task.h"
 #include "binding/coroutine/coroutine.h"
 #include "binding/coroutine/sleep.h"
+#include "binding/coroutine/task.h"
 #include "binding/coroutine/token.h"
 #include "binding/facts.h"
 #include "binding/guest.h"
