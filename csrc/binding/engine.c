@@ -276,8 +276,8 @@ static int core_open(lua_State *L) {
 
 /* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
  * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others, "fire" fn(): schedules
- * are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take. See pl_host_t,
- * task.c. */
+ * are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take. See
+ * pl_host_t, task.c. */
 static int engine_on(lua_State *L) {
     static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", "wait", "fire", "late", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);

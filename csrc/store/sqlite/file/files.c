@@ -74,8 +74,8 @@ static void warn_of_readers(const pl__conn_t *conn) {
 
 /*
  * A look at the folder is a third of the work: while its time is that of the last look at all three, no name in it has
- * changed since. Times of files have the grain of a tick, so that time must have been some ticks old then; and only file
- * systems of which this is known are believed.
+ * changed since. Times of files have the grain of a tick, so that time must have been some ticks old then; and only
+ * file systems of which this is known are believed.
  */
 static bool has_honest_folders(const char *path) {
     static const unsigned long HONEST[] = { 0xEF53 /* ext */,
