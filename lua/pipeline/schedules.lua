@@ -180,10 +180,11 @@ local function all_of(store, source)
   return rows, version
 end
 
--- Whose it is; a name of another source, or one made by itself, is not taken.
+-- Whose it is; a name of another source, or one made by itself, is not taken. One of this source has come since the
+-- others were read: what is written will be refused, and they are read again.
 local function check_owner(engine, name, source)
   local row = read(engine, name)
-  if not row then return end
+  if not row or row.source == source then return end
   errors.raise(times.ScheduleError, "declare: the schedule '%s' is %s: nothing of '%s' is declared", name,
     row.source and ("declared by '%s'"):format(row.source) or "made by the program, and not declared", source)
 end

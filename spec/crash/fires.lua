@@ -106,6 +106,7 @@ local function with_work(name, kind, behaviour, spec)
   local overlap = spec.overlap or "skip"
   local is_alone = overlap == "skip" or overlap == "buffer_one" or overlap == "buffer_all"
   local group = is_alone and plan.ALONE .. name or ""
+  spec.queue = kind ~= "start" and "work" or nil -- where many workers may die of a task
   if kind == "start" then
     spec.start = (behaviour == "bad" and classes.FiredBadly or classes.Fired)(group, behaviour)
   elseif kind == "call" then
@@ -141,7 +142,7 @@ local function create()
   local catch_up = { policy = ({ "all", "last", "none" })[math.random(3)], window = plan.EVER, limit = 2 }
   local spec = { every = math.random(3), overlap = overlap, catch_up = catch_up }
   if math.random(2) == 1 then
-    spec.call = { "crash.fire", "", "slow" }
+    spec.call, spec.queue = { "crash.fire", "", "slow" }, "work"
   else
     spec.start = classes.Fired("", "slow")
   end

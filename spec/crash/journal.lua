@@ -299,15 +299,14 @@ function apply.fire(self, s, change)
 end
 
 function apply.set(self, s, change)
-  local is_same = change.times == s.times
-  if is_same and change.next ~= s.next then
+  local rule = change.times == s.times and s.rule or compile(change.times)
+  if times.are_same(rule.fields, s.rule.fields) and change.next ~= s.next and change.next ~= 0 and s.next ~= 0 then
     local n = change.next > s.next and count(s.rule, s.next, change.next) or 0
     if change.next < s.next then self:fail("%s: its next time went from %d back to %d", s.name, s.next, change.next) end
     if n ~= change.in_pause then self:fail("%s: %d times of a pause, but %d counted", s.name, n, change.in_pause) end
   end
   s.counts.skipped_paused = s.counts.skipped_paused + change.in_pause
-  s.paused = change.paused
-  if not is_same then s.times, s.rule = change.times, compile(change.times) end
+  s.paused, s.times, s.rule = change.paused, change.times, rule
 end
 
 -- ---- a schedule ------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ end
 
 local EVERY = rule { every = 1 }
 local ALL = rule { every = 1, catch_up = { policy = "all", window = "60d", limit = 2 } }
+local OTHER = rule { every = 2 }
 local TWICE = rule { every = 1, max_fires = 2 }
 local FAILS = rule { every = 1, pause_on_failure = 2 }
 
@@ -58,7 +59,7 @@ describe("the journal", function()
     ["a pause, and the end of it"] = { MADE .. seconds("set|2|7|1|10s|0|1|0|" .. EVERY
       .. "|s;settled|2|ok|;set|3|7|2|13s|12s|0|3|" .. EVERY .. "|s;settled|3|ok|"),
       seconds("schedule|7|3|13s|12s|0|0|0|0|0|0|3|0|0") },
-    ["a rule that was changed"] = { MADE .. seconds("set|2|7|1|5s|0|0|0|" .. ALL .. "|s;settled|2|ok|"),
+    ["a rule that was changed"] = { MADE .. seconds("set|2|7|1|5s|0|0|0|" .. OTHER .. "|s;settled|2|ok|"),
       row(2, 5, 0, 0) },
     ["what was missed"] = { made(ALL) .. seconds("fire|2|7|1|10s|20s|19s|8;shot|2|102|18s|catch_up;"
       .. "shot|2|103|19s|catch_up;settled|2|ok|started,skipped"),
@@ -83,11 +84,13 @@ describe("the journal", function()
     ["a fire that was refused, and is there"] = { MADE .. fire(2, 1, 10, "ok") .. fire(3, 1, 10, "ESTALE"),
       row(2, 11, 10, 1, fired(102, 10) .. fired(103, 10)), "was refused, and is there" },
     ["a fire that is lost"] = { MADE .. fire(2, 1, 10, "ok"), row(2, 11, 10, 1), "was acknowledged, and is lost" },
-    ["a time that is fired for again"] = { MADE .. fire(2, 1, 10, "ok") .. seconds("set|4|7|2|10s|0|0|0|" .. ALL
+    ["a time that is fired for again"] = { MADE .. fire(2, 1, 10, "ok") .. seconds("set|4|7|2|10s|0|0|0|" .. OTHER
       .. "|s;settled|4|ok|;") .. fire(3, 3, 10, "ok"), row(4, 11, 10, 2, fired(102, 10) .. fired(103, 10)),
       "fired for 10000000 (schedule) after it had for 10000000" },
     ["a next time that went back"] = { MADE .. seconds("set|2|7|1|9s|0|0|0|" .. EVERY .. "|s;settled|2|ok|"),
       row(2, 9, 0, 0), "its next time went from 10000000 back to 9000000" },
+    ["a next time that went back when another thing was changed"] = { MADE .. seconds("set|2|7|1|9s|0|0|0|" .. ALL
+      .. "|s;settled|2|ok|"), row(2, 9, 0, 0), "its next time went from 10000000 back to 9000000" },
     ["a time that is left out"] = { MADE .. seconds("fire|2|7|1|10s|12s|11s|0;shot|2|102|11s|schedule;"
       .. "settled|2|ok|started"), row(2, 12, 11, 1, fired(102, 11)), "1 of the 2 times from 10000000 on fired" },
     ["a missed time that is not counted"] = { MADE .. seconds("fire|2|7|1|10s|20s|19s|8;shot|2|102|19s|catch_up;"
