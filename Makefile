@@ -32,6 +32,7 @@ B := $(BUILD)$(if $(VARIANT),/$(VARIANT))
 SOURCES := $(sort $(shell find csrc -name '*.c'))
 HEADERS := $(sort $(shell find csrc -name '*.h'))
 LUA_SOURCES := $(sort $(shell find lua -name '*.lua'))
+ASSETS := $(sort $(shell find lua/pipeline/pages/assets -type f))
 SCHEMA_STEPS := $(sort $(wildcard csrc/store/sqlite/schema/*.sql))
 OBJECTS := $(SOURCES:%.c=$(B)/obj/%.o)
 LIBRARY_OBJECTS := $(filter-out $(B)/obj/csrc/binding/%,$(OBJECTS))
@@ -96,7 +97,8 @@ deps-%:
 	$(if $(filter no,$(DEPS)),,@sh spec/tools/deps.sh $*)
 
 install: all ## install into PREFIX (or LUADIR, LIBDIR and CLIBDIR), below DESTDIR
-	@for file in $(LUA_SOURCES:lua/%=%); do install -D -m 644 lua/$$file '$(DESTDIR)$(LUADIR)'/$$file || exit 1; done
+	@for file in $(patsubst lua/%,%,$(LUA_SOURCES) $(ASSETS)); do \
+	  install -D -m 644 lua/$$file '$(DESTDIR)$(LUADIR)'/$$file || exit 1; done
 	install -D -m 755 $(CORE) '$(DESTDIR)$(LIBDIR)/pipeline/core.so'
 	install -D -m 644 $(HEADER) '$(DESTDIR)$(PREFIX)/include/pipeline.h'
 	install -D -m 755 $(B)/lib/libpipeline.so '$(DESTDIR)$(CLIBDIR)/libpipeline.so'

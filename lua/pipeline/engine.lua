@@ -433,6 +433,7 @@ local function web_of(self)
   self._web:route("*", "/_ah/queue/deferred", function(request)
     return require("pipeline.deferred").serve(self, request)
   end)
+  self._web.pages = require("pipeline.pages.site").add(self._web, self)
   return self._web
 end
 

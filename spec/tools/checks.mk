@@ -41,6 +41,7 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:
     LSAN_OPTIONS=suppressions=$(TOP)/spec/tools/lsan.supp:print_suppressions=0 \
     UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=98:second_deadlock_stack=1
 
+.PHONY: deps-browser
 .PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind coverage crash soak bench profile \
     profile-run fuzz fuzzers lint lint-format lint-c lint-lua check-headers format reference
 
@@ -50,7 +51,10 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:
 # linked with the objects of that build (sanitized builds can inject faults themselves). One that does not compile
 # fails alone.
 
-test: deps-test ## install what is missing, build, run every spec and C test (SPEC=paths for some, JOBS=n at a time)
+deps-browser: ## install what the specs of the browser pages need; without it they are skipped
+	$(if $(filter no,$(DEPS)),,@sh spec/tools/browser.sh '$(BUILD)/browser')
+
+test: deps-test deps-browser ## install what is missing, build, run every spec and C test (SPEC=paths, JOBS=n at a time)
 	@$(MAKE) --no-print-directory test-build
 	@$(MAKE) --no-print-directory test-run
 

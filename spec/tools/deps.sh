@@ -51,6 +51,11 @@ packages() {
       echo lua-copas dpkg
       echo lua-luv lua:luv
       ;;
+    browser) # what the browser pages are looked at with
+      echo chromium cmd:chromium
+      echo nodejs cmd:node
+      echo npm cmd:npm
+      ;;
     valgrind) echo valgrind cmd:valgrind ;;
     fuzz)
       echo clang cmd:clang

@@ -578,6 +578,7 @@ end
 
 local serve_kinds = {
   host = "string", port = "integer", base_path = "string", base_url = "string", admin_token = "string",
+  viewer_token = "string", allowed_hosts = "table",
   max_body = "integer", max_header = "integer", max_connections = "count", max_per_address = "count",
   min_rate = "integer", idle_timeout = "duration", header_timeout = "duration", request_timeout = "duration",
 }
@@ -590,9 +591,7 @@ function Server:close()
   self._server:close()
 end
 
-function server_meta.__close(self)
-  self:close()
-end
+server_meta.__close = Server.close
 
 function server_meta.__tostring(self)
   return "pipeline server at " .. self.url
@@ -637,7 +636,8 @@ end
 --- Listens for HTTP.
 -- @tparam[opt] table given host (numeric; default "127.0.0.1"), port (default 8080; 0 picks one), base_path (default
 --   "/_ah/pipeline"), base_url (where people reach it, if that is another URL: behind a proxy; for links in mails),
---   admin_token (default: made at random and printed once to standard error), and limits: max_body (bytes, 1 MiB),
+--   admin_token (default: made at random and printed once to standard error), viewer_token (who has it sees the pages
+--   and changes nothing), allowed_hosts (names by which pages may be asked for), and limits: max_body (bytes, 1 MiB),
 --   max_header (bytes, 32 KiB), max_connections (256; when all are open the one that has been idle for the longest
 --   gives way to a new one), max_per_address (how many of them one client address may have; default: all), idle_timeout
 --   (seconds, 30), header_timeout (seconds in which the headers of a request must have arrived, 10), request_timeout
@@ -671,6 +671,7 @@ function Web:serve(given)
   self.base_path = given.base_path or self.base_path
   local url = url_of(core_options.host, server.port)
   self.base_url, self.url = base_url or self.base_url, url
+  if self.pages then self.pages:configure(given) end
   self.log(INFO, "serving at " .. url)
   return setmetatable({
     url = url, host = core_options.host, port = server.port, admin_token = self.admin_token, _server = server,

@@ -1,0 +1,109 @@
+--- acts.lua: the routes of the API that change something. Each is one call of the library; the pages, the command and
+-- programs have the same ones.
+
+local errors = require "pipeline.support.errors"
+local json = require "pipeline.http.json"
+local schedules = require "pipeline.schedules"
+local taskqueue = require "pipeline.taskqueue"
+
+local acts = {}
+
+local BY = "an administrator, on the pages"
+
+local function tell(result)
+  if type(result.refused) == "table" then json.array(result.refused) end
+  return result
+end
+
+local function number_times(filters, now)
+  for _, name in ipairs { "since", "until" } do
+    local time = tonumber(filters[name])
+    filters[name] = time and (time < 0 and now + time or time) or nil
+  end
+  return filters
+end
+
+local function act(engine, given)
+  if (given.ids == nil) == (given.filters == nil) then
+    errors.raise(errors.RequestError, "either ids or filters expected")
+  end
+  return tell(engine:act {
+    op = given.op, ids = given.ids, filters = given.filters and number_times(given.filters, engine:now()),
+    reason = given.reason or given.op == "abort" and "aborted by " .. BY or nil, dry_run = given.dry_run,
+  })
+end
+
+local function complete(engine, given)
+  return { done = engine:complete(given.id, given.value) ~= false }
+end
+
+local function call_back(engine, given)
+  local status, kind, body = engine:callback(given.id, given.params or {})
+  if type(status) == "table" then status, kind, body = status.status, nil, status.body end
+  return { status = status, content_type = type(kind) == "string" and kind or nil, body = body }
+end
+
+-- Only queues that are there: a queue that is asked for by a name nobody knows would be made.
+local function queue_of(engine, name)
+  for _, queue in ipairs(engine:queues()) do
+    if queue.name == name then return taskqueue.Queue(name) end
+  end
+  errors.raise(errors.PipelineStatusError, "there is no queue \"%s\"", name)
+end
+
+local function on_queue(method)
+  return function(engine, given)
+    local queue = queue_of(engine, given.queue)
+    queue[method](queue)
+    return { done = true }
+  end
+end
+
+local function act_tasks(engine, given)
+  return tell(engine:act_tasks {
+    op = given.op, queue = given.queue, names = given.names, filters = given.filters, dry_run = given.dry_run,
+  })
+end
+
+local function on_schedule(fn)
+  return function(_, given)
+    local schedule = schedules.get(given.name)
+    if not schedule then errors.raise(errors.PipelineStatusError, "there is no schedule \"%s\"", given.name) end
+    fn(schedule, given)
+    return { done = true }
+  end
+end
+
+local QUEUE = { "queue", "text", "its name", required = true }
+local SCHEDULE = { "name", "text", "its name", required = true }
+local ID = { "id", "text", "an id, an unambiguous beginning of at least 6 characters, or key:KEY", required = true }
+local DRY_RUN = { "dry_run", "flag", "only count" }
+
+acts.ROUTES = {
+  { method = "POST", name = "act", summary = "Acts on pipelines: by their ids, or on all that filters find", params = {
+    { "op", "text", "retry, resume, abort or cleanup", required = true }, { "ids", "list" },
+    { "filters", "object", "as the query of pipelines" }, { "reason", "text" }, DRY_RUN }, handler = act },
+  { method = "POST", name = "complete", summary = "Completes an async stage with a value", handler = complete,
+    params = { ID, { "value", "any" } } },
+  { method = "POST", name = "callback", summary = "Calls a stage back", handler = call_back,
+    params = { ID, { "params", "object" } } },
+  { method = "POST", name = "queues/pause", summary = "Pauses a queue", params = { QUEUE },
+    handler = on_queue "pause" },
+  { method = "POST", name = "queues/resume", summary = "Lets a paused queue go on", params = { QUEUE },
+    handler = on_queue "resume" },
+  { method = "POST", name = "queues/purge", summary = "Deletes all tasks of a queue", params = { QUEUE },
+    handler = on_queue "purge" },
+  { method = "POST", name = "tasks/act", summary = "Revives or forgets dead tasks", handler = act_tasks, params = {
+    { "op", "text", "revive or forget", required = true }, QUEUE, { "names", "list" }, { "filters", "object" },
+    DRY_RUN } },
+  { method = "POST", name = "schedules/trigger", summary = "Fires a schedule now", params = { SCHEDULE },
+    handler = on_schedule(function(schedule) schedule:trigger() end) },
+  { method = "POST", name = "schedules/pause", summary = "Pauses a schedule", params = { SCHEDULE, { "note", "text" } },
+    handler = on_schedule(function(schedule, given) schedule:pause(given.note or "by " .. BY) end) },
+  { method = "POST", name = "schedules/resume", summary = "Lets a paused schedule go on", params = { SCHEDULE },
+    handler = on_schedule(function(schedule) schedule:resume() end) },
+}
+
+for _, route in ipairs(acts.ROUTES) do route.acts = true end
+
+return acts

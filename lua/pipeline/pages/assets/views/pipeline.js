@@ -1,0 +1,85 @@
+// pipeline.js - one pipeline: its stages as tree, timeline and graph, linked by what is selected; beside it that stage.
+import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { Ago, ClassName, Copy, Id, Loading, Problem, State, Took, go, html, isFinal } from "../parts.js";
+import { useAnswer } from "../server.js";
+import { number } from "../format.js";
+import { Tree, firstOpen, readLevel, readTree, rowsOf } from "../shapes/tree.js";
+import { Timeline } from "../shapes/timeline.js";
+import { Graph } from "../shapes/graph.js";
+import { Log, Stage, StageActs } from "./stage.js";
+
+const SHAPES = [["tree", "Tree"], ["timeline", "Timeline"], ["graph", "Graph"], ["log", "Log"]];
+
+function Head({ root, may }) {
+  return html`<div class="head pipelinehead"><div><h1><${ClassName} name=${root.class} /></h1>
+    <p class="facts"><${State} state=${root.state} /><span class="idline"><${Id} id=${root.id} /><${Copy} text=${root.id} what="the id" /></span>
+    ${root.key && root.key !== root.id && html`<span>key <bdi class="id">${root.key}</bdi></span>`}
+    <span>started <${Ago} time=${root.created} /></span>
+    <span>${isFinal(root.state) ? "took" : "for"} <${Took} from=${root.created} to=${root.ended} live=${!isFinal(root.state)} /></span></p></div>
+    <${StageActs} stage=${root} may=${may} isRoot=${true} /></div>`;
+}
+
+export function Pipeline({ params, may }) {
+  const id = params.id ?? "";
+  const state = useRef({ model: null, open: new Set() });
+  if (state.current.id !== id) state.current = { id, model: null, open: new Set(), touched: false };
+  const [, redraw] = useState(0);
+  const again = () => redraw(n => n + 1);
+  const answer = useAnswer(id ? "tree" : null, { id }, async () => {
+    const mine = state.current;
+    const take = model => {
+      mine.model = model;
+      if (!mine.touched) mine.open = firstOpen(model);
+      again();
+    };
+    const model = await readTree(id, mine.model, mine.open, take);
+    if (state.current === mine) take(model);
+    return { now: model.now, root: model.root };
+  });
+  const [search, setSearch] = useState("");
+  const view = params.view ?? "tree";
+  const { model, open } = state.current;
+  const root = model?.root;
+  const selected = params.stage && model?.byId.has(params.stage) ? params.stage : root;
+  const select = stage => go("pipeline", { ...params, stage: stage === root ? "" : stage }, { replace: true });
+  const show = name => go("pipeline", { ...params, view: name === "tree" ? "" : name }, { replace: true });
+  const setOpen = next => { state.current.open = next; state.current.touched = true; again(); };
+  const grow = async (parent, cursor) => {
+    if (!state.current.open.has(parent)) setOpen(new Set(state.current.open).add(parent));
+    await readLevel(state.current.model, parent, cursor);
+    again();
+  };
+  useEffect(() => { // an address of any stage of it
+    if (model && params.stage === undefined && id && id !== root && model.byId.has(id)) select(id);
+  }, [root]);
+  useEffect(() => {
+    const fn = event => {
+      if (event.target instanceof Element && event.target.closest("input, textarea, select, dialog")) return;
+      const at = ["1", "2", "3", "4"].indexOf(event.key);
+      if (at >= 0 && !event.ctrlKey && !event.metaKey && !event.altKey) show(SHAPES[at][0]);
+      else if (event.key.startsWith("Arrow") && event.target === document.body)
+        document.querySelector(".tree, .timeline, .graph .node.selected")?.focus();
+    };
+    addEventListener("keydown", fn);
+    return () => removeEventListener("keydown", fn);
+  });
+  if (!id) return html`<${Problem} error=${{ message: "Which one? The address has no id." }} />`;
+  if (!model) return html`<${Loading} answer=${{ data: null, error: answer.error }} />`;
+  const rootEntry = model.byId.get(root);
+  const rows = view === "timeline" ? rowsOf(model, open, search) : null;
+  const enter = () => document.querySelector(".stagebox")?.focus();
+  return html`<${Head} root=${rootEntry} may=${may} />
+    ${answer.error && html`<${Problem} error=${answer.error} />`}
+    <div class="split"><section class="shapes" aria-label="Stages">
+      <div class="bar"><div class="tabs" role="tablist" aria-label="How the stages are shown">${SHAPES.map(([name, title]) => html`<button type="button" role="tab"
+        aria-selected=${name === view ? "true" : "false"} onClick=${() => show(name)}>${title}</button>`)}</div>
+        ${view !== "graph" && view !== "log" && html`<input type="search" data-search class="find" placeholder="Find a stage" aria-label="Find a stage" value=${search}
+          onInput=${event => setSearch(event.target.value)} />`}
+        <span class="count">${number(model.byLevels ? rootEntry.stages?.total : model.byId.size)} ${model.byLevels && !rootEntry.stages ? "" : model.byId.size === 1 ? "stage" : "stages"}</span></div>
+      ${view === "tree" && html`<${Tree} model=${model} open=${open} setOpen=${setOpen} search=${search} selected=${selected} select=${select} enter=${enter} grow=${grow} />`}
+      ${view === "timeline" && html`<${Timeline} rows=${rows} selected=${selected} select=${select} now=${model.now ?? 0} />`}
+      ${view === "graph" && html`<${Graph} id=${root} selected=${selected} select=${select} />`}
+      ${view === "log" && html`<${Log} id=${root} />`}</section>
+    <section class="stagebox" tabindex="-1" aria-label="The selected stage"><${Stage} id=${selected} root=${root} may=${may} /></section></div>`;
+}
+

@@ -1,0 +1,110 @@
+--- home.lua: what the first page shows: what needs a person, then how the store is getting on.
+
+local json = require "pipeline.http.json"
+local schedules = require "pipeline.schedules"
+
+local home = {}
+
+local HOUR, DAY = 3600, 86400
+local FEW, OPEN_MAX, RECENT_MAX = 8, 20, 300
+
+--- A schedule as the pages show it.
+function home.schedule(schedule)
+  local told = schedule:status()
+  told.name = told.name or schedule.name
+  return told
+end
+
+-- What a reader says, or nothing where the store cannot be read for it.
+local function try(fn, ...)
+  local ok, value = pcall(fn, ...)
+  if ok then return value end
+end
+
+local function some(engine, filters)
+  filters.limit = FEW
+  local page = try(engine.list, engine, filters)
+  return { items = json.array(page and page.items or {}), more = page and page.cursor ~= nil or nil }
+end
+
+-- Roots that go on when somebody outside completes something.
+local function waiting_for_somebody(engine)
+  local page = try(engine.list, engine, { state = "open", limit = OPEN_MAX })
+  local items = json.array {}
+  for _, entry in ipairs(page and page.items or {}) do
+    local waits = entry.outputs_open and entry.outputs_open > 0
+    for _, reason in ipairs(not waits and engine.why and try(engine.why, engine, entry.id) or {}) do
+      waits = waits or reason.code == "callback" or reason.code == "outside"
+    end
+    if waits and #items < FEW then items[#items + 1] = entry end
+  end
+  return { items = items }
+end
+
+local function schedules_in_short()
+  local list, next_up, paused = try(schedules.list) or {}, json.array {}, 0
+  for _, schedule in ipairs(list) do
+    local told = home.schedule(schedule)
+    if told.state == "paused" then paused = paused + 1 end
+    if told.next_fire_time then next_up[#next_up + 1] = told end
+  end
+  table.sort(next_up, function(a, b) return a.next_fire_time < b.next_fire_time end)
+  for i = FEW + 1, #next_up do next_up[i] = nil end
+  return { count = #list, paused = paused, next = next_up }
+end
+
+-- Roots that were started in the last hour, as far as they are shown.
+local function recent(engine, now)
+  local page = try(engine.list, engine, { since = now - HOUR, limit = RECENT_MAX })
+  return page and page.items or {}, page and page.cursor ~= nil
+end
+
+-- Ended roots of the last hour by minute, the oldest first.
+local function rates(engine, now)
+  local done, aborted = json.array {}, json.array {}
+  for minute = 1, 60 do done[minute], aborted[minute] = 0, 0 end
+  local items, more = recent(engine, now)
+  for _, entry in ipairs(items) do
+    local list = entry.state == "done" and done or entry.state == "aborted" and aborted
+    local minute = list and entry.ended and 60 - math.floor((now - entry.ended) / 60)
+    if minute and minute >= 1 and minute <= 60 then list[minute] = list[minute] + 1 end
+  end
+  return { done = done, aborted = aborted, more = more or nil }
+end
+
+--- What GET events answers: starts and ends of roots.
+function home.events(engine)
+  local now = engine:now()
+  local items = json.array {}
+  for _, entry in ipairs((recent(engine, now))) do
+    local function add(event, state, time, text)
+      items[#items + 1] = { event = event, state = state, time = time, text = text, id = entry.id, root = entry.id,
+        class = entry.class }
+    end
+    if entry.created then add("started", "ready", entry.created) end
+    if entry.ended then
+      local is_done = entry.state == "done"
+      add(is_done and "done" or "aborted", entry.state, entry.ended, not is_done and entry.reason or nil)
+    elseif entry.last_error then
+      add("failed", "delayed", entry.started or entry.created, entry.last_error)
+    end
+  end
+  table.sort(items, function(a, b) return a.time > b.time end)
+  return { items = items, now = now }
+end
+
+--- What GET home answers.
+function home.show(engine)
+  local now = engine:now()
+  return {
+    now = now,
+    failed = some(engine, { state = "aborted", since = now - DAY }),
+    approvals = waiting_for_somebody(engine),
+    counts = try(engine.list_counts, engine, { since = now - DAY }),
+    queues = json.array(try(engine.queues, engine) or {}),
+    workers = json.array(try(engine.workers, engine) or {}),
+    schedules = schedules_in_short(), rates = rates(engine, now),
+  }
+end
+
+return home

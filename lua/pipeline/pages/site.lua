@@ -1,0 +1,197 @@
+--- site.lua: the browser pages below the base path: the document, its assets, and the routes of its API.
+--
+--   <base>/            the pages: one document, whose scripts show what the address says
+--   <base>/assets/…    scripts, style sheet, icon
+--   <base>/api/…       JSON for the pages and for everybody else; <base>/api lists it
+--
+-- The document says nothing about the store: whoever may not see it gets the same one, which asks for a token.
+
+local access = require "pipeline.pages.access"
+local api = require "pipeline.pages.api"
+local assets = require "pipeline.pages.assets"
+local errors = require "pipeline.support.errors"
+local json = require "pipeline.http.json"
+local live = require "pipeline.pages.live"
+local text = require "pipeline.support.text"
+
+local site = {}
+
+local PAGES = {
+  "", "pipelines", "pipeline", "stage", "queues", "tasks", "workers", "schedules", "events",
+}
+
+local POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " ..
+  "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+
+local Site = {}
+local meta = { __name = "pipeline.Pages", __index = Site }
+
+local DOCUMENT = [[
+<!doctype html>
+<html lang="en" data-base="%s">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="robots" content="noindex">
+<title>pipeline</title>
+<link rel="icon" href="%sapp.svg" type="image/svg+xml">
+<link rel="stylesheet" href="%sapp.css">
+%s<script type="module" src="%sapp.js"></script>
+</head>
+<body>
+<div id="app"><noscript>These pages need JavaScript. The same is at <a href="%s/api">%s/api</a> as JSON.</noscript>
+</div>
+</body>
+</html>
+]]
+
+local function document(self)
+  local base = text.html(self.web.base_path)
+  local folder = base .. "/" .. assets.FOLDER
+  local preloads = {}
+  for _, name in ipairs(assets.NAMES) do
+    if name:find("%.js$") then
+      preloads[#preloads + 1] = ('<link rel="modulepreload" href="%s%s">\n'):format(folder, name)
+    end
+  end
+  return DOCUMENT:format(base, folder, folder, table.concat(preloads), folder, base, base)
+end
+
+-- Headers of all that is not the same for everybody and for ever.
+local function private(more)
+  local headers = {
+    ["cache-control"] = "no-store", ["referrer-policy"] = "no-referrer", ["x-frame-options"] = "DENY",
+    ["content-security-policy"] = POLICY, ["cross-origin-opener-policy"] = "same-origin",
+  }
+  for name, value in pairs(more or {}) do headers[name] = value end
+  return headers
+end
+
+local function answer_json(status, value, more)
+  local headers = private(more)
+  headers["content-type"] = "application/json"
+  return status, headers, json.encode(value)
+end
+
+local function refuse(status, why, seconds)
+  return answer_json(status, { error = { class = "Refused", message = why } },
+    seconds and { ["retry-after"] = ("%d"):format(seconds) } or nil)
+end
+
+local function show_document(self, request)
+  local _, status, why = self.access:who(request)
+  if status == 421 or status == 403 then
+    return status, private { ["content-type"] = "text/plain; charset=utf-8" }, why .. "\n"
+  end
+  return 200, private { ["content-type"] = "text/html; charset=utf-8" }, document(self)
+end
+
+-- ---- sessions ---------------------------------------------------------------------------------------------------
+
+local function describe(self, who)
+  local facts = self.web.core:facts()
+  return {
+    role = who.role, csrf = who.csrf, signed_in = who.session ~= "local" and who.session ~= "open",
+    can_act = self.engine.act ~= nil, has_tokens = self.access:has_tokens(),
+    version = facts.version, store = facts.path, now = self.web.core:now(),
+  }
+end
+
+local function show_session(self, request)
+  local who, status, why, seconds = self.access:who(request)
+  if not who then return refuse(status, why, seconds) end
+  return answer_json(200, describe(self, who))
+end
+
+local function sign_in(self, request)
+  local _, status, why = self.access:who(request)
+  if status == 421 or status == 403 then return refuse(status, why) end
+  local foreign = self.access:refuse_foreign(request)
+  if foreign then return refuse(403, foreign) end
+  local given = request.json
+  local role, cookie, problem, seconds = self.access:sign_in(request, type(given) == "table" and given.token or nil)
+  if not role then return refuse(cookie, problem, seconds) end
+  return answer_json(200, { role = role }, { ["set-cookie"] = cookie })
+end
+
+local function sign_out(self, request)
+  local foreign = self.access:refuse_foreign(request)
+  if foreign then return refuse(403, foreign) end
+  return answer_json(200, {}, { ["set-cookie"] = self.access:sign_out(request) })
+end
+
+-- ---- the API ----------------------------------------------------------------------------------------------------
+
+-- Errors that are the answer to what was asked, with their status; all others are ours.
+local STATUS = {
+  PipelineStatusError = 404, UnexpectedPipelineError = 409, RequestError = 400, ConfigurationError = 400,
+  SerializationError = 400, NotFound = 404, ScheduleNotFound = 404, PipelineRuntimeError = 409,
+}
+
+local function failed(self, request, problem)
+  local name, message, traceback = errors.describe(problem)
+  local status = STATUS[name] or (message:find("bad argument #%d to '[%l_]+' %(option") and 400)
+  if not status then
+    self.web.log(40, ("%s %s: %s: %s\n%s"):format(text.short(request.method), text.short(request.raw_path), name,
+      message, traceback or ""))
+    status = 500
+  end
+  return answer_json(status, { error = { class = name, message = message } })
+end
+
+local function call(self, route, request)
+  local who, status, why, seconds = self.access:who(request)
+  if not who then return refuse(status, why, seconds) end
+  if route.acts then
+    local problem = self.access:refuse_act(request, who)
+    if problem then return refuse(403, problem) end
+  end
+  local ok, result = xpcall(function()
+    local given = (route.acts and api.body or api.query)(request, route)
+    local value = route.handler(self.engine, given, self)
+    local pause <close> = self.web.face.slices()
+    return json.encode(value, pause)
+  end, errors.handler)
+  if not ok then return failed(self, request, result) end
+  local headers = private()
+  headers["content-type"] = "application/json"
+  return 200, headers, result
+end
+
+--- Begins the pages of a web object. `engine`: the one whose store they show.
+function site.add(web, engine)
+  local self = setmetatable({ web = web, engine = engine, access = access.new(web) }, meta)
+  self.live = live.new(self)
+  local function add(method, name, fn)
+    web:endpoint(method, name, function(_, request) return fn(self, request) end)
+  end
+  for _, name in ipairs(PAGES) do add("GET", name, show_document) end
+  for _, name in ipairs(assets.NAMES) do
+    add("GET", assets.FOLDER .. name, function() return 200, assets.get(name) end)
+  end
+  add("GET", "api/session", show_session)
+  add("POST", "api/sign-in", sign_in)
+  add("POST", "api/sign-out", sign_out)
+  for _, route in ipairs(api.ROUTES) do
+    add(route.method, "api/" .. route.name, function(_, request) return call(self, route, request) end)
+  end
+  local openapi = api.ROUTES[#api.ROUTES]
+  add("GET", "api", function(_, request) return call(self, openapi, request) end)
+  add("GET", "api/live", function(_, request) return self.live:serve(request) end)
+  add("GET", "status", function(_, request) -- as mails of the original link to it
+    return 302, private { location = web.base_path .. "/pipeline?" .. text.query { id = request.params.root or "" } }
+  end)
+  add("GET", "list", function() return 302, private { location = web.base_path .. "/pipelines" } end)
+  return self
+end
+
+--- Takes what serve was given (viewer_token, allowed_hosts, host).
+function Site:configure(given)
+  self.access:configure(given)
+  self.web:route("GET", self.web.base_path, function()
+    return 302, private { location = self.web.base_path .. "/" }
+  end)
+end
+
+return site

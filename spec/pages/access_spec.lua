@@ -1,0 +1,225 @@
+-- access_spec.lua - who may see the pages and act on them: sessions, tokens, hosts, origins, limits.
+
+local pipeline = require "pipeline"
+local http = require "spec.http.support"
+local support = require "spec.pages.support"
+
+local ask, ADMIN, VIEWER = support.ask, support.ADMIN, support.VIEWER
+
+describe("the pages", function()
+  local engine, lines, start
+
+  before_each(function()
+    local server
+    engine, lines = http.open()
+    function start(given)
+      given = given or { admin_token = ADMIN, viewer_token = VIEWER }
+      given.port = 0
+      server = engine:serve(given)
+      return server
+    end
+  end)
+
+  after_each(function()
+    engine:close()
+    pipeline.set_logger(nil)
+    pipeline.set_enforce_auth(true)
+  end)
+
+  local ACT = { path = "api/queues/pause", json = { queue = "default" } }
+
+  local function act(given)
+    given.path, given.json = ACT.path, ACT.json
+    return ask(engine, given)
+  end
+
+  it("U6 are one document without a secret, under a strict policy, and assets that are kept for ever", function()
+    start()
+    local reply = ask(engine, { path = "pipelines" })
+    assert.equal(200, reply.status)
+    assert.equal("no-store", reply.headers["cache-control"])
+    assert.truthy(reply.headers["content-security-policy"]:find("^default%-src 'none'; "))
+    assert.is_nil(reply.headers["content-security-policy"]:find("unsafe", 1, true))
+    assert.is_nil(reply.body:find("<script>", 1, true))
+    assert.is_nil(reply.body:find(engine._core:facts().path, 1, true))
+    local bytes, count = 0, 0
+    for address in reply.body:gmatch('[hs][r][ec]f?="([^"]+assets/%x+/[^"]+)"') do
+      local asset = engine:handle { path = address }
+      assert.equal(200, asset.status, address)
+      assert.truthy(asset.headers["cache-control"]:find("immutable", 1, true))
+      bytes, count = bytes + #asset.body, count + 1
+    end
+    assert.is_true(count > 10)
+    assert.is_true(bytes < 300 * 1024)
+    assert.equal(404, ask(engine, { path = "assets/0123456789abcdef/app.js" }).status)
+    assert.equal(302, engine:handle({ path = support.BASE }).status)
+  end)
+
+  it("U6 ask for a token, whose session is a cookie with all its guards", function()
+    start()
+    assert.equal(401, ask(engine, { path = "api/session" }).status)
+    assert.equal(401, ask(engine, { path = "api/queues" }).status)
+    assert.equal(403, ask(engine, { path = "api/sign-in", json = { token = "wrong-token" } }).status)
+    assert.equal(403, ask(engine, { path = "api/sign-in", json = {} }).status)
+    local cookie, csrf, line = support.sign_in(engine, ADMIN)
+    for _, part in ipairs { "; HttpOnly", "; SameSite=Strict", "; Path=/_ah/pipeline" } do
+      assert.truthy(line:find(part, 1, true), part)
+    end
+    assert.is_nil(line:find("Max-Age", 1, true))
+    assert.is_nil(line:find("Secure", 1, true))
+    assert.is_nil(line:find(ADMIN, 1, true))
+    assert.truthy(csrf:find("^%x+$"))
+    local session = ask(engine, { path = "api/session", cookie = cookie }).json
+    assert.equal("admin", session.role)
+    local over_tls = ask(engine, { path = "api/sign-in", json = { token = ADMIN },
+      headers = { host = "127.0.0.1", origin = "https://127.0.0.1" } })
+    assert.truthy(over_tls.headers["set-cookie"]:find("; Secure", 1, true))
+    assert.truthy(ask(engine, { path = "api/sign-out", method = "POST", cookie = cookie }).headers["set-cookie"]
+      :find("Max-Age=0", 1, true))
+  end)
+
+  it("U6 refuse a cookie that was changed, is of another token, or is older than 12 hours", function()
+    engine:close()
+    engine = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1700000000.0 })
+    start()
+    local cookie = support.sign_in(engine, VIEWER)
+    local name, value = cookie:match("^(.-)=(.*)$")
+    for _, bad in ipairs {
+      (value:gsub("^viewer", "admin")), (value:gsub("%.%d", ".9", 1)), value .. "0", value:sub(1, -2), "", ".",
+    } do
+      assert.equal(401, ask(engine, { path = "api/session", cookie = name .. "=" .. bad }).status, bad)
+    end
+    assert.equal(200, ask(engine, { path = "api/session", cookie = "other=1; " .. cookie .. "; more=2" }).status)
+    engine:advance(12 * 3600 - 1)
+    assert.equal(200, ask(engine, { path = "api/session", cookie = cookie }).status)
+    engine:advance(2)
+    assert.equal(401, ask(engine, { path = "api/session", cookie = cookie }).status)
+    local again = support.sign_in(engine, VIEWER)
+    start { admin_token = ADMIN, viewer_token = "another-viewer-token" }
+    assert.equal(401, ask(engine, { path = "api/session", cookie = again }).status)
+  end)
+
+  it("U6 let acts be done only with the token of their page, from their own origin, by an administrator", function()
+    start()
+    engine:transaction(function() end)
+    require("pipeline.taskqueue").Queue("default"):pause()
+    local cookie, csrf = support.sign_in(engine, ADMIN)
+    assert.equal(401, act({ csrf = csrf }).status)
+    assert.equal(403, act({ cookie = cookie }).status)
+    assert.equal(403, act({ cookie = cookie, csrf = ("0"):rep(64) }).status)
+    for _, origin in ipairs {
+      "http://evil.example", "null", "http://127.0.0.1:8081", "https://127.0.0.1.evil.example:8080",
+    } do
+      local reply = act { cookie = cookie, csrf = csrf, headers = { origin = origin } }
+      assert.equal(403, reply.status, origin)
+    end
+    assert.equal(403, act({ cookie = cookie, csrf = csrf, headers = { origin = "" } }).status)
+    assert.not_equal(403, act({ cookie = cookie, csrf = csrf }).status)
+    assert.equal(405, ask(engine, { path = ACT.path, cookie = cookie }).status)
+    local viewer, viewer_csrf = support.sign_in(engine, VIEWER)
+    assert.equal("viewer", ask(engine, { path = "api/session", cookie = viewer }).json.role)
+    local reply = act { cookie = viewer, csrf = viewer_csrf }
+    assert.equal(403, reply.status)
+    assert.truthy(reply.json.error.message:find("viewers may change nothing", 1, true))
+    assert.equal(403, act({ cookie = viewer, csrf = csrf }).status)
+    assert.not_equal(403, act({ headers = { authorization = "Bearer " .. ADMIN, origin = "" } }).status)
+    assert.equal(403, act({ headers = { authorization = "Bearer " .. VIEWER } }).status)
+  end)
+
+  it("U6 answer only under their own names", function()
+    start { admin_token = ADMIN, base_url = "https://shop.example.org/x", allowed_hosts = { "jobs.example.org" } }
+    local function status(host) return ask(engine, { path = "", headers = { host = host } }).status end
+    for _, host in ipairs { "127.0.0.1:8080", "localhost", "[::1]:80", "10.1.2.3:8080", "shop.example.org",
+      "SHOP.example.org.", "jobs.example.org:8080", "app.localhost:1" } do
+      assert.equal(200, status(host), host)
+    end
+    for _, host in ipairs { "evil.example", "shop.example.org.evil.example", "127.0.0.1.evil.example", "a:b:c",
+      "localhost.evil" } do
+      assert.equal(421, status(host), host)
+      assert.equal(421, ask(engine, { path = "api/session", headers = { host = host } }).status, host)
+    end
+    assert.truthy(ask(engine, { path = "", headers = { host = "evil.example" } }).body:find("allowed_hosts", 1, true))
+    assert.has_error(function() engine:serve { port = 0, allowed_hosts = { "http://x" } } end)
+    assert.has_error(function() engine:serve { port = 0, viewer_token = "short" } end)
+    assert.has_error(function() engine:serve { port = 0, admin_token = ADMIN, viewer_token = ADMIN } end)
+  end)
+
+  it("U6 serve this machine alone while there is no token, and say so", function()
+    local stderr = io.stderr
+    rawset(io, "stderr", io.tmpfile())
+    start {}
+    io.stderr:close()
+    rawset(io, "stderr", stderr)
+    local session = ask(engine, { path = "api/session" })
+    assert.equal("admin", session.json.role)
+    assert.is_false(session.json.has_tokens)
+    local csrf = session.json.csrf
+    assert.not_equal(403, act({ csrf = csrf }).status)
+    assert.equal(403, act({}).status)
+    assert.equal(403, act({ csrf = csrf, headers = { origin = "http://evil.example" } }).status)
+    for _, given in ipairs {
+      { from = "10.0.0.7" }, { from = "::2" }, { headers = { ["x-forwarded-for"] = "10.0.0.7" } },
+      { headers = { forwarded = "for=10.0.0.7" } },
+    } do
+      given.path = "api/session"
+      assert.equal(403, ask(engine, given).status)
+      given.path = ""
+      assert.equal(403, ask(engine, given).status)
+    end
+    assert.equal(421, ask(engine, { path = "api/session", headers = { host = "10.1.2.3" } }).status)
+    assert.equal(421, ask(engine, { path = "api/session", headers = { host = "rebound.example" } }).status)
+  end)
+
+  it("U6 P190 are open for reading when set_enforce_auth(false) says so", function()
+    start()
+    pipeline.set_enforce_auth(false)
+    local session = ask(engine, { path = "api/session" })
+    assert.equal("viewer", session.json.role)
+    assert.equal(403, act({ csrf = session.json.csrf }).status)
+    local cookie, csrf = support.sign_in(engine, ADMIN)
+    assert.not_equal(403, act({ cookie = cookie, csrf = csrf }).status)
+  end)
+
+  it("U6 limit wrong tokens, by address and in all, and log them once a minute", function()
+    engine:close()
+    lines = {}
+    engine = pipeline.open(":memory:", {
+      virtual_time = true, virtual_start = 1700000000.0, log = function(_, text) lines[#lines + 1] = text end,
+    })
+    start()
+    local function try(token, from)
+      return ask(engine, { path = "api/sign-in", json = { token = token }, from = from })
+    end
+    for _ = 1, 10 do assert.equal(403, try("wrong-token", "10.0.0.9").status) end
+    local reply = try(ADMIN, "10.0.0.9")
+    assert.equal(429, reply.status)
+    assert.equal("60", reply.headers["retry-after"])
+    assert.equal(429, ask(engine, { path = "api/queues", from = "10.0.0.9",
+      headers = { authorization = "Bearer " .. ADMIN } }).status)
+    assert.equal(200, try(ADMIN, "10.0.0.8").status)
+    local told = 0
+    for _, line in ipairs(lines) do if line:find("wrong token", 1, true) then told = told + 1 end end
+    assert.equal(1, told)
+    engine:advance(61)
+    assert.equal(200, try(ADMIN, "10.0.0.9").status)
+    for i = 1, 250 do try("wrong-token", "10.1." .. i // 200 .. "." .. i % 200) end
+    assert.equal(429, try(ADMIN, "10.9.9.9").status)
+  end)
+
+  it("U6 let a session go on in the next run of a file's engine", function()
+    engine:close()
+    local path = os.tmpname()
+    os.remove(path)
+    engine = pipeline.open(path)
+    start()
+    local cookie, csrf = support.sign_in(engine, ADMIN)
+    engine:close()
+    engine = pipeline.open(path)
+    start()
+    local session = ask(engine, { path = "api/session", cookie = cookie })
+    assert.equal("admin", session.json.role)
+    assert.equal(csrf, session.json.csrf)
+    engine:close()
+    for _, ending in ipairs { "", "-wal", "-shm", "-workers" } do os.remove(path .. ending) end
+  end)
+end)

@@ -1,0 +1,128 @@
+-- api_spec.lua - the API below <base>/api: what it says of a store, its errors, and the list of itself.
+
+local pipeline = require "pipeline"
+local http = require "spec.http.support"
+local support = require "spec.pages.support"
+
+local BEARER = { authorization = "Bearer " .. support.ADMIN }
+
+describe("the API of the pages", function()
+  local engine
+
+  local Leaf = pipeline.define("pages.api.Leaf", { run = function(_, n) return n end })
+  local Tree = pipeline.define("pages.api.Tree", { run = function(self, n)
+    local first = self:spawn(Leaf(n))
+    self:after({ first }, function() self:spawn(Leaf { first = first, raw = "\xff\0" }) end)
+  end })
+  local Fails = pipeline.define("pages.api.Fails", { max_attempts = 1, run = function() error("no luck") end })
+
+  before_each(function()
+    engine = http.open()
+    engine:serve { port = 0, admin_token = support.ADMIN, viewer_token = support.VIEWER }
+  end)
+
+  after_each(function()
+    engine:close()
+    pipeline.set_logger(nil)
+  end)
+
+  local function get(path, query)
+    return support.ask(engine, { path = "api/" .. path, query = query, headers = BEARER })
+  end
+
+  local function run(class, ...)
+    local stage = class(...)
+    stage:start()
+    engine:drain()
+    return stage.id
+  end
+
+  it("U2 U3 U4 shows pipelines, trees, graphs and stages", function()
+    local id, failed = run(Tree, 7), run(Fails)
+    local list = get("pipelines", { limit = 1 }).json
+    assert.equal(failed, list.items[1].id)
+    assert.is_string(list.cursor)
+    assert.equal(id, get("pipelines", { limit = 1, cursor = list.cursor }).json.items[1].id)
+    assert.equal(failed, get("pipelines", { state = "aborted", since = -60 }).json.items[1].id)
+    assert.same({}, get("pipelines", { class = "pages.api.None" }).json.items)
+    local counts = get("counts").json
+    assert.equal(1, counts.done)
+    assert.equal(1, counts.aborted)
+    local tree = get("tree", { id = id }).json
+    assert.equal(3, #tree.items)
+    assert.equal(id, tree.root)
+    local graph = get("graph", { id = id }).json
+    assert.equal(3, #graph.nodes)
+    assert.equal(1, #graph.edges)
+    assert.equal("slot", graph.edges[1].kind)
+    local stage = get("stage", { id = tree.items[3].id }).json.stage
+    assert.equal("pages.api.Leaf", stage.class)
+    assert.equal("/wA=", stage.args[1].value.raw.base64)
+    local broken = get("stage", { id = failed:sub(1, 31) }).json.stage
+    assert.equal(failed, broken.id)
+    assert.truthy(broken.attempts[1].message:find("no luck", 1, true))
+    assert.is_true(#get("logs", { id = failed }).json.items >= 1)
+    local home = get("home").json
+    assert.equal(failed, home.failed.items[1].id)
+    assert.equal(60, #home.rates.done)
+    assert.equal(1, home.rates.aborted[60])
+    assert.is_true(#get("events").json.items >= 4)
+  end)
+
+  it("U5 shows queues, tasks, workers and schedules, and acts on them", function()
+    local taskqueue = require "pipeline.taskqueue"
+    taskqueue.configure { letters = { mode = "pull" } }
+    taskqueue.Queue("letters"):add(taskqueue.Task { payload = "x", method = "PULL" })
+    if not engine.queues then return pending("no reader of queues yet") end
+    local queues = get("queues").json.items
+    assert.is_true(#queues >= 1)
+    assert.is_true(#get("workers").json.items >= 1)
+    assert.same({}, get("schedules").json.items)
+    local tasks = get("tasks", { queue = "letters" }).json.items
+    assert.equal(1, #tasks)
+    local function post(path, body)
+      return support.ask(engine, { path = "api/" .. path, json = body, headers = BEARER })
+    end
+    assert.equal(200, post("queues/pause", { queue = "letters" }).status)
+    for _, queue in ipairs(get("queues").json.items) do
+      if queue.name == "letters" then assert.is_true(queue.paused) end
+    end
+    assert.equal(200, post("queues/resume", { queue = "letters" }).status)
+    assert.equal(200, post("queues/purge", { queue = "letters" }).status)
+    assert.same({}, get("tasks", { queue = "letters" }).json.items)
+    assert.equal(404, post("queues/pause", { queue = "unheard of" }).status)
+    assert.equal(400, post("queues/pause", {}).status)
+    assert.equal(404, post("schedules/trigger", { name = "none" }).status)
+  end)
+
+  it("U13 says what is wrong with what it was asked", function()
+    local none = get("stage", { id = "0123456789abcdef0123456789abcdef" })
+    assert.equal(404, none.status)
+    assert.equal("PipelineStatusError", none.json.error.class)
+    assert.equal(400, get("stage").status)
+    assert.equal(400, get("pipelines", { limit = "many" }).status)
+    assert.equal(400, get("pipelines", { state = "doen" }).status)
+    assert.equal(404, get("pipelines/none").status)
+    assert.equal(405, support.ask(engine, { path = "api/pipelines", json = {}, headers = BEARER }).status)
+    local path = support.BASE .. "/api/queues/pause"
+    local bad = engine:handle { method = "POST", path = path, body = "{", headers = BEARER }
+    assert.equal(400, bad.status)
+  end)
+
+  it("U13 lists itself as OpenAPI, every route with what it takes", function()
+    local described = get("openapi").json
+    assert.equal("3.1.0", described.openapi)
+    assert.same(described, support.ask(engine, { path = "api", headers = BEARER }).json)
+    for _, route in ipairs(require("pipeline.pages.api").ROUTES) do
+      local entry = described.paths["/" .. route.name][route.method:lower()]
+      assert.is_string(entry.summary)
+      local names = {}
+      if route.acts then
+        names = entry.requestBody.content["application/json"].schema.properties
+      else
+        for _, param in ipairs(entry.parameters) do names[param.name] = param.schema end
+      end
+      for _, param in ipairs(route.params) do assert.is_table(names[param[1]], route.name .. " " .. param[1]) end
+    end
+  end)
+end)

@@ -1,0 +1,69 @@
+-- browser_spec.lua - the pages in a browser: Chromium, driven over a program at work by browse.mjs. What is looked at
+-- is listed there; here is what it proves. Without a browser, or the module that drives it, all of it is skipped.
+
+local json = require "pipeline.http.json"
+local pace = require "spec.support.pace"
+
+local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "spec/pages"
+local build = os.getenv("PL_BUILD") or "build"
+local modules = os.getenv("BROWSER_MODULES") or build:gsub("/%l+san$", "") .. "/browser"
+
+local function output_of(command)
+  local pipe <close> = assert(io.popen(command))
+  return (pipe:read("a"):gsub("%s+$", ""))
+end
+
+local function why_not()
+  if output_of("command -v chromium 2>/dev/null") == "" then return "skipped: no browser" end
+  if output_of("command -v node 2>/dev/null") == "" then return "skipped: no browser (node is missing)" end
+  local file = io.open(modules .. "/node_modules/playwright-core/package.json")
+  if not file then return "skipped: no browser (`make deps-browser` brings what drives it)" end
+  file:close()
+end
+
+describe("a browser", function()
+  local reason, results = why_not(), {}
+
+  setup(function()
+    if reason then return end
+    local work = output_of("mktemp -d")
+    local command = ("BROWSER_MODULES='%s' CHROMIUM=\"$(command -v chromium)\" LUA=\"${LUA:-lua5.4}\" SPEC_DIR='%s' " ..
+      "WORK_DIR='%s' SHOTS='%s/pages' PACE=%d node '%s/browse.mjs' 2>&1"):format(modules, here, work, build, pace, here)
+    local rest = {}
+    local pipe <close> = assert(io.popen(command))
+    for line in pipe:lines() do
+      local ok, result = pcall(json.decode, line)
+      local is_result = ok and type(result) == "table" and result.name
+      if is_result then results[result.name] = result else rest[#rest + 1] = line end
+    end
+    results.rest = table.concat(rest, "\n")
+    os.execute("rm -r '" .. work .. "'")
+  end)
+
+  local function seen(name)
+    return function()
+      if reason then return pending(reason) end
+      local result = results[name]
+      assert(result, "not looked at: " .. tostring(results.rest))
+      assert(result.ok, result.detail)
+      if type(result.detail) == "table" then print(name .. ": " .. json.encode(result.detail)) end
+    end
+  end
+
+  it("U6 asks for a token, says when it is wrong, and lets in who has it", seen "sign in")
+  it("U2 U7 shows a pipeline that is started, live, until it is done", seen "a pipeline is watched from start to done")
+  it("U2 keeps filters in the address; failed ones in one click", seen "filters are in the address")
+  it("U1 U3 U4 leads from home to a failure in two clicks", seen "a failure is found from home in two clicks")
+  it("U4 resumes a tree that failed", seen "it is resumed on the page, and done")
+  it("U4 completes an async stage", seen "an async stage is completed on the page")
+  it("U3 U9 can be used by keys alone; tree, timeline and graph are linked", seen "keys are enough")
+  it("U5 pauses a queue and lets it go on", seen "a queue is paused and goes on")
+  it("U2 resumes many by a filter, after it has said how many", seen "many are resumed by their filter")
+  it("U10 shows hostile values as text, and the layout stands", seen "hostile values are shown as text")
+  it("U8 shows 5,000 stages, of which only those in sight are rows", seen "5,000 stages")
+  it("U11 says since when it is disconnected, and is right when the engine is back",
+    seen "the page outlives its engine")
+  it("U6 offers no act to a viewer", seen "a viewer sees all and may change nothing")
+  it("U9 fits 360 px, in light and dark, and axe finds nothing serious",
+    seen "every page fits, in both themes, and can be used by all")
+end)
