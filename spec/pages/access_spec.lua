@@ -57,7 +57,7 @@ describe("the pages", function()
 
   it("U6 ask for a token, whose session is a cookie with all its guards", function()
     start()
-    assert.equal(401, ask(engine, { path = "api/session" }).status)
+    assert.same({ role = "none" }, ask(engine, { path = "api/session" }).json)
     assert.equal(401, ask(engine, { path = "api/queues" }).status)
     assert.equal(403, ask(engine, { path = "api/sign-in", json = { token = "wrong-token" } }).status)
     assert.equal(403, ask(engine, { path = "api/sign-in", json = {} }).status)
@@ -87,16 +87,16 @@ describe("the pages", function()
     for _, bad in ipairs {
       (value:gsub("^viewer", "admin")), (value:gsub("%.%d", ".9", 1)), value .. "0", value:sub(1, -2), "", ".",
     } do
-      assert.equal(401, ask(engine, { path = "api/session", cookie = name .. "=" .. bad }).status, bad)
+      assert.equal(401, ask(engine, { path = "api/counts", cookie = name .. "=" .. bad }).status, bad)
     end
-    assert.equal(200, ask(engine, { path = "api/session", cookie = "other=1; " .. cookie .. "; more=2" }).status)
+    assert.equal(200, ask(engine, { path = "api/counts", cookie = "other=1; " .. cookie .. "; more=2" }).status)
     engine:advance(12 * 3600 - 1)
-    assert.equal(200, ask(engine, { path = "api/session", cookie = cookie }).status)
+    assert.equal(200, ask(engine, { path = "api/counts", cookie = cookie }).status)
     engine:advance(2)
-    assert.equal(401, ask(engine, { path = "api/session", cookie = cookie }).status)
+    assert.equal(401, ask(engine, { path = "api/counts", cookie = cookie }).status)
     local again = support.sign_in(engine, VIEWER)
     start { admin_token = ADMIN, viewer_token = "another-viewer-token" }
-    assert.equal(401, ask(engine, { path = "api/session", cookie = again }).status)
+    assert.equal(401, ask(engine, { path = "api/counts", cookie = again }).status)
   end)
 
   it("U6 let acts be done only with the token of their page, from their own origin, by an administrator", function()
@@ -124,6 +124,21 @@ describe("the pages", function()
     assert.equal(403, act({ cookie = viewer, csrf = csrf }).status)
     assert.not_equal(403, act({ headers = { authorization = "Bearer " .. ADMIN, origin = "" } }).status)
     assert.equal(403, act({ headers = { authorization = "Bearer " .. VIEWER } }).status)
+  end)
+
+  it("U6 U13 give nothing to who has no right, whatever the route", function()
+    start()
+    local viewer, csrf = support.sign_in(engine, VIEWER)
+    for _, route in ipairs(require("pipeline.pages.api").ROUTES) do
+      local given = { path = "api/" .. route.name, method = route.method, json = route.acts and {} or nil }
+      assert.equal(401, ask(engine, given).status, route.name)
+      given.headers = { authorization = "Bearer wrong" }
+      assert.truthy(({ [401] = true, [429] = true })[ask(engine, given).status], route.name)
+      if route.acts then
+        given.headers, given.cookie, given.csrf = nil, viewer, csrf
+        assert.equal(403, ask(engine, given).status, route.name)
+      end
+    end
   end)
 
   it("U6 answer only under their own names", function()
@@ -204,6 +219,32 @@ describe("the pages", function()
     assert.equal(200, try(ADMIN, "10.0.0.9").status)
     for i = 1, 250 do try("wrong-token", "10.1." .. i // 200 .. "." .. i % 200) end
     assert.equal(429, try(ADMIN, "10.9.9.9").status)
+  end)
+
+  it("U12 P188 let the status page of the original, served beside, read rpc/* in a session", function()
+    start()
+    local stage = pipeline.define("pages.access.Work", { run = function() return 1 end })()
+    stage:start()
+    engine:drain()
+    local cookie = support.sign_in(engine, VIEWER)
+    local function rpc(given)
+      given.path = given.path or "rpc/tree"
+      given.query = { root_pipeline_id = stage.id }
+      given.headers = given.headers or { ["x-requested-with"] = "XMLHttpRequest" }
+      return ask(engine, given)
+    end
+    assert.equal(stage.id, rpc({ cookie = cookie }).json.rootPipelineId)
+    assert.equal(200, rpc({ cookie = cookie, path = "rpc/list" }).status)
+    assert.equal(403, rpc({ cookie = cookie, headers = { ["x-none"] = "1" } }).status)
+    assert.equal(403, rpc({}).status)
+    assert.equal(403, rpc({ cookie = cookie, path = "rpc/abort", method = "POST" }).status)
+    local admin = support.sign_in(engine, ADMIN)
+    assert.equal(200, rpc({ cookie = admin, path = "rpc/abort", method = "POST" }).status)
+    assert.equal(403, rpc({ cookie = admin, path = "rpc/abort", method = "POST",
+      headers = { ["x-requested-with"] = "XMLHttpRequest", origin = "http://evil.example" } }).status)
+    local moved = ask(engine, { path = "status", query = { root = stage.id } })
+    assert.equal(302, moved.status)
+    assert.truthy(moved.headers.location:find("/pipeline?id=" .. stage.id, 1, true))
   end)
 
   it("U6 let a session go on in the next run of a file's engine", function()

@@ -29,7 +29,10 @@ local Site = pipeline.define("crawl.Site", { run = function(self, n)
   for i = 1, n do self:spawn(Leaf(i)) end
   return n
 end })
-local Slow = pipeline.define("slow.Steps", { run = function() engine:sleep(2) end })
+local finished = false
+local Slow = pipeline.define("slow.Steps", { run = function()
+  while not finished do engine:sleep(0.02) end
+end })
 local Letter = pipeline.define("mail.Letter", { queue_name = "mail", run = function() end })
 local HOSTILE = "<img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>\u{202e}gpj.exe\u{2066}"
 local Evil = pipeline.define("evil.<img src=x onerror=alert(1)>", { max_attempts = 1, run = function(self, _, deep)
@@ -61,6 +64,7 @@ local starts = {
     return "120"
   end,
   large = function(n) return stage_of(Site, tonumber(n) or 5000) end,
+  finish = function() finished = true return "finished" end,
   mend = function() broken = false return "mended" end,
 }
 for name, start in pairs(starts) do

@@ -137,7 +137,7 @@ local function identify(self, request, is_own)
   else
     request.is_task, why = check_signature(self, request)
   end
-  request.is_admin = is_admin(self, request)
+  request.is_admin = is_admin(self, request) or self.pages and self.pages:may_call_rpc(request) or false
   if request.is_task then return end
   local forged = drop_task_headers(request.headers)
   if forged or request.headers["x-pipeline-signature"] then

@@ -117,13 +117,15 @@ local function list_schedules(engine)
   return { items = items, now = engine:now() }
 end
 
---- Each: method, name (below api/), summary, params (name, kind, description), handler(engine, given, site), `acts`.
+--- Each: method, name (below api/), summary, params (name, kind, description), handler(engine, given, site), `acts`;
+-- `shared`: pages that ask the same within a second get the same.
 api.ROUTES = {
-  { method = "GET", name = "home", summary = "What needs a person, and how the store is getting on", params = {},
-    handler = home.show },
-  { method = "GET", name = "pipelines", summary = "Roots, newest first", params = with_filters { LIMIT, CURSOR },
-    handler = list_pipelines },
-  { method = "GET", name = "counts", summary = "Roots by state", params = with_filters {}, handler = count_pipelines },
+  { method = "GET", name = "home", shared = true, summary = "What needs a person, and how the store is getting on",
+    params = {}, handler = home.show },
+  { method = "GET", name = "pipelines", shared = true, summary = "Roots, newest first",
+    params = with_filters { LIMIT, CURSOR }, handler = list_pipelines },
+  { method = "GET", name = "counts", shared = true, summary = "Roots by state", params = with_filters {},
+    handler = count_pipelines },
   { method = "GET", name = "tree", summary = "The tree of a pipeline, or a part of it", handler = show_tree, params = {
     ID, { "parent", "text", "only what is below that stage" }, { "depth", "count", "levels below it" }, LIMIT,
     CURSOR } },
@@ -133,17 +135,17 @@ api.ROUTES = {
   { method = "GET", name = "why", summary = "Why it is not running, or not done", params = { ID }, handler = explain },
   { method = "GET", name = "logs", summary = "Failures and status messages in time order", params = { ID },
     handler = show_logs },
-  { method = "GET", name = "queues", summary = "Queues with their settings and counts", params = {},
+  { method = "GET", name = "queues", shared = true, summary = "Queues with their settings and counts", params = {},
     handler = list_queues },
   { method = "GET", name = "tasks", summary = "Tasks of queues", handler = list_tasks, params = {
     { "queue", "text" }, { "state", "text", "ready, delayed, executing or dead" }, { "text", "text" }, LIMIT,
     CURSOR } },
-  { method = "GET", name = "workers", summary = "Processes that work on the store", params = {},
+  { method = "GET", name = "workers", shared = true, summary = "Processes that work on the store", params = {},
     handler = list_workers },
   { method = "GET", name = "schedules", summary = "Schedules, and when they fire next", params = {},
     handler = list_schedules },
-  { method = "GET", name = "events", summary = "What has happened in the last hour, newest first", params = {},
-    handler = home.events },
+  { method = "GET", name = "events", shared = true, summary = "What has happened in the last hour, newest first",
+    params = {}, handler = home.events },
 }
 
 for _, route in ipairs(acts.ROUTES) do api.ROUTES[#api.ROUTES + 1] = route end

@@ -12,6 +12,7 @@ local assets = require "pipeline.pages.assets"
 local errors = require "pipeline.support.errors"
 local json = require "pipeline.http.json"
 local live = require "pipeline.pages.live"
+local shared = require "pipeline.pages.shared"
 local text = require "pipeline.support.text"
 
 local site = {}
@@ -100,6 +101,7 @@ end
 
 local function show_session(self, request)
   local who, status, why, seconds = self.access:who(request)
+  if status == 401 and not request.headers.authorization then return answer_json(200, { role = "none" }) end
   if not who then return refuse(status, why, seconds) end
   return answer_json(200, describe(self, who))
 end
@@ -147,22 +149,27 @@ local function call(self, route, request)
     local problem = self.access:refuse_act(request, who)
     if problem then return refuse(403, problem) end
   end
-  local ok, result = xpcall(function()
+  local function make()
     local given = (route.acts and api.body or api.query)(request, route)
     local value = route.handler(self.engine, given, self)
     local pause <close> = self.web.face.slices()
     return json.encode(value, pause)
+  end
+  if route.acts then self.shared:forget() end
+  local ok, result, is_old = xpcall(function()
+    if not route.shared then return make() end
+    return self.shared:get(route.name .. "\n" .. request.raw_query, make)
   end, errors.handler)
+  if route.acts then self.shared:forget() end
   if not ok then return failed(self, request, result) end
-  local headers = private()
-  headers["content-type"] = "application/json"
+  local headers = private { ["content-type"] = "application/json", ["x-pipeline-again"] = is_old and "1" or nil }
   return 200, headers, result
 end
 
 --- Begins the pages of a web object. `engine`: the one whose store they show.
 function site.add(web, engine)
   local self = setmetatable({ web = web, engine = engine, access = access.new(web) }, meta)
-  self.live = live.new(self)
+  self.live, self.shared = live.new(self), shared.new(web.core)
   local function add(method, name, fn)
     web:endpoint(method, name, function(_, request) return fn(self, request) end)
   end
@@ -184,6 +191,19 @@ function site.add(web, engine)
   end)
   add("GET", "list", function() return 302, private { location = web.base_path .. "/pipelines" } end)
   return self
+end
+
+--- Whether a request is one of a script in a session of these pages, for the routes rpc/* that it may use: a viewer
+-- reads, an administrator does all.
+function Site:may_call_rpc(request)
+  local headers = request.headers
+  if not headers.cookie or (headers["x-requested-with"] or ""):lower() ~= "xmlhttprequest" then return false end
+  local prefix = self.web.base_path .. "/rpc/"
+  if request.path:sub(1, #prefix) ~= prefix then return false end
+  local who = self.access:who(request)
+  if not who or who.session == "local" or who.session == "open" then return false end
+  if request.method == "GET" or request.method == "HEAD" then return true end
+  return who.role == "admin" and not self.access:refuse_foreign(request)
 end
 
 --- Takes what serve was given (viewer_token, allowed_hosts, host).

@@ -85,6 +85,7 @@ function SignIn({ problem, done }) {
   };
   return html`<main class="signin"><form onSubmit=${submit}><h1>pipeline</h1>
     <p>Sign in with the administrator's token, or a viewer's.</p>
+    <input name="username" type="text" autocomplete="username" value="pipeline" hidden />
     <label>Token<input name="token" type="password" autocomplete="current-password" required autofocus
       aria-describedby=${error ? "why" : undefined} /></label>
     ${error && html`<div id="why"><${Problem} error=${error} /></div>`}
@@ -123,8 +124,9 @@ function App() {
   const [state, set] = useState(null);
   const load = async () => {
     try {
-      set({ session: await loadSession() });
-      startOnce();
+      const session = await loadSession();
+      set({ session });
+      if (session.role !== "none") startOnce();
     } catch (problem) {
       set(old => (problem.status || !old?.session ? { problem } : old));
       if (!problem.status) setTimeout(load, 2000);
@@ -132,10 +134,9 @@ function App() {
   };
   useEffect(() => { load(); return onSignedOut(load); }, []);
   if (!state) return null;
-  if (state.session) return html`<${Frame} session=${state.session} reload=${load} />`;
-  const asks = state.problem.status === 401;
-  return asks || state.problem.status === 429
-    ? html`<${SignIn} problem=${asks ? null : state.problem} done=${load} />`
+  if (state.session && state.session.role !== "none") return html`<${Frame} session=${state.session} reload=${load} />`;
+  return state.session || state.problem.status === 429
+    ? html`<${SignIn} problem=${state.problem ?? null} done=${load} />`
     : html`<main class="signin"><${Problem} error=${state.problem} /></main>`;
 }
 

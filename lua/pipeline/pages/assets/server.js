@@ -12,6 +12,8 @@ export class Refused extends Error {
   }
 }
 
+const AGAIN_MS = 1100; // what was said had been overtaken by a change
+
 let session = { role: "none", csrf: "" };
 const signedOut = new Set(); // called when a session has ended
 export const onSignedOut = fn => (signedOut.add(fn), () => signedOut.delete(fn));
@@ -41,7 +43,10 @@ async function ask(method, path, body) {
   });
   let said = null;
   try { said = readable(await reply.json()); } catch { /* no JSON: the status has to do */ }
-  if (reply.ok && said) return said;
+  if (reply.ok && said) {
+    if (reply.headers.get("x-pipeline-again")) setTimeout(poke, AGAIN_MS);
+    return said;
+  }
   if (reply.status === 401 && path !== "session") signedOut.forEach(fn => fn());
   throw new Refused(reply.status, said?.error ?? { class: "Error", message: "the engine answered " + reply.status });
 }
@@ -138,7 +143,8 @@ export function useLink() {
 
 // ---- what a view shows --------------------------------------------------------------------------------------------
 
-const PAUSE_MS = 900; // between two questions of one view
+const PAUSE_MS = 900; // between two questions of one view, at least
+const SHARE = 10;     // so many times as long as the last answer took
 
 // The answer to a question, asked anew when something has changed. `load` (optional) asks in another way.
 export function useAnswer(path, params, load) {
@@ -147,18 +153,19 @@ export function useAnswer(path, params, load) {
   const current = useRef(null);
   useEffect(() => {
     if (key === null) return undefined;
-    const mine = { key, busy: false, dirty: false, timer: null, gone: false, at: 0 };
+    const mine = { key, pause: PAUSE_MS, busy: false, dirty: false, timer: null, gone: false, at: 0 };
     current.current = mine;
     const run = async () => {
       if (mine.gone) return;
       if (mine.busy) { mine.dirty = true; return; }
-      const wait = mine.at + PAUSE_MS - performance.now();
+      const wait = mine.at + mine.pause - performance.now();
       if (mine.at && wait > 0) {
         mine.timer ??= setTimeout(() => { mine.timer = null; run(); }, wait);
         return;
       }
       mine.busy = true;
       mine.dirty = false;
+      const began = performance.now();
       try {
         const data = await (load ? load() : get(path, params));
         heardTime(data);
@@ -168,6 +175,7 @@ export function useAnswer(path, params, load) {
       }
       mine.busy = false;
       mine.at = performance.now();
+      mine.pause = Math.max(PAUSE_MS, SHARE * (mine.at - began)); // who answers slowly is asked seldom
       if (mine.dirty) run();
     };
     mine.run = run;

@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor
 import { ClassName, Foreign, Progress, State, Took, html, isFinal } from "../parts.js";
 import { get } from "../server.js";
 
-const FIRST = 1000, WHOLE_MAX = 5000, LEVEL = 500;
+const FIRST = 300, WHOLE_MAX = 5000, LEVEL = 500;
 const ROW = 30, SPARE = 12;
 
 // ---- the stages that are known ---------------------------------------------------------------------------------------
@@ -48,6 +48,7 @@ async function readWhole(id, show) {
   model.add(page);
   while (page.cursor && model.byId.size < WHOLE_MAX) {
     show?.(model);
+    if ((model.byId.get(model.root)?.children?.total ?? 0) > WHOLE_MAX) return null;
     page = await get("tree", { id, limit: WHOLE_MAX, cursor: page.cursor });
     model.add(page);
   }

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { Ago, ClassName, Copy, Id, Loading, Problem, State, Took, go, html, isFinal } from "../parts.js";
 import { useAnswer } from "../server.js";
-import { number } from "../format.js";
+import { plural } from "../format.js";
 import { Tree, firstOpen, readLevel, readTree, rowsOf } from "../shapes/tree.js";
 import { Timeline } from "../shapes/timeline.js";
 import { Graph } from "../shapes/graph.js";
@@ -75,7 +75,7 @@ export function Pipeline({ params, may }) {
         aria-selected=${name === view ? "true" : "false"} onClick=${() => show(name)}>${title}</button>`)}</div>
         ${view !== "graph" && view !== "log" && html`<input type="search" data-search class="find" placeholder="Find a stage" aria-label="Find a stage" value=${search}
           onInput=${event => setSearch(event.target.value)} />`}
-        <span class="count">${number(model.byLevels ? rootEntry.stages?.total : model.byId.size)} ${model.byLevels && !rootEntry.stages ? "" : model.byId.size === 1 ? "stage" : "stages"}</span></div>
+        <span class="count">${model.byLevels ? plural(rootEntry.children?.total ?? 0, "child", "children") : plural(model.byId.size, "stage")}</span></div>
       ${view === "tree" && html`<${Tree} model=${model} open=${open} setOpen=${setOpen} search=${search} selected=${selected} select=${select} enter=${enter} grow=${grow} />`}
       ${view === "timeline" && html`<${Timeline} rows=${rows} selected=${selected} select=${select} now=${model.now ?? 0} />`}
       ${view === "graph" && html`<${Graph} id=${root} selected=${selected} select=${select} />`}

@@ -55,8 +55,8 @@ function Filters({ params, change, counts }) {
 // ---- acts on many --------------------------------------------------------------------------------------------------
 
 const ACTS = {
-  retry: ["Retry", "starts their failed attempts again at once, where one is waiting for its time"],
   resume: ["Resume", "lets aborted trees go on from where they failed; what is done stays done"],
+  retry: ["Run again", "runs async pipelines that wait for somebody once more"],
   abort: ["Abort", "ends what runs, and aborts the whole tree of each"],
   cleanup: ["Delete", "deletes their records, with arguments, outputs and failures; there is no way back"],
 };

@@ -9,7 +9,7 @@ import { kind, number, span } from "../format.js";
 // ---- acts ------------------------------------------------------------------------------------------------------------
 
 const TEXTS = {
-  retry: ["Retry", "Its next attempt starts at once."],
+  retry: ["Run again", "It runs once more, as one of its attempts, and waits again."],
   resume: ["Resume", "The tree goes on from where it failed: what failed runs again with fresh attempts, what is done stays done."],
   abort: ["Abort", "What runs of the tree is ended, and all of it is aborted."],
   cleanup: ["Delete", "The records of the whole tree are deleted, with arguments, outputs and failures. There is no way back."],
@@ -64,7 +64,7 @@ export function StageActs({ stage, may, isRoot }) {
   const open = stage.state === "open";
   const list = [
     isRoot && stage.state === "aborted" && ["resume", "primary", () => act("resume", stage)],
-    !isFinal(stage.state) && stage.attempt > 1 && ["retry", "", () => act("retry", stage)],
+    open && stage.async && ["retry", "", () => act("retry", stage)],
     open && stage.async && ["complete", "", () => complete(stage)],
     open && stage.async && ["callback", "", () => callBack(stage)],
     isRoot && !isFinal(stage.state) && ["abort", "danger", () => act("abort", stage)],
@@ -77,15 +77,16 @@ export function StageActs({ stage, may, isRoot }) {
 
 // ---- parts -----------------------------------------------------------------------------------------------------------
 
-function Why({ id, state }) {
+const stageLink = (root, id) => href("pipeline", { id: root, stage: id });
+
+function Why({ id, root, state }) {
   const answer = useAnswer(isFinal(state) && state !== "aborted" ? null : "why", { id });
   const reasons = answer.data?.reasons ?? [];
   if (!reasons.length) return null;
-  return html`<ol class="why" aria-label="Why">${reasons.map(reason => html`<li><${Foreign}>${reason.text}</${Foreign}>
+  return html`<ol class="why" aria-label="Why">${reasons.map(reason => html`<li><${Foreign}>${reason.text}</${Foreign}>${reason.stage && reason.stage !== id && html` <a class="go" href=${stageLink(root, reason.stage)}>show it</a>`}
     ${reason.command && html`<code class="command"><bdi>${reason.command}</bdi></code>`}</li>`)}</ol>`;
 }
 
-const stageLink = (root, id) => href("pipeline", { id: root, stage: id });
 
 function Given({ arg, at, root }) {
   const slot = arg.type === "slot";
@@ -154,9 +155,8 @@ export function Stage({ id, root, may }) {
     <p class="words"><bdi>${stage.state_words}</bdi></p>
     ${cause && cause.id !== stage.id && html`<p class="cause"><${Shape} state="aborted" /><span>It failed in <a href=${stageLink(root, cause.id)}><${ClassName} name=${cause.class} /></a>:
       ${" "}<bdi>${cause.message}</bdi></span></p>`}
-    <${Why} id=${stage.id} state=${stage.state} />
-    ${stage.id !== root && html`<${StageActs} stage=${stage} may=${may} isRoot=${false} />`}
-    ${stage.id === root && stage.async && html`<${StageActs} stage=${stage} may=${may} isRoot=${false} />`}
+    <${Why} id=${stage.id} root=${root} state=${stage.state} />
+    <${StageActs} stage=${stage} may=${may} isRoot=${false} />
     <${Timings} stage=${stage} />
     <dl class="plain"><dt>Queue</dt><dd><a href=${href("tasks", { queue: stage.queue })}><bdi>${stage.queue}</bdi></a></dd>
       <dt>Attempt</dt><dd>${number(stage.attempt)} of ${number(stage.max_attempts)}</dd>
