@@ -79,6 +79,8 @@ static void set_constants(lua_State *L) {
         { "TEST", PL_STAGE_TEST },
         { "TASK_RETRY", PL_STAGE_TASK_RETRY },
         { "WAS_RUN", PL_STAGE_WAS_RUN },
+        { "HAS_FALLBACK", PL_STAGE_HAS_FALLBACK },
+        { "FALLBACK_TAKEN", PL_STAGE_FALLBACK_TAKEN },
         { "RESUMED", PL_STAGE_RESUMED },
         { "RESUMES", PL_STAGE_RESUMES },
         { "HIDDEN", PL_STAGE_HIDDEN },

@@ -81,8 +81,10 @@ enum {
     PL_STAGE_CUT_OPEN = 2 << 7,  /* RUN */
     PL_STAGE_CUT_LATE = 3 << 7,  /* FINALIZING */
     PL_STAGE_CUT = 3 << 7,
-    PL_STAGE_RESUMED = 1 << 9,  /* set by the store, on a root: counts how often its tree was resumed, */
-    PL_STAGE_RESUMES = 31 << 9, /* modulo 32 */
+    PL_STAGE_RESUMED = 1 << 9,         /* set by the store, on a root: counts how often its tree was resumed, */
+    PL_STAGE_RESUMES = 31 << 9,        /* modulo 32 */
+    PL_STAGE_HAS_FALLBACK = 1 << 14,   /* a value is kept for its outputs, should it be aborted; */
+    PL_STAGE_FALLBACK_TAKEN = 1 << 15, /* set by the store: it was, and counts as settled */
     /* from 1 << 16 on: the host's own, but for */
     PL_STAGE_HIDDEN = 1 << 17,   /* the host made it itself: not counted among the stages unless it fails */
     PL_STAGE_SCHEDULED = 1 << 18 /* a schedule has started it */
@@ -110,13 +112,14 @@ typedef struct {
     int max_attempts; /* >= 1 */
     int max_losses;   /* workers that may die in a row of an attempt; 0: as the queue says */
     double backoff_seconds, backoff_factor;
-    double timeout; /* seconds for one attempt; 0 = none */
-    int priority;   /* higher runs first */
-    unsigned flags; /* PL_STAGE_* */
-    pl_usec_t eta;  /* 0 = now */
-    pl_str_t key;   /* start only: idempotence key, absent = none */
-    bool hold;      /* start only: write the records but no task (P9) */
-    int rc;         /* start only, result: PL_OK or PL_EEXISTS */
+    double timeout;    /* seconds for one attempt; 0 = none */
+    int priority;      /* higher runs first */
+    unsigned flags;    /* PL_STAGE_* */
+    pl_usec_t eta;     /* 0 = now */
+    pl_str_t key;      /* start only: idempotence key, absent = none */
+    pl_str_t fallback; /* outcome only, with PL_STAGE_HAS_FALLBACK: CBOR, as the values of slots */
+    bool hold;         /* start only: write the records but no task (P9) */
+    int rc;            /* start only, result: PL_OK or PL_EEXISTS */
 } pl_stage_new_t;
 
 typedef struct {

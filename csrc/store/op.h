@@ -126,6 +126,8 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_k
  *           used up (give_up), the whole tree is aborted with abort_message (G2).
  *   ABORT   nothing of the run becomes real; the whole tree is aborted with abort_message (this stage needs no
  *           permission from try_cancel, G4).
+ *           Both: where this stage or one above it has a fallback, only the part of the tree from the nearest such
+ *           stage on is aborted, and its unfilled outputs get that value.
  * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt: `refused`.
  * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
  * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.

@@ -36,7 +36,8 @@ local always = {
     WHERE state = 0 AND missing <> coalesce(n, 0)]]):format(WAITS),
   ["open is not the number of unsettled children and unfilled outputs"] = [[
     SELECT id || ' open ' || open FROM pl_stage AS s WHERE state = 2 AND open <>
-      (SELECT count(*) FROM pl_stage AS c WHERE c.root = s.root AND c.parent = s.id AND c.state NOT IN (3, 4, 6)) +
+      (SELECT count(*) FROM pl_stage AS c WHERE c.root = s.root AND c.parent = s.id AND c.state NOT IN (3, 4, 6)
+        AND c.flags & 32768 = 0) +
       (SELECT count(*) FROM pl_wait AS w WHERE w.stage = s.id AND w.kind = 1)]],
   ["a stage that has begun but still waits for an input"] = ([[
     SELECT s.id || ' slot ' || slot FROM pl_stage AS s JOIN %s AS w ON w.stage = s.id
@@ -57,9 +58,13 @@ local always = {
   ["a tree to be aborted with a stage that goes on"] = [[
     SELECT s.id || ' state ' || s.state FROM pl_stage AS s JOIN pl_stage AS r ON r.id = s.root
     WHERE r.abort_requested AND s.state IN (0, 1, 2)]],
-  ["an aborted stage of a tree that was not told to abort"] = [[
+  ["an aborted stage of a tree that was not told to abort, and whose fallback was not taken"] = [[
     SELECT s.id FROM pl_stage AS s JOIN pl_stage AS r ON r.id = s.root
-    WHERE s.state IN (5, 6, 7) AND NOT r.abort_requested]],
+    WHERE s.state IN (5, 6, 7) AND NOT r.abort_requested AND s.id NOT IN (WITH RECURSIVE over (id) AS
+      (SELECT id FROM pl_stage WHERE flags & 32768
+        UNION ALL SELECT c.id FROM pl_stage AS c JOIN over AS o ON o.id = c.parent) SELECT id FROM over)]],
+  ["a fallback that its stage does not know"] =
+    "SELECT stage FROM pl_fallback WHERE stage NOT IN (SELECT id FROM pl_stage WHERE flags & 16384)",
   ["a task whose name is not taken"] = [[
     SELECT t.id || ' ' || t.name FROM pl_task AS t WHERE name IS NOT NULL AND state < 4 AND NOT EXISTS
       (SELECT 1 FROM pl_task_name AS n WHERE n.queue = t.queue AND n.name = t.name AND n.expires IS NULL)]],

@@ -487,6 +487,10 @@ static void add_children(const run_t *run, const step_t *step, pl_op_t *op, cons
         pl_id_t *inputs = pl_op_alloc(op, 8 * sizeof *inputs);
         *child = new_stage(run, step, (int)i, step->choice[2 + i]);
         size_t count = pick_inputs(run, parent->root, step->choice[5] >> i, ids, i, inputs);
+        if (step->choice[8] >> i & 1) {
+            child->flags |= PL_STAGE_HAS_FALLBACK;
+            child->fallback = PL_STR_LIT("instead");
+        }
         bool is_after = step->choice[6] >> i & 1;
         child->inputs = is_after ? NULL : inputs;
         child->inputs_len = is_after ? 0 : count;

@@ -171,4 +171,13 @@ describe("a file of an older version", function()
     engine:drain()
     assert.same({ 2, 6 }, { most, done })
   end)
+
+  it("that knew of no fallbacks opens, and its trees get them", function()
+    local engine = helper.open { path = older(10, "") }
+    local Fail = helper.define { max_attempts = 1, run = function() error("no", 0) end }
+    assert.equal("instead", helper.result(helper.define(function(self)
+      return self:spawn(Fail(), { fallback = "instead" })
+    end)()))
+    assert.same({}, engine:check())
+  end)
 end)

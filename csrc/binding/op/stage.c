@@ -46,6 +46,9 @@ void pl__reader_stage_settings(pl__reader_t *R, int t, pl_stage_new_t *stage) {
     stage->priority = (int)pl__reader_opt_integer_field(R, t, "priority", 0, INT_MIN, INT_MAX);
     stage->flags = (unsigned)pl__reader_opt_integer_field(R, t, "flags", 0, 0, INT_MAX);
     stage->eta = pl__reader_opt_time_field(R, t, "eta");
+    stage->fallback = pl__reader_opt_str_field(R, t, "fallback");
+    if (stage->fallback.ptr)
+        stage->flags |= PL_STAGE_HAS_FALLBACK;
 }
 
 void pl__reader_stage_values(pl__reader_t *R, int at, pl_stage_new_t *stage) {

@@ -391,6 +391,11 @@
                    "= s.id) ELSE inputs END, CASE WHEN args IS NULL THEN (SELECT l.after_slots FROM "                  \
                    "main.pl_stage_large AS l WHERE l.stage = s.id) ELSE after_slots END, outputs FROM main.pl_stage "  \
                    "AS s WHERE id = ?1")                                                                               \
+    X(STAGE_PART, "SELECT id, state, flags, queue, priority, coalesce(parent, 0) FROM main.pl_stage INDEXED BY "       \
+                  "pl_stage_root WHERE root = ?1 AND id >= ?2 ORDER BY id")                                            \
+    X(FALLBACK_ADD, "INSERT INTO main.pl_fallback (stage, value) VALUES (?1, ?2)")                                     \
+    X(FALLBACK_GET, "SELECT value FROM main.pl_fallback WHERE stage = ?1")                                             \
+    X(STAGE_TAKE_FALLBACK, "UPDATE main.pl_stage SET flags = flags | 32768, abort_message = ?2 WHERE id = ?1")         \
     X(STAGE_FLAGS, "SELECT flags FROM main.pl_stage WHERE id = ?1")                                                    \
     X(TASK_SET_CLAIM, "UPDATE main.pl_task SET claim = ?2 WHERE id = ?1")                                              \
     X(STAGE_LIVE, "SELECT root, coalesce(parent, 0), state, flags, missing, open, queue, priority, coalesce(eta, 0), " \
@@ -413,7 +418,7 @@
       "root = ?1 AND state NOT IN (4, 6) ORDER BY id DESC")                                                            \
     X(STAGE_UNSETTLED_CHILDREN,                                                                                        \
       "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND parent = "                      \
-      "?2 AND state NOT IN (3, 4, 6)")                                                                                 \
+      "?2 AND state NOT IN (3, 4, 6) AND flags & 32768 = 0")                                                           \
     X(STAGE_COUNT, "SELECT (SELECT count(*) FROM main.pl_stage) - (SELECT count(*) FROM main.pl_stage "                \
                    "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
     X(STAGE_STATES_AFTER, "SELECT id, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 "  \

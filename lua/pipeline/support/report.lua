@@ -121,6 +121,13 @@ function report.abort(engine, stage, record, number, failure, where)
       number, record.max_attempts, problem))
 end
 
+--- A stage has failed for good, and what goes on in its place is the fallback of it, or of one above it.
+function report.fallback(engine, record)
+  report.line(engine, WARNING, "fallback\0" .. record.class_path,
+    ("the fallback above %s %s is taken: that part of the tree is aborted, and the rest goes on"):format(
+      record.class_path, id_of(engine, record)))
+end
+
 --- The abort of the tree of `stage` that somebody has asked for, who knows of it: nothing has failed.
 function report.abort_asked(engine, stage, message)
   report.line(engine, INFO, "abort asked\0" .. tostring(message),

@@ -9,6 +9,7 @@
 --   target           what children get in place of the target that was given to this stage alone
 --   claim            of the task that is executed
 --   prefix           says what was being encoded when it failed ("Bad return value. ")
+--   has_fallbacks    some of its children have one
 --   used             more than its children can refer to it: it serves no other run
 --   over             the attempt has ended: by its outcome, because its time was up, or as its tree was aborted
 --   ended            run has returned or raised: nothing has to be done when its coroutine is closed
@@ -31,6 +32,7 @@ local report = require "pipeline.support.report"
 local evaluate = {}
 
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
+local GUARDED = instance.GUARDED
 local MAY_REFUSE = (core.WAS_RUN or 64) | core.HAS_TRY_CANCEL
 local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
 local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than this (P166)
@@ -142,8 +144,15 @@ local function failed_outcome(engine, record, flags, caught, prefix)
   return out
 end
 
--- Test mode without retries: the error comes out of start_test, and nothing more is executed.
-local function stop_test(engine, out, caught)
+-- Test mode without retries: a fallback is taken at once; without one the error comes out of start_test, and nothing
+-- more is executed.
+local function end_test(engine, record, out, caught)
+  if record.flags & GUARDED ~= 0 then
+    out.abort_message = out.abort_message or ("Aborting after %d attempt%s. %s"):format(record.attempt + 1,
+      record.attempt == 0 and "" or "s", out.retry_message)
+    out.give_up, out.retry_at = out.kind == "failed" or nil, nil
+    return
+  end
   if not engine._test_errors then engine._test_errors = { errors.original(caught) } end
   out.kind, out.give_up, out.abort_message = "failed", nil, nil
   out.retry_message = out.retry_message or ""
@@ -157,13 +166,14 @@ local function tell(engine, record, of, out, caught)
   local number = record.attempt + 1
   report.attempt(engine, record, number, out.failure, where, out.retry_at)
   if out.retry_at then return end
+  if record.flags & GUARDED ~= 0 then return report.fallback(engine, record) end
   report.abort(engine, instance.of_record(engine, of, record), record, number, out.failure, where)
 end
 
 local function fail(engine, claim, record, of, caught, prefix)
   local out = failed_outcome(engine, record, outcome.flags(of, record, engine), caught, prefix)
   if engine._test and not engine._test_retry then
-    stop_test(engine, out, caught)
+    end_test(engine, record, out, caught)
   else
     tell(engine, record, of, out, caught)
     if record.flags & TASK_RETRY ~= 0 and not engine._raised then engine._raised = { errors.original(caught) } end

@@ -357,6 +357,9 @@ end
 local OWN_TARGET = 1 << 16
 -- flags & HIDDEN: the engine made it, for a value that is returned with futures in it; nobody has spawned it.
 local HIDDEN = core.HIDDEN
+-- flags & GUARDED: this stage, or one above it, has a fallback.
+local BELOW_FALLBACK = 1 << 19
+local GUARDED = core.HAS_FALLBACK | BELOW_FALLBACK
 
 local function unknown_queue(engine, name)
   local names = {}
@@ -558,14 +561,31 @@ local function refuse_child(self, child)
   errors.raise(errors.UnexpectedPipelineError, "spawn: a pipeline instance expected, got %s%s", what, hint)
 end
 
+local spawn_kinds = { fallback = "any" }
+
+local function encode_fallback(given)
+  given = options.check(given, spawn_kinds, 2, "spawn")
+  if given.fallback == nil then return nil end
+  local bytes, inputs, message = core.encode_value(given.fallback, "fallback")
+  if not bytes then errors.raise_core(inputs, message) end
+  if inputs and #inputs > 0 then
+    errors.raise(errors.SerializationError, "fallback: a future cannot be the value of a slot")
+  end
+  return bytes
+end
+
 --- Makes `child` a child of the running pipeline.
+-- @tparam[opt] table given fallback: a value. If the child, or anything below it, fails for good or aborts, not the
+--   whole tree is aborted but the child with all that is below it; its outputs that are not filled get this value, and
+--   the others go on. Of several the nearest one counts. An abort of the tree from outside ends it all the same.
 -- @return its future. Nothing starts before run has ended; arguments are read then.
--- Raises UnexpectedPipelineError outside of run, for anything but a new pipeline instance.
--- In App Engine: `yield child`.
-function methods.spawn(self, child)
+-- Raises UnexpectedPipelineError outside of run, for anything but a new pipeline instance; SerializationError for a
+-- fallback that cannot be stored. In App Engine: `yield child`.
+function methods.spawn(self, child, given)
   if not is_instance(child) then refuse_child(self, child) end
   local run = run_of(self, "spawn")
   if child._spawned or child._id then refuse_used(child) end
+  local fallback = given ~= nil and encode_fallback(given)
   child._spawned = self
   local n = run.n + 1
   run.n = n
@@ -577,6 +597,10 @@ function methods.spawn(self, child)
     order.last = child
   end
   if run.scope then rawset(child, "_after", open_only(run.scope)) end
+  if fallback then
+    rawset(child, "_fallback", fallback)
+    run.has_fallbacks = true
+  end
   return future.new(child)
 end
 
@@ -1034,6 +1058,7 @@ instance.fill_stage = fill_stage
 instance.encode_args = encode_args
 instance.root_stage = root_stage
 instance.OWN_TARGET, instance.HIDDEN = OWN_TARGET, HIDDEN
+instance.BELOW_FALLBACK, instance.GUARDED = BELOW_FALLBACK, GUARDED
 
 for name in pairs(getters) do
   if not settings[name] then class.reserved[name] = true end

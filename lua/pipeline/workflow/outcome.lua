@@ -19,8 +19,8 @@ local encode, encode_value, encode_for = core.encode, core.encode_value, future.
 local new_children = core.children
 local class_of, fill_stage = instance.class_of, instance.fill_stage
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
-local HIDDEN = instance.HIDDEN
-local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | core.STRICT | core.SCHEDULED | core.RESUMES
+local HIDDEN, BELOW_FALLBACK, GUARDED = instance.HIDDEN, instance.BELOW_FALLBACK, instance.GUARDED
+local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | GUARDED | core.STRICT | core.SCHEDULED | core.RESUMES
 
 --- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
 function outcome.flags(of, record, engine)
@@ -103,13 +103,18 @@ end
 -- class, which is read once.
 local function settings_of(parent, run, child)
   local of, is_plain, known = class_of(child), not child._params, run.settings
+  local fallback = run.has_fallbacks and rawget(child, "_fallback")
+  is_plain = is_plain and not fallback
   local found = is_plain and known and known[of]
   if found then return found end
   local record, engine = parent._record, parent._engine
   local flags = record.flags
   local own = flags & TEST ~= 0 and of._flags_test | TEST or of._flags
   local target = flags & OWN_TARGET == 0 and record.target or run.target
-  found = fill_stage(child, { base_path = record.base_path, flags = own | flags & TASK_RETRY }, record.queue, target)
+  own = own | flags & TASK_RETRY
+  if flags & GUARDED ~= 0 then own = own | BELOW_FALLBACK end
+  found = fill_stage(child, { base_path = record.base_path, flags = own }, record.queue, target)
+  if fallback then found.fallback, found.flags = fallback, found.flags | core.HAS_FALLBACK end
   if engine._known_queues then instance.check_queue(engine, found.queue) end
   if is_plain then
     known = known or {}

@@ -151,6 +151,7 @@ local function pipeline_entry(view, record)
     lastRetryMessage = non_empty(record.retry_message), abortMessage = non_empty(record.abort_message),
   }
   if record.state == "abort_held" then entry.abortPending = true end
+  if record.flags & core.FALLBACK_TAKEN ~= 0 then entry.fallbackTaken = true end
   add_times(entry, record, view.slots[record.outputs[1].slot])
   add_status_record(entry, record.status)
   add_missing(entry, view, record)

@@ -23,7 +23,8 @@ static int unfilled(pl__conn_t *m, const pl_stage_t *stage) {
 static int unsettled(pl__conn_t *m, const pl_stage_t *stage) {
     int count = 0;
     EACH(pl_stage_t, child, STAGES)
-    count += child->parent == stage->id && !is_final(child) && child->state != PL_STAGE_FINALIZING;
+    count += child->parent == stage->id && !is_final(child) && child->state != PL_STAGE_FINALIZING &&
+             !(child->flags & PL_STAGE_FALLBACK_TAKEN);
     for (size_t i = 0; i < stage->outputs_len && stage->flags & PL_STAGE_ASYNC; i++)
         count += !slot_of(m, stage->outputs[i].slot);
     return count;
@@ -91,6 +92,8 @@ static void add_stage(pl__conn_t *m, const pl_stage_new_t *new, pl_id_t root, pl
     stage->outputs = array(m, new->outputs_len ? new->outputs : &own, stage->outputs_len * sizeof own);
     for (size_t i = 0; i < stage->outputs_len; i++)
         ((pl_output_t *)(uintptr_t)stage->outputs)[i].name = text(m, stage->outputs[i].name);
+    if (new->fallback.ptr)
+        *ADD(fallback_t, FALLBACKS) = (fallback_t){ new->id, text(m, new->fallback) };
     stage->max_attempts = new->max_attempts;
     stage->backoff_seconds = new->backoff_seconds;
     stage->backoff_factor = new->backoff_factor;
@@ -173,6 +176,44 @@ static void abort_tree(pl__conn_t *m, pl_id_t root, pl_str_t message, pl_id_t pe
     }
 }
 
+static bool is_below(pl__conn_t *m, const pl_stage_t *stage, pl_id_t top) {
+    while (stage && stage->id != top)
+        stage = stage->parent ? stage_of(m, stage->parent) : NULL;
+    return stage != NULL;
+}
+
+static void take_fallback(pl__conn_t *m, pl_stage_t *holder, pl_id_t failed, pl_str_t message) {
+    pl_str_t value = PL_STR_NONE;
+    EACH(fallback_t, each, FALLBACKS) {
+        if (each->stage == holder->id)
+            value = each->value;
+    }
+    EACH(pl_stage_t, stage, STAGES) {
+        bool is_live = !is_final(stage) && stage->state != PL_STAGE_ABORTING && stage->state != PL_STAGE_ABORT_HELD;
+        if (is_live && is_below(m, stage, holder->id))
+            abort_stage(m, stage, stage->id == failed, cut_of(stage));
+    }
+    holder->flags |= PL_STAGE_FALLBACK_TAKEN;
+    holder->abort_message = text(m, message);
+    for (size_t i = 0; i < holder->outputs_len; i++)
+        if (!slot_of(m, holder->outputs[i].slot))
+            fill_slot(m, holder->id, &(pl_fill_t){ holder->outputs[i].slot, value });
+}
+
+/* Aborts the tree, or what is below the nearest fallback. */
+static void fail_tree(pl__conn_t *m, const pl_stage_t *failed, pl_str_t message) {
+    flow(m);
+    for (pl_stage_t *stage = stage_of(m, failed->id); stage; stage = stage_of(m, stage->parent)) {
+        bool is_unsettled =
+            stage->state == PL_STAGE_WAITING || stage->state == PL_STAGE_READY || stage->state == PL_STAGE_RUN;
+        if (is_unsettled && (stage->flags & PL_STAGE_HAS_FALLBACK) && !(stage->flags & PL_STAGE_FALLBACK_TAKEN)) {
+            take_fallback(m, stage, failed->id, message);
+            return;
+        }
+    }
+    abort_tree(m, failed->root, message, failed->id);
+}
+
 /* ---- verbs of stages --------------------------------------------------------------------------------------------- */
 
 static void do_start(pl__conn_t *m, pl_op_t *op) {
@@ -193,7 +234,7 @@ static void fail_run(pl__conn_t *m, const pl_op_outcome_t *run, pl_stage_t *stag
             stage->abort_message = text(m, run->abort_message);
         }
         drop(m, TASKS, task);
-        abort_tree(m, stage->root, run->abort_message, stage->id);
+        fail_tree(m, stage, run->abort_message);
         return;
     }
     delay(m, task, run->retry_at, run->retry_task);
@@ -350,6 +391,13 @@ static bool has_children(pl__conn_t *m, const pl_stage_t *stage) {
     return false;
 }
 
+/* In a part of the tree whose fallback was taken? */
+static bool is_over(pl__conn_t *m, const pl_stage_t *stage) {
+    while (stage && !(stage->flags & PL_STAGE_FALLBACK_TAKEN))
+        stage = stage->parent ? stage_of(m, stage->parent) : NULL;
+    return stage != NULL;
+}
+
 static void resume_stage(pl__conn_t *m, pl_stage_t *stage) {
     unsigned cut = stage->flags & PL_STAGE_CUT;
     if (!cut)
@@ -392,7 +440,7 @@ static void do_resume(pl__conn_t *m, pl_op_t *op) {
             op->rc = PL_ELIVE;
     }
     EACH(pl_stage_t, each, STAGES) {
-        if (op->rc != PL_OK || each->root != root->id || each->state != PL_STAGE_ABORTED)
+        if (op->rc != PL_OK || each->root != root->id || each->state != PL_STAGE_ABORTED || is_over(m, each))
             continue;
         resume_stage(m, each);
         resume->stages++;
@@ -434,6 +482,9 @@ static void delete_stage(pl__conn_t *m, pl_stage_t *stage, int64_t *deleted) {
     for (size_t i = m->len[STATUSES]; i-- > 0;)
         if (((told_t *)(void *)m->items[STATUSES])[i].stage == stage->id)
             drop(m, STATUSES, (told_t *)(void *)m->items[STATUSES] + i);
+    for (size_t i = m->len[FALLBACKS]; i-- > 0;)
+        if (((fallback_t *)(void *)m->items[FALLBACKS])[i].stage == stage->id)
+            drop(m, FALLBACKS, (fallback_t *)(void *)m->items[FALLBACKS] + i);
     drop(m, STAGES, stage);
     ++*deleted;
 }

@@ -14,7 +14,7 @@
 /* ---- everything there is ----------------------------------------------------------------------------------------- */
 
 enum { READY, DELAYED, CLAIMED, PULL, DEAD }; /* states of a task */
-enum { QUEUES, TASKS, NAMES, STAGES, SLOTS, FAILURES, STATUSES, METAS, STARTS, WATCHED, LISTS };
+enum { QUEUES, TASKS, NAMES, STAGES, SLOTS, FAILURES, STATUSES, METAS, STARTS, WATCHED, FALLBACKS, LISTS };
 
 typedef struct {
     pl_queue_settings_t set;
@@ -47,6 +47,11 @@ typedef struct {
 } told_t;
 
 typedef struct {
+    pl_id_t stage;
+    pl_str_t value;
+} fallback_t;
+
+typedef struct {
     pl_str_t key, value;
 } meta_t;
 
@@ -57,9 +62,9 @@ typedef struct {
 
 /* Items of a list do not move when others are added. */
 enum { ROOM = 1 << 14 };
-static const size_t sizes[LISTS] = { sizeof(queue_t),   sizeof(task_t),   sizeof(name_t), sizeof(pl_stage_t),
-                                     sizeof(pl_slot_t), sizeof(failed_t), sizeof(told_t), sizeof(meta_t),
-                                     sizeof(start_t),   sizeof(pl_id_t) };
+static const size_t sizes[LISTS] = { sizeof(queue_t),   sizeof(task_t),   sizeof(name_t),    sizeof(pl_stage_t),
+                                     sizeof(pl_slot_t), sizeof(failed_t), sizeof(told_t),    sizeof(meta_t),
+                                     sizeof(start_t),   sizeof(pl_id_t),  sizeof(fallback_t) };
 
 struct pl__conn {
     pl_store_options_t options;

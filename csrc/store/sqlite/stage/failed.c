@@ -1,7 +1,13 @@
 /*
- * failed.c - the verb resume: an aborted tree goes on from where it failed.
+ * failed.c - trees that failed: fallbacks, and the verb resume.
  *
- * What is done stays done, and values stay. Of the others the abort has noted how it found them (PL_STAGE_CUT), so each
+ * A stage that has failed for good aborts the tree. But where itself or one above it has a fallback, only the part of
+ * the tree from the nearest such stage on is aborted: that one's unfilled outputs get the value that is kept for them
+ * (pl_fallback), and it counts as settled from then on, in the same commit, though finalized() of what is in that part
+ * may still be to come.
+ *
+ * An aborted tree goes on from where it failed. What is done stays done, and values stay; so do parts whose fallback
+ * was taken. Of the others the abort has noted how it found them (PL_STAGE_CUT), so each
  * becomes what it was:
  *
  *   WAITING, READY   looks again for which of its inputs there is no value: WAITING, or READY with a new RUN task
@@ -20,6 +26,51 @@
 #include "store/sqlite/db.h"
 #include "store/sqlite/pack.h"
 
+/* ---- fallbacks --------------------------------------------------------------------------------------------- */
+
+/* The nearest stage, from `stage` upwards, whose fallback may be taken. *holder 0: there is none. */
+static int find_holder(pl__conn_t *conn, pl_id_t stage, pl_id_t *holder, pl_id_t *above) {
+    enum { FLAGS = PL_STAGE_HAS_FALLBACK | PL_STAGE_FALLBACK_TAKEN };
+    pl__live_t *live;
+    *holder = *above = 0;
+    for (pl_id_t at = stage; at && !*holder; at = *above) {
+        PL__TRY(pl__live_get(conn, at, &live));
+        if (!live)
+            return PL_OK;
+        bool is_unsettled =
+            live->state == PL_STAGE_WAITING || live->state == PL_STAGE_READY || live->state == PL_STAGE_RUN;
+        if (is_unsettled && (live->made.flags & FLAGS) == PL_STAGE_HAS_FALLBACK)
+            *holder = at;
+        *above = live->parent;
+    }
+    return PL_OK;
+}
+
+static int read_fallback(pl__conn_t *conn, pl_id_t holder, pl_str_t *value) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FALLBACK_GET, &row, "i", (int64_t)holder));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_ECORRUPT;
+    int rc = pl__sql_str(row, 0, &conn->scratch, value);
+    pl__sql_end(row);
+    return rc;
+}
+
+static int fill_rest(pl__conn_t *conn, pl_id_t holder, pl_str_t packed, pl_str_t value) {
+    const pl_output_t *outputs;
+    size_t len;
+    PL__TRY(pl__unpack_outputs(&conn->scratch, holder, packed, &outputs, &len));
+    for (size_t i = 0; i < len; i++) {
+        bool filled;
+        PL__TRY(pl__slot_is_filled(conn, outputs[i].slot, &filled));
+        if (!filled)
+            PL__TRY(pl__stage_fill(conn, holder, &(pl_fill_t){ outputs[i].slot, value }));
+    }
+    return PL_OK;
+}
+
 /* ---- the stages of the tree -------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -31,6 +82,7 @@ typedef struct {
     int children, open; /* open: those that have not settled, and outputs of its own */
     pl_stage_state_t state;
     unsigned cut; /* of one that goes on; else 0 */
+    bool is_over; /* in a part whose fallback was taken */
 } member_t;
 
 typedef struct {
@@ -72,13 +124,13 @@ static void decide(const members_t *members) {
             parent->children++;
     }
     for (size_t i = 0; i < members->len; i++) {
-        member_t *member = &members->list[i];
-        if (member->state != PL_STAGE_ABORTED)
+        member_t *member = &members->list[i], *parent = parent_of(members, member);
+        member->is_over = (member->flags & PL_STAGE_FALLBACK_TAKEN) || (parent && parent->is_over);
+        if (member->state != PL_STAGE_ABORTED || member->is_over)
             continue;
         member->cut = member->flags & PL_STAGE_CUT;
         if (!member->cut)
             member->cut = member->children > 0 ? PL_STAGE_CUT_OPEN : PL_STAGE_CUT_EARLY;
-        member_t *parent = parent_of(members, member);
         if (parent && member->cut != PL_STAGE_CUT_LATE)
             parent->open++;
     }
@@ -123,11 +175,11 @@ typedef struct {
     pl_str_t inputs, after, outputs; /* packed */
 } slots_t;
 
-static int read_slots(pl__conn_t *conn, const member_t *member, slots_t *slots) {
+static int read_slots(pl__conn_t *conn, pl_id_t stage, slots_t *slots) {
     sqlite3_stmt *row;
     bool found;
     *slots = (slots_t){ PL_STR_NONE, PL_STR_NONE, PL_STR_NONE };
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_SLOTS, &row, "i", (int64_t)member->id));
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_SLOTS, &row, "i", (int64_t)stage));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
@@ -171,7 +223,7 @@ static int push(pl__conn_t *conn, const member_t *member, pl_task_kind_t kind, p
 static int resume_early(pl__conn_t *conn, member_t *member) {
     slots_t slots;
     int missing = 0;
-    PL__TRY(read_slots(conn, member, &slots));
+    PL__TRY(read_slots(conn, member->id, &slots));
     PL__TRY(count_inputs(conn, member, &slots, &missing));
     PL__TRY(write_state(conn, member, missing ? PL_STAGE_WAITING : PL_STAGE_READY, missing, 0));
     return missing ? PL_OK : push(conn, member, PL_TASK_RUN, member->eta);
@@ -180,7 +232,7 @@ static int resume_early(pl__conn_t *conn, member_t *member) {
 static int resume_open(pl__conn_t *conn, member_t *member) {
     slots_t slots;
     if (member->flags & PL_STAGE_ASYNC) {
-        PL__TRY(read_slots(conn, member, &slots));
+        PL__TRY(read_slots(conn, member->id, &slots));
         PL__TRY(wait_for_outputs(conn, member, slots.outputs, &member->open));
     }
     return write_state(conn, member, PL_STAGE_RUN, 0, member->open ? member->open : 1);
@@ -245,6 +297,24 @@ static int reopen_fire(pl__conn_t *conn, const member_t *root) {
         return PL_OK;
     conn->fires.unknown = conn->fires.live = true;
     return pl__sql_run(conn, PL__SQL_FIRE_REOPEN, NULL, "i", (int64_t)fire);
+}
+
+int pl__stage_fail(pl__conn_t *conn, pl_id_t root, pl_id_t stage, pl_str_t message) {
+    pl_id_t holder, above;
+    slots_t slots;
+    pl_str_t value;
+    PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(find_holder(conn, stage, &holder, &above));
+    if (!holder)
+        return pl__stage_abort_tree(conn, root, message, stage);
+    PL__TRY(pl__stage_abort_part(conn, root, holder, stage));
+    pl__live_drop(conn, holder);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TAKE_FALLBACK, NULL, "it", (int64_t)holder, message));
+    PL__TRY(read_fallback(conn, holder, &value));
+    PL__TRY(read_slots(conn, holder, &slots));
+    PL__TRY(fill_rest(conn, holder, slots.outputs, value));
+    return pl__stage_settled(conn, above);
 }
 
 static int resume_tree(pl__conn_t *conn, pl_id_t root, int64_t *count) {

@@ -333,6 +333,43 @@ int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id
     return rc;
 }
 
+typedef struct {
+    live_t live;
+    pl_id_t parent;
+} part_t;
+
+static int read_part(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    part_t *part = item;
+    part->parent = sqlite3_column_int64(row, 5);
+    return read_live(conn, row, arena, &part->live);
+}
+
+/* Ascending by id, so that a parent comes before its children. */
+int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t permitted) {
+    sqlite3_stmt *row;
+    size_t len, inside_len = 0;
+    int rc;
+    conn->due_unknown = true;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_PART, &row, "ii", (int64_t)root, (int64_t)top));
+    part_t *list = pl__sql_list(conn, row, &conn->scratch, read_part, sizeof *list, &len, &rc);
+    PL__TRY(rc);
+    pl_id_t *inside = pl__arena_get(&conn->scratch, (len ? len : 1) * sizeof *inside);
+    if (!inside)
+        return PL_ENOMEM;
+    for (size_t i = 0; i < len; i++) {
+        live_t *live = &list[i].live;
+        const pl_id_t *parent = &list[i].parent;
+        bool is_inside =
+            live->id == top || (inside_len && bsearch(parent, inside, inside_len, sizeof *inside, pl__compare_ids));
+        if (!is_inside)
+            continue;
+        inside[inside_len++] = live->id;
+        live->permitted = live->id == permitted;
+        PL__TRY(abort_one(conn, live));
+    }
+    return PL_OK;
+}
+
 static int end_one(pl__conn_t *conn, const live_t *live) {
     if (live->state == PL_STAGE_READY || live->state == PL_STAGE_ABORTING) /* its run may be under way */
         PL__TRY(pl__note_abort(conn, live->id));

@@ -202,13 +202,13 @@ static int apply_failure(pl__conn_t *conn, const pl_op_outcome_t *run, const bri
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_GIVE_UP, NULL, "itt", (int64_t)run->stage, run->retry_message,
                         run->abort_message));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
-    return pl__stage_abort_tree(conn, brief->root, run->abort_message, run->stage);
+    return pl__stage_fail(conn, brief->root, run->stage, run->abort_message);
 }
 
 static int apply_abort(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
     PL__TRY(pl__failure_add(conn, run->stage, &run->failure));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
-    return pl__stage_abort_tree(conn, brief->root, run->abort_message, run->stage);
+    return pl__stage_fail(conn, brief->root, run->stage, run->abort_message);
 }
 
 static const char *task_error_class(int rc) {

@@ -55,6 +55,12 @@ int pl__stage_rows_flush(pl__conn_t *conn) {
     return PL_OK;
 }
 
+/* It needs the row of its stage. */
+static int write_fallback(pl__conn_t *conn, const pl_stage_new_t *stage) {
+    PL__TRY(pl__stage_rows_flush(conn));
+    return pl__sql_run(conn, PL__SQL_FALLBACK_ADD, NULL, "ib", (int64_t)stage->id, stage->fallback);
+}
+
 /* What is long goes to a row of its own, which needs the other one. */
 static int write_large(pl__conn_t *conn, const pl__stage_row_t *row) {
     pl__stage_row_t large = *row;
@@ -83,6 +89,8 @@ int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root
     int64_t queue = row->queue;
     if (is_large(row))
         PL__TRY(write_large(conn, row));
+    if (stage->fallback.ptr)
+        PL__TRY(write_fallback(conn, stage));
     if (missing > 0 || stage->hold)
         return PL_OK;
     return pl__task_push(
