@@ -4,7 +4,7 @@
 -- _pending (set of what ends when it is closed: sleeps of tasklets, calls of taskqueue/async.lua), _waiters (stage
 -- id -> list of tokens), _finals (stage id -> state, of stages that a blocking wait waits for), _transactions (set of
 -- those under way on its file, through any engine of this process), _raised (first error to be raised again, P116),
--- _aborted (set of the stages whose runs are to be ended, or false), _test, _test_retry and _test_errors (test mode).
+-- _aborted (set of the stages whose runs are to be ended, or false); _test, _test_retry, _test_callbacks, _test_errors.
 
 local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
@@ -34,6 +34,7 @@ local TRANSACTION_TIMEOUT = 5.0
 -- Rooms that bring methods of the engine: each returns a table of them.
 local ROOMS = {
   "pipeline.engine.facts", "pipeline.engine.copies", "pipeline.view.lists", "pipeline.view.stages",
+  "pipeline.act.trees", "pipeline.act.async", "pipeline.act.tasks",
 }
 
 local Engine = {}

@@ -108,14 +108,14 @@ local function no_run(self)
 end
 
 local function no_run_test(self)
-  errors.raise(errors.UnexpectedPipelineError, "%s is async and has no run_test function: it cannot be tested",
-    tostring(self.class_path))
+  errors.raise(errors.UnexpectedPipelineError, "%s is async and has no run_test function: it cannot be tested " ..
+    "without `callbacks` of start_test", tostring(self.class_path))
 end
 
-local function run_function(of, record)
+local function run_function(engine, of, record)
   if record.flags & TEST ~= 0 then
     if of.run_test then return of.run_test end
-    if of.async then return no_run_test end
+    if of.async and not engine._test_callbacks then return no_run_test end
   end
   return of.run or no_run
 end
@@ -315,7 +315,7 @@ local function run_stage(engine, claim)
   instances[co] = self
   local timer = watch_time(engine, self, run, claim)
   if timer then run.timer, run.engine = timer, engine end
-  local ok, out = xpcall(attempt, handler, self, claim, run, of, run_function(of, record))
+  local ok, out = xpcall(attempt, handler, self, claim, run, of, run_function(engine, of, record))
   local ended = engine._core:deadline() -- by force: "late" or "cancelled"
   instances[co] = nil
   if timer then engine._timers:cancel(timer) end

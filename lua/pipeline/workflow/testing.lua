@@ -13,16 +13,16 @@ local misuse = require("pipeline.support.place").misuse
 
 local testing = {}
 
-local test_kinds = { retry = "boolean" }
+local test_kinds = { retry = "boolean", callbacks = "function" }
 for name, kind in pairs(instance.start_kinds) do test_kinds[name] = kind end
 
-local function open(retry)
+local function open(retry, callbacks)
   local current = context.engine_or_nil()
   local private = engine.open(":memory:", {
     virtual_time = true, virtual_start = os.time() + 0.0, durability = "normal",
     modules = current and current._modules, log = current and current._log_function or nil,
   }, true)
-  private._test, private._test_retry = true, retry
+  private._test, private._test_retry, private._test_callbacks = true, retry, callbacks
   if current then private._mail, private._base_url = current._mail, current:_link_base() end
   return private
 end
@@ -36,6 +36,45 @@ local function keep(self, private)
   for _, slot in pairs(slots) do
     if slot.filled and slot.filler then slot.filler_text = private:_id_text(slot.filler) end
   end
+end
+
+-- ---- async pipelines -------------------------------------------------------------------------------------------
+
+-- The async pipelines of the tree that wait for somebody outside, and a text that tells what they wait for.
+local function open_stages(self, private)
+  local records, slots = errors.read(private._core:tree_get(self._id))
+  local list, said = {}, {}
+  for _, record in ipairs(records or {}) do
+    local missing = {}
+    for _, output in ipairs(record.state == "run" and record.flags & core.ASYNC ~= 0 and record.outputs or {}) do
+      if not slots[output.slot].filled then missing[#missing + 1] = output.name end
+    end
+    if #missing > 0 then
+      list[#list + 1] = private:_id_text(record.id)
+      said[#said + 1] = ("%d %d %s"):format(record.id, record.attempt, table.concat(missing, " "))
+    end
+  end
+  return list, table.concat(said, "\n")
+end
+
+local function work(private)
+  private:drain { delayed = true }
+  if private._test_errors then error(errors.located(private._test_errors[1]), 0) end
+end
+
+-- Lets the test's function be the world outside, as long as that changes anything.
+local function drive(self, private, callbacks)
+  local before
+  repeat
+    local list, said = open_stages(self, private)
+    if said == before then return end
+    before = said
+    for _, id in ipairs(list) do
+      local stage = private:from_id(id)
+      if stage._record.state == "run" then callbacks(stage, private) end
+    end
+    work(private)
+  until #list == 0
 end
 
 -- Nobody outside can fill what an async pipeline of a test has left open, so its tree will never be final.
@@ -64,8 +103,8 @@ end
 
 local function run(self, private, given)
   self:start { idempotence_key = given.idempotence_key, base_path = given.base_path, engine = private }
-  private:drain { delayed = true }
-  if private._test_errors then error(errors.located(private._test_errors[1]), 0) end
+  work(private)
+  if given.callbacks then drive(self, private, given.callbacks) end
   keep(self, private)
   require_final(self, private)
   if self._record.state == "aborted" then private:wait(self) end
@@ -74,8 +113,12 @@ end
 
 --- Runs the pipeline and all it spawns at once, without a store; outputs can be read on the instance afterwards.
 -- @tparam[opt] table given retry = true: retry failed attempts in virtual time, and raise AbortedError at the end of
---   them; without it the first error of user code comes straight out. idempotence_key and base_path as for start; the
---   other options of start have no effect.
+--   them; without it the first error of user code that no fallback answers for comes straight out. callbacks =
+--   function(stage, engine): is called for each async pipeline that waits, when nothing else is left to be done, and
+--   may complete it, fill outputs, retry or abort it, or call its callback (engine:callback(stage.id, params));
+--   as long as that changes anything it is called again. With it async pipelines without run_test are run. Without, or
+--   when it leaves them open, SlotNotFilledError is raised. idempotence_key and base_path as for start; the other
+--   options of start have no effect.
 -- @return the instance. In App Engine: start_test.
 function testing.start_test(self, given)
   if not instance.is(self) then
@@ -83,7 +126,7 @@ function testing.start_test(self, given)
       type(self))
   end
   given = options.check(given, test_kinds, 1, "start_test")
-  local private <close> = open(given.retry or false)
+  local private <close> = open(given.retry or false, given.callbacks or false)
   run(self, private, given)
   return self
 end

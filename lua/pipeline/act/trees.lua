@@ -1,0 +1,167 @@
+--- trees.lua: engine:act: what is done to many pipelines at once, by their ids or by filters.
+--
+-- One after the other, each in a commit of its own: in a run, a handler or a tasklet others go on between them, and
+-- whoever waits for the store waits for one of them at most. What cannot be done with one is told, and the next one
+-- comes.
+
+local address = require "pipeline.view.address"
+local class = require "pipeline.workflow.class"
+local context = require "pipeline.context"
+local core = require "pipeline.core"
+local errors = require "pipeline.support.errors"
+local instance = require "pipeline.workflow.instance"
+local opened = require "pipeline.engine.opened"
+local options = require "pipeline.support.options"
+local misuse = require("pipeline.support.place").misuse
+
+local methods = {} -- of the engine
+
+local PAGE = 200
+local REFUSED_MAX = 1000 -- that are told with their reasons
+
+-- ---- one pipeline ----------------------------------------------------------------------------------------------
+
+local function root_of(engine, record)
+  return record.parent and errors.read(context.store(engine, true):stage_get(record.root)) or record
+end
+
+local function is_final(record) return record.state == "done" or record.state == "aborted" end
+
+-- For each act: why it is not possible with a record; nil: it is. And how it is done: false, why: it was not possible
+-- any more.
+local ops = {}
+
+ops.resume = {
+  refuse = function(engine, record)
+    local root = root_of(engine, record)
+    if root.state == "aborted" then return nil end
+    if root.abort_requested and root.state ~= "done" then return "its tree is still being aborted" end
+    return "its tree is not aborted"
+  end,
+  act = function(stage) return stage:resume(), "its tree is not aborted any more" end,
+}
+
+ops.abort = {
+  refuse = function(engine, record)
+    local root = root_of(engine, record)
+    if is_final(root) then return "its tree is final" end
+    if root.abort_requested then return "its tree is being aborted already" end
+  end,
+  act = function(stage, reason) return stage:abort(reason), "it refuses, or its tree is final by now" end,
+}
+
+ops.retry = {
+  refuse = function(_, record)
+    if record.flags & core.ASYNC == 0 then return "it is not async; an aborted tree is resumed, not retried" end
+    if record.state ~= "run" then return "it does not wait for its completion" end
+    if record.attempt + 1 >= record.max_attempts then return "its attempts are used up" end
+    local of, problem = class.find(record.class_path)
+    if not of then return "its try_cancel cannot be asked: " .. problem end
+  end,
+  act = function(stage, reason) return stage:retry(reason), "its try_cancel refuses" end,
+}
+
+ops.cleanup = {
+  refuse = function(_, record)
+    if record.parent then return "it is not a root" end
+    if not is_final(record) then return "it still runs; abort it first" end
+  end,
+  act = function(stage)
+    stage:cleanup()
+    return true
+  end,
+}
+
+-- ---- all of them -----------------------------------------------------------------------------------------------
+
+-- `way`: op, reason, dry_run. Returns whether it was (or could be) done, or false and why not.
+local function try(engine, record, way)
+  local op = ops[way.op]
+  local why = op.refuse(engine, record)
+  if why then return false, why end
+  if way.dry_run then return true end
+  local stage = instance.of_record(engine, class.find(record.class_path) or class.Base, record)
+  local ok, done, otherwise = pcall(op.act, stage, way.reason)
+  if not ok and not errors.is(done, errors.Error) then error(done, 0) end
+  if not ok then return false, select(2, errors.describe(done)) end
+  return done, otherwise
+end
+
+local function refuse(result, id, why)
+  if #result.refused < REFUSED_MAX then
+    result.refused[#result.refused + 1] = { id = id, why = why }
+  else
+    result.refused_more = (result.refused_more or 0) + 1
+  end
+end
+
+local function act_on(engine, result, id, record, way)
+  if not record then return refuse(result, id, "there is no such pipeline") end
+  result.matched = result.matched + 1
+  local done, why = try(engine, record, way)
+  if done then
+    result.done = result.done + 1
+  else
+    refuse(result, id, why)
+  end
+end
+
+local function by_ids(engine, result, ids, way)
+  for _, given in ipairs(ids) do
+    local ok, id, record = pcall(address.find, engine, given, "act")
+    if not ok and not errors.is(id, errors.PipelineStatusError) then error(id, 0) end
+    if ok then
+      act_on(engine, result, id or given, record, way)
+    else
+      refuse(result, given, select(2, errors.describe(id)))
+    end
+  end
+end
+
+-- Newest first: what is done to one takes nothing from those that follow.
+local function by_filters(engine, result, filters, way)
+  local wanted = { limit = PAGE }
+  for name, value in pairs(filters) do wanted[name] = value end
+  repeat
+    local page = engine:list(wanted)
+    for _, entry in ipairs(page.items) do
+      local id = engine._core:id_parse(entry.id)
+      act_on(engine, result, entry.id, errors.read(context.store(engine, true):stage_get(id or entry.id)), way)
+    end
+    wanted.cursor = page.cursor
+  until not wanted.cursor
+end
+
+local act_kinds = { op = "string", ids = "table", filters = "table", reason = "string", dry_run = "boolean" }
+
+--- Does one thing to many pipelines: { matched, done (how many), refused = list of { id, why } }; of more than 1000
+-- refused ones `refused_more` says how many follow.
+-- @tparam table given op ("resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with
+--   `reason`; "retry": an async pipeline that waits runs again, with `reason`; "cleanup": a finished tree is deleted);
+--   and either ids (list of ids, beginnings of at least 6 characters, or "key:KEY") or filters (of `list`: the roots
+--   that it finds); dry_run (true: nothing is done, `done` says how many it would be).
+-- Each is a commit of its own, and others have their turns between. Raises StoreError; what is wrong with one of the
+-- pipelines is told in `refused`.
+function methods.act(self, given)
+  opened.check(self)
+  given = options.check(given, act_kinds, 1, "act")
+  if not ops[given.op] then
+    misuse(("bad argument #1 to 'act' (option 'op': '%s' is none of them; did you mean '%s'?)"):format(
+      tostring(given.op), options.nearest(tostring(given.op), ops)))
+  end
+  if (given.ids == nil) == (given.filters == nil) then
+    misuse("bad argument #1 to 'act' (either ids or filters expected)")
+  end
+  for _, id in ipairs(given.ids or {}) do
+    if type(id) ~= "string" then misuse("bad argument #1 to 'act' (option 'ids': list of texts expected)") end
+  end
+  local result = { matched = 0, done = 0, refused = {} }
+  if given.ids then
+    by_ids(self, result, given.ids, given)
+  else
+    by_filters(self, result, given.filters, given)
+  end
+  return result
+end
+
+return methods
