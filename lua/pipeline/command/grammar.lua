@@ -12,6 +12,8 @@ local grammar = {}
 
 local GROUPS = {
   { "Working", "pipeline.command.group.working" },
+  { "Pipelines", "pipeline.command.group.pipelines" },
+  { "Schedules", "pipeline.command.group.schedules" },
   { "The store", "pipeline.command.group.keeping" },
   { "About", "pipeline.command.group.about" },
 }

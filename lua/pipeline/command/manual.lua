@@ -11,7 +11,7 @@ local WORDS = {
   { "Addresses", "A pipeline is given by its id, by at least 6 characters of its beginning, or by key:KEY, its "
     .. "idempotence key. A task is given by QUEUE/NAME." },
   { "Values", "Durations: 90, 90s, 5m, 2h, 7d. Times: now, 2026-11-28T18:25:09Z, 2026-11-28 18:25 (local time), or a "
-    .. "duration: so long ago. Sizes: 65536, 64KiB." },
+    .. "duration: so long ago." },
   { "Exit codes", "0 done; 1 the answer is no (aborted, refused, something found by check); 2 the command line is "
     .. "wrong; 3 what it names is not there; 4 the store cannot be opened; 130 interrupted." },
 }

@@ -1,8 +1,7 @@
---- values.lua: values as they stand on a command line: durations, times, sizes, JSON.
+--- values.lua: values as they stand on a command line: durations, times, JSON.
 --
 --   duration   90, 90s, 5m, 2h, 7d, 1h30m
 --   time       2026-11-28T18:25:09Z, 2026-11-28 18:25, 2026-11-28, now; a duration: so long ago
---   size       65536, 64KiB, 10MiB
 --   JSON       3, "text", {"a": [1, 2]}; what is no JSON is a text as it stands
 
 local failure = require "pipeline.command.failure"
@@ -97,16 +96,6 @@ function values.json(text)
   local value = reader.read(text)
   if value == nil then return text end
   return without_null(value)
-end
-
-local SIZES = { B = 1, K = 1 << 10, KIB = 1 << 10, M = 1 << 20, MIB = 1 << 20, G = 1 << 30, GIB = 1 << 30 }
-
---- Bytes of a size, or nil and what is wrong.
-function values.size(text)
-  local number, unit = text:match("^(%d+%.?%d*)(%a*)$")
-  local factor = number and (unit == "" and 1 or SIZES[unit:upper()])
-  if factor then return math.tointeger(tonumber(number) * factor // 1) end
-  return nil, ("'%s' is no size; write 65536, 64KiB or 10MiB"):format(text)
 end
 
 --- "key=value" words as a table; `what` is said where one has no "=".

@@ -55,18 +55,34 @@ end
 
 local raw -- how the terminal was before keys were read one by one
 
---- Makes keys readable one by one and unseen, each read waiting up to a second. Returns whether it could be done.
-function terminal.read_keys()
+local TENTHS_MAX = 255 -- the longest that a terminal waits
+
+--- Makes keys readable one by one and unseen, each read waiting up to so many seconds. Returns whether that worked.
+function terminal.read_keys(seconds)
   local pipe <close> = io.popen("stty -g 2>/dev/null </dev/tty")
   local before = pipe and pipe:read("a"):match("^[%w:]+")
   if not before then return false end
   raw = before
   io.stdin:setvbuf("no")
-  return os.execute("stty -icanon -echo min 0 time 10 2>/dev/null </dev/tty") == true
+  local tenths = math.min(TENTHS_MAX, math.floor(seconds * 10))
+  return os.execute(("stty -icanon -echo min 0 time %d 2>/dev/null </dev/tty"):format(tenths)) == true
 end
 
---- Ends what read_keys began.
+local is_full = false
+
+--- Turns to a screen of its own, without a cursor.
+function terminal.full_screen()
+  is_full = true
+  io.stdout:write("\27[?1049h\27[?25l")
+end
+
+--- Ends what read_keys and full_screen began.
 function terminal.restore()
+  if is_full then
+    io.stdout:write("\27[?25h\27[?1049l")
+    io.stdout:flush()
+    is_full = false
+  end
   if not raw then return end
   os.execute(("stty %s 2>/dev/null </dev/tty"):format(raw))
   raw = nil
