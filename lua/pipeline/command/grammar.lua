@@ -13,6 +13,7 @@ local grammar = {}
 local GROUPS = {
   { "Working", "pipeline.command.group.working" },
   { "Pipelines", "pipeline.command.group.pipelines" },
+  { "Acting on pipelines", "pipeline.command.group.acts" },
   { "Schedules", "pipeline.command.group.schedules" },
   { "The store", "pipeline.command.group.keeping" },
   { "About", "pipeline.command.group.about" },
