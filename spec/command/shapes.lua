@@ -89,8 +89,7 @@ shapes.backfill = object({ "name", "started", "buffered", "skipped", "already_fi
 })
 
 shapes.check = object({ "ok", "path", "found" }, {
-  ok = flag, path = text, found = list(object({ "what" }, { what = text, mend = text })), backup = text,
-  repaired = list(text),
+  ok = flag, path = text, found = list(object({ "what" }, { what = text, mend = text, id = text, root = text })),
 })
 shapes.backup = object({ "path", "bytes" }, { path = text, bytes = count })
 shapes.stats = object({ "path", "bytes", "stages", "queues", "workers" }, {

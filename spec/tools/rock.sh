@@ -33,6 +33,12 @@ for example in deferred_counter pull_workers taskqueue_url transaction; do
   echo "rock: examples/$example.lua"
   timeout 60 "$LUA" "$examples/$example.lua"
 done
+echo "rock: the command"
+cat >sum.lua <<'END'
+require("pipeline").define("sum.Add", { run = function(_, a, b) return a + b end })
+END
+sum=$(env -u LUA_PATH -u LUA_CPATH "$tree/bin/pipeline" --db jobs.db start sum.Add 1 2 --module sum.lua --wait -q)
+[ "$sum" = 3 ] || { echo "rock: the command printed '$sum', not 3" >&2; exit 1; }
 echo "rock: examples/fetch_many.lua"
 "$LUA" "$tools/../fetch/target.lua" >port 2>/dev/null &
 server=$!

@@ -4,7 +4,7 @@ local mends = {}
 
 local RESTORE = "stop all programs on it and put a backup in its place (delete the logs beside it before); without a "
   .. "backup, the tools of the database save what can be read"
-local ABORT = "'pipeline abort ID' and 'pipeline cleanup ID' of its pipeline, and start it again; work in other "
+local ABORT = "'pipeline abort %s', let a worker end it, 'pipeline cleanup %s', and start it again; work in other "
   .. "pipelines is not touched"
 
 -- By the beginning of what the check says.
@@ -24,14 +24,17 @@ local KNOWN = {
   { "a task without its stage", "'pipeline purge' its queue, or put a backup in the place of the store" },
 }
 
---- What mends a finding, in one sentence.
-function mends.of(finding)
+--- What mends a finding, in one sentence; nil: the line is about others.
+-- @tparam string finding as engine:check says it.
+-- @tparam[opt] string root the pipeline that it is about, if it is about one.
+function mends.of(finding, root)
   for _, pair in ipairs(KNOWN) do
     if finding:sub(1, #pair[1]) == pair[1] then return pair[2] end
   end
   if finding:find("^%.%.%. and more") then return nil end
-  if finding:find("^a stage") or finding:find("^a wait") or finding:find("^a tree") or finding:find("^a value") then
-    return ABORT
+  if root and (finding:find("^a stage") or finding:find("^a task") or finding:find("^a wait")
+    or finding:find("^a tree") or finding:find("^a value")) then
+    return ABORT:format(root, root)
   end
   return RESTORE
 end

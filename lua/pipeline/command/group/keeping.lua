@@ -11,6 +11,15 @@ local commands = {}
 
 -- ---- check -----------------------------------------------------------------------------------------------------
 
+-- A finding names a row by its number: people know a stage by its id, and its pipeline by that of the root.
+local function row_of(engine, finding)
+  local number = math.tointeger(tonumber(finding:match(": stage (%-?%d+)")))
+  local id = number and engine:_id_text(number)
+  local ok, stage = pcall(function() return id and engine:stage(id) end)
+  local root = ok and stage and stage.root or nil
+  return { what = finding, id = id, root = root, mend = mends.of(finding, root) }
+end
+
 commands[#commands + 1] = {
   name = "check", summary = "looks for what is wrong in a store, and says what mends it",
   details = "Work goes on meanwhile. The exit code is 1 if something is wrong.",
@@ -18,14 +27,14 @@ commands[#commands + 1] = {
     local engine = call.open()
     local found = engine:check()
     local out, list = call.out, {}
-    for i, text in ipairs(found) do list[i] = { what = text, mend = mends.of(text) } end
+    for i, text in ipairs(found) do list[i] = row_of(engine, text) end
     out:json { ok = #found == 0, path = engine:status().store.path, found = json.array(list) }
     if #found == 0 then
       out:say("%s is sound", engine:status().store.path)
       return
     end
     for _, one in ipairs(list) do
-      out:line(out:style("bad", out:plain(one.what)))
+      out:line(out:style("bad", out:plain(one.what .. (one.id and (" (%s)"):format(one.id) or ""))))
       if one.mend then out:paragraph("mend: " .. one.mend, 2) end
     end
     return failure.NO
