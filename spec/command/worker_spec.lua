@@ -53,6 +53,18 @@ describe("worker", function()
     assert.equal(0, scene:json({ "start", "demo.Add", "3", "4", "--module", "demo.lua" }).attempts or 0)
   end)
 
+  it("C3 says at start which classes pipelines wait for that no file defines", function()
+    scene:must { "start", "demo.Add", "1", "2", "--module", "demo.lua" }
+    scene:write("other.lua", 'require("pipeline").define("demo.Added", { run = function() end })\n')
+    local worker = scene:spawn { "worker", "other.lua" }
+    worker.saw("pipelines of class demo.Add are waiting, and none of these files defines it (did you mean demo.Added?)")
+    worker.saw("working on")
+    assert.equal(0, scene:stop(worker))
+    worker = scene:worker()
+    assert.is_nil(worker.said():find("none of these files", 1, true))
+    assert.equal(0, scene:stop(worker))
+  end)
+
   it("loads what lies beside a file, and finds its functions by the names in the store", function()
     scene:write("beside.lua", "return { word = 'beside' }\n")
     scene:write("calls.lua", [[
@@ -64,6 +76,7 @@ describe("worker", function()
       return calls
     ]])
     local worker = scene:spawn { "worker", "calls.lua" }
+    worker.saw("working on")
     worker.saw("beside was called")
     assert.equal(0, scene:stop(worker))
   end)

@@ -1,6 +1,7 @@
 --- working.lua: the commands that start work and do it: worker, start, serve.
 
 local errors = require "pipeline.support.errors"
+local eventloop = require "pipeline.eventloop"
 local failure = require "pipeline.command.failure"
 local pipeline = require "pipeline"
 local program = require "pipeline.command.program"
@@ -63,18 +64,15 @@ local LOOKED_AT = 200
 
 -- Classes that pipelines wait for and nothing here defines.
 local function say_missing(call, engine)
-  if not engine.list then return end
   local known, said = {}, {}
   for _, name in ipairs(pipeline.get_pipeline_names()) do known[name] = true end
-  for _, state in ipairs(UNFINISHED) do
-    for _, entry in ipairs(engine:list({ state = state, limit = LOOKED_AT }).items) do
-      local name = entry.class
-      if name and not known[name] and not said[name] then
-        said[name] = true
-        local near = failure.nearest(name, pipeline.get_pipeline_names())
-        call.out:note("pipelines of class %s are waiting, and none of these files defines it%s", name,
-          near and (" (did you mean %s?)"):format(near) or "; name the file that does")
-      end
+  for _, entry in ipairs(engine:list({ state = UNFINISHED, limit = LOOKED_AT }).items) do
+    local name = entry.class
+    if not known[name] and not said[name] then
+      said[name] = true
+      local near = failure.nearest(name, pipeline.get_pipeline_names())
+      call.out:note("pipelines of class %s are waiting, and none of these files defines it%s", name,
+        near and (" (did you mean %s?)"):format(near) or "; name the file that does")
     end
   end
 end
@@ -113,7 +111,9 @@ commands[#commands + 1] = {
     local _ <close> = given.serve and serve(call, engine, given.serve) or nil
     say_missing(call, engine)
     if engine.on then engine:on("engine_stopping", function() say_stopping(call, engine, given.grace or 30) end) end
-    call.out:note("working on %s (Ctrl-C stops)", engine:status().store.path)
+    local path = engine:status().store.path
+    -- said by the loop: from then on signals are heard
+    eventloop.queue_call(0, function() call.out:note("working on %s (Ctrl-C stops)", path) end)
     engine:run()
     call.out:note("stopped")
   end,
