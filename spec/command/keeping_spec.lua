@@ -92,7 +92,10 @@ describe("the store", function()
     assert.is_true(value.bytes > 0)
     assert.equal(4, value.stages)
     assert.same({ { name = "default", ready = 0, delayed = 1, executing = 0 } }, value.queues)
-    assert.truthy(scene:must({ "stats" }):find("default", 1, true))
+    assert.is_true(#value.tables > 5)
+    assert.is_nil(scene:json({ "stats", "--short" }).tables)
+    local out = scene:must { "stats" }
+    assert.truthy(out:find("default", 1, true) and out:find("pl_stage", 1, true), out)
   end)
 
   it("is not made by commands that only look", function()

@@ -95,6 +95,9 @@ shapes.backup = object({ "path", "bytes" }, { path = text, bytes = count })
 shapes.stats = object({ "path", "bytes", "stages", "queues", "workers" }, {
   path = text, bytes = count, free = count, log_bytes = count, stages = count, workers = count, durability = text,
   overdue_schedules = count, queues = list({ type = "object" }), due = list({ type = "object" }),
-}, true)
+  tables = list(object({ "name", "bytes", "index_bytes", "unused" }, {
+    name = text, bytes = count, index_bytes = count, unused = count,
+  })),
+})
 
 return shapes

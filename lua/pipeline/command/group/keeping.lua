@@ -80,11 +80,29 @@ local function due_of(retention)
   return rows
 end
 
+local TABLES_SHOWN = 12
+
+local function write_tables(out, tables)
+  local shown, rest = table.move(tables, 1, math.min(TABLES_SHOWN, #tables), 1, {}), 0
+  for i = TABLES_SHOWN + 1, #tables do rest = rest + tables[i].bytes + tables[i].index_bytes end
+  out:line()
+  columns.write(out, {
+    { title = "TABLE", field = "name", least = 8 },
+    { title = "ROWS", field = function(one) return words.bytes(one.bytes) end, right = true },
+    { title = "INDEXES", field = function(one) return words.bytes(one.index_bytes) end, right = true, rank = 1 },
+    { title = "UNUSED", field = function(one) return words.bytes(one.unused) end, right = true, rank = 2 },
+  }, shown)
+  if rest > 0 then out:say("%d more: %s", #tables - #shown, words.bytes(rest)) end
+end
+
 commands[#commands + 1] = {
-  name = "stats", summary = "says how large a store is, and what is in it",
+  name = "stats", summary = "says how large a store is, and what is in it, table by table and queue by queue",
+  details = "The whole file is read, while everybody works on; --short leaves its tables out and is quick.",
+  options = { { "--short", help = "without the sizes of tables" } },
   run = function(call)
     local engine, out = call.open(), call.out
     local status = engine:status()
+    local tables = not call.given.short and engine:stats().tables or nil
     local names, queues = {}, {}
     for name in pairs(status.queues) do names[#names + 1] = name end
     table.sort(names)
@@ -97,7 +115,7 @@ commands[#commands + 1] = {
         path = status.store.path, bytes = status.store.bytes, free = status.store.free,
         log_bytes = status.store.log_bytes, stages = status.stages, workers = status.facts.other_workers,
         durability = status.durability, overdue_schedules = status.overdue, queues = json.array(queues),
-        due = json.array(due_of(status.retention)),
+        tables = tables and json.array(tables), due = json.array(due_of(status.retention)),
       }
     end
     out:say("%s: %s, of which %s are free, and %s of log", status.store.path, words.bytes(status.store.bytes),
@@ -110,6 +128,7 @@ commands[#commands + 1] = {
       { title = "DELAYED", field = "delayed", right = true, rank = 1 },
       { title = "EXECUTING", field = "executing", right = true },
     }, queues)
+    if tables then write_tables(out, tables) end
     for _, due in ipairs(due_of(status.retention)) do
       if due.count > 0 then
         out:say("%s%s %s older than is kept, the oldest of %s", due.more and "more than " or "", words.count(due.count),
