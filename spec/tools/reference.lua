@@ -334,10 +334,10 @@ do
 end
 section("The command", "`pipeline COMMAND`; `pipeline help COMMAND` says the same.")
 do
-  local usage = require "pipeline.command.usage"
+  local manual = require "pipeline.command.manual"
   for _, group in ipairs(require("pipeline.command.grammar").groups()) do
     for _, command in ipairs(group.commands) do
-      write("### `%s`", usage.of(command))
+      write("### `%s`", manual.usage(command))
       write("")
       local summary = command.summary:gsub("^%l", string.upper)
       write("%s.%s", summary, command.details and " " .. command.details or "")

@@ -1,7 +1,6 @@
 --- manual.lua: help on the commands and the manual page, from the table of commands.
 
 local letters = require "pipeline.command.output.letters"
-local usage = require "pipeline.command.usage"
 local pipeline = require "pipeline"
 
 local manual = {}
@@ -15,6 +14,21 @@ local WORDS = {
   { "Exit codes", "0 done; 1 the answer is no (aborted, refused, something found by check); 2 the command line is "
     .. "wrong; 3 what it names is not there; 4 the store cannot be opened; 130 interrupted." },
 }
+
+--- How a command is called, in one line.
+-- @tparam[opt] boolean unicode whether it may have more than ASCII.
+function manual.usage(command, unicode)
+  local parts, dots = { "pipeline", command.name }, unicode and "\u{2026}" or "..."
+  for _, argument in ipairs(command.arguments or {}) do
+    local many = argument.many
+    local shown = argument.sign .. ((many == "*" or many == "+") and dots or "")
+    parts[#parts + 1] = (many == "?" or many == "*") and "[" .. shown .. "]" or shown
+  end
+  for _, option in ipairs(command.options or {}) do
+    parts[#parts + 1] = ("[%s%s]"):format(option[#option], option.sign and " " .. option.sign or "")
+  end
+  return table.concat(parts, " ")
+end
 
 -- Names on the left, what they are on the right.
 local function list(out, pairs_of)
@@ -69,7 +83,7 @@ end
 
 --- Says how a command is used.
 function manual.of(out, command, globals)
-  for i, line in ipairs(letters.wrap("usage: " .. usage.of(command, out.unicode), out.width or 100)) do
+  for i, line in ipairs(letters.wrap("usage: " .. manual.usage(command, out.unicode), out.width or 100)) do
     out:line((i > 1 and "  " or "") .. line)
   end
   out:line()
@@ -119,7 +133,7 @@ function manual.page(groups, globals)
   for _, group in ipairs(groups) do
     lines[#lines + 1] = ".SH " .. group.title:upper()
     for _, command in ipairs(group.commands) do
-      lines[#lines + 1] = ".SS " .. troff(usage.of(command))
+      lines[#lines + 1] = ".SS " .. troff(manual.usage(command))
       lines[#lines + 1] = troff(command.summary:sub(1, 1):upper() .. command.summary:sub(2) .. ".")
       if command.details then lines[#lines + 1] = troff(command.details) end
       for _, argument in ipairs(command.arguments or {}) do
