@@ -287,6 +287,12 @@ function Round:kill_all()
   self.helpers = {}
 end
 
+-- A command that the visitor has started outlives it, and the file is to be copied as it is.
+function Round:wait_for_commands()
+  local look = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qF " .. processes.quote(self.path)
+  return processes.eventually(START_SECONDS, function() return not os.execute(look) end)
+end
+
 -- The target lives on, for the last process.
 function Round:drain(cycles)
   local targets = self:count_ports()
@@ -308,6 +314,7 @@ end
 
 function Round:finish(cycles)
   self:kill_all()
+  if not self:wait_for_commands() then self:fail("somebody has the file open who is not there any more") end
   if not io.open(self.path) then return end -- nobody came as far as making it
   local copy = self.base .. "-copy.db"
   check.copy(self.path, copy)
