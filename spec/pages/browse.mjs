@@ -136,16 +136,15 @@ await check("a failure is found from home in two clicks", async () => {
   must(await page.locator(".treerow.selected").count() === 1, "the stage is not selected in the tree");
 });
 
-const { can_act: canAct } = await api("session");
-const checkActs = canAct ? check : name => say(name, true, "not yet");
-await checkActs("it is resumed on the page, and done", async () => {
+const { items: queues } = await api("queues"); // of an engine that can list them
+await check("it is resumed on the page, and done", async () => {
   await tell("mend");
   await page.click("[data-act=resume]");
   await page.click("dialog button[type=submit]");
   await page.waitForSelector(".pipelinehead .s-done");
 });
 
-await checkActs("an async stage is completed on the page", async () => {
+await check("an async stage is completed on the page", async () => {
   await tell("asks");
   await page.goto(base() + "pipeline?id=order-17");
   await page.click('.treerow:has-text("Approve")');
@@ -157,7 +156,6 @@ await checkActs("an async stage is completed on the page", async () => {
 });
 
 await check("keys are enough", async () => {
-  if (!canAct) await tell("asks");
   await page.goto(base() + "pipelines");
   await page.waitForSelector("table.list a.rowlink");
   await page.keyboard.press("ArrowDown");
@@ -193,7 +191,7 @@ await check("keys are enough", async () => {
   await page.waitForFunction(() => location.pathname.endsWith("/queues"));
 });
 
-await checkActs("a queue is paused and goes on", async () => {
+await (queues.length ? check : name => say(name, true, "no list of queues"))("a queue is paused and goes on", async () => {
   await tell("letter");
   await page.goto(base() + "queues");
   const row = page.locator('tr:has-text("mail")');
@@ -204,7 +202,7 @@ await checkActs("a queue is paused and goes on", async () => {
   await row.locator("text=Resume").waitFor();
 });
 
-await checkActs("many are resumed by their filter", async () => {
+await check("many are resumed by their filter", async () => {
   const { items } = await api("pipelines?state=aborted&limit=1");
   must(items.length === 0, "something is aborted before");
   await stopProgram(); // broken again

@@ -94,7 +94,7 @@ local function describe(self, who)
   local facts = self.web.core:facts()
   return {
     role = who.role, csrf = who.csrf, signed_in = who.session ~= "local" and who.session ~= "open",
-    can_act = self.engine.act ~= nil, has_tokens = self.access:has_tokens(),
+    has_tokens = self.access:has_tokens(),
     version = facts.version, store = facts.path, now = self.web.core:now(),
   }
 end

@@ -20,7 +20,6 @@ const VIEWS = {
   pipeline: ["Pipeline", Pipeline], stage: ["Stage", StagePage],
 };
 const MENU = ["", "pipelines", "queues", "tasks", "workers", "schedules", "events"];
-const ACTS = new Set(["pipelines", "pipeline", "stage", "tasks"]);
 const BELOW = { pipeline: "pipelines", stage: "pipelines" };
 
 const KEYS = [
@@ -116,7 +115,7 @@ function Frame({ session, reload }) {
   ${!session.has_tokens && html`<p class="banner" role="note">No token is configured: only this machine is served, and whoever
     uses it may do everything. <code>serve{ admin_token = … }</code> lets others in.</p>`}
   <main id="main" tabindex="-1"><${View} key=${page} params=${route.params} session=${session}
-    may=${session.role === "admin" && (session.can_act || !ACTS.has(page))} /></main>
+    may=${session.role === "admin"} /></main>
   <${Dialogs} /><${Notes} />${help && html`<${Help} close=${() => setHelp(false)} />`}`;
 }
 

@@ -60,7 +60,7 @@ export function Timeline({ rows, selected, select, now }) {
     aria-activedescendant=${selected ? "l-" + selected : undefined}>
     <div class="scale" role="presentation"><span>${span(0)}</span>${folds.map(fold => html`<span class="foldmark"
       style=${{ left: `calc(var(--names) + (100% - var(--names)) * ${fold.x + fold.width / 2})` }}>${span(fold.seconds)}</span>`)}
-      <span class="end">${span(end - Math.min(...times))}</span></div>
+      <span class="end" hidden=${folds.some(fold => fold.x + fold.width > 0.9)}>${span(end - Math.min(...times))}</span></div>
     ${shown.map(({ entry, level }) => {
       const from = at(entry.created), begun = entry.started ? at(entry.started) : null, to = at(entry.ended ?? end);
       const words = `${entry.class}: ${entry.state}` + (entry.started ? `, waited ${span(entry.started - entry.created)}` : "") +

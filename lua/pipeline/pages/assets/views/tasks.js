@@ -1,6 +1,6 @@
 // tasks.js - tasks of queues: what they are, in words; dead ones can be revived or forgotten.
 import { useState } from "../vendor/hooks.js";
-import { Ago, Empty, Foreign, Loading, Shape, State, attempt, confirm, go, html, href } from "../parts.js";
+import { Ago, ClassName, Empty, Foreign, Loading, Shape, State, attempt, confirm, go, html, href } from "../parts.js";
 import { post, useAnswer } from "../server.js";
 import { number, plural, shortId } from "../format.js";
 
@@ -26,10 +26,10 @@ function Row({ task, selected, toggle, may }) {
   const dead = task.state === "dead";
   const what = task.what ?? task.name ?? task.id, problem = task.last_error ?? task.message;
   const address = task.address ?? `${task.queue}/${task.name ?? task.id}`;
-  const name = html`<${Foreign} class="what" title=${what}>${what}</${Foreign}>`;
+  const name = task.class ? html`<span title=${what}><${ClassName} name=${task.class} /></span>` : html`<${Foreign} class="what" title=${what}>${what}</${Foreign}>`;
   return html`<tr>${may && html`<td class="check">${dead && html`<input type="checkbox" checked=${selected} onChange=${toggle} aria-label=${"select " + address} />`}</td>`}
     <td class="c-state"><${State} state=${task.state} /></td>
-    <td class="c-class">${task.stage ? html`<a class="rowlink" href=${href("stage", { id: task.stage })}>${name}</a>` : name}${task.kind && html`<span class="tag">${task.kind}</span>`}<bdi class="id" title=${address}>${task.queue}/${shortId(task.name ?? task.id ?? "")}</bdi></td>
+    <td class="c-class">${task.stage ? html`<a class="rowlink" href=${href("stage", { id: task.stage })}>${name}</a>` : name}${task.kind && html` <span class="tag">${task.kind}</span>`}<bdi class="id" title=${address}>${task.queue}/${shortId(task.name ?? task.id ?? "")}</bdi></td>
     <td class="c-note"><${Foreign} class="error" title=${problem}>${problem ?? ""}</${Foreign}></td>
     <td class="num">${task.attempt > 0 ? number(task.attempt) : ""}</td>
     <td class="num">${!dead && html`<${Ago} time=${task.since ?? task.eta} />`}</td><td class="num"><${Ago} time=${task.died ?? task.created} /></td></tr>`;
