@@ -22,7 +22,9 @@
 #include "binding/op/session.h"
 #include "binding/op/verbs.h"
 #include "binding/run.h"
-#include "binding/sink.h"
+#include "binding/telemetry/event.h"
+#include "binding/telemetry/meter.h"
+#include "binding/telemetry/sink.h"
 
 /* ---- host callbacks -------------------------------------------------------------------------------------------- */
 
@@ -65,6 +67,12 @@ static bool wait_cb(void *data) {
 static void fire_cb(void *data) {
     const pl__sink_t *sink = data;
     pl__guest_fire(sink->h);
+}
+
+static void event_cb(void *data, const pl_event_t *event) {
+    const pl__sink_t *sink = data;
+    if (sink->h)
+        pl__event_add(sink->h, event);
 }
 
 static void turn_cb(void *data) {
@@ -257,6 +265,7 @@ static int core_open(lua_State *L) {
         .turn = turn_cb,
         .wait = wait_cb,
         .fire = fire_cb,
+        .event = event_cb,
         .data = sink,
     };
     pl_error_t error = { 0 };
@@ -276,10 +285,12 @@ static int core_open(lua_State *L) {
 
 /* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
  * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others, "fire" fn(): schedules
- * are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take. See
- * pl_host_t, task.c. */
+ * are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take, "event"
+ * fn(EVENT): something has happened, and nothing is told of while there is no such hook. See pl_host_t, task.c,
+ * telemetry/event.c. */
 static int engine_on(lua_State *L) {
-    static const char *const EVENTS[] = { "task", "log", "error", "final", "guest", "wait", "fire", "late", NULL };
+    static const char *const EVENTS[] = { "task", "log",  "error", "final", "guest",
+                                          "wait", "fire", "late",  "event", NULL };
     pl__handle_t *h = pl__handle_check(L, 1);
     int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
     if (!lua_isnoneornil(L, 3))
@@ -290,6 +301,10 @@ static int engine_on(lua_State *L) {
     if (uv == PL__UV_WAIT)
         h->has_wait_hook = !lua_isnil(L, 3);
     lua_setiuservalue(L, 1, uv);
+    if (uv == PL__UV_EVENT) {
+        pl_engine_tell(h->engine, lua_getiuservalue(L, 1, uv) != LUA_TNIL);
+        lua_pop(L, 1);
+    }
     if (uv == PL__UV_TASK) {
         h->has_task_hook = lua_getiuservalue(L, 1, uv) != LUA_TNIL;
         if (h->has_task_hook)
@@ -387,6 +402,7 @@ static void push_methods(lua_State *L) {
     pl__task_batch_register(L);
     pl__facts_register(L);
     pl__fetch_register(L);
+    pl__meter_register(L);
 }
 
 void pl__engine_register(lua_State *L) {

@@ -38,6 +38,7 @@ enum {
     PL__UV_WAIT,
     PL__UV_FIRE,
     PL__UV_LATE,
+    PL__UV_EVENT,
     PL__UV_ANCHORS, /* table: index of a coroutine record -> its thread; -index -> values of an early wake */
     PL__UV_LINKS,   /* table: light userdata -> whatever attached things keep */
     PL__UV_COUNT = PL__UV_LINKS
@@ -83,8 +84,9 @@ typedef struct pl__handle {
     pl__queue_t later;  /* to be resumed in the next turn */
     pl__queue_t parked; /* tasks that came before there was a "task" hook */
     pl__final_t *finals, *finals_last;
-    pl_timer_t turn;  /* brings the next turn */
-    pl_timer_t guest; /* calls the "guest" hook */
+    struct pl_event *events, *events_last; /* that the hook is to hear of */
+    pl_timer_t turn;                       /* brings the next turn */
+    pl_timer_t guest;                      /* calls the "guest" hook */
     pl__attached_t *attached;
     struct pl__client *client; /* of e:fetch, in PL__UV_LINKS; NULL: none yet. See client.h */
     pl__watch_t watch;

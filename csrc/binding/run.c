@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "binding/coroutine/coroutine.h"
-#include "binding/sink.h"
+#include "binding/telemetry/sink.h"
 
 int pl__run(lua_State *L, pl__handle_t *h, pl_run_mode_t mode, double timeout, bool signals) {
     pl__log_drain(L, h);

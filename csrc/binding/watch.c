@@ -432,7 +432,8 @@ static int engine_deadline(lua_State *L) {
         return seconds >= 0;
     }
     if (seconds >= 0) {
-        pl_usec_t deadline = pl_clock_add(pl_engine_steady(h->engine), pl_clock_from_seconds(seconds));
+        pl_usec_t now = rec->claim && rec->claim->started ? rec->claim->started : pl_engine_steady(h->engine);
+        pl_usec_t deadline = pl_clock_add(now, pl_clock_from_seconds(seconds));
         if (!h->is_virtual && start_thread(&h->watch)) {
             rec->deadline = deadline;
             set_loop(&h->watch);

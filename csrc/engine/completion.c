@@ -42,6 +42,14 @@ static pl_usec_t rest_after(double seconds, double factor, int failures) {
     return pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX);
 }
 
+static bool has_failed(const pl_op_t *op) {
+    if (op->verb == PL_VERB_outcome)
+        return op->u.outcome.kind != PL_OUTCOME_OK;
+    if (op->verb == PL_VERB_finalized)
+        return op->u.finalized.kind == PL_FINALIZED_FAILED;
+    return op->u.task_done.failed;
+}
+
 static void prepare(const pl_claim_t *claim, pl_op_t *op) {
     const pl_stage_t *stage = claim->stage;
     int failures = op->verb == PL_VERB_outcome && stage ? stage->attempt : claim->tries;
@@ -56,6 +64,7 @@ static void prepare(const pl_claim_t *claim, pl_op_t *op) {
 /* It is executed no more. */
 static void leave(pl_engine_t *engine, const pl_claim_t *claim) {
     engine->executing--;
+    pl__meter_end(engine, claim);
     pl__gate_leave(engine, claim);
 }
 
@@ -64,6 +73,13 @@ static void leave(pl_engine_t *engine, const pl_claim_t *claim) {
 void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
     leave(engine, claim);
     prepare(claim, op);
+    op->gate = claim->gate;
+    if (has_failed(op))
+        claim->gate->meter.failed[claim->kind]++;
+    else
+        claim->gate->meter.succeeded[claim->kind]++;
+    if (engine->tells)
+        op->event = pl__event_note(engine, op, claim);
     if (op->verb == PL_VERB_outcome && claim->stage) {
         op->u.outcome.knows_parent = true;
         op->u.outcome.parent = claim->stage->parent;
@@ -111,6 +127,9 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
         return rc;
     pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
     done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->claim, .kind = (uint8_t)claim->kind };
+    if (engine->tells)
+        done->ends[done->len - 1].event = pl__event_note(engine, engine->ends, claim);
+    claim->gate->meter.succeeded[claim->kind]++;
     leave(engine, claim);
     return PL_OK;
 }
@@ -269,14 +288,6 @@ static int release_instead(const pl_op_t *op, pl_op_t *instead) {
     return PL_OK;
 }
 
-static bool has_failed(const pl_op_t *op) {
-    if (op->verb == PL_VERB_outcome)
-        return op->u.outcome.kind != PL_OUTCOME_OK;
-    if (op->verb == PL_VERB_finalized)
-        return op->u.finalized.kind == PL_FINALIZED_FAILED;
-    return op->u.task_done.failed;
-}
-
 /* ---- one by one ------------------------------------------------------------------------------------------------- */
 
 static pl_op_t *single_end(const pl_end_t *end) {
@@ -287,6 +298,7 @@ static pl_op_t *single_end(const pl_end_t *end) {
     op->kind = (pl_task_kind_t)end->kind;
     op->attempts = 1;
     op->rest = rest_after(1, 2, 0);
+    pl__event_move(op, end->event);
     return op;
 }
 
@@ -329,6 +341,7 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
     instead->is_last = op->is_last;
     instead->rest = op->rest;
     instead->owner = engine; /* ours: no host hears of it */
+    pl__event_move(instead, op->event);
     int rc = gives_back ? release_instead(op, instead) : explain(instead, "StoreError", pl_str(reason(op)), &problem);
     if (rc != PL_OK) {
         pl_op_free(instead);
@@ -397,6 +410,8 @@ void pl__completion_init(pl_engine_t *engine) {
 }
 
 bool pl__completion_back(pl_engine_t *engine, pl_op_t *op) {
+    if (op->verb == PL_VERB_task_done && op->rc == PL_OK && op->u.task_done.died && op->gate)
+        op->gate->meter.dead[op->kind]++;
     if (!is_transient(op->rc) && fall_back(engine, op) == PL_OK)
         return true;
     try_later(engine, op);

@@ -57,8 +57,17 @@ static void wake_cb(uv_async_t *handle) {
 }
 
 static void flush_cb(uv_prepare_t *handle) {
-    pl__outbox_flush(handle->data);
-    pl__timers_arm(handle->data); /* callbacks of this turn may have started timers */
+    pl_engine_t *engine = handle->data;
+    pl__outbox_flush(engine);
+    pl__timers_arm(engine); /* callbacks of this turn may have started timers */
+    if (engine->awake_since)
+        pl__histogram_add(&engine->lag_us, PL_HISTOGRAM_TIME_FIRST, pl_clock_monotonic_us() - engine->awake_since);
+    engine->awake_since = 0;
+}
+
+static void awake_cb(uv_check_t *handle) {
+    pl_engine_t *engine = handle->data;
+    engine->awake_since = pl_clock_monotonic_us();
 }
 
 void pl__handle_closed(uv_handle_t *handle) {
@@ -82,6 +91,9 @@ static int open_handles(pl_engine_t *engine) {
     uv_prepare_init(loop, &engine->flush);
     added(engine, (uv_handle_t *)&engine->flush, false);
     uv_prepare_start(&engine->flush, flush_cb);
+    uv_check_init(loop, &engine->awake);
+    added(engine, (uv_handle_t *)&engine->awake, false);
+    uv_check_start(&engine->awake, awake_cb);
     uv_idle_init(loop, &engine->again);
     added(engine, (uv_handle_t *)&engine->again, engine->has_own_loop);
     uv_timer_init(loop, &engine->due);

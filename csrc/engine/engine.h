@@ -11,6 +11,7 @@
  *   timer.c      timers on the engine's clock
  *   peer.c       other workers on the same store: when to look for them
  *   secret.c     ids as users see them, signatures
+ *   telemetry/   what those who look on are told
  */
 #ifndef PL_ENGINE_ENGINE_H
 #define PL_ENGINE_ENGINE_H
@@ -21,6 +22,8 @@
 #include <uv.h>
 
 #include "engine/pipeline.h"
+#include "engine/telemetry/event.h"
+#include "engine/telemetry/meter.h"
 
 #define PL__SECRET_SIZE 32
 #define PL__ID_KEY_SIZE 16
@@ -34,8 +37,10 @@ typedef struct {
 /* The claims of a queue that this process has. See place.c. */
 typedef struct pl__gate {
     int64_t queue;
-    int permits;  /* so many may be executed at once; 0: all */
-    int admitted; /* executed, or in the buffer */
+    int permits;   /* so many may be executed at once; 0: all */
+    int admitted;  /* executed, or in the buffer */
+    pl_str_t name; /* owned */
+    pl_meter_t meter;
     pl__claims_t waiting;
 } pl__gate_t;
 
@@ -49,6 +54,8 @@ typedef struct {
     int others;        /* workers, when last counted */
     int looks;         /* quick looks left after a death was heard */
     bool asking;       /* a rescue op is under way */
+    bool has_known;    /* there was an answer: */
+    pl__buf_t known;   /* ids of the others then */
     uint64_t pause_ms; /* between two looks where nothing rings */
     uint64_t executed; /* by the engine, at the last one */
 } pl__peers_t;
@@ -122,13 +129,18 @@ struct pl_engine {
     bool firing;            /* the host is at it */
     pl_usec_t fire_rest;    /* on the steady clock: not before */
     int64_t wall_offset;    /* of the wall clock, when last looked at */
+    int64_t wall_ahead;     /* of the steady clock, when claims came last */
     pl_timer_t want_timer;  /* after claiming failed */
     pl_timer_t rest_timer;  /* after a claim was given back */
     pl_heap_node_t *timers; /* root of the heap */
     bool sweeps;            /* in virtual time: deletes what is old when that has moved, */
     pl_usec_t sweep_at;     /* to this time or beyond */
     uint64_t timer_order, executed;
-    pl__told_t told; /* lines about failed attempts */
+    pl__told_t told;       /* lines about failed attempts */
+    bool tells;            /* of events */
+    uv_check_t awake;      /* the loop has waited, */
+    pl_usec_t awake_since; /* until then (monotonic us); 0: it is over */
+    pl_histogram_t lag_us;
     pl__peers_t peers;
 };
 
@@ -152,7 +164,7 @@ void pl__outbox_flush(pl_engine_t *engine);
 /* There may be something to claim: the store looks. `outside`: another process said so. */
 void pl__outbox_wake(pl_engine_t *engine, bool outside);
 
-/* report.c */
+/* telemetry/report.c */
 /* Tells of an attempt that has failed: `op` tells the store of it; `claim` may be NULL: not known. */
 void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_claim_t *claim, pl_str_t problem);
 /* Tells of those that the store itself has recorded as failed: a list. */

@@ -80,7 +80,10 @@ int pl_engine_call(pl_engine_t *engine, pl_op_t *op) {
     if (pl_store_would_wait(engine->store, op) && pl__ops_ends(op) == 0)
         return op->rc = PL__FAIL(&op->error, PL_EBUSY,
                                  "a transaction of this engine is under way, and here nothing can wait for its end");
-    return pl_store_call(engine->store, op);
+    int rc = pl_store_call(engine->store, op);
+    if (engine->tells)
+        pl__event_op(engine, op);
+    return rc;
 }
 
 void pl__outbox_wake(pl_engine_t *engine, bool outside) {

@@ -46,6 +46,39 @@ void pl__peers_ask(pl_engine_t *engine) {
     pl_engine_submit(engine, op);
 }
 
+static bool is_known(const pl__peers_t *peers, pl_id_t id) {
+    const pl_id_t *known = (const pl_id_t *)(const void *)peers->known.ptr;
+    size_t len = peers->known.len / sizeof *known, i = 0;
+    while (i < len && known[i] != id)
+        i++;
+    return i < len;
+}
+
+static void tell(pl_engine_t *engine, pl_event_what_t what, const pl_peer_t *peer) {
+    if (engine->tells)
+        pl__event_tell(engine, &(pl_event_t){ .what = what, .worker = peer->number, .pid = peer->pid });
+}
+
+/* Who has come or gone since the last look; those of the first one were there before. */
+static void compare(pl_engine_t *engine, const pl_op_rescue_t *rescue) {
+    pl__peers_t *peers = &engine->peers;
+    if (engine->closing)
+        return;
+    for (size_t i = 0; i < rescue->peers_len; i++) {
+        const pl_peer_t *peer = &rescue->peers[i];
+        if (peer->is_gone)
+            tell(engine, PL_EVENT_LOST, peer);
+        else if (peers->has_known && !is_known(peers, peer->id))
+            tell(engine, PL_EVENT_JOINED, peer);
+    }
+    peers->has_known = true;
+    peers->known.len = 0;
+    for (size_t i = 0; i < rescue->peers_len; i++)
+        if (!rescue->peers[i].is_gone)
+            pl__buf_add(&peers->known, &rescue->peers[i].id, sizeof rescue->peers[i].id);
+    peers->known.rc = PL_OK; /* without memory some are told of again */
+}
+
 void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
     pl__peers_t *peers = &engine->peers;
     const pl_op_rescue_t *rescue = &op->u.rescue;
@@ -55,6 +88,7 @@ void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
         return;
     }
     peers->others = rescue->others;
+    compare(engine, rescue);
     pl__report_recorded(engine, rescue->lost);
     if (rescue->workers > 0)
         pl_log(&engine->log, PL_LOG_INFO, "%d worker(s) gone, %d task(s) returned to their queues", rescue->workers,
@@ -153,6 +187,7 @@ bool pl__peers_may_come(const pl_engine_t *engine) {
 void pl__peers_close(pl_engine_t *engine) {
     if (engine->peers.has_bell)
         uv_poll_stop(&engine->peers.bell);
+    pl__buf_free(&engine->peers.known);
 }
 
 /* ---- fork -------------------------------------------------------------------------------------------------- */

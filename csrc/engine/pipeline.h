@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 #include "base/heap.h"
+#include "engine/telemetry/event.h"
+#include "engine/telemetry/meter.h"
 #include "store/store.h"
 
 #define PL_VERSION "0.1.0"
@@ -45,6 +47,8 @@ typedef struct {
     /* A schedule fires: the host reads those that are due, fires them, and says pl_engine_fired. NULL: this engine
      * fires none. */
     void (*fire)(void *data);
+    /* Something has happened, see pl_engine_tell. Borrows event until it returns. NULL: nobody looks on. */
+    void (*event)(void *data, const pl_event_t *event);
     void *data;
 } pl_host_t;
 
@@ -117,6 +121,13 @@ PL_API pl_id_t pl_engine_new_id(pl_engine_t *engine);
 PL_API void pl_engine_id_text(const pl_engine_t *engine, pl_id_t id, char out[PL_ID_TEXT_LEN + 1]);
 /* Returns the id, or 0 when text is not one made by this store. */
 PL_API pl_id_t pl_engine_id_parse(const pl_engine_t *engine, const char *text, size_t len);
+
+/* ---- looking on ---- */
+/* What has been counted since the engine was opened; returns of how many queues. */
+PL_API int pl_engine_meter(const pl_engine_t *engine, pl_meter_facts_t *facts,
+                           pl_meter_queue_t queues[PL_METER_QUEUE_MAX + 1]);
+/* Whether host.event is called from now on, for what begins from now on. */
+PL_API void pl_engine_tell(pl_engine_t *engine, bool on);
 
 /* ---- running ---- */
 typedef enum {

@@ -188,16 +188,23 @@ pl__gate_t *pl__gate_find(const pl_engine_t *engine, int64_t queue) {
     return gate_at(engine, place_of(engine, queue), queue);
 }
 
-static pl__gate_t *add_gate(pl_engine_t *engine, size_t at, int64_t queue) {
+static pl__gate_t *add_gate(pl_engine_t *engine, size_t at, const pl_claim_t *claim) {
+    int64_t queue = claim->queue_id;
     enum { FIRST = 8 };
     pl__gate_t **room = pl__reserve(engine->gates, engine->gates_len, &engine->gates_size, FIRST, sizeof *room);
     if (!room)
         return NULL;
     engine->gates = room;
     pl__gate_t *gate = pl__alloc(sizeof *gate);
-    if (!gate)
+    char *name = claim->queue.ptr ? pl__alloc(claim->queue.len + 1) : NULL;
+    if (!gate || (claim->queue.ptr && !name)) {
+        pl__free(gate);
+        pl__free(name);
         return NULL;
-    *gate = (pl__gate_t){ .queue = queue };
+    }
+    if (name)
+        memcpy(name, claim->queue.ptr, claim->queue.len);
+    *gate = (pl__gate_t){ .queue = queue, .name = { name, claim->queue.len } };
     memmove(engine->gates + at + 1, engine->gates + at, (engine->gates_len - at) * sizeof *engine->gates);
     engine->gates[at] = gate;
     engine->gates_len++;
@@ -208,7 +215,7 @@ pl__gate_t *pl__gate_of(pl_engine_t *engine, const pl_claim_t *claim) {
     size_t at = place_of(engine, claim->queue_id);
     pl__gate_t *gate = gate_at(engine, at, claim->queue_id);
     if (!gate)
-        gate = add_gate(engine, at, claim->queue_id);
+        gate = add_gate(engine, at, claim);
     if (!gate)
         return NULL;
     gate->permits = claim->permits;
@@ -257,8 +264,10 @@ pl_claim_t *pl__gate_empty(pl_engine_t *engine, pl__gate_t *gate, int *len) {
 }
 
 void pl__gates_free(pl_engine_t *engine) {
-    for (size_t i = 0; i < engine->gates_len; i++)
+    for (size_t i = 0; i < engine->gates_len; i++) {
+        pl__free((void *)(uintptr_t)engine->gates[i]->name.ptr);
         pl__free(engine->gates[i]);
+    }
     pl__free(engine->gates);
     engine->gates = NULL;
     engine->gates_len = engine->gates_size = 0;

@@ -263,6 +263,7 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
     bool keeps_claims = mode == PL_RUN_NEXT || mode == PL_RUN_ONCE;
     engine->running = true;
     engine->stopping = false;
+    engine->awake_since = 0; /* what the host did before is not the loop's */
     engine->stop_requests = 0;
     engine->wanted = -1;
     if (engine->must_look) {
@@ -299,10 +300,13 @@ void pl_engine_rest(pl_engine_t *engine) {
 void pl_engine_stop(pl_engine_t *engine) {
     if (!engine->running)
         return;
-    if (!engine->stopping)
+    bool is_first = !engine->stopping;
+    if (is_first)
         engine->stop_deadline = pl_clock_add(pl_clock_steady(&engine->clock), engine->stop_grace);
     engine->stopping = true;
     engine->stop_requests++;
+    if (is_first && engine->tells)
+        pl__event_tell(engine, &(pl_event_t){ .what = PL_EVENT_STOPPING });
     pl__scheduler_release_buffer(engine);
     uv_async_send(&engine->wake);
 }

@@ -42,6 +42,7 @@ static void execute_first(pl_engine_t *engine) {
     engine->executing++;
     engine->executed++;
     claim->next = NULL;
+    pl__meter_begin(engine, claim);
     engine->host.execute(engine->host.data, claim);
 }
 
@@ -69,6 +70,8 @@ static void op_back(pl_engine_t *engine, pl_op_t *op, int *ended) {
     if (ends > 0 && !pl__completion_back(engine, op))
         return; /* it is tried again */
     engine->in_flight--;
+    if (engine->tells)
+        pl__event_op(engine, op);
     if (op->owner != engine) {
         engine->host.op_done(engine->host.data, op);
         return;
@@ -124,12 +127,24 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
     }
 }
 
+static void take_final(pl_engine_t *engine, const pl_final_t *final) {
+    bool is_final = final->state != PL_STAGE_ABORTING;
+    if (is_final && !final->unwatched)
+        engine->host.final(engine->host.data, final->stage, final->state);
+    else if (!is_final && engine->host.aborted)
+        engine->host.aborted(engine->host.data, final->stage);
+    if (is_final && final->ours && engine->tells)
+        pl__event_tell(engine, &(pl_event_t){ .what = PL_EVENT_FINAL, .task = final->stage, .state = final->state });
+}
+
 void pl__scheduler_collect(pl_engine_t *engine) {
     pl_batch_t batch;
     int ended = 0;
     if (!pl_store_collect(engine->store, &batch))
         return;
     take_state(engine, &batch);
+    if (batch.claims && !engine->clock.is_virtual)
+        engine->wall_ahead = pl_clock_now(&engine->clock) - pl_clock_steady(&engine->clock);
     take_claims(engine, &batch);
     for (const pl_recall_t *recall = batch.recalls; recall; recall = recall->next)
         give_back(engine, recall->queue);
@@ -139,10 +154,7 @@ void pl__scheduler_collect(pl_engine_t *engine) {
     }
     batch.ops = NULL;
     for (const pl_final_t *final = batch.finals; final; final = final->next)
-        if (final->state != PL_STAGE_ABORTING)
-            engine->host.final(engine->host.data, final->stage, final->state);
-        else if (engine->host.aborted)
-            engine->host.aborted(engine->host.data, final->stage);
+        take_final(engine, final);
     if (batch.has_state)
         engine->prefetch = ended * 2 < PREFETCH_MAX ? ended * 2 : PREFETCH_MAX;
     if (engine->running && pl__outbox_is_ending(engine))

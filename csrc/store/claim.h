@@ -19,6 +19,7 @@ typedef struct pl_claim {
     int priority;
     pl_usec_t eta;
     pl_usec_t claimed; /* when, on the steady clock */
+    pl_usec_t started; /* the engine's: when its execution began, on the same clock */
     pl_str_t queue, name, payload;
     int64_t queue_id;       /* the store's own */
     int permits;            /* so many tasks of its queue may be executed at once by this process; 0: all that it has */

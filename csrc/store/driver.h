@@ -45,6 +45,7 @@ typedef struct {
     int wanted; /* claims, at most */
     int ahead;  /* of a queue with max_concurrent: so many more than may be executed. A driver need not heed it */
     bool look;  /* another process may have changed what we watch: trust nothing remembered */
+    bool tell;  /* of all stages that become final from now on. A driver need not heed it */
 } pl__ask_t;
 
 /* What a committed transaction tells the loop, besides the results in its ops. */

@@ -181,11 +181,13 @@ typedef struct {
     pl_usec_t took; /* set by the engine: how long this try took */
     bool is_plain;  /* set by the engine: the task has neither name nor rows of its own */
     pl_failure_t failure;
-    bool died; /* result */
+    bool died;       /* results */
+    pl_usec_t again; /* FAILED: when it runs again; 0: it died */
 } pl_op_task_done_t;
 
 typedef struct {
     pl_id_t task;
+    struct pl_event *event; /* the engine's: what is told of it; NULL: nothing */
     int claim;
     uint8_t kind; /* the engine's: pl_task_kind_t */
     bool refused; /* result */
@@ -259,11 +261,19 @@ typedef struct {
  * or for one that lives, when its lease has run out while it held claims and is not renewed at the next rescue either,
  * half a second later or more: until then it is a suspect. */
 typedef struct {
+    pl_id_t id;
+    int number;
+    int64_t pid;
+    bool is_gone; /* and was removed just now */
+} pl_peer_t;
+typedef struct {
     int workers; /* results: workers removed, tasks returned, other workers left */
     int tasks;
     int others;
     int suspects;       /* of the others: ask again in half a second */
     pl_attempt_t *lost; /* result: attempts that have failed, for too many workers died of them: a list */
+    pl_peer_t *peers;   /* result: all other workers, and those that were; a driver need not tell */
+    size_t peers_len;
 } pl_op_rescue_t;
 
 /* watch: state of the stage now; if not final, a pl_final_t will come with a later batch. */
@@ -576,18 +586,20 @@ typedef struct pl_op {
     int rc;           /* result: PL_OK or PL_E* */
     pl_error_t error; /* result: detail of unexpected failures */
     pl__arena_t arena;
-    void *owner;          /* the caller's */
-    pl_session_t session; /* it belongs to; 0: to none */
-    pl_task_kind_t kind;  /* the engine's, of an op that ends a claim: of its task, */
-    int attempts;         /* which attempt this was, */
-    bool is_last;         /* and that it was the last one */
-    pl_usec_t rest;       /* the engine's: until the next one, should the store be unable to take the op */
-    bool blocking;        /* the store's: pl_store_call waits for it */
-    bool finished;        /* the store's, under its lock */
-    bool held;            /* the host's: its results are still in use */
-    bool ahead;           /* the store's: pl_store_send_ahead gave it */
-    bool more;            /* the driver's: this was a portion, the next one is for another turn */
-    int portions;         /* the store's: that were committed */
+    void *owner;            /* the caller's */
+    struct pl_event *event; /* the engine's: what is told of its end; NULL: nothing */
+    struct pl__gate *gate;  /* the engine's, of an op that ends a claim: that of its queue */
+    pl_session_t session;   /* it belongs to; 0: to none */
+    pl_task_kind_t kind;    /* the engine's, of an op that ends a claim: of its task, */
+    int attempts;           /* which attempt this was, */
+    bool is_last;           /* and that it was the last one */
+    pl_usec_t rest;         /* the engine's: until the next one, should the store be unable to take the op */
+    bool blocking;          /* the store's: pl_store_call waits for it */
+    bool finished;          /* the store's, under its lock */
+    bool held;              /* the host's: its results are still in use */
+    bool ahead;             /* the store's: pl_store_send_ahead gave it */
+    bool more;              /* the driver's: this was a portion, the next one is for another turn */
+    int portions;           /* the store's: that were committed */
     union {
 #define X(name, write) pl_op_##name##_t name;
         PL_VERBS(X)

@@ -156,6 +156,7 @@ static void end_session(pl_store_t *store, pl_op_t *end) {
     pthread_mutex_lock(&store->mutex);
     ask.wanted = store->closing ? 0 : store->wanted;
     ask.ahead = store->ahead;
+    ask.tell = store->tells;
     pthread_mutex_unlock(&store->mutex);
     end->rc = store->driver->session_end(store->writer, true, &ask, &arena, &turn, &end->error);
     forget_session(store, NULL, NULL);

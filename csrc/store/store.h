@@ -19,6 +19,7 @@
 #define PL_STORE_STORE_H
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -97,6 +98,8 @@ void pl_store_end_sessions(pl_store_t *store);
 void pl_store_want(pl_store_t *store, int wanted);
 /* Asks for a turn of the store thread even with nothing queued: a task fell due, or (outside) another process rang. */
 void pl_store_poke(pl_store_t *store, bool outside);
+/* Whether the ends of all stages are to be told of, and not only of those that are watched. Any thread. */
+void pl_store_tell_finals(pl_store_t *store, bool on);
 /* Moves what waits into *batch; false if nothing does. Calls no done function. */
 bool pl_store_collect(pl_store_t *store, pl_batch_t *batch);
 void pl_batch_free(pl_batch_t *batch); /* what is still in it, not the struct */
@@ -107,6 +110,8 @@ typedef struct {
     pl_usec_t unreachable_since; /* wall clock: nobody is reached, and what is asked waits; 0: the store is reached */
 } pl_store_stats_t;
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
+/* How long transactions took (us), and of how many ops they were. */
+void pl_store_meter(pl_store_t *store, pl_histogram_t *us, pl_histogram_t *ops);
 bool pl_store_serves(const pl_store_t *store, pl_str_t queue); /* whether it claims tasks of that queue */
 
 typedef struct {

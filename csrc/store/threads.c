@@ -103,7 +103,10 @@ void *pl__writer_main(void *data) {
     while (wait_for_work(store)) {
         bool is_due = turn_is_due(store);
         pl_op_t *ops = pl__ops_take(&store->writes), *begin = pl__session_next(store);
-        pl__ask_t ask = { .wanted = store->closing ? 0 : store->wanted, .ahead = store->ahead, .look = store->outside };
+        pl__ask_t ask = { .wanted = store->closing ? 0 : store->wanted,
+                          .ahead = store->ahead,
+                          .look = store->outside,
+                          .tell = store->tells };
         store->poked = store->outside = false;
         store->stats.batches++;
         pthread_mutex_unlock(&store->mutex);

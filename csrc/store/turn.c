@@ -132,11 +132,11 @@ void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__aren
 }
 
 /* PL_ELOST: nothing was done; else it is posted. */
-static int run_alone(pl_store_t *store, pl_op_t *op, pl_error_t *error) {
+static int run_alone(pl_store_t *store, pl_op_t *op, bool tell, pl_error_t *error) {
     pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
     op->next = NULL;
-    int rc = transact(store, op, &(pl__ask_t){ 0 }, &arena, &turn, error);
+    int rc = transact(store, op, &(pl__ask_t){ .tell = tell }, &arena, &turn, error);
     if (rc == PL_ELOST)
         return rc;
     pl__outage_over(store, &store->outage);
@@ -164,7 +164,7 @@ static int run_singly(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl
     while (*ops) {
         pl_op_t *op = *ops, *next = op->next;
         *error = (pl_error_t){ 0 };
-        if (run_alone(store, op, error) == PL_ELOST) {
+        if (run_alone(store, op, ask->tell, error) == PL_ELOST) {
             op->next = next;
             return PL_ELOST;
         }
@@ -175,13 +175,33 @@ static int run_singly(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl
     return PL_OK;
 }
 
+static void count_commit(pl_store_t *store, const pl_op_t *ops, int64_t us) {
+    int64_t len = 0;
+    for (; ops; ops = ops->next)
+        len++;
+    pthread_mutex_lock(&store->mutex);
+    pl__histogram_add(&store->commit_us, PL_HISTOGRAM_TIME_FIRST, us);
+    pl__histogram_add(&store->commit_ops, PL_HISTOGRAM_COUNT_FIRST, len);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+void pl_store_meter(pl_store_t *store, pl_histogram_t *us, pl_histogram_t *ops) {
+    pthread_mutex_lock(&store->mutex);
+    *us = store->commit_us;
+    *ops = store->commit_ops;
+    pthread_mutex_unlock(&store->mutex);
+}
+
 /* PL_ELOST: what is left of *ops was not done, and nothing was claimed. */
 static int run_once(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl_error_t *error) {
     pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
+    int64_t began = pl_clock_monotonic_us();
     int rc = transact(store, *ops, ask, &arena, &turn, error);
     if (rc == PL_ELOST)
         return rc;
+    if (rc == PL_OK)
+        count_commit(store, *ops, pl_clock_monotonic_us() - began);
     pl__outage_over(store, &store->outage);
     if (rc != PL_OK && *ops)
         return run_singly(store, ops, ask, error);
@@ -214,6 +234,14 @@ void pl__turn_run(pl_store_t *store, pl_op_t *ops, pl__ask_t ask) {
         take_more(store, &ops, &ask);
         error = (pl_error_t){ 0 };
     }
+}
+
+void pl_store_tell_finals(pl_store_t *store, bool on) {
+    pthread_mutex_lock(&store->mutex);
+    store->tells = on;
+    store->poked = true;
+    pthread_cond_signal(&store->writer_cond);
+    pthread_mutex_unlock(&store->mutex);
 }
 
 void pl_store_poke(pl_store_t *store, bool outside) {

@@ -54,7 +54,7 @@ struct pl_store {
     pl_session_t last;  /* session that ended by itself */
     pl_error_t last_why;
     pl_error_t unheard; /* the failure of an op sent ahead that ended it, until the next op is told; code PL_OK: none */
-    bool poked, outside, ready_left;
+    bool poked, outside, ready_left, tells;
     int wanted, ahead, uncollected;
     int64_t keep_at;  /* monotonic us: when to look after the store if nothing happens */
     pl_batch_t batch; /* gathers until collected */
@@ -62,6 +62,7 @@ struct pl_store {
     pl_claim_t **batch_claims_tail;
     pl_final_t **batch_finals_tail;
     pl_store_stats_t stats;
+    pl_histogram_t commit_us, commit_ops;
     pl__outage_t outage, reader_outage; /* the writer's, and the reader's */
 };
 

@@ -5,6 +5,7 @@
 -- id -> list of tokens), _finals (stage id -> state, of stages that a blocking wait waits for), _transactions (set of
 -- those under way on its file, through any engine of this process), _raised (first error to be raised again, P116),
 -- _aborted (set of the stages whose runs are to be ended, or false); _test, _test_retry, _test_callbacks, _test_errors.
+-- Of the telemetry: _hooks, _events, _tracing, _worker_number, and what telemetry/faces.lua sets.
 
 local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
@@ -13,6 +14,8 @@ local errors = require "pipeline.support.errors"
 local evaluate = require "pipeline.workflow.evaluate"
 local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.workflow.instance"
+local log = require "pipeline.telemetry.log"
+local metrics = require "pipeline.telemetry.metrics"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
@@ -36,6 +39,8 @@ local ROOMS = {
   "pipeline.engine.facts", "pipeline.engine.copies", "pipeline.view.lists", "pipeline.view.stages",
   "pipeline.act.trees", "pipeline.act.async", "pipeline.act.tasks",
 }
+
+table.move({ "pipeline.telemetry.hooks", "pipeline.telemetry.faces" }, 1, 2, #ROOMS + 1, ROOMS)
 
 local Engine = {}
 local meta = { __name = "pipeline.PublicEngine", __index = Engine, __unserializable = "an engine" }
@@ -63,12 +68,13 @@ end
 
 local function new(path, handle, given, known)
   local self = setmetatable({
-    _core = handle, _path = path, _closed = false, _log_function = given.log or false, _waiters = {}, _finals = {},
+    _core = handle, _path = path, _closed = false, _log_function = known.log, _waiters = {}, _finals = {},
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _virtual = given.virtual_time or false, _durability = given.durability or "full",
     _targets = known.targets, _mail = known.mail, _mail_warned = false, _base_url = known.base_url,
-    _aborted = false, _pending = {}, _ending = false,
+    _aborted = false, _pending = {}, _ending = false, _hooks = false, _events = false,
+    _worker_number = handle:facts().worker_number, _tracing = false,
     _transactions = context.transactions_of(handle:facts().file),
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _has_limit = given.total_storage_limit ~= nil,
@@ -97,8 +103,7 @@ end
 local function set_queues(self, queues)
   self._known_queues = {}
   local ok, problem = pcall(function()
-    local log = function(level, line) self:_log(level, line) end
-    queue.apply(self._core, queue.parse(queues, log))
+    queue.apply(self._core, queue.parse(queues, function(level, line) self:_log(level, line) end))
   end)
   if ok then return end
   self._core:close()
@@ -122,7 +127,9 @@ end
 --   (list of names: only tasks of these are executed by this process, those of pipelines included;
 --   default: all), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
 --   adds no tasks to queues; default: none), max_tasks_per_add and max_tasks_per_lease (of one call, default 100 and
---   1000), log (function(level, text)), mail (the server that mails are sent by, see mail/settings.lua), base_url (such
+--   1000), log (function(level, text, fields), or { format = "text" or "json", level = "info" }, see
+--   telemetry/log.lua), metrics ({ public =, classes = }, see
+--   telemetry/metrics.lua), mail (the server that mails are sent by, see mail/settings.lua), base_url (such
 --   as "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of serve),
 --   retention (how long what is over is kept, default { done = "30d", aborted = "90d" }: finished trees go when their
 --   root has been done or aborted for so long, with all that belongs to them and their idempotence key; seconds, or a
@@ -150,6 +157,7 @@ function engine.open(path, given, hidden)
   class.allow_modules(self._modules)
   eventloop.attach(self, self._virtual, passed.loop ~= nil)
   context.add_engine(self, hidden)
+  self:_set_up_telemetry(given, known)
   return self
 end
 
@@ -202,6 +210,7 @@ function Engine.close(self)
   local is_running = self._core:running()
   if self._web and self._web.answering > 0 and not is_running then give_last_answers(self) end
   report.flush(self, true)
+  if self._events then self._events:closing() end
   self._closed = true
   if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
   context.remove_engine(self)
@@ -221,10 +230,10 @@ meta.__close = Engine.close
 
 -- ---- inside the library ----------------------------------------------------------------------------------------
 
-function Engine._log(self, level, line)
+function Engine._log(self, level, line, fields)
   local logger = self._log_function or context.logger
   if logger then
-    local ok = pcall(logger, level, line)
+    local ok = pcall(function() logger(level, line, log.complete(self, fields)) end)
     if ok then return end
   end
   if level >= WARNING then io.stderr:write(("pipeline [%d] %s\n"):format(level, line)) end
@@ -424,6 +433,7 @@ local function face_of(self)
     get_pipeline_names = class.names,
     get_enforce_auth = function() return context.enforce_auth end,
     log = function(level, line) self:_log(level, line) end,
+    answered = function(method, code) metrics.answered(self, method, code) end,
   }
 end
 
@@ -431,6 +441,7 @@ local function web_of(self)
   opened.check(self)
   if self._web then return self._web end
   self._web = require("pipeline.http.web").new(face_of(self))
+  self:_add_metrics(self._web)
   self._web:route("*", "/_ah/queue/deferred", function(request)
     return require("pipeline.deferred").serve(self, request)
   end)

@@ -19,15 +19,20 @@ describe("health", function()
     pipeline.set_logger(nil)
   end)
 
-  it("/healthz is 200 while the process answers", function()
+  it("O5 /healthz is 200 while the process answers, with facts for administrators only", function()
     engine = support.open()
+    engine:serve { port = 0, admin_token = "token-of-the-specs" }
     local status, body, reply = ask("/healthz")
     assert.equal(200, status)
-    assert.equal("ok", body.status)
+    assert.same({ status = "ok" }, body)
     assert.equal("no-store", reply.headers["cache-control"])
+    status, body = ask("/healthz", ADMIN)
+    assert.equal(200, status)
+    assert.same({ "ok", pipeline.version, "full", 0 }, { body.status, body.version, body.durability, body.executing })
+    assert.same({ status = "ok" }, select(2, ask("/healthz", { Authorization = "Bearer another-token" })))
   end)
 
-  it("/readyz is 200 when the store takes a commit, and tells administrators more", function()
+  it("O5 /readyz is 200 when the store takes a commit, and tells administrators more", function()
     engine = support.open()
     engine:serve { port = 0, admin_token = "token-of-the-specs" }
     local status, body = ask("/readyz")
@@ -40,7 +45,7 @@ describe("health", function()
     assert.equal(200, engine:handle { method = "HEAD", path = "/readyz" }.status)
   end)
 
-  it("/readyz of an engine that executes nothing needs no lease", function()
+  it("O5 /readyz of an engine that executes nothing needs no lease", function()
     engine = support.open { no_worker = true }
     engine:serve { port = 0, admin_token = "token-of-the-specs" }
     local status, body = ask("/readyz", ADMIN)
@@ -48,14 +53,14 @@ describe("health", function()
     assert.equal("not a worker", body.lease)
   end)
 
-  it("/readyz costs a commit a second at most", function()
+  it("O5 /readyz costs a commit a second at most", function()
     engine = support.open()
     local before = engine._core:facts().commits
     for _ = 1, 50 do assert.equal(200, (ask("/readyz"))) end
     assert.is_true(engine._core:facts().commits - before <= 3)
   end)
 
-  it("/readyz is 503 while the engine stops", function()
+  it("O5 /readyz is 503 while the engine stops", function()
     engine = support.open()
     engine:serve { port = 0, admin_token = "token-of-the-specs" }
     local Slow = pipeline.define("spec.health.Slow", {
@@ -74,7 +79,7 @@ end)
 
 describe("/readyz without a store", function()
   -- The write that fails is in the build that can make it fail; see spec/faults.
-  it("is 503, and does not say why to everybody", function()
+  it("O5 is 503, and does not say why to everybody", function()
     local engine = support.open()
     local server = engine:serve { port = 0, admin_token = "token-of-the-specs" }
     local core = engine._web.core

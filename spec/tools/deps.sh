@@ -31,6 +31,7 @@ packages() {
       echo tidy cmd:tidy
       echo lua-sec lua:ssl
       echo python3-aiosmtpd file:/usr/lib/python3/dist-packages/aiosmtpd
+      echo python3-prometheus-client file:/usr/lib/python3/dist-packages/prometheus_client
       echo lua-sql-sqlite3 lua:luasql.sqlite3
       echo lua-luv lua:luv
       echo lua-cqueues lua:cqueues
@@ -56,6 +57,7 @@ packages() {
       echo nodejs cmd:node
       echo npm cmd:npm
       ;;
+    promtool) echo prometheus cmd:promtool ;; # large: specs of metrics go without it
     valgrind) echo valgrind cmd:valgrind ;;
     fuzz)
       echo clang cmd:clang

@@ -5,8 +5,8 @@
 
 #include "binding/op/pusher.h"
 #include "binding/op/table.h"
-#include "binding/sink.h"
 #include "binding/tasklet/tasklet.h"
+#include "binding/telemetry/sink.h"
 
 static int op_k(lua_State *L, int status, lua_KContext context) {
     (void)status;

@@ -173,6 +173,23 @@ static int claim_tostring(lua_State *L) {
     return 1;
 }
 
+int pl__claim_executing(lua_State *L) {
+    const pl__handle_t *h = pl__handle_check(L, 1);
+    const pl_claim_t *claim = h->engine && h->current ? h->current->claim : NULL;
+    if (!claim)
+        return 0;
+    lua_createtable(L, 0, 12);
+    push_field(L, claim, FIELD_QUEUE);
+    lua_setfield(L, -2, "queue");
+    push_field(L, claim, FIELD_NAME);
+    lua_setfield(L, -2, "task");
+    push_field(L, claim, FIELD_KIND);
+    lua_setfield(L, -2, "kind");
+    lua_pushinteger(L, claim->tries + 1);
+    lua_setfield(L, -2, "attempt");
+    return 1;
+}
+
 /* ---- for C ------------------------------------------------------------------------------------------------- */
 
 void pl__claim_push(lua_State *L, pl__coroutine_t *rec) {

@@ -18,5 +18,7 @@ void pl__claim_push(lua_State *L, pl__coroutine_t *rec);
 /* Returns the record whose claim is at `arg`, NULL if that is over; raises if it is no claim of this engine. */
 pl__coroutine_t *pl__claim_check(lua_State *L, int arg, const pl__handle_t *h);
 void pl__claim_register(lua_State *L);
+/* e:executing() -> {queue=, task=, kind=, attempt=} of the task whose coroutine runs, for the log; else nil. */
+int pl__claim_executing(lua_State *L);
 
 #endif

@@ -13,7 +13,8 @@
 
 #include "binding/coroutine/thread.h"
 #include "binding/coroutine/unwaited.h"
-#include "binding/sink.h"
+#include "binding/telemetry/event.h"
+#include "binding/telemetry/sink.h"
 #include "binding/trampoline.h"
 
 #define IDLE_MAX 256 /* finished threads kept for later use */
@@ -366,17 +367,19 @@ void pl__pump(pl__handle_t *h) {
     if (h->pumping || h->closing)
         return;
     if (!h->L || h->entered) {
-        if (h->ready.head || h->finals)
+        if (h->ready.head || h->finals || h->events)
             pl__coroutine_arm(h);
         return;
     }
     h->pumping = true;
-    while (h->ready.head || h->finals) {
+    while (h->ready.head || h->finals || h->events) {
         pl__coroutine_t *rec = queue_take(&h->ready);
         if (rec)
             resume(h, rec);
-        else
+        else if (h->finals)
             report_final(h, h->finals);
+        else
+            pl__event_report(h);
     }
     h->pumping = false;
     pl__log_drain(h->L, h);
@@ -549,6 +552,7 @@ void pl__coroutine_free_all(pl__handle_t *h) {
     h->live = h->idle = h->bare = NULL;
     h->ready = h->later = h->parked = (pl__queue_t){ NULL, NULL };
     h->live_count = h->idle_count = h->records = 0;
+    pl__event_forget(h);
     while (h->finals) {
         pl__final_t *next = h->finals->next;
         pl__free(h->finals);
@@ -594,8 +598,8 @@ void pl__wait_end(pl__coroutine_t *rec, uint64_t life) {
 
 /* ---- spawn ------------------------------------------------------------------------------------------------- */
 
-/* e:spawn(fn, ...) -> true, or nil, code, message. */
-static int engine_spawn(lua_State *L) {
+/* Stack: engine, function, its arguments. */
+static int spawn(lua_State *L, bool in_this_turn) {
     pl__handle_t *h = pl__handle_check(L, 1);
     luaL_checktype(L, 2, LUA_TFUNCTION);
     if (pl__handle_refuse(L, h))
@@ -626,10 +630,20 @@ static int engine_spawn(lua_State *L) {
     lua_xmove(L, rec->co, n);
     rec->nargs = n - 1;
     rec->started = true;
-    pl__coroutine_queue(&h->later, rec);
+    pl__coroutine_queue(in_this_turn && h->pumping ? &h->ready : &h->later, rec);
     pl__coroutine_arm(h);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+/* e:spawn(fn, ...) -> true, or nil, code, message: in the next turn of the loop. */
+static int engine_spawn(lua_State *L) {
+    return spawn(L, false);
+}
+
+/* e:begin(fn, ...) -> true, or nil, code, message: as spawn, but in this turn, when what runs now waits or ends. */
+static int engine_begin(lua_State *L) {
+    return spawn(L, true);
 }
 
 /* e:in_coroutine() -> whether the running coroutine is managed by this engine and may wait. */
@@ -647,6 +661,7 @@ static int engine_is_resuming(lua_State *L) {
 void pl__coroutine_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
         { "spawn", engine_spawn },
+        { "begin", engine_begin },
         { "in_coroutine", engine_in_coroutine },
         { "is_resuming", engine_is_resuming },
         { "urgent", engine_urgent },

@@ -3,7 +3,7 @@
  */
 #include "binding/coroutine/unwaited.h"
 
-#include "binding/sink.h"
+#include "binding/telemetry/sink.h"
 
 static void log_refused(pl__handle_t *h, int level, pl_id_t task, int rc, const char *detail) {
     pl__log(h, level, "the end of task %lld was refused: %s (%s)%s%s", (long long)task, pl_result_text(rc),

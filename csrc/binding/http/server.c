@@ -17,7 +17,7 @@
 
 #include "binding/coroutine/coroutine.h"
 #include "binding/handle.h"
-#include "binding/sink.h"
+#include "binding/telemetry/sink.h"
 #include "http/server.h"
 
 #define SERVER_TYPE "pipeline.Server"

@@ -188,6 +188,7 @@ struct pl__conn {
     pl_final_t *finals;   /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
+    bool tells; /* of all stages that become final, whoever watches them */
     struct {
         bool unknown;          /* the rest is to be read */
         bool live;             /* there may be fires that are not over */

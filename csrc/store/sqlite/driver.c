@@ -316,6 +316,7 @@ const pl__verbs_t pl__sqlite_verbs = {
 
 static int sqlite_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
                        pl_error_t *error) {
+    conn->tells = ask->tell;
     return pl__verbs_turn(&pl__sqlite_verbs, conn, ops, ask, arena, turn, error);
 }
 

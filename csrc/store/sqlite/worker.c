@@ -207,6 +207,11 @@ static int check_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t
     return check_suspect(conn, rescue, worker, is_gone);
 }
 
+/* Whoever asked is told of it. The array has room for all. */
+static void note_peer(pl_op_rescue_t *rescue, const worker_t *worker, bool is_gone) {
+    rescue->peers[rescue->peers_len++] = (pl_peer_t){ worker->id, worker->number, worker->pid, is_gone };
+}
+
 static int bury_worker(pl__conn_t *conn, pl_op_t *op, const worker_t *worker) {
     pl_op_rescue_t *rescue = &op->u.rescue;
     int tasks;
@@ -225,9 +230,13 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
     int rc;
     rescue->workers = rescue->tasks = rescue->others = rescue->suspects = 0;
     rescue->lost = NULL; /* of a transaction that was broken */
+    rescue->peers_len = 0;
     PL__TRY(pl__sql_query(conn, PL__SQL_WORKERS, &row, ""));
     const worker_t *workers = pl__sql_list(conn, row, &conn->scratch, read_worker, sizeof *workers, &len, &rc);
-    for (size_t i = 0; i < len; i++) {
+    rescue->peers = rc == PL_OK && len > 0 ? pl__arena_get(&op->arena, len * sizeof *rescue->peers) : NULL;
+    if (rc == PL_OK && len > 0 && !rescue->peers)
+        rc = PL_ENOMEM;
+    for (size_t i = 0; rc == PL_OK && i < len; i++) {
         bool is_gone;
         if (workers[i].id == conn->worker)
             continue;
@@ -235,6 +244,7 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
         if (is_gone)
             PL__TRY(bury_worker(conn, op, &workers[i]));
         rescue->others += !is_gone;
+        note_peer(rescue, &workers[i], is_gone);
     }
     conn->others = rescue->others;
     return rc;

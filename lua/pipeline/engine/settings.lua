@@ -1,6 +1,8 @@
 --- settings.lua: what pipeline.open is given, checked and brought into the form that the core and the engine take.
 
 local errors = require "pipeline.support.errors"
+local log = require "pipeline.telemetry.log"
+local metrics = require "pipeline.telemetry.metrics"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
 local retention = require "pipeline.retention"
@@ -14,11 +16,11 @@ local TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX = 0.001, 3600
 local open_kinds = {
   durability = "string", concurrency = "count", modules = "table", serve_queues = "table", file_mode = "any",
   lease_seconds = "duration",
-  tombstone_seconds = "duration", class_load_timeout = "duration", log = "function", vfs = "string",
+  tombstone_seconds = "duration", class_load_timeout = "duration", log = "any", vfs = "string",
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
-  base_url = "string", stop_grace = "duration", retention = "any", on_missed = "function",
+  base_url = "string", stop_grace = "duration", metrics = "table", retention = "any", on_missed = "function",
 }
 
 local core_options = {
@@ -102,12 +104,13 @@ end
 
 --- Checks what open was given.
 -- @return the options, those of them that the core takes, and what has been read from the others: targets, base_url,
--- mail. Raises where something is wrong.
+-- log, metrics, mail. Raises where something is wrong.
 function settings.read(path, given)
   given = check(path, given)
   local passed = {}
   local known = {
     targets = check_targets(given.targets or {}), base_url = check_base_url(given.base_url),
+    log = log.read(given.log), metrics = metrics.read(given.metrics),
     mail = given.mail and require("pipeline.mail.settings").read(given.mail) or false,
   }
   for _, name in ipairs(core_options) do passed[name] = given[name] end

@@ -2,7 +2,9 @@
 --
 --   /healthz   the process is alive: its loop turns and its HTTP side answers. Always 200 when it comes at all.
 --   /readyz    work may be sent here: the store takes a commit, which renews the worker's lease, and the engine is not
---              stopping. 200 or 503; what is wrong is said to administrators only.
+--              stopping. 200 or 503.
+--
+-- Everybody is told that much; facts, and what is wrong, whoever has a token.
 --
 -- A commit is made at most once a second, however often it is asked, and everybody who asks meanwhile shares it.
 
@@ -10,8 +12,9 @@ local health = {}
 
 local SHARED_SECONDS = 1
 
---- Facts about the engine, for everybody.
-function health.alive(self)
+--- Whether the process lives, and, for whoever may know, facts about the engine.
+function health.alive(self, may_know)
+  if not may_know then return 200, { status = "ok" } end
   local facts = self.core:facts()
   return 200, {
     status = "ok", version = facts.version, durability = facts.durability, executing = facts.executing,
@@ -30,13 +33,16 @@ local function try_store(self)
 end
 
 --- Whether work may be sent here; status and what to say.
-function health.ready(self, is_admin)
+function health.ready(self, may_know)
   local store = try_store(self)
   local facts = self.core:facts()
   local lease = facts.no_worker and "not a worker" or (facts.worker ~= 0 and "held" or "lost")
   local is_ready = store == "ok" and lease ~= "lost" and not facts.stopping
   local answer = { status = is_ready and "ready" or "not ready" }
-  if is_admin then answer.store, answer.lease, answer.stopping = store, lease, facts.stopping end
+  if may_know then
+    answer.store, answer.lease, answer.stopping = store, lease, facts.stopping
+    answer.unreachable_since = facts.unreachable_since
+  end
   return is_ready and 200 or 503, answer
 end
 

@@ -400,9 +400,7 @@ local function task_only(_, request)
   return 200
 end
 
-local function answer_health(status, value)
-  return status, { ["cache-control"] = "no-store" }, value
-end
+local function answer_health(status, value) return status, { ["cache-control"] = "no-store" }, value end
 
 local function add_endpoints(self)
   local function add(methods, name, handler)
@@ -661,6 +659,7 @@ function Web:serve(given)
       local _ <close> = setmetatable({ web = self }, Answering)
       self.answering = self.answering + 1
       local result = answer(self, request)
+      self.face.answered(request.method, result.status)
       return result.status, wire_names(result.headers), result.body
     end,
   }
@@ -692,8 +691,9 @@ function web.new(face)
   }, web_meta)
   set_admin_token(self, random_token(self.core))
   add_endpoints(self)
-  self:route("GET", "/healthz", function() return answer_health(health.alive(self)) end)
-  self:route("GET", "/readyz", function(request) return answer_health(health.ready(self, request.is_admin)) end)
+  for path, fn in pairs { ["/healthz"] = health.alive, ["/readyz"] = health.ready } do
+    self:route("GET", path, function(request) return answer_health(fn(self, request.is_admin)) end)
+  end
   return self
 end
 

@@ -6,6 +6,7 @@
 -- written in a while; the next one tells how many were left out.
 
 local errors = require "pipeline.support.errors"
+local log = require "pipeline.telemetry.log"
 local text = require "pipeline.support.text"
 
 local report = {}
@@ -32,8 +33,8 @@ function report.flush(engine, all)
   end
 end
 
---- Writes a line of which there may be many; those with the same key count as equal.
-function report.line(engine, level, key, line)
+--- Writes a line of which there may be many; those with the same key count as equal. `fields`: see telemetry/log.lua.
+function report.line(engine, level, key, line, fields)
   local reports = engine._reports
   local entry = reports[key]
   if not entry or engine._core:steady() - entry.since >= WINDOW_SECONDS then
@@ -43,7 +44,7 @@ function report.line(engine, level, key, line)
     engine._reports_count = engine._reports_count + 1
   end
   entry.count, entry.line = entry.count + 1, line
-  if entry.count <= BURST then return engine:_log(level, line) end
+  if entry.count <= BURST then return engine:_log(level, line, fields) end
   entry.left_out = entry.left_out + 1
 end
 
@@ -72,7 +73,7 @@ end
 local function attempt(engine, level, record, what, number, problem, rest)
   report.line(engine, level, table.concat({ what, record.class_path, problem }, "\0"),
     ("%s of %s %s failed, attempt %d of %d: %s%s"):format(what, record.class_path, id_of(engine, record), number,
-      record.max_attempts, problem, rest))
+      record.max_attempts, problem, rest), log.fields_of(engine, record, number))
 end
 
 --- A failed attempt of the run of a stage; `at` is when it runs again, nil: not at all.
@@ -91,7 +92,8 @@ end
 function report.callback(engine, record, failure, number)
   local problem = shown(failure)
   report.line(engine, ERROR, table.concat({ "callback", record.class_path, problem }, "\0"),
-    ("callback of %s %s failed, try %d: %s"):format(record.class_path, id_of(engine, record), number, problem))
+    ("callback of %s %s failed, try %d: %s"):format(record.class_path, id_of(engine, record), number, problem),
+    log.fields_of(engine, record, number))
 end
 
 --- A callback task that is not made, and dropped.
@@ -109,7 +111,7 @@ end
 function report.task(engine, kind, claim, message, status)
   report.line(engine, is_told_quietly(status) and INFO or WARNING, table.concat({ kind, claim.queue, message }, "\0"),
     ("%s task %s of queue %s failed, try %d: %s"):format(kind, claim.name or claim.id, claim.queue, claim.tries + 1,
-      message))
+      message), { queue = claim.queue, task = claim.name, kind = kind, attempt = claim.tries + 1 })
 end
 
 --- The abort of a tree, because of an attempt of `stage`.
@@ -118,7 +120,7 @@ function report.abort(engine, stage, record, number, failure, where)
   local whose = record.parent and "the tree " .. engine:_id_text(record.root) or "the tree"
   report.line(engine, ERROR, table.concat({ "abort", record.class_path, problem }, "\0"),
     ("%s is aborted: %s %s failed, attempt %d of %d: %s"):format(whose, tostring(stage), id_of(engine, record),
-      number, record.max_attempts, problem))
+      number, record.max_attempts, problem), log.fields_of(engine, record, number))
 end
 
 --- A stage has failed for good, and what goes on in its place is the fallback of it, or of one above it.

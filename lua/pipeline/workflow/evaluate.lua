@@ -556,6 +556,7 @@ end
 local function execute(engine, claim)
   local kind = claim.kind
   local fn = executors[kind]
+  if engine._events then engine._events:started(claim) end
   if modules[kind] then
     fn = fn or load_executor(kind)
   elseif claim.stage == nil then

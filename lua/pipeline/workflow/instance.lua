@@ -946,6 +946,8 @@ local function store_status(self, given)
   }))
 end
 
+methods.log = require("pipeline.telemetry.log").method
+
 --- Replaces what the status pages say about this pipeline, at once; what is left out becomes empty.
 -- @tparam[opt] table given message, console_url, status_links (name -> URL).
 -- Raises PipelineRuntimeError if it cannot be stored. In test mode it is only logged. In App Engine: set_status.
@@ -1067,7 +1069,7 @@ for name, value in pairs(methods) do
   if type(value) == "function" then class.reserved[name] = true end
 end
 class.reserved.from_id, class.reserved.start_test = true, true
-class.reserved.task_retry = true
+class.reserved.task_retry, class.reserved.log = true, nil -- classes may have a log of their own
 class.set_up_base()
 
 return instance

@@ -52,11 +52,11 @@ void pl__watch_remove(pl__conn_t *conn, pl_id_t stage) {
     }
 }
 
-static int note(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
+static int note(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state, bool unwatched) {
     pl_final_t *final = pl__arena_get(&conn->scratch, sizeof *final);
     if (!final)
         return PL_ENOMEM;
-    *final = (pl_final_t){ conn->finals, stage, state };
+    *final = (pl_final_t){ conn->finals, stage, state, true, unwatched };
     conn->finals = final;
     return PL_OK;
 }
@@ -74,15 +74,16 @@ int pl__note_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
 
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
     conn->ring = true; /* somebody in another process may wait for it */
-    if (pl__is_watched(conn, stage))
-        PL__TRY(note(conn, stage, state));
+    bool is_watched = pl__is_watched(conn, stage);
+    if (is_watched || conn->tells)
+        PL__TRY(note(conn, stage, state, !is_watched));
     return pl__note_over(conn, stage, state == PL_STAGE_DONE ? PL_FIRE_DONE : PL_FIRE_FAILED);
 }
 
 int pl__note_abort(pl__conn_t *conn, pl_id_t stage) {
     conn->ring = true; /* it may be another process that executes the run */
     PL__TRY(pl__sql_run(conn, PL__SQL_ABORTS_COUNT, NULL, ""));
-    return note(conn, stage, PL_STAGE_ABORTING);
+    return note(conn, stage, PL_STAGE_ABORTING, false);
 }
 
 int pl__check_aborts(pl__conn_t *conn) {
@@ -96,6 +97,6 @@ int pl__check_aborts(pl__conn_t *conn) {
                           (int64_t)PL_STAGE_ABORTING));
     const pl_id_t *ids = pl__sql_list(conn, row, &conn->scratch, pl__sql_read_id, sizeof *ids, &len, &rc);
     for (size_t i = 0; rc == PL_OK && i < len; i++)
-        rc = note(conn, ids[i], PL_STAGE_ABORTING);
+        rc = note(conn, ids[i], PL_STAGE_ABORTING, false);
     return rc;
 }

@@ -411,8 +411,10 @@ static int check_watched(pl__conn_t *conn) {
         if (!conn->watched[i])
             continue;
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, PL_STAGE_ABORTED, "i", (int64_t)conn->watched[i]));
-        if (state == PL_STAGE_DONE || state == PL_STAGE_ABORTED)
-            PL__TRY(pl__note_final(conn, conn->watched[i], (pl_stage_state_t)state));
+        if (state != PL_STAGE_DONE && state != PL_STAGE_ABORTED)
+            continue;
+        PL__TRY(pl__note_final(conn, conn->watched[i], (pl_stage_state_t)state));
+        conn->finals->ours = false;
     }
     return PL_OK;
 }
@@ -423,7 +425,7 @@ static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *tu
         pl_final_t *copy = pl__arena_get(arena, sizeof *copy);
         if (!copy)
             return PL_ENOMEM;
-        *copy = (pl_final_t){ turn->finals, final->stage, final->state };
+        *copy = (pl_final_t){ turn->finals, final->stage, final->state, final->ours, final->unwatched };
         turn->finals = copy;
     }
     return PL_OK;
@@ -445,6 +447,7 @@ int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena,
     if (conn->worker == 0)
         wanted = 0;
     conn->ahead = ask->ahead;
+    conn->tells = ask->tell;
     conn->finishes++;
     if (ask->look) {
         conn->maybe_ready = conn->due_unknown = conn->maybe_alone = true;

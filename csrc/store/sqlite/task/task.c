@@ -74,7 +74,7 @@ static int fail_by_parameters(pl__conn_t *conn, pl_op_task_done_t *done, pl_task
         done->died = attempt->is_last = true;
         return pl__task_die(conn, done->task, &done->failure, done->status, 1);
     }
-    pl_usec_t eta = attempt->again = pl_clock_add(conn->now, pl_retry_delay(&retry, info.tries + 1));
+    pl_usec_t eta = attempt->again = done->again = pl_clock_add(conn->now, pl_retry_delay(&retry, info.tries + 1));
     return pl__sql_run(conn, PL__SQL_TASK_FAIL, NULL, "iiizi", (int64_t)done->task,
                        (int64_t)(pl__task_waits(conn, eta) ? PL__TASK_DELAYED : PL__TASK_READY), (int64_t)eta,
                        (int64_t)done->status, (int64_t)first);
@@ -103,6 +103,7 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
     pl_task_kind_t kind;
     bool ours;
     done->died = false;
+    done->again = 0;
     if (!done->failed && done->is_plain)
         return finish_plain(conn, op);
     PL__TRY(pl__task_fence(conn, done->task, done->claim, &ours, &kind));
@@ -116,6 +117,7 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
     }
     if (done->retry_at == 0 || done->give_up)
         return fail_by_parameters(conn, done, kind, &(pl_attempt_t){ 0 });
+    done->again = done->retry_at;
     return pl__task_delay(conn, done->task, kind, done->retry_at, 1);
 }
 

@@ -1,7 +1,7 @@
 /*
  * sink.c - log lines on their way to the "log" hook. See sink.h.
  */
-#include "binding/sink.h"
+#include "binding/telemetry/sink.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -83,8 +83,11 @@ static void report(pl_engine_t *engine, const pl_attempt_t *attempt) {
 }
 
 void pl__report_recorded(pl_engine_t *engine, const pl_attempt_t *attempt) {
-    for (; attempt; attempt = attempt->next)
+    for (; attempt; attempt = attempt->next) {
         report(engine, attempt);
+        if (engine->tells)
+            pl__event_recorded(engine, attempt);
+    }
 }
 
 void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_claim_t *claim, pl_str_t problem) {

@@ -1,0 +1,53 @@
+--- telemetry/faces.lua: how what is measured is asked for: by the program, and over HTTP.
+
+local exposition = require "pipeline.telemetry.exposition"
+local metrics = require "pipeline.telemetry.metrics"
+local opened = require "pipeline.engine.opened"
+local options = require "pipeline.support.options"
+local misuse = require("pipeline.support.place").misuse
+
+local LEASE_SECONDS = 15.0
+
+local methods = {} -- of the engine
+
+--- An engine was opened with these options.
+function methods._set_up_telemetry(self, given, known)
+  self._requests, self._metrics_page = {}, false
+  self._metrics_public = known.metrics.public or false
+  self._lease_seconds = given.lease_seconds or LEASE_SECONDS
+  metrics.set_up(self, known.metrics)
+end
+
+local function answer(self, request)
+  if not (self._metrics_public or request.is_admin or request.is_viewer) then
+    return 403, "text/plain; charset=utf-8", "403 Forbidden\n"
+  end
+  local is_open = exposition.wants_open(request.headers.accept)
+  local headers = { ["content-type"] = is_open and exposition.OPEN or exposition.PLAIN, ["cache-control"] = "no-store" }
+  return 200, headers, exposition.write(metrics.page(self), is_open)
+end
+
+--- Adds the routes: /metrics, and the same below the base path.
+function methods._add_metrics(self, web)
+  web:route("GET", "/metrics", function(request) return answer(self, request) end)
+  web:endpoint("GET", "metrics", function(_, request) return answer(self, request) end)
+end
+
+local metric_kinds = { format = "string" }
+
+--- What is measured of this engine and its store, as a text for Prometheus and its like; the same as GET /metrics.
+-- @tparam[opt] table given format: "openmetrics" (default), or "prometheus", the older format.
+-- @return the text, and its content type. Raises StoreError when the store cannot be read.
+function methods.metrics(self, given)
+  opened.check(self)
+  given = options.check(given, metric_kinds, 1, "metrics")
+  local format = given.format or "openmetrics"
+  if format ~= "openmetrics" and format ~= "prometheus" then
+    misuse("bad argument #1 to 'metrics' (option 'format': \"openmetrics\" or \"prometheus\" expected)")
+  end
+  opened.outside_transaction(self, "metrics")
+  local is_open = format == "openmetrics"
+  return exposition.write(metrics.page(self), is_open), is_open and exposition.OPEN or exposition.PLAIN
+end
+
+return methods

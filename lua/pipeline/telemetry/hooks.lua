@@ -1,0 +1,39 @@
+--- telemetry/hooks.lua: functions of the program that are called when something happens in an engine.
+
+local events = require "pipeline.telemetry.events"
+local opened = require "pipeline.engine.opened"
+local options = require "pipeline.support.options"
+local text = require "pipeline.support.text"
+local misuse = require("pipeline.support.place").misuse
+
+local known = {}
+for _, name in ipairs(events.NAMES) do known[name] = true end
+
+local methods = {} -- of the engine
+
+--- Has fn(event) called when something happens in this engine: after the commit, so that what is told of holds. Each
+-- call has a coroutine of its own and may wait; an error in it is logged, and changes nothing.
+--
+-- A table has `event`, `time` and what applies: of stages id, root, class, key, queue, attempt, max_attempts; at their
+-- end state, created, started, ended, took, reason; of tasks kind ("push", "deferred", "callback"), queue, name,
+-- attempt, status. `took` (seconds of this attempt), `late` (seconds from when it could have begun until it did). Of
+-- failures error_class, error, traceback, will_retry, and `at` (when it runs again).
+-- @tparam string event stage_started, stage_done, stage_failed, stage_aborted; root_done, root_aborted (after that of
+--   its stage); task_started, task_done, task_failed, task_dead; queue_paused; worker_joined, worker_lost (number, pid;
+--   of others: a loss is told of by the process that gives back what the lost one had); engine_stopping.
+-- @tparam function fn
+-- @return a function that ends it; idempotent.
+function methods.on(self, event, fn)
+  opened.check(self)
+  if not known[event] then
+    local nearest = type(event) == "string" and options.nearest(event, known)
+    misuse(("bad argument #1 to 'on' (unknown event %s%s; there are %s)"):format(text.of(event, 100),
+      nearest and ("; did you mean '%s'?"):format(nearest) or "", table.concat(events.NAMES, ", ")))
+  end
+  if type(fn) ~= "function" then
+    misuse(("bad argument #2 to 'on' (function expected, got %s)"):format(type(fn)))
+  end
+  return events.of(self):add(event, fn)
+end
+
+return methods
