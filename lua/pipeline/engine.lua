@@ -129,7 +129,8 @@ end
 --   adds no tasks to queues; default: none), max_tasks_per_add and max_tasks_per_lease (of one call, default 100 and
 --   1000), log (function(level, text, fields), or { format = "text" or "json", level = "info" }, see
 --   telemetry/log.lua), metrics ({ public =, classes = }, see
---   telemetry/metrics.lua), mail (the server that mails are sent by, see mail/settings.lua), base_url (such
+--   telemetry/metrics.lua), tracing ({ endpoint =, service =, sample = }, see telemetry/tracing.lua), mail (the server
+--   that mails are sent by, see mail/settings.lua), base_url (such
 --   as "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of serve),
 --   retention (how long what is over is kept, default { done = "30d", aborted = "90d" }: finished trees go when their
 --   root has been done or aborted for so long, with all that belongs to them and their idempotence key; seconds, or a
@@ -421,9 +422,10 @@ end
 local function face_of(self)
   return {
     engine = self._core,
-    work = function(fn, ...)
-      if context.owner() == self then return fn(...) end
-      return context.work_for(self, fn, ...)
+    work = function(fn, web, request)
+      if self._tracing then return self._tracing:serve(request, context.work_for, self, fn, web, request) end
+      if context.owner() == self then return fn(web, request) end
+      return context.work_for(self, fn, web, request)
     end,
     from_id = function(id) return own_from_id(self, id) end,
     run_callback = function(stage, params, who) return evaluate.run_callback(self, stage, params, who) end,

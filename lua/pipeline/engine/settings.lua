@@ -20,7 +20,8 @@ local open_kinds = {
   virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
-  base_url = "string", stop_grace = "duration", metrics = "table", retention = "any", on_missed = "function",
+  base_url = "string", stop_grace = "duration", metrics = "table", tracing = "table",
+  retention = "any", on_missed = "function",
 }
 
 local core_options = {
@@ -104,13 +105,14 @@ end
 
 --- Checks what open was given.
 -- @return the options, those of them that the core takes, and what has been read from the others: targets, base_url,
--- log, metrics, mail. Raises where something is wrong.
+-- log, metrics, tracing, mail. Raises where something is wrong.
 function settings.read(path, given)
   given = check(path, given)
   local passed = {}
   local known = {
     targets = check_targets(given.targets or {}), base_url = check_base_url(given.base_url),
     log = log.read(given.log), metrics = metrics.read(given.metrics),
+    tracing = require("pipeline.telemetry.tracing").read(given.tracing),
     mail = given.mail and require("pipeline.mail.settings").read(given.mail) or false,
   }
   for _, name in ipairs(core_options) do passed[name] = given[name] end

@@ -22,6 +22,7 @@ local future = require "pipeline.tasklet.future"
 local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
 local place = require "pipeline.support.place"
+local trace = require "pipeline.telemetry.trace"
 
 local fetch = {}
 
@@ -353,6 +354,14 @@ local function shown(url)
   return (url:gsub("^(%a[%w+.-]*://)[^/?#]*@", "%1"))
 end
 
+-- A request made by code that belongs to a trace says so.
+local function with_trace(given)
+  local out = {}
+  for name, value in pairs(given) do out[name] = value end
+  out.headers = trace.headers(given.headers)
+  return out
+end
+
 --- Makes an HTTP request. Returns a future at once; its result is the response: status, headers (by lower-case name,
 -- repeated ones joined with ", "), header_list (pairs as sent), url (after redirects) and body. Any status is an
 -- answer, not an error. Cancelling the future, or the only tasklet that waits for it, ends the request.
@@ -370,6 +379,7 @@ end
 -- what the body function has raised.
 function fetch.fetch(given)
   given = check(given)
+  if trace.on then given = with_trace(given) end
   local self = future.new(meta, 2, (given.method or "GET") .. " " .. shown(given.url))
   local loop = self.loop
   local client = client_of(loop)

@@ -14,6 +14,7 @@ local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local queue_task = require "pipeline.taskqueue.task"
 local report = require "pipeline.support.report"
+local trace = require "pipeline.telemetry.trace"
 local text = require "pipeline.support.text"
 
 local push = {}
@@ -36,6 +37,7 @@ local function headers_of(claim, request, store)
   if claim.payload and claim.payload ~= "" and not headers["content-type"] then
     headers["content-type"] = "application/octet-stream"
   end
+  if trace.on then headers.traceparent = trace.header() or headers.traceparent end
   headers["x-appengine-queuename"] = claim.queue
   headers["x-appengine-taskname"] = claim.name or queue_task.auto_name(store, claim.id)
   headers["x-appengine-taskretrycount"] = tostring(claim.tries)

@@ -13,6 +13,7 @@ local options = require "pipeline.support.options"
 local queue_errors = require "pipeline.taskqueue.errors"
 local task_text = require "pipeline.taskqueue.task_text"
 local text = require "pipeline.support.text"
+local trace = require "pipeline.telemetry.trace"
 local misuse = require("pipeline.support.place").misuse
 
 local classes = queue_errors.classes
@@ -546,10 +547,11 @@ local SLASH = byte("/")
 local requests, remember_request = memo(MEMO_MAX) -- url -> the encoded POST to it, without headers
 
 local function encode_request(self, url)
-  local is_plain = self._headers == NO_HEADERS and not rawget(self, "target") and self.method == "POST"
+  local headers = trace.on and trace.headers(self._headers) or self._headers
+  local is_plain = headers == NO_HEADERS and not rawget(self, "target") and self.method == "POST"
   if is_plain and requests[url] then return requests[url] end
   local request = { method = self.method, url = url, target = self.target }
-  if next(self._headers) then request.headers = self._headers end
+  if next(headers) then request.headers = headers end
   local bytes, code, message = core.encode_value(request, "request")
   if not bytes then errors.raise_core(code, message, tostring(self)) end
   if is_plain and #url <= MEMO_LENGTH_MAX then remember_request(url, bytes) end
@@ -580,6 +582,11 @@ local function form_of_stage(self, store, queue_name)
   return form, self.url, form.name or known_as
 end
 
+-- A call has one for the trace it belongs to.
+local function has_request(kind)
+  return kind == "push" or kind == "deferred" and trace.on and trace.header() ~= nil
+end
+
 --- The form in which the store takes the task, its full URL, and the name by which it is known.
 function queue_task.form(self, store, queue_name)
   if rawget(self, "_stage") then return form_of_stage(self, store, queue_name) end
@@ -590,13 +597,14 @@ function queue_task.form(self, store, queue_name)
     id = id, kind = kind, queue = queue_name, name = name, payload = self.payload,
     name_id = name and queue_task.auto_id(store, name), priority = rawget(self, "priority"), tag = rawget(self, "tag"),
     eta = eta > 1e-6 and eta or 1e-6, deadline = kind ~= "pull" and rawget(self, "dispatch_deadline") or nil,
-    retry = rawget(self, "_retry"), request = kind == "push" and encode_request(self, url) or nil,
+    retry = rawget(self, "_retry"), request = has_request(kind) and encode_request(self, url) or nil,
   }, url, name or known_as
 end
 
 --- Whether `gather` will do: nothing but the task itself has to be said of it.
 function queue_task.is_gathered(self)
-  return not rawget(self, "name") and not rawget(self, "_stage") and not rawget(self, "_retry")
+  return not rawget(self, "name") and not rawget(self, "_stage") and not rawget(self, "_retry") and
+    not (trace.on and trace.header())
 end
 
 --- Gives the task to a transaction; the store cannot refuse it. Returns its full URL, its id, the name by which it is

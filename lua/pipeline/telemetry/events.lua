@@ -9,6 +9,7 @@
 
 local errors = require "pipeline.support.errors"
 local queue_task = require "pipeline.taskqueue.task"
+local trace = require "pipeline.telemetry.trace"
 
 local events = {}
 
@@ -24,6 +25,7 @@ Hooks.__index = Hooks
 -- ---- calling ---------------------------------------------------------------------------------------------------
 
 local function call(engine, name, fn, event)
+  if trace.on then trace.set(nil) end -- the coroutine may have been another's
   local ok, problem = xpcall(fn, errors.handler, event)
   if ok then return end
   local class, message, traceback = errors.describe(problem)
@@ -154,6 +156,7 @@ end
 
 --- A claim is about to be executed; called in its coroutine.
 function Hooks:started(claim)
+  if self.engine._tracing then self.engine._tracing:started(claim) end
   local ok, problem = pcall(started, self, claim)
   if not ok then self.engine:_log(ERROR, "hooks: " .. errors.text(problem)) end
 end
@@ -207,6 +210,7 @@ end
 
 --- The engine closes, and its loop has not been told to stop: those that listen for that are called here and now.
 function Hooks:closing()
+  if self.engine._tracing then self.engine._tracing:closing() end
   for _, fn in ipairs(self.functions.engine_stopping or {}) do
     if not self.told_stop then
       call(self.engine, "engine_stopping", fn, { event = "engine_stopping", time = self.engine._core:now() })

@@ -4,6 +4,7 @@ local exposition = require "pipeline.telemetry.exposition"
 local metrics = require "pipeline.telemetry.metrics"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
+local tracing = require "pipeline.telemetry.tracing"
 local misuse = require("pipeline.support.place").misuse
 
 local LEASE_SECONDS = 15.0
@@ -16,6 +17,7 @@ function methods._set_up_telemetry(self, given, known)
   self._metrics_public = known.metrics.public or false
   self._lease_seconds = given.lease_seconds or LEASE_SECONDS
   metrics.set_up(self, known.metrics)
+  if known.tracing then self._tracing = tracing.set_up(self, known.tracing) end
 end
 
 local function answer(self, request)

@@ -505,6 +505,7 @@ function methods.start(self, given)
   end
   stage.root = stage.id
   self._id, self._engine, self._record = stage.id, engine, stage
+  if engine._tracing then engine._tracing:start(stage) end
   if given.return_task then return task.of_start(self, stage) end
   return self
 end

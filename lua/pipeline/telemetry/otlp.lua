@@ -1,0 +1,152 @@
+--- telemetry/otlp.lua: spans on their way to a collector: OTLP over HTTP, as JSON, in batches.
+--
+-- A span is a table: trace, span, parent (or nil), name, kind, from, to (seconds since the epoch), attributes (name ->
+-- string, number or boolean), failed (nil, or a text), events, links (lists). They gather for a second, or until there
+-- are BATCH of them. Spans that would be more than KEPT at a time are dropped, and so is a batch that the collector
+-- does not take; after that none is sent for a while. How many were dropped is said in the log, at most once a minute.
+
+local errors = require "pipeline.support.errors"
+local json = require "pipeline.http.json"
+
+local otlp = {}
+
+local BATCH, KEPT, PERIOD_SECONDS = 512, 4096, 1.0
+local DEADLINE_SECONDS, LAST_DEADLINE_SECONDS, PAUSE_SECONDS, REPORT_SECONDS = 3.0, 1.0, 30.0, 60.0
+local WARNING = 30
+
+otlp.INTERNAL, otlp.SERVER, otlp.CLIENT, otlp.PRODUCER = 1, 2, 3, 4
+
+local Exporter = { __name = "pipeline.Exporter" }
+Exporter.__index = Exporter
+
+-- ---- as JSON ---------------------------------------------------------------------------------------------------
+
+local function readable(value)
+  return utf8.len(value) and value or (value:gsub("[\x80-\xFF]", "\u{FFFD}"))
+end
+
+local function value_of(value)
+  if type(value) == "boolean" then return { boolValue = value } end
+  if math.type(value) == "integer" then return { intValue = ("%d"):format(value) } end
+  if type(value) == "number" then return { doubleValue = value } end
+  return { stringValue = readable(tostring(value)) }
+end
+
+local function attributes_of(map)
+  local names, list = {}, {}
+  for name in pairs(map or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do list[i] = { key = name, value = value_of(map[name]) } end
+  return json.array(list)
+end
+
+local function nanoseconds(seconds)
+  return ("%d"):format(math.floor(seconds * 1e6 + 0.5) * 1000)
+end
+
+local function encoded(span)
+  local events, links = {}, {}
+  for i, event in ipairs(span.events or {}) do
+    events[i] = { timeUnixNano = nanoseconds(event.time), name = event.name,
+      attributes = attributes_of(event.attributes) }
+  end
+  for i, link in ipairs(span.links or {}) do
+    links[i] = { traceId = link.trace, spanId = link.span, attributes = attributes_of { kind = link.kind } }
+  end
+  return {
+    traceId = span.trace, spanId = span.span, parentSpanId = span.parent, name = readable(span.name), kind = span.kind,
+    startTimeUnixNano = nanoseconds(span.from), endTimeUnixNano = nanoseconds(span.to),
+    attributes = attributes_of(span.attributes), events = json.array(events), links = json.array(links),
+    status = span.failed and { code = 2, message = readable(span.failed) } or { code = 1 },
+  }
+end
+
+local function body_of(self, spans)
+  local list = {}
+  for i, span in ipairs(spans) do list[i] = encoded(span) end
+  return json.encode { resourceSpans = json.array { {
+    resource = { attributes = attributes_of(self.resource) },
+    scopeSpans = json.array { { scope = { name = "pipeline", version = self.version }, spans = json.array(list) } },
+  } } }
+end
+
+-- ---- sending ---------------------------------------------------------------------------------------------------
+
+local function tell_dropped(self)
+  local now = self.engine._core:steady() or 0
+  if self.dropped == 0 or self.told_at and now - self.told_at < REPORT_SECONDS then return end
+  self.engine:_log(WARNING, ("tracing: %d spans were dropped: %s"):format(self.dropped,
+    self.why or "too many at a time"))
+  self.told_at, self.dropped, self.why = now, 0, nil
+end
+
+local function drop(self, count, why)
+  self.dropped, self.why = self.dropped + count, why or self.why
+  tell_dropped(self)
+end
+
+local function post(self, spans, seconds)
+  local answer, code, message = self.engine._core:fetch {
+    url = self.url, method = "POST", headers = { ["Content-Type"] = "application/json" }, body = body_of(self, spans),
+    deadline = seconds, max_size = 65536,
+  }
+  if answer and answer.status <= 299 then return end
+  self.paused_until = (self.engine._core:steady() or 0) + PAUSE_SECONDS
+  drop(self, #spans, answer and ("the collector answered %d"):format(answer.status) or message or code)
+end
+
+local function send_all(self)
+  self.sending = true
+  while #self.spans > 0 do
+    local batch = table.move(self.spans, 1, math.min(#self.spans, BATCH), 1, {})
+    self.spans = table.move(self.spans, #batch + 1, #self.spans, 1, {})
+    if self.engine._core:steady() < self.paused_until then
+      drop(self, #batch)
+    else
+      local ok, problem = pcall(post, self, batch, DEADLINE_SECONDS)
+      if not ok then drop(self, #batch, errors.text(problem)) end
+    end
+  end
+  self.sending = false
+end
+
+local function send_soon(self)
+  if self.sending or self.engine._closed then return end
+  self.sending = true
+  if not self.engine._core:begin(send_all, self) then self.sending = false end
+end
+
+local function time_is_up(entry)
+  local self = entry.exporter
+  self.timed = false
+  if #self.spans > 0 then send_soon(self) end
+end
+
+--- Takes a span; it is sent with others, or dropped.
+function Exporter:add(span)
+  if #self.spans >= KEPT then return drop(self, 1) end
+  self.spans[#self.spans + 1] = span
+  if #self.spans >= BATCH then return send_soon(self) end
+  if self.timed then return end
+  self.timed = true
+  self.engine._timers:add(PERIOD_SECONDS, time_is_up, { exporter = self })
+end
+
+--- The engine closes: what is left is sent now, for a second at most.
+function Exporter:close()
+  local spans = self.spans
+  self.spans = {}
+  local core = self.engine._core
+  if #spans == 0 or core:running() or core:steady() < self.paused_until then return end
+  pcall(post, self, spans, LAST_DEADLINE_SECONDS)
+end
+
+--- What sends the spans of an engine to `url`; `resource`: attributes of the program.
+function otlp.exporter(engine, url, resource)
+  return setmetatable({
+    engine = engine, url = url, resource = resource, version = engine._core:facts().version, spans = {}, dropped = 0,
+    sending = false, timed = false, paused_until = -math.huge, told_at = false, why = nil,
+  }, Exporter)
+end
+
+return otlp

@@ -1,0 +1,250 @@
+-- tracing_spec.lua - spans of what an engine executes, as a collector gets them.
+
+local cjson = require "cjson"
+local deferred = require "pipeline.deferred"
+local pace = require "spec.support.pace"
+local pipeline = require "pipeline"
+local processes = require "spec.crash.processes"
+local taskqueue = require "pipeline.taskqueue"
+local tasklets = require "pipeline.tasklets"
+
+local PYTHON = os.getenv("PYTHON") or "/usr/bin/python3"
+local PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+local PARENT_TRACE, PARENT_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+local function nothing() end
+deferred.register("tracing_spec.nothing", nothing)
+
+local Child = pipeline.define("tracing_spec.Child", { run = function() return 1 end })
+local Parent = pipeline.define("tracing_spec.Parent", { run = function(self) self:spawn(Child()) end })
+local Fails = pipeline.define("tracing_spec.Fails", {
+  max_attempts = 2, backoff_seconds = 0.01, run = function() error("broken on purpose") end,
+})
+
+describe("tracing", function()
+  local engine, directory, collector, lines
+
+  -- A collector that answers `status` after `delay` seconds; returns its URL.
+  local function collect(status, delay)
+    collector = assert(io.popen(("env -u LD_PRELOAD %s spec/telemetry/collector.py %s/spans %d %g >%s/port"):format(PYTHON,
+      directory, status or 200, delay or 0, directory), "w"))
+    local port
+    processes.eventually(20 * pace, function()
+      local file = io.open(directory .. "/port")
+      port = file and file:read("n")
+      if file then file:close() end
+      return port
+    end)
+    return ("http://127.0.0.1:%d"):format(port)
+  end
+
+  local function open(url, given)
+    lines = {}
+    engine = pipeline.open(":memory:", {
+      tracing = { endpoint = url, service = "shop", sample = given and given.sample },
+      log = function(level, line, fields) lines[#lines + 1] = { level = level, text = line, fields = fields } end,
+    })
+    return engine
+  end
+
+  local function spans()
+    local list = {}
+    local file = io.open(directory .. "/spans")
+    for line in file and file:lines() or function() end do list[#list + 1] = cjson.decode(line) end
+    if file then file:close() end
+    for _, span in ipairs(list) do assert.is_nil(span.problem) end
+    return list
+  end
+
+  -- Runs the engine until so many spans have come; by their names.
+  local function received(count)
+    local list
+    local deadline = processes.now() + 20 * pace
+    repeat
+      engine:sleep(0.05)
+      list = spans()
+    until #list >= count or processes.now() > deadline
+    local by_name = {}
+    for _, span in ipairs(list) do by_name[span.name] = span end
+    return by_name, list
+  end
+
+  local function attribute(span, name)
+    for _, item in ipairs(span.attributes) do
+      if item.key == name then return item.value.stringValue or item.value.intValue end
+    end
+  end
+
+  before_each(function() directory = processes.directory() end)
+
+  after_each(function()
+    if engine then engine:close() end
+    if collector then collector:close() end
+    engine, collector = nil, nil
+    os.execute("rm -rf " .. directory)
+  end)
+
+  it("O4 a pipeline is a trace: a span for each stage below its parent's, one for each attempt below its stage", function()
+    open(collect())
+    local stage = Parent():start()
+    engine:wait(stage)
+    local by_name, list = received(4)
+    assert.equal(4, #list)
+    local root, child = by_name["tracing_spec.Parent"], by_name["tracing_spec.Child"]
+    for _, span in ipairs(list) do assert.same({ stage.id, "shop" }, { span.traceId, span.service }) end
+    assert.is_nil(root.parentSpanId)
+    assert.equal(root.spanId, child.parentSpanId)
+    assert.equal(root.spanId, child.links[1].spanId)
+    assert.equal(root.spanId, by_name["run tracing_spec.Parent"].parentSpanId)
+    assert.equal(child.spanId, by_name["run tracing_spec.Child"].parentSpanId)
+    assert.equal("done", attribute(root, "pipeline.state"))
+    assert.equal("1", attribute(by_name["run tracing_spec.Child"], "pipeline.attempt"))
+  end)
+
+  it("O4 a failed attempt has the error as an event, and an aborted stage is marked", function()
+    open(collect())
+    local stage = Fails():start()
+    pcall(engine.wait, engine, stage)
+    local by_name, list = received(3)
+    assert.equal(3, #list)
+    local run = by_name["run tracing_spec.Fails"]
+    assert.equal(2, run.status.code)
+    assert.equal("exception", run.events[1].name)
+    local message
+    for _, item in ipairs(run.events[1].attributes) do
+      if item.key == "exception.message" then message = item.value.stringValue end
+    end
+    assert.matches("broken on purpose", message)
+    assert.equal(2, by_name["tracing_spec.Fails"].status.code)
+  end)
+
+  it("O4 a request with traceparent is a span; what it starts and adds is linked, or in its trace", function()
+    open(collect())
+    local started
+    engine:route("POST", "/work", function() return 204 end)
+    engine:route("POST", "/orders", function()
+      started = Child():start()
+      deferred.defer(nothing)
+      taskqueue.add { url = "/work" }
+      return 200
+    end)
+    engine:handle { method = "POST", path = "/orders", headers = { traceparent = PARENT } }
+    engine:drain()
+    local by_name = received(6)
+    local server = by_name["POST /orders"]
+    assert.same({ PARENT_TRACE, PARENT_SPAN, 2 }, { server.traceId, server.parentSpanId, server.kind })
+    local start = by_name["start tracing_spec.Child"]
+    assert.same({ PARENT_TRACE, server.spanId }, { start.traceId, start.parentSpanId })
+    assert.same({ started.id, by_name["tracing_spec.Child"].spanId }, { start.links[1].traceId, start.links[1].spanId })
+    for _, name in ipairs { "deferred default", "push default" } do
+      assert.same({ PARENT_TRACE, server.spanId }, { by_name[name].traceId, by_name[name].parentSpanId })
+      assert.equal(server.spanId, by_name[name].links[1].spanId)
+    end
+  end)
+
+  it("O4 a push and a fetch say which trace they belong to: that of the attempt that makes them", function()
+    open(collect())
+    local got = {}
+    engine:route("POST", "/work", function(request)
+      got.push = request.headers.traceparent
+      return 200
+    end)
+    engine:route("GET", "/ask", function(request)
+      got.fetch = request.headers.traceparent
+      return 200
+    end)
+    local server = engine:serve { port = 0, admin_token = "token-of-the-specs" }
+    local Fetches = pipeline.define("tracing_spec.Fetches", { run = function()
+      tasklets.fetch({ url = server.url .. "/ask" }):get_result()
+      taskqueue.add { url = "/work" }
+    end })
+    local stage = Fetches():start()
+    engine:wait(stage)
+    engine:drain()
+    local by_name = received(3)
+    local run = by_name["run tracing_spec.Fetches"]
+    assert.equal(("00-%s-%s-01"):format(stage.id, run.spanId), got.fetch)
+    local push = by_name["push default"]
+    assert.equal(("00-%s-%s-01"):format(stage.id, push.spanId), got.push)
+    assert.equal(run.spanId, push.parentSpanId)
+  end)
+
+  it("O4 the context of a task is kept with it: who executes it later, in another process, is in its trace", function()
+    local url = collect()
+    local path = directory .. "/store.db"
+    local function open_file()
+      return pipeline.open(path, { tracing = { endpoint = url, service = "shop" }, log = function() end })
+    end
+    engine = open_file()
+    engine:route("POST", "/orders", function() deferred.defer(nothing) end)
+    engine:handle { method = "POST", path = "/orders", headers = { traceparent = PARENT } }
+    engine:close()
+    engine = open_file()
+    engine:drain()
+    local by_name = received(2)
+    assert.equal(PARENT_TRACE, by_name["deferred default"].traceId)
+  end)
+
+  it("O4 sample: none, or who asked is not sampled: nothing is sent, and requests go out all the same", function()
+    open(collect(), { sample = 0 })
+    engine:wait(Parent():start())
+    engine:route("POST", "/orders", function() deferred.defer(nothing) end)
+    local unsampled = PARENT:sub(1, -2) .. "0"
+    engine:handle { method = "POST", path = "/orders", headers = { traceparent = unsampled } }
+    engine:drain()
+    engine:close()
+    engine = nil
+    assert.equal(0, #spans())
+  end)
+
+  it("O4 damaged headers are no trace", function()
+    local trace = require "pipeline.telemetry.trace"
+    for _, header in ipairs { "", "00-0-0-0", "ff-" .. PARENT:sub(4), PARENT .. "-more", PARENT:gsub("4bf9", "4bfg"),
+      "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-" .. PARENT_TRACE .. "-0000000000000000-01" } do
+      assert.is_nil(trace.parse(header), header)
+    end
+    assert.same({ trace = PARENT_TRACE, span = PARENT_SPAN, sampled = true }, trace.parse(PARENT))
+  end)
+
+  it("O4 a collector that is away, refuses or stalls costs spans and a line of log, and holds no work up", function()
+    for _, url in ipairs { "http://127.0.0.1:1", collect(503) } do
+      open(url)
+      assert.equal(1, engine:wait(Child():start()).default.value)
+      local deadline = processes.now() + 20 * pace
+      local function is_told()
+        for _, line in ipairs(lines) do
+          if line.text:find("spans were dropped", 1, true) then return true end
+        end
+      end
+      repeat engine:sleep(0.05) until is_told() or processes.now() > deadline
+      assert.is_true(is_told())
+      assert.equal(1, engine:wait(Child():start()).default.value)
+      engine:close()
+      engine = nil
+    end
+    collector:close()
+    open(collect(200, 30))
+    local began = processes.now()
+    for _ = 1, 50 do engine:wait(Child():start()) end
+    assert.is_true(processes.now() - began < 10 * pace)
+  end)
+
+  it("O4 lines of log have the id of the trace", function()
+    open(collect())
+    local Says = pipeline.define("tracing_spec.Says", { run = function(self) self:log("info", "hello") end })
+    local stage = Says():start()
+    engine:wait(stage)
+    for _, line in ipairs(lines) do
+      if line.text == "hello" then return assert.equal(stage.id, line.fields.trace_id) end
+    end
+    error("no line")
+  end)
+
+  it("O4 an endpoint or a sample that cannot be is refused", function()
+    for _, given in ipairs { {}, { endpoint = "collector" }, { endpoint = "http://x", sample = 2 }, { endpont = "x" } } do
+      local ok, problem = pcall(pipeline.open, ":memory:", { tracing = given, virtual_time = true })
+      assert.is_false(ok)
+      assert.matches("tracing", tostring(problem))
+    end
+  end)
+end)
