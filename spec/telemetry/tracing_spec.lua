@@ -172,10 +172,12 @@ describe("tracing", function()
   it("O4 the context of a task is kept with it: who executes it later, in another process, is in its trace", function()
     local url = collect()
     local path = directory .. "/store.db"
-    local function open_file()
-      return pipeline.open(path, { tracing = { endpoint = url, service = "shop" }, log = function() end })
+    local function open_file(no_worker)
+      return pipeline.open(path, {
+        tracing = { endpoint = url, service = "shop" }, log = function() end, no_worker = no_worker,
+      })
     end
-    engine = open_file()
+    engine = open_file(true)
     engine:route("POST", "/orders", function() deferred.defer(nothing) end)
     engine:handle { method = "POST", path = "/orders", headers = { traceparent = PARENT } }
     engine:close()

@@ -12,6 +12,7 @@ local otlp = {}
 
 local BATCH, KEPT, PERIOD_SECONDS = 512, 4096, 1.0
 local DEADLINE_SECONDS, LAST_DEADLINE_SECONDS, PAUSE_SECONDS, REPORT_SECONDS = 3.0, 1.0, 30.0, 60.0
+local LAST_ROUNDS = 2
 local WARNING = 30
 
 otlp.INTERNAL, otlp.SERVER, otlp.CLIENT, otlp.PRODUCER = 1, 2, 3, 4
@@ -132,13 +133,15 @@ function Exporter:add(span)
   self.engine._timers:add(PERIOD_SECONDS, time_is_up, { exporter = self })
 end
 
---- The engine closes: what is left is sent now, for a second at most.
+--- The engine closes: what is left is sent now, for two seconds at most.
 function Exporter:close()
-  local spans = self.spans
-  self.spans = {}
   local core = self.engine._core
-  if #spans == 0 or core:running() or core:steady() < self.paused_until then return end
-  pcall(post, self, spans, LAST_DEADLINE_SECONDS)
+  for _ = 1, LAST_ROUNDS do -- while one is sent the loop runs, and more may come
+    local spans = self.spans
+    if #spans == 0 or core:running() or core:steady() < self.paused_until then return end
+    self.spans = {}
+    pcall(post, self, spans, LAST_DEADLINE_SECONDS)
+  end
 end
 
 --- What sends the spans of an engine to `url`; `resource`: attributes of the program.
