@@ -26,8 +26,8 @@ describe("tracing", function()
 
   -- A collector that answers `status` after `delay` seconds; returns its URL.
   local function collect(status, delay)
-    collector = assert(io.popen(("env -u LD_PRELOAD %s spec/telemetry/collector.py %s/spans %d %g >%s/port"):format(PYTHON,
-      directory, status or 200, delay or 0, directory), "w"))
+    collector = assert(io.popen(("env -u LD_PRELOAD %s spec/telemetry/collector.py %s/spans %d %g >%s/port"):format(
+      PYTHON, directory, status or 200, delay or 0, directory), "w"))
     local port
     processes.eventually(20 * pace, function()
       local file = io.open(directory .. "/port")
@@ -84,7 +84,7 @@ describe("tracing", function()
     os.execute("rm -rf " .. directory)
   end)
 
-  it("O4 a pipeline is a trace: a span for each stage below its parent's, one for each attempt below its stage", function()
+  it("O4 a pipeline is a trace: each stage a span below its parent's, each attempt one below its stage", function()
     open(collect())
     local stage = Parent():start()
     engine:wait(stage)
@@ -243,7 +243,8 @@ describe("tracing", function()
   end)
 
   it("O4 an endpoint or a sample that cannot be is refused", function()
-    for _, given in ipairs { {}, { endpoint = "collector" }, { endpoint = "http://x", sample = 2 }, { endpont = "x" } } do
+    local bad = { {}, { endpoint = "collector" }, { endpoint = "http://x", sample = 2 }, { endpont = "x" } }
+    for _, given in ipairs(bad) do
       local ok, problem = pcall(pipeline.open, ":memory:", { tracing = given, virtual_time = true })
       assert.is_false(ok)
       assert.matches("tracing", tostring(problem))

@@ -2,8 +2,8 @@
 --
 -- A pipeline is a trace: its id is that of its root, as users see it. Each stage is a span, of its whole life, below
 -- that of its parent; each attempt is a span below that of its stage. The ids of spans are made from those of stages
--- and claims with the secret of the store. So nothing of it has to be stored, all processes on a file agree, and whether
--- a pipeline is sampled is decided by its id alone.
+-- and claims with the secret of the store. So nothing of it has to be stored, all processes on a file agree, and
+-- whether a pipeline is sampled is decided by its id alone.
 --
 -- A task that is added by traced code is executed in its trace: the context is kept with it, in its request. What
 -- starts a pipeline (a request with `traceparent`, a task) and the pipeline are two traces; the span of the start has a
