@@ -2,7 +2,8 @@
  * histogram.h - how often something took how long, or was how large: counts in fixed buckets.
  *
  * The upper bounds of buckets are powers of two, so that to count is a few instructions: 2^first, 2^(first+1) and so
- * on; the last bucket has no bound. Not locked: one thread counts, and whoever else reads sees what was there a moment ago.
+ * on; the last bucket has no bound. Not locked: one thread counts, and whoever else reads sees what was there a moment
+ * ago.
  */
 #ifndef PL_BASE_HISTOGRAM_H
 #define PL_BASE_HISTOGRAM_H
