@@ -13,7 +13,7 @@ local methods = {} -- of the engine
 
 --- An engine was opened with these options.
 function methods._set_up_telemetry(self, given, known)
-  self._requests, self._metrics_page = {}, false
+  self._requests, self._metrics_page, self._metrics_read = {}, false, {}
   self._metrics_public = known.metrics.public or false
   self._lease_seconds = given.lease_seconds or LEASE_SECONDS
   metrics.set_up(self, known.metrics)

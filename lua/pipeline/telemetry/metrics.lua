@@ -1,8 +1,9 @@
 --- telemetry/metrics.lua: what is measured of an engine and its store.
 --
 -- What this process does is counted by the core, always, from when the engine was opened: see
--- csrc/engine/telemetry/meter.h. What the store holds is read when somebody asks, at most once a second. Labels have
--- few values: QUEUES_MAX queues, and the like of schedules and classes; all others share the value "(others)".
+-- csrc/engine/telemetry/meter.h. What the store holds is read when somebody asks, at most once a second; and what takes
+-- long to read so seldom that it takes a hundredth of the time, at least once a minute if asked for. Labels have few
+-- values: QUEUES_MAX queues, and the like of schedules and classes; all others share the value "(others)".
 
 local context = require "pipeline.context"
 local options = require "pipeline.support.options"
@@ -11,6 +12,7 @@ local taskqueue = require "pipeline.taskqueue"
 local metrics = {}
 
 local SHARED_SECONDS = 1
+local SHARE, REMEMBERED_SECONDS_MAX = 100, 60
 local QUEUES_MAX, SCHEDULES_MAX, CLASSES_MAX = 100, 100, 200
 local OTHERS = "(others)"
 local MICROSECONDS = 1000000
@@ -191,31 +193,56 @@ local function lease_age(workers, now, lease_seconds)
   end
 end
 
+-- What fn(self) gives, or has given not long ago.
+local function remembered(self, name, fn)
+  local last, now = self._metrics_read[name], self._core:steady()
+  if last and now >= last.at and now < last.till then return last.value end
+  local value = fn(self)
+  local took = self._core:steady() - now
+  self._metrics_read[name] = {
+    at = now, value = value, till = now + math.min(math.max(took * SHARE, SHARED_SECONDS), REMEMBERED_SECONDS_MAX),
+  }
+  return value
+end
+
+local function stages_of(self) return self:list_counts() end
+local function workers_of(self) return self.workers and self:workers() or {} end
+local function status_of(self) return self:status() end
+local function schedules_of()
+  local list, is_more = statuses_of_schedules()
+  return { list = list, is_more = is_more }
+end
+
+local function queues_of(self)
+  return shortened(self.queues and self:queues() or rows_of(remembered(self, "status", status_of)))
+end
+
 local function add_store(page, self, status, now)
   page:gauge("store_bytes", "Size of the store.", status.store.bytes)
   page:gauge("store_free_bytes", "Of these, unused.", status.store.free)
   page:gauge("wal_bytes", "Size of the write-ahead log.", status.store.log_bytes)
   page:gauge("workers", "Processes at work on the store.", status.workers)
   page:gauge("lease_age_seconds", "Since when the lease of this worker was renewed: at rest it need not be.",
-    lease_age(self.workers and self:workers() or {}, now, self._lease_seconds))
-  add_queues(page, shortened(self.queues and self:queues() or rows_of(status)), now)
-  add_stages(page, self:list_counts())
-  local list, is_more = statuses_of_schedules()
-  add_schedules(page, list, status.overdue, is_more)
+    lease_age(remembered(self, "workers", workers_of), now, self._lease_seconds))
+  add_queues(page, remembered(self, "queues", queues_of), now)
+  add_stages(page, remembered(self, "stages", stages_of))
+  local schedules = remembered(self, "schedules", schedules_of)
+  add_schedules(page, schedules.list, status.overdue, schedules.is_more)
   add_retention(page, status.retention, now)
 end
 
 local function collect(self)
-  local page, status, now = setmetatable({}, Page), self:status(), self._core:now()
+  local page, now = setmetatable({}, Page), self._core:now()
+  local status, facts = remembered(self, "status", status_of), self._core:facts()
   family(page, "info", "engine", "The engine.")[1] =
     { { "version", status.version, "store", status.store.kind, "durability", status.durability }, 1 }
-  page:gauge("executing", "Executions under way in this process.", status.executing)
-  page:gauge("waiting", "Of these, those that wait for something.", status.waiting)
-  page:gauge("store_reachable", "Whether the store can be reached.", status.unreachable_since and 0 or 1)
+  page:gauge("executing", "Executions under way in this process.", facts.executing)
+  page:gauge("waiting", "Of these, those that wait for something.", facts.waiting)
+  page:gauge("store_reachable", "Whether the store can be reached.", facts.unreachable_since and 0 or 1)
   add_meter(page, self._core:meter())
   add_requests(page, self._requests)
   add_classes(page, self._class_counts)
-  if not status.unreachable_since then add_store(page, self, status, now) end
+  if not (status.unreachable_since or facts.unreachable_since) then add_store(page, self, status, now) end
   return page
 end
 
