@@ -56,7 +56,7 @@ describe("metrics", function()
     options = options or {}
     options.virtual_time, options.virtual_start = true, 1e9
     engine = pipeline.open(":memory:", options)
-    engine:serve { port = 0, admin_token = "token-of-the-specs" }
+    engine:serve { port = 0, admin_token = "token-of-the-specs", viewer_token = "token-of-viewers" }
     return engine
   end
 
@@ -149,6 +149,8 @@ describe("metrics", function()
     open()
     for _, path in ipairs { "/metrics", "/_ah/pipeline/metrics" } do
       assert.equal(403, engine:handle { path = path }.status)
+      assert.equal(403, engine:handle { path = path, headers = { Authorization = "Bearer another-token" } }.status)
+      assert.equal(200, engine:handle { path = path, headers = { Authorization = "Bearer token-of-viewers" } }.status)
       local reply = engine:handle { path = path, headers = ADMIN }
       assert.equal(200, reply.status)
       assert.matches("^application/openmetrics%-text", reply.headers["content-type"])

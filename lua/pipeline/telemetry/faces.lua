@@ -20,8 +20,16 @@ function methods._set_up_telemetry(self, given, known)
   if known.tracing then self._tracing = tracing.set_up(self, known.tracing) end
 end
 
+-- Whoever proves to be an administrator or a viewer, by a token or in a session of the pages.
+local function may_read(self, request)
+  if self._metrics_public or request.is_admin then return true end
+  local pages = self._web.pages
+  local who = pages and pages.access:who(request)
+  return who ~= nil and who.session ~= "local" and who.session ~= "open"
+end
+
 local function answer(self, request)
-  if not (self._metrics_public or request.is_admin or request.is_viewer) then
+  if not may_read(self, request) then
     return 403, "text/plain; charset=utf-8", "403 Forbidden\n"
   end
   local is_open = exposition.wants_open(request.headers.accept)
