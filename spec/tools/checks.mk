@@ -148,6 +148,16 @@ soak: deps-test ## check that rate and concurrency of queues hold over time, wit
 	@$(MAKE) --no-print-directory all
 	@$(BUILT_ENV) $(LUA) spec/soak/limits.lua $(SOAK_ARGS)
 
+.PHONY: soak-retention soak-schedules
+
+soak-retention: deps-test ## check that a file stays as large as it is at full drain, and what that costs; ten minutes
+	@$(MAKE) --no-print-directory all
+	@$(BUILT_ENV) $(LUA) spec/soak/retention.lua $(SOAK_ARGS)
+
+soak-schedules: deps-test ## measure 100,000 schedules at rest, 10,000 due at once, ten years of missed minutes
+	@$(MAKE) --no-print-directory all
+	@$(BUILT_ENV) $(LUA) spec/soak/schedules.lua $(SOAK_ARGS)
+
 $(BUILD)/bench/ceiling: spec/bench/ceiling.c $(BUILD)/.cflags
 	@mkdir -p $(@D)
 	$(call run,CC,$(CC) $(ALL_CFLAGS) -o $@ $< $(ALL_LDFLAGS) $(PC_LIBS))

@@ -95,7 +95,8 @@ enum { PL__SWEEP_STATES = 2 }; /* done, aborted */
 /* How far a sweep has come, see sweep.c. */
 typedef struct {
     int64_t at;                             /* monotonic us: when to look again; 0: not known yet */
-    int64_t busy_at;                        /* monotonic us: when there was something else to do */
+    int64_t busy_at;                        /* monotonic us: when there was something else to do, */
+    int64_t ended;                          /* and when the last portion was over */
     pl_id_t root;                           /* the tree that is being deleted; 0: none */
     pl_steps_t steps;                       /* of that */
     pl_usec_t after_time[PL__SWEEP_STATES]; /* the root looked at last in this round */

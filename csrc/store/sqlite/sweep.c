@@ -3,8 +3,9 @@
  *
  * The ages are the store's options (pl_retention_t). A sweep is made of portions, each a transaction of its own and no
  * longer than those of the verbs that delete (PL__PORTION_US). Portions follow each other when nothing else is to be
- * done; under load there is a pause after each, so that they take a quarter of the store's time at most. In virtual
- * time there are none but those of the verb: the engine calls it when time has moved.
+ * done. Under load they come between turns, some at a time, and take a quarter of the store's time; half of it when the
+ * sweep is late, for what is deleted more slowly than it is made would let the file grow for ever. In virtual time
+ * there are none but those of the verb: the engine calls it when time has moved.
  *
  * Trees that somebody began to delete, and did not end since his process is gone, are ended by whoever sees them.
  * Several processes may sweep the same file: each portion looks anew at what is there.
@@ -18,6 +19,7 @@
 
 enum { ROOTS = 16, DEAD = 64, NAMES = 64 }; /* at a time */
 enum { PAUSE_PARTS = 3 };                   /* the pause under load, for each part of work; one when it is late */
+enum { BETWEEN_US = 8000 };                 /* portions between two turns, at most: local work waits for all of them */
 static const int64_t FIRST_US = 1000 * 1000, SOON_US = 200 * 1000, LATE_US = 600 * 1000000LL, AGAIN_US = 60 * 1000000LL,
                      OVERDUE_US = 2 * 1000000;
 
@@ -295,7 +297,7 @@ int pl__verb_sweep(pl__conn_t *conn, pl_op_t *op) {
 typedef struct {
     pl__sweep_t sweep;
     bool more;
-    int64_t work; /* what it took, without waiting for the file before and for the disk behind */
+    int64_t work; /* what the last portion took, without waiting for the file before and for the disk behind */
 } round_t;
 
 static int sweep_portion(pl__conn_t *conn, void *data) {
@@ -319,20 +321,30 @@ static int64_t clamp(int64_t us, int64_t least, int64_t most) {
     return us < least ? least : us > most ? most : us;
 }
 
+/* Under load as much as is due by the time that has gone by since the last ones: turns may be long. */
+static int sweep_between(pl__conn_t *conn, pl__run_t *run, bool idle, int parts) {
+    round_t round = { .sweep = conn->sweep };
+    int64_t span = pl_clock_monotonic_us() - conn->sweep.ended, work = 0;
+    int64_t most = idle ? 0 : clamp(span / parts, 0, BETWEEN_US);
+    do {
+        PL__TRY(run(conn, sweep_portion, &round));
+        conn->sweep = round.sweep;
+        work += round.work;
+    } while (round.more && work < most);
+    conn->sweep.ended = pl_clock_monotonic_us();
+    conn->sweep.at = conn->sweep.ended + (!round.more ? SOON_US : idle ? 0 : work * parts);
+    return PL_OK;
+}
+
 static int keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t now) {
     pl_usec_t next;
-    round_t round = { .sweep = conn->sweep };
     PL__TRY(look(conn, &next));
     if (next > conn->now) {
         conn->sweep.at = now + clamp(next - conn->now, SOON_US, LATE_US);
         return idle ? pl__space_shrink(conn, run, &conn->sweep.at) : PL_OK;
     }
-    PL__TRY(run(conn, sweep_portion, &round));
-    conn->sweep = round.sweep;
     bool late = next + OVERDUE_US < conn->now;
-    int64_t pause = idle ? 0 : round.work * (late ? 1 : PAUSE_PARTS);
-    conn->sweep.at = pl_clock_monotonic_us() + (round.more ? pause : SOON_US);
-    return PL_OK;
+    return sweep_between(conn, run, idle, late ? 1 : PAUSE_PARTS);
 }
 
 void pl__sweep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next) {

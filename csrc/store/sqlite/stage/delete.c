@@ -93,9 +93,13 @@ static int delete_member(pl__conn_t *conn, const member_t *member, int64_t *coun
     PL__TRY(pl__task_end_of_stage(conn, member->id, &changes));
     *count += changes;
     for (size_t i = 0; i < len; i++) {
+        bool is_here = member->has_result && outputs[i].slot == member->id; /* filled: nobody waits for it any more */
+        *count += is_here;
+        if (is_here)
+            continue;
         PL__TRY(pl__sql_run(conn, PL__SQL_SLOT_DELETE, &changes, "i", (int64_t)outputs[i].slot));
         PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)outputs[i].slot));
-        *count += changes > 0 || (member->has_result && outputs[i].slot == member->id);
+        *count += changes > 0;
     }
     ++*count; /* a value counts as a record wherever it is */
     return pl__sql_run(conn, PL__SQL_STAGE_DELETE, NULL, "i", (int64_t)member->id);
