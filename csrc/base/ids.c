@@ -43,6 +43,10 @@ void pl_ids_pass(pl_ids_t *ids, pl_id_t id) {
         ids->tick = end_of_millisecond(id);
 }
 
+pl_usec_t pl_ids_time(pl_id_t id) {
+    return ((id >> (PL_IDS_WORKER_BITS + PL_IDS_SEQUENCE_BITS)) + EPOCH_MS) * 1000;
+}
+
 int pl_ids_worker(const pl_ids_t *ids, pl_id_t id) {
     return ((int)(id >> PL_IDS_SEQUENCE_BITS) & (PL_IDS_WORKERS - 1)) ^ ids->mask;
 }

@@ -11,7 +11,7 @@
  * than its own stage: children follow parents. Ids of two files differ because each store has a random part of its own,
  * drawn once and the same for all its workers: the number of the worker is masked with some of its bits, and the
  * sequence of every millisecond begins with the others. What was made without it, or with another one, stays valid: an
- * id is compared and ordered, never taken apart.
+ * id is compared and ordered; what is taken from it is only ever shown.
  *
  * Tasks, stages and slots share one id space: the id of a stage is also that of its default slot and of the one
  * control task (run, finalize or abort) it may have.
@@ -44,6 +44,8 @@ void pl_ids_init(pl_ids_t *ids, int worker, pl_id_t floor, uint32_t store);
 pl_id_t pl_ids_next(pl_ids_t *ids, const pl_clock_t *clock);
 /* Ids made from now on are greater than `id`, whoever made that, and whatever the clocks of the two say. */
 void pl_ids_pass(pl_ids_t *ids, pl_id_t id);
+/* About when an id was made: when it was made by a clock that was right, or earlier. */
+pl_usec_t pl_ids_time(pl_id_t id);
 /* The worker number in an id that has the store's random part. */
 int pl_ids_worker(const pl_ids_t *ids, pl_id_t id);
 

@@ -92,6 +92,13 @@ static int engine_id_parse(lua_State *L) {
     return 1;
 }
 
+/* e:id_time(id) -> about when it was made, in seconds since the epoch */
+static int engine_id_time(lua_State *L) {
+    (void)pl__handle_check(L, 1);
+    pl__push_time(L, pl_ids_time(luaL_checkinteger(L, 2)));
+    return 1;
+}
+
 /* ---- signatures and randomness ----------------------------------------------------------------------------- */
 
 /* e:sign(bytes) -> 64 hex digits */
@@ -278,6 +285,7 @@ void pl__facts_register(lua_State *L) {
         { "new_ids", engine_new_ids },
         { "id_text", engine_id_text },
         { "id_parse", engine_id_parse },
+        { "id_time", engine_id_time },
         { "sign", engine_sign },
         { "verify", engine_verify },
         { "random", engine_random },

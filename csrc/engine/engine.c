@@ -167,7 +167,9 @@ static int join_workers(pl_engine_t *engine, pl_error_t *error) {
     pl_op_t *op = pl_op_new(PL_VERB_join);
     if (!op)
         return PL__FAIL(error, PL_ENOMEM, "out of memory");
-    op->u.join = (pl_op_join_t){ .host = pl_str(host), .pid = getpid() };
+    op->u.join = (pl_op_join_t){
+        .host = pl_str(host), .pid = getpid(), .version = PL_STR_LIT(PL_VERSION), .is_idle = engine->no_worker
+    };
     int rc = pl_store_call(engine->store, op);
     if (rc == PL_OK) {
         engine->worker = op->u.join.worker;

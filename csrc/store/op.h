@@ -48,6 +48,9 @@
     X(tree_page, false)  /* some stages of a root, and how to go on */                                                 \
     X(roots_list, false) /* roots, newest first */                                                                     \
     X(ids_find, false)   /* stages whose ids are in a range */                                                         \
+    X(tasks_find, false) /* tasks by state, with what they are */                                                      \
+    X(queues_seen, false)                                                                                              \
+    X(workers_get, false)                                                                                              \
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
     X(check, false)       /* what is wrong in the file? */                                                             \
@@ -287,10 +290,12 @@ typedef struct {
 typedef struct {
     pl_str_t host;
     int64_t pid;
-    int number;     /* in: try this one first; result: one that no other worker has, in 0 … PL_IDS_WORKERS-1 */
-    pl_id_t worker; /* result: incarnation */
-    pl_id_t floor;  /* result: greatest id in the file */
-    int others;     /* result: other workers on the file */
+    pl_str_t version; /* of the program; borrowed for as long as the store is open */
+    bool is_idle;     /* it executes nothing */
+    int number;       /* in: try this one first; result: one that no other worker has, in 0 … PL_IDS_WORKERS-1 */
+    pl_id_t worker;   /* result: incarnation */
+    pl_id_t floor;    /* result: greatest id in the file */
+    int others;       /* result: other workers on the file */
 } pl_op_join_t;
 
 typedef struct {

@@ -103,7 +103,7 @@ int pl__push_queue_set(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
-static void push_settings(lua_State *L, const pl_queue_settings_t *queue) {
+void pl__push_queue_settings(lua_State *L, const pl_queue_settings_t *queue) {
     lua_createtable(L, 0, 8);
     pl__set_str(L, "name", queue->name);
     lua_pushstring(L, queue->pull ? "pull" : "push");
@@ -125,7 +125,7 @@ int pl__push_queue_get(lua_State *L, const pl_op_t *op) {
     const pl_op_queue_get_t *list = &op->u.queue_get;
     lua_createtable(L, (int)list->len, 0);
     for (size_t i = 0; i < list->len; i++) {
-        push_settings(L, &list->queues[i]);
+        pl__push_queue_settings(L, &list->queues[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;

@@ -50,6 +50,8 @@ void pl__build_tree_get(pl__reader_t *R);
 void pl__build_tree_page(pl__reader_t *R);
 void pl__build_roots_list(pl__reader_t *R);
 void pl__build_ids_find(pl__reader_t *R);
+void pl__build_queues_seen(pl__reader_t *R);
+void pl__build_tasks_find(pl__reader_t *R);
 void pl__build_failures_get(pl__reader_t *R);
 void pl__build_task_done(pl__reader_t *R);
 void pl__build_task_add(pl__reader_t *R);
@@ -87,6 +89,9 @@ int pl__push_stage_get(lua_State *L, const pl_op_t *op);
 int pl__push_tree_get(lua_State *L, const pl_op_t *op);
 int pl__push_tree_page(lua_State *L, const pl_op_t *op);
 int pl__push_roots_list(lua_State *L, const pl_op_t *op);
+int pl__push_tasks_find(lua_State *L, const pl_op_t *op);
+int pl__push_queues_seen(lua_State *L, const pl_op_t *op);
+int pl__push_workers_get(lua_State *L, const pl_op_t *op);
 int pl__push_ids_find(lua_State *L, const pl_op_t *op);
 int pl__push_failures_get(lua_State *L, const pl_op_t *op);
 int pl__push_cleanup(lua_State *L, const pl_op_t *op);
@@ -111,6 +116,10 @@ int pl__push_meta(lua_State *L, const pl_op_t *op);
 int pl__push_check(lua_State *L, const pl_op_t *op);
 int pl__push_backup(lua_State *L, const pl_op_t *op);
 int pl__push_sql(lua_State *L, const pl_op_t *op);
+
+/* A task, and the settings of a queue, as tables. */
+void pl__push_task(lua_State *L, const pl_task_t *task);
+void pl__push_queue_settings(lua_State *L, const pl_queue_settings_t *queue);
 
 /* Parts of tasks that ops on stages have, too. */
 pl_retry_t pl__reader_retry(pl__reader_t *R, int t);

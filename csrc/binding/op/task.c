@@ -304,7 +304,7 @@ int pl__push_task_done(lua_State *L, const pl_op_t *op) {
     return n + 1;
 }
 
-static void push_task(lua_State *L, const pl_task_t *task) {
+void pl__push_task(lua_State *L, const pl_task_t *task) {
     lua_createtable(L, 0, 16);
     pl__set_integer(L, "id", task->id);
     lua_pushstring(L, pl_task_kind_name((int)task->kind));
@@ -332,7 +332,7 @@ static void push_task(lua_State *L, const pl_task_t *task) {
 static void push_tasks(lua_State *L, const pl_task_t *tasks, size_t len) {
     lua_createtable(L, (int)len, 0);
     for (size_t i = 0; i < len; i++) {
-        push_task(L, &tasks[i]);
+        pl__push_task(L, &tasks[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }

@@ -123,6 +123,21 @@ static int engine_ids_find(lua_State *L) {
     return call(L, PL_VERB_ids_find);
 }
 
+/* e:tasks_find{queue=, text=, limit=, at=, ready=, ...} -> list of TASKREC with state and more, where to go on or nil */
+static int engine_tasks_find(lua_State *L) {
+    return call(L, PL_VERB_tasks_find);
+}
+
+/* e:queues_seen(name or nil) -> list of SETTINGS with figures */
+static int engine_queues_seen(lua_State *L) {
+    return call(L, PL_VERB_queues_seen);
+}
+
+/* e:workers_get() -> list of workers */
+static int engine_workers_get(lua_State *L) {
+    return call(L, PL_VERB_workers_get);
+}
+
 /* e:space_get() -> {bytes=, free=, log=, shrinks=, keep_done=, keep_aborted=, keep_dead=, max_bytes=, sweeps=, done=,
  * aborted=, dead=, names=}, the last four {count=, more=, oldest=}: what may go */
 static int engine_space_get(lua_State *L) {
@@ -440,6 +455,9 @@ void pl__verbs_register(lua_State *L) {
         { "tree_page", engine_tree_page },
         { "roots_list", engine_roots_list },
         { "ids_find", engine_ids_find },
+        { "workers_get", engine_workers_get },
+        { "queues_seen", engine_queues_seen },
+        { "tasks_find", engine_tasks_find },
         { "counts_get", engine_counts_get },
         { "space_get", engine_space_get },
         { "tables_get", engine_tables_get },

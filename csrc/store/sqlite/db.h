@@ -145,6 +145,8 @@ struct pl__conn {
     int worker_number;
     pl_str_t worker_host; /* owned */
     int64_t worker_pid;
+    pl_str_t worker_version;
+    bool worker_is_idle;
     pl_usec_t lease_until;
     int64_t renew_at; /* monotonic us */
     bool is_checked;  /* that worker is in the file, unless another connection has committed since */
@@ -384,6 +386,8 @@ int pl__tasks_promote_alone(pl__conn_t *conn);
 
 /* ---- limits.c ---- */
 /* How many tasks of the queue may be claimed now, up to `wanted`. */
+/* What is in the bucket of a queue with a rate. */
+int pl__limits_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *tokens);
 int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed);
 /* `taken` of the `allowed` were claimed: takes their tokens, and notes what is held back. */
 int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, int taken);
@@ -467,6 +471,7 @@ int pl__work_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, pl__f
 /* ---- view/ ---- */
 /* Sets stage->tally; what it has counted is taken from *budget. */
 int pl__tally_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, int *budget);
+int pl__workers_list(pl__conn_t *conn, pl__arena_t *arena, const pl_worker_t **list, size_t *len);
 
 /* ---- flow.c ---- */
 int pl__stage_fill(pl__conn_t *conn, pl_id_t filler, const pl_fill_t *fill);
@@ -507,6 +512,8 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
                    pl_attempt_t *attempt);
 
 /* ---- worker.c ---- */
+/* Whether the process of the worker with that number has ended, as far as the system can tell. */
+bool pl__worker_is_gone(pl__conn_t *conn, int number);
 int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);

@@ -137,6 +137,8 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->due_unknown = conn->maybe_ready = conn->maybe_alone = conn->fires.unknown = true;
     conn->renew_at = conn->next_token = conn->session_deadline = conn->log.idle_at = PL_USEC_NEVER;
     conn->data_version = -1;
+    if (role == PL__ROLE_READER && writer)
+        conn->bell = writer->bell; /* to ask who lives */
     if (role == PL__ROLE_BELL) {
         conn->bell = writer->bell;
         *out = conn;

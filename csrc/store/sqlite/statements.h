@@ -91,6 +91,11 @@
     "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, request, tag) "     \
     "VALUES "
 
+/* The columns read_task of view/tasks.c reads, in its order. */
+#define PL__SEEN_TASK                                                                                                  \
+    "SELECT " PL__TASK_COLUMNS ", state, coalesce(stage, CASE WHEN kind < 3 THEN id ELSE 0 END), (SELECT w.host || "   \
+    "':' || w.pid FROM main.pl_worker AS w WHERE w.id = t.owner), claim FROM main.pl_task AS t INDEXED BY "
+
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
     X(BEGIN_READ, "BEGIN")                                                                                             \
@@ -178,8 +183,8 @@
     X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM main.pl_worker WHERE number = ?1")                                           \
     X(WORKER_NEXT, "INSERT INTO main.pl_meta (key, value) VALUES ('last_worker', 1) "                                  \
                    "ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value")                                \
-    X(WORKER_ADD, "INSERT INTO main.pl_worker (id, number, host, pid, started, lease_until) "                          \
-                  "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                                                   \
+    X(WORKER_ADD, "INSERT INTO main.pl_worker (id, number, host, pid, started, lease_until, serves, version) "         \
+                  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")                                                           \
     X(WORKER_DELETE, "DELETE FROM main.pl_worker WHERE id = ?1")                                                       \
     X(WORKER_RENEW, "UPDATE main.pl_worker SET lease_until = ?2 WHERE id = ?1")                                        \
     X(WORKER_HAS, "SELECT 1 FROM main.pl_worker WHERE id = ?1")                                                        \
@@ -301,6 +306,34 @@
     X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS                                                                   \
                           " FROM main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?3 AND id < ?1 "     \
                           "ORDER BY id DESC LIMIT ?2")                                                                 \
+    /* tasks, queues and workers as they are shown */                                                                  \
+    X(TASKS_SEEN_CLAIMED, PL__SEEN_TASK "pl_task_claimed WHERE state = 2 AND queue = ?1 AND id > ?2 ORDER BY id")      \
+    X(TASKS_SEEN_READY, PL__SEEN_TASK "pl_task_ready WHERE state = 0 AND queue = ?1 AND priority <= ?2 AND (priority " \
+                                      "< ?2 OR eta > ?3 OR (eta = ?3 AND id > ?4)) ORDER BY priority DESC, eta, id")   \
+    X(TASKS_SEEN_PULL, PL__SEEN_TASK "pl_task_pull WHERE state = 3 AND queue = ?1 AND eta >= ?2 AND (eta > ?2 OR id "  \
+                                     "> ?3) ORDER BY eta, id")                                                         \
+    X(TASKS_SEEN_DELAYED, PL__SEEN_TASK "pl_task_due WHERE state = 1 AND eta >= ?1 AND eta <= ?3 AND (eta > ?1 OR id " \
+                                        "> ?2) ORDER BY eta, id")                                                      \
+    X(TASKS_SEEN_DEAD, PL__SEEN_TASK "pl_task_dead WHERE state = 4 AND queue = ?1 AND id < ?2 ORDER BY id DESC")       \
+    X(STAGE_SEEN,                                                                                                      \
+      "SELECT class_path, key, coalesce(abort_message, retry_message), attempt, coalesce(max_attempts, " PL__TEXT(     \
+          PL__STAGE_ATTEMPTS) ") FROM main.pl_stage WHERE id = ?1")                                                    \
+    X(QUEUE_SEEN,                                                                                                      \
+      "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), (SELECT count(*) FROM main.pl_task INDEXED BY "         \
+      "pl_task_claimed WHERE state = 2 AND queue = ?1) - " PL__AHEAD_OF_QUEUE ", (SELECT count(*) FROM main.pl_task "  \
+      "INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?1), (SELECT coalesce(sum(started), 0) FROM "               \
+      "main.pl_queue_started WHERE queue = ?1 AND second > ?3 - 60) FROM main.pl_task INDEXED BY pl_task_ready WHERE " \
+      "state = 0 AND queue = ?1")                                                                                      \
+    X(QUEUE_SEEN_PULL,                                                                                                 \
+      "SELECT coalesce(sum(eta <= ?2), 0), min(CASE WHEN eta <= ?2 THEN eta END), coalesce(sum(eta > ?2 AND tries > "  \
+      "0), 0), coalesce(sum(eta > ?2 AND tries = 0), 0) FROM (SELECT eta, tries FROM main.pl_task INDEXED BY "         \
+      "pl_task_pull WHERE state = 3 AND queue = ?1 LIMIT ?3)")                                                         \
+    X(QUEUES_SEEN_DELAYED,                                                                                             \
+      "SELECT queue, sum(eta > ?1), sum(eta <= ?1), min(eta) FROM (SELECT queue, eta FROM main.pl_task INDEXED BY "    \
+      "pl_task_due WHERE state = 1 LIMIT ?2) GROUP BY queue")                                                          \
+    X(WORKERS_SEEN,                                                                                                    \
+      "SELECT id, number, host, pid, started, lease_until, serves, version, (SELECT count(*) FROM main.pl_task "       \
+      "INDEXED BY pl_task_claimed WHERE state = 2 AND owner = w.id) FROM main.pl_worker AS w ORDER BY number")         \
     X(DEAD_IDS, "SELECT task FROM main.pl_dead WHERE task > ?1 ORDER BY task LIMIT ?2")                                \
     X(DEAD_IDS_OF_QUEUE, "SELECT id FROM main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?3 AND "     \
                          "id > ?1 ORDER BY id LIMIT ?2")                                                               \

@@ -41,8 +41,10 @@ static int pick_number(pl__conn_t *conn, pl_op_join_t *join, bool *found) {
 static int add_worker(pl__conn_t *conn) {
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NEXT, &conn->worker, 0, ""));
     conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
-    return pl__sql_run(conn, PL__SQL_WORKER_ADD, NULL, "iitiii", (int64_t)conn->worker, (int64_t)conn->worker_number,
-                       conn->worker_host, conn->worker_pid, (int64_t)conn->now, (int64_t)conn->lease_until);
+    pl_str_t serves = conn->worker_is_idle ? PL_STR_LIT("") : pl_str(conn->options.serves);
+    return pl__sql_run(conn, PL__SQL_WORKER_ADD, NULL, "iitiiitt", (int64_t)conn->worker, (int64_t)conn->worker_number,
+                       conn->worker_host, conn->worker_pid, (int64_t)conn->now, (int64_t)conn->lease_until, serves,
+                       conn->worker_version);
 }
 
 static int remember_host(pl__conn_t *conn, pl_str_t host) {
@@ -68,6 +70,8 @@ int pl__verb_join(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(remember_host(conn, join->host));
     conn->worker_number = join->number;
     conn->worker_pid = join->pid;
+    conn->worker_version = join->version;
+    conn->worker_is_idle = join->is_idle;
     PL__TRY(add_worker(conn));
     PL__TRY(pl__sql_int(conn, PL__SQL_GREATEST_ID, &join->floor, 0, ""));
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKERS_OTHER, &others, 0, "i", (int64_t)conn->worker));
@@ -86,6 +90,11 @@ int pl__verb_leave(pl__conn_t *conn, pl_op_t *op) {
     conn->has_claims = false; /* the worker's id stays: after a rollback this is applied again */
     conn->ring = true;
     return PL_OK;
+}
+
+bool pl__worker_is_gone(pl__conn_t *conn, int number) {
+    bool is_own = conn->bell && atomic_load(&conn->bell->number) == number; /* its own lock keeps nobody out */
+    return conn->bell && !is_own && pl__number_life(conn->bell, number) == PL__GONE;
 }
 
 /* ---- leases ------------------------------------------------------------------------------------------------ */

@@ -19,7 +19,7 @@
 /* A sum of many small parts may miss a whole number by a little. */
 #define ALMOST 1e-6
 
-static int read_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *tokens) {
+int pl__limits_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *tokens) {
     sqlite3_stmt *row;
     bool found;
     PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_TOKENS, &row, "i", queue->id));
@@ -42,7 +42,7 @@ int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *
     *allowed = queue->paused ? 0 : wanted;
     if (*allowed == 0 || queue->rate < 0)
         return PL_OK;
-    PL__TRY(read_tokens(conn, queue, &tokens));
+    PL__TRY(pl__limits_tokens(conn, queue, &tokens));
     if (queue->rate == 0)
         *allowed = 0;
     tokens = fmin(tokens, queue->bucket_size); /* no more than that at once */
@@ -68,7 +68,7 @@ int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, in
     double tokens;
     if (queue->rate < 0 || queue->paused || (taken == 0 && allowed > 0)) /* no rate, or nothing was ready */
         return PL_OK;
-    PL__TRY(read_tokens(conn, queue, &tokens));
+    PL__TRY(pl__limits_tokens(conn, queue, &tokens));
     tokens -= taken;
     if (taken > 0)
         PL__TRY(pl__sql_run(conn, PL__SQL_QUEUE_SET_TOKENS, NULL, "idi", queue->id, tokens > 0 ? tokens : 0.0,
