@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "store/model.h"
 #include "store/schedule.h"
-#include "store/view.h"
+#include "store/view/seen.h"
 
 /*
  * Trees. An op on a stage has `root`, that of its tree, so that a driver can take the locks of all trees of a list, in

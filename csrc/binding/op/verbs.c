@@ -123,7 +123,7 @@ static int engine_ids_find(lua_State *L) {
     return call(L, PL_VERB_ids_find);
 }
 
-/* e:tasks_find{queue=, text=, limit=, at=, ready=, ...} -> list of TASKREC with state and more, where to go on or nil */
+/* e:tasks_find{queue=, text=, limit=, at=, ready=, ...} -> list of TASKREC with state and more, and where to go on */
 static int engine_tasks_find(lua_State *L) {
     return call(L, PL_VERB_tasks_find);
 }

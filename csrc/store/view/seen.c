@@ -1,7 +1,7 @@
 /*
- * view.c - what all stores share of the verbs that show things: names, and how a text is looked for.
+ * seen.c - what all stores share of the verbs that show things: names, and how a text is looked for.
  */
-#include "store/view.h"
+#include "store/view/seen.h"
 
 const char *pl_seen_state_name(int state) {
     static const char *const names[] = {

@@ -1,11 +1,11 @@
 /*
- * view.h - what people look at: verbs that find stages, tasks and workers, for lists of them and for one of them.
+ * seen.h - what people look at: verbs that find stages, tasks and workers, for lists of them and for one of them.
  *
  * All of these only read. What they look through is bounded, so that a page of a store with a million roots comes as
  * soon as one of a small store: a page may have fewer items than asked for, or none, and goes on while `next` is there.
  */
-#ifndef PL_STORE_VIEW_H
-#define PL_STORE_VIEW_H
+#ifndef PL_STORE_VIEW_SEEN_H
+#define PL_STORE_VIEW_SEEN_H
 
 #include "store/model.h"
 
