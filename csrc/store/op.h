@@ -51,6 +51,7 @@
     X(tasks_find, false) /* tasks by state, with what they are */                                                      \
     X(queues_seen, false)                                                                                              \
     X(workers_get, false)                                                                                              \
+    X(why_get, false)    /* what keeps a stage or a task from starting */                                              \
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
     X(check, false)       /* what is wrong in the file? */                                                             \

@@ -37,7 +37,7 @@ local TRANSACTION_TIMEOUT = 5.0
 -- Rooms that bring methods of the engine: each returns a table of them.
 local ROOMS = {
   "pipeline.engine.facts", "pipeline.engine.copies", "pipeline.view.lists", "pipeline.view.stages",
-  "pipeline.act.trees", "pipeline.act.async", "pipeline.act.tasks", "pipeline.view.queues",
+  "pipeline.act.trees", "pipeline.act.async", "pipeline.act.tasks", "pipeline.view.queues", "pipeline.view.why",
 }
 
 table.move({ "pipeline.telemetry.hooks", "pipeline.telemetry.faces" }, 1, 2, #ROOMS + 1, ROOMS)

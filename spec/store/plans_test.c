@@ -247,12 +247,39 @@ static void check_file(void) {
 /* No statement sorts or looks through a table without an index, but for those that are about all of it. */
 static bool is_about_all(const char *name) {
     static const char *const ALL[] = {
-        "NAMES_OURS",         "NAMES_OURS_TEMP", "TABLES_NAMING_OURS",  "SCHEMA_OURS",    "QUEUES",      "QUEUE_LIST",
-        "QUEUE_TASKS",        "WORKERS",         "WORKERS_OTHER",       "RUNS_ABORTED",   "TASKS_LOST",  "TASK_LEAVE",
-        "TASK_RESCUE",        "TASK_ADD_ROWS",   "TASK_COUNTS",         "DELETION_FIRST", "ROOTS_DUE",   "DEAD_DUE",
-        "NAMES_DUE",          "MOVE_LEASES",     "MOVE_FIRST_TRIES",    "MOVE_WORKERS",   "MOVE_TOKENS", "STAGE_COUNT",
-        "MOVE_STAGE_RETRIES", "MOVE_STARTED",    "STAGE_ADD_ROWS",      "QUEUE_CLAIMS", /* of all workers */
-        "TASKS_SEEN_CLAIMED", "QUEUE_SEEN_PULL", "QUEUES_SEEN_DELAYED", "WORKERS_SEEN",
+        "NAMES_OURS",
+        "NAMES_OURS_TEMP",
+        "TABLES_NAMING_OURS",
+        "SCHEMA_OURS",
+        "QUEUES",
+        "QUEUE_LIST",
+        "QUEUE_TASKS",
+        "WORKERS",
+        "WORKERS_OTHER",
+        "RUNS_ABORTED",
+        "TASKS_LOST",
+        "TASK_LEAVE",
+        "TASK_RESCUE",
+        "TASK_ADD_ROWS",
+        "TASK_COUNTS",
+        "DELETION_FIRST",
+        "ROOTS_DUE",
+        "DEAD_DUE",
+        "NAMES_DUE",
+        "MOVE_LEASES",
+        "MOVE_FIRST_TRIES",
+        "MOVE_WORKERS",
+        "MOVE_TOKENS",
+        "STAGE_COUNT",
+        "MOVE_STAGE_RETRIES",
+        "MOVE_STARTED",
+        "STAGE_ADD_ROWS",
+        "QUEUE_CLAIMS", /* of all workers */
+        "TASKS_READY_BEFORE",
+        "TASKS_SEEN_CLAIMED",
+        "QUEUE_SEEN_PULL",
+        "QUEUES_SEEN_DELAYED",
+        "WORKERS_SEEN",
     };
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
         if (strcmp(name, ALL[i]) == 0)

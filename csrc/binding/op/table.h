@@ -50,6 +50,7 @@ void pl__build_tree_get(pl__reader_t *R);
 void pl__build_tree_page(pl__reader_t *R);
 void pl__build_roots_list(pl__reader_t *R);
 void pl__build_ids_find(pl__reader_t *R);
+void pl__build_why_get(pl__reader_t *R);
 void pl__build_queues_seen(pl__reader_t *R);
 void pl__build_tasks_find(pl__reader_t *R);
 void pl__build_failures_get(pl__reader_t *R);
@@ -92,6 +93,7 @@ int pl__push_roots_list(lua_State *L, const pl_op_t *op);
 int pl__push_tasks_find(lua_State *L, const pl_op_t *op);
 int pl__push_queues_seen(lua_State *L, const pl_op_t *op);
 int pl__push_workers_get(lua_State *L, const pl_op_t *op);
+int pl__push_why_get(lua_State *L, const pl_op_t *op);
 int pl__push_ids_find(lua_State *L, const pl_op_t *op);
 int pl__push_failures_get(lua_State *L, const pl_op_t *op);
 int pl__push_cleanup(lua_State *L, const pl_op_t *op);
@@ -119,6 +121,7 @@ int pl__push_sql(lua_State *L, const pl_op_t *op);
 
 /* A task, and the settings of a queue, as tables. */
 void pl__push_task(lua_State *L, const pl_task_t *task);
+void pl__push_seen(lua_State *L, const pl_seen_task_t *task);
 void pl__push_queue_settings(lua_State *L, const pl_queue_settings_t *queue);
 
 /* Parts of tasks that ops on stages have, too. */

@@ -138,6 +138,11 @@ static int engine_workers_get(lua_State *L) {
     return call(L, PL_VERB_workers_get);
 }
 
+/* e:why_get{id=, queue=, name=} -> {reasons=, slots=, stage=, task=, and facts}; or nil */
+static int engine_why_get(lua_State *L) {
+    return call(L, PL_VERB_why_get);
+}
+
 /* e:space_get() -> {bytes=, free=, log=, shrinks=, keep_done=, keep_aborted=, keep_dead=, max_bytes=, sweeps=, done=,
  * aborted=, dead=, names=}, the last four {count=, more=, oldest=}: what may go */
 static int engine_space_get(lua_State *L) {
@@ -455,6 +460,7 @@ void pl__verbs_register(lua_State *L) {
         { "tree_page", engine_tree_page },
         { "roots_list", engine_roots_list },
         { "ids_find", engine_ids_find },
+        { "why_get", engine_why_get },
         { "workers_get", engine_workers_get },
         { "queues_seen", engine_queues_seen },
         { "tasks_find", engine_tasks_find },

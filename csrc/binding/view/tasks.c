@@ -46,7 +46,7 @@ void pl__build_queues_seen(pl__reader_t *R) {
 
 /* ---- results ---------------------------------------------------------------------------------------------------- */
 
-static void push_seen(lua_State *L, const pl_seen_task_t *task) {
+void pl__push_seen(lua_State *L, const pl_seen_task_t *task) {
     pl__push_task(L, &task->is);
     lua_pushstring(L, pl_seen_state_name((int)task->state));
     lua_setfield(L, -2, "state");
@@ -68,7 +68,7 @@ int pl__push_tasks_find(lua_State *L, const pl_op_t *op) {
         return pl__push_failed(L, op);
     lua_createtable(L, (int)find->len, 0);
     for (size_t i = 0; i < find->len; i++) {
-        push_seen(L, &find->tasks[i]);
+        pl__push_seen(L, &find->tasks[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     if (!find->is_more)

@@ -15,6 +15,7 @@
 #include "store/sqlite/peers/bell.h"
 #include "store/sqlite/stage/live.h"
 #include "store/sqlite/statements.h"
+#include "store/view/start.h"
 
 #define PL__TRY(expression)                                                                                            \
     do {                                                                                                               \
@@ -385,10 +386,10 @@ int pl__tasks_lose(pl__conn_t *conn, pl_op_t *op, pl_id_t owner, pl_str_t worker
 int pl__tasks_promote_alone(pl__conn_t *conn);
 
 /* ---- limits.c ---- */
-/* How many tasks of the queue may be claimed now, up to `wanted`. */
 /* What is in the bucket of a queue with a rate. */
 int pl__limits_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *tokens);
-int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed);
+/* What a pause and a rate let start: all of *gates but for the concurrency. */
+int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, pl_gates_t *gates);
 /* `taken` of the `allowed` were claimed: takes their tokens, and notes what is held back. */
 int pl__limits_spend(pl__conn_t *conn, const pl__queue_t *queue, int allowed, int taken);
 /* So many tasks of the queue are being executed now. */
@@ -397,8 +398,10 @@ void pl__limits_note(pl__conn_t *conn, pl__queue_t *queue, int started);
 int pl__limits_count(pl__conn_t *conn);
 
 /* ---- permits.c ---- */
-/* How many tasks of a queue with max_concurrent may be claimed now: lowers *allowed, which is `wanted`, if need be. */
-int pl__permits_ask(pl__conn_t *conn, pl__queue_t *queue, int wanted, int *allowed);
+/* How many tasks of a queue with max_concurrent may be claimed now; *free may be below 0. */
+int pl__permits_ask(pl__conn_t *conn, pl__queue_t *queue, int64_t *free);
+/* How many places of the limit all workers have together. */
+int pl__permits_used(pl__conn_t *conn, int64_t queue, int64_t *used);
 /* After pl__permits_ask so many tasks were claimed; is_short: it would have been more but for the limit. */
 int pl__permits_settle(pl__conn_t *conn, pl__queue_t *queue, bool is_short, int claimed);
 /* Whoever has claimed tasks of the queue ahead is to give back what it has not started. */
@@ -471,6 +474,8 @@ int pl__work_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, pl__f
 /* ---- view/ ---- */
 /* Sets stage->tally; what it has counted is taken from *budget. */
 int pl__tally_read(pl__conn_t *conn, pl_stage_t *stage, pl__arena_t *arena, int *budget);
+/* A row of PL__SEEN_TASK. */
+int pl__seen_read(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_seen_task_t *task);
 int pl__workers_list(pl__conn_t *conn, pl__arena_t *arena, const pl_worker_t **list, size_t *len);
 
 /* ---- flow.c ---- */

@@ -92,9 +92,11 @@
     "VALUES "
 
 /* The columns read_task of view/tasks.c reads, in its order. */
-#define PL__SEEN_TASK                                                                                                  \
-    "SELECT " PL__TASK_COLUMNS ", state, coalesce(stage, CASE WHEN kind < 3 THEN id ELSE 0 END), (SELECT w.host || "   \
-    "':' || w.pid FROM main.pl_worker AS w WHERE w.id = t.owner), claim FROM main.pl_task AS t INDEXED BY "
+#define PL__SEEN_COLUMNS                                                                                               \
+    PL__TASK_COLUMNS                                                                                                   \
+    ", state, coalesce(stage, CASE WHEN kind < 3 THEN id ELSE 0 END), (SELECT w.host || ':' || w.pid "                 \
+    "FROM main.pl_worker AS w WHERE w.id = t.owner), claim"
+#define PL__SEEN_TASK "SELECT " PL__SEEN_COLUMNS " FROM main.pl_task AS t INDEXED BY "
 
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
@@ -315,6 +317,13 @@
     X(TASKS_SEEN_DELAYED, PL__SEEN_TASK "pl_task_due WHERE state = 1 AND eta >= ?1 AND eta <= ?3 AND (eta > ?1 OR id " \
                                         "> ?2) ORDER BY eta, id")                                                      \
     X(TASKS_SEEN_DEAD, PL__SEEN_TASK "pl_task_dead WHERE state = 4 AND queue = ?1 AND id < ?2 ORDER BY id DESC")       \
+    X(TASK_SEEN,                                                                                                       \
+      "SELECT " PL__SEEN_COLUMNS ", coalesce(is_retry, 0), coalesce(alone, 0) FROM main.pl_task AS t WHERE id = ?1")   \
+    X(TASKS_READY_BEFORE, "SELECT count(*) FROM (SELECT 1 FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 " \
+                          "AND queue = ?1 AND priority >= ?2 AND (priority > ?2 OR eta < ?3 OR (eta = ?3 AND id < "    \
+                          "?4)) LIMIT ?5)")                                                                            \
+    X(STAGES_BEFORE, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id < ?2 ORDER BY id "  \
+                     "DESC LIMIT ?3")                                                                                  \
     X(STAGE_SEEN,                                                                                                      \
       "SELECT class_path, key, coalesce(abort_message, retry_message), attempt, coalesce(max_attempts, " PL__TEXT(     \
           PL__STAGE_ATTEMPTS) ") FROM main.pl_stage WHERE id = ?1")                                                    \

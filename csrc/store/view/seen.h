@@ -8,6 +8,7 @@
 #define PL_STORE_VIEW_SEEN_H
 
 #include "store/model.h"
+#include "store/view/start.h"
 
 enum {
     PL_TALLY_MAX = 10000,      /* stages of a tree that are counted, */
@@ -110,6 +111,30 @@ typedef struct {
     int64_t claims;
     bool is_gone; /* as far as the system can tell */
 } pl_worker_t;
+
+/* An input that a stage waits for, and whose output it is. */
+typedef struct {
+    pl_id_t slot, stage; /* stage 0: not found */
+    pl_str_t name, class_path, key;
+    pl_stage_state_t state; /* of the stage */
+    unsigned flags;
+} pl_why_slot_t;
+
+/* why_get: what is known of why a stage, or a task, does not start. Of a stage the id; of a task its id, or queue and
+ * name. PL_ENOTFOUND. */
+typedef struct {
+    pl_id_t id;
+    pl_str_t queue, name;    /* count when id is 0 */
+    const pl_stage_t *stage; /* results; NULL: a task that is of no stage */
+    bool has_task;           /* of that: */
+    pl_seen_task_t task;     /* of the stage, or the one asked for */
+    pl_start_facts_t facts;  /* as pl_start_reasons was given them */
+    pl_start_reason_t reasons[PL_START_REASONS_LEN];
+    int reasons_len;
+    int64_t used; /* places of max_concurrent */
+    const pl_why_slot_t *slots;
+    size_t slots_len;
+} pl_op_why_get_t;
 
 /* workers_get: by number. */
 typedef struct {

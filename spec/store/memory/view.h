@@ -131,6 +131,50 @@ static void do_tasks_find(pl__conn_t *m, pl_op_t *op) {
     }
 }
 
+/* ---- why -------------------------------------------------------------------------------------------------------- */
+
+static void judge(pl__conn_t *m, pl_op_t *op, const task_t *task) {
+    pl_op_why_get_t *get = &op->u.why_get;
+    pl_start_facts_t *facts = &get->facts;
+    const queue_t *queue = queue_of(m, task->is.queue, true);
+    get->has_task = facts->has_task = true;
+    get->task = see(m, task);
+    facts->eta = task->is.eta;
+    facts->pull = queue->set.pull;
+    facts->lacks_class = task->is.kind == PL_TASK_RUN && task->is.tries > 0;
+    facts->is_over = get->task.state == PL_SEEN_EXECUTING || get->task.state == PL_SEEN_DEAD;
+    facts->workers = m->joined.worker != 0;
+    facts->gates = (pl_gates_t){ .served = facts->workers > 0, .paused = queue->set.paused, .rate = -1 };
+    if (queue->set.max_concurrent > 0) {
+        facts->gates.max_concurrent = queue->set.max_concurrent;
+        facts->gates.room = queue->set.max_concurrent - count(m, queue, CLAIMED);
+    }
+}
+
+static void do_why_get(pl__conn_t *m, pl_op_t *op) {
+    pl_op_why_get_t *get = &op->u.why_get;
+    const name_t *name = get->id ? NULL : name_of(m, get->queue, get->name);
+    get->id = name ? name->task : get->id;
+    const pl_stage_t *stage = stage_of(m, get->id);
+    const task_t *task = task_of(m, get->id);
+    get->facts = (pl_start_facts_t){ .now = m->due };
+    get->stage = NULL;
+    get->has_task = false;
+    get->slots_len = 0;
+    op->rc = stage || task ? PL_OK : PL_ENOTFOUND;
+    if (stage) {
+        pl_stage_t *seen = room(&op->arena, sizeof *seen);
+        *seen = view(m, stage, true);
+        get->stage = seen;
+        get->facts.is_stage = true;
+        get->facts.unfilled = seen->missing;
+        get->facts.is_over = is_final(stage) || stage->state == PL_STAGE_RUN || stage->state == PL_STAGE_ABORT_HELD;
+    }
+    if (task)
+        judge(m, op, task);
+    get->reasons_len = pl_start_reasons(&get->facts, get->reasons);
+}
+
 /* ---- queues and workers ------------------------------------------------------------------------------------------ */
 
 static void do_queues_seen(pl__conn_t *m, pl_op_t *op) {

@@ -12,8 +12,6 @@
  *   a free place   the end of a claim, in this process (conn->blocked) or in another one (it rings, see claim.c)
  *   a pause        the change of the settings, which rings
  */
-#include <math.h>
-
 #include "store/sqlite/db.h"
 
 /* A sum of many small parts may miss a whole number by a little. */
@@ -37,18 +35,11 @@ int pl__limits_tokens(pl__conn_t *conn, const pl__queue_t *queue, double *tokens
     return PL_OK;
 }
 
-int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, int wanted, int *allowed) {
-    double tokens;
-    *allowed = queue->paused ? 0 : wanted;
-    if (*allowed == 0 || queue->rate < 0)
-        return PL_OK;
-    PL__TRY(pl__limits_tokens(conn, queue, &tokens));
-    if (queue->rate == 0)
-        *allowed = 0;
-    tokens = fmin(tokens, queue->bucket_size); /* no more than that at once */
-    if (floor(tokens + ALMOST) < *allowed)
-        *allowed = tokens + ALMOST < 1 ? 0 : (int)floor(tokens + ALMOST);
-    return PL_OK;
+int pl__limits_ask(pl__conn_t *conn, const pl__queue_t *queue, pl_gates_t *gates) {
+    gates->paused = queue->paused;
+    gates->rate = queue->rate;
+    gates->bucket_size = queue->bucket_size;
+    return queue->paused || queue->rate <= 0 ? PL_OK : pl__limits_tokens(conn, queue, &gates->tokens);
 }
 
 /* Tokens ran out: when does the next one come, if anything waits for it? */

@@ -182,7 +182,15 @@ static int note_recall(pl__conn_t *conn, int64_t queue) {
     return PL_OK;
 }
 
-int pl__permits_ask(pl__conn_t *conn, pl__queue_t *queue, int wanted, int *allowed) {
+int pl__permits_used(pl__conn_t *conn, int64_t queue, int64_t *used) {
+    survey_t found;
+    conn->permits_known = false;
+    PL__TRY(survey(conn, queue, &found));
+    *used = found.others + (found.held > 0 ? found.held : found.mine);
+    return PL_OK;
+}
+
+int pl__permits_ask(pl__conn_t *conn, pl__queue_t *queue, int64_t *free) {
     pl__permit_t *permit = &queue->permit;
     survey_t found;
     int64_t ahead;
@@ -206,10 +214,7 @@ int pl__permits_ask(pl__conn_t *conn, pl__queue_t *queue, int wanted, int *allow
         room = gives_way(conn, permit, room) ? 0 : least(room, own_share(permit) - found.mine);
         conn->ring = conn->ring || conn->freed; /* there is room for them now */
     }
-    if (room >= wanted)
-        return PL_OK;
-    *allowed = room > 0 ? (int)room : 0;
-    conn->blocked = true; /* perhaps: looking again costs little */
+    *free = room;
     return PL_OK;
 }
 

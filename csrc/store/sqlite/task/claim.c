@@ -250,15 +250,19 @@ static int claim_some(pl__conn_t *conn, claims_t *claims, int64_t queue, int lim
 /* As claim_some, within the limits of the queue. What they hold back is not counted as more. */
 static int claim_within_limits(pl__conn_t *conn, claims_t *claims, pl__queue_t *queue, int limit, int *taken,
                                bool *more) {
-    int allowed = limit;
+    pl_gates_t gates = { .served = queue->served, .rate = -1 };
+    pl_start_reason_t reason;
     bool has_permits = queue->max_concurrent > 0 && !queue->paused;
     *taken = 0;
     *more = false;
-    if (has_permits)
-        PL__TRY(pl__permits_ask(conn, queue, limit, &allowed));
+    if (has_permits) {
+        gates.max_concurrent = queue->max_concurrent;
+        PL__TRY(pl__permits_ask(conn, queue, &gates.room));
+        conn->blocked = conn->blocked || gates.room < limit; /* perhaps: looking again costs little */
+    }
     if (conn->any_limits)
-        PL__TRY(pl__limits_ask(conn, queue, allowed, &allowed));
-    int before = claims->len;
+        PL__TRY(pl__limits_ask(conn, queue, &gates));
+    int allowed = pl_start_allowed(&gates, limit, &reason), before = claims->len;
     if (allowed > 0)
         PL__TRY(claim_some(conn, claims, queue->id, allowed, taken, more));
     if (conn->any_limits)
@@ -355,7 +359,8 @@ static bool can_be_born_claimed(const pl__conn_t *conn) {
 static bool is_free(pl__conn_t *conn, const pl__pending_t *task, pl__queue_t *queue) {
     if (task->kind == PL_TASK_PULL || !queue || !queue->served)
         return false;
-    return !conn->any_limits || (!queue->paused && queue->rate < 0 && queue->max_concurrent == 0);
+    pl_gates_t gates = { queue->served, queue->paused, queue->rate, 0, 0, queue->max_concurrent, 0 };
+    return !conn->any_limits || pl_start_is_free(&gates);
 }
 
 static int flush_claiming(pl__conn_t *conn, claims_t *claims, int wanted) {

@@ -82,7 +82,7 @@ static pl_seen_state_t state_of(const pl__conn_t *conn, int state, const pl_task
     }
 }
 
-static int read_task(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_seen_task_t *task) {
+int pl__seen_read(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_seen_task_t *task) {
     bool is_large;
     *task = (pl_seen_task_t){ .stage = sqlite3_column_int64(row, 21) };
     PL__TRY(pl__task_read_row(conn, row, arena, &task->is, &is_large));
@@ -110,7 +110,7 @@ static int look_at(list_t *list, sqlite3_stmt *row, int phase) {
     list->scanned++;
     if (list->only && list->only->id != queue)
         return PL_OK;
-    PL__TRY(read_task(list->conn, row, &list->op->arena, &task));
+    PL__TRY(pl__seen_read(list->conn, row, &list->op->arena, &task));
     if (!pl_seen_is_wanted(find->states, task.state) || !pl_seen_has(&task, find->text))
         return PL_OK;
     pl__buf_add(&list->found, &task, sizeof task);
