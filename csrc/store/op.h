@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "store/model.h"
 #include "store/schedule.h"
+#include "store/view/roots.h"
 #include "store/view/seen.h"
 
 /*
@@ -51,6 +52,7 @@
     X(tasks_find, false) /* tasks by state, with what they are */                                                      \
     X(queues_seen, false)                                                                                              \
     X(workers_get, false)                                                                                              \
+    X(roots_find, false) /* roots with filters, newest first, or their numbers */                                      \
     X(why_get, false)    /* what keeps a stage or a task from starting */                                              \
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \

@@ -509,6 +509,86 @@ static void roots_are_listed_newest_first(void) {
     pl_op_free(op);
 }
 
+static pl_op_t *find_roots(pl_roots_filter_t filter, pl_id_t before, int limit) {
+    pl_op_t *op = pl_op_new(PL_VERB_roots_find);
+    op->u.roots_find = (pl_op_roots_find_t){ .filter = filter, .before = before, .limit = limit };
+    return call(op);
+}
+
+static void roots_are_found_with_filters(void) {
+    pl_op_t *op = find_roots((pl_roots_filter_t){ .class_path = PL_STR_LIT("t.Leaf") }, 0, 2);
+    pl_op_roots_find_t *find = &op->u.roots_find;
+    CHECK(find->len == 2 && find->stages[0].id > find->stages[1].id && find->next == find->stages[1].id);
+    CHECK(find->stages[0].tally && find->stages[0].tally->stages == 0);
+    pl_id_t next = find->next;
+    pl_op_free(op);
+    op = find_roots((pl_roots_filter_t){ .words = 1U << PL_WORD_DONE, .text = PL_STR_LIT("T.LEAF") }, next, 100);
+    find = &op->u.roots_find;
+    CHECK(find->len > 0 && find->next == 0);
+    for (size_t i = 0; i < find->len; i++)
+        CHECK(find->stages[i].state == PL_STAGE_DONE && find->stages[i].id < next);
+    pl_op_free(op);
+    op = find_roots((pl_roots_filter_t){ .words = 1U << PL_WORD_ABORTED }, 0, 1000);
+    size_t aborted = op->u.roots_find.len;
+    pl_op_free(op);
+    op = pl_op_new(PL_VERB_roots_find);
+    op->u.roots_find = (pl_op_roots_find_t){ .limit = 1, .counts = true };
+    call(op);
+    CHECK(op->u.roots_find.by_word[PL_WORD_ABORTED] == (int64_t)aborted && !op->u.roots_find.is_more);
+    pl_op_free(op);
+    op = find_roots((pl_roots_filter_t){ .class_path = PL_STR_LIT("t.Nobody") }, 0, 10);
+    CHECK(op->rc == PL_OK && op->u.roots_find.len == 0 && op->u.roots_find.next == 0);
+    pl_op_free(op);
+}
+
+static pl_op_t *why(pl_id_t id) {
+    pl_op_t *op = pl_op_new(PL_VERB_why_get);
+    op->u.why_get.id = id;
+    return call(op);
+}
+
+static void a_task_tells_why_it_does_not_start(void) {
+    pl_stage_new_t stage = stage_of("t.Why");
+    stage.eta = pl_clock_add(pl_clock_now(&clock_), 3600 * PL_USEC_PER_SEC);
+    CHECK(start(&stage) == PL_OK);
+    pl_op_t *op = why(stage.id);
+    const pl_op_why_get_t *get = &op->u.why_get;
+    CHECK(op->rc == PL_OK && get->stage && get->has_task && get->task.state == PL_SEEN_DELAYED);
+    CHECK(get->reasons_len >= 1 && get->reasons[0] == PL_START_ETA);
+    pl_op_free(op);
+    op = pl_op_new(PL_VERB_tasks_find);
+    op->u.tasks_find = (pl_op_tasks_find_t){ .states = 1U << PL_SEEN_DELAYED, .text = PL_STR_LIT("t.why"), .limit = 5 };
+    call(op);
+    CHECK(op->u.tasks_find.len == 1 && op->u.tasks_find.tasks[0].stage == stage.id && !op->u.tasks_find.is_more);
+    pl_op_free(op);
+    op = pl_op_new(PL_VERB_ids_find);
+    op->u.ids_find = (pl_op_ids_find_t){ .from = stage.id, .to = stage.id, .limit = 2 };
+    call(op);
+    CHECK(op->u.ids_find.roots_len == 1 && op->u.ids_find.stages_len == 1 && op->u.ids_find.roots[0] == stage.id);
+    pl_op_free(op);
+    op = pl_op_new(PL_VERB_abort);
+    op->u.abort.stage = stage.id;
+    CHECK(call_free(op) == PL_OK && state_of(stage.id) == PL_STAGE_ABORTED);
+    op = why(stage.id);
+    CHECK(op->rc == PL_OK && op->u.why_get.reasons_len == 0);
+    pl_op_free(op);
+    op = why(1);
+    CHECK(op->rc == PL_ENOTFOUND);
+    pl_op_free(op);
+}
+
+static void a_queue_and_its_worker_are_shown(void) {
+    pl_op_t *op = pl_op_new(PL_VERB_queues_seen);
+    op->u.queues_seen.name = PL_STR_LIT("default");
+    call(op);
+    CHECK(op->u.queues_seen.len == 1 && op->u.queues_seen.queues[0].is.rate < 0);
+    pl_op_free(op);
+    op = call(pl_op_new(PL_VERB_workers_get));
+    CHECK(op->u.workers_get.len == 1 && op->u.workers_get.workers[0].id == worker);
+    CHECK(!op->u.workers_get.workers[0].is_gone);
+    pl_op_free(op);
+}
+
 /* The stages of a page, by id, into `found`; their number. */
 static int page_of(pl_op_tree_page_t get, pl_id_t *found, pl_op_tree_page_t *result) {
     int n = 0;
@@ -1244,6 +1324,9 @@ static void run_on(const pl_store_driver_t *driver, const char *path) {
     one_bad_op_takes_nobody_with_it();
     watched_stages_are_reported();
     roots_are_listed_newest_first();
+    roots_are_found_with_filters();
+    a_task_tells_why_it_does_not_start();
+    a_queue_and_its_worker_are_shown();
     trees_are_read_in_pages();
     queued_tasks_need_a_queue_of_their_mode();
     a_refused_task_makes_no_queue();

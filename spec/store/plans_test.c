@@ -275,6 +275,12 @@ static bool is_about_all(const char *name) {
         "MOVE_STARTED",
         "STAGE_ADD_ROWS",
         "QUEUE_CLAIMS", /* of all workers */
+        "ROOTS_ABORTED",
+        "ROOTS_COUNT_FINAL",
+        "ROOTS_OF_CLAIMED",
+        "ROOTS_OF_READY",
+        "ROOTS_OF_DELAYED",
+        "ROOTS_OF_WAITS",
         "TASKS_READY_BEFORE",
         "TASKS_SEEN_CLAIMED",
         "QUEUE_SEEN_PULL",

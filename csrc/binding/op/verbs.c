@@ -138,6 +138,11 @@ static int engine_workers_get(lua_State *L) {
     return call(L, PL_VERB_workers_get);
 }
 
+/* e:roots_find{class=, queue=, ..., before=, limit=, counts=} -> list of STAGEREC, next id or nil; or numbers */
+static int engine_roots_find(lua_State *L) {
+    return call(L, PL_VERB_roots_find);
+}
+
 /* e:why_get{id=, queue=, name=} -> {reasons=, slots=, stage=, task=, and facts}; or nil */
 static int engine_why_get(lua_State *L) {
     return call(L, PL_VERB_why_get);
@@ -460,6 +465,7 @@ void pl__verbs_register(lua_State *L) {
         { "tree_page", engine_tree_page },
         { "roots_list", engine_roots_list },
         { "ids_find", engine_ids_find },
+        { "roots_find", engine_roots_find },
         { "why_get", engine_why_get },
         { "workers_get", engine_workers_get },
         { "queues_seen", engine_queues_seen },

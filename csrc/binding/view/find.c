@@ -34,3 +34,46 @@ int pl__push_ids_find(lua_State *L, const pl_op_t *op) {
     push_ids(L, find->stages, find->stages_len);
     return 2;
 }
+
+/* ---- roots ------------------------------------------------------------------------------------------------------ */
+
+void pl__build_roots_find(pl__reader_t *R) {
+    pl_op_roots_find_t *find = &R->op->u.roots_find;
+    pl_roots_filter_t *filter = &find->filter;
+    pl__reader_arg_table(R, 2);
+    filter->class_path = pl__reader_opt_str_field(R, 2, "class");
+    filter->queue = pl__reader_opt_str_field(R, 2, "queue");
+    filter->key = pl__reader_opt_str_field(R, 2, "key");
+    filter->text = pl__reader_opt_str_field(R, 2, "text");
+    filter->error = pl__reader_opt_str_field(R, 2, "error");
+    filter->any_error = pl__reader_opt_flag_field(R, 2, "any_error");
+    filter->since = pl__reader_opt_time_field(R, 2, "since");
+    filter->until = pl__reader_opt_time_field(R, 2, "until");
+    for (int word = 0; word < PL_STAGE_WORDS_LEN; word++)
+        filter->words |= pl__reader_opt_flag_field(R, 2, pl_stage_word_name(word)) ? 1U << word : 0;
+    find->before = pl__reader_opt_id_field(R, 2, "before");
+    find->limit = (int)pl__reader_opt_integer_field(R, 2, "limit", 50, 1, 100000);
+    find->counts = pl__reader_opt_flag_field(R, 2, "counts");
+}
+
+static int push_counts(lua_State *L, const pl_op_roots_find_t *find) {
+    lua_createtable(L, 0, PL_STAGE_WORDS_LEN + 1);
+    for (int word = 0; word < PL_STAGE_WORDS_LEN; word++)
+        pl__set_integer(L, pl_stage_word_name(word), find->by_word[word]);
+    if (find->is_more)
+        pl__set_boolean(L, "more", true);
+    return 1;
+}
+
+int pl__push_roots_find(lua_State *L, const pl_op_t *op) {
+    const pl_op_roots_find_t *find = &op->u.roots_find;
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    if (find->counts)
+        return push_counts(L, find);
+    pl__push_stages(L, find->stages, find->len);
+    if (find->next == 0)
+        return 1;
+    lua_pushinteger(L, find->next);
+    return 2;
+}

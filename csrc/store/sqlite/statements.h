@@ -98,6 +98,13 @@
     "FROM main.pl_worker AS w WHERE w.id = t.owner), claim"
 #define PL__SEEN_TASK "SELECT " PL__SEEN_COLUMNS " FROM main.pl_task AS t INDEXED BY "
 
+/* The columns read_brief of view/roots.c reads, in its order. */
+#define PL__ROOT_BRIEF "id, state, created, queue, class_path, key, abort_message, retry_message"
+
+#define PL__ROOT_OF_TASK                                                                                               \
+    "SELECT (SELECT s.root FROM main.pl_stage AS s WHERE s.id = coalesce(t.stage, t.id)) FROM main.pl_task AS t "      \
+    "INDEXED BY "
+
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
     X(BEGIN_READ, "BEGIN")                                                                                             \
@@ -324,6 +331,27 @@
                           "?4)) LIMIT ?5)")                                                                            \
     X(STAGES_BEFORE, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id < ?2 ORDER BY id "  \
                      "DESC LIMIT ?3")                                                                                  \
+    /* roots as they are listed, see view/roots.c */                                                                   \
+    X(ROOTS_SCAN, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL AND "  \
+                  "id < ?1 ORDER BY id DESC")                                                                          \
+    X(ROOTS_SCAN_CLASS, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage INDEXED BY pl_stage_class WHERE parent IS NULL " \
+                        "AND class_path = ?2 AND id < ?1 ORDER BY id DESC")                                            \
+    X(ROOT_BRIEF, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage WHERE id = ?1 AND parent IS NULL")                     \
+    X(ROOT_NEWEST, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL AND id < ?1 ORDER "   \
+                   "BY id DESC LIMIT 1")                                                                               \
+    X(ROOT_CREATED_FROM, "SELECT created FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL AND id "   \
+                         ">= ?1 ORDER BY id LIMIT 1")                                                                  \
+    X(ROOTS_ABORTED, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND finalized IS "   \
+                     "NOT NULL AND state = 6")                                                                         \
+    X(ROOTS_COUNT_FINAL,                                                                                               \
+      "SELECT count(*) FROM (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS "                   \
+      "NULL AND finalized IS NOT NULL AND state = ?1 LIMIT ?2)")                                                       \
+    X(ROOTS_OF_CLAIMED, PL__ROOT_OF_TASK "pl_task_claimed WHERE t.state = 2")                                          \
+    X(ROOTS_OF_READY, PL__ROOT_OF_TASK "pl_task_ready WHERE t.state = 0")                                              \
+    X(ROOTS_OF_DELAYED, PL__ROOT_OF_TASK "pl_task_due WHERE t.state = 1")                                              \
+    X(ROOTS_OF_WAITS, "SELECT (SELECT s.root FROM main.pl_stage AS s WHERE s.id = w.stage) FROM main.pl_wait AS w")    \
+    X(TASK_BRIEF, "SELECT state, eta FROM main.pl_task WHERE id = ?1")                                                 \
+    X(STATUS_MESSAGE, "SELECT message FROM main.pl_status WHERE stage = ?1")                                           \
     X(STAGE_SEEN,                                                                                                      \
       "SELECT class_path, key, coalesce(abort_message, retry_message), attempt, coalesce(max_attempts, " PL__TEXT(     \
           PL__STAGE_ATTEMPTS) ") FROM main.pl_stage WHERE id = ?1")                                                    \

@@ -12,8 +12,6 @@ local words = require "pipeline.view.words"
 local methods = {} -- of the engine
 
 local PAGE, PAGE_MAX = 50, 1000
-local PIECE = 25 -- roots read at a time
-local SCANNED_MAX = 5000
 
 --- The id of the pipeline that an address means; nil: there is none.
 -- @tparam string given an id, "key:" with an idempotence key, or the beginning of an id: 6 characters or more. A
@@ -24,47 +22,21 @@ function methods.find(self, given)
   return (address.find(self, given, "find"))
 end
 
-local function has(text, part)
-  return text and text:lower():find(part, 1, true) ~= nil
+-- The form in which the store takes filters.
+local function to_store(wanted)
+  local form = {
+    class = wanted.class, queue = wanted.queue, key = wanted.key, text = wanted.text, since = wanted.since,
+    ["until"] = wanted["until"], error = type(wanted.error) == "string" and wanted.error or nil,
+    any_error = wanted.error == true,
+  }
+  for word in pairs(wanted.states or {}) do form[word] = true end
+  return form
 end
 
-local function fits_text(entry, wanted)
-  local part = wanted:lower()
-  return has(entry.class, part) or has(entry.key, part) or has(entry.message, part) or has(entry.last_error, part)
-    or has(entry.reason, part)
-end
-
-local function fits_error(entry, wanted)
-  if wanted == true then return entry.last_error ~= nil or entry.reason ~= nil end
-  return has(entry.last_error, wanted:lower()) or has(entry.reason, wanted:lower())
-end
-
-local function fits(entry, wanted)
-  return not (wanted.states and not wanted.states[entry.state] or wanted.queue and entry.queue ~= wanted.queue
-    or wanted.key and entry.key ~= wanted.key or wanted.since and (entry.created or 0) < wanted.since
-    or wanted["until"] and (entry.created or 0) > wanted["until"] or wanted.text and not fits_text(entry, wanted.text)
-    or wanted.error and not fits_error(entry, wanted.error))
-end
-
--- Calls fn(entry) for roots, newest first, until it returns true or enough were looked at. Returns where to go on.
-local function each_root(engine, wanted, before, fn)
-  local scanned = 0
-  local pause <close> = slices.new(engine)
-  repeat
-    local stages, slots, following = context.store(engine, true):roots_list {
-      class_path = wanted.class, before = before, limit = PIECE,
-    }
-    if not stages then errors.raise_core(slots, following, "list") end
-    for i, record in ipairs(stages) do
-      local entry = entries.readable(engine, record, entries.id_text(engine, record))
-      if fits(entry, wanted) and fn(entry) then
-        return (following or i < #stages) and record.id or nil
-      end
-      pause()
-    end
-    before, scanned = following, scanned + #stages
-  until not before or scanned >= SCANNED_MAX
-  return before
+local function ask(engine, form, name)
+  local found, following, message = context.store(engine, true):roots_find(form)
+  if not found then errors.raise_core(following, message, name) end
+  return found, following
 end
 
 local list_kinds = { limit = "count", cursor = "string" }
@@ -84,12 +56,15 @@ end
 function methods.list(self, given)
   opened.check(self)
   given = filters.check(given, list_kinds, "list")
-  local wanted, limit = filters.read(given, "list"), math.min(given.limit or PAGE, PAGE_MAX)
+  local form = to_store(filters.read(given, "list"))
+  form.before, form.limit = read_cursor(self, given.cursor), math.min(given.limit or PAGE, PAGE_MAX)
+  local records, following = ask(self, form, "list")
   local items = {}
-  local following = each_root(self, wanted, read_cursor(self, given.cursor), function(entry)
-    items[#items + 1] = entry
-    return #items == limit
-  end)
+  local pause <close> = slices.new(self)
+  for i, record in ipairs(records) do
+    items[i] = entries.readable(self, record, entries.id_text(self, record))
+    pause()
+  end
   return { items = items, cursor = following and self:_id_text(following) or nil }
 end
 
@@ -98,13 +73,11 @@ end
 function methods.list_counts(self, given)
   opened.check(self)
   given = filters.check(given, {}, "list_counts")
-  local counts = { total = 0 }
-  for _, word in ipairs(words.STATES) do counts[word] = 0 end
-  local following = each_root(self, filters.read(given, "list_counts"), nil, function(entry)
-    counts[entry.state] = (counts[entry.state] or 0) + 1
-    counts.total = counts.total + 1
-  end)
-  counts.more = following and true or nil
+  local form = to_store(filters.read(given, "list_counts"))
+  form.counts = true
+  local counts = ask(self, form, "list_counts")
+  counts.total = 0
+  for _, word in ipairs(words.STATES) do counts.total = counts.total + counts[word] end
   return counts
 end
 

@@ -230,6 +230,7 @@ static int memory_verb(pl__conn_t *m, pl_op_t *op) {
         [PL_VERB_tree_page] = do_tree_page,
         [PL_VERB_roots_list] = do_roots_list,
         [PL_VERB_ids_find] = do_ids_find,
+        [PL_VERB_roots_find] = do_roots_find,
         [PL_VERB_why_get] = do_why_get,
         [PL_VERB_tasks_find] = do_tasks_find,
         [PL_VERB_queues_seen] = do_queues_seen,

@@ -31,6 +31,50 @@ static void do_ids_find(pl__conn_t *m, pl_op_t *op) {
     find->stages_len = find->stages_len > (size_t)find->limit ? (size_t)find->limit : find->stages_len;
 }
 
+/* ---- roots ------------------------------------------------------------------------------------------------------- */
+
+static pl_root_brief_t brief_of(pl__conn_t *m, const pl_stage_t *root) {
+    pl_root_brief_t brief = { .id = root->id,
+                              .word = pl_stage_word(root->state),
+                              .created = root->created,
+                              .class_path = root->class_path,
+                              .queue = root->queue.ptr ? root->queue : PL_STR_LIT("default"),
+                              .key = root->key,
+                              .reason = root->abort_message,
+                              .last_error = root->retry_message,
+                              .message = root->status.message };
+    const task_t *task = root->state == PL_STAGE_READY ? task_of(m, root->id) : NULL;
+    if (task)
+        brief.word = task->state == CLAIMED                            ? PL_WORD_EXECUTING
+                     : task->state == DELAYED && task->is.eta > m->due ? PL_WORD_DELAYED
+                                                                       : PL_WORD_READY;
+    return brief;
+}
+
+static void do_roots_find(pl__conn_t *m, pl_op_t *op) {
+    pl_op_roots_find_t *find = &op->u.roots_find;
+    size_t all;
+    const pl_stage_t *roots = stages_of(m, &op->arena, 0, &all);
+    find->stages = room(&op->arena, all * sizeof *roots);
+    find->len = 0;
+    find->next = 0;
+    memset(find->by_word, 0, sizeof find->by_word);
+    while (all-- > 0 && !find->next) {
+        pl_root_brief_t brief = brief_of(m, &roots[all]);
+        if ((find->before && brief.id >= find->before) || !pl_root_is_wanted(&find->filter, &brief))
+            continue;
+        if (find->counts)
+            find->by_word[brief.word]++;
+        else if (find->len == (size_t)find->limit)
+            find->next = find->stages[find->len - 1].id;
+        else {
+            find->stages[find->len] = roots[all];
+            find->stages[find->len].tally = tally_of(m, &op->arena, &roots[all]);
+            find->len++;
+        }
+    }
+}
+
 /* ---- tasks ------------------------------------------------------------------------------------------------------- */
 
 static pl_seen_state_t seen_state(const pl__conn_t *m, const task_t *task) {
