@@ -195,6 +195,19 @@ describe("the pages", function()
     assert.not_equal(403, act({ cookie = cookie, csrf = csrf }).status)
   end)
 
+  it("U6 tell routes of the program who has the viewer's token", function()
+    start()
+    local seen
+    engine:route("GET", "/mine", function(request) seen = { request.is_admin, request.is_viewer } end)
+    local function visit(token) engine:handle { path = "/mine", headers = { authorization = "Bearer " .. token } } end
+    visit(VIEWER)
+    assert.same({ false, true }, seen)
+    visit("another-token")
+    assert.same({ false, false }, seen)
+    visit(ADMIN)
+    assert.is_true(seen[1])
+  end)
+
   it("U6 limit wrong tokens, by address and in all, and log them once a minute", function()
     engine:close()
     lines = {}

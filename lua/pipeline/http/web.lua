@@ -137,7 +137,7 @@ local function identify(self, request, is_own)
   else
     request.is_task, why = check_signature(self, request)
   end
-  request.is_admin = is_admin(self, request) or self.pages and self.pages:may_call_rpc(request) or false
+  request.is_admin = is_admin(self, request) or self.pages and self.pages:identify(request) or false
   if request.is_task then return end
   local forged = drop_task_headers(request.headers)
   if forged or request.headers["x-pipeline-signature"] then
@@ -436,8 +436,8 @@ end
 -- @tparam function handler `handler(request)` returns nothing (200, empty), or a status, headers or a content type,
 --   and a body: a string, or a table, which is sent as JSON. It runs as a coroutine of the engine and may await; when
 --   its client leaves, it is cancelled. A request has method, path, query, params, headers, body, remote_address,
---   path_params, is_task, is_admin; and `json`, the body as JSON, read when it is first used (null is that of
---   lua-cjson; the answer to what is damaged is 400 with the place).
+--   path_params, is_task, is_admin, is_viewer; and `json`, the body as JSON, read when it is first used (null is that
+--   of lua-cjson; the answer to what is damaged is 400 with the place).
 -- In App Engine: a handler of the webapp.
 function Web:route(method, path, handler)
   if type(method) ~= "string" or not method:find("^[%u*]+$") then

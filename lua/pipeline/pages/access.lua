@@ -214,6 +214,12 @@ function Access:sign_out(request)
   return cookie(self, request, "", "; Max-Age=0")
 end
 
+--- Whether a request carries the viewer's token.
+function Access:has_viewer_token(request)
+  local token = self.viewer_mac and (request.headers.authorization or ""):match("^%s*%a+%s+(%S+)%s*$")
+  return token and #token <= 1000 and self.web.core:verify("viewer token\n" .. token, self.viewer_mac) or false
+end
+
 -- ---- who it is -------------------------------------------------------------------------------------------------
 
 -- Role and session by a token in the headers; nil, status, why and seconds when it is wrong.

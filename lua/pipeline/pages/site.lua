@@ -195,7 +195,7 @@ end
 
 --- Whether a request is one of a script in a session of these pages, for the routes rpc/* that it may use: a viewer
 -- reads, an administrator does all.
-function Site:may_call_rpc(request)
+local function may_call_rpc(self, request)
   local headers = request.headers
   if not headers.cookie or (headers["x-requested-with"] or ""):lower() ~= "xmlhttprequest" then return false end
   local prefix = self.web.base_path .. "/rpc/"
@@ -204,6 +204,13 @@ function Site:may_call_rpc(request)
   if not who or who.session == "local" or who.session == "open" then return false end
   if request.method == "GET" or request.method == "HEAD" then return true end
   return who.role == "admin" and not self.access:refuse_foreign(request)
+end
+
+--- Completes who is asking, for all routes: sets request.is_viewer (it carries the viewer's token), and returns whether
+-- it has the rights of an administrator by a session.
+function Site:identify(request)
+  request.is_viewer = self.access:has_viewer_token(request)
+  return may_call_rpc(self, request)
 end
 
 --- Takes what serve was given (viewer_token, allowed_hosts, host).
