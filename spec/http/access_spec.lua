@@ -206,7 +206,9 @@ describe("endpoints", function()
   end)
 
   it("P192 an unknown path is 404 in plain text", function()
-    local paths = { "/", "/nothing", BASE, BASE .. "nothing", BASE .. "../../etc/passwd", BASE .. "rpc/tree/" }
+    local paths = {
+      "/", "/nothing", BASE .. "nothing", BASE .. "assets/none.js", BASE .. "../../etc/passwd", BASE .. "rpc/tree/",
+    }
     for _, path in ipairs(paths) do
       local reply = engine:handle { path = path }
       assert.equal(404, reply.status, path)
