@@ -117,6 +117,7 @@ typedef struct pl_attempt {
     pl_str_t class_path, queue; /* of a stage; of another task */
     int number, max;            /* which attempt, from 1, of how many; max 0: as its retry parameters say */
     bool is_last;
+    bool goes_on;    /* the last one of a run, but a fallback was taken: the rest of its tree goes on */
     pl_usec_t again; /* when it runs again, unless it was the last one */
     pl_str_t problem;
     int rc; /* outcome: of the op, as long as this holds */

@@ -75,6 +75,9 @@ local function kill()
 end
 
 define("Kill", kill)
+classes.KillGuarded = pipeline.define("spec.multi.classes.KillGuarded", { run = function(self)
+  return self:spawn(classes.Kill():with_params { max_attempts = 1, max_losses = 2 }, { fallback = "instead" })
+end })
 classes.KillLast = pipeline.define("spec.multi.classes.KillLast", { run = function() return 1 end, finalized = kill })
 classes.KillCallback = pipeline.define("spec.multi.classes.KillCallback", {
   async = true, run = function() end, callback = kill,

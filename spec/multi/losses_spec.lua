@@ -76,6 +76,15 @@ describe("a worker that dies with its tasks", function()
     end
   end)
 
+  it("has its fallback taken when it has failed for good", function()
+    local stage = classes.KillGuarded():start()
+    assert.equal(2, work_until(is_final(stage)))
+    assert.equal("instead", wait(stage).default.value)
+    local told = table.concat(scene:logged(30), "\n")
+    assert.truthy(told:find("; its fallback is taken", 1, true), told)
+    assert.is_nil(told:find("its tree is aborted", 1, true))
+  end)
+
   it("may do so as often as the class, the queue or the task says", function()
     local stage = classes.Kill():with_params { max_attempts = 1, max_losses = 2 }:start()
     assert.equal(2, work_until(is_final(stage)))

@@ -48,7 +48,7 @@ static void say_what_next(pl_engine_t *engine, const pl_attempt_t *attempt, char
     else if (!attempt->is_last)
         snprintf(out, size, "; runs again in %.3g s", wait > 0 ? (double)wait / 1e6 : 0.0);
     else if (attempt->kind == PL_TASK_RUN)
-        snprintf(out, size, "; its tree is aborted");
+        snprintf(out, size, attempt->goes_on ? "; its fallback is taken" : "; its tree is aborted");
     else if (attempt->kind < PL_TASK_CALLBACK)
         snprintf(out, size, "; it is final without it");
     else

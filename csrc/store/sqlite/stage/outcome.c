@@ -259,7 +259,12 @@ static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, cons
     attempt->max = brief->max_attempts;
     attempt->is_last = failed.give_up;
     attempt->again = failed.retry_at;
-    return apply_failure(conn, &failed, brief);
+    PL__TRY(apply_failure(conn, &failed, brief));
+    if (!attempt->is_last)
+        return PL_OK;
+    PL__TRY(pl__stage_load(conn, brief->root, false, &conn->scratch, &stage, &found));
+    attempt->goes_on = found && !stage.abort_requested;
+    return PL_OK;
 }
 
 /* A task of the run cannot be added: that fails the attempt, as if adding it had raised an error inside run(). The op
