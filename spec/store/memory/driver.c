@@ -276,7 +276,8 @@ static int memory_finish(pl__conn_t *m, const pl__ask_t *ask, pl__arena_t *arena
     turn->claims_len = claims.len;
     for (const pl_final_t *final = m->finals; final; final = final->next) {
         pl_final_t *copy = room(arena, sizeof *copy);
-        *copy = (pl_final_t){ turn->finals, final->stage, final->state };
+        *copy = *final;
+        copy->next = turn->finals;
         turn->finals = copy;
     }
     tell(m, turn);
