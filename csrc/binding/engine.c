@@ -71,8 +71,10 @@ static void fire_cb(void *data) {
 
 static void event_cb(void *data, const pl_event_t *event) {
     const pl__sink_t *sink = data;
-    if (sink->h)
-        pl__event_add(sink->h, event);
+    if (!sink->h)
+        return;
+    pl__event_add(sink->h, event);
+    pl__pump(sink->h);
 }
 
 static void turn_cb(void *data) {

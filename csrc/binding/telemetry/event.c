@@ -10,7 +10,6 @@
 
 #include <lauxlib.h>
 
-#include "binding/coroutine/coroutine.h"
 #include "binding/op/pusher.h"
 #include "binding/telemetry/sink.h"
 #include "binding/trampoline.h"
@@ -27,7 +26,6 @@ void pl__event_add(pl__handle_t *h, const pl_event_t *event) {
     else
         h->events = copy;
     h->events_last = copy;
-    pl__pump(h);
 }
 
 void pl__event_forget(pl__handle_t *h) {

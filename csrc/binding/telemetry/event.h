@@ -8,7 +8,7 @@
 
 #include "binding/handle.h"
 
-/* Queues a copy; without memory for it, it is not told of, and the log says so. */
+/* Queues a copy, for pl__pump to hand on; without memory for it, it is not told of, and the log says so. */
 void pl__event_add(pl__handle_t *h, const pl_event_t *event);
 /* Hands the first one to the hook; there is one, and Lua code may run. */
 void pl__event_report(pl__handle_t *h);
