@@ -159,6 +159,7 @@ static int explain(pl_op_t *op, const char *error_class, pl_str_t message, probl
 /* `op`, which knows its attempts, becomes the end of an attempt with that problem of what `like` was to end. */
 static void become_failure(const pl_op_t *like, pl_op_t *op, const problem_t *problem, pl_usec_t now) {
     pl_usec_t at = pl_clock_add(now, op->rest);
+    op->clock = pl_clock_offset();
     pl_failure_t failure = {
         .attempt = op->attempts, .error_class = problem->error_class, .message = problem->message, .time = now
     };

@@ -603,6 +603,8 @@ typedef struct pl_op {
     int attempts;           /* which attempt this was, */
     bool is_last;           /* and that it was the last one */
     pl_usec_t rest;         /* the engine's: until the next one, should the store be unable to take the op */
+    int64_t clock;          /* pl_clock_offset when its retry_at was worked out: the clock may be set before the store
+                               has it; 0: it has none */
     bool blocking;          /* the store's: pl_store_call waits for it */
     bool finished;          /* the store's, under its lock */
     bool held;              /* the host's: its results are still in use */

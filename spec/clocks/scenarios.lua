@@ -99,6 +99,40 @@ function scenarios.retries()
   end
 end
 
+-- The clock is set after the end of the pause was worked out, and before it is stored: somebody has the file locked.
+function scenarios.retry_on_its_way()
+  local engine <close> = open()
+  local starts, locked = {}, path .. ".locked"
+  local function lock()
+    local command = assert(io.popen(("sqlite3 '%s'"):format(path), "w"))
+    command:write(("BEGIN IMMEDIATE;\n.shell touch '%s'\n"):format(locked))
+    command:flush()
+    local file
+    repeat
+      tasklets.sleep(0.01):wait()
+      file = io.open(locked)
+    until file
+    file:close()
+    return command
+  end
+  local OnItsWay = pipeline.define("clocks.OnItsWay", { backoff_seconds = 0.8, backoff_factor = 1, run = function()
+    if #starts == 0 then
+      local command = lock()
+      engine._timers:add(0.2, function()
+        set_clock(step)
+        command:write("ROLLBACK;\n")
+        command:close()
+      end)
+    end
+    starts[#starts + 1] = core.now()
+    if #starts == 1 then error("again") end
+    return #starts
+  end })
+  assert(engine:wait(OnItsWay():start(), { timeout = 20 }).default.value == 2)
+  local pause = starts[2] - starts[1]
+  assert(pause > 0.75 and pause < 4, ("a pause of 0.8 s took %.3f s"):format(pause))
+end
+
 -- The pause goes on while no process is there.
 function scenarios.reopened()
   local starts = {}

@@ -154,6 +154,8 @@ void pl__build_outcome(pl__reader_t *R) {
     outcome->give_up = pl__reader_opt_flag_field(R, 3, "give_up");
     outcome->retry_task = pl__reader_opt_flag_field(R, 3, "retry_task");
     outcome->retry_at = pl__reader_opt_time_field(R, 3, "retry_at");
+    if (outcome->retry_at)
+        R->op->clock = pl_clock_offset();
     outcome->retry_message = pl__reader_opt_str_field(R, 3, "retry_message");
     outcome->abort_message = pl__reader_opt_str_field(R, 3, "abort_message");
 }
@@ -165,6 +167,8 @@ void pl__build_finalized(pl__reader_t *R) {
     finalized->kind = (pl_finalized_kind_t)pl__reader_choice_field(R, 3, "kind", KINDS);
     finalized->give_up = pl__reader_opt_flag_field(R, 3, "give_up");
     finalized->retry_at = pl__reader_opt_time_field(R, 3, "retry_at");
+    if (finalized->retry_at)
+        R->op->clock = pl_clock_offset();
     pl__reader_failure(R, 3, &finalized->failure);
 }
 
@@ -181,6 +185,7 @@ void pl__build_retry(pl__reader_t *R) {
     if (!lua_isnil(R->L, 3)) {
         pl__reader_arg_push(R, 3);
         retry->retry_at = pl_clock_from_seconds(pl__reader_take_number(R, NULL));
+        R->op->clock = pl_clock_offset();
     }
     retry->message = pl__reader_arg_opt_str(R, 4);
 }

@@ -84,6 +84,8 @@ void pl__build_task_done(pl__reader_t *R) {
     task_done->give_up = pl__reader_opt_flag_field(R, 3, "give_up");
     task_done->status = (int)pl__reader_opt_integer_field(R, 3, "status", 0, 0, INT_MAX);
     task_done->retry_at = pl__reader_opt_time_field(R, 3, "retry_at");
+    if (task_done->retry_at)
+        R->op->clock = pl_clock_offset();
     pl__reader_failure(R, 3, &task_done->failure);
 }
 

@@ -108,6 +108,29 @@ static int follow(pl__conn_t *conn, int64_t offset) {
     return PL_OK;
 }
 
+static pl_usec_t *retry_of(pl_op_t *op) {
+    switch (op->verb) {
+    case PL_VERB_outcome:
+        return &op->u.outcome.retry_at;
+    case PL_VERB_finalized:
+        return &op->u.finalized.retry_at;
+    case PL_VERB_task_done:
+        return &op->u.task_done.retry_at;
+    case PL_VERB_retry:
+        return &op->u.retry.retry_at;
+    default:
+        return NULL;
+    }
+}
+
+void pl__clock_fit(pl__conn_t *conn, pl_op_t *op) {
+    pl_usec_t *at = op->clock && conn->knows_offset ? retry_of(op) : NULL;
+    if (!at || !*at || llabs(conn->offset - op->clock) < PL__CLOCK_STEP_US)
+        return;
+    *at = pl_clock_add(*at, conn->offset - op->clock);
+    op->clock = conn->offset; /* for when it is done again */
+}
+
 static void look(pl__conn_t *conn) {
     conn->now = pl_clock_now(conn->options.clock);
     conn->due = pl_clock_due_at(conn->options.clock, conn->now);

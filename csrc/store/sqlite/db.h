@@ -287,6 +287,8 @@ void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
 /* ---- clock.c ---- */
 /* What time it is, for a transaction that has begun. The writer moves ends of durations if the wall clock was set. */
 int pl__clock_read(pl__conn_t *conn);
+/* The wall clock may have been set since a retry_at was worked out: it is moved by as much. */
+void pl__clock_fit(pl__conn_t *conn, pl_op_t *op);
 
 /* ---- queues.c ---- */
 /* Makes the queue if there is none. */

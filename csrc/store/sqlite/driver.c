@@ -279,6 +279,8 @@ static int sqlite_verb(pl__conn_t *conn, pl_op_t *op) {
         PL_VERBS(X)
 #undef X
     };
+    if (op->clock)
+        pl__clock_fit(conn, op);
     if (op->verb != PL_VERB_outcome && op->verb != PL_VERB_start)
         PL__TRY(write_waiting(conn));
     return VERBS[op->verb](conn, op);
