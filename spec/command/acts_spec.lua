@@ -66,7 +66,7 @@ describe("acting on pipelines", function()
     local worker = scene:spawn { "worker", "fragile.lua" }
     assert.is_true(support.eventually(support.SECONDS, function() return state("key:one") == "done" end))
     scene:stop(worker)
-    assert.equal("it is not aborted", act({ "resume", "key:one" }, 1).refused[1].why)
+    assert.truthy(act({ "resume", "key:one" }, 1).refused[1].why:find("not aborted", 1, true))
   end)
 
   it("acts on many by filters, after a confirmation that says how many", function()

@@ -1,4 +1,4 @@
---- list, show, logs: looking at pipelines from the shell.
+--- list, show, why, logs: looking at pipelines from the shell.
 
 local schema = require "spec.command.schema"
 local shapes = require "spec.command.shapes"
@@ -34,7 +34,7 @@ describe("looking at pipelines", function()
     start("demo.Add", "3", "4", "--key", "soon")
   end
 
-  it("C6 list, show and logs are JSON with the names of their schemas", function()
+  it("C6 list, show, why and logs are JSON with the names of their schemas", function()
     fill()
     local list = is_as("list", { "list" })
     assert.equal(4, #list.items)
@@ -43,6 +43,7 @@ describe("looking at pipelines", function()
       local tree = is_as("show", { "show", item.id, "--args", "--outputs" })
       assert.equal(item.state, tree.state)
       is_as("logs", { "logs", item.id })
+      is_as("why", { "why", item.id })
     end
     assert.same({}, is_as("list", { "list", "--class", "no.Such" }).items)
   end)
@@ -82,23 +83,21 @@ describe("looking at pipelines", function()
     assert.is_nil(out:find("demo.Add", 1, true), out)
   end)
 
-  it("C2 show and list are readable with 40 columns, in ASCII, without colours, on a dumb terminal", function()
+  it("C2 show, list, logs and why are readable with 40 columns, in ASCII, and on a dumb terminal", function()
     fill()
-    for _, words in ipairs { { "show", "key:failed" }, { "list" }, { "logs", "key:failed" } } do
-      for _, given in ipairs {
-        { columns = 40 }, { columns = 200 }, { columns = 40, env = { LC_ALL = "C" } }, { env = { TERM = "dumb" } },
-        { env = { NO_COLOR = "1" } },
-      } do
-        local code, screen = scene:terminal(words, { columns = given.columns, lines = 500, env = given.env })
-        assert.equal(0, code, screen)
-        local env = given.env or {}
-        local is_plain = env.TERM == "dumb" or env.NO_COLOR
-        if is_plain then assert.is_nil(screen:find("\27", 1, true), screen) end
+    local commands = { { "show", "key:failed" }, { "list" }, { "logs", "key:failed" }, { "why", "key:later" } }
+    for _, given in ipairs {
+      { columns = 40 }, { columns = 40, env = { LC_ALL = "C" } }, { columns = 80, env = { TERM = "dumb" } },
+      { columns = 80, env = { NO_COLOR = "1" } },
+    } do
+      given.lines = 500
+      local env = given.env or {}
+      for _, screen in ipairs(scene:screens(commands, given)) do
+        if env.TERM or env.NO_COLOR then assert.is_nil(screen:find("\27", 1, true), screen) end
         if env.LC_ALL then assert.is_nil(screen:find("[\128-\255]"), screen) end
         for line in screen:gsub("\27%[[%d;]*m", ""):gmatch("[^\n]+") do
-          if not line:find("^    ") then -- a traceback is as it is
-            assert.is_true(utf8.len(line) <= (given.columns or 80), line)
-          end
+          local is_free = line:find("^    ") ~= nil -- of a traceback
+          assert.is_true(is_free or utf8.len(line) <= given.columns, line)
         end
       end
     end

@@ -41,7 +41,8 @@ shapes.logs = object({ "id", "lines" }, {
   }, true)),
 })
 shapes.act = object({ "matched", "done", "refused" }, {
-  matched = count, done = count, refused = list(object({ "why" }, { id = text, name = text, why = text })),
+  matched = count, done = count, refused_more = count,
+  refused = list(object({ "id", "why" }, { id = text, why = text })),
 })
 
 local QUEUE = object({ "name", "mode", "ready", "delayed", "executing", "dead", "paused" }, {

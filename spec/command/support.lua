@@ -166,6 +166,32 @@ function Scene:terminal(words, given)
   return code_of(how, code), (self:read("screen"):gsub("\r\n", "\n"))
 end
 
+--- Runs several commands one after the other in one terminal.
+-- @tparam table list of their arguments.
+-- @return what each wrote, in a list; fails if one of them does.
+function Scene:screens(list, given)
+  local lines = {}
+  for i, words in ipairs(list) do
+    local quoted = {}
+    for k, word in ipairs(words) do quoted[k] = quote(word) end
+    lines[i] = ('"$PIPELINE" %s || echo "exit code $?"; echo "<%d>"'):format(table.concat(quoted, " "), i)
+  end
+  self:write("all.sh", table.concat(lines, "\n"))
+  local command, env = self.command, { PIPELINE = self.command }
+  for name, value in pairs(given.env or {}) do env[name] = value end
+  self.command = "sh"
+  local _, screen = self:terminal({ "all.sh" }, { columns = given.columns, lines = given.lines, env = env })
+  self.command = command
+  local screens, at = {}, 1
+  for i in ipairs(list) do
+    local first, last = screen:find(("<%d>\n"):format(i), at, true)
+    assert(first, screen)
+    screens[i], at = screen:sub(at, first - 1), last + 1
+    assert(not screens[i]:find("exit code %d+\n$"), screens[i])
+  end
+  return screens
+end
+
 --- Starts it in the background.
 -- @return a process: { pid =, said() -> what it wrote so far, saw(text) waits until it has written that }.
 function Scene:spawn(words, given)

@@ -1,5 +1,6 @@
 --- worker: executes what files define, until it is told to stop.
 
+local http = require "socket.http"
 local support = require "spec.command.support"
 
 describe("worker", function()
@@ -79,6 +80,21 @@ describe("worker", function()
     worker.saw("working on")
     worker.saw("beside was called")
     assert.equal(0, scene:stop(worker))
+  end)
+
+  it("C10 serve answers requests, and executes nothing", function()
+    local id = scene:must({ "start", "demo.Add", "1", "2", "--module", "demo.lua" }):match("%S+")
+    local server = scene:spawn { "serve", "127.0.0.1:0" }
+    server.saw("serving http://127.0.0.1:")
+    local url = server.said():match("serving (http://127.0.0.1:%d+)")
+    local answer
+    assert.is_true(support.eventually(support.SECONDS, function()
+      local _, status = http.request(url .. "/healthz")
+      answer = status
+      return status == 200
+    end), tostring(answer))
+    assert.equal("ready", scene:json({ "show", id }).state)
+    assert.equal(0, scene:stop(server, "INT"))
   end)
 
   it("serves pages where it is told to, and says so when the address is taken", function()

@@ -12,9 +12,12 @@ local grammar = {}
 
 local GROUPS = {
   { "Working", "pipeline.command.group.working" },
-  { "Pipelines", "pipeline.command.group.pipelines" },
+  { "Looking at pipelines", "pipeline.command.group.pipelines" },
   { "Acting on pipelines", "pipeline.command.group.acts" },
+  { "Queues", "pipeline.command.group.queues" },
+  { "Tasks", "pipeline.command.group.tasks" },
   { "Schedules", "pipeline.command.group.schedules" },
+  { "Processes", "pipeline.command.group.processes" },
   { "The store", "pipeline.command.group.keeping" },
   { "About", "pipeline.command.group.about" },
 }

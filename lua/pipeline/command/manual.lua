@@ -83,7 +83,7 @@ end
 
 --- Says how a command is used.
 function manual.of(out, command, globals)
-  for i, line in ipairs(letters.wrap("usage: " .. manual.usage(command, out.unicode), out.width or 100)) do
+  for i, line in ipairs(letters.wrap("usage: " .. manual.usage(command, out.unicode), (out.width or 102) - 2)) do
     out:line((i > 1 and "  " or "") .. line)
   end
   out:line()
@@ -106,7 +106,7 @@ function manual.of(out, command, globals)
   list(out, option_pairs(globals))
   if command.examples then
     title(out, "Examples")
-    for _, example in ipairs(command.examples) do out:line("  " .. example) end
+    for _, example in ipairs(command.examples) do out:paragraph(example, 2) end
   end
 end
 

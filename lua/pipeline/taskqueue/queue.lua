@@ -835,7 +835,8 @@ function Queue.settings(self)
   local known = check(self, store_of():queue_get(self.name))[1]
   if not known or known.removed then return nil end
   return {
-    mode = known.mode, paused = known.paused, rate = known.rate, bucket_size = known.bucket_size,
+    mode = known.mode, paused = known.paused, rate = known.rate,
+    bucket_size = known.bucket_size and math.tointeger(known.bucket_size),
     max_concurrent_requests = known.max_concurrent, target = known.target, retry_parameters = known.retry,
   }
 end

@@ -1,50 +1,42 @@
 --- acts.lua: the commands that act on pipelines: retry, resume, abort, cleanup, complete, callback.
 
 local confirm = require "pipeline.command.confirm"
-local deeds = require "pipeline.command.deeds"
+local errors = require "pipeline.support.errors"
 local failure = require "pipeline.command.failure"
 local filters = require "pipeline.command.filters"
-local json = require "pipeline.http.json"
 local program = require "pipeline.command.program"
+local report = require "pipeline.command.report"
 local store = require "pipeline.command.store"
 local values = require "pipeline.command.values"
-local words = require "pipeline.command.output.words"
 
 local commands = {}
 
 -- ---- many at once ----------------------------------------------------------------------------------------------
 
--- The ids of what is to be acted on, and whether they were found by filters.
+-- What is to be acted on: ids that are there, or filters.
 local function chosen(call, engine)
   local given = call.given
   local wanted, is_filtered = filters.read(given, engine:now())
   if #given.ids > 0 and is_filtered then failure.usage("give ids or filters, not both") end
-  if is_filtered then return deeds.ids(engine, wanted), true end
+  if is_filtered then return { filters = wanted } end
   if #given.ids == 0 then
     failure.usage("which pipelines? Give ids, or filters such as --state %s", given.command == "retry" and "open"
       or "aborted")
   end
   local ids = {}
   for i, address in ipairs(given.ids) do ids[i] = store.find(engine, address) end
-  return ids, false
+  return { ids = ids }
 end
 
 local function act(call, done)
-  local engine, given, out = call.open(), call.given, call.out
+  local engine, given = call.open(), call.given
   for _, name in ipairs(given.module) do program.load(name) end
-  local ids, is_filtered = chosen(call, engine)
-  if given.dry_run then
-    out:json { matched = #ids, done = 0, refused = json.array {} }
-    return out:say("this would %s %s", given.command, words.of(#ids, "pipeline"))
-  end
-  if is_filtered and #ids > 0 or #ids > 1 then
-    confirm.ask(call, ("%s %s"):format(given.command, words.of(#ids, "pipeline")))
-  end
-  local result = deeds.to_pipelines(engine, given.command, ids, given.reason)
-  out:json { matched = result.matched, done = result.done, refused = json.array(result.refused) }
-  if result.done > 0 or #result.refused == 0 then out:note("%s %s", done, words.of(result.done, "pipeline")) end
-  for _, one in ipairs(result.refused) do out:say("%s was refused: %s", one.id, one.why) end
-  if #result.refused > 0 then return failure.NO end
+  local wanted = chosen(call, engine)
+  wanted.op, wanted.reason = given.command, given.reason
+  return report.act(call, function(dry_run)
+    wanted.dry_run = dry_run
+    return engine:act(wanted)
+  end, { done = done, noun = "pipeline", is_many = wanted.filters or #wanted.ids > 1 })
 end
 
 local MODULE = { "--module", sign = "FILE|NAME", count = "*", help = "the file or module that defines its class" }
@@ -75,12 +67,13 @@ add("cleanup", "cleaned up", "deletes a pipeline that is done or aborted, with a
 
 -- ---- async pipelines -------------------------------------------------------------------------------------------
 
--- The stage that an address means, if it is async and not over.
-local function open_stage(engine, address)
-  local stage = engine:stage(store.find(engine, address))
-  if not stage.async then failure.no("%s (%s) is not async: it is done by its run", stage.id, stage.class) end
-  if stage.state == "done" or stage.state == "aborted" then failure.no("%s is %s already", stage.id, stage.state) end
-  return stage
+-- What the library refuses is an answer, too.
+local function try(fn, ...)
+  local results = table.pack(xpcall(fn, errors.handler, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local problem = errors.original(results[2])
+  if errors.is(problem) and not errors.is(problem, errors.StoreError) then failure.no("%s", problem.message) end
+  error(results[2], 0)
 end
 
 commands[#commands + 1] = {
@@ -92,12 +85,12 @@ commands[#commands + 1] = {
   examples = { "pipeline complete 4fb1c2d8 '{\"approved\": true}'" },
   run = function(call)
     local engine = call.open()
-    local stage = open_stage(engine, call.given.id)
+    local id = store.find(engine, call.given.id)
     local value = call.given.value
     if value ~= nil then value = values.json(value) end
-    engine:from_id(stage.id):fill("default", value)
-    call.out:json { id = stage.id, done = true }
-    call.out:note("%s is completed", stage.id)
+    if not try(engine.complete, engine, id, value) then failure.no("%s is being aborted: its value is not used", id) end
+    call.out:json { id = id, done = true }
+    call.out:note("%s is completed", id)
   end,
 }
 
@@ -114,17 +107,13 @@ commands[#commands + 1] = {
     local params = values.pairs(call.given.params, "parameter")
     local engine = call.open()
     for _, name in ipairs(call.given.module) do program.load(name) end
-    local stage = open_stage(engine, call.given.id)
-    local answer = engine:_get_web():handle_task {
-      method = "POST", path = stage.callback_url:gsub("^%a+://[^/]*", ""), params = params,
-    }
-    if answer.status >= 400 then
-      failure.no("the callback of %s answered %d%s%s; is its class among the files of --module?", stage.id,
-        answer.status, answer.body ~= "" and ": " or "", answer.body)
-    end
-    call.out:json { id = stage.id, done = true, status = answer.status }
-    if answer.body ~= "" then call.out:say("%s", answer.body) end
-    call.out:note("%s was called back", stage.id)
+    local id = store.find(engine, call.given.id)
+    local status, _, body = try(engine.callback, engine, id, params)
+    if status == 409 then failure.no("%s is over already", id) end
+    if status >= 400 then failure.no("the callback of %s answered %d: %s", id, status, body or "") end
+    call.out:json { id = id, done = true, status = status }
+    if body and body ~= "" then call.out:say("%s", body) end
+    call.out:note("%s was called back", id)
   end,
 }
 

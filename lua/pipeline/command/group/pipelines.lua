@@ -1,6 +1,7 @@
---- pipelines.lua: the commands that show pipelines: list, show, logs.
+--- pipelines.lua: the commands that show pipelines: list, show, why, logs.
 
 local columns = require "pipeline.command.output.columns"
+local errors = require "pipeline.support.errors"
 local failure = require "pipeline.command.failure"
 local filters = require "pipeline.command.filters"
 local json = require "pipeline.http.json"
@@ -233,6 +234,37 @@ commands[#commands + 1] = {
       return call.out:json { id = id, state = entries[1].state, stages = json.array(entries), cut = is_cut or nil }
     end
     write_tree(call, engine, id, entries, is_cut)
+  end,
+}
+
+-- ---- why ------------------------------------------------------------------------------------------------------
+
+local function why_task(engine, address)
+  store.queue(engine, address:match("^[^/]*"))
+  local ok, reasons = pcall(engine.why, engine, address)
+  if ok then return reasons end
+  if not errors.is(reasons, errors.PipelineStatusError) then error(reasons, 0) end
+  failure.not_found("%s; see 'pipeline tasks %s'", reasons.message, address:match("^[^/]*"))
+end
+
+commands[#commands + 1] = {
+  name = "why", summary = "says why a pipeline is not running, or not done, and what would change that",
+  arguments = { { name = "id", sign = "ID", help = "the pipeline, or a task: QUEUE/NAME" } },
+  run = function(call)
+    local engine = call.open()
+    local is_task = call.given.id:find("/", 1, true) and not call.given.id:find("^key:")
+    local id = is_task and call.given.id or store.find(engine, call.given.id)
+    local reasons = is_task and why_task(engine, id) or engine:why(id)
+    if call.out.as_json then return call.out:json { id = id, reasons = json.array(reasons) } end
+    if #reasons == 0 and is_task then return call.out:say("nothing holds it up") end
+    if #reasons == 0 then
+      local entry = read_tree(engine, id, 0)[1]
+      return call.out:say("nothing holds it up: it is %s", entry.state_words or entry.state)
+    end
+    for i, reason in ipairs(reasons) do
+      call.out:paragraph(reason.text, i > 1 and 2 or 0)
+      if reason.command then call.out:line("  " .. call.out:style("accent", "$ " .. call.out:plain(reason.command))) end
+    end
   end,
 }
 

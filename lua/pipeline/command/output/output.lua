@@ -68,28 +68,26 @@ function Output.line(self, text)
   end
 end
 
---- Says one line, formatted; texts among the values are made safe.
-function Output.say(self, format, ...)
-  local values = table.pack(...)
-  for i = 1, values.n do
-    if type(values[i]) == "string" then values[i] = self:plain(values[i]) end
-  end
-  self:line(format:format(table.unpack(values, 1, values.n)))
+-- Lines that fit the terminal.
+local function wrapped(self, text, indent)
+  return self.width and letters.wrap(text, math.max(10, self.width - (indent or 0))) or { text }
 end
 
---- Says a paragraph, wrapped, with `indent` blanks before each line.
+--- Says a paragraph, wrapped on a terminal, with `indent` blanks before each line.
 function Output.paragraph(self, text, indent)
   local blanks = (" "):rep(indent or 0)
-  for _, line in ipairs(self.width and letters.wrap(self:plain(text), math.max(10, self.width - #blanks))
-    or { self:plain(text) }) do
-    self:line(blanks .. line)
-  end
+  for _, line in ipairs(wrapped(self, self:plain(text), indent)) do self:line(blanks .. line) end
+end
+
+--- Says a paragraph, formatted.
+function Output.say(self, format, ...)
+  self:paragraph(format:format(...))
 end
 
 --- Says something on the side, on standard error: progress, and what was done. -q keeps it quiet.
 function Output.note(self, format, ...)
   if self.quiet then return end
-  io.stderr:write(self:plain(format:format(...)), "\n")
+  for _, line in ipairs(wrapped(self, self:plain(format:format(...)))) do io.stderr:write(line, "\n") end
 end
 
 --- What the command answers when --json asks for it: one document.

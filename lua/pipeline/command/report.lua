@@ -1,0 +1,36 @@
+--- report.lua: acting on one or many, and telling what came of it: the same for pipelines and for tasks.
+
+local confirm = require "pipeline.command.confirm"
+local failure = require "pipeline.command.failure"
+local json = require "pipeline.http.json"
+local words = require "pipeline.command.output.words"
+
+local report = {}
+
+--- Acts, after a confirmation where there are many; says how many were done, and what was refused why.
+-- @tparam table call of the command.
+-- @tparam function act function(dry_run) -> { matched, done, refused = list of { id, why }, refused_more }.
+-- @tparam table how done ("aborted"), noun ("pipeline"), is_many (whether it asks).
+-- @return the exit code: 1 if something was refused.
+function report.act(call, act, how)
+  local given, out = call.given, call.out
+  if how.is_many or given.dry_run then
+    local matched = act(true).matched
+    if given.dry_run then
+      out:json { matched = matched, done = 0, refused = json.array {} }
+      return out:say("this would %s %s", given.command, words.of(matched, how.noun))
+    end
+    if matched > 0 then confirm.ask(call, ("%s %s"):format(given.command, words.of(matched, how.noun))) end
+  end
+  local result = act(nil)
+  out:json {
+    matched = result.matched, done = result.done, refused = json.array(result.refused),
+    refused_more = result.refused_more,
+  }
+  if result.done > 0 or #result.refused == 0 then out:note("%s %s", how.done, words.of(result.done, how.noun)) end
+  for _, one in ipairs(result.refused) do out:say("%s was refused: %s", one.id, one.why) end
+  if result.refused_more then out:say("%s more were refused", words.count(result.refused_more)) end
+  if #result.refused > 0 then return failure.NO end
+end
+
+return report
