@@ -12,6 +12,7 @@ local commands = {}
 
 local HOST, PORT = "127.0.0.1", 8080
 local INFO, WARNING = 20, 30
+local GRACE = 30 -- seconds, as pipeline.open has it
 local LEVELS = { [10] = "debug", [20] = "info", [30] = "warning", [40] = "error", [50] = "critical" }
 
 -- ---- the log ---------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ commands[#commands + 1] = {
     for _, file in ipairs(given.files) do program.load(file) end
     local _ <close> = given.serve and serve(call, engine, given.serve) or nil
     say_missing(call, engine)
-    if engine.on then engine:on("engine_stopping", function() say_stopping(call, engine, given.grace or 30) end) end
+    engine:on("engine_stopping", function() say_stopping(call, engine, given.grace or GRACE) end)
     local path = engine:status().store.path
     -- said by the loop: from then on signals are heard
     eventloop.queue_call(0, function() call.out:note("working on %s (Ctrl-C stops)", path) end)
