@@ -136,7 +136,6 @@ await check("a failure is found from home in two clicks", async () => {
   must(await page.locator(".treerow.selected").count() === 1, "the stage is not selected in the tree");
 });
 
-const { items: queues } = await api("queues"); // of an engine that can list them
 await check("it is resumed on the page, and done", async () => {
   await tell("mend");
   await page.click("[data-act=resume]");
@@ -191,7 +190,7 @@ await check("keys are enough", async () => {
   await page.waitForFunction(() => location.pathname.endsWith("/queues"));
 });
 
-await (queues.length ? check : name => say(name, true, "no list of queues"))("a queue is paused and goes on", async () => {
+await check("a queue is paused and goes on", async () => {
   await tell("letter");
   await page.goto(base() + "queues");
   const row = page.locator('tr:has-text("mail")');

@@ -83,8 +83,7 @@ local function show_stage(engine, given)
 end
 
 local function explain(engine, given)
-  local id = find(engine, given.id)
-  return { reasons = json.array(engine.why and engine:why(id) or {}) }
+  return { reasons = json.array(engine:why(find(engine, given.id))) }
 end
 
 local function show_logs(engine, given)
@@ -92,11 +91,11 @@ local function show_logs(engine, given)
 end
 
 local function list_queues(engine)
-  return { items = json.array(engine.queues and engine:queues() or {}), now = engine:now() }
+  return { items = json.array(engine:queues()), now = engine:now() }
 end
 
 local function list_tasks(engine, given)
-  local page = not engine.tasks and { items = {} } or engine:tasks {
+  local page = engine:tasks {
     queue = given.queue, state = given.state, text = given.text, limit = math.min(given.limit or 50, 500),
     cursor = given.cursor,
   }
@@ -104,7 +103,7 @@ local function list_tasks(engine, given)
 end
 
 local function list_workers(engine)
-  local items = json.array(engine.workers and engine:workers() or {})
+  local items = json.array(engine:workers())
   for _, worker in ipairs(items) do
     if worker.serving then json.array(worker.serving) end
   end

@@ -33,7 +33,7 @@ local function waiting_for_somebody(engine)
   local items = json.array {}
   for _, entry in ipairs(page and page.items or {}) do
     local waits = entry.outputs_open and entry.outputs_open > 0
-    for _, reason in ipairs(not waits and engine.why and try(engine.why, engine, entry.id) or {}) do
+    for _, reason in ipairs(not waits and try(engine.why, engine, entry.id) or {}) do
       waits = waits or reason.code == "callback" or reason.cause == "callback"
     end
     if waits and #items < FEW then items[#items + 1] = entry end
