@@ -81,7 +81,8 @@ enum {
         PL_FIRE_COUNTS_LEN
 };
 
-enum { PL_FIRES_KEPT = 100 }; /* of each schedule, of those that are over */
+/* Of each schedule, of those that are over; and all that a backfill has made within so many seconds. */
+enum { PL_FIRES_KEPT = 100, PL_BACKFILLS_KEPT_SECONDS = 24 * 3600 };
 
 /* A schedule, to be written or as read back. */
 typedef struct {
@@ -109,7 +110,7 @@ typedef struct {
 typedef struct {
     pl_id_t id, schedule, target; /* target: of the root or task; 0: it was skipped */
     bool is_stage;
-    pl_str_t name;                          /* of the schedule */
+    pl_str_t name, local_time;              /* of the schedule; absent: not known */
     pl_usec_t nominal, at, previous, ended; /* previous: the nominal time of the one before */
     pl_fire_reason_t reason;
     pl_fire_state_t state;
@@ -121,9 +122,12 @@ typedef struct {
     pl_usec_t nominal, at, previous;
     pl_fire_reason_t reason;
     pl_overlap_t overlap;
+    bool again;            /* it fires even if its nominal time has fired, for another reason than a trigger */
+    pl_str_t local_time;   /* the nominal time, as a root is told it */
     pl_stage_new_t *stage; /* a root; its `hold` is the store's */
     pl_task_new_t *task;   /* without a name; its eta is the store's */
     pl_fire_state_t state; /* result */
+    bool was_fired;        /* result: nothing was done, for a backfill fires no time twice; state is SKIPPED */
 } pl_fire_new_t;
 
 /*
@@ -157,7 +161,7 @@ typedef struct {
     int64_t version; /* of the source; -1: it has none */
 } pl_op_schedule_get_t;
 
-/* fires_get: of a schedule, newest first; or the one with this root or task. */
+/* fires_get: of a schedule, newest first; or what this root was told of the one that has started it. */
 typedef struct {
     pl_str_t name;
     pl_id_t target;

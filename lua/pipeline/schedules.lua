@@ -412,24 +412,9 @@ end
 
 local backfill_kinds = { from = "number", to = "number", overlap = "string", again = "boolean", max = "count" }
 
--- The nominal times that have fired, of the fires that are kept.
-local function fired_times(self)
-  local fired, before = {}, nil
-  repeat
-    local list = errors.check(context.store(self._engine, true):fires_get { name = self.name, before = before,
-      limit = PAGE })
-    for _, one in ipairs(list) do
-      if one.reason ~= "trigger" and one.state ~= "skipped" and one.state ~= "cancelled" then
-        fired[one.nominal] = true
-      end
-    end
-    before = #list > 0 and list[#list].id
-  until #list < PAGE
-  return fired
-end
-
---- Fires each of its times in [from, to), in order. Times of which a fire is kept (the last 100) are left out.
--- The next regular time, max_fires and what was missed stay as they are.
+--- Fires each of its times in [from, to), in order. Times that have fired are left out, as far as that is known: those
+-- of the last 100 fires, of the backfills of a day, and of pipelines that are still there. Of several backfills at once
+-- each time fires once. The next regular time, max_fires and what was missed stay as they are.
 -- @tparam table given from, to (seconds since the epoch; `to` is not later than now), overlap ("buffer_all"), again
 --   (also times that have fired), max (1000: more than that are refused).
 -- @return { started =, buffered =, skipped =, already_fired = }
@@ -448,11 +433,11 @@ function Schedule.backfill(self, given)
   if total > max then
     errors.raise(times.ScheduleError, "backfill: %d times, more than max = %d; nothing was started", total, max)
   end
-  local fired, list = given.again and {} or fired_times(self), {}
+  local list = {}
   local result = { started = 0, buffered = 0, skipped = 0, failed = 0, already_fired = 0 }
   local nominal = compiled:next(from - 1e-6)
   while nominal and nominal < to do
-    if fired[nominal] then result.already_fired = result.already_fired + 1 else list[#list + 1] = nominal end
+    list[#list + 1] = nominal
     nominal = compiled:next(nominal)
   end
   for first = 1, #list, BATCH do

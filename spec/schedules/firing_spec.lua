@@ -47,6 +47,46 @@ describe("a schedule", function()
     assert.is_true(by_hand)
   end)
 
+  it("S37 S67 tells it to a root for as long as that is there, whatever became of the fire and the schedule", function()
+    local told = {}
+    local Fails = helper.define { max_attempts = 2, backoff_seconds = 7200, run = function(self)
+      told[#told + 1] = self.schedule
+      if #told == 1 then error("once", 0) end
+    end }
+    local s = support.create("gone", { cron = "30 9 * * *", time_zone = "Europe/Berlin", start = Fails() })
+    engine:advance(3600)
+    local root = pipeline.from_id(s:fires()[1].id)
+    s:delete()
+    engine:drain { delayed = true }
+    assert.equal(2, #told)
+    assert.same(told[1], told[2])
+    assert.same({ "gone", "2027-01-15T09:30:00+01:00" }, { told[2].name, told[2].local_time })
+    assert.same(told[1], pipeline.from_id(root.id).schedule)
+    root:cleanup()
+    assert.same({}, engine._core:fires_get { target = root._id })
+  end)
+
+  it("S37 tells it to a root of a fire that is forgotten", function()
+    local s = support.create("many", { every = "1h" })
+    engine:advance(3600)
+    local first = support.runs[1]
+    engine:advance(130 * 3600)
+    local rows = s:fires { count = 1000 }
+    assert.is_true(rows[#rows].nominal_time > first.told.nominal_time)
+    assert.same(first.told, pipeline.from_id(first.id).schedule)
+  end)
+
+  it("S37 S42 tells it to a root that was buffered as it was when it started", function()
+    local s = support.create("kept", { every = "1h", overlap = "buffer_one", start = support.Open("x") })
+    engine:advance(2.5 * 3600)
+    pipeline.from_id(support.runs[1].id):complete(1)
+    engine:drain()
+    local told = support.runs[2].told
+    assert.same({ START + 7200.0, START + 9000.0 }, { told.nominal_time, told.fire_time })
+    s:delete()
+    assert.same(told, pipeline.from_id(support.runs[2].id).schedule)
+  end)
+
   it("calls a function, which is told, too; and one that comes later is not", function()
     local seen = {}
     deferred.register("schedules.spec.call", function(...) seen[#seen + 1] = { told = deferred.schedule(), ... } end)

@@ -1,6 +1,7 @@
 -- Times at which nobody was there, backfill, and control by hand.
 
 local core = require "pipeline.core"
+local deferred = require "pipeline.deferred"
 local schedules = require "pipeline.schedules"
 local helper = require "spec.support.helper"
 local support = require "spec.schedules.support"
@@ -102,6 +103,54 @@ describe("a schedule", function()
     assert.truthy(problem.message:find("42 times, more than max = 10", 1, true), problem.message)
     helper.raises(schedules.ScheduleError, s.backfill, s, { from = START, to = engine:now() + 60 })
     assert.equal(8, #support.runs)
+  end)
+
+  -- Calls fn twice at once, and works off what comes of that.
+  local function twice_at_once(fn)
+    local results = {}
+    for i = 1, 2 do assert(engine._core:spawn(function() results[i] = fn() end)) end
+    engine:drain()
+    return results
+  end
+
+  it("S54 fires each time once, also calls and tasks, when it is filled in twice at once", function()
+    local calls = {}
+    deferred.register("schedules.spec.filled", function()
+      local told = deferred.schedule()
+      calls[told.nominal_time] = (calls[told.nominal_time] or 0) + 1
+    end)
+    local s = support.create("filled", { every = "1h", anchor = START, call = { "schedules.spec.filled" } })
+    local made = twice_at_once(function()
+      return s:backfill { from = START - 300 * 3600, to = START, overlap = "allow_all" }
+    end)
+    assert.equal(600, made[1].started + made[2].started + made[1].already_fired + made[2].already_fired)
+    local n = 0
+    for _, times in pairs(calls) do
+      assert.equal(1, times)
+      n = n + 1
+    end
+    assert.same({ 300, 300 }, { n, s:status().backfilled })
+    made = s:backfill { from = START - 300 * 3600, to = START }
+    assert.same({ 0, 300 }, { made.started + made.buffered, made.already_fired })
+    engine:advance(2 * 86400)
+    for _ = 1, 150 do s:trigger() end
+    engine:drain()
+    assert.is_true(#s:fires { count = 1000 } < 120) -- those of a backfill are not kept for ever
+  end)
+
+  it("S54 S29 does not fire a time by the clock that has been filled in", function()
+    local calls = 0
+    deferred.register("schedules.spec.both", function() calls = calls + 1 end)
+    local s = support.create("both", { every = "1h", call = { "schedules.spec.both" }, catch_up = { policy = "all" },
+      overlap = "allow_all" })
+    s:pause()
+    engine:advance(3 * 3600)
+    assert.equal(2, s:backfill { from = START + 1, overlap = "allow_all" }.started)
+    engine:drain()
+    s:resume { catch_up = true }
+    engine:drain()
+    assert.equal(3, calls)
+    assert.same({ 1, 2, 2 }, { s:status().caught_up, s:status().backfilled, s:status().skipped })
   end)
 
   it("S56 S57 S58 is paused, and makes nothing up unless that is wanted; what runs goes on", function()

@@ -120,6 +120,67 @@ describe("a schedule whose work is not over", function()
     assert.equal(3, s:status().running)
   end)
 
+  -- What the counts say became of its times.
+  local function counted(s)
+    local status = s:status()
+    return { status.fired, status.dropped, status.skipped, status.backfilled, status.triggered }
+  end
+
+  it("S43 S69 counts a time that was buffered and given up as dropped, and as nothing else", function()
+    local s = create("buffer_all", { catch_up = { limit = 2 } })
+    engine:advance(5 * 3600)
+    assert.same({ 3, 2, 0, 0, 0 }, counted(s))
+    s:trigger()
+    assert.same({ 2, 3, 0, 0, 1 }, counted(s))
+    s:trigger()
+    s:trigger()
+    assert.same({ 1, 5, 0, 0, 2 }, counted(s))
+  end)
+
+  it("S44 S69 counts what is buffered and replaced by a newer one as dropped", function()
+    local runs = 0
+    local Slow = helper.define {
+      run = function() runs = runs + 1 engine:sleep(10 * 3600) end,
+      finalized = function(self) if self.was_aborted then engine:sleep(5 * 3600) end end,
+    }
+    local s = support.create("slow", { every = "1h", overlap = "cancel_other", start = Slow(), max_fires = 9 })
+    engine:advance(4 * 3600)
+    assert.same({ 2, 2, 0, 0, 0 }, counted(s))
+    s:delete()
+    engine:drain { delayed = true }
+    assert.equal(1, runs)
+  end)
+
+  it("S45 S69 counts what is buffered when the other is made final at once as dropped", function()
+    local s = create("buffer_all")
+    engine:advance(3 * 3600)
+    assert.same({ 3, 0, 0, 0, 0 }, counted(s))
+    s:trigger { overlap = "terminate_other" }
+    assert.same({ 1, 2, 0, 0, 1 }, counted(s))
+    assert.equal("started cancelled cancelled cancelled", states(s))
+  end)
+
+  it("S69 counts what is buffered and aborted by hand as dropped", function()
+    local s = create("buffer_all")
+    engine:advance(2 * 3600)
+    pipeline.from_id(s:fires()[1].id):abort()
+    engine:drain()
+    assert.same({ 1, 1, 0, 0, 0 }, counted(s))
+    complete(1)
+    assert.equal(1, #support.runs)
+  end)
+
+  it("S36 S69 counts for max_fires what has fired, not what was dropped", function()
+    local s = create("buffer_all", { catch_up = { limit = 1 }, max_fires = 3 })
+    engine:advance(3 * 3600)
+    assert.same({ 2, 1, 0, 0, 0 }, counted(s))
+    assert.equal("active", s:status().state)
+    complete(1)
+    engine:advance(3600)
+    assert.same({ 3, 1, 0, 0, 0 }, counted(s))
+    assert.equal("finished", s:status().state)
+  end)
+
   it("S46 is paused when so many in a row have failed; a success sets that to zero", function()
     local s = support.create("fragile", { every = "1h", pause_on_failure = 3, start = support.Noted("fail") })
     engine:advance(2 * 3600)

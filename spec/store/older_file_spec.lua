@@ -1,5 +1,6 @@
 --- Files of older versions open, and what was in them goes on.
 
+local core = require "pipeline.core"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 local deferred = require "pipeline.deferred"
@@ -45,13 +46,13 @@ describe("a file of an older version", function()
       INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload)
         VALUES (13, 5, 3, 2, 0, 1699999990000000, 'free');]])
     local engine = helper.open { path = path }
-    local core = engine._core
-    local counts = core:counts_get()
+    local store = engine._core
+    local counts = store:counts_get()
     assert(counts[1].delayed == 1)
     local queue = taskqueue.Queue("pulled")
     local leased = queue:lease_tasks(30, 10)
     assert(#leased == 1 and leased[1].payload == "free")
-    assert.are_equal(1700000070.0, core:lease_modify("pulled", 12, 1700000060.0, 70))
+    assert.are_equal(1700000070.0, store:lease_modify("pulled", 12, 1700000060.0, 70))
     engine:advance(71)
     assert(#queue:lease_tasks(30, 10) == 2)
   end)
@@ -179,5 +180,34 @@ describe("a file of an older version", function()
       return self:spawn(Fail(), { fallback = "instead" })
     end)()))
     assert.same({}, engine:check())
+  end)
+
+  it("S37 with schedules opens, and the roots they have started know of which fire they are", function()
+    local function hex(value)
+      return "x'" .. core.encode_value(value):gsub(".", function(c) return ("%02x"):format(c:byte()) end) .. "'"
+    end
+    local fields = {
+      every = 3600.0, anchor = 1699999200.0, time_zone = "Europe/Berlin", overlap = "skip", digest = 0,
+      catch_up = { policy = "last", window = 86400.0, limit = 1000 },
+    }
+    local path = older(10, ([[
+      INSERT INTO pl_stage (id, root, state, flags, missing, open, queue, class_path, args, created)
+        VALUES (11, 11, 1, 262144, 0, 0, 1, 'old.Root', x'80', 1699999200000000);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta) VALUES (11, 0, 1, 1, 0, 1700000005000000);
+      INSERT INTO pl_schedule (id, name, times, work, revision, created, next_nominal, next_at)
+        VALUES (21, 'old', %s, x'80', 1, 1699990000000000, 1700002800000000, 1700002800000000);
+      INSERT INTO pl_fire (id, schedule, nominal, at, reason, state, is_stage, target)
+        VALUES (22, 21, 1699999200000000, 1699999201000000, 0, 1, 1, 11);]]):format(hex(fields)))
+    helper.open { path = path }
+    local schedules = require "pipeline.schedules"
+    local told = {
+      name = "old", nominal_time = 1699999200.0, fire_time = 1699999201.0, reason = "schedule",
+      local_time = "2023-11-14T23:00:00+01:00",
+    }
+    local root = pipeline.from_id(schedules.get("old"):fires()[1].id)
+    assert.same(told, root.schedule)
+    schedules.get("old"):delete()
+    told.local_time = nil -- its zone is not known any more
+    assert.same(told, pipeline.from_id(root.id).schedule)
   end)
 end)

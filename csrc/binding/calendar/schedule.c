@@ -118,6 +118,8 @@ static void read_fire(pl__reader_t *R, int t, pl_fire_new_t *fire) {
     fire->at = pl__reader_opt_time_field(R, t, "at");
     fire->previous = pl__reader_opt_time_field(R, t, "previous");
     fire->reason = (pl_fire_reason_t)pl__reader_choice_field(R, t, "reason", REASONS);
+    fire->again = pl__reader_opt_flag_field(R, t, "again");
+    fire->local_time = pl__reader_opt_str_field(R, t, "local_time");
     fire->overlap = (pl_overlap_t)pl__reader_choice_field(R, t, "overlap", OVERLAPS);
 }
 
@@ -223,7 +225,7 @@ int pl__push_schedule_get(lua_State *L, const pl_op_t *op) {
     return 2;
 }
 
-/* list of {id=, target=, kind=, name=, nominal=, at=, previous=, ended=, reason=, state=} */
+/* list of {id=, target=, kind=, name=, local_time=, nominal=, at=, previous=, ended=, reason=, state=} */
 int pl__push_fires_get(lua_State *L, const pl_op_t *op) {
     const pl_op_fires_get_t *get = &op->u.fires_get;
     if (op->rc != PL_OK)
@@ -237,6 +239,7 @@ int pl__push_fires_get(lua_State *L, const pl_op_t *op) {
             pl__set_integer(L, "target", fire->target);
         pl__set_str(L, "kind", fire->is_stage ? PL_STR_LIT("stage") : PL_STR_LIT("task"));
         pl__set_str(L, "name", fire->name);
+        pl__set_str(L, "local_time", fire->local_time);
         pl__set_time(L, "nominal", fire->nominal);
         pl__set_time(L, "at", fire->at);
         pl__set_time(L, "previous", fire->previous);
@@ -248,14 +251,14 @@ int pl__push_fires_get(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
-/* list of states of the fires */
+/* list of states of the fires, or "already_fired" */
 int pl__push_schedule_fire(lua_State *L, const pl_op_t *op) {
     const pl_op_schedule_fire_t *fire = &op->u.schedule_fire;
     if (op->rc != PL_OK)
         return pl__push_failed(L, op);
     lua_createtable(L, (int)fire->len, 0);
     for (size_t i = 0; i < fire->len; i++) {
-        lua_pushstring(L, pl_fire_state_name((int)fire->fires[i].state));
+        lua_pushstring(L, fire->fires[i].was_fired ? "already_fired" : pl_fire_state_name((int)fire->fires[i].state));
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;

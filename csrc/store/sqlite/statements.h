@@ -72,7 +72,7 @@
 #define PL__FIRE_COLUMNS                                                                                               \
     "f.id, f.schedule, coalesce(f.target, 0), f.is_stage, (SELECT s.name FROM main.pl_schedule AS s WHERE s.id = "     \
     "f.schedule), f.nominal, f.at, coalesce(f.previous, 0), "                                                          \
-    "coalesce(f.ended, 0), f.reason, f.state"
+    "coalesce(f.ended, 0), f.reason, f.state, NULL"
 
 /* Of many rows at once, see bulk.c: how many a statement writes, and how many ids it names. */
 #define PL__BULK_ROWS 16
@@ -586,10 +586,12 @@
                   "SET version = excluded.version")                                                                    \
     X(FIRE_ADD, "INSERT INTO main.pl_fire (id, schedule, nominal, at, previous, reason, state, is_stage, target, "     \
                 "ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")                                             \
-    X(FIRE_OF_TARGET, "SELECT id, schedule, state, unwanted FROM main.pl_fire INDEXED BY pl_fire_target WHERE "        \
-                      "target = ?1 AND state < 2")                                                                     \
-    X(FIRES_LIVE, "SELECT id, target, is_stage, state FROM main.pl_fire INDEXED BY pl_fire_live WHERE schedule = ?1 "  \
-                  "AND state < 2 ORDER BY state DESC, id")                                                             \
+    X(FIRE_OF_TARGET,                                                                                                  \
+      "SELECT id, schedule, state, unwanted, reason FROM main.pl_fire INDEXED BY pl_fire_target WHERE "                \
+      "target = ?1 AND state < 2")                                                                                     \
+    X(FIRES_LIVE,                                                                                                      \
+      "SELECT id, target, is_stage, state, reason FROM main.pl_fire INDEXED BY pl_fire_live WHERE schedule = ?1 "      \
+      "AND state < 2 ORDER BY state DESC, id")                                                                         \
     X(FIRES_ANY_LIVE, "SELECT EXISTS (SELECT 1 FROM main.pl_fire INDEXED BY pl_fire_target WHERE state < 2)")          \
     X(FIRE_END, "UPDATE main.pl_fire SET state = ?2, ended = ?3 WHERE id = ?1")                                        \
     X(FIRE_REOPEN, "UPDATE main.pl_fire SET state = 1, ended = NULL, unwanted = 0 WHERE id = ?1")                      \
@@ -598,12 +600,20 @@
     X(FIRE_UNWANTED, "UPDATE main.pl_fire SET unwanted = 1 WHERE id = ?1")                                             \
     X(FIRES_OLD, "SELECT id FROM main.pl_fire INDEXED BY pl_fire_schedule WHERE schedule = ?1 AND id < ?2 AND state "  \
                  "> 1 ORDER BY id DESC LIMIT 1 OFFSET ?3")                                                             \
-    X(FIRES_TRIM,                                                                                                      \
-      "DELETE FROM main.pl_fire INDEXED BY pl_fire_schedule WHERE schedule = ?1 AND id <= ?2 AND state > 1")           \
+    X(FIRES_TRIM, "DELETE FROM main.pl_fire INDEXED BY pl_fire_schedule WHERE schedule = ?1 AND id <= ?2 AND state > " \
+                  "1 AND (reason <> 3 OR at < ?3)")                                                                    \
+    X(FIRE_HAS, "SELECT EXISTS (SELECT 1 FROM main.pl_fire INDEXED BY pl_fire_nominal WHERE schedule = ?1 AND "        \
+                "nominal = ?2 AND reason <> 2 AND state NOT IN (4, 5))")                                               \
+    X(TOLD_ADD, "INSERT INTO main.pl_told (root, name, nominal, at, previous, reason, local_time) VALUES (?1, ?2, "    \
+                "?3, ?4, ?5, ?6, ?7)")                                                                                 \
+    X(TOLD_AT, "UPDATE main.pl_told SET at = ?2 WHERE root = ?1")                                                      \
+    X(TOLD, "SELECT 0, 0, root, 1, name, nominal, at, coalesce(previous, 0), 0, reason, 1, local_time FROM "           \
+            "main.pl_told WHERE root = ?1")                                                                            \
+    X(SCHEDULE_DROPPED,                                                                                                \
+      "UPDATE main.pl_schedule SET dropped = dropped + 1, fired = fired - (?2 = 0), caught_up = caught_up - (?2 = "    \
+      "1), triggered = triggered - (?2 = 2), backfilled = backfilled - (?2 = 3) WHERE id = ?1")                        \
     X(FIRES, "SELECT " PL__FIRE_COLUMNS " FROM main.pl_fire AS f INDEXED BY pl_fire_schedule WHERE f.schedule = ?1 "   \
              "AND f.id < ?2 ORDER BY f.id DESC LIMIT ?3")                                                              \
-    X(FIRE_BY_TARGET, "SELECT " PL__FIRE_COLUMNS                                                                       \
-                      " FROM main.pl_fire AS f INDEXED BY pl_fire_target WHERE f.target = ?1 AND f.state < 2")         \
     X(WORK_TASK_NOW, "UPDATE main.pl_task SET state = CASE state WHEN 1 THEN 0 ELSE state END, eta = ?2 WHERE id = "   \
                      "?1 AND state IN (1, 3)")                                                                         \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \

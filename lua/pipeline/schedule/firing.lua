@@ -37,12 +37,12 @@ local function make(engine, row, compiled, nominal, previous, stored, how)
   local stage, task = work.make(engine, stored, { key = keys.of(key), told = told }, how.args)
   return {
     id = id, nominal = nominal, at = now, previous = previous, reason = how.reason,
-    overlap = how.overlap or compiled.fields.overlap,
+    overlap = how.overlap or compiled.fields.overlap, again = how.is_again, local_time = told.local_time,
   }, stage, task
 end
 
 --- Adds fires of the nominal times to an op. `how`: reason, overlap and args (those of the schedule, unless given),
--- is_again (the root may be one of several of its time).
+-- is_again (the root may be one of several of its time, which may have fired).
 function firing.add(engine, row, compiled, op, list, how)
   local stored, previous = errors.read(core.decode(row.work)), row.last_nominal
   for i, nominal in ipairs(list) do

@@ -55,8 +55,6 @@ static int release_task(pl__conn_t *conn, pl_id_t task, bool *released) {
 int pl__fire_work_end(pl__conn_t *conn, const pl__live_fire_t *fire, bool at_once, pl_str_t message) {
     bool live;
     int64_t state;
-    if (fire->state != PL_FIRE_STARTED)
-        return pl__fire_cancel(conn, fire);
     if (fire->is_stage) {
         PL__TRY(is_stage_live(conn, fire->target, &live));
         if (!live)
@@ -80,6 +78,7 @@ static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
         .target = sqlite3_column_int64(row, 1),
         .is_stage = sqlite3_column_int(row, 2) != 0,
         .state = (pl_fire_state_t)sqlite3_column_int(row, 3),
+        .reason = (pl_fire_reason_t)sqlite3_column_int(row, 4),
     };
     return PL_OK;
 }
@@ -96,7 +95,25 @@ static int list_live(pl__conn_t *conn, pl_id_t schedule, pl__live_fires_t *live)
     return rc;
 }
 
-int pl__fire_cancel(pl__conn_t *conn, const pl__live_fire_t *fire) {
+int pl__fire_count_of(pl_fire_reason_t reason) {
+    static const int COUNTS[] = { [PL_REASON_SCHEDULE] = PL_COUNT_fired,
+                                  [PL_REASON_CATCH_UP] = PL_COUNT_caught_up,
+                                  [PL_REASON_TRIGGER] = PL_COUNT_triggered,
+                                  [PL_REASON_BACKFILL] = PL_COUNT_backfilled };
+    return COUNTS[reason];
+}
+
+/* It was counted as fired when it was buffered; each time is in one count only. */
+static int count_dropped(pl__conn_t *conn, pl_id_t schedule, pl_fire_reason_t reason, int64_t *counts) {
+    if (!counts)
+        return pl__sql_run(conn, PL__SQL_SCHEDULE_DROPPED, NULL, "ii", (int64_t)schedule, (int64_t)reason);
+    counts[pl__fire_count_of(reason)]--;
+    counts[PL_COUNT_dropped]++;
+    return PL_OK;
+}
+
+int pl__fire_cancel(pl__conn_t *conn, pl_id_t schedule, const pl__live_fire_t *fire, int64_t *counts) {
+    PL__TRY(count_dropped(conn, schedule, fire->reason, counts));
     PL__TRY(pl__sql_run(conn, PL__SQL_FIRE_END, NULL, "iii", (int64_t)fire->id, (int64_t)PL_FIRE_CANCELLED,
                         (int64_t)conn->now));
     pl__live_drop(conn, fire->target);
@@ -151,9 +168,13 @@ static int release_next(pl__conn_t *conn, pl_id_t schedule, bool *again) {
     PL__TRY(next->is_stage ? release_stage(conn, next->target, &released)
                            : release_task(conn, next->target, &released));
     *again = !released;
-    if (!released)
+    if (!released) {
+        PL__TRY(count_dropped(conn, schedule, next->reason, NULL));
         return pl__sql_run(conn, PL__SQL_FIRE_END, NULL, "iii", (int64_t)next->id, (int64_t)PL_FIRE_CANCELLED,
                            (int64_t)conn->now);
+    }
+    if (next->is_stage)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TOLD_AT, NULL, "ii", (int64_t)next->target, (int64_t)conn->now));
     return pl__sql_run(conn, PL__SQL_FIRE_START, NULL, "ii", (int64_t)next->id, (int64_t)conn->now);
 }
 
@@ -174,9 +195,12 @@ static int is_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
         return PL_OK;
     pl_id_t fire = sqlite3_column_int64(row, 0), schedule = sqlite3_column_int64(row, 1);
     bool was_started = sqlite3_column_int(row, 2) == PL_FIRE_STARTED, unwanted = sqlite3_column_int(row, 3) != 0;
+    pl_fire_reason_t reason = (pl_fire_reason_t)sqlite3_column_int(row, 4);
     pl__sql_end(row);
     if (!was_started || (unwanted && state == PL_FIRE_FAILED))
         state = PL_FIRE_CANCELLED;
+    if (!was_started)
+        PL__TRY(count_dropped(conn, schedule, reason, NULL));
     conn->fires.unknown = true; /* it may have been the last one that was live */
     PL__TRY(pl__sql_run(conn, PL__SQL_FIRE_END, NULL, "iii", (int64_t)fire, (int64_t)state, (int64_t)conn->now));
     if (state != PL_FIRE_CANCELLED)
@@ -220,7 +244,7 @@ int pl__fires_end(pl__conn_t *conn, pl_id_t schedule, bool abort) {
     pl__live_fires_t live;
     PL__TRY(list_live(conn, schedule, &live));
     for (size_t i = live.len; i > live.running; i--)
-        PL__TRY(pl__fire_cancel(conn, &live.list[i - 1]));
+        PL__TRY(pl__fire_cancel(conn, schedule, &live.list[i - 1], NULL));
     for (size_t i = 0; abort && i < live.running; i++)
         PL__TRY(pl__fire_work_end(conn, &live.list[i], false, PL_STR_LIT("its schedule was deleted")));
     return PL_OK;

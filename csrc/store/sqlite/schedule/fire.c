@@ -21,13 +21,13 @@ static int note_fire(pl__conn_t *conn, pl_id_t schedule, const pl_fire_new_t *fi
                        (int64_t)(has_ended ? conn->now : 0));
 }
 
-static int add_stage(pl__conn_t *conn, pl_fire_new_t *fire, bool hold) {
-    int64_t taken = 0;
-    if (fire->stage->key.ptr)
-        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &taken, 0, "b", fire->stage->key));
-    fire->state = taken ? PL_FIRE_SKIPPED : hold ? PL_FIRE_BUFFERED : PL_FIRE_STARTED;
+static int add_stage(pl__conn_t *conn, pl_str_t name, pl_fire_new_t *fire, bool hold) {
+    fire->state = hold ? PL_FIRE_BUFFERED : PL_FIRE_STARTED;
     fire->stage->hold = hold;
-    return taken ? PL_OK : pl__stage_insert(conn, fire->stage, fire->stage->id, 0, 0, 0);
+    PL__TRY(pl__stage_insert(conn, fire->stage, fire->stage->id, 0, 0, 0));
+    PL__TRY(pl__stage_rows_flush(conn)); /* what it is told refers to it */
+    return pl__sql_run(conn, PL__SQL_TOLD_ADD, NULL, "itiizit", (int64_t)fire->stage->id, name, (int64_t)fire->nominal,
+                       (int64_t)fire->at, (int64_t)fire->previous, (int64_t)fire->reason, fire->local_time);
 }
 
 static int add_task(pl__conn_t *conn, pl_fire_new_t *fire, bool hold) {
@@ -37,39 +37,40 @@ static int add_task(pl__conn_t *conn, pl_fire_new_t *fire, bool hold) {
     return fire->task->rc == PL_OK ? pl__task_new(conn, fire->task) : PL_OK;
 }
 
-static int add_work(pl__conn_t *conn, pl_fire_new_t *fire, bool hold) {
-    return fire->stage ? add_stage(conn, fire, hold) : add_task(conn, fire, hold);
-}
-
-/* Ends, or begins to end, what is running for the sake of a newer fire. */
-static int end_others(pl__conn_t *conn, const pl__live_fires_t *live, bool at_once, pl_str_t name) {
-    enum { TEXT_MAX = 200 };
-    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
-    if (!text)
-        return PL_ENOMEM;
-    snprintf(text, TEXT_MAX, "the schedule '%.*s' has fired again", name.len < 100 ? (int)name.len : 100, name.ptr);
-    for (size_t i = 0; i < (at_once ? live->len : live->running); i++) {
-        const pl__live_fire_t *fire = &live->list[i];
-        PL__TRY(pl__sql_run(conn, PL__SQL_FIRE_UNWANTED, NULL, "i", (int64_t)fire->id));
-        PL__TRY(pl__fire_work_end(conn, fire, at_once, pl_str(text)));
-    }
-    return PL_OK;
-}
-
 typedef struct {
     pl_op_schedule_fire_t *op;
     pl__schedule_brief_t brief;
     int64_t *counts;
 } firing_t;
 
+static int add_work(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fire, bool hold) {
+    return fire->stage ? add_stage(conn, f->brief.name, fire, hold) : add_task(conn, fire, hold);
+}
+
+/* Ends, or begins to end, what is running for the sake of a newer fire. At once: what is buffered is given up, too. */
+static int end_others(pl__conn_t *conn, const firing_t *f, const pl__live_fires_t *live, bool at_once) {
+    enum { TEXT_MAX = 200 };
+    pl_str_t name = f->brief.name;
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text)
+        return PL_ENOMEM;
+    snprintf(text, TEXT_MAX, "the schedule '%.*s' has fired again", name.len < 100 ? (int)name.len : 100, name.ptr);
+    for (size_t i = 0; i < live->running; i++) {
+        const pl__live_fire_t *fire = &live->list[i];
+        PL__TRY(pl__sql_run(conn, PL__SQL_FIRE_UNWANTED, NULL, "i", (int64_t)fire->id));
+        PL__TRY(pl__fire_work_end(conn, fire, at_once, pl_str(text)));
+    }
+    for (size_t i = live->running; at_once && i < live->len; i++)
+        PL__TRY(pl__fire_cancel(conn, f->op->schedule, &live->list[i], f->counts));
+    return PL_OK;
+}
+
 /* Buffers a fire; with too many, the oldest ones are given up. */
 static int buffer(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fire, const pl__live_fires_t *live, int most) {
     size_t first = live->running, buffered = live->len - live->running;
-    for (; buffered >= (size_t)most && buffered > 0; buffered--, first++) {
-        PL__TRY(pl__fire_cancel(conn, &live->list[first]));
-        f->counts[PL_COUNT_dropped]++;
-    }
-    return add_work(conn, fire, true);
+    for (; buffered >= (size_t)most && buffered > 0; buffered--, first++)
+        PL__TRY(pl__fire_cancel(conn, f->op->schedule, &live->list[first], f->counts));
+    return add_work(conn, f, fire, true);
 }
 
 static int apply_overlap(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fire, const pl__live_fires_t *live) {
@@ -77,16 +78,15 @@ static int apply_overlap(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fir
     switch (fire->overlap) {
     case PL_OVERLAP_BUFFER_ONE:
         if (buffered == 0)
-            return add_work(conn, fire, true);
+            return add_work(conn, f, fire, true);
         break;
     case PL_OVERLAP_BUFFER_ALL:
         return buffer(conn, f, fire, live, f->op->buffered_max > 0 ? f->op->buffered_max : 1);
-    case PL_OVERLAP_CANCEL_OTHER:
-        PL__TRY(buffer(conn, f, fire, live, 1));
-        return end_others(conn, live, false, f->brief.name);
+    case PL_OVERLAP_CANCEL_OTHER: /* see make */
+        return buffer(conn, f, fire, live, 1);
     case PL_OVERLAP_TERMINATE_OTHER:
-        PL__TRY(end_others(conn, live, true, f->brief.name));
-        return add_work(conn, fire, false);
+        PL__TRY(end_others(conn, f, live, true));
+        return add_work(conn, f, fire, false);
     default:
         break;
     }
@@ -94,24 +94,34 @@ static int apply_overlap(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fir
     return PL_OK;
 }
 
+/* Whether its nominal time has fired before, by whatever but a trigger, or its root is there. */
+static int is_taken(pl__conn_t *conn, pl_id_t schedule, const pl_fire_new_t *fire, bool *taken) {
+    int64_t found = 0;
+    if (fire->reason != PL_REASON_TRIGGER && !fire->again)
+        PL__TRY(pl__sql_int(conn, PL__SQL_FIRE_HAS, &found, 0, "ii", (int64_t)schedule, (int64_t)fire->nominal));
+    if (!found && fire->stage && fire->stage->key.ptr)
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &found, 0, "b", fire->stage->key));
+    *taken = found != 0;
+    return PL_OK;
+}
+
 static int make(pl__conn_t *conn, const firing_t *f, pl_fire_new_t *fire) {
-    static const int COUNTS[] = { [PL_REASON_SCHEDULE] = PL_COUNT_fired,
-                                  [PL_REASON_CATCH_UP] = PL_COUNT_caught_up,
-                                  [PL_REASON_TRIGGER] = PL_COUNT_triggered,
-                                  [PL_REASON_BACKFILL] = PL_COUNT_backfilled };
     pl__live_fires_t live;
     pl_id_t schedule = f->op->schedule;
+    bool taken;
     PL__TRY(pl__fires_live(conn, schedule, &live));
+    PL__TRY(is_taken(conn, schedule, fire, &taken));
+    fire->state = PL_FIRE_SKIPPED;
+    fire->was_fired = taken && fire->reason == PL_REASON_BACKFILL;
+    if (fire->was_fired)
+        return PL_OK;
     bool waits = live.len > 0 && fire->overlap != PL_OVERLAP_ALLOW_ALL;
-    if (waits && fire->overlap == PL_OVERLAP_CANCEL_OTHER) { /* before the other ends: its end releases this one */
-        fire->state = PL_FIRE_BUFFERED;
-        PL__TRY(note_fire(conn, schedule, fire));
-        PL__TRY(apply_overlap(conn, f, fire, &live));
-    } else {
-        PL__TRY(waits ? apply_overlap(conn, f, fire, &live) : add_work(conn, fire, false));
-        PL__TRY(note_fire(conn, schedule, fire));
-    }
-    f->counts[fire->state == PL_FIRE_SKIPPED ? PL_COUNT_skipped : COUNTS[fire->reason]]++;
+    if (!taken)
+        PL__TRY(waits ? apply_overlap(conn, f, fire, &live) : add_work(conn, f, fire, false));
+    PL__TRY(note_fire(conn, schedule, fire));
+    if (waits && fire->overlap == PL_OVERLAP_CANCEL_OTHER && fire->state == PL_FIRE_BUFFERED)
+        PL__TRY(end_others(conn, f, &live, false)); /* now that it is noted: the end of the other releases it */
+    f->counts[fire->state == PL_FIRE_SKIPPED ? PL_COUNT_skipped : pl__fire_count_of(fire->reason)]++;
     return fire->state == PL_FIRE_FAILED ? pl__fire_result(conn, schedule, false) : PL_OK;
 }
 
@@ -138,7 +148,9 @@ static int trim(pl__conn_t *conn, pl_id_t schedule) {
     int64_t last;
     PL__TRY(
         pl__sql_int(conn, PL__SQL_FIRES_OLD, &last, 0, "iii", (int64_t)schedule, INT64_MAX, (int64_t)PL_FIRES_KEPT));
-    return last ? pl__sql_run(conn, PL__SQL_FIRES_TRIM, NULL, "ii", (int64_t)schedule, last) : PL_OK;
+    pl_usec_t backfills = conn->now - PL_BACKFILLS_KEPT_SECONDS * PL_USEC_PER_SEC;
+    return last ? pl__sql_run(conn, PL__SQL_FIRES_TRIM, NULL, "iii", (int64_t)schedule, last, (int64_t)backfills)
+                : PL_OK;
 }
 
 int pl__verb_schedule_fire(pl__conn_t *conn, pl_op_t *op) {

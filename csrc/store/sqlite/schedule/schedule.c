@@ -101,6 +101,7 @@ static int read_fire(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
         .reason = (pl_fire_reason_t)sqlite3_column_int(row, 9),
         .state = (pl_fire_state_t)sqlite3_column_int(row, 10),
     };
+    PL__TRY(pl__sql_str(row, 11, arena, &fire->local_time));
     return pl__sql_str(row, 4, arena, &fire->name);
 }
 
@@ -111,7 +112,7 @@ int pl__verb_fires_get(pl__conn_t *conn, pl_op_t *op) {
     int rc;
     get->len = 0;
     if (get->target) {
-        PL__TRY(pl__sql_query(conn, PL__SQL_FIRE_BY_TARGET, &row, "i", (int64_t)get->target));
+        PL__TRY(pl__sql_query(conn, PL__SQL_TOLD, &row, "i", (int64_t)get->target));
     } else {
         PL__TRY(pl__sql_int(conn, PL__SQL_SCHEDULE_REVISION, &id, 0, "t", get->name));
         if (!id) {
