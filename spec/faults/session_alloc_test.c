@@ -8,47 +8,18 @@
 #include <stdio.h>
 
 #include "faults/session.c"
-
-/* ---- SQLite's memory --------------------------------------------------------------------------------------- */
-
-static sqlite3_mem_methods memory;
-static _Atomic long countdown;
-static _Atomic bool is_hit;
-
-static bool must_fail(void) {
-    if (countdown <= 0 || --countdown > 0)
-        return false;
-    return is_hit = true;
-}
-
-static void *failing_malloc(int size) {
-    return must_fail() ? NULL : memory.xMalloc(size);
-}
-
-static void *failing_realloc(void *old, int size) {
-    return must_fail() ? NULL : memory.xRealloc(old, size);
-}
-
-static void replace_malloc(void) {
-    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory);
-    sqlite3_mem_methods methods = memory;
-    methods.xMalloc = failing_malloc;
-    methods.xRealloc = failing_realloc;
-    sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
-}
+#include "faults/sqlite_memory.c"
 
 /* ---- every allocation -------------------------------------------------------------------------------------- */
 
 static bool play(long nth, bool of_sqlite) {
     session_open(":memory:", NULL);
-    is_hit = false;
     if (of_sqlite)
-        countdown = nth;
+        sqlite_memory_arm(nth);
     else
         pl__alloc_fail_at(nth);
     bool committed = session_work();
-    bool was_hit = of_sqlite ? is_hit : pl__alloc_failed();
-    countdown = 0;
+    bool was_hit = of_sqlite ? sqlite_memory_disarm() : pl__alloc_failed();
     pl__alloc_fail_at(0);
     CHECK(session_count() == committed);
     CHECK(committed || was_hit);
@@ -57,7 +28,7 @@ static bool play(long nth, bool of_sqlite) {
 }
 
 int main(void) {
-    replace_malloc();
+    sqlite_memory_replace();
     for (int of_sqlite = 0; of_sqlite < 2; of_sqlite++) {
         long nth = 1;
 #ifndef PL_FAULTS
