@@ -78,13 +78,28 @@ local function is_over(row, fields)
   return fields.max_fires and row.fired + row.caught_up >= fields.max_fires
 end
 
--- The row of a changed schedule; nil: nothing is changed by that.
+-- A pause is over, or is given other times: those of the past are counted, as far as they can be read.
+local function end_stretch_of_pause(row, changed, now)
+  local ok, compiled = pcall(times.of_row, row)
+  if not ok then return end
+  changed.counts = { skipped_paused = compiled:count(row.next_nominal - 1e-6, now) }
+  changed.last_nominal = compiled:last(row.next_nominal - 1e-6, now)
+end
+
+-- The row of a changed schedule; nil: nothing is changed by that; nil, true: not yet, for it has times that have come,
+-- and these fire by the rules of before.
 local function changed_row(engine, row, fields, todo)
-  local before = errors.read(core.decode(row.times))
+  local before, now = errors.read(core.decode(row.times)), engine._core:now()
   local is_same = times.are_same(before, fields)
-  if is_same then fields.digest = before.digest end -- the next time is still that of those rules of the zone
+  if is_same then -- the next time is still that of those rules of the zone
+    fields.digest, fields.since = before.digest, before.since
+  else
+    fields.since = now
+  end
   local new_times, new_work = spec.encode(fields), todo and spec.encode(todo) or row.work
   if new_times == row.times and new_work == row.work then return nil end
+  local is_due = not is_same and row.next_nominal and row.next_nominal <= now
+  if is_due and not row.paused then return nil, true end
   local changed = {
     id = row.id, name = row.name, source = row.source, revision = row.revision, times = new_times, work = new_work,
     next_nominal = row.next_nominal, next_at = row.next_at, last_nominal = row.last_nominal, paused = row.paused,
@@ -94,18 +109,24 @@ local function changed_row(engine, row, fields, todo)
   if is_over(row, fields) then
     changed.next_nominal, changed.next_at = nil, nil
   elseif was_over or not is_same then
-    changed.next_nominal, changed.next_at = first_time(row.name, times.compile(fields), engine._core:now(),
-      row.last_nominal)
+    if is_due then end_stretch_of_pause(row, changed, now) end
+    changed.next_nominal, changed.next_at = first_time(row.name, times.compile(fields), now, changed.last_nominal)
   end
   return changed
 end
 
--- Writes what make() returns for the row as it is, again when somebody else was faster. nil from make: nothing to do.
+-- Writes what make() returns for the row as it is, again when somebody else was faster. nil from make: nothing to do;
+-- nil, true: when what is due has fired.
 local function write(engine, name, make)
   for _ = 1, TRIES do
-    local changed = make(read(engine, name))
-    if not changed then return false end
-    if errors.check(context.store(engine):schedule_set { changed }) then return true end
+    local row = read(engine, name)
+    local changed, is_due = make(row)
+    if is_due then
+      firing.fire_now(engine, row)
+    else
+      if not changed then return false end
+      if errors.check(context.store(engine):schedule_set { changed }) then return true end
+    end
   end
   errors.raise(times.ScheduleError, "schedule '%s': others keep changing it", name)
 end
@@ -189,8 +210,9 @@ local function check_owner(engine, name, source)
     row.source and ("declared by '%s'"):format(row.source) or "made by the program, and not declared", source)
 end
 
+-- What is to be written and removed; or nil, when something that is due has fired first.
 local function plan(engine, source, parsed, rows)
-  local known, writes, removed = {}, {}, {}
+  local known, writes, removed, any_due = {}, {}, {}, false
   for _, row in ipairs(rows) do
     known[row.name] = row
     if not parsed[row.name] then removed[#removed + 1] = row.name end
@@ -198,12 +220,15 @@ local function plan(engine, source, parsed, rows)
   for name, one in pairs(parsed) do
     local row = known[name]
     if row then
-      writes[#writes + 1] = changed_row(engine, row, keep_anchor(one.fields, one.given, row), one.todo)
+      local changed, is_due = changed_row(engine, row, keep_anchor(one.fields, one.given, row), one.todo)
+      if is_due then firing.fire_now(engine, row) end
+      writes[#writes + 1], any_due = changed, any_due or is_due
     else
       check_owner(engine, name, source)
       writes[#writes + 1] = new_row(engine, name, one.fields, one.todo, source)
     end
   end
+  if any_due then return nil end
   return writes, removed
 end
 
@@ -213,8 +238,8 @@ local function declare(engine, source, parsed, version)
     if version and before and version < before then return false end
     local writes, removed = plan(engine, source, parsed, rows)
     local after = version or before or 0
-    if #writes == 0 and #removed == 0 and after == before then return true end
-    if errors.check(context.store(engine):schedule_set(writes, {
+    if writes and #writes == 0 and #removed == 0 and after == before then return true end
+    if writes and errors.check(context.store(engine):schedule_set(writes, {
       source = source, version = after, version_before = before, removed = removed,
     })) then
       return true
@@ -319,7 +344,8 @@ end
 
 -- ---- one schedule ----------------------------------------------------------------------------------------------
 
---- Changes the fields that are given; see `create`. A changed time counts from now.
+--- Changes the fields that are given; see `create`. Changed times count from now; those that have come and have not
+-- fired yet fire first, by the rules of before.
 function Schedule.update(self, part)
   options.check(part, spec.kinds, 1, "update")
   local engine = self._engine
@@ -363,11 +389,13 @@ function Schedule.resume(self, given)
     if not row.paused then return nil end
     local changed, now = work.copy(row), engine._core:now()
     changed.paused, changed.note = false, nil
-    if row.next_nominal and row.next_at <= now and not given.catch_up then
-      local compiled = times.of_row(row)
-      changed.counts = { skipped_paused = compiled:count(row.next_nominal - 1e-6, now) }
-      changed.last_nominal = compiled:last(row.next_nominal - 1e-6, now)
-      changed.next_nominal, changed.next_at = firing.next_of(row.name, compiled, now)
+    if given.catch_up then return changed end
+    local fields = errors.read(core.decode(row.times))
+    fields.since = now
+    changed.times = spec.encode(fields)
+    if row.next_nominal and row.next_at <= now then
+      end_stretch_of_pause(row, changed, now)
+      changed.next_nominal, changed.next_at = firing.next_of(row.name, times.of_row(row), now)
     end
     return changed
   end)

@@ -131,7 +131,8 @@ end
 local function worked_out_anew(row, compiled)
   local fields, anew = work.copy(compiled.fields), work.copy(row)
   fields.digest = compiled.digest
-  anew.next_nominal, anew.next_at = firing.next_of(row.name, compiled, row.last_nominal or row.created)
+  local after = math.max(row.last_nominal or row.created, fields.since or 0)
+  anew.next_nominal, anew.next_at = firing.next_of(row.name, compiled, after)
   anew.times, anew.counts = spec.encode(fields), nil
   return anew
 end
@@ -188,6 +189,11 @@ local function fire_row(engine, row, now)
   else
     pause_broken(engine, row, refused)
   end
+end
+
+--- Fires what has come of a row: also what would be later by its jitter only, for its times are about to be others.
+function firing.fire_now(engine, row)
+  fire_row(engine, row, math.max(engine._core:now(), row.next_at))
 end
 
 -- Many rows are fired at a time, so that they share commits. An outage of the store ends the rest: they are still due.

@@ -14,4 +14,4 @@ INSERT INTO pl_told (root, name, nominal, at, previous, reason)
   SELECT f.target, s.name, f.nominal, f.at, f.previous, f.reason FROM pl_fire AS f JOIN pl_schedule AS s ON
   s.id = f.schedule WHERE f.is_stage = 1 AND f.target IN (SELECT id FROM pl_stage);
 
-CREATE INDEX pl_fire_nominal ON pl_fire (schedule, nominal);
+CREATE INDEX pl_fire_nominal ON pl_fire (schedule, nominal) WHERE reason <> 2; -- not of triggers
