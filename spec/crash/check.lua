@@ -118,14 +118,23 @@ local always = {
     SELECT id FROM pl_fire AS f WHERE state = 0
       AND NOT EXISTS (SELECT 1 FROM pl_fire AS o WHERE o.schedule = f.schedule AND o.state = 1)
       AND NOT (SELECT paused FROM pl_schedule AS s WHERE s.id = f.schedule)]],
+  -- What was kept back and given up is dropped, and is in no other count; what was started and ended for a newer one
+  -- stays in the count of its reason. Both are cancelled.
   ["counts of a schedule that are not those of its fires"] = [[
-    SELECT name || ' has ' || kept || ', ' || counted FROM (SELECT name, fired + caught_up + triggered + backfilled +
-      skipped AS total,
-      fired || ' ' || caught_up || ' ' || triggered || ' ' || backfilled || ' ' || skipped AS counted,
-      (SELECT sum(state <> 4 AND reason = 0) || ' ' || sum(state <> 4 AND reason = 1) || ' ' ||
-        sum(state <> 4 AND reason = 2) || ' ' || sum(state <> 4 AND reason = 3) || ' ' || sum(state = 4)
-        FROM pl_fire WHERE schedule = pl_schedule.id) AS kept FROM pl_schedule)
-    WHERE total BETWEEN 1 AND 100 AND kept IS NOT counted]],
+    SELECT name || ' has ' || kept || ', ' || counted FROM (SELECT name,
+      fired + caught_up + triggered + backfilled + skipped + dropped AS total,
+      fired || ' ' || caught_up || ' ' || triggered || ' ' || backfilled || ' ' || dropped || ' ' || skipped AS counted,
+      (SELECT group_concat(n, ' ') FROM (SELECT reason, sum(state <> 4 AND state <> 5) || '..' || sum(state <> 4) AS n
+        FROM pl_fire WHERE schedule = s.id GROUP BY reason ORDER BY reason)) || ', skipped ' ||
+        (SELECT sum(state = 4) FROM pl_fire WHERE schedule = s.id) AS kept,
+      (SELECT sum(state <> 4) <> s.fired + s.caught_up + s.triggered + s.backfilled + s.dropped
+        OR sum(state = 4) <> s.skipped
+        OR s.fired NOT BETWEEN sum(reason = 0 AND state < 4) AND sum(reason = 0 AND state <> 4)
+        OR s.caught_up NOT BETWEEN sum(reason = 1 AND state < 4) AND sum(reason = 1 AND state <> 4)
+        OR s.triggered NOT BETWEEN sum(reason = 2 AND state < 4) AND sum(reason = 2 AND state <> 4)
+        OR s.backfilled NOT BETWEEN sum(reason = 3 AND state < 4) AND sum(reason = 3 AND state <> 4)
+        FROM pl_fire WHERE schedule = s.id) AS differs FROM pl_schedule AS s)
+    WHERE total BETWEEN 1 AND 100 AND differs IS NOT 0]],
 }
 
 local finished = {

@@ -161,8 +161,13 @@ describe("the checker", function()
       { "UPDATE pl_fire SET state = 0 WHERE is_stage AND state = 1 AND schedule = (SELECT id FROM pl_schedule WHERE "
         .. "name = 'waits')", "a fire that is kept back for nobody" },
       { "UPDATE pl_fire SET state = 1 WHERE is_stage AND state = 0", "a stage without its task" },
-      { "UPDATE pl_schedule SET fired = fired + 1 WHERE name = 'calls'", "calls has 3 0 1 0 0, 4 0 1 0 0" },
-      { "UPDATE pl_schedule SET fired = 2, skipped = 1 WHERE name = 'waits'", "waits has 3 0 0 0 0, 2 0 0 0 1" },
+      { "UPDATE pl_schedule SET fired = fired + 1 WHERE name = 'calls'",
+        "calls has 3..3 1..1, skipped 0, 4 0 1 0 0 0" },
+      { "UPDATE pl_schedule SET fired = 2, skipped = 1 WHERE name = 'waits'",
+        "waits has 3..3, skipped 0, 2 0 0 0 0 1" },
+      { "UPDATE pl_schedule SET dropped = 1 WHERE name = 'waits'", "waits has 3..3, skipped 0, 3 0 0 0 1 0" },
+      { "UPDATE pl_schedule SET fired = 2, dropped = 1 WHERE name = 'calls'",
+        "calls has 3..3 1..1, skipped 0, 2 0 1 0 1" },
       { "DELETE FROM pl_fire WHERE id = (SELECT max(id) FROM pl_fire)", "counts of a schedule that are not those" },
     }
     for _, case in ipairs(damages) do
