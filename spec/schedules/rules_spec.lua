@@ -54,6 +54,32 @@ describe("a schedule", function()
     assert.equal(1, #missed)
   end)
 
+  it("S31 S69 is fired while the hook of what was missed waits for something, and nothing waits for that", function()
+    local told, problem = 0, false
+    helper.finish()
+    engine = support.open { on_missed = function()
+      engine:sleep(5 * 3600)
+      told = told + 1
+      if problem then error("it does not work", 0) end
+    end }
+    for i = 1, 3 do
+      support.create("missed" .. i, { every = "1h", catch_up = { policy = "none" }, start = Noted(i) })
+    end
+    be_down(3 * 3600 + 100)
+    assert.same({ 0, 0 }, { told, #support.runs })
+    engine:advance(3600)
+    assert.same({ 0, 3 }, { told, #support.runs })
+    engine:advance(6 * 3600)
+    engine:drain()
+    assert.equal(3, told)
+    problem = true
+    be_down(3600 * 3 + 100)
+    engine:advance(6 * 3600)
+    engine:drain()
+    assert.equal(6, told)
+    assert.truthy(table.concat(helper.log(40), "\n"):find("on_missed: it does not work", 1, true))
+  end)
+
   it("S26 S64 that is declared again after the rules of its zone have changed still has its next time worked out anew",
     function()
       local specs = { zone = { cron = "0 12 * * *", time_zone = "Europe/Berlin", start = Noted() } }

@@ -6,6 +6,7 @@
 -- process has said so before, the store refuses it, and nothing is done here.
 
 local core = require "pipeline.core"
+local await = require "pipeline.support.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local keys = require "pipeline.workflow.keys"
@@ -94,13 +95,19 @@ local function caught_up(row, compiled, now)
   return list
 end
 
--- Tells the hook, once it is stored: of several processes that try, one tells it.
+local function call_hook(engine, info)
+  local ok, problem = pcall(function() return await.results(engine._on_missed(info)) end)
+  if not ok then engine:_log(40, "on_missed: " .. errors.text(problem)) end
+end
+
+-- Tells the hook, once it is stored: of several processes that try, one tells it. Nobody waits for the hook, which may
+-- wait for whatever it likes.
 local function tell_missed(engine, row, op)
   if (op.counts.missed or 0) == 0 or not engine._on_missed then return end
-  local ok, problem = pcall(engine._on_missed, {
-    schedule = row.name, count = op.counts.missed, from = row.next_nominal, to = op.last_nominal,
-  })
-  if not ok then engine:_log(40, "on_missed: " .. errors.text(problem)) end
+  local info = { schedule = row.name, count = op.counts.missed, from = row.next_nominal, to = op.last_nominal }
+  if not engine._core:spawn(call_hook, engine, info) then
+    engine:_log(40, ("on_missed was not called for schedule '%s': no memory"):format(row.name))
+  end
 end
 
 -- The op that fires what is due of a row by now.

@@ -2,8 +2,8 @@
 --
 -- Fields of what is stored: cron (list) or every and anchor or at; exclude, time_zone, gap, fold, day_and_weekday,
 -- jitter, start_time, end_time, max_fires; and how it fires: overlap, catch_up = { policy, window, limit }. `digest`
--- tells the rules of the zone as they were when the next time was worked out; `since`, of a schedule that was changed or
--- paused, the time before which it owes nothing.
+-- tells the rules of the zone as they were when the next time was worked out; `since`, of a schedule that was changed
+-- or paused, the time before which it owes nothing.
 
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
