@@ -1,6 +1,6 @@
 /*
- * schedule_vfs_test.c - the Nth call of SQLite's file system layer, or the Nth commit, fails while schedules are at work,
- * for every N: once, or from there on until a failure is seen.
+ * schedule_vfs_test.c - the Nth call of SQLite's file system layer, or the Nth commit, fails while schedules are at
+ * work, for every N: once, or from there on until a failure is seen.
  */
 #include <stdatomic.h>
 #include <stdio.h>
