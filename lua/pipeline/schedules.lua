@@ -7,6 +7,7 @@ local core = require "pipeline.core"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local firing = require "pipeline.schedule.firing"
+local missed = require "pipeline.schedule.missed"
 local options = require "pipeline.support.options"
 local spec = require "pipeline.schedule.spec"
 local times = require "pipeline.schedule.times"
@@ -23,7 +24,7 @@ schedules.ScheduleExistsError = errors.define("ScheduleExistsError", times.Sched
 schedules.UnknownScheduleError = errors.define("UnknownScheduleError", times.ScheduleError)
 
 local TRIES = 20 -- to write what others write as well
-local BACKFILL_MAX, BATCH = 1000, 100
+local BACKFILL_MAX, BATCH = 1000, 64
 local PAGE = 1000
 
 local Schedule = {}
@@ -79,10 +80,10 @@ local function is_over(row, fields)
 end
 
 -- A pause is over, or is given other times: those of the past are counted, as far as they can be read.
-local function end_stretch_of_pause(row, changed, now)
+local function end_stretch_of_pause(engine, row, changed, now)
   local ok, compiled = pcall(times.of_row, row)
   if not ok then return end
-  changed.counts = { skipped_paused = compiled:count(row.next_nominal - 1e-6, now) }
+  changed.counts = { skipped_paused = missed.count(compiled, row.next_nominal - 1e-6, now, firing.pause(engine)) }
   changed.last_nominal = compiled:last(row.next_nominal - 1e-6, now)
 end
 
@@ -109,7 +110,7 @@ local function changed_row(engine, row, fields, todo)
   if is_over(row, fields) then
     changed.next_nominal, changed.next_at = nil, nil
   elseif was_over or not is_same then
-    if is_due then end_stretch_of_pause(row, changed, now) end
+    if is_due then end_stretch_of_pause(engine, row, changed, now) end
     changed.next_nominal, changed.next_at = first_time(row.name, times.compile(fields), now, changed.last_nominal)
   end
   return changed
@@ -394,7 +395,7 @@ function Schedule.resume(self, given)
     fields.since = now
     changed.times = spec.encode(fields)
     if row.next_nominal and row.next_at <= now then
-      end_stretch_of_pause(row, changed, now)
+      end_stretch_of_pause(engine, row, changed, now)
       changed.next_nominal, changed.next_at = firing.next_of(row.name, times.of_row(row), now)
     end
     return changed
@@ -457,24 +458,22 @@ function Schedule.backfill(self, given)
   end
   local row = row_of(self)
   local compiled = times.of_row(row)
-  local total = compiled:count(from - 1e-6, to - 1e-6)
+  local after, upto = from - 1e-6, to - 1e-6
+  local total = missed.count(compiled, after, upto, firing.pause(self._engine))
   if total > max then
     errors.raise(times.ScheduleError, "backfill: %d times, more than max = %d; nothing was started", total, max)
   end
-  local list = {}
   local result = { started = 0, buffered = 0, skipped = 0, failed = 0, already_fired = 0 }
-  local nominal = compiled:next(from - 1e-6)
-  while nominal and nominal < to do
-    list[#list + 1] = nominal
-    nominal = compiled:next(nominal)
-  end
-  for first = 1, #list, BATCH do
-    local states = fire(self, row, table.move(list, first, math.min(first + BATCH - 1, #list), 1, {}), {
+  local list, more
+  repeat
+    list, more = missed.portion(compiled, after, upto, BATCH)
+    local states = #list > 0 and fire(self, row, list, {
       reason = "backfill", overlap = given.overlap or "buffer_all", buffered_max = max + BACKFILL_MAX,
       is_again = given.again,
-    })
+    }) or {}
     for _, state in ipairs(states) do result[state] = result[state] + 1 end
-  end
+    after = list[#list]
+  until not more
   return result
 end
 

@@ -58,6 +58,58 @@ describe("a schedule", function()
     assert.equal("catch_up", support.runs[4].told.reason)
   end)
 
+  it("S49 S51 makes up for a thousand of ten years of missed minutes in portions, for ten of them at once", function()
+    local s = support.create("thousand", { every = "1m", overlap = "allow_all", start = Noted(),
+      catch_up = { policy = "all", window = "3650d" } })
+    local most, sum, turns, busy = 0, 0, 0, true
+    engine._core:advance(3650 * 86400)
+    engine._core:spawn(function()
+      while busy do
+        engine._core:counts_get()
+        turns = turns + 1
+      end
+    end)
+    local asked = support.with_store("schedule_fire", function(store, op)
+      most, sum = math.max(most, #op.fires), sum + #op.fires
+      busy = sum < 1000
+      return store:schedule_fire(op)
+    end, function() engine:drain() end)
+    assert.is_true(most <= 100 and asked >= 10 and turns >= 10, ("%d fires, %d times, %d"):format(most, asked, turns))
+    assert.same({ 1000, 3650 * 1440 - 1000, 1000 }, { s:status().caught_up, s:status().missed, #support.runs })
+    local from = 3650 * 86400 - 1000 * 60
+    local times = support.times()
+    table.sort(times)
+    for i, time in ipairs(times) do
+      assert.equal(from + i * 60, time)
+      assert.equal("catch_up", support.runs[i].told.reason)
+    end
+    assert.equal(1, #missed)
+    s:delete()
+    local ten = support.create("ten", { cron = "* * * * *", time_zone = "America/New_York", overlap = "allow_all",
+      catch_up = { policy = "all", window = "3650d", limit = 10 } })
+    local before = os.clock()
+    be_down(3650 * 86400)
+    assert.is_true(os.clock() - before < 0.05 * require "spec.support.pace" * 4)
+    assert.same({ 10, 3650 * 1440 - 10 }, { ten:status().caught_up, ten:status().missed })
+  end)
+
+  it("S49 stops making up for missed times when it is paused meanwhile, and loses none", function()
+    local s = support.create("paused", { every = "1m", overlap = "allow_all", catch_up = { policy = "all" } })
+    local sum = 0
+    engine._core:advance(600 * 60)
+    support.with_store("schedule_fire", function(store, op)
+      local states, code, message = store:schedule_fire(op)
+      sum = sum + #op.fires
+      if sum == #op.fires then s:pause() end
+      return states, code, message
+    end, function() engine:drain() end)
+    assert.equal("paused", s:status().state)
+    assert.is_true(s:status().caught_up < 200)
+    s:resume { catch_up = true }
+    engine:drain()
+    assert.same({ 600, 0 }, { s:status().caught_up, s:status().missed })
+  end)
+
   it("S50 S51 goes on after ten years of missed minutes, which cost under 50 ms and no row each", function()
     local s = support.create("minutes", { cron = "* * * * *", time_zone = "America/New_York" })
     local before = os.clock()

@@ -1,5 +1,6 @@
 -- What the store refuses for good is the matter of one schedule: the others that are due fire.
 
+local core = require "pipeline.core"
 local schedules = require "pipeline.schedules"
 local helper = require "spec.support.helper"
 local support = require "spec.schedules.support"
@@ -85,6 +86,37 @@ describe("a schedule that the store refuses", function()
     pass_hour("schedule_set", function(list) return list[1].name == "bad" end, "ECONSTRAINT")
     assert.equal(6, others())
     assert.same({ "paused", "paused: it cannot fire: it says no" }, { bad:status().state, bad:status().note })
+  end)
+
+  it("S69 counts all of its times that have come as missed, and goes on with the next", function()
+    local bad, id = create_around { every = "1h" }
+    support.with_store("schedule_fire", function(store, op)
+      if op.id == id and #(op.fires or {}) > 0 then return nil, "ELIMIT", "too large" end
+      return store:schedule_fire(op)
+    end, function()
+      engine._core:advance(5.5 * 3600)
+      run_for(1)
+    end)
+    assert.same({ 0, 0, 5, START + 6 * 3600 }, { bad:status().fired, bad:status().caught_up, bad:status().missed,
+      bad:status().next_nominal_time })
+  end)
+
+  it("S9 whose times cannot be read is paused and keeps its next time; with other times it goes on", function()
+    local bad = create_around { every = "1h" }
+    local row = engine._core:schedule_get { name = "bad" }[1]
+    local fields = core.decode(row.times)
+    fields.time_zone = "Europe/Gone"
+    row.times = core.encode_value(fields)
+    assert.is_true(engine._core:schedule_set { row })
+    engine:advance(3600)
+    assert.equal(6, others())
+    row = engine._core:schedule_get { name = "bad" }[1]
+    assert.same({ true, START + 3600, 0 }, { row.paused, row.next_nominal, row.missed })
+    assert.truthy(row.note:find("its times cannot be read: .*Europe/Gone"), row.note)
+    bad:update { time_zone = "UTC" }
+    bad:resume()
+    engine:advance(3600)
+    assert.equal(1, bad:status().fired)
   end)
 
   it("S31 S69 of which the store cannot say what is wrong is tried again, after the others have fired", function()

@@ -10,6 +10,7 @@ local await = require "pipeline.support.await"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local keys = require "pipeline.workflow.keys"
+local missed = require "pipeline.schedule.missed"
 local refusal = require "pipeline.schedule.refusal"
 local spec = require "pipeline.schedule.spec"
 local times = require "pipeline.schedule.times"
@@ -19,6 +20,7 @@ local firing = {}
 
 local LATE_SECONDS = 60 -- a slow commit or a busy loop, and not a time that nobody was there
 local BATCH, RETRY_SECONDS = 256, 5
+local PORTION = 64 -- fires of an op, of those that make up for what was missed: a few milliseconds on the loop
 
 -- ---- one fire --------------------------------------------------------------------------------------------------
 
@@ -73,28 +75,6 @@ local function due_times(row, compiled, now)
   return list, nominal, at, skipped + gap
 end
 
--- Where a missed stretch ends: a time that has come, but whose fire has not yet, for its jitter, was not missed.
-local function end_of_missed(row, compiled, now)
-  local last = compiled:last(row.next_nominal - 1e-6, now)
-  if last and last > row.next_nominal and compiled:fire_at(row.name, last) > now then return last - 1e-6 end
-  return now
-end
-
--- The times of a missed stretch, which ends `now`, that are made up for, oldest first.
-local function caught_up(row, compiled, now)
-  local how = compiled.fields.catch_up
-  if how.policy == "none" then return {} end
-  local after = math.max(row.next_nominal - 1e-6, now - how.window - 1e-6)
-  if how.policy == "last" then return { compiled:last(after, now) } end
-  local list, nominal = {}, compiled:next(after)
-  local skip = math.max(0, compiled:count(after, now) - how.limit)
-  while nominal and nominal <= now do
-    if skip > 0 then skip = skip - 1 else list[#list + 1] = nominal end
-    nominal = compiled:next(nominal)
-  end
-  return list
-end
-
 local function call_hook(engine, info)
   local ok, problem = pcall(function() return await.results(engine._on_missed(info)) end)
   if not ok then engine:_log(40, "on_missed: " .. errors.text(problem)) end
@@ -102,30 +82,41 @@ end
 
 -- Tells the hook, once it is stored: of several processes that try, one tells it. Nobody waits for the hook, which may
 -- wait for whatever it likes.
-local function tell_missed(engine, row, op)
+local function tell_missed(engine, row, op, stretch)
   if (op.counts.missed or 0) == 0 or not engine._on_missed then return end
-  local info = { schedule = row.name, count = op.counts.missed, from = row.next_nominal, to = op.last_nominal }
+  local info = { schedule = row.name, count = op.counts.missed, from = row.next_nominal, to = stretch.last }
   if not engine._core:spawn(call_hook, engine, info) then
     engine:_log(40, ("on_missed was not called for schedule '%s': no memory"):format(row.name))
   end
 end
 
--- The op that fires what is due of a row by now.
-local function op_of(engine, row, compiled, now)
+--- What lets the loop go on with other things for a turn: for missed.count.
+function firing.pause(engine)
+  return function() errors.check(context.store(engine, true):schedule_get { due = 1, limit = 1 }) end
+end
+
+-- The op that fires what is due of a row by now. What was missed is made up for in portions, of which the first one
+-- counts what is not; `progress.stretch` is there, and `more` says that another portion is to follow.
+local function op_of(engine, row, compiled, now, progress)
   local fields, op = compiled.fields, {
     id = row.id, revision = row.revision, nominal = row.next_nominal, counts = {}, fires = {}, stages = {}, tasks = {},
     buffered_max = compiled.fields.catch_up.limit,
   }
   local list, reason, skipped
-  if now - row.next_at <= LATE_SECONDS then
+  local stretch = progress.stretch
+  if not stretch and now - row.next_at <= LATE_SECONDS then
     list, op.next_nominal, op.next_at, skipped = due_times(row, compiled, now)
     op.last_nominal, reason = list[#list], "schedule"
   else
-    local upto = end_of_missed(row, compiled, now)
-    list, reason = caught_up(row, compiled, upto), "catch_up"
-    op.last_nominal = compiled:last(row.next_nominal - 1e-6, upto) or row.next_nominal
+    if not stretch then
+      stretch = missed.stretch(row, compiled, now, firing.pause(engine))
+      op.counts.missed = stretch.missed
+    end
+    progress.stretch = stretch
+    list, progress.more = missed.portion(compiled, stretch.after, stretch.upto, PORTION)
+    op.last_nominal, reason = progress.more and list[#list] or stretch.last, "catch_up"
+    stretch.after = op.last_nominal
     op.next_nominal, op.next_at, skipped = firing.next_of(row.name, compiled, op.last_nominal)
-    op.counts.missed = compiled:count(row.next_nominal - 1e-6, upto) - #list
   end
   op.left = fields.max_fires and math.max(1, fields.max_fires - row.fired - row.caught_up)
   if skipped > 0 then op.counts.skipped_gap = skipped end
@@ -158,44 +149,55 @@ local function pause_broken(engine, row, problem)
   end
 end
 
--- What cannot be read, made or stored, such as arguments of a class that is gone, is told, and its time is over: the
--- others go on.
+-- What cannot be read, made or stored, such as arguments of a class that is gone, is told, and its times up to now are
+-- over: the others go on.
 local function skip_broken(engine, row, problem)
   engine:_log(40, ("schedule '%s' cannot fire: %s"):format(row.name, errors.text(problem)))
-  local ok, nominal, at = pcall(function()
-    return firing.next_of(row.name, times.of_row(row), engine._core:now())
+  local op = {
+    id = row.id, revision = row.revision, nominal = row.next_nominal, last_nominal = row.next_nominal,
+    counts = { missed = 1 }, note = "its latest time did not fire: " .. refusal.note(problem),
+  }
+  local ok, why = pcall(function()
+    local compiled, from, now = times.of_row(row), row.next_nominal - 1e-6, engine._core:now()
+    op.counts.missed = math.max(1, missed.count(compiled, from, now, firing.pause(engine)))
+    op.last_nominal = compiled:last(from, now) or row.next_nominal
+    op.next_nominal, op.next_at = firing.next_of(row.name, compiled, op.last_nominal)
   end)
-  local _, refused = refusal.ask(context.store(engine), "schedule_fire", {
-    id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = ok and nominal or nil,
-    next_at = ok and at or nil, last_nominal = row.next_nominal, counts = { missed = 1 },
-    note = "its latest time did not fire: " .. refusal.note(problem),
-    pause_note = not ok and "its times cannot be read: " .. refusal.note(nominal) or nil,
-  })
+  if not ok and refusal.passes(why) then error(why, 0) end
+  if not ok then return pause_broken(engine, row, "its times cannot be read: " .. refusal.note(why)) end
+  local _, refused = refusal.ask(context.store(engine), "schedule_fire", op)
   if refused then pause_broken(engine, row, refused) end
 end
 
 -- The verb and its argument by which a row goes on.
-local function prepare(engine, row, now)
+local function prepare(engine, row, now, progress)
   local compiled = times.of_row(row)
-  if compiled.fields.digest == compiled.digest then return "schedule_fire", op_of(engine, row, compiled, now) end
-  return "schedule_set", { worked_out_anew(row, compiled) }
+  if compiled.fields.digest ~= compiled.digest then return "schedule_set", { worked_out_anew(row, compiled) } end
+  return "schedule_fire", op_of(engine, row, compiled, now, progress)
+end
+
+-- The row after an op of ours, for the next portion; nil: it is for somebody else to go on.
+local function after_op(engine, name, op)
+  local row = errors.check(context.store(engine):schedule_get { name = name })[1]
+  local is_ours = row and row.id == op.id and not row.paused and row.next_nominal == op.next_nominal
+  return is_ours and row or nil
 end
 
 -- Fires what is due of a row, or works it out anew. Raises what passes by itself; all else ends with this row.
 local function fire_row(engine, row, now)
-  local ok, verb, given = pcall(prepare, engine, row, now)
-  if not ok then
-    if refusal.passes(verb) then error(verb, 0) end
-    return skip_broken(engine, row, verb)
-  end
-  local done, refused = refusal.ask(context.store(engine), verb, given)
-  if refused == nil then
-    if done and verb == "schedule_fire" then tell_missed(engine, row, given) end
-  elseif verb == "schedule_fire" then
-    skip_broken(engine, row, refused)
-  else
-    pause_broken(engine, row, refused)
-  end
+  local progress = {}
+  repeat
+    local ok, verb, given = pcall(prepare, engine, row, now, progress)
+    if not ok then
+      if refusal.passes(verb) then error(verb, 0) end
+      return skip_broken(engine, row, verb)
+    end
+    local done, refused = refusal.ask(context.store(engine), verb, given)
+    if refused ~= nil then return (verb == "schedule_fire" and skip_broken or pause_broken)(engine, row, refused) end
+    if not done or verb ~= "schedule_fire" then return end
+    tell_missed(engine, row, given, progress.stretch)
+    row = progress.more and after_op(engine, row.name, given)
+  until not row
 end
 
 --- Fires what has come of a row: also what would be later by its jitter only, for its times are about to be others.
