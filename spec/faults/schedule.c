@@ -393,10 +393,10 @@ static void schedules_close(char facts[FACTS_MAX]) {
     remove_files();
 }
 
-/* The next one to fail: each one, or, behind the first hundred, about one in twenty; with FAULTS=full all of them. */
+/* The next one to fail: each one, or, behind the first forty, fewer and fewer; with FAULTS=full all of them. */
 static long schedules_after(long nth) {
     const char *how = getenv("FAULTS");
-    return nth < 100 || (how && strcmp(how, "full") == 0) ? nth + 1 : nth + 1 + nth % 37;
+    return nth < 40 || (how && strcmp(how, "full") == 0) ? nth + 1 : nth + 1 + nth / 16;
 }
 
 /* What is to be there at the end; says it, and that each time has fired once or is accounted for. */
