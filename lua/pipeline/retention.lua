@@ -1,11 +1,11 @@
 --- retention.lua: how long an engine keeps what is over: the option `retention` of open, and what status says of it.
 
+local duration = require "pipeline.support.duration"
 local options = require "pipeline.support.options"
 local misuse = require("pipeline.support.place").misuse
 
 local retention = {}
 
-local UNITS = options.TIME_UNITS
 local KEPT = -1 -- for ever, as the core has it
 local DAY = 86400.0
 
@@ -19,19 +19,12 @@ local function refuse(name, value, wanted)
     type(value) == "string" and ("%q"):format(value:sub(1, 40)) or tostring(value)))
 end
 
--- Seconds of a number, or of a text such as "30d"; nil if it is neither.
-local function seconds_of(value)
-  if options.fits(value, "duration") then return value end
-  if type(value) ~= "string" then return nil end
-  local number, unit = value:match("^%s*(%d+%.?%d*)%s*([smhdw])%s*$")
-  return number and tonumber(number) * UNITS[unit]
-end
-
 local function age_of(given, name)
   local value = given[name]
   if value == nil then value = DEFAULTS[name] end
   if value == false then return KEPT end
-  return seconds_of(value) or refuse(name, value, 'seconds, a text such as "30d", "12h" or "15m", or false (for ever)')
+  return duration.seconds(value)
+    or refuse(name, value, 'seconds, a text such as "30d", "12h" or "1h30m", or false (for ever)')
 end
 
 --- Reads the option into those of the core. `parse_limit` reads bytes.

@@ -4,6 +4,7 @@
 --   time       2026-11-28T18:25:09Z, 2026-11-28 18:25, 2026-11-28, now; a duration: so long ago
 --   JSON       3, "text", {"a": [1, 2]}; what is no JSON is a text as it stands
 
+local duration = require "pipeline.support.duration"
 local failure = require "pipeline.command.failure"
 local null = require("cjson").null
 local options = require "pipeline.support.options"
@@ -11,26 +12,14 @@ local reader = require "pipeline.http.json_reader"
 
 local values = {}
 
-local UNITS = options.TIME_UNITS
-
 --- Seconds of a duration, or nil.
-function values.seconds(text)
-  local plain = tonumber(text:match("^%d+%.?%d*$"))
-  if plain then return plain + 0.0 end
-  local seconds = 0.0
-  local rest = text:gsub("(%d+%.?%d*)([smhdw])", function(number, unit)
-    seconds = seconds + tonumber(number) * UNITS[unit]
-    return ""
-  end)
-  if rest ~= "" or text == "" then return nil end
-  return seconds
-end
+values.seconds = duration.seconds
 
 --- For the parser: seconds, or nil and what is wrong.
 function values.duration(text)
   local seconds = values.seconds(text)
   if seconds then return seconds end
-  return nil, ("'%s' is no duration; write 90, 90s, 5m, 2h or 7d"):format(text)
+  return nil, ("'%s' is no duration; write 90, 90s, 5m, 2h, 7d or 1h30m"):format(text)
 end
 
 --- For the parser: a positive whole number, or nil and what is wrong.

@@ -1,6 +1,7 @@
 --- spec.lua: what a program says of a schedule, checked and brought to the form that is stored.
 
 local core = require "pipeline.core"
+local duration = require "pipeline.support.duration"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local text = require "pipeline.support.text"
@@ -34,23 +35,9 @@ local function refuse(format, ...)
   errors.raise(ScheduleError, format, ...)
 end
 
-local UNITS = options.TIME_UNITS
-
---- Seconds of a number, or of a text such as "90s", "15m", "2h", "7d", "1h30m". Raises ScheduleError.
+--- Seconds of a number, or of a text (see support/duration.lua). Raises ScheduleError.
 function spec.duration(value, what)
-  local seconds = type(value) == "number" and value or nil
-  if type(value) == "string" and value:find("^[%d.smhdw]+$") then
-    local rest = value:gsub("(%d+%.?%d*)([smhdw])", function(number, unit)
-      seconds = (seconds or 0) + tonumber(number) * UNITS[unit]
-      return ""
-    end)
-    if rest ~= "" then seconds = nil end
-  end
-  if not seconds or seconds ~= seconds or seconds < 0 or seconds > 1e12 then
-    refuse("%s: a number of seconds, or a text such as \"15m\", \"2h\" or \"7d\" expected, got %s", what,
-      text.of(value, 100))
-  end
-  return seconds + 0.0
+  return duration.seconds(value) or refuse("%s: %s expected, got %s", what, duration.EXPECTED, text.of(value, 100))
 end
 
 local function choice(value, known, what)
