@@ -7,6 +7,8 @@ local taskqueue = require "pipeline.taskqueue"
 local helper = require "spec.support.helper"
 local support = require "spec.schedules.support"
 
+local START = support.START
+
 describe("a schedule whose work is not over", function()
   local engine
   before_each(function() engine = support.open() end)
@@ -193,6 +195,23 @@ describe("a schedule whose work is not over", function()
     assert.equal("paused after 3 failed fires in a row", status.note)
     s:resume()
     assert.same({ "active", 0 }, { s:status().state, s:status().failures })
+  end)
+
+  it("S46 S58 fires nothing after the failure that pauses it, also of times that come at one moment", function()
+    taskqueue.configure { default = {}, gone = {} }
+    deferred.register("schedules.spec.pausing", function() end)
+    local s = support.create("late", { every = "1h", overlap = "allow_all", queue = "gone", pause_on_failure = 2,
+      call = { "schedules.spec.pausing" }, catch_up = { policy = "all" } })
+    taskqueue.configure { default = {}, gone = false }
+    engine._core:advance(5.5 * 3600)
+    engine:drain()
+    local status = s:status()
+    assert.same({ "paused", 2, 2, 3, 0 }, { status.state, status.failures, status.caught_up, status.skipped_paused,
+      status.missed })
+    assert.equal("failed failed", states(s))
+    assert.equal("failed", (s:trigger()))
+    assert.same({ failed = 4, started = 0, buffered = 0, skipped = 0, already_fired = 2 },
+      s:backfill { from = START, to = engine:now(), overlap = "allow_all" })
   end)
 
   it("knows the end of deferred calls and tasks, however they end", function()

@@ -153,6 +153,28 @@ static int trim(pl__conn_t *conn, pl_id_t schedule) {
                 : PL_OK;
 }
 
+/* Makes them in their order. A failure may pause the schedule: then those that are left are times in a pause, unless
+ * somebody wants them all the same. */
+static int make_all(pl__conn_t *conn, firing_t *f) {
+    const pl_op_schedule_fire_t *op = f->op;
+    int64_t before = f->counts[PL_COUNT_fired] + f->counts[PL_COUNT_caught_up], used = 0;
+    for (size_t i = 0; i < op->len && (!op->left || used < op->left); i++) {
+        pl_fire_new_t *fire = &op->fires[i];
+        bool by_clock = fire->reason == PL_REASON_SCHEDULE || fire->reason == PL_REASON_CATCH_UP;
+        if (by_clock && f->brief.paused) {
+            fire->state = PL_FIRE_SKIPPED;
+            f->counts[PL_COUNT_skipped_paused]++;
+            continue;
+        }
+        PL__TRY(make(conn, f, fire));
+        used = f->counts[PL_COUNT_fired] + f->counts[PL_COUNT_caught_up] - before;
+        if (fire->state == PL_FIRE_FAILED)
+            PL__TRY(pl__schedule_brief(conn, op->schedule, &f->brief));
+    }
+    return op->left && used >= op->left ? pl__sql_run(conn, PL__SQL_SCHEDULE_FINISH, NULL, "i", (int64_t)op->schedule)
+                                        : PL_OK;
+}
+
 int pl__verb_schedule_fire(pl__conn_t *conn, pl_op_t *op) {
     pl_op_schedule_fire_t *fire = &op->u.schedule_fire;
     int64_t counts[PL_FIRE_COUNTS_LEN];
@@ -168,13 +190,7 @@ int pl__verb_schedule_fire(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     conn->fires.unknown = true;
     PL__TRY(move_on(conn, fire));
-    int64_t before = counts[PL_COUNT_fired] + counts[PL_COUNT_caught_up], used = 0;
-    for (size_t i = 0; i < fire->len && (!fire->left || used < fire->left); i++) {
-        PL__TRY(make(conn, &f, &fire->fires[i]));
-        used = counts[PL_COUNT_fired] + counts[PL_COUNT_caught_up] - before;
-    }
-    if (fire->left && used >= fire->left)
-        PL__TRY(pl__sql_run(conn, PL__SQL_SCHEDULE_FINISH, NULL, "i", (int64_t)fire->schedule));
+    PL__TRY(make_all(conn, &f));
     PL__TRY(count(conn, fire->schedule, counts));
     if (fire->pause_note.ptr)
         PL__TRY(pl__sql_run(conn, PL__SQL_SCHEDULE_PAUSE, NULL, "it", (int64_t)fire->schedule, fire->pause_note));
