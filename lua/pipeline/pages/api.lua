@@ -159,7 +159,7 @@ local function bad(name, wanted)
   errors.raise(errors.RequestError, "%s: %s expected", name, wanted)
 end
 
-local kinds = {
+local readers = {
   text = function(value) return type(value) == "string" and value or nil, "text" end,
   number = function(value) return tonumber(value), "a number" end,
   count = function(value)
@@ -181,7 +181,7 @@ local function read(values, route)
     local name, value = param[1], values[param[1]]
     if value == "" and param[2] ~= "any" then value = nil end
     if value ~= nil then
-      local read_value, wanted = kinds[param[2]](value)
+      local read_value, wanted = readers[param[2]](value)
       if read_value == nil and wanted then bad(name, wanted) end
       given[name] = read_value
     elseif param.required then
