@@ -38,9 +38,8 @@ local TRANSACTION_TIMEOUT = 5.0
 local ROOMS = {
   "pipeline.engine.facts", "pipeline.engine.copies", "pipeline.view.lists", "pipeline.view.stages",
   "pipeline.act.trees", "pipeline.act.async", "pipeline.act.tasks", "pipeline.view.queues", "pipeline.view.why",
+  "pipeline.telemetry.hooks", "pipeline.telemetry.faces",
 }
-
-table.move({ "pipeline.telemetry.hooks", "pipeline.telemetry.faces" }, 1, 2, #ROOMS + 1, ROOMS)
 
 local Engine = {}
 local meta = { __name = "pipeline.PublicEngine", __index = Engine, __unserializable = "an engine" }
