@@ -82,13 +82,11 @@ end
 function fires.call(group, behaviour) perform(deferred.schedule(), group, behaviour) end
 deferred.register("crash.fire", fires.call)
 
--- Who stood still may begin one that is over, which is not told any more what it was for.
-classes.define("Fired", { run = function(self, group, behaviour)
-  if self.schedule then perform(self.schedule, group, behaviour) end
-end })
+-- Who stood still is told what one is for that is over, and so are those whose schedule is gone.
+classes.define("Fired", { run = function(self, group, behaviour) perform(self.schedule, group, behaviour) end })
 
 classes.define("FiredBadly", { max_attempts = 1, run = function(self, group)
-  if self.schedule then perform(self.schedule, group, "hopeless") end
+  perform(self.schedule, group, "hopeless")
   error(pipeline.Abort "as intended")
 end })
 
