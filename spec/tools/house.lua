@@ -14,7 +14,7 @@ local known = {
     ["csrc/binding/value/encode.c"] = true, ["csrc/http/fetch.c"] = true, ["lua/pipeline/taskqueue/queue.lua"] = true,
     ["lua/pipeline/workflow/instance.lua"] = true,
   },
-  folders = { ["csrc/store/sqlite/schema"] = true }, -- a file for each migration
+  folders = {},
   knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },
   writes = {
     ["lua/pipeline/eventloop.lua context"] = true, ["lua/pipeline/init.lua context"] = true,
