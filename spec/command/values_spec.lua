@@ -8,7 +8,7 @@ describe("a value on the command line", function()
       ["1h30m"] = 5400, ["0.5s"] = 0.5, ["0"] = 0 } do
       assert.equal(seconds, values.duration(text), text)
     end
-    for _, text in ipairs { "", "m", "5x", "-5", "5 m", "1e3", "soon" } do
+    for _, text in ipairs { "", "m", "5x", "-5", "5 m x", "1e3", "soon" } do
       local seconds, why = values.duration(text)
       assert.is_nil(seconds, text)
       assert.truthy(why:find("no duration", 1, true))

@@ -85,7 +85,7 @@ describe("misuse", function()
     all_wrong("string", function(value) pipeline.open(value) end, "open: path")
     all_wrong("nil table", function(value) pipeline.open(path, value) end, "open: options")
     local kinds = {
-      durability = "nil", concurrency = "nil", modules = "nil table", log = "nil function", vfs = "nil string",
+      durability = "nil", concurrency = "nil", modules = "nil table", log = "nil function table", vfs = "nil string",
       lease_seconds = "nil number", tombstone_seconds = "nil number", class_load_timeout = "nil number",
       virtual_time = "nil boolean", virtual_start = "nil number negative", seed = "nil negative",
       no_worker = "nil boolean",
