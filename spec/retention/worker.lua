@@ -17,7 +17,7 @@ function roles.purge()
   print(taskqueue.Queue(what):purge())
 end
 
--- Writes some 150 MB, without a pause.
+-- Writes some 150 MB, without a pause: two of these would make a log of 300 MB that never starts over.
 function roles.write()
   taskqueue.configure { bulk = { mode = "pull" } }
   local queue, payload = taskqueue.Queue("bulk"), ("x"):rep(90000)
