@@ -17,7 +17,7 @@
 enum { WIDE = 8000, SMALL = 800, TASKS = 4000 };
 
 /* Of one portion: rows deleted or changed, steps of the machine, and pages that a commit writes to the log. */
-enum { ROWS_MOST = 1100, STEPS_MOST = 200000, PAGES_MOST = 6000 };
+enum { ROWS_MOST = 1100, STEPS_MOST = 250000, PAGES_MOST = 6000 };
 
 static char path[] = "/tmp/pipeline-portions-XXXXXX";
 

@@ -47,7 +47,7 @@ static void open_all(const char *path, sqlite3 **db) {
     pl_op_free(op);
     CHECK(sqlite3_open(path, db) == SQLITE_OK);
     sqlite3_busy_timeout(*db, 5000);
-    run(*db, "INSERT INTO pl_worker VALUES (77, 5, 'host', 1, 1, 2);"
+    run(*db, "INSERT INTO pl_worker (id, number, host, pid, started, lease_until) VALUES (77, 5, 'host', 1, 1, 2);"
              "INSERT INTO pl_task (id, kind, state, queue, priority, eta, owner) VALUES (9, 6, 2, 1, 0, 1, 77);");
 }
 
@@ -89,7 +89,7 @@ static void test_suspect(sqlite3 *db) {
 }
 
 static void test_renewed(sqlite3 *db) {
-    run(db, "INSERT INTO pl_worker VALUES (78, 5, 'host', 1, 1, 2);"
+    run(db, "INSERT INTO pl_worker (id, number, host, pid, started, lease_until) VALUES (78, 5, 'host', 1, 1, 2);"
             "UPDATE pl_task SET state = 2, owner = 78;");
     CHECK(look(1) == 0);
     run(db, "UPDATE pl_worker SET lease_until = 3 WHERE id = 78"); /* over again, but it was renewed */
@@ -101,8 +101,9 @@ static void test_renewed(sqlite3 *db) {
 
 /* One that is gone is not suspected, however long its lease lasts; one that lives is, wherever its lock is. */
 static void test_gone(sqlite3 *db, const char *beside) {
-    const char *again = "INSERT INTO pl_worker VALUES (79, 6, 'host', 1, 1, 2);"
-                        "UPDATE pl_task SET state = 2, owner = 79;";
+    const char *again =
+        "INSERT INTO pl_worker (id, number, host, pid, started, lease_until) VALUES (79, 6, 'host', 1, 1, 2);"
+        "UPDATE pl_task SET state = 2, owner = 79;";
     int fd = live(beside, 0, 6);
     run(db, again);
     CHECK(look(1) == 0);
