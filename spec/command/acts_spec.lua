@@ -85,6 +85,17 @@ describe("acting on pipelines", function()
     assert.truthy(err:find("which pipelines?", 1, true), err)
   end)
 
+  it("acts on nothing where a filter is empty, as that of a variable without a value", function()
+    local id = start("demo.Add", "1", "1", "--in", "1h")
+    for _, filter in ipairs { "--class", "--queue", "--key", "--text", "--error" } do
+      local code, _, err = scene:run { "abort", filter, "", "--yes" }
+      assert.equal(2, code)
+      assert.truthy(err:find(filter .. " is empty", 1, true), err)
+    end
+    assert.equal(2, (scene:run { "forget", "--text", "", "--yes" }))
+    assert.equal("delayed", state(id))
+  end)
+
   it("completes an async pipeline with a value", function()
     local id = asked()
     scene:must { "complete", id, '{"approved": true}' }

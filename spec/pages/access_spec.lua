@@ -234,6 +234,61 @@ describe("the pages", function()
     assert.equal(429, try(ADMIN, "10.9.9.9").status)
   end)
 
+  it("U6 take a viewer who writes slashes of a path as %2f for no administrator", function()
+    start()
+    local seen
+    engine:route("GET", "/:any", function(request) seen = { request.is_admin } end)
+    engine:route("GET", "/files/*rest", function(request) seen = { request.is_admin } end)
+    local cookie = support.sign_in(engine, VIEWER)
+    for _, path in ipairs { "/_ah%2fpipeline%2frpc%2fx", "/_ah%2Fpipeline%2Frpc%2Ftree" } do
+      seen = nil
+      assert.equal(200, engine:handle({ path = path, headers = {
+        host = "127.0.0.1:8080", cookie = cookie, ["x-requested-with"] = "XMLHttpRequest",
+      } }).status)
+      assert.same({ false }, seen)
+    end
+  end)
+
+  it("U6 limit wrong tokens wherever one can be tried out, and count each once", function()
+    engine:close()
+    engine = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1700000000.0, log = function() end })
+    start()
+    engine:route("GET", "/mine", function() return 200 end)
+    local count = 0
+    local function visit(path, token, from, scheme)
+      return engine:handle { path = path, remote_address = from,
+        headers = { host = "127.0.0.1:8080", authorization = (scheme or "Bearer") .. " " .. token } }
+    end
+    for _, path in ipairs { "/metrics", "/healthz", "/readyz", "/_ah/pipeline/rpc/class_paths", "/_ah/pipeline/metrics",
+      "/_ah/pipeline/api/queues" } do
+      count = count + 1
+      local from = "10.0.1." .. count
+      for _ = 1, 9 do visit(path, "wrong-token", from) end
+      for _, other in ipairs { "/mine", "/_ah/pipeline/callback" } do
+        for _ = 1, 5 do visit(other, "token-of-somebody-else", from) end
+      end
+      for _ = 1, 20 do visit(path, "b3RoZXI6cGFzcw==", from, "Basic") end
+      assert.equal(200, visit("/metrics", ADMIN, from).status, path)
+      assert.equal(200, visit("/metrics", VIEWER, from).status, path)
+      visit(path, "wrong-token", from)
+      assert.equal(403, visit("/metrics", ADMIN, from).status, path)
+      assert.same('{"status":"ok"}', visit("/healthz", ADMIN, from).body)
+      assert.equal(403, visit("/_ah/pipeline/rpc/class_paths", ADMIN, from).status, path)
+    end
+    engine:advance(61)
+    assert.equal(200, visit("/metrics", ADMIN, "10.0.1.1").status)
+    assert.truthy(visit("/healthz", VIEWER, "10.0.1.1").body:find("version", 1, true))
+  end)
+
+  it("U6 know a session behind a proxy that asks for a password of its own", function()
+    start()
+    local cookie = support.sign_in(engine, VIEWER)
+    for _ = 1, 12 do
+      assert.equal(200, ask(engine, { path = "api/queues", cookie = cookie,
+        headers = { authorization = "Basic b3RoZXI6cGFzcw==" } }).status)
+    end
+  end)
+
   it("U12 P188 let the status page of the original, served beside, read rpc/* in a session", function()
     start()
     local stage = pipeline.define("pages.access.Work", { run = function() return 1 end })()

@@ -109,6 +109,30 @@ describe("the API of the pages", function()
     assert.equal(400, bad.status)
   end)
 
+  it("U2 U13 acts on nothing where a request says less than it means", function()
+    local id = Leaf(1):start({ countdown = 3600 }).id
+    local function refused(path, body)
+      local reply = support.ask(engine, { path = "api/" .. path, json = body, headers = BEARER })
+      assert.equal(400, reply.status, reply.body)
+    end
+    for _, filters in ipairs {
+      { since = "yesterday" }, { since = true }, { class = "" }, { state = "" }, { state = "," }, { clas = "x" },
+      { limit = 1 }, { cursor = id },
+    } do
+      refused("act", { op = "abort", filters = filters })
+    end
+    refused("act", { op = "abort", filters = {}, dryrun = true })
+    refused("act", { op = "abort", filters = {}, dry_run = "" })
+    refused("act", { op = "abort" })
+    refused("tasks/act", { op = "forget", queue = "default", filters = { text = "" } })
+    refused("tasks/act", { op = "forget", queue = "default", filters = { queue = "another" } })
+    refused("callback", { id = id, params = { a = { 1 } } })
+    assert.equal("delayed", get("stage", { id = id }).json.stage.state)
+    local reply = support.ask(engine, { path = "api/act", headers = BEARER,
+      json = { op = "abort", filters = { since = "-60" }, dry_run = true } })
+    assert.equal(1, reply.json.matched)
+  end)
+
   it("U13 lists itself as OpenAPI, every route with what it takes", function()
     local described = get("openapi").json
     assert.equal("3.1.0", described.openapi)

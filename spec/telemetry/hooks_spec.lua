@@ -204,6 +204,32 @@ describe("hooks", function()
     assert.same({ "engine_stopping" }, names_of(heard))
   end)
 
+  it("O1 calls that do not come back are bounded: what is more is left out, and the log says so", function()
+    local begun, ended = 0, 0
+    local core = engine._core
+    engine:on("task_done", function()
+      begun = begun + 1
+      core:sleep(60)
+      ended = ended + 1
+    end)
+    local hooks = engine._events
+    hooks.calls = 9990 -- as if so many waited
+    for _ = 1, 15 do deferred.defer(nothing) end
+    engine:drain()
+    assert.equal(10, begun)
+    local told = 0
+    for _, line in ipairs(lines) do
+      if line[2]:find("hooks: 10000 calls have not come back", 1, true) then told = told + 1 end
+    end
+    assert.equal(1, told)
+    engine:advance(61)
+    engine:drain()
+    assert.equal(10, ended)
+    deferred.defer(nothing)
+    engine:drain()
+    assert.equal(11, begun)
+  end)
+
   it("O1 an unknown event is refused, with the nearest known one", function()
     local ok, problem = pcall(engine.on, engine, "stage_don", print)
     assert.is_false(ok)

@@ -111,7 +111,7 @@ describe("log", function()
       local engine = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = %s })
       local C = pipeline.define("shop.C", { max_attempts = 1, run = function(self)
         self:log("debug", "too small")
-        self:log("info", 'a "quoted" word, \255, and\na second line')
+        self:log("info", 'a "quoted" word, \255, and\na second line\27[2J')
         error("broken")
       end })
       C():start()
@@ -134,7 +134,7 @@ describe("log", function()
     local first = cjson.decode(out[1])
     assert.same({ "2001-09-09T01:46:40.000Z", "info", "shop.C", ":memory:", 1 },
       { first.time, first.level, first.class, first.engine, first.attempt })
-    assert.equal('a "quoted" word, \u{FFFD}, and\na second line', first.message)
+    assert.equal('a "quoted" word, \u{FFFD}, and\na second line\27[2J', first.message)
     assert.equal(32, #first.pipeline_id)
     local levels = {}
     for i, line in ipairs(out) do levels[i] = cjson.decode(line).level end
@@ -145,7 +145,7 @@ describe("log", function()
     function()
       local out = written '{ format = "text", level = "info" }'
       assert.matches('^2001%-09%-09T01:46:40%.000Z INFO a "quoted" word', out[1])
-      assert.matches("^    a second line engine=:memory: pipeline_id=%x+", out[2])
+      assert.matches("^    a second line\\27%[2J engine=:memory: pipeline_id=%x+", out[2])
       assert.matches(" WARNING .*class=shop.C.* attempt=1", table.concat(out, "\n"))
       for _, line in ipairs(written '{ level = "error" }') do
         assert.is_nil(line:find("INFO", 1, true) or line:find("WARNING", 1, true))

@@ -99,6 +99,12 @@ local function by_filters(engine, result, given)
   if filters.state and filters.state ~= "dead" then
     misuse("bad argument #1 to 'act_tasks' (only dead tasks are revived or forgotten)")
   end
+  if filters.text == "" then
+    misuse("bad argument #1 to 'act_tasks' (option 'filters': 'text' is empty; without it all are meant)")
+  end
+  if given.queue and filters.queue and given.queue ~= filters.queue then
+    misuse("bad argument #1 to 'act_tasks' (`queue` and the one among the filters are two)")
+  end
   local part = filters.text and filters.text:lower()
   act_where(engine, result, given, given.queue or filters.queue, function(record)
     return not part or has(name_of(engine, record), part) or has(record.error_class, part)

@@ -9,6 +9,7 @@ local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
+local filters_of = require "pipeline.view.filters"
 local instance = require "pipeline.workflow.instance"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
@@ -118,8 +119,23 @@ local function by_ids(engine, result, ids, way)
   end
 end
 
+-- In a list an empty filter chooses all. Here somebody's variable was empty.
+local function check_filters(given)
+  filters_of.check(given, {}, "act")
+  for name, value in pairs(given) do
+    if value == "" then
+      misuse(("bad argument #1 to 'act' (option 'filters': '%s' is empty; without it all are meant)"):format(name))
+    end
+  end
+  local states = filters_of.read(given, "act").states
+  if states and next(states) == nil then
+    misuse("bad argument #1 to 'act' (option 'filters': 'state' names none; without it all are meant)")
+  end
+end
+
 -- Newest first: what is done to one takes nothing from those that follow.
 local function by_filters(engine, result, filters, way)
+  check_filters(filters)
   local wanted = { limit = PAGE }
   for name, value in pairs(filters) do wanted[name] = value end
   repeat
@@ -139,7 +155,7 @@ local act_kinds = { op = "string", ids = "table", filters = "table", reason = "s
 -- @tparam table given op ("resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with
 --   `reason`; "retry": an async pipeline that waits runs again, with `reason`; "cleanup": a finished tree is deleted);
 --   and either ids (list of ids, beginnings of at least 6 characters, or "key:KEY") or filters (of `list`: the roots
---   that it finds); dry_run (true: nothing is done, `done` says how many it would be).
+--   that it finds; none may be empty); dry_run (true: nothing is done, `done` says how many it would be).
 -- Each is a commit of its own, and others have their turns between. Raises StoreError; what is wrong with one of the
 -- pipelines is told in `refused`.
 function methods.act(self, given)

@@ -7,7 +7,7 @@
 -- Who is asking is decided in identify() and nowhere else:
 --   is_task    the engine itself made the request, or signed it with the secret of the store; only then are
 --              X-AppEngine-* headers believed
---   is_admin   it carries the administrator's token
+--   is_admin   it carries the administrator's token, or is one of a session (pages/access.lua)
 --
 -- Invariants
 --   1. A header X-AppEngine-* never reaches a handler from a request without a valid signature.
@@ -137,7 +137,8 @@ local function identify(self, request, is_own)
   else
     request.is_task, why = check_signature(self, request)
   end
-  request.is_admin = is_admin(self, request) or self.pages and self.pages:identify(request) or false
+  request.is_admin = is_admin(self, request)
+  if self.pages then request.is_admin = self.pages:identify(request) end
   if request.is_task then return end
   local forged = drop_task_headers(request.headers)
   if forged or request.headers["x-pipeline-signature"] then
@@ -591,9 +592,7 @@ end
 
 server_meta.__close = Server.close
 
-function server_meta.__tostring(self)
-  return "pipeline server at " .. self.url
-end
+function server_meta.__tostring(self) return "pipeline server at " .. self.url end
 
 -- On the wire names are written as people are used to see them.
 local function wire_names(headers)
@@ -692,7 +691,7 @@ function web.new(face)
   set_admin_token(self, random_token(self.core))
   add_endpoints(self)
   for path, fn in pairs { ["/healthz"] = health.alive, ["/readyz"] = health.ready } do
-    self:route("GET", path, function(request) return answer_health(fn(self, request.is_admin)) end)
+    self:route("GET", path, function(asked) return answer_health(fn(self, asked.is_admin or asked.is_viewer)) end)
   end
   return self
 end

@@ -30,7 +30,7 @@ local meta = { __name = "pipeline.PagesAccess", __index = Access }
 function access.new(web)
   return setmetatable({
     web = web, viewer_mac = false, allowed_hosts = {}, serve_host = false,
-    wrong = { since = -math.huge, count = 0, by_address = {} },
+    wrong = { since = -math.huge, count = 0, by_address = {} }, tokens = setmetatable({}, { __mode = "k" }),
   }, meta)
 end
 
@@ -214,9 +214,15 @@ function Access:sign_out(request)
   return cookie(self, request, "", "; Max-Age=0")
 end
 
+-- The token of a request; nil: it has none. What a proxy in between asks for (Basic) is not ours.
+local function token_of(request)
+  local scheme, token = (request.headers.authorization or ""):match("^%s*(%a+)%s*(.-)%s*$")
+  return scheme and scheme:lower() == "bearer" and token or nil
+end
+
 --- Whether a request carries the viewer's token.
 function Access:has_viewer_token(request)
-  local token = self.viewer_mac and (request.headers.authorization or ""):match("^%s*%a+%s+(%S+)%s*$")
+  local token = self.viewer_mac and token_of(request)
   return token and #token <= 1000 and self.web.core:verify("viewer token\n" .. token, self.viewer_mac) or false
 end
 
@@ -224,13 +230,25 @@ end
 
 -- Role and session by a token in the headers; nil, status, why and seconds when it is wrong.
 local function by_bearer(self, request)
-  local token = request.headers.authorization:match("^%s*%a+%s+(%S+)%s*$")
+  local token = token_of(request)
   local seconds = must_wait(self, request)
   if seconds then return nil, 429, ("too many wrong tokens: try again in %d seconds"):format(seconds), seconds end
-  local role = token and #token <= 1000 and role_of(self, token)
+  local role = #token <= 1000 and role_of(self, token)
   if role then return role, "bearer" end
   note_wrong(self, request)
   return nil, 401, "the token is wrong"
+end
+
+--- Role by the token in the headers of a request, and "bearer"; or nil, a status, why not, and for 429 the seconds to
+-- wait; nil alone: it has none. However often it is asked, a wrong one counts once.
+function Access:bearer(request)
+  if not token_of(request) then return nil end
+  local known = self.tokens[request]
+  if not known then
+    known = table.pack(by_bearer(self, request))
+    self.tokens[request] = known
+  end
+  return table.unpack(known, 1, known.n)
 end
 
 --- Who is asking: { role = "admin" | "viewer", session = a text } with `csrf`, the token of its pages for acts; or nil,
@@ -238,13 +256,9 @@ end
 function Access:who(request)
   local problem = refuse_host(self, request)
   if problem then return nil, 421, problem end
-  local role, session, why, seconds
-  if request.headers.authorization then
-    role, session, why, seconds = by_bearer(self, request)
-    if not role then return nil, session, why, seconds end
-  else
-    role, session = read_session(self, request)
-  end
+  local role, session, why, seconds = self:bearer(request)
+  if not role and session then return nil, session, why, seconds end
+  if not role then role, session = read_session(self, request) end
   if not role and not self:has_tokens() then
     if not is_local(request) then
       return nil, 403, "no token is configured, so only this machine is served: serve{ admin_token = ... } lets " ..

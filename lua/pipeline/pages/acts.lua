@@ -17,8 +17,10 @@ end
 
 local function number_times(filters, now)
   for _, name in ipairs { "since", "until" } do
-    local time = tonumber(filters[name])
-    filters[name] = time and (time < 0 and now + time or time) or nil
+    local given = filters[name]
+    local time = tonumber(given)
+    if given ~= nil and not time then errors.raise(errors.RequestError, "filters: %s: a number expected", name) end
+    filters[name] = time and (time < 0 and now + time or time)
   end
   return filters
 end

@@ -179,7 +179,7 @@ local function read(values, route)
   local given = {}
   for _, param in ipairs(route.params) do
     local name, value = param[1], values[param[1]]
-    if value == "" and param[2] ~= "any" then value = nil end
+    if value == "" and (param[2] == "text" or not route.acts) then value = nil end
     if value ~= nil then
       local read_value, wanted = readers[param[2]](value)
       if read_value == nil and wanted then bad(name, wanted) end
@@ -200,6 +200,15 @@ local function without_null(value)
   return out
 end
 
+-- A misspelt dry_run would be an act.
+local function check_names(values, route)
+  local known = {}
+  for _, param in ipairs(route.params) do known[param[1]] = true end
+  for name in pairs(values) do
+    if not known[name] then errors.raise(errors.RequestError, "%s: there is no such parameter", errors.text(name)) end
+  end
+end
+
 --- The parameters of a route in the query of a request. Raises RequestError.
 function api.query(request, route)
   return read(request.query, route)
@@ -210,6 +219,7 @@ function api.body(request, route)
   if request.body == "" then return read({}, route) end
   local body = without_null(request.json)
   if type(body) ~= "table" then errors.raise(errors.RequestError, "the body: an object in JSON expected") end
+  check_names(body, route)
   return read(body, route)
 end
 

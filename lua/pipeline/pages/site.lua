@@ -131,9 +131,15 @@ local STATUS = {
   SerializationError = 400, NotFound = 404, ScheduleNotFound = 404, PipelineRuntimeError = 409,
 }
 
+-- Whether the library says that it was called in a wrong way: by what the request gave.
+local function is_about_arguments(message)
+  local method, rest = message:match("bad argument #%d to '([%l_]+)' (.*)$")
+  return method and (rest:find("option ", 1, true) or method == "act_tasks" or method == "callback")
+end
+
 local function failed(self, request, problem)
   local name, message, traceback = errors.describe(problem)
-  local status = STATUS[name] or (message:find("bad argument #%d to '[%l_]+' %(option") and 400)
+  local status = STATUS[name] or is_about_arguments(message) and 400
   if not status then
     self.web.log(40, ("%s %s: %s: %s\n%s"):format(text.short(request.method), text.short(request.raw_path), name,
       message, traceback or ""))
@@ -193,24 +199,50 @@ function site.add(web, engine)
   return self
 end
 
+-- The library's endpoint that a request leads to, below the base path; nil: none. A path with encoded slashes reads
+-- like one of them, and leads to a route of the program.
+local function endpoint_of(self, request)
+  local base, segments = self.web.base_path .. "/", request.segments
+  if not segments or segments.slashes > 0 or request.path:sub(1, #base) ~= base then return nil end
+  local name = request.path:sub(#base + 1)
+  return self.web.endpoints[name] and name
+end
+
 --- Whether a request is one of a script in a session of these pages, for the routes rpc/* that it may use: a viewer
 -- reads, an administrator does all.
-local function may_call_rpc(self, request)
+local function may_call_rpc(self, request, endpoint)
   local headers = request.headers
   if not headers.cookie or (headers["x-requested-with"] or ""):lower() ~= "xmlhttprequest" then return false end
-  local prefix = self.web.base_path .. "/rpc/"
-  if request.path:sub(1, #prefix) ~= prefix then return false end
+  if not (endpoint and endpoint:find("^rpc/")) then return false end
   local who = self.access:who(request)
   if not who or who.session == "local" or who.session == "open" then return false end
   if request.method == "GET" or request.method == "HEAD" then return true end
   return who.role == "admin" and not self.access:refuse_foreign(request)
 end
 
+-- Beside the endpoints: what answers differently to whoever has a token.
+local TELLING = { ["/metrics"] = true, ["/healthz"] = true, ["/readyz"] = true }
+
+-- Whether a token can be tried out there, so that wrong ones count. Callbacks and routes of the program may have tokens
+-- of somebody else.
+local function is_guarded(request, endpoint)
+  return endpoint ~= nil and endpoint ~= "callback" or TELLING[request.path] or false
+end
+
 --- Completes who is asking, for all routes: sets request.is_viewer (it carries the viewer's token), and returns whether
--- it has the rights of an administrator by a session.
+-- it has the rights of an administrator: by its token (request.is_admin says so), unless it was wrong too often before,
+-- or by a session.
 function Site:identify(request)
+  local endpoint = endpoint_of(self, request)
   request.is_viewer = self.access:has_viewer_token(request)
-  return may_call_rpc(self, request)
+  if is_guarded(request, endpoint) then
+    local role, problem = self.access:bearer(request)
+    if role or problem then
+      request.is_viewer = role == "viewer"
+      return role == "admin"
+    end
+  end
+  return request.is_admin or may_call_rpc(self, request, endpoint)
 end
 
 --- Takes what serve was given (viewer_token, allowed_hosts, host).

@@ -13,7 +13,9 @@ local trace = require "pipeline.telemetry.trace"
 
 local events = {}
 
-local ERROR = 40
+local WARNING, ERROR = 30, 40
+local CALLS_MAX = 10000   -- that have not come back: each is a coroutine, and what it waits for may never come
+local REPORT_SECONDS = 60 -- between two lines about events that were not told of
 
 events.NAMES = {
   "stage_started", "stage_done", "stage_failed", "stage_aborted", "root_done", "root_aborted", "task_started",
@@ -40,12 +42,32 @@ local function copy(event)
   return out
 end
 
+-- The same for one of many.
+local function call_counted(self, name, fn, event)
+  call(self.engine, name, fn, event)
+  self.calls = self.calls - 1
+end
+
+-- Too many calls wait: this one is left out.
+local function leave_out(self)
+  local now = self.engine._core:steady()
+  self.left_out = self.left_out + 1
+  if self.told_at and now - self.told_at < REPORT_SECONDS then return end
+  self.engine:_log(WARNING, ("hooks: %d calls have not come back, so %d were left out"):format(self.calls,
+    self.left_out))
+  self.told_at, self.left_out = now, 0
+end
+
 function Hooks:tell(name, event)
   local list = self.functions[name]
   if not list then return end
   event.event = name
   for i = 1, #list do
-    self.engine._core:begin(call, self.engine, name, list[i], copy(event))
+    if self.calls >= CALLS_MAX then
+      leave_out(self)
+    elseif self.engine._core:begin(call_counted, self, name, list[i], copy(event)) then
+      self.calls = self.calls + 1
+    end
   end
 end
 
@@ -168,7 +190,8 @@ end
 function events.of(engine)
   local self = engine._hooks
   if self then return self end
-  return setmetatable({ engine = engine, functions = {}, raw = {}, count = 0, told_stop = false }, Hooks)
+  return setmetatable({ engine = engine, functions = {}, raw = {}, count = 0, told_stop = false,
+    calls = 0, left_out = 0, told_at = false }, Hooks)
 end
 
 function Hooks:_count(step)

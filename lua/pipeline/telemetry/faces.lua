@@ -1,10 +1,8 @@
 --- telemetry/faces.lua: how what is measured is asked for: by the program, and over HTTP.
 
-local exposition = require "pipeline.telemetry.exposition"
 local metrics = require "pipeline.telemetry.metrics"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
-local tracing = require "pipeline.telemetry.tracing"
 local misuse = require("pipeline.support.place").misuse
 
 local LEASE_SECONDS = 15.0
@@ -17,12 +15,14 @@ function methods._set_up_telemetry(self, given, known)
   self._metrics_public = known.metrics.public or false
   self._lease_seconds = given.lease_seconds or LEASE_SECONDS
   metrics.set_up(self, known.metrics)
-  if known.tracing then self._tracing = tracing.set_up(self, known.tracing) end
+  if known.tracing then
+    self._tracing = require("pipeline.telemetry.tracing").set_up(self, known.tracing)
+  end
 end
 
 -- Whoever proves to be an administrator or a viewer, by a token or in a session of the pages.
 local function may_read(self, request)
-  if self._metrics_public or request.is_admin then return true end
+  if self._metrics_public or request.is_admin or request.is_viewer then return true end
   local pages = self._web.pages
   local who = pages and pages.access:who(request)
   return who ~= nil and who.session ~= "local" and who.session ~= "open"
@@ -32,6 +32,7 @@ local function answer(self, request)
   if not may_read(self, request) then
     return 403, "text/plain; charset=utf-8", "403 Forbidden\n"
   end
+  local exposition = require "pipeline.telemetry.exposition"
   local is_open = exposition.wants_open(request.headers.accept)
   local headers = { ["content-type"] = is_open and exposition.OPEN or exposition.PLAIN, ["cache-control"] = "no-store" }
   return 200, headers, exposition.write(metrics.page(self), is_open)
@@ -56,7 +57,7 @@ function methods.metrics(self, given)
     misuse("bad argument #1 to 'metrics' (option 'format': \"openmetrics\" or \"prometheus\" expected)")
   end
   opened.outside_transaction(self, "metrics")
-  local is_open = format == "openmetrics"
+  local exposition, is_open = require "pipeline.telemetry.exposition", format == "openmetrics"
   return exposition.write(metrics.page(self), is_open), is_open and exposition.OPEN or exposition.PLAIN
 end
 

@@ -1,18 +1,15 @@
 --- telemetry/hooks.lua: functions of the program that are called when something happens in an engine.
 
-local events = require "pipeline.telemetry.events"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local text = require "pipeline.support.text"
 local misuse = require("pipeline.support.place").misuse
 
-local known = {}
-for _, name in ipairs(events.NAMES) do known[name] = true end
-
 local methods = {} -- of the engine
 
 --- Has fn(event) called when something happens in this engine: after the commit, so that what is told of holds. Each
--- call has a coroutine of its own and may wait; an error in it is logged, and changes nothing.
+-- call has a coroutine of its own and may wait; an error in it is logged, and changes nothing. While 10,000 calls have
+-- not come back nothing more is told of, and the log says so.
 --
 -- A table has `event`, `time` and what applies: of stages id, root, class, key, queue, attempt, max_attempts; at their
 -- end state, created, started, ended, took, reason; of tasks kind ("push", "deferred", "callback"), queue, name,
@@ -25,6 +22,9 @@ local methods = {} -- of the engine
 -- @return a function that ends it; idempotent.
 function methods.on(self, event, fn)
   opened.check(self)
+  local events = require "pipeline.telemetry.events"
+  local known = {}
+  for _, name in ipairs(events.NAMES) do known[name] = true end
   if not known[event] then
     local nearest = type(event) == "string" and options.nearest(event, known)
     misuse(("bad argument #1 to 'on' (unknown event %s%s; there are %s)"):format(text.of(event, 100),

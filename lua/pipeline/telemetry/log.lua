@@ -94,8 +94,13 @@ local function quoted(value)
   return '"' .. value:gsub('[%c"\\]', function(c) return ("\\%d"):format(c:byte()) end) .. '"'
 end
 
+-- Lines stay lines, behind blanks; what else steers a terminal is written out.
+local CONTROLS = setmetatable({ ["\n"] = "\n    ", ["\t"] = "\t" }, {
+  __index = function(_, letter) return ("\\%d"):format(letter:byte()) end,
+})
+
 function formats.text(seconds, level, line, fields)
-  local out = { time_text(seconds), name_of(level):upper(), (readable(line):gsub("\n", "\n    ")) }
+  local out = { time_text(seconds), name_of(level):upper(), (readable(line):gsub("%c", CONTROLS)) }
   for _, name in ipairs(FIELDS) do
     if fields[name] ~= nil then out[#out + 1] = name .. "=" .. quoted(fields[name]) end
   end

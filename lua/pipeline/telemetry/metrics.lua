@@ -7,7 +7,6 @@
 
 local context = require "pipeline.context"
 local options = require "pipeline.support.options"
-local taskqueue = require "pipeline.taskqueue"
 
 local metrics = {}
 
@@ -98,7 +97,8 @@ local function rows_of(status)
   end
   table.sort(rows, function(a, b) return a.ready + a.executing > b.ready + b.executing end)
   for i = 1, math.min(#rows, QUEUES_MAX) do shown[i] = rows[i].name end
-  for i, found in ipairs(#shown > 0 and taskqueue.QueueStatistics.fetch(shown) or {}) do
+  local statistics = require("pipeline.taskqueue").QueueStatistics
+  for i, found in ipairs(#shown > 0 and statistics.fetch(shown) or {}) do
     rows[i].dead = found.dead_tasks or 0
     rows[i].oldest_ready = found.oldest_eta_usec and found.oldest_eta_usec / MICROSECONDS
   end

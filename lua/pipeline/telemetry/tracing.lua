@@ -20,7 +20,7 @@ local misuse = require("pipeline.support.place").misuse
 local tracing = {}
 
 local ERROR = 40
-local TRACEBACK_MAX = 4000
+local TEXT_MAX = 4000 -- bytes of a message or a traceback: thousands of spans may be kept
 local KEPT_MAX = 10000
 
 local Tracing = { __name = "pipeline.Tracing" }
@@ -64,10 +64,16 @@ end
 
 -- ---- spans -----------------------------------------------------------------------------------------------------
 
+-- The beginning of a text, without a half of its last letter.
+local function cut(value)
+  if not value or #value <= TEXT_MAX then return value end
+  return (value:sub(1, TEXT_MAX):gsub("[\xC0-\xFF][\x80-\xBF]*$", ""))
+end
+
 local function exception(raw)
   return { time = raw.time, name = "exception", attributes = {
-    ["exception.type"] = raw.error_class, ["exception.message"] = raw.message,
-    ["exception.stacktrace"] = raw.traceback ~= "" and raw.traceback and raw.traceback:sub(1, TRACEBACK_MAX) or nil,
+    ["exception.type"] = raw.error_class, ["exception.message"] = cut(raw.message),
+    ["exception.stacktrace"] = raw.traceback ~= "" and cut(raw.traceback) or nil,
   } }
 end
 
@@ -83,7 +89,7 @@ local function add_attempt(self, raw)
     trace = context.trace, span = context.span, parent = parent, links = links,
     name = ("%s %s"):format(raw.kind, raw.class or raw.queue or "default"),
     kind = raw.kind == "push" and otlp.CLIENT or otlp.INTERNAL,
-    from = raw.time - raw.took, to = raw.time, failed = raw.failed and (raw.message or "") or nil,
+    from = raw.time - raw.took, to = raw.time, failed = raw.failed and (cut(raw.message) or "") or nil,
     events = raw.failed and { exception(raw) } or nil,
     attributes = {
       ["pipeline.kind"] = raw.kind, ["pipeline.class"] = raw.class, ["pipeline.queue"] = raw.queue,
@@ -103,7 +109,7 @@ local function add_stage(self, raw)
   self.exporter:add {
     trace = id, span = stage_span(self, raw.task), parent = record.parent and stage_span(self, record.parent) or nil,
     name = record.class_path, kind = otlp.INTERNAL, from = record.created or raw.time,
-    to = record.finalized or raw.time, failed = is_aborted and (record.abort_message or "aborted") or nil,
+    to = record.finalized or raw.time, failed = is_aborted and (cut(record.abort_message) or "aborted") or nil,
     links = record.parent and { { trace = id, span = stage_span(self, record.parent), kind = "parent" } } or nil,
     attributes = {
       ["pipeline.id"] = self.core:id_text(raw.task), ["pipeline.class"] = record.class_path,

@@ -18,6 +18,9 @@ local function chosen(call, engine)
   local given = call.given
   local wanted, is_filtered = filters.read(given, engine:now())
   if #given.ids > 0 and is_filtered then failure.usage("give ids or filters, not both") end
+  for name, value in pairs(wanted) do
+    if value == "" then failure.usage("--%s is empty; without it all are meant", name) end
+  end
   if is_filtered then return { filters = wanted } end
   if #given.ids == 0 then
     failure.usage("which pipelines? Give ids, or filters such as --state %s", given.command == "retry" and "open"

@@ -81,6 +81,7 @@ end
 local function run(call, done)
   local given, tasks = call.given, call.given.tasks
   local is_filtered = given.queue or given.text or given.all
+  if given.text == "" then failure.usage("--text is empty; --all means all") end
   if #tasks > 0 and is_filtered then failure.usage("give tasks or filters, not both") end
   if #tasks == 0 and not is_filtered then
     failure.usage("which tasks? Give QUEUE/NAME, --queue QUEUE, --text TEXT or --all")
