@@ -14,8 +14,8 @@ local errors = require "pipeline.support.errors"
 local evaluate = require "pipeline.workflow.evaluate"
 local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.workflow.instance"
+local later = require "pipeline.engine.later"
 local log = require "pipeline.telemetry.log"
-local metrics = require "pipeline.telemetry.metrics"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
@@ -34,11 +34,9 @@ local CLASS_LOAD_TIMEOUT = 7 * 86400.0
 local WARNING = 30
 local TRANSACTION_TIMEOUT = 5.0
 
--- Rooms that bring methods of the engine: each returns a table of them.
+-- Rooms that bring methods of the engine: each returns a table of them. More are in engine/later.lua.
 local ROOMS = {
-  "pipeline.engine.facts", "pipeline.engine.copies", "pipeline.view.lists", "pipeline.view.stages",
-  "pipeline.act.trees", "pipeline.act.async", "pipeline.act.tasks", "pipeline.view.queues", "pipeline.view.why",
-  "pipeline.telemetry.hooks", "pipeline.telemetry.faces",
+  "pipeline.engine.facts", "pipeline.engine.copies", "pipeline.telemetry.hooks", "pipeline.telemetry.faces",
 }
 
 local Engine = {}
@@ -434,7 +432,7 @@ local function face_of(self)
     get_pipeline_names = class.names,
     get_enforce_auth = function() return context.enforce_auth end,
     log = function(level, line) self:_log(level, line) end,
-    answered = function(method, code) metrics.answered(self, method, code) end,
+    answered = function(method, code) require("pipeline.telemetry.metrics").answered(self, method, code) end,
   }
 end
 
@@ -472,8 +470,7 @@ function Engine.handle(self, request)
   return web_of(self):handle(request)
 end
 
-for _, room in ipairs(ROOMS) do
-  for name, method in pairs(require(room)) do Engine[name] = method end
-end
+for _, room in ipairs(ROOMS) do later.bring(Engine, room) end
+later.promise(Engine)
 
 return engine

@@ -261,7 +261,8 @@ section("pipeline", "`require \"pipeline\"`")
 write_functions(pipeline, "pipeline.")
 section("Engines", "What `pipeline.open` returns.")
 do
-  local public, web = {}, methods_of(engine:_get_web())
+  local public, web, later = {}, methods_of(engine:_get_web()), require "pipeline.engine.later"
+  for room in pairs(later.ROOMS) do later.bring(methods_of(engine), room) end
   local on_web = { serve = true, route = true, handle = true }
   for name, fn in pairs(methods_of(engine)) do public[name] = on_web[name] and web[name] or fn end
   write_functions(public, "engine:", true)

@@ -2,7 +2,6 @@
 
 local errors = require "pipeline.support.errors"
 local log = require "pipeline.telemetry.log"
-local metrics = require "pipeline.telemetry.metrics"
 local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
 local retention = require "pipeline.retention"
@@ -111,8 +110,9 @@ function settings.read(path, given)
   local passed = {}
   local known = {
     targets = check_targets(given.targets or {}), base_url = check_base_url(given.base_url),
-    log = log.read(given.log), metrics = metrics.read(given.metrics),
-    tracing = require("pipeline.telemetry.tracing").read(given.tracing),
+    log = log.read(given.log),
+    metrics = given.metrics and require("pipeline.telemetry.metrics").read(given.metrics) or {},
+    tracing = given.tracing and require("pipeline.telemetry.tracing").read(given.tracing) or false,
     mail = given.mail and require("pipeline.mail.settings").read(given.mail) or false,
   }
   for _, name in ipairs(core_options) do passed[name] = given[name] end

@@ -1,6 +1,5 @@
 --- telemetry/faces.lua: how what is measured is asked for: by the program, and over HTTP.
 
-local metrics = require "pipeline.telemetry.metrics"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local misuse = require("pipeline.support.place").misuse
@@ -14,7 +13,7 @@ function methods._set_up_telemetry(self, given, known)
   self._requests, self._metrics_page, self._metrics_read = {}, false, {}
   self._metrics_public = known.metrics.public or false
   self._lease_seconds = given.lease_seconds or LEASE_SECONDS
-  metrics.set_up(self, known.metrics)
+  if known.metrics.classes then require("pipeline.telemetry.metrics").count_classes(self) end
   if known.tracing then
     self._tracing = require("pipeline.telemetry.tracing").set_up(self, known.tracing)
   end
@@ -35,7 +34,7 @@ local function answer(self, request)
   local exposition = require "pipeline.telemetry.exposition"
   local is_open = exposition.wants_open(request.headers.accept)
   local headers = { ["content-type"] = is_open and exposition.OPEN or exposition.PLAIN, ["cache-control"] = "no-store" }
-  return 200, headers, exposition.write(metrics.page(self), is_open)
+  return 200, headers, exposition.write(require("pipeline.telemetry.metrics").page(self), is_open)
 end
 
 --- Adds the routes: /metrics, and the same below the base path.
@@ -58,7 +57,8 @@ function methods.metrics(self, given)
   end
   opened.outside_transaction(self, "metrics")
   local exposition, is_open = require "pipeline.telemetry.exposition", format == "openmetrics"
-  return exposition.write(metrics.page(self), is_open), is_open and exposition.OPEN or exposition.PLAIN
+  local page = require("pipeline.telemetry.metrics").page(self)
+  return exposition.write(page, is_open), is_open and exposition.OPEN or exposition.PLAIN
 end
 
 return methods

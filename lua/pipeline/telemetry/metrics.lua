@@ -268,8 +268,8 @@ function metrics.answered(self, method, status)
   of[code] = (of[code] or 0) + 1
 end
 
--- Counts attempts by class, for those who want them.
-local function count_classes(self)
+--- Counts attempts by class from now on.
+function metrics.count_classes(self)
   local classes = { counts = {}, known = 0 }
   self._class_counts = classes
   require("pipeline.telemetry.events").of(self):add("raw", function(event)
@@ -291,13 +291,7 @@ local kinds = { public = "boolean", classes = "boolean" }
 --- Reads the option `metrics` of pipeline.open: public (everybody may read /metrics; default: who has a token), classes
 -- (attempts are also counted by class; default false).
 function metrics.read(given)
-  if given == nil then return {} end
   return options.check(given, kinds, 2, "open", "option 'metrics'")
-end
-
---- Begins to count by class, for an engine that was opened with that.
-function metrics.set_up(self, given)
-  if given.classes then count_classes(self) end
 end
 
 return metrics

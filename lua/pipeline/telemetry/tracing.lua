@@ -192,7 +192,6 @@ local kinds = { endpoint = "string", service = "string", sample = "number" }
 -- "http://127.0.0.1:4318"; spans go to /v1/traces there), service (the name of the program; default that of the store),
 -- sample (which part of the pipelines is traced, 0 to 1; default 1).
 function tracing.read(given)
-  if given == nil then return false end
   given = options.check(given, kinds, 2, "open", "option 'tracing'")
   if not given.endpoint or not given.endpoint:find("^https?://[^/%s]") then
     misuse("bad argument #2 to 'open' (option 'tracing': endpoint: a URL such as \"http://127.0.0.1:4318\" expected)")

@@ -1,0 +1,34 @@
+--- later.lua: methods of the engine for those who look and act from outside: most programs call none of them, so the
+-- file of each is read when it is called first.
+
+local later = {}
+
+--- Room -> its methods.
+later.ROOMS = {
+  ["pipeline.view.lists"] = { "find", "list", "list_counts" },
+  ["pipeline.view.stages"] = { "tree", "stage", "logs" },
+  ["pipeline.view.queues"] = { "queues", "tasks", "workers" },
+  ["pipeline.view.why"] = { "why" },
+  ["pipeline.act.trees"] = { "act" },
+  ["pipeline.act.async"] = { "complete", "callback" },
+  ["pipeline.act.tasks"] = { "act_tasks" },
+}
+
+--- Puts the methods of a room into `methods`.
+function later.bring(methods, room)
+  for name, method in pairs(require(room)) do methods[name] = method end
+end
+
+--- Puts in their place what brings them when it is called.
+function later.promise(methods)
+  for room, names in pairs(later.ROOMS) do
+    for _, name in ipairs(names) do
+      methods[name] = function(...)
+        later.bring(methods, room)
+        return methods[name](...)
+      end
+    end
+  end
+end
+
+return later
