@@ -96,7 +96,7 @@ describe("C7 why", function()
 
   it("agrees with what happens next: a time that is not there yet, and is", function()
     local stage = Give(1):start { countdown = 60 }
-    assert.same({ "eta" }, { codes(stage.id)[1] })
+    assert.same({ "eta" }, codes(stage.id))
     assert.equal(engine:now() + 60, first(stage.id)["until"])
     engine:advance(59)
     engine:drain()
@@ -111,7 +111,7 @@ describe("C7 why", function()
     local stage = Fails():start()
     engine:drain()
     local reason = first(stage.id)
-    assert.equal("retry", reason.code)
+    assert.same({ "retry" }, codes(stage.id))
     assert.truthy(reason.text:find("no paper", 1, true))
     engine:advance(reason["until"] - engine:now())
     engine:drain()
@@ -139,6 +139,50 @@ describe("C7 why", function()
     owner:complete()
     engine:drain()
     assert.same({}, codes(root.id))
+  end)
+
+  it("names the child that its parent waits for, and not one that only has its finalized() to come", function()
+    local seen, root
+    local Ends = helper.define { run = function() end, finalized = function() seen = first(root.id) end }
+    root = helper.define(function(self)
+      self:spawn(Ends())
+      self:spawn(Async())
+    end)():start()
+    engine:drain()
+    local _, async = helper.find(root, Async)
+    assert.same({ "child", async }, { seen.code, seen.stage })
+  end)
+
+  it("says of a part that was aborted which fallback was taken, and of what goes on nothing of that part", function()
+    local asked, held, root
+    local Held = pipeline.define("why.Held", {
+      async = true, run = function() end, try_cancel = function()
+        asked = first(root.id)
+        return false
+      end,
+    })
+    local Part = pipeline.define("why.Part", { run = function(self)
+      self:spawn(Held())
+      self:spawn(Fails())
+    end })
+    root = helper.define(function(self)
+      self:spawn(Part(), { fallback = 1 })
+      self:spawn(Async())
+    end)():start()
+    engine:drain { delayed = true }
+    local _, async = helper.find(root, Async)
+    local _, part = helper.find(root, Part)
+    local _, failed = helper.find(root, Fails)
+    _, held = helper.find(root, Held)
+    assert.same({ "child", async }, { asked.code, asked.stage })
+    assert.same({ "child", async }, { first(root.id).code, first(root.id).stage })
+    for _, id in ipairs { part, failed } do
+      local reason = first(id)
+      assert.same({ "fallback", "why.Part", part }, { reason.code, reason.class, reason.stage })
+      assert.is_nil(reason.command)
+      assert.truthy(reason.text:find("no paper", 1, true))
+    end
+    assert.equal("abort_held", first(held).code)
   end)
 
   it("agrees with what happens next: no worker serves its queue, and one does", function()

@@ -67,7 +67,6 @@ static void open_gate(pl_gates_t *gates, pl_start_reason_t reason) {
 static int add_gates(const pl_start_facts_t *facts, pl_start_reason_t *reasons, int len) {
     pl_gates_t gates = facts->gates;
     pl_start_reason_t reason;
-    int first = len;
     if (facts->workers == 0) {
         reasons[len++] = PL_START_NO_WORKER;
         gates.served = true;
@@ -78,7 +77,7 @@ static int add_gates(const pl_start_facts_t *facts, pl_start_reason_t *reasons, 
     }
     if (facts->place > 1)
         reasons[len++] = PL_START_PLACE;
-    if (len == first)
+    if (len == 0)
         reasons[len++] = PL_START_WORKER;
     return len;
 }

@@ -57,8 +57,9 @@ local function act_on(engine, result, queue, list, given)
   end
 end
 
--- Calls fits(record) for all dead tasks, and acts on those it chooses, page by page.
-local function act_where(engine, result, given, queue, fits)
+-- Calls fits(record) for all dead tasks, and acts on those it chooses, page by page; `left` (absent: all) says which
+-- may still be found.
+local function act_where(engine, result, given, queue, fits, left)
   local before
   repeat
     local records, following = read_page(engine, queue, before)
@@ -68,7 +69,7 @@ local function act_where(engine, result, given, queue, fits)
     end
     act_on(engine, result, queue, chosen, given)
     before = following
-  until not before
+  until not before or (left and next(left) == nil)
 end
 
 local function by_names(engine, result, given)
@@ -86,7 +87,7 @@ local function by_names(engine, result, given)
     local is_wanted = wanted[name]
     wanted[name] = nil
     return is_wanted
-  end)
+  end, wanted)
   for name in pairs(wanted) do
     refuse(result, given.queue and name:sub(#given.queue + 2) or name, reasons.ENOTFOUND)
   end

@@ -142,8 +142,26 @@ end
 
 -- ---- what is final, or waits for others ------------------------------------------------------------------------
 
+-- It ended with a part of its tree of which a fallback was taken; the rest of the tree goes on, or is done. `list` gets
+-- the stage that had the fallback.
+local function explain_part(engine, record, list)
+  local store, top = context.store(engine, true), record
+  while top and top.flags & core.FALLBACK_TAKEN == 0 do
+    top = top.parent and errors.read(store:stage_get(top.parent))
+  end
+  if not top then return false end
+  local name, reason = entries.id_text(engine, top), top.abort_message
+  list[#list + 1] = {
+    code = "fallback", stage = name, class = top.class_path,
+    text = ("it was aborted with all of %s %s, whose fallback was taken%s"):format(top.class_path, name,
+      reason and reason ~= "" and ": " .. text.short((reason:gsub("%s+", " "))) or ""),
+  }
+  return true
+end
+
 local function explain_abort(engine, record, list)
   local root = record.parent and errors.read(context.store(engine, true):stage_get(record.root)) or record
+  if root.state ~= "aborted" and explain_part(engine, record, list) then return end
   local reason = root.abort_message or record.abort_message or ""
   local cause, failed = failures.cause(engine, failures.of_tree(engine, root.id), reason)
   local shown = { code = "aborted", command = "pipeline resume " .. entries.id_text(engine, root) }
@@ -159,6 +177,12 @@ local function explain_abort(engine, record, list)
   list[#list + 1] = shown
 end
 
+-- Whether its parent waits for it.
+local function is_unsettled(record)
+  return record.state ~= "done" and record.state ~= "aborted" and record.state ~= "finalizing"
+    and record.flags & core.FALLBACK_TAKEN == 0
+end
+
 -- The child that holds it up: the first that waits for nothing of its siblings.
 local function live_child(engine, record)
   local info, page <close> = errors.read(context.store(engine, true):tree_page(record.id,
@@ -169,7 +193,7 @@ local function live_child(engine, record)
     local stages = page:take()
     if not stages then return waiting end
     for _, child in ipairs(stages) do
-      if child.parent == record.id and child.state ~= "done" and child.state ~= "aborted" then
+      if child.parent == record.id and is_unsettled(child) then
         if child.state ~= "waiting" then return child end
         waiting = waiting or child
       end
@@ -265,7 +289,7 @@ end
 -- Codes: slots (with `slots`), not_added, held, alone, no_class, retry, eta (`until`), pulled, no_worker, not_served,
 -- queue_paused, rate_zero, concurrency (max_concurrent, used), rate (rate, tokens, wait), place, worker (it is next);
 -- callback, child and slot_owner (stage, class, cause: the code of what decides there, which follows), aborted (stage,
--- class, error_class, message: of what failed), abort_held, dead.
+-- class, error_class, message: of what failed), fallback (stage, class: which had it), abort_held, dead.
 -- @tparam string given an address of a pipeline (see find), or QUEUE/NAME of a task. Raises PipelineStatusError if
 --   there is none.
 function methods.why(self, given)
