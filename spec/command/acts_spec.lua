@@ -96,6 +96,15 @@ describe("acting on pipelines", function()
     assert.equal("delayed", state(id))
   end)
 
+  it("says of many only how many it would be, not of those that would be refused", function()
+    local ids = {}
+    for i = 1, 3 do ids[i] = start("demo.Add", tostring(i), "1", "--in", "1h") end
+    act({ "abort", ids[1] })
+    local said = scene:must { "abort", "--class", "demo.Add", "--dry-run" }
+    assert.truthy(said:find("abort 2 pipelines, and be refused by 1 more", 1, true), said)
+    assert.equal(3, act({ "abort", "--class", "demo.Add", "--dry-run" }).matched)
+  end)
+
   it("completes an async pipeline with a value", function()
     local id = asked()
     scene:must { "complete", id, '{"approved": true}' }

@@ -47,6 +47,9 @@ describe("what many pages ask at once", function()
   end)
 
   it("U7 is forgotten with every act, and an error is nobody else's", function()
+    engine:close()
+    engine = pipeline.open(":memory:", { virtual_time = true, log = function() end }) -- no second passes meanwhile
+    engine:serve { port = 0, admin_token = support.ADMIN }
     local bearer = { authorization = "Bearer " .. support.ADMIN }
     local asked = counting()
     local function counts() return support.ask(engine, { path = "api/counts", headers = bearer }) end

@@ -174,11 +174,15 @@ describe("metrics", function()
     assert.matches("^application/openmetrics", reply.headers["content-type"])
   end)
 
-  it("O2 strict parsers of both formats read it, also with hostile names of queues and classes", function()
+  it("O2 strict parsers of both formats read it, also with hostile names of queues and classes, each once", function()
     open { metrics = { classes = true } }
     work()
     local Class = pipeline.define('metrics_spec.Bad"\\name\n', { run = function() end })
     engine:wait(Class():start())
+    for _, ending in ipairs { "a", "b" } do -- names that differ where they are cut, or in what is no UTF-8
+      local name = ("metrics_spec." .. ("\u{E4}"):rep(120)) .. ending
+      engine:wait(pipeline.define(name, { run = function() end })():start())
+    end
     schedules.create("a", { every = "1h", call = { nothing } })
     for format, parser in pairs { openmetrics = "openmetrics.", prometheus = "" } do
       local page = engine:metrics { format = format }
@@ -186,6 +190,14 @@ describe("metrics", function()
       assert(ok, said)
       assert.matches("histogram pipeline_execute_seconds", said)
       assert.matches("counter pipeline_started", said)
+      local seen = {}
+      for line in page:gmatch("[^\n]+") do
+        local sample = line:match("^([^#].*) %S+$")
+        if sample then
+          assert.is_nil(seen[sample], line)
+          seen[sample] = true
+        end
+      end
     end
   end)
 

@@ -15,12 +15,15 @@ local report = {}
 function report.act(call, act, how)
   local given, out = call.given, call.out
   if how.is_many or given.dry_run then
-    local matched = act(true).matched
+    local looked = act(true)
+    local what = ("%s %s"):format(given.command, words.of(looked.done, how.noun))
+    local others = looked.matched - looked.done
+    if others > 0 then what = ("%s, and be refused by %s more"):format(what, words.count(others)) end
     if given.dry_run then
-      out:json { matched = matched, done = 0, refused = json.array {} }
-      return out:say("this would %s %s", given.command, words.of(matched, how.noun))
+      out:json { matched = looked.matched, done = 0, refused = json.array {} }
+      return out:say("this would %s", what)
     end
-    if matched > 0 then confirm.ask(call, ("%s %s"):format(given.command, words.of(matched, how.noun))) end
+    if looked.done > 0 then confirm.ask(call, what) end
   end
   local result = act(nil)
   out:json {

@@ -4,16 +4,22 @@
 -- "info"), help, samples }, a sample { labels (a list of name, value, name, value, ... or nil), value }. The value of a
 -- histogram is what the core counts: see csrc/binding/telemetry/meter.h; `scale` is what its numbers are divided by.
 
+local core = require "pipeline.core"
+
 local exposition = {}
 
 local NAME_BYTES_MAX = 200
 
 local escapes = { ["\\"] = "\\\\", ["\n"] = "\\n", ['"'] = '\\"' }
 
+-- What cannot be shown as it is gets a mark of its own: two names that became one would be the same sample twice, and
+-- the page would not be read at all.
 local function label_value(value)
   value = tostring(value)
-  if #value > NAME_BYTES_MAX then value = value:sub(1, NAME_BYTES_MAX) end
+  local given = value
+  if #value > NAME_BYTES_MAX then value = value:sub(1, NAME_BYTES_MAX):gsub("[\xC0-\xFF][\x80-\xBF]*$", "") end
   if not utf8.len(value) then value = value:gsub("[\x80-\xFF]", "\u{FFFD}") end
+  if value ~= given then value = value .. "~" .. core.sha1(given):sub(1, 8) end
   return (value:gsub('[\\\n"]', escapes))
 end
 

@@ -66,7 +66,7 @@ async function act(op, asked, count, done) {
   let n = count;
   if (asked.filters) {
     try {
-      n = (await post("act", { op, ...asked, dry_run: true })).matched;
+      n = (await post("act", { op, ...asked, dry_run: true })).done;
     } catch (error) {
       return attempt(() => Promise.reject(error));
     }
