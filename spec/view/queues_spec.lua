@@ -85,6 +85,25 @@ describe("queues and tasks", function()
     assert.equal(START + 0.0, task.created)
   end)
 
+  it("are found by a text in their payloads, of which the first 64 KiB are looked through", function()
+    taskqueue.configure { pulled = { mode = "pull" } }
+    local long, pulled = ("x"):rep(200000), taskqueue.Queue("pulled")
+    for i = 1, 6 do
+      pulled:add(taskqueue.Task { method = "PULL", name = "p" .. i,
+        payload = i % 2 == 0 and "needle" .. long or long .. "needle" })
+    end
+    local found, cursor = {}, nil
+    repeat
+      local page = engine:tasks { text = "NEEDLE", limit = 2, cursor = cursor }
+      for _, task in ipairs(page.items) do
+        found[#found + 1] = task.name
+        assert.truthy(#task.what < 1000)
+      end
+      cursor = page.cursor
+    until not cursor
+    assert.same({ "p2", "p4", "p6" }, found)
+  end)
+
   it("tell of tasks of pipelines whose they are, and what they failed with", function()
     local give, fails = Give(1):start { countdown = 600 }, Fails():start()
     engine:drain()

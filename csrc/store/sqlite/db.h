@@ -348,6 +348,8 @@ int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count);
 int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_task_t *task, bool *large);
 /* Payload and request of a task that keeps them in a row of their own. */
 int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request);
+/* The same, but for what of a payload is not shown. */
+int pl__task_see_large(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task);
 
 /* ---- bulk.c ---- */
 /* Ready tasks become claims of this worker, with this number. */

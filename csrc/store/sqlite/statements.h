@@ -215,6 +215,7 @@
     X(TASK_ADD_ROWS, PL__TASK_ROW_COLUMNS PL__SIXTEEN(PL__TASK_ROW))                                                   \
     X(TASK_ADD_LARGE, "INSERT INTO main.pl_task_large (task, payload, request) VALUES (?1, ?2, ?3)")                   \
     X(TASK_GET_LARGE, "SELECT payload, request FROM main.pl_task_large WHERE task = ?1")                               \
+    X(TASK_SEE_LARGE, "SELECT substr(payload, 1, ?2), request FROM main.pl_task_large WHERE task = ?1")                \
     X(TASK_DELETE_LARGE, "DELETE FROM main.pl_task_large WHERE task = ?1")                                             \
     X(TASK_DELETE, "DELETE FROM main.pl_task WHERE id = ?1 RETURNING queue, name, large")                              \
     X(TASK_DROP, "DELETE FROM main.pl_task WHERE id = ?1")                                                             \

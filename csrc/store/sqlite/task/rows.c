@@ -21,10 +21,8 @@ int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, p
     return pl__sql_str(row, 6, arena, &task->tag);
 }
 
-int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request) {
-    sqlite3_stmt *row;
+static int read_large(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request) {
     bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_GET_LARGE, &row, "i", (int64_t)task));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
@@ -33,4 +31,16 @@ int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_s
         rc = pl__sql_str(row, 1, arena, request);
     pl__sql_end(row);
     return rc;
+}
+
+int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request) {
+    sqlite3_stmt *row;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_GET_LARGE, &row, "i", (int64_t)task));
+    return read_large(conn, row, arena, payload, request);
+}
+
+int pl__task_see_large(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task) {
+    sqlite3_stmt *row;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_SEE_LARGE, &row, "ii", (int64_t)task->id, (int64_t)PL_SEEN_BYTES));
+    return read_large(conn, row, arena, &task->payload, &task->request);
 }

@@ -38,14 +38,14 @@ static int read_word(pl__conn_t *conn, pl_root_brief_t *root) {
     return PL_OK;
 }
 
-static int read_message(pl__conn_t *conn, pl_root_brief_t *root) {
+static int read_message(pl__conn_t *conn, pl__arena_t *arena, pl_root_brief_t *root) {
     sqlite3_stmt *row;
     bool found;
     PL__TRY(pl__sql_query(conn, PL__SQL_STATUS_MESSAGE, &row, "i", (int64_t)root->id));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
-    int rc = pl__sql_str(row, 0, &conn->scratch, &root->message);
+    int rc = pl__sql_str(row, 0, arena, &root->message);
     pl__sql_end(row);
     return rc;
 }
@@ -57,7 +57,8 @@ static pl_str_t column(sqlite3_stmt *row, int at) {
 }
 
 /* The columns of ROOTS_SCAN. */
-static int read_brief(pl__conn_t *conn, const pl_roots_filter_t *filter, sqlite3_stmt *row, pl_root_brief_t *root) {
+static int read_brief(pl__conn_t *conn, const pl_roots_filter_t *filter, sqlite3_stmt *row, pl__arena_t *arena,
+                      pl_root_brief_t *root) {
     pl_stage_state_t state = (pl_stage_state_t)sqlite3_column_int(row, 1);
     *root = (pl_root_brief_t){ .id = sqlite3_column_int64(row, 0),
                                .word = pl_stage_word(state),
@@ -71,17 +72,21 @@ static int read_brief(pl__conn_t *conn, const pl_roots_filter_t *filter, sqlite3
     root->last_error = column(row, 7);
     if (state == PL_STAGE_READY)
         PL__TRY(read_word(conn, root));
-    return filter->text.ptr ? read_message(conn, root) : PL_OK;
+    return filter->text.ptr ? read_message(conn, arena, root) : PL_OK;
 }
 
 static int look_at(roots_t *roots, sqlite3_stmt *row, bool *is_before) {
     pl_op_roots_find_t *find = &roots->op->u.roots_find;
     pl_root_brief_t root;
-    PL__TRY(read_brief(roots->conn, &find->filter, row, &root));
+    pl__arena_t arena = { NULL }; /* of this one only: thousands are looked through */
+    int rc = read_brief(roots->conn, &find->filter, row, &arena, &root);
+    bool wanted = rc == PL_OK && pl_root_is_wanted(&find->filter, &root);
+    pl__arena_free(&arena);
+    PL__TRY(rc);
     roots->looked_at++;
     *is_before = find->filter.since && root.created < find->filter.since - MARGIN_US;
     find->next = root.id;
-    if (!pl_root_is_wanted(&find->filter, &root))
+    if (!wanted)
         return PL_OK;
     if (find->counts)
         find->by_word[root.word]++;

@@ -87,7 +87,7 @@ int pl__seen_read(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_se
     *task = (pl_seen_task_t){ .stage = sqlite3_column_int64(row, 21) };
     PL__TRY(pl__task_read_row(conn, row, arena, &task->is, &is_large));
     if (is_large)
-        PL__TRY(pl__task_read_large(conn, task->is.id, arena, &task->is.payload, &task->is.request));
+        PL__TRY(pl__task_see_large(conn, arena, &task->is));
     task->is.payload.len = task->is.payload.len < PL_SEEN_BYTES ? task->is.payload.len : PL_SEEN_BYTES;
     task->state = state_of(conn, sqlite3_column_int(row, 20), &task->is);
     task->attempt = task->is.tries + 1;
@@ -101,17 +101,32 @@ int pl__seen_read(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_se
 
 /* ---- lists ------------------------------------------------------------------------------------------------- */
 
+/* Reads one into an arena of its own, which goes to the op if the task is wanted: of thousands that are looked through
+ * for a text, with their payloads, no more than one is in memory at a time. */
+static int read_if_wanted(const list_t *list, sqlite3_stmt *row, pl_seen_task_t *task, bool *wanted) {
+    const pl_op_tasks_find_t *find = &list->op->u.tasks_find;
+    pl__arena_t arena = { NULL };
+    int rc = pl__seen_read(list->conn, row, find->text.ptr ? &arena : &list->op->arena, task);
+    *wanted = rc == PL_OK && pl_seen_is_wanted(find->states, task->state) && pl_seen_has(task, find->text);
+    if (*wanted)
+        pl__arena_join(&list->op->arena, &arena);
+    else
+        pl__arena_free(&arena);
+    return rc;
+}
+
 static int look_at(list_t *list, sqlite3_stmt *row, int phase) {
     pl_op_tasks_find_t *find = &list->op->u.tasks_find;
     pl_seen_task_t task;
+    bool wanted;
     int64_t queue = sqlite3_column_int64(row, 2);
     find->at = (pl_seen_place_t){ phase, queue, sqlite3_column_int64(row, 10), sqlite3_column_int64(row, 7),
                                   sqlite3_column_int64(row, 0) };
     list->scanned++;
     if (list->only && list->only->id != queue)
         return PL_OK;
-    PL__TRY(pl__seen_read(list->conn, row, &list->op->arena, &task));
-    if (!pl_seen_is_wanted(find->states, task.state) || !pl_seen_has(&task, find->text))
+    PL__TRY(read_if_wanted(list, row, &task, &wanted));
+    if (!wanted)
         return PL_OK;
     pl__buf_add(&list->found, &task, sizeof task);
     find->len++;
