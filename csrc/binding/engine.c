@@ -104,8 +104,8 @@ static void close_engine(lua_State *L, pl__handle_t *h) {
     pl__coroutine_close_all(L, h);
     pl__watch_close(h);
     pl_engine_close(h->engine);
+    h->engine = NULL; /* the last lines of log are told by Lua code, which may ask it for the time */
     pl__log_drain(L, h);
-    h->engine = NULL;
     pl__coroutine_free_all(h);
     pl__sink_free(h->sink);
     h->sink = NULL;
