@@ -109,6 +109,23 @@ describe("the API of the pages", function()
     assert.equal(400, bad.status)
   end)
 
+  it("U10 shows lists whatever the length of messages in them, and a stage with all of its own", function()
+    local Says = pipeline.define("pages.api.Says", { max_attempts = 1, run = function(self)
+      self:set_status { message = ("\u{E4}"):rep(1 << 19) }
+      error(("x"):rep(10000), 0)
+    end })
+    local id
+    for _ = 1, 17 do id = Says():start().id end
+    engine:drain()
+    local list = get("pipelines").json.items
+    assert.equal(17, #list)
+    assert.is_true(#list[1].message < 510 and utf8.len(list[1].message) == 250)
+    assert.is_true(#list[1].reason < 510)
+    assert.equal(8, #get("home").json.failed.items)
+    assert.equal(1, #get("tree", { id = id }).json.items)
+    assert.equal(1 << 20, #get("stage", { id = id }).json.stage.message)
+  end)
+
   it("U2 U13 acts on nothing where a request says less than it means", function()
     local id = Leaf(1):start({ countdown = 3600 }).id
     local function refused(path, body)

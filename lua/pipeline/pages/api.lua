@@ -2,7 +2,8 @@
 -- else, and the list that <base>/api gives (openapi.lua) is made of this table.
 --
 -- GET routes read and take a query; POST routes act and take an object in JSON. Names of fields are those of the
--- engine's readers; times are seconds since the epoch.
+-- engine's readers; times are seconds since the epoch. Messages and errors of lists are cut at 500 bytes: a stage alone
+-- has them whole.
 
 local acts = require "pipeline.pages.acts"
 local errors = require "pipeline.support.errors"
@@ -54,7 +55,7 @@ local function list_pipelines(engine, given)
   local wanted = filters_of(engine, given)
   wanted.limit, wanted.cursor = math.min(given.limit or 50, 500), given.cursor
   local page = engine:list(wanted)
-  return { items = json.array(page.items), cursor = page.cursor, now = engine:now() }
+  return { items = home.short(page.items), cursor = page.cursor, now = engine:now() }
 end
 
 local function count_pipelines(engine, given)
@@ -68,7 +69,7 @@ local function show_tree(engine, given)
   local page = engine:tree(id, {
     depth = given.depth, parent = given.parent, cursor = given.cursor, limit = math.min(given.limit or 1000, 5000),
   })
-  for _, entry in ipairs(json.array(page.items)) do
+  for _, entry in ipairs(home.short(page.items)) do
     if entry.child_ids then json.array(entry.child_ids) end
   end
   return { id = id, root = page.root, items = page.items, cursor = page.cursor, now = engine:now() }
@@ -121,11 +122,11 @@ end
 api.ROUTES = {
   { method = "GET", name = "home", shared = true, summary = "What needs a person, and how the store is getting on",
     params = {}, handler = home.show },
-  { method = "GET", name = "pipelines", shared = true, summary = "Roots, newest first",
+  { method = "GET", name = "pipelines", shared = true, summary = "Roots, newest first; long messages are cut",
     params = with_filters { LIMIT, CURSOR }, handler = list_pipelines },
   { method = "GET", name = "counts", shared = true, summary = "Roots by state", params = with_filters {},
     handler = count_pipelines },
-  { method = "GET", name = "tree", summary = "The tree of a pipeline, or a part of it", handler = show_tree, params = {
+  { method = "GET", name = "tree", summary = "A tree or a part; long messages are cut", handler = show_tree, params = {
     ID, { "parent", "text", "only what is below that stage" }, { "depth", "count", "levels below it" }, LIMIT,
     CURSOR } },
   { method = "GET", name = "graph", summary = "Who waits for whose output in a tree", params = { ID },

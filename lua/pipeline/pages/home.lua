@@ -8,6 +8,22 @@ local home = {}
 local HOUR, DAY = 3600, 86400
 local FEW, OPEN_MAX, RECENT_MAX = 8, 20, 300
 
+local TEXT_MAX = 500 -- bytes of a text of others in a list: one long message would be the end of the whole page
+local LONG = { "message", "reason", "last_error" }
+
+--- Cuts the long texts of the entries of a list, as an array for JSON; GET stage has them whole.
+function home.short(items)
+  for _, entry in ipairs(items) do
+    for _, name in ipairs(LONG) do
+      local value = entry[name]
+      if value and #value > TEXT_MAX then
+        entry[name] = value:sub(1, TEXT_MAX):gsub("[\xC0-\xFF][\x80-\xBF]*$", "") .. "\u{2026}"
+      end
+    end
+  end
+  return json.array(items)
+end
+
 --- A schedule as the pages show it.
 function home.schedule(schedule)
   local told = schedule:status()
@@ -24,7 +40,7 @@ end
 local function some(engine, filters)
   filters.limit = FEW
   local page = try(engine.list, engine, filters)
-  return { items = json.array(page and page.items or {}), more = page and page.cursor ~= nil or nil }
+  return { items = home.short(page and page.items or {}), more = page and page.cursor ~= nil or nil }
 end
 
 -- Roots that go on when somebody outside completes something.
@@ -38,7 +54,7 @@ local function waiting_for_somebody(engine)
     end
     if waits and #items < FEW then items[#items + 1] = entry end
   end
-  return { items = items }
+  return { items = home.short(items) }
 end
 
 local function schedules_in_short()
@@ -56,7 +72,7 @@ end
 -- Roots that were started in the last hour, as far as they are shown.
 local function recent(engine, now)
   local page = try(engine.list, engine, { since = now - HOUR, limit = RECENT_MAX })
-  return page and page.items or {}, page and page.cursor ~= nil
+  return home.short(page and page.items or {}), page and page.cursor ~= nil
 end
 
 -- Ended roots of the last hour by minute, the oldest first.
