@@ -173,6 +173,45 @@ static void check_name(pl__conn_t *conn) {
     pl__sqlite_verbs.rollback(conn);
 }
 
+static int count(pl__conn_t *conn, const char *sql) {
+    sqlite3_stmt *row = NULL;
+    int found = -1;
+    CHECK(sqlite3_prepare_v2(conn->db, sql, -1, &row, NULL) == SQLITE_OK);
+    if (row && sqlite3_step(row) == SQLITE_ROW)
+        found = sqlite3_column_int(row, 0);
+    sqlite3_finalize(row);
+    return found;
+}
+
+static void sweep_once(pl__conn_t *conn, pl_op_t *op) {
+    pl__arena_t arena = { 0 };
+    pl__turn_t turn = PL__TURN_NONE;
+    pl_error_t error = { 0 };
+    op->more = false;
+    CHECK(pl__sqlite_driver.turn(conn, op, &(pl__ask_t){ 0 }, &arena, &turn, &error) == PL_OK && op->rc == PL_OK);
+    op->portions++;
+    pl__arena_free(&arena);
+}
+
+/* Between two looks at a wide tree that is old enough it is resumed, and ends again: from then on its time counts. */
+static void check_resumed(pl__conn_t *conn, const pl_clock_t *clock) {
+    char sql[200];
+    pl_op_t *op = pl_op_new(PL_VERB_sweep);
+    fill(conn);
+    sweep_once(conn, op);
+    CHECK(op->more && conn->sweep.root == 1);
+    snprintf(sql, sizeof sql, "UPDATE pl_stage SET flags = flags + %d, finalized = %lld WHERE id = 1", PL_STAGE_RESUMED,
+             (long long)(pl_clock_now(clock) + 3600 * PL_USEC_PER_SEC));
+    run(conn, sql);
+    for (int i = 0; i < 1000 && op->more; i++)
+        sweep_once(conn, op);
+    CHECK(!op->more);
+    CHECK(count(conn, "SELECT count(*) FROM pl_stage WHERE root = 1") == WIDE + 1);
+    CHECK(count(conn, "SELECT count(*) FROM pl_stage WHERE root <> 1") == 0);
+    pl_op_free(op);
+    run(conn, "DELETE FROM pl_stage");
+}
+
 static int count_cb(void *data) {
     ++*(int *)data;
     return 0;
@@ -216,6 +255,7 @@ static void check(int64_t portion_us) {
     pl__conn_t *conn = open_conn(&clock, portion_us);
     if (!conn)
         return;
+    check_resumed(conn, &clock);
     fill(conn);
     check_bounds(conn, PL_VERB_cleanup, PL_STR_NONE, "cleanup", WIDE);
     fill_tasks(conn);

@@ -88,10 +88,22 @@ static int delete_root(pl__conn_t *conn, pl__sweep_t *sweep, int state, const ol
     return PL_OK;
 }
 
+/* A tree that was resumed since it was looked at has another end, now or later: its time begins anew with that. */
+static int drop_resumed(pl__conn_t *conn, pl__sweep_t *sweep) {
+    int64_t flags;
+    if (!sweep->root)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_FLAGS, &flags, 0, "i", (int64_t)sweep->root));
+    if (((int)flags & PL_STAGE_RESUMES) != sweep->steps.mark)
+        sweep->root = 0;
+    return PL_OK;
+}
+
 /* What was begun: here, or by others. */
 static int sweep_begun(pl__conn_t *conn, pl__sweep_t *sweep, bool *more) {
     bool live;
     *more = false;
+    PL__TRY(drop_resumed(conn, sweep));
     do {
         if (!sweep->root) {
             PL__TRY(pl__sql_int(conn, PL__SQL_DELETION_FIRST, &sweep->root, 0, ""));

@@ -101,6 +101,8 @@ int pl__seen_read(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_se
 
 /* ---- lists ------------------------------------------------------------------------------------------------- */
 
+enum { SCAN_BYTES = 1024 }; /* of a payload that is looked through: as much work as a task without one */
+
 /* Reads one into an arena of its own, which goes to the op if the task is wanted: of thousands that are looked through
  * for a text, with their payloads, no more than one is in memory at a time. */
 static int read_if_wanted(const list_t *list, sqlite3_stmt *row, pl_seen_task_t *task, bool *wanted) {
@@ -126,6 +128,8 @@ static int look_at(list_t *list, sqlite3_stmt *row, int phase) {
     if (list->only && list->only->id != queue)
         return PL_OK;
     PL__TRY(read_if_wanted(list, row, &task, &wanted));
+    if (find->text.ptr)
+        list->scanned += (int)(task.is.payload.len / SCAN_BYTES);
     if (!wanted)
         return PL_OK;
     pl__buf_add(&list->found, &task, sizeof task);
