@@ -101,7 +101,7 @@ describe("acting on pipelines", function()
     for i = 1, 3 do ids[i] = start("demo.Add", tostring(i), "1", "--in", "1h") end
     act({ "abort", ids[1] })
     local said = scene:must { "abort", "--class", "demo.Add", "--dry-run" }
-    assert.truthy(said:find("abort 2 pipelines, and be refused by 1 more", 1, true), said)
+    assert.truthy(said:find("abort 2 pipelines (1 more would be refused)", 1, true), said)
     assert.equal(3, act({ "abort", "--class", "demo.Add", "--dry-run" }).matched)
   end)
 

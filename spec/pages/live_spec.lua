@@ -2,6 +2,7 @@
 
 local pipeline = require "pipeline"
 local http = require "spec.http.support"
+local pace = require "spec.support.pace"
 local support = require "spec.pages.support"
 
 describe("the stream of the pages", function()
@@ -84,7 +85,7 @@ describe("the stream of the pages", function()
     assert.is_true(client:expect("id: "))
     local before = os.time()
     engine:close()
-    assert.is_true(os.time() - before < 5)
+    assert.is_true(os.time() - before < 5 * pace)
     client:close()
   end)
 end)

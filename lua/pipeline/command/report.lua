@@ -18,7 +18,7 @@ function report.act(call, act, how)
     local looked = act(true)
     local what = ("%s %s"):format(given.command, words.of(looked.done, how.noun))
     local others = looked.matched - looked.done
-    if others > 0 then what = ("%s, and be refused by %s more"):format(what, words.count(others)) end
+    if others > 0 then what = ("%s (%s more would be refused)"):format(what, words.count(others)) end
     if given.dry_run then
       out:json { matched = looked.matched, done = 0, refused = json.array {} }
       return out:say("this would %s", what)

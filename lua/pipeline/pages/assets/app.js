@@ -110,7 +110,7 @@ function Frame({ session, reload }) {
       >${VIEWS[name][0]}</a>`)}</nav>
     <div class="who"><${Link} /><button type="button" class="quiet keys-button" title="Keys (?)" aria-label="Keys"
       onClick=${() => setHelp(true)}>?</button>
-    ${session.role === "viewer" && html`<span class="role" title="You may change nothing">viewer</span>`}
+    ${session.role === "viewer" && html`<span class="role" title="You can see everything and change nothing">viewer</span>`}
     ${session.signed_in && html`<button type="button" class="quiet" onClick=${signOut}>Sign out</button>`}</div></header>
   ${!session.has_tokens && html`<p class="banner" role="note">No token is configured: only this machine is served, and whoever
     uses it may do everything. <code>serve{ admin_token = … }</code> lets others in.</p>`}

@@ -55,9 +55,9 @@ function Filters({ params, change, counts }) {
 // ---- acts on many --------------------------------------------------------------------------------------------------
 
 const ACTS = {
-  resume: ["Resume", "lets aborted trees go on from where they failed; what is done stays done"],
-  retry: ["Run again", "runs async pipelines that wait for somebody once more"],
-  abort: ["Abort", "ends what runs, and aborts the whole tree of each"],
+  resume: ["Resume", "lets aborted trees go on from where they failed; finished stages stay done"],
+  retry: ["Run again", "runs async pipelines that wait to be completed once more"],
+  abort: ["Abort", "ends whatever is running, and aborts the whole tree of each"],
   cleanup: ["Delete", "deletes their records, with arguments, outputs and failures; there is no way back"],
 };
 
@@ -87,7 +87,7 @@ function Acts({ selected, all, filters, total, more, clear }) {
   const count = all ? total : selected.size;
   if (!count) return null;
   const asked = all ? { filters } : { ids: [...selected] };
-  return html`<div class="acts" role="toolbar" aria-label="Acts on what is selected"><b>${number(count)}${all && more ? "+" : ""} selected</b>
+  return html`<div class="acts" role="toolbar" aria-label="Actions on the selected pipelines"><b>${number(count)}${all && more ? "+" : ""} selected</b>
     ${Object.entries(ACTS).map(([op, [does]]) => html`<button type="button" class=${op === "abort" || op === "cleanup" ? "danger" : ""}
       onClick=${() => act(op, asked, count, clear)}>${does}</button>`)}
     <button type="button" class="quiet" onClick=${clear}>None</button></div>`;
@@ -123,7 +123,7 @@ export function List({ items, selected, toggle, toggleAll, may, label }) {
   };
   return html`<table class="list pipelines" aria-label=${label} onKeyDown=${keys}><thead><tr>
     ${may && html`<th class="check"><input type="checkbox" checked=${all} onChange=${() => toggleAll(!all)} aria-label="select all shown" /></th>`}
-    <th>State</th><th>Pipeline</th><th>What is so</th><th>Stages</th><th class="num">Started</th><th class="num">Took</th></tr></thead>
+    <th>State</th><th>Pipeline</th><th>Details</th><th>Stages</th><th class="num">Started</th><th class="num">Took</th></tr></thead>
     <tbody ref=${body}>${items.map(entry => html`<${Row} key=${entry.id} entry=${entry} may=${may}
       selected=${selected.has(entry.id)} toggle=${() => toggle(entry.id)} />`)}</tbody></table>`;
 }

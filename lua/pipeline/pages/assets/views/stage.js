@@ -9,9 +9,9 @@ import { kind, number, span } from "../format.js";
 // ---- acts ------------------------------------------------------------------------------------------------------------
 
 const TEXTS = {
-  retry: ["Run again", "It runs once more, as one of its attempts, and waits again."],
+  retry: ["Run again", "It runs once more, which uses one of its attempts, and waits again."],
   resume: ["Resume", "The tree goes on from where it failed: what failed runs again with fresh attempts, what is done stays done."],
-  abort: ["Abort", "What runs of the tree is ended, and all of it is aborted."],
+  abort: ["Abort", "Whatever is running in the tree is ended, and the whole tree is aborted."],
   cleanup: ["Delete", "The records of the whole tree are deleted, with arguments, outputs and failures. There is no way back."],
 };
 
@@ -41,15 +41,15 @@ function read(text) {
 async function complete(stage) {
   const given = await confirm({
     title: `Complete ${stage.class}?`, text: "Its default output becomes this value, and what waits for it goes on.", does: "Complete",
-    fields: [{ name: "value", label: "Value, in JSON (what is no JSON is a text; empty: nil)", long: true }],
+    fields: [{ name: "value", label: "Value, as JSON (anything else is taken as text; empty: nil)", long: true }],
   });
   if (given) await attempt(() => post("complete", { id: stage.id, value: read(given.value) }), "Completed");
 }
 
 async function callBack(stage) {
   const given = await confirm({
-    title: `Call ${stage.class} back?`, text: "As somebody does who visits its callback address with these parameters.", does: "Send",
-    fields: [{ name: "params", label: "Parameters, one name=value a line", long: true, value: "choice=approve" }],
+    title: `Call ${stage.class} back?`, text: "The same as a visit to its callback address with these parameters.", does: "Send",
+    fields: [{ name: "params", label: "Parameters, one name=value per line", long: true, value: "choice=approve" }],
   });
   if (!given) return;
   const params = Object.fromEntries(given.params.split("\n").map(line => line.trim()).filter(Boolean).map(line => {

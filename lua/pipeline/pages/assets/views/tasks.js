@@ -8,7 +8,7 @@ const STATES = ["executing", "ready", "delayed", "dead"];
 
 async function act(op, tasks) {
   const byQueue = Map.groupBy ? Map.groupBy(tasks, task => task.queue) : group(tasks);
-  const texts = { revive: "They get all their attempts anew and are ready at once.", forget: "They are deleted. There is no way back." };
+  const texts = { revive: "Their attempts are counted from zero again, and they are ready at once.", forget: "They are deleted. There is no way back." };
   const given = await confirm({ title: `${op === "revive" ? "Revive" : "Forget"} ${plural(tasks.length, "dead task")}?`, text: texts[op], does: op === "revive" ? "Revive" : "Forget", danger: op === "forget" });
   if (!given) return false;
   for (const [queue, list] of byQueue)
