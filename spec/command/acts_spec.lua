@@ -105,6 +105,30 @@ describe("acting on pipelines", function()
     assert.equal(3, act({ "abort", "--class", "demo.Add", "--dry-run" }).matched)
   end)
 
+  it("leaves alone what is started while somebody is said", function()
+    local pipeline, confirm = require "pipeline", require "pipeline.command.confirm"
+    local Waits = pipeline.define("command.acts.Waits", { run = function() end })
+    local engine <close> = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+    local first, second, said, ask = Waits():start { countdown = 3600 }, nil, nil, confirm.ask
+    engine:advance(1)
+    rawset(confirm, "ask", function(_, what)
+      said = what
+      engine:advance(1)
+      second = Waits():start { countdown = 3600 }
+    end)
+    local given = { command = "abort", ids = {}, module = {}, class = "command.acts.Waits" }
+    local out = { json = function() end, say = function() end, note = function() end }
+    for _, command in ipairs(require "pipeline.command.group.acts") do
+      if command.name == "abort" then
+        command.run { given = given, out = out, open = function() return engine end }
+      end
+    end
+    rawset(confirm, "ask", ask)
+    assert.equal("abort 1 pipeline", said)
+    assert.equal("delayed", engine:stage(second.id).state)
+    assert.not_equal("delayed", engine:stage(first.id).state)
+  end)
+
   it("completes an async pipeline with a value", function()
     local id = asked()
     scene:must { "complete", id, '{"approved": true}' }

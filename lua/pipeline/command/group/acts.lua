@@ -21,7 +21,10 @@ local function chosen(call, engine)
   for name, value in pairs(wanted) do
     if value == "" then failure.usage("--%s is empty; without it all are meant", name) end
   end
-  if is_filtered then return { filters = wanted } end
+  if is_filtered then
+    wanted["until"] = wanted["until"] or engine:now() -- what is started while somebody is asked is not meant
+    return { filters = wanted }
+  end
   if #given.ids == 0 then
     failure.usage("which pipelines? Give ids, or filters such as --state %s", given.command == "retry" and "open"
       or "aborted")

@@ -144,7 +144,7 @@ export function Pipelines({ params, may }) {
   useKeysOfList();
   return html`<div class="head"><h1>Pipelines</h1></div>
     <${Filters} params=${params} change=${change} counts=${counts.data} />
-    ${may && html`<${Acts} selected=${selected} all=${all} filters=${filters} total=${total} more=${counts.data?.more} clear=${clear} />`}
+    ${may && html`<${Acts} selected=${selected} all=${all} filters=${{ until: answer.data?.now, ...filters }} total=${total} more=${counts.data?.more} clear=${clear} />`}
     ${selected.size > 0 && !all && selected.size === items.length && total > items.length && html`<p class="more">All ${number(items.length)} on this
       page are selected. <button type="button" class="link" onClick=${() => setAll(true)}>Select all ${number(total)}${counts.data?.more
       ? "+" : ""} that the filters find</button></p>`}
