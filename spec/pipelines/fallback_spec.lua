@@ -87,6 +87,26 @@ describe("a fallback", function()
     assert.same({ done = 4, aborted = 2 }, states(root))
   end)
 
+  it("holds for the children of an earlier run of an async child, too", function()
+    local runs = 0
+    local Again = pipeline.define("fallback.Again", {
+      async = true, max_attempts = 2, try_cancel = function() return true end,
+      run = function(self)
+        runs = runs + 1
+        if runs > 1 then error("no", 0) end
+        self:spawn(Async())
+      end,
+    })
+    local root = root_of(function(self)
+      return self:spawn(List(self:spawn(Again(), { fallback = "instead" })))
+    end):start()
+    engine:drain()
+    assert.is_true(child(root, Again):retry("once more"))
+    engine:drain { delayed = true }
+    assert.same({ "instead" }, engine:wait(root).default.value)
+    assert.same({ 2, { done = 2, aborted = 2 } }, { runs, states(root) })
+  end)
+
   it("inside another one counts before that", function()
     local root = root_of(function(self)
       return self:spawn(Deep({ fallback = "inner" }), { fallback = "outer" })

@@ -502,8 +502,8 @@ int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t qu
 /* Makes every stage of the tree final, ABORTED, at once: nobody is asked, and what is being executed is told. */
 int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message);
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted);
-/* The same of the stage `top` and all that is below it; what was pushed must have been written. */
-int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t permitted);
+/* The same of the stage `top` and all that is below it, up to the id `last`; what was pushed must have been written. */
+int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted);
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
 
 /* ---- failed.c ---- */

@@ -463,7 +463,7 @@
                    "main.pl_stage_large AS l WHERE l.stage = s.id) ELSE after_slots END, outputs FROM main.pl_stage "  \
                    "AS s WHERE id = ?1")                                                                               \
     X(STAGE_PART, "SELECT id, state, flags, queue, priority, coalesce(parent, 0) FROM main.pl_stage INDEXED BY "       \
-                  "pl_stage_root WHERE root = ?1 AND id >= ?2 ORDER BY id")                                            \
+                  "pl_stage_root WHERE root = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id")                                \
     X(FALLBACK_ADD, "INSERT INTO main.pl_fallback (stage, value) VALUES (?1, ?2)")                                     \
     X(FALLBACK_GET, "SELECT value FROM main.pl_fallback WHERE stage = ?1")                                             \
     X(STAGE_TAKE_FALLBACK, "UPDATE main.pl_stage SET flags = flags | 32768, abort_message = ?2 WHERE id = ?1")         \

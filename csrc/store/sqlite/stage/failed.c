@@ -28,8 +28,9 @@
 
 /* ---- fallbacks --------------------------------------------------------------------------------------------- */
 
-/* The nearest stage, from `stage` upwards, whose fallback may be taken. *holder 0: there is none. */
-static int find_holder(pl__conn_t *conn, pl_id_t stage, pl_id_t *holder, pl_id_t *above) {
+/* The nearest stage, from `stage` upwards, whose fallback may be taken. *holder 0: there is none. *is_leaf: its run was
+ * not committed, so nothing is below it; a retried async stage has children of an earlier run. */
+static int find_holder(pl__conn_t *conn, pl_id_t stage, pl_id_t *holder, pl_id_t *above, bool *is_leaf) {
     enum { FLAGS = PL_STAGE_HAS_FALLBACK | PL_STAGE_FALLBACK_TAKEN };
     pl__live_t *live;
     *holder = *above = 0;
@@ -41,6 +42,7 @@ static int find_holder(pl__conn_t *conn, pl_id_t stage, pl_id_t *holder, pl_id_t
             live->state == PL_STAGE_WAITING || live->state == PL_STAGE_READY || live->state == PL_STAGE_RUN;
         if (is_unsettled && (live->made.flags & FLAGS) == PL_STAGE_HAS_FALLBACK)
             *holder = at;
+        *is_leaf = live->state != PL_STAGE_RUN && !(live->made.flags & PL_STAGE_ASYNC);
         *above = live->parent;
     }
     return PL_OK;
@@ -303,12 +305,13 @@ int pl__stage_fail(pl__conn_t *conn, pl_id_t root, pl_id_t stage, pl_str_t messa
     pl_id_t holder, above;
     slots_t slots;
     pl_str_t value;
+    bool is_leaf = false;
     PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
     PL__TRY(pl__task_flush(conn));
-    PL__TRY(find_holder(conn, stage, &holder, &above));
+    PL__TRY(find_holder(conn, stage, &holder, &above, &is_leaf));
     if (!holder)
         return pl__stage_abort_tree(conn, root, message, stage);
-    PL__TRY(pl__stage_abort_part(conn, root, holder, stage));
+    PL__TRY(pl__stage_abort_part(conn, root, holder, is_leaf ? holder : INT64_MAX, stage));
     pl__live_drop(conn, holder);
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TAKE_FALLBACK, NULL, "it", (int64_t)holder, message));
     PL__TRY(read_fallback(conn, holder, &value));

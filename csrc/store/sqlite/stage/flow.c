@@ -345,12 +345,12 @@ static int read_part(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
 }
 
 /* Ascending by id, so that a parent comes before its children. */
-int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t permitted) {
+int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted) {
     sqlite3_stmt *row;
     size_t len, inside_len = 0;
     int rc;
     conn->due_unknown = true;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_PART, &row, "ii", (int64_t)root, (int64_t)top));
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_PART, &row, "iii", (int64_t)root, (int64_t)top, (int64_t)last));
     part_t *list = pl__sql_list(conn, row, &conn->scratch, read_part, sizeof *list, &len, &rc);
     PL__TRY(rc);
     pl_id_t *inside = pl__arena_get(&conn->scratch, (len ? len : 1) * sizeof *inside);
