@@ -334,12 +334,14 @@ static int resume_tree(pl__conn_t *conn, pl_id_t root, int64_t *count) {
         *count += members.list[i].cut != 0;
     }
     PL__TRY(raise_claims(conn, &members));
+    if (members.len)
+        PL__TRY(reopen_fire(conn, &members.list[0])); /* before the root may settle, which ends it */
     for (size_t i = 0; i < members.len; i++) {
         const member_t *member = &members.list[i];
         if (member->cut == PL_STAGE_CUT_OPEN && member->open == 0)
             PL__TRY(pl__stage_settle(conn, member->id, member->parent, member->flags, member->queue, member->priority));
     }
-    return members.len ? reopen_fire(conn, &members.list[0]) : PL_OK;
+    return PL_OK;
 }
 
 static int check(pl__conn_t *conn, pl_op_t *op, pl_id_t *root_id) {
