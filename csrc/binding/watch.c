@@ -411,13 +411,10 @@ bool pl__watch_enter_tasklet(pl__watched_t *self, const void *run, lua_State *co
     return true;
 }
 
-bool pl__watch_end_code(pl__handle_t *h, pl__coroutine_t *rec) {
-    if (rec->deadline == 0)
-        return false;
+void pl__watch_end_code(pl__handle_t *h, pl__coroutine_t *rec) {
     drop_hook(rec->co);
-    rec->deadline = 0;
-    publish(&h->watch, 0);
-    return rec->late;
+    if (rec->deadline != 0)
+        publish(&h->watch, rec->deadline = 0);
 }
 
 /* e:deadline(seconds) -> when that is over, by the steady clock: code of the user begins, which has so much time.
@@ -442,9 +439,7 @@ static int engine_deadline(lua_State *L) {
         pl__push_time(L, deadline);
         return 1;
     }
-    drop_hook(L);
-    if (rec->deadline != 0)
-        publish(&h->watch, rec->deadline = 0);
+    pl__watch_end_code(h, rec);
     if (!rec->late && !rec->give_back)
         return 0;
     lua_pushstring(L, rec->give_back ? "cancelled" : "late");

@@ -51,8 +51,8 @@ void pl__watch_begin_run(struct pl__handle *h);
 void pl__watch_end_run(struct pl__handle *h);
 /* host.interrupted: inside a signal handler, on the thread of the loop. */
 void pl__watch_interrupted(struct pl__handle *h);
-/* The code of rec has ended: it has no deadline any more. Returns whether it was reached at its deadline. */
-bool pl__watch_end_code(struct pl__handle *h, struct pl__coroutine *rec);
+/* The code of rec has ended: it has no deadline any more. Whether it was reached at its deadline is rec->late. */
+void pl__watch_end_code(struct pl__handle *h, struct pl__coroutine *rec);
 /* Joins the thread. */
 void pl__watch_close(struct pl__handle *h);
 /* Adds deadline to the method table on top of the stack. */

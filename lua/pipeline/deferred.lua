@@ -396,11 +396,6 @@ local function run_nothing(bytes)
   deferred.run(bytes)
 end
 
--- Runs user code. Returns true, or false and what was caught.
-local function run_caught(bytes)
-  return xpcall(run_nothing, handler, bytes)
-end
-
 local function with_traceback(line, traceback)
   return traceback == "" and line or line .. "\n" .. traceback
 end
@@ -518,7 +513,7 @@ function deferred.serve(engine, request)
     return plain(403, "403 Forbidden\n")
   end
   log_headers(engine, request.headers)
-  local ok, caught = run_caught(body_of(request))
+  local ok, caught = xpcall(run_nothing, handler, body_of(request))
   if ok then return plain(200, "Success") end
   local kind, _, message = verdict(engine, caught)
   if kind == "singular" then return plain(408, "") end

@@ -386,7 +386,10 @@ static int end_well(lua_State *L) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
     if (pl__handle_refuse(L, h))
         return 3;
-    if (rec && pl__watch_end_code(h, rec))
+    bool has_deadline = rec && rec->deadline != 0;
+    if (has_deadline)
+        pl__watch_end_code(h, rec);
+    if (has_deadline && rec->late)
         return pl__push_failure(L, PL_ETIMEDOUT, "it has taken longer than it may");
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);

@@ -123,10 +123,7 @@ local act_kinds = { op = "string", queue = "string", names = "table", filters = 
 function methods.act_tasks(self, given)
   opened.check(self)
   given = options.check(given, act_kinds, 1, "act_tasks")
-  if not ops[given.op] then
-    misuse(("bad argument #1 to 'act_tasks' (option 'op': '%s' is none of them; did you mean '%s'?)"):format(
-      tostring(given.op), options.nearest(tostring(given.op), ops)))
-  end
+  options.check_one_of(given.op, ops, 1, "act_tasks", "op")
   if given.names and given.filters then misuse("bad argument #1 to 'act_tasks' (either names or filters expected)") end
   if not (given.names or given.filters or given.queue) then
     misuse("bad argument #1 to 'act_tasks' (names, filters or queue expected)")

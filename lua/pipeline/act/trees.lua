@@ -161,10 +161,7 @@ local act_kinds = { op = "string", ids = "table", filters = "table", reason = "s
 function methods.act(self, given)
   opened.check(self)
   given = options.check(given, act_kinds, 1, "act")
-  if not ops[given.op] then
-    misuse(("bad argument #1 to 'act' (option 'op': '%s' is none of them; did you mean '%s'?)"):format(
-      tostring(given.op), options.nearest(tostring(given.op), ops)))
-  end
+  options.check_one_of(given.op, ops, 1, "act", "op")
   if (given.ids == nil) == (given.filters == nil) then
     misuse("bad argument #1 to 'act' (either ids or filters expected)")
   end

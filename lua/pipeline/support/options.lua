@@ -55,6 +55,13 @@ function options.nearest(name, known)
   return best
 end
 
+--- Raises unless the option `name` of `what` is one of the keys of `known`.
+function options.check_one_of(value, known, position, what, name)
+  if value ~= nil and known[value] then return end
+  misuse(("bad argument #%d to '%s' (option '%s': '%s' is none of them; did you mean '%s'?)"):format(position, what,
+    name, tostring(value), options.nearest(tostring(value), known)))
+end
+
 --- The key of `known` that `name` is one letter away from, or nil.
 function options.misspelt(name, known)
   if #name < 3 or #name > 80 then return nil end
