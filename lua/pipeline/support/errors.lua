@@ -124,6 +124,12 @@ errors.ConfigurationError = errors.define("ConfigurationError", Error)
 errors.TaskletError = errors.define("TaskletError", Error)
 errors.DeadlockError = errors.define("DeadlockError", errors.TaskletError)
 errors.CancelledError = errors.define("CancelledError", errors.TaskletError)
+errors.WorkflowError = errors.define("WorkflowError", Error) -- of durable functions
+errors.NondeterminismError = errors.define("NondeterminismError", errors.WorkflowError)
+errors.NotInStepError = errors.define("NotInStepError", errors.WorkflowError)
+errors.NotYieldableError = errors.define("NotYieldableError", errors.WorkflowError)
+errors.StepInterruptedError = errors.define("StepInterruptedError", errors.WorkflowError)
+errors.LimitError = errors.define("LimitError", errors.WorkflowError)
 errors.EOFError = errors.define("EOFError", errors.TaskletError)
 
 -- Codes of the C core that are not about the store itself.

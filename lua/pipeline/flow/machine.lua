@@ -1,0 +1,433 @@
+--- flow/machine.lua: runs the body of a durable function: its branches, what they ask for, what is delivered to them.
+--
+-- The machine is the deterministic part of a durable function. It knows no loop, no store and no clock but the one it
+-- is given: whoever owns it (a run of the engine; a model in the specs) executes what was asked for, tells how that
+-- ended, and writes what has to be written. One thing is delivered at a time, and after each the body runs until every branch is
+-- blocked, so the order of the deliveries, which the journal keeps, decides everything that the body does.
+--
+--                 ask                     owner: work done, timer due, child final
+--   (nothing) ──────────► open ──────────────────────► closed (has `done`) ── deliver ──► ready: waiters go on
+--                          │ ▲                             ▲
+--                          ▼ │ attempt failed              │ replay: from the journal
+--                         again                        recorded
+--
+-- Whatever has an end in the journal is delivered from there, in the order of `done`, before anything else happens.
+--
+-- Fields of a branch: co, path, counts (occurrences by kind and name), chance (its random numbers, or nil), future (of
+-- its results), waits (what it is blocked on: a list, or nil), first (what came first of that).
+--
+-- Invariants
+--   1. Only the machine resumes branches, and only the running branch may ask or wait.
+--   2. Which operation is meant is fixed in the call that asks for it, in program order.
+--   3. A branch is dropped, never closed: no code of the user runs because a run leaves this process.
+--   4. After a divergence nothing of the body runs.
+
+local chance = require "pipeline.flow.chance"
+local divergence = require "pipeline.flow.divergence"
+local entry = require "pipeline.flow.entry"
+local errors = require "pipeline.support.errors"
+local place = require "pipeline.support.place"
+
+local machine = {}
+machine.__index = machine
+
+local kinds = entry.kinds
+local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
+local isyieldable, status = coroutine.isyieldable, coroutine.status
+local pack, unpack = table.pack, table.unpack
+
+local WAIT <const> = {} -- what a branch yields when it waits; no code of the user has it
+local ENTRIES_MAX <const>, BYTES_MAX <const> = 10000, 50 << 20
+local ENTRIES_RESERVED <const>, BYTES_RESERVED <const> = 200, 1 << 20 -- for cleaning up after LimitError
+local PENDING_MAX <const> = 10000
+local ENTRY_BYTES <const> = 64 -- of an entry without its texts and its value
+local NAME_BYTES_MAX <const> = 200
+
+-- These must be in the journal while they are pending; others when they have ended.
+local is_written_when_asked = {
+  [kinds.timer] = true, [kinds.event] = true, [kinds.child] = true, [kinds.slot] = true, [kinds.patch] = true,
+}
+
+-- ---- the journal -----------------------------------------------------------------------------------------------
+
+local function size_of(op)
+  return ENTRY_BYTES + #op.name + #op.path
+end
+
+-- Puts the recorded entries where they are found by their identity, and lists the deliveries.
+local function load_entries(self, entries)
+  local deliveries, last = {}, self.next - 1
+  for i, op in ipairs(entries) do
+    op.path = op.path or ""
+    op.kind = entry.kind_names[op.kind] or op.kind
+    op.state = entry.state_names[op.state] or op.state
+    op.id = entry.identity(op.path, op.kind, op.name, op.nth, op.nth == 0 and op.key or nil)
+    op.position, op.is_stored, op.is_dirty, op.ready, op.waiters = i, true, false, false, {}
+    self.recorded[op.id] = op
+    if op.seq > last then last = op.seq end
+    if op.done and op.done > last then last = op.done end
+    if op.done and op.state ~= "cancelled" then deliveries[#deliveries + 1] = op end
+    if not self.begun or op.opened < self.begun then self.begun = op.opened end
+  end
+  table.sort(deliveries, function(a, b) return a.done < b.done end)
+  self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, #entries, last + 1
+end
+
+--- Makes a machine.
+-- @tparam table given main (function: the body, called in its first branch), seed (bytes), entries (the journal, in
+--   the order of seq; default: none), clock (function() -> time), start (time of the begin, when there are no entries),
+--   next (the lowest number that the counter may give; default 1), limit ({ entries =, bytes = }), enter and leave
+--   (functions of a coroutine: it is about to be resumed, and has come back).
+function machine.new(given)
+  local limit = given.limit or {}
+  local self = setmetatable({
+    seed = given.seed, clock = given.clock, recorded = {}, next = given.next or 1, begun = false,
+    deliveries = {}, delivered = 0, left = 0, unasked = 0, waiting = {}, first = 1, last = 0, branch = false,
+    branches = {}, alive = 0, asked = {}, writes = {}, pending = 0, count = 0, bytes = 0, replaying = true, names = {},
+    max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
+    enter = given.enter or function() end, leave = given.leave or function() end,
+    ended = nil, diverged = nil, broken = nil, failures = {},
+  }, machine)
+  load_entries(self, given.entries or {})
+  self.now = self.begun or given.start or given.clock()
+  self.root = self:add_branch("", given.main, pack())
+  return self
+end
+
+-- ---- branches --------------------------------------------------------------------------------------------------
+
+local function push(self, branch)
+  self.last = self.last + 1
+  self.waiting[self.last] = branch
+end
+
+local function finish(self, branch, ok, ...)
+  local future = branch.future
+  self.order = self.order + 1
+  future.ok, future.ready, future.order = ok, true, self.order
+  if ok then future.results = pack(...) else future.caught = (...) end
+  self.alive = self.alive - 1
+  for _, waiter in ipairs(future.waiters) do self:wake(waiter, future) end
+  future.waiters = {}
+  return WAIT
+end
+
+--- Starts a branch at the end of the queue of those that can go on. Returns its future.
+function machine.add_branch(self, path, fn, args)
+  local branch = { path = path, counts = {}, waits = nil, first = nil }
+  branch.future = { kind = "branch", name = path, path = path, ready = false, waiters = {}, branch = branch }
+  branch.co = create(function()
+    return finish(self, branch, xpcall(fn, errors.handler, unpack(args, 1, args.n)))
+  end)
+  self.alive = self.alive + 1
+  self.branches[#self.branches + 1] = branch
+  push(self, branch)
+  return branch
+end
+
+--- A branch goes on because of `op`, the first that came of what it waits for.
+function machine.wake(self, branch, op)
+  local list = branch.waits
+  if not list then return end
+  branch.waits, branch.first = nil, op
+  for _, other in ipairs(list) do
+    if other ~= op then
+      for i, waiter in ipairs(other.waiters) do
+        if waiter == branch then
+          table.remove(other.waiters, i)
+          break
+        end
+      end
+    end
+  end
+  push(self, branch)
+end
+
+-- What the user's code has yielded by itself goes to a scheduler that is not there.
+local function broken_yield(self, branch)
+  local where = place.of_thread(branch.co)
+  self.broken = errors.WorkflowError("the body yields by itself (coroutine.yield); only the methods of self wait in it",
+    { where = where or false, traceback = debug.traceback(branch.co) })
+end
+
+local function step(self, branch)
+  self.branch = branch
+  self.enter(branch.co)
+  local ok, tag = resume(branch.co)
+  self.leave(branch.co)
+  self.branch = false
+  if not ok then -- not even xpcall could catch it
+    finish(self, branch, false, tag)
+  elseif tag ~= WAIT then
+    broken_yield(self, branch)
+  end
+end
+
+-- Runs the body until every branch is blocked.
+local function run_until_blocked(self)
+  while self.first <= self.last and not self.broken do
+    local branch = self.waiting[self.first]
+    self.waiting[self.first] = nil
+    self.first = self.first + 1
+    step(self, branch)
+  end
+  if self.root.future.ready then self.ended = self.root.future end
+end
+
+-- ---- asking ----------------------------------------------------------------------------------------------------
+
+--- Raises unless the running code is a branch of this body, and can wait. `what`: the call.
+function machine.check_call(self, what)
+  local branch = self.branch
+  if not branch or running() ~= branch.co then
+    errors.raise(errors.NotInStepError, "%s is possible only in the body of a durable function itself, not in a " ..
+      "coroutine that it made; a branch is made with self:go", what)
+  end
+  if isyieldable() then return branch end
+  errors.raise(errors.NotYieldableError, "%s cannot wait here: it is called from a function written in C, such as " ..
+    "table.sort, string.gsub or require. Call it first, and use its result there", what)
+end
+
+local function check_limit(self, what)
+  local spare = self.at_limit
+  local entries = self.max_entries + (spare and ENTRIES_RESERVED or 0)
+  local bytes = self.max_bytes + (spare and BYTES_RESERVED or 0)
+  local reached = self.count >= entries and ("%d entries"):format(self.count) or
+    self.bytes >= bytes and ("%d bytes"):format(self.bytes)
+  if reached then
+    self.at_limit = true
+    errors.raise(errors.LimitError, "%s: the journal of this run is full: it has %s (journal_limit: %d entries, %d " ..
+      "bytes)", what, reached, self.max_entries, self.max_bytes)
+  end
+  if self.pending >= PENDING_MAX then
+    errors.raise(errors.LimitError, "%s: %d operations of this run are pending already", what, self.pending)
+  end
+end
+
+local function check_name(what, name)
+  if type(name) == "string" and #name >= 1 and #name <= NAME_BYTES_MAX then return end
+  place.misuse("bad argument #1 to '%s' (a name of 1 to %d bytes expected, got %s)", what, NAME_BYTES_MAX,
+    type(name) == "string" and #name .. " bytes" or type(name))
+end
+
+-- Which operation of the branch this is.
+local function identify(self, branch, kind, name, key, what)
+  if key ~= nil then
+    local id = entry.identity(branch.path, kind, name, 0, key)
+    if self.names[id] then
+      place.misuse("bad argument #1 to '%s' (%s %q of key %s was asked for before in this branch: a key names one)",
+        what, kind, name, key)
+    end
+    self.names[id] = true
+    return id, 0
+  end
+  local counter = kind .. ":" .. name
+  local nth = (branch.counts[counter] or 0) + 1
+  branch.counts[counter] = nth
+  return entry.identity(branch.path, kind, name, nth), nth
+end
+
+local function take_number(self)
+  local number = self.next
+  self.next = number + 1
+  return number
+end
+
+--- Notes that what the journal has of an operation is not what is so.
+function machine.touch(self, op)
+  if op.is_dirty then return end
+  op.is_dirty = true
+  self.writes[#self.writes + 1] = op
+end
+
+--- Asks for an operation.
+-- @tparam string kind see flow/entry.lua.
+-- @tparam string name
+-- @tparam[opt] table given key (identity in place of the occurrence), what (the call, for errors), fill (function(op):
+--   gives a new operation its due, its ref and what else it takes; not called when it is recorded).
+-- @return the operation.
+function machine.ask(self, kind, name, given)
+  given = given or {}
+  local what = given.what or kind
+  local branch = self:check_call(what)
+  check_name(what, name)
+  local id, nth = identify(self, branch, kind, name, given.key, what)
+  local op = self.recorded[id]
+  if op then
+    self.recorded[id] = nil
+    op.is_asked = true
+    self.unasked = self.unasked - 1
+  else
+    check_limit(self, what)
+    op = {
+      id = id, kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = given.key,
+      line = place.here(), opened = self.now, attempt = 0, is_stored = false, is_dirty = false, ready = false,
+      waiters = {}, is_asked = true,
+    }
+    if given.fill then given.fill(op) end
+    op.seq = take_number(self)
+    if is_written_when_asked[kinds[kind]] then self:touch(op) end
+  end
+  self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
+  if not op.done then self.asked[#self.asked + 1] = op end
+  if self.unasked == 0 and self.left == 0 then self.replaying = false end
+  return op
+end
+
+--- Blocks the running branch until one of the operations, or branches, of the list is ready. Returns the first one; of
+-- several that are ready already, the one that was ready first.
+function machine.wait(self, list, what)
+  local branch = self:check_call(what or "await")
+  local found
+  for _, op in ipairs(list) do
+    if op.ready and not (found and found.order <= op.order) then found = op end
+  end
+  if found then return found end
+  branch.waits = list
+  for _, op in ipairs(list) do op.waiters[#op.waiters + 1] = branch end
+  yield(WAIT)
+  local first = branch.first
+  branch.first = nil
+  return first
+end
+
+--- The random numbers of the running branch.
+function machine.chance(self, what)
+  local branch = self:check_call(what)
+  branch.chance = branch.chance or chance.new(self.seed, branch.path)
+  return branch.chance
+end
+
+-- ---- endings ---------------------------------------------------------------------------------------------------
+
+--- An operation has ended: gives it its place in the order of deliveries. It is delivered later, when its owner says.
+-- @tparam string state "ok", "failed" or "cancelled". value: encoded.
+function machine.close(self, op, state, value)
+  op.state, op.value, op.due = state, value, nil
+  op.done = take_number(self)
+  local now = self.clock()
+  op.closed = now > self.now and now or self.now
+  self:touch(op)
+end
+
+--- An attempt of a step has failed, and there will be another one at `due`.
+function machine.try_again(self, op, due, value)
+  op.state, op.value, op.due = "again", value, due
+  self:touch(op)
+end
+
+--- The body itself has no use for an operation any more; nothing is delivered.
+function machine.cancel(self, op)
+  if op.ready or op.is_cancelled then return end
+  op.is_cancelled = true
+  self.pending = self.pending - 1
+  if not op.done then self:close(op, "cancelled", nil) end
+end
+
+local function hand_over(self, op)
+  op.ready = true
+  self.pending = self.pending - 1
+  self.order = self.order + 1
+  op.order = self.order
+  self.bytes = self.bytes + #(op.value or "")
+  if op.closed > self.now then self.now = op.closed end
+  local waiters = op.waiters
+  op.waiters = {}
+  for _, branch in ipairs(waiters) do self:wake(branch, op) end
+  run_until_blocked(self)
+end
+
+--- Delivers an operation that has ended, and whose end, if it had an effect, is in the journal.
+function machine.deliver(self, op)
+  if not op.is_cancelled then hand_over(self, op) end
+end
+
+-- ---- replay ----------------------------------------------------------------------------------------------------
+
+-- The next recorded delivery of those that were asked for.
+local function next_delivery(self)
+  local list = self.deliveries
+  while list[self.delivered + 1] and list[self.delivered + 1].ready do self.delivered = self.delivered + 1 end
+  for i = self.delivered + 1, #list do
+    if list[i].is_asked and not list[i].ready then return list[i] end
+  end
+end
+
+local function first_left(self)
+  local found
+  for _, op in pairs(self.recorded) do
+    if not found or op.seq < found.seq then found = op end
+  end
+  return found
+end
+
+--- Runs the body, from its beginning, to where the journal ends. What it then asks for is in `asked`.
+function machine.start(self)
+  run_until_blocked(self)
+  while not (self.ended or self.broken) do
+    local op = next_delivery(self)
+    if not op then break end
+    self.left = self.left - 1
+    hand_over(self, op)
+  end
+  if self.unasked > 0 and not self.broken then
+    self.diverged = divergence.new(first_left(self), self.asked, self.ended)
+    return
+  end
+  self.replaying = false
+end
+
+-- ---- what the owner has to do -----------------------------------------------------------------------------------
+
+--- The operations that were asked for, and have no end, since the last call; in the order of the calls.
+function machine.take_asked(self)
+  local asked = self.asked
+  self.asked = {}
+  return asked
+end
+
+--- What is to be written: the operations that are not in the journal as they are, in the order in which that came
+-- about. They count as written from now on.
+function machine.take_writes(self)
+  local writes = self.writes
+  self.writes = {}
+  for _, op in ipairs(writes) do op.is_dirty = false end
+  return writes
+end
+
+--- What take_writes gave is in the journal: `is_stored` of these operations.
+function machine.wrote(_, writes)
+  for _, op in ipairs(writes) do op.is_stored = true end
+end
+
+--- Whether the body has nothing left to do: run has returned or raised, and so have its branches.
+function machine.is_over(self)
+  return self.broken ~= nil or self.ended ~= nil and self.alive == 0
+end
+
+--- Whether some branch that is alive waits for this operation.
+function machine.is_awaited(_, op)
+  return op.waiters[1] ~= nil
+end
+
+--- Why the branches that are alive are blocked: a list of { path, line, on = operations }.
+function machine.blocked(self)
+  local list = {}
+  for _, branch in ipairs(self.branches) do
+    if branch.waits and status(branch.co) == "suspended" then
+      list[#list + 1] = { path = branch.path, line = place.of_thread(branch.co), on = branch.waits }
+    end
+  end
+  return list
+end
+
+--- Starts a branch from the running one.
+function machine.go(self, name, fn, ...)
+  local branch = self:check_call("go")
+  check_name("go", name)
+  local nth = (branch.counts["go:" .. name] or 0) + 1
+  branch.counts["go:" .. name] = nth
+  return self:add_branch(("%s/%s#%d"):format(branch.path, name, nth), fn, pack(...)).future
+end
+
+return machine
