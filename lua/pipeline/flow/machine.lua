@@ -2,8 +2,8 @@
 --
 -- The machine is the deterministic part of a durable function. It knows no loop, no store and no clock but the one it
 -- is given: whoever owns it (a run of the engine; a model in the specs) executes what was asked for, tells how that
--- ended, and writes what has to be written. One thing is delivered at a time, and after each the body runs until every branch is
--- blocked, so the order of the deliveries, which the journal keeps, decides everything that the body does.
+-- ended, and writes what has to be written. One thing is delivered at a time, and after each the body runs until every
+-- branch is blocked, so the order of the deliveries, which the journal keeps, decides everything that the body does.
 --
 --                 ask                     owner: work done, timer due, child final
 --   (nothing) ──────────► open ──────────────────────► closed (has `done`) ── deliver ──► ready: waiters go on
