@@ -81,6 +81,8 @@ static void set_constants(lua_State *L) {
         { "WAS_RUN", PL_STAGE_WAS_RUN },
         { "HAS_FALLBACK", PL_STAGE_HAS_FALLBACK },
         { "FALLBACK_TAKEN", PL_STAGE_FALLBACK_TAKEN },
+        { "DURABLE", PL_STAGE_DURABLE },
+        { "SCOPE", PL_STAGE_SCOPE },
         { "RESUMED", PL_STAGE_RESUMED },
         { "RESUMES", PL_STAGE_RESUMES },
         { "HIDDEN", PL_STAGE_HIDDEN },

@@ -30,7 +30,9 @@
  *                                          ABORT_HELD
  *
  * A failure aborts the tree; where the stage that failed, or one above it, has a fallback, only the part of the tree
- * from there on: its unfilled outputs get that value, it counts as settled, and it ends ABORTED.
+ * from there on: its unfilled outputs get that value, it counts as settled, and it ends ABORTED. Each child of a
+ * durable function is a scope of aborts (PL_STAGE_SCOPE): what fails in it, or is aborted from outside, takes only that
+ * part of the tree with it, and the function goes on. An aborted scope has settled as soon as it is ABORTED.
  */
 #define PL_STAGE_STATES(X)                                                                                             \
     X(WAITING, 0, "waiting")       /* inputs are unfilled: missing > 0 */                                              \
@@ -86,8 +88,10 @@ enum {
     PL_STAGE_HAS_FALLBACK = 1 << 14,   /* a value is kept for its outputs, should it be aborted; */
     PL_STAGE_FALLBACK_TAKEN = 1 << 15, /* set by the store: it was, and counts as settled */
     /* from 1 << 16 on: the host's own, but for */
-    PL_STAGE_HIDDEN = 1 << 17,   /* the host made it itself: not counted among the stages unless it fails */
-    PL_STAGE_SCHEDULED = 1 << 18 /* a schedule has started it */
+    PL_STAGE_HIDDEN = 1 << 17,    /* the host made it itself: not counted among the stages unless it fails */
+    PL_STAGE_SCHEDULED = 1 << 18, /* a schedule has started it */
+    PL_STAGE_DURABLE = 1 << 20,   /* a durable function: it waits in the middle of its run, and has a journal */
+    PL_STAGE_SCOPE = 1 << 21      /* set by the store, of a child of a durable function: an abort of it ends here */
 };
 
 typedef struct {

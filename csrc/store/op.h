@@ -134,7 +134,7 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_k
  *   ABORT   nothing of the run becomes real; the whole tree is aborted with abort_message (this stage needs no
  *           permission from try_cancel, G4).
  *           Both: where this stage or one above it has a fallback, only the part of the tree from the nearest such
- *           stage on is aborted, and its unfilled outputs get that value.
+ *           stage on is aborted, and its unfilled outputs get that value. A scope that is nearer is aborted alone.
  * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt: `refused`.
  * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
  * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
@@ -230,7 +230,8 @@ typedef struct {
     pl_str_t message;
 } pl_op_retry_t;
 
-/* abort: PL_OK if the signal was taken; PL_ENOTFOUND, PL_EFINAL (root final), PL_EEXISTS (already requested). */
+/* abort: PL_OK if the signal was taken; PL_ENOTFOUND, PL_EFINAL (the root, or the scope of the stage, is final),
+ * PL_EEXISTS (already requested). What is aborted is the tree; of a stage in a scope (PL_STAGE_SCOPE), that. */
 typedef struct {
     pl_id_t stage, root; /* stage: any member of the tree */
     pl_str_t message;

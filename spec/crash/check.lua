@@ -37,7 +37,7 @@ local always = {
   ["open is not the number of unsettled children and unfilled outputs"] = [[
     SELECT id || ' open ' || open FROM pl_stage AS s WHERE state = 2 AND open <>
       (SELECT count(*) FROM pl_stage AS c WHERE c.root = s.root AND c.parent = s.id AND c.state NOT IN (3, 4, 6)
-        AND c.flags & 32768 = 0) +
+        AND c.flags & 32768 = 0 AND NOT (c.state = 5 AND c.flags & 384 = 384)) +
       (SELECT count(*) FROM pl_wait AS w WHERE w.stage = s.id AND w.kind = 1)]],
   ["a stage that has begun but still waits for an input"] = ([[
     SELECT s.id || ' slot ' || slot FROM pl_stage AS s JOIN %s AS w ON w.stage = s.id
@@ -54,15 +54,21 @@ local always = {
       AND NOT EXISTS (SELECT 1 FROM pl_stage AS p WHERE p.id = s.parent AND p.root = s.root)]],
   ["a live child of a stage that has not run, or is settled"] = [[
     SELECT c.id FROM pl_stage AS c JOIN pl_stage AS p ON p.id = c.parent
-    WHERE c.state IN (0, 1, 2) AND (p.state IN (0, 3, 4) OR p.state = 1 AND NOT p.flags & 1)]],
+    WHERE c.state IN (0, 1, 2) AND (p.state IN (0, 3, 4) OR p.state = 1 AND NOT p.flags & 1048577)]],
   ["a tree to be aborted with a stage that goes on"] = [[
     SELECT s.id || ' state ' || s.state FROM pl_stage AS s JOIN pl_stage AS r ON r.id = s.root
     WHERE r.abort_requested AND s.state IN (0, 1, 2)]],
   ["an aborted stage of a tree that was not told to abort, and whose fallback was not taken"] = [[
     SELECT s.id FROM pl_stage AS s JOIN pl_stage AS r ON r.id = s.root
     WHERE s.state IN (5, 6, 7) AND NOT r.abort_requested AND s.id NOT IN (WITH RECURSIVE over (id) AS
-      (SELECT id FROM pl_stage WHERE flags & 32768
+      (SELECT id FROM pl_stage WHERE flags & 32768 OR parent IS NOT NULL AND abort_requested
         UNION ALL SELECT c.id FROM pl_stage AS c JOIN over AS o ON o.id = c.parent) SELECT id FROM over)]],
+  ["a stage that goes on below one that was aborted"] = [[
+    SELECT s.id || ' state ' || s.state FROM pl_stage AS s JOIN pl_stage AS p ON p.id = s.parent
+    WHERE s.state IN (0, 1, 2) AND (p.state IN (5, 6, 7) OR s.abort_requested)]],
+  ["a scope below a stage that is no durable function"] = [[
+    SELECT id FROM pl_stage AS s WHERE flags & 2097152 AND NOT EXISTS
+      (SELECT 1 FROM pl_stage AS p WHERE p.id = s.parent AND p.flags & 1048576)]],
   ["a fallback that its stage does not know"] =
     "SELECT stage FROM pl_fallback WHERE stage NOT IN (SELECT id FROM pl_stage WHERE flags & 16384)",
   ["a task whose name is not taken"] = [[

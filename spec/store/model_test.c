@@ -383,7 +383,9 @@ static pl_stage_new_t new_stage(const run_t *run, const step_t *step, int i, uin
                                       PL_STAGE_HAS_FINALIZED,
                                       PL_STAGE_ASYNC,
                                       PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED,
-                                      PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED | PL_STAGE_HAS_TRY_CANCEL };
+                                      PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED | PL_STAGE_HAS_TRY_CANCEL,
+                                      PL_STAGE_DURABLE,
+                                      PL_STAGE_DURABLE | PL_STAGE_HAS_FINALIZED };
     static const char *const classes[] = { "t.A", "t.B" };
     return (pl_stage_new_t){ .id = id_of(step, i),
                              .class_path = pick_text(choice, classes, 2),
@@ -393,7 +395,7 @@ static pl_stage_new_t new_stage(const run_t *run, const step_t *step, int i, uin
                              .backoff_seconds = 2,
                              .backoff_factor = 2,
                              .priority = (int)(choice >> 4) % 3,
-                             .flags = flags[(choice >> 6) % 6],
+                             .flags = flags[(choice >> 6) % 8],
                              .eta = later(run, choice >> 9) };
 }
 

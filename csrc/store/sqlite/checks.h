@@ -38,7 +38,7 @@
       "SELECT 'stage ' || s.id || ', open ' || open FROM main.pl_stage AS s "                                          \
       "LEFT JOIN (SELECT stage, count(*) AS n FROM main.pl_wait WHERE kind = 1 GROUP BY stage) AS w "                  \
       "ON w.stage = s.id LEFT JOIN (SELECT parent, count(*) AS n FROM main.pl_stage WHERE parent IS NOT NULL "         \
-      "AND state NOT IN (3, 4, 6) AND flags & 32768 = 0 GROUP BY parent) AS c ON c.parent = s.id "                     \
+      "AND " PL__IS_UNSETTLED " GROUP BY parent) AS c ON c.parent = s.id "                                             \
       "WHERE s.state = 2 AND open <> coalesce(w.n, 0) + coalesce(c.n, 0)")                                             \
     X("a stage that has begun but still waits for an input",                                                           \
       "SELECT 'stage ' || w.stage || ', slot ' || w.slot FROM " PL__CHECK_WAITS " AS w "                               \
@@ -57,6 +57,12 @@
     X("a tree to be aborted with a stage that goes on",                                                                \
       "SELECT 'stage ' || s.id || ', state ' || s.state FROM main.pl_stage AS s "                                      \
       "CROSS JOIN main.pl_stage AS r ON r.id = s.root WHERE s.state IN (0, 1, 2) AND r.abort_requested")               \
+    X("a stage that goes on below one that was aborted",                                                               \
+      "SELECT 'stage ' || s.id || ', state ' || s.state FROM main.pl_stage AS s CROSS JOIN main.pl_stage AS p ON "     \
+      "p.id = s.parent WHERE s.state IN (0, 1, 2) AND (p.state IN (5, 6, 7) OR s.abort_requested)")                    \
+    X("a scope below a stage that is no durable function",                                                             \
+      "SELECT 'stage ' || s.id FROM main.pl_stage AS s WHERE s.flags & 2097152 AND NOT EXISTS (SELECT 1 FROM "         \
+      "main.pl_stage AS p WHERE p.id = s.parent AND p.flags & 1048576) AND " PL__WHOLE)                                \
     X("a fallback of no stage, or of one that does not know it",                                                       \
       "SELECT 'stage ' || f.stage FROM main.pl_fallback AS f WHERE NOT EXISTS (SELECT 1 FROM main.pl_stage AS s "      \
       "WHERE s.id = f.stage AND s.flags & 16384)")                                                                     \

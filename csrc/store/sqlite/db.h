@@ -498,16 +498,22 @@ int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state);
 int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned add_flags);
 /* One stage without a claimed task, asking nobody: ABORTING with a task, or ABORTED when there is no finalized(). */
 int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority);
+/* A stage with these flags is final: what is above it may have waited for that. */
+int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state_t state);
+/* How far an abort of the stage reaches: to the nearest scope, itself included, or the root. 0: no such stage. */
+int pl__stage_scope(pl__conn_t *conn, pl_id_t stage, pl_id_t *scope);
 /* Requests the abort on the root and carries it to every live stage; `permitted` need not ask its try_cancel. */
 /* Makes every stage of the tree final, ABORTED, at once: nobody is asked, and what is being executed is told. */
 int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message);
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted);
-/* The same of the stage `top` and all that is below it, up to the id `last`; what was pushed must have been written. */
+/* The same of a scope that is not the root. */
+int pl__stage_abort_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_t message, pl_id_t permitted);
+/* Aborts the stage `top` and all that is below it, up to the id `last`; what was pushed must have been written. */
 int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted);
 int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure);
 
 /* ---- failed.c ---- */
-/* The stage has failed for good: aborts its tree, or takes the nearest fallback. */
+/* The stage has failed for good: aborts its tree, or its scope, or takes the fallback that is nearer. */
 int pl__stage_fail(pl__conn_t *conn, pl_id_t root, pl_id_t stage, pl_str_t message);
 
 /* ---- outcome.c ---- */

@@ -101,6 +101,9 @@
 /* The columns read_brief of view/roots.c reads, in its order. */
 #define PL__ROOT_BRIEF "id, state, created, queue, class_path, key, abort_message, retry_message"
 
+/* Of a child: whether its parent waits for it. One that was to be finalized when it was aborted had settled. */
+#define PL__IS_UNSETTLED "state NOT IN (3, 4, 6) AND flags & 32768 = 0 AND NOT (state = 5 AND flags & 384 = 384)"
+
 #define PL__ROOT_OF_TASK                                                                                               \
     "SELECT (SELECT s.root FROM main.pl_stage AS s WHERE s.id = coalesce(t.stage, t.id)) FROM main.pl_task AS t "      \
     "INDEXED BY "
@@ -445,7 +448,8 @@
     X(STAGE_STATE, "SELECT state FROM main.pl_stage AS s WHERE id = ?1 AND " PL__NOT_DELETED("s.root"))                \
     X(STAGE_TO_RUN, "UPDATE main.pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                         \
     X(STAGE_TO_FINALIZING, "UPDATE main.pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                   \
-    X(STAGE_TO_FINAL, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1")      \
+    X(STAGE_TO_FINAL, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1 "      \
+                      "RETURNING flags")                                                                               \
     X(STAGE_TO_ABORTED, "UPDATE main.pl_stage SET state = 6, open = 0, missing = 0, finalized = ?2, "                  \
                         "flags = (flags & ~?4) | ?3 WHERE id = ?1")                                                    \
     X(STAGE_TO_DONE, "UPDATE main.pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")         \
@@ -456,8 +460,10 @@
                     "NULL, abort_requested = 0, abort_message = NULL WHERE id = ?1")                                   \
     X(STAGE_ANY_LIVE, "SELECT EXISTS (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND "       \
                       "state NOT IN (4, 6))")                                                                          \
-    X(STAGE_MEMBERS, "SELECT id, coalesce(parent, 0), state, flags, queue, priority, coalesce(eta, 0) FROM "           \
-                     "main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 ORDER BY id")                             \
+    X(STAGE_MEMBERS,                                                                                                   \
+      "SELECT id, coalesce(parent, 0), state, flags, queue, priority, coalesce(eta, 0), abort_requested FROM "         \
+      "main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 ORDER BY id")                                            \
+    X(STAGE_ABOVE, "SELECT coalesce(parent, 0), flags FROM main.pl_stage WHERE id = ?1")                               \
     X(STAGE_SLOTS, "SELECT CASE WHEN args IS NULL THEN (SELECT l.inputs FROM main.pl_stage_large AS l WHERE l.stage "  \
                    "= s.id) ELSE inputs END, CASE WHEN args IS NULL THEN (SELECT l.after_slots FROM "                  \
                    "main.pl_stage_large AS l WHERE l.stage = s.id) ELSE after_slots END, outputs FROM main.pl_stage "  \
@@ -489,7 +495,7 @@
       "root = ?1 AND state NOT IN (4, 6) ORDER BY id DESC")                                                            \
     X(STAGE_UNSETTLED_CHILDREN,                                                                                        \
       "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND parent = "                      \
-      "?2 AND state NOT IN (3, 4, 6) AND flags & 32768 = 0")                                                           \
+      "?2 AND " PL__IS_UNSETTLED)                                                                                      \
     X(STAGE_COUNT, "SELECT (SELECT count(*) FROM main.pl_stage) - (SELECT count(*) FROM main.pl_stage "                \
                    "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
     X(STAGE_STATES_AFTER, "SELECT id, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 "  \

@@ -26,6 +26,14 @@ local function root_of(engine, record)
   return record.parent and errors.read(context.store(engine, true):stage_get(record.root)) or record
 end
 
+-- What an abort of it takes along: the tree, or the child of a durable function that it is in.
+local function scope_of(engine, record)
+  while record and record.parent and record.flags & core.SCOPE == 0 do
+    record = errors.read(context.store(engine, true):stage_get(record.parent))
+  end
+  return record
+end
+
 local function is_final(record) return record.state == "done" or record.state == "aborted" end
 
 -- For each act: why it is not possible with a record; nil: it is. And how it is done: false, why: it was not possible
@@ -44,9 +52,9 @@ ops.resume = {
 
 ops.abort = {
   refuse = function(engine, record)
-    local root = root_of(engine, record)
-    if is_final(root) then return "its tree is final" end
-    if root.abort_requested then return "its tree is being aborted already" end
+    local top = scope_of(engine, record)
+    if not top or is_final(top) then return "its tree is final" end
+    if top.abort_requested then return "its tree is being aborted already" end
   end,
   act = function(stage, reason) return stage:abort(reason), "it refuses, or its tree is final by now" end,
 }

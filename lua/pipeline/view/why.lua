@@ -142,18 +142,20 @@ end
 
 -- ---- what is final, or waits for others ------------------------------------------------------------------------
 
--- It ended with a part of its tree of which a fallback was taken; the rest of the tree goes on, or is done. `list` gets
--- the stage that had the fallback.
+-- It ended with a part of its tree: one of which a fallback was taken, or a child of a durable function; the rest of
+-- the tree goes on, or is done. `list` gets the stage where that part begins.
 local function explain_part(engine, record, list)
   local store, top = context.store(engine, true), record
-  while top and top.flags & core.FALLBACK_TAKEN == 0 do
+  while top and top.flags & core.FALLBACK_TAKEN == 0 and not top.abort_requested do
     top = top.parent and errors.read(store:stage_get(top.parent))
   end
   if not top then return false end
   local name, reason = entries.id_text(engine, top), top.abort_message
+  local is_scope = top.flags & core.FALLBACK_TAKEN == 0
   list[#list + 1] = {
-    code = "fallback", stage = name, class = top.class_path,
-    text = ("it was aborted with all of %s %s, whose fallback was taken%s"):format(top.class_path, name,
+    code = is_scope and "aborted" or "fallback", stage = name, class = top.class_path,
+    text = ("it was aborted with all of %s %s, %s%s"):format(top.class_path, name,
+      is_scope and "and the durable function that has started that goes on" or "whose fallback was taken",
       reason and reason ~= "" and ": " .. text.short((reason:gsub("%s+", " "))) or ""),
   }
   return true

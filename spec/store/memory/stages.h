@@ -24,7 +24,8 @@ static int unsettled(pl__conn_t *m, const pl_stage_t *stage) {
     int count = 0;
     EACH(pl_stage_t, child, STAGES)
     count += child->parent == stage->id && !is_final(child) && child->state != PL_STAGE_FINALIZING &&
-             !(child->flags & PL_STAGE_FALLBACK_TAKEN);
+             !(child->flags & PL_STAGE_FALLBACK_TAKEN) &&
+             !(child->state == PL_STAGE_ABORTING && (child->flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE);
     for (size_t i = 0; i < stage->outputs_len && stage->flags & PL_STAGE_ASYNC; i++)
         count += !slot_of(m, stage->outputs[i].slot);
     return count;
@@ -182,17 +183,29 @@ static bool is_below(pl__conn_t *m, const pl_stage_t *stage, pl_id_t top) {
     return stage != NULL;
 }
 
+/* All that is live below it, itself included. */
+static void abort_part(pl__conn_t *m, pl_id_t top, pl_id_t permitted) {
+    EACH(pl_stage_t, stage, STAGES) {
+        bool is_live = !is_final(stage) && stage->state != PL_STAGE_ABORTING && stage->state != PL_STAGE_ABORT_HELD;
+        if (is_live && is_below(m, stage, top))
+            abort_stage(m, stage, stage->id == permitted, cut_of(stage));
+    }
+}
+
+static void abort_scope(pl__conn_t *m, pl_stage_t *scope, pl_str_t message, pl_id_t permitted) {
+    flow(m);
+    scope->abort_requested = true;
+    scope->abort_message = text(m, message);
+    abort_part(m, scope->id, permitted);
+}
+
 static void take_fallback(pl__conn_t *m, pl_stage_t *holder, pl_id_t failed, pl_str_t message) {
     pl_str_t value = PL_STR_NONE;
     EACH(fallback_t, each, FALLBACKS) {
         if (each->stage == holder->id)
             value = each->value;
     }
-    EACH(pl_stage_t, stage, STAGES) {
-        bool is_live = !is_final(stage) && stage->state != PL_STAGE_ABORTING && stage->state != PL_STAGE_ABORT_HELD;
-        if (is_live && is_below(m, stage, holder->id))
-            abort_stage(m, stage, stage->id == failed, cut_of(stage));
-    }
+    abort_part(m, holder->id, failed);
     holder->flags |= PL_STAGE_FALLBACK_TAKEN;
     holder->abort_message = text(m, message);
     for (size_t i = 0; i < holder->outputs_len; i++)
@@ -200,7 +213,7 @@ static void take_fallback(pl__conn_t *m, pl_stage_t *holder, pl_id_t failed, pl_
             fill_slot(m, holder->id, &(pl_fill_t){ holder->outputs[i].slot, value });
 }
 
-/* Aborts the tree, or what is below the nearest fallback. */
+/* Aborts the tree, or what is below the nearest fallback or scope. */
 static void fail_tree(pl__conn_t *m, const pl_stage_t *failed, pl_str_t message) {
     flow(m);
     for (pl_stage_t *stage = stage_of(m, failed->id); stage; stage = stage_of(m, stage->parent)) {
@@ -208,6 +221,10 @@ static void fail_tree(pl__conn_t *m, const pl_stage_t *failed, pl_str_t message)
             stage->state == PL_STAGE_WAITING || stage->state == PL_STAGE_READY || stage->state == PL_STAGE_RUN;
         if (is_unsettled && (stage->flags & PL_STAGE_HAS_FALLBACK) && !(stage->flags & PL_STAGE_FALLBACK_TAKEN)) {
             take_fallback(m, stage, failed->id, message);
+            return;
+        }
+        if (stage->flags & PL_STAGE_SCOPE) {
+            abort_scope(m, stage, message, failed->id);
             return;
         }
     }
@@ -310,8 +327,10 @@ static void do_outcome(pl__conn_t *m, pl_op_t *op) {
     drop(m, TASKS, task);
     for (size_t i = 0; i < run->fills_len; i++)
         fill_slot(m, run->stage, &run->fills[i]);
-    for (size_t i = 0; i < run->children_len; i++)
+    for (size_t i = 0; i < run->children_len; i++) {
+        run->children[i].flags |= run->flags & PL_STAGE_DURABLE ? PL_STAGE_SCOPE : 0;
         add_stage(m, &run->children[i], stage->root, stage->id);
+    }
     for (size_t i = 0; i < run->tasks_len; i++)
         add_task(m, &run->tasks[i]);
     stage->flags = run->flags;
@@ -376,11 +395,20 @@ static void do_retry(pl__conn_t *m, pl_op_t *op) {
 
 static void do_abort(pl__conn_t *m, pl_op_t *op) {
     pl_op_abort_t *abort = &op->u.abort;
-    const pl_stage_t *stage = stage_of(m, abort->stage), *root = stage ? stage_of(m, stage->root) : NULL;
+    pl_stage_t *stage = stage_of(m, abort->stage), *top = stage;
     check_root(m, stage, abort->root);
-    op->rc = !root ? PL_ENOTFOUND : is_final(root) ? PL_EFINAL : root->abort_requested ? PL_EEXISTS : PL_OK;
-    if (op->rc == PL_OK)
-        abort_tree(m, root->id, abort->message, abort->no_permission ? root->id : 0);
+    while (top && top->parent && !(top->flags & PL_STAGE_SCOPE))
+        top = stage_of(m, top->parent);
+    bool is_aborted = top && (top->state == PL_STAGE_ABORTING || top->state == PL_STAGE_ABORT_HELD);
+    op->rc = !top                                                  ? PL_ENOTFOUND
+             : is_final(top)                                       ? PL_EFINAL
+             : top->abort_requested || (top->parent && is_aborted) ? PL_EEXISTS
+                                                                   : PL_OK;
+    pl_id_t permitted = abort->no_permission && top ? top->id : 0;
+    if (op->rc == PL_OK && top->parent)
+        abort_scope(m, top, abort->message, permitted);
+    else if (op->rc == PL_OK)
+        abort_tree(m, top->id, abort->message, permitted);
 }
 
 static bool has_children(pl__conn_t *m, const pl_stage_t *stage) {
@@ -391,9 +419,9 @@ static bool has_children(pl__conn_t *m, const pl_stage_t *stage) {
     return false;
 }
 
-/* In a part of the tree whose fallback was taken? */
+/* In a part of the tree whose fallback was taken, or in a scope that was aborted for itself? */
 static bool is_over(pl__conn_t *m, const pl_stage_t *stage) {
-    while (stage && !(stage->flags & PL_STAGE_FALLBACK_TAKEN))
+    while (stage && !(stage->flags & PL_STAGE_FALLBACK_TAKEN) && !(stage->parent && stage->abort_requested))
         stage = stage->parent ? stage_of(m, stage->parent) : NULL;
     return stage != NULL;
 }

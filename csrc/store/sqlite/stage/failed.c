@@ -4,11 +4,12 @@
  * A stage that has failed for good aborts the tree. But where itself or one above it has a fallback, only the part of
  * the tree from the nearest such stage on is aborted: that one's unfilled outputs get the value that is kept for them
  * (pl_fallback), and it counts as settled from then on, in the same commit, though finalized() of what is in that part
- * may still be to come.
+ * may still be to come. A scope, which each child of a durable function is, ends the abort likewise: the function sees
+ * the end of that child, and goes on.
  *
  * An aborted tree goes on from where it failed. What is done stays done, and values stay; so do parts whose fallback
- * was taken. Of the others the abort has noted how it found them (PL_STAGE_CUT), so each
- * becomes what it was:
+ * was taken, and scopes that were aborted for themselves. Of the others the abort has noted how it found them
+ * (PL_STAGE_CUT), so each becomes what it was:
  *
  *   WAITING, READY   looks again for which of its inputs there is no value: WAITING, or READY with a new RUN task
  *   RUN              its children and, of an async stage, its outputs are counted again: RUN; where nothing is left
@@ -28,22 +29,30 @@
 
 /* ---- fallbacks --------------------------------------------------------------------------------------------- */
 
-/* The nearest stage, from `stage` upwards, whose fallback may be taken. *holder 0: there is none. *is_leaf: its run was
- * not committed, so nothing is below it; a retried async stage has children of an earlier run. */
-static int find_holder(pl__conn_t *conn, pl_id_t stage, pl_id_t *holder, pl_id_t *above, bool *is_leaf) {
+/* How far the failure of a stage reaches: up to where a fallback may be taken, or to a scope; 0: all of the tree. */
+typedef struct {
+    pl_id_t holder, above; /* of a fallback, and its parent; 0: there is none, or a scope is nearer */
+    pl_id_t scope;         /* 0: there is none, or a fallback is nearer */
+    bool is_leaf; /* its run was not committed, so nothing is below it; a retried async stage has children of an earlier
+                   * run, and a durable function those that it waits for */
+} reach_t;
+
+static int find_reach(pl__conn_t *conn, pl_id_t stage, reach_t *reach) {
     enum { FLAGS = PL_STAGE_HAS_FALLBACK | PL_STAGE_FALLBACK_TAKEN };
     pl__live_t *live;
-    *holder = *above = 0;
-    for (pl_id_t at = stage; at && !*holder; at = *above) {
+    *reach = (reach_t){ 0 };
+    for (pl_id_t at = stage; at && !reach->holder && !reach->scope; at = reach->above) {
         PL__TRY(pl__live_get(conn, at, &live));
         if (!live)
             return PL_OK;
         bool is_unsettled =
             live->state == PL_STAGE_WAITING || live->state == PL_STAGE_READY || live->state == PL_STAGE_RUN;
         if (is_unsettled && (live->made.flags & FLAGS) == PL_STAGE_HAS_FALLBACK)
-            *holder = at;
-        *is_leaf = live->state != PL_STAGE_RUN && !(live->made.flags & PL_STAGE_ASYNC);
-        *above = live->parent;
+            reach->holder = at;
+        else if (live->made.flags & PL_STAGE_SCOPE)
+            reach->scope = at;
+        reach->is_leaf = live->state != PL_STAGE_RUN && !(live->made.flags & (PL_STAGE_ASYNC | PL_STAGE_DURABLE));
+        reach->above = live->parent;
     }
     return PL_OK;
 }
@@ -83,8 +92,9 @@ typedef struct {
     int priority;
     int children, open; /* open: those that have not settled, and outputs of its own */
     pl_stage_state_t state;
-    unsigned cut; /* of one that goes on; else 0 */
-    bool is_over; /* in a part whose fallback was taken */
+    unsigned cut;  /* of one that goes on; else 0 */
+    bool was_told; /* to abort: a root, or a scope of its own */
+    bool is_over;  /* in a part whose fallback was taken, or in such a scope */
 } member_t;
 
 typedef struct {
@@ -103,6 +113,7 @@ static int read_member(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, 
         .queue = sqlite3_column_int64(row, 4),
         .priority = sqlite3_column_int(row, 5),
         .eta = sqlite3_column_int64(row, 6),
+        .was_told = sqlite3_column_int(row, 7) != 0,
     };
     return PL_OK;
 }
@@ -127,7 +138,8 @@ static void decide(const members_t *members) {
     }
     for (size_t i = 0; i < members->len; i++) {
         member_t *member = &members->list[i], *parent = parent_of(members, member);
-        member->is_over = (member->flags & PL_STAGE_FALLBACK_TAKEN) || (parent && parent->is_over);
+        bool is_scope_over = parent && (parent->is_over || member->was_told);
+        member->is_over = (member->flags & PL_STAGE_FALLBACK_TAKEN) || is_scope_over;
         if (member->state != PL_STAGE_ABORTED || member->is_over)
             continue;
         member->cut = member->flags & PL_STAGE_CUT;
@@ -302,22 +314,24 @@ static int reopen_fire(pl__conn_t *conn, const member_t *root) {
 }
 
 int pl__stage_fail(pl__conn_t *conn, pl_id_t root, pl_id_t stage, pl_str_t message) {
-    pl_id_t holder, above;
+    reach_t reach;
     slots_t slots;
     pl_str_t value;
-    bool is_leaf = false;
     PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
     PL__TRY(pl__task_flush(conn));
-    PL__TRY(find_holder(conn, stage, &holder, &above, &is_leaf));
-    if (!holder)
+    PL__TRY(find_reach(conn, stage, &reach));
+    if (reach.scope)
+        return pl__stage_abort_scope(conn, root, reach.scope, message, stage);
+    if (!reach.holder)
         return pl__stage_abort_tree(conn, root, message, stage);
-    PL__TRY(pl__stage_abort_part(conn, root, holder, is_leaf ? holder : INT64_MAX, stage));
-    pl__live_drop(conn, holder);
+    pl_id_t holder = reach.holder;
+    pl__live_drop(conn, holder); /* first of all, so that who ends ABORTED below knows that he has settled */
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TAKE_FALLBACK, NULL, "it", (int64_t)holder, message));
+    PL__TRY(pl__stage_abort_part(conn, root, holder, reach.is_leaf ? holder : INT64_MAX, stage));
     PL__TRY(read_fallback(conn, holder, &value));
     PL__TRY(read_slots(conn, holder, &slots));
     PL__TRY(fill_rest(conn, holder, slots.outputs, value));
-    return pl__stage_settled(conn, above);
+    return pl__stage_settled(conn, reach.above);
 }
 
 static int resume_tree(pl__conn_t *conn, pl_id_t root, int64_t *count) {

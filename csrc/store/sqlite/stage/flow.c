@@ -15,8 +15,11 @@
 #include "store/sqlite/db.h"
 
 int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state) {
+    int64_t flags;
     pl__live_drop(conn, id);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINAL, NULL, "iii", (int64_t)id, (int64_t)state, (int64_t)conn->now));
+    PL__TRY(
+        pl__sql_int(conn, PL__SQL_STAGE_TO_FINAL, &flags, 0, "iii", (int64_t)id, (int64_t)state, (int64_t)conn->now));
+    PL__TRY(pl__stage_ended(conn, id, (unsigned)flags, state));
     return pl__note_final(conn, id, state);
 }
 
@@ -80,14 +83,17 @@ static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
 /* The children of the stage have settled; so has the stage, and that may be the last its own parent waits for. */
 static int settled(pl__conn_t *conn, const pl__live_t *live, pl_stage_state_t state) {
     pl_id_t stage = live->made.id, parent = live->parent;
+    unsigned flags = live->made.flags;
     pl__pending_t task = {
         .id = stage, .kind = PL_TASK_FINALIZE, .queue = live->queue, .priority = live->made.priority
     };
     pl__live_drop(conn, stage);
-    if (state == PL_STAGE_FINALIZING)
+    if (state == PL_STAGE_FINALIZING) {
         PL__TRY(pl__task_push(conn, &task));
-    else
+    } else {
+        PL__TRY(pl__stage_ended(conn, stage, flags, state));
         PL__TRY(pl__note_final(conn, stage, state));
+    }
     return pl__stage_settled(conn, parent);
 }
 
@@ -139,8 +145,18 @@ int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flag
             conn, &(pl__pending_t){ .id = id, .kind = PL_TASK_FINALIZE, .queue = queue, .priority = priority }));
     } else {
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_DONE, NULL, "iii", (int64_t)id, (int64_t)conn->now, (int64_t)flags));
+        PL__TRY(pl__stage_ended(conn, id, flags, PL_STAGE_DONE));
         PL__TRY(pl__note_final(conn, id, PL_STAGE_DONE));
     }
+    return pl__stage_settled(conn, parent);
+}
+
+int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state_t state) {
+    int64_t parent;
+    bool had_settled = (flags & PL_STAGE_FALLBACK_TAKEN) || (flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE;
+    if (!(flags & PL_STAGE_SCOPE) || state != PL_STAGE_ABORTED || had_settled)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_PARENT, &parent, 0, "i", (int64_t)id));
     return pl__stage_settled(conn, parent);
 }
 
@@ -259,6 +275,8 @@ static int to_aborted(pl__conn_t *conn, const live_t *live) {
     pl__live_drop(conn, live->id);
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORTED, NULL, "iiii", (int64_t)live->id, (int64_t)conn->now,
                         (int64_t)live->cut, (int64_t)replaced_by(live->cut)));
+    unsigned flags = live->cut ? (live->flags & ~(unsigned)PL_STAGE_CUT) | live->cut : live->flags;
+    PL__TRY(pl__stage_ended(conn, live->id, flags, PL_STAGE_ABORTED));
     return pl__note_final(conn, live->id, PL_STAGE_ABORTED);
 }
 
@@ -368,6 +386,31 @@ int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t la
         PL__TRY(abort_one(conn, live));
     }
     return PL_OK;
+}
+
+int pl__stage_scope(pl__conn_t *conn, pl_id_t stage, pl_id_t *scope) {
+    sqlite3_stmt *row;
+    bool found;
+    *scope = 0;
+    for (pl_id_t at = stage, parent; at && !*scope; at = parent) {
+        PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ABOVE, &row, "i", (int64_t)at));
+        PL__TRY(pl__sql_step(conn, row, &found));
+        if (!found)
+            return PL_OK;
+        parent = sqlite3_column_int64(row, 0);
+        if (!parent || ((unsigned)sqlite3_column_int(row, 1) & PL_STAGE_SCOPE))
+            *scope = at;
+        pl__sql_end(row);
+    }
+    return PL_OK;
+}
+
+int pl__stage_abort_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_t message, pl_id_t permitted) {
+    PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
+    PL__TRY(pl__task_flush(conn));
+    pl__live_drop(conn, scope);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)scope, message));
+    return pl__stage_abort_part(conn, root, scope, INT64_MAX, permitted);
 }
 
 static int end_one(pl__conn_t *conn, const live_t *live) {

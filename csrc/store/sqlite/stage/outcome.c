@@ -130,6 +130,8 @@ static int add_children(pl__conn_t *conn, const pl_op_outcome_t *run, pl_id_t ro
     fresh_t fresh = { 0 };
     if (run->children_len == 0)
         return PL_OK;
+    for (size_t i = 0; i < run->children_len && (run->flags & PL_STAGE_DURABLE); i++)
+        run->children[i].flags |= PL_STAGE_SCOPE;
     PL__TRY(list_fresh(conn, run, &fresh));
     for (size_t i = 0; i < fresh.len; i++)
         PL__TRY(wait_for_all(conn, &run->children[i], &fresh, &fresh.missing[i]));
@@ -150,17 +152,17 @@ static int await_outputs(pl__conn_t *conn, pl_id_t stage, const brief_t *brief, 
 
 static int count_open(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief, int *open) {
     *open = (int)run->children_len;
-    if (!(run->flags & PL_STAGE_ASYNC))
+    if (!(run->flags & (PL_STAGE_ASYNC | PL_STAGE_DURABLE)))
         return PL_OK;
     /* Children of an earlier run may still be at work, or go on after an abort; those of this one are inserted. */
-    if (brief->attempt > 0 || (brief->flags & PL_STAGE_CUT)) {
+    if (brief->attempt > 0 || (brief->flags & (PL_STAGE_CUT | PL_STAGE_DURABLE))) {
         int64_t children;
         PL__TRY(pl__deltas_flush(conn)); /* those that settled in this transaction are not counted below */
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_UNSETTLED_CHILDREN, &children, 0, "ii", (int64_t)brief->root,
                             (int64_t)run->stage));
         *open = (int)children;
     }
-    return await_outputs(conn, run->stage, brief, open);
+    return run->flags & PL_STAGE_ASYNC ? await_outputs(conn, run->stage, brief, open) : PL_OK;
 }
 
 static int to_run(pl__conn_t *conn, const pl_op_outcome_t *run, int open) {
@@ -239,6 +241,7 @@ static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, cons
                         pl_attempt_t *attempt) {
     enum { TEXT_MAX = 400 };
     pl_stage_t stage;
+    pl_id_t scope;
     bool found;
     PL__TRY(pl__stage_load(conn, id, false, &conn->scratch, &stage, &found));
     char *text = pl__arena_get(&conn->scratch, TEXT_MAX), *abort_text = pl__arena_get(&conn->scratch, TEXT_MAX);
@@ -262,7 +265,8 @@ static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, cons
     PL__TRY(apply_failure(conn, &failed, brief));
     if (!attempt->is_last)
         return PL_OK;
-    PL__TRY(pl__stage_load(conn, brief->root, false, &conn->scratch, &stage, &found));
+    PL__TRY(pl__stage_scope(conn, id, &scope));
+    PL__TRY(pl__stage_load(conn, scope, false, &conn->scratch, &stage, &found));
     attempt->goes_on = found && !stage.abort_requested;
     return PL_OK;
 }
@@ -339,7 +343,8 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
 bool pl__is_leaf(const pl_op_t *op) {
     const pl_op_outcome_t *run = &op->u.outcome;
     return op->verb == PL_VERB_outcome && run->kind == PL_OUTCOME_OK && run->children_len == 0 && run->tasks_len == 0 &&
-           run->knows_parent && !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED));
+           run->knows_parent &&
+           !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED | PL_STAGE_DURABLE | PL_STAGE_SCOPE));
 }
 
 /* The fill of the stage's default slot, if there is just one, and its value fits into the row. */
@@ -571,24 +576,39 @@ int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
                                                  .eta = retry->retry_at });
 }
 
-int pl__verb_abort(pl__conn_t *conn, pl_op_t *op) {
-    pl_op_abort_t *abort = &op->u.abort;
-    pl_stage_t root;
-    brief_t brief = { 0 };
+/* Whether the scope of the stage, which is found, may be aborted: what op->rc says. */
+static int check_abort(pl__conn_t *conn, pl_op_t *op, pl_id_t root, pl_id_t *scope) {
+    pl_stage_t top;
     bool found = false;
-    PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(find_brief(conn, abort->stage, &brief));
-    if (brief.found)
-        PL__TRY(pl__stage_load(conn, brief.root, false, &conn->scratch, &root, &found));
+    PL__TRY(pl__stage_scope(conn, op->u.abort.stage, scope));
+    if (*scope)
+        PL__TRY(pl__stage_load(conn, *scope, false, &conn->scratch, &top, &found));
+    bool is_aborted = found && (top.state == PL_STAGE_ABORTING || top.state == PL_STAGE_ABORT_HELD);
     if (!found)
         op->rc = PL_ENOTFOUND;
-    else if (root.state == PL_STAGE_DONE || root.state == PL_STAGE_ABORTED)
+    else if (top.state == PL_STAGE_DONE || top.state == PL_STAGE_ABORTED)
         op->rc = PL_EFINAL;
-    else if (root.abort_requested)
+    else if (top.abort_requested || (*scope != root && is_aborted)) /* perhaps with a scope around it */
         op->rc = PL_EEXISTS;
+    return PL_OK;
+}
+
+int pl__verb_abort(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_abort_t *abort = &op->u.abort;
+    brief_t brief = { 0 };
+    pl_id_t scope = 0;
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(find_brief(conn, abort->stage, &brief));
+    if (!brief.found)
+        op->rc = PL_ENOTFOUND;
+    else
+        PL__TRY(check_abort(conn, op, brief.root, &scope));
     if (op->rc != PL_OK)
         return PL_OK;
-    return pl__stage_abort_tree(conn, brief.root, abort->message, abort->no_permission ? brief.root : 0);
+    pl_id_t permitted = abort->no_permission ? scope : 0;
+    if (scope != brief.root)
+        return pl__stage_abort_scope(conn, brief.root, scope, abort->message, permitted);
+    return pl__stage_abort_tree(conn, brief.root, abort->message, permitted);
 }
 
 int pl__verb_status(pl__conn_t *conn, pl_op_t *op) {

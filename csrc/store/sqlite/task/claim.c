@@ -409,13 +409,25 @@ static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
     return pl__limits_count(conn);
 }
 
+/* It became final in this transaction, and is deleted already. */
+static bool is_told(const pl__conn_t *conn, pl_id_t stage) {
+    const pl_final_t *final = conn->finals;
+    while (final && final->stage != stage)
+        final = final->next;
+    return final != NULL;
+}
+
 /* Watched stages that another process may have made final. */
 static int check_watched(pl__conn_t *conn) {
     for (size_t i = 0; i < conn->watched_size; i++) {
         int64_t state;
         if (!conn->watched[i])
             continue;
-        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, PL_STAGE_ABORTED, "i", (int64_t)conn->watched[i]));
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)conn->watched[i]));
+        if (state < 0 && is_told(conn, conn->watched[i]))
+            continue;
+        if (state < 0)
+            state = PL_STAGE_ABORTED;
         if (state != PL_STAGE_DONE && state != PL_STAGE_ABORTED)
             continue;
         PL__TRY(pl__note_final(conn, conn->watched[i], (pl_stage_state_t)state));
