@@ -190,7 +190,7 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
     engine->durability_full = options->durability_full;
     engine->no_worker = options->no_worker;
     engine->sweeps = options->sweeps;
-    engine->forks = pl__peers_forks();
+    engine->forks = pl__fork_count();
     engine->must_look = true;
     engine->listens_at = -1;
     engine->stop_grace = pl_clock_from_seconds(options->stop_grace);

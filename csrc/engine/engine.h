@@ -21,6 +21,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "base/fork.h"
 #include "engine/pipeline.h"
 #include "engine/telemetry/event.h"
 #include "engine/telemetry/meter.h"
@@ -233,8 +234,6 @@ void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op);
 bool pl__peers_may_come(const pl_engine_t *engine);
 /* Nobody is heard any more: before the store is closed. */
 void pl__peers_close(pl_engine_t *engine);
-/* How often this process, or those it came from, was forked; counted from the first call on. */
-unsigned pl__peers_forks(void);
 
 /* secret.c */
 int pl__secret_init(pl_engine_t *engine, pl_error_t *error) PL__MUST_USE;

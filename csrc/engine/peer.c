@@ -192,24 +192,7 @@ void pl__peers_close(pl_engine_t *engine) {
 
 /* ---- fork -------------------------------------------------------------------------------------------------- */
 
-/* After fork the threads of an engine are not there. It is counted because to ask the kernel who we are would cost a
- * system call with each use of an engine. */
-static _Atomic unsigned forks;
-
-static void forked(void) {
-    forks++;
-}
-
-static void watch_forks(void) {
-    pthread_atfork(NULL, NULL, forked);
-}
-
-unsigned pl__peers_forks(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
-    return forks;
-}
-
+/* After a fork the threads of an engine are not there. */
 bool pl_engine_usable(const pl_engine_t *engine) {
-    return engine->forks == forks;
+    return engine->forks == pl__fork_count();
 }

@@ -97,7 +97,9 @@ static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seco
 static void drop_session(pl_store_t *store) {
     pl__turn_t turn = PL__TURN_NONE;
     pl__arena_t arena = { NULL };
+    pl__fork_enter();
     (void)store->driver->session_end(store->writer, false, &(pl__ask_t){ 0 }, &arena, &turn, &(pl_error_t){ 0 });
+    pl__fork_leave();
 }
 
 /* A failure of the store, which is no fault of the op. */
@@ -129,7 +131,9 @@ static void explain_refusal(pl_op_t *op) {
 /* Applies an op that does not end the session. False: it has broken the transaction. */
 static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
     op->rc = PL_OK;
+    pl__fork_enter();
     int rc = store->driver->session_apply(store->writer, op);
+    pl__fork_leave();
     if (rc == PL_OK && op->ahead && op->rc != PL_OK) { /* whoever gave it takes it for done */
         rc = op->rc;
         explain_refusal(op);
@@ -158,7 +162,9 @@ static void end_session(pl_store_t *store, pl_op_t *end) {
     ask.ahead = store->ahead;
     ask.tell = store->tells;
     pthread_mutex_unlock(&store->mutex);
+    pl__fork_enter();
     end->rc = store->driver->session_end(store->writer, true, &ask, &arena, &turn, &end->error);
+    pl__fork_leave();
     forget_session(store, NULL, NULL);
     if (end->rc == PL_OK)
         pl__turn_finish(store, end, &turn, &arena);
@@ -171,7 +177,9 @@ static int begin_session(pl_store_t *store, pl_op_t *begin, int64_t *deadline) {
     pl_usec_t span = pl_clock_from_seconds(begin->u.tx_begin.seconds);
     for (;;) {
         begin->error = (pl_error_t){ 0 };
+        pl__fork_enter();
         int rc = store->driver->session_begin(store->writer, span, deadline, &begin->error);
+        pl__fork_leave();
         if (rc != PL_ELOST)
             pl__outage_over(store, &store->outage);
         if (rc != PL_ELOST || !pl__outage_wait(store, &store->outage, &store->writer_cond, &begin->error))

@@ -38,6 +38,22 @@ static int copy_options(pl_store_t *store, const pl_store_options_t *options) {
     return PL_OK;
 }
 
+static int open_conn(pl_store_t *store, pl__conn_t **out, pl__role_t role, pl_error_t *error) {
+    pl__fork_enter();
+    int rc = store->driver->open(out, &store->options, role, store->writer, error);
+    pl__fork_leave();
+    return rc;
+}
+
+static void close_conns(pl_store_t *store) {
+    pl__fork_enter();
+    store->driver->close(store->bell);
+    store->driver->close(store->aside);
+    store->driver->close(store->reader);
+    store->driver->close(store->writer);
+    pl__fork_leave();
+}
+
 int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_t *error) {
     *out = NULL;
     const pl_store_driver_t *driver = pl__driver_for(options, error);
@@ -59,13 +75,13 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
     if (rc == PL_OK)
         rc = copy_options(store, options);
     if (rc == PL_OK)
-        rc = store->driver->open(&store->writer, &store->options, PL__ROLE_WRITER, NULL, error);
+        rc = open_conn(store, &store->writer, PL__ROLE_WRITER, error);
     else
         PL__FAIL(error, rc, "out of memory opening %s", options->path);
     if (rc == PL_OK && store->reads_apart)
-        rc = store->driver->open(&store->reader, &store->options, PL__ROLE_READER, store->writer, error);
+        rc = open_conn(store, &store->reader, PL__ROLE_READER, error);
     if (rc == PL_OK && store->can & PL__CAN_BELL)
-        rc = store->driver->open(&store->bell, &store->options, PL__ROLE_BELL, store->writer, error);
+        rc = open_conn(store, &store->bell, PL__ROLE_BELL, error);
     if (rc == PL_OK) {
         store->has_writer = pthread_create(&store->writer_thread, NULL, pl__writer_main, store) == 0;
         if (!store->has_writer)
@@ -100,10 +116,7 @@ void pl_store_close(pl_store_t *store) {
     if (!store)
         return;
     join_threads(store);
-    store->driver->close(store->bell);
-    store->driver->close(store->aside);
-    store->driver->close(store->reader);
-    store->driver->close(store->writer);
+    close_conns(store);
     pl_batch_free(&store->batch);
     pthread_mutex_destroy(&store->mutex);
     pthread_cond_destroy(&store->writer_cond);

@@ -16,7 +16,9 @@ static bool has_aside_conn(pl_store_t *store, bool *told) {
     pl_error_t error = { 0 };
     if (store->aside)
         return true;
+    pl__fork_enter();
     int rc = store->driver->open(&store->aside, &store->options, PL__ROLE_ASIDE, store->writer, &error);
+    pl__fork_leave();
     if (rc != PL_OK && !*told)
         pl_log(store->options.log, PL_LOG_ERROR, "no connection for the upkeep of the database: %s", error.message);
     *told = rc != PL_OK;
@@ -34,7 +36,12 @@ static void *aside_main(void *data) {
         }
         int what = store->aside_due;
         pthread_mutex_unlock(&store->mutex);
-        bool done = has_aside_conn(store, &told) && store->driver->aside(store->aside, what) == PL_OK;
+        bool done = has_aside_conn(store, &told);
+        if (done) {
+            pl__fork_enter();
+            done = store->driver->aside(store->aside, what) == PL_OK;
+            pl__fork_leave();
+        }
         pthread_mutex_lock(&store->mutex);
         store->aside_due = 0;
         if (done)
@@ -59,7 +66,9 @@ static void do_aside(pl_store_t *store, int what) {
 static int64_t keep(pl_store_t *store, bool idle) {
     int64_t next = PL_USEC_NEVER;
     int aside = 0;
+    pl__fork_enter();
     store->driver->keep(store->writer, idle, &next, &aside);
+    pl__fork_leave();
     if (aside)
         do_aside(store, aside);
     return next;
@@ -132,7 +141,9 @@ static pl_op_t *read_all(pl_store_t *store, pl_op_t *ops, pl_error_t *why) {
     pl__ops_t done, lost;
     pl__ops_init(&done);
     pl__ops_init(&lost);
+    pl__fork_enter();
     store->driver->read(store->reader, ops);
+    pl__fork_leave();
     for (pl_op_t *op = ops, *next; op; op = next) {
         next = op->next;
         if (op->rc == PL_ELOST)

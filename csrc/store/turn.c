@@ -117,7 +117,9 @@ static int transact(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask, pl__a
     for (int n = 0; n < TRIES && rc == PL_EAGAIN; n++) {
         if (n > 0)
             rest_before_try(n - 1);
+        pl__fork_enter();
         rc = store->driver->turn(store->writer, ops, ask, arena, turn, error);
+        pl__fork_leave();
     }
     return rc;
 }

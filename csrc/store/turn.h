@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/fork.h"
 #include "store/driver.h"
 
 /* While nobody can be reached: of one thread, which alone writes it. See outage.c. */

@@ -267,7 +267,7 @@ int pl__sql_execute(pl__conn_t *conn, const char *sql) {
     int rc = PL_EBUSY;
     for (int i = 0; i < OPEN_ATTEMPTS && rc == PL_EBUSY; i++) {
         if (i > 0)
-            nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+            pl__fork_sleep(5000);
         rc = pl__sql_rc(conn, sqlite3_exec(conn->db, sql, NULL, NULL, NULL));
     }
     return rc;

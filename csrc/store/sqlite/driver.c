@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "store/sqlite/db.h"
@@ -31,7 +30,7 @@ static int busy_cb(void *data, int count) {
     if (count > 0 && count % (BUSY_REPORT_US / BUSY_SLEEP_MAX_US) == 0)
         pl_log(conn->options.log, PL_LOG_WARNING, "%s: still waiting for another process to release its lock",
                conn->options.path);
-    nanosleep(&(struct timespec){ .tv_nsec = us * 1000 }, NULL);
+    pl__fork_sleep(us);
     return 1;
 }
 
@@ -175,7 +174,7 @@ static void reset_transaction(pl__conn_t *conn) {
 static void let_others_begin(const pl__conn_t *conn) {
     int64_t wait = conn->others > 0 ? conn->others_first - pl_clock_monotonic_us() : 0;
     if (wait > 0 && wait <= OTHERS_FIRST_US)
-        nanosleep(&(struct timespec){ .tv_nsec = (long)wait * 1000 }, NULL);
+        pl__fork_sleep((long)wait);
 }
 
 /* By a statement prepared while there was memory; should it fail all the same, the next begin tries again. */

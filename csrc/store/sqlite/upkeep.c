@@ -31,7 +31,7 @@ static int checkpoint(pl__conn_t *conn, bool cut) {
 
 static int look_again_cb(void *data, int count) {
     (void)data;
-    nanosleep(&(struct timespec){ .tv_nsec = START_OVER_LOOK_US * 1000L }, NULL);
+    pl__fork_sleep(START_OVER_LOOK_US);
     return count < START_OVER_LOOKS;
 }
 

@@ -42,6 +42,8 @@ enum { NONE = -1, REFUSED = -2, FORKED = -3 };
 #define SHARED_AT (INT64_C(0x40000000) + 2)
 enum { SHARED_LEN = 510, INDEX_AT = 128 };
 
+enum { STATEMENT_JOURNAL_MAX = 256 * 1024 };
+
 typedef struct file {
     struct file *next;
     dev_t device;
@@ -265,7 +267,16 @@ static void in_child(void) {
     pthread_mutex_unlock(&mutex);
 }
 
+/* A statement that changes many rows keeps what the pages held before, in memory up to here and in a temporary file
+ * beyond. SQLite's 64 KiB are 15 pages; a claim of 32 tasks changes up to 20, with those of indexes and of the map of
+ * pages, and had to have such a file in most transactions. Where somebody has used SQLite before us it stays as it is:
+ * this is set before anything else. */
+static void configure_journals(void) {
+    (void)sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, STATEMENT_JOURNAL_MAX);
+}
+
 static void install(void) {
+    configure_journals();
     sqlite3_vfs *vfs = sqlite3_vfs_find("unix");
     if (!vfs || vfs->iVersion < 3 || !vfs->xSetSystemCall)
         return;
@@ -274,7 +285,7 @@ static void install(void) {
         vfs->xSetSystemCall(vfs, "close", (sqlite3_syscall_ptr)close_call) != SQLITE_OK)
         return;
     (void)vfs->xSetSystemCall(vfs, "fcntl", (sqlite3_syscall_ptr)fcntl_call);
-    (void)pthread_atfork(before_fork, after_fork, in_child);
+    pl__fork_watch(before_fork, after_fork, in_child);
 }
 
 void pl__locks_install(void) {

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "base/result.h"
-#include "base/unshared.h"
+#include "base/fork.h"
 
 /* A file, whatever its names are. */
 typedef struct {

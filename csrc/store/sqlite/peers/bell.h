@@ -12,7 +12,7 @@
 
 #include "base/ids.h"
 #include "base/log.h"
-#include "base/unshared.h"
+#include "base/fork.h"
 #include "store/driver.h"
 
 typedef struct {

@@ -1,0 +1,202 @@
+/*
+ * fork.c - what a child of fork() must not inherit. See fork.h.
+ *
+ * One handler of the process does it all, in this order: nobody enters any more and those inside come out; then the
+ * mutexes of what watches forks are taken, and that of the descriptors. So a child finds each of them in its own hand.
+ */
+#include "base/fork.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+enum { FORK_WAIT_US = 2 * 1000000, WATCHES_MAX = 4 };
+
+static _Atomic unsigned forks;
+
+/* ---- who is inside ------------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved;
+static int inside;  /* threads */
+static int closers; /* that want to fork: nobody enters */
+static _Thread_local int depth;
+
+static void init_cond(void) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&gate_moved, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+/* Returns with the mutex held. Who forks may be inside himself (a log function called from there): he is not waited
+ * for. Two at once fork one after the other. */
+static void close_gate(void) {
+    int own = depth > 0 ? 1 : 0;
+    struct timespec until = pl_clock_timespec(pl_clock_monotonic_us() + FORK_WAIT_US);
+    pthread_mutex_lock(&gate);
+    closers++;
+    while (inside > own && pthread_cond_timedwait(&gate_moved, &gate, &until) == 0)
+        ;
+}
+
+static void open_gate(void) {
+    closers--;
+    pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate);
+}
+
+/* The only thread there is. */
+static void open_gate_of_child(void) {
+    inside = depth > 0 ? 1 : 0;
+    closers = 0;
+    init_cond();
+    pthread_mutex_unlock(&gate);
+}
+
+static void come_in(void) {
+    pthread_mutex_lock(&gate);
+    while (closers > 0)
+        pthread_cond_wait(&gate_moved, &gate);
+    inside++;
+    pthread_mutex_unlock(&gate);
+}
+
+static void go_out(void) {
+    pthread_mutex_lock(&gate);
+    inside--;
+    if (closers > 0)
+        pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate);
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------------------------- */
+
+/* Held while a file is opened and while the process forks: so a child has no copy that is not in the list. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pl__unshared_t *all;
+
+static void close_all(void) {
+    while (all) {
+        pl__unshared_t *file = all;
+        all = file->next;
+        close(file->fd);
+        *file = PL__UNSHARED_NONE;
+    }
+}
+
+/* ---- the handler ----------------------------------------------------------------------------------------------- */
+
+static struct watch { pl__fork_fn before, after, in_child; } watches[WATCHES_MAX];
+static int watches_len;
+
+static void before_fork(void) {
+    close_gate();
+    for (int i = 0; i < watches_len; i++)
+        watches[i].before();
+    pthread_mutex_lock(&mutex);
+}
+
+static void after_fork(void) {
+    pthread_mutex_unlock(&mutex);
+    for (int i = watches_len - 1; i >= 0; i--)
+        watches[i].after();
+    open_gate();
+}
+
+static void in_child(void) {
+    forks++;
+    close_all();
+    pthread_mutex_unlock(&mutex);
+    for (int i = watches_len - 1; i >= 0; i--)
+        watches[i].in_child();
+    open_gate_of_child();
+}
+
+static void install(void) {
+    init_cond();
+    (void)pthread_atfork(before_fork, after_fork, in_child);
+}
+
+static void need_handler(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install);
+}
+
+/* ---- what others call ------------------------------------------------------------------------------------------ */
+
+void pl__fork_enter(void) {
+    need_handler();
+    if (depth++ == 0)
+        come_in();
+}
+
+void pl__fork_leave(void) {
+    assert(depth > 0);
+    if (--depth == 0)
+        go_out();
+}
+
+void pl__fork_sleep(long us) {
+    int was = depth;
+    if (was > 0)
+        go_out();
+    depth = 0;
+    nanosleep(&(struct timespec){ .tv_nsec = us * 1000 }, NULL);
+    if (was > 0)
+        come_in();
+    depth = was;
+}
+
+void pl__fork_watch(pl__fork_fn before, pl__fork_fn after, pl__fork_fn child) {
+    need_handler();
+    pthread_mutex_lock(&gate);
+    assert(watches_len < WATCHES_MAX);
+    watches[watches_len++] = (struct watch){ .before = before, .after = after, .in_child = child };
+    pthread_mutex_unlock(&gate);
+}
+
+unsigned pl__fork_count(void) {
+    return forks;
+}
+
+int pl__unshared_open(pl__unshared_t *file, const char *path, int flags, mode_t mode) {
+    need_handler();
+    pthread_mutex_lock(&mutex);
+    int fd = open(path, flags | O_CLOEXEC, mode), problem = errno;
+    *file = (pl__unshared_t){ .fd = fd };
+    if (fd >= 0) {
+        file->next = all;
+        if (all)
+            all->prev = file;
+        all = file;
+    }
+    pthread_mutex_unlock(&mutex);
+    errno = problem;
+    return fd;
+}
+
+void pl__unshared_close(pl__unshared_t *file) {
+    int problem = errno;
+    pthread_mutex_lock(&mutex);
+    if (file->fd >= 0) {
+        if (file->prev)
+            file->prev->next = file->next;
+        else
+            all = file->next;
+        if (file->next)
+            file->next->prev = file->prev;
+        close(file->fd);
+    }
+    *file = PL__UNSHARED_NONE;
+    pthread_mutex_unlock(&mutex);
+    errno = problem;
+}
