@@ -72,8 +72,8 @@ int main(void) {
     static char names[WRITERS][5] = { "a.db", "b.db" };
     int well = 0, status;
     char command[100];
-#ifdef __SANITIZE_THREAD__
-    return check_end(); /* it cannot follow threads that are started after a fork */
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
+    return check_end(); /* the one cannot follow threads of a child, the other leaves its own mutexes locked in one */
 #endif
     CHECK(mkdtemp(folder) != NULL);
     pl_clock_init_system(&clock_);
