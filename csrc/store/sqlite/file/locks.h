@@ -9,8 +9,8 @@
 
 #include <time.h>
 
-#include "base/result.h"
 #include "base/fork.h"
+#include "base/result.h"
 
 /* A file, whatever its names are. */
 typedef struct {
