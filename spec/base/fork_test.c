@@ -1,5 +1,5 @@
 /*
- * fork_test.c - a fork waits until no thread is inside a library whose mutexes the child would inherit, but not for ever.
+ * fork_test.c - a fork waits until no thread is inside a library whose mutexes the child would inherit, not for ever.
  */
 #include <pthread.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /*
- * busy_fork_test.c - a process forks while its stores are at work: each child opens stores of its own, the same file and
- * another one, and finds no mutex locked that the threads of its parent had.
+ * busy_fork_test.c - a process forks while its stores are at work: each child opens stores of its own, the same file
+ * and another one, and finds no mutex locked that the threads of its parent had.
  */
 #include <pthread.h>
 #include <signal.h>
