@@ -115,7 +115,6 @@ end
 
 function Page:include(block)
   local _, _, path = source.included(self.path, block.target, block.part)
-  self:sh(("cp '%s/%s' ."):format(TOP, path))
   self.included = self.included or {}
   self.included[#self.included + 1] = { name = path:match("[^/]+$"), block = block }
 end
@@ -158,7 +157,7 @@ describe("the guide:", function()
   local function with_page(name, fn)
     local directory = lines_of("mktemp -d")
     local page = setmetatable({ path = source.path(name), directory = directory }, Page)
-    os.execute(("mkdir '%s/bin'"):format(directory))
+    os.execute(("mkdir '%s/bin' && ln -s '%s/examples' '%s/examples'"):format(directory, TOP, directory))
     write(directory .. "/bin/pipeline", ('#!/bin/sh\nexec %s "%s/lua/pipeline/command/script.lua" "$@"\n'):format(LUA,
       TOP))
     os.execute(("chmod +x '%s/bin/pipeline'"):format(directory))

@@ -208,6 +208,11 @@ lint: deps-build deps-lint ## formatting, static checks, house rules
 reference: all ## write lua/API.md anew from the doc comments
 	@$(BUILT_ENV) $(LUA) spec/tools/reference.lua --write
 
+.PHONY: docs
+docs: deps-build deps-docs ## build guide, reference and all that belongs to them as a site: build/docs/index.html
+	@$(MAKE) --no-print-directory all
+	@LUA_PATH='$(TOP)/?.lua;$(LUA_PATH_BUILT)' LUA_CPATH='$(LUA_CPATH_BUILT)' \
+	  $(LUA) spec/tools/docs/site.lua '$(BUILD)/docs'
 
 lint-format:
 	@$(CLANG_FORMAT) --dry-run -Werror $(SOURCES) $(HEADERS) $(SPEC_C)

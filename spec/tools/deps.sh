@@ -57,6 +57,7 @@ packages() {
       echo nodejs cmd:node
       echo npm cmd:npm
       ;;
+    docs) echo cmark-gfm cmd:cmark-gfm ;; # what `make docs` reads Markdown with
     promtool) echo prometheus cmd:promtool ;; # large: specs of metrics go without it
     valgrind) echo valgrind cmd:valgrind ;;
     fuzz)
