@@ -69,12 +69,15 @@ static void fire_cb(void *data) {
     pl__guest_fire(sink->h);
 }
 
-static void event_cb(void *data, const pl_event_t *event) {
+static void event_cb(void *data, pl_event_t *event) {
     const pl__sink_t *sink = data;
     if (!sink->h)
         return;
     pl__event_add(sink->h, event);
+    if (event->more)
+        return;
     pl__pump(sink->h);
+    pl__event_keep(sink->h);
 }
 
 static void turn_cb(void *data) {
@@ -288,8 +291,7 @@ static int core_open(lua_State *L) {
 /* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
  * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others, "fire" fn(): schedules
  * are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take, "event"
- * fn(EVENT): something has happened, and nothing is told of while there is no such hook. See pl_host_t, task.c,
- * telemetry/event.c. */
+ * fn(EVENT...): something has happened of what e:tell() says. See pl_host_t, task.c, telemetry/event.c. */
 static int engine_on(lua_State *L) {
     static const char *const EVENTS[] = { "task", "log",  "error", "final", "guest",
                                           "wait", "fire", "late",  "event", NULL };
@@ -303,10 +305,6 @@ static int engine_on(lua_State *L) {
     if (uv == PL__UV_WAIT)
         h->has_wait_hook = !lua_isnil(L, 3);
     lua_setiuservalue(L, 1, uv);
-    if (uv == PL__UV_EVENT) {
-        pl_engine_tell(h->engine, lua_getiuservalue(L, 1, uv) != LUA_TNIL);
-        lua_pop(L, 1);
-    }
     if (uv == PL__UV_TASK) {
         h->has_task_hook = lua_getiuservalue(L, 1, uv) != LUA_TNIL;
         if (h->has_task_hook)
@@ -405,6 +403,7 @@ static void push_methods(lua_State *L) {
     pl__facts_register(L);
     pl__fetch_register(L);
     pl__meter_register(L);
+    pl__event_register(L);
 }
 
 void pl__engine_register(lua_State *L) {

@@ -85,6 +85,8 @@ typedef struct pl__handle {
     pl__queue_t parked; /* tasks that came before there was a "task" hook */
     pl__final_t *finals, *finals_last;
     struct pl_event *events, *events_last; /* that the hook is to hear of */
+    struct pl_event *event_told;           /* the one that it hears of now */
+    bool tells_names;                      /* of tasks that were given none */
     pl_timer_t turn;                       /* brings the next turn */
     pl_timer_t guest;                      /* calls the "guest" hook */
     pl__attached_t *attached;

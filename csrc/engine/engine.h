@@ -137,10 +137,11 @@ struct pl_engine {
     bool sweeps;            /* in virtual time: deletes what is old when that has moved, */
     pl_usec_t sweep_at;     /* to this time or beyond */
     uint64_t timer_order, executed;
-    pl__told_t told;       /* lines about failed attempts */
-    bool tells;            /* of events */
-    uv_check_t awake;      /* the loop has waited, */
-    pl_usec_t awake_since; /* until then (monotonic us); 0: it is over */
+    pl__told_t told;        /* lines about failed attempts */
+    bool tells, tells_all;  /* of events: of some, of all */
+    uint64_t sampled_below; /* of ids that are drawn below it, ends are told of all the same */
+    uv_check_t awake;       /* the loop has waited, */
+    pl_usec_t awake_since;  /* until then (monotonic us); 0: it is over */
     pl_histogram_t lag_us;
     pl__peers_t peers;
 };

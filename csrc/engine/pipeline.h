@@ -47,8 +47,9 @@ typedef struct {
     /* A schedule fires: the host reads those that are due, fires them, and says pl_engine_fired. NULL: this engine
      * fires none. */
     void (*fire)(void *data);
-    /* Something has happened, see pl_engine_tell. Borrows event until it returns. NULL: nobody looks on. */
-    void (*event)(void *data, const pl_event_t *event);
+    /* Something has happened, see pl_engine_tell. Borrows event until it returns, or, if `more` follow, until it
+     * returns from the last of them. NULL: nobody looks on. */
+    void (*event)(void *data, pl_event_t *event);
     void *data;
 } pl_host_t;
 
@@ -126,8 +127,12 @@ PL_API pl_id_t pl_engine_id_parse(const pl_engine_t *engine, const char *text, s
 /* What has been counted since the engine was opened; returns of how many queues. */
 PL_API int pl_engine_meter(const pl_engine_t *engine, pl_meter_facts_t *facts,
                            pl_meter_queue_t queues[PL_METER_QUEUE_MAX + 1]);
-/* Whether host.event is called from now on, for what begins from now on. */
-PL_API void pl_engine_tell(pl_engine_t *engine, bool on);
+/* What host.event is called for from now on: all; or the ends of claims whose root (or task, without one) has an id
+ * that pl_engine_id_draw puts below a number, or that name a trace, and all that is no end of a claim. False and 0:
+ * nothing. */
+PL_API void pl_engine_tell(pl_engine_t *engine, bool all, uint64_t sampled_below);
+/* A number from 0 to 2^32 - 1 that an id has drawn: the last 8 digits of its text. */
+PL_API uint64_t pl_engine_id_draw(const pl_engine_t *engine, pl_id_t id);
 
 /* ---- running ---- */
 typedef enum {

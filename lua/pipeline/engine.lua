@@ -208,7 +208,7 @@ function Engine.close(self)
   local is_running = self._core:running()
   if self._web and self._web.answering > 0 and not is_running then give_last_answers(self) end
   report.flush(self, true)
-  if self._events then self._events:closing() end
+  if self._hooks then self._hooks:closing() end
   self._closed = true
   if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
   context.remove_engine(self)

@@ -158,6 +158,29 @@ describe("hooks", function()
     assert.is_true(woke)
   end)
 
+  it("O1 of calls that come at once, one that waits or raises keeps no other from being made", function()
+    local count, told, ended = 0, {}, 0
+    engine:on("task_done", function(event)
+      count = count + 1
+      told[event.name] = true
+      if count % 5 == 2 then error("a bad hook") end
+      if count % 3 == 0 then engine:sleep(60) end
+      ended = ended + 1
+    end)
+    engine:transaction(function()
+      for _ = 1, 30 do deferred.defer(nothing) end
+    end)
+    engine:drain()
+    local names = 0
+    for _ in pairs(told) do names = names + 1 end
+    assert.same({ 30, 30 }, { count, names })
+    assert.is_true(ended < 24)
+    engine:advance(61)
+    engine:drain()
+    assert.equal(24, ended)
+    assert.equal(0, engine._hooks.calls)
+  end)
+
   it("O1 what one hook writes into its event the next one does not see", function()
     local Class = define { run = function() return 5 end }
     engine:on("stage_started", function(event) event.id = "gone" end)
@@ -212,7 +235,7 @@ describe("hooks", function()
       core:sleep(60)
       ended = ended + 1
     end)
-    local hooks = engine._events
+    local hooks = engine._hooks
     hooks.calls = 9990 -- as if so many waited
     for _ = 1, 15 do deferred.defer(nothing) end
     engine:drain()

@@ -199,6 +199,21 @@ describe("tracing", function()
     assert.equal(0, #spans())
   end)
 
+  it("O4 of what is not sampled nothing is told, and what it sends says so", function()
+    open(collect(), { sample = 0 })
+    local core, told, got = engine._core, 0, nil
+    core:on("event", function(what) told = told + (what == "ended" and 1 or 0) end)
+    engine:route("POST", "/work", function(request)
+      got = request.headers.traceparent
+      return 200
+    end)
+    for _ = 1, 5 do deferred.defer(nothing) end
+    taskqueue.add { url = "/work" }
+    engine:drain()
+    assert.equal(0, told)
+    assert.matches("^00%-%x+%-%x+%-00$", got)
+  end)
+
   it("O4 damaged headers are no trace", function()
     local trace = require "pipeline.telemetry.trace"
     for _, header in ipairs { "", "00-0-0-0", "ff-" .. PARENT:sub(4), PARENT .. "-more", PARENT:gsub("4bf9", "4bfg"),

@@ -190,6 +190,24 @@ int pl__claim_executing(lua_State *L) {
     return 1;
 }
 
+int pl__claim_of_running(lua_State *L) {
+    const pl__handle_t *h = pl__handle_check(L, 1);
+    const pl_claim_t *claim = h->engine && h->current ? h->current->claim : NULL;
+    if (!claim)
+        return 0;
+    lua_pushinteger(L, claim->task);
+    lua_pushinteger(L, claim->claim);
+    if (!claim->stage) {
+        lua_pushnil(L);
+        lua_pushnil(L);
+        pl__push_str(L, claim->request);
+        return 5;
+    }
+    lua_pushinteger(L, claim->stage->id);
+    lua_pushinteger(L, claim->stage->root);
+    return 4;
+}
+
 /* ---- for C ------------------------------------------------------------------------------------------------- */
 
 void pl__claim_push(lua_State *L, pl__coroutine_t *rec) {

@@ -20,5 +20,8 @@ pl__coroutine_t *pl__claim_check(lua_State *L, int arg, const pl__handle_t *h);
 void pl__claim_register(lua_State *L);
 /* e:executing() -> {queue=, task=, kind=, attempt=} of the task whose coroutine runs, for the log; else nil. */
 int pl__claim_executing(lua_State *L);
+/* e:claim_of_running() -> of the same: id of the task, number of the claim, stage, root or nil, request or nil; else
+ * nothing. */
+int pl__claim_of_running(lua_State *L);
 
 #endif

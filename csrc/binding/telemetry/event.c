@@ -1,49 +1,70 @@
 /*
  * event.c - events of the engine on their way to the "event" hook. See event.h.
  *
- * EVENT: what = "ended" | "final" | "paused" | "joined" | "lost" | "stopping", time, and as far as they apply task,
- * stage, root (ids), kind, state, claim, attempt, max_attempts, failed, will_retry, died, status, queue, name, class,
- * key, error_class, message, traceback, eta, took (seconds of the attempt), late (seconds from when the task could run
- * to when it did), again, worker (number), pid.
+ * The end of an attempt is told as values, because there may be a hundred thousand a second: fn("ended", time, task,
+ * claim, stage, root, kind, attempt, max_attempts, queue, name, class, key, took (seconds of the attempt), late
+ * (seconds from when the task could run to when it did), sampled, request, FAILURE); nil is what does not apply.
+ * FAILURE (nil: it has ended well): will_retry, died, error_class, message, traceback, again, status.
+ *
+ * All else as fn(what, EVENT), what = "final" | "paused" | "joined" | "lost" | "stopping", with time and as far as they
+ * apply task (the id of the stage), state, queue, worker (number), pid.
  */
 #include "binding/telemetry/event.h"
 
 #include <lauxlib.h>
 
+#include "binding/facts.h"
 #include "binding/op/pusher.h"
 #include "binding/telemetry/sink.h"
 #include "binding/trampoline.h"
 
-void pl__event_add(pl__handle_t *h, const pl_event_t *event) {
-    pl_event_t *copy = h->closing ? NULL : pl__event_dup(event);
-    if (!copy) {
-        if (!h->closing)
-            pl__log(h, PL_LOG_ERROR, "out of memory: an event was not told of");
-        return;
-    }
+static void append(pl__handle_t *h, pl_event_t *event) {
+    event->next = NULL;
     if (h->events_last)
-        h->events_last->next = copy;
+        h->events_last->next = event;
     else
-        h->events = copy;
-    h->events_last = copy;
+        h->events = event;
+    h->events_last = event;
+}
+
+void pl__event_add(pl__handle_t *h, pl_event_t *event) {
+    event->owned = false;
+    if (!h->closing)
+        append(h, event);
+}
+
+void pl__event_keep(pl__handle_t *h) {
+    pl_event_t *event = h->events, *next;
+    bool is_short = false;
+    h->events = h->events_last = NULL;
+    for (; event; event = next) {
+        next = event->next;
+        pl_event_t *kept = event->owned ? event : pl__event_dup(event);
+        if (kept) {
+            kept->owned = true;
+            append(h, kept);
+        }
+        is_short |= !kept;
+    }
+    if (is_short)
+        pl__log(h, PL_LOG_ERROR, "out of memory: an event was not told of");
+}
+
+static void forget(pl_event_t *event) {
+    if (event && event->owned)
+        pl__free(event);
 }
 
 void pl__event_forget(pl__handle_t *h) {
     for (pl_event_t *event = h->events, *next; event; event = next) {
         next = event->next;
-        pl__free(event);
+        forget(event);
     }
-    h->events = h->events_last = NULL;
+    forget(h->event_told);
+    h->events = h->events_last = h->event_told = NULL;
 }
 
-/* ---- as a table -------------------------------------------------------------------------------------------------- */
-
-static void set_text(lua_State *L, const char *name, pl_str_t text) {
-    if (!text.ptr)
-        return;
-    pl__push_str(L, text);
-    lua_setfield(L, -2, name);
-}
+/* ---- as values --------------------------------------------------------------------------------------------------- */
 
 static void set_number(lua_State *L, const char *name, lua_Integer number) {
     if (number == 0)
@@ -52,88 +73,149 @@ static void set_number(lua_State *L, const char *name, lua_Integer number) {
     lua_setfield(L, -2, name);
 }
 
-static void set_time(lua_State *L, const char *name, pl_usec_t time) {
-    if (time == 0)
-        return;
-    pl__push_time(L, time);
-    lua_setfield(L, -2, name);
-}
-
 static void set_flag(lua_State *L, const char *name, bool flag) {
     lua_pushboolean(L, flag);
     lua_setfield(L, -2, name);
 }
 
-static void set_seconds(lua_State *L, const char *name, pl_usec_t span) {
-    lua_pushnumber(L, (lua_Number)(span > 0 ? span : 0) / 1e6);
-    lua_setfield(L, -2, name);
-}
-
-static void set_end(lua_State *L, const pl_event_t *event) {
-    lua_pushstring(L, pl_task_kind_name((int)event->kind));
-    lua_setfield(L, -2, "kind");
-    set_number(L, "claim", event->claim);
-    set_number(L, "attempt", event->attempt);
-    set_number(L, "max_attempts", event->max_attempts);
-    set_flag(L, "failed", event->failed);
-    if (event->failed) {
-        set_flag(L, "will_retry", event->will_retry);
-        set_flag(L, "died", event->died);
-        set_text(L, "error_class", event->error_class);
-        set_text(L, "message", event->message);
-        set_text(L, "traceback", event->traceback);
-        set_time(L, "again", event->again);
-        set_number(L, "status", event->status);
-    }
-    set_text(L, "queue", event->kind != PL_TASK_PULL && !event->queue.ptr ? PL_STR_LIT("default") : event->queue);
-    set_text(L, "name", event->name);
-    set_text(L, "class", event->class_path);
-    set_text(L, "key", event->key);
-    set_time(L, "eta", event->eta);
-    if (event->started == 0)
-        return;
-    set_seconds(L, "took", event->ended - event->started);
-    if (event->eta > 0)
-        set_seconds(L, "late", event->time - (event->ended - event->started) - event->eta);
-}
-
-static void push_event(lua_State *L, const pl_event_t *event) {
-    static const char *const WHAT[] = { "ended", "final", "paused", "joined", "lost", "stopping" };
-    lua_createtable(L, 0, 16);
-    lua_pushstring(L, WHAT[event->what]);
-    lua_setfield(L, -2, "what");
-    set_time(L, "time", event->time);
-    set_number(L, "task", event->task);
-    set_number(L, "stage", event->stage);
-    set_number(L, "root", event->root);
-    if (event->what == PL_EVENT_ENDED)
-        set_end(L, event);
-    else if (event->what == PL_EVENT_FINAL)
-        set_text(L, "state", pl_str(pl_stage_state_name((int)event->state)));
+static void push_number(lua_State *L, lua_Integer number) {
+    if (number == 0)
+        lua_pushnil(L);
     else
-        set_text(L, "queue", event->queue);
+        lua_pushinteger(L, number);
+}
+
+static void push_seconds(lua_State *L, bool has_it, pl_usec_t span) {
+    if (!has_it)
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, (lua_Number)(span > 0 ? span : 0) / 1e6);
+}
+
+/* That of a task without a stage, which may have none but its id. */
+static void push_name(lua_State *L, const pl__handle_t *h, const pl_event_t *event) {
+    if (!event->name.ptr && event->kind >= PL_TASK_PUSH && h->tells_names)
+        pl__push_name(L, h, event->task, PL_STR_LIT("task-")); /* as taskqueue/task.lua */
+    else
+        pl__push_str(L, event->name);
+}
+
+static void push_failure(lua_State *L, const pl_event_t *event) {
+    if (!event->failed) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 8);
+    set_flag(L, "will_retry", event->will_retry);
+    set_flag(L, "died", event->died);
+    pl__set_str(L, "error_class", event->error_class);
+    pl__set_str(L, "message", event->message);
+    pl__set_str(L, "traceback", event->traceback);
+    if (event->again != 0) {
+        pl__push_time(L, event->again);
+        lua_setfield(L, -2, "again");
+    }
+    set_number(L, "status", event->status);
+}
+
+/* Returns how many values. */
+static int push_end(lua_State *L, const pl__handle_t *h, const pl_event_t *event) {
+    bool has_times = event->started != 0;
+    pl_usec_t took = event->ended - event->started;
+    lua_pushliteral(L, "ended");
+    pl__push_time(L, event->time);
+    lua_pushinteger(L, event->task);
+    lua_pushinteger(L, event->claim);
+    push_number(L, event->stage);
+    push_number(L, event->root);
+    lua_pushstring(L, pl_task_kind_name((int)event->kind));
+    push_number(L, event->attempt);
+    push_number(L, event->max_attempts);
+    if (event->kind != PL_TASK_PULL && !event->queue.ptr)
+        lua_pushliteral(L, "default");
+    else
+        pl__push_str(L, event->queue);
+    push_name(L, h, event);
+    pl__push_str(L, event->class_path);
+    pl__push_str(L, event->key);
+    push_seconds(L, has_times, took);
+    push_seconds(L, has_times && event->eta > 0, event->time - took - event->eta);
+    lua_pushboolean(L, event->sampled);
+    pl__push_str(L, event->request);
+    push_failure(L, event);
+    return 18;
+}
+
+static int push_other(lua_State *L, const pl_event_t *event) {
+    static const char *const WHAT[] = { "ended", "final", "paused", "joined", "lost", "stopping" };
+    lua_pushstring(L, WHAT[event->what]);
+    lua_createtable(L, 0, 4);
+    pl__push_time(L, event->time);
+    lua_setfield(L, -2, "time");
+    set_number(L, "task", event->task);
+    if (event->what == PL_EVENT_FINAL) {
+        lua_pushstring(L, pl_stage_state_name((int)event->state));
+        lua_setfield(L, -2, "state");
+    }
+    pl__set_str(L, "queue", event->queue);
     if (event->what == PL_EVENT_JOINED || event->what == PL_EVENT_LOST) {
         lua_pushinteger(L, event->worker);
         lua_setfield(L, -2, "worker");
         set_number(L, "pid", event->pid);
     }
+    return 2;
 }
 
-/* Stack: handle, pl_event_t. */
+/* ---- to the hook ------------------------------------------------------------------------------------------------- */
+
+/* Takes the first one off the list; it is freed when the next one is taken, or afterwards. */
+static const pl_event_t *take(pl__handle_t *h) {
+    forget(h->event_told);
+    h->event_told = h->events;
+    h->events = h->event_told->next;
+    if (!h->events)
+        h->events_last = NULL;
+    return h->event_told;
+}
+
+/* Stack: handle, handle. */
 static int event_entry(lua_State *L) {
-    const pl_event_t *event = lua_touserdata(L, 2);
-    if (lua_getiuservalue(L, 1, PL__UV_EVENT) == LUA_TNIL)
-        return 0;
-    push_event(L, event);
-    lua_call(L, 1, 0);
+    enum { VALUES_MAX = 20 };
+    pl__handle_t *h = lua_touserdata(L, 2);
+    luaL_checkstack(L, VALUES_MAX + LUA_MINSTACK, NULL);
+    while (h->events) {
+        const pl_event_t *event = take(h);
+        if (lua_getiuservalue(L, 1, PL__UV_EVENT) == LUA_TNIL) { /* one of them has ended it */
+            lua_pop(L, 1);
+            continue;
+        }
+        int len = event->what == PL_EVENT_ENDED ? push_end(L, h, event) : push_other(L, event);
+        lua_call(L, len, 0);
+    }
     return 0;
 }
 
 void pl__event_report(pl__handle_t *h) {
-    pl_event_t *event = h->events;
-    h->events = event->next;
-    if (!h->events)
-        h->events_last = NULL;
-    pl__enter(h->L, event_entry, event);
-    pl__free(event);
+    pl__enter(h->L, event_entry, h);
+    forget(h->event_told);
+    h->event_told = NULL;
+}
+
+/* e:tell(all, sample, names): what the "event" hook is called for: all events; or the ends of attempts of what is
+ * sampled (a part from 0 to 1 of all ids), or names a trace, and all that is no end of an attempt. Nothing of it:
+ * nothing. `names`: tasks that were given none are told of with that by which they are known. */
+static int engine_tell(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    lua_Number sample = luaL_optnumber(L, 3, 0);
+    luaL_argcheck(L, sample >= 0 && sample <= 1, 3, "not a part of 1");
+    if (pl__handle_refuse(L, h))
+        return 3;
+    h->tells_names = lua_toboolean(L, 4);
+    pl_engine_tell(h->engine, lua_toboolean(L, 2), (uint64_t)(sample * 4294967296.0));
+    return 0;
+}
+
+void pl__event_register(lua_State *L) {
+    lua_pushcfunction(L, engine_tell);
+    lua_setfield(L, -2, "tell");
 }

@@ -8,11 +8,15 @@
 
 #include "binding/handle.h"
 
-/* Queues a copy, for pl__pump to hand on; without memory for it, it is not told of, and the log says so. */
-void pl__event_add(pl__handle_t *h, const pl_event_t *event);
-/* Hands the first one to the hook; there is one, and Lua code may run. */
+/* Queues it, for pl__pump to hand on. Borrows it until pl__event_keep. */
+void pl__event_add(pl__handle_t *h, pl_event_t *event);
+/* What waits still is copied; without memory for it, it is not told of, and the log says so. */
+void pl__event_keep(pl__handle_t *h);
+/* Hands all that wait to the hook; there is one, and Lua code may run. */
 void pl__event_report(pl__handle_t *h);
 /* Forgets those that wait. */
 void pl__event_forget(pl__handle_t *h);
+/* Adds e:tell to the table on top of the stack. */
+void pl__event_register(lua_State *L);
 
 #endif

@@ -69,6 +69,7 @@ void pl__meter_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
         { "meter", meter_push },
         { "executing", pl__claim_executing },
+        { "claim_of_running", pl__claim_of_running },
         { NULL, NULL },
     };
     luaL_setfuncs(L, METHODS, 0);

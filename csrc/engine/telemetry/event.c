@@ -12,11 +12,11 @@
 
 /* ---- copies ----------------------------------------------------------------------------------------------------- */
 
-enum { STRINGS = 7 };
+enum { STRINGS = 8 };
 
 static void strings_of(pl_event_t *event, pl_str_t *out[STRINGS]) {
     pl_str_t *list[STRINGS] = { &event->queue,       &event->name,    &event->class_path, &event->key,
-                                &event->error_class, &event->message, &event->traceback };
+                                &event->error_class, &event->message, &event->traceback,  &event->request };
     memcpy(out, list, sizeof list);
 }
 
@@ -43,17 +43,22 @@ pl_event_t *pl__event_dup(const pl_event_t *event) {
     return out;
 }
 
+/* Copies its strings. */
+static pl_event_t *own_strings(pl__arena_t *arena, pl_event_t *event) {
+    pl_str_t *strings[STRINGS];
+    strings_of(event, strings);
+    for (int i = 0; i < STRINGS; i++)
+        if (strings[i]->ptr && pl__arena_copy(arena, *strings[i], strings[i]) != PL_OK)
+            return NULL;
+    return event;
+}
+
 static pl_event_t *keep(pl__arena_t *arena, const pl_event_t *event) {
     pl_event_t *out = pl__arena_get(arena, sizeof *out);
-    pl_str_t *strings[STRINGS];
     if (!out)
         return NULL;
     *out = *event;
-    strings_of(out, strings);
-    for (int i = 0; i < STRINGS; i++)
-        if (pl__arena_copy(arena, *strings[i], strings[i]) != PL_OK)
-            return NULL;
-    return out;
+    return own_strings(arena, out);
 }
 
 /* ---- telling ---------------------------------------------------------------------------------------------------- */
@@ -65,9 +70,21 @@ void pl__event_tell(pl_engine_t *engine, pl_event_t *event) {
         engine->host.event(engine->host.data, event);
 }
 
-void pl_engine_tell(pl_engine_t *engine, bool on) {
-    engine->tells = on && engine->host.event;
+void pl_engine_tell(pl_engine_t *engine, bool all, uint64_t sampled_below) {
+    engine->tells_all = all && engine->host.event;
+    engine->sampled_below = engine->host.event ? sampled_below : 0;
+    engine->tells = engine->tells_all || engine->sampled_below > 0;
     pl_store_tell_finals(engine->store, engine->tells);
+}
+
+static bool is_sampled(const pl_engine_t *engine, pl_id_t id) {
+    return engine->sampled_below > 0 && pl_engine_id_draw(engine, id) < engine->sampled_below;
+}
+
+/* Whether the request of a task names the trace that it belongs to. */
+static bool has_trace(const pl_claim_t *claim) {
+    static const char NAME[] = "traceparent";
+    return claim->request.len > sizeof NAME && memmem(claim->request.ptr, claim->request.len, NAME, sizeof NAME - 1);
 }
 
 /* ---- ends of claims --------------------------------------------------------------------------------------------- */
@@ -75,8 +92,16 @@ void pl_engine_tell(pl_engine_t *engine, bool on) {
 pl_event_t *pl__event_note(pl_engine_t *engine, pl_op_t *op, const pl_claim_t *claim) {
     const pl_stage_t *stage = claim->stage;
     bool counts_attempts = stage && claim->kind == PL_TASK_RUN;
-    pl_event_t event = {
+    bool is_traced = engine->sampled_below > 0 && !stage && has_trace(claim);
+    bool sampled = !is_traced && is_sampled(engine, stage ? stage->root : claim->task);
+    if (!engine->tells_all && !is_traced && !sampled)
+        return NULL;
+    pl_event_t *event = pl__arena_get(&op->arena, sizeof *event);
+    if (!event)
+        return NULL;
+    *event = (pl_event_t){
         .what = PL_EVENT_ENDED,
+        .sampled = sampled,
         .task = claim->task,
         .stage = stage ? stage->id : 0,
         .root = stage ? stage->root : 0,
@@ -88,13 +113,14 @@ pl_event_t *pl__event_note(pl_engine_t *engine, pl_op_t *op, const pl_claim_t *c
         .name = claim->name,
         .class_path = stage ? stage->class_path : PL_STR_NONE,
         .key = stage ? stage->key : PL_STR_NONE,
+        .request = is_traced ? claim->request : PL_STR_NONE,
         .eta = claim->eta,
         .time = pl_clock_now(&engine->clock),
         .started = claim->started,
         .ended = pl_clock_steady(&engine->clock),
         .worker = engine->ids.worker,
     };
-    return keep(&op->arena, &event);
+    return own_strings(&op->arena, event);
 }
 
 void pl__event_move(pl_op_t *op, const pl_event_t *event) {
@@ -144,11 +170,17 @@ static void tell_end(pl_engine_t *engine, const pl_op_t *op) {
 }
 
 static void tell_ends(pl_engine_t *engine, const pl_op_tasks_done_t *done) {
-    for (size_t i = 0; i < done->len; i++)
-        if (done->ends[i].event && !done->ends[i].refused) {
-            pl_event_t event = *done->ends[i].event;
-            pl__event_tell(engine, &event);
+    pl_event_t *last = NULL; /* all but the last one say that more come */
+    for (size_t i = 0; i < done->len; i++) {
+        pl_event_t *event = done->ends[i].refused ? NULL : done->ends[i].event;
+        if (event && last) {
+            last->more = true;
+            pl__event_tell(engine, last);
         }
+        last = event ? event : last;
+    }
+    if (last)
+        pl__event_tell(engine, last);
 }
 
 static void tell_paused(pl_engine_t *engine, const pl_op_queue_set_t *set) {

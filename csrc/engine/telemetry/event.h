@@ -28,8 +28,12 @@ typedef struct pl_event {
     pl_stage_state_t state; /* FINAL */
     int claim, attempt, max_attempts;
     bool failed, will_retry, died;
-    int status; /* of an answer; 0: none */
+    bool sampled; /* ENDED: its trace is, by the id of its root, or of a task without one */
+    bool more;    /* another one follows at once: the host may link them by `next` until the last has come */
+    bool owned;   /* the host's: whether it is one of its own copies */
+    int status;   /* of an answer; 0: none */
     pl_str_t queue, name, class_path, key, error_class, message, traceback;
+    pl_str_t request;         /* ENDED: of a task, if it names a trace and traces are told of */
     pl_usec_t eta, time;      /* wall clock; time: when it happened */
     pl_usec_t started, ended; /* steady clock: of the attempt */
     pl_usec_t again;          /* wall clock: when it runs again; 0: its queue has said so, or never */

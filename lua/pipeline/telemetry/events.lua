@@ -4,12 +4,18 @@
 -- begins one, by workflow/evaluate.lua. Nothing is told of before somebody asks. Each function gets a coroutine of its
 -- own, so that one that waits keeps nobody waiting; what it raises goes to the log.
 --
--- An object of hooks: functions (name of event -> list), raw (list of functions that get events as the core has them,
--- for tracing), engine, count.
+-- An object of hooks: functions (name of event -> list of entries { fn, name }), lookers (list of tables with functions
+-- `ended` and `final` that get what the core tells, and `sample`: see look), engine, count; and the calls that are to
+-- be made: events in `queue`, whose functions are in `entries`, from `first` to `last`; `worker`: who makes them, or
+-- false; `begun`: coroutines that are to make them and have not had their turn.
+--
+-- Calls
+--   Many events come at a time, and hardly any function waits: one coroutine makes all calls that are to be made. If
+--   there are several, another one is begun that has its turn when the first ends or waits; it makes the calls that
+--   are left. So nobody waits for a function that does, and a function that does not costs no coroutine.
 
 local errors = require "pipeline.support.errors"
 local queue_task = require "pipeline.taskqueue.task"
-local trace = require "pipeline.telemetry.trace"
 
 local events = {}
 
@@ -26,10 +32,7 @@ Hooks.__index = Hooks
 
 -- ---- calling ---------------------------------------------------------------------------------------------------
 
-local function call(engine, name, fn, event)
-  if trace.on then trace.set(nil) end -- the coroutine may have been another's
-  local ok, problem = xpcall(fn, errors.handler, event)
-  if ok then return end
+local function tell_error(engine, name, problem)
   local class, message, traceback = errors.describe(problem)
   engine:_log(ERROR, ("hook of %s: %s: %s%s"):format(name, class, message,
     traceback ~= "" and "\n" .. traceback or ""))
@@ -42,86 +45,133 @@ local function copy(event)
   return out
 end
 
--- The same for one of many.
-local function call_counted(self, name, fn, event)
-  call(self.engine, name, fn, event)
-  self.calls = self.calls - 1
-end
-
 -- Too many calls wait: this one is left out.
 local function leave_out(self)
   local now = self.engine._core:steady()
   self.left_out = self.left_out + 1
   if self.told_at and now - self.told_at < REPORT_SECONDS then return end
-  self.engine:_log(WARNING, ("hooks: %d calls have not come back, so %d were left out"):format(self.calls,
+  self.engine:_log(WARNING, ("hooks: %d calls have not come back, so %d were left out"):format(CALLS_MAX,
     self.left_out))
   self.told_at, self.left_out = now, 0
+end
+
+local work
+
+local function begin(self)
+  if self.engine._core:begin(work, self) then self.begun = self.begun + 1 end
+end
+
+-- Makes calls until there are none left, or one of them has waited, so that somebody else makes them.
+local function make_calls(self, me)
+  local queue, entries = self.queue, self.entries
+  local first = self.first
+  while first <= self.last do
+    local event, entry = queue[first], entries[first]
+    queue[first], entries[first] = nil, nil
+    self.first, me.entry = first + 1, entry
+    entry.fn(event)
+    if self.worker ~= me then return end
+    first = self.first
+  end
+end
+
+-- Whoever makes calls counts as one that has not come back.
+local function is_allowed(self)
+  if self.calls <= CALLS_MAX then return true end
+  for i = self.first, self.last do
+    self.queue[i], self.entries[i] = nil, nil
+    leave_out(self)
+  end
+end
+
+function work(self)
+  local me = { entry = false }
+  self.begun, self.calls = self.begun - 1, self.calls + 1
+  self.worker = me
+  if is_allowed(self) then
+    if self.first < self.last and self.begun == 0 then begin(self) end
+    repeat -- a function that raises ends a round
+      local ok, problem = xpcall(make_calls, errors.handler, self, me)
+      if not ok then tell_error(self.engine, me.entry.name, problem) end
+    until ok or self.worker ~= me
+  end
+  self.calls = self.calls - 1
+  if self.worker == me then self.worker, self.first, self.last = false, 1, 0 end
+end
+
+-- Has the functions of a list called with `event`, which has its name.
+local function tell(self, list, event)
+  local last, queue, entries = self.last, self.queue, self.entries
+  for i = 1, #list do
+    last = last + 1
+    queue[last], entries[last] = i == 1 and event or copy(event), list[i]
+  end
+  self.last = last
+  if self.begun == 0 then begin(self) end
 end
 
 function Hooks:tell(name, event)
   local list = self.functions[name]
   if not list then return end
   event.event = name
-  for i = 1, #list do
-    if self.calls >= CALLS_MAX then
-      leave_out(self)
-    elseif self.engine._core:begin(call_counted, self, name, list[i], copy(event)) then
-      self.calls = self.calls + 1
-    end
-  end
+  tell(self, list, copy(event))
 end
 
 -- ---- what is told ----------------------------------------------------------------------------------------------
 
 local STAGE_KINDS = { run = true, finalize = true, abort = true }
 
-local function name_of(engine, name, id, kind)
-  if name or kind == "callback" then return name end
-  return queue_task.auto_name(engine._core, id)
+-- An attempt has failed.
+local function failed(self, event, failure, is_stage)
+  local name, functions = is_stage and "stage_failed" or "task_failed", self.functions
+  event.status = failure.status
+  event.error_class, event.error, event.traceback = failure.error_class, failure.message, failure.traceback
+  event.will_retry, event.at = failure.will_retry, failure.again
+  if functions[name] then self:tell(name, event) end
+  if failure.died and functions.task_dead then self:tell("task_dead", event) end
 end
 
--- Of an attempt: as the core tells of its end, or as its claim tells of its beginning.
-local function attempt(engine, raw)
-  local stage, root = raw.stage, raw.root
-  return {
-    time = raw.time, id = stage and engine:_id_text(stage), root = root and engine:_id_text(root), class = raw.class,
-    key = raw.key, queue = raw.queue, kind = raw.kind, attempt = raw.attempt, max_attempts = raw.max_attempts,
-    name = not STAGE_KINDS[raw.kind] and name_of(engine, raw.name, raw.task, raw.kind) or nil,
-    took = raw.took, late = raw.late, status = raw.status,
-  }
-end
+local tell_other
 
-local function with_failure(event, raw)
-  event.error_class, event.error, event.traceback = raw.error_class, raw.message, raw.traceback
-  event.will_retry, event.at = raw.will_retry, raw.again
-  return event
+-- Returns what is called when something has happened: that is the end of an attempt, as a rule, whose event is made in
+-- one piece, with what it needs alone. Of anything else the second value is the event as the core has it.
+local function end_teller(self)
+  local core, list, queue, entries = self.engine._core, self.functions.task_done, self.queue, self.entries
+  local only = list and #list == 1 and list[1]
+  return function(what, time, _, _, stage, root, kind, number, max, queue_name, name, class, key, took, late, _, _,
+      failure)
+    if what ~= "ended" then return tell_other(self, what, time) end
+    local is_stage = STAGE_KINDS[kind]
+    if not failure and (is_stage or not list) then return end
+    local event = {
+      event = "task_done", time = time, queue = queue_name, kind = kind, attempt = number, took = took, late = late,
+      name = not is_stage and name or nil,
+    }
+    if stage then
+      event.id, event.root = core:id_text(stage), root and core:id_text(root)
+      event.class, event.key, event.max_attempts = class, key, max
+    end
+    if failure then return failed(self, event, failure, is_stage) end
+    if not only then return tell(self, list, event) end
+    local last = self.last + 1
+    queue[last], entries[last], self.last = event, only, last
+    if self.begun == 0 then begin(self) end
+  end
 end
 
 local tellers = {}
-
-function tellers.ended(self, raw)
-  local is_stage = STAGE_KINDS[raw.kind]
-  if not raw.failed then
-    if not is_stage and self.functions.task_done then self:tell("task_done", attempt(self.engine, raw)) end
-    return
-  end
-  local name = is_stage and "stage_failed" or "task_failed"
-  if not (self.functions[name] or raw.died and self.functions.task_dead) then return end
-  local event = with_failure(attempt(self.engine, raw), raw)
-  self:tell(name, event)
-  if raw.died then self:tell("task_dead", event) end
-end
 
 -- In a coroutine of its own, for it reads the stage.
 local function tell_final(self, raw)
   local engine = self.engine
   local record = engine._core:stage_get(raw.task) or { id = raw.task } -- it may be deleted already
-  local ended = record.finalized or raw.time
+  local finished = record.finalized or raw.time
   local begun = record.started or record.created
   local event = {
     time = raw.time, id = engine:_id_text(raw.task), root = record.root and engine:_id_text(record.root),
     class = record.class_path, key = record.key, queue = record.queue or "default", state = raw.state,
-    created = record.created, started = record.started, ended = ended, took = begun and math.max(ended - begun, 0),
+    created = record.created, started = record.started, ended = finished,
+    took = begun and math.max(finished - begun, 0),
     attempt = record.attempt and record.attempt + 1, max_attempts = record.max_attempts,
     reason = raw.state == "aborted" and record.abort_message or nil,
   }
@@ -155,88 +205,125 @@ function tellers.stopping(self, raw)
   self:tell("engine_stopping", { time = raw.time })
 end
 
+-- What is no end of an attempt.
+function tell_other(self, what, event)
+  for _, looker in ipairs(self.lookers) do
+    if looker[what] then looker[what](looker.of, event) end
+  end
+  if what == "stopping" then self.told_stop = true end
+  if self.tells_all or what == "stopping" then tellers[what](self, event) end
+end
+
 -- The "event" hook of the core.
-local function received(self, raw)
-  for _, fn in ipairs(self.raw) do fn(raw) end
-  if raw.what == "stopping" then self.told_stop = true end
-  tellers[raw.what](self, raw)
+local function receiver(self)
+  local tell_end, lookers = end_teller(self), self.lookers
+  if #lookers == 0 then return tell_end end
+  return function(what, ...)
+    if what ~= "ended" then return tell_other(self, what, ...) end
+    for _, looker in ipairs(lookers) do looker.ended(looker.of, ...) end
+    if self.tells_all then tell_end(what, ...) end
+  end
 end
 
 local function started(self, claim)
   local kind = claim.kind
-  local name = STAGE_KINDS[kind] and (kind == "run" and "stage_started" or nil) or "task_started"
-  if self.functions[name] == nil then return end
+  local is_stage = STAGE_KINDS[kind]
+  local list = self.functions[is_stage and (kind == "run" and "stage_started" or false) or "task_started"]
+  if not list then return end
   local record, core = claim.stage, self.engine._core
-  local tries = kind == "run" and record and record.attempt or claim.tries
-  self:tell(name, attempt(self.engine, {
-    time = core:now(), task = claim.id, stage = record and record.id, root = record and record.root,
-    class = record and record.class_path, key = record and record.key, queue = claim.queue, kind = kind,
-    name = claim.name, attempt = tries + 1, max_attempts = STAGE_KINDS[kind] and record and record.max_attempts or nil,
-    late = math.max(core:now() - claim.eta, 0),
-  }))
+  local now = core:now()
+  local event = {
+    event = is_stage and "stage_started" or "task_started", time = now, queue = claim.queue, kind = kind,
+    attempt = (kind == "run" and record and record.attempt or claim.tries) + 1, late = math.max(now - claim.eta, 0),
+    name = not is_stage and (claim.name or kind ~= "callback" and queue_task.auto_name(core, claim.id)) or nil,
+  }
+  if record then
+    event.id, event.root, event.class = core:id_text(record.id), core:id_text(record.root), record.class_path
+    event.key, event.max_attempts = record.key, is_stage and record.max_attempts or nil
+  end
+  tell(self, list, event)
 end
 
---- A claim is about to be executed; called in its coroutine.
+--- A claim is about to be executed; called in its coroutine, if somebody listens for that.
 function Hooks:started(claim)
-  if self.engine._tracing then self.engine._tracing:started(claim) end
   local ok, problem = pcall(started, self, claim)
   if not ok then self.engine:_log(ERROR, "hooks: " .. errors.text(problem)) end
 end
 
 -- ---- asking for it ---------------------------------------------------------------------------------------------
 
---- The hooks of an engine, made when they are first asked for. From then on `engine._events` has them while anybody
--- listens, and false while nobody does.
+--- The hooks of an engine, made when they are first asked for. From then on `engine._hooks` has them, and
+-- `engine._events`, too, while somebody listens for what begins.
 function events.of(engine)
   local self = engine._hooks
-  if self then return self end
-  return setmetatable({ engine = engine, functions = {}, raw = {}, count = 0, told_stop = false,
-    calls = 0, left_out = 0, told_at = false }, Hooks)
-end
-
-function Hooks:_count(step)
-  local engine = self.engine
-  self.count = self.count + step
-  local on = self.count > 0
-  engine._hooks, engine._events = self, on and self or false
-  if (step > 0 and self.count == 1) or self.count == 0 then
-    engine._core:on("event", on and function(raw) received(self, raw) end or nil)
+  if not self then
+    self = setmetatable({ engine = engine, functions = {}, lookers = {}, told_stop = false, tells_all = false,
+      queue = {}, entries = {}, first = 1, last = 0, worker = false, begun = 0, calls = 0, left_out = 0,
+      told_at = false }, Hooks)
+    engine._hooks = self
   end
+  return self
 end
 
-local function remove(list, fn)
+-- Has the core tell what somebody wants to hear, and no more.
+local function ask(self)
+  local engine, functions, sample, all = self.engine, self.functions, 0.0, next(self.functions) ~= nil
+  self.tells_all = all
+  for _, looker in ipairs(self.lookers) do
+    if looker.sample then sample = math.max(sample, looker.sample) else all = true end
+  end
+  engine._core:on("event", (all or #self.lookers > 0) and receiver(self) or nil)
+  engine._events = (functions.stage_started or functions.task_started) and self or false
+  engine._core:tell(all, sample, self.tells_all)
+end
+
+local function with(list, entry)
+  local out = table.move(list, 1, #list, 1, {}) -- the old one may be in use
+  out[#out + 1] = entry
+  return out
+end
+
+local function without(list, entry)
   local out = {}
-  for _, other in ipairs(list or {}) do
-    if other ~= fn then out[#out + 1] = other end
+  for _, one in ipairs(list) do
+    if one ~= entry then out[#out + 1] = one end
   end
   return out
 end
 
---- Has fn(event) called from now on; returns a function that ends it. Events as the core has them, for `name` "raw".
+--- Has fn(event) called from now on; returns a function that ends it.
 function Hooks:add(name, fn)
-  local entry = function(...) return fn(...) end -- the same function may listen twice
-  local function change(list)
-    if name == "raw" then self.raw = list else self.functions[name] = #list > 0 and list or nil end
-  end
-  local function current() return name == "raw" and self.raw or self.functions[name] end
-  local list = remove(current())
-  list[#list + 1] = entry
-  change(list) -- a new one: the old one may be in use
-  self:_count(1)
+  local entry = { fn = fn, name = name } -- the same function may listen twice
+  local functions = self.functions
+  functions[name] = with(functions[name] or {}, entry)
+  ask(self)
   return function()
     if not entry then return end
-    change(remove(current(), entry))
-    entry = nil
-    if not self.engine._closed then self:_count(-1) end
+    local list = without(functions[name], entry)
+    functions[name], entry = #list > 0 and list or nil, nil
+    if not self.engine._closed then ask(self) end
   end
+end
+
+--- Has looker.ended(looker.of, ...) and looker.final(looker.of, event) called with what the core tells (see
+-- csrc/binding/telemetry/event.c), at once and in no coroutine: they may not wait. With `sample`: ended for that part
+-- of all roots and tasks, and for what names a trace.
+function Hooks:look(looker)
+  self.lookers = with(self.lookers, looker)
+  ask(self)
+end
+
+local function call(engine, entry, event)
+  local ok, problem = xpcall(entry.fn, errors.handler, event)
+  if not ok then tell_error(engine, entry.name, problem) end
 end
 
 --- The engine closes, and its loop has not been told to stop: those that listen for that are called here and now.
 function Hooks:closing()
   if self.engine._tracing then self.engine._tracing:closing() end
-  for _, fn in ipairs(self.functions.engine_stopping or {}) do
+  for _, entry in ipairs(self.functions.engine_stopping or {}) do
     if not self.told_stop then
-      call(self.engine, "engine_stopping", fn, { event = "engine_stopping", time = self.engine._core:now() })
+      call(self.engine, entry, { event = "engine_stopping", time = self.engine._core:now() })
     end
   end
 end

@@ -272,18 +272,19 @@ end
 function metrics.count_classes(self)
   local classes = { counts = {}, known = 0 }
   self._class_counts = classes
-  require("pipeline.telemetry.events").of(self):add("raw", function(event)
-    if event.what ~= "ended" or event.kind ~= "run" then return end
-    local class = event.class or OTHERS
+  local function ended(_, _, _, _, _, _, kind, _, _, _, _, class, _, _, _, _, _, failure)
+    if kind ~= "run" then return end
+    class = class or OTHERS
     if not classes.counts[class] and classes.known >= CLASSES_MAX then class = OTHERS end
     local of = classes.counts[class]
     if not of then
       of = { succeeded = 0, failed = 0 }
       classes.counts[class], classes.known = of, classes.known + 1
     end
-    local result = event.failed and "failed" or "succeeded"
+    local result = failure and "failed" or "succeeded"
     of[result] = of[result] + 1
-  end)
+  end
+  require("pipeline.telemetry.events").of(self):look { ended = ended, of = false }
 end
 
 local kinds = { public = "boolean", classes = "boolean" }

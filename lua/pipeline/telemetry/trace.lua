@@ -1,31 +1,40 @@
 --- telemetry/trace.lua: which trace the running code belongs to: W3C trace context, by coroutine.
 --
 -- A context is { trace (32 hex digits), span (16), sampled }. `trace.on` is false until an engine traces; whoever would
--- pass a context on asks that first, so that nothing is done for it where nobody traces.
+-- pass a context on asks that first, so that nothing is done for it where nobody traces. What executes a task has a
+-- context without having been given one: it is made when somebody asks for it.
 
 local trace = { on = false }
 
 local running = coroutine.running
-local current = setmetatable({}, { __mode = "k" }) -- coroutine -> context
+local current = setmetatable({}, { __mode = "k" }) -- coroutine -> context; false: none, whatever is executed
+local tracers = setmetatable({}, { __mode = "k" }) -- object -> its function that makes the context of a task
 
---- Engines trace from now on.
-function trace.begin()
+--- `of` traces from now on: of_task(of) is the context of the task that the running coroutine executes, if it is one of
+-- its own.
+function trace.begin(of, of_task)
   trace.on = true
+  tracers[of] = of_task
+end
+
+--- `of` traces no longer.
+function trace.done(of)
+  tracers[of] = nil
 end
 
 --- The context of the running code, or nil.
 function trace.current()
-  return current[running()]
-end
-
---- What the running coroutine does belongs to `context` from now on; nil: to none.
-function trace.set(context)
-  current[running()] = context
+  local context = current[running()]
+  if context ~= nil then return context or nil end
+  for of, of_task in next, tracers do
+    context = of_task(of)
+    if context then return context end
+  end
 end
 
 --- The header `traceparent` of a context (default: that of the running code); nil: there is none.
 function trace.header(context)
-  context = context or current[running()]
+  context = context or trace.current()
   return context and ("00-%s-%s-%s"):format(context.trace, context.span, context.sampled and "01" or "00")
 end
 
@@ -51,12 +60,12 @@ function trace.parse(header)
   return { trace = id:lower(), span = span:lower(), sampled = tonumber(flags, 16) & 1 == 1 }
 end
 
---- Calls fn(...) with `context` as that of the running code; returns what it does.
+--- Calls fn(...) with `context` (nil: none) as that of the running code; returns what it does.
 function trace.within(context, fn, ...)
   local co = running()
   local before = current[co]
   local _ <close> = setmetatable({}, { __close = function() current[co] = before end })
-  current[co] = context
+  current[co] = context or false
   return fn(...)
 end
 

@@ -2,8 +2,8 @@
 --
 -- A pipeline is a trace: its id is that of its root, as users see it. Each stage is a span, of its whole life, below
 -- that of its parent; each attempt is a span below that of its stage. The ids of spans are made from those of stages
--- and claims with the secret of the store. So nothing of it has to be stored, all processes on a file agree, and
--- whether a pipeline is sampled is decided by its id alone.
+-- and claims with a number that the secret of the store gives. So nothing of it has to be stored, all processes on a
+-- file agree, and whether a pipeline is sampled is decided by its id alone: before anything is made for it.
 --
 -- A task that is added by traced code is executed in its trace: the context is kept with it, in its request. What
 -- starts a pipeline (a request with `traceparent`, a task) and the pipeline are two traces; the span of the start has a
@@ -21,28 +21,44 @@ local tracing = {}
 
 local ERROR = 40
 local TEXT_MAX = 4000 -- bytes of a message or a traceback: thousands of spans may be kept
-local KEPT_MAX = 10000
+local FORMS_MAX = 1000
 
 local Tracing = { __name = "pipeline.Tracing" }
 Tracing.__index = Tracing
 
 -- ---- ids -------------------------------------------------------------------------------------------------------
 
--- Made with the secret: the same in all processes, and nobody can guess it.
-local function span_id(self, ...)
-  local id = self.core:sign(table.concat({ "span", ... }, "\0")):sub(1, 16)
-  return id:find("^0+$") and "0000000000000001" or id
+-- Another number for each number, and one that looks like chance.
+local function mixed(number)
+  number = (number ~ number >> 30) * 0xbf58476d1ce4e5b9
+  number = (number ~ number >> 27) * 0x94d049bb133111eb
+  return number ~ number >> 31
+end
+
+local function span_text(number)
+  return ("%016x"):format(number ~= 0 and number or 1)
+end
+
+-- For a span that nobody has to find again.
+local function next_number(self)
+  self.number = self.number + 1
+  return mixed(self.number)
 end
 
 local function is_sampled(self, trace_id)
   return tonumber(trace_id:sub(-8), 16) < self.sample * 4294967296.0
 end
 
+-- Made with what the secret of the store gives: the same in all processes.
 local function stage_span(self, id)
-  return span_id(self, "stage", ("%d"):format(id))
+  return span_text(mixed(id ~ self.key))
 end
 
--- The context kept with a task, if there is one.
+local function attempt_span(self, task, claim)
+  return span_text(mixed(mixed(task ~ ~self.key) + claim))
+end
+
+-- The context kept with a task, in its request, if there is one.
 local function kept(request)
   if not request then return nil end
   local value = core_module.decode(request)
@@ -50,16 +66,19 @@ local function kept(request)
   return type(headers) == "table" and trace.parse(headers.traceparent) or nil
 end
 
--- The context of the attempt that a claim, or the event about its end, is about; and the span above it.
-local function context_of(self, raw, of)
-  local span = span_id(self, "attempt", ("%d"):format(raw.task), ("%d"):format(raw.claim or 0))
-  if raw.stage then
-    local id = self.core:id_text(raw.root or raw.stage)
-    return { trace = id, span = span, sampled = is_sampled(self, id) }, stage_span(self, raw.stage)
-  end
-  if of then return { trace = of.trace, span = span, sampled = of.sampled }, of.span end
-  local id = self.core:id_text(raw.task)
-  return { trace = id, span = span, sampled = is_sampled(self, id) }, nil
+-- The context of an attempt; the span above it; and the context that was kept with its task.
+local function context_of(self, task, claim, stage, root, request)
+  local span = attempt_span(self, task, claim)
+  local of = not stage and kept(request) or nil
+  if of then return { trace = of.trace, span = span, sampled = of.sampled }, of.span, of end
+  local id = self.core:id_text(stage and (root or stage) or task)
+  return { trace = id, span = span, sampled = is_sampled(self, id) }, stage and stage_span(self, stage) or nil
+end
+
+-- That of the task which the running coroutine executes, if it is one of this engine.
+local function context_of_running(self)
+  local task, claim, stage, root, request = self.core:claim_of_running()
+  return task and claim and context_of(self, task, claim, stage, root, request) or nil
 end
 
 -- ---- spans -----------------------------------------------------------------------------------------------------
@@ -70,34 +89,71 @@ local function cut(value)
   return (value:sub(1, TEXT_MAX):gsub("[\xC0-\xFF][\x80-\xBF]*$", ""))
 end
 
-local function exception(raw)
-  return { time = raw.time, name = "exception", attributes = {
-    ["exception.type"] = raw.error_class, ["exception.message"] = cut(raw.message),
-    ["exception.stacktrace"] = raw.traceback ~= "" and cut(raw.traceback) or nil,
+local function exception(time, failure)
+  return { time = time, name = "exception", attributes = {
+    ["exception.type"] = failure.error_class, ["exception.message"] = cut(failure.message),
+    ["exception.stacktrace"] = failure.traceback ~= "" and cut(failure.traceback) or nil,
   } }
 end
 
-local function add_attempt(self, raw)
-  local entry = self.contexts[raw.task]
-  if entry and entry.claim ~= raw.claim then entry = nil end
-  if entry then self.contexts[raw.task], self.kept = nil, self.kept - 1 end
-  local context, parent
-  if entry then context, parent = entry.context, entry.parent else context, parent = context_of(self, raw) end
-  if not context.sampled or not raw.took then return end
-  local links = entry and entry.of and { { trace = entry.of.trace, span = entry.of.span, kind = "enqueued" } } or nil
+local function name_of(kind, class, queue)
+  return ("%s %s"):format(kind, class or queue or "default")
+end
+
+local function kind_of(kind)
+  return kind == "push" and otlp.CLIENT or otlp.INTERNAL
+end
+
+-- What attempts of that kind, of the class and in the queue, have alike; kept by all three.
+local function form_of(self, kind, class, queue)
+  local key = kind .. "\0" .. (class or "") .. "\0" .. (queue or "")
+  local form = self.forms[key]
+  if form then return form end
+  local list = { otlp.attribute("pipeline.kind", kind) }
+  if class then list[2] = otlp.attribute("pipeline.class", class) end
+  if queue then list[#list + 1] = otlp.attribute("pipeline.queue", queue) end
+  form = otlp.form(name_of(kind, class, queue), kind_of(kind), list)
+  if self.forms_count >= FORMS_MAX then self.forms, self.forms_count = {}, 0 end
+  self.forms[key], self.forms_count = form, self.forms_count + 1
+  return form
+end
+
+-- An attempt that has failed, or belongs to a trace that is not its own.
+local function add_full(self, context, parent, of, raw, failure)
   self.exporter:add {
-    trace = context.trace, span = context.span, parent = parent, links = links,
-    name = ("%s %s"):format(raw.kind, raw.class or raw.queue or "default"),
-    kind = raw.kind == "push" and otlp.CLIENT or otlp.INTERNAL,
-    from = raw.time - raw.took, to = raw.time, failed = raw.failed and (cut(raw.message) or "") or nil,
-    events = raw.failed and { exception(raw) } or nil,
+    trace = context.trace, span = context.span, parent = parent,
+    links = of and { { trace = of.trace, span = of.span, kind = "enqueued" } } or nil,
+    name = name_of(raw.kind, raw.class, raw.queue), kind = kind_of(raw.kind), from = raw.from, to = raw.to,
+    failed = failure and (cut(failure.message) or "") or nil,
+    events = failure and { exception(raw.to, failure) } or nil,
     attributes = {
       ["pipeline.kind"] = raw.kind, ["pipeline.class"] = raw.class, ["pipeline.queue"] = raw.queue,
       ["pipeline.id"] = raw.stage and self.core:id_text(raw.stage), ["pipeline.attempt"] = raw.attempt,
-      ["pipeline.late_seconds"] = raw.late, ["pipeline.will_retry"] = raw.will_retry,
-      ["http.response.status_code"] = raw.status,
+      ["pipeline.late_seconds"] = raw.late, ["pipeline.will_retry"] = failure and failure.will_retry,
+      ["http.response.status_code"] = failure and failure.status,
     },
   }
+end
+
+-- An attempt has ended. Most are those of tasks that have ended well: for them no more is made than what is sent.
+local function attempt_ended(self, time, task, claim, stage, root, kind, attempt, _, queue, _, class, _, took, late,
+  sampled, request, failure)
+  if not took or not (sampled or request) then return end
+  if failure or request then
+    local context, parent, of = context_of(self, task, claim, stage, root, request)
+    if not context.sampled then return end
+    return add_full(self, context, parent, of, {
+      kind = kind, class = class, queue = queue, stage = stage, attempt = attempt, late = late, from = time - took,
+      to = time,
+    }, failure)
+  end
+  local exporter, core = self.exporter, self.core
+  if not exporter:takes() then return end
+  local more = ',{"key":"pipeline.attempt","value":{"intValue":"' .. attempt .. '"}}'
+  if late then more = more .. "," .. otlp.attribute("pipeline.late_seconds", late) end
+  if stage then more = more .. ',{"key":"pipeline.id","value":{"stringValue":"' .. core:id_text(stage) .. '"}}' end
+  exporter:add_text(otlp.plain(core:id_text(root or stage or task), attempt_span(self, task, claim),
+    stage and stage_span(self, stage), form_of(self, kind, class, queue), time - took, time, more))
 end
 
 local function add_stage(self, raw)
@@ -118,29 +174,11 @@ local function add_stage(self, raw)
   }
 end
 
-local tellers = {}
-
-function tellers.ended(self, raw) add_attempt(self, raw) end
-
-function tellers.final(self, raw)
+local function stage_is_final(self, raw)
   self.core:begin(function()
     local ok, problem = pcall(add_stage, self, raw)
     if not ok and not self.engine._closed then self.engine:_log(ERROR, "tracing: " .. errors.text(problem)) end
   end)
-end
-
---- A claim is about to be executed, in the running coroutine: what it does belongs to its span.
-function Tracing:started(claim)
-  local record = claim.stage
-  local raw = { task = claim.id, claim = claim.claim, stage = record and record.id, root = record and record.root }
-  local of = not record and kept(claim.request) or nil
-  local context, parent = context_of(self, raw, of)
-  if of then -- of all others the end is enough to know it again
-    if self.kept >= KEPT_MAX then self.contexts, self.kept = {}, 0 end -- of claims that were given back
-    self.contexts[claim.id] = { claim = claim.claim, context = context, parent = parent, of = of }
-    self.kept = self.kept + 1
-  end
-  trace.set(context)
 end
 
 --- The running code has started the pipeline `stage`: says so in its trace, if it has one.
@@ -149,7 +187,7 @@ function Tracing:start(stage)
   if not context or not context.sampled then return end
   local id = self.core:id_text(stage.id)
   self.exporter:add {
-    trace = context.trace, span = span_id(self, "start", ("%d"):format(stage.id)), parent = context.span,
+    trace = context.trace, span = span_text(next_number(self)), parent = context.span,
     name = "start " .. tostring(stage.class_path), kind = otlp.PRODUCER, from = now, to = now,
     links = { { trace = id, span = stage_span(self, stage.id), kind = "started" } },
     attributes = { ["pipeline.id"] = id, ["pipeline.class"] = stage.class_path },
@@ -160,7 +198,7 @@ end
 function Tracing:serve(request, fn, ...)
   local of = trace.parse(request.headers.traceparent)
   if not of then return trace.within(nil, fn, ...) end
-  local context = { trace = of.trace, span = span_id(self, "request", self.core:random(16)), sampled = of.sampled }
+  local context = { trace = of.trace, span = span_text(next_number(self)), sampled = of.sampled }
   local from = self.core:now()
   local function ended(...)
     local _, answer = ...
@@ -205,25 +243,28 @@ function tracing.read(given)
   return { url = url, service = given.service, sample = sample }
 end
 
+local function byte_of(digits) return string.char(tonumber(digits, 16)) end
+
 --- Begins for an engine that was opened with these settings.
 function tracing.set_up(engine, given)
   local core = engine._core
   local self = setmetatable({
-    engine = engine, core = core, sample = given.sample, contexts = {}, kept = 0,
+    engine = engine, core = core, sample = given.sample, forms = {}, forms_count = 0,
+    key = string.unpack("<i8", (core:sign("spans"):sub(1, 16):gsub("%x%x", byte_of))),
+    number = string.unpack("<i8", core:random(8)),
     exporter = otlp.exporter(engine, given.url, {
       ["service.name"] = given.service or engine:_app_name(), ["service.instance.id"] = tostring(engine._worker_number),
       ["telemetry.sdk.name"] = "pipeline", ["telemetry.sdk.language"] = "lua",
     }),
   }, Tracing)
-  trace.begin()
-  events.of(engine):add("raw", function(raw)
-    if tellers[raw.what] then tellers[raw.what](self, raw) end
-  end)
+  trace.begin(self, context_of_running)
+  events.of(engine):look { ended = attempt_ended, final = stage_is_final, of = self, sample = given.sample }
   return self
 end
 
 --- The engine closes.
 function Tracing:closing()
+  trace.done(self)
   self.exporter:close()
 end
 
