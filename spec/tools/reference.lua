@@ -119,8 +119,11 @@ local function write_comment(comment)
       text[#text + 1] = ("- `%s`: %s"):format(name, words)
     elseif tag == "return" then
       text[#text + 1] = "- returns " .. rest
+    elseif tag == "treturn" then
+      local kind, words = rest:match("^(%S+)%s*(.*)$")
+      text[#text + 1] = ("- returns (%s): %s"):format(kind, words)
     elseif line:find("^@") then
-      text[#text + 1] = "- " .. line:gsub("^@", "")
+      if tag ~= "function" then text[#text + 1] = "- " .. line:gsub("^@", "") end -- that names what is made elsewhere
     elseif #text == 0 then
       text[1] = line
     else

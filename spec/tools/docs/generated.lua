@@ -49,6 +49,8 @@ local function spread(line)
   local open
   for _, entry in ipairs(entries) do
     local name, words = entry:match("^and `?([%a_][%w_]*)`? (%(.*)$")
+    local one, other, both = entry:match("^([%a_][%w_]*) and ([%a_][%w_]*) (%(.*)$")
+    if one then name, words = one .. "`, `" .. other, both end
     if not name then name, words = entry:match("^`?([%a_][%w_]*)`? (%(.*)$") end
     if name then
       out[#out + 1] = ("  - `%s` %s"):format(name, words)
@@ -101,6 +103,11 @@ function generated.reference()
       end
     end
     if current and not is_command then
+      if hashes == "###" and not current.has_section then
+        local kind = title:find(":", 1, true) and "Methods" or title:find("(", 1, true) and "Functions" or "Classes"
+        current.lines[#current.lines + 1] = "## " .. kind .. "\n"
+      end
+      if hashes == "###" or hashes == "##" and current.title ~= title then current.has_section = true end
       if hashes == "##" and current.title == title then
         current.lines[#current.lines + 1] = "# " .. title
       else

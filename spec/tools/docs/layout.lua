@@ -56,7 +56,8 @@ function layout.page(page, chapters, relative, version)
     '<a class="skip" href="#main">To the text</a>\n',
     ('<header class="top"><a class="brand" href="%s">pipeline</a><span class="version">%s</span>'):format(home,
       escape(version)),
-    ('<nav aria-label="Parts"><a class="to-contents" href="#contents">Contents</a><a href="%s">Guide</a>'
+    ('<nav aria-label="Parts"><a class="to-contents" href="#contents">Contents</a>'
+      .. '<a class="to-guide" href="%s">Guide</a>'
       .. '<a href="%s">Guarantees</a><a href="%s">Reference</a>'
       .. '<a href="%s">Index</a></nav></header>\n'):format(home, relative(page.out, "guarantees.html"),
       relative(page.out, "reference/pipeline.html"), relative(page.out, "reference/index.html")),

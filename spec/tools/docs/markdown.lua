@@ -108,7 +108,12 @@ function markdown.page(text, path, link)
     return ('<h%s id="%s">%s<a class="here" href="#%s" aria-label="link to this section">#</a></h%s>'):format(level, id,
       inner, id, level)
   end)
-  html = html:gsub("<table>.-</table>", '<div class="wide">%0</div>'):gsub("<td></td>", "<td>&nbsp;</td>")
+  local tables = 0
+  html = html:gsub("<table>.-</table>", function(found) -- one that is too wide is moved by itself, by keys too
+    tables = tables + 1
+    return ('<div class="wide" tabindex="0" role="region" aria-label="table %d">%s</div>'):format(tables, found)
+  end)
+  html = html:gsub("<td></td>", "<td>&nbsp;</td>")
   html = html:gsub("<th></th>", "<th>&nbsp;</th>"):gsub(' align="(%a+)"', ' class="%1"')
   html = html:gsub("<p>KEPTBLOCK(%d+)X</p>", function(n) return kept[tonumber(n)] end)
   html = html:gsub('href="([^"]*)"', function(target)
