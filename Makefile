@@ -40,7 +40,11 @@ CORE := $(B)/lib/pipeline/core.so
 LIBRARY := $(B)/lib/libpipeline.so $(B)/lib/libpipeline.a
 SCHEMA := $(BUILD)/gen/schema.h
 HEADER := $(BUILD)/gen/pipeline.h
-VERSION = $(shell sed -n 's/^.define PL_VERSION "\(.*\)"/\1/p' csrc/engine/pipeline.h)
+
+# The version is written down in csrc/engine/pipeline.h; all else is told from there (spec/tools/version.lua). Programs
+# ask for the library by its major version: those of one major version find in it what they were built with.
+VERSION := $(shell sed -n 's/^.define PL_VERSION "\(.*\)"/\1/p' csrc/engine/pipeline.h)
+SONAME := libpipeline.so.$(firstword $(subst ., ,$(VERSION)))
 
 # What it is linked with, the oldest version that will do, and the Debian package it comes from.
 LIBRARIES := lua5.4:5.4.0:liblua5.4-dev sqlite3:3.38:libsqlite3-dev libuv:1.44:libuv1-dev libcbor:0.8:libcbor-dev \
@@ -101,7 +105,9 @@ install: all ## install into PREFIX (or LUADIR, LIBDIR and CLIBDIR), below DESTD
 	  install -D -m 644 lua/$$file '$(DESTDIR)$(LUADIR)'/$$file || exit 1; done
 	install -D -m 755 $(CORE) '$(DESTDIR)$(LIBDIR)/pipeline/core.so'
 	install -D -m 644 $(HEADER) '$(DESTDIR)$(PREFIX)/include/pipeline.h'
-	install -D -m 755 $(B)/lib/libpipeline.so '$(DESTDIR)$(CLIBDIR)/libpipeline.so'
+	install -D -m 755 $(B)/lib/libpipeline.so '$(DESTDIR)$(CLIBDIR)/libpipeline.so.$(VERSION)'
+	@ln -sf libpipeline.so.$(VERSION) '$(DESTDIR)$(CLIBDIR)/$(SONAME)'
+	@ln -sf $(SONAME) '$(DESTDIR)$(CLIBDIR)/libpipeline.so'
 	install -D -m 644 $(B)/lib/libpipeline.a '$(DESTDIR)$(CLIBDIR)/libpipeline.a'
 	@mkdir -p '$(DESTDIR)$(CLIBDIR)/pkgconfig'
 	sed 's|@PREFIX@|$(PREFIX)|; s|@CLIBDIR@|$(CLIBDIR)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(LINKED)|' \
@@ -113,11 +119,13 @@ install: all ## install into PREFIX (or LUADIR, LIBDIR and CLIBDIR), below DESTD
 	$(COMMAND) completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pipeline'
 	$(COMMAND) completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pipeline'
 	$(COMMAND) completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pipeline.fish'
+	@case '$(DESTDIR)$(CLIBDIR)' in /usr/lib*|/usr/local/lib*) ldconfig 2>/dev/null || true;; esac # the loader looks again
 
-rock: ## install the rock into build/rocktree and run the examples against that tree alone
-	rm -rf $(BUILD)/rocktree
-	luarocks make --lua-version 5.4 --tree $(BUILD)/rocktree --deps-mode=none rockspec/pipeline-scm-1.rockspec
-	@LUA=$(LUA) sh spec/tools/rock.sh $(BUILD)/rocktree
+rock: ## install each rock into a tree of its own, and run the examples against that tree alone
+	@for rockspec in scm-1 $(VERSION)-1; do \
+	  rm -rf $(BUILD)/rocktree && echo "rock: pipeline-$$rockspec.rockspec" && \
+	  luarocks make --lua-version 5.4 --tree $(BUILD)/rocktree --deps-mode=none rockspec/pipeline-$$rockspec.rockspec && \
+	  LUA=$(LUA) sh spec/tools/rock.sh $(BUILD)/rocktree || exit 1; done
 
 rock-build: all
 
@@ -154,8 +162,8 @@ $(CORE): $(OBJECTS)
 
 $(B)/lib/libpipeline.so: $(LIBRARY_OBJECTS)
 	@mkdir -p $(@D)
-	$(call run,LD,$(CC) -shared -o $@.new $^ -Wl$(,)-z$(,)nodelete -Wl$(,)-soname$(,)libpipeline.so $(ALL_LDFLAGS) \
-	  $(LIBRARY_LIBS) && mv -f $@.new $@)
+	$(call run,LD,$(CC) -shared -o $@.new $^ -Wl$(,)-z$(,)nodelete -Wl$(,)-soname$(,)$(SONAME) $(ALL_LDFLAGS) \
+	  $(LIBRARY_LIBS) && mv -f $@.new $@ && ln -sf libpipeline.so $(@D)/$(SONAME))
 
 $(B)/lib/libpipeline.a: $(LIBRARY_OBJECTS)
 	@mkdir -p $(@D) && rm -f $@

@@ -17,7 +17,7 @@
 #include "engine/telemetry/meter.h"
 #include "store/store.h"
 
-#define PL_VERSION "0.1.0"
+#define PL_VERSION "1.0.0"
 
 typedef struct pl_engine pl_engine_t;
 struct uv_loop_s;

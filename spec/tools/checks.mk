@@ -202,6 +202,7 @@ lint: deps-build deps-lint ## formatting, static checks, house rules
 	@$(LUA) spec/tools/coverage.lua
 	@$(MAKE) --no-print-directory all
 	@$(LUA) spec/tools/circles.lua $(B)/obj
+	@$(BUILT_ENV) $(LUA) spec/tools/version.lua
 	@$(BUILT_ENV) $(LUA) spec/tools/reference.lua
 	@echo 'lint: clean'
 
