@@ -23,7 +23,8 @@ describe("the C library", function()
   lazy_setup(function()
     if sanitized then return end
     dir = ran("mktemp -d"):match("%S+")
-    ran(("env -u MAKEFLAGS -u MAKELEVEL flock Makefile make -s install PREFIX='%s' BUILD='%s' LUA='%s'"):format(dir, build, LUA))
+    ran(("env -u MAKEFLAGS -u MAKELEVEL flock Makefile make -s install PREFIX='%s' BUILD='%s' LUA='%s'"):format(dir,
+      build, LUA))
   end)
 
   lazy_teardown(function()

@@ -1,5 +1,5 @@
--- release_spec.lua: a file that a released version has written opens in this one: older/release-0.1.tar.gz is what version
--- 0.1 left when it was killed at work (older/make.lua made it), with finished and pending work of all kinds.
+-- release_spec.lua: a file that a released version has written opens in this one: older/release-0.1.tar.gz is what
+-- version 0.1 left when it was killed at work (older/make.lua made it), with finished and pending work of all kinds.
 
 local pipeline = require "pipeline"
 local helper = require "spec.support.helper"

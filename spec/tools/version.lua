@@ -1,9 +1,9 @@
 -- version.lua - the version is in one place, csrc/engine/pipeline.h; here is checked that all who name it agree; run by
 -- `make lint` on a built tree.
 --
--- They are: the library as it is loaded, the command, its manual page, the API description of the pages, the header that
--- C programs get, the name of the shared library, the file for pkg-config, the rockspecs, and CHANGELOG.md, where the
--- version has a section with its date.
+-- They are: the library as it is loaded, the command, its manual page, the header that C programs get, the name of the
+-- shared library, the file for pkg-config, the rockspecs, and CHANGELOG.md, where the version has a section with its
+-- date.
 
 local findings = 0
 

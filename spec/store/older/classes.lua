@@ -1,5 +1,5 @@
--- classes.lua: pipelines whose work lies in release-0.1.tar.gz: defined by the program that made that file, under version
--- 0.1, and by the spec that opens it. Only what 0.1 had is used.
+-- classes.lua: pipelines whose work lies in release-0.1.tar.gz: defined by the program that made that file, under
+-- version 0.1, and by the spec that opens it. Only what 0.1 had is used.
 --
 -- While `classes.is_mended` is false, what needs a repair fails and what holds its process up waits.
 
