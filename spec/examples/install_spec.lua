@@ -46,7 +46,8 @@ describe("N4 make install", function()
       "bin/pipeline", "include/pipeline.h", "lib/libpipeline.a", "lib/libpipeline.so ->",
       ("lib/libpipeline.so.%s ->"):format(version:match("^%d+")), "lib/libpipeline.so." .. version,
       "lib/lua/5.4/pipeline/core.so", "lib/pkgconfig/pipeline.pc", "share/bash-completion/completions/pipeline",
-      "share/fish/vendor_completions.d/pipeline.fish", "share/man/man1/pipeline.1", "share/zsh/site-functions/_pipeline",
+      "share/fish/vendor_completions.d/pipeline.fish", "share/man/man1/pipeline.1",
+      "share/zsh/site-functions/_pipeline",
     }, found)
   end)
 
@@ -56,7 +57,8 @@ describe("N4 make install", function()
 
   test("lets a C program be built by `cc embed.c $(pkg-config --cflags --libs pipeline)`, which runs", function()
     ran(("cp examples/embed.c '%s/' && cd '%s' && PKG_CONFIG_PATH='%s/opt/p/lib/pkgconfig' "
-      .. "PKG_CONFIG_SYSROOT_DIR='%s' sh -c 'cc embed.c $(pkg-config --cflags --libs pipeline) -o embed'"):format(dir, dir, dir, dir))
+      .. "PKG_CONFIG_SYSROOT_DIR='%s' sh -c 'cc embed.c $(pkg-config --cflags --libs pipeline) -o embed'"):format(dir, dir,
+      dir, dir))
     assert.equal("one\ntwo\nthree\n3 tasks executed: ok\n",
       ran(("LD_LIBRARY_PATH='%s/opt/p/lib' '%s/embed'"):format(dir, dir)))
   end)
