@@ -56,9 +56,8 @@ describe("N4 make install", function()
   end)
 
   test("lets a C program be built by `cc embed.c $(pkg-config --cflags --libs pipeline)`, which runs", function()
-    ran(("cp examples/embed.c '%s/' && cd '%s' && PKG_CONFIG_PATH='%s/opt/p/lib/pkgconfig' "
-      .. "PKG_CONFIG_SYSROOT_DIR='%s' sh -c 'cc embed.c $(pkg-config --cflags --libs pipeline) -o embed'"):format(dir, dir,
-      dir, dir))
+    ran(("cp examples/embed.c '%s/' && cd '%s' && PKG_CONFIG_PATH='%s/opt/p/lib/pkgconfig' PKG_CONFIG_SYSROOT_DIR='%s'"
+      .. " sh -c 'cc embed.c $(pkg-config --cflags --libs pipeline) -o embed'"):format(dir, dir, dir, dir))
     assert.equal("one\ntwo\nthree\n3 tasks executed: ok\n",
       ran(("LD_LIBRARY_PATH='%s/opt/p/lib' '%s/embed'"):format(dir, dir)))
   end)
