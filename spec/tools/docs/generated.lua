@@ -126,10 +126,12 @@ local function escaped(text)
   return (text:gsub("[<>*_|]", "\\%0"))
 end
 
-local function option_lines(out, list)
-  for _, item in ipairs(list or {}) do
-    local name = item.name and item.sign or table.concat(item, ", ") .. (item.sign and " " .. item.sign or "")
-    out[#out + 1] = ("- `%s`: %s"):format(name, escaped(item.help))
+local function option_lines(out, ...)
+  for i = 1, select("#", ...) do
+    for _, item in ipairs(select(i, ...) or {}) do
+      local name = item.name and item.sign or table.concat(item, ", ") .. (item.sign and " " .. item.sign or "")
+      out[#out + 1] = ("- `%s`: %s"):format(name, escaped(item.help))
+    end
   end
   out[#out + 1] = ""
 end
@@ -146,8 +148,7 @@ function generated.command()
       out[#out + 1] = "```text\n" .. manual.usage(command, true) .. "\n```\n"
       out[#out + 1] = escaped(("%s. %s"):format(command.summary:gsub("^%l", string.upper), command.details or ""))
       out[#out + 1] = ""
-      option_lines(out, command.arguments)
-      option_lines(out, command.options)
+      option_lines(out, command.arguments or {}, command.options or {})
       for _, example in ipairs(command.examples or {}) do out[#out + 1] = "```console\n" .. example .. "\n```\n" end
     end
   end
@@ -184,6 +185,10 @@ local function code(words)
   return "`" .. words .. "`"
 end
 
+local function param_line(name, is_required, words)
+  return ("- `%s`%s%s"):format(name, is_required and " (required)" or "", words and ": " .. escaped(words) or "")
+end
+
 --- The routes of `engine` (one with a server): its own, and those of the API as it describes itself.
 function generated.routes(engine)
   local json = require "pipeline.http.json"
@@ -213,8 +218,7 @@ function generated.routes(engine)
         out[#out + 1] = ("### `%s %s`\n\n%s\n"):format(method:upper(), path, escaped(
           operation.summary:gsub("^%l", string.upper)))
         for _, param in ipairs(operation.parameters or {}) do
-          out[#out + 1] = ("- `%s`%s: %s"):format(param.name, param.required and " (required)" or "",
-            escaped(param.description or ""))
+          out[#out + 1] = param_line(param.name, param.required, param.description)
         end
         local body = operation.requestBody
         local schema = body and body.content["application/json"].schema
@@ -223,8 +227,7 @@ function generated.routes(engine)
         for _, name in ipairs(schema and schema.required or {}) do required[name] = true end
         table.sort(names)
         for _, name in ipairs(names) do
-          out[#out + 1] = ("- `%s`%s: %s"):format(name, required[name] and " (required)" or "",
-            escaped(schema.properties[name].description or ""))
+          out[#out + 1] = param_line(name, required[name], schema.properties[name].description)
         end
         out[#out + 1] = ""
       end

@@ -23,7 +23,7 @@ local function code_html(text, lang, label, link)
   local caption = label ~= "" and ('<figcaption>%s</figcaption>'):format(link
     and ('<a href="%s">%s</a>'):format(link, highlight.escape(label)) or highlight.escape(label)) or ""
   return ('<figure class="code %s">%s<pre tabindex="0"><code>%s</code></pre></figure>'):format(
-    lang == "output" and "output" or "source", caption, highlight.html(text:gsub("\n$", ""), lang))
+    (lang == "output" or lang == "text") and lang or "source", caption, highlight.html(text:gsub("\n$", ""), lang))
 end
 markdown.code = code_html
 
