@@ -257,7 +257,7 @@ local Class = pipeline.define("reference.Class", { run = function() end })
 write("# Reference")
 write("")
 write("Every public function of the library, from its doc comments (`make reference`). Options are named in a table; "
-  .. "times are seconds since the epoch, durations seconds, sizes bytes. README.md has the guide.")
+  .. "times are seconds since the epoch, durations seconds, sizes bytes. examples/guide/README.md is the guide.")
 write("")
 
 section("pipeline", "`require \"pipeline\"`")

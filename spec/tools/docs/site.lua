@@ -163,12 +163,13 @@ end
 -- ---- the index of the reference --------------------------------------------------------------------------------
 
 do
-  local entries = {}
+  local entries, known = {}, {}
   for _, page in ipairs(pages) do
     if page.is_reference then
       for _, heading in ipairs(page.headings) do
         local name = heading.level == 3 and markdown.text(heading.html):match("^[%w_.:]+")
-        if name and name:find("[.:]") then
+        if name and name:find("[.:]") and not known[name] then -- of kinds of futures the first
+          known[name] = true
           entries[#entries + 1] = { name = name, href = page.out:gsub("^reference/", "") .. "#" .. heading.id }
         end
       end
@@ -179,7 +180,8 @@ do
     if x ~= y then return x < y end
     return a.name < b.name
   end)
-  local out, letter, headings = { "<h1>Index</h1><p>Every function, by its last name.</p>" }, nil, {}
+  local out, letter, headings = { "<h1>Index</h1><p>Every function, by its last name. Options are named in a "
+    .. "table; times are seconds since the epoch, durations seconds, sizes bytes.</p>" }, nil, {}
   for _, entry in ipairs(entries) do
     local first = entry.name:match("[^.:]+$"):sub(1, 1):upper()
     if first ~= letter then
