@@ -160,6 +160,21 @@ do
   end
 end
 
+-- What is no page of the site leads to pages, too: its links are looked at as GitHub has them.
+for _, path in ipairs { "README.md", "CONTRIBUTING.md" } do
+  markdown.page(source.read(path), path, function(target)
+    local rest, anchor = target:match("^([^#]*)#?(.*)$")
+    local there = source.resolve(path, rest)
+    if not target:find("^%a+:") and rest ~= "" then
+      if not exists(there) then complain("%s: %s leads nowhere", path, target) end
+      if anchor ~= "" and by_path[there] then
+        wanted[#wanted + 1] = { from = path, out = by_path[there].out, anchor = anchor, target = target }
+      end
+    end
+    return target
+  end)
+end
+
 -- ---- the index of the reference --------------------------------------------------------------------------------
 
 do
