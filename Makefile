@@ -50,8 +50,9 @@ SONAME := libpipeline.so.$(firstword $(subst ., ,$(VERSION)))
 LIBRARIES := lua5.4:5.4.0:liblua5.4-dev sqlite3:3.38:libsqlite3-dev libuv:1.44:libuv1-dev libcbor:0.8:libcbor-dev \
     libsodium:1.0.18:libsodium-dev libcurl:7.87.0:libcurl4-openssl-dev
 BINDING_LINKED := libcbor
-LINKED := sqlite3 libuv libsodium libcurl
-PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags lua5.4 $(LINKED) $(BINDING_LINKED))
+LINKED := sqlite3 libuv libsodium
+LOADED := libcurl# when it is first used: its header is enough here
+PC_CFLAGS = $(shell $(PKG_CONFIG) --cflags lua5.4 $(LINKED) $(LOADED) $(BINDING_LINKED))
 PC_LIBS = $(shell $(PKG_CONFIG) --libs $(LINKED) $(BINDING_LINKED))
 LIBRARY_LIBS = $(shell $(PKG_CONFIG) --libs $(LINKED))
 
@@ -62,7 +63,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wca
     $(if $(VARIANT),-Wno-maybe-uninitialized -Wno-unknown-warning-option,-Wno-error=maybe-uninitialized)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPTIMIZE) -fPIC -fvisibility=hidden -pthread $(WARNINGS) -Icsrc -I$(BUILD)/gen \
     $(VARIANT_FLAGS) $(file <$(BUILD)/.cflags) $(CFLAGS)
-ALL_LDFLAGS = -pthread $(VARIANT_FLAGS) $(LDFLAGS) -lm
+ALL_LDFLAGS = -pthread $(VARIANT_FLAGS) $(LDFLAGS) -lm -ldl
 
 # The directories a spec or an example needs to find the built tree.
 LUA_PATH_BUILT := $(TOP)/lua/?.lua;$(TOP)/lua/?/init.lua;;

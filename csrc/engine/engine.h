@@ -21,7 +21,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
-#include "base/fork.h"
+#include "base/process.h"
 #include "engine/pipeline.h"
 #include "engine/telemetry/event.h"
 #include "engine/telemetry/meter.h"

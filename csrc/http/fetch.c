@@ -15,13 +15,11 @@
  *      request it was for.
  */
 #include "http/fetch.h"
-#include "base/pipe.h"
+#include "base/curl.h"
 #include "http/field.h"
 #include "mail/delivery.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -193,8 +191,8 @@ static void fetch_close_timer(pl_fetch_t *fetch) {
 /* An easy handle serves one request only: libcurl 7.88 remembers the last header of an answer beyond its memory, and
  * a next answer that begins with a folded line would have it read and moved. Connections belong to the multi handle. */
 static void give_easy_back(pl_fetcher_t *fetcher, CURL *easy) {
-    (void)curl_multi_remove_handle(fetcher->multi, easy);
-    curl_easy_cleanup(easy);
+    (void)pl__curl.multi_remove_handle(fetcher->multi, easy);
+    pl__curl.easy_cleanup(easy);
 }
 
 /* The one way to OVER. The text is copied. */
@@ -269,7 +267,7 @@ static void head_done(pl_fetch_t *fetch) {
     if (fetch->has_head)
         return;
     fetch->has_head = true;
-    if (curl_easy_getinfo(fetch->easy, CURLINFO_EFFECTIVE_URL, &url) != CURLE_OK ||
+    if (pl__curl.easy_getinfo(fetch->easy, CURLINFO_EFFECTIVE_URL, &url) != CURLE_OK ||
         pl__arena_copy(&fetch->arena, pl_str(url), &fetch->url) != PL_OK)
         fetch->url = PL_STR_NONE;
     if (fetch->request.stream) {
@@ -401,7 +399,7 @@ static size_t read_cb(char *room, size_t one, size_t size, void *data) {
 
 static void unpause(pl_fetch_t *fetch) {
     int mask = (fetch->recv_paused ? CURLPAUSE_RECV : 0) | (fetch->send_paused ? CURLPAUSE_SEND : 0);
-    if (curl_easy_pause(fetch->easy, mask) != CURLE_OK)
+    if (pl__curl.easy_pause(fetch->easy, mask) != CURLE_OK)
         doom(fetch, PL_EOTHER, "the transfer could not go on");
 }
 
@@ -409,7 +407,7 @@ static void unpause(pl_fetch_t *fetch) {
 
 static int connect_code(CURL *easy) {
     long number = 0;
-    (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
+    (void)pl__curl.easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
     return number == ECONNREFUSED ? PL_ECONNREFUSED : PL_EHOSTUNREACH;
 }
 
@@ -456,8 +454,8 @@ static void finish(pl_fetch_t *fetch, CURLcode result) {
     if (!fetch->why && result == CURLE_BAD_FUNCTION_ARGUMENT)
         text = "the headers of the answer are malformed";
     else if (!fetch->why && result != CURLE_OK && !fetch->message[0])
-        text = curl_easy_strerror(result);
-    if (curl_easy_getinfo(fetch->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK)
+        text = pl__curl.easy_strerror(result);
+    if (pl__curl.easy_getinfo(fetch->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK)
         fetch->fetcher->connections += (uint64_t)opened;
     if (code == PL_OK)
         head_done(fetch);
@@ -542,12 +540,12 @@ static void mail_connected(pl_fetch_t *fetch, CURLcode result) {
 
 static void collect(pl_fetcher_t *fetcher) {
     int left;
-    for (CURLMsg *message; (message = curl_multi_info_read(fetcher->multi, &left));) {
+    for (CURLMsg *message; (message = pl__curl.multi_info_read(fetcher->multi, &left));) {
         char *private = NULL;
         CURLcode result = message->data.result;
         if (message->msg != CURLMSG_DONE)
             continue;
-        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+        (void)pl__curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
         pl_fetch_t *fetch = (pl_fetch_t *)(void *)private;
         if (fetch && is_mail(fetch))
             mail_connected(fetch, result);
@@ -563,7 +561,7 @@ static void act(pl_fetcher_t *fetcher, curl_socket_t fd, int events) {
     if (fetcher->is_closing)
         return;
     fetcher->is_busy = true;
-    (void)curl_multi_socket_action(fetcher->multi, fd, events, &running);
+    (void)pl__curl.multi_socket_action(fetcher->multi, fd, events, &running);
     fetcher->is_busy = false;
     settle(fetcher);
 }
@@ -612,14 +610,14 @@ static sock_t *sock_new(pl_fetcher_t *fetcher, curl_socket_t fd) {
     if (sock->next)
         sock->next->prev = sock;
     fetcher->socks = sock;
-    (void)curl_multi_assign(fetcher->multi, fd, sock);
+    (void)pl__curl.multi_assign(fetcher->multi, fd, sock);
     return sock;
 }
 
 /* Without a poll the request would hang: it ends. A result other than 0 would end all requests. */
 static int socket_failed(CURL *easy) {
     char *private = NULL;
-    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+    (void)pl__curl.easy_getinfo(easy, CURLINFO_PRIVATE, &private);
     if (private)
         doom((pl_fetch_t *)(void *)private, PL_ENOMEM, "the socket could not be watched");
     return 0;
@@ -631,7 +629,7 @@ static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *data, void *s
     if (what == CURL_POLL_REMOVE) {
         if (sock)
             sock_close(fetcher, sock);
-        (void)curl_multi_assign(fetcher->multi, fd, NULL);
+        (void)pl__curl.multi_assign(fetcher->multi, fd, NULL);
         return 0;
     }
     if (!sock && !(sock = sock_new(fetcher, fd)))
@@ -665,7 +663,7 @@ static int timer_cb(CURLM *multi, long ms, void *data) {
 #define SET(option, value)                                                                                             \
     do {                                                                                                               \
         if (rc == CURLE_OK)                                                                                            \
-            rc = curl_easy_setopt(fetch->easy, option, value);                                                         \
+            rc = pl__curl.easy_setopt(fetch->easy, option, value);                                                     \
     } while (0)
 
 static bool method_is(const pl_fetch_t *fetch, const char *name) {
@@ -747,7 +745,7 @@ static CURLcode set_mail(pl_fetch_t *fetch, CURLcode rc) {
 static void begin(pl_fetch_t *fetch) {
     pl_fetcher_t *fetcher = fetch->fetcher;
     CURLcode rc = CURLE_OUT_OF_MEMORY;
-    fetch->easy = curl_easy_init();
+    fetch->easy = pl__curl.easy_init();
     if (fetch->easy)
         rc = set_connection(fetch, CURLE_OK);
     rc = is_mail(fetch) ? set_mail(fetch, rc) : set_exchange(fetch, rc);
@@ -757,11 +755,11 @@ static void begin(pl_fetch_t *fetch) {
         fetcher->queued--;
         fetcher->active++;
         fetch->state = STATE_ACTIVE;
-        if (curl_multi_add_handle(fetcher->multi, fetch->easy) == CURLM_OK)
+        if (pl__curl.multi_add_handle(fetcher->multi, fetch->easy) == CURLM_OK)
             return;
         rc = CURLE_OUT_OF_MEMORY;
     }
-    fetch_end(fetch, code_of(rc, NULL), curl_easy_strerror(rc));
+    fetch_end(fetch, code_of(rc, NULL), pl__curl.easy_strerror(rc));
     tell(fetch);
 }
 
@@ -1052,13 +1050,6 @@ void pl_fetch_send_end(pl_fetch_t *fetch) {
 
 /* ---- the client -------------------------------------------------------------------------------------------- */
 
-static bool is_global_ready;
-
-static void init_global(void) {
-    pl__pipe_spare();
-    is_global_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-}
-
 void pl_fetcher_options_init(pl_fetcher_options_t *options) {
     *options = (pl_fetcher_options_t){ .max_active = ACTIVE_DEFAULT, .max_idle = IDLE_DEFAULT };
 }
@@ -1067,20 +1058,19 @@ void pl_fetcher_limit(pl_fetcher_t *fetcher, const pl_fetcher_options_t *options
     fetcher->options = *options;
     if (fetcher->options.max_active == 0)
         fetcher->options.max_active = 1;
-    (void)curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)options->max_host_connections);
-    (void)curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, options->max_idle ? (long)options->max_idle : 1L);
+    (void)pl__curl.multi_setopt(fetcher->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)options->max_host_connections);
+    (void)pl__curl.multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, options->max_idle ? (long)options->max_idle : 1L);
     settle_soon(fetcher);
 }
 
 int pl_fetcher_open(pl_fetcher_t **out, struct uv_loop_s *loop, const pl_fetcher_options_t *options,
                     pl_error_t *error) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     *out = NULL;
-    (void)pthread_once(&once, init_global); /* never undone: others in the process may use libcurl */
-    if (!is_global_ready)
-        return PL__FAIL(error, PL_EOTHER, "libcurl cannot be used");
+    int rc = pl__curl_load(error);
+    if (rc != PL_OK)
+        return rc;
     pl_fetcher_t *fetcher = pl__alloc(sizeof *fetcher);
-    CURLM *multi = fetcher ? curl_multi_init() : NULL;
+    CURLM *multi = fetcher ? pl__curl.multi_init() : NULL;
     if (!multi) {
         pl__free(fetcher);
         return PL__FAIL(error, PL_ENOMEM, "out of memory");
@@ -1094,11 +1084,11 @@ int pl_fetcher_open(pl_fetcher_t **out, struct uv_loop_s *loop, const pl_fetcher
     (void)uv_timer_init(loop, &fetcher->soon);
     fetcher->timer.data = fetcher->soon.data = fetcher;
     fetcher->open_handles = 2;
-    (void)curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
-    (void)curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, (void *)fetcher);
-    (void)curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, timer_cb);
-    (void)curl_multi_setopt(multi, CURLMOPT_TIMERDATA, (void *)fetcher);
-    (void)curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    (void)pl__curl.multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
+    (void)pl__curl.multi_setopt(multi, CURLMOPT_SOCKETDATA, (void *)fetcher);
+    (void)pl__curl.multi_setopt(multi, CURLMOPT_TIMERFUNCTION, timer_cb);
+    (void)pl__curl.multi_setopt(multi, CURLMOPT_TIMERDATA, (void *)fetcher);
+    (void)pl__curl.multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     pl_fetcher_limit(fetcher, options);
     *out = fetcher;
     return PL_OK;
@@ -1140,9 +1130,9 @@ void pl_fetcher_close(pl_fetcher_t *fetcher) {
     }
     while (fetcher->socks)
         sock_close(fetcher, fetcher->socks);
-    (void)curl_multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, NULL);
-    (void)curl_multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, NULL);
-    (void)curl_multi_cleanup(fetcher->multi);
+    (void)pl__curl.multi_setopt(fetcher->multi, CURLMOPT_SOCKETFUNCTION, NULL);
+    (void)pl__curl.multi_setopt(fetcher->multi, CURLMOPT_TIMERFUNCTION, NULL);
+    (void)pl__curl.multi_cleanup(fetcher->multi);
     uv_close((uv_handle_t *)&fetcher->timer, handle_closed_cb);
     uv_close((uv_handle_t *)&fetcher->soon, handle_closed_cb);
 }

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/pipe.h"
+#include "base/process.h"
 #include "http/connection.h"
 
 enum {

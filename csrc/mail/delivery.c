@@ -39,7 +39,7 @@ void pl__delivery_close(pl__delivery_t *delivery) {
 }
 
 static const char *text_of(CURLcode result) {
-    return result == CURLE_OK ? "the mail server closed the connection" : curl_easy_strerror(result);
+    return result == CURLE_OK ? "the mail server closed the connection" : pl__curl.easy_strerror(result);
 }
 
 /* Returns whether something went. Bounded, so that a fast server does not keep the loop. */
@@ -50,7 +50,7 @@ static bool send_some(pl__delivery_t *delivery) {
         size_t sent = 0;
         if (left.len == 0)
             break;
-        CURLcode result = curl_easy_send(delivery->easy, left.ptr, left.len < PIECE ? left.len : PIECE, &sent);
+        CURLcode result = pl__curl.easy_send(delivery->easy, left.ptr, left.len < PIECE ? left.len : PIECE, &sent);
         if (result == CURLE_AGAIN)
             break;
         if (result != CURLE_OK) {
@@ -69,7 +69,7 @@ static bool read_some(pl__delivery_t *delivery) {
     bool any = false;
     while (!pl__smtp_is_over(&delivery->smtp)) {
         size_t got = 0;
-        CURLcode result = curl_easy_recv(delivery->easy, bytes, sizeof bytes, &got);
+        CURLcode result = pl__curl.easy_recv(delivery->easy, bytes, sizeof bytes, &got);
         if (result == CURLE_AGAIN)
             break;
         if (result != CURLE_OK || got == 0) {
@@ -110,7 +110,7 @@ int pl__delivery_open(pl__delivery_t **out, struct uv_loop_s *loop, CURL *easy, 
                       pl_str_t message, void (*news)(void *data), void *data, pl_error_t *error) {
     curl_socket_t fd = CURL_SOCKET_BAD;
     *out = NULL;
-    if (curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK || fd == CURL_SOCKET_BAD)
+    if (pl__curl.easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK || fd == CURL_SOCKET_BAD)
         return PL__FAIL(error, PL_ECONNRESET, "the connection is gone");
     pl__delivery_t *delivery = pl__alloc(sizeof *delivery);
     if (!delivery)

@@ -6,7 +6,7 @@
 #ifndef PL_MAIL_DELIVERY_H
 #define PL_MAIL_DELIVERY_H
 
-#include <curl/curl.h>
+#include "base/curl.h"
 
 #include "mail/smtp.h"
 

@@ -20,7 +20,7 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "base/fork.h"
+#include "base/process.h"
 #include "store/driver.h"
 
 /* While nobody can be reached: of one thread, which alone writes it. See outage.c. */

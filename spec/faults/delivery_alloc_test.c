@@ -279,12 +279,12 @@ static void test_refused(void) {
     uv_loop_t loop;
     pl__delivery_t *delivery = (pl__delivery_t *)(void *)&loop;
     pl_error_t error = { 0 };
-    CURL *easy = curl_easy_init();
+    CURL *easy = pl__curl.easy_init();
     CHECK(easy && uv_loop_init(&loop) == 0);
     CHECK(pl__delivery_open(&delivery, &loop, easy, PL_STR_LIT("a@b"), PL_STR_LIT("c@d"), PL_STR_LIT(""), nothing_cb,
                             NULL, &error) == PL_ECONNRESET);
     CHECK(!delivery && error.code == PL_ECONNRESET);
-    curl_easy_cleanup(easy);
+    pl__curl.easy_cleanup(easy);
     CHECK(uv_loop_close(&loop) == 0);
 }
 
@@ -292,11 +292,10 @@ int main(void) {
     static const char line[] = ".23456789012345678901234567890123456789012345678\r\n";
     for (size_t i = 0; i < BODY; i += sizeof line - 1)
         memcpy(body + i, line, sizeof line - 1);
-    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == 0);
+    CHECK(pl__curl_load(&(pl_error_t){ 0 }) == 0);
     test_allocations();
     test_close();
     test_inside();
     test_refused();
-    curl_global_cleanup();
     return check_end();
 }

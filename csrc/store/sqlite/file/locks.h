@@ -9,7 +9,7 @@
 
 #include <time.h>
 
-#include "base/fork.h"
+#include "base/process.h"
 #include "base/result.h"
 
 /* A file, whatever its names are. */

@@ -10,9 +10,9 @@
 
 #include <stdatomic.h>
 
-#include "base/fork.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "store/driver.h"
 
 typedef struct {

@@ -578,7 +578,7 @@ int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
 
 /* Whether the scope of the stage, which is found, may be aborted: what op->rc says. */
 static int check_abort(pl__conn_t *conn, pl_op_t *op, pl_id_t root, pl_id_t *scope) {
-    pl_stage_t top;
+    pl_stage_t top = { 0 };
     bool found = false;
     PL__TRY(pl__stage_scope(conn, op->u.abort.stage, scope));
     if (*scope)

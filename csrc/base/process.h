@@ -1,10 +1,10 @@
 /*
- * fork.h - what a child of fork() must not inherit: descriptors that hold locks, and mutexes that nobody will release.
+ * process.h - what befalls a process as a whole: it forks, and it writes to a peer that has left.
  *
- * A lock of an open file lives as long as any descriptor of that file, in any process. A child that was forked has a
- * copy of each, so that the locks of its parent would outlive the parent's death: what pl__unshared_open opened is
- * closed in the child before fork() returns there. (exec, and what calls it without the handlers of fork, leaves
- * O_CLOEXEC behind.)
+ * A child of fork() must not inherit descriptors that hold locks, nor mutexes that nobody will release. A lock of an
+ * open file lives as long as any descriptor of that file, in any process. A child that was forked has a copy of each,
+ * so that the locks of its parent would outlive the parent's death: what pl__unshared_open opened is closed in the
+ * child before fork() returns there. (exec, and what calls it without the handlers of fork, leaves O_CLOEXEC behind.)
  *
  * Of the threads of a process only the one that forks lives on in the child. Where another one was inside a library
  * that locks mutexes of the process (SQLite counts its memory under one), the child has them locked for ever, and hangs
@@ -15,8 +15,8 @@
  *
  * What goes on for long inside (a check of a whole file) holds up a fork for that time only: then the risk is taken.
  */
-#ifndef PL_BASE_FORK_H
-#define PL_BASE_FORK_H
+#ifndef PL_BASE_PROCESS_H
+#define PL_BASE_PROCESS_H
 
 #include <sys/types.h>
 
@@ -48,5 +48,10 @@ void pl__fork_watch(pl__fork_fn before, pl__fork_fn after, pl__fork_fn in_child)
 /* How often this process, or those it came from, was forked since somebody was inside for the first time. It is counted
  * because to ask the kernel who we are would cost a system call with each use of an engine. */
 unsigned pl__fork_count(void);
+
+/* A write to a peer that has left is to be an error of the write, not the end of the process: ignores SIGPIPE, unless
+ * the program has its own idea of it. To be called before anything writes to a socket through a library that does not
+ * say MSG_NOSIGNAL (libuv, OpenSSL below libcurl). Cheap; may be called any number of times. */
+void pl__pipe_spare(void);
 
 #endif

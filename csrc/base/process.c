@@ -1,15 +1,16 @@
 /*
- * fork.c - what a child of fork() must not inherit. See fork.h.
+ * process.c - what befalls a process as a whole. See process.h.
  *
- * One handler of the process does it all, in this order: nobody enters any more and those inside come out; then the
+ * One handler of forks does it all, in this order: nobody enters any more and those inside come out; then the
  * mutexes of what watches forks are taken, and that of the descriptors. So a child finds each of them in its own hand.
  */
-#include "base/fork.h"
+#include "base/process.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
@@ -199,4 +200,16 @@ void pl__unshared_close(pl__unshared_t *file) {
     *file = PL__UNSHARED_NONE;
     pthread_mutex_unlock(&mutex);
     errno = problem;
+}
+
+/* ---- SIGPIPE --------------------------------------------------------------------------------------------------- */
+
+/* By default it kills the process, and any client can cause it: it ends its side, reads some of a long response and
+ * closes. The disposition belongs to the process, so a handler, or the program's own SIG_IGN, is left as it is. */
+void pl__pipe_spare(void) {
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) != 0 || (now.sa_flags & SA_SIGINFO) || now.sa_handler != SIG_DFL)
+        return;
+    now.sa_handler = SIG_IGN;
+    (void)sigaction(SIGPIPE, &now, NULL);
 }

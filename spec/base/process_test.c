@@ -1,5 +1,5 @@
 /*
- * fork_test.c - a fork waits until no thread is inside a library whose mutexes the child would inherit, not for ever.
+ * process_test.c - a fork waits until no thread is inside a library whose mutexes would be inherited; not for ever.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fork.h"
+#include "base/process.h"
 #include "support/check.h"
 
 static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER; /* as SQLite's */
