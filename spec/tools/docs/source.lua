@@ -32,11 +32,14 @@ function source.read(path)
   return (file:read("a"))
 end
 
---- The names of all pages, in reading order.
-function source.names()
-  local names = {}
-  for _, chapter in ipairs(source.CHAPTERS) do
-    for i = 2, #chapter do names[#names + 1] = chapter[i] end
+--- The names of pages, in reading order: of all, or of a chapter. GUIDE=work/queues in the environment leaves that one
+-- (for whoever writes it).
+function source.names(chapter)
+  local names, only = {}, os.getenv("GUIDE")
+  for _, entry in ipairs(source.CHAPTERS) do
+    for i = 2, chapter and chapter ~= entry[1] and 1 or #entry do
+      if not only or not chapter or entry[i] == only then names[#names + 1] = entry[i] end
+    end
   end
   return names
 end

@@ -1,6 +1,6 @@
--- programs_spec.lua: the programs of the guide do what it says of them: whole ones print what stands below them, parts
--- of programs are run in a program that has what they take for granted (fragments.lua), commands of the shell are
--- executed in the order of the page. spec/tools/docs/source.lua tells how they are written.
+-- runner.lua: executes the programs of a page of the guide: whole ones print what stands below them, parts of programs
+-- are run in a program that has what they take for granted (fragments.lua), commands of the shell are executed in the
+-- order of the page. spec/tools/docs/source.lua tells how they are written.
 
 local fragments = require "spec.guide.fragments"
 local source = require "spec.tools.docs.source"
@@ -84,7 +84,6 @@ function Page:fragment(block)
     end
   end
   if not found then self:fail(block, "spec/guide/fragments.lua has no program for this part of one") end
-  found.used = true
   local text = block.text
   for i = 1, #(found.change or {}), 2 do
     local count
@@ -153,42 +152,22 @@ function Page:block(block)
   end
 end
 
-describe("the guide:", function()
-  local function with_page(name, fn)
-    local directory = lines_of("mktemp -d")
-    local page = setmetatable({ path = source.path(name), directory = directory }, Page)
-    os.execute(("mkdir '%s/bin' && ln -s '%s/examples' '%s/examples'"):format(directory, TOP, directory))
-    write(directory .. "/bin/pipeline", ('#!/bin/sh\nexec %s "%s/lua/pipeline/command/script.lua" "$@"\n'):format(LUA,
-      TOP))
-    os.execute(("chmod +x '%s/bin/pipeline'"):format(directory))
-    local ok, problem = pcall(fn, page)
-    os.execute("rm -rf '" .. directory .. "'")
-    if not ok then error(problem, 0) end
-  end
+local runner = {}
 
-  for _, name in ipairs(source.names()) do
-    local file = io.open(source.path(name))
-    if file then file:close() end
-    if file and name:find(os.getenv("GUIDE") or "", 1, true) then -- GUIDE=work/queues: that page alone
-      it("N2 every program does what its page says: " .. name, function()
-        with_page(name, function(page)
-          for _, block in ipairs(source.blocks(page.path)) do page:block(block) end
-          page:check_includes()
-        end)
-      end)
-    end
-  end
-
-  it("no entry of fragments.lua is without its part of a page", function()
-    if os.getenv("GUIDE") then return end
-    for _, fragment in ipairs(fragments) do assert(fragment.used, "no page has: " .. fragment[1]) end
+--- Executes all of a page, by its name; raises what is not as the page says, with its place.
+function runner.run(name)
+  local directory = lines_of("mktemp -d")
+  local page = setmetatable({ path = source.path(name), directory = directory }, Page)
+  os.execute(("mkdir '%s/bin' && ln -s '%s/examples' '%s/examples'"):format(directory, TOP, directory))
+  write(directory .. "/bin/pipeline", ('#!/bin/sh\nexec %s "%s/lua/pipeline/command/script.lua" "$@"\n'):format(LUA,
+    TOP))
+  os.execute(("chmod +x '%s/bin/pipeline'"):format(directory))
+  local ok, problem = pcall(function()
+    for _, block in ipairs(source.blocks(page.path)) do page:block(block) end
+    page:check_includes()
   end)
+  os.execute("rm -rf '" .. directory .. "'")
+  if not ok then error(problem, 0) end
+end
 
-  it("each page of examples/guide/ is in the contents", function()
-    local known = {}
-    for _, name in ipairs(source.names()) do known[source.path(name)] = true end
-    for path in lines_of("find examples/guide -name '*.md'"):gmatch("%S+") do
-      assert(known[path], path .. " is not in source.CHAPTERS")
-    end
-  end)
-end)
+return runner
