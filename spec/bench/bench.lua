@@ -42,12 +42,7 @@ local function fresh_path(name)
   return path
 end
 
-local function rss_kib()
-  for line in io.lines("/proc/self/status") do
-    local kib = line:match("^VmRSS:%s+(%d+)")
-    if kib then return tonumber(kib) end
-  end
-end
+local rss_kib = require("spec.support.memory").resident
 
 -- How a part is run in a process of its own; `path` is what --path gives it.
 local function self_command(part, path)

@@ -21,10 +21,7 @@ local BODY = ("x"):rep(200)
 local function kib()
   collectgarbage()
   collectgarbage()
-  for line in io.lines("/proc/self/status") do
-    local rss = line:match("^VmRSS:%s+(%d+)")
-    if rss then return tonumber(rss) end
-  end
+  return require("spec.support.memory").resident()
 end
 
 -- ---- pipeline --------------------------------------------------------------------------------------------------

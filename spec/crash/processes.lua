@@ -4,6 +4,7 @@
 -- answers through a fifo, one line each; killing is a builtin of the shell and therefore quick. When the pipe closes,
 -- because the process that held it is gone, it kills what is left.
 
+local pace = require "spec.support.pace"
 local socket = require "socket"
 
 local processes = {}
@@ -122,7 +123,7 @@ end
 
 --- Looks every few milliseconds whether fn() is true, for at most `seconds`; returns what it returned.
 function processes.eventually(seconds, fn)
-  local until_time = socket.gettime() + seconds
+  local until_time = socket.gettime() + seconds * pace
   repeat
     local found = fn()
     if found then return found end

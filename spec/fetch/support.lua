@@ -1,5 +1,6 @@
 -- support.lua - what the fetch specs share: the server process, engines whose errors are collected.
 local core = require "pipeline.core"
+local memory = require "spec.support.memory"
 
 local support = {}
 
@@ -58,10 +59,7 @@ end
 --- Kibibytes of memory this process holds; 0 where a tool holds more of it than we do.
 function support.memory()
   if (os.getenv("PL_BUILD") or ""):find("san$") or (os.getenv("WRAP") or "") ~= "" then return 0 end
-  for line in io.lines("/proc/self/status") do
-    local size = line:match("^VmRSS:%s*(%d+)")
-    if size then return tonumber(size) end
-  end
+  return memory.resident()
 end
 
 --- A self-signed certificate for 127.0.0.1: the paths of the certificate and its key, and of the directory.

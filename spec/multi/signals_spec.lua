@@ -1,5 +1,6 @@
 --- Signals: what they end, what becomes of the work, and that they are heard while a run keeps the process busy.
 
+local pace = require "spec.support.pace"
 local support = require "spec.multi.support"
 local classes = require "spec.multi.classes"
 
@@ -101,7 +102,7 @@ describe("a signal", function()
     scene.group:signal(pid, "TERM")
     assert.equal(0, scene.group:wait_for(pid, 4))
     scene:wait_line("returned", pid)
-    assert.equal("slow", scene.engine:wait(short, { timeout = 1 }).default.value)
+    assert.equal("slow", scene.engine:wait(short, { timeout = 1 * pace }).default.value)
   end)
 
   it("what has not ended within stop_grace is cancelled and given back, whether it waits or computes", function()
@@ -113,7 +114,7 @@ describe("a signal", function()
       scene.group:signal(pid, "TERM")
       assert.equal(0, scene.group:wait_for(pid, 10))
       local took = support.now() - sent
-      assert.is_true(took >= 0.45 and took < 5, took)
+      assert.is_true(took >= 0.45 and took < 5 * pace, took)
       scene:wait_line("returned", pid)
       is_given_back(stage)
       local told = table.concat(scene:logged(30, pid), "\n")
@@ -144,7 +145,7 @@ describe("a run that never comes back", function()
   local function ends_late(class, ...)
     local stage = class(...):with_params { max_attempts = 1, timeout = 0.3 }:start()
     local pid = scene:spawn("work")
-    local ok, problem = pcall(scene.engine.wait, scene.engine, stage, { timeout = 15 })
+    local ok, problem = pcall(scene.engine.wait, scene.engine, stage, { timeout = 15 * pace })
     scene.group:signal(pid, "TERM")
     scene.group:wait_for(pid, 10)
     assert.is_false(ok)
@@ -191,7 +192,7 @@ describe("a run that never comes back", function()
     for i = 1, 20 do others[i] = classes.Hooked():with_params { timeout = 30 }:start() end
     local pid = scene:spawn("work")
     for _, other in ipairs(others) do
-      assert.equal("no hook", scene.engine:wait(other, { timeout = 10 }).default.value)
+      assert.equal("no hook", scene.engine:wait(other, { timeout = 10 * pace }).default.value)
     end
     scene.group:signal(pid, "TERM")
     assert.equal(0, scene.group:wait_for(pid, 10))

@@ -9,6 +9,7 @@
 -- as is made. Fails if the file grows after it had time to become steady, or if the median of the 99th percentiles of
 -- the adds is more than 1.2 times that without retention.
 
+local opening = require "spec.soak.opening"
 local processes = require "spec.crash.processes"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
@@ -41,11 +42,7 @@ local Tree = pipeline.define("soak.Tree", {
 local roles = {}
 
 local function open(path, given)
-  given.durability = options.durability
-  given.log = function(level, text)
-    if level >= 30 then io.stderr:write(text, "\n") end
-  end
-  return pipeline.open(path, given)
+  return opening(path, given, options.durability)
 end
 
 function roles.worker(path)

@@ -5,8 +5,9 @@
 --
 -- Figures are those of processes of their own, so that what makes the schedules does not count.
 
+local memory = require "spec.support.memory"
+local opening = require "spec.soak.opening"
 local processes = require "spec.crash.processes"
-local pipeline = require "pipeline"
 local deferred = require "pipeline.deferred"
 local schedules = require "pipeline.schedules"
 local taskqueue = require "pipeline.taskqueue"
@@ -31,19 +32,7 @@ deferred.register("soak.count", function() calls = calls + 1 end)
 local roles = {}
 
 local function open(path, given)
-  given.durability = options.durability
-  given.log = function(level, text)
-    if level >= 30 then io.stderr:write(text, "\n") end
-  end
-  return pipeline.open(path, given)
-end
-
--- KiB that this process has in memory.
-local function resident()
-  for line in io.lines("/proc/self/status") do
-    local kib = line:match("^VmRSS:%s+(%d+)")
-    if kib then return tonumber(kib) end
-  end
+  return opening(path, given, options.durability)
 end
 
 -- Does nothing for a while; says how often it woke up and how large it is.
@@ -57,7 +46,7 @@ function roles.rest(path)
     local after = core:facts()
     collectgarbage()
     print(("rest %d %d"):format(after.loop_wakeups - before.loop_wakeups + after.store_wakeups - before.store_wakeups,
-      resident()))
+      memory.resident()))
     io.stdout:flush()
     engine:stop()
   end)

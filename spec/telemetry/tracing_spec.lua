@@ -29,7 +29,7 @@ describe("tracing", function()
     collector = assert(io.popen(("env -u LD_PRELOAD %s spec/telemetry/collector.py %s/spans %d %g >%s/port"):format(
       PYTHON, directory, status or 200, delay or 0, directory), "w"))
     local port
-    processes.eventually(20 * pace, function()
+    processes.eventually(20, function()
       local file = io.open(directory .. "/port")
       port = file and file:read("n")
       if file then file:close() end

@@ -48,8 +48,8 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:
 # ---- specs and C tests ---------------------------------------------------------------------------------------------
 #
 # Specs run against $(B); those with "fault" in their name against the build that can inject faults. C tests are
-# linked with the objects of that build (sanitized builds can inject faults themselves). One that does not compile
-# fails alone.
+# linked with the objects of that build (sanitized builds can inject faults themselves). All of them are compiled, and
+# test-build fails, and names them, if one of them does not compile.
 
 deps-browser: ## install what the specs of the browser pages need; without it they are skipped
 	$(if $(filter no,$(DEPS)),,@sh spec/tools/browser.sh '$(BUILD)/browser')
@@ -61,13 +61,15 @@ test: deps-test deps-browser ## install what is missing, build, run every spec a
 faults:
 	@$(MAKE) --no-print-directory VARIANT=faults all
 
+NOT_COMPILED = { echo "test-build: C tests do not compile: see above" >&2; exit 1; }
+
 ifeq ($(VARIANT),)
 test-build: all faults
-	@$(MAKE) --no-print-directory -k VARIANT=faults c-tests || true
+	@$(MAKE) --no-print-directory -k VARIANT=faults c-tests || $(NOT_COMPILED)
 FAULTS_BUILD := $(BUILD)/faults
 else
 test-build: all
-	@$(MAKE) --no-print-directory -k c-tests || true
+	@$(MAKE) --no-print-directory -k c-tests || $(NOT_COMPILED)
 FAULTS_BUILD := $(B)
 endif
 

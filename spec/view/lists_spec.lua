@@ -108,6 +108,7 @@ describe("the list of roots", function()
     assert.same({ fails.id }, ids { error = true })
     assert.same({ late.id }, ids { since = START + 1 })
     assert.equal(4, #ids { ["until"] = START + 1 })
+    assert.equal(0, #ids { ["until"] = 0 }) -- nothing is that old
     assert.same({}, ids { class = "list.None" })
     helper.misuse("did you mean 'delayed'", engine.list, engine, { state = "delayd" })
     helper.misuse("unknown option 'stat'; did you mean 'state'", engine.list, engine, { stat = "done" })

@@ -49,6 +49,10 @@ void pl__build_roots_find(pl__reader_t *R) {
     filter->any_error = pl__reader_opt_flag_field(R, 2, "any_error");
     filter->since = pl__reader_opt_time_field(R, 2, "since");
     filter->until = pl__reader_opt_time_field(R, 2, "until");
+    if (filter->until == 0 && pl__reader_get(R, 2, "until")) {
+        lua_pop(R->L, 1);
+        filter->until = 1; /* the epoch: nothing is that old, and 0 stands for no limit */
+    }
     for (int word = 0; word < PL_STAGE_WORDS_LEN; word++)
         filter->words |= pl__reader_opt_flag_field(R, 2, pl_stage_word_name(word)) ? 1U << word : 0;
     find->before = pl__reader_opt_id_field(R, 2, "before");

@@ -133,6 +133,8 @@ void pl__clock_fit(pl__conn_t *conn, pl_op_t *op) {
 
 static void look(pl__conn_t *conn) {
     conn->now = pl_clock_now(conn->options.clock);
+    if (conn->now == 0) /* virtual time may begin there; what is stored has 0, or NULL, for no time */
+        conn->now = 1;
     conn->due = pl_clock_due_at(conn->options.clock, conn->now);
     conn->steady = pl_clock_steady(conn->options.clock);
 }

@@ -192,6 +192,8 @@ static void tell(pl__conn_t *m, pl__turn_t *turn) {
 
 static void read_clock(pl__conn_t *m) {
     m->now = pl_clock_now(m->options.clock);
+    if (m->now == 0) /* it stands for no time */
+        m->now = 1;
     m->due = pl_clock_due(m->options.clock);
 }
 
