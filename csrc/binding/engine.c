@@ -14,6 +14,7 @@
 #include "binding/coroutine/sleep.h"
 #include "binding/coroutine/task.h"
 #include "binding/coroutine/token.h"
+#include "binding/durable/durable.h"
 #include "binding/facts.h"
 #include "binding/guest.h"
 #include "binding/http/fetch.h"
@@ -398,6 +399,7 @@ static void push_methods(lua_State *L) {
     pl__watch_register(L);
     pl__guest_register(L);
     pl__verbs_register(L);
+    pl__durable_register(L);
     pl__session_register(L);
     pl__task_batch_register(L);
     pl__facts_register(L);

@@ -122,6 +122,8 @@ typedef struct {
     pl_usec_t eta;     /* 0 = now */
     pl_str_t key;      /* start only: idempotence key, absent = none */
     pl_str_t fallback; /* outcome only, with PL_STAGE_HAS_FALLBACK: CBOR, as the values of slots */
+    pl_str_t seed;     /* with PL_STAGE_DURABLE: PL_FLOW_SEED bytes */
+    int version;       /* with PL_STAGE_DURABLE, >= 1; 0: 1 */
     bool hold;         /* start only: write the records but no task (P9) */
     int rc;            /* start only, result: PL_OK or PL_EEXISTS */
 } pl_stage_new_t;

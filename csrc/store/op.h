@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "base/result.h"
+#include "store/durable/journal.h"
 #include "store/model.h"
 #include "store/schedule.h"
 #include "store/view/roots.h"
@@ -77,9 +78,14 @@
     X(schedule_fire, true)   /* the time of one has come */                                                            \
     X(schedule_get, false)                                                                                             \
     X(fires_get, false)                                                                                                \
-    X(tx_begin, true) /* open a session: a transaction over many ops */                                                \
-    X(tx_end, true)   /* commit it, or roll it back */                                                                 \
-    X(sql, true)      /* the user's own SQL, in a session */
+    X(journal, true)      /* write the journal of a durable function that is being executed */                         \
+    X(suspend, true)      /* the same, and it waits */                                                                 \
+    X(signal, true)       /* send mails to durable functions */                                                        \
+    X(flow_set, true)     /* hold one, or let it go on */                                                              \
+    X(journal_get, false) /* one, some of its entries, and its news */                                                 \
+    X(tx_begin, true)     /* open a session: a transaction over many ops */                                            \
+    X(tx_end, true)       /* commit it, or roll it back */                                                             \
+    X(sql, true)          /* the user's own SQL, in a session */
 
 typedef enum {
 #define X(name, write) PL_VERB_##name,
@@ -123,7 +129,7 @@ typedef struct pl_attempt {
     int rc; /* outcome: of the op, as long as this holds */
 } pl_attempt_t;
 
-typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_kind_t;
+typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT, PL_OUTCOME_HELD } pl_outcome_kind_t;
 
 /*
  * outcome of run().
@@ -135,6 +141,8 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT } pl_outcome_k
  *           permission from try_cancel, G4).
  *           Both: where this stage or one above it has a fallback, only the part of the tree from the nearest such
  *           stage on is aborted, and its unfilled outputs get that value. A scope that is nearer is aborted alone.
+ *   HELD    of a durable function: it is held, for `retry_message`, until it is let go on (flow_set).
+ * A durable function has its last entries in `journal`, whatever the kind; what is in there becomes real with it.
  * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt: `refused`.
  * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
  * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
@@ -157,6 +165,7 @@ typedef struct {
     pl_usec_t retry_at;
     pl_str_t retry_message; /* FAILED: as the status tree shows it */
     pl_str_t abort_message;
+    const pl_journal_t *journal; /* of a durable function; NULL: none */
     const pl_attempt_t *refused; /* result; counts if its rc is that of the op */
 } pl_op_outcome_t;
 

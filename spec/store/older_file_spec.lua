@@ -182,6 +182,22 @@ describe("a file of an older version", function()
     assert.same({}, engine:check())
   end)
 
+  it("that knew of no durable functions opens, and what waits there is filled", function()
+    local engine = helper.open { path = older(14, [[
+      INSERT INTO pl_stage (id, root, state, flags, missing, open, queue, class_path, args, created)
+        VALUES (11, 11, 2, 0, 0, 1, 1, 'old.Root', x'80', 1699999200000000);
+      INSERT INTO pl_stage (id, root, parent, state, flags, missing, open, queue, class_path, args, created, waiter)
+        VALUES (12, 11, 11, 2, 1, 0, 1, 1, 'old.Async', x'80', 1699999200000000, -1);
+      INSERT INTO pl_wait VALUES (12, 12, 1);]]) }
+    assert.same({}, engine:check())
+    local id = engine._core:new_id()
+    assert.same({ "OK" }, engine._core:start { { id = id, class_path = "x.Y", args = "\x80", flags = core.DURABLE } })
+    assert.equal("begun", engine._core:journal_get(id).mode)
+    assert(engine._core:fill(12, { { slot = 12, value = core.encode_value(1) } }))
+    assert.same({ "done", "done" }, { engine._core:stage_get(11).state, engine._core:stage_get(12).state })
+    assert.same({}, engine:check())
+  end)
+
   it("S37 with schedules opens, and the roots they have started know of which fire they are", function()
     local function hex(value)
       return "x'" .. core.encode_value(value):gsub(".", function(c) return ("%02x"):format(c:byte()) end) .. "'"

@@ -76,6 +76,7 @@ static int children_add(lua_State *L) {
     else
         pl__reader_stage_settings(&R, SETTINGS, stage);
     pl__reader_stage_values(&R, ID, stage);
+    pl__reader_seed(&R, stage);
     if (!like)
         remember(L, children, outcome->children_len);
     outcome->children_len++;

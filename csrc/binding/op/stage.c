@@ -8,6 +8,8 @@
 
 #include <lauxlib.h>
 
+#include "base/random.h"
+#include "binding/durable/durable.h"
 #include "binding/op/page.h"
 #include "binding/op/pusher.h"
 #include "binding/op/reader.h"
@@ -46,6 +48,7 @@ void pl__reader_stage_settings(pl__reader_t *R, int t, pl_stage_new_t *stage) {
     stage->priority = (int)pl__reader_opt_integer_field(R, t, "priority", 0, INT_MIN, INT_MAX);
     stage->flags = (unsigned)pl__reader_opt_integer_field(R, t, "flags", 0, 0, INT_MAX);
     stage->eta = pl__reader_opt_time_field(R, t, "eta");
+    stage->version = (int)pl__reader_opt_integer_field(R, t, "version", 0, 1, INT_MAX);
     stage->fallback = pl__reader_opt_str_field(R, t, "fallback");
     if (stage->fallback.ptr)
         stage->flags |= PL_STAGE_HAS_FALLBACK;
@@ -64,6 +67,17 @@ void pl__reader_stage_values(pl__reader_t *R, int at, pl_stage_new_t *stage) {
     read_outputs(R, stage);
 }
 
+void pl__reader_seed(pl__reader_t *R, pl_stage_new_t *stage) {
+    pl_random_t random;
+    if (!(stage->flags & PL_STAGE_DURABLE))
+        return;
+    char *seed = pl__reader_array(R, PL_FLOW_SEED, 1);
+    pl_random_init_system(&random);
+    if (pl_random_bytes(&random, seed, PL_FLOW_SEED) != PL_OK)
+        pl__reader_refuse(R, NULL, "the system has no random numbers");
+    stage->seed = (pl_str_t){ seed, PL_FLOW_SEED };
+}
+
 static void read_stage(pl__reader_t *R, int t, pl_stage_new_t *stage) {
     static const char *const VALUES[] = { "id", "args", "inputs", "after", "outputs" };
     enum { COUNT = sizeof VALUES / sizeof VALUES[0] };
@@ -73,6 +87,7 @@ static void read_stage(pl__reader_t *R, int t, pl_stage_new_t *stage) {
     pl__reader_stage_values(R, top + 1, stage);
     lua_settop(R->L, top);
     pl__reader_stage_settings(R, t, stage);
+    pl__reader_seed(R, stage);
 }
 
 /* Reads the list on top of the stack, and pops it. */
@@ -91,6 +106,10 @@ static pl_stage_new_t *read_stages(pl__reader_t *R, const char *name, bool roots
     pl__reader_list_close(R);
     *len = n;
     return stages;
+}
+
+pl_stage_new_t *pl__reader_children(pl__reader_t *R, const char *name, size_t *len) {
+    return read_stages(R, name, false, len);
 }
 
 pl_stage_new_t *pl__reader_roots(pl__reader_t *R, const char *name, size_t *len) {
@@ -112,7 +131,7 @@ static size_t fill_insert(pl_fill_t *fills, size_t len, pl_fill_t fill) {
     return len + 1;
 }
 
-static const pl_fill_t *read_fills(pl__reader_t *R, size_t *len) {
+const pl_fill_t *pl__reader_fills(pl__reader_t *R, size_t *len) {
     size_t n = pl__reader_list_open(R, "fills");
     pl_fill_t *fills = pl__reader_array(R, n, sizeof *fills);
     *len = 0;
@@ -134,15 +153,28 @@ void pl__build_start(pl__reader_t *R) {
     start->stages = read_stages(R, "stages", true, &start->len);
 }
 
+/* Of a durable function: field `journal`. */
+static void read_last_entries(pl__reader_t *R, pl_op_outcome_t *outcome) {
+    lua_getfield(R->L, 3, "journal");
+    if (!lua_isnil(R->L, -1)) {
+        if (!lua_istable(R->L, -1))
+            pl__reader_refuse_type(R, "journal", "table");
+        pl_journal_t *journal = pl__reader_array(R, 1, sizeof *journal);
+        pl__reader_journal(R, lua_gettop(R->L), journal);
+        outcome->journal = journal;
+    }
+    lua_pop(R->L, 1);
+}
+
 void pl__build_outcome(pl__reader_t *R) {
-    static const char *const KINDS[] = { "ok", "failed", "abort", NULL };
+    static const char *const KINDS[] = { "ok", "failed", "abort", "held", NULL };
     pl_op_outcome_t *outcome = &R->op->u.outcome;
     pl__reader_arg_table(R, 3);
     outcome->kind = (pl_outcome_kind_t)pl__reader_choice_field(R, 3, "kind", KINDS);
     lua_Integer flags = pl__reader_opt_integer_field(R, 3, "flags", -1, 0, INT_MAX);
     outcome->flags = flags < 0 ? PL__FLAGS_AS_STORED : (unsigned)flags;
     lua_getfield(R->L, 3, "fills");
-    outcome->fills = read_fills(R, &outcome->fills_len);
+    outcome->fills = pl__reader_fills(R, &outcome->fills_len);
     lua_getfield(R->L, 3, "children");
     if (outcome->children) /* they are there already */
         lua_pop(R->L, 1);
@@ -158,6 +190,7 @@ void pl__build_outcome(pl__reader_t *R) {
         R->op->clock = pl_clock_offset();
     outcome->retry_message = pl__reader_opt_str_field(R, 3, "retry_message");
     outcome->abort_message = pl__reader_opt_str_field(R, 3, "abort_message");
+    read_last_entries(R, outcome);
 }
 
 void pl__build_finalized(pl__reader_t *R) {
@@ -176,7 +209,7 @@ void pl__build_fill(pl__reader_t *R) {
     pl_op_fill_t *fill = &R->op->u.fill;
     fill->stage = pl__reader_arg_id(R, 2);
     pl__reader_arg_list(R, 3);
-    fill->fills = read_fills(R, &fill->fills_len);
+    fill->fills = pl__reader_fills(R, &fill->fills_len);
 }
 
 void pl__build_retry(pl__reader_t *R) {

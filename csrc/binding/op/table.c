@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 
+#include "binding/durable/durable.h"
 #include "binding/op/pusher.h"
 
 #define ARGS_MAX 5 /* of any verb, self included */
@@ -60,6 +61,11 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_schedule_get] = pl__build_schedule_get,
     [PL_VERB_schedule_fire] = pl__build_schedule_fire,
     [PL_VERB_fires_get] = pl__build_fires_get,
+    [PL_VERB_journal] = pl__build_journal,
+    [PL_VERB_suspend] = pl__build_suspend,
+    [PL_VERB_signal] = pl__build_signal,
+    [PL_VERB_flow_set] = pl__build_flow_set,
+    [PL_VERB_journal_get] = pl__build_journal_get,
     [PL_VERB_sql] = pl__build_sql,
 };
 
@@ -174,6 +180,9 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_schedule_get] = pl__push_schedule_get,
     [PL_VERB_schedule_fire] = pl__push_schedule_fire,
     [PL_VERB_fires_get] = pl__push_fires_get,
+    [PL_VERB_suspend] = pl__push_suspend,
+    [PL_VERB_signal] = pl__push_signal,
+    [PL_VERB_journal_get] = pl__push_journal_get,
     [PL_VERB_sql] = pl__push_sql,
 };
 

@@ -131,6 +131,11 @@ pl_retry_t pl__reader_retry(pl__reader_t *R, int t);
 /* Reads a list of roots from the top of the stack, and pops it. */
 pl_stage_new_t *pl__reader_roots(pl__reader_t *R, const char *name, size_t *len);
 pl_task_new_t *pl__reader_tasks(pl__reader_t *R, size_t *len);
+/* The same of stages that are no roots, and of fills, which come back in the order of their slots. */
+pl_stage_new_t *pl__reader_children(pl__reader_t *R, const char *name, size_t *len);
+const pl_fill_t *pl__reader_fills(pl__reader_t *R, size_t *len);
+/* A durable function gets the seed of its random numbers, unless it has one. */
+void pl__reader_seed(pl__reader_t *R, pl_stage_new_t *stage);
 /* A new stage: what its class and `with_params` say, in the table at index t; and, at five indices from `at` on, its
  * id, arguments, inputs, what it comes after, and outputs (nil: none). */
 void pl__reader_stage_settings(pl__reader_t *R, int t, pl_stage_new_t *stage);

@@ -438,7 +438,8 @@ static int engine_claim_fail(lua_State *L) {
     return 1;
 }
 
-/* e:give_back(claim) -> true, or nil, code, message: the task is ready again, and nothing was spent. */
+/* e:give_back(claim, later) -> true, or nil, code, message: the task is ready again, and nothing was spent; `later`:
+ * after a rest, for what keeps it from being executed now would do so again at once. */
 static int engine_give_back(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
@@ -446,7 +447,10 @@ static int engine_give_back(lua_State *L) {
         return 3;
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
-    pl_engine_claim_release(h->engine, rec->claim);
+    if (lua_toboolean(L, 3))
+        pl_engine_claim_drop(h->engine, rec->claim);
+    else
+        pl_engine_claim_release(h->engine, rec->claim);
     pl__coroutine_claim_ends(rec);
     lua_pushboolean(L, 1);
     return 1;

@@ -63,6 +63,39 @@
     X("a scope below a stage that is no durable function",                                                             \
       "SELECT 'stage ' || s.id FROM main.pl_stage AS s WHERE s.flags & 2097152 AND NOT EXISTS (SELECT 1 FROM "         \
       "main.pl_stage AS p WHERE p.id = s.parent AND p.flags & 1048576) AND " PL__WHOLE)                                \
+    X("a durable function without its record, or a record of no such",                                                 \
+      "SELECT 'stage ' || id FROM main.pl_stage AS s WHERE flags & 1048576 AND NOT EXISTS (SELECT 1 FROM "             \
+      "main.pl_flow AS f WHERE f.stage = s.id) UNION ALL SELECT 'stage ' || f.stage FROM main.pl_flow AS f WHERE NOT " \
+      "EXISTS (SELECT 1 FROM main.pl_stage AS s WHERE s.id = f.stage AND s.flags & 1048576)")                          \
+    X("a durable function in a mode that its stage is not in",                                                         \
+      "SELECT 'stage ' || f.stage || ', mode ' || f.mode || ', state ' || s.state FROM main.pl_flow AS f CROSS JOIN "  \
+      "main.pl_stage AS s ON s.id = f.stage WHERE (f.mode = 3) <> (s.state IN (4, 6))")                                \
+    X("a durable function that waits, and has news nobody has seen",                                                   \
+      "SELECT 'stage ' || f.stage FROM main.pl_flow AS f CROSS JOIN main.pl_task AS t ON t.id = f.stage WHERE f.mode " \
+      "= 1 AND f.dirty AND t.state = 1 AND t.alone IS NULL")                                                           \
+    X("a durable function that waits for a child that is final",                                                       \
+      "SELECT 'stage ' || f.stage || ', child ' || j.ref FROM main.pl_flow AS f CROSS JOIN main.pl_task AS t ON t.id " \
+      "= f.stage CROSS JOIN main.pl_journal AS j ON j.stage = f.stage CROSS JOIN main.pl_stage AS c ON c.id = j.ref "  \
+      "WHERE f.mode = 1 AND t.state = 1 AND t.alone IS NULL AND j.kind = 4 AND j.done IS NULL AND j.seq >= f.first "   \
+      "AND c.state IN (4, 6)")                                                                                         \
+    X("an entry, or a mail, of no durable function",                                                                   \
+      "SELECT 'stage ' || stage || ', entry ' || seq FROM main.pl_journal WHERE stage NOT IN (SELECT stage FROM "      \
+      "main.pl_flow) UNION ALL SELECT 'stage ' || stage || ', mail ' || number FROM main.pl_mail WHERE stage NOT IN "  \
+      "(SELECT stage FROM main.pl_flow)")                                                                              \
+    X("an entry that was numbered beyond what its function knows",                                                     \
+      "SELECT 'stage ' || j.stage || ', entry ' || j.seq FROM main.pl_journal AS j CROSS JOIN main.pl_flow AS f ON "   \
+      "f.stage = j.stage WHERE j.seq >= f.next OR j.done >= f.next")                                                   \
+    X("two entries delivered at once",                                                                                 \
+      "SELECT 'stage ' || stage || ', ' || done FROM main.pl_journal WHERE done IS NOT NULL GROUP BY stage, done "     \
+      "HAVING count(*) > 1")                                                                                           \
+    X("an entry whose long value is missing, or a long value of no entry",                                             \
+      "SELECT 'stage ' || stage || ', entry ' || seq FROM main.pl_journal AS j WHERE large AND NOT EXISTS (SELECT 1 "  \
+      "FROM main.pl_journal_large AS l WHERE l.stage = j.stage AND l.seq = j.seq) UNION ALL SELECT 'stage ' || stage " \
+      "|| ', entry ' || seq FROM main.pl_journal_large AS l WHERE NOT EXISTS (SELECT 1 FROM main.pl_journal AS j "     \
+      "WHERE j.stage = l.stage AND j.seq = l.seq)")                                                                    \
+    X("a mailbox that holds not as many mails as it says",                                                             \
+      "SELECT 'stage ' || stage || ', mails ' || mails FROM main.pl_flow AS f WHERE mails <> (SELECT count(*) FROM "   \
+      "main.pl_mail AS m WHERE m.stage = f.stage AND m.taken = 0)")                                                    \
     X("a fallback of no stage, or of one that does not know it",                                                       \
       "SELECT 'stage ' || f.stage FROM main.pl_fallback AS f WHERE NOT EXISTS (SELECT 1 FROM main.pl_stage AS s "      \
       "WHERE s.id = f.stage AND s.flags & 16384)")                                                                     \

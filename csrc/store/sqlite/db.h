@@ -32,7 +32,7 @@ typedef enum {
 } pl__sql_t;
 
 enum { PL__TASK_READY = 0, PL__TASK_DELAYED = 1, PL__TASK_CLAIMED = 2, PL__TASK_PULL = 3, PL__TASK_DEAD = 4 };
-enum { PL__WAIT_INPUT = 0, PL__WAIT_OUTPUT = 1 };
+enum { PL__WAIT_INPUT = 0, PL__WAIT_OUTPUT = 1, PL__WAIT_DURABLE = 2 };
 enum { PL__RESULTS = 1024 };
 enum { PL__WAITERS = -1 }; /* in pl_stage.waiter: they are in pl_wait */
 
@@ -516,7 +516,28 @@ int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure
 /* The stage has failed for good: aborts its tree, or its scope, or takes the fallback that is nearer. */
 int pl__stage_fail(pl__conn_t *conn, pl_id_t root, pl_id_t stage, pl_str_t message);
 
+/* ---- journal/ ---- */
+/* A durable stage was inserted; its row must have been written. */
+int pl__flow_add(pl__conn_t *conn, const pl_stage_new_t *stage);
+/* News have come to a durable function, if it is one: wakes it if it is suspended, or sees to it that it looks. */
+int pl__flow_wake(pl__conn_t *conn, pl_id_t stage);
+/* Its stage is final; or, with `again`, goes on after an abort of its tree. */
+int pl__flow_over(pl__conn_t *conn, pl_id_t stage);
+int pl__flow_again(pl__conn_t *conn, pl_id_t stage);
+/* Its task, which is nobody's any more, waits without end. */
+int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
+/* All that is kept of it but its stage. */
+int pl__flow_delete(pl__conn_t *conn, pl_id_t stage);
+/* What a durable function writes, whose claim is ours. Tasks have been checked (pl__journal_check): *rc is not PL_OK if
+ * one cannot be added. */
+int pl__journal_check(pl__conn_t *conn, const pl_journal_t *journal, int *rc);
+int pl__journal_write(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, const pl_journal_t *journal);
+
 /* ---- outcome.c ---- */
+/* Whether a claim of a run is ours and its stage READY: *rc is PL_OK, PL_ESTALE, or PL_EABORTED: then it was ended. */
+int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags);
+/* Inserts the children of a run that is at work. */
+int pl__run_spawn(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, pl_stage_new_t *children, size_t len);
 /* The op is the outcome of a run without children that filled its outputs: the commonest of all, and applied together
  * with others, later. */
 bool pl__is_leaf(const pl_op_t *op);

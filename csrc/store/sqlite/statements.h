@@ -500,10 +500,11 @@
                    "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
     X(STAGE_STATES_AFTER, "SELECT id, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 "  \
                           "ORDER BY id LIMIT ?3")                                                                      \
-    X(STAGE_LAST_OF_TREE, "SELECT id, outputs, result IS NOT NULL FROM main.pl_stage INDEXED BY pl_stage_root WHERE "  \
-                          "root = ?1 AND id <> ?1 "                                                                    \
-                          "ORDER BY id DESC LIMIT ?2")                                                                 \
-    X(STAGE_OUTPUTS, "SELECT id, outputs, result IS NOT NULL FROM main.pl_stage WHERE id = ?1")                        \
+    X(STAGE_LAST_OF_TREE,                                                                                              \
+      "SELECT id, outputs, result IS NOT NULL, flags FROM main.pl_stage INDEXED BY pl_stage_root WHERE "               \
+      "root = ?1 AND id <> ?1 "                                                                                        \
+      "ORDER BY id DESC LIMIT ?2")                                                                                     \
+    X(STAGE_OUTPUTS, "SELECT id, outputs, result IS NOT NULL, flags FROM main.pl_stage WHERE id = ?1")                 \
     X(STAGE_DELETE, "DELETE FROM main.pl_stage WHERE id = ?1")                                                         \
     X(STAGE_DROP_KEY, "UPDATE main.pl_stage SET key = NULL WHERE id = ?1")                                             \
     X(ROOTS_FINAL,                                                                                                     \
@@ -621,6 +622,58 @@
       "1), triggered = triggered - (?2 = 2), backfilled = backfilled - (?2 = 3) WHERE id = ?1")                        \
     X(FIRES, "SELECT " PL__FIRE_COLUMNS " FROM main.pl_fire AS f INDEXED BY pl_fire_schedule WHERE f.schedule = ?1 "   \
              "AND f.id < ?2 ORDER BY f.id DESC LIMIT ?3")                                                              \
+    /* durable functions, see journal/ */                                                                              \
+    X(FLOW_ADD, "INSERT INTO main.pl_flow (stage, seed, version) VALUES (?1, ?2, ?3)")                                 \
+    X(FLOW_NEWS, "SELECT mode, dirty, wants, mails, posted FROM main.pl_flow WHERE stage = ?1")                        \
+    X(FLOW_SET_DIRTY, "UPDATE main.pl_flow SET dirty = ?2 WHERE stage = ?1")                                           \
+    X(FLOW_WAKE, "UPDATE main.pl_flow SET mode = 0, wants = NULL, reason = NULL WHERE stage = ?1")                     \
+    X(FLOW_WRITTEN, "UPDATE main.pl_flow SET next = ?2, bytes = bytes + ?3 WHERE stage = ?1 AND next <= ?2")           \
+    X(FLOW_SUSPEND, "UPDATE main.pl_flow SET mode = 1, wants = ?2, reason = ?3 WHERE stage = ?1")                      \
+    X(FLOW_HOLD, "UPDATE main.pl_flow SET mode = 2, wants = NULL, reason = ?2 WHERE stage = ?1")                       \
+    X(FLOW_OVER, "UPDATE main.pl_flow SET mode = 3, wants = NULL, reason = NULL, dirty = 0, ended = ?2 WHERE stage = " \
+                 "?1")                                                                                                 \
+    X(FLOW_AGAIN, "UPDATE main.pl_flow SET mode = 0, ended = NULL WHERE stage = ?1")                                   \
+    X(TASK_PROGRESS, "UPDATE main.pl_task SET losses = NULL, alone = NULL WHERE id = ?1 AND losses IS NOT NULL")       \
+    X(FLOW_DELETE, "DELETE FROM main.pl_flow WHERE stage = ?1")                                                        \
+    X(FLOW_GET,                                                                                                        \
+      "SELECT seed, version, era, first, next, bytes, mode, dirty, mails, (SELECT s.created FROM main.pl_stage AS s "  \
+      "WHERE s.id = f.stage), reason, lost FROM main.pl_flow AS f WHERE stage = ?1 AND " PL__NOT_DELETED(              \
+          "(SELECT s.root FROM main.pl_stage AS s WHERE s.id = ?1)"))                                                  \
+    X(TASK_WAKE, "UPDATE main.pl_task SET state = 0, eta = ?2 WHERE id = ?1 AND kind = 0 AND state = 1 AND alone IS "  \
+                 "NULL")                                                                                               \
+    X(TASK_SUSPEND, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, is_retry = NULL, losses = NULL, "     \
+                    "alone = NULL WHERE id = ?1")                                                                      \
+    X(ENTRY_SET, "INSERT INTO main.pl_journal (stage, seq, done, kind, state, path, name, nth, line, opened, closed, " \
+                 "attempt, due, ref, large, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "   \
+                 "?14, ?15, ?16) ON CONFLICT (stage, seq) DO UPDATE SET done = excluded.done, kind = excluded.kind, "  \
+                 "state = excluded.state, path = excluded.path, name = excluded.name, nth = excluded.nth, line = "     \
+                 "excluded.line, opened = excluded.opened, closed = excluded.closed, attempt = excluded.attempt, due " \
+                 "= excluded.due, ref = excluded.ref, large = excluded.large, value = excluded.value")                 \
+    X(ENTRY_SET_LARGE,                                                                                                 \
+      "INSERT INTO main.pl_journal_large (stage, seq, value) VALUES (?1, ?2, ?3) ON CONFLICT (stage, "                 \
+      "seq) DO UPDATE SET value = excluded.value")                                                                     \
+    X(ENTRIES, "SELECT seq, coalesce(done, 0), kind, state, path, name, nth, line, opened, coalesce(closed, 0), "      \
+               "attempt, coalesce(due, 0), coalesce(ref, 0), CASE large WHEN 0 THEN value ELSE (SELECT l.value FROM "  \
+               "main.pl_journal_large AS l WHERE l.stage = j.stage AND l.seq = j.seq) END FROM main.pl_journal AS j "  \
+               "INDEXED BY pl_journal_stage WHERE stage = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")                      \
+    X(ENTRIES_OPEN, "SELECT seq, coalesce(ref, 0) FROM main.pl_journal INDEXED BY pl_journal_open WHERE stage = ?1 "   \
+                    "AND done IS NULL AND seq >= ?2 AND kind = ?3 ORDER BY seq")                                       \
+    X(CHILD_END, "SELECT state, flags, abort_message, finalized, outputs FROM main.pl_stage WHERE id = ?1 AND state "  \
+                 "IN (4, 6)")                                                                                          \
+    X(NEWS_MAILS, "SELECT number, kind, name, key, time, value FROM main.pl_mail INDEXED BY pl_mail_new WHERE stage "  \
+                  "= ?1 AND taken = 0 AND number > ?2 ORDER BY number LIMIT ?3")                                       \
+    X(MAIL_HAS, "SELECT 1 FROM main.pl_mail INDEXED BY pl_mail_key WHERE stage = ?1 AND name = ?2 AND key = ?3")       \
+    X(MAIL_ADD, "INSERT INTO main.pl_mail (stage, number, kind, name, key, time, value) VALUES (?1, ?2, ?3, ?4, ?5, "  \
+                "?6, ?7)")                                                                                             \
+    X(MAIL_POSTED, "UPDATE main.pl_flow SET posted = ?2, mails = mails + 1 WHERE stage = ?1")                          \
+    X(MAIL_DELETE, "DELETE FROM main.pl_mail WHERE stage = ?1 AND number = ?2 AND key IS NULL AND taken = 0")          \
+    X(MAIL_TAKE, "UPDATE main.pl_mail SET taken = 1, value = NULL WHERE stage = ?1 AND number = ?2 AND taken = 0")     \
+    X(MAILS_TAKEN, "UPDATE main.pl_flow SET mails = mails - ?2 WHERE stage = ?1")                                      \
+    X(JOURNAL_DELETE, "DELETE FROM main.pl_journal WHERE stage = ?1")                                                  \
+    X(JOURNAL_DELETE_LARGE, "DELETE FROM main.pl_journal_large INDEXED BY pl_journal_large_stage WHERE stage = ?1")    \
+    X(MAILS_DELETE, "DELETE FROM main.pl_mail WHERE stage = ?1")                                                       \
+    X(CHUNKS_DELETE, "DELETE FROM main.pl_chunk WHERE stage = ?1")                                                     \
+    X(VALUES_DELETE, "DELETE FROM main.pl_value WHERE stage = ?1")                                                     \
     X(WORK_TASK_NOW, "UPDATE main.pl_task SET state = CASE state WHEN 1 THEN 0 ELSE state END, eta = ?2 WHERE id = "   \
                      "?1 AND state IN (1, 3)")                                                                         \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \

@@ -74,6 +74,7 @@ typedef struct {
     pl_id_t id;
     pl_str_t outputs; /* packed */
     bool has_result;  /* the value of its default slot is in its row */
+    unsigned flags;
 } member_t;
 
 static int read_member(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
@@ -81,6 +82,7 @@ static int read_member(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, 
     (void)conn;
     member->id = sqlite3_column_int64(row, 0);
     member->has_result = sqlite3_column_int(row, 2) != 0;
+    member->flags = (unsigned)sqlite3_column_int(row, 3);
     return pl__sql_str(row, 1, arena, &member->outputs);
 }
 
@@ -101,6 +103,8 @@ static int delete_member(pl__conn_t *conn, const member_t *member, int64_t *coun
         PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE, NULL, "i", (int64_t)outputs[i].slot));
         *count += changes > 0;
     }
+    if (member->flags & PL_STAGE_DURABLE)
+        PL__TRY(pl__flow_delete(conn, member->id));
     ++*count; /* a value counts as a record wherever it is */
     return pl__sql_run(conn, PL__SQL_STAGE_DELETE, NULL, "i", (int64_t)member->id);
 }

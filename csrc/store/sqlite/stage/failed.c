@@ -224,6 +224,8 @@ static int write_state(pl__conn_t *conn, member_t *member, pl_stage_state_t stat
         flags = (flags & ~(unsigned)PL_STAGE_RESUMES) | ((flags + PL_STAGE_RESUMED) & PL_STAGE_RESUMES);
     member->flags = flags;
     pl__live_drop(conn, member->id);
+    if (flags & PL_STAGE_DURABLE)
+        PL__TRY(pl__flow_again(conn, member->id));
     return pl__sql_run(conn, PL__SQL_STAGE_RESUME, NULL, "iiiiii", (int64_t)member->id, (int64_t)state,
                        (int64_t)missing, (int64_t)open, (int64_t)flags, (int64_t)conn->now);
 }

@@ -154,10 +154,13 @@ int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flag
 int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state_t state) {
     int64_t parent;
     bool had_settled = (flags & PL_STAGE_FALLBACK_TAKEN) || (flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE;
-    if (!(flags & PL_STAGE_SCOPE) || state != PL_STAGE_ABORTED || had_settled)
+    if (flags & PL_STAGE_DURABLE)
+        PL__TRY(pl__flow_over(conn, id));
+    if (!(flags & PL_STAGE_SCOPE))
         return PL_OK;
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_PARENT, &parent, 0, "i", (int64_t)id));
-    return pl__stage_settled(conn, parent);
+    PL__TRY(pl__flow_wake(conn, parent));
+    return state == PL_STAGE_ABORTED && !had_settled ? pl__stage_settled(conn, parent) : PL_OK;
 }
 
 typedef struct {
@@ -184,8 +187,9 @@ static int tell_waiters(pl__conn_t *conn, pl_id_t slot) {
     int rc = take_waits(conn, slot, &waits);
     const wait_t *list = (const wait_t *)(const void *)waits.ptr;
     for (size_t i = 0; rc == PL_OK && i < waits.len / sizeof *list; i++)
-        rc = list[i].kind == PL__WAIT_INPUT ? add_delta(conn, list[i].stage, 1, 0)
-                                            : add_delta(conn, list[i].stage, 0, 1);
+        rc = list[i].kind == PL__WAIT_INPUT    ? add_delta(conn, list[i].stage, 1, 0)
+             : list[i].kind == PL__WAIT_OUTPUT ? add_delta(conn, list[i].stage, 0, 1)
+                                               : pl__flow_wake(conn, list[i].stage);
     pl__buf_free(&waits);
     return rc;
 }

@@ -177,6 +177,11 @@ static int to_run(pl__conn_t *conn, const pl_op_outcome_t *run, int open) {
                        (int64_t)run->flags);
 }
 
+int pl__run_spawn(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, pl_stage_new_t *children, size_t len) {
+    pl_op_outcome_t run = { .stage = stage, .flags = flags, .children = children, .children_len = len };
+    return add_children(conn, &run, root);
+}
+
 static int apply_run(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
     int open;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
@@ -338,6 +343,23 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     return PL_OK;
 }
 
+int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags) {
+    pl_op_t op = { .u.outcome = { .stage = stage } };
+    pl_task_kind_t kind;
+    brief_t brief = { 0 };
+    bool ours;
+    PL__TRY(pl__leaves_flush(conn));
+    PL__TRY(pl__task_fence(conn, stage, claim, &ours, &kind));
+    *rc = ours && kind == PL_TASK_RUN ? PL_OK : PL_ESTALE;
+    if (*rc != PL_OK)
+        return PL_OK;
+    PL__TRY(check_state(conn, &op, &brief));
+    *rc = op.rc;
+    *root = brief.root;
+    *flags = brief.flags;
+    return PL_OK;
+}
+
 /* ---- leaves ------------------------------------------------------------------------------------------------ */
 
 bool pl__is_leaf(const pl_op_t *op) {
@@ -449,7 +471,11 @@ int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(check_outcome(conn, op, &brief));
     if (op->rc != PL_OK)
         return PL_OK;
+    if (op->u.outcome.journal)
+        PL__TRY(pl__journal_write(conn, op->u.outcome.stage, brief.root, brief.flags, op->u.outcome.journal));
     switch (op->u.outcome.kind) {
+    case PL_OUTCOME_HELD:
+        return pl__flow_hold(conn, op->u.outcome.stage, op->u.outcome.retry_message);
     case PL_OUTCOME_FAILED:
         return apply_failure(conn, &op->u.outcome, &brief);
     case PL_OUTCOME_ABORT:
@@ -493,6 +519,10 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
     int64_t tries;
     bool found;
     PL__TRY(load_brief(conn, id, &brief));
+    if (kind == PL_TASK_RUN && brief.found && brief.state == PL_STAGE_READY && (brief.flags & PL_STAGE_DURABLE)) {
+        PL__TRY(pl__failure_add(conn, id, failure));
+        return pl__flow_hold(conn, id, failure->message);
+    }
     if (kind == PL_TASK_RUN && brief.found && brief.state == PL_STAGE_READY)
         return fail_attempt(conn, id, &brief, failure, attempt);
     if (kind == PL_TASK_RUN || !brief.found) /* it is to be aborted instead: whoever claims it next sees to that */

@@ -91,6 +91,10 @@ int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root
         PL__TRY(write_large(conn, row));
     if (stage->fallback.ptr)
         PL__TRY(write_fallback(conn, stage));
+    if (stage->flags & PL_STAGE_DURABLE) {
+        PL__TRY(pl__stage_rows_flush(conn));
+        PL__TRY(pl__flow_add(conn, stage));
+    }
     if (missing > 0 || stage->hold)
         return PL_OK;
     return pl__task_push(

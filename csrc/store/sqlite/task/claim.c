@@ -414,7 +414,7 @@ static bool is_told(const pl__conn_t *conn, pl_id_t stage) {
     const pl_final_t *final = conn->finals;
     while (final && final->stage != stage)
         final = final->next;
-    return final != NULL;
+    return final ? true : false;
 }
 
 /* Watched stages that another process may have made final. */

@@ -1,0 +1,120 @@
+/*
+ * claimed.c - the methods of an engine that write for a durable function that is being executed, and those for others.
+ *
+ * Writing does not end the claim of the run, but for a suspension that was not refused, and where the claim turns out
+ * to be no more ours, or its stage to be aborted: then nothing is left to be told of it.
+ */
+#include <lauxlib.h>
+
+#include "binding/coroutine/await.h"
+#include "binding/coroutine/claim.h"
+#include "binding/coroutine/coroutine.h"
+#include "binding/durable/durable.h"
+#include "binding/op/pusher.h"
+#include "binding/op/table.h"
+
+/* The op has come back. */
+static void heed(pl__handle_t *h, pl__coroutine_t *rec, const pl_op_t *op) {
+    bool suspended = op->verb == PL_VERB_suspend && op->rc == PL_OK && !op->u.suspend.refused;
+    bool is_over = suspended || op->rc == PL_ESTALE || op->rc == PL_EABORTED;
+    if (!is_over || !h->engine || !rec->claim || rec->claim_ended)
+        return;
+    pl__coroutine_claim_ends(rec);
+    pl_engine_claim_ended(h->engine, rec->claim);
+}
+
+static int write_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    pl__coroutine_t *rec = pl__await_record(L, context);
+    pl_op_t *op = rec->op;
+    rec->op = NULL;
+    heed(rec->h, rec, op);
+    return pl__push_results(L, op);
+}
+
+/* Takes op. */
+static int write_op(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t *op) {
+    if (!pl__coroutine_can_await(L, h) || h->current != rec) {
+        (void)pl_engine_call(h->engine, op);
+        heed(h, rec, op);
+        return pl__push_results(L, op);
+    }
+    op->owner = rec;
+    rec->op = op;
+    rec->op_back = false;
+    rec->state = PL__CO_OP;
+    pl_engine_submit(h->engine, op);
+    return pl__await_yield(L, rec, write_k);
+}
+
+/* Stack: engine, claim, table. */
+static int write(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    if (!rec || rec->claim_ended || rec->give_back)
+        return pl__push_failure(L, PL_ESTALE, "the claim has been ended before");
+    luaL_argcheck(L, rec->claim->kind == PL_TASK_RUN && rec->claim->stage, 2, "a task of another kind");
+    uint64_t life = rec->life;
+    pl_op_t *op = pl__op_build(L, verb);
+    if (!op)
+        return pl__push_failure(L, PL_ENOMEM, NULL);
+    /* Building may have run finalizers, and those may have done anything. */
+    if (!h->engine || rec->life != life || rec->claim_ended) {
+        pl_op_free(op);
+        return pl__push_failure(L, PL_ESTALE, "the claim has been ended before");
+    }
+    if (verb == PL_VERB_journal) {
+        op->u.journal.stage = rec->claim->task;
+        op->u.journal.root = rec->claim->stage->root;
+        op->u.journal.claim = rec->claim->claim;
+    } else {
+        op->u.suspend.stage = rec->claim->task;
+        op->u.suspend.root = rec->claim->stage->root;
+        op->u.suspend.claim = rec->claim->claim;
+    }
+    return write_op(L, h, rec, op);
+}
+
+/* e:journal(claim, JOURNAL) -> true, or nil, code, message */
+static int engine_journal(lua_State *L) {
+    return write(L, PL_VERB_journal);
+}
+
+/* e:flow_suspend(claim, JOURNAL with due=, wants=, slots=, reason=) -> true; or nil, "EBUSY": there are news, nothing
+ * was written and the claim stays; or nil, code, message */
+static int engine_suspend(lua_State *L) {
+    return write(L, PL_VERB_suspend);
+}
+
+static int call(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__op_build(L, verb);
+    return op ? pl__await_op(L, h, op, NULL) : pl__push_failure(L, PL_ENOMEM, NULL);
+}
+
+/* e:signal(list of {stage= | idempotence=, name=, key=, kind=, value=}) -> list of result names */
+static int engine_signal(lua_State *L) {
+    return call(L, PL_VERB_signal);
+}
+
+/* e:flow_set(stage_id, {hold=, reason=} | {resume=}) -> true, or nil, code, message */
+static int engine_flow_set(lua_State *L) {
+    return call(L, PL_VERB_flow_set);
+}
+
+/* e:journal_get(stage_id, {after=, limit=, next=, mail_after=, mail_limit=}) -> FLOW, list of ENTRY, NEWS; or nil */
+static int engine_journal_get(lua_State *L) {
+    return call(L, PL_VERB_journal_get);
+}
+
+void pl__durable_register(lua_State *L) {
+    static const luaL_Reg METHODS[] = { { "journal", engine_journal },         { "flow_suspend", engine_suspend },
+                                        { "signal", engine_signal },           { "flow_set", engine_flow_set },
+                                        { "journal_get", engine_journal_get }, { NULL, NULL } };
+    luaL_setfuncs(L, METHODS, 0);
+}

@@ -1,0 +1,29 @@
+/*
+ * durable.h - the store's side of durable functions as Lua sees it: methods of an engine, arguments and results.
+ *
+ * The methods that write are called by the coroutine that executes the claim (verbs.c); all others are like every verb.
+ */
+#ifndef PL_BINDING_DURABLE_DURABLE_H
+#define PL_BINDING_DURABLE_DURABLE_H
+
+#include <lua.h>
+
+#include "binding/op/reader.h"
+
+/* Adds the methods to the table on top of the stack. */
+void pl__durable_register(lua_State *L);
+
+/* What a durable function writes at a time, from the table at index t. */
+void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal);
+
+/* ---- one of each for a verb: see binding/op/table.h ---- */
+void pl__build_journal(pl__reader_t *R);
+void pl__build_suspend(pl__reader_t *R);
+void pl__build_signal(pl__reader_t *R);
+void pl__build_flow_set(pl__reader_t *R);
+void pl__build_journal_get(pl__reader_t *R);
+int pl__push_suspend(lua_State *L, const pl_op_t *op);
+int pl__push_signal(lua_State *L, const pl_op_t *op);
+int pl__push_journal_get(lua_State *L, const pl_op_t *op);
+
+#endif
