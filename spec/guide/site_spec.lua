@@ -49,11 +49,12 @@ describe("the site of the documentation", function()
     assert.equal("", problems)
   end)
 
-  test("a link that leads nowhere fails the build, and is named with its page", function()
+  test("a link that leads nowhere and a name that is not there fail the build, with their page", function()
     local _, directory = run("mktemp -d")
     directory = directory:match("%S+")
     assert(run(("cp -r examples lua *.md '%s' && ln -s \"$PWD/spec\" '%s/spec'"):format(directory, directory)))
     local file <close> = assert(io.open(directory .. "/examples/guide/start" .. ".md", "a"))
+    file:write("\n`engine:nonsense()`, `pipeline_nonsense_total`, `pipeline nonsense x`\n")
     file:write("\n[nowhere](work/none.lua) [no place](work/queues" .. ".md#none) [no section](../../lua/API.md#none)\n")
     file:close()
     local ok, text = run(("root=\"$PWD\"; cd '%s' && LUA_PATH=\"$root/?.lua;$LUA_PATH\" %s %s out"):format(directory,
@@ -61,6 +62,9 @@ describe("the site of the documentation", function()
     os.execute("rm -rf '" .. directory .. "'")
     assert.is_false(ok)
     assert.truthy(text:find("examples/guide/start.md: work/none.lua leads nowhere", 1, true), text)
+    for _, name in ipairs { "no engine:nonsense", "no metric pipeline_nonsense_total", "no command 'nonsense'" } do
+      assert.truthy(text:find(": there is " .. name, 1, true), text)
+    end
     assert.truthy(text:find("#none: there is no such place", 1, true), text)
     assert.truthy(text:find("../../lua/API.md#none leads nowhere", 1, true), text)
   end)

@@ -8,6 +8,7 @@ local generated = require "spec.tools.docs.generated"
 local highlight = require "spec.tools.docs.highlight"
 local layout = require "spec.tools.docs.layout"
 local markdown = require "spec.tools.docs.markdown"
+local names = require "spec.tools.docs.names"
 local source = require "spec.tools.docs.source"
 
 local OUTPUT = (arg[1] or "build/docs"):gsub("/$", "")
@@ -80,7 +81,11 @@ do
   add_reference(generated.command())
   with_engine(function(engine)
     add_reference(generated.routes(engine))
-    add_reference(generated.metrics((engine:metrics())))
+    local metrics = engine:metrics()
+    add_reference(generated.metrics(metrics))
+    for _, page in ipairs(pages) do
+      if not page.is_reference then names.check(page.path, page.text, metrics, complain) end
+    end
   end)
   add_reference(generated.events())
 end
