@@ -10,7 +10,8 @@ local generated = {}
 
 -- Which section of lua/API.md begins a page, and what it is called; those between belong to it.
 local PAGES = {
-  ["pipeline"] = "pipeline", ["Engines"] = "engines", ["Pipelines"] = "pipelines", ["Ready-made pipelines"] = "common",
+  ["pipeline"] = "pipeline", ["Engines"] = "engines", ["Pipelines"] = "pipelines",
+  ["Durable functions"] = "durable", ["Transactions"] = "transactions", ["Ready-made pipelines"] = "common",
   ["Mail"] = "mail", ["Task queues"] = "queues", ["Deferred calls"] = "deferred", ["Schedules"] = "schedules",
   ["Tasklets"] = "tasklets", ["The event loop"] = "loop", ["Errors"] = "errors",
 }

@@ -7,7 +7,7 @@ local names = {}
 
 -- Objects as the guide calls them, and the headings of the reference that their methods are under.
 local OBJECTS = {
-  ["engine:"] = { "engine:" }, ["self:"] = { "stage:" }, ["stage:"] = { "stage:" }, ["queue:"] = { "queue:" },
+  ["engine:"] = { "engine:" }, ["self:"] = { "stage:", "self:" }, ["stage:"] = { "stage:" }, ["queue:"] = { "queue:" },
   ["tx:"] = { "tx:" }, ["pipeline."] = { "pipeline." }, ["taskqueue."] = { "taskqueue." },
   ["deferred."] = { "deferred." }, ["schedules."] = { "schedules." }, ["tasklets."] = { "tasklets." },
   ["mail."] = { "mail." },
