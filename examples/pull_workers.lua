@@ -8,7 +8,7 @@ local taskqueue = require "pipeline.taskqueue"
 
 io.stdout:setvbuf("line")
 
-local LEASE_SECONDS, LEASE_TASKS = 1.5, 5
+local LEASE_SECONDS, LEASE_TASKS, STANDS_STILL_AFTER = 1.5, 5, 2
 
 local options = { tasks = 20 }
 do
@@ -27,10 +27,12 @@ end
 
 -- ---- a worker ------------------------------------------------------------------------------------------------------
 
--- Leases a few tasks at a time, does each and deletes it, until the queue is empty.
+-- Leases a few tasks at a time, does each and deletes it, until the queue is empty. The first worker stands still in
+-- the middle, for the sake of the example: it is killed there.
 local function work(name, db)
   local engine <close> = pipeline.open(db)
   local queue = taskqueue.Queue("work")
+  local done = 0
   local function say(verb, task) print(("%s %s %s, lease %d"):format(name, verb, task.name, task.retry_count)) end
   while queue:fetch_statistics().tasks > 0 do
     local tasks = queue:lease_tasks(LEASE_SECONDS, LEASE_TASKS)
@@ -39,6 +41,8 @@ local function work(name, db)
       engine:sleep(0.02) -- the work
       say("did", task)
       queue:delete_tasks(task)
+      done = done + 1
+      if name == "first" and done == STANDS_STILL_AFTER then engine:sleep(60) end
     end
     if #tasks == 0 then engine:sleep(0.05) end -- others have the rest
   end
@@ -96,7 +100,7 @@ local done = 0
 for line in first_lines:lines() do
   note(line)
   if line:find(" did ", 1, true) then done = done + 1 end
-  if done == 2 then break end
+  if done == STANDS_STILL_AFTER then break end
 end
 os.execute("kill -9 " .. first)
 for line in first_lines:lines() do note(line) end -- what it had said before it died
