@@ -195,17 +195,20 @@ static int be_strict(pl__conn_t *conn) {
     return PL_OK;
 }
 
-static int begin(pl__conn_t *conn, pl_error_t *error) {
+static int begin_with(pl__conn_t *conn, pl__sql_t statement) {
     if (!sqlite3_get_autocommit(conn->db))
         roll_back(conn);
     conn->failure[0] = 0;
     reset_transaction(conn);
+    PL__TRY(pl__file_check_again(conn));
+    return pl__sql_run(conn, statement, NULL, "");
+}
+
+static int begin(pl__conn_t *conn, pl_error_t *error) {
     let_others_begin(conn);
     if (conn->backups)
         pl__backup_drop(conn, true);
-    int rc = pl__file_check_again(conn);
-    if (rc == PL_OK)
-        rc = pl__sql_run(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ, NULL, "");
+    int rc = begin_with(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
         rc = pl__queues_refresh(conn);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
@@ -317,9 +320,41 @@ const pl__verbs_t pl__sqlite_verbs = {
     .failure = sqlite_failure,
 };
 
+/* Who waits for a stage looks first whether it is final. A turn of nothing else, when there is nothing to claim either,
+ * writes nothing and needs no lock of writers: it mostly stands between a start and the end of what was started. */
+static bool is_look(const pl__conn_t *conn, const pl_op_t *ops, const pl__ask_t *ask) {
+    for (const pl_op_t *op = ops; op; op = op->next)
+        if (op->verb != PL_VERB_watch || op->clock)
+            return false;
+    bool may_claim = conn->maybe_ready || conn->maybe_alone || conn->due_unknown || conn->blocked;
+    return ops && !ask->look && !(ask->wanted > 0 && may_claim) && !conn->fires.unknown;
+}
+
+static int look(pl__conn_t *conn, pl_op_t *ops, pl__turn_t *turn, pl_error_t *error) {
+    int rc = begin_with(conn, PL__SQL_BEGIN_READ);
+    for (pl_op_t *op = ops; op && rc == PL_OK; op = op->next) {
+        op->rc = PL_OK;
+        rc = pl__verb_watch(conn, op);
+    }
+    if (rc == PL_OK)
+        rc = pl__sql_run(conn, PL__SQL_ROLLBACK, NULL, "");
+    if (rc != PL_OK) {
+        sqlite_failure(conn, rc, error);
+        roll_back(conn);
+    }
+    reset_transaction(conn);
+    turn->ready_left = conn->maybe_ready;
+    turn->next_due = conn->next_due;
+    turn->next_token = conn->next_token;
+    turn->next_fire = conn->fires.next;
+    return rc;
+}
+
 static int sqlite_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
                        pl_error_t *error) {
     conn->tells = ask->tell;
+    if (is_look(conn, ops, ask))
+        return look(conn, ops, turn, error);
     return pl__verbs_turn(&pl__sqlite_verbs, conn, ops, ask, arena, turn, error);
 }
 
