@@ -93,8 +93,8 @@ function markdown.text(html)
 end
 
 --- A page: { html =, title =, headings = list of { level, id, html } }. `link(target)` tells where a link leads in the
--- site.
-function markdown.page(text, path, link)
+-- site, `picture(target)` where a picture is.
+function markdown.page(text, path, link, picture)
   local bare, kept = take_blocks(text, path)
   local seen, headings, title = {}, {}, nil
   local html = run_cmark(bare)
@@ -118,6 +118,9 @@ function markdown.page(text, path, link)
   html = html:gsub("<p>KEPTBLOCK(%d+)X</p>", function(n) return kept[tonumber(n)] end)
   html = html:gsub('href="([^"]*)"', function(target)
     return ('href="%s"'):format(highlight.escape(link((target:gsub("&%a+;", ENTITIES)))))
+  end)
+  html = html:gsub('<img src="([^"]*)"', function(target)
+    return ('<img src="%s"'):format(highlight.escape(picture((target:gsub("&%a+;", ENTITIES)))))
   end)
   return { html = html, title = assert(title, path .. ": no heading"), headings = headings }
 end

@@ -113,6 +113,17 @@ local function page_of_file(path)
   return programs[path]
 end
 
+local pictures = {} -- path of a file -> its path in the site
+
+local function pictures_of(page)
+  return function(target)
+    local path = source.resolve(page.path, target)
+    if not exists(path) then complain("%s: there is no picture %s", page.path, target) end
+    pictures[path] = "pictures/" .. path:match("[^/]+$")
+    return relative(page.out, pictures[path])
+  end
+end
+
 local function linker(page)
   return function(target)
     if target:find("^https?://") then return target end
@@ -155,7 +166,7 @@ do
   while pages[i] do
     local page = pages[i]
     if page.text then
-      local made = markdown.page(page.text, page.path, linker(page))
+      local made = markdown.page(page.text, page.path, linker(page), pictures_of(page))
       page.html, page.title, page.headings = made.html, made.title, made.headings
     else
       page.html = ('<h1>%s</h1>%s'):format(highlight.escape(page.file), markdown.code(source.read(page.file), page.lang,
@@ -175,6 +186,11 @@ for _, path in ipairs { "README.md", "CONTRIBUTING.md" } do
       if anchor ~= "" and by_path[there] then
         wanted[#wanted + 1] = { from = path, out = by_path[there].out, anchor = anchor, target = target }
       end
+    end
+    return target
+  end, function(target)
+    if not target:find("^https?:") and not exists(source.resolve(path, target)) then
+      complain("%s: there is no picture %s", path, target)
     end
     return target
   end)
@@ -251,6 +267,7 @@ if #problems == 0 then
     write(OUTPUT .. "/" .. page.out, layout.page(page, chapters, relative, require("pipeline").version))
   end
   write(OUTPUT .. "/style.css", source.read("spec/tools/docs/style.css"))
+  for path, out in pairs(pictures) do write(OUTPUT .. "/" .. out, source.read(path)) end
   print(("%d pages in %s"):format(#pages, OUTPUT))
 else
   table.sort(problems)
