@@ -86,7 +86,8 @@ typedef struct pl__handle {
     pl__final_t *finals, *finals_last;
     struct pl_event *events, *events_last; /* that the hook is to hear of */
     struct pl_event *event_told;           /* the one that it hears of now */
-    bool tells_names;                      /* of tasks that were given none */
+    bool tells_all, tells_names;           /* it hears of all ends of attempts; of names that were not given */
+    struct pl__spans *spans;               /* see telemetry/span.h; NULL: none are made */
     pl_timer_t turn;                       /* brings the next turn */
     pl_timer_t guest;                      /* calls the "guest" hook */
     pl__attached_t *attached;

@@ -101,6 +101,17 @@ describe("tracing", function()
     assert.equal("1", attribute(by_name["run tracing_spec.Child"], "pipeline.attempt"))
   end)
 
+  it("O4 names of any letters and signs come as they are", function()
+    open(collect())
+    local name = 'tracing_spec.Ünï "quoted" \\ \1'
+    local Odd = pipeline.define(name, { run = function() return 1 end })
+    engine:wait(Odd():start())
+    engine:wait(Child():start())
+    local by_name = received(4)
+    assert.equal(name, attribute(by_name["run " .. name], "pipeline.class"))
+    assert.equal("tracing_spec.Child", attribute(by_name["run tracing_spec.Child"], "pipeline.class"))
+  end)
+
   it("O4 a failed attempt has the error as an event, and an aborted stage is marked", function()
     open(collect())
     local stage = Fails():start()

@@ -3,7 +3,8 @@
  *
  * The end of an attempt is told as values, because there may be a hundred thousand a second: fn("ended", time, task,
  * claim, stage, root, kind, attempt, max_attempts, queue, name, class, key, took (seconds of the attempt), late
- * (seconds from when the task could run to when it did), sampled, request, FAILURE); nil is what does not apply.
+ * (seconds from when the task could run to when it did), sampled (and no span yet), request, FAILURE); nil is what does
+ * not apply.
  * FAILURE (nil: it has ended well): will_retry, died, error_class, message, traceback, again, status.
  *
  * All else as fn(what, EVENT), what = "final" | "paused" | "joined" | "lost" | "stopping", with time and as far as they
@@ -16,6 +17,7 @@
 #include "binding/facts.h"
 #include "binding/op/pusher.h"
 #include "binding/telemetry/sink.h"
+#include "binding/telemetry/span.h"
 #include "binding/trampoline.h"
 
 static void append(pl__handle_t *h, pl_event_t *event) {
@@ -62,6 +64,8 @@ void pl__event_forget(pl__handle_t *h) {
     }
     forget(h->event_told);
     h->events = h->events_last = h->event_told = NULL;
+    pl__spans_free(h->spans);
+    h->spans = NULL;
 }
 
 /* ---- as values --------------------------------------------------------------------------------------------------- */
@@ -119,7 +123,7 @@ static void push_failure(lua_State *L, const pl_event_t *event) {
 }
 
 /* Returns how many values. */
-static int push_end(lua_State *L, const pl__handle_t *h, const pl_event_t *event) {
+static int push_end(lua_State *L, const pl__handle_t *h, const pl_event_t *event, bool is_span) {
     bool has_times = event->started != 0;
     pl_usec_t took = event->ended - event->started;
     lua_pushliteral(L, "ended");
@@ -140,7 +144,7 @@ static int push_end(lua_State *L, const pl__handle_t *h, const pl_event_t *event
     pl__push_str(L, event->key);
     push_seconds(L, has_times, took);
     push_seconds(L, has_times && event->eta > 0, event->time - took - event->eta);
-    lua_pushboolean(L, event->sampled);
+    lua_pushboolean(L, event->sampled && !is_span);
     pl__push_str(L, event->request);
     push_failure(L, event);
     return 18;
@@ -178,6 +182,20 @@ static const pl_event_t *take(pl__handle_t *h) {
     return h->event_told;
 }
 
+/* An end that is a span now is news only to those who hear of all of them; but the spans may be. */
+static int push_event(lua_State *L, pl__handle_t *h, const pl_event_t *event) {
+    if (event->what != PL_EVENT_ENDED)
+        return push_other(L, event);
+    bool is_span = pl__spans_add(h, event);
+    if (is_span && pl__spans_want(h)) {
+        lua_pushvalue(L, -1);
+        lua_pushliteral(L, "spans");
+        lua_pushinteger(L, h->spans->count);
+        lua_call(L, 2, 0);
+    }
+    return is_span && !h->tells_all ? 0 : push_end(L, h, event, is_span);
+}
+
 /* Stack: handle, handle. */
 static int event_entry(lua_State *L) {
     enum { VALUES_MAX = 20 };
@@ -189,8 +207,11 @@ static int event_entry(lua_State *L) {
             lua_pop(L, 1);
             continue;
         }
-        int len = event->what == PL_EVENT_ENDED ? push_end(L, h, event) : push_other(L, event);
-        lua_call(L, len, 0);
+        int len = push_event(L, h, event);
+        if (len > 0)
+            lua_call(L, len, 0);
+        else
+            lua_pop(L, 1);
     }
     return 0;
 }
@@ -210,6 +231,7 @@ static int engine_tell(lua_State *L) {
     luaL_argcheck(L, sample >= 0 && sample <= 1, 3, "not a part of 1");
     if (pl__handle_refuse(L, h))
         return 3;
+    h->tells_all = lua_toboolean(L, 2);
     h->tells_names = lua_toboolean(L, 4);
     pl_engine_tell(h->engine, lua_toboolean(L, 2), (uint64_t)(sample * 4294967296.0));
     return 0;
@@ -218,4 +240,5 @@ static int engine_tell(lua_State *L) {
 void pl__event_register(lua_State *L) {
     lua_pushcfunction(L, engine_tell);
     lua_setfield(L, -2, "tell");
+    pl__spans_register(L);
 }

@@ -211,6 +211,7 @@ function tell_other(self, what, event)
     if looker[what] then looker[what](looker.of, event) end
   end
   if what == "stopping" then self.told_stop = true end
+  if what == "spans" then return end
   if self.tells_all or what == "stopping" then tellers[what](self, event) end
 end
 
@@ -305,9 +306,9 @@ function Hooks:add(name, fn)
   end
 end
 
---- Has looker.ended(looker.of, ...) and looker.final(looker.of, event) called with what the core tells (see
--- csrc/binding/telemetry/event.c), at once and in no coroutine: they may not wait. With `sample`: ended for that part
--- of all roots and tasks, and for what names a trace.
+--- Has looker.ended(looker.of, ...), looker.final(looker.of, event) and looker.spans(looker.of, count) called with what
+-- the core tells (csrc/binding/telemetry/event.c), at once and in no coroutine: they may not wait. With `sample`: ended
+-- for that part of all roots and tasks, and for what names a trace.
 function Hooks:look(looker)
   self.lookers = with(self.lookers, looker)
   ask(self)

@@ -2,9 +2,10 @@
 --
 -- A span is a table: trace, span, parent (or nil), name, kind, from, to (seconds since the epoch), attributes (name ->
 -- string, number or boolean), failed (nil, or a text), events, links (lists). It is kept as the JSON that is sent: that
--- is smaller than a table. Spans gather for a second, or until there are BATCH of them. Those that would be more than
--- KEPT at a time are dropped, and so is a batch that the collector does not take; after that none is sent for a while.
--- How many were dropped is said in the log, at most once a minute.
+-- is smaller than a table. Those of attempts that have ended well, which are most, come as JSON from the core, many at
+-- a time (csrc/binding/telemetry/span.h). Spans gather for a second, or until there are BATCH of them. Those that would
+-- be more than KEPT at a time are dropped, and so is a batch that the collector does not take; after that none is sent
+-- for a while. How many were dropped is said in the log, at most once a minute.
 
 local errors = require "pipeline.support.errors"
 local json = require "pipeline.http.json"
@@ -16,6 +17,7 @@ local DEADLINE_SECONDS, LAST_DEADLINE_SECONDS, PAUSE_SECONDS, REPORT_SECONDS = 3
 local LAST_ROUNDS = 2
 local WARNING = 30
 
+otlp.BATCH = BATCH
 otlp.INTERNAL, otlp.SERVER, otlp.CLIENT, otlp.PRODUCER = 1, 2, 3, 4
 
 local Exporter = { __name = "pipeline.Exporter" }
@@ -46,14 +48,13 @@ local function value_of(value)
   return '{"stringValue":' .. quoted(tostring(value)) .. "}"
 end
 
---- An attribute as JSON.
-function otlp.attribute(name, value)
+local function attribute(name, value)
   return '{"key":"' .. name .. '","value":' .. value_of(value) .. "}"
 end
 
 local function attributes_of(map)
   local list = {}
-  for name, value in pairs(map or {}) do list[#list + 1] = otlp.attribute(name, value) end
+  for name, value in pairs(map or {}) do list[#list + 1] = attribute(name, value) end
   table.sort(list)
   return "[" .. table.concat(list, ",") .. "]"
 end
@@ -83,19 +84,6 @@ local function links_of(list)
   return "[" .. table.concat(out, ",") .. "]"
 end
 
---- What a span of the kind has that many have alike: its name, and a list of attributes as JSON, without its end.
-function otlp.form(name, kind, attributes)
-  return ',"name":' .. quoted(name) .. ',"kind":' .. kind .. ',"attributes":[' .. table.concat(attributes, ",")
-end
-
---- The JSON of a span that has ended well and has neither events nor links; `more`: further attributes as JSON, each
--- after a comma.
-function otlp.plain(trace, span, parent, form, from, to, more)
-  return '{"traceId":"' .. trace .. '","spanId":"' .. span .. (parent and '","parentSpanId":"' .. parent or "") .. '"'
-    .. form .. more .. '],"startTimeUnixNano":"' .. nanoseconds(from) .. '","endTimeUnixNano":"' .. nanoseconds(to)
-    .. '","events":[],"links":[],"status":{"code":1}}'
-end
-
 local function encoded(span)
   return '{"traceId":"' .. span.trace .. '","spanId":"' .. span.span
     .. (span.parent and '","parentSpanId":"' .. span.parent or "") .. '","name":' .. quoted(span.name) .. ',"kind":'
@@ -105,10 +93,10 @@ local function encoded(span)
     .. (span.failed and '{"code":2,"message":' .. quoted(span.failed) .. "}" or '{"code":1}') .. "}"
 end
 
-local function body_of(self, spans)
+local function body_of(self, texts)
   return '{"resourceSpans":[{"resource":{"attributes":' .. attributes_of(self.resource)
     .. '},"scopeSpans":[{"scope":{"name":"pipeline","version":' .. quoted(self.version) .. '},"spans":['
-    .. table.concat(spans, ",") .. "]}]}]}"
+    .. table.concat(texts, ",") .. "]}]}]}"
 end
 
 -- ---- sending ---------------------------------------------------------------------------------------------------
@@ -126,9 +114,9 @@ local function drop(self, count, why)
   tell_dropped(self)
 end
 
-local function post(self, spans, seconds)
+local function post(self, texts, count, seconds)
   local answer, code, message = self.engine._core:fetch {
-    url = self.url, method = "POST", headers = { ["Content-Type"] = "application/json" }, body = body_of(self, spans),
+    url = self.url, method = "POST", headers = { ["Content-Type"] = "application/json" }, body = body_of(self, texts),
     deadline = seconds, max_size = 65536,
   }
   if answer and answer.status <= 299 then
@@ -136,20 +124,53 @@ local function post(self, spans, seconds)
     return
   end
   self.paused_until = (self.engine._core:steady() or 0) + PAUSE_SECONDS
-  drop(self, #spans, answer and ("the collector answered %d"):format(answer.status) or message or code)
+  drop(self, count, answer and ("the collector answered %d"):format(answer.status) or message or code)
+end
+
+-- Spans are kept in pieces: one each, or those that the core has made, which are many.
+local function add_piece(self, text, count)
+  local at = #self.pieces + 1
+  self.pieces[at], self.counts[at] = text, count
+  self.count = self.count + count
+end
+
+-- What the core has made becomes a piece.
+local function collect(self)
+  local text, count = self.engine._core:spans_take()
+  if not text then return end
+  if text == "" then return drop(self, count, "out of memory") end
+  if self.count + count > KEPT then return drop(self, count) end
+  add_piece(self, text, count)
+end
+
+-- Takes the oldest pieces, about a batch. Returns their texts, and of how many spans they are.
+local function take(self)
+  local pieces, counts, at, taken = self.pieces, self.counts, 0, 0
+  while at < #pieces and taken < BATCH do
+    at = at + 1
+    taken = taken + counts[at]
+  end
+  self.pieces, self.counts = table.move(pieces, at + 1, #pieces, 1, {}), table.move(counts, at + 1, #counts, 1, {})
+  self.count = self.count - taken
+  return table.move(pieces, 1, at, 1, {}), taken
+end
+
+local function is_paused(self)
+  return self.paused_until and self.engine._core:steady() < self.paused_until
 end
 
 local function send_all(self)
   self.sending = true
-  while #self.spans > 0 do
-    local batch = table.move(self.spans, 1, math.min(#self.spans, BATCH), 1, {})
-    self.spans = table.move(self.spans, #batch + 1, #self.spans, 1, {})
-    if self.paused_until and self.engine._core:steady() < self.paused_until then
-      drop(self, #batch)
+  collect(self)
+  while self.count > 0 do
+    local texts, count = take(self)
+    if is_paused(self) then
+      drop(self, count)
     else
-      local ok, problem = pcall(post, self, batch, DEADLINE_SECONDS)
-      if not ok then drop(self, #batch, errors.text(problem)) end
+      local ok, problem = pcall(post, self, texts, count, DEADLINE_SECONDS)
+      if not ok then drop(self, count, errors.text(problem)) end
     end
+    collect(self)
   end
   self.sending = false
 end
@@ -163,49 +184,47 @@ end
 local function time_is_up(entry)
   local self = entry.exporter
   self.timed = false
-  if #self.spans > 0 then send_soon(self) end
+  send_soon(self)
 end
 
---- Whether a span would be sent: not while the collector is away, or too many wait. If not, it counts as dropped.
-function Exporter:takes()
-  local spans, paused = self.spans, self.paused_until
-  if #spans < KEPT and (not paused or self.engine._core:steady() >= paused) then return true end
-  drop(self, 1)
-  return false
-end
-
---- Takes the JSON of a span; it is sent with others, or dropped.
-function Exporter:add_text(text)
-  local spans = self.spans
-  local count = #spans + 1
-  spans[count] = text
-  if count >= BATCH then return send_soon(self) end
+local function begin_period(self)
   if self.timed then return end
   self.timed = true
   self.engine._timers:add(PERIOD_SECONDS, time_is_up, { exporter = self })
 end
 
---- Takes a span.
+--- The core has made so many spans that wait with it: called when there is a first one, and when there is a batch.
+function Exporter:made(count)
+  if count < BATCH then return begin_period(self) end
+  collect(self)
+  send_soon(self)
+end
+
+--- Takes a span; it is sent with others, or dropped.
 function Exporter:add(span)
-  if self:takes() then self:add_text(encoded(span)) end
+  if self.count >= KEPT or is_paused(self) then return drop(self, 1) end
+  add_piece(self, encoded(span), 1)
+  if self.count >= BATCH then return send_soon(self) end
+  begin_period(self)
 end
 
 --- The engine closes: what is left is sent now, for two seconds at most.
 function Exporter:close()
   local core = self.engine._core
   for _ = 1, LAST_ROUNDS do -- while one is sent the loop runs, and more may come
-    local spans = self.spans
-    if #spans == 0 or core:running() or self.paused_until and core:steady() < self.paused_until then return end
-    self.spans = {}
-    pcall(post, self, spans, LAST_DEADLINE_SECONDS)
+    collect(self)
+    if self.count == 0 or core:running() or is_paused(self) then return end
+    local texts, count = take(self)
+    pcall(post, self, texts, count, LAST_DEADLINE_SECONDS)
   end
 end
 
 --- What sends the spans of an engine to `url`; `resource`: attributes of the program.
 function otlp.exporter(engine, url, resource)
   return setmetatable({
-    engine = engine, url = url, resource = resource, version = engine._core:facts().version, spans = {}, dropped = 0,
-    sending = false, timed = false, paused_until = false, told_at = false, why = nil,
+    engine = engine, url = url, resource = resource, version = engine._core:facts().version, dropped = 0,
+    pieces = {}, counts = {}, count = 0, sending = false, timed = false, paused_until = false, told_at = false,
+    why = nil,
   }, Exporter)
 end
 

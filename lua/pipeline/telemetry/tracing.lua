@@ -21,7 +21,6 @@ local tracing = {}
 
 local ERROR = 40
 local TEXT_MAX = 4000 -- bytes of a message or a traceback: thousands of spans may be kept
-local FORMS_MAX = 1000
 
 local Tracing = { __name = "pipeline.Tracing" }
 Tracing.__index = Tracing
@@ -96,64 +95,25 @@ local function exception(time, failure)
   } }
 end
 
-local function name_of(kind, class, queue)
-  return ("%s %s"):format(kind, class or queue or "default")
-end
-
-local function kind_of(kind)
-  return kind == "push" and otlp.CLIENT or otlp.INTERNAL
-end
-
--- What attempts of that kind, of the class and in the queue, have alike; kept by all three.
-local function form_of(self, kind, class, queue)
-  local key = kind .. "\0" .. (class or "") .. "\0" .. (queue or "")
-  local form = self.forms[key]
-  if form then return form end
-  local list = { otlp.attribute("pipeline.kind", kind) }
-  if class then list[2] = otlp.attribute("pipeline.class", class) end
-  if queue then list[#list + 1] = otlp.attribute("pipeline.queue", queue) end
-  form = otlp.form(name_of(kind, class, queue), kind_of(kind), list)
-  if self.forms_count >= FORMS_MAX then self.forms, self.forms_count = {}, 0 end
-  self.forms[key], self.forms_count = form, self.forms_count + 1
-  return form
-end
-
--- An attempt that has failed, or belongs to a trace that is not its own.
-local function add_full(self, context, parent, of, raw, failure)
-  self.exporter:add {
-    trace = context.trace, span = context.span, parent = parent,
-    links = of and { { trace = of.trace, span = of.span, kind = "enqueued" } } or nil,
-    name = name_of(raw.kind, raw.class, raw.queue), kind = kind_of(raw.kind), from = raw.from, to = raw.to,
-    failed = failure and (cut(failure.message) or "") or nil,
-    events = failure and { exception(raw.to, failure) } or nil,
-    attributes = {
-      ["pipeline.kind"] = raw.kind, ["pipeline.class"] = raw.class, ["pipeline.queue"] = raw.queue,
-      ["pipeline.id"] = raw.stage and self.core:id_text(raw.stage), ["pipeline.attempt"] = raw.attempt,
-      ["pipeline.late_seconds"] = raw.late, ["pipeline.will_retry"] = failure and failure.will_retry,
-      ["http.response.status_code"] = failure and failure.status,
-    },
-  }
-end
-
--- An attempt has ended. Most are those of tasks that have ended well: for them no more is made than what is sent.
+-- An attempt has ended that is more than one of its own trace that has ended well: those are spans already.
 local function attempt_ended(self, time, task, claim, stage, root, kind, attempt, _, queue, _, class, _, took, late,
   sampled, request, failure)
   if not took or not (sampled or request) then return end
-  if failure or request then
-    local context, parent, of = context_of(self, task, claim, stage, root, request)
-    if not context.sampled then return end
-    return add_full(self, context, parent, of, {
-      kind = kind, class = class, queue = queue, stage = stage, attempt = attempt, late = late, from = time - took,
-      to = time,
-    }, failure)
-  end
-  local exporter, core = self.exporter, self.core
-  if not exporter:takes() then return end
-  local more = ',{"key":"pipeline.attempt","value":{"intValue":"' .. attempt .. '"}}'
-  if late then more = more .. "," .. otlp.attribute("pipeline.late_seconds", late) end
-  if stage then more = more .. ',{"key":"pipeline.id","value":{"stringValue":"' .. core:id_text(stage) .. '"}}' end
-  exporter:add_text(otlp.plain(core:id_text(root or stage or task), attempt_span(self, task, claim),
-    stage and stage_span(self, stage), form_of(self, kind, class, queue), time - took, time, more))
+  local context, parent, of = context_of(self, task, claim, stage, root, request)
+  if not context.sampled then return end
+  self.exporter:add {
+    trace = context.trace, span = context.span, parent = parent,
+    links = of and { { trace = of.trace, span = of.span, kind = "enqueued" } } or nil,
+    name = ("%s %s"):format(kind, class or queue or "default"), kind = kind == "push" and otlp.CLIENT or otlp.INTERNAL,
+    from = time - took, to = time, failed = failure and (cut(failure.message) or "") or nil,
+    events = failure and { exception(time, failure) } or nil,
+    attributes = {
+      ["pipeline.kind"] = kind, ["pipeline.class"] = class, ["pipeline.queue"] = queue,
+      ["pipeline.id"] = stage and self.core:id_text(stage), ["pipeline.attempt"] = attempt,
+      ["pipeline.late_seconds"] = late, ["pipeline.will_retry"] = failure and failure.will_retry,
+      ["http.response.status_code"] = failure and failure.status,
+    },
+  }
 end
 
 local function add_stage(self, raw)
@@ -179,6 +139,10 @@ local function stage_is_final(self, raw)
     local ok, problem = pcall(add_stage, self, raw)
     if not ok and not self.engine._closed then self.engine:_log(ERROR, "tracing: " .. errors.text(problem)) end
   end)
+end
+
+local function spans_made(self, count)
+  self.exporter:made(count)
 end
 
 --- The running code has started the pipeline `stage`: says so in its trace, if it has one.
@@ -249,7 +213,7 @@ local function byte_of(digits) return string.char(tonumber(digits, 16)) end
 function tracing.set_up(engine, given)
   local core = engine._core
   local self = setmetatable({
-    engine = engine, core = core, sample = given.sample, forms = {}, forms_count = 0,
+    engine = engine, core = core, sample = given.sample,
     key = string.unpack("<i8", (core:sign("spans"):sub(1, 16):gsub("%x%x", byte_of))),
     number = string.unpack("<i8", core:random(8)),
     exporter = otlp.exporter(engine, given.url, {
@@ -258,7 +222,10 @@ function tracing.set_up(engine, given)
     }),
   }, Tracing)
   trace.begin(self, context_of_running)
-  events.of(engine):look { ended = attempt_ended, final = stage_is_final, of = self, sample = given.sample }
+  assert(core:spans_begin(self.key, otlp.BATCH))
+  events.of(engine):look {
+    ended = attempt_ended, final = stage_is_final, spans = spans_made, of = self, sample = given.sample,
+  }
   return self
 end
 
