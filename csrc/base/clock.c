@@ -52,6 +52,10 @@ int64_t pl_clock_monotonic_us(void) {
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t pl_clock_thread_us(void) {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 struct timespec pl_clock_timespec(int64_t us) {
     return (struct timespec){ .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
 }

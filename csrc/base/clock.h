@@ -42,6 +42,8 @@ pl_usec_t pl_clock_steady(const pl_clock_t *clock);
 void pl_clock_advance_to(pl_clock_t *clock, pl_usec_t when);
 /* Monotonic microseconds for measuring durations and lease renewal: never virtual. */
 int64_t pl_clock_monotonic_us(void);
+/* Microseconds of processor time of the calling thread. */
+int64_t pl_clock_thread_us(void);
 /* The same for the system's calls that wait until a time. */
 struct timespec pl_clock_timespec(int64_t us);
 /* How far the wall clock is ahead of the time since the system was started (in which it may have slept). It changes by

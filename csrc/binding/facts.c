@@ -232,6 +232,7 @@ static void set_store_facts(lua_State *L, const pl_store_stats_t *store) {
     set_count(L, "batches", (lua_Integer)store->batches);
     set_count(L, "checkpoints", (lua_Integer)store->checkpoints);
     set_count(L, "store_wakeups", (lua_Integer)store->wakeups);
+    set_count(L, "reading_us", (lua_Integer)store->reading_us);
     if (store->unreachable_since) {
         lua_pushnumber(L, (lua_Number)store->unreachable_since / 1e6);
         lua_setfield(L, -2, "unreachable_since");
@@ -247,6 +248,17 @@ static void set_file(lua_State *L, const char *path) {
     lua_setfield(L, -2, "file");
 }
 
+/* Sets "log_size" and "log_time" (seconds since the epoch): one of them changes with every commit of any process, but for
+ * two within a tick of the file system's clock. Looking at the file, rather than asking the store, wakes nobody. */
+static void set_log(lua_State *L, const char *path) {
+    struct stat found;
+    if (!path || stat(path, &found) != 0)
+        return;
+    set_count(L, "log_size", (lua_Integer)found.st_size);
+    lua_pushnumber(L, (lua_Number)found.st_mtim.tv_sec + (lua_Number)found.st_mtim.tv_nsec / 1e9);
+    lua_setfield(L, -2, "log_time");
+}
+
 /* e:facts() -> table. coroutines: managed ones that are not over; coroutines_idle: threads kept for later. */
 static int engine_facts(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -254,13 +266,14 @@ static int engine_facts(lua_State *L) {
         return 3;
     pl_engine_facts_t facts;
     pl_engine_facts(h->engine, &facts);
-    lua_createtable(L, 0, 28);
+    lua_createtable(L, 0, 31);
     set_text(L, "version", PL_VERSION);
     set_text(L, "store_kind", facts.store_kind);
     set_text(L, "store_version", facts.store_version);
     set_text(L, "uv_version", facts.uv_version);
     set_text(L, "path", facts.path);
     set_file(L, facts.path);
+    set_log(L, facts.log);
     set_text(L, "durability", facts.durability_full ? "full" : "normal");
     set_flag(L, "no_worker", facts.no_worker);
     set_flag(L, "stopping", facts.stopping);

@@ -311,6 +311,7 @@ void pl_engine_facts(pl_engine_t *engine, pl_engine_facts_t *facts) {
         .no_worker = engine->no_worker,
         .stopping = engine->stopping,
         .path = kept.path,
+        .log = kept.log,
         .store_kind = kept.driver,
         .store_version = kept.version,
         .uv_version = uv_version_string(),

@@ -242,6 +242,7 @@ typedef struct {
     bool durability_full, no_worker;
     bool stopping;                          /* stop was asked for, and what runs is being finished */
     const char *path;                       /* borrows until close */
+    const char *log;                        /* borrows until close: the file that commits are written to; NULL: none */
     const char *store_kind, *store_version; /* static: the driver's name, and the version of its library */
     const char *uv_version;                 /* static */
 } pl_engine_facts_t;

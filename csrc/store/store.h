@@ -107,6 +107,7 @@ void pl_batch_free(pl_batch_t *batch); /* what is still in it, not the struct */
 typedef struct {
     uint64_t commits, ops, claims, batches, checkpoints, wakeups;
     uint64_t changes;            /* ops of this process after which the store is another one to whoever looks at it */
+    uint64_t reading_us;         /* processor time of what was read apart from writes */
     pl_usec_t unreachable_since; /* wall clock: nobody is reached, and what is asked waits; 0: the store is reached */
 } pl_store_stats_t;
 void pl_store_stats(pl_store_t *store, pl_store_stats_t *stats);
@@ -118,6 +119,7 @@ typedef struct {
     const char *driver;  /* static: its name */
     const char *version; /* static: of the database library */
     const char *path;    /* borrows until close: the name of the store, with all links followed */
+    const char *log;     /* borrows until close: a file that every commit of any process writes to; NULL: none */
 } pl_store_facts_t;
 void pl_store_facts(const pl_store_t *store, pl_store_facts_t *facts);
 const char *pl_store_path(const pl_store_t *store); /* as in its facts */

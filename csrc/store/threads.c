@@ -141,9 +141,11 @@ static pl_op_t *read_all(pl_store_t *store, pl_op_t *ops, pl_error_t *why) {
     pl__ops_t done, lost;
     pl__ops_init(&done);
     pl__ops_init(&lost);
+    int64_t began = pl_clock_thread_us();
     pl__fork_enter();
     store->driver->read(store->reader, ops);
     pl__fork_leave();
+    uint64_t took = (uint64_t)(pl_clock_thread_us() - began);
     for (pl_op_t *op = ops, *next; op; op = next) {
         next = op->next;
         if (op->rc == PL_ELOST)
@@ -151,6 +153,7 @@ static pl_op_t *read_all(pl_store_t *store, pl_op_t *ops, pl_error_t *why) {
         pl__ops_push(op->rc == PL_ELOST ? &lost : &done, op);
     }
     pthread_mutex_lock(&store->mutex);
+    store->stats.reading_us += took;
     pl__post_ops(store, done.head);
     pthread_mutex_unlock(&store->mutex);
     store->options.wake(store->options.data);

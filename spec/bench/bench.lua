@@ -4,10 +4,11 @@
 -- written to build/bench.jsonl: one object a line with name, value, unit, durability and, where there is a ceiling,
 -- ratio. A part runs in a process of its own, so that memory and page caches of one do not help another.
 --
---   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group stages|queues|tasklets]
+--   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group stages|queues|tasklets|pages]
 --   lua5.4 spec/bench/bench.lua --only PART
 --
--- The parts about task queues are in queues.lua, those about tasklets in tasklets.lua.
+-- The parts about task queues are in queues.lua, those about tasklets in tasklets.lua, what open pages cost in
+-- watched.lua.
 
 local queues = dofile "spec/bench/queues.lua"
 
@@ -332,6 +333,9 @@ end
 if options.only then
   parts[options.only]()
 else
-  if options.group ~= "tasklets" then main() end
+  if options.group ~= "tasklets" and options.group ~= "pages" then main() end
   if is_wanted "tasklets" then dofile("spec/bench/tasklets.lua").main(options) end
+  if is_wanted "pages" then
+    assert(os.execute(("lua5.4 spec/bench/watched.lua 50000 %d 10 '%s'"):format(RUNS, options.dir)))
+  end
 end

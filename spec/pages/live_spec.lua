@@ -75,6 +75,55 @@ describe("the stream of the pages", function()
     assert.equal(0, engine._web.answering)
   end)
 
+  it("U7 wakes the engine less than twice a second at rest, and a hundred pages take less than 1 % of its time",
+    function()
+      engine:close()
+      local path = os.tmpname()
+      os.remove(path)
+      engine = pipeline.open(path)
+      server = engine:serve { port = 0, admin_token = support.ADMIN, viewer_token = support.VIEWER }
+      local clients, seconds = {}, 4
+      for i = 1, 100 do clients[i] = listen() end
+      for i = 1, 100 do assert.is_true(clients[i]:expect("id: ")) end
+      engine._core:run("forever", 2) -- what opening them has left to do is done
+      local before, clock = engine._core:facts(), os.clock()
+      engine._core:run("forever", seconds)
+      local after = engine._core:facts()
+      local used = os.clock() - clock
+      local wakeups = after.loop_wakeups - before.loop_wakeups + after.store_wakeups - before.store_wakeups
+      assert.is_true(wakeups < 2 * seconds, wakeups .. " wake-ups")
+      assert.is_true(used < 0.01 * seconds * pace, used .. " s")
+      for _, client in ipairs(clients) do client:close() end
+      engine:close()
+      for _, ending in ipairs { "", "-wal", "-shm", "-workers" } do os.remove(path .. ending) end
+    end)
+
+  it("U7 tells of what another process does to the store, at its next look", function()
+    engine:close()
+    local path = os.tmpname()
+    os.remove(path)
+    engine = pipeline.open(path)
+    server = engine:serve { port = 0, admin_token = support.ADMIN, viewer_token = support.VIEWER }
+    Work():start() -- there is a log to look at
+    engine:drain()
+    engine:sleep(0.1)
+    local client = listen()
+    assert.is_true(client:expect("id: "))
+    local program = ([[
+      local pipeline = require 'pipeline'
+      local engine = pipeline.open('%s', { no_worker = true, log = function() end })
+      pipeline.define('pages.live.Other', { run = function() end })():start { countdown = 3600 }
+      engine:close()
+    ]]):format(path)
+    assert(os.execute(("${LUA:-lua5.4} -e \"%s\""):format(program)))
+    local before = engine._web.pages.live
+    assert.is_true(client:expect("event: change"))
+    assert.equal(1, before.count)
+    client:close()
+    engine:close()
+    for _, ending in ipairs { "", "-wal", "-shm", "-workers" } do os.remove(path .. ending) end
+  end)
+
   it("U7 is only for those who may see the pages, and ends with the engine", function()
     local refused = http.connect(engine, server)
       :send("GET /_ah/pipeline/api/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"):finish()

@@ -459,6 +459,7 @@ static unsigned sqlite_can(const pl_store_options_t *options) {
 static void sqlite_facts(const pl__conn_t *conn, pl_store_facts_t *facts) {
     facts->version = sqlite3_libversion();
     facts->path = conn->names[0];
+    facts->log = conn->names[1];
 }
 
 const pl_store_driver_t pl__sqlite_driver = {

@@ -61,7 +61,7 @@ typedef struct {
 enum {
     PL_SEEN_BYTES = 65536,    /* of a payload; longer ones are cut */
     PL_SEEN_SCAN_MAX = 20000, /* tasks that are looked at for a page */
-    PL_SEEN_COUNT_MAX = 100000
+    PL_SEEN_COUNT_MAX = 100000 /* tasks of a queue that are counted, of each state */
 };
 
 /* tasks_find: by state, each in its own order: those executing by id, ready ones as they will start, delayed ones by
@@ -87,7 +87,7 @@ bool pl_seen_is_wanted(unsigned states, pl_seen_state_t state);
 typedef struct {
     pl_queue_settings_t is;
     int64_t counts[PL_SEEN_STATES_LEN];
-    bool is_more; /* of delayed ones there are more: they were not counted to the end */
+    bool is_more; /* there are more than PL_SEEN_COUNT_MAX of a state: they were not counted to the end */
     pl_usec_t oldest_ready;
     double tokens; /* of its rate, now; below 0: it has none */
     int64_t executed_last_minute;

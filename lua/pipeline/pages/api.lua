@@ -118,7 +118,7 @@ local function list_schedules(engine)
 end
 
 --- Each: method, name (below api/), summary, params (name, kind, description), handler(engine, given, site), `acts`;
--- `shared`: pages that ask the same within a second get the same.
+-- `shared`: programs that ask the same within a second get the same, as pages always do.
 api.ROUTES = {
   { method = "GET", name = "home", shared = true, summary = "What needs a person, and how the store is getting on",
     params = {}, handler = home.show },

@@ -2,17 +2,20 @@
 --
 -- An event says only that: its id is a count of changes, and the page asks for what it shows. So a page that was away
 -- misses nothing, and it does not matter which events it has seen: with Last-Event-ID it hears at once whether there
--- was a change meanwhile. All streams of an engine share one look a second, which is made while there are any; what
--- other processes on the store do is not counted here, so with such the pages look for themselves every few seconds.
+-- was a change meanwhile. All streams of an engine share one look a second, which is made while there are any; while
+-- the answers of the pages serve for longer than that (pace.lua), so do the looks.
+--
+-- What other processes on the store do is seen by the size and time of its write-ahead log. The clock of the file system
+-- ticks: two commits within a tick look the same. So a log that was written to just now is looked at once more.
 
 local core = require "pipeline.core"
 
 local live = {}
 
 local LOOK_SECONDS = 1
-local BEAT_SECONDS = 20  -- a line of comment, so that nobody between takes the connection for dead
-local OTHERS_SECONDS = 3 -- what other processes do is seen after that long
-local STREAMS_MAX = 100
+local BEAT_SECONDS = 20 -- a line of comment, so that nobody between takes the connection for dead
+local TICK_SECONDS = 0.05
+local STREAMS_MAX = 256
 
 local Live = {}
 local meta = { __name = "pipeline.PagesLive", __index = Live }
@@ -23,24 +26,36 @@ function live.new(site)
     boot = core.sha1(tostring(site.web.core:now()) .. site.web.core:random(8)):sub(1, 8) }, meta)
 end
 
--- What changes when the store does.
-local function count_of(self, facts)
-  local others = facts.other_workers ~= 0 or facts.no_worker
-  local round = others and math.floor(self.web.core:steady() / OTHERS_SECONDS) or 0
-  return ("%s-%d-%d"):format(self.boot, facts.changes, round)
+--- What changes when the store does: a text made of the facts of an engine.
+function live.state_of(facts)
+  local time = facts.log_time or 0
+  local is_new = math.abs(core.now() - time) < TICK_SECONDS
+  return ("%d-%d-%.6f%s"):format(facts.changes, facts.log_size or 0, time, is_new and "~" or "")
+end
+
+local function id_of(self, facts)
+  return self.boot .. "-" .. live.state_of(facts)
+end
+
+local function wake_all(self, facts, beat)
+  local now = id_of(self, facts)
+  for stream in pairs(self.streams) do
+    if facts.stopping or beat or stream.seen ~= now then stream.token:wake(now, beat, facts.stopping) end
+  end
 end
 
 local function look_on(self)
-  local beats = self.web.core:steady()
+  local handle = self.web.core
+  local beats, told = handle:steady(), handle:steady()
   while next(self.streams) do
-    self.web.core:sleep(LOOK_SECONDS)
-    local facts = self.web.core:facts()
+    handle:sleep(LOOK_SECONDS)
+    local facts, now = handle:facts(), handle:steady()
     if not facts then break end
-    local now = count_of(self, facts)
-    local beat = self.web.core:steady() - beats >= BEAT_SECONDS
-    if beat then beats = self.web.core:steady() end
-    for stream in pairs(self.streams) do
-      if facts.stopping or beat or stream.seen ~= now then stream.token:wake(now, beat, facts.stopping) end
+    local beat = now - beats >= BEAT_SECONDS
+    if beat then beats = now end
+    if beat or facts.stopping or now - told >= self.site.shared.pace:period() - LOOK_SECONDS / 2 then
+      told = now
+      wake_all(self, facts, beat)
     end
   end
   self.looks = false
@@ -82,7 +97,7 @@ function Live:serve(request)
   if not who then return status, "text/plain; charset=utf-8", why .. "\n" end
   if self.count >= STREAMS_MAX then return 503, { ["retry-after"] = "10" }, "too many pages are open\n" end
   local handle = self.web.core
-  local now = count_of(self, handle:facts())
+  local now = id_of(self, handle:facts())
   local ok = handle:stream(200, HEADERS)
   if not ok then return 501, "text/plain", "events are served over a socket only\n" end
   local stream <close> = open(self, now)

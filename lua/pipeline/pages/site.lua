@@ -148,6 +148,14 @@ local function failed(self, request, problem)
   return answer_json(status, { error = { class = name, message = message } })
 end
 
+-- For how long an answer serves others at most; nil: for nobody else. Pages are told when to ask again; a program may
+-- not know that, so it gets nothing older than a second, and nothing old of what it follows step by step.
+local function seconds_shared(route, who)
+  if route.acts then return nil end
+  if who.session ~= "bearer" then return math.huge end
+  return route.shared and 1 or nil
+end
+
 local function call(self, route, request)
   local who, status, why, seconds = self.access:who(request)
   if not who then return refuse(status, why, seconds) end
@@ -162,13 +170,14 @@ local function call(self, route, request)
     return json.encode(value, pause)
   end
   if route.acts then self.shared:forget() end
-  local ok, result, is_old = xpcall(function()
-    if not route.shared then return make() end
-    return self.shared:get(route.name .. "\n" .. request.raw_query, make)
+  local seconds_max = seconds_shared(route, who)
+  local ok, result, again = xpcall(function()
+    if not seconds_max then return make() end
+    return self.shared:get(route.name .. "\n" .. request.raw_query, seconds_max, make)
   end, errors.handler)
   if route.acts then self.shared:forget() end
   if not ok then return failed(self, request, result) end
-  local headers = private { ["content-type"] = "application/json", ["x-pipeline-again"] = is_old and "1" or nil }
+  local headers = private { ["content-type"] = "application/json", ["x-pipeline-again"] = again and ("%.2f"):format(again) or nil }
   return 200, headers, result
 end
 

@@ -8,7 +8,9 @@ local core = require "pipeline.core"
 local await = require "pipeline.support.await"
 local context = require "pipeline.context"
 
-local slices = {}
+local slices = {
+  busy = 0.0, -- seconds that this process has spent in such work
+}
 
 local SECONDS = 0.002
 
@@ -26,6 +28,7 @@ local function begin(self)
 end
 
 local function finish(self)
+  if self.engine then slices.busy = slices.busy + math.max(core.now() - self.since, 0.0) end
   if self.rests then collectgarbage("restart") end
   self.rests = false
 end

@@ -8,8 +8,8 @@
 static int count_ready(pl__conn_t *conn, int64_t id, pl_seen_queue_t *queue) {
     sqlite3_stmt *row;
     bool found;
-    PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_SEEN, &row, "iii", id, (int64_t)conn->now,
-                          (int64_t)(conn->now / PL_USEC_PER_SEC)));
+    PL__TRY(pl__sql_query(conn, PL__SQL_QUEUE_SEEN, &row, "iiii", id, (int64_t)conn->now,
+                          (int64_t)(conn->now / PL_USEC_PER_SEC), (int64_t)PL_SEEN_COUNT_MAX));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
@@ -18,6 +18,8 @@ static int count_ready(pl__conn_t *conn, int64_t id, pl_seen_queue_t *queue) {
     queue->counts[PL_SEEN_EXECUTING] = sqlite3_column_int64(row, 2);
     queue->counts[PL_SEEN_DEAD] = sqlite3_column_int64(row, 3);
     queue->executed_last_minute = sqlite3_column_int64(row, 4);
+    queue->is_more =
+        queue->counts[PL_SEEN_READY] >= PL_SEEN_COUNT_MAX || queue->counts[PL_SEEN_DEAD] >= PL_SEEN_COUNT_MAX;
     pl__sql_end(row);
     return PL_OK;
 }
@@ -34,6 +36,9 @@ static int count_pulled(pl__conn_t *conn, int64_t id, pl_seen_queue_t *queue) {
     queue->oldest_ready = sqlite3_column_int64(row, 1);
     queue->counts[PL_SEEN_EXECUTING] = sqlite3_column_int64(row, 2);
     queue->counts[PL_SEEN_DELAYED] = sqlite3_column_int64(row, 3);
+    queue->is_more = queue->is_more ||
+                     queue->counts[PL_SEEN_READY] + queue->counts[PL_SEEN_EXECUTING] + queue->counts[PL_SEEN_DELAYED] >=
+                         PL_SEEN_COUNT_MAX;
     pl__sql_end(row);
     return PL_OK;
 }
@@ -111,7 +116,8 @@ int pl__verb_queues_seen(pl__conn_t *conn, pl_op_t *op) {
             continue;
         PL__TRY(see_queue(conn, op, known, &list[get->len]));
         add_delayed(delayed, delayed_len, known->id, &list[get->len]);
-        list[get->len++].is_more = is_more;
+        list[get->len].is_more = list[get->len].is_more || is_more;
+        get->len++;
     }
     return PL_OK;
 }

@@ -140,6 +140,31 @@ static int scan(roots_t *roots) {
     return rc;
 }
 
+/* Counts by state alone, of all or from a time on: that needs no more than two columns of each. */
+static int count_newest(roots_t *roots) {
+    pl_op_roots_find_t *find = &roots->op->u.roots_find;
+    pl_usec_t since = find->filter.since;
+    sqlite3_stmt *row;
+    bool more, is_before = false;
+    PL__TRY(pl__sql_query(roots->conn, PL__SQL_ROOTS_SCAN_STATES, &row, ""));
+    int rc = pl__sql_step(roots->conn, row, &more);
+    while (rc == PL_OK && more && !is_before && !roots->is_full) {
+        pl_stage_state_t state = (pl_stage_state_t)sqlite3_column_int(row, 1);
+        pl_root_brief_t root = { .id = sqlite3_column_int64(row, 0),
+                                 .word = pl_stage_word(state),
+                                 .created = sqlite3_column_int64(row, 2) };
+        if (state == PL_STAGE_READY)
+            rc = read_word(roots->conn, &root);
+        find->by_word[root.word] += root.created >= since;
+        is_before = since && root.created < since - MARGIN_US;
+        if (rc == PL_OK)
+            rc = pl__sql_step(roots->conn, row, &more);
+        roots->is_full = more && ++roots->looked_at >= roots->most;
+    }
+    pl__sql_end(row);
+    return rc;
+}
+
 /* ---- by what they are doing -------------------------------------------------------------------------------- */
 
 #define BIT(word) (1U << PL_WORD_##word)
@@ -262,6 +287,13 @@ static int find_by_key(roots_t *roots) {
     return go_through(roots, &id, id != 0);
 }
 
+/* Whether nothing but the time of creation chooses. */
+static bool is_by_time(const pl_roots_filter_t *filter) {
+    pl_roots_filter_t rest = *filter;
+    rest.since = 0;
+    return pl_roots_filter_is_empty(&rest);
+}
+
 int pl__verb_roots_find(pl__conn_t *conn, pl_op_t *op) {
     pl_op_roots_find_t *find = &op->u.roots_find;
     roots_t roots = { .conn = conn, .op = op, .most = PL_ROOTS_SCAN_MAX };
@@ -279,6 +311,10 @@ int pl__verb_roots_find(pl__conn_t *conn, pl_op_t *op) {
     roots.found = pl__arena_get(&conn->scratch, ((size_t)find->limit + 1) * sizeof *roots.found);
     if (!roots.found)
         return PL_ENOMEM;
+    if (find->counts && is_by_time(&find->filter)) {
+        PL__TRY(count_newest(&roots));
+        return count_final(&roots);
+    }
     PL__TRY(list_candidates(&roots, &ids, &len, &are_few));
     if (find->filter.key.ptr)
         PL__TRY(find_by_key(&roots));

@@ -12,7 +12,11 @@ export class Refused extends Error {
   }
 }
 
-const AGAIN_MS = 1100; // what was said had been overtaken by a change
+// What was said had been overtaken by a change: there will be something newer after so many seconds.
+let newer = null;
+function askAgain(seconds) {
+  newer ??= setTimeout(() => { newer = null; poke(); }, Math.max(0.1, seconds) * 1000 + 50);
+}
 
 let session = { role: "none", csrf: "" };
 const signedOut = new Set(); // called when a session has ended
@@ -44,7 +48,8 @@ async function ask(method, path, body) {
   let said = null;
   try { said = readable(await reply.json()); } catch { /* no JSON: the status has to do */ }
   if (reply.ok && said) {
-    if (reply.headers.get("x-pipeline-again")) setTimeout(poke, AGAIN_MS);
+    const again = reply.headers.get("x-pipeline-again");
+    if (again) askAgain(Number(again));
     return said;
   }
   if (reply.status === 401 && path !== "session") signedOut.forEach(fn => fn());
