@@ -88,8 +88,8 @@ local function main(roots, pairs_, pages, dir)
     print(("pair %d: %.3f s alone, %.3f s watched (%.1f s by the clock): %+.1f %%; %s"):format(i, alone[i], watched[i],
       wall, loss[i], seen))
   end
-  print(("%d roots, %d pages: %.3f s alone, %.3f s watched; median of the pairs %+.1f %%, aim <= 3"):format(roots, pages,
-    median(alone), median(watched), median(loss)))
+  print(("%d roots, %d pages: %.3f s alone, %.3f s watched; median of the pairs %+.1f %%, aim <= 3"):format(roots,
+    pages, median(alone), median(watched), median(loss)))
 end
 
 if arg[1] == "--part" then

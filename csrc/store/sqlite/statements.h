@@ -338,8 +338,9 @@
     /* roots as they are listed, see view/roots.c */                                                                   \
     X(ROOTS_SCAN, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL AND "  \
                   "id < ?1 ORDER BY id DESC")                                                                          \
-    X(ROOTS_SCAN_STATES, "SELECT id, state, created FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL " \
-                         "ORDER BY id DESC")                                                                           \
+    X(ROOTS_SCAN_STATES,                                                                                               \
+      "SELECT id, state, created FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL "                  \
+      "ORDER BY id DESC")                                                                                              \
     X(ROOTS_SCAN_CLASS, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage INDEXED BY pl_stage_class WHERE parent IS NULL " \
                         "AND class_path = ?2 AND id < ?1 ORDER BY id DESC")                                            \
     X(ROOT_BRIEF, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage WHERE id = ?1 AND parent IS NULL")                     \
@@ -363,7 +364,8 @@
           PL__STAGE_ATTEMPTS) ") FROM main.pl_stage WHERE id = ?1")                                                    \
     X(QUEUE_SEEN,                                                                                                      \
       "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), (SELECT count(*) FROM main.pl_task INDEXED BY "         \
-      "pl_task_claimed WHERE state = 2 AND queue = ?1) - " PL__AHEAD_OF_QUEUE ", (SELECT count(*) FROM (SELECT 1 FROM "\
+      "pl_task_claimed WHERE state = 2 AND queue = ?1) - " PL__AHEAD_OF_QUEUE                                          \
+      ", (SELECT count(*) FROM (SELECT 1 FROM "                                                                        \
       "main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?1 LIMIT ?4)), (SELECT "                       \
       "coalesce(sum(started), 0) FROM main.pl_queue_started WHERE queue = ?1 AND second > ?3 - 60) FROM (SELECT eta "  \
       "FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue = ?1 LIMIT ?4)")                           \

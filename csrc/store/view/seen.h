@@ -59,8 +59,8 @@ typedef struct {
 } pl_seen_place_t;
 
 enum {
-    PL_SEEN_BYTES = 65536,    /* of a payload; longer ones are cut */
-    PL_SEEN_SCAN_MAX = 20000, /* tasks that are looked at for a page */
+    PL_SEEN_BYTES = 65536,     /* of a payload; longer ones are cut */
+    PL_SEEN_SCAN_MAX = 20000,  /* tasks that are looked at for a page */
     PL_SEEN_COUNT_MAX = 100000 /* tasks of a queue that are counted, of each state */
 };
 

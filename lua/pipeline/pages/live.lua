@@ -5,8 +5,8 @@
 -- was a change meanwhile. All streams of an engine share one look a second, which is made while there are any; while
 -- the answers of the pages serve for longer than that (pace.lua), so do the looks.
 --
--- What other processes on the store do is seen by the size and time of its write-ahead log. The clock of the file system
--- ticks: two commits within a tick look the same. So a log that was written to just now is looked at once more.
+-- What other processes on the store do is seen by the size and time of its write-ahead log. The clock of the file
+-- system ticks: two commits within a tick look the same. So a log that was written to just now is looked at once more.
 
 local core = require "pipeline.core"
 

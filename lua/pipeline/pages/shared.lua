@@ -1,7 +1,8 @@
 --- shared.lua: answers that several pages ask for at the same time are made once.
 --
--- Ten pages that hear of a change ask the same ten times. An answer is given to all who ask within a period (pace.lua),
--- also to those who come while it is being made. Whoever gets one that a change has overtaken is told when to ask again.
+-- Ten pages that hear of a change ask the same ten times. An answer is given to all who ask within a period
+-- (pace.lua), also to those who come while it is being made. Whoever gets one that a change has overtaken is told when
+-- to ask again.
 --
 --   (none) ──ask──► making ──made──► there ──a period, or an act──► (none)
 --                     │ whoever makes it has left or failed: the next of those who wait makes it

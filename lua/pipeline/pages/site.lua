@@ -177,7 +177,9 @@ local function call(self, route, request)
   end, errors.handler)
   if route.acts then self.shared:forget() end
   if not ok then return failed(self, request, result) end
-  local headers = private { ["content-type"] = "application/json", ["x-pipeline-again"] = again and ("%.2f"):format(again) or nil }
+  local headers = private {
+    ["content-type"] = "application/json", ["x-pipeline-again"] = again and ("%.2f"):format(again) or nil,
+  }
   return 200, headers, result
 end
 
