@@ -4,11 +4,11 @@
 -- written to build/bench.jsonl: one object a line with name, value, unit, durability and, where there is a ceiling,
 -- ratio. A part runs in a process of its own, so that memory and page caches of one do not help another.
 --
---   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group stages|queues|tasklets|pages]
+--   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group GROUP]
 --   lua5.4 spec/bench/bench.lua --only PART
 --
--- The parts about task queues are in queues.lua, those about tasklets in tasklets.lua, what open pages cost in
--- watched.lua.
+-- GROUP is stages, queues, tasklets or pages. The parts about task queues are in queues.lua, those about tasklets in
+-- tasklets.lua; what open pages cost is measured by watched.lua.
 
 local queues = dofile "spec/bench/queues.lua"
 

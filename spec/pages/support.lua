@@ -29,7 +29,7 @@ end
 function support.sign_in(engine, token)
   local reply = support.ask(engine, { path = "api/sign-in", json = { token = token } })
   assert(reply.status == 200, reply.body)
-  local line = reply.headers["set-cookie"]
+  local line = reply.headers["set-cookie"][1]
   local cookie = line:match("^[^;]+")
   return cookie, support.ask(engine, { path = "api/session", cookie = cookie }).json.csrf, line
 end

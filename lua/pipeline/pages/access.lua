@@ -9,9 +9,10 @@
 --
 -- Invariants
 --   1. No comparison of a secret takes a time that depends on where it differs.
---   2. Tokens that are wrong cost their sender more and more patience, and the log one line a minute.
+--   2. Wrong tokens are limited, and cost the log one line a minute (attempts.lua).
 --   3. While no token was configured nobody but this machine is served, under its own names.
 
+local attempts = require "pipeline.pages.attempts"
 local context = require "pipeline.context"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
@@ -20,8 +21,7 @@ local text = require "pipeline.support.text"
 local access = {}
 
 local SESSION_SECONDS = 12 * 3600
-local WINDOW_SECONDS, WRONG_MAX, WRONG_MAX_IN_ALL = 60, 10, 200
-local WARNING = 30
+local MARK_SECONDS = 30 * 86400
 
 local Access = {}
 local meta = { __name = "pipeline.PagesAccess", __index = Access }
@@ -30,7 +30,7 @@ local meta = { __name = "pipeline.PagesAccess", __index = Access }
 function access.new(web)
   return setmetatable({
     web = web, viewer_mac = false, allowed_hosts = {}, serve_host = false,
-    wrong = { since = -math.huge, count = 0, by_address = {} }, tokens = setmetatable({}, { __mode = "k" }),
+    attempts = attempts.new(web), tokens = setmetatable({}, { __mode = "k" }),
   }, meta)
 end
 
@@ -122,35 +122,7 @@ local function is_local(request)
   return is_own_address(request.remote_address)
 end
 
--- ---- wrong tokens ----------------------------------------------------------------------------------------------
-
-local function window(self)
-  local now, wrong = self.web.core:now(), self.wrong
-  if math.abs(now - wrong.since) >= WINDOW_SECONDS then
-    if wrong.count > 1 then
-      self.web.log(WARNING, ("pages: %d wrong tokens within a minute"):format(wrong.count))
-    end
-    self.wrong = { since = now, count = 0, by_address = {} }
-  end
-  return self.wrong
-end
-
--- Seconds until the sender may try again; nil: now.
-local function must_wait(self, request)
-  local wrong = window(self)
-  local count = wrong.by_address[request.remote_address] or 0
-  if count < WRONG_MAX and wrong.count < WRONG_MAX_IN_ALL then return nil end
-  return math.ceil(wrong.since + WINDOW_SECONDS - self.web.core:now())
-end
-
-local function note_wrong(self, request)
-  local wrong = window(self)
-  if wrong.count == 0 then
-    self.web.log(WARNING, ("pages: a wrong token from %s"):format(request.remote_address))
-  end
-  wrong.count = wrong.count + 1
-  wrong.by_address[request.remote_address] = (wrong.by_address[request.remote_address] or 0) + 1
-end
+-- ---- tokens ----------------------------------------------------------------------------------------------------
 
 -- Role for a token, or nil.
 local function role_of(self, token)
@@ -171,15 +143,40 @@ local function session_bytes(self, role, expires, nonce)
   return table.concat({ "session", role, expires, nonce, of_token }, "\n")
 end
 
+-- The values of a cookie, each in turn: somebody else may have set another of the name.
+local function cookies(request, wanted)
+  local each = (request.headers.cookie or ""):gmatch("([^=;%s]+)=([^;%s]*)")
+  return function()
+    for name, value in each do
+      if name == wanted and #value < 400 then return value end
+    end
+  end
+end
+
 -- Role and number of the session of a cookie, or nil.
 local function read_session(self, request)
-  local wanted = self:cookie_name()
-  for name, value in (request.headers.cookie or ""):gmatch("([^=;%s]+)=([^;%s]*)") do
+  for value in cookies(request, self:cookie_name()) do
     local role, expires, nonce, mac = value:match("^(%l+)%.(%d+)%.(%x+)%.(%x+)$")
-    if name == wanted and role and #value < 400 and (role == "admin" or self.viewer_mac) and
+    if role and (role == "admin" or self.viewer_mac) and
       self.web.core:verify(session_bytes(self, role, expires, nonce), mac) and
       self.web.core:now() < tonumber(expires) then
       return role, nonce
+    end
+  end
+end
+
+local function mark_bytes(role, expires, nonce)
+  return table.concat({ "mark", role, expires, nonce }, "\n")
+end
+
+-- The mark of a browser that has signed in before, or nil. A viewer can have as many as he likes, so all of an address
+-- are one.
+local function read_mark(self, request)
+  for value in cookies(request, self:cookie_name() .. "_known") do
+    local role, expires, nonce, mac = value:match("^(%l+)%.(%d+)%.(%x+)%.(%x+)$")
+    if role and self.web.core:verify(mark_bytes(role, expires, nonce), mac) and
+      self.web.core:now() < tonumber(expires) then
+      return role == "admin" and nonce or "of viewers at " .. attempts.sender(request)
     end
   end
 end
@@ -188,25 +185,34 @@ local function hex(bytes)
   return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
-local function cookie(self, request, value, more)
+local function cookie(self, request, value, more, ending)
   local is_https = (request.headers.origin or self.web.base_url or ""):find("^https://") ~= nil
-  return ("%s=%s; Path=%s; HttpOnly; SameSite=Strict%s%s"):format(self:cookie_name(), value, self.web.base_path,
-    is_https and "; Secure" or "", more or "")
+  return ("%s%s=%s; Path=%s; HttpOnly; SameSite=Strict%s%s"):format(self:cookie_name(), ending or "", value,
+    self.web.base_path, is_https and "; Secure" or "", more or "")
 end
 
---- Begins a session for a token. Returns its role and the cookie; or nil, a status and why not.
+-- The cookie that marks a browser: wrong tokens of others at its address are not counted as its own.
+local function mark(self, request, role)
+  local expires, nonce = ("%d"):format(math.floor(self.web.core:now()) + MARK_SECONDS), hex(self.web.core:random(16))
+  local mac = self.web.core:sign(mark_bytes(role, expires, nonce))
+  return cookie(self, request, table.concat({ role, expires, nonce, mac }, "."),
+    ("; Max-Age=%d"):format(MARK_SECONDS), "_known")
+end
+
+--- Begins a session for a token. Returns its role and the cookies, a list; or nil, a status and why not.
 function Access:sign_in(request, token)
-  local seconds = must_wait(self, request)
+  local sender = attempts.sender(request, read_mark(self, request))
+  local seconds = self.attempts:must_wait(sender)
   if seconds then return nil, 429, ("too many wrong tokens: try again in %d seconds"):format(seconds), seconds end
   local role = type(token) == "string" and #token <= 1000 and role_of(self, token) or nil
   if not role then
-    note_wrong(self, request)
+    self.attempts:wrong(sender, request)
     return nil, 403, "this is not the token of an administrator, nor of a viewer"
   end
   local nonce = hex(self.web.core:random(16))
   local expires = ("%d"):format(math.floor(self.web.core:now()) + SESSION_SECONDS)
   local mac = self.web.core:sign(session_bytes(self, role, expires, nonce))
-  return role, cookie(self, request, table.concat({ role, expires, nonce, mac }, "."))
+  return role, { cookie(self, request, table.concat({ role, expires, nonce, mac }, ".")), mark(self, request, role) }
 end
 
 --- The cookie that ends a session.
@@ -230,12 +236,15 @@ end
 
 -- Role and session by a token in the headers; nil, status, why and seconds when it is wrong.
 local function by_bearer(self, request)
-  local token = token_of(request)
-  local seconds = must_wait(self, request)
+  local token, sender = token_of(request), attempts.sender(request)
+  local seconds = self.attempts:must_wait(sender)
   if seconds then return nil, 429, ("too many wrong tokens: try again in %d seconds"):format(seconds), seconds end
   local role = #token <= 1000 and role_of(self, token)
-  if role then return role, "bearer" end
-  note_wrong(self, request)
+  if role then
+    self.attempts:right(sender)
+    return role, "bearer"
+  end
+  self.attempts:wrong(sender, request)
   return nil, 401, "the token is wrong"
 end
 
