@@ -319,6 +319,7 @@ describe("the pages", function()
     for _, path in ipairs { "/metrics", "/healthz", "/readyz", "/_ah/pipeline/rpc/class_paths", "/_ah/pipeline/metrics",
       "/_ah/pipeline/api/queues" } do
       count = count + 1
+      engine:advance(61) -- together these are more than a minute bears
       local from = "10.0.1." .. count
       for _ = 1, 9 do visit(path, "wrong-token", from) end
       for _, other in ipairs { "/mine", "/_ah/pipeline/callback" } do
@@ -335,8 +336,8 @@ describe("the pages", function()
       assert.equal(403, visit("/_ah/pipeline/rpc/class_paths", ADMIN, from).status, path)
     end
     engine:advance(61)
-    assert.equal(200, visit("/metrics", ADMIN, "10.0.1.1").status)
-    assert.truthy(visit("/healthz", VIEWER, "10.0.1.1").body:find("version", 1, true))
+    assert.equal(200, visit("/metrics", ADMIN, "10.0.1.6").status)
+    assert.truthy(visit("/healthz", VIEWER, "10.0.1.6").body:find("version", 1, true))
   end)
 
   it("U6 know a session behind a proxy that asks for a password of its own", function()
