@@ -248,8 +248,8 @@ static void set_file(lua_State *L, const char *path) {
     lua_setfield(L, -2, "file");
 }
 
-/* Sets "log_size" and "log_time" (seconds since the epoch): one of them changes with every commit of any process, but for
- * two within a tick of the file system's clock. Looking at the file, rather than asking the store, wakes nobody. */
+/* Sets "log_size" and "log_time" (seconds since the epoch): one of them changes with every commit of any process, but
+ * for two within a tick of the file system's clock. Looking at the file, rather than asking the store, wakes nobody. */
 static void set_log(lua_State *L, const char *path) {
     struct stat found;
     if (!path || stat(path, &found) != 0)
