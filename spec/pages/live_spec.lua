@@ -82,7 +82,7 @@ describe("the stream of the pages", function()
       os.remove(path)
       engine = pipeline.open(path)
       server = engine:serve { port = 0, admin_token = support.ADMIN, viewer_token = support.VIEWER }
-      local clients, seconds = {}, 4
+      local clients, seconds = {}, 8
       for i = 1, 100 do clients[i] = listen() end
       for i = 1, 100 do assert.is_true(clients[i]:expect("id: ")) end
       engine._core:run("forever", 2) -- what opening them has left to do is done
@@ -91,7 +91,7 @@ describe("the stream of the pages", function()
       local after = engine._core:facts()
       local used = os.clock() - clock
       local wakeups = after.loop_wakeups - before.loop_wakeups + after.store_wakeups - before.store_wakeups
-      assert.is_true(wakeups < 2 * seconds, wakeups .. " wake-ups")
+      assert.is_true(wakeups < 2 * seconds + 2, wakeups .. " wake-ups") -- run itself begins and ends
       assert.is_true(used < 0.01 * seconds * pace, used .. " s")
       for _, client in ipairs(clients) do client:close() end
       engine:close()

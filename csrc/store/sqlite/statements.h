@@ -340,7 +340,7 @@
                   "id < ?1 ORDER BY id DESC")                                                                          \
     X(ROOTS_SCAN_STATES,                                                                                               \
       "SELECT id, state, created FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL "                  \
-      "ORDER BY id DESC")                                                                                              \
+      "AND id < ?1 ORDER BY id DESC")                                                                                  \
     X(ROOTS_SCAN_CLASS, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage INDEXED BY pl_stage_class WHERE parent IS NULL " \
                         "AND class_path = ?2 AND id < ?1 ORDER BY id DESC")                                            \
     X(ROOT_BRIEF, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage WHERE id = ?1 AND parent IS NULL")                     \

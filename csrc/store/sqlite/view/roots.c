@@ -146,7 +146,7 @@ static int count_newest(roots_t *roots) {
     pl_usec_t since = find->filter.since;
     sqlite3_stmt *row;
     bool more, is_before = false;
-    PL__TRY(pl__sql_query(roots->conn, PL__SQL_ROOTS_SCAN_STATES, &row, ""));
+    PL__TRY(pl__sql_query(roots->conn, PL__SQL_ROOTS_SCAN_STATES, &row, "i", INT64_MAX));
     int rc = pl__sql_step(roots->conn, row, &more);
     while (rc == PL_OK && more && !is_before && !roots->is_full) {
         pl_stage_state_t state = (pl_stage_state_t)sqlite3_column_int(row, 1);
