@@ -283,6 +283,7 @@ static bool is_about_all(const char *name) {
         "ROOTS_OF_WAITS",
         "TASKS_READY_BEFORE",
         "TASKS_SEEN_CLAIMED",
+        "QUEUE_SEEN",
         "QUEUE_SEEN_PULL",
         "QUEUES_SEEN_DELAYED",
         "WORKERS_SEEN",
