@@ -206,6 +206,7 @@ lint: deps-build deps-lint ## formatting, static checks, house rules
 	@$(LUA) spec/tools/circles.lua $(B)/obj
 	@$(BUILT_ENV) $(LUA) spec/tools/version.lua
 	@$(BUILT_ENV) $(LUA) spec/tools/reference.lua
+	@$(BUILT_ENV) $(LUA) spec/tools/complete.lua
 	@echo 'lint: clean'
 
 reference: all ## write lua/API.md anew from the doc comments

@@ -21,9 +21,11 @@ packages() {
       echo lua-cjson lua:cjson
       echo lua-argparse lua:argparse
       ;;
-    demo) echo lua-socket lua:socket ;;
-    test)
+    demo)
       packages build
+      echo lua-socket lua:socket
+      ;;
+    test)
       packages demo
       echo lua-busted file:/usr/bin/busted
       echo sqlite3 cmd:sqlite3
@@ -45,7 +47,6 @@ packages() {
       echo lua-check cmd:luacheck
       ;;
     bench) # what tasklets are measured beside, and the server of the fetches
-      packages build
       packages demo
       echo lua-cqueues lua:cqueues
       echo lua-http dpkg

@@ -1,8 +1,13 @@
--- reference.lua [--write] - the reference of the library, lua/API.md, from the doc comments; run by `make lint`.
+-- reference.lua [--write] - the reference of the library, lua/API.md, and what editors are told of it,
+-- lua/pipeline/meta/, from the doc comments; run by `make lint`.
 --
 -- What is public is found by looking at the loaded modules and at objects of each kind, not by reading the sources: a
 -- function that users can reach and that has no doc comment is an error, and so is an option that no comment names.
--- Without --write it fails where lua/API.md differs from what the comments say.
+-- Without --write it fails where the files differ from what the comments say. How meta files look: meta.lua.
+
+package.path = "./?.lua;" .. package.path
+
+local annotations = require "spec.tools.meta"
 
 local OUTPUT = "lua/API.md"
 
@@ -56,7 +61,7 @@ end
 
 local all_paths = {}
 do
-  local pipe <close> = assert(io.popen("find lua -name '*.lua' | LC_ALL=C sort"))
+  local pipe <close> = assert(io.popen("find lua -name '*.lua' ! -path 'lua/pipeline/meta/*' | LC_ALL=C sort"))
   for path in pipe:lines() do all_paths[#all_paths + 1] = path end
 end
 
@@ -152,6 +157,8 @@ local function names_of(object)
   return names
 end
 
+local title_of_section
+
 local function write_functions(object, prefix, is_method)
   for _, name in ipairs(names_of(object)) do
     local fn = unwrapped(object[name])
@@ -168,6 +175,7 @@ local function write_functions(object, prefix, is_method)
     else
       write_comment(comment)
     end
+    annotations.add { section = title_of_section, name = name, fn = fn, parameters = list, comment = comment or {} }
     seen[fn] = seen[fn] or prefix .. name
   end
 end
@@ -193,6 +201,7 @@ local function methods_of(object)
 end
 
 local function section(title, words)
+  title_of_section = title
   write("## %s", title)
   write("")
   if words then
@@ -220,6 +229,7 @@ local function write_errors(modules)
   table.sort(names, function(a, b) return a.name < b.name end)
   for _, entry in ipairs(names) do
     local parent = entry.class.parent
+    annotations.add { section = "Errors", name = entry.name, parent = parent and (parents[parent] or parent.name) }
     write("- `%s`%s", entry.name, parent and (" below `%s`"):format(parents[parent] or parent.name) or "")
   end
   write("")
@@ -286,6 +296,7 @@ do
       write("### `pipeline.common.%s`", name)
       write("")
       if comment then write_comment(comment) else complain("%s has no doc comment", class.class_path) end
+      annotations.add { section = title_of_section, name = name, is_class = true, comment = comment or {} }
     end
   end
 end
@@ -371,15 +382,20 @@ if #findings > 0 then
   print(("reference: %d findings"):format(#findings))
   os.exit(false)
 end
-if arg[1] == "--write" then
-  local file <close> = assert(io.open(OUTPUT, "w"))
-  file:write(text)
-else
-  local file = io.open(OUTPUT)
-  local there = file and file:read("a")
-  if file then file:close() end
-  if there ~= text then
-    print(OUTPUT .. " is not what the doc comments say: make reference")
-    os.exit(false)
+local texts = annotations.files(pipeline)
+texts[OUTPUT] = text
+for path, wanted in pairs(texts) do
+  if arg[1] == "--write" then
+    local file <close> = assert(io.open(path, "w"))
+    file:write(wanted)
+  else
+    local file = io.open(path)
+    local there = file and file:read("a")
+    if file then file:close() end
+    if there ~= wanted then
+      print(path .. " is not what the doc comments say: make reference")
+      findings[#findings + 1] = path
+    end
   end
 end
+os.exit(#findings == 0)

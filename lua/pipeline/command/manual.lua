@@ -152,6 +152,7 @@ function manual.page(groups, globals)
   end
   lines[#lines + 1] = ".SH ENVIRONMENT"
   for _, pair in ipairs { { "PIPELINE_DB", "The store, where \\-\\-db is not given." },
+    { "PIPELINE_ADMIN_TOKEN", "The administrator's token of what serve and worker serve; without it one is made." },
     { "NO_COLOR", "If it is set, there are no colours." },
     { "PAGER", "What shows more than a screen, on a terminal only (default: less \\-FRX; empty: nothing)." } } do
     lines[#lines + 1] = (".TP\n.B %s\n%s"):format(pair[1], pair[2])

@@ -179,6 +179,9 @@ local BUILT_IN = {
   { "GET", "/rpc/tree", "The status of a tree, as App Engine's library gives it; `root_pipeline_id`." },
   { "GET", "/rpc/list", "Roots, newest first; `class_path`, `cursor`." },
   { "GET", "/rpc/class_paths", "The classes that this process has defined." },
+  { "POST", "/rpc/abort", "Aborts a tree; `root_pipeline_id`, `message`." },
+  { "POST", "/rpc/retry", "Runs an async pipeline that waits once more; `pipeline_id`, `message`." },
+  { "POST", "/rpc/cleanup", "Deletes a finished tree; `root_pipeline_id`." },
   { "GET", "/metrics", "What is measured, for Prometheus; also at `/metrics`." },
 }
 
@@ -204,6 +207,11 @@ function generated.routes(engine)
   end
   out[#out + 1] = "| GET | `/healthz` (not below the base path) | 200 while the process answers. |"
   out[#out + 1] = "| GET | `/readyz` (not below the base path) | 200 while the engine can work, else 503. |"
+  out[#out + 1] = "\n## The pages\n\nFor browsers, below the base path: `/`, `/pipelines`, `/pipeline`, `/stage`, "
+    .. "`/queues`, `/tasks`, `/workers`, `/schedules` and `/events`; `/list` and `/status`, the addresses of App "
+    .. "Engine's pages, lead there. Sessions of browsers: `POST /api/sign-in` (`token`), `POST /api/sign-out`, "
+    .. "`GET /api/session` (who is signed in, and what acts are signed with); `GET /api/live` is the stream of "
+    .. "what changes (Server-Sent Events)."
   out[#out + 1] = "\n## The API\n\nWhat [the pages](../faces/pages.html) do. `GET /_ah/pipeline/api` is the same as "
     .. "OpenAPI 3.1; paths are below `/_ah/pipeline/api`. Bodies and answers are JSON.\n"
   local answer = engine:handle { path = "/_ah/pipeline/api", headers = { Authorization = "Bearer reference-token" } }

@@ -53,23 +53,6 @@ for _, chapter in ipairs(source.CHAPTERS) do
   end
 end
 
--- An engine of which something of every kind can be told.
-local function with_engine(fn)
-  local pipeline = require "pipeline"
-  local schedules = require "pipeline.schedules"
-  local engine <close> = pipeline.open(":memory:", { log = function() end, metrics = { classes = true },
-    queues = { default = {} } })
-  local Class = pipeline.define("docs.Class", { max_attempts = 1, run = function(_, ok) assert(ok) end })
-  engine:serve { port = 0, admin_token = "reference-token" }
-  schedules.create("docs", { every = 3600, call = { string.rep, "", 1 } }):trigger()
-  engine:wait(Class(true):start())
-  pcall(engine.wait, engine, Class(false):start())
-  require("pipeline.taskqueue").add { url = "/none", retry_options = { task_retry_limit = 0 } }
-  engine:drain { delayed = false }
-  engine:handle { path = "/healthz" }
-  return fn(engine)
-end
-
 do
   local entry = { title = "Reference" }
   chapters[#chapters + 1] = entry
@@ -79,7 +62,7 @@ do
   end
   for _, page in ipairs(reference_pages) do add_reference(page) end
   add_reference(generated.command())
-  with_engine(function(engine)
+  require "spec.tools.docs.lively" (function(engine)
     add_reference(generated.routes(engine))
     local metrics = engine:metrics()
     add_reference(generated.metrics(metrics))
