@@ -240,9 +240,9 @@ function Engine:on(event, fn) end
 
 --- The queues, in the order in which they were made: a list of { name, mode ("push", "pull"), rate (tasks a second;
 --- absent: no limit), bucket_size, tokens (of the rate, now), max_concurrent, target, retry (its retry parameters, if
---- any), paused, ready, delayed, executing (leased, of a pull queue), dead, more (true: there are more delayed ones
---- than were counted), oldest_ready (since when its oldest ready task is ready), executed_last_minute, served (a
---- process that lives executes its tasks) }.
+--- any), paused, ready, delayed, executing (leased, of a pull queue), dead, more (true: there are more tasks than were
+--- counted, which is 100,000 of a state at most), oldest_ready (since when its oldest ready task is ready),
+--- executed_last_minute, served (a process that lives executes its tasks) }.
 ---@return table[]
 function Engine:queues() end
 
