@@ -54,7 +54,7 @@ describe("the file", function()
     assert.is_true(store.bytes < 14000000, store.bytes .. " bytes")
     assert.is_true(store.free > store.bytes / 2)
     engine:close()
-    -- the command that README names
+    -- the command that the guide names
     assert(os.execute(("sqlite3 '%s' 'PRAGMA auto_vacuum = INCREMENTAL; VACUUM' >/dev/null"):format(path)))
     engine = helper.open { path = path, virtual_time = false }
     assert.is_true(engine:status().store.shrinks)

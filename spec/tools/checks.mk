@@ -212,7 +212,11 @@ lint: deps-build deps-lint ## formatting, static checks, house rules
 reference: all ## write lua/API.md anew from the doc comments
 	@$(BUILT_ENV) $(LUA) spec/tools/reference.lua --write
 
-.PHONY: docs
+.PHONY: docs screenshots
+screenshots: deps-build deps-browser ## take the pictures of README and guide anew, of a shop at work
+	@$(MAKE) --no-print-directory all
+	@$(BUILT_ENV) LUA=$(LUA) sh spec/tools/screenshots.sh '$(BUILD)/browser'
+
 docs: deps-build deps-docs ## build guide, reference and all that belongs to them as a site: build/docs/index.html
 	@$(MAKE) --no-print-directory all
 	@LUA_PATH='$(TOP)/?.lua;$(LUA_PATH_BUILT)' LUA_CPATH='$(LUA_CPATH_BUILT)' \
