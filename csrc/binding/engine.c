@@ -234,9 +234,12 @@ static pl__handle_t *handle_new(lua_State *L) {
     memset(h, 0, sizeof *h);
     luaL_setmetatable(L, PL__ENGINE_TYPE);
     h->whose = pl__whose_get(L);
+    h->workers = pl__workers_get(L);
     pl__whose_add(L, h);
     lua_newtable(L);
     lua_setiuservalue(L, -2, PL__UV_ANCHORS);
+    pl__workers_push_idle(L);
+    lua_setiuservalue(L, -2, PL__UV_IDLE);
     lua_newtable(L);
     lua_setiuservalue(L, -2, PL__UV_LINKS);
     return h;

@@ -286,7 +286,7 @@ static int engine_facts(lua_State *L) {
     set_count(L, "executed", (lua_Integer)facts.executed);
     set_count(L, "loop_wakeups", (lua_Integer)facts.loop_wakeups);
     set_count(L, "coroutines", h->live_count);
-    set_count(L, "coroutines_idle", h->idle_count);
+    set_count(L, "coroutines_idle", h->workers->idle);
     set_store_facts(L, &facts.store);
     return 1;
 }

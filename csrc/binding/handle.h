@@ -22,6 +22,7 @@
 
 #include <lua.h>
 
+#include "binding/tasklet/worker.h"
 #include "binding/watch.h"
 #include "binding/whose.h"
 #include "engine/pipeline.h"
@@ -39,7 +40,8 @@ enum {
     PL__UV_FIRE,
     PL__UV_LATE,
     PL__UV_EVENT,
-    PL__UV_ANCHORS, /* table: index of a coroutine record -> its thread; -index -> values of an early wake */
+    PL__UV_ANCHORS, /* table: index of a coroutine record -> its worker; -index -> values of an early wake */
+    PL__UV_IDLE,    /* the idle workers of the Lua state: see tasklet/worker.h */
     PL__UV_LINKS,   /* table: light userdata -> whatever attached things keep */
     PL__UV_COUNT = PL__UV_LINKS
 };
@@ -70,15 +72,15 @@ typedef struct pl__handle {
     pl__sink_t *sink;         /* what host callbacks get: outlives the userdata when the process ends inside run() */
     lua_State *L;             /* the thread inside run(), NULL outside */
     pl__whose_t *whose;       /* of the Lua state */
+    pl__workers_t *workers;   /* of the Lua state */
     struct pl__handle *outer; /* inside run(): the one whose run this is in, as one that gives it a turn; or NULL */
     bool entered, pumping, closing, is_virtual, has_task_hook, has_wait_hook;
     uint64_t sessions;        /* made so far: the number of the last one */
     bool stopped;             /* stop() was called since it was last cleared */
     pl__coroutine_t *current; /* being resumed */
     pl__coroutine_t *live;    /* all that have something to do */
-    pl__coroutine_t *idle;    /* records with a finished thread that can be used again */
-    pl__coroutine_t *bare;    /* records without a thread */
-    int records, live_count, idle_count;
+    pl__coroutine_t *free;    /* records that can be used again */
+    int records, live_count;
     int given_back;     /* claims of attempts that were cancelled, in this run */
     pl__queue_t ready;  /* to be resumed in this turn of the loop */
     pl__queue_t later;  /* to be resumed in the next turn */

@@ -46,7 +46,7 @@
 enum {
     LOOK_COUNT = 100 * 1000, /* instructions between two looks */
     PATIENT = 3,             /* errors that are raised LOOK_COUNT apart */
-    OWN_FRAMES = 5,          /* of this library, below the user's */
+    OWN_FRAMES = 6,          /* of this library, below the user's */
     UNHEARD_US = 50 * 1000,  /* a hook that is not called for so long is in a coroutine that is not running */
     DEPTH_MAX = 200          /* as many coroutines can be nested */
 };

@@ -5,17 +5,11 @@ assert(not package.loaded["pipeline.tasklet.task"], "spec.tasklets.leaks must be
 
 local leaks = {}
 
-local threads = setmetatable({}, { __mode = "k" })
-local create = coroutine.create
-
-coroutine.create = function(fn) -- luacheck: ignore
-  local co = create(fn)
-  threads[co] = true
-  return co
-end
-
 local core = require "pipeline.core"
 local eventloop = require "pipeline.eventloop"
+
+local threads = setmetatable({}, { __mode = "k" })
+core.note_workers(threads)
 
 -- The main function of a tasklet's coroutine is in C. When it has nothing to do there is nothing above it.
 local function is_stuck(co)

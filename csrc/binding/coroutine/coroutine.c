@@ -1,9 +1,9 @@
 /*
  * coroutine.c - managed coroutines: started, resumed, ended; how one is suspended. See coroutine.h.
  *
- * A coroutine waits by yielding one light userdata, its own record, which no Lua code can hold: any other yield goes
- * to a scheduler that is not there and ends the coroutine with an error. Values that a wait gives back are built by
- * the continuation, on the coroutine itself while it runs; before a resume only calls that cannot raise touch it.
+ * A coroutine waits as all workers do (tasklet/worker.h): any other yield goes to a scheduler that is not there and ends
+ * the coroutine with an error. Values that a wait gives back are built by the continuation, on the coroutine itself
+ * while it runs; before a resume only calls that cannot raise touch it.
  */
 #include "binding/coroutine/coroutine.h"
 
@@ -13,11 +13,10 @@
 
 #include "binding/coroutine/thread.h"
 #include "binding/coroutine/unwaited.h"
+#include "binding/tasklet/worker.h"
 #include "binding/telemetry/event.h"
 #include "binding/telemetry/sink.h"
 #include "binding/trampoline.h"
-
-#define IDLE_MAX 256 /* finished threads kept for later use */
 
 /* ---- queues and lists -------------------------------------------------------------------------------------- */
 
@@ -90,30 +89,23 @@ void pl__coroutine_arm(pl__handle_t *h) {
 
 /* ---- records ----------------------------------------------------------------------------------------------- */
 
-/* Returns a record that is on the idle or on the bare list of h, or NULL. */
+/* Returns a record that is on the free list of h, or NULL. */
 static pl__coroutine_t *record_get(pl__handle_t *h) {
-    if (h->idle)
-        return h->idle;
-    if (!h->bare) {
+    if (!h->free) {
         pl__coroutine_t *rec = pl__alloc(sizeof *rec);
         if (!rec)
             return NULL;
         rec->h = h;
         rec->index = ++h->records;
-        h->bare = rec;
+        h->free = rec;
     }
-    return h->bare;
+    return h->free;
 }
 
 /* Makes a record that record_get returned live. */
 static void record_begin(pl__handle_t *h, pl__coroutine_t *rec) {
-    if (rec == h->idle) {
-        h->idle = rec->next;
-        h->idle_count--;
-    } else {
-        h->bare = rec->next;
-    }
-    rec->started = rec->suspended = rec->finished = rec->intact = rec->woken = rec->urgent = false;
+    h->free = rec->next;
+    rec->started = rec->suspended = rec->finished = rec->woken = rec->urgent = false;
     rec->cancelled = false;
     rec->place = (pl_place_t){ .state = PL_PLACE_HELD };
     rec->resumed = rec->give_back = rec->late = false;
@@ -169,16 +161,9 @@ static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->wakes++;
     rec->state = PL__CO_FREE;
     live_remove(h, rec);
-    if (!rec->intact)
-        rec->co = NULL; /* should the thread still be anchored, its place is taken by the next one */
-    if (rec->co) {
-        rec->next = h->idle;
-        h->idle = rec;
-        h->idle_count++;
-    } else {
-        rec->next = h->bare;
-        h->bare = rec;
-    }
+    rec->co = NULL; /* should its worker still be anchored, its place is taken by the next one */
+    rec->next = h->free;
+    h->free = rec;
     if (rec->job)
         rec->job->gone(rec->data, rec->finished);
 }
@@ -187,12 +172,14 @@ static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
 
 /* Puts function and arguments of the job on the thread. May raise. */
 static void prepare(lua_State *L, pl__coroutine_t *rec) {
-    pl__thread_make(L, rec);
+    lua_State *co = pl__thread_push(L, rec->h);
+    pl__thread_anchor(L, rec, lua_gettop(L), co);
     int n = rec->job->push(L, rec->data);
-    if (!lua_checkstack(rec->co, n + 1))
+    if (!lua_checkstack(co, n + LUA_MINSTACK))
         luaL_error(L, "too many arguments");
-    lua_xmove(L, rec->co, n + 1);
-    rec->nargs = n;
+    lua_xmove(L, co, n + 1);
+    lua_pushcfunction(co, pl__thread_on_error);
+    rec->nargs = n + 2;
     rec->started = true;
 }
 
@@ -205,34 +192,55 @@ static int returned(lua_State *L, pl__coroutine_t *rec, int n) {
     } else {
         lua_pop(co, n);
     }
-    /* A thread on which somebody has set a debug hook would carry it into the next task. */
-    if (rec->h->idle_count >= IDLE_MAX || lua_gethook(co) != lua_gethook(L))
-        pl__thread_drop(L, rec);
-    rec->intact = true;
+    pl__thread_give_back(L, rec);
     if (rec->job && rec->job->done)
         rec->job->done(L, rec->data, n);
     rec->finished = true;
     return 0;
 }
 
+static void report(lua_State *L, pl__coroutine_t *rec, const char *code) {
+    pl__coroutine_blame(rec, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error that is no text");
+    pl__report(L, code);
+}
+
+/* The function has raised, and its variables are closed: reports the first error, and what came of it if that is
+ * another one. */
+static int failed(lua_State *L, pl__coroutine_t *rec) {
+    lua_State *co = rec->co;
+    int last = lua_gettop(L) + 1;
+    lua_xmove(co, L, 1);
+    pl__thread_clear_mailbox(L, rec);
+    pl__thread_give_back(L, rec);
+    bool is_known = pl__thread_push_failure(L, co);
+    if (rec->give_back)
+        return 0;
+    if (is_known)
+        report(L, rec, PL__ERROR_RAISED);
+    if (is_known && lua_rawequal(L, last, last + 1))
+        return 0;
+    lua_settop(L, last);
+    report(L, rec, PL__ERROR_RAISED);
+    return 0;
+}
+
 /* Reports why the coroutine is over. Its thread is closed afterwards, by kill_entry. */
-static int died(lua_State *L, pl__coroutine_t *rec, int status) {
+static int died(lua_State *L, pl__coroutine_t *rec, bool has_yielded) {
     lua_State *co = rec->co;
     if (rec->give_back)
         return 0;
-    const char *code = status == LUA_YIELD ? PL__ERROR_YIELDED : PL__ERROR_RAISED;
-    if (status == LUA_YIELD)
-        lua_pushliteral(L, "a coroutine of the engine yielded to a scheduler that does not run it; "
-                           "inside it only the waits of this engine may be used");
-    else if (lua_checkstack(co, 1)) {
+    if (has_yielded) {
+        luaL_traceback(L, co,
+                       "a coroutine of the engine yielded to a scheduler that does not run it; inside it only the "
+                       "waits of this engine may be used",
+                       0);
+    } else if (lua_checkstack(co, 1)) {
         lua_pushvalue(co, -1);
         lua_xmove(co, L, 1);
-    } else
+    } else {
         lua_pushliteral(L, "stack overflow");
-    if (lua_type(L, -1) == LUA_TSTRING && !pl__is_overflow(L, -1))
-        luaL_traceback(L, co, lua_tostring(L, -1), 0);
-    pl__coroutine_blame(rec, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error that is no text");
-    pl__report(L, code);
+    }
+    report(L, rec, has_yielded ? PL__ERROR_YIELDED : PL__ERROR_RAISED);
     return 0;
 }
 
@@ -295,10 +303,6 @@ static int engine_urgent(lua_State *L) {
     return 0;
 }
 
-static bool is_await(const pl__coroutine_t *rec, int n) {
-    return n == 1 && lua_islightuserdata(rec->co, -1) && lua_touserdata(rec->co, -1) == rec;
-}
-
 /* Stack: handle, record. */
 static int resume_entry(lua_State *L) {
     pl__coroutine_t *rec = lua_touserdata(L, 2);
@@ -309,24 +313,20 @@ static int resume_entry(lua_State *L) {
     if (is_dead(rec))
         return was_closed(L, rec);
     rec->nargs = 0;
-    pl__whose_t outer = *h->whose;
     rec->state = PL__CO_RUNNING;
     rec->resumed = true;
     h->current = rec;
-    *h->whose = (pl__whose_t){ h, false };
     pl__watched_t watched;
     pl__watch_enter(&watched, h, rec);
-    int status = lua_resume(rec->co, L, nargs, &n);
+    pl__worker_state_t state = pl__worker_resume(h->workers, L, rec->co, nargs, (pl__whose_t){ h, false }, &n);
     pl__watch_leave(&watched);
-    *h->whose = outer;
     h->current = NULL;
-    if (status == LUA_OK)
+    if (state == PL__WORKER_ENDED)
         return returned(L, rec, n);
-    if (status != LUA_YIELD || !is_await(rec, n))
-        return died(L, rec, status);
-    lua_pop(rec->co, n);
-    rec->suspended = true;
-    return 0;
+    if (state == PL__WORKER_FAILED)
+        return failed(L, rec);
+    rec->suspended = state == PL__WORKER_WAITS;
+    return rec->suspended ? 0 : died(L, rec, state == PL__WORKER_YIELDED);
 }
 
 static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
@@ -339,7 +339,7 @@ static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
             rec->job->waits(rec->data);
         return;
     }
-    if (!rec->intact)
+    if (rec->co)
         pl__enter(h->L, pl__thread_kill_entry, rec);
     record_end(h, rec);
 }
@@ -547,11 +547,10 @@ static void free_list(pl__coroutine_t *rec) {
 
 void pl__coroutine_free_all(pl__handle_t *h) {
     free_list(h->live);
-    free_list(h->idle);
-    free_list(h->bare);
-    h->live = h->idle = h->bare = NULL;
+    free_list(h->free);
+    h->live = h->free = NULL;
     h->ready = h->later = h->parked = (pl__queue_t){ NULL, NULL };
-    h->live_count = h->idle_count = h->records = 0;
+    h->live_count = h->records = 0;
     pl__event_forget(h);
     while (h->finals) {
         pl__final_t *next = h->finals->next;
@@ -568,8 +567,7 @@ bool pl__coroutine_can_await(lua_State *L, const pl__handle_t *h) {
 }
 
 int pl__await_yield(lua_State *L, pl__coroutine_t *rec, lua_KFunction k) {
-    lua_pushlightuserdata(L, rec);
-    return lua_yieldk(L, 1, (lua_KContext)rec, k);
+    return pl__worker_wait(L, 0, (lua_KContext)rec, k);
 }
 
 /* The record a continuation belongs to; raises when somebody else resumed the coroutine. */
@@ -608,27 +606,19 @@ static int spawn(lua_State *L, bool in_this_turn) {
         return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
     int n = lua_gettop(L) - 1;
     luaL_checkstack(L, LUA_MINSTACK, NULL);
-    /* Made first: it may run finalizers, and those may spawn. From here to record_begin nothing does. */
-    if (!h->idle) {
-        lua_newthread(L);
-        lua_insert(L, 2);
-    } else {
-        lua_pushnil(L);
-        lua_insert(L, 2);
-    }
+    /* First: it may run finalizers, and those may spawn. From here to record_begin nothing does. */
+    lua_State *co = pl__thread_push(L, h);
+    if (!lua_checkstack(co, n + LUA_MINSTACK))
+        return luaL_error(L, "too many arguments");
     pl__coroutine_t *rec = record_get(h);
     if (!rec)
         return pl__push_failure(L, PL_ENOMEM, NULL);
-    if (!rec->co)
-        pl__thread_anchor(L, rec, 2);
-    if (!lua_checkstack(rec->co, n)) {
-        if (rec != h->idle)
-            pl__thread_drop(L, rec);
-        return luaL_error(L, "too many arguments");
-    }
+    pl__thread_anchor(L, rec, n + 2, co);
+    lua_settop(L, n + 1);
     record_begin(h, rec);
-    lua_xmove(L, rec->co, n);
-    rec->nargs = n - 1;
+    lua_xmove(L, co, n);
+    lua_pushcfunction(co, pl__thread_on_error);
+    rec->nargs = n + 1;
     rec->started = true;
     pl__coroutine_queue(in_this_turn && h->pumping ? &h->ready : &h->later, rec);
     pl__coroutine_arm(h);

@@ -50,16 +50,15 @@ typedef struct {
 } pl__job_t;
 
 struct pl__coroutine {
-    pl__coroutine_t *next, *prev; /* in the live list; `next` in the free lists */
+    pl__coroutine_t *next, *prev; /* in the live list; `next` in the free list */
     pl__coroutine_t *queue_next;
     pl__handle_t *h;
-    lua_State *co; /* anchored in PL__UV_ANCHORS[index]; NULL: none yet */
+    lua_State *co; /* its worker is in PL__UV_ANCHORS[index]; NULL: none yet, or none any more */
     int index;
     pl__co_state_t state;
     bool started;     /* the function is on the stack of co, or running */
     bool suspended;   /* the last resume ended in an await */
     bool finished;    /* the function returned, and job->done with it */
-    bool intact;      /* the thread is finished and closed */
     bool resumed;     /* at least once */
     bool give_back;   /* should its claim be left open, it goes back to its queue and spends nothing */
     bool late;        /* its deadline has passed while it ran */

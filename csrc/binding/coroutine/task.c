@@ -45,7 +45,9 @@ static int late_push(lua_State *L, void *data) {
     pl__claim_push(L, late->rec);
     lua_getiuservalue(L, 1, PL__UV_ANCHORS);
     lua_rawgeti(L, -1, late->rec->index);
-    lua_remove(L, -2);
+    lua_rawgeti(L, -1, PL__WORKER_CO);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
     return 2;
 }
 

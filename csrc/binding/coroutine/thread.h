@@ -9,12 +9,17 @@
 
 #include "binding/coroutine/coroutine.h"
 
-/* Makes the thread at `index` that of the record. May raise; runs no finalizers. */
-void pl__thread_anchor(lua_State *L, pl__coroutine_t *rec, int index);
-/* Gives the record a thread if it has none. May raise. */
-void pl__thread_make(lua_State *L, pl__coroutine_t *rec);
-/* Forgets the thread. */
-void pl__thread_drop(lua_State *L, pl__coroutine_t *rec);
+/* Pushes a worker that has nothing to do, and returns its thread. May raise, and run finalizers. */
+lua_State *pl__thread_push(lua_State *L, const pl__handle_t *h);
+/* Makes the worker at `index`, whose thread is co, that of the record. May raise; runs no finalizers. */
+void pl__thread_anchor(lua_State *L, pl__coroutine_t *rec, int index, lua_State *co);
+/* The function in the thread has ended: others may have it. */
+void pl__thread_give_back(lua_State *L, pl__coroutine_t *rec);
+/* The message handler in the thread: remembers the first error. */
+int pl__thread_on_error(lua_State *L);
+/* Pushes what it has remembered of the thread co, and forgets it: the error, and the same with a traceback, if it is a
+ * text. Returns false, and pushes nothing, if there is none. */
+bool pl__thread_push_failure(lua_State *L, const lua_State *co);
 /* Forgets what an early wake has left. */
 void pl__thread_clear_mailbox(lua_State *L, pl__coroutine_t *rec);
 /* For the trampoline. Ends the thread of a record wherever it stands. Its to-be-closed variables run now; an error of

@@ -15,20 +15,20 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "binding/tasklet/worker.h"
 #include "binding/whose.h"
 
 #define FINISHING 2 /* as in future.lua */
 
-/* Fields with numbers: of loops, as in eventloop.lua; of tasks and workers, as in task.lua. */
+/* Fields with numbers: of loops, as in eventloop.lua; of tasks, as in task.lua. */
 enum { AT = 1, LAST, CURRENT, COUNT, LATER, AWAKE, STOPPING, FRUITLESS, TIMERS };
 enum { T_BODY = 1, T_WORKER, T_ON, T_PLACE, T_MADE, T_MAKER, T_COUNT = T_MAKER };
-enum { W_CO = 1 };
 
 /* What the functions share: their upvalues. The first of them are those of `start`, of which there are many; it has two
  * of its own after them. Others have all, and `await` one of its own. Those named K_ are the names of fields. */
 #define FIRST_GIVEN(X) X(task_meta) X(common) X(arouse) X(single) X(stepping) X(virtual) X(loop) X(current)
 #define FIRST_KEYS(X) X(loop)
-#define GIVEN(X) X(new_worker) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
+#define GIVEN(X) X(handler) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
 #define KEYS(X) X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(clock) X(cancelled)
 
 #define UPVALUE(name) UP_##name,
@@ -39,7 +39,7 @@ enum {
     FIRST_GIVEN(UPVALUE) FIRST_KEYS(KEY) FIRST_END,
     UP_BODY = FIRST_END, /* of start */
     UP_START,
-    UP_IDLE = FIRST_END, /* workers without a body */
+    UP_IDLE = FIRST_END, /* the list of idle workers */
     GIVEN(UPVALUE) KEYS(KEY) UP_END,
     UP_AWAIT = UP_END /* of await */
 };
@@ -48,7 +48,7 @@ enum {
 
 typedef struct {
     lua_State *co; /* of the task that runs; NULL outside */
-    int idle;
+    pl__workers_t *workers;
     bool has_contexts;
     bool has_runs;   /* a run has started a tasklet: then tasks may have the field RUN */
     bool has_makers; /* a tasklet was made in a coroutine of an engine: those that tasklets make inherit it */

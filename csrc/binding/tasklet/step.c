@@ -20,12 +20,7 @@
 #include "binding/tasklet/worker.h"
 #include "binding/watch.h"
 
-#define WORKERS_IDLE_MAX 512
 #define QUEUE_KEPT_MAX 8192 /* as in eventloop.lua */
-
-static void push_mark(lua_State *L, const void *mark) {
-    lua_pushlightuserdata(L, (void *)(uintptr_t)mark);
-}
 
 /* Makes what was queued the batch that is worked off, if that has come to its end. Returns whether there is anything in
  * it. */
@@ -48,38 +43,14 @@ static bool next_batch(lua_State *L, int loop) {
     return true;
 }
 
-/* ---- workers ----------------------------------------------------------------------------------------------- */
-
-/* Pushes a worker that has nothing to do. */
-static void push_worker(lua_State *L) {
-    shared_t *self = shared(L);
-    if (self->idle > 0) {
-        lua_rawgeti(L, lua_upvalueindex(UP_IDLE), self->idle);
-        lua_pushnil(L);
-        lua_rawseti(L, lua_upvalueindex(UP_IDLE), self->idle--);
-        return;
-    }
-    lua_pushvalue(L, lua_upvalueindex(UP_new_worker));
-    lua_call(L, 0, 1);
-}
-
-/* The worker at `index` has done its work. */
-static void put_worker(lua_State *L, int index) {
-    shared_t *self = shared(L);
-    if (self->idle >= WORKERS_IDLE_MAX)
-        return; /* collected: there is nothing in it to close */
-    lua_pushvalue(L, index);
-    lua_rawseti(L, lua_upvalueindex(UP_IDLE), ++self->idle);
-}
-
 /* ---- run --------------------------------------------------------------------------------------------------- */
 
 /* The stack of run, and of drain. */
 enum { LOOP = 1, LIMIT, UNTIL, BATCH, TASK, WORKER, BEFORE, RESULT };
 
-/* The tasklet waits for the future at RESULT + 1. */
+/* The tasklet waits for the future at RESULT. */
 static void settle_wait(lua_State *L, bool is_new) {
-    int on = RESULT + 1;
+    int on = RESULT;
     if (is_new) {
         lua_pushvalue(L, WORKER);
         lua_rawseti(L, TASK, T_WORKER);
@@ -120,10 +91,10 @@ static void complete(lua_State *L) {
     push_task(L, first);
 }
 
-/* Leaves what has happened to the Lua function. From RESULT on lies what was yielded, or the error. */
-static void settle_otherwise(lua_State *L, bool alive) {
+/* Leaves what has happened to the Lua function. From RESULT on lies what the worker has come back with. */
+static void settle_otherwise(lua_State *L, pl__worker_state_t state) {
     int nresults = lua_gettop(L) - RESULT + 1;
-    lua_pushboolean(L, alive);
+    lua_pushinteger(L, (lua_Integer)state);
     lua_insert(L, RESULT);
     lua_pushvalue(L, lua_upvalueindex(UP_settle));
     lua_insert(L, RESULT);
@@ -134,19 +105,17 @@ static void settle_otherwise(lua_State *L, bool alive) {
     lua_call(L, 3 + nresults, 0);
 }
 
-/* The coroutine came back: it waits, or it has ended. From RESULT on lies what it has yielded, or the error. */
-static void settle(lua_State *L, bool is_new, bool alive) {
-    const void *first = alive && lua_islightuserdata(L, RESULT) ? lua_touserdata(L, RESULT) : NULL;
-    bool is_done = first == pl__worker_done(), is_usual = is_done || first == pl__worker_wait();
-    lua_Integer n = is_done ? lua_tointeger(L, RESULT + 1) : 0;
-    if (is_done)
-        put_worker(L, WORKER);
-    if (!is_usual || n < 0 || n > 1 || is_finishing(L, TASK)) {
-        settle_otherwise(L, alive);
-    } else if (is_done) {
+/* The worker came back. From RESULT on lies what with. */
+static void settle(lua_State *L, bool is_new, lua_State *co, pl__worker_state_t state) {
+    bool is_usual = state == PL__WORKER_WAITS || (state == PL__WORKER_ENDED && lua_gettop(L) <= RESULT);
+    if (state == PL__WORKER_ENDED || state == PL__WORKER_FAILED)
+        (void)pl__worker_put(L, shared(L)->workers, lua_upvalueindex(UP_IDLE), WORKER, co);
+    if (!is_usual || is_finishing(L, TASK)) {
+        settle_otherwise(L, state);
+    } else if (state == PL__WORKER_ENDED) {
         if (!is_new)
             clear_field(L, TASK, T_WORKER);
-        lua_pushvalue(L, n == 0 ? lua_upvalueindex(UP_none) : RESULT + 2);
+        lua_pushvalue(L, lua_gettop(L) < RESULT ? lua_upvalueindex(UP_none) : RESULT);
         set(L, TASK, K_value);
         complete(L);
     } else {
@@ -173,7 +142,8 @@ static int unpack(lua_State *L, int args) {
     return n;
 }
 
-/* Moves body and arguments of the task, not begun yet, to the coroutine. Returns how many values, -1: too many. */
+/* Moves body, arguments and handler of the task, not begun yet, to the worker. Returns how many values, -1: too
+ * many. */
 static int begin(lua_State *L, lua_State *co) {
     int n = 0;
     lua_rawgeti(L, TASK, T_BODY);
@@ -193,8 +163,9 @@ static int begin(lua_State *L, lua_State *co) {
     }
     if (n < 0 || !lua_checkstack(co, n + LUA_MINSTACK))
         return -1;
-    lua_xmove(L, co, n + 1);
-    return n + 1;
+    lua_pushvalue(L, lua_upvalueindex(UP_handler));
+    lua_xmove(L, co, n + 2);
+    return n + 2;
 }
 
 /* The run that has started the task answers for it. Returns whether there is one, and it is not over. */
@@ -205,31 +176,26 @@ static bool watch(lua_State *L, pl__watched_t *self, lua_State *co) {
     return is_watched;
 }
 
-/* Resumes the coroutine and puts what it gave at RESULT. Returns whether it has yielded. */
-static bool resume(lua_State *L, lua_State *co, int nargs) {
+/* Resumes the worker; from RESULT on lies what it has come back with. */
+static pl__worker_state_t resume(lua_State *L, lua_State *co, int nargs) {
     int n = 0;
     shared_t *self = shared(L);
     lua_State *before = self->co;
-    pl__whose_t outer = *self->whose;
     pl__watched_t watched;
     bool is_watched = self->has_runs && watch(L, &watched, co);
     set_current(L, TASK, co);
-    *self->whose = (pl__whose_t){ NULL, true };
-    int status = lua_resume(co, L, nargs, &n);
-    *self->whose = outer;
+    pl__worker_state_t state = pl__worker_resume(self->workers, L, co, nargs, (pl__whose_t){ NULL, true }, &n);
     if (is_watched)
         pl__watch_leave(&watched);
     lua_settop(L, BEFORE);
     set_current(L, BEFORE, before);
-    if (status != LUA_YIELD)
-        n = 1;
     if (lua_checkstack(L, n + LUA_MINSTACK)) {
         lua_xmove(co, L, n);
-        return status == LUA_YIELD;
+        return state;
     }
     lua_pop(co, n);
     lua_pushliteral(L, "too many results of a tasklet");
-    return false;
+    return PL__WORKER_DEAD;
 }
 
 /* A step of the tasklet at TASK, where the stack ends. */
@@ -237,24 +203,26 @@ static void take_step(lua_State *L) {
     if (is_finishing(L, TASK))
         return;
     bool is_new = lua_rawgeti(L, TASK, T_WORKER) != LUA_TTABLE;
+    lua_State *co = NULL;
+    int nargs = 0;
     if (is_new) {
         lua_settop(L, TASK);
-        push_worker(L);
+        co = pl__worker_push(L, shared(L)->workers, lua_upvalueindex(UP_IDLE));
     }
     lua_rawgeti(L, lua_upvalueindex(UP_current), 1);
-    lua_rawgeti(L, WORKER, W_CO);
-    lua_State *co = lua_tothread(L, RESULT);
-    int nargs = 0;
-    if (is_new)
+    if (is_new) {
         nargs = begin(L, co);
-    else
+    } else {
+        lua_rawgeti(L, WORKER, PL__WORKER_CO);
+        co = lua_tothread(L, RESULT);
         clear_field(L, TASK, T_ON);
+    }
     if (nargs >= 0) {
-        settle(L, is_new, resume(L, co, nargs));
+        settle(L, is_new, co, resume(L, co, nargs));
     } else {
         lua_settop(L, BEFORE);
         lua_pushliteral(L, "too many arguments of a tasklet");
-        settle_otherwise(L, false);
+        settle_otherwise(L, PL__WORKER_DEAD);
     }
 }
 
@@ -289,9 +257,7 @@ static bool is_future(lua_State *L, int index) {
 static int suspend(lua_State *L) {
     if (shared(L)->co != L || lua_gettop(L) != 1 || !lua_isyieldable(L) || !is_future(L, 1))
         return 0;
-    push_mark(L, pl__worker_wait());
-    lua_insert(L, 1);
-    return lua_yieldk(L, 2, 0, resumed);
+    return pl__worker_wait(L, 1, 0, resumed);
 }
 
 /* Pushes the results of the future at index 1, which is done, or raises its error. Returns how many. */
@@ -320,9 +286,8 @@ static int await(lua_State *L) {
         lua_callk(L, n, LUA_MULTRET, 0, awaited);
         return lua_gettop(L);
     }
-    push_mark(L, pl__worker_wait());
     lua_pushvalue(L, 1);
-    return lua_yieldk(L, 2, 1, awaited);
+    return pl__worker_wait(L, 1, 1, awaited);
 }
 
 /* is_inside() -> whether the running code is a tasklet. */
@@ -477,12 +442,12 @@ static void push_closure(lua_State *L, lua_CFunction fn) {
 /* Stack: what is given -> shared_t, places, idle. */
 static void push_shared(lua_State *L) {
     shared_t *self = lua_newuserdatauv(L, sizeof *self, 0);
-    *self = (shared_t){ .whose = pl__whose_get(L) };
+    *self = (shared_t){ .whose = pl__whose_get(L), .workers = pl__workers_get(L) };
     lua_newtable(L);
-    lua_newtable(L);
+    pl__workers_push_idle(L);
 }
 
-/* core.tasklets{current =, new_worker =, ...} -> a table of the functions for tasks. */
+/* core.tasklets{current =, handler =, ...} -> a table of the functions for tasks. */
 static int core_tasklets(lua_State *L) {
     static const luaL_Reg FUNCTIONS[] = {
         { "run", run },
@@ -506,13 +471,6 @@ static int core_tasklets(lua_State *L) {
     return 1;
 }
 
-/* core.tasklet_marks() -> DONE, WAIT, which are yielded. */
-static int core_tasklet_marks(lua_State *L) {
-    push_mark(L, pl__worker_done());
-    push_mark(L, pl__worker_wait());
-    return 2;
-}
-
 /* Pushes a drain for loops that know of no tasks. */
 static int push_drain(lua_State *L) {
     lua_newtable(L);
@@ -524,8 +482,6 @@ static int push_drain(lua_State *L) {
 void pl__step_register(lua_State *L) {
     lua_pushcfunction(L, core_tasklets);
     lua_setfield(L, -2, "tasklets");
-    lua_pushcfunction(L, core_tasklet_marks);
-    lua_setfield(L, -2, "tasklet_marks");
     lua_pushcfunction(L, push_drain);
     lua_call(L, 0, 1);
     lua_setfield(L, -2, "drain");

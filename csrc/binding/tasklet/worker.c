@@ -1,52 +1,176 @@
 /*
- * worker.c - the main function of the coroutines of tasklets. See worker.h.
+ * worker.c - the Lua threads that suspended functions run in: made, used again, resumed. See worker.h.
  *
- *   resume(co, body, ...)  ->  whatever the body yields, or at its end
- *                              DONE, n, its n results   or   DONE, -1, the error
+ * The main function of a worker is given a function, its arguments and a message handler, and yields
  *
- * and then the same again. In C, because a frame of Lua for this loop would make the stack of every waiting coroutine
- * twice as large; and protected from inside, so that to-be-closed variables of a body that fails may still wait.
+ *   its results, ENDED    or    its error, FAILED    or    whatever it waits for, WAITS    or    what is none of ours
+ *
+ * and at the end of the function it is ready for the next one. In C, because a frame of Lua for this loop would make
+ * the stack of every waiting coroutine twice as large; and protected from inside, so that to-be-closed variables of a
+ * function that fails may still wait.
+ *
+ * Invariants
+ *   1. An idle worker has yielded at the end of a function; of that only the handler is on its stack.
+ *   2. A worker that somebody else has resumed dies at the end of its function, so that it is never taken for idle.
  */
 #include "binding/tasklet/worker.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include <lauxlib.h>
 
-static const char DONE = 0, WAIT = 0;
+#define WORKER_TYPE "pipeline.Worker"
+
+static const char MARKS[PL__WORKER_YIELDED] = { 0 }; /* their addresses are yielded, on top of the values */
+static const char WORKERS = 0, IDLE = 0, ORPHANED = 0, NOTED = 0; /* their addresses are keys of the registry */
+
+static void push_mark(lua_State *L, pl__worker_state_t state) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&MARKS[state]);
+}
+
+/* ---- the main function ------------------------------------------------------------------------------------- */
 
 static int ended(lua_State *L, int status, lua_KContext context);
 
-/* Stack: handler, body, arguments. */
+/* Stack: the handler of before, function, arguments, handler. The context is the pl__workers_t. */
 static int begin(lua_State *L, int status, lua_KContext context) {
     (void)status;
+    lua_replace(L, 1);
     int nargs = lua_gettop(L) - 2;
     return ended(L, lua_pcallk(L, nargs, LUA_MULTRET, 1, context, ended), context);
 }
 
 /* Stack: handler, results or error. */
 static int ended(lua_State *L, int status, lua_KContext context) {
-    luaL_checkstack(L, 2, "too many results");
-    lua_pushlightuserdata(L, (void *)(uintptr_t)&DONE);
-    lua_pushinteger(L, status == LUA_OK || status == LUA_YIELD ? lua_gettop(L) - 2 : -1);
-    lua_rotate(L, 2, 2);
+    bool is_well = status == LUA_OK || status == LUA_YIELD;
+    if (((const pl__workers_t *)context)->running != L)
+        return is_well ? luaL_error(L, "it was resumed by somebody else") : lua_error(L);
+    luaL_checkstack(L, 1, "too many results");
+    push_mark(L, is_well ? PL__WORKER_ENDED : PL__WORKER_FAILED);
     return lua_yieldk(L, lua_gettop(L) - 1, context, begin);
 }
 
 static int worker(lua_State *L) {
-    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushnil(L);
     lua_insert(L, 1);
-    return begin(L, LUA_OK, 0);
+    return begin(L, LUA_OK, (lua_KContext)pl__workers_get(L));
 }
 
-/* core.worker(handler) -> the function for coroutines. */
-static int core_worker(lua_State *L) {
+int pl__worker_wait(lua_State *L, int n, lua_KContext context, lua_KFunction k) {
+    push_mark(L, PL__WORKER_WAITS);
+    return lua_yieldk(L, n + 1, context, k);
+}
+
+/* ---- the pool ---------------------------------------------------------------------------------------------- */
+
+pl__workers_t *pl__workers_get(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &WORKERS) == LUA_TNIL) {
+        lua_pop(L, 1);
+        pl__workers_t *self = lua_newuserdatauv(L, sizeof *self, 0);
+        self->whose = pl__whose_get(L);
+        self->running = NULL;
+        self->idle = 0;
+        lua_newtable(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &IDLE);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &WORKERS);
+    }
+    pl__workers_t *self = lua_touserdata(L, -1); /* the registry holds it */
+    lua_pop(L, 1);
+    return self;
+}
+
+void pl__workers_push_idle(lua_State *L) {
+    (void)pl__workers_get(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &IDLE);
+}
+
+static lua_State *push_new(lua_State *L) {
+    lua_createtable(L, 1, 0);
+    lua_State *co = lua_newthread(L);
+    lua_pushcfunction(co, worker);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &NOTED) == LUA_TTABLE) {
+        lua_pushvalue(L, -2);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -3);
+    }
+    lua_pop(L, 1);
+    lua_rawseti(L, -2, PL__WORKER_CO);
+    luaL_setmetatable(L, WORKER_TYPE);
+    return co;
+}
+
+lua_State *pl__worker_push(lua_State *L, pl__workers_t *self, int idle) {
+    while (self->idle > 0) {
+        lua_rawgeti(L, idle, self->idle);
+        lua_pushnil(L);
+        lua_rawseti(L, idle, self->idle);
+        lua_State *co = self->threads[--self->idle];
+        if (lua_status(co) == LUA_YIELD)
+            return co;
+        lua_pop(L, 1); /* somebody who has kept it has closed or resumed it */
+    }
+    return push_new(L);
+}
+
+bool pl__worker_put(lua_State *L, pl__workers_t *self, int idle, int index, lua_State *co) {
+    if (self->idle >= PL__WORKERS_MAX || lua_gethook(co) != lua_gethook(L))
+        return false;
+    lua_pushvalue(L, index);
+    lua_rawseti(L, idle, self->idle + 1);
+    self->threads[self->idle++] = co;
+    return true;
+}
+
+/* What waits in the worker was dropped, for nobody else knows what it waits for. Whoever has asked for it is told. */
+static int worker_gc(lua_State *L) {
+    lua_rawgeti(L, 1, PL__WORKER_CO);
+    lua_State *co = lua_tothread(L, -1);
+    if (lua_status(co) != LUA_YIELD || lua_rawgetp(L, LUA_REGISTRYINDEX, &ORPHANED) != LUA_TFUNCTION)
+        return 0;
+    lua_insert(L, -2);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+/* core.on_orphaned(fn): fn(coroutine) is called when what waits in a worker was dropped. */
+static int core_on_orphaned(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
-    lua_pushcclosure(L, worker, 1);
-    return 1;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &ORPHANED);
+    return 0;
+}
+
+/* core.note_workers(threads): that table gets the thread of each worker that is made, as a key. For specs. */
+static int core_note_workers(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &NOTED);
+    return 0;
+}
+
+/* ---- resuming ---------------------------------------------------------------------------------------------- */
+
+pl__worker_state_t pl__worker_resume(pl__workers_t *self, lua_State *L, lua_State *co, int nargs, pl__whose_t whose,
+                                     int *n) {
+    lua_State *before = self->running;
+    pl__whose_t outer = *self->whose;
+    self->running = co;
+    *self->whose = whose;
+    int status = lua_resume(co, L, nargs, n);
+    *self->whose = outer;
+    self->running = before;
+    if (status != LUA_YIELD) {
+        *n = 1;
+        return PL__WORKER_DEAD;
+    }
+    uintptr_t mark = *n > 0 ? (uintptr_t)lua_touserdata(co, -1) : 0;
+    if (mark - (uintptr_t)MARKS >= sizeof MARKS)
+        return PL__WORKER_YIELDED;
+    lua_pop(co, 1);
+    --*n;
+    return (pl__worker_state_t)(mark - (uintptr_t)MARKS);
 }
 
 /* core.call_unyieldable(fn, ...) -> as pcall, but nothing that is called can wait: a wait in it is an error, and never
@@ -57,14 +181,6 @@ static int core_call_unyieldable(lua_State *L) {
     lua_pushboolean(L, status == LUA_OK);
     lua_insert(L, 1);
     return lua_gettop(L);
-}
-
-const void *pl__worker_done(void) {
-    return &DONE;
-}
-
-const void *pl__worker_wait(void) {
-    return &WAIT;
 }
 
 /* ---- places ------------------------------------------------------------------------------------------------ */
@@ -119,8 +235,15 @@ static int core_where(lua_State *L) {
 }
 
 void pl__worker_register(lua_State *L) {
-    lua_pushcfunction(L, core_worker);
-    lua_setfield(L, -2, "worker");
+    if (luaL_newmetatable(L, WORKER_TYPE)) {
+        lua_pushcfunction(L, worker_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_pop(L, 1);
+    lua_pushcfunction(L, core_on_orphaned);
+    lua_setfield(L, -2, "on_orphaned");
+    lua_pushcfunction(L, core_note_workers);
+    lua_setfield(L, -2, "note_workers");
     lua_pushcfunction(L, core_call_unyieldable);
     lua_setfield(L, -2, "call_unyieldable");
     lua_newtable(L);

@@ -33,6 +33,7 @@ local TASK <const> = 1
 -- As in binding/tasklet/step.c; MADE is 5.
 local BODY <const>, WORKER <const>, ON <const>, PLACE <const>, MAKER <const> = 1, 2, 3, 4, 6
 local CO <const> = 1
+local ENDED <const>, WAITS <const>, YIELDED <const>, DEAD <const> = 0, 2, 3, 4 -- as in binding/tasklet/worker.h
 local SINGLE = {} -- the task has one argument, in PLACE
 
 local setmetatable, select, type = setmetatable, select, type
@@ -97,26 +98,17 @@ local CALLBACK = "a callback of the event loop cannot wait for a future: make it
 
 -- ---- running ---------------------------------------------------------------------------------------------------
 
-local worker_meta = { __name = "pipeline.Worker" }
-
 local function close_orphan(entry)
-  local co = entry[CO]
+  local co = entry.thread
   if status(co) ~= "suspended" then return end
   local ok, problem = close(co)
   if not ok then eventloop.report(problem) end
 end
 
 -- The task was dropped while it waited for something that nobody else knows: its variables are closed by the loop.
-function worker_meta.__gc(worker)
-  local co = worker[CO]
-  if status(co) == "suspended" and getinfo(co, 1, "l") then current_loop():push { go = close_orphan, co } end
-end
-
-local main, create = core.worker(handler), coroutine.create
-
-local function new_worker()
-  return setmetatable({ create(main) }, worker_meta)
-end
+core.on_orphaned(function(co)
+  if getinfo(co, 1, "l") then current_loop():push { go = close_orphan, thread = co } end
+end)
 
 -- Closes the coroutine where it stands. Errors of its to-be-closed variables are reported.
 local function close_task(self)
@@ -149,31 +141,25 @@ local function died(self, problem)
   return fail(self, problem, trace)
 end
 
-local DONE, WAIT = core.tasklet_marks()
-
--- The coroutine came back, and it is not one of the usual cases. A worker that is DONE has been taken back.
--- `n`: how many results, -1: an error.
-local function settle(self, worker, alive, first, n, ...)
-  if first == WAIT then
+-- The worker came back, and it is not one of the usual cases. One that has ended or failed has been taken back.
+local function settle(self, worker, state, ...)
+  if state == WAITS then
     self[WORKER] = worker
     close_task(self) -- it has cancelled itself
-  elseif first == DONE then
-    self[WORKER] = false
-    if self.state == FINISHING then return end -- it has cancelled itself
-    if n < 0 then return died(self, (...)) end
-    return finish(self, ...)
-  elseif alive then
+  elseif state == YIELDED then
     self[WORKER] = worker
-    return refuse_yield(self, worker[CO], first)
-  else -- not even the worker could catch it
+    return refuse_yield(self, worker[CO], (...))
+  else
     self[WORKER], self[ON] = false, false
-    close(worker[CO])
-    if self.state ~= FINISHING then return died(self, first) end
+    if state == DEAD then close(worker[CO]) end -- not even the worker could catch it
+    if self.state == FINISHING then return end -- it has cancelled itself
+    if state == ENDED then return finish(self, ...) end
+    return died(self, (...))
   end
 end
 
 local step = core.tasklets {
-  current = current, new_worker = new_worker, task_meta = meta, kinds = future.kinds,
+  current = current, handler = handler, task_meta = meta, kinds = future.kinds,
   common = common, none = future.NONE, single = SINGLE, settle = settle, add = future.add, complete = future.complete,
   arouse = eventloop.arouse, loop = current_loop, stepping = eventloop.stepping, virtual = eventloop.virtual,
   soon_meta = soon_meta, results = results,
