@@ -235,6 +235,38 @@ describe("a managed coroutine", function()
     assert.is_true(found)
   end)
 
+  it("reports what it dies of, and another error of a to-be-closed variable", function()
+    local given
+    e:spawn(function()
+      local guard <close> = setmetatable({}, { -- luacheck: ignore
+        __close = function(_, err)
+          given = err
+          error("second", 0)
+        end,
+      })
+      error("first", 0)
+    end)
+    assert(e:run("ready"))
+    assert.equal("first", given)
+    assert.equal(2, #seen.errors)
+    assert.truthy(seen.errors[1]:find("^first\nstack traceback"))
+    assert.equal("second", seen.errors[2])
+    assert.same({ "raised", "raised" }, seen.codes)
+  end)
+
+  it("waits where a to-be-closed variable of a failed one does", function()
+    local value
+    e:spawn(function()
+      local guard <close> = setmetatable({}, { -- luacheck: ignore
+        __close = function() value = { e:in_coroutine(), e:meta("closed", "yes") } end,
+      })
+      error("failed", 0)
+    end)
+    assert(e:run("ready"))
+    assert.same({ true, "yes" }, value)
+    assert.equal(1, #seen.errors)
+  end)
+
   it("survives a stack overflow quickly", function()
     local function deep() return 1 + deep() end
     e:spawn(deep)
@@ -260,6 +292,21 @@ describe("a managed coroutine", function()
       end)
       support.inside(e, function() assert.not_equal(hooked, coroutine.running()) end)
     end
+  end)
+
+  it("does not use a finished thread that other code has closed or resumed", function()
+    local function thread()
+      return support.inside(e, function() return (coroutine.running()) end)
+    end
+    local function resume_more(co) coroutine.resume(co, print, 1, print) end
+    for _, disturb in ipairs{ coroutine.close, coroutine.resume, resume_more } do
+      local finished = thread()
+      disturb(finished)
+      local other = thread()
+      assert.not_equal(finished, other)
+      assert.equal(other, thread())
+    end
+    assert.same({}, seen.errors)
   end)
 
   it("does not grow the handle", function()

@@ -1,9 +1,9 @@
 /*
  * coroutine.c - managed coroutines: started, resumed, ended; how one is suspended. See coroutine.h.
  *
- * A coroutine waits as all workers do (tasklet/worker.h): any other yield goes to a scheduler that is not there and ends
- * the coroutine with an error. Values that a wait gives back are built by the continuation, on the coroutine itself
- * while it runs; before a resume only calls that cannot raise touch it.
+ * A coroutine waits as all workers do (tasklet/worker.h): any other yield goes to a scheduler that is not there, and
+ * ends the coroutine with an error. Values that a wait gives back are built by the continuation, on the coroutine
+ * itself while it runs; before a resume only calls that cannot raise touch it.
  */
 #include "binding/coroutine/coroutine.h"
 

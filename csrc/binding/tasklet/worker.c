@@ -33,9 +33,15 @@ static void push_mark(lua_State *L, pl__worker_state_t state) {
 
 static int ended(lua_State *L, int status, lua_KContext context);
 
+static bool is_resumed_by_us(const lua_State *L, lua_KContext context) {
+    return ((const pl__workers_t *)context)->running == L;
+}
+
 /* Stack: the handler of before, function, arguments, handler. The context is the pl__workers_t. */
 static int begin(lua_State *L, int status, lua_KContext context) {
     (void)status;
+    if (!is_resumed_by_us(L, context))
+        return luaL_error(L, "cannot resume a coroutine that has ended");
     lua_replace(L, 1);
     int nargs = lua_gettop(L) - 2;
     return ended(L, lua_pcallk(L, nargs, LUA_MULTRET, 1, context, ended), context);
@@ -44,7 +50,7 @@ static int begin(lua_State *L, int status, lua_KContext context) {
 /* Stack: handler, results or error. */
 static int ended(lua_State *L, int status, lua_KContext context) {
     bool is_well = status == LUA_OK || status == LUA_YIELD;
-    if (((const pl__workers_t *)context)->running != L)
+    if (!is_resumed_by_us(L, context))
         return is_well ? luaL_error(L, "it was resumed by somebody else") : lua_error(L);
     luaL_checkstack(L, 1, "too many results");
     push_mark(L, is_well ? PL__WORKER_ENDED : PL__WORKER_FAILED);
