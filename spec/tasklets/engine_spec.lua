@@ -46,6 +46,27 @@ describe("tasklets and an engine", function()
     assert.equal(5, most)
   end)
 
+  ways("a context ends with the run that has made it, and so do local values", function(engine)
+    local seen, threads = {}, {}
+    local Class = helper.define(function(_, n)
+      local context = tasklets.get_context()
+      seen[n] = { context.mark or "none", tasklets.get_local("user") or "none" }
+      context.mark = n
+      tasklets.set_local("user", n)
+      threads[coroutine.running()] = true
+      await(sleep(0))
+      assert(tasklets.get_context() == context and tasklets.get_local("user") == n)
+      return n
+    end)
+    for n = 1, 3 do
+      local stage = Class(n)
+      stage:start()
+      assert.equal(n, engine:wait(stage).default.value)
+    end
+    assert.same({ { "none", "none" }, { "none", "none" }, { "none", "none" } }, seen)
+    assert.is_nil(next(threads, (next(threads)))) -- or it would prove nothing
+  end)
+
   ways("finalized and callback may await", function(engine)
     local list = {}
     local Class = helper.define {

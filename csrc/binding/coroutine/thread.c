@@ -40,6 +40,7 @@ lua_State *pl__thread_push(lua_State *L, const pl__handle_t *h) {
 void pl__thread_give_back(lua_State *L, pl__coroutine_t *rec) {
     pl__workers_t *workers = rec->h->workers;
     int top = lua_gettop(L);
+    pl__worker_end_context(L, workers, rec->co);
     lua_getiuservalue(L, 1, PL__UV_ANCHORS);
     if (workers->idle < IDLE_MAX) {
         lua_getiuservalue(L, 1, PL__UV_IDLE);

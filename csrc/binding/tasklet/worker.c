@@ -23,7 +23,8 @@
 #define WORKER_TYPE "pipeline.Worker"
 
 static const char MARKS[PL__WORKER_YIELDED] = { 0 }; /* their addresses are yielded, on top of the values */
-static const char WORKERS = 0, IDLE = 0, ORPHANED = 0, NOTED = 0; /* their addresses are keys of the registry */
+static const char WORKERS = 0, IDLE = 0, ORPHANED = 0, CONTEXTS = 0,
+                  NOTED = 0; /* their addresses are keys of the registry */
 
 static void push_mark(lua_State *L, pl__worker_state_t state) {
     lua_pushlightuserdata(L, (void *)(uintptr_t)&MARKS[state]);
@@ -76,6 +77,7 @@ pl__workers_t *pl__workers_get(lua_State *L) {
         pl__workers_t *self = lua_newuserdatauv(L, sizeof *self, 0);
         self->whose = pl__whose_get(L);
         self->running = NULL;
+        self->has_contexts = false;
         self->idle = 0;
         lua_newtable(L);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &IDLE);
@@ -145,6 +147,26 @@ static int core_on_orphaned(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ORPHANED);
+    return 0;
+}
+
+void pl__worker_end_context(lua_State *L, const pl__workers_t *self, lua_State *co) {
+    if (!self->has_contexts || !lua_checkstack(co, 1))
+        return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &CONTEXTS);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+/* core.keep_contexts(contexts): there, under their coroutines, are the contexts of what is no tasklet. */
+static int core_keep_contexts(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    pl__workers_get(L)->has_contexts = true;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &CONTEXTS);
     return 0;
 }
 
@@ -248,6 +270,8 @@ void pl__worker_register(lua_State *L) {
     lua_pop(L, 1);
     lua_pushcfunction(L, core_on_orphaned);
     lua_setfield(L, -2, "on_orphaned");
+    lua_pushcfunction(L, core_keep_contexts);
+    lua_setfield(L, -2, "keep_contexts");
     lua_pushcfunction(L, core_note_workers);
     lua_setfield(L, -2, "note_workers");
     lua_pushcfunction(L, core_call_unyieldable);

@@ -29,6 +29,7 @@ typedef enum {
 typedef struct {
     pl__whose_t *whose;
     lua_State *running;                  /* what was resumed last and has not come back */
+    bool has_contexts;                   /* core.keep_contexts was called */
     int idle;                            /* how many there are in the list of idle ones */
     lua_State *threads[PL__WORKERS_MAX]; /* of those */
 } pl__workers_t;
@@ -44,6 +45,8 @@ lua_State *pl__worker_push(lua_State *L, pl__workers_t *self, int idle);
 /* The worker at `index`, whose thread is co, is idle. Returns false if it is not kept: there are many, or somebody has
  * set a debug hook in it, which it would carry into the next function. */
 bool pl__worker_put(lua_State *L, pl__workers_t *self, int idle, int index, lua_State *co);
+/* What the function in the worker co has had as its context, being no tasklet, is not that of the next one. */
+void pl__worker_end_context(lua_State *L, const pl__workers_t *self, lua_State *co);
 /* The one place where a suspended function goes on, with the `nargs` values on top of co. The running code is meanwhile
  * `whose`. Leaves *n values on top of co: results, the error, or what was yielded. Raises nothing. */
 pl__worker_state_t pl__worker_resume(pl__workers_t *self, lua_State *L, lua_State *co, int nargs, pl__whose_t whose,
@@ -57,7 +60,7 @@ int pl__worker_wait(lua_State *L, int n, lua_KContext context, lua_KFunction k);
  * the rest. */
 bool pl__worker_push_where(lua_State *L, int level, int places);
 
-/* Adds core.on_orphaned, core.note_workers, core.call_unyieldable and core.where; `core` is on the top of the stack. */
+/* Adds core.on_orphaned, core.keep_contexts, core.note_workers, core.call_unyieldable and core.where; `core` is on the top of the stack. */
 void pl__worker_register(lua_State *L);
 
 #endif

@@ -402,6 +402,7 @@ function task.set_context(context)
   if not has_contexts then
     has_contexts = true
     step.use_contexts()
+    core.keep_contexts(contexts)
   end
   if is_inside() then
     current[TASK].context = context
