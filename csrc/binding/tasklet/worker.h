@@ -60,7 +60,8 @@ int pl__worker_wait(lua_State *L, int n, lua_KContext context, lua_KFunction k);
  * the rest. */
 bool pl__worker_push_where(lua_State *L, int level, int places);
 
-/* Adds core.on_orphaned, core.keep_contexts, core.note_workers, core.call_unyieldable and core.where; `core` is on the top of the stack. */
+/* Adds core.on_orphaned, core.keep_contexts, core.note_workers, core.call_unyieldable and core.where; `core` is on the
+ * top of the stack. */
 void pl__worker_register(lua_State *L);
 
 #endif
