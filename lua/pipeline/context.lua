@@ -90,6 +90,31 @@ local restore = {
   end,
 }
 
+local in_body = false -- the coroutine of a durable function's body that runs
+
+--- The body of a durable function is about to be resumed in `co`, for `instance`.
+function context.enter_body(co, instance)
+  context.instances[co], in_body = instance, co
+end
+
+--- It has come back.
+function context.leave_body(co)
+  context.instances[co], in_body = nil, false
+end
+
+--- Whether the body of a durable function runs, or what it has called.
+function context.in_body()
+  return in_body ~= false
+end
+
+--- Raises where the body of a durable function runs: it is run again in every life, so it does nothing by itself.
+-- `what`: the call.
+function context.refuse_in_body(what)
+  if not in_body then return end
+  errors.raise(errors.NotInStepError, "%s is not possible in the body of a durable function, which is run again " ..
+    "from its beginning in every life: do it in the function of a step", what)
+end
+
 --- Calls fn(...) for `engine`; nil or false: for none in particular. Returns what it does.
 function context.work_for(engine, fn, ...)
   local co = running()
@@ -121,6 +146,7 @@ end
 -- engine, as soon as no transaction of others keeps it busy. Who only reads need not wait for those. Raises
 -- TransactionError where waiting would be for oneself.
 function context.store(engine, only_reads)
+  if in_body then context.refuse_in_body("what reads or changes the store") end
   local tx = context.transaction()
   if tx and tx:_is_open() then
     if tx._engine == engine then return tx._session end

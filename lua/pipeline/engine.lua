@@ -78,6 +78,7 @@ local function new(path, handle, given, known)
     _max_tasks_per_add = given.max_tasks_per_add or queue.MAX_TASKS_PER_ADD,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
     _known_queues = false, _listens = false, _on_missed = given.on_missed or false,
+    _guards = given.guards or false,
     _last_tick = false, _reports = {}, _reports_count = 0,
   }, meta)
   self._timers = timers.new(handle, function(problem)
@@ -135,8 +136,9 @@ end
 --   queues, default false; `max_bytes`: while more of the file is in use the oldest of these go before their time. Of
 --   several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
 --   deletes nothing unless `retention` is given), on_missed (function({ schedule, count, from, to }): times of a
---   schedule at which nobody was there), and for tests virtual_time, virtual_start (seconds since the epoch), seed,
---   vfs.
+--   schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open and math.random raise in
+--   the body of a durable function, as they do in tests), and for tests virtual_time, virtual_start (seconds since the
+--   epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   local passed, known

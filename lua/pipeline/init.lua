@@ -4,6 +4,7 @@ local class = require "pipeline.workflow.class"
 local common = require "pipeline.common"
 local context = require "pipeline.context"
 local core = require "pipeline.core"
+local durable = require "pipeline.durable.definition"
 local engine = require "pipeline.engine"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
@@ -20,6 +21,7 @@ pipeline.version = core.version
 
 pipeline.open = engine.open
 pipeline.define = class.define
+pipeline.workflow = class.workflow
 pipeline.alias = class.alias
 pipeline.get_pipeline_names = class.names
 pipeline.is = errors.is
@@ -92,6 +94,19 @@ function pipeline.set_logger(fn)
   end
   context.logger = fn
 end
+
+--- In the function of a step of a durable function: what it can know of that. `name`; `key` (a text that is the same in
+-- every attempt and every life: the idempotency key to hand on); `attempt` (from 1); `max_attempts`. Raises
+-- NotInStepError elsewhere.
+function pipeline.step()
+  return require("pipeline.durable.info").step()
+end
+
+--- As pairs, but in an order that is the same in every process: numbers, then texts, then all else by its text. In the
+-- body of a durable function this is the way to iterate a table whose keys are texts.
+pipeline.sorted_pairs = require("pipeline.flow.order").sorted_pairs
+
+durable.set_loader(function() return require("pipeline.durable.body.methods").methods end)
 
 -- Mails are calls of the library's own; a process that never sends one has to know them, too.
 names.register("pipeline.mail.deliver", function(post) return require("pipeline.mail").deliver(post) end)

@@ -316,6 +316,7 @@ end
 
 --- See Engine.transaction.
 function transaction.run(engine, fn)
+  context.refuse_in_body("a transaction")
   local outer = context.transaction()
   if outer and outer:_is_open() then
     errors.raise(errors.TransactionError, "a transaction inside a transaction is not possible")

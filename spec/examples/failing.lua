@@ -9,6 +9,7 @@
 local class = require "pipeline.workflow.class"
 local await = require "pipeline.support.await"
 local deferred = require "pipeline.deferred"
+local durable = require "pipeline.durable.info"
 local web = require "pipeline.http.web"
 
 local BACKOFF_SECONDS = 0.02
@@ -42,12 +43,25 @@ local judges = {
   callback = function(self, params) return is_first(("callback %s %s"):format(self.id, texts_of(params))) end,
 }
 
+-- Of a durable function its steps are tried again, and not its run.
+local bodies = require("pipeline.durable.body.methods").methods
+
+for _, name in ipairs { "step", "start_step" } do
+  local method = bodies[name]
+  bodies[name] = function(self, given, fn, ...)
+    return method(self, given, function(...)
+      local step = durable.step()
+      return give(step.attempt == 1 and step.max_attempts > 1, await.results(fn(...)))
+    end, ...)
+  end
+end
+
 local define = class.define
 
 function class.define(name, definition)
   local changed = {}
   for field, value in pairs(definition) do
-    local judge = judges[field]
+    local judge = not (field == "run" and definition.durable) and judges[field]
     changed[field] = judge and function(self, ...)
       return give(judge(self, ...), await.results(value(self, ...)))
     end or value

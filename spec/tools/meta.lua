@@ -14,6 +14,7 @@ local FOLDER, WIDTH = "lua/pipeline/meta/", 120
 local SECTIONS = {
   ["pipeline"] = { file = "pipeline", module = "pipeline" },
   ["Engines"] = { file = "engine", class = "pipeline.Engine" },
+  ["Durable functions"] = { file = "durable", class = "pipeline.DurableFunction", parent = "pipeline.Stage" },
   ["Transactions"] = { file = "engine", class = "pipeline.Transaction" },
   ["Pipelines"] = { file = "stage", class = "pipeline.Stage" },
   ["Ready-made pipelines"] = { file = "stage", class = "pipeline.Common" },

@@ -282,6 +282,8 @@ do
 end
 section("Pipelines", "Instances of a class of `pipeline.define`; in `run`, `callback` and `finalized` it is `self`.")
 write_functions(require("pipeline.workflow.class").Base, "stage:", true)
+section("Durable functions", "What `self` has besides in the `run` of a class of `pipeline.workflow`.")
+write_functions(require("pipeline.durable.body.methods").methods, "self:", true)
 section("Transactions", "What `engine:transaction` gives to its function.")
 engine:transaction(function(tx) write_functions(methods_of(tx), "tx:", true) end)
 section("Ready-made pipelines", "`pipeline.common`; each is a class.")

@@ -14,6 +14,7 @@ local GROUPS = {
   { "Working", "pipeline.command.group.working" },
   { "Looking at pipelines", "pipeline.command.group.pipelines" },
   { "Acting on pipelines", "pipeline.command.group.acts" },
+  { "Durable functions", "pipeline.command.group.durable" },
   { "Queues", "pipeline.command.group.queues" },
   { "Tasks", "pipeline.command.group.tasks" },
   { "Schedules", "pipeline.command.group.schedules" },

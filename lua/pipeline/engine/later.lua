@@ -12,6 +12,7 @@ later.ROOMS = {
   ["pipeline.act.trees"] = { "act" },
   ["pipeline.act.async"] = { "complete", "callback" },
   ["pipeline.act.tasks"] = { "act_tasks" },
+  ["pipeline.durable.outside"] = { "resume", "get_journal" },
 }
 
 --- Puts the methods of a room into `methods`.

@@ -20,7 +20,7 @@ local open_kinds = {
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
   base_url = "string", stop_grace = "duration", metrics = "table", tracing = "table",
-  retention = "any", on_missed = "function",
+  retention = "any", on_missed = "function", guards = "boolean",
 }
 
 local core_options = {

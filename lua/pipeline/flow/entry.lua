@@ -52,10 +52,16 @@ function entry.identity(path, kind, name, nth, key)
   return ("%s/%s:%s#%d"):format(path, kind, name, nth)
 end
 
+--- The same of an entry of the journal, where nth = 0 says that the key is part of the name already.
+function entry.recorded_identity(op)
+  if op.nth == 0 and op.key == nil then return ("%s/%s:%s"):format(op.path, op.kind, op.name) end
+  return entry.identity(op.path, op.kind, op.name, op.nth, op.nth == 0 and op.key or nil)
+end
+
 --- An operation in words, with the line that asked for it: `step "charge" (shop.lua:42)`.
 function entry.words(op)
   local which = ("%s %q"):format(words[op.kind], op.name)
-  if op.nth == 0 then which = which .. " of key " .. op.key
+  if op.nth == 0 then which = op.key and ("%s of key %s"):format(which, op.key) or which
   elseif op.nth > 1 then which = ("%s, number %d"):format(which, op.nth) end
   if op.path ~= "" then which = which .. " in branch " .. op.path:sub(2) end
   return op.line and ("%s (%s)"):format(which, op.line) or which

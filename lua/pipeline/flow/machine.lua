@@ -56,12 +56,15 @@ end
 
 -- Puts the recorded entries where they are found by their identity, and lists the deliveries.
 local function load_entries(self, entries)
+  -- A time of 0 is one, too: virtual time may begin there, and a store may keep no zeros.
   local deliveries, last = {}, self.next - 1
   for i, op in ipairs(entries) do
-    op.path = op.path or ""
+    op.path, op.opened = op.path or "", op.opened or 0.0
+    if op.done then op.closed = op.closed or 0.0 end
     op.kind = entry.kind_names[op.kind] or op.kind
     op.state = entry.state_names[op.state] or op.state
-    op.id = entry.identity(op.path, op.kind, op.name, op.nth, op.nth == 0 and op.key or nil)
+    if not op.done and (op.kind == "timer" or op.state == "again") then op.due = op.due or 0.0 end
+    op.id = entry.recorded_identity(op)
     op.position, op.is_stored, op.is_dirty, op.ready, op.waiters = i, true, false, false, {}
     self.recorded[op.id] = op
     if op.seq > last then last = op.seq end
@@ -83,12 +86,13 @@ function machine.new(given)
   local self = setmetatable({
     seed = given.seed, clock = given.clock, recorded = {}, next = given.next or 1, begun = false,
     deliveries = {}, delivered = 0, left = 0, unasked = 0, waiting = {}, first = 1, last = 0, branch = false,
-    branches = {}, alive = 0, asked = {}, writes = {}, pending = 0, count = 0, bytes = 0, replaying = true, names = {},
+    branches = {}, asked = {}, writes = {}, pending = 0, count = 0, bytes = 0, replaying = true, names = {},
     max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
     enter = given.enter or function() end, leave = given.leave or function() end,
     ended = nil, diverged = nil, broken = nil, failures = {},
   }, machine)
   load_entries(self, given.entries or {})
+  self.replaying = self.unasked > 0
   self.now = self.begun or given.start or given.clock()
   self.root = self:add_branch("", given.main, pack())
   return self
@@ -106,7 +110,6 @@ local function finish(self, branch, ok, ...)
   self.order = self.order + 1
   future.ok, future.ready, future.order = ok, true, self.order
   if ok then future.results = pack(...) else future.caught = (...) end
-  self.alive = self.alive - 1
   for _, waiter in ipairs(future.waiters) do self:wake(waiter, future) end
   future.waiters = {}
   return WAIT
@@ -119,7 +122,6 @@ function machine.add_branch(self, path, fn, args)
   branch.co = create(function()
     return finish(self, branch, xpcall(fn, errors.handler, unpack(args, 1, args.n)))
   end)
-  self.alive = self.alive + 1
   self.branches[#self.branches + 1] = branch
   push(self, branch)
   return branch
@@ -176,13 +178,17 @@ end
 
 -- ---- asking ----------------------------------------------------------------------------------------------------
 
+-- Raises unless the running code is a branch of this body.
+local function check_branch(self, what)
+  local branch = self.branch
+  if branch and running() == branch.co then return branch end
+  errors.raise(errors.NotInStepError, "%s is possible only in the body of a durable function itself, not in a " ..
+    "coroutine that it made", what)
+end
+
 --- Raises unless the running code is a branch of this body, and can wait. `what`: the call.
 function machine.check_call(self, what)
-  local branch = self.branch
-  if not branch or running() ~= branch.co then
-    errors.raise(errors.NotInStepError, "%s is possible only in the body of a durable function itself, not in a " ..
-      "coroutine that it made; a branch is made with self:go", what)
-  end
+  local branch = check_branch(self, what)
   if isyieldable() then return branch end
   errors.raise(errors.NotYieldableError, "%s cannot wait here: it is called from a function written in C, such as " ..
     "table.sort, string.gsub or require. Call it first, and use its result there", what)
@@ -250,12 +256,12 @@ function machine.ask(self, kind, name, given)
   given = given or {}
   local what = given.what or kind
   local branch = self:check_call(what)
-  check_name(what, name)
+  if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
   local id, nth = identify(self, branch, kind, name, given.key, what)
   local op = self.recorded[id]
   if op then
     self.recorded[id] = nil
-    op.is_asked = true
+    op.is_asked, op.name, op.key = true, name, given.key
     self.unasked = self.unasked - 1
   else
     check_limit(self, what)
@@ -293,7 +299,7 @@ end
 
 --- The random numbers of the running branch.
 function machine.chance(self, what)
-  local branch = self:check_call(what)
+  local branch = check_branch(self, what)
   branch.chance = branch.chance or chance.new(self.seed, branch.path)
   return branch.chance
 end
@@ -400,9 +406,9 @@ function machine.wrote(_, writes)
   for _, op in ipairs(writes) do op.is_stored = true end
 end
 
---- Whether the body has nothing left to do: run has returned or raised, and so have its branches.
+--- Whether the body has nothing left to do: its first branch has returned or raised.
 function machine.is_over(self)
-  return self.broken ~= nil or self.ended ~= nil and self.alive == 0
+  return self.broken ~= nil or self.ended ~= nil
 end
 
 --- Whether some branch that is alive waits for this operation.

@@ -16,6 +16,7 @@ local await = { TASKLET = "tasklet", MANAGED = "managed", BLOCK = "block" }
 local TASKLET <const>, MANAGED <const>, BLOCK <const> = await.TASKLET, await.MANAGED, await.BLOCK
 local is_future, wait_for, is_tasklet -- of the tasklets, as soon as they are loaded
 local managed -- of the event loop
+local refuse_in_body = function() end
 
 --- Has the tasklets say what a future is, how to wait for one, and whether the running code is a tasklet.
 function await.set(is, wait, in_tasklet)
@@ -27,6 +28,11 @@ function await.set_managed(fn)
   managed = fn
 end
 
+--- Has the context say where nothing is waited for but what the journal of a durable function has.
+function await.set_refusal(fn)
+  refuse_in_body = fn
+end
+
 --- How the running code waits: TASKLET; or MANAGED, and the core of the engine whose coroutine it is; or BLOCK.
 -- @tparam[opt] table engine what it waits for has its turns with this one: MANAGED only if it is its coroutine, or that
 --   of an engine that has its turns while it has.
@@ -34,6 +40,7 @@ function await.way(engine)
   if is_tasklet and is_tasklet() then return TASKLET end
   local core = managed(engine)
   if core then return MANAGED, core end
+  refuse_in_body("waiting by await, sleep or wait (but not self:await, self:sleep)")
   return BLOCK
 end
 

@@ -5,6 +5,7 @@
 -- drown the rest: lines that are equal but for ids and numbers of attempts share a key, and of one key a few lines are
 -- written in a while; the next one tells how many were left out.
 
+local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local log = require "pipeline.telemetry.log"
 local text = require "pipeline.support.text"
@@ -118,6 +119,7 @@ end
 function report.abort(engine, stage, record, number, failure, where)
   local problem = shown(failure, where)
   local whose = record.parent and "the tree " .. engine:_id_text(record.root) or "the tree"
+  if record.flags & core.SCOPE ~= 0 then whose = "the part of a tree below a durable function" end
   report.line(engine, ERROR, table.concat({ "abort", record.class_path, problem }, "\0"),
     ("%s is aborted: %s %s failed, attempt %d of %d: %s"):format(whose, tostring(stage), id_of(engine, record),
       number, record.max_attempts, problem), log.fields_of(engine, record, number))

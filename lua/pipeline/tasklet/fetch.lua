@@ -378,6 +378,7 @@ end
 -- The future fails with FetchError (fields code, url, method), TimeoutError (the same fields), CancelledError, or
 -- what the body function has raised.
 function fetch.fetch(given)
+  engines.refuse_in_body("fetch")
   given = check(given)
   if trace.on then given = with_trace(given) end
   local self = future.new(meta, 2, (given.method or "GET") .. " " .. shown(given.url))

@@ -7,7 +7,8 @@
 -- failed), reason (why its tree was aborted), message, message_time, console_url, links (what it said of itself),
 -- children = { done, total, more }, stages = the same of the whole tree, of roots, and by its state
 --   waiting     waits_for: a list of { slot, stage, name, class, state }: whose outputs are not there
---   delayed     until
+--   delayed     until; of a durable function that waits in its run `suspended` (for what, in words), of one that is
+--               held `held` (why)
 --   ready       place (in its queue; 1001: behind the first thousand), queue_paused
 --   executing   worker ("host:pid"), since; these, until, place and queue_paused are there for finalizing and aborting,
 --               too, which have a task as well
@@ -71,6 +72,20 @@ local function waited_for(engine, slot)
   return wait
 end
 
+local ALL = 1 << 62 -- behind all entries of a journal
+
+--- What the store keeps of a durable function that is to be run, without its journal; nil: it is none.
+function entries.flow(engine, record)
+  if record.flags & core.DURABLE == 0 or record.state ~= "ready" then return nil end
+  return (errors.read(context.store(engine, true):journal_get(record.id, { after = ALL, limit = 1 })))
+end
+
+-- A durable function whose task is delayed waits in the middle of its run, or is held.
+local function add_flow(entry, engine, record)
+  local flow = entry.state == "delayed" and entries.flow(engine, record)
+  if flow and (flow.mode == "suspended" or flow.mode == "held") then entry[flow.mode] = flow.reason or "" end
+end
+
 local function add_work(entry, engine, record, with_owners)
   local work = record.work
   if not work then return end
@@ -116,6 +131,7 @@ function entries.of(engine, record, root, given)
   add_times(entry, record, engine._core:now())
   add_status(entry, record.status)
   add_work(entry, engine, record, given and given.owners)
+  add_flow(entry, engine, record)
   entry.state_words = words.line(entry)
   return entry
 end

@@ -248,6 +248,22 @@ local function follow_slots(engine, found, list, depth)
   if owner then follow(engine, owner, list, "slot_owner", "what it waits for, %s %s, is not done", depth) end
 end
 
+-- A durable function that waits in the middle of its run, or is held. Returns false if it is neither.
+local function explain_run(engine, record, list)
+  if not (record and record.work and record.work["until"]) then return false end
+  local flow = entries.flow(engine, record)
+  local mode, reason = flow and flow.mode, flow and (flow.reason or ""):gsub("%s+", " ")
+  if mode == "suspended" then
+    list[#list + 1] = { code = "suspended", text = "it is suspended, and " .. reason }
+  elseif mode == "held" then
+    list[#list + 1] = {
+      code = "held_run", text = "it is held: " .. reason,
+      command = "pipeline resume-run " .. entries.id_text(engine, record),
+    }
+  end
+  return mode == "suspended" or mode == "held"
+end
+
 --- Adds the reasons for a stage or a task. Returns false if there is none.
 function explain(engine, ref, list, depth)
   if depth > DEPTH_MAX then return true end
@@ -260,7 +276,7 @@ function explain(engine, ref, list, depth)
     explain_open(engine, record, list, depth)
   elseif record and record.state == "abort_held" then
     explain_held_abort(engine, record, list)
-  else
+  elseif not explain_run(engine, record, list) then
     sentences(engine, found, list)
     if found.task and found.task.state == "dead" then
       list[#list + 1] = {
@@ -291,7 +307,8 @@ end
 -- Codes: slots (with `slots`), not_added, held, alone, no_class, retry, eta (`until`), pulled, no_worker, not_served,
 -- queue_paused, rate_zero, concurrency (max_concurrent, used), rate (rate, tokens, wait), place, worker (it is next);
 -- callback, child and slot_owner (stage, class, cause: the code of what decides there, which follows), aborted (stage,
--- class, error_class, message: of what failed), fallback (stage, class: which had it), abort_held, dead.
+-- class, error_class, message: of what failed), suspended and held_run (of durable functions), fallback (stage, class:
+-- which had it), abort_held, dead.
 -- @tparam string given an address of a pipeline (see find), or QUEUE/NAME of a task. Raises PipelineStatusError if
 --   there is none.
 function methods.why(self, given)

@@ -61,6 +61,8 @@ function say.waiting(entry)
 end
 
 function say.delayed(entry)
+  if entry.held then return "held: " .. one_line(entry.held) end
+  if entry.suspended then return "suspended: it " .. one_line(entry.suspended) end
   local line = entry["until"] and "delayed until " .. words.time(entry["until"]) or "delayed until something else ends"
   if entry.attempt > 1 then line = ("%s, attempt %d of %d"):format(line, entry.attempt, entry.max_attempts) end
   if entry.last_error then line = line .. "; last error: " .. one_line(entry.last_error) end

@@ -10,6 +10,7 @@
 
 local aliases = require "pipeline.support.aliases"
 local core = require "pipeline.core"
+local durable = require "pipeline.durable.definition"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local place = require "pipeline.support.place"
@@ -32,7 +33,7 @@ class.Base = Base
 local kinds = {
   run = "function", callback = "function", finalized = "function", try_cancel = "function",
   run_test = "function", finalized_test = "function",
-  async = "boolean", public_callbacks = "boolean", admin_callbacks = "boolean",
+  async = "boolean", durable = "boolean", public_callbacks = "boolean", admin_callbacks = "boolean",
   max_attempts = "count", max_losses = "count", backoff_seconds = "duration", backoff_factor = "duration",
   timeout = "duration", target = "string", queue_name = "string", output_names = "table",
 }
@@ -64,12 +65,15 @@ local function refuse_misspelt(name, key)
     options.misspelt(key, kinds))
 end
 
+local nothing = {}
+
 -- `others`: more functions that may use the fields, by whatever key; `later(key)` is told of functions that have a
 -- suspicious name and may be used by what is to come, instead of refusing them.
 local function check(name, definition, others, later)
+  local more = definition.durable and durable.kinds or nothing
   for key, value in pairs(definition) do
     if type(key) ~= "string" then fail(name, "fields have names; got one at [%s]", tostring(key)) end
-    local kind = kinds[key]
+    local kind = kinds[key] or more[key]
     if kind then
       local ok, wanted = options.fits(value, kind)
       if not ok then fail(name, "field '%s': %s expected", key, wanted) end
@@ -124,7 +128,8 @@ end
 
 -- What the store must know of the class without loading it.
 local function flags_of(self)
-  return (self.async and core.ASYNC or 0) | (self.finalized and core.HAS_FINALIZED or 0)
+  return (self.async and core.ASYNC or 0) | (self.durable and core.DURABLE or 0)
+    | (self.finalized and core.HAS_FINALIZED or 0)
     | (self.try_cancel and core.HAS_TRY_CANCEL or 0) | (self._declared and core.STRICT or 0)
 end
 
@@ -145,6 +150,7 @@ local function add_field(self, key, value)
     rawset(self, "_suspects", rawget(self, "_suspects") or {})
     self._suspects[suspect] = true
   end)
+  if self.durable then durable.check_field(rawget(self, "class_path"), key) end
   rawset(self, key, value)
   derive(self)
 end
@@ -178,7 +184,8 @@ end
 --   async (outputs come from outside), output_names (list), public_callbacks (anybody may call back),
 --   admin_callbacks (administrators may), max_attempts (3), backoff_seconds (15), backoff_factor (2), timeout (seconds
 --   of one attempt), max_losses (an attempt whose worker died so often in a row has failed; default: as its queue
---   says, else 5), target, queue_name, extends (a class whose fields this one has, too). Other fields are yours.
+--   says, else 5), target, queue_name, extends (a class whose fields this one has, too), durable (run may wait: see
+--   pipeline.workflow). Other fields are yours.
 -- @return the class; calling it makes an instance. The same name with an equal definition gives the same class.
 -- Raises ConfigurationError, and UnexpectedPipelineError for an output called "default".
 -- In App Engine: a subclass of pipeline.Pipeline.
@@ -193,6 +200,7 @@ function class.define(name, definition)
     misuse(("bad argument #2 to 'define' (table expected, got %s)"):format(type(definition)))
   end
   check(name, definition, definition.extends)
+  durable.check(name, definition, definition.extends)
   local known = class.registry[name]
   if known then
     if same(known._definition, definition) then return known end
@@ -204,9 +212,30 @@ function class.define(name, definition)
     if key ~= "extends" then self[key] = value end
   end
   self.extends = definition.extends or nil
+  if definition.durable then durable.install(self) end
   set_up(self, definition.extends or Base)
   class.registry[name] = self
   return self
+end
+
+--- Defines a durable function: a pipeline class whose run may wait for days, and survives the end of its process. Each
+-- step that it takes is recorded in a journal; its run is called again from the first line when it goes on, and the
+-- journal answers for what was done before. So between its calls of self:step, self:await, self:sleep ... run only
+-- computes; what touches the world is done in the functions of steps.
+-- @tparam string name as for define.
+-- @tparam table definition as for define; durable is true. max_attempts, backoff_seconds, backoff_factor and timeout
+--   are those of each step: run itself is not tried again. More fields: version (whole number, 1; kept with each run),
+--   on_error ("abort"; "hold": an error that leaves run holds it, until engine:resume), max_parallel_steps (64),
+--   journal_limit ({ entries = 10000, bytes = 52428800 }).
+-- @return the class. Raises ConfigurationError.
+function class.workflow(name, definition)
+  if type(definition) ~= "table" then
+    misuse(("bad argument #2 to 'workflow' (table expected, got %s)"):format(type(definition)))
+  end
+  local given = {}
+  for key, value in pairs(definition) do given[key] = value end
+  if given.durable == nil then given.durable = true end
+  return class.define(name, given)
 end
 
 --- Makes Base usable; called once, when the methods of instances are known.

@@ -23,6 +23,7 @@ local core = require "pipeline.core"
 local await = require "pipeline.support.await"
 local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
+local definition = require "pipeline.durable.definition"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
 local outcome = require "pipeline.workflow.outcome"
@@ -32,6 +33,7 @@ local report = require "pipeline.support.report"
 local evaluate = {}
 
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
+local DURABLE = core.DURABLE
 local GUARDED = instance.GUARDED
 local MAY_REFUSE = (core.WAS_RUN or 64) | core.HAS_TRY_CANCEL
 local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
@@ -42,6 +44,8 @@ local select, setmetatable, type, xpcall = select, setmetatable, type, xpcall
 local decode, decode_list = core.decode, core.decode_list
 local instances = context.instances
 local handler, results = errors.handler, await.results
+
+await.set_refusal(context.refuse_in_body)
 
 local function task_backoff(tries)
   local seconds = TASK_BACKOFF_SECONDS * 2.0 ^ tries
@@ -170,7 +174,17 @@ local function tell(engine, record, of, out, caught)
   report.abort(engine, instance.of_record(engine, of, record), record, number, out.failure, where)
 end
 
+-- A method that only durable functions have was called: the error says whose it is.
+local function explained(caught)
+  local value = errors.original(caught)
+  local name = type(value) == "string" and value:match("attempt to call a nil value %(method '([%w_]+)'%)")
+  if not (name and definition.is_method(name)) then return caught end
+  return errors.NotInStepError(("%s: self:%s is a method of durable functions, and belongs into the run of a class " ..
+    "with durable = true"):format(value, name), { traceback = caught.traceback, where = errors.place(caught) or false })
+end
+
 local function fail(engine, claim, record, of, caught, prefix)
+  caught = explained(caught)
   local out = failed_outcome(engine, record, outcome.flags(of, record, engine), caught, prefix)
   if engine._test and not engine._test_retry then
     end_test(engine, record, out, caught)
@@ -304,10 +318,37 @@ local function is_untouched(run)
   return run.n == 0 and not (run.used or run.timer or run.committed or run.tasks or run.target)
 end
 
+-- The body of a durable function runs in coroutines of its own: to whom they belong is known while they do.
+local function run_durable(engine, claim, of, record)
+  local self = instance.new(of, engine, record)
+  local run = { children = false, n = 0, claim = claim, over = false, ended = true, committed = false, used = true }
+  self._run = run
+  instances[running()] = self
+  local list, n = decode_args(self, claim)
+  local fn = run_function(engine, of, record)
+  local body = require "pipeline.durable.body.methods"
+  local guards = (engine._test or engine._guards) and require "pipeline.durable.body.guards"
+  require("pipeline.durable.run").execute(engine, claim, self, run, function(durable)
+    return body.main(durable, self, fn, list, n)
+  end, {
+    enter = function(co)
+      context.enter_body(co, self)
+      if guards then guards.set() end
+    end,
+    leave = function(co)
+      if guards then guards.lift() end
+      context.leave_body(co)
+    end,
+  })
+  instances[running()] = nil
+  self._run = false
+end
+
 local function run_stage(engine, claim)
   local record = claim.stage
   local of, problem = class.find(record.class_path)
   if not of then return not_loadable(engine, claim, record, problem) end
+  if record.flags & DURABLE ~= 0 then return run_durable(engine, claim, of, record) end
   local self = instance.new(of, engine, record)
   local run <close> = new_run(claim)
   self._run = run

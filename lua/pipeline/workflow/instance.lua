@@ -120,7 +120,8 @@ function getters.root_id(self)
   if not record.parent then return self.id end
   local known = rawget(self, "_root_text")
   if not known then
-    local root = errors.read(context.store(self._engine, true):stage_get(record.root))
+    local store = context.in_body() and self._engine._core or context.store(self._engine, true)
+    local root = errors.read(store:stage_get(record.root))
     known = root and root.key or self._engine:_id_text(record.root)
     rawset(self, "_root_text", known)
   end
@@ -439,6 +440,7 @@ local function root_stage(self, engine, given)
   })
   stage.flags = stage.flags & ~OWN_TARGET -- the target of a root is that of its tree
   stage.queue = given.queue_name or stage.queue
+  if flags & core.DURABLE ~= 0 then stage.version = of._version or nil end
   check_queue(engine, stage.queue)
   if of._declared then
     stage.outputs = { { name = "default", slot = id } }
@@ -728,7 +730,9 @@ local function fill(self, name_or_slot, value, publish)
   local run = self._run
   if not run then return fill_now(self, id, bytes) end
   run_of(self, "fill")
-  if publish then
+  if publish and run.durable then
+    run.durable:publish_fill(id, bytes)
+  elseif publish then
     fill_now(self, id, bytes)
     if run.fills then run.fills[id] = nil end
   else

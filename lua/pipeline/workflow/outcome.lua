@@ -20,8 +20,8 @@ local new_children = core.children
 local class_of, fill_stage = instance.class_of, instance.fill_stage
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local HIDDEN, BELOW_FALLBACK, GUARDED = instance.HIDDEN, instance.BELOW_FALLBACK, instance.GUARDED
-local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | GUARDED | core.STRICT | core.SCHEDULED | core.RESUMES
-  | core.SCOPE
+local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | GUARDED | core.STRICT | core.SCHEDULED | core.RESUMES |
+  core.SCOPE | core.DURABLE
 
 --- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
 function outcome.flags(of, record, engine)
@@ -115,6 +115,7 @@ local function settings_of(parent, run, child)
   own = own | flags & TASK_RETRY
   if flags & GUARDED ~= 0 then own = own | BELOW_FALLBACK end
   found = fill_stage(child, { base_path = record.base_path, flags = own }, record.queue, target)
+  if own & core.DURABLE ~= 0 then found.version = of._version or nil end
   if fallback then found.fallback, found.flags = fallback, found.flags | core.HAS_FALLBACK end
   if engine._known_queues then instance.check_queue(engine, found.queue) end
   if is_plain then

@@ -17,7 +17,7 @@ source.ROOT = "examples/guide/"
 -- Chapters of the site with their pages, in reading order.
 source.CHAPTERS = {
   { "First", "README", "start", "guarantees", "operations", "words" },
-  { "Describing work", "work/pipelines", "work/outside", "work/errors", "work/queues", "work/deferred",
+  { "Describing work", "work/pipelines", "work/durable", "work/outside", "work/errors", "work/queues", "work/deferred",
     "work/schedules", "work/transactions", "work/tasklets", "work/http", "work/mail", "work/testing", "work/loops" },
   { "Watching it", "faces/command", "faces/pages", "faces/telemetry" },
   { "Recipes", "recipes/web-service", "recipes/crawler", "recipes/nightly-batch", "recipes/approvals", "recipes/saga",

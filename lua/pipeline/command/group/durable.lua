@@ -1,0 +1,79 @@
+--- durable.lua: the commands about durable functions: journal, resume-run.
+
+local columns = require "pipeline.command.output.columns"
+local failure = require "pipeline.command.failure"
+local json = require "pipeline.http.json"
+local store = require "pipeline.command.store"
+local values = require "pipeline.command.values"
+local words = require "pipeline.command.output.words"
+
+local commands = {}
+
+local LIMIT = 100
+
+local ID = { name = "id", sign = "ID", help = "the durable function" }
+
+-- What the library refuses is an answer.
+local function try(fn, ...)
+  local results = table.pack(pcall(fn, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local problem = results[2]
+  local pipeline = require "pipeline"
+  if pipeline.is(problem, pipeline.UnexpectedPipelineError) then failure.no("%s", problem.message) end
+  error(problem, 0)
+end
+
+local function label(entry)
+  local which = entry.nth == 0 and entry.name .. "@" .. entry.key or ("%s#%d"):format(entry.name, entry.nth)
+  return entry.path ~= "" and entry.path:sub(2) .. "/" .. which or which
+end
+
+local function columns_of(now)
+  return {
+    { title = "SEQ", field = function(entry) return tostring(entry.seq) end, right = true },
+    { title = "KIND", field = "kind" },
+    { title = "NAME", field = label, least = 8 },
+    { title = "STATE", field = "state" },
+    { title = "ENDED", field = function(entry)
+      return entry.closed and words.away(entry.closed, now) or ""
+    end, rank = 1 },
+    { title = "LINE", field = function(entry) return entry.line or "" end, rank = 2 },
+    { title = "", field = function(entry) return entry.error or entry.value or "", "faint" end, least = 12, rank = 3 },
+  }
+end
+
+commands[#commands + 1] = {
+  name = "journal", summary = "shows what a durable function has asked for, and how that ended",
+  arguments = { ID },
+  options = {
+    { "--after", sign = "SEQ", convert = values.count, help = "begin behind this entry" },
+    { "--limit", sign = "N", convert = values.count, help = "at most so many (100)" },
+  },
+  examples = { "pipeline journal 4fb1c2d8" },
+  run = function(call)
+    local engine = call.open()
+    local id = store.find(engine, call.given.id)
+    local list = try(engine.get_journal, engine, id, {
+      after = call.given.after, limit = call.given.limit or LIMIT,
+    })
+    if call.out.as_json then return call.out:json { items = json.array(list) } end
+    if #list == 0 then return call.out:note("%s has asked for nothing yet", id) end
+    columns.write(call.out, columns_of(engine:now()), list)
+  end,
+}
+
+commands[#commands + 1] = {
+  name = "resume-run", summary = "lets a durable function that is held go on",
+  details = "It is replayed with the code of now, and goes on from where its journal ends.",
+  arguments = { ID }, examples = { "pipeline resume-run 4fb1c2d8" },
+  run = function(call)
+    local engine = call.open()
+    local id = store.find(engine, call.given.id)
+    local goes_on = try(engine.resume, engine, id)
+    if not goes_on then failure.no("%s is not held", id) end
+    call.out:json { id = id, done = true }
+    call.out:note("%s goes on", id)
+  end,
+}
+
+return commands

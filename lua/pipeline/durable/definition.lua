@@ -1,0 +1,83 @@
+--- durable/definition.lua: what the definition of a durable class may say, beyond that of any pipeline class.
+
+local errors = require "pipeline.support.errors"
+
+local definition = {}
+
+--- Fields of their own, with the kinds of support/options.lua.
+definition.kinds = {
+  durable = "boolean", version = "count", journal_limit = "table", max_parallel_steps = "count", on_error = "string",
+}
+
+-- Fields that durable functions will have, and what is to be said to those who give them today.
+local not_there = {
+  versions = "version", determinism = "determinism", run_timeout = "run_timeout", cancel_timeout = "cancel_timeout",
+}
+
+-- Gives the methods that a body has, by name: see durable/body.lua. They are reserved in durable classes only, and
+-- loaded with the first one.
+local load_methods
+
+--- Says how the methods of a body are loaded.
+function definition.set_loader(fn)
+  load_methods = fn
+end
+
+--- Methods that a body will have: their names are reserved already.
+local later = {
+  transaction = true, event = true, wait_event = true, patched = true, on_query = true, on_signal = true,
+  on_update = true, set_value = true, stream = true, signal_to = true, scope = true, shield = true,
+  with_timeout = true, on_compensate = true, compensate = true, continue_as_new = true,
+}
+
+local function fail(name, format, ...)
+  errors.raise(errors.ConfigurationError, "definition of %s: " .. format, name, ...)
+end
+
+local function check_limit(name, limit)
+  for key, value in pairs(limit) do
+    if key ~= "entries" and key ~= "bytes" then
+      fail(name, "journal_limit has entries and bytes, no '%s'", tostring(key))
+    end
+    if math.type(value) ~= "integer" or value < 1 then fail(name, "journal_limit.%s: a whole number expected", key) end
+  end
+end
+
+--- Whether that is the name of a method that only durable functions have.
+function definition.is_method(name)
+  return later[name] or name ~= "await" and load_methods()[name] ~= nil
+end
+
+--- Raises ConfigurationError where a field of a durable class has a name of the library.
+function definition.check_field(name, key)
+  if load_methods()[key] or later[key] then fail(name, "'%s' is a method of durable functions", key) end
+  if not_there[key] then fail(name, "this version has no '%s' of durable functions", key) end
+end
+
+--- Raises ConfigurationError where a definition of a durable class, or of one that is none, cannot be so.
+-- @tparam string name of the class; given: its definition; parent: what it extends, or nil.
+function definition.check(name, given, parent)
+  if parent and parent.durable and not given.durable then
+    fail(name, "it extends %s, which is durable, and is not durable itself", tostring(parent))
+  end
+  if not given.durable then return end
+  if given.async or parent and parent.async then
+    fail(name, "'durable' and 'async' exclude each other: a durable function waits in its run")
+  end
+  for key in pairs(given) do
+    if key ~= "version" then definition.check_field(name, key) end
+  end
+  if given.journal_limit then check_limit(name, given.journal_limit) end
+  local on_error = given.on_error
+  if on_error and on_error ~= "abort" and on_error ~= "hold" then
+    fail(name, "on_error is \"abort\" or \"hold\", not %q", on_error)
+  end
+end
+
+--- Gives a durable class the methods of a body.
+function definition.install(class)
+  rawset(class, "_version", rawget(class, "version") or false)
+  for name, method in pairs(load_methods()) do rawset(class, name, method) end
+end
+
+return definition

@@ -1,0 +1,186 @@
+--- durable/ending.lua: how a claimed run of a durable function ends: done, aborted, held; and what it is said to wait
+-- for.
+
+local core = require "pipeline.core"
+local errors = require "pipeline.support.errors"
+local instance = require "pipeline.workflow.instance"
+local journal = require "pipeline.durable.journal"
+local outcome = require "pipeline.workflow.outcome"
+local place = require "pipeline.support.place"
+local report = require "pipeline.support.report"
+local text = require "pipeline.support.text"
+local values = require "pipeline.durable.values"
+
+local ending = {}
+
+local ERROR <const>, WARNING <const> = 40, 30
+local WAITS_MAX <const> = 5 -- named in the words of what a run waits for
+local NEVER_SECONDS <const> = 1e9
+local silent = { EABORTED = true, ESTALE = true }
+
+-- ---- words ---------------------------------------------------------------------------------------------------------
+
+local function time_text(seconds)
+  return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(math.min(seconds, 1e11)))
+end
+
+local waits = {}
+
+function waits.timer(_, op)
+  return ("timer until %s"):format(time_text(op.due))
+end
+
+function waits.child(self, op)
+  return ("child %s %s"):format(op.name, self.engine:_id_text(op.ref))
+end
+
+function waits.slot(_, op)
+  return ("output %s"):format(op.name)
+end
+
+function waits.step(_, op)
+  local of, message = "", ""
+  if op.value then of, message = values.describe_error(op.value) end
+  return ("attempt %d of step %s at %s, after %s: %s"):format(op.attempt + 1, op.name, time_text(op.due), of,
+    text.short(message))
+end
+
+--- What a run that is suspended waits for, in words.
+function ending.waits_for(self)
+  local list, met = {}, {}
+  local function add(op)
+    if met[op] or op.done or not waits[op.kind] then return end
+    if (op.kind == "step" or op.kind == "timer") and not op.due then return end
+    met[op] = true
+    list[#list + 1] = waits[op.kind](self, op)
+  end
+  for _, branch in ipairs(self.machine:blocked()) do
+    for _, op in ipairs(branch.on) do
+      if op.kind then add(op) end
+    end
+  end
+  local retried = {}
+  for op in pairs(self.timers) do
+    if op.kind == "step" then retried[#retried + 1] = op end
+  end
+  table.sort(retried, function(a, b) return a.seq < b.seq end)
+  for _, op in ipairs(retried) do add(op) end
+  if #list > WAITS_MAX then list[WAITS_MAX + 1] = ("and %d more"):format(#list - WAITS_MAX) end
+  return "waits for " .. table.concat(list, ", ", 1, math.min(#list, WAITS_MAX + 1))
+end
+
+--- A failed attempt of a step that will be tried again.
+function ending.report_step(self, op, number, bytes)
+  local of, message = values.describe_error(bytes)
+  report.line(self.engine, WARNING, table.concat({ "step", self.record.class_path, op.name, message }, "\0"),
+    ("step %s of %s %s failed, attempt %d of %s: %s: %s; it is tried again at %s"):format(op.name,
+      self.record.class_path, self.self.id, number, tostring(op.options.max_attempts), of, text.short(message, 500),
+      time_text(op.due)))
+end
+
+-- ---- ends ----------------------------------------------------------------------------------------------------------
+
+local function send(self, out)
+  self.context.over = true
+  local ok, code, message = self.core:outcome(self.claim, out)
+  if ok == nil and code and not silent[code] then
+    self.engine:_log(WARNING, ("end of %s %s: %s %s"):format(self.record.class_path, self.self.id, code, message or ""))
+  end
+end
+
+local function flags(self)
+  return outcome.flags(self.of, self.record, self.engine)
+end
+
+-- In tests without retries an error that nobody has answered for comes out of start_test.
+local function fail_test(self, caught)
+  local engine = self.engine
+  if not engine._test_errors then engine._test_errors = { errors.original(caught) } end
+  send(self, {
+    kind = "failed", flags = flags(self), retry_at = self.core:now() + NEVER_SECONDS, retry_message = "",
+    failure = { error_class = "Error", message = "", traceback = "" },
+  })
+  self.core:stop()
+end
+
+local function is_test(self)
+  return self.engine._test and not self.engine._test_retry and self.record.flags & instance.GUARDED == 0
+end
+
+--- The run goes no further until somebody resumes it; `problem`: an error object.
+function ending.hold(self, problem)
+  if is_test(self) then return fail_test(self, problem) end
+  local class, message = errors.describe(problem)
+  local reason = ("%s: %s"):format(class, message)
+  self.engine:_log(ERROR, ("%s %s is held: %s"):format(self.record.class_path, self.self.id, reason))
+  send(self, { kind = "held", retry_message = reason, flags = flags(self) })
+end
+
+-- An error that leaves run.
+local function abort(self, caught)
+  self.steps:cancel_all("its run has failed")
+  if is_test(self) then return fail_test(self, caught) end
+  local original = errors.original(caught)
+  if self.of.on_error == "hold" and not errors.is(original, errors.Abort) then return ending.hold(self, caught) end
+  local class, message, trace = errors.describe(caught)
+  local failure = { error_class = class, message = message, traceback = trace }
+  local reason = errors.is(original, errors.Abort) and message or ("%s: %s"):format(class, message)
+  local where = errors.place(caught) or place.of_function(self.of.run)
+  if self.record.flags & instance.GUARDED == 0 then
+    report.abort(self.engine, self.self, self.record, 1, failure, where)
+  end
+  send(self, { kind = "abort", abort_message = reason, failure = failure, flags = flags(self) })
+end
+
+local function encode_default(value)
+  local bytes, inputs, message = core.encode_value(value, "return value")
+  if not bytes then errors.raise_core(inputs, message, "Bad return value") end
+  if inputs and #inputs > 0 then
+    errors.raise(errors.SerializationError, "return value: a future of a pipeline inside a table; await it, and " ..
+      "return its value")
+  end
+  return bytes
+end
+
+-- The outputs of a run that has returned `count` values, `value` first.
+local function fills_of(self, count, value)
+  local stage, given = self.self, self.context
+  local fills, filled = given.fills or {}, given.filled or {}
+  local missing = {}
+  for _, output in ipairs(self.record.outputs) do
+    if output.name ~= "default" and not filled[output.name] then missing[#missing + 1] = output.name end
+    if output.name == "default" and not (count == 0 and filled.default) then
+      fills[output.slot] = encode_default(value)
+    end
+  end
+  if missing[1] then
+    table.sort(missing)
+    errors.raise(errors.SlotNotFilledError, "outputs %s of %s were not filled", table.concat(missing, ", "),
+      tostring(stage))
+  end
+  local list = {}
+  for slot, bytes in pairs(fills) do list[#list + 1] = { slot = slot, value = bytes } end
+  table.sort(list, function(a, b) return a.slot < b.slot end)
+  return list
+end
+
+local function done(self, results)
+  local ok, fills = xpcall(fills_of, errors.handler, self, results.n, results[1])
+  if not ok then return abort(self, fills) end
+  local _, given = journal.collect(self)
+  send(self, {
+    kind = "ok", flags = flags(self), fills = fills[1] and fills or nil, tasks = self.context.tasks, journal = given,
+  })
+  for _, fn in ipairs(self.context.committed or {}) do fn() end
+end
+
+--- The body is over: its results are those of the run, its error aborts it.
+function ending.finish(self)
+  local body = self.machine
+  if body.broken then return abort(self, body.broken) end
+  local ended = body.ended
+  if not ended.ok then return abort(self, ended.caught) end
+  return done(self, ended.results)
+end
+
+return ending

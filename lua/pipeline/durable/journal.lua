@@ -1,0 +1,85 @@
+--- durable/journal.lua: between the machine of a body and the journal in the store: reading it, and what is written.
+
+local errors = require "pipeline.support.errors"
+
+local journal = {}
+
+local PAGE_ENTRIES <const> = 500
+
+-- ---- reading -------------------------------------------------------------------------------------------------------
+
+local function read_page(self, given)
+  local flow, entries, news = self.core:journal_get(self.record.id, given)
+  if flow then return flow, entries, news end
+  if entries then errors.raise_core(entries, news) end
+  errors.raise(errors.StoreError, "%s has no journal", self.self.id)
+end
+
+--- Everything the store has of a run: its flow, the list of its entries, and what has come.
+function journal.read(self)
+  local flow, entries, news = read_page(self, { after = 0, limit = PAGE_ENTRIES })
+  while flow.more do
+    local more
+    flow, more, news = read_page(self, { after = entries[#entries].seq, limit = PAGE_ENTRIES })
+    table.move(more, 1, #more, #entries + 1, entries)
+  end
+  return flow, entries, news
+end
+
+--- What has come since, of all that is open.
+function journal.read_news(self)
+  local _, _, news = read_page(self, { after = self.machine.next, limit = 1 })
+  return news
+end
+
+-- ---- writing -------------------------------------------------------------------------------------------------------
+
+local function entry_of(op)
+  return {
+    seq = op.seq, done = op.done, kind = op.kind, state = op.state, path = op.path ~= "" and op.path or nil,
+    name = op.nth == 0 and ("%s@%s"):format(op.name, op.key) or op.name, nth = op.nth, line = op.line,
+    opened = op.opened, closed = op.closed, attempt = op.attempt, due = op.due, ref = op.ref, value = op.value,
+  }
+end
+
+local function taken(list)
+  return list[1] and list or nil
+end
+
+--- What is to be written: the operations, and the JOURNAL for the store; nil if there is nothing, unless `always`.
+function journal.collect(self, always)
+  local writes = self.machine:take_writes()
+  table.sort(writes, function(a, b) return a.seq < b.seq end)
+  if not (always or writes[1] or self.children[1] or self.starts[1] or self.publish[1] or self.status) then
+    return writes, nil
+  end
+  local entries = {}
+  for i, op in ipairs(writes) do entries[i] = entry_of(op) end
+  local given = {
+    entries = taken(entries), next = self.machine.next, children = taken(self.children), starts = taken(self.starts),
+    fills = taken(self.publish), status = self.status or nil,
+  }
+  self.children, self.starts, self.publish, self.status = {}, {}, {}, false
+  return writes, given
+end
+
+--- What collect gave has been written.
+function journal.wrote(self, writes)
+  self.machine:wrote(writes)
+end
+
+local function put_first(list, before)
+  if not before then return list end
+  return table.move(list, 1, #list, #before + 1, before)
+end
+
+--- What collect gave has not been written: it is to be with the next commit.
+function journal.put_back(self, writes, given)
+  for _, op in ipairs(writes) do self.machine:touch(op) end
+  self.children = put_first(self.children, given.children)
+  self.starts = put_first(self.starts, given.starts)
+  self.publish = put_first(self.publish, given.fills)
+  self.status = self.status or given.status or false
+end
+
+return journal

@@ -1,0 +1,101 @@
+--- durable/news.lua: what comes to a run from the store: its children have ended, outputs that it waits for are filled.
+
+local class = require "pipeline.workflow.class"
+local core = require "pipeline.core"
+local errors = require "pipeline.support.errors"
+local failures = require "pipeline.workflow.failures"
+local instance = require "pipeline.workflow.instance"
+local values = require "pipeline.durable.values"
+local waiting = require "pipeline.workflow.waiting"
+
+local news = {}
+
+-- The error of a child that was aborted, as its await raises it.
+local function aborted(self, item)
+  local engine, reason = self.engine, item.message or ""
+  local record = errors.read(self.core:stage_get(item.stage))
+  if not record then
+    local text = "a child was aborted, and is deleted" .. (reason ~= "" and ": " .. reason or "")
+    return errors.AbortedError(text, { reason = reason, failures = {}, where = false })
+  end
+  local of = class.find(record.class_path) or class.Base
+  local message, fields = failures.explain(engine, instance.of_record(engine, of, record), reason)
+  fields.where = false
+  return errors.AbortedError(message, fields)
+end
+
+local function decode(bytes)
+  if bytes == nil then return nil end
+  local value, code, message = core.decode(bytes)
+  if value == nil and code then errors.raise_core(code, message) end
+  return value
+end
+
+-- The results of an operation: the value of a slot, and what else is kept of it.
+local function results(op, bytes)
+  return values.encode({ decode(bytes), op.slots }, op.slots and 2 or 1, op.name)
+end
+
+local function close_slot(self, item, closed)
+  local op = self.known[item.seq]
+  if not op or op.done then return end
+  self.known[item.seq] = nil
+  self.machine:close(op, "ok", results(op, item.value))
+  closed[#closed + 1] = op
+end
+
+local function close_child(self, item, closed)
+  local op = self.known[item.seq]
+  if not op or op.done then return end
+  self.known[item.seq] = nil
+  if item.state == "done" or item.fallback then
+    self.machine:close(op, "ok", results(op, item.value))
+  else
+    self.machine:close(op, "failed", values.encode_error(aborted(self, item)))
+  end
+  closed[#closed + 1] = op
+end
+
+--- Ends the operations of which the store tells. Returns them in order.
+function news.close(self, given)
+  local closed = {}
+  for _, item in ipairs(given and given.slots or {}) do close_slot(self, item, closed) end
+  for _, item in ipairs(given and given.children or {}) do close_child(self, item, closed) end
+  return closed
+end
+
+--- The ids of the slots that a suspended run waits for.
+function news.slots(self)
+  local list = {}
+  for _, op in pairs(self.known) do
+    if op.kind == "slot" then list[#list + 1] = op.ref end
+  end
+  table.sort(list)
+  return list[1] and list or nil
+end
+
+--- Has the engine tell of the ends of children, while the run waits beside a step. Returns whether one is final.
+function news.watch(self)
+  for _, op in pairs(self.known) do
+    if not self.watched[op.ref] and op.kind == "child" then
+      local token = {
+        wake = function()
+          self.has_news = true
+          self.wake()
+          return true
+        end,
+      }
+      self.watched[op.ref] = token
+      if waiting.subscribe(self.engine, op.ref, token) then return true end
+    end
+  end
+  return false
+end
+
+--- The run goes: nobody has to tell it anything.
+function news.forget(self)
+  for id, token in pairs(self.watched) do waiting.unsubscribe(self.engine, id, token) end
+  self.watched = {}
+end
+
+return news

@@ -1,0 +1,310 @@
+--- durable/run.lua: executes a claimed run of a durable function: between the machine of its body, which decides, and
+-- the store, the clock and the steps, which happen.
+--
+--      claim ──► journal read ──► machine replays ──► held: the two have parted
+--                                      │
+--                 ┌────────────────────▼─────────────────────────┐
+--                 │ what was asked for is set to work             │ run is over ──► outcome
+--                 │ something has ended ──► (commit) ──► delivered │
+--                 └────────┬─────────────────────────▲───────────┘
+--      nothing is at work  │                         │ something came meanwhile
+--                          └──► suspended: the claim ends; whatever comes makes the task ready again
+--
+-- Fields of a run: engine, core, claim, self (the instance), record, of (its class), flow (what the store keeps of it),
+-- machine, steps, context (its run context, see workflow/evaluate.lua), timers (set of the operations that have a due),
+-- children, starts, publish, status (to be written with the next commit), known (seq -> operation that is open and that
+-- the store tells of), watched (set of the ids of children), token (what wakes the coroutine that waits, or false).
+--
+-- Invariants
+--   1. Before a step function begins, everything that was asked for or delivered is committed.
+--   2. The result of a step is delivered after its commit.
+--   3. With nothing at work the run is suspended: it holds no claim and no place, and its body may be dropped.
+--   4. Nothing is written by a run whose claim is not its own any more.
+
+local errors = require "pipeline.support.errors"
+local ending = require "pipeline.durable.ending"
+local journal = require "pipeline.durable.journal"
+local machine = require "pipeline.flow.machine"
+local news = require "pipeline.durable.news"
+local steps = require "pipeline.durable.steps"
+
+local run = {}
+
+local Run = { __name = "pipeline.DurableRun" }
+Run.__index = Run
+
+local PARALLEL_STEPS <const> = 64
+local DELIVERIES_PER_TURN <const> = 100
+local LOST <const> = {} -- is raised where the claim is not ours any more
+
+-- ---- the store -----------------------------------------------------------------------------------------------------
+
+-- Nothing of this run may be written any more, or nothing can be: the body is dropped, and nobody is told.
+local function lose(self, code, message)
+  if code ~= "ESTALE" and code ~= "EABORTED" and code ~= "ECLOSED" then
+    self.engine:_log(30, ("%s %s: its journal cannot be written: %s %s; it is tried again"):format(
+      self.record.class_path, self.self.id, tostring(code), message or ""))
+    self.core:give_back(self.claim, true)
+  end
+  error(LOST, 0)
+end
+
+--- Writes what was asked for and delivered, if there is anything.
+function Run.commit(self)
+  local writes, given = journal.collect(self)
+  if not given then return end
+  local ok, code, message = self.core:journal(self.claim, given)
+  if not ok then lose(self, code, message) end
+  journal.wrote(self, writes)
+end
+
+--- An output is to be visible with the next commit; nothing happens in a replay.
+function Run.publish_fill(self, slot, bytes)
+  if self.machine.replaying then return end
+  self.publish[#self.publish + 1] = { slot = slot, value = bytes }
+end
+
+-- ---- what was asked for --------------------------------------------------------------------------------------------
+
+local begin = {}
+
+function begin.step(self, op)
+  if op.state == "again" then
+    self.timers[op] = true
+  elseif op.options.at_most_once and op.is_stored then -- it has begun in an earlier life
+    local verdict, bytes = self.steps:judge_interrupted(op)
+    if verdict == "again" then return self.steps:add(op) end
+    self.machine:close(op, verdict, bytes)
+    self.closed[#self.closed + 1] = op
+  else
+    self.steps:add(op)
+  end
+end
+
+function begin.timer(self, op)
+  self.timers[op] = true
+end
+
+function begin.child(self, op)
+  self.known[op.seq] = op
+end
+
+begin.slot = begin.child
+
+local function begin_asked(self)
+  for _, op in ipairs(self.machine:take_asked()) do
+    if not op.done then begin[op.kind](self, op) end
+  end
+end
+
+-- Begins the steps for which there is a place, after a flush. Returns whether there was one.
+local function begin_steps(self)
+  local list = self.steps:take()
+  if not list[1] then return false end
+  for _, op in ipairs(list) do
+    if op.state == "again" then op.state, op.due = "open", nil end
+    if op.options.at_most_once then
+      op.attempt = op.attempt + 1
+      self.machine:touch(op)
+    end
+  end
+  self:commit()
+  for _, op in ipairs(list) do self.steps:begin(op) end
+  return true
+end
+
+-- ---- what has happened ---------------------------------------------------------------------------------------------
+
+local function deliver(self, list)
+  for _, op in ipairs(list) do
+    self.machine:deliver(op)
+    self.deliveries = self.deliveries + 1
+    if self.machine.broken then return end
+  end
+  if self.deliveries >= DELIVERIES_PER_TURN then -- others have their turn
+    self.deliveries = 0
+    self.core:sleep(0)
+  end
+end
+
+local function settle_steps(self)
+  local ended, closed = self.steps.ended, self.closed
+  if not (ended[1] or closed[1]) then return false end
+  self.steps.ended, self.closed = {}, {}
+  for _, outcome in ipairs(ended) do
+    local op = outcome.op
+    local verdict, value, seconds = self.steps:judge(outcome)
+    if verdict == "again" then
+      if not op.options.at_most_once then op.attempt = outcome.number end
+      self.machine:try_again(op, self.core:now() + seconds, value)
+      self.timers[op] = true
+      ending.report_step(self, op, outcome.number, value)
+    else
+      if not op.options.at_most_once and outcome.problem then op.attempt = outcome.number end
+      self.machine:close(op, verdict, value)
+      closed[#closed + 1] = op
+    end
+  end
+  if closed[1] then
+    self:commit()
+    deliver(self, closed)
+  end
+  return true
+end
+
+-- The operation that is due first, and when.
+local function first_due(self)
+  local found, due
+  for op in pairs(self.timers) do
+    if op.done or not op.due then
+      self.timers[op] = nil
+    elseif not due or op.due < due or op.due == due and op.seq < found.seq then
+      found, due = op, op.due
+    end
+  end
+  return found, due
+end
+
+local function fire_timer(self)
+  local op, due = first_due(self)
+  if not op or due > self.core:now() then return false end
+  self.timers[op] = nil
+  if op.state == "again" then
+    self.steps:add(op)
+  else
+    self.machine:close(op, "ok", nil)
+    deliver(self, { op })
+  end
+  return true
+end
+
+local function take_news(self, given)
+  local closed = news.close(self, given)
+  deliver(self, closed)
+  return closed[1] ~= nil
+end
+
+-- ---- waiting -------------------------------------------------------------------------------------------------------
+
+-- Waits, with the claim, beside steps that are at work.
+local function wait_beside(self)
+  if news.watch(self) or self.has_news then
+    self.has_news = false
+    return take_news(self, journal.read_news(self))
+  end
+  if self.steps.ended[1] then return end
+  local _, due = first_due(self)
+  local timer = due and self.engine._timers:add(math.max(due - self.core:now(), 0), self.wake)
+  self.token = errors.check(self.core:token())
+  local _, code, message = self.core:suspend()
+  self.token = false
+  if timer then self.engine._timers:cancel(timer) end
+  if code then errors.raise_core(code, message) end
+end
+
+-- Branches that wait only for each other will wait for ever.
+local function deadlock(self)
+  local list, lines = self.machine:blocked(), {}
+  for i, branch in ipairs(list) do
+    local names = {}
+    for j, on in ipairs(branch.on) do
+      if on.kind ~= "branch" then return nil end
+      names[j] = on.name == "" and "run" or on.name:sub(2)
+    end
+    lines[i] = ("%s (%s) waits for %s"):format(branch.path == "" and "run" or branch.path:sub(2), branch.line or "?",
+      table.concat(names, ", "))
+  end
+  return lines[1] and errors.DeadlockError("its branches wait for each other: " .. table.concat(lines, "; "), {
+    where = false, traceback = "",
+  })
+end
+
+-- Gives the claim back until something comes. Returns whether it is over.
+local function suspend(self)
+  local writes, given = journal.collect(self, true)
+  local _, due = first_due(self)
+  given.due, given.slots, given.reason = due, news.slots(self), ending.waits_for(self)
+  local ok, code, message = self.core:flow_suspend(self.claim, given)
+  if ok then
+    journal.wrote(self, writes)
+    return true
+  end
+  journal.put_back(self, writes, given)
+  if code ~= "EBUSY" then lose(self, code, message) end
+  self:commit() -- the store tells of what it knows to be waited for
+  take_news(self, journal.read_news(self))
+  return false
+end
+
+-- ---- the life of a claim -------------------------------------------------------------------------------------------
+
+local function loop(self, given)
+  local body = self.machine
+  body:start()
+  if body.diverged then return ending.hold(self, body.diverged) end
+  begin_asked(self)
+  take_news(self, given)
+  while true do
+    begin_asked(self)
+    if body:is_over() then
+      self:commit()
+      return ending.finish(self)
+    end
+    if not (settle_steps(self) or fire_timer(self) or begin_steps(self)) then
+      local problem = not self.steps:is_busy() and deadlock(self)
+      if problem then
+        self:commit()
+        return ending.hold(self, problem)
+      elseif self.steps:is_busy() then
+        self:commit()
+        wait_beside(self)
+      elseif suspend(self) then
+        return
+      end
+    end
+  end
+end
+
+-- The claim ends with the coroutine, perhaps while that waits: nothing of it goes on. The body is dropped, not closed.
+function Run.__close(self)
+  self.context.over = true
+  if self.steps then self.steps:cancel_all("its run has ended") end
+  news.forget(self)
+end
+
+local function new(engine, claim, stage, context)
+  local self
+  self = setmetatable({
+    engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = context,
+    of = stage.class, timers = {}, known = {}, watched = {}, closed = {}, children = {}, starts = {}, publish = {},
+    unseen = {}, branches = {}, status = false, token = false, has_news = false, deliveries = 0,
+    wake = function()
+      if self.token then self.token:wake(true) end
+    end,
+  }, Run)
+  return self
+end
+
+
+--- Executes a claimed run.
+-- @param engine, claim: as the "task" hook has them; stage: its instance; context: the run context of the instance,
+--   whose `durable` is set here; main: function(self) that is the body; bracket: { enter =, leave = }, called with the
+--   coroutine of a branch before and after it runs.
+function run.execute(engine, claim, stage, context, main, bracket)
+  local self <close> = new(engine, claim, stage, context)
+  local flow, entries, given = journal.read(self)
+  self.flow = flow
+  local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
+  self.steps = steps.new(engine, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS, self.wake)
+  self.machine = machine.new {
+    main = function() return main(self) end, seed = flow.seed, entries = entries, next = flow.next,
+    start = flow.created, clock = function() return self.core:now() end, limit = self.of.journal_limit,
+    enter = bracket.enter, leave = bracket.leave,
+  }
+  context.durable = self
+  local ok, problem = xpcall(loop, errors.handler, self, given)
+  if ok or errors.original(problem) == LOST then return end
+  error(errors.object(errors.original(problem), problem ~= errors.original(problem) and problem.traceback or nil), 0)
+end
+
+return run

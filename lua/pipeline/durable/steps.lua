@@ -1,0 +1,209 @@
+--- durable/steps.lua: executes the functions of steps: when they begin, how an attempt ends, when the next one is due.
+--
+--             asked for ──► queued ──── place, flush ────► at work ──┬─ returned ─────────────► ended: results
+--                             ▲                                      ├─ raised, timed out ─┬──► ended: error
+--                             └────────── due ◄── again ◄────────────┴─────────────────────┘
+--
+-- A function is executed in a tasklet, so it may await. What ended is in `ended`, in that order, until the run takes
+-- it.
+--
+-- Invariants
+--   1. At most `most` functions of a run are at work; the others begin in the order of the calls.
+--   2. Of one step there is one attempt at a time; what a late one returns is dropped.
+
+local await = require "pipeline.support.await"
+local errors = require "pipeline.support.errors"
+local future = require "pipeline.tasklet.future"
+local info = require "pipeline.durable.info"
+local task = require "pipeline.tasklet.task"
+local values = require "pipeline.durable.values"
+
+local steps = {}
+
+local Steps = {}
+local meta = { __name = "pipeline.Steps", __index = Steps }
+
+local BACKOFF_SECONDS_MAX <const> = 30 * 86400.0
+local select, unpack, xpcall = select, table.unpack, xpcall
+local results = await.results
+
+--- Makes the steps of a run. `engine`: whose clocks count; `run_key`: the beginning of the keys of its steps; `most`:
+-- how many are at work at once; `wake`: is called when one has ended.
+function steps.new(engine, run_key, most, wake)
+  return setmetatable({
+    engine = engine, run_key = run_key, most = most, wake = wake, queue = {}, first = 1, last = 0, at_work = {},
+    count = 0, ended = {},
+  }, meta)
+end
+
+-- ---- beginning ---------------------------------------------------------------------------------------------------
+
+--- A step is to begin as soon as there is a place for it.
+function Steps.add(self, op)
+  self.last = self.last + 1
+  self.queue[self.last] = op
+end
+
+--- Takes those that may begin now: a list. Each counts as at work.
+function Steps.take(self)
+  local list = {}
+  while self.count < self.most and self.first <= self.last do
+    local op = self.queue[self.first]
+    self.queue[self.first] = nil
+    self.first = self.first + 1
+    self.count = self.count + 1
+    list[#list + 1] = op
+  end
+  return list
+end
+
+--- Whether any is at work or waits for a place.
+function Steps.is_busy(self)
+  return self.count > 0 or self.first <= self.last
+end
+
+local function key_of(self, op)
+  local which = op.nth == 0 and ("%s@%s"):format(op.name, op.key) or ("%s#%d"):format(op.name, op.nth)
+  return ("%s%s/%s"):format(self.run_key, op.path, which)
+end
+
+--- The number of the attempt that begins or is at work.
+local function attempt_of(op)
+  return op.options.at_most_once and op.attempt or op.attempt + 1
+end
+
+local function end_attempt(self, op, attempt, outcome)
+  if self.at_work[op] ~= attempt then return end
+  self.at_work[op] = nil
+  self.count = self.count - 1
+  if attempt.timer then self.engine._timers:cancel(attempt.timer) end
+  outcome.op, outcome.number = op, attempt.number
+  self.ended[#self.ended + 1] = outcome
+  self.wake()
+end
+
+local function time_is_up(op)
+  return errors.TimeoutError(("step %q took longer than %g s"):format(op.name, op.options.timeout), { where = op.line })
+end
+
+-- The function was called: its results are encoded in its tasklet, where nobody waits for them.
+local function outcome_of(op, ok, ...)
+  if not ok then
+    local caught = ...
+    local value = errors.original(caught)
+    local _, _, trace = errors.describe(caught)
+    return { problem = { value }, trace = trace }
+  end
+  local encoded, bytes = pcall(values.encode, { ... }, select("#", ...), ("result of step %q"):format(op.name))
+  if encoded then return { value = bytes } end
+  return { problem = { bytes }, for_good = true }
+end
+
+local function call(fn, ...)
+  return results(fn(...))
+end
+
+-- What the tasklet of an attempt does. The error stays the value that was raised.
+local function attempt_body(op)
+  local args = op.args
+  return outcome_of(op, xpcall(call, errors.handler, op.fn, unpack(args, 1, args.n)))
+end
+
+local function finished(self, op, attempt)
+  local on = attempt.task
+  local late = attempt.limit and self.engine._core:steady() > attempt.limit
+  local problem = on:get_exception()
+  if on.failure then -- it was cancelled, by whoever
+    return end_attempt(self, op, attempt, { problem = { problem }, trace = on:get_traceback() })
+  end
+  local outcome = future.results(on)
+  end_attempt(self, op, attempt, late and { problem = { time_is_up(op) } } or outcome)
+end
+
+local function out_of_time(timer)
+  local attempt = timer.attempt
+  end_attempt(timer.steps, timer.op, attempt, { problem = { time_is_up(timer.op) } })
+  attempt.task:cancel("its time was up")
+end
+
+--- Begins an attempt of a step that `take` gave.
+function Steps.begin(self, op)
+  local given = op.options
+  local attempt = { number = attempt_of(op), task = false, timer = false, limit = false }
+  self.at_work[op] = attempt
+  local on = task.start(attempt_body, 2, table.pack(op))
+  attempt.task = on
+  info.set(on, info.new(op.name, key_of(self, op), attempt.number, given.max_attempts))
+  if given.timeout then
+    attempt.limit = self.engine._core:steady() + given.timeout
+    attempt.timer = self.engine._timers:add(given.timeout, out_of_time, { steps = self, op = op, attempt = attempt })
+  end
+  on:add_immediate_callback(finished, self, op, attempt)
+end
+
+--- Cancels what is at work: nothing of it counts.
+function Steps.cancel_all(self, reason)
+  local list = {}
+  for op, attempt in pairs(self.at_work) do list[#list + 1] = { op, attempt } end
+  self.first, self.last, self.queue = 1, 0, {}
+  for _, each in ipairs(list) do
+    local op, attempt = each[1], each[2]
+    self.at_work[op] = nil
+    self.count = self.count - 1
+    if attempt.timer then self.engine._timers:cancel(attempt.timer) end
+    if attempt.task then attempt.task:cancel(reason) end
+  end
+end
+
+-- ---- ends --------------------------------------------------------------------------------------------------------
+
+local function is_of(value, class)
+  if errors.is_class(class) then return errors.is(value, class) end
+  local of = type(value) == "table" and getmetatable(value)
+  while type(of) == "table" do
+    if of == class then return true end
+    local parent = rawget(of, "__index")
+    if parent == class then return true end
+    of = type(parent) == "table" and parent ~= of and getmetatable(parent) or nil
+  end
+  return value == class
+end
+
+local function is_hopeless(op, value)
+  if errors.is(value, errors.Abort) then return true end
+  for _, class in ipairs(op.options.no_retry or {}) do
+    if is_of(value, class) then return true end
+  end
+  return false
+end
+
+local function backoff(op, failures)
+  local given = op.options
+  local seconds = given.backoff_seconds * given.backoff_factor ^ (failures - 1)
+  return seconds < BACKOFF_SECONDS_MAX and seconds or BACKOFF_SECONDS_MAX
+end
+
+--- What is to be done about an attempt that has ended: "ok", bytes; "failed", bytes; or "again", bytes, seconds.
+function Steps.judge(_, outcome)
+  if not outcome.problem then return "ok", outcome.value end
+  local op, problem = outcome.op, outcome.problem[1]
+  local bytes = values.encode_error(problem, outcome.trace)
+  if outcome.for_good or outcome.number >= op.options.max_attempts or is_hopeless(op, problem) then
+    return "failed", bytes
+  end
+  local after = errors.is(problem, errors.Retry) and tonumber(problem.after)
+  return "again", bytes, after and math.max(after, 0) or backoff(op, outcome.number)
+end
+
+--- A step that runs at most once was at work when its process died. What is to be done: as judge.
+function Steps.judge_interrupted(_, op)
+  local text = "step %q was at work when its process died (attempt %d of %s), and it is to run at most once"
+  local problem = errors.StepInterruptedError(text:format(op.name, op.attempt, tostring(op.options.max_attempts)), {
+    where = op.line or false,
+  })
+  local bytes = values.encode_error(problem)
+  if op.attempt >= op.options.max_attempts then return "failed", bytes end
+  return "again", bytes, 0
+end
+
+return steps

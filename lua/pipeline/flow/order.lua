@@ -1,0 +1,26 @@
+--- flow/order.lua: iterates a table in an order that is the same in every process.
+
+local order = {}
+
+local ranks = { number = 1, string = 2, boolean = 3 }
+
+local function before(a, b)
+  local kind_a, kind_b = type(a), type(b)
+  if kind_a ~= kind_b then return (ranks[kind_a] or 4) < (ranks[kind_b] or 4) end
+  if kind_a == "number" or kind_a == "string" then return a < b end
+  return tostring(a) < tostring(b)
+end
+
+--- As pairs: numbers first, then texts, then all else by its text.
+function order.sorted_pairs(t)
+  local keys, i = {}, 0
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys, before)
+  return function()
+    i = i + 1
+    local key = keys[i]
+    if key ~= nil then return key, t[key] end
+  end
+end
+
+return order

@@ -1,0 +1,94 @@
+--- programs.lua: durable functions for worker.lua. What their steps do is an effect, written into the ledger.
+
+local pipeline = require "pipeline"
+local order = require "pipeline.flow.order"
+
+local programs = {}
+
+--- What a step does: notes its key, returns its arguments. Set by worker.lua.
+function programs.effect(...)
+  return ...
+end
+
+local function effect(...)
+  return programs.effect(...)
+end
+
+--- A value as text, the same everywhere.
+function programs.text(value)
+  if type(value) ~= "table" then return tostring(value) end
+  local parts = {}
+  for key, inner in order.sorted_pairs(value) do parts[#parts + 1] = tostring(key) .. "=" .. programs.text(inner) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local Ship = pipeline.define("spec.durable.Ship", { output_names = { "parcel" }, run = function(self, item)
+  self:fill("parcel", "parcel of " .. item)
+  return "shipped " .. item
+end })
+
+local Refuse = pipeline.define("spec.durable.Refuse", { max_attempts = 1, run = function()
+  error("refused", 0)
+end })
+
+--- A bit of everything: steps in a row and side by side, a failing step, a sleep, children, a child that fails.
+programs.order = pipeline.workflow("spec.durable.Order", {
+  backoff_seconds = 0.01, backoff_factor = 1,
+  run = function(self)
+    local stock = self:step("reserve", effect, "stock")
+    local paid = self:step("charge", function()
+      if pipeline.step().attempt < 2 then error("declined once", 0) end
+      return effect("paid")
+    end)
+    self:sleep(0.01)
+    local child = self:spawn(Ship(stock))
+    local a, b = self:start_step("side", effect, "a"), self:start_step("side", effect, "b")
+    local first, second = self:await(a, b)
+    local parcel = self:await(child.parcel)
+    local ok, problem = pcall(self.await, self, self:spawn(Refuse()))
+    local mail = self:step({ name = "mail", key = "ada" }, effect, "mailed")
+    return { stock, paid, first, second, parcel, self:await(child), tostring(ok), problem.reason, mail }
+  end,
+})
+
+--- Steps in a row only.
+programs.row = pipeline.workflow("spec.durable.Row", {
+  run = function(self)
+    local sum = 0
+    for i = 1, 5 do sum = sum + self:step("add", effect, i) end
+    return sum
+  end,
+})
+
+--- A step that runs at most once, between others.
+programs.once = pipeline.workflow("spec.durable.Once", {
+  run = function(self)
+    self:step("before", effect)
+    local ok, problem = pcall(self.step, self, { name = "once", at_most_once = true }, effect, "had")
+    self:step("after", effect)
+    return {
+      ok = ok, interrupted = pipeline.is(problem, pipeline.StepInterruptedError), value = ok and problem or "none",
+    }
+  end,
+})
+
+local function exists(path)
+  local file <close> = io.open(path)
+  return file ~= nil
+end
+
+--- Its first step lasts as long as the process that began it first, unless FILE.go is there: that one is stopped.
+programs.stopped = pipeline.workflow("spec.durable.Stopped", {
+  run = function(self)
+    self:step("first", function()
+      if exists(programs.path .. ".began") then return end
+      assert(io.open(programs.path .. ".began", "w")):close()
+      programs.note("began")
+      while not exists(programs.path .. ".go") do pipeline.default():sleep(0.01) end
+    end)
+    self:step("after", effect)
+    return "finished"
+  end,
+})
+
+return programs

@@ -1,0 +1,62 @@
+-- how durable functions are seen: words of their state, why, the command.
+
+local command = require "pipeline.command.grammar"
+local pipeline = require "pipeline"
+
+local serial = 0
+
+local function workflow(run)
+  serial = serial + 1
+  return pipeline.workflow("durable_seen.W" .. serial, { run = run })
+end
+
+local function open()
+  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+end
+
+describe("a durable function that waits", function()
+  it("W175 says for which timer, child or attempt", function()
+    local engine <close> = open()
+    local Never = pipeline.define("durable_seen.Never", { async = true, run = function() end })
+    local sleeping = workflow(function(self) self:sleep(1000) end)():start()
+    local parent = workflow(function(self) self:await(self:spawn(Never())) end)():start()
+    local failing = workflow(function(self)
+      self:step({ name = "pay", backoff_seconds = 60 }, error, "no money", 0)
+    end)():start()
+    engine:drain()
+    local expected = {
+      [sleeping] = "waits for timer until 2001%-09%-09T02:03:20Z",
+      [parent] = "waits for child durable_seen.Never %x+",
+      [failing] = "waits for attempt 2 of step pay at 2001%-09%-09T01:47:40Z, after Error: no money",
+    }
+    for stage, words in pairs(expected) do
+      local seen = engine:stage(stage.id)
+      assert.equal("delayed", seen.state)
+      assert.match("^suspended: it " .. words, seen.state_words)
+      assert.match(words, seen.suspended)
+      local reasons = engine:why(stage.id)
+      assert.equal("suspended", reasons[1].code)
+      assert.match("^it is suspended, and " .. words, reasons[1].text)
+    end
+  end)
+
+  it("W175 says why it is held, and what lets it go on", function()
+    local engine <close> = open()
+    local n = 0
+    local stage = workflow(function(self)
+      n = n + 1
+      self:step("step" .. n, print)
+      self:sleep(10)
+    end)():start()
+    engine:drain { delayed = true }
+    local seen = engine:stage(stage.id)
+    assert.match('^held: NondeterminismError: entry 1 of the journal is step "step1"', seen.state_words)
+    local reason = engine:why(stage.id)[1]
+    assert.equal("held_run", reason.code)
+    assert.equal("pipeline resume-run " .. stage.id, reason.command)
+  end)
+
+  it("has commands for its journal and for going on", function()
+    for _, name in ipairs { "journal", "resume-run" } do assert.is_table((command.find(name))) end
+  end)
+end)
