@@ -41,6 +41,7 @@ local SECTIONS = {
 
 local ABOUT = {
   pipeline = "the module that users require", engine = "engines and transactions", stage = "instances of pipelines",
+  durable = "bodies of durable functions",
   errors = "classes of errors", mail = "mail", taskqueue = "queues, tasks, statistics", deferred = "deferred calls",
   schedules = "schedules", tasklets = "tasklets", futures = "futures of tasklets and their kin",
   eventloop = "the event loop below tasklets",
@@ -63,6 +64,7 @@ local KINDS = { count = "integer", duration = "number", time = "number|table", a
 local GENERIC = "---@generic T\n"
 local RETURNS = {
   ["pipeline.open"] = "pipeline.Engine", ["pipeline.define"] = "pipeline.Class",
+  ["pipeline.workflow"] = "pipeline.Class",
   ["pipeline.from_id"] = "pipeline.Stage",
   ["pipeline.default"] = "pipeline.Engine", ["pipeline.is"] = "boolean", ["pipeline.is_class"] = "boolean",
   ["pipeline.Engine.from_id"] = "pipeline.Stage", ["pipeline.Engine.find"] = "string?",

@@ -143,6 +143,24 @@ function Engine:find(given) end
 ---@return pipeline.Stage
 function Engine:from_id(id, given) end
 
+---@class (exact) pipeline.Engine.get_journal.options
+--- the seq of the last entry of the page before; 0
+---@field after? any
+--- 100, at most 1000
+---@field limit? integer
+
+--- The journal of a durable function: what it has asked for, in that order.
+---
+--- `given`: after (the seq of the last entry of the page before; 0), limit (100, at most 1000).
+---
+--- Returns list of { seq, done (order in which it was delivered; absent: not yet), kind ("step", "timer", "child",
+--- "slot" ...), state ("open", "ok", "failed", "cancelled", "again": a step that is to be tried again), path (of its
+--- branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error }.
+---@param ref any its id, idempotence key or instance.
+---@param given? pipeline.Engine.get_journal.options
+---@return any
+function Engine:get_journal(ref, given) end
+
 --- As pipeline.get_root_list, of this engine.
 ---@param given? table
 function Engine:get_root_list(given) end
@@ -245,6 +263,13 @@ function Engine:on(event, fn) end
 --- executed_last_minute, served (a process that lives executes its tasks) }.
 ---@return table[]
 function Engine:queues() end
+
+--- Lets a durable function that is held go on: with the code of now, from where its journal ends.
+---
+--- Returns whether it goes on; false if it was not held. Raises UnexpectedPipelineError if it is none or final.
+---@param ref any its id, idempotence key or instance.
+---@return any
+function Engine:resume(ref) end
 
 --- Adds or replaces a route.
 ---
@@ -440,8 +465,8 @@ function Engine:wait(stage_or_id, given) end
 --- executed, is done, or is about to be. Codes: slots (with `slots`), not_added, held, alone, no_class, retry, eta
 --- (`until`), pulled, no_worker, not_served, queue_paused, rate_zero, concurrency (max_concurrent, used), rate (rate,
 --- tokens, wait), place, worker (it is next); callback, child and slot_owner (stage, class, cause: the code of what
---- decides there, which follows), aborted (stage, class, error_class, message: of what failed), fallback (stage, class:
---- which had it), abort_held, dead.
+--- decides there, which follows), aborted (stage, class, error_class, message: of what failed), suspended and held_run
+--- (of durable functions), fallback (stage, class: which had it), abort_held, dead.
 ---
 --- `given`: an address of a pipeline (see find), or QUEUE/NAME of a task. Raises PipelineStatusError if there is none.
 ---@param given? string

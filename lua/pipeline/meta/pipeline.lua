@@ -134,7 +134,8 @@ function pipeline.default() end
 --- come from outside), output_names (list), public_callbacks (anybody may call back), admin_callbacks (administrators
 --- may), max_attempts (3), backoff_seconds (15), backoff_factor (2), timeout (seconds of one attempt), max_losses (an
 --- attempt whose worker died so often in a row has failed; default: as its queue says, else 5), target, queue_name,
---- extends (a class whose fields this one has, too). Other fields are yours.
+--- extends (a class whose fields this one has, too), durable (run may wait: see pipeline.workflow). Other fields are
+--- yours.
 ---
 --- Returns the class; calling it makes an instance. The same name with an equal definition gives the same class. Raises
 --- ConfigurationError, and UnexpectedPipelineError for an output called "default". In App Engine: a subclass of
@@ -215,6 +216,9 @@ function pipeline.is_slot(value) end
 ---@field durability? string
 --- permissions of the files that are made, such as "640"; default "600": the file holds the secret that signs requests
 ---@field file_mode? any
+--- true: os.time, os.clock, os.getenv, io.open and math.random raise in the body of a durable function, as they do in
+--- tests
+---@field guards? boolean
 --- until others take over from a process that gives no sign of life, default 15
 ---@field lease_seconds? number
 --- function(level, text, fields), or { format = "text" or "json", level = "info" }, see telemetry/log.lua
@@ -288,7 +292,9 @@ function pipeline.is_slot(value) end
 --- queues, default false; `max_bytes`: while more of the file is in use the oldest of these go before their time. Of
 --- several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
 --- deletes nothing unless `retention` is given), on_missed (function({ schedule, count, from, to }): times of a
---- schedule at which nobody was there), and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
+--- schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open and math.random raise in
+--- the body of a durable function, as they do in tests), and for tests virtual_time, virtual_start (seconds since the
+--- epoch), seed, vfs.
 ---
 --- Returns the engine. The first one open is the default one. Raises StoreError with the reason.
 ---@param path string a file, or ":memory:".
@@ -305,5 +311,30 @@ function pipeline.set_enforce_auth(enforce) end
 --- 10 debug, 20 info, 30 warning, 40 error, 50 critical.
 ---@param fn function
 function pipeline.set_logger(fn) end
+
+--- As pairs: numbers first, then texts, then all else by its text.
+---@param t any
+function pipeline.sorted_pairs(t) end
+
+--- In the function of a step of a durable function: what it can know of that. `name`; `key` (a text that is the same in
+--- every attempt and every life: the idempotency key to hand on); `attempt` (from 1); `max_attempts`. Raises
+--- NotInStepError elsewhere.
+function pipeline.step() end
+
+--- Defines a durable function: a pipeline class whose run may wait for days, and survives the end of its process. Each
+--- step that it takes is recorded in a journal; its run is called again from the first line when it goes on, and the
+--- journal answers for what was done before. So between its calls of self:step, self:await, self:sleep ... run only
+--- computes; what touches the world is done in the functions of steps.
+---
+--- `definition`: as for define; durable is true. max_attempts, backoff_seconds, backoff_factor and timeout are those of
+--- each step: run itself is not tried again. More fields: version (whole number, 1; kept with each run), on_error
+--- ("abort"; "hold": an error that leaves run holds it, until engine:resume), max_parallel_steps (64), journal_limit ({
+--- entries = 10000, bytes = 52428800 }).
+---
+--- Returns the class. Raises ConfigurationError.
+---@param name string as for define.
+---@param definition table
+---@return pipeline.Class
+function pipeline.workflow(name, definition) end
 
 return pipeline

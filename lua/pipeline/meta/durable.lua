@@ -1,0 +1,120 @@
+-- durable.lua: bodies of durable functions, for editors (LuaLS); made from doc comments by `make reference`.
+---@meta _
+
+---@class pipeline.DurableFunction: pipeline.Stage
+local DurableFunction = {}
+
+--- Not for durable functions, which await the futures, and then spawn: raises UnexpectedPipelineError.
+function DurableFunction:after() end
+
+---@class (exact) pipeline.DurableFunction.all.options
+---@field settle? boolean
+
+--- Waits for all futures of a list.
+---
+--- Returns list of the first value of each, with their count in `n`; with settle of { ok =, value =, error = }. Raises
+--- the first error in the order in which they came; the others go on.
+---@param list table of futures of this run. @tparam[opt] table given settle = true: errors are among the results.
+---@param given? pipeline.DurableFunction.all.options
+---@return any
+function DurableFunction:all(list, given) end
+
+--- Waits for futures of this run: of steps, timers, children and their outputs. Of one: its values; of several: the
+--- first value of each. Raises AbortedError for a child that was aborted, else the recorded error.
+---@param ... any
+function DurableFunction:await(...) end
+
+--- Starts a branch of the body: fn(...) takes its turns beside the code that goes on here, and may wait by the same
+--- methods. What it asks for counts by itself, so its steps never share a number with those of another branch.
+---
+--- Returns a future of its results. An error that nobody awaits fails the run at its end.
+---@param name? string of the branch (default "go"); the second of that name is another one.
+---@param fn function
+---@param ... any
+---@return any
+function DurableFunction:go(name, fn, ...) end
+
+--- Not for durable functions, which await each child before they spawn the next: raises UnexpectedPipelineError.
+function DurableFunction:in_order() end
+
+--- Whether what the body does now was done before, in an earlier life.
+function DurableFunction:is_replaying() end
+
+--- Writes a line to the log, once: not when the run is replayed.
+---@param ... any
+function DurableFunction:log(...) end
+
+--- The time of what the body was told last, in seconds since the epoch: the same in every life of the run.
+function DurableFunction:now() end
+
+--- As math.random, but the same in every life of the run.
+---@param m any
+---@param n integer
+function DurableFunction:random(m, n) end
+
+--- Waits for the first of several.
+---
+--- `members`: by key: futures of this run, or a number: a timer of so many seconds, which ends with the select. Losing
+--- futures stay valid.
+---
+--- Returns the key of the member that came first, and its values; in every later life the same. Raises its error, with
+--- the key in its field `key`.
+---@param members table
+---@return any
+function DurableFunction:select(members) end
+
+---@class (exact) pipeline.DurableFunction.set_status.options
+---@field console_url? string
+---@field message? string
+---@field status_links? table
+
+--- As for every pipeline; in the body with the next commit.
+---@param given? pipeline.DurableFunction.set_status.options
+function DurableFunction:set_status(given) end
+
+--- Waits so many seconds, however long: the run is suspended meanwhile, and goes on in whatever process is there.
+---@param seconds number
+function DurableFunction:sleep(seconds) end
+
+--- Starts `child` with the next commit, below this run.
+---
+--- `given`: detached = true: a root of its own, which lives on whatever becomes of this run, and is not awaited;
+--- fallback (a value): what its outputs are if it is aborted.
+---
+--- Returns its future, for self:await or as an argument of another child.
+---@param child any
+---@param given? table
+---@return any
+function DurableFunction:spawn(child, given) end
+
+--- As step, but does not wait: returns a future.
+---@param given? table
+---@param fn function
+---@param ... any
+function DurableFunction:start_step(given, fn, ...) end
+
+--- Has fn(...) done once, in a tasklet of its own, and its results recorded: in every later life of the run they come
+--- from the journal. A failed attempt is tried again.
+---
+--- `given`: name of the step (1 to 200 bytes), or a table: name, key (text or whole number: the identity in place of
+--- the occurrence), max_attempts, backoff_seconds, backoff_factor, timeout (seconds of one attempt); these default to
+--- those of the class; no_retry (list of classes of errors that are final), at_most_once (its begin is recorded: it is
+--- never called again after a crash; max_attempts is then 1 unless it is given).
+---
+--- Returns what fn returned, decoded; raises what it raised once its attempts are used up. Raises NotInStepError,
+--- NotYieldableError, LimitError, NondeterminismError never: such a run is held.
+---@param given? table
+---@param fn function may do anything, and may await; see pipeline.step.
+---@param ... any
+---@return any
+function DurableFunction:step(given, fn, ...) end
+
+--- A future that is done after so many seconds, or at { at = seconds since the epoch }.
+---@param given? table
+function DurableFunction:timer(given) end
+
+--- A random UUID, a text of 36 characters; the same in every life of the run.
+function DurableFunction:uuid() end
+
+--- The version of the class that the run was started under.
+function DurableFunction:version() end
