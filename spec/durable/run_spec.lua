@@ -256,6 +256,63 @@ describe("durable runs", function()
     assert.equal(1, #engine:get_journal(stage, { after = engine:get_journal(stage, { limit = 1 })[1].seq, limit = 1 }))
   end)
 
+  it("a run that is resumed after an abort tries the step again that failed, and no other", function()
+    local engine <close> = open()
+    local bad, calls, tries = true, 0, 0
+    local stage = workflow(function(self)
+      self:step("good", function() calls = calls + 1 end)
+      self:sleep(1)
+      return self:step({ name = "bad", max_attempts = 2, backoff_seconds = 1 }, function()
+        tries = tries + 1
+        if bad then error("no", 0) end
+        return pipeline.step().attempt
+      end)
+    end)():start()
+    assert.is_false(pcall(engine.wait, engine, stage))
+    assert.same({ 1, 2 }, { calls, tries })
+    bad = false
+    assert.is_true(stage:resume())
+    assert.equal(1, engine:wait(stage).default.value)
+    assert.same({ 1, 3 }, { calls, tries })
+  end)
+
+  it("W153 a class that stays missing holds the run", function()
+    local path = file()
+    local id
+    local class = workflow(function(self) self:sleep(10) return 1 end)
+    do
+      local engine <close> = open(path, 1e9)
+      id = class():start().id
+      engine:drain()
+    end
+    local registry = require("pipeline.workflow.class").registry
+    local name = class.class_path
+    registry[name] = nil
+    local engine <close> = open(path, 1e9 + 100, { class_load_timeout = 1 })
+    engine:drain { delayed = true }
+    assert.match("^held: class .* cannot be loaded", engine:stage(id).state_words)
+    registry[name] = class
+    assert.is_true(engine:resume(id))
+    assert.equal(1, engine:wait(id).default.value)
+  end)
+
+  it("starts from a plain pipeline, and from a schedule", function()
+    local engine <close> = open()
+    local Add1 = workflow(function(self, x)
+      self:sleep(1)
+      return self:step("add", function() return x + 1 end)
+    end)
+    local Parent = pipeline.define(name_of "Parent", { run = function(self)
+      self:spawn(Add1(self:spawn(Add1(1))))
+    end })
+    assert.equal(3, engine:wait(Parent():start()).default.value)
+    require("pipeline.schedules").create(name_of "schedule", { every = 3600, start = Add1(5) })
+    engine:advance(3700)
+    local found = engine:list { class = Add1.class_path }.items
+    assert.equal(1, #found)
+    assert.equal(6, engine:wait(found[1].id).default.value)
+  end)
+
   it("an abort ends a run that waits, with its children", function()
     local engine <close> = open()
     local Never = pipeline.define(name_of "Never", {

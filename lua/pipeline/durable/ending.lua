@@ -116,6 +116,16 @@ function ending.hold(self, problem)
   send(self, { kind = "held", retry_message = reason, flags = flags(self) })
 end
 
+-- The failure of a step that has just left run is forgotten with the abort: should the tree be resumed, the step is
+-- tried again, as everything that failed.
+local function forget_failure(self, original)
+  local op = self.machine.latest
+  if not (op and op.kind == "step" and op.raised and rawequal(op.raised[1], original)) then return nil end
+  if not self.machine:reopen(op, self.core:now()) then return nil end
+  local _, given = journal.collect(self)
+  return given
+end
+
 -- An error that leaves run.
 local function abort(self, caught)
   self.steps:cancel_all("its run has failed")
@@ -129,7 +139,8 @@ local function abort(self, caught)
   if self.record.flags & instance.GUARDED == 0 then
     report.abort(self.engine, self.self, self.record, 1, failure, where)
   end
-  send(self, { kind = "abort", abort_message = reason, failure = failure, flags = flags(self) })
+  local given = forget_failure(self, original)
+  send(self, { kind = "abort", abort_message = reason, failure = failure, flags = flags(self), journal = given })
 end
 
 local function encode_default(value)

@@ -89,7 +89,7 @@ function machine.new(given)
     branches = {}, asked = {}, writes = {}, pending = 0, count = 0, bytes = 0, replaying = true, names = {},
     max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
     enter = given.enter or function() end, leave = given.leave or function() end,
-    ended = nil, diverged = nil, broken = nil, failures = {},
+    latest = false, ended = nil, diverged = nil, broken = nil, failures = {},
   }, machine)
   load_entries(self, given.entries or {})
   self.replaying = self.unasked > 0
@@ -322,6 +322,15 @@ function machine.try_again(self, op, due, value)
   self:touch(op)
 end
 
+--- The end of a step, delivered last, is forgotten: should the run go on some day, it is tried again. Returns false
+-- where something was asked for since.
+function machine.reopen(self, op, due)
+  if not op.done or self.next ~= op.done + 1 then return false end
+  op.state, op.done, op.closed, op.due, op.value, op.attempt = "again", nil, nil, due, nil, 0
+  self:touch(op)
+  return true
+end
+
 --- The body itself has no use for an operation any more; nothing is delivered.
 function machine.cancel(self, op)
   if op.ready or op.is_cancelled then return end
@@ -331,7 +340,7 @@ function machine.cancel(self, op)
 end
 
 local function hand_over(self, op)
-  op.ready = true
+  op.ready, self.latest = true, op
   self.pending = self.pending - 1
   self.order = self.order + 1
   op.order = self.order

@@ -211,7 +211,8 @@ local function not_loadable(engine, claim, record, problem)
   local failure = { error_class = "ConfigurationError", message = text, traceback = "" }
   local out = { kind = "failed", flags = record.flags, nowait = true, failure = failure }
   if time_spent(claim.tries) > engine._class_load_timeout then
-    out.kind, out.abort_message = "abort", text
+    out.kind, out.abort_message, out.retry_message = "abort", text, text
+    if record.flags & DURABLE ~= 0 then out.kind = "held" end -- it goes on when the class is there, and it is resumed
   else
     out.retry_task, out.retry_at = true, now + task_backoff(claim.tries)
   end

@@ -54,7 +54,9 @@ end
 local function give(op)
   op.is_seen = true
   if op.state == "failed" then
-    error((values.decode_error(op.value)), 0)
+    local problem = values.decode_error(op.value)
+    op.raised = { problem } -- what is raised, should it leave run
+    error(problem, 0)
   end
   local list, n = values.decode(op.value)
   if op.kind == "child" or op.kind == "slot" then return list[1] end
