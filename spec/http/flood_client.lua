@@ -1,11 +1,11 @@
--- flood_client.lua PORT SECONDS - a crowd that a server must bear: 5,000 connections that do nothing, and 500 slow ones
+-- flood_client.lua PORT SECONDS - a crowd that a server must bear: 10,000 connections that do nothing, and 500 slow ones
 -- that come back whenever they are closed: a third trickle headers, a third a body, a third read a large answer in
 -- small bites. Prints how many connections were opened of each kind.
 
 local socket = require "socket"
 
 local port, seconds = tonumber(arg[1]), tonumber(arg[2])
-local IDLE, SLOW = 5000, 500
+local IDLE, SLOW = 10000, 500
 local opened = { idle = 0, slow = 0 }
 local idle = {}
 

@@ -23,7 +23,12 @@ end
 -- Dead tasks, newest first, a page at a time, and where to go on.
 local function read_page(engine, queue, before)
   local records, following, message = context.store(engine, true):dead_list(queue, { before = before, limit = PAGE })
-  if not records then errors.raise_core(following, message, "dead tasks") end
+  if not records then
+    if queue and (following == "ENOQUEUE" or following == "ENOTFOUND") then
+      errors.raise(errors.PipelineStatusError, "there is no queue '%s'", errors.text(queue))
+    end
+    errors.raise_core(following, message, "dead tasks")
+  end
   return records, following
 end
 

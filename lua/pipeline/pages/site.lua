@@ -128,7 +128,8 @@ end
 -- Errors that are the answer to what was asked, with their status; all others are ours.
 local STATUS = {
   PipelineStatusError = 404, UnexpectedPipelineError = 409, RequestError = 400, ConfigurationError = 400,
-  SerializationError = 400, NotFound = 404, ScheduleNotFound = 404, PipelineRuntimeError = 409,
+  SerializationError = 400, NotFound = 404, UnknownScheduleError = 404, PipelineRuntimeError = 409,
+  ScheduleError = 400, ScheduleExistsError = 409,
 }
 
 -- Whether the library says that it was called in a wrong way: by what the request gave.

@@ -40,6 +40,13 @@ local function read_states(given, name)
   return set
 end
 
+-- A time as the store takes it.
+local function check_time(value, option, name)
+  if value == nil or (value >= 0 and value < math.huge) then return value end
+  misuse("bad argument #1 to '%s' (option '%s': seconds since the epoch expected, got %s)", name, option,
+    tostring(value))
+end
+
 local function non_empty(value)
   return value ~= "" and value or nil
 end
@@ -54,7 +61,8 @@ function filters.read(given, name)
   end
   return {
     states = read_states(given.state, name), class = non_empty(given.class), queue = non_empty(given.queue),
-    key = keys.of(given.key), text = non_empty(given.text), since = given.since, ["until"] = given["until"],
+    key = keys.of(given.key), text = non_empty(given.text), since = check_time(given.since, "since", name),
+    ["until"] = check_time(given["until"], "until", name),
     error = wanted ~= false and non_empty(wanted) or nil,
   }
 end

@@ -18,6 +18,7 @@ local misuse = require("pipeline.support.place").misuse
 local methods = {} -- of the engine
 
 local TREE_PAGE, TREE_MAX = 1000, 5000
+local DEPTH_MAX = 1 << 20 -- no tree is deeper
 
 -- ---- the tree --------------------------------------------------------------------------------------------------
 
@@ -33,7 +34,7 @@ local function to_read(engine, root, given)
     misuse("bad argument #2 to 'tree' (option 'depth': integer, at least 0, expected)")
   end
   local wanted = {
-    depth = given.depth, limit = math.min(given.limit or TREE_PAGE, TREE_MAX), counts = true, hidden = instance.HIDDEN,
+    depth = given.depth and math.min(given.depth, DEPTH_MAX), limit = math.min(given.limit or TREE_PAGE, TREE_MAX), counts = true, hidden = instance.HIDDEN,
   }
   if given.parent then
     local _, record = address.require(engine, given.parent, "tree")
