@@ -1,5 +1,5 @@
--- flood_client.lua PORT SECONDS - a crowd that a server must bear: 10,000 connections that do nothing, and 500 slow ones
--- that come back whenever they are closed: a third trickle headers, a third a body, a third read a large answer in
+-- flood_client.lua PORT SECONDS - a crowd that a server must bear: 10,000 connections that do nothing, and 500 slow
+-- ones that come back whenever they are closed: a third trickle headers, a third a body, a third read a large answer in
 -- small bites. Prints how many connections were opened of each kind.
 
 local socket = require "socket"

@@ -34,7 +34,8 @@ local function to_read(engine, root, given)
     misuse("bad argument #2 to 'tree' (option 'depth': integer, at least 0, expected)")
   end
   local wanted = {
-    depth = given.depth and math.min(given.depth, DEPTH_MAX), limit = math.min(given.limit or TREE_PAGE, TREE_MAX), counts = true, hidden = instance.HIDDEN,
+    depth = given.depth and math.min(given.depth, DEPTH_MAX),
+    limit = math.min(given.limit or TREE_PAGE, TREE_MAX), counts = true, hidden = instance.HIDDEN,
   }
   if given.parent then
     local _, record = address.require(engine, given.parent, "tree")
