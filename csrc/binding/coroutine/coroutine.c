@@ -134,7 +134,6 @@ static void record_end_claim(pl__handle_t *h, pl__coroutine_t *rec) {
         return;
     pl_str_t problem = pl_str(rec->problem ? rec->problem : "its coroutine ended without a result");
     if (!rec->claim_ended) {
-        pl_engine_place_forget(h->engine, &rec->place);
         h->given_back += rec->give_back;
         if (h->closing || rec->give_back)
             pl_engine_claim_release(h->engine, rec->claim);
@@ -147,18 +146,32 @@ static void record_end_claim(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->problem = NULL;
 }
 
-/* The coroutine is over; its thread is closed. Calls no Lua. */
-static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
+/* Whatever the coroutine waits for is not waited for any more: the one place that knows how each wait is left. */
+static void leave_wait(pl__coroutine_t *rec) {
+    pl__handle_t *h = rec->h;
     if (rec->timer.active)
         pl_engine_timer_cancel(h->engine, &rec->timer);
     if (rec->op && rec->op_back)
         pl_op_free(rec->op);
     else if (rec->op)
-        rec->op->owner = h; /* nobody waits any more */
+        rec->op->owner = h;
     rec->op = NULL;
+    pl_engine_place_forget(h->engine, &rec->place);
+    rec->wakes++; /* its token is good no more */
+}
+
+void pl__coroutine_interrupt(pl__coroutine_t *rec) {
+    leave_wait(rec);
+    rec->nargs = 0;
+    pl__coroutine_queue(&rec->h->later, rec);
+    pl__coroutine_arm(rec->h);
+}
+
+/* The coroutine is over; its thread is closed. Calls no Lua. */
+static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
+    leave_wait(rec);
     record_end_claim(h, rec);
     rec->life++;
-    rec->wakes++;
     rec->state = PL__CO_FREE;
     live_remove(h, rec);
     rec->co = NULL; /* should its worker still be anchored, its place is taken by the next one */
@@ -410,16 +423,7 @@ void pl__coroutine_cancel(pl__coroutine_t *rec, uint64_t life) {
     rec->cancelled = true;
     if (rec->state == PL__CO_QUEUED || rec->state == PL__CO_RUNNING)
         return; /* its turn is to come, or it is just having it */
-    if (rec->state == PL__CO_OP) {
-        rec->op->owner = h; /* nobody waits any more */
-        rec->op = NULL;
-    }
-    if (rec->timer.active)
-        pl_engine_timer_cancel(h->engine, &rec->timer);
-    pl_engine_place_forget(h->engine, &rec->place);
-    rec->wakes++; /* its token is good no more */
-    pl__coroutine_queue(&h->later, rec);
-    pl__coroutine_arm(h);
+    pl__coroutine_interrupt(rec);
 }
 
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job) {

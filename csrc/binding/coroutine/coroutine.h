@@ -92,6 +92,8 @@ int pl__coroutine_start(pl__handle_t *h, const pl__job_t *job, void *data, pl__c
 /* Ends a coroutine at the next turn of the loop, wherever it waits: its to-be-closed variables are closed, and what
  * only it waited for is not waited for any more. Nothing happens when its `life` is another. No Lua is called in it. */
 void pl__coroutine_cancel(pl__coroutine_t *rec, uint64_t life);
+/* Ends the wait of a coroutine, though what it waits for has not come: it has a turn, and nothing else wakes it. */
+void pl__coroutine_interrupt(pl__coroutine_t *rec);
 /* Executes a task in this turn; the data of the job is the record. Takes claim. */
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job);
 /* Takes op and submits it; when it is committed a coroutine begins, whose job has the record as its data and may take

@@ -113,16 +113,6 @@ bool pl__thread_push_failure(lua_State *L, const lua_State *co) {
 
 /* ---- closed ------------------------------------------------------------------------------------------------ */
 
-/* Closes the variables of co. Returns the status; if it is not LUA_OK the error is on top of co. */
-static int thread_close(lua_State *co, lua_State *from) {
-#if LUA_VERSION_RELEASE_NUM >= 50406
-    return lua_closethread(co, from);
-#else
-    (void)from;
-    return lua_resetthread(co);
-#endif
-}
-
 int pl__thread_kill_entry(lua_State *L) {
     pl__coroutine_t *rec = lua_touserdata(L, 2);
     lua_State *co = rec->co;
@@ -137,10 +127,7 @@ int pl__thread_kill_entry(lua_State *L) {
     } else {
         lua_pushnil(L);
     }
-    pl__whose_t outer = *rec->h->whose;
-    *rec->h->whose = (pl__whose_t){ rec->h, false };
-    status = thread_close(co, L);
-    *rec->h->whose = outer;
+    status = pl__worker_close(rec->h->workers, L, co, (pl__whose_t){ rec->h, false });
     if (status != LUA_OK && lua_gettop(co) > 0) {
         lua_xmove(co, L, 1);
         if (!lua_rawequal(L, -1, -2))

@@ -58,15 +58,8 @@ static int engine_closed(lua_State *L) {
     pl__coroutine_t *rec = h->closing ? NULL : record_of(h, lua_tothread(L, 2));
     bool waits = rec && (rec->state == PL__CO_TOKEN || rec->state == PL__CO_EVENT || rec->state == PL__CO_SLEEP ||
                          rec->state == PL__CO_PLACE);
-    if (!waits)
-        return 0;
-    pl_engine_place_forget(h->engine, &rec->place);
-    if (rec->timer.active)
-        pl_engine_timer_cancel(h->engine, &rec->timer);
-    rec->wakes++; /* its token is good no more */
-    rec->nargs = 0;
-    pl__coroutine_queue(&h->later, rec);
-    pl__coroutine_arm(h);
+    if (waits)
+        pl__coroutine_interrupt(rec);
     return 0;
 }
 

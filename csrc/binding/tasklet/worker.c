@@ -201,6 +201,19 @@ pl__worker_state_t pl__worker_resume(pl__workers_t *self, lua_State *L, lua_Stat
     return (pl__worker_state_t)(mark - (uintptr_t)MARKS);
 }
 
+int pl__worker_close(pl__workers_t *self, lua_State *L, lua_State *co, pl__whose_t whose) {
+    pl__whose_t outer = *self->whose;
+    *self->whose = whose;
+#if LUA_VERSION_RELEASE_NUM >= 50406
+    int status = lua_closethread(co, L);
+#else
+    int status = lua_resetthread(co);
+    (void)L;
+#endif
+    *self->whose = outer;
+    return status;
+}
+
 /* core.call_unyieldable(fn, ...) -> as pcall, but nothing that is called can wait: a wait in it is an error, and never
  * leaves what calls it half done. */
 static int core_call_unyieldable(lua_State *L) {

@@ -51,6 +51,9 @@ void pl__worker_end_context(lua_State *L, const pl__workers_t *self, lua_State *
  * `whose`. Leaves *n values on top of co: results, the error, or what was yielded. Raises nothing. */
 pl__worker_state_t pl__worker_resume(pl__workers_t *self, lua_State *L, lua_State *co, int nargs, pl__whose_t whose,
                                      int *n);
+/* Closes the to-be-closed variables in the worker co, wherever it stands; it cannot be used again. The running code is
+ * meanwhile `whose`. Returns the status; if it is not LUA_OK the error is on top of co. */
+int pl__worker_close(pl__workers_t *self, lua_State *L, lua_State *co, pl__whose_t whose);
 /* To be returned from a C function called by the function in the worker L, which can yield: it waits, and its resumer
  * gets n values. `k` goes on. */
 int pl__worker_wait(lua_State *L, int n, lua_KContext context, lua_KFunction k);
