@@ -58,6 +58,7 @@
     X(counts_get, false) /* tasks by queue and state */                                                                \
     X(failures_get, false)                                                                                             \
     X(check, false)       /* what is wrong in the file? */                                                             \
+    X(repair, true)       /* mend what a check has found */                                                            \
     X(claim_check, false) /* is a task being executed under this claim? */                                             \
     X(backup, false)      /* copy some more pages of the store into another file */                                    \
     X(queue_set, true)    /* make queues, change their settings, remove them */                                        \
@@ -412,6 +413,14 @@ typedef struct {
     const pl_str_t *found; /* result: what is wrong, in words, up to some twenty of a kind */
     size_t len;
 } pl_op_check_t;
+
+/* repair: mends all that a check finds under one title (what is before the colon). Only where nobody works: see
+ * sqlite/file/repair.c. PL_ENOTFOUND: there is no mend for it, as in a driver that has nothing to check. PL_ECORRUPT,
+ * PL_ECONSTRAINT: it cannot be mended. */
+typedef struct {
+    pl_str_t title;
+    int64_t mended; /* result: rows that were changed; 0 may be a mend, too: of an index */
+} pl_op_repair_t;
 
 typedef struct {
     pl_id_t task;

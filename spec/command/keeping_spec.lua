@@ -60,6 +60,23 @@ describe("the store", function()
     assert.truthy(found.mend:find("pipeline abort " .. id, 1, true), found.mend)
   end)
 
+  it("C9 check --repair mends what was named, after a copy; --dry-run says what it would do", function()
+    check.sql(scene.db, "PRAGMA foreign_keys = OFF; UPDATE pl_stage SET attempt = 1 WHERE state = 1; "
+      .. "DELETE FROM pl_task; INSERT INTO pl_dead (task, time) VALUES (5, 1);")
+    local out = scene:must({ "check", "--dry-run" }, nil, 1)
+    assert.truthy(out:find("a stage without its task: [^\n]*\n  repair: it gets a task"), out)
+    local code, _, err = scene:run { "check", "--repair" }
+    assert.equal(2, code)
+    assert.truthy(err:find("--yes", 1, true), err)
+    local value = scene:json { "check", "--repair", "--yes" }
+    assert.equal("", schema.check(value, shapes.check))
+    assert.same({ true, 0 }, { value.ok, #value.left })
+    assert.is_true(#value.found >= 2 and #value.mended >= 2)
+    assert.equal(scene.db .. " is sound\n", (scene:must { "check" }))
+    assert.truthy(scene:must({ "check", "--db", value.backup }, nil, 1):find("a stage without its task", 1, true))
+    assert.equal(scene.db .. " is sound\n", (scene:must { "check", "--repair", "--yes" }))
+  end)
+
   it("C9 check finds damage of the file itself, and says to put a backup in its place", function()
     check.sql(scene.db, "PRAGMA wal_checkpoint(TRUNCATE);")
     local root = check.sql(scene.db, "SELECT rootpage FROM sqlite_schema WHERE name = 'pl_failure_stage';")[1]

@@ -89,8 +89,10 @@ shapes.backfill = object({ "name", "started", "buffered", "skipped", "already_fi
   name = text, started = count, buffered = count, skipped = count, failed = count, already_fired = count,
 })
 
+local FINDING = object({ "what" }, { what = text, mend = text, repair = text, id = text, root = text })
 shapes.check = object({ "ok", "path", "found" }, {
-  ok = flag, path = text, found = list(object({ "what" }, { what = text, mend = text, id = text, root = text })),
+  ok = flag, path = text, found = list(FINDING), left = list(FINDING), backup = text,
+  mended = list(object({ "what", "rows" }, { what = text, rows = count })),
 })
 shapes.backup = object({ "path", "bytes" }, { path = text, bytes = count })
 shapes.stats = object({ "path", "bytes", "stages", "queues", "workers" }, {

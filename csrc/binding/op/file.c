@@ -1,5 +1,5 @@
 /*
- * file.c - ops on the whole file: settings, check, backup.
+ * file.c - ops on the whole file: settings, check, repair, backup.
  */
 #include "binding/op/table.h"
 
@@ -24,6 +24,10 @@ void pl__build_nothing(pl__reader_t *R) {
 
 void pl__build_check(pl__reader_t *R) {
     R->op->u.check.part = (int)luaL_checkinteger(R->L, 2);
+}
+
+void pl__build_repair(pl__reader_t *R) {
+    R->op->u.repair.title = pl__reader_arg_str(R, 2);
 }
 
 void pl__build_tables_get(pl__reader_t *R) {
@@ -57,6 +61,13 @@ int pl__push_check(lua_State *L, const pl_op_t *op) {
         return 1;
     lua_pushinteger(L, check->next);
     return 2;
+}
+
+int pl__push_repair(lua_State *L, const pl_op_t *op) {
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    lua_pushinteger(L, op->u.repair.mended);
+    return 1;
 }
 
 static void set_age(lua_State *L, const char *name, pl_usec_t age) {

@@ -154,6 +154,11 @@ static int engine_space_get(lua_State *L) {
     return call(L, PL_VERB_space_get);
 }
 
+/* e:repair(title) -> how many rows were changed, or nil, "ENOTFOUND" (no mend), ... */
+static int engine_repair(lua_State *L) {
+    return call(L, PL_VERB_repair);
+}
+
 /* e:tables_get(part) -> {table=, index= or nil, bytes=, unused=}, next part or nil */
 static int engine_tables_get(lua_State *L) {
     return call(L, PL_VERB_tables_get);
@@ -481,6 +486,7 @@ void pl__verbs_register(lua_State *L) {
         { "tasks_find", engine_tasks_find },
         { "counts_get", engine_counts_get },
         { "space_get", engine_space_get },
+        { "repair", engine_repair },
         { "tables_get", engine_tables_get },
         { "sweep", engine_sweep },
         { "schedule_set", engine_schedule_set },

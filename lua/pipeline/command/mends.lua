@@ -24,6 +24,47 @@ local KNOWN = {
   { "a task without its stage", "'pipeline purge' its queue, or put a backup in the place of the store" },
 }
 
+-- What --repair does about a title.
+local RECOUNTED = "it is counted again, waits that are missing are made again, and what waits for nothing goes on"
+local GOES = "what could never be read goes"
+local STOPPED = "it is aborted, as the rest of its tree"
+local REPAIRS = {
+  ["a claim of a worker that is gone"] = "the task is ready again",
+  ["a task without its stage"] = GOES,
+  ["a task that does not fit the state of its stage"] = "it becomes what its stage needs, or goes",
+  ["a stage without its task"] = "it gets a task, due now or when its retry is",
+  ["a stage that does not wait for as many inputs as it says"] = RECOUNTED,
+  ["a stage that does not wait for as many children and outputs as it says"] = RECOUNTED,
+  ["a stage that has begun but still waits for an input"] = "the wait goes",
+  ["a wait for a value that is there"] = "the wait goes, and what it held up goes on",
+  ["a wait without its stage"] = GOES,
+  ["a wait that the stage it waits for does not know"] = "the stage is told of it",
+  ["a tree to be aborted with a stage that goes on"] = STOPPED,
+  ["a stage that goes on below one that was aborted"] = STOPPED,
+  ["a stage whose parent is not in its tree"] = "what is left of the tree is aborted, with that as the reason",
+  ["a durable function that waits, and has news nobody has seen"] = "it is woken",
+  ["a durable function that waits for a child that is final"] = "it is woken",
+  ["a mailbox that holds not as many mails as it says"] = "they are counted again",
+  ["a fallback of no stage, or of one that does not know it"] = "the stage is told of it; one of no stage goes",
+  ["a task whose name is not taken"] = "the name is taken",
+  ["a name taken by no task"] = "the name is free",
+  ["a long body of no task"] = GOES,
+  ["a task whose long body is missing"] = "it is put among the dead tasks, with that as the reason",
+  ["a stage whose arguments are missing"] = "its attempts fail, and its tree is aborted",
+  ["an error of no dead task"] = GOES,
+  ["a dead task without its error"] = "it says that its error is lost",
+  ["a task of no queue"] = "the queue of its stage takes it, or a new one, 'lost-' and its number",
+  ["a value of a stage that is not done"] = "it is kept beside the stage; one that has not run makes it again",
+  ["a value without the stage that filled it"] = "a stage of its time is noted for it",
+  ["damage"] = "indexes are made anew from their tables; damage of tables stays",
+  ["a row without the one it belongs to, in table"] = GOES,
+}
+
+--- What `check --repair` does about a finding, in one sentence; nil: nothing.
+function mends.repair_of(finding)
+  return REPAIRS[finding:match("^(.-): ") or finding]
+end
+
 --- What mends a finding, in one sentence; nil: the line is about others.
 -- @tparam string finding as engine:check says it.
 -- @tparam[opt] string root the pipeline that it is about, if it is about one.

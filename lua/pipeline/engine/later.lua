@@ -9,6 +9,7 @@ later.ROOMS = {
   ["pipeline.view.stages"] = { "tree", "stage", "logs" },
   ["pipeline.view.queues"] = { "queues", "tasks", "workers" },
   ["pipeline.view.why"] = { "why" },
+  ["pipeline.engine.repairs"] = { "repair" },
   ["pipeline.act.trees"] = { "act" },
   ["pipeline.act.async"] = { "complete", "callback" },
   ["pipeline.act.tasks"] = { "act_tasks" },

@@ -52,6 +52,11 @@ static void do_meta(pl__conn_t *m, pl_op_t *op) {
     meta->value = found ? found->value : PL_STR_NONE;
 }
 
+static void do_repair(pl__conn_t *m, pl_op_t *op) {
+    (void)m;
+    op->rc = PL_ENOTFOUND;
+}
+
 static void do_check(pl__conn_t *m, pl_op_t *op) {
     (void)m;
     op->u.check.next = 0;
@@ -240,6 +245,7 @@ static int memory_verb(pl__conn_t *m, pl_op_t *op) {
         [PL_VERB_counts_get] = do_counts_get,
         [PL_VERB_failures_get] = do_failures_get,
         [PL_VERB_check] = do_check,
+        [PL_VERB_repair] = do_repair,
         [PL_VERB_claim_check] = do_claim_check,
         [PL_VERB_queue_set] = do_queue_set,
         [PL_VERB_queue_get] = do_queue_get,

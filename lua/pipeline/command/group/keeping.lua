@@ -1,5 +1,6 @@
 --- keeping.lua: the commands that look after a store: check, backup, stats.
 
+local confirm = require "pipeline.command.confirm"
 local columns = require "pipeline.command.output.columns"
 local failure = require "pipeline.command.failure"
 local json = require "pipeline.http.json"
@@ -17,27 +18,89 @@ local function row_of(engine, finding)
   local id = number and engine:_id_text(number)
   local ok, stage = pcall(function() return id and engine:stage(id) end)
   local root = ok and stage and stage.root or nil
-  return { what = finding, id = id, root = root, mend = mends.of(finding, root) }
+  return { what = finding, id = id, root = root, mend = mends.of(finding, root),
+    repair = mends.repair_of(finding) }
+end
+
+-- Writes what was found, and below each line what is to be done, or will be.
+local function write_found(out, list, repairs)
+  for _, one in ipairs(list) do
+    out:line(out:style("bad", out:plain(one.what .. (one.id and (" (%s)"):format(one.id) or ""))))
+    local mend = repairs and one.repair
+    if mend then
+      out:paragraph("repair: " .. mend, 2)
+    elseif one.mend then
+      out:paragraph("mend: " .. one.mend, 2)
+    end
+  end
+end
+
+local function rows_of(engine, found)
+  local list = {}
+  for i, text in ipairs(found) do list[i] = row_of(engine, text) end
+  return list
+end
+
+-- Where the copy lies that is made before a repair.
+local function backup_name(call, path)
+  if call.given.backup then return call.given.backup end
+  if path == ":memory:" or path == "" then failure.usage("where is the copy to be made? Give --backup FILE") end
+  return ("%s.before-repair-%s"):format(path, os.date("!%Y%m%dT%H%M%SZ"))
+end
+
+local function check(call)
+  local engine, out = call.open(), call.out
+  local found = engine:check()
+  local list, path = rows_of(engine, found), engine:status().store.path
+  out:json { ok = #found == 0, path = path, found = json.array(list) }
+  if #found == 0 then
+    out:say("%s is sound", path)
+    return
+  end
+  write_found(out, list, call.given.repair)
+  return failure.NO
+end
+
+local function repair(call)
+  local engine, out = call.open(), call.out
+  local path = engine:status().store.path
+  local found = engine:check()
+  if #found == 0 then return check(call) end
+  local backup = backup_name(call, path)
+  local before = rows_of(engine, found) -- while it can be said what they are about
+  if not call.given.yes then write_found(out, before, true) end
+  confirm.ask(call, ("copy %s to %s and repair what can be"):format(path, backup))
+  local answer = engine:repair { backup = backup }
+  local left, mended = rows_of(engine, answer.left), {}
+  for title, rows in pairs(answer.mended) do mended[#mended + 1] = { what = title, rows = rows } end
+  table.sort(mended, function(a, b) return a.what < b.what end)
+  out:json { ok = #left == 0, path = path, found = json.array(before), mended = json.array(mended),
+    left = json.array(left), backup = backup }
+  out:say("%s is the store as it was", backup)
+  for _, one in ipairs(mended) do out:say("mended: %s (%s)", one.what, words.of(one.rows, "row")) end
+  if #left == 0 then
+    out:say("%s is sound", path)
+    return
+  end
+  write_found(out, left)
+  return failure.NO
 end
 
 commands[#commands + 1] = {
   name = "check", summary = "looks for what is wrong in a store, and says what mends it",
-  details = "Work goes on meanwhile. The exit code is 1 if something is wrong.",
+  details = "Work goes on meanwhile. The exit code is 1 if something is wrong. With --repair the store is copied, and "
+    .. "what can be mended is; nobody may work on it then. What is mended keeps its work: what can still be done is "
+    .. "done, what cannot is aborted or put among the dead tasks with a reason.",
+  options = {
+    { "--repair", help = "mends what can be mended" },
+    { "--backup", sign = "FILE", help = "where the copy is made before (default: beside the store)" },
+    { "-y", "--yes", help = "repairs without asking" },
+    { "--dry-run", help = "only says what --repair would do" },
+  },
   run = function(call)
-    local engine = call.open()
-    local found = engine:check()
-    local out, list = call.out, {}
-    for i, text in ipairs(found) do list[i] = row_of(engine, text) end
-    out:json { ok = #found == 0, path = engine:status().store.path, found = json.array(list) }
-    if #found == 0 then
-      out:say("%s is sound", engine:status().store.path)
-      return
-    end
-    for _, one in ipairs(list) do
-      out:line(out:style("bad", out:plain(one.what .. (one.id and (" (%s)"):format(one.id) or ""))))
-      if one.mend then out:paragraph("mend: " .. one.mend, 2) end
-    end
-    return failure.NO
+    if call.given.repair and not call.given.dry_run then return repair(call) end
+    if call.given.dry_run then call.given.repair = true end
+    return check(call)
   end,
 }
 
