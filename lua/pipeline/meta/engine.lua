@@ -264,6 +264,23 @@ function Engine:on(event, fn) end
 ---@return table[]
 function Engine:queues() end
 
+---@class (exact) pipeline.Engine.repair.options
+--- path of the copy; needed unless dry_run
+---@field backup? string
+--- only looks
+---@field dry_run? boolean
+
+--- Mends what `check` finds, as far as it can be mended, once a copy of the store is on disk. Counts, waits, tasks,
+--- names and indexes are made right from the rows beside them; what cannot be done any more is aborted, or put among
+--- the dead tasks, with a reason; rows go only if nothing could ever read them. What is left is named: for that a
+--- backup has to be put in the place of the store. Close the engine afterwards, and let others open the file.
+---
+--- Returns { found, left (lists of texts, as of check), mended (title -> rows changed), backup }. Raises StoreError
+--- when another process is at work on the store, or the copy cannot be made; then nothing is changed.
+---@param given? pipeline.Engine.repair.options backup (path of the copy; needed unless dry_run), dry_run (only looks).
+---@return any
+function Engine:repair(given) end
+
 --- Lets a durable function that is held go on: with the code of now, from where its journal ends.
 ---
 --- Returns whether it goes on; false if it was not held. Raises UnexpectedPipelineError if it is none or final.
