@@ -104,23 +104,24 @@ deps-%:
 install: all ## install into PREFIX (or LUADIR, LIBDIR and CLIBDIR), below DESTDIR
 	@for file in $(patsubst lua/%,%,$(LUA_SOURCES) $(ASSETS)); do \
 	  install -D -m 644 lua/$$file '$(DESTDIR)$(LUADIR)'/$$file || exit 1; done
-	install -D -m 755 $(CORE) '$(DESTDIR)$(LIBDIR)/pipeline/core.so'
-	install -D -m 644 $(HEADER) '$(DESTDIR)$(PREFIX)/include/pipeline.h'
-	install -D -m 755 $(B)/lib/libpipeline.so '$(DESTDIR)$(CLIBDIR)/libpipeline.so.$(VERSION)'
+	@install -D -m 755 $(CORE) '$(DESTDIR)$(LIBDIR)/pipeline/core.so'
+	@install -D -m 644 $(HEADER) '$(DESTDIR)$(PREFIX)/include/pipeline.h'
+	@install -D -m 755 $(B)/lib/libpipeline.so '$(DESTDIR)$(CLIBDIR)/libpipeline.so.$(VERSION)'
 	@ln -sf libpipeline.so.$(VERSION) '$(DESTDIR)$(CLIBDIR)/$(SONAME)'
 	@ln -sf $(SONAME) '$(DESTDIR)$(CLIBDIR)/libpipeline.so'
-	install -D -m 644 $(B)/lib/libpipeline.a '$(DESTDIR)$(CLIBDIR)/libpipeline.a'
+	@install -D -m 644 $(B)/lib/libpipeline.a '$(DESTDIR)$(CLIBDIR)/libpipeline.a'
 	@mkdir -p '$(DESTDIR)$(CLIBDIR)/pkgconfig'
-	sed 's|@PREFIX@|$(PREFIX)|; s|@CLIBDIR@|$(CLIBDIR)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(LINKED)|' \
+	@sed 's|@PREFIX@|$(PREFIX)|; s|@CLIBDIR@|$(CLIBDIR)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(LINKED)|' \
 	  csrc/tools/pipeline.pc.in >'$(DESTDIR)$(CLIBDIR)/pkgconfig/pipeline.pc'
 	@mkdir -p '$(DESTDIR)$(PREFIX)/bin' $(foreach dir,$(COMMAND_DIRS),'$(DESTDIR)$(PREFIX)/share/$(dir)')
-	sed '1s|.*|\#!/usr/bin/env $(LUA)|; s|^-- @PATHS@.*|$(COMMAND_PATHS)|' $(SCRIPT) >'$(DESTDIR)$(PREFIX)/bin/pipeline'
+	@sed '1s|.*|\#!/usr/bin/env $(LUA)|; s|^-- @PATHS@.*|$(COMMAND_PATHS)|' $(SCRIPT) >'$(DESTDIR)$(PREFIX)/bin/pipeline'
 	@chmod 755 '$(DESTDIR)$(PREFIX)/bin/pipeline'
 	$(COMMAND) help --man >'$(DESTDIR)$(PREFIX)/share/man/man1/pipeline.1'
 	$(COMMAND) completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pipeline'
 	$(COMMAND) completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pipeline'
 	$(COMMAND) completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pipeline.fish'
 	@case '$(DESTDIR)$(CLIBDIR)' in /usr/lib*|/usr/local/lib*) ldconfig 2>/dev/null || true;; esac # the loader looks again
+	@echo 'pipeline $(VERSION): installed below $(DESTDIR)$(PREFIX)'
 
 rock: ## install each rock into a tree of its own, and run the examples against that tree alone
 	@for rockspec in scm-1 $(VERSION)-1; do \

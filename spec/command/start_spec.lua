@@ -26,6 +26,15 @@ describe("start", function()
     assert.equal('[1,2.5,true,"3","plain text",{"a":[1]},{},"{broken",-7]\n', out)
   end)
 
+  it("says that what looks like JSON is none, which command helps, and where a pipeline is that exists", function()
+    local _, _, err = scene:run(start("demo.Say", "{id: 20}", "--key", "twice"))
+    assert.truthy(err:find("'{id: 20}' is no JSON", 1, true), err)
+    _, _, err = scene:run(start("demo.Say", "1", "--key", "twice"))
+    assert.truthy(err:find("exists already; see 'pipeline show key:twice'", 1, true), err)
+    _, _, err = scene:run { "start" }
+    assert.truthy(err:find("see 'pipeline help start'", 1, true), err)
+  end)
+
   it("C5 exits with 1 when it is aborted, and names the stage that failed", function()
     local code, out, err = scene:run(start("demo.Parent", "no stock", "--wait", "-q"))
     assert.equal(1, code)

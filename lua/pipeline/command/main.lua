@@ -23,9 +23,17 @@ local function one_line(problem)
   return text
 end
 
+-- The help on the command that was meant, if one is named.
+local function help_on(arguments)
+  for _, word in ipairs(arguments) do
+    if grammar.find(word) then return "pipeline help " .. word end
+  end
+  return "pipeline help"
+end
+
 local function parse(arguments)
   local ok, given = grammar.parser():pparse(arguments)
-  if not ok then failure.usage("%s (see 'pipeline help')", one_line(given)) end
+  if not ok then failure.usage("%s (see '%s')", one_line(given), help_on(arguments)) end
   if not given.command then failure.usage("a command is missing (see 'pipeline help')") end
   return given
 end

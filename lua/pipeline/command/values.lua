@@ -80,11 +80,16 @@ local function without_null(value)
   return value
 end
 
---- A Lua value of JSON; what is no JSON is a text.
+--- A Lua value of JSON; what is no JSON is a text. Then, if it looks as if JSON was meant, what is wrong with it comes
+-- second.
 function values.json(text)
-  local value = reader.read(text)
-  if value == nil then return text end
-  return without_null(value)
+  local value, problem = reader.read(text)
+  if value ~= nil then return without_null(value) end
+  if text:find('^%s*[%[{"]') then
+    return text, ("'%s' is no JSON, so it is taken as a text (%s); names and texts of JSON are in double quotes, as in "
+      .. "'{\"id\": 17}'"):format(text, problem)
+  end
+  return text
 end
 
 --- "key=value" words as a table; `what` is said where one has no "=".

@@ -18,8 +18,8 @@ local LEVELS = { [10] = "debug", [20] = "info", [30] = "warning", [40] = "error"
 -- ---- the log ---------------------------------------------------------------------------------------------------
 
 -- Lines of the engine, with the time, on standard error.
-local function logger(call)
-  local least = call.given.verbose and 0 or call.given.quiet and WARNING or INFO
+local function logger(call, usual)
+  local least = call.given.verbose and 0 or call.given.quiet and WARNING or usual or INFO
   return function(level, text)
     if level < least then return end
     io.stderr:write(("%s %-7s %s\n"):format(os.date("%H:%M:%S"), LEVELS[level] or level, call.out:plain(text)))
@@ -186,7 +186,7 @@ local function engine_for(call, waits)
   if not waits or engine:status().facts.other_workers > 0 then return engine end
   engine:close()
   call.out:note("no worker is there: working here until it is done")
-  return call.open { works = true, makes = true }
+  return call.open { works = true, makes = true, log = logger(call, WARNING) }
 end
 
 commands[#commands + 1] = {
@@ -214,11 +214,19 @@ commands[#commands + 1] = {
     for _, name in ipairs(given.module) do program.load(name) end
     local class = program.class(given.class)
     local args, n = {}, #given.args
-    for i, text in ipairs(given.args) do args[i] = values.json(text) end
+    for i, text in ipairs(given.args) do
+      local hint
+      args[i], hint = values.json(text)
+      if hint then call.out:note("%s", hint) end
+    end
     local stage = class(table.unpack(args, 1, n))
-    stage:start {
+    local ok, problem = pcall(stage.start, stage, {
       idempotence_key = given.key, queue_name = given.queue, countdown = countdown, eta = eta, engine = engine,
-    }
+    })
+    if not ok and errors.is(problem, errors.PipelineExistsError) then
+      failure.no("PipelineExistsError: %s; see 'pipeline show key:%s'", problem.message, given.key)
+    end
+    if not ok then error(problem, 0) end
     if given.wait then
       call.out:note("%s", stage.id)
       return wait(call, engine, stage, given.timeout)
