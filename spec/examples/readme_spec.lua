@@ -83,6 +83,22 @@ describe("README.md", function()
     assert.equal(3, pictures)
   end)
 
+  it("N5 the recorded session types what the first page of the guide says, and is small", function()
+    local json = require "pipeline.http.json"
+    local typed, size = {}, 0
+    for line in io.lines("examples/guide/pictures/session.cast") do
+      size = size + #line
+      typed[#typed + 1] = line:find("^%[") and json.decode(line)[3] or nil
+    end
+    local all = table.concat(typed):gsub("\r", "")
+    for block in read("examples/guide/start.md"):gmatch("```sh\n(.-)```") do
+      for line in block:gsub("\\\n%s*", ""):gmatch("[^\n]+") do
+        assert(all:find("shop$ " .. line .. "\n", 1, true), "not in the session (make session): " .. line)
+      end
+    end
+    assert(size < 30000, size .. " bytes")
+  end)
+
   it("has a program in this spec for each of its blocks of code", function()
     assert.equal(#programs, #blocks)
     for _, block in ipairs(blocks) do assert(program_of(block), "no program in this spec for:\n" .. block) end

@@ -212,7 +212,11 @@ lint: deps-build deps-lint ## formatting, static checks, house rules
 reference: all ## write lua/API.md anew from the doc comments
 	@$(BUILT_ENV) $(LUA) spec/tools/reference.lua --write
 
-.PHONY: docs screenshots
+.PHONY: docs screenshots session
+session: deps-build ## record the shell of the guide's first page anew, for asciinema
+	@$(MAKE) --no-print-directory all
+	@$(BUILT_ENV) python3 spec/tools/session.py
+
 screenshots: deps-build deps-browser ## take the pictures of README and guide anew, of a shop at work
 	@$(MAKE) --no-print-directory all
 	@$(BUILT_ENV) LUA=$(LUA) sh spec/tools/screenshots.sh '$(BUILD)/browser'
