@@ -131,6 +131,21 @@ describe("await", function()
     assert.is_nil(debug.gethook())
   end)
 
+  it("a tasklet that waits fails when other code closes its coroutine, or resumes it, and no other one does", function()
+    for _, disturb in ipairs { coroutine.close, coroutine.resume } do
+      local waited, co = tasklets.Future(), nil
+      local disturbed = go(function()
+        co = coroutine.running()
+        return await(waited)
+      end)
+      eventloop.run0()
+      disturb(co)
+      waited:set_result(1)
+      support.raises(errors.TaskletError, "was closed, or resumed, by other code", disturbed.get_result, disturbed)
+      for i = 1, 3 do assert.equal(i, go(function() return await(sleep(0)) or i end):get_result()) end
+    end
+  end)
+
   it("T21 (G44) yielding a future says what to do instead", function()
     local future = go(function()
       local x = coroutine.yield(done(1))

@@ -141,6 +141,8 @@ local function died(self, problem)
   return fail(self, problem, trace)
 end
 
+local DISTURBED = "the coroutine of a tasklet that waited was closed, or resumed, by other code"
+
 -- The worker came back, and it is not one of the usual cases. One that has ended or failed has been taken back.
 local function settle(self, worker, state, ...)
   if state == WAITS then
@@ -151,10 +153,11 @@ local function settle(self, worker, state, ...)
     return refuse_yield(self, worker[CO], (...))
   else
     self[WORKER], self[ON] = false, false
+    local is_disturbed = state == DEAD and (...) == "cannot resume dead coroutine"
     if state == DEAD then close(worker[CO]) end -- not even the worker could catch it
     if self.state == FINISHING then return end -- it has cancelled itself
     if state == ENDED then return finish(self, ...) end
-    return died(self, (...))
+    return died(self, is_disturbed and errors.TaskletError(DISTURBED) or (...))
   end
 end
 
