@@ -1,12 +1,15 @@
--- served.lua FILE PORT TOKEN VIEWER - a program with pages, for the browser of browser_spec.lua: it works, and starts
--- what it is told to by POST /spec/NAME. Its first line is its port.
+-- served.lua FILE PORT TOKEN VIEWER MAIL - a program with pages, for the browser of browser_spec.lua: it works, and
+-- starts what it is told to by POST /spec/NAME. MAIL is the address of a mail server. Its first line is its port.
 
 local pipeline = require "pipeline"
+local schedules = require "pipeline.schedules"
+local taskqueue = require "pipeline.taskqueue"
 
-local path, port, token, viewer = arg[1], tonumber(arg[2]), arg[3], arg[4]
+local path, port, token, viewer, mail = arg[1], tonumber(arg[2]), arg[3], arg[4], arg[5]
 local engine = pipeline.open(path, {
   durability = "normal", stop_grace = 0.2, log = function() end,
-  queues = { mail = { paused = true }, reports = { max_concurrent_requests = 1 } },
+  queues = { letters = { paused = true }, reports = { max_concurrent_requests = 1 }, webhooks = {} },
+  mail = { url = mail, from = "shop@example.org" },
 })
 local broken = true -- what fails now, and does not when it is mended
 
@@ -29,11 +32,18 @@ local Site = pipeline.define("crawl.Site", { run = function(self, n)
   for i = 1, n do self:spawn(Leaf(i)) end
   return n
 end })
+local Stored = pipeline.define("crawl.Stored", { queue_name = "letters", run = function() end })
+local Part = pipeline.define("crawl.Part", { run = function(self, n)
+  for i = 1, n do self:spawn(Stored(i)) end
+end })
+local Archive = pipeline.define("crawl.Archive", { run = function(self, parts, n)
+  for _ = 1, parts do self:spawn(Part(n)) end
+end })
 local finished = false
 local Slow = pipeline.define("slow.Steps", { run = function()
   while not finished do engine:sleep(0.02) end
 end })
-local Letter = pipeline.define("mail.Letter", { queue_name = "mail", run = function() end })
+local Letter = pipeline.define("mail.Letter", { queue_name = "letters", run = function() end })
 local HOSTILE = "<img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>\u{202e}gpj.exe\u{2066}"
 local Evil = pipeline.define("evil.<img src=x onerror=alert(1)>", { max_attempts = 1, run = function(self, _, deep)
   self:set_status {
@@ -41,6 +51,21 @@ local Evil = pipeline.define("evil.<img src=x onerror=alert(1)>", { max_attempts
   }
   error(HOSTILE .. " \xff\xfe " .. ("w"):rep(20000) .. tostring(deep), 0)
 end })
+
+local Deal = pipeline.define("shop.orders.Deal", { run = function(self)
+  self:spawn(pipeline.common.EmailToContinue { to = "boss@example.org", subject = "A deal",
+    body = "Yes: {approve_url}\n\nNo: {disapprove_url}\n" })
+end })
+local Report = pipeline.define("nightly.Report", { run = function() end })
+
+-- What has failed so often that it is dead: an address that does not answer well.
+engine:route("POST", "/spec/hook", function() return broken and 500 or 200, "text/plain", HOSTILE end)
+local function add_dead(names)
+  for _, name in ipairs(names) do
+    taskqueue.add { url = "/spec/hook", name = name, queue_name = "webhooks",
+      retry_options = taskqueue.TaskRetryOptions { task_retry_limit = 0 } }
+  end
+end
 
 local function stage_of(class, args, options)
   local stage = class(args)
@@ -51,20 +76,39 @@ end
 local starts = {
   order = function() return stage_of(Order, { sku = "A-1" }) end,
   asks = function() return stage_of(Order, { sku = "B-2", asks = true }, { idempotence_key = "order-17" }) end,
+  waits = function() return stage_of(Order, { sku = "W-1", asks = true }) end,
   fails = function() return stage_of(Order, { sku = "C-3", fails = true }) end,
   slow = function() return stage_of(Slow) end,
+  note = function()
+    taskqueue.add { url = "/spec/hook", queue_name = "letters" }
+    return "1"
+  end,
   letter = function() return stage_of(Letter) end,
+  deal = function() return stage_of(Deal) end,
+  dead = function() add_dead { "first", "second", "third" } return "3" end,
+  schedule = function()
+    schedules.create("nightly", { start = Report(), cron = "0 3 * * *" })
+    return "nightly"
+  end,
   evil = function()
+    taskqueue.add { url = "/spec/hook", params = { [HOSTILE] = HOSTILE:rep(50) }, queue_name = "webhooks",
+      retry_options = taskqueue.TaskRetryOptions { task_retry_limit = 0 } }
     local stage = Evil(("x"):rep(1024 * 1024), { [HOSTILE] = "\xff\0\1" })
     stage:start { idempotence_key = HOSTILE }
     return stage.id
   end,
   many = function()
-    for i = 1, 120 do stage_of(Order, { sku = "F-" .. i, fails = true }) end
-    return "120"
+    for i = 1, 500 do stage_of(Order, { sku = "F-" .. i, fails = true }) end
+    return "500"
   end,
   large = function(n) return stage_of(Site, tonumber(n) or 5000) end,
+  huge = function(n)
+    local stage = Archive(tonumber(n), 1000)
+    stage:start()
+    return stage.id
+  end,
   finish = function() finished = true return "finished" end,
+  spoil = function() broken = true return "spoilt" end,
   mend = function() broken = false return "mended" end,
 }
 for name, start in pairs(starts) do

@@ -93,8 +93,8 @@ acts.ROUTES = {
     handler = on_queue "pause" },
   { method = "POST", name = "queues/resume", summary = "Lets a paused queue go on", params = { QUEUE },
     handler = on_queue "resume" },
-  { method = "POST", name = "queues/purge", summary = "Deletes all tasks of a queue", params = { QUEUE },
-    handler = on_queue "purge" },
+  { method = "POST", name = "queues/purge", params = { QUEUE }, handler = on_queue "purge",
+    summary = "Deletes the tasks of a queue, but for those of pipelines" },
   { method = "POST", name = "tasks/act", summary = "Revives or forgets dead tasks", handler = act_tasks, params = {
     { "op", "text", "revive or forget", required = true }, QUEUE, { "names", "list" }, { "filters", "object" },
     DRY_RUN } },

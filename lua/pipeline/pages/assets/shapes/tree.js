@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor
 import { ClassName, Foreign, Progress, State, Took, html, isFinal } from "../parts.js";
 import { get } from "../server.js";
 
-const FIRST = 300, WHOLE_MAX = 5000, LEVEL = 500;
+const FIRST = 120, WHOLE_MAX = 5000, LEVEL = 500;
 const ROW = 30, SPARE = 12;
 
 // ---- the stages that are known ---------------------------------------------------------------------------------------
@@ -42,13 +42,16 @@ export class Model {
   }
 }
 
+// How many stages there are at least below the root: the children that those which are known have.
+const leastOf = model => [...model.byId.values()].reduce((sum, entry) => sum + (entry.children?.total ?? 0), 0);
+
 async function readWhole(id, show) {
   const model = new Model(id);
   let page = await get("tree", { id, limit: FIRST });
   model.add(page);
   while (page.cursor && model.byId.size < WHOLE_MAX) {
+    if (leastOf(model) > WHOLE_MAX) return null;
     show?.(model);
-    if ((model.byId.get(model.root)?.children?.total ?? 0) > WHOLE_MAX) return null;
     page = await get("tree", { id, limit: WHOLE_MAX, cursor: page.cursor });
     model.add(page);
   }

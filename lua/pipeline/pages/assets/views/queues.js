@@ -7,7 +7,7 @@ import { trouble } from "./home.js";
 async function purge(queue) {
   const given = await confirm({
     title: `Purge the queue ${queue.name}?`, does: "Purge", danger: true,
-    text: `All of its tasks are deleted: ${number(queue.ready)} ready, ${number(queue.delayed)} delayed. Pipelines whose tasks these are will not go on. There is no way back.`,
+    text: "Its tasks are deleted, but for those of pipelines: these end when the pipelines are aborted. There is no way back.",
   });
   if (given) attempt(() => post("queues/purge", { queue: queue.name }), `${queue.name}: purged`);
 }
