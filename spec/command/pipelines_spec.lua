@@ -48,6 +48,13 @@ describe("looking at pipelines", function()
     assert.same({}, is_as("list", { "list", "--class", "no.Such" }).items)
   end)
 
+  it("list says of what was aborted what went wrong, first", function()
+    finish(1, "demo.Parent", "no stock", "--key", "failed")
+    local out = scene:must { "list", "--state", "aborted" }
+    assert.is_nil(out:find("Aborting after", 1, true), out)
+    assert.truthy(out:find("no stock", 1, true), out)
+  end)
+
   it("list takes the filters, and goes on at a cursor", function()
     fill()
     local function keys(...)

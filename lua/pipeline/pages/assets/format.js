@@ -5,6 +5,9 @@ export const number = n => (typeof n === "number" ? grouped.format(n) : "");
 
 export const plural = (n, noun, more) => `${number(n)} ${n === 1 ? noun : more ?? noun + "s"}`;
 
+// What went wrong, without the words that stand before each: a line of a list has room for the rest only.
+export const cause = text => (text ?? "").replace(/^Aborting after \d+ attempts?\. /, "").replace(/^Error: /, "");
+
 export function span(seconds) {
   if (typeof seconds !== "number" || !isFinite(seconds)) return "";
   const s = Math.max(0, seconds);

@@ -1,7 +1,7 @@
 // home.js - what needs a person first; then how the store is getting on.
 import { Ago, ClassName, Empty, Foreign, Id, Loading, Shape, State, html, href } from "../parts.js";
 import { useAnswer } from "../server.js";
-import { number, plural, span } from "../format.js";
+import { cause, number, plural, span } from "../format.js";
 import { Bars, Parts } from "../shapes/chart.js";
 
 const Few = ({ items, note }) => html`<ul class="few">${items.map(entry => html`<li key=${entry.id}><a href=${href("pipeline", { id: entry.id })}><${Shape} state=${entry.state} label=${true} />
@@ -30,7 +30,7 @@ function Needs({ data }) {
   const none = !data.failed.items.length && !data.approvals.items.length && !stuck.length && !dead.length && !lost.length && data.workers.length > 0;
   return html`<div class="needs">
     ${data.failed.items.length > 0 && html`<${Need} title="Failed in the last day" state="aborted" count=${data.failed.items.length} more=${data.failed.more}
-      to=${href("pipelines", { state: "aborted", since: -86400 })}><${Few} items=${data.failed.items} note=${entry => entry.reason ?? entry.last_error ?? ""} /></${Need}>`}
+      to=${href("pipelines", { state: "aborted", since: -86400 })}><${Few} items=${data.failed.items} note=${entry => cause(entry.reason ?? entry.last_error)} /></${Need}>`}
     ${data.approvals.items.length > 0 && html`<${Need} title="Waiting to be completed" state="open" count=${data.approvals.items.length} more=${data.approvals.more}
       to=${href("pipelines", { state: "open" })}><${Few} items=${data.approvals.items} note=${entry => entry.message ?? entry.state_words ?? ""} /></${Need}>`}
     ${stuck.length > 0 && html`<${Need} title="Queues that stand still" state="paused" count=${stuck.length} to=${href("queues")}><ul class="few">${stuck.map(([queue, why]) =>

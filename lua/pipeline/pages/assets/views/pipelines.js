@@ -5,7 +5,7 @@ import {
   isFinal,
 } from "../parts.js";
 import { post, useAnswer } from "../server.js";
-import { number, plural } from "../format.js";
+import { cause, number, plural } from "../format.js";
 
 const NAMES = ["state", "class", "queue", "key", "text", "since", "error"];
 const SINCE = [["", "any time"], ["-3600", "the last hour"], ["-86400", "the last day"], ["-604800", "the last 7 days"]];
@@ -104,7 +104,7 @@ function Row({ entry, selected, toggle, may }) {
     <td class="c-state"><${State} state=${entry.state} title=${entry.state_words} /></td>
     <td class="c-class"><a href=${to} class="rowlink"><${ClassName} name=${entry.class} /></a>
       <${Id} id=${entry.key ?? entry.id} /></td>
-    <td class="c-note">${problem ? html`<${Foreign} class="error" title=${problem}>${problem}</${Foreign}>`
+    <td class="c-note">${problem ? html`<${Foreign} class="error" title=${problem}>${cause(problem)}</${Foreign}>`
       : html`<${Foreign} class="said" title=${entry.message ?? entry.state_words}>${entry.message ?? (isFinal(entry.state) ? "" : entry.state_words)}</${Foreign}>`}</td>
     <td class="c-children"><${Progress} children=${entry.stages ?? entry.children} /></td>
     <td class="c-time num"><${Ago} time=${entry.created} /></td>
