@@ -56,6 +56,11 @@ static void aborted_cb(void *data, pl_id_t stage) {
     pl__coroutine_final(sink->h, stage, PL_STAGE_ABORTING);
 }
 
+static void news_cb(void *data, pl_id_t stage) {
+    const pl__sink_t *sink = data;
+    pl__coroutine_final(sink->h, stage, PL_STAGE_READY);
+}
+
 static void log_cb(void *data, int level, const char *text) {
     pl__sink_add(data, level, text);
 }
@@ -269,6 +274,7 @@ static int core_open(lua_State *L) {
         .op_done = op_done_cb,
         .final = final_cb,
         .aborted = aborted_cb,
+        .news = news_cb,
         .interrupted = interrupted_cb,
         .log = log_cb,
         .turn = turn_cb,

@@ -44,7 +44,7 @@ static pl_usec_t rest_after(double seconds, double factor, int failures) {
 
 static bool has_failed(const pl_op_t *op) {
     if (op->verb == PL_VERB_outcome)
-        return op->u.outcome.kind != PL_OUTCOME_OK;
+        return op->u.outcome.kind == PL_OUTCOME_FAILED || op->u.outcome.kind == PL_OUTCOME_ABORT;
     if (op->verb == PL_VERB_finalized)
         return op->u.finalized.kind == PL_FINALIZED_FAILED;
     return op->u.task_done.failed;

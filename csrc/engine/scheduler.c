@@ -128,10 +128,12 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
 }
 
 static void take_final(pl_engine_t *engine, const pl_final_t *final) {
-    bool is_final = final->state != PL_STAGE_ABORTING;
+    bool has_news = final->state == PL_STAGE_READY, is_final = final->state != PL_STAGE_ABORTING && !has_news;
     if (is_final && !final->unwatched)
         engine->host.final(engine->host.data, final->stage, final->state);
-    else if (!is_final && engine->host.aborted)
+    else if (has_news && engine->host.news)
+        engine->host.news(engine->host.data, final->stage);
+    else if (!is_final && !has_news && engine->host.aborted)
         engine->host.aborted(engine->host.data, final->stage);
     if (is_final && final->ours && engine->tells)
         pl__event_tell(engine, &(pl_event_t){ .what = PL_EVENT_FINAL, .task = final->stage, .state = final->state });

@@ -283,7 +283,8 @@ typedef struct {
     const pl_tally_t *tally; /* stage_get and roots_find, if asked for; else NULL */
 } pl_stage_t;
 
-/* With PL_STAGE_ABORTING: the tree of the stage was aborted while its run is, perhaps here, under way. */
+/* With PL_STAGE_ABORTING: the tree of the stage was aborted while its run is, perhaps here, under way. With
+ * PL_STAGE_READY: there are news for its run, which is likewise. */
 typedef struct pl_final {
     struct pl_final *next;
     pl_id_t stage;

@@ -130,7 +130,13 @@ typedef struct pl_attempt {
     int rc; /* outcome: of the op, as long as this holds */
 } pl_attempt_t;
 
-typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT, PL_OUTCOME_HELD } pl_outcome_kind_t;
+typedef enum {
+    PL_OUTCOME_OK,
+    PL_OUTCOME_FAILED,
+    PL_OUTCOME_ABORT,
+    PL_OUTCOME_HELD,
+    PL_OUTCOME_CONTINUE
+} pl_outcome_kind_t;
 
 /*
  * outcome of run().
@@ -143,6 +149,8 @@ typedef enum { PL_OUTCOME_OK, PL_OUTCOME_FAILED, PL_OUTCOME_ABORT, PL_OUTCOME_HE
  *           Both: where this stage or one above it has a fallback, only the part of the tree from the nearest such
  *           stage on is aborted, and its unfilled outputs get that value. A scope that is nearer is aborted alone.
  *   HELD    of a durable function: it is held, for `retry_message`, until it is let go on (flow_set).
+ *   CONTINUE of a durable function: it begins anew with `args`, and an empty journal: the next era. Mails and what is
+ *           below it stay.
  * A durable function has its last entries in `journal`, whatever the kind; what is in there becomes real with it.
  * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt: `refused`.
  * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
@@ -167,6 +175,7 @@ typedef struct {
     pl_str_t retry_message; /* FAILED: as the status tree shows it */
     pl_str_t abort_message;
     const pl_journal_t *journal; /* of a durable function; NULL: none */
+    pl_str_t args;               /* CONTINUE */
     const pl_attempt_t *refused; /* result; counts if its rc is that of the op */
 } pl_op_outcome_t;
 

@@ -117,6 +117,54 @@ describe("of a durable function", function()
     assert.same({ 2, "done" }, { lives, e:stage_get(id).state })
   end)
 
+  it("one that continues as new begins with other arguments, an empty journal, and the mails that it has", function()
+    local eras, first = {}, ("x"):rep(2000)
+    assert.same({ "OK" }, e:signal{ { stage = id, name = "go" } })
+    execute(function(task)
+      local flow, entries, news = e:journal_get(id)
+      eras[#eras + 1] = { flow.era, flow.first, #entries, #news.mails, task.stage.args }
+      assert(e:outcome(task, #eras < 3 and { kind = "continue", args = #eras == 1 and first or "third",
+        journal = { next = flow.next + 2, entries = { entry(flow.next, flow.next + 1, { value = ("y"):rep(2000) }) } } }
+        or { kind = "ok" }))
+    end)
+    assert.same({ { 0, 1, 0, 1, "" }, { 1, 3, 0, 1, first }, { 2, 5, 0, 1, "third" } }, eras)
+    assert.equal("done", e:stage_get(id).state)
+  end)
+
+  it("one is started with a signal in it, or gets it if it is there", function()
+    local function signal(value)
+      return e:signal{ { idempotence = "order-1", name = "go", value = value, start = {
+        { id = e:new_id(), class_path = "spec.Durable", args = "", flags = core.DURABLE } } } }
+    end
+    assert.same({ "OK" }, signal("a"))
+    assert.same({ "OK" }, signal("b"))
+    assert.same({ "ENOTFOUND" }, e:signal{ { idempotence = "order-2", name = "go" } })
+    local mails = select(3, e:journal_get(e:stage_get("order-1").id)).mails
+    assert.same({ "a", "b" }, { mails[1].value, mails[2].value })
+  end)
+
+  it("one that is being executed hears of news at once, and writes in a transaction of the user's", function()
+    local heard, rows = {}, nil
+    e:on("final", function(stage, state) heard[#heard + 1] = { stage, state } end)
+    execute(function(task)
+      assert.same({ "OK" }, e:signal{ { stage = id, name = "go" } })
+      e:sleep(1)
+      assert.same({ { id, "ready" } }, heard)
+      for i, commit in ipairs{ false, true } do
+        local session = e:session()
+        assert(session:begin(5))
+        assert(session:sql("CREATE TABLE IF NOT EXISTS mine (a)", {}, 0, false))
+        assert(session:sql("INSERT INTO mine VALUES (1)", {}, 0, false))
+        assert(session:journal(task, { next = 3, entries = { entry(1, 2, { kind = "tx" }) } }))
+        assert(session:finish(commit))
+        rows = select(2, e:journal_get(id))
+        assert.equal(i - 1, #rows)
+      end
+      assert(e:outcome(task, { kind = "ok" }))
+    end)
+    assert.equal("tx", rows[1].kind)
+  end)
+
   it("what is wrong in an entry is told with its place", function()
     local messages = {}
     execute(function(task)

@@ -287,6 +287,7 @@ static bool is_about_all(const char *name) {
         "QUEUE_SEEN_PULL",
         "QUEUES_SEEN_DELAYED",
         "WORKERS_SEEN",
+        "FLOWS_NEWS",
     };
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
         if (strcmp(name, ALL[i]) == 0)

@@ -47,24 +47,22 @@ static int write_op(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t
     return pl__await_yield(L, rec, write_k);
 }
 
-/* Stack: engine, claim, table. */
-static int write(lua_State *L, pl_verb_t verb) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *rec, pl_verb_t verb) {
     luaL_checktype(L, 3, LUA_TTABLE);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    if (!rec || rec->claim_ended || rec->give_back)
-        return pl__push_failure(L, PL_ESTALE, "the claim has been ended before");
+    if (!rec || rec->claim_ended || rec->give_back) {
+        (void)pl__push_failure(L, PL_ESTALE, "the claim has been ended before");
+        return NULL;
+    }
     luaL_argcheck(L, rec->claim->kind == PL_TASK_RUN && rec->claim->stage, 2, "a task of another kind");
     uint64_t life = rec->life;
     pl_op_t *op = pl__op_build(L, verb);
-    if (!op)
-        return pl__push_failure(L, PL_ENOMEM, NULL);
     /* Building may have run finalizers, and those may have done anything. */
-    if (!h->engine || rec->life != life || rec->claim_ended) {
+    bool is_over = !h->engine || rec->life != life || rec->claim_ended;
+    if (is_over)
         pl_op_free(op);
-        return pl__push_failure(L, PL_ESTALE, "the claim has been ended before");
+    if (!op || is_over) {
+        (void)pl__push_failure(L, is_over ? PL_ESTALE : PL_ENOMEM, NULL);
+        return NULL;
     }
     if (verb == PL_VERB_journal) {
         op->u.journal.stage = rec->claim->task;
@@ -75,7 +73,17 @@ static int write(lua_State *L, pl_verb_t verb) {
         op->u.suspend.root = rec->claim->stage->root;
         op->u.suspend.claim = rec->claim->claim;
     }
-    return write_op(L, h, rec, op);
+    return op;
+}
+
+/* Stack: engine, claim, table. */
+static int write(lua_State *L, pl_verb_t verb) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    pl__coroutine_t *rec = pl__claim_check(L, 2, h);
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = pl__durable_op(L, h, rec, verb);
+    return op ? write_op(L, h, rec, op) : 3;
 }
 
 /* e:journal(claim, JOURNAL) -> true, or nil, code, message */

@@ -8,10 +8,15 @@
 
 #include <lua.h>
 
+#include "binding/coroutine/coroutine.h"
 #include "binding/op/reader.h"
 
 /* Adds the methods to the table on top of the stack. */
 void pl__durable_register(lua_State *L);
+
+/* An op of verb journal or suspend of the claim of `rec`, from the arguments: itself, claim, table. NULL, and three
+ * values are pushed: why not. */
+pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *rec, pl_verb_t verb);
 
 /* What a durable function writes at a time, from the table at index t. */
 void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal);

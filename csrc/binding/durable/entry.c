@@ -133,6 +133,16 @@ void pl__build_suspend(pl__reader_t *R) {
     suspend->reason = pl__reader_opt_str_field(R, 3, "reason");
 }
 
+/* Field `start`: a list of one. */
+static void read_start(pl__reader_t *R, int t, pl_mail_new_t *mail) {
+    size_t len;
+    lua_getfield(R->L, t, "start");
+    pl_stage_new_t *start = pl__reader_roots(R, "start", &len);
+    if (len > 1 || (len && !mail->idempotence.ptr))
+        pl__reader_refuse(R, "start", "one, with an idempotence key");
+    mail->start = len ? start : NULL;
+}
+
 void pl__build_signal(pl__reader_t *R) {
     static const char *const MAIL_KINDS[] = { "signal", "update", NULL };
     pl_op_signal_t *signal = &R->op->u.signal;
@@ -150,6 +160,7 @@ void pl__build_signal(pl__reader_t *R) {
             .key = pl__reader_opt_str_field(R, item, "key"),
             .value = pl__reader_opt_str_field(R, item, "value"),
         };
+        read_start(R, item, &signal->mails[i]);
         if (signal->mails[i].value.len > PL_MAIL_BYTES_MAX)
             pl__reader_refuse(R, "value", "it is too large");
         if (!signal->mails[i].stage && !signal->mails[i].idempotence.ptr)

@@ -13,7 +13,9 @@
 #include <lauxlib.h>
 
 #include "binding/coroutine/await.h"
+#include "binding/coroutine/claim.h"
 #include "binding/coroutine/coroutine.h"
+#include "binding/durable/durable.h"
 #include "binding/facts.h"
 #include "binding/handle.h"
 #include "binding/op/table.h"
@@ -237,6 +239,22 @@ static int session_verb(lua_State *L) {
     return await(L, session, op);
 }
 
+/* s:journal(claim, JOURNAL) -> true, or nil, code, message: as that of the engine, in the transaction. */
+static int session_journal(lua_State *L) {
+    session_t *session = take_self(L);
+    if (refuse(L, session))
+        return 3;
+    pl__coroutine_t *rec = pl__claim_check(L, 2, session->h);
+    pl_op_t *op = pl__durable_op(L, session->h, rec, PL_VERB_journal);
+    if (!op)
+        return 3;
+    if (session->over) {
+        pl_op_free(op);
+        return pl__push_failure(L, PL_EOVER, NULL);
+    }
+    return await(L, session, op);
+}
+
 /* s:method(...): that of the engine, which asks the store nothing. Its name is upvalue 1. */
 static int session_forward(lua_State *L) {
     (void)take_self(L);
@@ -254,6 +272,7 @@ static void push_methods(lua_State *L) {
         { "task_gather", session_task_gather },
         { "tasks_gather", session_tasks_gather },
         { "settle", session_settle },
+        { "journal", session_journal },
         { NULL, NULL },
     };
     static const struct {
@@ -268,7 +287,8 @@ static void push_methods(lua_State *L) {
         X(purge),       X(dead_list),    X(dead_revive),     X(dead_purge),   X(failures_get),
         X(space_get),   X(schedule_set), X(schedule_delete), X(schedule_get), X(schedule_fire),
         X(fires_get),   X(ids_find),     X(roots_find),      X(resume),       X(workers_get),
-        X(queues_seen), X(why_get),      X(tasks_find),
+        X(queues_seen), X(why_get),      X(tasks_find),      X(signal),       X(flow_set),
+        X(journal_get),
 #undef X
     };
     static const char *const FORWARDS[] = { "new_id", "new_name", "id_text", "id_parse", "now" };

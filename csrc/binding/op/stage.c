@@ -164,10 +164,11 @@ static void read_last_entries(pl__reader_t *R, pl_op_outcome_t *outcome) {
         outcome->journal = journal;
     }
     lua_pop(R->L, 1);
+    outcome->args = pl__reader_opt_str_field(R, 3, "args");
 }
 
 void pl__build_outcome(pl__reader_t *R) {
-    static const char *const KINDS[] = { "ok", "failed", "abort", "held", NULL };
+    static const char *const KINDS[] = { "ok", "failed", "abort", "held", "continue", NULL };
     pl_op_outcome_t *outcome = &R->op->u.outcome;
     pl__reader_arg_table(R, 3);
     outcome->kind = (pl_outcome_kind_t)pl__reader_choice_field(R, 3, "kind", KINDS);

@@ -134,7 +134,7 @@ static void set_failure(pl_event_t *event, const pl_failure_t *failure) {
 }
 
 static void read_outcome(pl_event_t *event, const pl_op_outcome_t *outcome) {
-    event->failed = outcome->kind != PL_OUTCOME_OK;
+    event->failed = outcome->kind == PL_OUTCOME_FAILED || outcome->kind == PL_OUTCOME_ABORT;
     event->will_retry = outcome->kind == PL_OUTCOME_FAILED && !outcome->give_up;
     event->again = event->will_retry ? outcome->retry_at : 0;
     set_failure(event, &outcome->failure);

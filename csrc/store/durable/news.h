@@ -45,6 +45,7 @@ typedef struct {
 typedef struct {
     pl_id_t stage; /* or, when 0, by its idempotence key: */
     pl_str_t idempotence;
+    pl_stage_new_t *start; /* a durable function that is started with it if none has that key; NULL: none */
     pl_mail_kind_t kind;
     pl_str_t name, key, value; /* key absent: none; a second one with the same is not delivered */
     int rc;                    /* result: PL_OK, PL_EEXISTS (by key), PL_ENOTFOUND, PL_EFINAL, PL_ELIMIT, or

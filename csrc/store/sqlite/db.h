@@ -187,9 +187,9 @@ struct pl__conn {
     pl__lives_t lives;
     pl_id_t *watched; /* open addressing, 0 = free */
     size_t watched_len, watched_size;
-    pl__arena_t scratch;  /* until the transaction ends */
-    pl_recall_t *recalls; /* in scratch */
-    pl_final_t *finals;   /* newest first, in scratch; with PL_STAGE_ABORTING: a run that may be under way here */
+    pl__arena_t scratch;         /* until the transaction ends */
+    pl_recall_t *recalls;        /* in scratch */
+    pl_final_t *finals;          /* newest first, in scratch; with PL_STAGE_ABORTING, _READY: of a run, perhaps here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
     bool tells; /* of all stages that become final, whoever watches them */
@@ -280,6 +280,10 @@ int pl__note_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state);
 int pl__note_abort(pl__conn_t *conn, pl_id_t stage) PL__MUST_USE;
 /* Notes own runs under way whose trees another process has aborted. */
 int pl__check_aborts(pl__conn_t *conn) PL__MUST_USE;
+/* A durable function that is being executed, wherever, has news. */
+int pl__note_news(pl__conn_t *conn, pl_id_t stage) PL__MUST_USE;
+/* Notes those that are executed here, and had news from another process. */
+int pl__check_news(pl__conn_t *conn) PL__MUST_USE;
 int pl__watch_add(pl__conn_t *conn, pl_id_t stage) PL__MUST_USE;
 bool pl__is_watched(const pl__conn_t *conn, pl_id_t stage);
 void pl__watch_remove(pl__conn_t *conn, pl_id_t stage);
@@ -526,6 +530,8 @@ int pl__flow_over(pl__conn_t *conn, pl_id_t stage);
 int pl__flow_again(pl__conn_t *conn, pl_id_t stage);
 /* Its task, which is nobody's any more, waits without end. */
 int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
+/* It begins anew, with these arguments and an empty journal. */
+int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args);
 /* All that is kept of it but its stage. */
 int pl__flow_delete(pl__conn_t *conn, pl_id_t stage);
 /* What a durable function writes, whose claim is ours. Tasks have been checked (pl__journal_check): *rc is not PL_OK if

@@ -3,7 +3,8 @@
  *
  * Whoever brings news wakes the function if it is suspended, and for a mail only if it wants that. In every other case
  * but one `dirty` is set, for it may be under way, or about to be: the exception is a mail that is not wanted by one
- * that is suspended, whose task is delayed. It finds that mail when it looks next.
+ * that is suspended, whose task is delayed. It finds that mail when it looks next. Who is executing it is told, for it
+ * may be waiting for a step: in this process with the commit, in others when they hear of it (pl__check_news).
  */
 #include <string.h>
 
@@ -59,12 +60,14 @@ static int tell(pl__conn_t *conn, pl_id_t stage, const state_t *state, bool want
         PL__TRY(wake_task(conn, stage, &woken));
     if (woken)
         return pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage);
-    int64_t task = PL__TASK_READY;
-    if (is_suspended && !wanted) {
-        PL__TRY(pl__task_flush(conn));
-        PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, PL__TASK_READY, "i", (int64_t)stage));
-    }
-    return task == PL__TASK_DELAYED || state->is_dirty ? PL_OK : set_dirty(conn, stage);
+    int64_t task;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, PL__TASK_READY, "i", (int64_t)stage));
+    if (is_suspended && !wanted && task == PL__TASK_DELAYED)
+        return PL_OK;
+    if (task == PL__TASK_CLAIMED)
+        PL__TRY(pl__note_news(conn, stage));
+    return state->is_dirty ? PL_OK : set_dirty(conn, stage);
 }
 
 int pl__flow_wake(pl__conn_t *conn, pl_id_t stage) {
@@ -104,8 +107,14 @@ static int check_mail(pl__conn_t *conn, pl_mail_new_t *mail, const state_t *stat
 
 static int post(pl__conn_t *conn, pl_mail_new_t *mail) {
     state_t state;
-    if (!mail->stage)
+    if (mail->idempotence.ptr) /* anew, should this be another try */
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &mail->stage, 0, "b", mail->idempotence));
+    if (!mail->stage && mail->start) {
+        mail->start->key = mail->idempotence;
+        mail->stage = mail->start->id;
+        PL__TRY(pl__stage_insert(conn, mail->start, mail->stage, 0, 0, 0));
+        PL__TRY(pl__stage_rows_flush(conn));
+    }
     PL__TRY(read_state(conn, mail->stage, &state));
     PL__TRY(check_mail(conn, mail, &state));
     if (mail->rc != PL_OK)
@@ -138,6 +147,20 @@ int pl__flow_over(pl__conn_t *conn, pl_id_t stage) {
 
 int pl__flow_again(pl__conn_t *conn, pl_id_t stage) {
     return pl__sql_run(conn, PL__SQL_FLOW_AGAIN, NULL, "i", (int64_t)stage);
+}
+
+int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args) {
+    int64_t first;
+    pl__live_drop(conn, stage);
+    PL__TRY(pl__sql_int(conn, PL__SQL_FLOW_CONTINUE, &first, 0, "i", (int64_t)stage));
+    PL__TRY(pl__sql_run(conn, PL__SQL_JOURNAL_FORGET, NULL, "ii", (int64_t)stage, first));
+    PL__TRY(pl__sql_run(conn, PL__SQL_JOURNAL_FORGET_LARGE, NULL, "ii", (int64_t)stage, first));
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CONTINUE, NULL, "ibi", (int64_t)stage, args.ptr ? args : PL_STR_LIT(""),
+                        (int64_t)conn->now));
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_DROP_LARGE, NULL, "i", (int64_t)stage));
+    conn->maybe_ready = conn->ring = true;
+    return pl__sql_run(conn, PL__SQL_TASK_SUSPEND, NULL, "iii", (int64_t)stage, (int64_t)PL__TASK_READY,
+                       (int64_t)conn->due);
 }
 
 int pl__flow_delete(pl__conn_t *conn, pl_id_t stage) {

@@ -476,6 +476,8 @@ int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
     switch (op->u.outcome.kind) {
     case PL_OUTCOME_HELD:
         return pl__flow_hold(conn, op->u.outcome.stage, op->u.outcome.retry_message);
+    case PL_OUTCOME_CONTINUE:
+        return pl__flow_continue(conn, op->u.outcome.stage, op->u.outcome.args);
     case PL_OUTCOME_FAILED:
         return apply_failure(conn, &op->u.outcome, &brief);
     case PL_OUTCOME_ABORT:

@@ -86,6 +86,24 @@ int pl__note_abort(pl__conn_t *conn, pl_id_t stage) {
     return note(conn, stage, PL_STAGE_ABORTING, false);
 }
 
+int pl__note_news(pl__conn_t *conn, pl_id_t stage) {
+    conn->ring = true; /* it may be another process that executes it */
+    return note(conn, stage, PL_STAGE_READY, false);
+}
+
+int pl__check_news(pl__conn_t *conn) {
+    sqlite3_stmt *row;
+    size_t len;
+    int rc;
+    if (!conn->has_claims)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_NEWS, &row, "i", (int64_t)conn->worker));
+    const pl_id_t *ids = pl__sql_list(conn, row, &conn->scratch, pl__sql_read_id, sizeof *ids, &len, &rc);
+    for (size_t i = 0; rc == PL_OK && i < len; i++)
+        rc = note(conn, ids[i], PL_STAGE_READY, false);
+    return rc;
+}
+
 int pl__check_aborts(pl__conn_t *conn) {
     sqlite3_stmt *row;
     size_t len;

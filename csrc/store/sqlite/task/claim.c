@@ -470,6 +470,7 @@ int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena,
         conn->maybe_ready = conn->due_unknown = conn->maybe_alone = true;
         PL__TRY(check_watched(conn));
         PL__TRY(pl__check_aborts(conn));
+        PL__TRY(pl__check_news(conn));
         PL__TRY(pl__queues_load(conn));
     }
     if (conn->blocked || conn->next_token <= conn->steady)
