@@ -404,22 +404,24 @@ static void an_aborted_one_that_is_resumed_goes_on(void) {
 /* ---- every order ------------------------------------------------------------------------------------------- */
 
 /*
- * A function waits for a mail, a child and a timer, and suspends again and again until it has all. What can happen:
- * it looks for news, it suspends, the mail is sent, the child ends, the timer's time comes, it is claimed; in one
- * transaction with the next thing, or apart from it. Whatever the order: once nothing more happens, it has all.
+ * A function waits for a mail, a child, a slot and a timer, and suspends again and again until it has all. What can
+ * happen: it looks for news, it suspends, the mail is sent, the child ends, the slot is filled, the timer's time comes,
+ * its claim is lost, so that it begins anew and knows nothing; in one transaction with the next thing, or apart from
+ * it. Whatever the order: once nothing more happens, it has all.
  */
-enum { LOOKS, SUSPENDS, MAIL, CHILD_ENDS, TIME, THINGS };
+enum { LOOKS, SUSPENDS, MAIL, CHILD_ENDS, SLOT, TIME, LOST, THINGS };
 
 typedef struct {
-    bool claimed, has_mail, has_child, has_time, knows; /* knows: it has looked since it was claimed, or refused */
-    bool sent, ended, passed;
-    pl_id_t child;
+    bool claimed, knows; /* knows: it has looked since it was claimed, or refused */
+    bool has_mail, has_child, has_slot, has_time;
+    bool sent, ended, filled, passed;
+    pl_id_t child, slot;
     pl_usec_t due;
     const pl_claim_t *claim; /* the last one it had */
 } world_t;
 
 static bool has_all(const world_t *world) {
-    return world->has_mail && world->has_child && world->has_time;
+    return world->has_mail && world->has_child && world->has_slot && world->has_time;
 }
 
 static void look_for_news(world_t *world) {
@@ -427,6 +429,7 @@ static void look_for_news(world_t *world) {
     const pl_news_t *news = &op->u.journal_get.news;
     world->has_mail = world->has_mail || news->mails_len > 0;
     world->has_child = world->has_child || news->children_len > 0;
+    world->has_slot = world->has_slot || news->slots_len > 0;
     world->has_time = world->has_time || pl_clock_now(&clock_) >= world->due;
     world->knows = true;
     pl_op_free(op);
@@ -434,7 +437,29 @@ static void look_for_news(world_t *world) {
 
 static pl_op_t *suspension(const world_t *world) {
     pl_usec_t due = world->has_time ? PL_USEC_NEVER : world->due;
-    return suspend(NULL, 0, 0, due, world->has_mail ? PL_STR_NONE : (pl_str_t){ "go", 3 });
+    pl_op_t *op = suspend(NULL, 0, 0, due, world->has_mail ? PL_STR_NONE : (pl_str_t){ "go", 3 });
+    op->u.suspend.slots = &world->slot;
+    op->u.suspend.slots_len = !world->has_slot;
+    return op;
+}
+
+static pl_op_t *filling(const world_t *world) {
+    pl_op_t *op = pl_op_new(PL_VERB_fill);
+    pl_fill_t *fill = pl_op_alloc(op, sizeof *fill);
+    *fill = (pl_fill_t){ world->slot, PL_STR_LIT("\x05") };
+    op->u.fill = (pl_op_fill_t){ .stage = root, .fills = fill, .fills_len = 1 };
+    return op;
+}
+
+static pl_op_t *loss(void) {
+    const pl_claim_t *of = claim_of(root);
+    pl_op_t *op = pl_op_new(PL_VERB_release);
+    pl_id_t *task = pl_op_alloc(op, sizeof *task);
+    int *claim = pl_op_alloc(op, sizeof *claim);
+    *task = root;
+    *claim = of->claim;
+    op->u.release = (pl_op_release_t){ task, claim, 1, 0 };
+    return op;
 }
 
 static void take_claims(world_t *world) {
@@ -464,16 +489,28 @@ static bool can(const world_t *world, int thing, pl_op_t **op, pl_mail_new_t *ma
         if (!world->ended)
             *op = finish_op(world->child);
         return !world->ended;
+    case SLOT:
+        if (!world->filled)
+            *op = filling(world);
+        return !world->filled;
+    case LOST:
+        if (world->claimed)
+            *op = loss();
+        return world->claimed;
     default:
         return !world->passed;
     }
 }
 
 static void happened(world_t *world, int thing, const pl_op_t *op) {
-    CHECK(!op || op->rc == PL_OK);
+    bool too_late = thing == SUSPENDS && !world->claimed; /* it was lost in the same transaction */
+    CHECK(!op || op->rc == (too_late ? PL_ESTALE : PL_OK));
     world->sent = world->sent || thing == MAIL;
     world->ended = world->ended || thing == CHILD_ENDS;
-    if (thing == SUSPENDS && op->u.suspend.refused)
+    world->filled = world->filled || thing == SLOT;
+    if (thing == LOST)
+        world->claimed = world->has_mail = world->has_child = world->has_slot = world->has_time = false;
+    if (thing == SUSPENDS && !too_late && op->u.suspend.refused)
         world->knows = false;
     else if (thing == SUSPENDS)
         world->claimed = false;
@@ -517,7 +554,7 @@ static void happen(world_t *world, int first, int second, bool together) {
 
 /* What is left happens at last, and the function goes on as long as it is claimed. */
 static void end_all(world_t *world) {
-    for (int thing = MAIL; thing < THINGS; thing++)
+    for (int thing = MAIL; thing < LOST; thing++)
         happen(world, thing, THINGS, false);
     for (int i = 0; i < 20 && !has_all(world); i++) {
         (void)look();
@@ -532,6 +569,10 @@ static bool play(unsigned order, int steps) {
     start();
     world.claim = claim_of(root);
     world.child = spawn(false);
+    world.slot = pl_ids_next(&ids, &clock_);
+    pl_entry_t entry = entry_of(2, 0, PL_ENTRY_SLOT, "more");
+    entry.ref = world.slot;
+    CHECK(apply(journal(&entry, 1, 3)) == PL_OK);
     world.due = pl_clock_now(&clock_) + PL_USEC_PER_SEC;
     for (int i = 0; i < steps; i++) {
         unsigned step = order % (THINGS * THINGS * 2);
