@@ -25,9 +25,9 @@ end
 
 --- Methods that a body will have: their names are reserved already.
 local later = {
-  transaction = true, event = true, wait_event = true, patched = true, on_query = true, on_signal = true,
+  patched = true, on_query = true, on_signal = true,
   on_update = true, set_value = true, stream = true, signal_to = true, scope = true, shield = true,
-  with_timeout = true, on_compensate = true, compensate = true, continue_as_new = true,
+  with_timeout = true, on_compensate = true, compensate = true,
 }
 
 local function fail(name, format, ...)

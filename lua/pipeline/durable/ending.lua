@@ -34,8 +34,16 @@ function waits.child(self, op)
   return ("child %s %s"):format(op.name, self.engine:_id_text(op.ref))
 end
 
+function waits.event(_, op)
+  return ("signal %s%s"):format(op.name, op.due and " until " .. time_text(op.due) or "")
+end
+
 function waits.slot(_, op)
   return ("output %s"):format(op.name)
+end
+
+function waits.tx(_, op)
+  return waits.step(nil, op)
 end
 
 function waits.step(_, op)
@@ -50,7 +58,7 @@ function ending.waits_for(self)
   local list, met = {}, {}
   local function add(op)
     if met[op] or op.done or not waits[op.kind] then return end
-    if (op.kind == "step" or op.kind == "timer") and not op.due then return end
+    if (op.kind == "step" or op.kind == "tx" or op.kind == "timer") and not op.due then return end
     met[op] = true
     list[#list + 1] = waits[op.kind](self, op)
   end
@@ -61,7 +69,7 @@ function ending.waits_for(self)
   end
   local retried = {}
   for op in pairs(self.timers) do
-    if op.kind == "step" then retried[#retried + 1] = op end
+    if op.kind == "step" or op.kind == "tx" then retried[#retried + 1] = op end
   end
   table.sort(retried, function(a, b) return a.seq < b.seq end)
   for _, op in ipairs(retried) do add(op) end
@@ -175,10 +183,26 @@ local function fills_of(self, count, value)
   return list
 end
 
+-- Signals that nothing has taken go with the run.
+local function tell_left(self)
+  for _, name in ipairs(self.mailbox:left()) do
+    self.engine:_log(WARNING, ("%s %s has ended, and nothing in it has taken signal %q"):format(self.record.class_path,
+      self.self.id, name))
+  end
+end
+
+-- Its next era.
+local function continue(self)
+  local _, given = journal.collect(self, true)
+  send(self, { kind = "continue", args = self.again.bytes, flags = flags(self), journal = given })
+end
+
 local function done(self, results)
+  if self.again then return continue(self) end
   local ok, fills = xpcall(fills_of, errors.handler, self, results.n, results[1])
   if not ok then return abort(self, fills) end
   local _, given = journal.collect(self)
+  tell_left(self)
   send(self, {
     kind = "ok", flags = flags(self), fills = fills[1] and fills or nil, tasks = self.context.tasks, journal = given,
   })

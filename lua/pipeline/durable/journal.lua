@@ -4,11 +4,14 @@ local errors = require "pipeline.support.errors"
 
 local journal = {}
 
+local mailbox = require "pipeline.durable.mailbox"
+
 local PAGE_ENTRIES <const> = 500
 
 -- ---- reading -------------------------------------------------------------------------------------------------------
 
 local function read_page(self, given)
+  given.mail_after, given.mail_limit = self.mailbox.last, mailbox.LIMIT
   local flow, entries, news = self.core:journal_get(self.record.id, given)
   if flow then return flow, entries, news end
   if entries then errors.raise_core(entries, news) end
@@ -50,16 +53,18 @@ end
 function journal.collect(self, always)
   local writes = self.machine:take_writes()
   table.sort(writes, function(a, b) return a.seq < b.seq end)
-  if not (always or writes[1] or self.children[1] or self.starts[1] or self.publish[1] or self.status) then
+  local has_more = self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status
+  if not (always or writes[1] or has_more) then
     return writes, nil
   end
+  table.sort(self.taken)
   local entries = {}
   for i, op in ipairs(writes) do entries[i] = entry_of(op) end
   local given = {
     entries = taken(entries), next = self.machine.next, children = taken(self.children), starts = taken(self.starts),
-    fills = taken(self.publish), status = self.status or nil,
+    fills = taken(self.publish), taken = taken(self.taken), status = self.status or nil,
   }
-  self.children, self.starts, self.publish, self.status = {}, {}, {}, false
+  self.children, self.starts, self.publish, self.taken, self.status = {}, {}, {}, {}, false
   return writes, given
 end
 
@@ -79,6 +84,7 @@ function journal.put_back(self, writes, given)
   self.children = put_first(self.children, given.children)
   self.starts = put_first(self.starts, given.starts)
   self.publish = put_first(self.publish, given.fills)
+  self.taken = put_first(self.taken, given.taken)
   self.status = self.status or given.status or false
 end
 

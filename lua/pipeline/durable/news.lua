@@ -6,7 +6,6 @@ local errors = require "pipeline.support.errors"
 local failures = require "pipeline.workflow.failures"
 local instance = require "pipeline.workflow.instance"
 local values = require "pipeline.durable.values"
-local waiting = require "pipeline.workflow.waiting"
 
 local news = {}
 
@@ -74,28 +73,17 @@ function news.slots(self)
   return list[1] and list or nil
 end
 
---- Has the engine tell of the ends of children, while the run waits beside a step. Returns whether one is final.
-function news.watch(self)
-  for _, op in pairs(self.known) do
-    if not self.watched[op.ref] and op.kind == "child" then
-      local token = {
-        wake = function()
-          self.has_news = true
-          self.wake()
-          return true
-        end,
-      }
-      self.watched[op.ref] = token
-      if waiting.subscribe(self.engine, op.ref, token) then return true end
-    end
+--- Has the engine tell of what comes while the run is executed.
+function news.listen(self)
+  self.engine._news[self.record.id] = function()
+    self.has_news = true
+    self.wake()
   end
-  return false
 end
 
 --- The run goes: nobody has to tell it anything.
 function news.forget(self)
-  for id, token in pairs(self.watched) do waiting.unsubscribe(self.engine, id, token) end
-  self.watched = {}
+  self.engine._news[self.record.id] = nil
 end
 
 return news

@@ -14,6 +14,7 @@ local misuse = require("pipeline.support.place").misuse
 local methods = {} -- of the engine
 
 local LIMIT <const>, LIMIT_MAX <const> = 100, 1000
+local PAYLOAD_BYTES_MAX <const> = 2 << 20
 
 local function record_of(self, ref, what)
   local record
@@ -46,6 +47,74 @@ function methods.resume(self, ref)
     errors.raise(errors.UnexpectedPipelineError, "resume of %s: it is final", record.class_path)
   end
   errors.raise_core(code, message, "resume of " .. record.class_path)
+end
+
+local signal_kinds = { key = "any", start = "table" }
+
+local function check_key(key)
+  if key == nil then return nil end
+  if type(key) == "number" then key = tostring(key) end
+  if type(key) ~= "string" or key == "" or #key > 200 then
+    misuse("bad argument #4 to 'signal' (option 'key': a text of 1 to 200 bytes, or a whole number, expected)")
+  end
+  return key
+end
+
+-- Whom a signal is for, as the store takes it.
+local function address_of(self, ref, item, start)
+  if instance.is(ref) and ref._id then
+    item.stage = ref._id
+  elseif type(ref) ~= "string" then
+    misuse("bad argument #1 to 'signal' (id, idempotence key or started pipeline expected, got %s)", type(ref))
+  elseif start then
+    if not instance.is(start) or start._id or start._spawned or not start.class.durable then
+      misuse("bad argument #4 to 'signal' (option 'start': a durable function that is not started expected)")
+    end
+    local stage = instance.root_stage(start, self, { idempotence_key = ref })
+    item.idempotence, item.start = stage.key, { stage }
+  else
+    local record = keys.find(self, ref)
+    item.stage = record and record.id
+  end
+  return item
+end
+
+--- Sends a durable function a signal. It is kept until a wait of that name takes it (self:wait_event, self:event,
+-- self:select), also if it waits for it only later, or has not begun.
+-- @param ref its id, idempotence key or instance. @tparam string name of the signal. @param payload any value that can
+--   be stored.
+-- @tparam[opt] table given key (a signal with a key that the run has had already is not delivered again), start (a
+--   durable function that is started, with `ref` as its idempotence key and with the signal, if there is none).
+-- @return true: it is on disk; false and "final", or "not_found": nothing was stored. Inside engine:transaction it is
+--   sent with that. Raises LimitError when the mailbox of the run is full, SerializationError.
+function methods.signal(self, ref, name, payload, given)
+  opened.check(self)
+  context.refuse_in_body("a signal")
+  given = options.check(given, signal_kinds, 4, "signal")
+  if type(name) ~= "string" or name == "" or #name > 200 then
+    misuse("bad argument #2 to 'signal' (a name of 1 to 200 bytes expected)")
+  end
+  local bytes, inputs, message = core.encode_value(payload, "payload")
+  if not bytes then errors.raise_core(inputs, message) end
+  if inputs and #inputs > 0 then
+    errors.raise(errors.SerializationError, "payload: a future of a pipeline; send its value")
+  end
+  if #bytes > PAYLOAD_BYTES_MAX then
+    errors.raise(errors.LimitError, "payload: %d bytes, and at most %d can be sent", #bytes, PAYLOAD_BYTES_MAX)
+  end
+  local item = address_of(self, ref, { name = name, key = check_key(given.key), value = bytes, kind = "signal" },
+    given.start)
+  if not (item.stage or item.idempotence) then return false, "not_found" end
+  local results, code, problem = context.store(self):signal { item }
+  if not results then errors.raise_core(code, problem, "signal") end
+  local result = results[1]
+  if result == "OK" or result == "EEXISTS" then return true end
+  if result == "ENOTFOUND" then return false, "not_found" end
+  if result == "EFINAL" then return false, "final" end
+  if result == "ELIMIT" then
+    errors.raise(errors.LimitError, "signal %q: the mailbox of %s is full", name, tostring(ref))
+  end
+  errors.raise(errors.UnexpectedPipelineError, "signal: %s is no durable function", tostring(ref))
 end
 
 local function error_text(bytes)

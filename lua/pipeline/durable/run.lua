@@ -12,8 +12,9 @@
 --
 -- Fields of a run: engine, core, claim, self (the instance), record, of (its class), flow (what the store keeps of it),
 -- machine, steps, context (its run context, see workflow/evaluate.lua), timers (set of the operations that have a due),
--- children, starts, publish, status (to be written with the next commit), known (seq -> operation that is open and that
--- the store tells of), watched (set of the ids of children), token (what wakes the coroutine that waits, or false).
+-- children, starts, publish, taken, status (to be written with the next commit), known (seq -> operation that is open
+-- and that the store tells of), mailbox, transactions (to be executed), unseen, branches (see body/methods.lua), again
+-- (what begins its next era, or false), token (what wakes the coroutine that waits, or false).
 --
 -- Invariants
 --   1. Before a step function begins, everything that was asked for or delivered is committed.
@@ -25,8 +26,11 @@ local errors = require "pipeline.support.errors"
 local ending = require "pipeline.durable.ending"
 local journal = require "pipeline.durable.journal"
 local machine = require "pipeline.flow.machine"
+local mailbox = require "pipeline.durable.mailbox"
 local news = require "pipeline.durable.news"
 local steps = require "pipeline.durable.steps"
+local transaction = require "pipeline.durable.transaction"
+local values = require "pipeline.durable.values"
 
 local run = {}
 
@@ -90,6 +94,15 @@ function begin.child(self, op)
 end
 
 begin.slot = begin.child
+
+function begin.event(self, op)
+  if op.due then self.timers[op] = true end
+  self.mailbox:wait(op)
+end
+
+function begin.tx(self, op)
+  if op.state == "again" then self.timers[op] = true else self.transactions[#self.transactions + 1] = op end
+end
 
 local function begin_asked(self)
   for _, op in ipairs(self.machine:take_asked()) do
@@ -170,7 +183,11 @@ local function fire_timer(self)
   if not op or due > self.core:now() then return false end
   self.timers[op] = nil
   if op.state == "again" then
-    self.steps:add(op)
+    if op.kind == "tx" then self.transactions[#self.transactions + 1] = op else self.steps:add(op) end
+  elseif op.kind == "event" then
+    local problem = errors.TimeoutError(("no signal %q has come in time"):format(op.name), { where = op.line or false })
+    self.machine:close(op, "failed", values.encode_error(problem))
+    deliver(self, { op })
   else
     self.machine:close(op, "ok", nil)
     deliver(self, { op })
@@ -179,20 +196,66 @@ local function fire_timer(self)
 end
 
 local function take_news(self, given)
+  self.mailbox:receive(given and given.mails)
   local closed = news.close(self, given)
   deliver(self, closed)
   return closed[1] ~= nil
+end
+
+-- Reads what the engine has told of.
+local function heed_news(self)
+  if not self.has_news then return false end
+  self.has_news = false
+  take_news(self, journal.read_news(self))
+  return true
+end
+
+-- Gives a signal to a wait of its name.
+local function take_mail(self)
+  local mail, op = self.mailbox:take()
+  if not mail then
+    if not (self.mailbox.has_more and self.mailbox:wants()) then return false end
+    take_news(self, journal.read_news(self))
+    return true
+  end
+  self.machine:close(op, "ok", mailbox.results(mail))
+  self.taken[#self.taken + 1] = mail.id
+  deliver(self, { op })
+  return true
+end
+
+-- Executes a transaction that was asked for.
+local function run_transaction(self)
+  local op = table.remove(self.transactions, 1)
+  if not op then return false end
+  op.state, op.due = "open", nil
+  local how, problem, trace = transaction.execute(self, op)
+  if how == "lost" then lose(self, problem, trace) end
+  if how == "ok" then
+    deliver(self, { op })
+    return true
+  end
+  local verdict, value, seconds = self.steps:judge {
+    op = op, problem = { problem }, trace = trace, number = op.attempt + 1,
+  }
+  op.attempt = op.attempt + 1
+  if verdict == "again" then
+    self.machine:try_again(op, self.core:now() + seconds, value)
+    self.timers[op] = true
+    ending.report_step(self, op, op.attempt, value)
+  else
+    self.machine:close(op, verdict, value)
+    self:commit()
+    deliver(self, { op })
+  end
+  return true
 end
 
 -- ---- waiting -------------------------------------------------------------------------------------------------------
 
 -- Waits, with the claim, beside steps that are at work.
 local function wait_beside(self)
-  if news.watch(self) or self.has_news then
-    self.has_news = false
-    return take_news(self, journal.read_news(self))
-  end
-  if self.steps.ended[1] then return end
+  if self.steps.ended[1] or self.has_news then return end
   local _, due = first_due(self)
   local timer = due and self.engine._timers:add(math.max(due - self.core:now(), 0), self.wake)
   self.token = errors.check(self.core:token())
@@ -224,6 +287,7 @@ local function suspend(self)
   local writes, given = journal.collect(self, true)
   local _, due = first_due(self)
   given.due, given.slots, given.reason = due, news.slots(self), ending.waits_for(self)
+  given.wants = self.mailbox:wants()
   local ok, code, message = self.core:flow_suspend(self.claim, given)
   if ok then
     journal.wrote(self, writes)
@@ -250,7 +314,8 @@ local function loop(self, given)
       self:commit()
       return ending.finish(self)
     end
-    if not (settle_steps(self) or fire_timer(self) or begin_steps(self)) then
+    if not (settle_steps(self) or heed_news(self) or take_mail(self) or fire_timer(self) or run_transaction(self)
+      or begin_steps(self)) then
       local problem = not self.steps:is_busy() and deadlock(self)
       if problem then
         self:commit()
@@ -276,8 +341,9 @@ local function new(engine, claim, stage, context)
   local self
   self = setmetatable({
     engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = context,
-    of = stage.class, timers = {}, known = {}, watched = {}, closed = {}, children = {}, starts = {}, publish = {},
-    unseen = {}, branches = {}, status = false, token = false, has_news = false, deliveries = 0,
+    of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
+    unseen = {}, branches = {}, taken = {}, transactions = {}, mailbox = mailbox.new(), again = false,
+    status = false, token = false, has_news = false, deliveries = 0,
     wake = function()
       if self.token then self.token:wake(true) end
     end,
@@ -285,20 +351,21 @@ local function new(engine, claim, stage, context)
   return self
 end
 
-
 --- Executes a claimed run.
 -- @param engine, claim: as the "task" hook has them; stage: its instance; context: the run context of the instance,
 --   whose `durable` is set here; main: function(self) that is the body; bracket: { enter =, leave = }, called with the
 --   coroutine of a branch before and after it runs.
 function run.execute(engine, claim, stage, context, main, bracket)
   local self <close> = new(engine, claim, stage, context)
+  news.listen(self)
   local flow, entries, given = journal.read(self)
   self.flow = flow
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
   self.steps = steps.new(engine, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS, self.wake)
   self.machine = machine.new {
-    main = function() return main(self) end, seed = flow.seed, entries = entries, next = flow.next,
-    start = flow.created, clock = function() return self.core:now() end, limit = self.of.journal_limit,
+    main = function() return main(self) end, seed = flow.seed .. era, entries = entries, next = flow.next,
+    start = flow.era == 0 and flow.created or nil, clock = function() return self.core:now() end,
+    limit = self.of.journal_limit,
     enter = bracket.enter, leave = bracket.leave,
   }
   context.durable = self

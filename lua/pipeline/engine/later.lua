@@ -13,7 +13,7 @@ later.ROOMS = {
   ["pipeline.act.trees"] = { "act" },
   ["pipeline.act.async"] = { "complete", "callback" },
   ["pipeline.act.tasks"] = { "act_tasks" },
-  ["pipeline.durable.outside"] = { "resume", "get_journal" },
+  ["pipeline.durable.outside"] = { "resume", "get_journal", "signal" },
 }
 
 --- Puts the methods of a room into `methods`.

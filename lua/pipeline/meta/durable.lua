@@ -24,6 +24,18 @@ function DurableFunction:all(list, given) end
 ---@param ... any
 function DurableFunction:await(...) end
 
+--- Begins run anew with these arguments, an empty journal and the same id: `return self:continue_as_new(...)`. Signals
+--- that were not taken, the outputs and who waits for them, and children that still run are as before.
+---
+--- Returns what run must return.
+---@param ... any
+---@return any
+function DurableFunction:continue_as_new(...) end
+
+--- A future of the next signal of that name: its payload. A signal that came before is taken, too.
+---@param name string
+function DurableFunction:event(name) end
+
 --- Starts a branch of the body: fn(...) takes its turns beside the code that goes on here, and may wait by the same
 --- methods. What it asks for counts by itself, so its steps never share a number with those of another branch.
 ---
@@ -33,6 +45,10 @@ function DurableFunction:await(...) end
 ---@param ... any
 ---@return any
 function DurableFunction:go(name, fn, ...) end
+
+--- How long the journal of this era is: { entries, bytes, era (times it was continued as new), suggested (it is time to
+--- continue as new: from 2,000 entries or 4 MiB on) }.
+function DurableFunction:history() end
 
 --- Not for durable functions, which await each child before they spawn the next: raises UnexpectedPipelineError.
 function DurableFunction:in_order() end
@@ -54,8 +70,8 @@ function DurableFunction:random(m, n) end
 
 --- Waits for the first of several.
 ---
---- `members`: by key: futures of this run, or a number: a timer of so many seconds, which ends with the select. Losing
---- futures stay valid.
+--- `members`: by key: futures of this run; a number: a timer of so many seconds; a text: the next signal of that name.
+--- The last two end with the select; losing futures stay valid.
 ---
 --- Returns the key of the member that came first, and its values; in every later life the same. Raises its error, with
 --- the key in its field `key`.
@@ -71,6 +87,15 @@ function DurableFunction:select(members) end
 --- As for every pipeline; in the body with the next commit.
 ---@param given? pipeline.DurableFunction.set_status.options
 function DurableFunction:set_status(given) end
+
+---@class (exact) pipeline.DurableFunction.signal.options
+---@field key? any
+
+--- Sends this durable function a signal, from outside of its body: see engine:signal.
+---@param name string
+---@param payload any
+---@param given? pipeline.DurableFunction.signal.options
+function DurableFunction:signal(name, payload, given) end
 
 --- Waits so many seconds, however long: the run is suspended meanwhile, and goes on in whatever process is there.
 ---@param seconds number
@@ -113,8 +138,30 @@ function DurableFunction:step(given, fn, ...) end
 ---@param given? table
 function DurableFunction:timer(given) end
 
+--- Calls fn(tx) in a transaction on the file of the engine (see engine:transaction): what it does to the user's tables,
+--- its results, and everything that the body has asked for before are committed together, or not at all. If it raises,
+--- all is rolled back and it is tried again, as a step is. It should wait for nothing.
+---
+--- Returns what fn returned, decoded.
+---@param name string of the step that it is.
+---@param fn function its tx has execute and query.
+---@return any
+function DurableFunction:transaction(name, fn) end
+
 --- A random UUID, a text of 36 characters; the same in every life of the run.
 function DurableFunction:uuid() end
 
 --- The version of the class that the run was started under.
 function DurableFunction:version() end
+
+---@class (exact) pipeline.DurableFunction.wait_event.options
+--- seconds
+---@field timeout? number
+
+--- Waits for the next signal of that name, which may have come before.
+---
+--- Returns its payload. Raises TimeoutError; a signal that comes later goes to the next wait.
+---@param name string
+---@param given? pipeline.DurableFunction.wait_event.options timeout (seconds).
+---@return any
+function DurableFunction:wait_event(name, given) end

@@ -358,6 +358,30 @@ function Engine:run() end
 ---@return { url: string, host: string, port: integer }
 function Engine:serve(given) end
 
+---@class (exact) pipeline.Engine.signal.options
+--- a signal with a key that the run has had already is not delivered again
+---@field key? any
+--- a durable function that is started, with `ref` as its idempotence key and with the signal, if there is none
+---@field start? table
+
+--- Sends a durable function a signal. It is kept until a wait of that name takes it (self:wait_event, self:event,
+--- self:select), also if it waits for it only later, or has not begun.
+---
+--- `ref`: its id, idempotence key or instance. @tparam string name of the signal. @param payload any value that can be
+--- stored.
+---
+--- `given`: key (a signal with a key that the run has had already is not delivered again), start (a durable function
+--- that is started, with `ref` as its idempotence key and with the signal, if there is none).
+---
+--- Returns true: it is on disk; false and "final", or "not_found": nothing was stored. Inside engine:transaction it is
+--- sent with that. Raises LimitError when the mailbox of the run is full, SerializationError.
+---@param ref any
+---@param name string
+---@param payload any
+---@param given? pipeline.Engine.signal.options
+---@return any
+function Engine:signal(ref, name, payload, given) end
+
 --- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.
 ---@param seconds number
 function Engine:sleep(seconds) end

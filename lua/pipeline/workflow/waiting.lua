@@ -103,18 +103,6 @@ local function new_token(engine, id, way, handle)
   return outside.new(function(token) remove_waiter(engine, id, token) end, "pipeline " .. engine:_id_text(id))
 end
 
---- Has `token:wake(state)` called when the stage is final. Returns whether it is so already.
-function waiting.subscribe(engine, id, token)
-  add_waiter(engine, id, token)
-  local state = errors.check(engine._core:watch(id))
-  return state == "done" or state == "aborted"
-end
-
---- The same is not to be told any more.
-function waiting.unsubscribe(engine, id, token)
-  remove_waiter(engine, id, token)
-end
-
 local function is_final(state)
   return state == "done" or state == "aborted"
 end

@@ -3,6 +3,7 @@
 -- A branch is a coroutine of the body, not a tasklet: branches take turns in one order, the same in every life.
 
 local calls = require "pipeline.durable.body.calls"
+local events = require "pipeline.durable.body.events"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
@@ -69,8 +70,8 @@ local function first_of(run, wait)
 end
 
 --- Waits for the first of several.
--- @tparam table members by key: futures of this run, or a number: a timer of so many seconds, which ends with the
---   select. Losing futures stay valid.
+-- @tparam table members by key: futures of this run; a number: a timer of so many seconds; a text: the next signal of
+--   that name. The last two end with the select; losing futures stay valid.
 -- @return the key of the member that came first, and its values; in every later life the same. Raises its error, with
 --   the key in its field `key`.
 function methods.select(self, members)
@@ -78,22 +79,24 @@ function methods.select(self, members)
   if type(members) ~= "table" or calls.is_own_future(members) or future.is_future(members) then
     misuse("bad argument #1 to 'select' (table of members expected, got %s)", type(members))
   end
-  local wait, timers = { list = {}, keys = {}, of = {} }, {}
+  local wait, own = { list = {}, keys = {}, of = {} }, {}
   for key, value in order.sorted_pairs(members) do
     if type(value) == "number" then
       local timer = calls.ask_timer(run, "select", calls.due_in(run, "select", value))
-      timers[#timers + 1] = timer
+      own[#own + 1] = timer
       wait.list[#wait.list + 1], wait.keys[timer] = timer, key
     elseif type(value) == "string" then
-      misuse("bad argument #1 to 'select' (member '%s' is a text: this version has no events)", tostring(key))
+      local event = events.ask(run, value, "select")
+      own[#own + 1] = event
+      wait.list[#wait.list + 1], wait.keys[event] = event, key
     else
       add_member(run, self, wait, key, value, "select")
     end
   end
   if #wait.list == 0 then misuse("bad argument #1 to 'select' (it has no members)") end
   local op = first_of(run, wait)
-  for _, timer in ipairs(timers) do
-    if timer ~= op then run.machine:cancel(timer) end
+  for _, member in ipairs(own) do
+    if member ~= op then run.machine:cancel(member) end
   end
   return results_of(run, wait.keys[op], op)
 end

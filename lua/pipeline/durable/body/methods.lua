@@ -8,6 +8,7 @@ local calls = require "pipeline.durable.body.calls"
 local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
 local errors = require "pipeline.support.errors"
+local events = require "pipeline.durable.body.events"
 local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
 local spawning = require "pipeline.durable.body.spawning"
@@ -233,7 +234,7 @@ local function wait_for_rest(run)
     branches.wait_for_rest(run)
     local op
     for each in pairs(run.unseen) do
-      if not op or each.seq < op.seq then op = each end
+      if not (op and op.seq < each.seq) and not (run.again and each.kind == "child") then op = each end
     end
     if not op then return end
     run.machine:wait({ op }, "the end of run")
@@ -256,6 +257,9 @@ end
 
 local function finish(run, self, ...)
   local first = ...
+  if run.again and not rawequal(first, run.again) then
+    misuse("continue_as_new: run must return what it returns, as in return self:continue_as_new(...)")
+  end
   if is_own_future(first) then return finish(run, self, await_one(run, self, first)) end
   if future.is_future(first) or future.is_slot(first) then
     if future.is_future(first) then return finish(run, self, take_over(run, self, first)) end
@@ -267,10 +271,13 @@ end
 
 --- The body of a run: the user's function with its arguments, and what has to be waited for behind it.
 function body.main(run, self, fn, args, n)
+  if run.flow.era > 0 then methods.sleep(self, 0) end -- the time of its begin is in the journal before anything else
   return finish(run, self, fn(self, unpack(args, 1, n)))
 end
 
-for name, method in pairs(branches.methods) do methods[name] = method end
+for _, room in ipairs { branches, events } do
+  for name, method in pairs(room.methods) do methods[name] = method end
+end
 
 body.methods = methods
 

@@ -1,0 +1,95 @@
+--- durable/mailbox.lua: signals that have come to a run, and the waits that take them.
+--
+-- A signal is kept in the store until a wait of its name takes it: the first signal of a name goes to the first wait of
+-- that name. That it was taken, and the entry that has it, are one commit.
+--
+-- Fields: mails (list of those that were read and are not taken), last (id of the last one read), has_more (the store
+-- may have more behind it), waits (name -> list of the operations that wait, in the order in which they were asked
+-- for).
+
+local core = require "pipeline.core"
+local errors = require "pipeline.support.errors"
+local values = require "pipeline.durable.values"
+
+local mailbox = {}
+
+local Mailbox = {}
+Mailbox.__index = Mailbox
+
+--- Mails that the store gives at a time.
+mailbox.LIMIT = 100
+
+--- Makes an empty one.
+function mailbox.new()
+  return setmetatable({ mails = {}, last = 0, has_more = false, waits = {} }, Mailbox)
+end
+
+--- What has come, in the order of commits.
+function Mailbox.receive(self, mails)
+  for _, mail in ipairs(mails or {}) do
+    self.mails[#self.mails + 1] = mail
+    if mail.id > self.last then self.last = mail.id end
+  end
+  self.has_more = #(mails or {}) >= mailbox.LIMIT
+end
+
+--- An operation waits for the next signal of its name.
+function Mailbox.wait(self, op)
+  local list = self.waits[op.name] or {}
+  self.waits[op.name] = list
+  list[#list + 1] = op
+end
+
+-- The first operation that still waits for that name.
+local function first_wait(self, name)
+  local list = self.waits[name]
+  while list and list[1] and list[1].done do table.remove(list, 1) end
+  return list and list[1]
+end
+
+--- The first signal that something waits for, and that operation; nil: there is none among those that were read.
+function Mailbox.take(self)
+  for i, mail in ipairs(self.mails) do
+    local op = first_wait(self, mail.name)
+    if op then
+      table.remove(self.mails, i)
+      return mail, op
+    end
+  end
+end
+
+--- The names that something waits for, sorted; nil: none.
+function Mailbox.wants(self)
+  local names = {}
+  for name in pairs(self.waits) do
+    if first_wait(self, name) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names[1] and names or nil
+end
+
+--- The names of signals that nothing has taken, sorted.
+function Mailbox.left(self)
+  local names, met = {}, {}
+  for _, mail in ipairs(self.mails) do
+    if not met[mail.name] then
+      met[mail.name] = true
+      names[#names + 1] = mail.name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+--- The results of a wait that has taken a signal, encoded.
+function mailbox.results(mail)
+  local value
+  if mail.value then
+    local code, message
+    value, code, message = core.decode(mail.value)
+    if value == nil and code then errors.raise_core(code, message, "payload of signal " .. mail.name) end
+  end
+  return values.encode({ value }, 1, "payload of signal " .. mail.name)
+end
+
+return mailbox

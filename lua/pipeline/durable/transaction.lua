@@ -1,0 +1,41 @@
+--- durable/transaction.lua: transactions of a durable function: the user's rows, the result, and everything that the
+-- body had asked for before are one commit.
+
+local errors = require "pipeline.support.errors"
+local journal = require "pipeline.durable.journal"
+local values = require "pipeline.durable.values"
+
+local transaction = {}
+
+local LOST <const> = {}
+
+-- Calls fn(tx), and writes its results and the journal in the same transaction.
+local function attempt(self, op)
+  return self.engine:transaction(function(tx)
+    local results = table.pack(op.fn(tx))
+    local bytes = values.encode(results, results.n, ("result of transaction %q"):format(op.name))
+    self.machine:close(op, "ok", bytes)
+    local writes, given = journal.collect(self, true)
+    local ok, code, message = tx._session:journal(self.claim, given)
+    if not ok then error({ LOST, code, message }, 0) end
+    op.writes = writes
+  end)
+end
+
+--- Executes the transaction of an operation. Returns "ok": it is committed, and its operation is to be delivered;
+-- "failed", with the error and its trace: nothing of it is there; "lost", with a code and a message: nothing may be
+-- written any more.
+function transaction.execute(self, op)
+  local ok, problem = xpcall(attempt, errors.handler, self, op)
+  if ok then
+    journal.wrote(self, op.writes)
+    return "ok"
+  end
+  local original = errors.original(problem)
+  if type(original) == "table" and original[1] == LOST then return "lost", original[2], original[3] end
+  if op.done then return "lost", original.code or "EIO", errors.text(original) end -- the commit itself has failed
+  local _, _, trace = errors.describe(problem)
+  return "failed", original, trace
+end
+
+return transaction
