@@ -245,7 +245,7 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
         return rc;
     }
     for (const pl_final_t *final = conn->finals; final; final = final->next)
-        if (final->state != PL_STAGE_ABORTING)
+        if (final->state != PL_STAGE_ABORTING && final->state != PL_STAGE_READY)
             pl__watch_remove(conn, final->stage);
     conn->aborts_seen = conn->aborts;
     if (conn->portion_until > 0 && conn->others > 0) /* the next portion is not far; whoever waits looks before it */
