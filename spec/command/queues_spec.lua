@@ -135,6 +135,18 @@ describe("queues", function()
     end
   end)
 
+  it("top has a line chosen by keys: enter shows it, p pauses its queue", function()
+    fill()
+    local code, screen = scene:terminal({ "top" }, { lines = 40, send = {
+      { "> mail", "j" }, { "> default", "\\x1b[A" }, { "> mail", "p" }, { "paused", "\\r" },
+      { "calls.fails", "\\r" }, { "> mail", "jjj" }, { "Failed last", "q" },
+    } })
+    assert.equal(0, code, screen)
+    assert.truthy(screen:find("enter back", 1, true), screen)
+    assert.is_true(scene:json({ "queue", "mail" }).paused)
+    assert.is_false(scene:json({ "queue", "default" }).paused)
+  end)
+
   it("top draws on a terminal until q, and prints one picture where it cannot draw", function()
     fill()
     local code, screen = scene:terminal({ "top" }, { send = { { "Failed last", "q" } } })

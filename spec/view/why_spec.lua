@@ -2,6 +2,7 @@
 -- named is changed, and it starts.
 
 local pipeline = require "pipeline"
+local schedules = require "pipeline.schedules"
 local helper = require "spec.support.helper"
 local sql = require "spec.support.sql"
 local taskqueue = require "pipeline.taskqueue"
@@ -230,6 +231,39 @@ describe("C7 why", function()
     assert.same({ "rate", "place", 4 }, { list[1].code, list[2].code, list[2].place })
     assert.truthy(list[1].wait > 3.9 and list[1].wait <= 4)
     assert.truthy(list[2].text:find("3 tasks are before it", 1, true))
+  end)
+
+  it("agrees with what happens next: a fire that is held back, until the one before it is over", function()
+    local plain = pipeline.define("why.Fired", { async = true, run = function() end })
+    schedules.create("often", { every = 1, overlap = "buffer_all", start = plain() })
+    engine:advance(2)
+    engine:drain()
+    local roots = engine:list { class = "why.Fired" }.items
+    assert.equal(2, #roots)
+    local reason = first(roots[1].id)
+    assert.same({ "held", "often" }, { reason.code, reason.schedule })
+    engine:complete(roots[2].id, 1)
+    engine:drain()
+    assert.same({ "callback" }, codes(roots[1].id))
+    assert.equal("open", engine:stage(roots[1].id).state)
+  end)
+
+  it("agrees with what happens next: what workers have died with is executed alone, one after the other", function()
+    local path = helper.path()
+    engine:close()
+    engine = helper.open { path = path, no_worker = true }
+    Mail():start()
+    local second = Mail():start().id
+    engine:close()
+    local check = require "spec.crash.check"
+    check.sql(path, "UPDATE pl_task SET losses = 2, alone = 1; UPDATE pl_task SET state = 1, eta = 9223372036854775807 "
+      .. "WHERE id = (SELECT max(id) FROM pl_task);")
+    engine = helper.open { path = path }
+    assert.same({ "alone", "mail" }, { first(second).code, first(second).queue })
+    assert.truthy(first(second).text:find("another such task of queue 'mail' is before it", 1, true))
+    engine:drain()
+    assert.equal(2, runs)
+    assert.same({}, codes(second))
   end)
 
   it("tells of a start that was left to who asked for its task", function()

@@ -103,7 +103,7 @@ int pl_start_reasons(const pl_start_facts_t *facts, pl_start_reason_t *reasons) 
     if (facts->is_stage && facts->unfilled > 0)
         reasons[len++] = PL_START_SLOTS;
     else if (facts->is_stage && !facts->has_task)
-        reasons[len++] = PL_START_NOT_ADDED;
+        reasons[len++] = facts->is_held ? PL_START_HELD : PL_START_NOT_ADDED;
     if (facts->unfilled > 0 || !facts->has_task)
         return len;
     len = add_time(facts, reasons, len);

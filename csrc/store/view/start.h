@@ -62,6 +62,7 @@ static inline bool pl_start_is_free(const pl_gates_t *gates) {
 typedef struct {
     bool is_stage;      /* with that: */
     int unfilled;       /* inputs that it waits for */
+    bool is_held;       /* it has no task, for an earlier fire of its schedule is not over */
     bool has_task;      /* there is one, of the stage; the rest is about it: */
     bool is_over;       /* nothing is to start: it is executed, dead, final, or waits for what is below or outside */
     pl_usec_t now, eta; /* it is delayed until eta, if that is later */

@@ -53,7 +53,7 @@ local say = {}
 
 function say.waiting(entry)
   local list = entry.waits_for
-  if not list or #list == 0 then return "waiting: its start task has not been added yet" end
+  if not list or #list == 0 then return "waiting: its schedule holds it back, or its task has not been added" end
   local first = list[1]
   local whose = first.class and (" of %s (%s)"):format(first.class, first.state) or ""
   return ("waiting for %s: %s%s%s"):format(words.count(#list, "slot"), first.name or first.slot, whose,

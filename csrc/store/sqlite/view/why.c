@@ -153,6 +153,20 @@ static int read_stage(pl__conn_t *conn, pl_op_t *op, bool *found) {
     return get->facts.unfilled ? read_slots(conn, op) : PL_OK;
 }
 
+/* A root without a task was started by a schedule that holds it back, or with return_task. */
+static int read_fire(pl__conn_t *conn, pl_op_why_get_t *get) {
+    sqlite3_stmt *row;
+    bool found;
+    if (get->has_task || get->stage->state != PL_STAGE_READY)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FIRE_OF_TARGET, &row, "i", (int64_t)get->id));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    get->facts.is_held = found && sqlite3_column_int(row, 2) == PL_FIRE_BUFFERED;
+    if (found)
+        pl__sql_end(row);
+    return PL_OK;
+}
+
 static int find_named(pl__conn_t *conn, pl_op_t *op) {
     pl_op_why_get_t *get = &op->u.why_get;
     pl__queue_t *queue;
@@ -176,6 +190,8 @@ int pl__verb_why_get(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(find_named(conn, op));
     PL__TRY(read_stage(conn, op, &found));
     PL__TRY(read_task(conn, op, get->id));
+    if (found)
+        PL__TRY(read_fire(conn, get));
     if (!found && !get->has_task) {
         op->rc = PL_ENOTFOUND;
         return PL_OK;

@@ -80,36 +80,52 @@ local function title(out, text)
   out:line(out:style("title", text))
 end
 
-local function draw(out, picture, selected)
-  local sum = total_of(picture.queues)
-  out:say("%s  ready %s  delayed %s  executing %s  dead %s  %s/min", words.of(#picture.workers, "worker"),
-    words.count(sum.ready), words.count(sum.delayed), words.count(sum.executing), words.count(sum.dead),
-    words.count(sum.executed_last_minute))
+-- The busiest queues first, and no more of them than are shown.
+local function shown_queues(picture)
   table.sort(picture.queues, function(a, b)
     if a.executed_last_minute ~= b.executed_last_minute then return a.executed_last_minute > b.executed_last_minute end
     return a.name < b.name
   end)
+  return table.move(picture.queues, 1, math.min(QUEUES_SHOWN, #picture.queues), 1, {})
+end
+
+-- What can be chosen, from the top to the bottom: queues, what executes, what has failed.
+local function choices_of(picture)
+  local list = shown_queues(picture)
+  table.move(picture.executing, 1, #picture.executing, #list + 1, list)
+  return table.move(picture.failed, 1, #picture.failed, #list + 1, list)
+end
+
+-- `chosen`: the line that is marked; nil: none is, and there is no room for a mark.
+local function draw(out, picture, chosen)
+  local function marked(item, text)
+    if not chosen then return text end
+    return (item == chosen and "> " or "  ") .. text
+  end
+  local sum = total_of(picture.queues)
+  out:say("%s  ready %s  delayed %s  executing %s  dead %s  %s/min", words.of(#picture.workers, "worker"),
+    words.count(sum.ready), words.count(sum.delayed), words.count(sum.executing), words.count(sum.dead),
+    words.count(sum.executed_last_minute))
   title(out, "Queues")
   columns.write(out, {
-    { title = "QUEUE", field = function(queue)
-      return (queue == picture.queues[selected] and "> " or "  ") .. queue.name
-    end, least = 10 },
+    { title = "QUEUE", field = function(queue) return marked(queue, queue.name) end, least = 10 },
     { title = "/MIN", field = "executed_last_minute", right = true },
     { title = "READY", field = "ready", right = true },
     { title = "DELAYED", field = "delayed", right = true, rank = 2 },
     { title = "EXECUTING", field = "executing", right = true, rank = 1 },
     { title = "DEAD", field = "dead", right = true, rank = 3 },
     { title = "", field = function(queue) return queue.paused and "paused" or "", "warn" end },
-  }, table.move(picture.queues, 1, math.min(QUEUES_SHOWN, #picture.queues), 1, {}))
+  }, shown_queues(picture))
   title(out, "Executing")
   columns.write(out, {
-    { title = "WHAT", field = function(task) return task.what or task.kind or task.name end, least = 20 },
+    { title = "WHAT", field = function(task) return marked(task, task.what or task.kind) end, least = 20 },
     { title = "QUEUE", field = "queue", rank = 1 },
     { title = "STAGE", field = function(task) return task.stage or "" end, least = 8, rank = 2 },
   }, picture.executing)
   title(out, "Failed last")
   columns.write(out, {
-    { title = "PIPELINE", field = "id", least = 8 }, { title = "CLASS", field = "class", least = 10, rank = 1 },
+    { title = "PIPELINE", field = function(entry) return marked(entry, entry.id) end, least = 8 },
+    { title = "CLASS", field = "class", least = 10, rank = 1 },
     { title = "WHEN", field = function(entry) return words.away(entry.ended, picture.now) end, rank = 2 },
     { title = "WHY", field = function(entry)
       return (entry.reason or entry.last_error or ""):match("^[^\r\n]*"), "bad"
@@ -125,49 +141,70 @@ local function as_json(picture)
   }
 end
 
+-- The name of the queue that a line is about, and whether it is paused.
+local function queue_of(picture, item)
+  local name = item and (item.executed_last_minute and item.name or item.queue)
+  for _, queue in ipairs(picture.queues) do
+    if queue.name == name then return name, queue.paused end
+  end
+end
+
 -- What a key asks for; returns whether to go on.
 local function heed(key, state, picture)
+  local choices = choices_of(picture)
   if key == "q" or key == "\4" then return false end
   if key == "p" then
-    local queue = picture.queues[state.selected]
-    local object = queue and taskqueue.Queue(queue.name)
+    local name, paused = queue_of(picture, choices[state.selected])
+    local object = name and taskqueue.Queue(name)
     if object then
-      if queue.paused then object:resume() else object:pause() end
+      if paused then object:resume() else object:pause() end
     end
   elseif key == "j" or key == "B" then
-    state.selected = math.min(state.selected + 1, math.min(QUEUES_SHOWN, #picture.queues))
+    state.selected = math.max(1, math.min(state.selected + 1, #choices))
   elseif key == "k" or key == "A" then
     state.selected = math.max(1, state.selected - 1)
   elseif key == "\n" or key == "\r" then
-    state.shows = not state.shows
+    state.shown = not state.shown and choices[state.selected] or false
   end
   return true
 end
 
--- The tree of what has failed last, or is executing.
-local function draw_one(call, engine, picture)
-  local first = picture.failed[1] or picture.executing[1]
-  local id = first and (first.stage or first.id)
-  if not id then return call.out:line("nothing to show") end
-  local page = engine:tree(id, { limit = 200 })
-  call.out:say("%s", id)
-  require("pipeline.command.output.tree").write(call.out, page.items, { now = engine:now() })
+local TASKS_SHOWN = 50
+
+-- The tasks of a queue that was chosen, or the tree of a pipeline.
+local function draw_one(out, engine, item)
+  if item.executed_last_minute then
+    out:say("%s", item.name)
+    out:line()
+    return columns.write(out, {
+      { title = "TASK", field = function(task) return task.name or task.id end, least = 8 },
+      { title = "STATE", field = "state" },
+      { title = "WHAT", field = function(task) return task.what or task.kind end, least = 20, rank = 1 },
+    }, engine:tasks({ queue = item.name, limit = TASKS_SHOWN }).items)
+  end
+  local id = item.stage or item.root or item.id
+  local ok, page = pcall(function() return engine:tree(id, { limit = 200 }) end)
+  out:say("%s", id)
+  if not ok then return out:line(item.what or "it is gone") end -- a task without a pipeline
+  require("pipeline.command.output.tree").write(out, page.items, { now = engine:now() })
 end
 
 local function show(call, engine, state, picture)
-  local out = call.out
+  local out, choices = call.out, choices_of(picture)
   out:measure()
-  if state.shows then draw_one(call, engine, picture) else draw(out, picture, state.selected) end
+  state.selected = math.max(1, math.min(state.selected, #choices))
+  if state.shown then draw_one(out, engine, state.shown) else draw(out, picture, choices[state.selected]) end
   local lines = out.lines
   out.lines = {}
   while #lines > out.height - 2 do table.remove(lines) end
-  lines[#lines + 1] = out:style("faint", "j k choose a queue  p pause it  enter show what failed last  q quit")
+  lines[#lines + 1] = out:style("faint", state.shown and "enter back  q quit"
+    or "j k choose a line  enter show it  p pause its queue  q quit")
   io.stdout:write("\27[H", table.concat(lines, "\27[K\r\n"), "\27[K\27[J")
   io.stdout:flush()
 end
 
 local function full_screen(call, engine, seconds)
-  local state, picture, number = { selected = 1, shows = false }, nil, 0
+  local state, picture, number = { selected = 1, shown = false }, nil, 0
   if not terminal.read_keys(seconds) then return false end
   terminal.full_screen()
   repeat
@@ -182,8 +219,8 @@ end
 
 commands[#commands + 1] = {
   name = "top", summary = "shows what is going on, again and again: rates, queues, what executes, what failed last",
-  details = "Keys: p pauses the chosen queue or lets it go on, j and k choose, enter shows what failed last, q quits. "
-    .. "Where it is no terminal that can be drawn on, one picture is printed; --count prints more.",
+  details = "Keys: j and k, or the arrows, choose a line, enter shows it, p pauses its queue or lets it go on, q "
+    .. "quits. Where it is no terminal that can be drawn on, one picture is printed; --count prints more.",
   options = {
     { "--every", sign = "D", convert = values.duration, help = "how often (1s; not more often than that)" },
     { "--count", sign = "N", convert = values.count, help = "so many pictures, one below the other" },
@@ -200,7 +237,7 @@ commands[#commands + 1] = {
       if out.as_json then
         out:json(as_json(picture))
       else
-        draw(out, picture, 0)
+        draw(out, picture)
         out:flush()
       end
     end
