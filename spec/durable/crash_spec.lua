@@ -82,6 +82,15 @@ describe("a durable run that is killed", function()
     end
   end)
 
+  it("W50 W80 W81 W142 W164: with signals, a transaction, branches and eras, at each event", function()
+    local clean = lives("mixed", {})
+    assert.equal("{1={1=1,2=2,3=1},2=three,3=3,4=end}", clean.done)
+    local events = assert(tonumber(clean.events))
+    for at = 1, events do
+      check(lives("mixed", { at }), clean, 1, ("mixed, killed before event %d of %d"):format(at, events))
+    end
+  end)
+
   it("W41 a step that runs at most once is never called again after a crash", function()
     local clean = lives("once", {})
     assert.equal("{interrupted=false,ok=true,value=had}", clean.done)

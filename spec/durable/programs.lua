@@ -72,6 +72,31 @@ programs.once = pipeline.workflow("spec.durable.Once", {
   end,
 })
 
+--- Signals, a transaction, branches, a select, and a second era. The worker sends the signals, with keys.
+programs.mixed = pipeline.workflow("spec.durable.Mixed", {
+  backoff_seconds = 0.01,
+  run = function(self, first)
+    if not first then
+      local a, b = self:go(function()
+        return self:step("s", effect, self:wait_event("one"))
+      end), self:go(function()
+        return self:step("s", effect, self:wait_event("two"))
+      end)
+      local rows = self:transaction("book", function(tx)
+        tx:execute("INSERT INTO ledger VALUES (1)")
+        return tx:query("SELECT count(*) AS n FROM ledger")[1].n
+      end)
+      local values = self:all { a, b }
+      return self:continue_as_new { values[1], values[2], rows }
+    end
+    local which, value = self:select { three = "three", late = 60 }
+    return { first, which, value, self:step("end", effect, "end") }
+  end,
+})
+
+--- What is sent to it: names and payloads.
+programs.signals = { mixed = { { "two", 2 }, { "one", 1 }, { "three", 3 } } }
+
 local function exists(path)
   local file <close> = io.open(path)
   return file ~= nil

@@ -56,7 +56,38 @@ describe("a durable function that waits", function()
     assert.equal("pipeline resume-run " .. stage.id, reason.command)
   end)
 
+  it("is shown, and gets a signal, by the command", function()
+    local processes = require "spec.crash.processes"
+    local directory = processes.directory()
+    finally(function() os.execute("rm -rf " .. processes.quote(directory)) end)
+    local path = directory .. "/a.db"
+    local class = workflow(function(self)
+      return self:step("first", function() return 7 end) + self:wait_event("more")
+    end)
+    local engine <close> = pipeline.open(path, { log = function() end })
+    local stage = class():start()
+    engine:drain()
+    local function run(...)
+      local pipe = assert(io.popen(("%s lua/pipeline/command/script.lua --db %s %s 2>&1"):format(
+        os.getenv("LUA") or "lua5.4", path, table.concat({ ... }, " "))))
+      local text = pipe:read("a")
+      return pipe:close(), text
+    end
+    local ok, text = run("journal", stage.id)
+    assert(ok, text)
+    assert.match("step +first#1 +ok", text)
+    assert.match("event +more#1 +open", text)
+    ok, text = run("signal", stage.id, "more", "35")
+    assert(ok, text)
+    assert.equal(42, engine:wait(stage).default.value)
+    ok, text = run("signal", stage.id, "more", "35")
+    assert.is_falsy(ok)
+    assert.match("is final", text)
+    ok, text = run("resume-run", stage.id)
+    assert(not ok and text:find("final", 1, true), text)
+  end)
+
   it("has commands for its journal and for going on", function()
-    for _, name in ipairs { "journal", "resume-run" } do assert.is_table((command.find(name))) end
+    for _, name in ipairs { "journal", "signal", "resume-run" } do assert.is_table((command.find(name))) end
   end)
 end)

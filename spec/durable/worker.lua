@@ -44,7 +44,7 @@ end })
 
 -- The verbs of durable runs, with an event before and after each.
 local methods = getmetatable(engine._core).__index
-for _, verb in ipairs { "journal", "flow_suspend", "outcome" } do
+for _, verb in ipairs { "journal", "flow_suspend", "outcome", "signal" } do
   local call = methods[verb]
   methods[verb] = function(...)
     event()
@@ -55,7 +55,14 @@ for _, verb in ipairs { "journal", "flow_suspend", "outcome" } do
   end
 end
 
+if programs.signals[name] then
+  engine:transaction(function(tx) tx:execute("CREATE TABLE IF NOT EXISTS ledger (n INTEGER)") end)
+end
+
 local stage = pipeline.from_id("the-run") or programs[name]():start { idempotence_key = "the-run" }
+for i, signal in ipairs(programs.signals[name] or {}) do
+  engine:signal("the-run", signal[1], signal[2], { key = i })
+end
 local ok, outputs = pcall(engine.wait, engine, stage, { timeout = seconds })
 local text = ok and programs.text(outputs.default.value) or tostring(outputs)
 ledger:write(("done|%s\nevents|%d\n"):format(text, events))

@@ -1,4 +1,4 @@
---- durable.lua: the commands about durable functions: journal, resume-run.
+--- durable.lua: the commands about durable functions: journal, signal, resume-run.
 
 local columns = require "pipeline.command.output.columns"
 local failure = require "pipeline.command.failure"
@@ -59,6 +59,27 @@ commands[#commands + 1] = {
     if call.out.as_json then return call.out:json { items = json.array(list) } end
     if #list == 0 then return call.out:note("%s has asked for nothing yet", id) end
     columns.write(call.out, columns_of(engine:now()), list)
+  end,
+}
+
+commands[#commands + 1] = {
+  name = "signal", summary = "sends a durable function a signal",
+  details = "It is kept until a wait of that name takes it.",
+  arguments = {
+    ID, { name = "name", sign = "NAME", help = "the name of the signal" },
+    { name = "payload", sign = "JSON", many = "?", help = "its payload (default: none)" },
+  },
+  options = { { "--key", sign = "KEY", help = "a signal with a key that it has had already is not delivered again" } },
+  examples = { "pipeline signal 4fb1c2d8 answer '{\"yes\": true}'" },
+  run = function(call)
+    local engine, given = call.open(), call.given
+    local id = store.find(engine, given.id)
+    local payload = given.payload
+    if payload ~= nil then payload = values.json(payload) end
+    local sent, why = try(engine.signal, engine, id, given.name, payload, { key = given.key })
+    if not sent then failure.no("%s is %s", id, why == "final" and "final" or "not there") end
+    call.out:json { id = id, done = true }
+    call.out:note("%s has the signal %s", id, given.name)
   end,
 }
 
