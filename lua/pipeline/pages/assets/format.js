@@ -51,7 +51,12 @@ export function divideClass(name) {
   return at < 0 ? ["", text] : [text.slice(0, at + 1), text.slice(at + 1)];
 }
 
-export const shortId = id => (/^[0-9a-f]{32,40}$/.test(id) ? id.slice(0, 12) : id);
+// Ids begin with the time they were made at: those made together differ from about the twelfth digit on.
+export const shortId = id => (/^[0-9a-f]{32,40}$/.test(id) ? id.slice(0, 16) : id);
+
+// A sentence of the engine, whose times are UTC, with those of the viewer.
+export const withLocalTimes = (text, now) => String(text ?? "").replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g,
+  time => local(Date.parse(time) / 1000, now));
 
 // A value as it is read by people: JSON with what JSON cannot say in words; strings of bytes as hex.
 function hexOf(base64) {

@@ -47,7 +47,8 @@ function Rates({ rates }) {
   if (!rates || !rates.done) return null;
   const total = rates.done.map((n, i) => n + (rates.aborted[i] ?? 0));
   const sum = list => list.reduce((a, b) => a + b, 0);
-  return html`<section class="panel rates"><h2>The last hour</h2><p class="said"><b>${number(sum(rates.done))}</b> done, <b>${number(sum(rates.aborted))}</b> aborted${rates.since ? html`, seen by this process since <${Ago} time=${rates.since} />` : ""}</p>
+  return html`<section class="panel rates"><h2>The last hour</h2><p class="said"><b>${number(sum(rates.done))}</b> done, <b>${number(sum(rates.aborted))}</b> aborted${rates.more
+    ? ", of those started last" : ""}${rates.since ? html`, seen by this process since <${Ago} time=${rates.since} />` : ""}</p>
     <${Bars} values=${total} bad=${rates.aborted} label=${`${sum(rates.done)} done and ${sum(rates.aborted)} aborted in the last hour`} height=${48}
       title=${i => `${total.length - i} min ago: ${number(total[i])}`} /></section>`;
 }

@@ -14,9 +14,11 @@ async function purge(queue) {
 
 const switchTo = (queue, on) => attempt(() => post(on ? "queues/resume" : "queues/pause", { queue: queue.name }), `${queue.name}: ${on ? "goes on" : "paused"}`);
 
+export const COUNTED = 100000; // tasks of a queue and state are counted so far
+
 function Count({ queue, state }) {
   const n = queue[state] ?? 0;
-  return html`<td class="num" data-label=${state}>${n > 0 ? html`<a href=${href("tasks", { queue: queue.name, state })}>${number(n)}</a>` : html`<span class="zero">0</span>`}</td>`;
+  return html`<td class="num" data-label=${state}>${n > 0 ? html`<a href=${href("tasks", { queue: queue.name, state })}>${number(n)}${queue.more && n >= COUNTED ? "+" : ""}</a>` : html`<span class="zero">0</span>`}</td>`;
 }
 
 function Row({ queue, at, may }) {

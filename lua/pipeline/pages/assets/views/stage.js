@@ -3,8 +3,8 @@ import {
   Ago, At, ClassName, Copy, Empty, Foreign, Id, Loading, Long, Problem, Shape, State, Value, attempt, confirm, go, href, html,
   isFinal,
 } from "../parts.js";
-import { post, useAnswer } from "../server.js";
-import { kind, number, span } from "../format.js";
+import { now, post, useAnswer } from "../server.js";
+import { kind, number, span, withLocalTimes } from "../format.js";
 
 // ---- acts ------------------------------------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ function Why({ id, root, state }) {
   const answer = useAnswer(isFinal(state) && state !== "aborted" ? null : "why", { id });
   const reasons = answer.data?.reasons ?? [];
   if (!reasons.length) return null;
-  return html`<ol class="why" aria-label="Why">${reasons.map(reason => html`<li><${Foreign}>${reason.text}</${Foreign}>${reason.stage && reason.stage !== id && html` <a class="go" href=${stageLink(root, reason.stage)}>show it</a>`}
+  return html`<ol class="why" aria-label="Why">${reasons.map(reason => html`<li><${Foreign} title=${reason.text}>${withLocalTimes(reason.text, now())}</${Foreign}>${reason.stage && reason.stage !== id && html` <a class="go" href=${stageLink(root, reason.stage)}>show it</a>`}
     ${reason.command && html`<code class="command"><bdi>${reason.command}</bdi></code>`}</li>`)}</ol>`;
 }
 
@@ -152,7 +152,7 @@ export function Stage({ id, root, may }) {
   return html`<div class="stage"><h2><${ClassName} name=${stage.class} /></h2>
     <p class="facts"><${State} state=${stage.state} /><span class="idline"><${Id} id=${stage.id} /><${Copy} text=${stage.id} what="the id" /></span></p>
     ${answer.error && html`<${Problem} error=${answer.error} />`}
-    <p class="words"><bdi>${stage.state_words}</bdi></p>
+    <p class="words" title=${stage.state_words}><bdi>${withLocalTimes(stage.state_words, answer.data.now)}</bdi></p>
     ${cause && cause.id !== stage.id && html`<p class="cause"><${Shape} state="aborted" /><span>It failed in <a href=${stageLink(root, cause.id)}><${ClassName} name=${cause.class} /></a>:
       ${" "}<bdi>${cause.message}</bdi></span></p>`}
     <${Why} id=${stage.id} root=${root} state=${stage.state} />
