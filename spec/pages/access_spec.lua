@@ -375,6 +375,17 @@ describe("the pages", function()
     assert.truthy(moved.headers.location:find("/pipeline?id=" .. stage.id, 1, true))
   end)
 
+  it("P193 lead from the address of the original's status page to that of the pipeline", function()
+    start()
+    local id = ("0123456789abcdef"):rep(2)
+    for _, root in ipairs { id, "pipeline-" .. id } do
+      local moved = ask(engine, { path = "status", query = { root = root } })
+      assert.equal(302, moved.status)
+      assert.equal(support.BASE .. "/pipeline?id=" .. id, moved.headers.location)
+    end
+    assert.equal(support.BASE .. "/pipelines", ask(engine, { path = "list" }).headers.location)
+  end)
+
   it("U6 let a session go on in the next run of a file's engine", function()
     engine:close()
     local path = os.tmpname()

@@ -70,6 +70,18 @@ describe("the API of the pages", function()
     assert.is_true(#get("events").json.items >= 4)
   end)
 
+  it("P195 lists roots of a class, a page after the other", function()
+    local ids = {}
+    for i = 1, 3 do ids[i] = run(Leaf, i) end
+    run(Fails)
+    local page, seen = nil, {}
+    repeat
+      page = get("pipelines", { class = "pages.api.Leaf", limit = 2, cursor = page and page.cursor }).json
+      for _, entry in ipairs(page.items) do seen[#seen + 1] = entry.id end
+    until not page.cursor
+    assert.same({ ids[3], ids[2], ids[1] }, seen)
+  end)
+
   it("U5 shows queues, tasks, workers and schedules, and acts on them", function()
     local taskqueue = require "pipeline.taskqueue"
     taskqueue.configure { letters = { mode = "pull" } }

@@ -408,6 +408,17 @@ await check("100,000 stages", async () => {
   return { first, level, opened };
 });
 
+await check("long values are folded", async () => {
+  const failed = (await api("pipelines?state=aborted&limit=1")).items[0].id;
+  await page.goto(base() + "stage?id=" + encodeURIComponent(failed));
+  await page.waitForSelector(".values .long");
+  const button = page.locator('.values button[aria-expanded="false"]').first();
+  must(/all [\d.,\s]+ characters/.test(await button.textContent()), "it does not say how long it is");
+  must((await page.locator(".values .long pre").first().textContent()).length < 500, "it is not folded");
+  await page.goto(base() + "pipeline?id=order-17");
+  await page.waitForSelector('.treerow .progress:has-text("3/3")');
+});
+
 await check("the page outlives its engine", async () => {
   await page.goto(base() + "pipelines");
   await page.waitForSelector(".link.live");

@@ -68,6 +68,7 @@ describe("a browser", function()
   it("U10 shows hostile values as text, and the layout stands", seen "hostile values are shown as text")
   it("U8 shows 5,000 stages, of which only those in sight are rows", seen "5,000 stages")
   it("U8 shows 100,000 stages level by level, counted at once", seen "100,000 stages")
+  it("P194 folds long values, and counts children", seen "long values are folded")
   it("U11 says since when it is disconnected, and is right when the engine is back",
     seen "the page outlives its engine")
   it("U6 offers no act to a viewer", seen "a viewer sees all and may change nothing")

@@ -205,7 +205,8 @@ function site.add(web, engine)
   add("GET", "api", function(_, request) return call(self, openapi, request) end)
   add("GET", "api/live", function(_, request) return self.live:serve(request) end)
   add("GET", "status", function(_, request) -- as mails of the original link to it
-    return 302, private { location = web.base_path .. "/pipeline?" .. text.query { id = request.params.root or "" } }
+    local id = (request.params.root or ""):gsub("^pipeline%-", "")
+    return 302, private { location = web.base_path .. "/pipeline?" .. text.query { id = id } }
   end)
   add("GET", "list", function() return 302, private { location = web.base_path .. "/pipelines" } end)
   return self
