@@ -644,7 +644,7 @@
       "WHERE s.id = f.stage), reason, lost FROM main.pl_flow AS f WHERE stage = ?1 AND " PL__NOT_DELETED(              \
           "(SELECT s.root FROM main.pl_stage AS s WHERE s.id = ?1)"))                                                  \
     X(FLOWS_NEWS, "SELECT f.stage FROM main.pl_flow AS f INDEXED BY pl_flow_dirty WHERE f.dirty = 1 AND (SELECT "      \
-                  "t.owner FROM main.pl_task AS t WHERE t.id = f.stage) = ?1")                                         \
+                  "t.owner FROM main.pl_task AS t WHERE t.id = f.stage AND t.kind = 0) = ?1")                          \
     X(FLOW_CONTINUE, "UPDATE main.pl_flow SET era = era + 1, first = next, bytes = 0, mode = 0, wants = NULL, reason " \
                      "= NULL WHERE stage = ?1 RETURNING first")                                                        \
     X(JOURNAL_FORGET, "DELETE FROM main.pl_journal INDEXED BY pl_journal_stage WHERE stage = ?1 AND seq < ?2")         \
@@ -652,6 +652,7 @@
                             "AND seq < ?2")                                                                            \
     X(STAGE_CONTINUE, "UPDATE main.pl_stage SET args = ?2, inputs = NULL, started = ?3 WHERE id = ?1")                 \
     X(STAGE_DROP_LARGE, "DELETE FROM main.pl_stage_large WHERE stage = ?1")                                            \
+    X(RUN_STATE, "SELECT state FROM main.pl_task WHERE id = ?1 AND kind = 0")                                          \
     X(TASK_WAKE, "UPDATE main.pl_task SET state = 0, eta = ?2 WHERE id = ?1 AND kind = 0 AND state = 1 AND alone IS "  \
                  "NULL")                                                                                               \
     X(TASK_SUSPEND, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, is_retry = NULL, losses = NULL, "     \

@@ -62,8 +62,9 @@ static int tell(pl__conn_t *conn, pl_id_t stage, const state_t *state, bool want
         return pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage);
     int64_t task;
     PL__TRY(pl__task_flush(conn));
-    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, PL__TASK_READY, "i", (int64_t)stage));
-    if (is_suspended && !wanted && task == PL__TASK_DELAYED)
+    PL__TRY(pl__sql_int(conn, PL__SQL_RUN_STATE, &task, -1, "i", (int64_t)stage));
+    bool is_in_vain = is_suspended && !wanted && task == PL__TASK_DELAYED;
+    if (task < 0 || is_in_vain) /* it has not begun to run, or does so no more; or it waits for something else */
         return PL_OK;
     if (task == PL__TASK_CLAIMED)
         PL__TRY(pl__note_news(conn, stage));

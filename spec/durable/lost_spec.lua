@@ -1,0 +1,48 @@
+--- A durable function whose step kills every process that executes it.
+package.path = "spec/binding/?.lua;" .. package.path
+local processes = require "spec.crash.processes"
+local support = require "support"
+
+-- A process that works on the file until its run is done, or held. `kills`: its step does so.
+local function work(path, kills)
+  return support.process(([[
+    local pipeline = require "pipeline"
+    local processes = require "spec.crash.processes"
+    local Killer = pipeline.workflow("spec.Killer", { max_losses = 2, run = function(self)
+      self:step("first", function() return 1 end)
+      return self:step("deadly", function()
+        if %s then
+          os.execute("kill -9 " .. processes.own_pid())
+          while true do end
+        end
+        return "survived"
+      end)
+    end })
+    local engine = pipeline.open(%q, { log = function() end })
+    local stage = pipeline.from_id("the-run") or Killer():start { idempotence_key = "the-run" }
+    local id = engine._core:stage_get("the-run").id
+    if not %s then
+      local flow
+      for _ = 1, 60 do
+        pcall(engine.wait, engine, stage, { timeout = 0.5 })
+        flow = engine._core:journal_get(id)
+        if flow.mode ~= "begun" then break end
+      end
+      print(flow.mode, flow.reason, #engine:check())
+      assert(engine._core:flow_set(id, { resume = true }))
+      print(engine:wait(stage, { timeout = 30 }).default.value)
+    else
+      engine:wait(stage, { timeout = 30 })
+    end]]):format(kills, path, kills))
+end
+
+describe("a durable function", function()
+  it("W164 that too many workers have died of is held, and goes on when it is let", function()
+    local directory = processes.directory()
+    local path = directory .. "/run.db"
+    for _ = 1, 2 do work(path, true) end
+    local _, output = work(path, false)
+    assert.equal("held\tthe workers that executed it died 2 times in a row\t0\nsurvived\n", output)
+    os.execute(("rm -rf '%s'"):format(directory))
+  end)
+end)
