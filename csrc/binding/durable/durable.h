@@ -22,6 +22,8 @@ pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *re
 void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal);
 
 /* ---- one of each for a verb: see binding/op/table.h ---- */
+/* Of verb outcome: pl__build_outcome, and what is a durable function's alone. */
+void pl__build_end_of_run(pl__reader_t *R);
 void pl__build_journal(pl__reader_t *R);
 void pl__build_suspend(pl__reader_t *R);
 void pl__build_signal(pl__reader_t *R);

@@ -87,6 +87,25 @@ void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal) {
 
 /* ---- verbs ------------------------------------------------------------------------------------------------- */
 
+/* Of a durable function: field `journal`. */
+static void read_last_entries(pl__reader_t *R, pl_op_outcome_t *outcome) {
+    lua_getfield(R->L, 3, "journal");
+    if (!lua_isnil(R->L, -1)) {
+        if (!lua_istable(R->L, -1))
+            pl__reader_refuse_type(R, "journal", "table");
+        pl_journal_t *journal = pl__reader_array(R, 1, sizeof *journal);
+        pl__reader_journal(R, lua_gettop(R->L), journal);
+        outcome->journal = journal;
+    }
+    lua_pop(R->L, 1);
+    outcome->args = pl__reader_opt_str_field(R, 3, "args");
+}
+
+void pl__build_end_of_run(pl__reader_t *R) {
+    pl__build_outcome(R);
+    read_last_entries(R, &R->op->u.outcome);
+}
+
 void pl__build_journal(pl__reader_t *R) {
     pl__reader_arg_table(R, 3);
     pl__reader_journal(R, 3, &R->op->u.journal.journal);

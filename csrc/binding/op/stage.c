@@ -9,7 +9,6 @@
 #include <lauxlib.h>
 
 #include "base/random.h"
-#include "binding/durable/durable.h"
 #include "binding/op/page.h"
 #include "binding/op/pusher.h"
 #include "binding/op/reader.h"
@@ -153,20 +152,6 @@ void pl__build_start(pl__reader_t *R) {
     start->stages = read_stages(R, "stages", true, &start->len);
 }
 
-/* Of a durable function: field `journal`. */
-static void read_last_entries(pl__reader_t *R, pl_op_outcome_t *outcome) {
-    lua_getfield(R->L, 3, "journal");
-    if (!lua_isnil(R->L, -1)) {
-        if (!lua_istable(R->L, -1))
-            pl__reader_refuse_type(R, "journal", "table");
-        pl_journal_t *journal = pl__reader_array(R, 1, sizeof *journal);
-        pl__reader_journal(R, lua_gettop(R->L), journal);
-        outcome->journal = journal;
-    }
-    lua_pop(R->L, 1);
-    outcome->args = pl__reader_opt_str_field(R, 3, "args");
-}
-
 void pl__build_outcome(pl__reader_t *R) {
     static const char *const KINDS[] = { "ok", "failed", "abort", "held", "continue", NULL };
     pl_op_outcome_t *outcome = &R->op->u.outcome;
@@ -191,7 +176,6 @@ void pl__build_outcome(pl__reader_t *R) {
         R->op->clock = pl_clock_offset();
     outcome->retry_message = pl__reader_opt_str_field(R, 3, "retry_message");
     outcome->abort_message = pl__reader_opt_str_field(R, 3, "abort_message");
-    read_last_entries(R, outcome);
 }
 
 void pl__build_finalized(pl__reader_t *R) {

@@ -16,7 +16,7 @@ typedef void (*build_fn)(pl__reader_t *R);
 
 static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_start] = pl__build_start,
-    [PL_VERB_outcome] = pl__build_outcome,
+    [PL_VERB_outcome] = pl__build_end_of_run,
     [PL_VERB_finalized] = pl__build_finalized,
     [PL_VERB_task_done] = pl__build_task_done,
     [PL_VERB_task_add] = pl__build_task_add,

@@ -525,6 +525,17 @@ int pl__stage_fail(pl__conn_t *conn, pl_id_t root, pl_id_t stage, pl_str_t messa
 int pl__flow_add(pl__conn_t *conn, const pl_stage_new_t *stage);
 /* News have come to a durable function, if it is one: wakes it if it is suspended, or sees to it that it looks. */
 int pl__flow_wake(pl__conn_t *conn, pl_id_t stage);
+typedef struct {
+    bool found, is_dirty;
+    pl_flow_mode_t mode;
+    int64_t mails, posted;
+    pl_str_t wants; /* in conn->scratch */
+} pl__flow_state_t;
+int pl__flow_state(pl__conn_t *conn, pl_id_t stage, pl__flow_state_t *state);
+/* As pl__flow_wake, of one in this state; `wanted`: it has asked for this. */
+int pl__flow_tell(pl__conn_t *conn, pl_id_t stage, const pl__flow_state_t *state, bool wanted);
+/* Its task is ready from now on; *woken false: it was not delayed. */
+int pl__flow_wake_task(pl__conn_t *conn, pl_id_t stage, bool *woken);
 /* Its stage is final; or, with `again`, goes on after an abort of its tree. */
 int pl__flow_over(pl__conn_t *conn, pl_id_t stage);
 int pl__flow_again(pl__conn_t *conn, pl_id_t stage);
@@ -537,7 +548,11 @@ int pl__flow_delete(pl__conn_t *conn, pl_id_t stage);
 /* What a durable function writes, whose claim is ours. Tasks have been checked (pl__journal_check): *rc is not PL_OK if
  * one cannot be added. */
 int pl__journal_check(pl__conn_t *conn, const pl_journal_t *journal, int *rc);
-int pl__journal_write(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, const pl_journal_t *journal);
+/* Inserts children of a run: pl__run_spawn. */
+typedef int pl__spawn_t(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, pl_stage_new_t *children,
+                        size_t len);
+int pl__journal_write(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, const pl_journal_t *journal,
+                      pl__spawn_t *spawn);
 
 /* ---- outcome.c ---- */
 /* Whether a claim of a run is ours and its stage READY: *rc is PL_OK, PL_ESTALE, or PL_EABORTED: then it was ended. */

@@ -1,19 +1,16 @@
 /*
- * wake.c - news for durable functions, and what becomes of one otherwise: mails, waking, holding, the end.
+ * wake.c - news for durable functions wake them; and what becomes of one otherwise: beginning, holding, the end.
  *
  * Whoever brings news wakes the function if it is suspended, and for a mail only if it wants that. In every other case
  * but one `dirty` is set, for it may be under way, or about to be: the exception is a mail that is not wanted by one
  * that is suspended, whose task is delayed. It finds that mail when it looks next. Who is executing it is told, for it
  * may be waiting for a step: in this process with the commit, in others when they hear of it (pl__check_news).
  */
-#include <string.h>
-
 #include "store/sqlite/db.h"
 
 /* ---- waking ------------------------------------------------------------------------------------------------ */
 
-/* Its task is ready from now on; *woken false: it was not delayed. */
-static int wake_task(pl__conn_t *conn, pl_id_t stage, bool *woken) {
+int pl__flow_wake_task(pl__conn_t *conn, pl_id_t stage, bool *woken) {
     int changes;
     PL__TRY(pl__task_flush(conn)); /* it may have been pushed in this transaction */
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_WAKE, &changes, "ii", (int64_t)stage, (int64_t)conn->due));
@@ -28,16 +25,9 @@ static int set_dirty(pl__conn_t *conn, pl_id_t stage) {
     return pl__sql_run(conn, PL__SQL_FLOW_SET_DIRTY, NULL, "ii", (int64_t)stage, INT64_C(1));
 }
 
-typedef struct {
-    bool found, is_dirty;
-    pl_flow_mode_t mode;
-    int64_t mails, posted;
-    pl_str_t wants; /* in conn->scratch */
-} state_t;
-
-static int read_state(pl__conn_t *conn, pl_id_t stage, state_t *state) {
+int pl__flow_state(pl__conn_t *conn, pl_id_t stage, pl__flow_state_t *state) {
     sqlite3_stmt *row;
-    *state = (state_t){ .found = false };
+    *state = (pl__flow_state_t){ .found = false };
     PL__TRY(pl__sql_query(conn, PL__SQL_FLOW_NEWS, &row, "i", (int64_t)stage));
     PL__TRY(pl__sql_step(conn, row, &state->found));
     if (!state->found)
@@ -51,13 +41,12 @@ static int read_state(pl__conn_t *conn, pl_id_t stage, state_t *state) {
     return rc;
 }
 
-/* `wanted`: it has asked for this. */
-static int tell(pl__conn_t *conn, pl_id_t stage, const state_t *state, bool wanted) {
+int pl__flow_tell(pl__conn_t *conn, pl_id_t stage, const pl__flow_state_t *state, bool wanted) {
     bool is_suspended = state->mode == PL_FLOW_SUSPENDED, woken = false;
     if (state->mode == PL_FLOW_OVER)
         return PL_OK;
     if (is_suspended && wanted)
-        PL__TRY(wake_task(conn, stage, &woken));
+        PL__TRY(pl__flow_wake_task(conn, stage, &woken));
     if (woken)
         return pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage);
     int64_t task;
@@ -72,65 +61,9 @@ static int tell(pl__conn_t *conn, pl_id_t stage, const state_t *state, bool want
 }
 
 int pl__flow_wake(pl__conn_t *conn, pl_id_t stage) {
-    state_t state;
-    PL__TRY(read_state(conn, stage, &state));
-    return state.found ? tell(conn, stage, &state, true) : PL_OK;
-}
-
-/* ---- mails ------------------------------------------------------------------------------------------------- */
-
-static bool wants(pl_str_t names, pl_str_t name) {
-    for (size_t at = 0; at < names.len;) {
-        size_t len = strnlen(names.ptr + at, names.len - at);
-        bool is_all = at + len == names.len && len == 1 && names.ptr[at] == '*';
-        if (is_all || pl_str_eq((pl_str_t){ names.ptr + at, len }, name))
-            return true;
-        at += len + 1;
-    }
-    return false;
-}
-
-/* mail->rc says whether it can be posted. */
-static int check_mail(pl__conn_t *conn, pl_mail_new_t *mail, const state_t *state) {
-    int64_t stage_state, had = 0;
-    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &stage_state, -1, "i", (int64_t)mail->stage));
-    if (state->found && mail->key.ptr)
-        PL__TRY(pl__sql_int(conn, PL__SQL_MAIL_HAS, &had, 0, "itb", (int64_t)mail->stage, mail->name, mail->key));
-    bool is_over = stage_state == PL_STAGE_DONE || stage_state == PL_STAGE_ABORTED;
-    mail->rc = stage_state < 0                ? PL_ENOTFOUND
-               : !state->found                ? PL_ESTATE
-               : is_over                      ? PL_EFINAL
-               : had                          ? PL_EEXISTS
-               : state->mails >= PL_MAILS_MAX ? PL_ELIMIT
-                                              : PL_OK;
-    return PL_OK;
-}
-
-static int post(pl__conn_t *conn, pl_mail_new_t *mail) {
-    state_t state;
-    if (mail->idempotence.ptr) /* anew, should this be another try */
-        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &mail->stage, 0, "b", mail->idempotence));
-    if (!mail->stage && mail->start) {
-        mail->start->key = mail->idempotence;
-        mail->stage = mail->start->id;
-        PL__TRY(pl__stage_insert(conn, mail->start, mail->stage, 0, 0, 0));
-        PL__TRY(pl__stage_rows_flush(conn));
-    }
-    PL__TRY(read_state(conn, mail->stage, &state));
-    PL__TRY(check_mail(conn, mail, &state));
-    if (mail->rc != PL_OK)
-        return PL_OK;
-    PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_ADD, NULL, "iiitbib", (int64_t)mail->stage, state.posted + 1,
-                        (int64_t)mail->kind, mail->name, mail->key, (int64_t)conn->now, mail->value));
-    PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_POSTED, NULL, "ii", (int64_t)mail->stage, state.posted + 1));
-    return tell(conn, mail->stage, &state, wants(state.wants, mail->name));
-}
-
-int pl__verb_signal(pl__conn_t *conn, pl_op_t *op) {
-    PL__TRY(pl__deltas_flush(conn));
-    for (size_t i = 0; i < op->u.signal.len; i++)
-        PL__TRY(post(conn, &op->u.signal.mails[i]));
-    return PL_OK;
+    pl__flow_state_t state;
+    PL__TRY(pl__flow_state(conn, stage, &state));
+    return state.found ? pl__flow_tell(conn, stage, &state, true) : PL_OK;
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------- */
@@ -179,35 +112,4 @@ int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason) {
     PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_HOLD, NULL, "it", (int64_t)stage, reason));
     return pl__sql_run(conn, PL__SQL_TASK_SUSPEND, NULL, "iii", (int64_t)stage, (int64_t)PL__TASK_DELAYED,
                        (int64_t)PL_USEC_MAX);
-}
-
-static int let_go_on(pl__conn_t *conn, pl_id_t stage) {
-    bool woken;
-    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
-    return wake_task(conn, stage, &woken);
-}
-
-int pl__verb_flow_set(pl__conn_t *conn, pl_op_t *op) {
-    const pl_op_flow_set_t *set = &op->u.flow_set;
-    state_t state;
-    int64_t stage, task;
-    PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(pl__task_flush(conn));
-    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &stage, -1, "i", (int64_t)set->stage));
-    PL__TRY(read_state(conn, set->stage, &state));
-    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, PL__TASK_READY, "i", (int64_t)set->stage));
-    bool is_held = state.mode == PL_FLOW_HELD;
-    if (stage < 0)
-        op->rc = PL_ENOTFOUND;
-    else if (!state.found)
-        op->rc = PL_ESTATE;
-    else if (stage == PL_STAGE_DONE || stage == PL_STAGE_ABORTED)
-        op->rc = PL_EFINAL;
-    else if (stage != PL_STAGE_READY || is_held == set->hold)
-        op->rc = PL_ESTATE;
-    else if (set->hold && task == PL__TASK_CLAIMED)
-        op->rc = PL_EBUSY;
-    if (op->rc != PL_OK)
-        return PL_OK;
-    return set->hold ? pl__flow_hold(conn, set->stage, set->reason) : let_go_on(conn, set->stage);
 }

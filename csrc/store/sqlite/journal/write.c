@@ -1,5 +1,5 @@
 /*
- * write.c - the journal of a durable function as it is written: the verbs journal and suspend.
+ * write.c - the verbs journal and suspend: a durable function writes, and waits.
  *
  * Each checks first and writes afterwards; a refusal leaves the transaction as it was. The fence is that of every
  * outcome. All that is written at a time is in one transaction, and in that of whatever else is in the batch.
@@ -10,63 +10,6 @@
  * asked for here for the first time, is no news for anybody: so suspend looks for that itself.
  */
 #include "store/sqlite/db.h"
-
-enum { INLINE_MAX = 1024, ENTRY_BYTES = 64 };
-
-/* ---- entries ----------------------------------------------------------------------------------------------- */
-
-static int write_entry(pl__conn_t *conn, pl_id_t stage, const pl_entry_t *entry, int64_t *bytes) {
-    bool is_large = entry->value.len > INLINE_MAX;
-    *bytes += (int64_t)(entry->value.len + entry->name.len + entry->path.len + entry->line.len + ENTRY_BYTES);
-    PL__TRY(pl__sql_run(conn, PL__SQL_ENTRY_SET, NULL, "iiziittitizizzib", (int64_t)stage, entry->seq, entry->done,
-                        (int64_t)entry->kind, (int64_t)entry->state, entry->path, entry->name, (int64_t)entry->nth,
-                        entry->line, (int64_t)entry->opened, (int64_t)entry->closed, (int64_t)entry->attempt,
-                        (int64_t)entry->due, (int64_t)entry->ref, (int64_t)is_large,
-                        is_large ? PL_STR_NONE : entry->value));
-    return is_large ? pl__sql_run(conn, PL__SQL_ENTRY_SET_LARGE, NULL, "iib", (int64_t)stage, entry->seq, entry->value)
-                    : PL_OK;
-}
-
-static int take_mails(pl__conn_t *conn, pl_id_t stage, const int64_t *taken, size_t len) {
-    int64_t count = 0;
-    for (size_t i = 0; i < len; i++) {
-        int changes;
-        PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_DELETE, &changes, "ii", (int64_t)stage, taken[i]));
-        if (!changes)
-            PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_TAKE, &changes, "ii", (int64_t)stage, taken[i]));
-        count += changes > 0;
-    }
-    return count ? pl__sql_run(conn, PL__SQL_MAILS_TAKEN, NULL, "ii", (int64_t)stage, count) : PL_OK;
-}
-
-int pl__journal_check(pl__conn_t *conn, const pl_journal_t *journal, int *rc) {
-    *rc = PL_OK;
-    for (size_t i = 0; i < journal->tasks_len && *rc == PL_OK; i++) {
-        pl_task_new_t *task = &journal->tasks[i];
-        PL__TRY(pl__task_check(conn, task));
-        for (size_t j = 0; j < i && task->name.ptr; j++)
-            if (pl_str_eq(journal->tasks[j].name, task->name) && pl_str_eq(journal->tasks[j].queue, task->queue))
-                task->rc = PL_EEXISTS;
-        *rc = task->rc;
-    }
-    return PL_OK;
-}
-
-int pl__journal_write(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, const pl_journal_t *journal) {
-    int64_t bytes = 0;
-    for (size_t i = 0; i < journal->entries_len; i++)
-        PL__TRY(write_entry(conn, stage, &journal->entries[i], &bytes));
-    if (journal->next)
-        PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WRITTEN, NULL, "iii", (int64_t)stage, journal->next, bytes));
-    PL__TRY(pl__run_spawn(conn, stage, root, flags, journal->children, journal->children_len));
-    for (size_t i = 0; i < journal->starts_len; i++)
-        PL__TRY(pl__stage_insert(conn, &journal->starts[i], journal->starts[i].id, 0, 0, 0));
-    for (size_t i = 0; i < journal->tasks_len; i++)
-        PL__TRY(pl__task_new(conn, &journal->tasks[i]));
-    for (size_t i = 0; i < journal->fills_len; i++)
-        PL__TRY(pl__stage_fill(conn, stage, &journal->fills[i]));
-    return take_mails(conn, stage, journal->taken, journal->taken_len);
-}
 
 /* ---- the verbs --------------------------------------------------------------------------------------------- */
 
@@ -92,7 +35,7 @@ int pl__verb_journal(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     if (write->journal.entries_len) /* it gets on: workers that die of it are counted anew */
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_PROGRESS, NULL, "i", (int64_t)write->stage));
-    return pl__journal_write(conn, write->stage, run.root, run.flags, &write->journal);
+    return pl__journal_write(conn, write->stage, run.root, run.flags, &write->journal, pl__run_spawn);
 }
 
 /* *there: one of the slots is filled, or news came since it was looked last, which counts as looked at from here on. */
@@ -138,7 +81,7 @@ int pl__verb_suspend(pl__conn_t *conn, pl_op_t *op) {
         PL__TRY(look_for_news(conn, suspend, &suspend->refused));
     if (op->rc != PL_OK || suspend->refused)
         return PL_OK;
-    PL__TRY(pl__journal_write(conn, suspend->stage, run.root, run.flags, &suspend->journal));
+    PL__TRY(pl__journal_write(conn, suspend->stage, run.root, run.flags, &suspend->journal, pl__run_spawn));
     PL__TRY(pl__deltas_flush(conn)); /* rows of children that are waited for */
     return wait_for(conn, suspend);
 }

@@ -472,7 +472,8 @@ int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
     if (op->rc != PL_OK)
         return PL_OK;
     if (op->u.outcome.journal)
-        PL__TRY(pl__journal_write(conn, op->u.outcome.stage, brief.root, brief.flags, op->u.outcome.journal));
+        PL__TRY(pl__journal_write(conn, op->u.outcome.stage, brief.root, brief.flags, op->u.outcome.journal,
+                                  pl__run_spawn));
     switch (op->u.outcome.kind) {
     case PL_OUTCOME_HELD:
         return pl__flow_hold(conn, op->u.outcome.stage, op->u.outcome.retry_message);

@@ -1,0 +1,95 @@
+/*
+ * mail.c - what is sent to durable functions from outside: the verbs signal and flow_set.
+ */
+#include <string.h>
+
+#include "store/sqlite/db.h"
+
+/* ---- mails ------------------------------------------------------------------------------------------------- */
+
+static bool wants(pl_str_t names, pl_str_t name) {
+    for (size_t at = 0; at < names.len;) {
+        size_t len = strnlen(names.ptr + at, names.len - at);
+        bool is_all = at + len == names.len && len == 1 && names.ptr[at] == '*';
+        if (is_all || pl_str_eq((pl_str_t){ names.ptr + at, len }, name))
+            return true;
+        at += len + 1;
+    }
+    return false;
+}
+
+/* mail->rc says whether it can be posted. */
+static int check_mail(pl__conn_t *conn, pl_mail_new_t *mail, const pl__flow_state_t *state) {
+    int64_t stage_state, had = 0;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &stage_state, -1, "i", (int64_t)mail->stage));
+    if (state->found && mail->key.ptr)
+        PL__TRY(pl__sql_int(conn, PL__SQL_MAIL_HAS, &had, 0, "itb", (int64_t)mail->stage, mail->name, mail->key));
+    bool is_over = stage_state == PL_STAGE_DONE || stage_state == PL_STAGE_ABORTED;
+    mail->rc = stage_state < 0                ? PL_ENOTFOUND
+               : !state->found                ? PL_ESTATE
+               : is_over                      ? PL_EFINAL
+               : had                          ? PL_EEXISTS
+               : state->mails >= PL_MAILS_MAX ? PL_ELIMIT
+                                              : PL_OK;
+    return PL_OK;
+}
+
+static int post(pl__conn_t *conn, pl_mail_new_t *mail) {
+    pl__flow_state_t state;
+    if (mail->idempotence.ptr) /* anew, should this be another try */
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &mail->stage, 0, "b", mail->idempotence));
+    if (!mail->stage && mail->start) {
+        mail->start->key = mail->idempotence;
+        mail->stage = mail->start->id;
+        PL__TRY(pl__stage_insert(conn, mail->start, mail->stage, 0, 0, 0));
+        PL__TRY(pl__stage_rows_flush(conn));
+    }
+    PL__TRY(pl__flow_state(conn, mail->stage, &state));
+    PL__TRY(check_mail(conn, mail, &state));
+    if (mail->rc != PL_OK)
+        return PL_OK;
+    PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_ADD, NULL, "iiitbib", (int64_t)mail->stage, state.posted + 1,
+                        (int64_t)mail->kind, mail->name, mail->key, (int64_t)conn->now, mail->value));
+    PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_POSTED, NULL, "ii", (int64_t)mail->stage, state.posted + 1));
+    return pl__flow_tell(conn, mail->stage, &state, wants(state.wants, mail->name));
+}
+
+int pl__verb_signal(pl__conn_t *conn, pl_op_t *op) {
+    PL__TRY(pl__deltas_flush(conn));
+    for (size_t i = 0; i < op->u.signal.len; i++)
+        PL__TRY(post(conn, &op->u.signal.mails[i]));
+    return PL_OK;
+}
+
+/* ---- holding, and letting go on ---------------------------------------------------------------------------- */
+
+static int let_go_on(pl__conn_t *conn, pl_id_t stage) {
+    bool woken;
+    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
+    return pl__flow_wake_task(conn, stage, &woken);
+}
+
+int pl__verb_flow_set(pl__conn_t *conn, pl_op_t *op) {
+    const pl_op_flow_set_t *set = &op->u.flow_set;
+    pl__flow_state_t state;
+    int64_t stage, task;
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &stage, -1, "i", (int64_t)set->stage));
+    PL__TRY(pl__flow_state(conn, set->stage, &state));
+    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, PL__TASK_READY, "i", (int64_t)set->stage));
+    bool is_held = state.mode == PL_FLOW_HELD;
+    if (stage < 0)
+        op->rc = PL_ENOTFOUND;
+    else if (!state.found)
+        op->rc = PL_ESTATE;
+    else if (stage == PL_STAGE_DONE || stage == PL_STAGE_ABORTED)
+        op->rc = PL_EFINAL;
+    else if (stage != PL_STAGE_READY || is_held == set->hold)
+        op->rc = PL_ESTATE;
+    else if (set->hold && task == PL__TASK_CLAIMED)
+        op->rc = PL_EBUSY;
+    if (op->rc != PL_OK)
+        return PL_OK;
+    return set->hold ? pl__flow_hold(conn, set->stage, set->reason) : let_go_on(conn, set->stage);
+}
