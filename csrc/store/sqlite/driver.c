@@ -326,7 +326,9 @@ static bool is_look(const pl__conn_t *conn, const pl_op_t *ops, const pl__ask_t 
     for (const pl_op_t *op = ops; op; op = op->next)
         if (op->verb != PL_VERB_watch || op->clock)
             return false;
-    bool may_claim = conn->maybe_ready || conn->maybe_alone || conn->due_unknown || conn->blocked;
+    bool may_claim = conn->maybe_ready || conn->maybe_alone || conn->due_unknown || conn->blocked ||
+                     conn->next_due <= pl_clock_now(conn->options.clock) ||
+                     conn->next_token <= pl_clock_steady(conn->options.clock);
     return ops && !ask->look && !(ask->wanted > 0 && may_claim) && !conn->fires.unknown;
 }
 
