@@ -1,5 +1,7 @@
 --- flow/order.lua: iterates a table in an order that is the same in every process.
 
+local place = require "pipeline.support.place"
+
 local order = {}
 
 local ranks = { number = 1, string = 2, boolean = 3 }
@@ -13,6 +15,9 @@ end
 
 --- As pairs: numbers first, then texts, then all else by its text.
 function order.sorted_pairs(t)
+  if type(t) ~= "table" then
+    place.misuse("bad argument #1 to 'sorted_pairs' (table expected, got %s)", type(t))
+  end
   local keys, i = {}, 0
   for key in pairs(t) do keys[#keys + 1] = key end
   table.sort(keys, before)
