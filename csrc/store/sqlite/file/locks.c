@@ -42,7 +42,7 @@ enum { NONE = -1, REFUSED = -2, FORKED = -3 };
 #define SHARED_AT (INT64_C(0x40000000) + 2)
 enum { SHARED_LEN = 510, INDEX_AT = 128 };
 
-enum { STATEMENT_JOURNAL_MAX = 256 * 1024 };
+enum { JOURNALED_PAGES_MAX = 30, JOURNALED_PAGE = 4096 + 4 };
 
 typedef struct file {
     struct file *next;
@@ -269,10 +269,11 @@ static void in_child(void) {
 
 /* A statement that changes many rows keeps what the pages held before, in memory up to here and in a temporary file
  * beyond. SQLite's 64 KiB are 15 pages; a claim of 32 tasks changes up to 20, with those of indexes and of the map of
- * pages, and had to have such a file in most transactions. Where somebody has used SQLite before us it stays as it is:
- * this is set before anything else. */
+ * pages, and had to have such a file in most transactions. It goes into the file in one piece, and SQLite writes 128
+ * KiB at a time at most: what is larger fails as a full disk. Where somebody has used SQLite before us it stays as it
+ * is: this is set before anything else. */
 static void configure_journals(void) {
-    (void)sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, STATEMENT_JOURNAL_MAX);
+    (void)sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, JOURNALED_PAGES_MAX * JOURNALED_PAGE);
 }
 
 static void install(void) {
