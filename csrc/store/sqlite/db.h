@@ -336,6 +336,9 @@ bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta);
 /* ---- add.c ---- */
 /* Checks a new task without writing: task->rc. */
 int pl__task_check(pl__conn_t *conn, pl_task_new_t *task);
+/* The same for tasks that are added together, of which no two may have one name. *refused: the first one that cannot
+ * be added; NULL: all can. */
+int pl__tasks_check(pl__conn_t *conn, pl_task_new_t *tasks, size_t len, const pl_task_new_t **refused);
 int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task);
 
 /* ---- names.c ---- */

@@ -5,7 +5,6 @@
  * that is rare. When nothing happens the log is first moved, then cut; somebody may read from it just then, so that is
  * tried again, with longer and longer pauses.
  */
-#include <time.h>
 
 #include "store/sqlite/db.h"
 

@@ -30,15 +30,9 @@ static int take_mails(pl__conn_t *conn, pl_id_t stage, const int64_t *taken, siz
 }
 
 int pl__journal_check(pl__conn_t *conn, const pl_journal_t *journal, int *rc) {
-    *rc = PL_OK;
-    for (size_t i = 0; i < journal->tasks_len && *rc == PL_OK; i++) {
-        pl_task_new_t *task = &journal->tasks[i];
-        PL__TRY(pl__task_check(conn, task));
-        for (size_t j = 0; j < i && task->name.ptr; j++)
-            if (pl_str_eq(journal->tasks[j].name, task->name) && pl_str_eq(journal->tasks[j].queue, task->queue))
-                task->rc = PL_EEXISTS;
-        *rc = task->rc;
-    }
+    const pl_task_new_t *refused;
+    PL__TRY(pl__tasks_check(conn, journal->tasks, journal->tasks_len, &refused));
+    *rc = refused ? refused->rc : PL_OK;
     return PL_OK;
 }
 

@@ -297,15 +297,6 @@ static int refuse_task(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, cons
 }
 
 /* Does an earlier task of the same run have the same name in the same queue? */
-static bool has_twin(const pl_task_new_t *tasks, size_t at) {
-    if (!tasks[at].name.ptr)
-        return false;
-    for (size_t i = 0; i < at; i++)
-        if (pl_str_eq(tasks[i].name, tasks[at].name) && pl_str_eq(tasks[i].queue, tasks[at].queue))
-            return true;
-    return false;
-}
-
 /* May the stage, whose claim is ours, take the outcome? An abort that was requested meanwhile is carried out. */
 static int check_state(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     const pl_op_outcome_t *run = &op->u.outcome;
@@ -332,15 +323,13 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
         return PL_OK;
     }
     PL__TRY(check_state(conn, op, brief));
-    for (size_t i = 0; i < run->tasks_len && op->rc == PL_OK && run->kind == PL_OUTCOME_OK; i++) {
-        PL__TRY(pl__task_check(conn, &run->tasks[i]));
-        if (has_twin(run->tasks, i))
-            run->tasks[i].rc = PL_EEXISTS;
-        op->rc = run->tasks[i].rc;
-        if (op->rc != PL_OK)
-            return refuse_task(conn, op, brief, &run->tasks[i]);
-    }
-    return PL_OK;
+    const pl_task_new_t *refused = NULL;
+    if (op->rc == PL_OK && run->kind == PL_OUTCOME_OK)
+        PL__TRY(pl__tasks_check(conn, run->tasks, run->tasks_len, &refused));
+    if (!refused)
+        return PL_OK;
+    op->rc = refused->rc;
+    return refuse_task(conn, op, brief, refused);
 }
 
 int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags) {

@@ -53,6 +53,27 @@ int pl__task_check(pl__conn_t *conn, pl_task_new_t *task) {
     return PL_OK;
 }
 
+static bool has_twin(const pl_task_new_t *tasks, size_t at) {
+    if (!tasks[at].name.ptr)
+        return false;
+    for (size_t i = 0; i < at; i++)
+        if (pl_str_eq(tasks[i].name, tasks[at].name) && pl_str_eq(tasks[i].queue, tasks[at].queue))
+            return true;
+    return false;
+}
+
+int pl__tasks_check(pl__conn_t *conn, pl_task_new_t *tasks, size_t len, const pl_task_new_t **refused) {
+    *refused = NULL;
+    for (size_t i = 0; i < len && !*refused; i++) {
+        PL__TRY(pl__task_check(conn, &tasks[i]));
+        if (has_twin(tasks, i))
+            tasks[i].rc = PL_EEXISTS;
+        if (tasks[i].rc != PL_OK)
+            *refused = &tasks[i];
+    }
+    return PL_OK;
+}
+
 int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task) {
     pl__pending_t pending = { .id = task->id,
                               .stage = task->stage,
