@@ -366,13 +366,50 @@ describe("the pages", function()
     assert.equal(403, rpc({ cookie = cookie, headers = { ["x-none"] = "1" } }).status)
     assert.equal(403, rpc({}).status)
     assert.equal(403, rpc({ cookie = cookie, path = "rpc/abort", method = "POST" }).status)
-    local admin = support.sign_in(engine, ADMIN)
-    assert.equal(200, rpc({ cookie = admin, path = "rpc/abort", method = "POST" }).status)
-    assert.equal(403, rpc({ cookie = admin, path = "rpc/abort", method = "POST",
-      headers = { ["x-requested-with"] = "XMLHttpRequest", origin = "http://evil.example" } }).status)
     local moved = ask(engine, { path = "status", query = { root = stage.id } })
     assert.equal(302, moved.status)
     assert.truthy(moved.headers.location:find("/pipeline?id=" .. stage.id, 1, true))
+  end)
+
+  it("U6 U12 let rpc/* act in a session only with the token of its page, by whichever name it acts", function()
+    start()
+    local Waits = pipeline.define("pages.access.Waits", { async = true, run = function() end,
+      try_cancel = function() return true end })
+    local XHR = { ["x-requested-with"] = "XMLHttpRequest" }
+    local admin, csrf = support.sign_in(engine, ADMIN)
+    local _, other = support.sign_in(engine, ADMIN) -- somebody else's session
+    local viewer, viewers = support.sign_in(engine, VIEWER)
+    local function refused(given, why)
+      for _, name in ipairs { "abort", "retry", "cleanup" } do
+        local stage = Waits()
+        stage:start()
+        engine:drain()
+        local reply = ask(engine, { path = "rpc/" .. name, method = "POST", query = { root_pipeline_id = stage.id },
+          cookie = given.cookie, csrf = given.csrf, headers = given.headers or XHR })
+        assert.equal(403, reply.status, name)
+        assert.truthy(reply.body:find(why, 1, true), reply.body)
+        assert.equal("open", engine:stage(stage.id).state)
+      end
+    end
+    refused({ cookie = admin }, "X-CSRF-Token")
+    refused({ cookie = admin, csrf = other }, "X-CSRF-Token")
+    refused({ cookie = admin, csrf = viewers }, "X-CSRF-Token")
+    refused({ cookie = viewer, csrf = viewers }, "viewers may change nothing")
+    refused({ cookie = admin, csrf = csrf, headers = { ["x-requested-with"] = "XMLHttpRequest",
+      origin = "http://evil.example" } }, "another origin")
+    refused({ cookie = admin, csrf = csrf, headers = { ["x-requested-with"] = "XMLHttpRequest", origin = "" } },
+      "Origin")
+    refused({ cookie = admin, csrf = csrf, headers = { ["x-none"] = "1" } }, "403")
+    for _, given in ipairs { { cookie = admin, csrf = csrf, headers = XHR },
+      { headers = { authorization = "Bearer " .. ADMIN, origin = "" } } } do -- a program that has the token itself
+      local stage = Waits()
+      stage:start()
+      engine:drain()
+      given.path, given.method, given.query = "rpc/abort", "POST", { root_pipeline_id = stage.id }
+      assert.equal(true, ask(engine, given).json.done)
+      engine:drain()
+      assert.equal("aborted", engine:stage(stage.id).state)
+    end
   end)
 
   it("P193 lead from the address of the original's status page to that of the pipeline", function()

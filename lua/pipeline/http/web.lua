@@ -381,7 +381,7 @@ end
 local function run_rpc(self, request, call)
   if not request.is_admin then
     local is_page = (request.headers["x-requested-with"] or ""):lower() == "xmlhttprequest"
-    if context.enforce_auth or not is_page then return plain(403) end
+    if context.enforce_auth or not is_page then return plain(403, nil, request.refused) end
   end
   local ok, result = xpcall(function()
     local value = call(self, request)

@@ -222,7 +222,8 @@ local function endpoint_of(self, request)
 end
 
 --- Whether a request is one of a script in a session of these pages, for the routes rpc/* that it may use: a viewer
--- reads, an administrator does all.
+-- reads, an administrator does all. What acts needs what every act of a session needs, the token of its page included;
+-- if that is missing request.refused says what.
 local function may_call_rpc(self, request, endpoint)
   local headers = request.headers
   if not headers.cookie or (headers["x-requested-with"] or ""):lower() ~= "xmlhttprequest" then return false end
@@ -230,7 +231,8 @@ local function may_call_rpc(self, request, endpoint)
   local who = self.access:who(request)
   if not who or who.session == "local" or who.session == "open" then return false end
   if request.method == "GET" or request.method == "HEAD" then return true end
-  return who.role == "admin" and not self.access:refuse_foreign(request)
+  request.refused = self.access:refuse_act(request, who)
+  return request.refused == nil
 end
 
 -- Beside the endpoints: what answers differently to whoever has a token.
