@@ -107,6 +107,55 @@ describe("the API of the pages", function()
     assert.equal(404, post("schedules/trigger", { name = "none" }).status)
   end)
 
+  it("U3 U13 W176 shows journals, sends signals, and lets what is held go on", function()
+    local changed = false
+    local Asks = pipeline.workflow("pages.api.Asks", { run = function(self)
+      self:step("first", function() return { 1 } end)
+      local got = self:wait_event("answer")
+      self:step(changed and "other" or "second", function() return got end)
+      return self:wait_event("more")
+    end })
+    local id = run(Asks)
+    local function post(path, body, headers)
+      return support.ask(engine, { path = "api/" .. path, json = body, headers = headers or BEARER })
+    end
+    local journal = get("journal", { id = id }).json
+    assert.equal("suspended", journal.run.mode)
+    assert.equal("waits for signal answer", journal.run.reason)
+    assert.same({ "first", "answer" }, { journal.items[1].name, journal.items[2].name })
+    local page = get("journal", { id = id, limit = 1 }).json
+    assert.equal("answer", get("journal", { id = id, after = page.items[1].seq }).json.items[1].name)
+    assert.is_true(get("stage", { id = id }).json.stage.durable)
+
+    assert.equal(403, post("signal", { id = id, signal = "answer" }, { authorization = "Bearer " .. support.VIEWER })
+      .status)
+    assert.equal(400, post("signal", { id = id }).status)
+    assert.equal(400, post("signal", { id = id, signal = ("x"):rep(201) }).status)
+    assert.equal(409, post("resume-run", { id = run(Leaf, 1) }).status)
+    assert.equal(409, post("signal", { id = run(Leaf, 1), signal = "answer" }).status)
+    assert.equal(404, post("signal", { id = ("0"):rep(32), signal = "answer" }).status)
+    assert.equal(404, get("stage", { id = ("0"):rep(16) }).status) -- no id begins like that
+    assert.equal(false, post("resume-run", { id = id }).json.done)
+    assert.equal(true, post("signal", { id = id, signal = "answer", payload = { yes = true } }).json.done)
+    engine:drain()
+    assert.equal("waits for signal more", get("stage", { id = id }).json.stage.suspended)
+
+    changed = true
+    assert.equal(true, post("signal", { id = id, signal = "more", payload = 7 }).json.done)
+    engine:drain()
+    local held = get("home").json.held
+    assert.equal(1, held.count)
+    assert.equal(id, held.items[1].id)
+    assert.truthy(held.items[1].held:find("now asks for step \"other\"", 1, true))
+    assert.equal("held", get("journal", { id = id }).json.run.mode)
+    changed = false
+    assert.equal(true, post("resume-run", { id = id:sub(1, 31) }).json.done)
+    engine:drain()
+    assert.equal(7, get("stage", { id = id }).json.stage.outputs[1].value)
+    assert.equal(409, post("signal", { id = id, signal = "more" }).status)
+    assert.equal(0, get("home").json.held.count)
+  end)
+
   it("U13 says what is wrong with what it was asked", function()
     local none = get("stage", { id = "0123456789abcdef0123456789abcdef" })
     assert.equal(404, none.status)

@@ -158,6 +158,79 @@ await check("an async stage is completed on the page", async () => {
   await page.waitForSelector(".pipelinehead .s-done");
 });
 
+await check("the journal of a durable function", async () => {
+  const id = await tell("trip");
+  const suspended = async name => until(async () => { const { stage } = await api("stage?id=" + id); return stage.suspended?.includes(name) && stage; }, "it waits for " + name);
+  await suspended("signal answer");
+  await page.goto(base() + "pipeline?id=" + id);
+  await page.waitForSelector(".treerow");
+  await page.click(".tabs >> text=Journal");
+  await page.waitForSelector("table.entries tbody tr");
+  const rows = await page.locator("table.entries tbody tr").evaluateAll(list => list.map(row => [...row.cells].map(cell => cell.textContent.replace(/\s+/g, " ").trim())));
+  must(rows.length === 5 && rows.every((row, i) => i === 0 || Number(row[0]) > Number(rows[i - 1][0])), "entries, in order: " + JSON.stringify(rows));
+  const row = name => rows.find(one => one[2].includes(name)) ?? [];
+  must(row("seat")[1] === "done" && row("seat")[3].includes("12A") && /served\.lua:\d+/.test(row("seat")[6]), "a step: " + row("seat"));
+  must(row("upgrade")[1] === "failed" && row("upgrade")[3].includes("no upgrade left"), "a step that failed: " + row("upgrade"));
+  must(/step ?print ?in papers/.test(row("print")[2]) && row("print")[3].includes("…"), "a step of a branch, folded: " + row("print"));
+  must(row("answer")[1] === "open" && /^due in/.test(row("answer")[4]), "what it waits for: " + row("answer"));
+  must(await page.locator('table.entries a:has-text("crawl.Page")').count() === 1, "a child leads to its stage");
+  must(/waits for signal answer until /.test(await text(page, ".waitsfor")), "it does not say what it waits for");
+  await page.click(".entryvalue summary");
+  must(/all [\d.,\s]+ characters/.test(await text(page, ".entryvalue .tools")), "a long value does not say how long it is");
+
+  await page.click(".stage [data-act=signal]");
+  must(await page.inputValue("dialog input[name=signal]") === "answer", "the signal it waits for is not there already");
+  await page.fill("dialog textarea", '{"yes": tru}');
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector("dialog .problem"); // and what was typed is still there
+  await page.fill("dialog textarea", '{"yes": true}');
+  await page.click("dialog button[type=submit]");
+  await page.waitForFunction(() => /signal paid/.test(document.querySelector(".waitsfor")?.textContent));
+  must((await text(page, 'table.entries tr:has-text("answer")')).includes("yes"), "the value of the signal is not in the journal");
+
+  await tell("change");
+  await page.click(".stage [data-act=signal]");
+  await page.fill("dialog input[name=signal]", "paid");
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector(".heldrun .parted");
+  const parted = await text(page, ".heldrun .parted");
+  must(/Recorded\s*step "charge" \(.*served\.lua:\d+\).*Asked for now\s*step "invoice" \(.*served\.lua:\d+\)/.test(parted), "what has parted: " + parted);
+  await page.waitForSelector('tr.partedhere:has-text("charge")');
+  must((await text(page, ".heldrun .command")).includes("pipeline resume-run " + id), "the command that lets it go on");
+  const look = await open({ viewport: { width: 1440, height: 900 }, colorScheme: "light", storageState: await page.context().storageState() });
+  for (const [path, name] of [["pipeline?view=journal&id=" + id, "held"], ["", "home-held"]]) {
+    await look.goto(base() + path);
+    await look.waitForSelector(path ? "tr.partedhere" : '.need:has-text("held")');
+    await look.screenshot({ path: `${SHOTS}/${name}.png` });
+  }
+  await look.context().close();
+  await tell("back");
+  await page.click("[data-act=resume-run]");
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector(".pipelinehead .s-done");
+  must(await page.locator("[data-act=signal]").count() === 0, "a signal to what is done");
+});
+
+await check("a long journal", async () => {
+  const id = await tell("long", 450);
+  await until(async () => (await api("stage?id=" + id)).stage.suspended, "it waits");
+  await page.goto(base() + "stage?id=" + id);
+  const seqs = () => page.locator("table.entries tbody tr").evaluateAll(list => list.map(row => Number(row.dataset.seq)));
+  const shows = async fn => until(async () => { const list = await seqs(); return list.length > 0 && fn(list) && list; }, "the page of the journal");
+  await page.waitForSelector("table.entries tbody tr");
+  const first = await shows(list => list[0] === 1);
+  must(first.length === 100, first.length + " entries");
+  await page.click(".pager >> text=After");
+  const second = await shows(list => list[0] > first.at(-1));
+  await page.click(".pager >> text=Before");
+  await shows(list => list[0] === 1);
+  await page.click(".pager >> text=Latest");
+  await page.waitForSelector('table.entries tr:has-text("end") .s-open');
+  await page.click(".pager >> text=First");
+  await shows(list => list[0] === 1);
+  return { second: second[0] };
+});
+
 await check("keys are enough", async () => {
   await page.goto(base() + "pipelines");
   await page.waitForSelector("table.list a.rowlink");
@@ -343,13 +416,16 @@ await check("hostile values are shown as text", async () => {
   await tell("spoil");
   const id = await tell("evil");
   must(/^[0-9a-f]{32}|^</.test(id), id.slice(0, 300));
+  const run = await tell("evilrun");
+  await until(async () => (await api("stage?id=" + run)).stage.suspended, "it waits");
   await until(async () => (await api("pipelines?state=aborted")).items.length > 0, "it is aborted");
   await until(async () => (await api("tasks?state=dead")).items.length > 0, "the task is dead");
   for (const path of ["", "pipelines", "pipeline?id=" + encodeURIComponent(id), "pipeline?view=log&id=" + encodeURIComponent(id), "pipeline?view=timeline&id=" + encodeURIComponent(id), "pipeline?view=graph&id=" + encodeURIComponent(id),
-    "stage?id=" + encodeURIComponent(id), "tasks?state=dead", "queues", "workers", "events"]) {
+    "stage?id=" + encodeURIComponent(id), "stage?id=" + run, "pipeline?view=journal&id=" + run, "tasks?state=dead", "queues", "workers", "events"]) {
     await page.goto(base() + path);
     await page.waitForSelector("bdi");
     await page.waitForFunction(() => !document.querySelector(".loading"));
+    if (path.includes(run)) await page.waitForSelector("table.entries tbody tr");
     must(await page.locator("main img, main script").count() === 0, "markup of a value in " + path);
     must(await page.locator('a[href^="javascript"]').count() === 0, "a script as an address in " + path);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -447,8 +523,10 @@ await check("a viewer sees all and may change nothing", async () => {
 await check("every page fits, in both themes, and can be used by all", async () => {
   const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
   const failed = (await api("pipelines?state=aborted&limit=1")).items[0].id;
+  const trip = await tell("trip");
+  await until(async () => (await api("stage?id=" + trip)).stage.suspended, "it waits");
   const pages = { home: "", pipelines: "pipelines", pipeline: "pipeline?id=order-17", timeline: "pipeline?id=order-17&view=timeline",
-    graph: "pipeline?id=order-17&view=graph", stage: "pipeline?id=" + encodeURIComponent(failed), queues: "queues", tasks: "tasks",
+    graph: "pipeline?id=order-17&view=graph", journal: "pipeline?view=journal&id=" + trip, stage: "pipeline?id=" + encodeURIComponent(failed), queues: "queues", tasks: "tasks",
     workers: "workers", schedules: "schedules", events: "events" };
   const state = await page.context().storageState();
   for (const [width, height] of [[1440, 900], [360, 740]])
@@ -456,7 +534,7 @@ await check("every page fits, in both themes, and can be used by all", async () 
       const look = await open({ viewport: { width, height }, colorScheme, storageState: state });
       for (const [name, path] of Object.entries(pages)) {
         await look.goto(base() + path);
-        await look.waitForSelector("main h1, main h2");
+        await look.waitForSelector(name === "journal" ? "table.entries" : "main h1, main h2");
         await look.waitForFunction(() => !document.querySelector(".loading"));
         await look.waitForSelector(".link.live");
         const wide = await look.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

@@ -58,6 +58,30 @@ local Deal = pipeline.define("shop.orders.Deal", { run = function(self)
 end })
 local Report = pipeline.define("nightly.Report", { run = function() end })
 
+-- Durable functions: one that asks somebody and goes on; its code changes with `changed`.
+local changed = false
+local Trip = pipeline.workflow("travel.Trip", { run = function(self, to)
+  local seat = self:step("seat", function() return { seat = "12A", to = to } end)
+  pcall(self.step, self, { name = "upgrade", max_attempts = 1 }, error, "no upgrade left", 0)
+  local papers = self:go("papers", function() return self:step("print", string.rep, "page ", 300) end)
+  self:await(self:spawn(Leaf(7)))
+  self:await(papers)
+  local answer = self:wait_event("answer", { timeout = 86400 })
+  self:step(changed and "invoice" or "charge", function() end)
+  self:wait_event("paid")
+  return { seat, answer }
+end })
+local Long = pipeline.workflow("travel.Long", { run = function(self, n)
+  for i = 1, n do self:step("stop", function() return i end) end
+  self:wait_event "end"
+end })
+local EvilRun = pipeline.workflow("evil.Run</script>", { max_attempts = 1, run = function(self)
+  self:step(HOSTILE, function() return HOSTILE:rep(100), "\xff\0" end)
+  pcall(self.step, self, HOSTILE, error, HOSTILE .. ("w"):rep(20000), 0)
+  self:go(HOSTILE, function() self:sleep(86400) end)
+  self:wait_event(HOSTILE)
+end })
+
 -- What has failed so often that it is dead: an address that does not answer well.
 engine:route("POST", "/spec/hook", function() return broken and 500 or 200, "text/plain", HOSTILE end)
 local function add_dead(names)
@@ -97,6 +121,11 @@ local starts = {
     stage:start { idempotence_key = HOSTILE }
     return stage.id
   end,
+  trip = function() return stage_of(Trip, "Oslo") end,
+  long = function(n) return stage_of(Long, tonumber(n)) end,
+  evilrun = function() return stage_of(EvilRun) end,
+  change = function() changed = true return "changed" end,
+  back = function() changed = false return "as before" end,
   many = function()
     for i = 1, 500 do stage_of(Order, { sku = "F-" .. i, fails = true }) end
     return "500"

@@ -122,13 +122,13 @@ local function error_text(bytes)
   return ("%s: %s"):format(class, message)
 end
 
-local function shown(item)
+local function shown(self, item)
   local name, key = item.name, nil
   if item.nth == 0 then name, key = item.name:match("^(.-)@(.*)$") end
   local entry = {
     seq = item.seq, done = item.done, kind = item.kind, state = item.state, path = item.path or "", name = name,
     nth = item.nth, key = key, line = item.line, opened = item.opened, closed = item.closed, attempt = item.attempt,
-    due = item.due,
+    due = item.due, stage = item.kind == "child" and item.ref and self:_id_text(item.ref) or nil,
   }
   if not item.value then return entry end
   if item.state == "failed" or item.state == "again" then
@@ -141,6 +141,13 @@ local function shown(item)
   return entry
 end
 
+local function known(flow)
+  return {
+    era = flow.era, first = flow.first, last = flow.next - 1, bytes = flow.bytes, signals = flow.mails,
+    mode = flow.mode, reason = (flow.mode == "held" or flow.mode == "suspended") and flow.reason or nil,
+  }
+end
+
 local kinds = { after = "any", limit = "count" }
 
 --- The journal of a durable function: what it has asked for, in that order.
@@ -148,7 +155,10 @@ local kinds = { after = "any", limit = "count" }
 -- @tparam[opt] table given after (the seq of the last entry of the page before; 0), limit (100, at most 1000).
 -- @return list of { seq, done (order in which it was delivered; absent: not yet), kind ("step", "timer", "child",
 --   "slot" ...), state ("open", "ok", "failed", "cancelled", "again": a step that is to be tried again), path (of its
---   branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error }.
+--   branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error, stage (id of a
+--   child) }; and what is known of the run besides: { era, first, last (seq of the first and the last entry of its
+--   era), bytes, signals (how many wait to be taken), mode ("begun", "suspended", "held", "over"), reason (held: why;
+--   suspended: what it waits for, in words) }; nil when the journal is not kept any more.
 function methods.get_journal(self, ref, given)
   opened.check(self)
   given = options.check(given, kinds, 2, "get_journal")
@@ -159,8 +169,8 @@ function methods.get_journal(self, ref, given)
   })
   if not flow and entries then errors.raise_core(entries, message) end
   local list = {}
-  for i, item in ipairs(flow and entries or {}) do list[i] = shown(item) end
-  return list
+  for i, item in ipairs(flow and entries or {}) do list[i] = shown(self, item) end
+  return list, flow and known(flow) or nil
 end
 
 return methods

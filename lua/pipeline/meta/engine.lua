@@ -155,7 +155,10 @@ function Engine:from_id(id, given) end
 ---
 --- Returns list of { seq, done (order in which it was delivered; absent: not yet), kind ("step", "timer", "child",
 --- "slot" ...), state ("open", "ok", "failed", "cancelled", "again": a step that is to be tried again), path (of its
---- branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error }.
+--- branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error, stage (id of a child)
+--- }; and what is known of the run besides: { era, first, last (seq of the first and the last entry of its era), bytes,
+--- signals (how many wait to be taken), mode ("begun", "suspended", "held", "over"), reason (held: why; suspended: what
+--- it waits for, in words) }; nil when the journal is not kept any more.
 ---@param ref any its id, idempotence key or instance.
 ---@param given? pipeline.Engine.get_journal.options
 ---@return any

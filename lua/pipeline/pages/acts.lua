@@ -45,6 +45,29 @@ local function call_back(engine, given)
   return { status = status, content_type = type(kind) == "string" and kind or nil, body = body }
 end
 
+local function send_signal(engine, given)
+  local sent, why = engine:signal(given.id, given.signal, given.payload, { key = given.key })
+  if not sent then
+    local class = why == "final" and errors.UnexpectedPipelineError or errors.PipelineStatusError
+    errors.raise(class, "%s is %s", given.id, why == "final" and "final, and takes no signal" or "not there")
+  end
+  return { done = true }
+end
+
+local function resume_run(engine, given)
+  return { done = engine:resume(given.id) }
+end
+
+-- By an address as everywhere, where the library wants an id.
+local function found(fn)
+  return function(engine, given)
+    local id = engine:find(given.id)
+    if not id then errors.raise(errors.PipelineStatusError, "there is no pipeline %s", errors.text(given.id)) end
+    given.id = id
+    return fn(engine, given)
+  end
+end
+
 -- Only queues that are there: a queue that is asked for by a name nobody knows would be made.
 local function queue_of(engine, name)
   for _, queue in ipairs(engine:queues()) do
@@ -89,6 +112,11 @@ acts.ROUTES = {
     params = { ID, { "value", "any" } } },
   { method = "POST", name = "callback", summary = "Calls a stage back", handler = call_back,
     params = { ID, { "params", "object" } } },
+  { method = "POST", name = "signal", summary = "Sends a durable function a signal", handler = found(send_signal),
+    params = { ID, { "signal", "text", "the name of the signal", required = true }, { "payload", "any" },
+      { "key", "text", "a signal with a key that it has had already is not delivered again" } } },
+  { method = "POST", name = "resume-run", summary = "Lets a durable function that is held go on", params = { ID },
+    handler = found(resume_run) },
   { method = "POST", name = "queues/pause", summary = "Pauses a queue", params = { QUEUE },
     handler = on_queue "pause" },
   { method = "POST", name = "queues/resume", summary = "Lets a paused queue go on", params = { QUEUE },

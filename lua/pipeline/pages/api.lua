@@ -91,6 +91,17 @@ local function show_logs(engine, given)
   return { items = json.array(engine:logs(find(engine, given.id))) }
 end
 
+local RESULT_MAX = 4096 -- bytes of an error in a journal; values are cut before
+
+local function show_journal(engine, given)
+  local id = find(engine, given.id)
+  local list, run = engine:get_journal(id, { after = given.after, limit = math.min(given.limit or 100, 1000) })
+  for _, entry in ipairs(list) do
+    if entry.error then entry.error = home.beginning(entry.error, RESULT_MAX) end
+  end
+  return { id = id, items = json.array(list), run = run, now = engine:now() }
+end
+
 local function list_queues(engine)
   return { items = json.array(engine:queues()), now = engine:now() }
 end
@@ -135,6 +146,9 @@ api.ROUTES = {
   { method = "GET", name = "why", summary = "Why it is not running, or not done", params = { ID }, handler = explain },
   { method = "GET", name = "logs", summary = "Failures and status messages in time order", params = { ID },
     handler = show_logs },
+  { method = "GET", name = "journal", summary = "What a durable function has asked for, and how that ended",
+    handler = show_journal, params = { ID, { "after", "count", "seq of the last entry of the page before" },
+      { "limit", "count", "items at most (100)" } } },
   { method = "GET", name = "queues", shared = true, summary = "Queues with their settings and counts", params = {},
     handler = list_queues },
   { method = "GET", name = "tasks", summary = "Tasks of queues", handler = list_tasks, params = {

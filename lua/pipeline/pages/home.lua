@@ -6,19 +6,23 @@ local schedules = require "pipeline.schedules"
 local home = {}
 
 local HOUR, DAY = 3600, 86400
-local FEW, OPEN_MAX, RECENT_MAX = 8, 20, 300
+local FEW, OPEN_MAX, DELAYED_MAX, RECENT_MAX = 8, 20, 100, 300
 
 local TEXT_MAX = 500 -- bytes of a text of others in a list: one long message would be the end of the whole page
-local LONG = { "message", "reason", "last_error" }
+local LONG = { "message", "reason", "last_error", "held", "suspended" }
+
+--- The beginning of a text: at most so many bytes.
+function home.beginning(value, bytes)
+  if #value <= bytes then return value end
+  return value:sub(1, bytes):gsub("[\xC0-\xFF][\x80-\xBF]*$", "") .. "\u{2026}"
+end
 
 --- Cuts the long texts of the entries of a list, as an array for JSON; GET stage has them whole.
 function home.short(items)
   for _, entry in ipairs(items) do
     for _, name in ipairs(LONG) do
       local value = entry[name]
-      if value and #value > TEXT_MAX then
-        entry[name] = value:sub(1, TEXT_MAX):gsub("[\xC0-\xFF][\x80-\xBF]*$", "") .. "\u{2026}"
-      end
+      if value then entry[name] = home.beginning(value, TEXT_MAX) end
     end
   end
   return json.array(items)
@@ -55,6 +59,19 @@ local function waiting_for_somebody(engine)
     if waits and #items < FEW then items[#items + 1] = entry end
   end
   return { items = home.short(items) }
+end
+
+-- Durable functions that go no further until somebody lets them, among the newest that have something to wait for.
+local function held(engine)
+  local page = try(engine.list, engine, { state = "delayed", limit = DELAYED_MAX })
+  local items, count = json.array {}, 0
+  for _, entry in ipairs(page and page.items or {}) do
+    if entry.held then
+      count = count + 1
+      if #items < FEW then items[#items + 1] = entry end
+    end
+  end
+  return { items = home.short(items), count = count, more = page and page.cursor ~= nil and count > 0 or nil }
 end
 
 local function schedules_in_short()
@@ -115,7 +132,7 @@ function home.show(engine)
   return {
     now = now,
     failed = some(engine, { state = "aborted", since = now - DAY }),
-    approvals = waiting_for_somebody(engine),
+    held = held(engine), approvals = waiting_for_somebody(engine),
     counts = try(engine.list_counts, engine, { since = now - DAY }),
     queues = json.array(try(engine.queues, engine) or {}),
     workers = json.array(try(engine.workers, engine) or {}),

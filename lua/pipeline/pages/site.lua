@@ -129,13 +129,14 @@ end
 local STATUS = {
   PipelineStatusError = 404, UnexpectedPipelineError = 409, RequestError = 400, ConfigurationError = 400,
   SerializationError = 400, NotFound = 404, UnknownScheduleError = 404, PipelineRuntimeError = 409,
-  ScheduleError = 400, ScheduleExistsError = 409,
+  ScheduleError = 400, ScheduleExistsError = 409, LimitError = 409,
 }
 
 -- Whether the library says that it was called in a wrong way: by what the request gave.
 local function is_about_arguments(message)
   local method, rest = message:match("bad argument #%d to '([%l_]+)' (.*)$")
-  return method and (rest:find("option ", 1, true) or method == "act_tasks" or method == "callback")
+  return method and (rest:find("option ", 1, true) or method == "act_tasks" or method == "callback" or
+    method == "signal")
 end
 
 local function failed(self, request, problem)

@@ -18,7 +18,7 @@ local NAMED_MAX = 5 -- of those that an ambiguous beginning may mean
 local function range_of(digits)
   local first = digits .. ("0"):rep(NUMBER_DIGITS - #digits)
   local last = digits .. ("f"):rep(NUMBER_DIGITS - #digits)
-  if first:byte() > ("7"):byte() then return nil end -- ids are positive
+  if first:byte() > ("7"):byte() or not last:find("[^0]") then return nil end -- ids are positive
   return math.max(1, tonumber(first, 16)), tonumber(last, 16)
 end
 

@@ -125,7 +125,7 @@ function entries.of(engine, record, root, given)
     queue = record.queue or "default", attempt = math.min(record.attempt + 1, record.max_attempts),
     max_attempts = record.max_attempts, last_error = non_empty(record.retry_message),
     reason = non_empty(record.abort_message), abort_held = record.state == "abort_held" or nil,
-    fallback_taken = record.flags & core.FALLBACK_TAKEN ~= 0 or nil,
+    fallback_taken = record.flags & core.FALLBACK_TAKEN ~= 0 or nil, durable = record.flags & core.DURABLE ~= 0 or nil,
     children = tally(record.children), stages = tally(record.stages),
   }
   add_times(entry, record, engine._core:now())

@@ -186,27 +186,44 @@ export function Progress({ children }) {
 
 let showDialog = null;
 
-// Asks whether something shall be done: { title, text, does, danger, fields }. Resolves to null, or to what was entered.
+// A value as people write it: JSON; what does not look like JSON is a text, nothing is nil.
+const LOOKS_LIKE_JSON = /^\s*["[{\d-]|^\s*(true|false|null)\s*$/;
+export function jsonOf(text) {
+  if (text.trim() === "") return null;
+  try { return JSON.parse(text); } catch { return text; }
+}
+
+// Why it cannot be taken for a value; null: it can.
+export function jsonProblem(text) {
+  if (text.trim() === "" || !LOOKS_LIKE_JSON.test(text)) return null;
+  try { JSON.parse(text); return null; } catch (error) { return `This looks like JSON, and is none (${error.message}). A text stands in quotes.`; }
+}
+
+// Asks whether something shall be done: { title, text, does, danger, fields, check }. `check` says of what was entered
+// why it will not do. Resolves to null, or to what was entered.
 export const confirm = asked => new Promise(resolve => showDialog({ ...asked, resolve }));
 
 export function Dialogs() {
   const [asked, set] = useState(null);
+  const [problem, setProblem] = useState(null);
   const ref = useRef();
-  showDialog = set;
+  showDialog = next => { setProblem(null); set(next); };
   useEffect(() => { if (asked && !ref.current.open) ref.current.showModal(); }, [asked]);
   if (!asked) return null;
   const end = said => { set(null); asked.resolve(said); };
   const submit = event => {
     event.preventDefault();
     const given = Object.fromEntries([...event.target.elements].filter(e => e.name).map(e => [e.name, e.value]));
-    end(given);
+    const why = asked.check?.(given);
+    if (why) setProblem(why); else end(given);
   };
   return html`<dialog ref=${ref} onClose=${() => end(null)} aria-labelledby="dialog-title">
     <form onSubmit=${submit}><h2 id="dialog-title">${asked.title}</h2>
     ${[].concat(asked.text ?? []).map(text => html`<p>${text}</p>`)}
     ${(asked.fields ?? []).map(field => html`<label>${field.label}${field.long
       ? html`<textarea name=${field.name} rows="4" spellcheck=${false}>${field.value ?? ""}</textarea>`
-      : html`<input name=${field.name} value=${field.value ?? ""} autocomplete="off" />`}</label>`)}
+      : html`<input name=${field.name} value=${field.value ?? ""} required=${Boolean(field.required)} autocomplete="off" spellcheck=${false} />`}</label>`)}
+    ${problem && html`<${Problem} error=${{ message: problem }} />`}
     <div class="row end"><button type="button" onClick=${() => end(null)}>Cancel</button>
     <button class=${asked.danger ? "danger" : "primary"} type="submit">${asked.does}</button></div></form></dialog>`;
 }

@@ -27,10 +27,12 @@ function Needs({ data }) {
   const stuck = data.queues.map(queue => [queue, standing(queue, data.now)]).filter(([, why]) => why);
   const dead = data.queues.filter(queue => queue.dead > 0);
   const lost = data.workers.filter(worker => worker.gone || (worker.lease_until && worker.lease_until < data.now));
-  const none = !data.failed.items.length && !data.approvals.items.length && !stuck.length && !dead.length && !lost.length && data.workers.length > 0;
+  const none = !data.failed.items.length && !data.held.count && !data.approvals.items.length && !stuck.length && !dead.length && !lost.length && data.workers.length > 0;
   return html`<div class="needs">
     ${data.failed.items.length > 0 && html`<${Need} title="Failed in the last day" state="aborted" count=${data.failed.items.length} more=${data.failed.more}
       to=${href("pipelines", { state: "aborted", since: -86400 })}><${Few} items=${data.failed.items} note=${entry => cause(entry.reason ?? entry.last_error)} /></${Need}>`}
+    ${data.held.count > 0 && html`<${Need} title="Durable functions that are held" state="aborting" count=${data.held.count} more=${data.held.more}
+      to=${href("pipelines", { state: "delayed" })}><${Few} items=${data.held.items} note=${entry => entry.held ?? ""} /></${Need}>`}
     ${data.approvals.items.length > 0 && html`<${Need} title="Waiting to be completed" state="open" count=${data.approvals.items.length} more=${data.approvals.more}
       to=${href("pipelines", { state: "open" })}><${Few} items=${data.approvals.items} note=${entry => entry.message ?? entry.state_words ?? ""} /></${Need}>`}
     ${stuck.length > 0 && html`<${Need} title="Queues that stand still" state="paused" count=${stuck.length} to=${href("queues")}><ul class="few">${stuck.map(([queue, why]) =>

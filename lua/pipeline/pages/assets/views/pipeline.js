@@ -6,9 +6,11 @@ import { plural } from "../format.js";
 import { Tree, firstOpen, readLevel, readTree, rowsOf } from "../shapes/tree.js";
 import { Timeline } from "../shapes/timeline.js";
 import { Graph } from "../shapes/graph.js";
+import { Journal } from "./journal.js";
 import { Log, Stage, StageActs } from "./stage.js";
 
 const SHAPES = [["tree", "Tree"], ["timeline", "Timeline"], ["graph", "Graph"], ["log", "Log"]];
+const JOURNAL = ["journal", "Journal"]; // of durable functions
 
 function Head({ root, may }) {
   return html`<div class="head pipelinehead"><div><h1><${ClassName} name=${root.class} /></h1>
@@ -37,10 +39,12 @@ export function Pipeline({ params, may }) {
     return { now: model.now, root: model.root };
   });
   const [search, setSearch] = useState("");
-  const view = params.view ?? "tree";
   const { model, open } = state.current;
   const root = model?.root;
   const selected = params.stage && model?.byId.has(params.stage) ? params.stage : root;
+  const isDurable = Boolean(model?.byId.get(selected)?.durable);
+  const shapes = isDurable ? [...SHAPES, JOURNAL] : SHAPES;
+  const view = shapes.some(([name]) => name === params.view) ? params.view : "tree";
   const select = stage => go("pipeline", { ...params, stage: stage === root ? "" : stage }, { replace: true });
   const show = name => go("pipeline", { ...params, view: name === "tree" ? "" : name }, { replace: true });
   const setOpen = next => { state.current.open = next; state.current.touched = true; again(); };
@@ -55,8 +59,8 @@ export function Pipeline({ params, may }) {
   useEffect(() => {
     const fn = event => {
       if (event.target instanceof Element && event.target.closest("input, textarea, select, dialog")) return;
-      const at = ["1", "2", "3", "4"].indexOf(event.key);
-      if (at >= 0 && !event.ctrlKey && !event.metaKey && !event.altKey) show(SHAPES[at][0]);
+      const at = ["1", "2", "3", "4", "5"].indexOf(event.key);
+      if (at >= 0 && at < shapes.length && !event.ctrlKey && !event.metaKey && !event.altKey) show(shapes[at][0]);
       else if (event.key.startsWith("Arrow") && event.target === document.body)
         document.querySelector(".tree, .timeline, .graph .node.selected")?.focus();
     };
@@ -71,15 +75,16 @@ export function Pipeline({ params, may }) {
   return html`<${Head} root=${rootEntry} may=${may} />
     ${answer.error && html`<${Problem} error=${answer.error} />`}
     <div class="split"><section class="shapes" aria-label="Stages">
-      <div class="bar"><div class="tabs" role="tablist" aria-label="How the stages are shown">${SHAPES.map(([name, title]) => html`<button type="button" role="tab"
+      <div class="bar"><div class="tabs" role="tablist" aria-label="How the stages are shown">${shapes.map(([name, title]) => html`<button type="button" role="tab"
         aria-selected=${name === view ? "true" : "false"} onClick=${() => show(name)}>${title}</button>`)}</div>
-        ${view !== "graph" && view !== "log" && html`<input type="search" data-search class="find" placeholder="Find a stage" aria-label="Find a stage" value=${search}
+        ${view !== "graph" && view !== "log" && view !== "journal" && html`<input type="search" data-search class="find" placeholder="Find a stage" aria-label="Find a stage" value=${search}
           onInput=${event => setSearch(event.target.value)} />`}
         <span class="count">${model.byLevels ? plural(rootEntry.children?.total ?? 0, "child", "children") : plural(model.byId.size, "stage")}</span></div>
       ${view === "tree" && html`<${Tree} model=${model} open=${open} setOpen=${setOpen} search=${search} selected=${selected} select=${select} enter=${enter} grow=${grow} />`}
       ${view === "timeline" && html`<${Timeline} rows=${rows} selected=${selected} select=${select} now=${model.now ?? 0} />`}
       ${view === "graph" && html`<${Graph} id=${root} selected=${selected} select=${select} />`}
-      ${view === "log" && html`<${Log} id=${root} />`}</section>
-    <section class="stagebox" tabindex="-1" aria-label="The selected stage"><${Stage} id=${selected} root=${root} may=${may} /></section></div>`;
+      ${view === "log" && html`<${Log} id=${root} />`}
+      ${view === "journal" && html`<${Journal} key=${selected} id=${selected} root=${root} />`}</section>
+    <section class="stagebox" tabindex="-1" aria-label="The selected stage"><${Stage} id=${selected} root=${root} may=${may} beside=${view !== "journal"} /></section></div>`;
 }
 

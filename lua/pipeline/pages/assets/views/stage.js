@@ -1,8 +1,9 @@
 // stage.js - everything about one stage: what is so and why, what it was given and gave, its attempts, what can be done.
 import {
   Ago, At, ClassName, Copy, Empty, Foreign, Id, Loading, Long, Problem, Shape, State, Value, attempt, confirm, go, href, html,
-  isFinal,
+  isFinal, jsonOf, jsonProblem,
 } from "../parts.js";
+import { Journal, RunState, sendSignal, takesSignals } from "./journal.js";
 import { now, post, useAnswer } from "../server.js";
 import { kind, number, span, withLocalTimes } from "../format.js";
 
@@ -32,18 +33,13 @@ async function act(op, stage) {
   if (op === "cleanup") go("pipelines");
 }
 
-// A value as people write it: JSON; what is none is a text.
-function read(text) {
-  if (text.trim() === "") return null;
-  try { return JSON.parse(text); } catch { return text; }
-}
-
 async function complete(stage) {
   const given = await confirm({
     title: `Complete ${stage.class}?`, text: "Its default output becomes this value, and what waits for it goes on.", does: "Complete",
     fields: [{ name: "value", label: "Value, as JSON (anything else is taken as text; empty: nil)", long: true }],
+    check: given => jsonProblem(given.value),
   });
-  if (given) await attempt(() => post("complete", { id: stage.id, value: read(given.value) }), "Completed");
+  if (given) await attempt(() => post("complete", { id: stage.id, value: jsonOf(given.value) }), "Completed");
 }
 
 async function callBack(stage) {
@@ -67,10 +63,11 @@ export function StageActs({ stage, may, isRoot }) {
     open && stage.async && ["retry", "", () => act("retry", stage)],
     open && stage.async && ["complete", "", () => complete(stage)],
     open && stage.async && ["callback", "", () => callBack(stage)],
+    !isRoot && takesSignals(stage) && ["signal", "", () => sendSignal(stage)],
     isRoot && !isFinal(stage.state) && ["abort", "danger", () => act("abort", stage)],
     isRoot && isFinal(stage.state) && ["cleanup", "danger", () => act("cleanup", stage)],
   ].filter(Boolean);
-  const names = { complete: "Complete…", callback: "Call back…" };
+  const names = { complete: "Complete…", callback: "Call back…", signal: "Send a signal…" };
   return list.length > 0 && html`<div class="row acts" role="toolbar" aria-label="Acts">${list.map(([op, look, fn]) => html`<button type="button" class=${look}
     data-act=${op} onClick=${fn}>${names[op] ?? TEXTS[op][0]}</button>`)}</div>`;
 }
@@ -144,7 +141,7 @@ function Details({ stage, root }) {
     ${stage.callback_url && html`<section><h3>Callback address</h3><div class="long"><pre><bdi>${stage.callback_url}</bdi></pre><div class="tools"><${Copy} text=${stage.callback_url} what="the callback address" /></div></div></section>`}`;
 }
 
-export function Stage({ id, root, may }) {
+export function Stage({ id, root, may, beside }) {
   const answer = useAnswer(id ? "stage" : null, { id });
   const stage = answer.data?.stage;
   if (!stage) return html`<${Loading} answer=${answer} />`;
@@ -152,12 +149,14 @@ export function Stage({ id, root, may }) {
   return html`<div class="stage"><h2><${ClassName} name=${stage.class} /></h2>
     <p class="facts"><${State} state=${stage.state} /><span class="idline"><${Id} id=${stage.id} /><${Copy} text=${stage.id} what="the id" /></span></p>
     ${answer.error && html`<${Problem} error=${answer.error} />`}
-    <p class="words" title=${stage.state_words}><bdi>${withLocalTimes(stage.state_words, answer.data.now)}</bdi></p>
+    ${typeof stage.held !== "string" && html`<p class="words" title=${stage.state_words}><bdi>${withLocalTimes(stage.state_words, answer.data.now)}</bdi></p>`}
+    <${RunState} stage=${stage} may=${may} />
     ${cause && cause.id !== stage.id && html`<p class="cause"><${Shape} state="aborted" /><span>It failed in <a href=${stageLink(root, cause.id)}><${ClassName} name=${cause.class} /></a>:
       ${" "}<bdi>${cause.message}</bdi></span></p>`}
-    <${Why} id=${stage.id} root=${root} state=${stage.state} />
+    ${typeof (stage.held ?? stage.suspended) !== "string" && html`<${Why} id=${stage.id} root=${root} state=${stage.state} />`}
     <${StageActs} stage=${stage} may=${may} isRoot=${false} />
     <${Timings} stage=${stage} />
+    ${stage.durable && beside && html`<p><a class="go" href=${href("pipeline", { id: root, stage: stage.id, view: "journal" })}>Its journal</a></p>`}
     <dl class="plain"><dt>Queue</dt><dd><a href=${href("tasks", { queue: stage.queue })}><bdi>${stage.queue}</bdi></a></dd>
       <dt>Attempt</dt><dd>${number(stage.attempt)} of ${number(stage.max_attempts)}</dd>
       <dt>Created</dt><dd><${At} time=${stage.created} /></dd>
@@ -172,5 +171,6 @@ export function StagePage({ params, may }) {
   const answer = useAnswer(params.id ? "stage" : null, { id: params.id });
   const root = answer.data?.stage?.root;
   return html`${root && html`<p class="crumbs"><a href=${href("pipeline", { id: root, stage: params.id })}>its pipeline</a></p>`}
-    <${Stage} id=${params.id} root=${root} may=${may} />`;
+    <${Stage} id=${params.id} root=${root} may=${may} />
+    ${answer.data?.stage?.durable && html`<section class="wholejournal"><h2>Journal</h2><${Journal} id=${params.id} root=${root} /></section>`}`;
 }
