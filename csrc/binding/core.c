@@ -83,6 +83,7 @@ static void set_constants(lua_State *L) {
         { "FALLBACK_TAKEN", PL_STAGE_FALLBACK_TAKEN },
         { "DURABLE", PL_STAGE_DURABLE },
         { "SCOPE", PL_STAGE_SCOPE },
+        { "TRACED", PL_STAGE_TRACED },
         { "RESUMED", PL_STAGE_RESUMED },
         { "RESUMES", PL_STAGE_RESUMES },
         { "HIDDEN", PL_STAGE_HIDDEN },

@@ -91,7 +91,8 @@ enum {
     PL_STAGE_HIDDEN = 1 << 17,    /* the host made it itself: not counted among the stages unless it fails */
     PL_STAGE_SCHEDULED = 1 << 18, /* a schedule has started it */
     PL_STAGE_DURABLE = 1 << 20,   /* a durable function: it waits in the middle of its run, and has a journal */
-    PL_STAGE_SCOPE = 1 << 21      /* set by the store, of a child of a durable function: an abort of it ends here */
+    PL_STAGE_SCOPE = 1 << 21,     /* set by the store, of a child of a durable function: an abort of it ends here */
+    PL_STAGE_TRACED = 1 << 22 /* the root belongs to a trace that is kept with it; below the root set by the store */
 };
 
 typedef struct {
@@ -122,6 +123,7 @@ typedef struct {
     pl_usec_t eta;     /* 0 = now */
     pl_str_t key;      /* start only: idempotence key, absent = none */
     pl_str_t fallback; /* outcome only, with PL_STAGE_HAS_FALLBACK: CBOR, as the values of slots */
+    pl_str_t trace;    /* of a root, with PL_STAGE_TRACED: `traceparent` of what has started it */
     pl_str_t seed;     /* with PL_STAGE_DURABLE: PL_FLOW_SEED bytes */
     int version;       /* with PL_STAGE_DURABLE, >= 1; 0: 1 */
     bool hold;         /* start only: write the records but no task (P9) */
@@ -259,6 +261,7 @@ typedef struct {
     pl_id_t id, root, parent; /* parent 0: a root */
     pl_str_t class_path, queue, base_path, target, key;
     pl_str_t args;
+    pl_str_t trace; /* with PL_STAGE_TRACED, of a claim and stage_get: that of its root */
     const pl_id_t *inputs, *after;
     size_t inputs_len, after_len;
     const pl_output_t *outputs; /* never empty: "default" first */

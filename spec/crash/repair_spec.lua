@@ -126,6 +126,7 @@ describe("a repair", function()
     { "INSERT INTO pl_status (stage, time) VALUES (5, 1)", "a row without the one it belongs to" },
     { "INSERT INTO pl_failure (stage, time, attempt) VALUES (5, 1, 1)", "a row without the one it belongs to" },
     { "INSERT INTO pl_fallback (stage, value) VALUES (5, x'01')", "a fallback of no stage" },
+    { "INSERT INTO pl_value (stage, name, time) VALUES (5, '', 1)", "a trace of no root" },
   }
   for _, case in ipairs(harmless) do
     it("C9 loses nothing: " .. case[2] .. ": " .. case[1], function()

@@ -5,6 +5,7 @@ local deferred = require "pipeline.deferred"
 local pace = require "spec.support.pace"
 local pipeline = require "pipeline"
 local processes = require "spec.crash.processes"
+local schedules = require "pipeline.schedules"
 local taskqueue = require "pipeline.taskqueue"
 local tasklets = require "pipeline.tasklets"
 
@@ -129,7 +130,7 @@ describe("tracing", function()
     assert.equal(2, by_name["tracing_spec.Fails"].status.code)
   end)
 
-  it("O4 a request with traceparent is a span; what it starts and adds is linked, or in its trace", function()
+  it("O4 a request with traceparent is a span; what it starts and adds is in its trace, below it", function()
     open(collect())
     local started
     engine:route("POST", "/work", function() return 204 end)
@@ -146,7 +147,10 @@ describe("tracing", function()
     assert.same({ PARENT_TRACE, PARENT_SPAN, 2 }, { server.traceId, server.parentSpanId, server.kind })
     local start = by_name["start tracing_spec.Child"]
     assert.same({ PARENT_TRACE, server.spanId }, { start.traceId, start.parentSpanId })
-    assert.same({ started.id, by_name["tracing_spec.Child"].spanId }, { start.links[1].traceId, start.links[1].spanId })
+    local root = by_name["tracing_spec.Child"]
+    assert.same({ PARENT_TRACE, server.spanId }, { root.traceId, root.parentSpanId })
+    assert.same({ PARENT_TRACE, root.spanId }, { start.links[1].traceId, start.links[1].spanId })
+    assert.equal(started.id, attribute(root, "pipeline.id"))
     for _, name in ipairs { "deferred default", "push default" } do
       assert.same({ PARENT_TRACE, server.spanId }, { by_name[name].traceId, by_name[name].parentSpanId })
       assert.equal(server.spanId, by_name[name].links[1].spanId)
@@ -196,6 +200,117 @@ describe("tracing", function()
     engine:drain()
     local by_name = received(2)
     assert.equal(PARENT_TRACE, by_name["deferred default"].traceId)
+  end)
+
+  -- Engines on one file, one after another, each with the option `sample` at next to nothing.
+  local function file_opener(url)
+    local path = directory .. "/store.db"
+    return function(no_worker)
+      engine = pipeline.open(path, {
+        tracing = { endpoint = url, service = "shop", sample = 1e-9 }, log = function() end, no_worker = no_worker,
+      })
+      return engine
+    end, path
+  end
+
+  local function rows(path)
+    local pipe = assert(io.popen(("sqlite3 '%s' 'SELECT count(*) FROM pl_value'"):format(path)))
+    local count = pipe:read("n")
+    pipe:close()
+    return count
+  end
+
+  it("O4 the trace of what has started a root is kept with it: its whole tree is in it, in any process", function()
+    local open_file, path = file_opener(collect())
+    local id
+    open_file(true):route("POST", "/orders", function()
+      id = Parent():start().id
+      return 200
+    end)
+    engine:handle { method = "POST", path = "/orders", headers = { traceparent = PARENT } }
+    engine:close()
+    open_file():drain()
+    engine:close()
+    open_file()
+    local by_name, list = received(6)
+    assert.equal(6, #list)
+    for _, span in ipairs(list) do assert.equal(PARENT_TRACE, span.traceId) end
+    local root, child = by_name["tracing_spec.Parent"], by_name["tracing_spec.Child"]
+    assert.equal(by_name["POST /orders"].spanId, root.parentSpanId)
+    assert.equal(root.spanId, by_name["run tracing_spec.Parent"].parentSpanId)
+    assert.equal(root.spanId, child.parentSpanId)
+    assert.equal(child.spanId, by_name["run tracing_spec.Child"].parentSpanId)
+    assert.equal(1, rows(path))
+    assert.same({}, engine:check())
+    pipeline.from_id(id):cleanup()
+    assert.equal(0, rows(path))
+  end)
+
+  it("O4 a failed attempt, what it logs and a resumed tree are in the trace that its root was started in", function()
+    open(collect(), { sample = 1e-9 })
+    local stage
+    engine:route("POST", "/orders", function()
+      stage = Fails():start()
+      return 200
+    end)
+    engine:handle { method = "POST", path = "/orders", headers = { traceparent = PARENT } }
+    pcall(engine.wait, engine, stage)
+    stage:resume()
+    pcall(engine.wait, engine, stage)
+    local _, list = received(8) -- request, start, two attempts and an end, twice
+    assert.equal(8, #list)
+    for _, span in ipairs(list) do assert.equal(PARENT_TRACE, span.traceId) end
+  end)
+
+  it("O4 a run starts a root in its own trace, and a durable function one that is detached", function()
+    open(collect())
+    local Starts = pipeline.define("tracing_spec.Starts", { run = function() Child():start() end })
+    local Detaches = pipeline.define("tracing_spec.Detaches", {
+      durable = true, run = function(self) self:spawn(Parent(), { detached = true }) end,
+    })
+    for of, class in pairs { ["tracing_spec.Child"] = Starts, ["tracing_spec.Parent"] = Detaches } do
+      local before = #spans()
+      local stage = class():start()
+      engine:drain()
+      local by_name = received(before + (class == Starts and 5 or 6))
+      assert.same({ stage.id, by_name["run " .. class.class_path].spanId },
+        { by_name[of].traceId, by_name[of].parentSpanId })
+      assert.equal(stage.id, by_name["run " .. of].traceId)
+    end
+  end)
+
+  it("O4 a root that unsampled code starts is not sampled, whatever its own id says", function()
+    open(collect())
+    engine:route("POST", "/orders", function()
+      Parent():start()
+      return 200
+    end)
+    engine:handle { method = "POST", path = "/orders", headers = { traceparent = PARENT:sub(1, -2) .. "0" } }
+    engine:drain()
+    engine:close()
+    engine = nil
+    assert.equal(0, #spans())
+  end)
+
+  it("O4 fires of a schedule are not in the trace of who has declared it, but of who triggers them", function()
+    open(collect())
+    local daily
+    engine:route("POST", "/declare", function()
+      daily = schedules.create("tracing_spec", { cron = "0 3 * * *", start = Child() })
+      return 200
+    end)
+    engine:route("POST", "/trigger", function()
+      daily:trigger()
+      return 200
+    end)
+    engine:handle { method = "POST", path = "/declare", headers = { traceparent = PARENT } }
+    daily:trigger()
+    engine:drain()
+    local by_name = received(3)
+    assert.is_true(by_name["tracing_spec.Child"].traceId ~= PARENT_TRACE)
+    engine:handle { method = "POST", path = "/trigger", headers = { traceparent = PARENT } }
+    engine:drain()
+    assert.equal(PARENT_TRACE, received(6)["tracing_spec.Child"].traceId)
   end)
 
   it("O4 sample: none, or who asked is not sampled: nothing is sent, and requests go out all the same", function()

@@ -205,7 +205,8 @@ int pl__claim_of_running(lua_State *L) {
     }
     lua_pushinteger(L, claim->stage->id);
     lua_pushinteger(L, claim->stage->root);
-    return 4;
+    pl__push_str(L, claim->stage->trace);
+    return 5;
 }
 
 /* ---- for C ------------------------------------------------------------------------------------------------- */

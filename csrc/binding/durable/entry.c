@@ -76,7 +76,7 @@ void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal) {
     lua_getfield(R->L, t, "children");
     journal->children = pl__reader_children(R, "children", &journal->children_len);
     lua_getfield(R->L, t, "starts");
-    journal->starts = pl__reader_children(R, "starts", &journal->starts_len);
+    journal->starts = pl__reader_roots(R, "starts", &journal->starts_len);
     lua_getfield(R->L, t, "tasks");
     journal->tasks = pl__reader_tasks(R, &journal->tasks_len);
     lua_getfield(R->L, t, "fills");

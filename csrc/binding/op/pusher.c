@@ -98,6 +98,7 @@ void pl__set_stage_settings(lua_State *L, const pl_stage_t *stage) {
     pl__set_str(L, "target", stage->target);
     pl__set_str(L, "key", stage->key);
     pl__set_str(L, "args", stage->args);
+    pl__set_str(L, "trace", stage->trace);
     pl__set_ids(L, "inputs", stage->inputs, stage->inputs_len);
     pl__set_ids(L, "after", stage->after, stage->after_len);
     pl__set_outputs(L, stage);

@@ -99,6 +99,8 @@ static pl_stage_new_t *read_stages(pl__reader_t *R, const char *name, bool roots
         if (roots) {
             stages[i].key = pl__reader_opt_str_field(R, item, "key");
             stages[i].hold = pl__reader_opt_flag_field(R, item, "hold");
+            stages[i].trace = pl__reader_opt_str_field(R, item, "trace");
+            stages[i].flags |= stages[i].trace.ptr ? PL_STAGE_TRACED : 0;
         }
         lua_pop(R->L, 1);
     }

@@ -291,7 +291,7 @@ static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
         if (op->u.outcome.flags == PL__FLAGS_AS_STORED)
             op->u.outcome.flags = claim->stage ? claim->stage->flags : 0;
         if (claim->stage)
-            op->u.outcome.flags |= claim->stage->flags & PL_STAGE_SCOPE;
+            op->u.outcome.flags |= claim->stage->flags & (PL_STAGE_SCOPE | PL_STAGE_TRACED);
         break;
     case PL_VERB_finalized:
         op->u.finalized.stage = claim->task;

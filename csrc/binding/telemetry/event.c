@@ -3,8 +3,8 @@
  *
  * The end of an attempt is told as values, because there may be a hundred thousand a second: fn("ended", time, task,
  * claim, stage, root, kind, attempt, max_attempts, queue, name, class, key, took (seconds of the attempt), late
- * (seconds from when the task could run to when it did), sampled (and no span yet), request, FAILURE); nil is what does
- * not apply.
+ * (seconds from when the task could run to when it did), sampled (and no span yet), request (of a stage: the trace kept
+ * with its root), FAILURE); nil is what does not apply.
  * FAILURE (nil: it has ended well): will_retry, died, error_class, message, traceback, again, status.
  *
  * All else as fn(what, EVENT), what = "final" | "paused" | "joined" | "lost" | "stopping", with time and as far as they

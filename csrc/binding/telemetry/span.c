@@ -111,6 +111,21 @@ static void put_attributes(out_t *out, const pl__handle_t *h, const pl_event_t *
     }
 }
 
+/* The id of the trace that a stage belongs to by what has started its root; absent: none, or it cannot be read. */
+static pl_str_t kept_trace(const pl_event_t *event) {
+    enum { BEFORE = 3, DIGITS = 32, WHOLE = 55 }; /* of a `traceparent` */
+    bool is_kept = event->stage && event->request.len == WHOLE && is_plain(event->request);
+    return is_kept ? (pl_str_t){ event->request.ptr + BEFORE, DIGITS } : PL_STR_NONE;
+}
+
+static void put_trace(out_t *out, const pl__handle_t *h, const pl_event_t *event) {
+    pl_str_t trace = kept_trace(event);
+    if (trace.ptr)
+        put(out, trace);
+    else
+        put_id(out, h, event->root ? event->root : event->stage ? event->stage : event->task);
+}
+
 static void put_span(out_t *out, const pl__handle_t *h, const pl_event_t *event) {
     const pl__spans_t *spans = h->spans;
     pl_str_t queue = queue_of(event), kind = pl_str(pl_task_kind_name((int)event->kind));
@@ -118,7 +133,7 @@ static void put_span(out_t *out, const pl__handle_t *h, const pl_event_t *event)
     if (spans->count > 0)
         PUT(out, ",");
     PUT(out, "{\"traceId\":\"");
-    put_id(out, h, event->root ? event->root : event->stage ? event->stage : event->task);
+    put_trace(out, h, event);
     PUT(out, "\",\"spanId\":\"");
     put_hex(out, attempt_span(spans, event->task, event->claim));
     if (event->stage) {
@@ -142,7 +157,8 @@ static void put_span(out_t *out, const pl__handle_t *h, const pl_event_t *event)
 }
 
 static bool is_for_here(const pl__handle_t *h, const pl_event_t *event) {
-    return h->spans && event->sampled && !event->failed && !event->request.ptr && event->started != 0 &&
+    bool is_known = !event->request.ptr || kept_trace(event).ptr;
+    return h->spans && event->sampled && !event->failed && is_known && event->started != 0 &&
            event->time > event->ended - event->started && event->attempt >= 0 && is_plain(event->queue) &&
            is_plain(event->class_path);
 }

@@ -87,13 +87,20 @@ static bool has_trace(const pl_claim_t *claim) {
     return claim->request.len > sizeof NAME && memmem(claim->request.ptr, claim->request.len, NAME, sizeof NAME - 1);
 }
 
+/* Whether the trace that is kept with the root of a stage is one that is written down: its last bit says so. */
+static bool is_kept_sampled(const pl_engine_t *engine, pl_str_t trace) {
+    return engine->sampled_below > 0 && trace.len > 0 && (trace.ptr[trace.len - 1] & 1) != 0;
+}
+
 /* ---- ends of claims --------------------------------------------------------------------------------------------- */
 
 pl_event_t *pl__event_note(pl_engine_t *engine, pl_op_t *op, const pl_claim_t *claim) {
     const pl_stage_t *stage = claim->stage;
     bool counts_attempts = stage && claim->kind == PL_TASK_RUN;
+    bool has_own = stage && stage->trace.ptr;
     bool is_traced = engine->sampled_below > 0 && !stage && has_trace(claim);
-    bool sampled = !is_traced && is_sampled(engine, stage ? stage->root : claim->task);
+    bool sampled = has_own ? is_kept_sampled(engine, stage->trace)
+                           : !is_traced && is_sampled(engine, stage ? stage->root : claim->task);
     if (!engine->tells_all && !is_traced && !sampled)
         return NULL;
     pl_event_t *event = pl__arena_get(&op->arena, sizeof *event);
@@ -113,7 +120,9 @@ pl_event_t *pl__event_note(pl_engine_t *engine, pl_op_t *op, const pl_claim_t *c
         .name = claim->name,
         .class_path = stage ? stage->class_path : PL_STR_NONE,
         .key = stage ? stage->key : PL_STR_NONE,
-        .request = is_traced ? claim->request : PL_STR_NONE,
+        .request = is_traced ? claim->request
+                   : has_own ? stage->trace
+                             : PL_STR_NONE,
         .eta = claim->eta,
         .time = pl_clock_now(&engine->clock),
         .started = claim->started,

@@ -28,12 +28,13 @@ typedef struct pl_event {
     pl_stage_state_t state; /* FINAL */
     int claim, attempt, max_attempts;
     bool failed, will_retry, died;
-    bool sampled; /* ENDED: its trace is, by the id of its root, or of a task without one */
+    bool sampled; /* ENDED: its trace is, as what has started its root says, or by the id of that, or of a task */
     bool more;    /* another one follows at once: the host may link them by `next` until the last has come */
     bool owned;   /* the host's: whether it is one of its own copies */
     int status;   /* of an answer; 0: none */
     pl_str_t queue, name, class_path, key, error_class, message, traceback;
-    pl_str_t request;         /* ENDED: of a task, if it names a trace and traces are told of */
+    pl_str_t request;         /* ENDED: of a task, if it names a trace and traces are told of; of a stage: what is kept
+                                 with its root, if it belongs to a trace (pl_stage_t.trace) */
     pl_usec_t eta, time;      /* wall clock; time: when it happened */
     pl_usec_t started, ended; /* steady clock: of the attempt */
     pl_usec_t again;          /* wall clock: when it runs again; 0: its queue has said so, or never */

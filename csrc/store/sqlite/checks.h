@@ -99,6 +99,9 @@
     X("a fallback of no stage, or of one that does not know it",                                                       \
       "SELECT 'stage ' || f.stage FROM main.pl_fallback AS f WHERE NOT EXISTS (SELECT 1 FROM main.pl_stage AS s "      \
       "WHERE s.id = f.stage AND s.flags & 16384)")                                                                     \
+    X("a trace of no root, or of one that does not know it",                                                           \
+      "SELECT 'stage ' || v.stage FROM main.pl_value AS v WHERE v.name = '' AND NOT EXISTS (SELECT 1 FROM "            \
+      "main.pl_stage AS s WHERE s.id = v.stage AND s.parent IS NULL AND s.flags & 4194304)")                           \
     X("a task whose name is not taken",                                                                                \
       "SELECT 'task ' || id || ', ' || name FROM main.pl_task AS t WHERE name IS NOT NULL AND state < 4 AND "          \
       "NOT EXISTS (SELECT 1 FROM main.pl_task_name AS n WHERE n.queue = t.queue AND n.name = t.name "                  \

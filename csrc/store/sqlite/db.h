@@ -435,6 +435,8 @@ int pl__stage_rows_flush(pl__conn_t *conn);
 int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found);
 int pl__stage_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_stage_t *stage);
 int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage);
+/* That of its root, if it has PL_STAGE_TRACED. */
+int pl__stage_read_trace(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage);
 int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
                    pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
 

@@ -12,6 +12,7 @@ local instance = require "pipeline.workflow.instance"
 local queue_errors = require "pipeline.taskqueue.errors"
 local queue_task = require "pipeline.taskqueue.task"
 local times = require "pipeline.schedule.times"
+local trace = require "pipeline.telemetry.trace"
 
 local work = {}
 local ScheduleError = times.ScheduleError
@@ -68,8 +69,7 @@ local function of_call(engine, given, queue)
   } }
 end
 
---- What a spec says is to be done, as it is stored; nil: it says nothing of that.
-function work.of_spec(engine, spec)
+local function of_spec(engine, spec)
   local kinds = (spec.start ~= nil and 1 or 0) + (spec.task ~= nil and 1 or 0) + (spec.call ~= nil and 1 or 0)
   if kinds > 1 then errors.raise(ScheduleError, "start, task and call exclude each other") end
   if kinds == 0 then return nil end
@@ -77,6 +77,12 @@ function work.of_spec(engine, spec)
   if spec.start ~= nil then return of_pipeline(engine, spec.start, spec.queue) end
   if spec.task ~= nil then return of_task(engine, spec.task, queue) end
   return of_call(engine, spec.call, queue)
+end
+
+--- What a spec says is to be done, as it is stored; nil: it says nothing of that. The fires of a schedule do not belong
+-- to the trace of the code that declares it.
+function work.of_spec(engine, spec)
+  return trace.within(nil, of_spec, engine, spec)
 end
 
 -- ---- of what is stored -----------------------------------------------------------------------------------------
@@ -94,10 +100,18 @@ function work.copy(of)
   return copy
 end
 
+-- Of a fire that the running code has asked for.
+local function traceparent(engine, fire)
+  local reason = fire.told.reason
+  local is_asked_for = reason == "trigger" or reason == "backfill"
+  return engine._tracing and is_asked_for and trace.header() or nil
+end
+
 local function make_stage(engine, stored, fire, args)
   local stage = work.copy(stored.stage)
   stage.id = engine._core:new_id()
   stage.key = fire.key
+  stage.trace = traceparent(engine, fire)
   if args then
     local bytes, code, message = core.encode(args, args.n or #args)
     if not bytes then errors.raise_core(code, message, "trigger") end
@@ -122,6 +136,7 @@ local function make_task(engine, stored, fire, args)
   end
   if stored.request then
     local request = work.copy(stored.request)
+    if traceparent(engine, fire) then request.headers = trace.headers(request.headers) end
     request.schedule = { name = fire.told.name, nominal = ("%.15g"):format(fire.told.nominal_time) }
     task.request = encode(request, "request")
   end

@@ -5,9 +5,9 @@
 -- and claims with a number that the secret of the store gives. So nothing of it has to be stored, all processes on a
 -- file agree, and whether a pipeline is sampled is decided by its id alone: before anything is made for it.
 --
--- A task that is added by traced code is executed in its trace: the context is kept with it, in its request. What
--- starts a pipeline (a request with `traceparent`, a task) and the pipeline are two traces; the span of the start has a
--- link to that of the root: one may end long before the other.
+-- What traced code starts or adds belongs to the trace of that code (a request with `traceparent`, a run, a task), and
+-- is sampled if that is. The context is kept with it: with the root, for all of its tree, or in the request of the
+-- task. The span of the root is below that of the code that has started it, though it may end long after that.
 
 local otlp = require "pipeline.telemetry.otlp"
 local core_module = require "pipeline.core"
@@ -57,9 +57,10 @@ local function attempt_span(self, task, claim)
   return span_text(mixed(mixed(task ~ ~self.key) + claim))
 end
 
--- The context kept with a task, in its request, if there is one.
-local function kept(request)
+-- The context that was kept with the root of a stage (`request` is its text), or with a task, in its request.
+local function kept(stage, request)
   if not request then return nil end
+  if stage then return trace.parse(request) end
   local value = core_module.decode(request)
   local headers = type(value) == "table" and value.headers
   return type(headers) == "table" and trace.parse(headers.traceparent) or nil
@@ -67,9 +68,11 @@ end
 
 -- The context of an attempt; the span above it; and the context that was kept with its task.
 local function context_of(self, task, claim, stage, root, request)
-  local span = attempt_span(self, task, claim)
-  local of = not stage and kept(request) or nil
-  if of then return { trace = of.trace, span = span, sampled = of.sampled }, of.span, of end
+  local span, of = attempt_span(self, task, claim), kept(stage, request)
+  if of then
+    return { trace = of.trace, span = span, sampled = of.sampled }, stage and stage_span(self, stage) or of.span,
+      not stage and of or nil
+  end
   local id = self.core:id_text(stage and (root or stage) or task)
   return { trace = id, span = span, sampled = is_sampled(self, id) }, stage and stage_span(self, stage) or nil
 end
@@ -98,7 +101,7 @@ end
 -- An attempt has ended that is more than one of its own trace that has ended well: those are spans already.
 local function attempt_ended(self, time, task, claim, stage, root, kind, attempt, _, queue, _, class, _, took, late,
   sampled, request, failure)
-  if not took or not (sampled or request) then return end
+  if not took or not (sampled or request and not stage) then return end
   local context, parent, of = context_of(self, task, claim, stage, root, request)
   if not context.sampled then return end
   self.exporter:add {
@@ -119,14 +122,16 @@ end
 local function add_stage(self, raw)
   local record = self.core:stage_get(raw.task)
   if not record then return end -- it is deleted already
-  local id = self.core:id_text(record.root)
-  if not is_sampled(self, id) then return end
+  local of, id = kept(raw.task, record.trace), self.core:id_text(record.root)
+  if of then id = of.trace end
+  if of and not of.sampled or not of and not is_sampled(self, id) then return end
+  local parent = record.parent and stage_span(self, record.parent)
   local is_aborted = raw.state == "aborted"
   self.exporter:add {
-    trace = id, span = stage_span(self, raw.task), parent = record.parent and stage_span(self, record.parent) or nil,
+    trace = id, span = stage_span(self, raw.task), parent = parent or of and of.span or nil,
     name = record.class_path, kind = otlp.INTERNAL, from = record.created or raw.time,
     to = record.finalized or raw.time, failed = is_aborted and (cut(record.abort_message) or "aborted") or nil,
-    links = record.parent and { { trace = id, span = stage_span(self, record.parent), kind = "parent" } } or nil,
+    links = parent and { { trace = id, span = parent, kind = "parent" } } or nil,
     attributes = {
       ["pipeline.id"] = self.core:id_text(raw.task), ["pipeline.class"] = record.class_path,
       ["pipeline.queue"] = record.queue or "default", ["pipeline.state"] = raw.state, ["pipeline.key"] = record.key,
@@ -145,16 +150,15 @@ local function spans_made(self, count)
   self.exporter:made(count)
 end
 
---- The running code has started the pipeline `stage`: says so in its trace, if it has one.
+--- The running code has started the pipeline `stage`: says when, in the trace of both, if there is one.
 function Tracing:start(stage)
   local context, now = trace.current(), self.core:now()
   if not context or not context.sampled then return end
-  local id = self.core:id_text(stage.id)
   self.exporter:add {
     trace = context.trace, span = span_text(next_number(self)), parent = context.span,
     name = "start " .. tostring(stage.class_path), kind = otlp.PRODUCER, from = now, to = now,
-    links = { { trace = id, span = stage_span(self, stage.id), kind = "started" } },
-    attributes = { ["pipeline.id"] = id, ["pipeline.class"] = stage.class_path },
+    links = { { trace = context.trace, span = stage_span(self, stage.id), kind = "started" } },
+    attributes = { ["pipeline.id"] = self.core:id_text(stage.id), ["pipeline.class"] = stage.class_path },
   }
 end
 

@@ -28,6 +28,7 @@ local queue_errors = require "pipeline.taskqueue.errors"
 local stores = require "pipeline.support.stores"
 local task = require "pipeline.workflow.task"
 local text = require "pipeline.support.text"
+local trace = require "pipeline.telemetry.trace"
 local misuse = require("pipeline.support.place").misuse
 
 local instance = {}
@@ -437,6 +438,7 @@ local function root_stage(self, engine, given)
   local stage = fill_stage(self, {
     id = id, args = bytes, base_path = given.base_path, flags = flags, eta = eta_of(engine, given),
     key = keys.to_start(engine, given.idempotence_key), hold = given.return_task,
+    trace = engine._tracing and trace.header() or nil,
   })
   stage.flags = stage.flags & ~OWN_TARGET -- the target of a root is that of its tree
   stage.queue = given.queue_name or stage.queue

@@ -21,7 +21,7 @@ local class_of, fill_stage = instance.class_of, instance.fill_stage
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local HIDDEN, BELOW_FALLBACK, GUARDED = instance.HIDDEN, instance.BELOW_FALLBACK, instance.GUARDED
 local KEPT_FLAGS = TEST | TASK_RETRY | OWN_TARGET | HIDDEN | GUARDED | core.STRICT | core.SCHEDULED | core.RESUMES |
-  core.SCOPE | core.DURABLE
+  core.SCOPE | core.DURABLE | core.TRACED
 
 --- The flags to store of a stage whose class is `of`: those of the class as it is now, and the stage's own.
 function outcome.flags(of, record, engine)

@@ -84,6 +84,7 @@ static void add_stage(pl__conn_t *m, const pl_stage_new_t *new, pl_id_t root, pl
     stage->class_path = text(m, new->class_path);
     stage->queue = make_queue(m, new->queue)->set.name;
     stage->base_path = text(m, new->base_path);
+    stage->trace = parent && (new->flags &PL_STAGE_TRACED) ? stage_of(m, root)->trace : text(m, new->trace);
     stage->target = text(m, new->target);
     stage->key = text(m, new->key);
     stage->args = new->args.ptr ? text(m, new->args) : PL_STR_LIT("");
@@ -329,6 +330,7 @@ static void do_outcome(pl__conn_t *m, pl_op_t *op) {
         fill_slot(m, run->stage, &run->fills[i]);
     for (size_t i = 0; i < run->children_len; i++) {
         run->children[i].flags |= run->flags & PL_STAGE_DURABLE ? PL_STAGE_SCOPE : 0;
+        run->children[i].flags |= run->flags & PL_STAGE_TRACED;
         add_stage(m, &run->children[i], stage->root, stage->id);
     }
     for (size_t i = 0; i < run->tasks_len; i++)

@@ -140,6 +140,9 @@
       "DELETE FROM main.pl_fallback WHERE stage NOT IN (SELECT id FROM main.pl_stage);"                                \
       "UPDATE main.pl_stage SET flags = flags | 16384 WHERE flags & 16384 = 0 AND id IN (SELECT "                      \
       "stage FROM main.pl_fallback);")                                                                                 \
+    X("a trace of no root, or of one that does not know it",                                                           \
+      "DELETE FROM main.pl_value WHERE name = '' AND stage NOT IN (SELECT id FROM main.pl_stage WHERE parent IS NULL " \
+      "AND flags & 4194304);")                                                                                         \
     X("a task whose name is not taken",                                                                                \
       "INSERT INTO main.pl_task_name (queue, name, expires, task) SELECT queue, name, NULL, id FROM"                   \
       " main.pl_task AS t WHERE name IS NOT NULL AND state < 4 AND NOT EXISTS (SELECT 1 FROM "                         \

@@ -60,9 +60,10 @@ int pl__stage_of_claim(pl__conn_t *conn, pl_claim_t *claim, pl_id_t id) {
     pl_stage_t *stage = pl__arena_get(&claim->arena, sizeof *stage);
     if (!stage)
         return PL_ENOMEM;
-    if (live && live->whole && live->state == PL_STAGE_READY)
+    if (live && live->whole && live->state == PL_STAGE_READY) {
         PL__TRY(copy_stage(claim, live, stage));
-    else
+        PL__TRY(pl__stage_read_trace(conn, &claim->arena, stage));
+    } else
         PL__TRY(pl__stage_load(conn, id, !is_run, &claim->arena, stage, &found));
     if (!found)
         return PL_OK;

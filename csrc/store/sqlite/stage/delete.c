@@ -105,6 +105,8 @@ static int delete_member(pl__conn_t *conn, const member_t *member, int64_t *coun
     }
     if (member->flags & PL_STAGE_DURABLE)
         PL__TRY(pl__flow_delete(conn, member->id));
+    if (member->flags & PL_STAGE_TRACED)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TRACE_DELETE, NULL, "i", (int64_t)member->id));
     ++*count; /* a value counts as a record wherever it is */
     return pl__sql_run(conn, PL__SQL_STAGE_DELETE, NULL, "i", (int64_t)member->id);
 }

@@ -150,7 +150,7 @@ static void copy_whole(pl__live_t *live, const pl_stage_new_t *stage) {
     live->made.target = copy_str(&at, stage->target);
     live->made.args = copy_str(&at, stage->args);
     live->made.key = copy_str(&at, stage->key);
-    live->made.queue = live->made.fallback = PL_STR_NONE;
+    live->made.queue = live->made.fallback = live->made.trace = PL_STR_NONE;
     live->whole = true;
 }
 

@@ -128,10 +128,11 @@ static int wait_for_all(pl__conn_t *conn, const pl_stage_new_t *child, const fre
 /* First who waits for whom, for that is in the rows. */
 static int add_children(pl__conn_t *conn, const pl_op_outcome_t *run, pl_id_t root) {
     fresh_t fresh = { 0 };
+    unsigned inherited = (run->flags & PL_STAGE_TRACED) | (run->flags & PL_STAGE_DURABLE ? PL_STAGE_SCOPE : 0);
     if (run->children_len == 0)
         return PL_OK;
-    for (size_t i = 0; i < run->children_len && (run->flags & PL_STAGE_DURABLE); i++)
-        run->children[i].flags |= PL_STAGE_SCOPE;
+    for (size_t i = 0; i < run->children_len && inherited; i++)
+        run->children[i].flags |= inherited;
     PL__TRY(list_fresh(conn, run, &fresh));
     for (size_t i = 0; i < fresh.len; i++)
         PL__TRY(wait_for_all(conn, &run->children[i], &fresh, &fresh.missing[i]));

@@ -61,6 +61,11 @@ static int write_fallback(pl__conn_t *conn, const pl_stage_new_t *stage) {
     return pl__sql_run(conn, PL__SQL_FALLBACK_ADD, NULL, "ib", (int64_t)stage->id, stage->fallback);
 }
 
+/* The trace of a root is the value of it that has no name: none of the user's is like that. */
+static int write_trace(pl__conn_t *conn, const pl_stage_new_t *stage) {
+    return pl__sql_run(conn, PL__SQL_TRACE_ADD, NULL, "iib", (int64_t)stage->id, (int64_t)conn->now, stage->trace);
+}
+
 /* What is long goes to a row of its own, which needs the other one. */
 static int write_large(pl__conn_t *conn, const pl__stage_row_t *row) {
     pl__stage_row_t large = *row;
@@ -91,6 +96,8 @@ int pl__stage_insert(pl__conn_t *conn, const pl_stage_new_t *stage, pl_id_t root
         PL__TRY(write_large(conn, row));
     if (stage->fallback.ptr)
         PL__TRY(write_fallback(conn, stage));
+    if (stage->trace.ptr)
+        PL__TRY(write_trace(conn, stage));
     if (stage->flags & PL_STAGE_DURABLE) {
         PL__TRY(pl__stage_rows_flush(conn));
         PL__TRY(pl__flow_add(conn, stage));
@@ -195,6 +202,20 @@ int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage
     return pl__unpack_ids(arena, after, &stage->after, &stage->after_len);
 }
 
+int pl__stage_read_trace(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage) {
+    sqlite3_stmt *row;
+    bool found;
+    if (!(stage->flags & PL_STAGE_TRACED))
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TRACE_GET, &row, "i", (int64_t)stage->root));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    int rc = pl__sql_str(row, 0, arena, &stage->trace);
+    pl__sql_end(row);
+    return rc;
+}
+
 int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *arena, pl_stage_t *stage, bool *found) {
     sqlite3_stmt *row;
     PL__TRY(pl__sql_query(conn, with_status ? PL__SQL_STAGE_GET : PL__SQL_STAGE_GET_PLAIN, &row, "i", (int64_t)id));
@@ -203,7 +224,9 @@ int pl__stage_load(pl__conn_t *conn, pl_id_t id, bool with_status, pl__arena_t *
         return PL_OK;
     int rc = pl__stage_read_row(conn, row, arena, stage);
     pl__sql_end(row);
-    return rc == PL_OK ? pl__stage_read_large(conn, arena, stage) : rc;
+    PL__TRY(rc);
+    PL__TRY(pl__stage_read_trace(conn, arena, stage));
+    return pl__stage_read_large(conn, arena, stage);
 }
 
 /* ---- slots ------------------------------------------------------------------------------------------------- */

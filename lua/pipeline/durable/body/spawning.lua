@@ -8,6 +8,7 @@ local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local instance = require "pipeline.workflow.instance"
 local options = require "pipeline.support.options"
+local trace = require "pipeline.telemetry.trace"
 local values = require "pipeline.durable.values"
 
 local spawning = {}
@@ -92,7 +93,10 @@ local function prepare(run, self, child, given, stage)
     if given.fallback ~= nil then
       new.fallback, new.flags = encode_fallback(given.fallback), new.flags | core.HAS_FALLBACK
     end
-    if given.detached then new.flags = new.flags | core.STRICT end
+    if given.detached then
+      new.flags = new.flags | core.STRICT
+      new.trace = self._engine._tracing and trace.header() or nil
+    end
     list[#list + 1] = new
   end
 end
