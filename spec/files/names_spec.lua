@@ -40,6 +40,19 @@ describe("the log of a store", function()
     assert.is_true(processes.eventually(20, log_is_cut))
   end)
 
+  it("is cut though it has grown, been moved and begun anew in no time", function()
+    helper.open { path = path, virtual_time = false }
+    local visitor = assert(require("luasql.sqlite3").sqlite3():connect(path))
+    processes.sleep(0.3) -- so that the folder may be taken for unchanged for a while
+    Big(("x"):rep(5000000)):start()
+    local cursor = visitor:execute("PRAGMA wal_checkpoint")
+    cursor:close()
+    visitor:close()
+    Big():start()
+    assert.is_true(size_of(path .. "-wal") > 4000000)
+    assert.is_true(processes.eventually(20, log_is_cut))
+  end)
+
   it("is cut once those who read from it are done", function()
     local engine = helper.open { path = path, virtual_time = false }
     local reader = assert(require("luasql.sqlite3").sqlite3():connect(path))

@@ -131,7 +131,8 @@ struct pl__conn {
     char failure[200];   /* text of the last failure */
     struct {             /* the write-ahead log, see upkeep.c */
         int pages;       /* in it, after the last commit */
-        int64_t bytes;   /* size of its file when the names were checked */
+        int page_bytes;  /* of each */
+        int64_t bytes;   /* size of its file: when the names were checked, or what commits have made of it since */
         int moved_pages; /* the writer's: pages when it was last moved into the file */
         int64_t idle_at; /* the writer's: when to look at it if nothing happens, monotonic us */
         int idle_step;   /* the writer's: how often that was since something happened */

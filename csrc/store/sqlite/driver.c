@@ -37,11 +37,16 @@ static int busy_cb(void *data, int count) {
 static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
     (void)db;
     (void)name;
-    ((pl__conn_t *)data)->log.pages = pages;
+    pl__conn_t *conn = data;
+    int64_t bytes = pages * (int64_t)conn->log.page_bytes;
+    conn->log.pages = pages;
+    if (bytes > conn->log.bytes)
+        conn->log.bytes = bytes; /* the names were checked before it grew */
     return SQLITE_OK;
 }
 
 static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
+    int64_t page_bytes;
     PL__TRY(pl__file_check_home(conn));
     PL__TRY(pl__schema_encoding(conn));
     PL__TRY(pl__sql_execute(conn, "PRAGMA auto_vacuum = INCREMENTAL")); /* of a new file; an older one stays as it is */
@@ -53,6 +58,8 @@ static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
               "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF"));
     PL__TRY(pl__schema_open(conn, error));
     PL__TRY(pl__file_settle(conn));
+    PL__TRY(pl__sql_int(conn, PL__SQL_PAGE_SIZE, &page_bytes, 0, ""));
+    conn->log.page_bytes = (int)page_bytes;
     sqlite3_wal_hook(conn->db, log_cb, conn);
     PL__TRY(pl__guard_open(conn));
     return pl__queues_load(conn);
