@@ -32,6 +32,7 @@ const stopProgram = () => new Promise(resolve => {
 const base = () => `http://127.0.0.1:${port}/_ah/pipeline/`;
 const tell = async (name, n) => (await fetch(`http://127.0.0.1:${port}/spec/${name}${n ? "?n=" + n : ""}`, { method: "POST" })).text();
 const api = async path => (await fetch(base() + "api/" + path, { headers: { Authorization: "Bearer " + VIEWER } })).json();
+const abort = async (id, op = "abort") => fetch(base() + "api/act", { method: "POST", body: JSON.stringify({ op, ids: [id] }), headers: { Authorization: "Bearer " + ADMIN, "Content-Type": "application/json" } });
 async function until(fn, what) {
   const end = Date.now() + WAIT;
   for (;;) {
@@ -402,14 +403,57 @@ await check("many are resumed by their filter", async () => {
   await tell("many");
   await until(async () => (await api("counts")).aborted === 500, "500 aborted");
   await tell("mend");
+  const later = await tell("letter"); // it is there before, and will fit the filters
   await page.goto(base() + "pipelines?state=aborted");
   await page.waitForSelector("table.list");
   await page.check("thead input");
   await page.click("text=Select all 500");
   await page.click(".acts >> text=Resume");
   await page.waitForSelector('dialog:has-text("Resume 500 pipelines?")');
+  await abort(later);
+  await final(later);
   await page.click("dialog button[type=submit]");
-  await until(async () => (await api("counts")).aborted === 0, "none is aborted");
+  await page.waitForSelector('.note:has-text("Resume: 500 of 500 done")');
+  await until(async () => (await api("counts")).aborted === 1, "the 500 are resumed");
+  must((await api("stage?id=" + later)).stage.state === "aborted", "what was not counted is resumed, too");
+  await abort(later, "cleanup");
+});
+
+await check("an act on many whose engine dies is told, and done again for the rest", async () => {
+  await tell("spoil");
+  await tell("many");
+  await until(async () => (await api("counts")).aborted === 500, "500 aborted");
+  await tell("mend");
+  await page.goto(base() + "pipelines?state=aborted");
+  await page.waitForSelector("table.list");
+  let portions = 0;
+  await page.route("**/api/act", async route => {
+    const { ids } = route.request().postDataJSON();
+    if (ids && ++portions === 3) await stopProgram();
+    await route.continue();
+  });
+  await page.check("thead input");
+  await page.click("text=Select all 500");
+  await page.click(".acts >> text=Resume");
+  await page.waitForSelector('dialog:has-text("Resume 500 pipelines?")');
+  expectsTrouble = true;
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector(".note.failed");
+  const told = await text(page, ".note.failed");
+  must(/Resume: 200 of 500 done\. Then it ended: .*100 pipelines that were next/.test(told), told);
+  await page.unroute("**/api/act");
+  await startProgram();
+  await tell("mend");
+  await page.waitForSelector(".link.live");
+  expectsTrouble = false;
+  await until(async () => (await api("counts")).aborted === 300, "each is resumed, or as it was");
+  await page.goto(base() + "pipelines?state=aborted");
+  await page.waitForSelector("table.list");
+  await page.check("thead input");
+  await page.click("text=Select all 300");
+  await page.click(".acts >> text=Resume");
+  await page.click("dialog button[type=submit]");
+  await until(async () => { const counts = await api("counts"); return counts.aborted === 0 && counts.executing + counts.ready + counts.open <= 1; }, "none is left");
 });
 
 await check("hostile values are shown as text", async () => {

@@ -67,7 +67,10 @@ describe("a browser", function()
   it("U4 calls an async stage back", seen "an async stage is called back")
   it("U1 M4 shows an approval that was given by the link in a mail", seen "an approval is given by the mailed link")
   it("U6 does nothing for pages of another origin, nor under a foreign host", seen "pages of others cannot act")
-  it("U2 resumes many by a filter, after it has said how many", seen "many are resumed by their filter")
+  it("U2 resumes many by a filter, after it has said how many, and none that was not counted then",
+    seen "many are resumed by their filter")
+  it("U2 U11 says how far an act on many came when its engine dies, and what is left is done afterwards",
+    seen "an act on many whose engine dies is told, and done again for the rest")
   it("U10 shows hostile values as text, and the layout stands", seen "hostile values are shown as text")
   it("U8 shows 5,000 stages, of which only those in sight are rows", seen "5,000 stages")
   it("U8 shows 100,000 stages level by level, counted at once", seen "100,000 stages")

@@ -19,6 +19,7 @@ local methods = {} -- of the engine
 
 local PAGE = 200
 local REFUSED_MAX = 1000 -- that are told with their reasons
+local IDS_MAX = 10000 -- that are listed
 
 -- ---- one pipeline ----------------------------------------------------------------------------------------------
 
@@ -108,11 +109,9 @@ local function act_on(engine, result, id, record, way)
   if not record then return refuse(result, id, "there is no such pipeline") end
   result.matched = result.matched + 1
   local done, why = try(engine, record, way)
-  if done then
-    result.done = result.done + 1
-  else
-    refuse(result, id, why)
-  end
+  if not done then return refuse(result, id, why) end
+  result.done = result.done + 1
+  if result.ids then table.insert(result.ids, id) end
 end
 
 local function by_ids(engine, result, ids, way)
@@ -149,6 +148,10 @@ local function by_filters(engine, result, filters, way)
   repeat
     local page = engine:list(wanted)
     for _, entry in ipairs(page.items) do
+      if result.ids and #result.ids == IDS_MAX then
+        result.more = true
+        return
+      end
       local id = engine._core:id_parse(entry.id)
       act_on(engine, result, entry.id, errors.read(context.store(engine, true):stage_get(id or entry.id)), way)
     end
@@ -156,16 +159,21 @@ local function by_filters(engine, result, filters, way)
   until not wanted.cursor
 end
 
-local act_kinds = { op = "string", ids = "table", filters = "table", reason = "string", dry_run = "boolean" }
+local act_kinds = {
+  op = "string", ids = "table", filters = "table", reason = "string", dry_run = "boolean", list = "boolean",
+}
 
 --- Does one thing to many pipelines: { matched, done (how many), refused = list of { id, why } }; of more than 1000
 -- refused ones `refused_more` says how many follow.
 -- @tparam table given op ("resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with
 --   `reason`; "retry": an async pipeline that waits runs again, with `reason`; "cleanup": a finished tree is deleted);
 --   and either ids (list of ids, beginnings of at least 6 characters, or "key:KEY") or filters (of `list`: the roots
---   that it finds; none may be empty); dry_run (true: nothing is done, `done` says how many it would be).
--- Each is a commit of its own, and others have their turns between. Raises StoreError; what is wrong with one of the
--- pipelines is told in `refused`.
+--   that it finds; none may be empty); dry_run (true: nothing is done, `done` says how many it would be); list (true:
+--   `ids` lists those that are done, or with dry_run would be, 10,000 at most, and `more` says that filters find others
+--   behind them, which are left alone: who asks somebody first acts on these ids then, and on nothing that came later).
+-- Each is a commit of its own, and others have their turns between: when the process dies the trees before are done,
+-- the others as they were, and none is done by half; the same act once more does what is left. Raises StoreError; what
+-- is wrong with one of the pipelines is told in `refused`.
 function methods.act(self, given)
   opened.check(self)
   given = options.check(given, act_kinds, 1, "act")
@@ -176,7 +184,7 @@ function methods.act(self, given)
   for _, id in ipairs(given.ids or {}) do
     if type(id) ~= "string" then misuse("bad argument #1 to 'act' (option 'ids': list of texts expected)") end
   end
-  local result = { matched = 0, done = 0, refused = {} }
+  local result = { matched = 0, done = 0, refused = {}, ids = given.list and {} or nil }
   if given.ids then
     by_ids(self, result, given.ids, given)
   else

@@ -11,7 +11,9 @@ local acts = {}
 local BY = "an administrator, on the pages"
 
 local function tell(result)
-  if type(result.refused) == "table" then json.array(result.refused) end
+  for _, name in ipairs { "refused", "ids" } do
+    if type(result[name]) == "table" then json.array(result[name]) end
+  end
   return result
 end
 
@@ -32,6 +34,7 @@ local function act(engine, given)
   return tell(engine:act {
     op = given.op, ids = given.ids, filters = given.filters and number_times(given.filters, engine:now()),
     reason = given.reason or given.op == "abort" and "aborted by " .. BY or nil, dry_run = given.dry_run,
+    list = given.list,
   })
 end
 
@@ -107,7 +110,8 @@ local DRY_RUN = { "dry_run", "flag", "only count" }
 acts.ROUTES = {
   { method = "POST", name = "act", summary = "Acts on pipelines: by their ids, or on all that filters find", params = {
     { "op", "text", "retry, resume, abort or cleanup", required = true }, { "ids", "list" },
-    { "filters", "object", "as the query of pipelines" }, { "reason", "text" }, DRY_RUN }, handler = act },
+    { "filters", "object", "as the query of pipelines" }, { "reason", "text" }, DRY_RUN,
+    { "list", "flag", "tell the ids of those that are, or would be, acted on: 10,000 at most" } }, handler = act },
   { method = "POST", name = "complete", summary = "Completes an async stage with a value", handler = complete,
     params = { ID, { "value", "any" } } },
   { method = "POST", name = "callback", summary = "Calls a stage back", handler = call_back,

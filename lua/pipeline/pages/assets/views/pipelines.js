@@ -1,13 +1,13 @@
 // pipelines.js - roots, newest first: filters in the address, counts by state, acts on one or many.
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import {
-  Ago, ClassName, Empty, Foreign, Id, Loading, Problem, Progress, STATES, Shape, State, Took, attempt, confirm, go, href, html,
-  isFinal,
+  Ago, ClassName, Empty, Foreign, Id, Loading, Problem, Progress, STATES, Shape, State, Took, go, href, html, isFinal,
 } from "../parts.js";
-import { post, useAnswer } from "../server.js";
-import { cause, number, plural } from "../format.js";
+import { useAnswer } from "../server.js";
+import { ActsOnMany } from "./many.js";
+import { cause, local, number, span } from "../format.js";
 
-const NAMES = ["state", "class", "queue", "key", "text", "since", "error"];
+const NAMES = ["state", "class", "queue", "key", "text", "error", "since", "until"];
 const SINCE = [["", "any time"], ["-3600", "the last hour"], ["-86400", "the last day"], ["-604800", "the last 7 days"]];
 
 const filtersOf = params => Object.fromEntries(NAMES.filter(name => params[name]).map(name => [name, params[name]]));
@@ -28,6 +28,12 @@ function Field({ name, label, params, change, search }) {
     data-search=${search ? "" : undefined} autocomplete="off" spellcheck=${false} /></label>`;
 }
 
+// A time of the address in words: seconds since the epoch, or, below 0, ago.
+const said = (text, word) => {
+  const n = Number(text);
+  return `${word} ${n < 0 ? span(-n) + " ago" : local(n, Date.now() / 1000) || text}`;
+};
+
 function Filters({ params, change, counts }) {
   const chosen = new Set((params.state ?? "").split(",").filter(Boolean));
   const toggle = state => {
@@ -45,52 +51,15 @@ function Filters({ params, change, counts }) {
     <div class="fields"><${Field} name="text" label="Search" search=${true} params=${params} change=${change} />
       <${Field} name="class" label="Class" params=${params} change=${change} />
       <${Field} name="queue" label="Queue" params=${params} change=${change} />
+      <${Field} name="key" label="Key" params=${params} change=${change} />
+      <${Field} name="error" label="Last error has" params=${params} change=${change} />
       <label class="field"><span>Started</span><select value=${params.since ?? ""}
         onChange=${event => change({ since: event.target.value })}>${SINCE.map(([value, label]) =>
-          html`<option value=${value} selected=${value === (params.since ?? "")}>${label}</option>`)}</select></label>
+          html`<option value=${value} selected=${value === (params.since ?? "")}>${label}</option>`)}
+        ${params.since && !SINCE.some(([value]) => value === params.since) && html`<option value=${params.since} selected>${said(params.since, "since")}</option>`}</select></label>
+      ${params.until && html`<button type="button" class="chip" title="leave this filter out" onClick=${() => change({ until: "" })}>${said(params.until, "until")} ×</button>`}
       ${Object.keys(filtersOf(params)).length > 0 && html`<button type="button" class="quiet" onClick=${() => go("pipelines")}
         >Clear</button>`}</div></form>`;
-}
-
-// ---- acts on many --------------------------------------------------------------------------------------------------
-
-const ACTS = {
-  resume: ["Resume", "lets aborted trees go on from where they failed; finished stages stay done"],
-  retry: ["Run again", "runs async pipelines that wait to be completed once more"],
-  abort: ["Abort", "ends whatever is running, and aborts the whole tree of each"],
-  cleanup: ["Delete", "deletes their records, with arguments, outputs and failures; there is no way back"],
-};
-
-async function act(op, asked, count, done) {
-  const [does, what] = ACTS[op];
-  let n = count;
-  if (asked.filters) {
-    try {
-      n = (await post("act", { op, ...asked, dry_run: true })).done;
-    } catch (error) {
-      return attempt(() => Promise.reject(error));
-    }
-  }
-  const given = await confirm({
-    title: `${does} ${plural(n, "pipeline")}?`, text: `This ${what}.`, does: `${does} ${number(n)}`,
-    danger: op === "abort" || op === "cleanup", fields: op === "abort" ? [{ name: "reason", label: "Reason" }] : [],
-  });
-  if (!given) return null;
-  const said = await attempt(() => post("act", { op, ...asked, reason: given.reason || undefined }), result =>
-    `${does}: ${number(result.done)} of ${number(result.matched)} done` +
-    (result.refused?.length ? `; ${number(result.refused.length)} refused, the first: ${result.refused[0].why ?? result.refused[0][2] ?? ""}` : ""));
-  done();
-  return said;
-}
-
-function Acts({ selected, all, filters, total, more, clear }) {
-  const count = all ? total : selected.size;
-  if (!count) return null;
-  const asked = all ? { filters } : { ids: [...selected] };
-  return html`<div class="acts" role="toolbar" aria-label="Actions on the selected pipelines"><b>${number(count)}${all && more ? "+" : ""} selected</b>
-    ${Object.entries(ACTS).map(([op, [does]]) => html`<button type="button" class=${op === "abort" || op === "cleanup" ? "danger" : ""}
-      onClick=${() => act(op, asked, count, clear)}>${does}</button>`)}
-    <button type="button" class="quiet" onClick=${clear}>None</button></div>`;
 }
 
 // ---- the list ------------------------------------------------------------------------------------------------------
@@ -136,7 +105,7 @@ export function Pipelines({ params, may }) {
   const [selected, setSelected] = useState(new Set());
   const [all, setAll] = useState(false);
   const clear = () => { setSelected(new Set()); setAll(false); };
-  const change = part => { clear(); go("pipelines", { ...filters, ...part }, { replace: "text" in part || "class" in part || "queue" in part }); };
+  const change = part => { clear(); go("pipelines", { ...filters, ...part }, { replace: ["text", "class", "queue", "key", "error"].some(name => name in part) }); };
   const toggle = id => { const next = new Set(selected); if (!next.delete(id)) next.add(id); setAll(false); setSelected(next); };
   const items = answer.data?.items ?? [];
   const toggleAll = on => { setAll(false); setSelected(on ? new Set(items.map(entry => entry.id)) : new Set()); };
@@ -144,7 +113,8 @@ export function Pipelines({ params, may }) {
   useKeysOfList();
   return html`<div class="head"><h1>Pipelines</h1></div>
     <${Filters} params=${params} change=${change} counts=${counts.data} />
-    ${may && html`<${Acts} selected=${selected} all=${all} filters=${{ until: answer.data?.now, ...filters }} total=${total} more=${counts.data?.more} clear=${clear} />`}
+    ${may && html`<${ActsOnMany} asked=${all ? { filters: { until: answer.data?.now, ...filters } } : { ids: [...selected] }}
+      shown=${all ? total : selected.size} more=${all && counts.data?.more} clear=${clear} />`}
     ${selected.size > 0 && !all && selected.size === items.length && total > items.length && html`<p class="more">All ${number(items.length)} on this
       page are selected. <button type="button" class="link" onClick=${() => setAll(true)}>Select all ${number(total)}${counts.data?.more
       ? "+" : ""} that the filters find</button></p>`}
