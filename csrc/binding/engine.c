@@ -222,6 +222,8 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
     options->retention.done = option_age(L, "keep_done", options->retention.done);
     options->retention.aborted = option_age(L, "keep_aborted", options->retention.aborted);
     options->retention.dead = option_age(L, "keep_dead", options->retention.dead);
+    options->retention.journals_done = option_age(L, "keep_journals_done", options->retention.journals_done);
+    options->retention.journals_aborted = option_age(L, "keep_journals_aborted", options->retention.journals_aborted);
     options->retention.max_bytes = option_integer(L, "max_bytes", 0, 1, LUA_MAXINTEGER);
     options->sweeps = !option_flag(L, "no_sweep");
     options->storage_limit = option_integer(L, "storage_limit", 0, 1, LUA_MAXINTEGER);

@@ -19,12 +19,18 @@ enum { CONCURRENCY_DEFAULT = 64 };
 #define DAY_US (24 * 3600 * PL_USEC_PER_SEC)
 #define DONE_DEFAULT (30 * DAY_US)
 #define ABORTED_DEFAULT (90 * DAY_US)
+#define JOURNALS_DONE_DEFAULT (7 * DAY_US)
+#define JOURNALS_ABORTED_DEFAULT (30 * DAY_US)
 
 void pl_engine_options_init(pl_engine_options_t *options) {
     *options = (pl_engine_options_t){ .durability_full = true,
                                       .concurrency = CONCURRENCY_DEFAULT,
                                       .stop_grace = STOP_GRACE_DEFAULT,
-                                      .retention = { .done = DONE_DEFAULT, .aborted = ABORTED_DEFAULT, .dead = -1 },
+                                      .retention = { .done = DONE_DEFAULT,
+                                                     .aborted = ABORTED_DEFAULT,
+                                                     .dead = -1,
+                                                     .journals_done = JOURNALS_DONE_DEFAULT,
+                                                     .journals_aborted = JOURNALS_ABORTED_DEFAULT },
                                       .sweeps = true };
 }
 

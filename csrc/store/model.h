@@ -170,8 +170,9 @@ typedef struct {
 
 /* How long what is over is kept; below 0: for ever. */
 typedef struct {
-    pl_usec_t done, aborted; /* trees, from the end of their root */
-    pl_usec_t dead;          /* tasks without retries left */
+    pl_usec_t done, aborted;                   /* trees, from the end of their root */
+    pl_usec_t dead;                            /* tasks without retries left */
+    pl_usec_t journals_done, journals_aborted; /* journals of durable functions, from the end of those */
     int64_t max_bytes; /* in use by the file: while it has more the oldest of these go before their time; 0: none */
 } pl_retention_t;
 

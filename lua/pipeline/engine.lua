@@ -137,10 +137,11 @@ end
 --   text such as "30d", "12h", "15m"; false: for ever, for one of them or all; `dead`: the same for dead tasks of
 --   queues, default false; `max_bytes`: while more of the file is in use the oldest of these go before their time. Of
 --   several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
---   deletes nothing unless `retention` is given), on_missed (function({ schedule, count, from, to }): times of a
---   schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open and math.random raise in
---   the body of a durable function, as they do in tests), and for tests virtual_time, virtual_start (seconds since the
---   epoch), seed, vfs.
+--   deletes nothing unless `retention` is given), journal_retention (how long journals of durable functions are kept
+--   that are over, default { done = "7d", aborted = "30d" }, as retention), on_missed (function({ schedule, count,
+--   from, to }): times of a schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open
+--   and math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time,
+--   virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   local passed, known

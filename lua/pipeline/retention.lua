@@ -12,19 +12,23 @@ local DAY = 86400.0
 --- What holds without the option: seconds, or false.
 local DEFAULTS = { done = 30 * DAY, aborted = 90 * DAY, dead = false }
 
+local journal_kinds = { done = "any", aborted = "any" }
 local kinds = { done = "any", aborted = "any", dead = "any", max_bytes = "any" }
 
-local function refuse(name, value, wanted)
-  misuse(("bad argument #2 to 'open' (option 'retention': '%s': %s expected, got %s)"):format(name, wanted,
-    type(value) == "string" and ("%q"):format(value:sub(1, 40)) or tostring(value)))
+--- The same of journals of durable functions: the option `journal_retention`.
+local JOURNALS = { done = 7 * DAY, aborted = 30 * DAY }
+
+local function refuse(name, value, wanted, option)
+  misuse(("bad argument #2 to 'open' (option '%s': '%s': %s expected, got %s)"):format(option or "retention", name,
+    wanted, type(value) == "string" and ("%q"):format(value:sub(1, 40)) or tostring(value)))
 end
 
-local function age_of(given, name)
+local function age_of(given, name, defaults, option)
   local value = given[name]
-  if value == nil then value = DEFAULTS[name] end
+  if value == nil then value = defaults[name] end
   if value == false then return KEPT end
   return duration.seconds(value)
-    or refuse(name, value, 'seconds, a text such as "30d", "12h" or "1h30m", or false (for ever)')
+    or refuse(name, value, 'seconds, a text such as "30d", "12h" or "1h30m", or false (for ever)', option)
 end
 
 --- Reads the option into those of the core. `parse_limit` reads bytes.
@@ -35,7 +39,22 @@ function retention.read(given, parse_limit)
   end
   given = options.check(given, kinds, 2, "open", "option 'retention'")
   local passed = { max_bytes = given.max_bytes and parse_limit(given.max_bytes, "retention.max_bytes") or nil }
-  for name in pairs(DEFAULTS) do passed["keep_" .. name] = age_of(given, name) + 0.0 end
+  for name in pairs(DEFAULTS) do passed["keep_" .. name] = age_of(given, name, DEFAULTS) + 0.0 end
+  return passed
+end
+
+--- Reads the option `journal_retention` into those of the core.
+function retention.read_journals(given)
+  if given == false then given = { done = false, aborted = false } end
+  if given ~= nil and type(given) ~= "table" then
+    misuse(("bad argument #2 to 'open' (option 'journal_retention': table or false expected, got %s)"):format(
+      type(given)))
+  end
+  given = options.check(given, journal_kinds, 2, "open", "option 'journal_retention'")
+  local passed = {}
+  for name in pairs(JOURNALS) do
+    passed["keep_journals_" .. name] = age_of(given, name, JOURNALS, "journal_retention") + 0.0
+  end
   return passed
 end
 
@@ -50,6 +69,11 @@ function retention.status(found)
   for name in pairs(DEFAULTS) do
     local age = found["keep_" .. name]
     ages[name] = age >= 0 and age
+  end
+  ages.journals = {}
+  for name in pairs(JOURNALS) do
+    local age = found["keep_journals_" .. name]
+    ages.journals[name] = age >= 0 and age
   end
   ages.max_bytes = found.max_bytes
   ages.sweeps = found.sweeps

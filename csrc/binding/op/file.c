@@ -94,7 +94,7 @@ int pl__push_space_get(lua_State *L, const pl_op_t *op) {
     const pl_op_space_get_t *get = &op->u.space_get;
     if (op->rc != PL_OK)
         return pl__push_failed(L, op);
-    lua_createtable(L, 0, 13);
+    lua_createtable(L, 0, 15);
     set_bytes(L, "bytes", get->space.bytes);
     set_bytes(L, "free", get->space.free);
     set_bytes(L, "log", get->space.log);
@@ -103,6 +103,8 @@ int pl__push_space_get(lua_State *L, const pl_op_t *op) {
     set_age(L, "keep_done", get->retention.done);
     set_age(L, "keep_aborted", get->retention.aborted);
     set_age(L, "keep_dead", get->retention.dead);
+    set_age(L, "keep_journals_done", get->retention.journals_done);
+    set_age(L, "keep_journals_aborted", get->retention.journals_aborted);
     if (get->retention.max_bytes > 0)
         set_bytes(L, "max_bytes", get->retention.max_bytes);
     lua_pushboolean(L, get->sweeps);

@@ -10,7 +10,7 @@
 #include "store/model.h"
 
 /* Bounds of what has not been taken by a durable function: PL_ELIMIT for who sends more. */
-enum { PL_MAILS_MAX = 10000 };
+enum { PL_MAILS_MAX = 10000, PL_MAILS_BYTES_MAX = 16 * 1024 * 1024 };
 #define PL_MAIL_BYTES_MAX ((size_t)2 * 1024 * 1024) /* of one mail */
 
 typedef enum { PL_MAIL_SIGNAL, PL_MAIL_UPDATE } pl_mail_kind_t;

@@ -102,9 +102,13 @@ typedef struct {
     pl_steps_t steps;                       /* of that */
     pl_usec_t after_time[PL__SWEEP_STATES]; /* the root looked at last in this round */
     pl_id_t after_id[PL__SWEEP_STATES];
-    bool has_passed;    /* it passed trees that have live stages, */
-    pl_usec_t again_at; /* and looks at them again then; 0: not known yet */
-    bool shrinks;       /* free pages are being given back */
+    pl_usec_t journal_time; /* the durable function looked at last in this round for its journal, */
+    pl_id_t journal;
+    pl_usec_t journals_until; /* those that ended up to then were looked at in the last one, */
+    pl_usec_t journals_next;  /* and the first of them that stayed may go then; 0: none stayed */
+    bool has_passed;          /* it passed trees that have live stages, */
+    pl_usec_t again_at;       /* and looks at them again then; 0: not known yet */
+    bool shrinks;             /* free pages are being given back */
     pl_swept_t swept;
 } pl__sweep_t;
 
@@ -545,6 +549,18 @@ int pl__flow_wake_task(pl__conn_t *conn, pl_id_t stage, bool *woken);
 /* Its stage is final; or, with `again`, goes on after an abort of its tree. */
 int pl__flow_over(pl__conn_t *conn, pl_id_t stage);
 int pl__flow_again(pl__conn_t *conn, pl_id_t stage);
+
+/* The journal of one that is over goes, and its mails; its values and streams stay, and that it was there is known. */
+int pl__flow_forget(pl__conn_t *conn, pl_id_t stage);
+
+/* Forgets journals that are old enough. *more: the portion is over before the round is. */
+int pl__journals_sweep(pl__conn_t *conn, pl__sweep_t *sweep, bool *more);
+
+/* How old the youngest journals are that go; below 0: none does. */
+pl_usec_t pl__journals_age(const pl__conn_t *conn);
+
+/* *due: when the next journal is old enough, which may have passed; PL_USEC_NEVER: there is none. */
+int pl__journals_due(pl__conn_t *conn, const pl__sweep_t *sweep, pl_usec_t *due);
 /* Its task, which is nobody's any more, waits without end. */
 int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
 /* It begins anew, with these arguments and an empty journal. */

@@ -1,5 +1,5 @@
 /*
- * sweep.c - what is old goes: trees that ended long ago, dead tasks, names whose time is over.
+ * sweep.c - what is old goes: trees that ended long ago, journals, dead tasks, names whose time is over.
  *
  * The ages are the store's options (pl_retention_t). A sweep is made of portions, each a transaction of its own and no
  * longer than those of the verbs that delete (PL__PORTION_US). Portions follow each other when nothing else is to be
@@ -226,6 +226,8 @@ static int sweep_some(pl__conn_t *conn, pl__sweep_t *sweep, bool *more) {
     for (int state = 0; state < PL__SWEEP_STATES && !*more; state++)
         PL__TRY(sweep_roots(conn, sweep, state, more));
     if (!*more)
+        PL__TRY(pl__journals_sweep(conn, sweep, more));
+    if (!*more)
         PL__TRY(sweep_dead(conn, sweep, more));
     if (!*more)
         PL__TRY(sweep_names(conn, sweep, more));
@@ -260,11 +262,11 @@ static void note_oldest(const pl__conn_t *conn, due_t *due, const old_t *oldest,
 
 /* The time at which something is old enough, which may have passed; without a change of what is there. */
 static int find_next(pl__conn_t *conn, const pl__sweep_t *sweep, pl_usec_t *next) {
-    const pl_usec_t dead_age = conn->options.retention.dead;
+    const pl_usec_t dead_age = conn->options.retention.dead, journals_age = pl__journals_age(conn);
     due_t due = { .next = sweep->again_at ? sweep->again_at : PL_USEC_NEVER };
     const old_t *list;
     size_t len;
-    int64_t begun, expires;
+    int64_t begun, expires, journals;
     bool is_large;
     for (int state = 0; state < PL__SWEEP_STATES; state++)
         if (age_of(conn, state) >= 0) {
@@ -275,6 +277,10 @@ static int find_next(pl__conn_t *conn, const pl__sweep_t *sweep, pl_usec_t *next
         PL__TRY(list_dead(conn, PL_USEC_MAX, 1, &list, &len));
         note_oldest(conn, &due, list, len, dead_age);
     }
+    PL__TRY(pl__journals_due(conn, sweep, &journals));
+    note_due(&due, journals, 0);
+    if (journals_age >= 0)
+        note_due(&due, conn->now, journals_age > SOON_US ? journals_age : SOON_US);
     PL__TRY(pl__sql_int(conn, PL__SQL_NAME_NEXT_EXPIRY, &expires, PL_USEC_NEVER, ""));
     note_due(&due, expires, 0);
     note_due(&due, conn->now, pl_clock_from_seconds(conn->options.tombstone_seconds));

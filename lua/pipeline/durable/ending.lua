@@ -124,6 +124,11 @@ function ending.hold(self, problem)
   send(self, { kind = "held", retry_message = reason, flags = flags(self) })
 end
 
+--- It was claimed, and is held all the same.
+function ending.stay_held(self)
+  send(self, { kind = "held", retry_message = self.flow.reason, flags = flags(self) })
+end
+
 -- The failure of a step that has just left run is forgotten with the abort: should the tree be resumed, the step is
 -- tried again, as everything that failed.
 local function forget_failure(self, original)

@@ -13,6 +13,8 @@ local values = require "pipeline.durable.values"
 
 local mailbox = {}
 
+local LIST_BYTES <const> = 16 -- of a list around a payload
+
 local Mailbox = {}
 Mailbox.__index = Mailbox
 
@@ -89,7 +91,7 @@ function mailbox.results(mail)
     value, code, message = core.decode(mail.value)
     if value == nil and code then errors.raise_core(code, message, "payload of signal " .. mail.name) end
   end
-  return values.encode({ value }, 1, "payload of signal " .. mail.name)
+  return values.encode({ value }, 1, "payload of signal " .. mail.name, LIST_BYTES)
 end
 
 return mailbox

@@ -30,16 +30,22 @@ local function decode(bytes)
   return value
 end
 
--- The results of an operation: the value of a slot, and what else is kept of it.
 local function results(op, bytes)
-  return values.encode({ decode(bytes), op.slots }, op.slots and 2 or 1, op.name)
+  return values.encode({ decode(bytes), op.slots }, op.slots and 2 or 1, "output of " .. op.name)
+end
+
+-- An operation ends with the value of a slot, and what else is kept of it; with an error where that cannot be kept.
+local function close_with(self, op, bytes)
+  local ok, encoded = pcall(results, op, bytes)
+  if ok then return self.machine:close(op, "ok", encoded) end
+  self.machine:close(op, "failed", values.encode_error(encoded))
 end
 
 local function close_slot(self, item, closed)
   local op = self.known[item.seq]
   if not op or op.done then return end
   self.known[item.seq] = nil
-  self.machine:close(op, "ok", results(op, item.value))
+  close_with(self, op, item.value)
   closed[#closed + 1] = op
 end
 
@@ -48,7 +54,7 @@ local function close_child(self, item, closed)
   if not op or op.done then return end
   self.known[item.seq] = nil
   if item.state == "done" or item.fallback then
-    self.machine:close(op, "ok", results(op, item.value))
+    close_with(self, op, item.value)
   else
     self.machine:close(op, "failed", values.encode_error(aborted(self, item)))
   end

@@ -112,7 +112,8 @@ function methods.signal(self, ref, name, payload, given)
   if result == "ENOTFOUND" then return false, "not_found" end
   if result == "EFINAL" then return false, "final" end
   if result == "ELIMIT" then
-    errors.raise(errors.LimitError, "signal %q: the mailbox of %s is full", name, tostring(ref))
+    errors.raise(errors.LimitError, "signal %q: the mailbox of %s is full: 10,000 signals, or 16 MiB of them, wait " ..
+      "to be taken; send it again when it has taken some", name, tostring(ref))
   end
   errors.raise(errors.UnexpectedPipelineError, "signal: %s is no durable function", tostring(ref))
 end

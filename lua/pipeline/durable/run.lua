@@ -229,14 +229,14 @@ local function run_transaction(self)
   local op = table.remove(self.transactions, 1)
   if not op then return false end
   op.state, op.due = "open", nil
-  local how, problem, trace = transaction.execute(self, op)
+  local how, problem, trace, for_good = transaction.execute(self, op)
   if how == "lost" then lose(self, problem, trace) end
   if how == "ok" then
     deliver(self, { op })
     return true
   end
   local verdict, value, seconds = self.steps:judge {
-    op = op, problem = { problem }, trace = trace, number = op.attempt + 1,
+    op = op, problem = { problem }, trace = trace, number = op.attempt + 1, for_good = for_good,
   }
   op.attempt = op.attempt + 1
   if verdict == "again" then
@@ -300,16 +300,27 @@ local function suspend(self)
   return false
 end
 
+-- Says once in an era that its journal is long.
+local function warn_of_length(self)
+  self.is_warned = true
+  local body = self.machine
+  self.engine:_log(30, ("%s %s has a long journal: %d entries, %d bytes (it can have %d and %d): self:history() " ..
+    "says so by `suggested`, and self:continue_as_new(...) begins a new one"):format(self.record.class_path,
+    self.self.id, body.count, body.bytes, body.max_entries, body.max_bytes))
+end
+
 -- ---- the life of a claim -------------------------------------------------------------------------------------------
 
 local function loop(self, given)
   local body = self.machine
   body:start()
   if body.diverged then return ending.hold(self, body.diverged) end
+  self.is_warned = body.was_long
   begin_asked(self)
   take_news(self, given)
   while true do
     begin_asked(self)
+    if not self.is_warned and body:is_long() then warn_of_length(self) end
     if body:is_over() then
       self:commit()
       return ending.finish(self)
@@ -360,6 +371,7 @@ function run.execute(engine, claim, stage, context, main, bracket)
   news.listen(self)
   local flow, entries, given = journal.read(self)
   self.flow = flow
+  if flow.mode == "held" then return ending.stay_held(self) end
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
   self.steps = steps.new(engine, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS, self.wake)
   self.machine = machine.new {

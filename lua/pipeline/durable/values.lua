@@ -16,16 +16,18 @@ local TEXT_BYTES_MAX <const> = 64 << 10
 
 -- ---- results -----------------------------------------------------------------------------------------------------
 
---- Encodes a list of `n` results; `what` is theirs, for the error.
+--- Encodes a list of `n` results; `what` is theirs, for the error; `extra`: so much more than usual is allowed, as the
+-- list is put around a value that was small enough.
 -- @return bytes. Raises SerializationError, and LimitError if they are too large.
-function values.encode(list, n, what)
+function values.encode(list, n, what, extra)
   local bytes, inputs, message = core.encode(list, n, what)
   if not bytes then errors.raise_core(inputs, message) end
   if inputs and #inputs > 0 then
     errors.raise(errors.SerializationError, "%s: a future or slot of a pipeline; await it, and use its value", what)
   end
-  if #bytes > VALUE_BYTES_MAX then
-    errors.raise(errors.LimitError, "%s: %d bytes, and at most %d can be kept", what, #bytes, VALUE_BYTES_MAX)
+  if #bytes > VALUE_BYTES_MAX + (extra or 0) then
+    errors.raise(errors.LimitError, "%s: %d bytes, and at most %d can be kept; store it elsewhere, and give its " ..
+      "name", what, #bytes, VALUE_BYTES_MAX)
   end
   return bytes
 end

@@ -21,6 +21,7 @@ local open_kinds = {
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
   base_url = "string", stop_grace = "duration", metrics = "table", tracing = "table",
   retention = "any", on_missed = "function", guards = "boolean",
+  journal_retention = "any",
 }
 
 local core_options = {
@@ -121,6 +122,7 @@ function settings.read(path, given)
   passed.storage_limit = given.total_storage_limit and queue.parse_limit(given.total_storage_limit)
   passed.waiting_memory = given.waiting_memory and queue.parse_limit(given.waiting_memory, "waiting_memory")
   for name, value in pairs(retention.read(given.retention, queue.parse_limit)) do passed[name] = value end
+  for name, value in pairs(retention.read_journals(given.journal_retention)) do passed[name] = value end
   passed.no_sweep = given.no_worker and given.retention == nil
   return given, passed, known
 end

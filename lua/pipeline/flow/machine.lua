@@ -40,6 +40,7 @@ local WAIT <const> = {} -- what a branch yields when it waits; no code of the us
 local ENTRIES_MAX <const>, BYTES_MAX <const> = 10000, 50 << 20
 local ENTRIES_RESERVED <const>, BYTES_RESERVED <const> = 200, 1 << 20 -- for cleaning up after LimitError
 local PENDING_MAX <const> = 10000
+local ENTRIES_SUGGESTED <const>, BYTES_SUGGESTED <const> = 2000, 4 << 20 -- from here on it is time to begin anew
 local ENTRY_BYTES <const> = 64 -- of an entry without its texts and its value
 local NAME_BYTES_MAX <const> = 200
 
@@ -72,6 +73,9 @@ local function load_entries(self, entries)
     if op.done and op.state ~= "cancelled" then deliveries[#deliveries + 1] = op end
     if not self.begun or op.opened < self.begun then self.begun = op.opened end
   end
+  local bytes = 0
+  for _, op in ipairs(entries) do bytes = bytes + size_of(op) + #(op.value or "") end
+  self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
   table.sort(deliveries, function(a, b) return a.done < b.done end)
   self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, #entries, last + 1
 end
@@ -413,6 +417,11 @@ end
 --- What take_writes gave is in the journal: `is_stored` of these operations.
 function machine.wrote(_, writes)
   for _, op in ipairs(writes) do op.is_stored = true end
+end
+
+--- Whether the journal is so long that the run had better begin anew. `was_long`: it was so when it was read.
+function machine.is_long(self)
+  return self.count >= ENTRIES_SUGGESTED or self.bytes >= BYTES_SUGGESTED
 end
 
 --- Whether the body has nothing left to do: its first branch has returned or raised.

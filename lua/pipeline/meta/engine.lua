@@ -419,12 +419,13 @@ function Engine:stats() end
 --- What the engine is and has to do: version, store (kind, version, path; `bytes` of the file, `free` of these unused,
 --- `log_bytes` of the write-ahead log beside it, `shrinks`: unused pages at its end are given back), durability,
 --- worker, workers, stages, queues (name -> ready, delayed, claimed), retention (done, aborted, dead: seconds, or
---- false; max_bytes; `sweeps`: this engine deletes what is older; `due`: what the next sweep takes, for done, aborted,
---- dead and names each {count =, oldest = (seconds since the epoch), more = (there is more than was counted)}),
---- `overdue` (schedules whose fire is due and has not been made; at most 1000 are counted), last_tick (when this engine
---- last looked for schedules that are due, in seconds since the epoch; nil: it has not yet) and counters. While the
---- store cannot be reached, unreachable_since tells since when (seconds since the epoch), and what only the store knows
---- is missing: its bytes, workers, stages, queues, retention. A file can always be reached.
+--- false; journals: done and aborted of the journals of durable functions; max_bytes; `sweeps`: this engine deletes
+--- what is older; `due`: what the next sweep takes, for done, aborted, dead and names each {count =, oldest = (seconds
+--- since the epoch), more = (there is more than was counted)}), `overdue` (schedules whose fire is due and has not been
+--- made; at most 1000 are counted), last_tick (when this engine last looked for schedules that are due, in seconds
+--- since the epoch; nil: it has not yet) and counters. While the store cannot be reached, unreachable_since tells since
+--- when (seconds since the epoch), and what only the store knows is missing: its bytes, workers, stages, queues,
+--- retention. A file can always be reached.
 ---@return table
 function Engine:status() end
 

@@ -219,6 +219,9 @@ function pipeline.is_slot(value) end
 --- true: os.time, os.clock, os.getenv, io.open and math.random raise in the body of a durable function, as they do in
 --- tests
 ---@field guards? boolean
+--- how long journals of durable functions are kept that are over, default { done = "7d", aborted = "30d" }, as
+--- retention
+---@field journal_retention? any
 --- until others take over from a process that gives no sign of life, default 15
 ---@field lease_seconds? number
 --- function(level, text, fields), or { format = "text" or "json", level = "info" }, see telemetry/log.lua
@@ -291,10 +294,11 @@ function pipeline.is_slot(value) end
 --- or a text such as "30d", "12h", "15m"; false: for ever, for one of them or all; `dead`: the same for dead tasks of
 --- queues, default false; `max_bytes`: while more of the file is in use the oldest of these go before their time. Of
 --- several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
---- deletes nothing unless `retention` is given), on_missed (function({ schedule, count, from, to }): times of a
---- schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open and math.random raise in
---- the body of a durable function, as they do in tests), and for tests virtual_time, virtual_start (seconds since the
---- epoch), seed, vfs.
+--- deletes nothing unless `retention` is given), journal_retention (how long journals of durable functions are kept
+--- that are over, default { done = "7d", aborted = "30d" }, as retention), on_missed (function({ schedule, count, from,
+--- to }): times of a schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open and
+--- math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time, virtual_start
+--- (seconds since the epoch), seed, vfs.
 ---
 --- Returns the engine. The first one open is the default one. Raises StoreError with the reason.
 ---@param path string a file, or ":memory:".

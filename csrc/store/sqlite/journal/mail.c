@@ -18,19 +18,36 @@ static bool wants(pl_str_t names, pl_str_t name) {
     return false;
 }
 
+/* Values are looked at again when one is large, or many small ones have come: the bound is passed by little. */
+enum { MAILS_FEW = 8, MAIL_SMALL = 4096, MAILS_BETWEEN = 256 };
+
+static int is_full(pl__conn_t *conn, const pl_mail_new_t *mail, const pl__flow_state_t *state, bool *full) {
+    int64_t bytes;
+    *full = state->mails >= PL_MAILS_MAX;
+    bool is_due = mail->value.len > MAIL_SMALL || state->posted % MAILS_BETWEEN == 0;
+    if (*full || state->mails < MAILS_FEW || !is_due)
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_MAIL_BYTES, &bytes, 0, "i", (int64_t)mail->stage));
+    *full = bytes + (int64_t)mail->value.len > PL_MAILS_BYTES_MAX;
+    return PL_OK;
+}
+
 /* mail->rc says whether it can be posted. */
 static int check_mail(pl__conn_t *conn, pl_mail_new_t *mail, const pl__flow_state_t *state) {
     int64_t stage_state, had = 0;
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &stage_state, -1, "i", (int64_t)mail->stage));
     if (state->found && mail->key.ptr)
         PL__TRY(pl__sql_int(conn, PL__SQL_MAIL_HAS, &had, 0, "itb", (int64_t)mail->stage, mail->name, mail->key));
+    bool full = false;
+    if (state->found)
+        PL__TRY(is_full(conn, mail, state, &full));
     bool is_over = stage_state == PL_STAGE_DONE || stage_state == PL_STAGE_ABORTED;
-    mail->rc = stage_state < 0                ? PL_ENOTFOUND
-               : !state->found                ? PL_ESTATE
-               : is_over                      ? PL_EFINAL
-               : had                          ? PL_EEXISTS
-               : state->mails >= PL_MAILS_MAX ? PL_ELIMIT
-                                              : PL_OK;
+    mail->rc = stage_state < 0 ? PL_ENOTFOUND
+               : !state->found ? PL_ESTATE
+               : is_over       ? PL_EFINAL
+               : had           ? PL_EEXISTS
+               : full          ? PL_ELIMIT
+                               : PL_OK;
     return PL_OK;
 }
 

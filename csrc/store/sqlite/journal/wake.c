@@ -66,6 +66,10 @@ int pl__flow_wake(pl__conn_t *conn, pl_id_t stage) {
     return state.found ? pl__flow_tell(conn, stage, &state, true) : PL_OK;
 }
 
+/* What is said of one that is resumed after its journal went. */
+static const pl_str_t JOURNAL_GONE = PL_STR_LIT("it was aborted so long ago that its journal is deleted "
+                                                "(journal_retention): it would begin anew, with all its steps");
+
 /* ---- beginning and end ------------------------------------------------------------------------------------- */
 
 int pl__flow_add(pl__conn_t *conn, const pl_stage_new_t *stage) {
@@ -80,7 +84,14 @@ int pl__flow_over(pl__conn_t *conn, pl_id_t stage) {
 }
 
 int pl__flow_again(pl__conn_t *conn, pl_id_t stage) {
-    return pl__sql_run(conn, PL__SQL_FLOW_AGAIN, NULL, "i", (int64_t)stage);
+    return pl__sql_run(conn, PL__SQL_FLOW_AGAIN, NULL, "iit", (int64_t)stage, (int64_t)PL_USEC_MAX, JOURNAL_GONE);
+}
+
+int pl__flow_forget(pl__conn_t *conn, pl_id_t stage) {
+    static const pl__sql_t PARTS[] = { PL__SQL_JOURNAL_DELETE, PL__SQL_JOURNAL_DELETE_LARGE, PL__SQL_MAILS_DELETE };
+    for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
+        PL__TRY(pl__sql_run(conn, PARTS[i], NULL, "i", (int64_t)stage));
+    return pl__sql_run(conn, PL__SQL_FLOW_FORGET, NULL, "ii", (int64_t)stage, (int64_t)PL_USEC_MAX);
 }
 
 int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args) {

@@ -10,8 +10,6 @@ local events = {}
 
 local methods = {}
 
-local SUGGESTED_ENTRIES <const>, SUGGESTED_BYTES <const> = 2000, 4 << 20
-
 -- ---- events --------------------------------------------------------------------------------------------------------
 
 --- Asks for the next event of a name.
@@ -104,7 +102,7 @@ function methods.history(self)
   local count, bytes = run.machine.count, run.machine.bytes
   return {
     entries = count, bytes = bytes, era = run.flow.era,
-    suggested = count >= SUGGESTED_ENTRIES or bytes >= SUGGESTED_BYTES,
+    suggested = run.machine:is_long(),
   }
 end
 
