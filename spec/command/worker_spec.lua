@@ -67,6 +67,24 @@ describe("worker", function()
     assert.equal(0, scene:stop(worker))
   end)
 
+  it("C3 says once which class is missing, with the remedy, however many wait for it", function()
+    for i = 1, 3 do scene:must { "start", "demo.Add", i, "2", "--module", "demo.lua" } end
+    scene:write("other.lua", "")
+    local worker = scene:spawn { "worker", "other.lua" }
+    worker.saw("class demo.Add cannot be loaded")
+    worker.saw("start the worker with the file that defines it")
+    support.eventually(support.SECONDS, function()
+      for _, entry in ipairs(scene:json({ "list" }).items) do
+        if entry.state ~= "delayed" then return false end
+      end
+      return true
+    end)
+    assert.equal(0, scene:stop(worker))
+    local _, lines = worker.said():gsub("class demo.Add cannot be loaded", "")
+    assert.equal(1, lines, worker.said())
+    worker.saw("more tries in vain to load class demo.Add")
+  end)
+
   it("loads what lies beside a file, and finds its functions by the names in the store", function()
     scene:write("beside.lua", "return { word = 'beside' }\n")
     scene:write("calls.lua", [[

@@ -284,7 +284,27 @@ describe("a pipeline", function()
     assert.equal(4, #failures)
     assert.equal("ConfigurationError", failures[1].error_class)
     assert.matches(name .. " cannot be loaded", failures[1].message, 1, true)
-    assert.equal(4, #helper.log(40))
+    assert.equal(1, #helper.log(40)) -- for all of a class, for a while
+    assert.matches("it is tried again: start the worker with the file that defines it", helper.log(40)[1], 1,
+      true)
+  end)
+
+  it("P93 of a class that is missing the log tells once a minute, however many wait for it, and how many", function()
+    local Here, name = pipeline.define(helper.name(), { run = function() end }), helper.name()
+    local Gone = pipeline.define(name, { run = function() end })
+    for _ = 1, 20 do Gone():start() end
+    class.registry[name] = nil
+    engine:drain()
+    engine:advance(50)
+    engine:drain()
+    assert.equal(1, #helper.log(40))
+    engine:advance(70)
+    engine:drain()
+    Here():start()
+    local lines = helper.log(40)
+    assert.equal(3, #lines)
+    assert.matches("^%d+ more tries in vain to load class " .. name, lines[2])
+    assert.matches("^class " .. name, lines[3])
   end)
 
   it("P93 whose class stays away is aborted after a time that counts from its own turn", function()

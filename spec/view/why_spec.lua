@@ -16,6 +16,7 @@ describe("C7 why", function()
   end })
   local Mail = pipeline.define("why.Mail", { queue_name = "mail", run = function() runs = runs + 1 end })
   local Async = pipeline.define("why.Async", { async = true, output_names = { "x" }, run = function() end })
+  local Fired = pipeline.define("why.Fired", { async = true, run = function() end })
   local Fails = pipeline.define("why.Fails", {
     max_attempts = 2, backoff_seconds = 30, run = function() error("no paper", 0) end,
   })
@@ -234,18 +235,67 @@ describe("C7 why", function()
   end)
 
   it("agrees with what happens next: a fire that is held back, until the one before it is over", function()
-    local plain = pipeline.define("why.Fired", { async = true, run = function() end })
-    schedules.create("often", { every = 1, overlap = "buffer_all", start = plain() })
+    schedules.create("often", { every = 1, overlap = "buffer_all", start = Fired() })
     engine:advance(2)
     engine:drain()
     local roots = engine:list { class = "why.Fired" }.items
     assert.equal(2, #roots)
     local reason = first(roots[1].id)
-    assert.same({ "held", "often" }, { reason.code, reason.schedule })
+    assert.same({ "held", "often", roots[2].id, "callback", ("pipeline complete %s VALUE"):format(roots[2].id) },
+      { reason.code, reason.schedule, reason.earlier, reason.cause, reason.command })
+    assert.same({ "held", "callback" }, codes(roots[1].id))
+    assert.truthy(reason.text:find(roots[2].id, 1, true))
     engine:complete(roots[2].id, 1)
     engine:drain()
     assert.same({ "callback" }, codes(roots[1].id))
     assert.equal("open", engine:stage(roots[1].id).state)
+  end)
+
+  it("agrees with what happens next: a fire that is held back while its schedule is paused", function()
+    local often = schedules.create("it's often", { every = 1, overlap = "buffer_all", start = Fired() })
+    engine:advance(2)
+    engine:drain()
+    local second, before = table.unpack(engine:list { class = "why.Fired" }.items)
+    often:pause("for a while")
+    local reason = first(second.id)
+    assert.same({ "schedule_paused", "it's often", "pipeline resume-schedule 'it'\\''s often'" },
+      { reason.code, reason.schedule, reason.command })
+    assert.same({ "schedule_paused", "held", "callback" }, codes(second.id))
+    engine:complete(before.id, 1) -- the fire before it is over: that is not what keeps it
+    engine:drain()
+    assert.same({ "schedule_paused" }, codes(second.id))
+    often:resume()
+    engine:drain()
+    assert.same({ "callback" }, codes(second.id))
+    local Called = schedules.create("calls", { every = 1, overlap = "buffer_all", queue = "mail",
+      task = taskqueue.Task { url = "/nowhere" } })
+    taskqueue.configure { mail = { paused = true } }
+    engine:advance(2)
+    engine:drain()
+    local tasks = engine:tasks { queue = "mail", state = "delayed" }.items
+    assert.same({ "held", "queue_paused", "queue_paused" }, codes(tasks[1].address)) -- its own, and of the one before
+    Called:pause()
+    assert.same({ "schedule_paused", "held", "queue_paused", "queue_paused" }, codes(tasks[1].address))
+  end)
+
+  it("agrees with what happens next: an aborted tree is resumed when all of it is aborted, and not before", function()
+    local Refuses = pipeline.define("why.Refuses", {
+      async = true, run = function() end, try_cancel = function() return false end,
+    })
+    local Tree = pipeline.define("why.Tree", { run = function(self) self:spawn(Give(self:spawn(Refuses()))) end })
+    local root = Tree():start()
+    engine:drain()
+    engine:act { op = "abort", ids = { root.id }, reason = "no more" }
+    engine:drain()
+    local _, last = helper.find(root, Refuses)
+    local command = ("pipeline complete %s VALUE"):format(last)
+    assert.same({ "aborted", "abort_held" }, codes(root.id))
+    assert.same({ command, true }, { first(root.id).command, first(root.id).text:find(last, 1, true) ~= nil })
+    assert.equal(0, engine:act({ op = "resume", ids = { root.id } }).done)
+    engine:complete(last, 1)
+    engine:drain()
+    assert.same({ "aborted", "pipeline resume " .. root.id }, { first(root.id).code, first(root.id).command })
+    assert.equal(1, engine:act({ op = "resume", ids = { root.id } }).done)
   end)
 
   it("agrees with what happens next: what workers have died with is executed alone, one after the other", function()

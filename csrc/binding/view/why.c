@@ -58,6 +58,9 @@ static void set_facts(lua_State *L, const pl_op_why_get_t *get) {
         pl__set_number(L, "rate", facts->gates.rate);
         pl__set_number(L, "tokens", facts->gates.tokens);
     }
+    pl__set_str(L, "schedule", get->schedule);
+    if (get->earlier)
+        pl__set_integer(L, "earlier", get->earlier);
     if (facts->eta > facts->now && facts->eta < PL_USEC_MAX)
         pl__set_time(L, "until", facts->eta);
 }

@@ -131,7 +131,9 @@ typedef struct {
     pl_start_facts_t facts;  /* as pl_start_reasons was given them */
     pl_start_reason_t reasons[PL_START_REASONS_LEN];
     int reasons_len;
-    int64_t used; /* places of max_concurrent */
+    int64_t used;      /* places of max_concurrent */
+    pl_str_t schedule; /* of a fire that is held back: its name, and */
+    pl_id_t earlier;   /* what a fire before it has started, or is held back as well; 0: none */
     const pl_why_slot_t *slots;
     size_t slots_len;
 } pl_op_why_get_t;

@@ -82,13 +82,22 @@ static int add_gates(const pl_start_facts_t *facts, pl_start_reason_t *reasons, 
     return len;
 }
 
+/* A fire that is held back is released when its schedule is not paused, and those before it are over. */
+static int add_held(const pl_start_facts_t *facts, pl_start_reason_t *reasons, int len) {
+    if (facts->is_schedule_paused)
+        reasons[len++] = PL_START_SCHEDULE_PAUSED;
+    if (facts->is_held || !facts->is_schedule_paused)
+        reasons[len++] = PL_START_HELD;
+    return len;
+}
+
 static int add_time(const pl_start_facts_t *facts, pl_start_reason_t *reasons, int len) {
     if (facts->eta <= facts->now)
         return len;
     if (facts->is_alone)
         reasons[len++] = PL_START_ALONE;
     else if (facts->eta >= PL_USEC_MAX)
-        reasons[len++] = PL_START_HELD;
+        return add_held(facts, reasons, len);
     else if (facts->lacks_class)
         reasons[len++] = PL_START_NO_CLASS;
     else
@@ -102,8 +111,10 @@ int pl_start_reasons(const pl_start_facts_t *facts, pl_start_reason_t *reasons) 
         return 0;
     if (facts->is_stage && facts->unfilled > 0)
         reasons[len++] = PL_START_SLOTS;
+    else if (facts->is_stage && !facts->has_task && (facts->is_held || facts->is_schedule_paused))
+        len = add_held(facts, reasons, len);
     else if (facts->is_stage && !facts->has_task)
-        reasons[len++] = facts->is_held ? PL_START_HELD : PL_START_NOT_ADDED;
+        reasons[len++] = PL_START_NOT_ADDED;
     if (facts->unfilled > 0 || !facts->has_task)
         return len;
     len = add_time(facts, reasons, len);

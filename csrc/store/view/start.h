@@ -15,23 +15,24 @@
 
 /* X(name, number, text). In the order in which they decide. */
 #define PL_START_REASONS(X)                                                                                            \
-    X(OPEN, 0, "open")                /* nothing: it may start */                                                      \
-    X(SLOTS, 1, "slots")              /* of a stage: inputs are unfilled */                                            \
-    X(NOT_ADDED, 2, "not_added")      /* of a stage: its start is left to who has asked for the task */                \
-    X(HELD, 3, "held")                /* until an earlier fire of its schedule is over */                              \
-    X(ALONE, 4, "alone")              /* it is executed alone, and another one such is before it */                    \
-    X(NO_CLASS, 5, "no_class")        /* its class could not be loaded; again at its eta */                            \
-    X(RETRY, 6, "retry")              /* its last attempt failed; again at its eta */                                  \
-    X(ETA, 7, "eta")                  /* it is not time yet */                                                         \
-    X(PULLED, 8, "pulled")            /* of a pull queue: nobody has leased it */                                      \
-    X(NO_WORKER, 9, "no_worker")      /* no worker lives */                                                            \
-    X(UNSERVED, 10, "not_served")     /* none of those that live serves its queue */                                   \
-    X(PAUSED, 11, "queue_paused")     /* its queue is */                                                               \
-    X(STOPPED, 12, "rate_zero")       /* the rate of its queue is 0 */                                                 \
-    X(CONCURRENCY, 13, "concurrency") /* as many tasks of its queue are executed as may be */                          \
-    X(RATE, 14, "rate")               /* the rate of its queue has no token for it */                                  \
-    X(PLACE, 15, "place")             /* others of its queue are before it */                                          \
-    X(WORKER, 16, "worker")           /* it is next: as soon as a worker has room */
+    X(OPEN, 0, "open")                       /* nothing: it may start */                                               \
+    X(SLOTS, 1, "slots")                     /* of a stage: inputs are unfilled */                                     \
+    X(NOT_ADDED, 2, "not_added")             /* of a stage: its start is left to who has asked for the task */         \
+    X(SCHEDULE_PAUSED, 3, "schedule_paused") /* a fire that was held back: its schedule starts nothing */              \
+    X(HELD, 4, "held")                       /* until an earlier fire of its schedule is over */                       \
+    X(ALONE, 5, "alone")                     /* it is executed alone, and another one such is before it */             \
+    X(NO_CLASS, 6, "no_class")               /* its class could not be loaded; again at its eta */                     \
+    X(RETRY, 7, "retry")                     /* its last attempt failed; again at its eta */                           \
+    X(ETA, 8, "eta")                         /* it is not time yet */                                                  \
+    X(PULLED, 9, "pulled")                   /* of a pull queue: nobody has leased it */                               \
+    X(NO_WORKER, 10, "no_worker")            /* no worker lives */                                                     \
+    X(UNSERVED, 11, "not_served")            /* none of those that live serves its queue */                            \
+    X(PAUSED, 12, "queue_paused")            /* its queue is */                                                        \
+    X(STOPPED, 13, "rate_zero")              /* the rate of its queue is 0 */                                          \
+    X(CONCURRENCY, 14, "concurrency")        /* as many tasks of its queue are executed as may be */                   \
+    X(RATE, 15, "rate")                      /* the rate of its queue has no token for it */                           \
+    X(PLACE, 16, "place")                    /* others of its queue are before it */                                   \
+    X(WORKER, 17, "worker")                  /* it is next: as soon as a worker has room */
 
 typedef enum {
 #define X(name, number, text) PL_START_##name = (number),
@@ -60,10 +61,11 @@ static inline bool pl_start_is_free(const pl_gates_t *gates) {
 
 /* What is known of one task, or of a stage. */
 typedef struct {
-    bool is_stage;      /* with that: */
-    int unfilled;       /* inputs that it waits for */
-    bool is_held;       /* it has no task, for an earlier fire of its schedule is not over */
-    bool has_task;      /* there is one, of the stage; the rest is about it: */
+    bool is_stage;           /* with that: */
+    int unfilled;            /* inputs that it waits for */
+    bool is_held;            /* a fire of its schedule that is before it is not over; or it is about to be released */
+    bool is_schedule_paused; /* which releases nothing then */
+    bool has_task;           /* there is one, of the stage; the rest is about it: */
     bool is_over;       /* nothing is to start: it is executed, dead, final, or waits for what is below or outside */
     pl_usec_t now, eta; /* it is delayed until eta, if that is later */
     bool is_retry, lacks_class, is_alone;

@@ -514,7 +514,8 @@ function Engine:wait(stage_or_id, given) end
 
 --- Why a pipeline or a task is not running, or not done: a list of { code, text (one sentence), command (of the shell,
 --- that would change it; absent: none would), and details by code }, the deciding one first. Empty: it is being
---- executed, is done, or is about to be. Codes: slots (with `slots`), not_added, held, alone, no_class, retry, eta
+--- executed, is done, or is about to be. Codes: slots (with `slots`), not_added, schedule_paused (schedule), held
+--- (schedule, earlier: the id of the work that is not over, whose reasons follow), alone, no_class, retry, eta
 --- (`until`), pulled, no_worker, not_served, queue_paused, rate_zero, concurrency (max_concurrent, used), rate (rate,
 --- tokens, wait), place, worker (it is next); callback, child and slot_owner (stage, class, cause: the code of what
 --- decides there, which follows), aborted (stage, class, error_class, message: of what failed), suspended and held_run

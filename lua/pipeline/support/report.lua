@@ -14,11 +14,13 @@ local report = {}
 
 local INFO, WARNING, ERROR = 20, 30, 40
 local BURST, WINDOW_SECONDS, KEYS_MAX = 5, 10.0, 256
+local MISSING_SECONDS = 60.0 -- between two lines about a class that is not there
 local MESSAGE_BYTES_MAX = 1000
 
 local function tell_left_out(engine, entry)
   if entry.left_out == 0 then return end
-  engine:_log(entry.level, ("%d more like this were not written: %s"):format(entry.left_out, entry.line))
+  engine:_log(entry.level, entry.short and entry.short:format(entry.left_out)
+    or ("%d more like this were not written: %s"):format(entry.left_out, entry.line))
   entry.left_out = 0
 end
 
@@ -26,7 +28,7 @@ end
 function report.flush(engine, all)
   local now = not all and engine._core:steady()
   for key, entry in pairs(engine._reports) do
-    if all or now - entry.since >= WINDOW_SECONDS then
+    if all or now - entry.since >= entry.seconds then
       engine._reports[key] = nil
       engine._reports_count = engine._reports_count - 1
       tell_left_out(engine, entry)
@@ -34,19 +36,24 @@ function report.flush(engine, all)
   end
 end
 
---- Writes a line of which there may be many; those with the same key count as equal. `fields`: see telemetry/log.lua.
-function report.line(engine, level, key, line, fields)
+-- `short`: what is said of those that were left out, with %d for their number; nil: the last line.
+local function line_of(engine, level, key, line, fields, most, seconds, short)
   local reports = engine._reports
   local entry = reports[key]
-  if not entry or engine._core:steady() - entry.since >= WINDOW_SECONDS then
+  if not entry or engine._core:steady() - entry.since >= entry.seconds then
     report.flush(engine, engine._reports_count >= KEYS_MAX)
-    entry = { since = engine._core:steady(), count = 0, left_out = 0, level = level }
+    entry = { since = engine._core:steady(), count = 0, left_out = 0, level = level, seconds = seconds, short = short }
     reports[key] = entry
     engine._reports_count = engine._reports_count + 1
   end
   entry.count, entry.line = entry.count + 1, line
-  if entry.count <= BURST then return engine:_log(level, line, fields) end
+  if entry.count <= most then return engine:_log(level, line, fields) end
   entry.left_out = entry.left_out + 1
+end
+
+--- Writes a line of which there may be many; those with the same key count as equal. `fields`: see telemetry/log.lua.
+function report.line(engine, level, key, line, fields)
+  line_of(engine, level, key, line, fields, BURST, WINDOW_SECONDS)
 end
 
 -- What failed, and where: a text that was raised begins with its place already.
@@ -87,6 +94,20 @@ function report.finalized(engine, record, number, failure, where, at)
   local problem = shown(failure, where)
   if at then return attempt(engine, WARNING, record, "finalized", number, problem, again(engine, at)) end
   attempt(engine, ERROR, record, "finalized", number, problem, "; it is final without it")
+end
+
+--- A task whose class is not there; `problem` says so. It is tried again: one line for all of a class, now and then.
+function report.missing(engine, record, problem)
+  line_of(engine, ERROR, "missing\0" .. record.class_path,
+    ("%s; it is tried again: start the worker with the file that defines it, or name its module in `modules`"):format(
+      problem), log.fields_of(engine, record), 1, MISSING_SECONDS,
+    "%d more tries in vain to load class " .. record.class_path:gsub("%%", "%%%%"))
+end
+
+--- A stage whose class has not been there for as long as may be, and what becomes of it.
+function report.given_up(engine, record, problem, what)
+  report.line(engine, ERROR, "given up\0" .. record.class_path,
+    ("%s; %s %s"):format(problem, id_of(engine, record), what), log.fields_of(engine, record))
 end
 
 --- A callback task whose callback() failed.

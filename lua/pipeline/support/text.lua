@@ -88,6 +88,12 @@ function text.html(value)
   return (value:gsub("[&<>\"']", entities))
 end
 
+--- `text` as one word of a shell.
+function text.shell(value)
+  if value ~= "" and not value:find("[^%w%-_./:@]") then return value end
+  return "'" .. value:gsub("'", "'\\''") .. "'"
+end
+
 --- Percent-encodes as HTML forms do: space becomes "+", letters, digits, "-", "_" and "." stay.
 function text.quote(value)
   return (value:gsub("[^%w%-_. ]", function(c) return ("%%%02X"):format(c:byte()) end):gsub(" ", "+"))

@@ -21,6 +21,8 @@ local methods = {} -- of the engine
 
 local DEPTH_MAX = 20 -- steps from what waits to what it waits for
 local CHILDREN_MAX = 200 -- of a stage, that are looked at
+local DEPTH_ALL = 1 << 20 -- no tree is deeper
+local ABORTED_MAX = 1000 -- stages of an aborted tree that are looked at
 
 -- ---- sentences -------------------------------------------------------------------------------------------------
 
@@ -55,13 +57,23 @@ function say.not_added()
   return "its start was left to whoever has asked for its task (return_task), who has not added it yet"
 end
 
+function say.schedule_paused(found)
+  return ("schedule '%s' is paused: it starts nothing, nor what it has held back"):format(found.schedule),
+    "pipeline resume-schedule " .. text.shell(found.schedule), { schedule = found.schedule }
+end
+
+local function earlier_name(engine, id)
+  local record = errors.read(context.store(engine, true):stage_get(id))
+  return record and entries.id_text(engine, record) or engine:_id_text(id)
+end
+
 function say.held(found, engine)
-  local id = found.stage and found.stage.id or found.task.id
-  local fires = context.store(engine, true):fires_get { target = id }
-  local fire = fires and fires[1]
-  if not fire then return "it is held back until something else is over" end
-  return ("it is held back: the work of an earlier fire of schedule '%s' is not over"):format(fire.name), nil,
-    { schedule = fire.name }
+  local details = { schedule = found.schedule }
+  if not found.earlier then return "it is held back until something else is over", nil, details end
+  local earlier = earlier_name(engine, found.earlier)
+  details.earlier = earlier
+  return ("it is held back: the work of an earlier fire of schedule '%s', %s, is not over"):format(found.schedule,
+    earlier), nil, details
 end
 
 function say.alone(found)
@@ -161,9 +173,25 @@ local function explain_part(engine, record, list)
   return true
 end
 
-local function explain_abort(engine, record, list)
+local explain -- forward
+
+-- A stage of a tree that is aborted in itself, but not to its end: among the first of them.
+local function still_aborting(engine, root)
+  local info, page <close> = errors.read(context.store(engine, true):tree_page(root.id,
+    { top = root.id, depth = DEPTH_ALL, limit = ABORTED_MAX }))
+  while info do
+    local stages = page:take()
+    if not stages then return nil end
+    for _, stage in ipairs(stages) do
+      if stage.state == "aborting" or stage.state == "abort_held" then return stage end
+    end
+  end
+end
+
+local function explain_abort(engine, record, list, depth)
   local root = record.parent and errors.read(context.store(engine, true):stage_get(record.root)) or record
-  if root.state ~= "aborted" and explain_part(engine, record, list) then return end
+  local is_whole = root.state == "aborted" or root.state == "aborting" or root.state == "abort_held"
+  if not is_whole and explain_part(engine, record, list) then return end
   local reason = root.abort_message or record.abort_message or ""
   local cause, failed = failures.cause(engine, failures.of_tree(engine, root.id), reason)
   local shown = { code = "aborted", command = "pipeline resume " .. entries.id_text(engine, root) }
@@ -177,6 +205,17 @@ local function explain_abort(engine, record, list)
     shown.text = reason ~= "" and "its tree was aborted: " .. reason or "its tree was aborted"
   end
   list[#list + 1] = shown
+  local last = is_whole and still_aborting(engine, root)
+  if not last then return end
+  local name, below = entries.id_text(engine, last), {}
+  explain(engine, { id = last.id }, below, depth + 1)
+  shown.text = ("%s; it can be resumed when %s %s, which is still being aborted, is final"):format(shown.text,
+    last.class_path, name)
+  shown.command = below[1] and below[1].command
+  for _, one in ipairs(below) do
+    one.stage = one.stage or name
+    list[#list + 1] = one
+  end
 end
 
 -- Whether its parent waits for it.
@@ -202,8 +241,6 @@ local function live_child(engine, record)
     end
   end
 end
-
-local explain -- forward
 
 -- Adds what holds up `other`, which `record` waits for: first in one sentence, then by itself.
 local function follow(engine, other, list, code, format, depth)
@@ -248,6 +285,21 @@ local function follow_slots(engine, found, list, depth)
   if owner then follow(engine, owner, list, "slot_owner", "what it waits for, %s %s, is not done", depth) end
 end
 
+-- The work of the fire that one which is held back waits for.
+local function follow_earlier(engine, found, list, depth)
+  local held = list[#list]
+  for _, reason in ipairs(list) do held = reason.code == "held" and reason or held end
+  local below = {}
+  if held.code ~= "held" or not found.earlier then return end
+  if not explain(engine, { id = found.earlier }, below, depth + 1) then return end
+  local name = earlier_name(engine, found.earlier)
+  held.cause, held.command = below[1] and below[1].code, below[1] and below[1].command
+  for _, reason in ipairs(below) do
+    reason.stage = reason.stage or name
+    list[#list + 1] = reason
+  end
+end
+
 -- A durable function that waits in the middle of its run, or is held. Returns false if it is neither.
 local function explain_run(engine, record, list)
   if not (record and record.work and record.work["until"]) then return false end
@@ -271,7 +323,7 @@ function explain(engine, ref, list, depth)
   if not found then return false end
   local record = found.stage
   if record and record.state == "aborted" then
-    explain_abort(engine, record, list)
+    explain_abort(engine, record, list, depth)
   elseif record and record.state == "run" then
     explain_open(engine, record, list, depth)
   elseif record and record.state == "abort_held" then
@@ -286,6 +338,7 @@ function explain(engine, ref, list, depth)
       }
     end
     if record and record.state == "waiting" then follow_slots(engine, found, list, depth) end
+    if found.earlier then follow_earlier(engine, found, list, depth) end
   end
   return true
 end
@@ -304,7 +357,8 @@ end
 -- that would change it; absent: none would), and details by code }, the deciding one first. Empty: it is being
 -- executed, is done, or is about to be.
 --
--- Codes: slots (with `slots`), not_added, held, alone, no_class, retry, eta (`until`), pulled, no_worker, not_served,
+-- Codes: slots (with `slots`), not_added, schedule_paused (schedule), held (schedule, earlier: the id of the work that
+-- is not over, whose reasons follow), alone, no_class, retry, eta (`until`), pulled, no_worker, not_served,
 -- queue_paused, rate_zero, concurrency (max_concurrent, used), rate (rate, tokens, wait), place, worker (it is next);
 -- callback, child and slot_owner (stage, class, cause: the code of what decides there, which follows), aborted (stage,
 -- class, error_class, message: of what failed), suspended and held_run (of durable functions), fallback (stage, class:

@@ -207,13 +207,14 @@ local function not_loadable(engine, claim, record, problem)
   local core_engine = engine._core
   local now = core_engine:now()
   local text = ("class %s cannot be loaded: %s"):format(record.class_path, problem)
-  engine:_log(40, text)
   local failure = { error_class = "ConfigurationError", message = text, traceback = "" }
   local out = { kind = "failed", flags = record.flags, nowait = true, failure = failure }
   if time_spent(claim.tries) > engine._class_load_timeout then
     out.kind, out.abort_message, out.retry_message = "abort", text, text
     if record.flags & DURABLE ~= 0 then out.kind = "held" end -- it goes on when the class is there, and it is resumed
+    report.given_up(engine, record, text, out.kind == "held" and "is held" or "is aborted")
   else
+    report.missing(engine, record, text)
     out.retry_task, out.retry_at = true, now + task_backoff(claim.tries)
   end
   log_result(engine, core_engine:outcome(claim, out))
@@ -443,10 +444,11 @@ end
 local function finalize_not_loadable(engine, claim, problem)
   local record, now = claim.stage, engine._core:now()
   local text = ("class %s cannot be loaded: %s"):format(record.class_path, problem)
-  engine:_log(40, text)
   if time_spent(claim.tries) > engine._class_load_timeout then
+    report.given_up(engine, record, text, "is final without its finalized()")
     return log_result(engine, engine._core:finalized(claim, { kind = "ok", nowait = true }))
   end
+  report.missing(engine, record, text)
   log_result(engine, engine._core:finalized(claim, {
     kind = "failed", nowait = true, retry_at = now + task_backoff(claim.tries),
     failure = { error_class = "ConfigurationError", message = text, traceback = "" },

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "store/sqlite/db.h"
+#include "store/sqlite/schedule/schedule.h"
 
 enum { OWNER_LOOKED_MAX = 200 }; /* stages before a slot that are looked at, to find whose it is */
 
@@ -153,18 +153,44 @@ static int read_stage(pl__conn_t *conn, pl_op_t *op, bool *found) {
     return get->facts.unfilled ? read_slots(conn, op) : PL_OK;
 }
 
-/* A root without a task was started by a schedule that holds it back, or with return_task. */
-static int read_fire(pl__conn_t *conn, pl_op_why_get_t *get) {
+/* The first fire of its schedule that is not over: those that have started come before those that are held back. */
+static int read_earlier(pl__conn_t *conn, pl_op_why_get_t *get, pl_id_t schedule) {
     sqlite3_stmt *row;
     bool found;
-    if (get->has_task || get->stage->state != PL_STAGE_READY)
+    PL__TRY(pl__sql_query(conn, PL__SQL_FIRES_LIVE, &row, "i", (int64_t)schedule));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    get->earlier = sqlite3_column_int64(row, 1);
+    pl__sql_end(row);
+    if (get->earlier == get->id)
+        get->earlier = 0;
+    return PL_OK;
+}
+
+/* A root without a task, or a task without a time, is one that its schedule holds back, or not: with return_task. */
+static int read_fire(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_why_get_t *get = &op->u.why_get;
+    pl__schedule_brief_t brief;
+    sqlite3_stmt *row;
+    bool found;
+    bool may_be = get->has_task ? get->facts.eta >= PL_USEC_MAX : get->stage && get->stage->state == PL_STAGE_READY;
+    if (!may_be)
         return PL_OK;
     PL__TRY(pl__sql_query(conn, PL__SQL_FIRE_OF_TARGET, &row, "i", (int64_t)get->id));
     PL__TRY(pl__sql_step(conn, row, &found));
-    get->facts.is_held = found && sqlite3_column_int(row, 2) == PL_FIRE_BUFFERED;
-    if (found)
-        pl__sql_end(row);
-    return PL_OK;
+    if (!found)
+        return PL_OK;
+    pl_id_t schedule = sqlite3_column_int64(row, 1);
+    bool is_buffered = sqlite3_column_int(row, 2) == PL_FIRE_BUFFERED;
+    pl__sql_end(row);
+    if (!is_buffered)
+        return PL_OK;
+    PL__TRY(read_earlier(conn, get, schedule));
+    PL__TRY(pl__schedule_brief(conn, schedule, &brief));
+    get->facts.is_schedule_paused = brief.found && brief.paused;
+    get->facts.is_held = get->earlier || !get->facts.is_schedule_paused;
+    return brief.found ? pl__arena_copy(&op->arena, brief.name, &get->schedule) : PL_OK;
 }
 
 static int find_named(pl__conn_t *conn, pl_op_t *op) {
@@ -183,6 +209,8 @@ int pl__verb_why_get(pl__conn_t *conn, pl_op_t *op) {
     get->stage = NULL;
     get->has_task = false;
     get->slots_len = 0;
+    get->earlier = 0;
+    get->schedule = PL_STR_NONE;
     PL__TRY(pl__deltas_flush(conn));
     PL__TRY(pl__task_flush(conn));
     if (conn->role != PL__ROLE_WRITER)
@@ -190,8 +218,7 @@ int pl__verb_why_get(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(find_named(conn, op));
     PL__TRY(read_stage(conn, op, &found));
     PL__TRY(read_task(conn, op, get->id));
-    if (found)
-        PL__TRY(read_fire(conn, get));
+    PL__TRY(read_fire(conn, op));
     if (!found && !get->has_task) {
         op->rc = PL_ENOTFOUND;
         return PL_OK;
