@@ -32,7 +32,7 @@ local engine = {}
 
 local CLASS_LOAD_TIMEOUT = 7 * 86400.0
 local WARNING = 30
-local TRANSACTION_TIMEOUT = 5.0
+local TRANSACTION_TIMEOUT, BLOCK_WARNING = 5.0, 10.0
 
 -- Rooms that bring methods of the engine: each returns a table of them. More are in engine/later.lua.
 local ROOMS = {
@@ -75,6 +75,7 @@ local function new(path, handle, given, known)
     _aborted = false, _pending = {}, _ending = false, _hooks = false, _events = false,
     _worker_number = handle:facts().worker_number, _tracing = false,
     _transactions = context.transactions_of(handle:facts().file),
+    _block_warning = given.block_warning or BLOCK_WARNING,
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _has_limit = given.total_storage_limit ~= nil,
     _max_tasks_per_add = given.max_tasks_per_add or queue.MAX_TASKS_PER_ADD,
@@ -139,8 +140,9 @@ end
 --   several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
 --   deletes nothing unless `retention` is given), journal_retention (how long journals of durable functions are kept
 --   that are over, default { done = "7d", aborted = "30d" }, as retention), on_missed (function({ schedule, count,
---   from, to }): times of a schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open
---   and math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time,
+--   from, to }): times of a schedule at which nobody was there), block_warning (seconds, default 10: the log tells of a
+--   body of a durable function that computes for longer without waiting), guards (true: os.time, os.clock, os.getenv,
+--   io.open and math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time,
 --   virtual_start (seconds since the epoch), seed, vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)

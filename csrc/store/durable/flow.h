@@ -58,8 +58,8 @@ typedef struct {
  * executed). */
 typedef struct {
     pl_id_t stage;
-    bool hold; /* else resume */
-    pl_str_t reason;
+    bool hold;       /* else resume */
+    pl_str_t reason; /* resume: absent, or what the next claim is to be told */
 } pl_op_flow_set_t;
 
 #endif

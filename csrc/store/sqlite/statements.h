@@ -558,6 +558,7 @@
     X(FLOW_NEWS, "SELECT mode, dirty, wants, mails, posted FROM main.pl_flow WHERE stage = ?1")                        \
     X(FLOW_SET_DIRTY, "UPDATE main.pl_flow SET dirty = ?2 WHERE stage = ?1")                                           \
     X(FLOW_WAKE, "UPDATE main.pl_flow SET mode = 0, wants = NULL, reason = NULL WHERE stage = ?1")                     \
+    X(FLOW_SET_REASON, "UPDATE main.pl_flow SET reason = ?2 WHERE stage = ?1")                                         \
     X(FLOW_WRITTEN, "UPDATE main.pl_flow SET next = ?2, bytes = bytes + ?3 WHERE stage = ?1 AND next <= ?2")           \
     X(FLOW_SUSPEND, "UPDATE main.pl_flow SET mode = 1, wants = ?2, reason = ?3 WHERE stage = ?1")                      \
     X(FLOW_HOLD, "UPDATE main.pl_flow SET mode = 2, wants = NULL, reason = ?2 WHERE stage = ?1")                       \

@@ -139,6 +139,17 @@ local function forget_failure(self, original)
   return given
 end
 
+--- The body has ended, all from the journal, with the error for which the run was held, and it was resumed with
+-- `retry`: the failure of the step is forgotten, and the step tried again in the next life. Returns whether there was
+-- one.
+function ending.retry(self)
+  local ended = self.machine.ended
+  local given = ended and not ended.ok and forget_failure(self, errors.original(ended.caught))
+  if not (given and self.core:journal(self.claim, given)) then return false end
+  self.context.over = true
+  return self.core:give_back(self.claim) ~= nil
+end
+
 -- An error that leaves run.
 local function abort(self, caught)
   self.steps:cancel_all("its run has failed")

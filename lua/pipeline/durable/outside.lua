@@ -34,13 +34,19 @@ local function record_of(self, ref, what)
   return record
 end
 
+local resume_kinds = { retry = "boolean" }
+
 --- Lets a durable function that is held go on: with the code of now, from where its journal ends.
--- @param ref its id, idempotence key or instance.
+-- @param ref its id, idempotence key or instance. @tparam[opt] table given retry = true: if it is held since the error
+--   of a step has left run (`on_error = "hold"`), that step is tried again, with all its attempts.
 -- @return whether it goes on; false if it was not held. Raises UnexpectedPipelineError if it is none or final.
-function methods.resume(self, ref)
+function methods.resume(self, ref, given)
   opened.check(self)
+  given = options.check(given, resume_kinds, 2, "resume")
   local record = record_of(self, ref, "resume")
-  local ok, code, message = context.store(self):flow_set(record.id, { resume = true })
+  local ok, code, message = context.store(self):flow_set(record.id, {
+    resume = true, reason = given.retry and "retry" or nil,
+  })
   if ok then return true end
   if code == "ESTATE" then return false end
   if code == "EFINAL" then

@@ -22,6 +22,7 @@
 --   3. With nothing at work the run is suspended: it holds no claim and no place, and its body may be dropped.
 --   4. Nothing is written by a run whose claim is not its own any more.
 
+local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local ending = require "pipeline.durable.ending"
 local journal = require "pipeline.durable.journal"
@@ -37,8 +38,10 @@ local run = {}
 local Run = { __name = "pipeline.DurableRun" }
 Run.__index = Run
 
+local now = core.now
 local PARALLEL_STEPS <const> = 64
 local DELIVERIES_PER_TURN <const> = 100
+local RETRY <const> = "retry" -- the reason of a run that was resumed so
 local LOST <const> = {} -- is raised where the claim is not ours any more
 
 -- ---- the store -----------------------------------------------------------------------------------------------------
@@ -128,12 +131,24 @@ end
 
 -- ---- what has happened ---------------------------------------------------------------------------------------------
 
+-- The body has kept the loop, as any code that computes: who has to look for it is told where.
+local function warn_of_block(self, began)
+  local took = now() - began
+  if took < self.engine._block_warning then return end
+  local line = self.machine:last_line()
+  self.engine:_log(30, ("the body of %s %s has computed for %.1f s without waiting%s: nothing else runs in this "
+    .. "process meanwhile; what takes long belongs into a step that awaits, or into a process of its own"):format(
+    self.record.class_path, self.self.id, took, line and ", up to " .. line or ""))
+end
+
 local function deliver(self, list)
+  local began = now()
   for _, op in ipairs(list) do
     self.machine:deliver(op)
     self.deliveries = self.deliveries + 1
     if self.machine.broken then return end
   end
+  warn_of_block(self, began)
   if self.deliveries >= DELIVERIES_PER_TURN then -- others have their turn
     self.deliveries = 0
     self.core:sleep(0)
@@ -312,10 +327,12 @@ end
 -- ---- the life of a claim -------------------------------------------------------------------------------------------
 
 local function loop(self, given)
-  local body = self.machine
+  local body, began = self.machine, now()
   body:start()
+  warn_of_block(self, began)
   if body.diverged then return ending.hold(self, body.diverged) end
   self.is_warned = body.was_long
+  if body:is_over() and self.flow.reason == RETRY and ending.retry(self) then return end
   begin_asked(self)
   take_news(self, given)
   while true do

@@ -179,6 +179,7 @@ end
 
 local function backoff(op, failures)
   local given = op.options
+  if given.backoff_seconds == 0 then return 0 end -- times a factor that has grown beyond all numbers, too
   local seconds = given.backoff_seconds * given.backoff_factor ^ (failures - 1)
   return seconds < BACKOFF_SECONDS_MAX and seconds or BACKOFF_SECONDS_MAX
 end

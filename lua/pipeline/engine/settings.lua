@@ -21,7 +21,7 @@ local open_kinds = {
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
   base_url = "string", stop_grace = "duration", metrics = "table", tracing = "table",
   retention = "any", on_missed = "function", guards = "boolean",
-  journal_retention = "any",
+  journal_retention = "any", block_warning = "duration",
 }
 
 local core_options = {

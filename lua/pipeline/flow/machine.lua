@@ -93,7 +93,7 @@ function machine.new(given)
     branches = {}, asked = {}, writes = {}, pending = 0, count = 0, bytes = 0, replaying = true, names = {},
     max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
     enter = given.enter or function() end, leave = given.leave or function() end,
-    latest = false, ended = nil, diverged = nil, broken = nil, failures = {},
+    ran = false, latest = false, ended = nil, diverged = nil, broken = nil, failures = {},
   }, machine)
   load_entries(self, given.entries or {})
   self.replaying = self.unasked > 0
@@ -157,7 +157,7 @@ local function broken_yield(self, branch)
 end
 
 local function step(self, branch)
-  self.branch = branch
+  self.branch, self.ran = branch, branch
   self.enter(branch.co)
   local ok, tag = resume(branch.co)
   self.leave(branch.co)
@@ -443,6 +443,12 @@ function machine.blocked(self)
     end
   end
   return list
+end
+
+--- Where the branch is blocked that ran last; nil: it has ended.
+function machine.last_line(self)
+  local branch = self.ran
+  return branch and status(branch.co) == "suspended" and place.of_thread(branch.co) or nil
 end
 
 --- Starts a branch from the running one.

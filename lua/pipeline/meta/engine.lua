@@ -291,12 +291,19 @@ function Engine:queues() end
 ---@return any
 function Engine:repair(given) end
 
+---@class (exact) pipeline.Engine.resume.options
+---@field retry? boolean
+
 --- Lets a durable function that is held go on: with the code of now, from where its journal ends.
 ---
+--- `ref`: its id, idempotence key or instance. @tparam[opt] table given retry = true: if it is held since the error of
+--- a step has left run (`on_error = "hold"`), that step is tried again, with all its attempts.
+---
 --- Returns whether it goes on; false if it was not held. Raises UnexpectedPipelineError if it is none or final.
----@param ref any its id, idempotence key or instance.
+---@param ref any
+---@param given? pipeline.Engine.resume.options
 ---@return any
-function Engine:resume(ref) end
+function Engine:resume(ref, given) end
 
 --- Adds or replaces a route.
 ---

@@ -208,6 +208,8 @@ function pipeline.is_slot(value) end
 --- such as "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of
 --- serve
 ---@field base_url? string
+--- seconds, default 10: the log tells of a body of a durable function that computes for longer without waiting
+---@field block_warning? number
 --- seconds until a tree whose class stays missing is aborted, default 7 days
 ---@field class_load_timeout? number
 --- runs at work at once, default 64; one that waits is not at work
@@ -296,9 +298,10 @@ function pipeline.is_slot(value) end
 --- several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
 --- deletes nothing unless `retention` is given), journal_retention (how long journals of durable functions are kept
 --- that are over, default { done = "7d", aborted = "30d" }, as retention), on_missed (function({ schedule, count, from,
---- to }): times of a schedule at which nobody was there), guards (true: os.time, os.clock, os.getenv, io.open and
---- math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time, virtual_start
---- (seconds since the epoch), seed, vfs.
+--- to }): times of a schedule at which nobody was there), block_warning (seconds, default 10: the log tells of a body
+--- of a durable function that computes for longer without waiting), guards (true: os.time, os.clock, os.getenv, io.open
+--- and math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time,
+--- virtual_start (seconds since the epoch), seed, vfs.
 ---
 --- Returns the engine. The first one open is the default one. Raises StoreError with the reason.
 ---@param path string a file, or ":memory:".

@@ -108,5 +108,9 @@ int pl__verb_flow_set(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_EBUSY;
     if (op->rc != PL_OK)
         return PL_OK;
-    return set->hold ? pl__flow_hold(conn, set->stage, set->reason) : let_go_on(conn, set->stage);
+    if (set->hold)
+        return pl__flow_hold(conn, set->stage, set->reason);
+    PL__TRY(let_go_on(conn, set->stage));
+    return set->reason.ptr ? pl__sql_run(conn, PL__SQL_FLOW_SET_REASON, NULL, "it", (int64_t)set->stage, set->reason)
+                           : PL_OK;
 }

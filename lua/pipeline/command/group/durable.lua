@@ -86,11 +86,13 @@ commands[#commands + 1] = {
 commands[#commands + 1] = {
   name = "resume-run", summary = "lets a durable function that is held go on",
   details = "It is replayed with the code of now, and goes on from where its journal ends.",
-  arguments = { ID }, examples = { "pipeline resume-run 4fb1c2d8" },
+  arguments = { ID },
+  options = { { "--retry", help = "the step whose failure has left run is tried again, with all its attempts" } },
+  examples = { "pipeline resume-run 4fb1c2d8", "pipeline resume-run 4fb1c2d8 --retry" },
   run = function(call)
     local engine = call.open()
     local id = store.find(engine, call.given.id)
-    local goes_on = try(engine.resume, engine, id)
+    local goes_on = try(engine.resume, engine, id, { retry = call.given.retry })
     if not goes_on then failure.no("%s is not held", id) end
     call.out:json { id = id, done = true }
     call.out:note("%s goes on", id)

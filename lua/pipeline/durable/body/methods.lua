@@ -255,6 +255,16 @@ local function take_over(run, self, value)
   return await_one(run, self, value)
 end
 
+-- What a run gives is visible as soon as its body has returned, also while children are waited for that nobody awaits.
+local function show_outputs(run, self, n, value)
+  local waits = false
+  for op in pairs(run.unseen) do waits = waits or op.kind == "child" and not op.ready end
+  if not waits or run.again then return end
+  local given = run.context
+  if n > 0 or not (given.filled and given.filled.default) then self:fill("default", value, { publish = true }) end
+  for slot, bytes in pairs(given.fills or {}) do run:publish_fill(slot, bytes) end
+end
+
 local function finish(run, self, ...)
   local first = ...
   if run.again and not rawequal(first, run.again) then
@@ -265,6 +275,7 @@ local function finish(run, self, ...)
     if future.is_future(first) then return finish(run, self, take_over(run, self, first)) end
     return finish(run, self, await_one(run, self, first))
   end
+  show_outputs(run, self, select("#", ...), first)
   wait_for_rest(run)
   return ...
 end
