@@ -101,6 +101,36 @@ await check("sign in", async () => {
   must(await page.locator(".banner").count() === 0, "a banner although there are tokens");
 });
 
+await check("keys are enough to sign in", async () => {
+  const other = await open();
+  await other.goto(base());
+  await other.waitForSelector("input[name=token]");
+  await other.waitForFunction(() => document.activeElement.name === "token");
+  expectsTrouble = true; // Chromium mentions what was refused
+  await other.keyboard.type("wrong-token-2");
+  await other.keyboard.press("Enter");
+  await other.waitForSelector("#why .problem");
+  expectsTrouble = false;
+  must(await other.evaluate(() => document.activeElement.name === "token"), "one has to find the field again");
+  await other.keyboard.press("Control+A");
+  await other.keyboard.type(ADMIN);
+  await other.keyboard.press("Enter");
+  await other.waitForSelector("nav a");
+  await other.keyboard.press("Tab"); // the first thing that is reached leads past what is the same on all pages
+  must(await other.evaluate(() => document.activeElement.className === "skip"), "no way past the menu");
+  await other.keyboard.press("Enter");
+  must(await other.evaluate(() => document.activeElement.id === "main"), "it does not lead to the content");
+  const left = [];
+  for (let i = 0; i < 40 && !left.includes("Sign out"); i++) { // backwards, to the end of the frame
+    await other.keyboard.press("Shift+Tab");
+    left.push((await other.evaluate(() => document.activeElement.textContent)).trim());
+  }
+  must(left.includes("Sign out"), "no way to sign out: " + left);
+  await other.keyboard.press("Enter");
+  await other.waitForSelector("input[name=token]");
+  await other.context().close();
+});
+
 await check("a pipeline is watched from start to done", async () => {
   await page.click("nav >> text=Pipelines");
   await page.waitForSelector(".empty, table.list");
@@ -141,11 +171,20 @@ await check("a failure is found from home in two clicks", async () => {
   must(await page.locator(".treerow.selected").count() === 1, "the stage is not selected in the tree");
 });
 
-await check("it is resumed on the page, and done", async () => {
+await check("it is resumed on the page, by keys alone, and done", async () => {
   await tell("mend");
-  await page.click("[data-act=resume]");
-  await page.click("dialog button[type=submit]");
+  await page.evaluate(() => document.getElementById("main").focus());
+  await page.keyboard.press("Tab");
+  must(await page.evaluate(() => document.activeElement.getAttribute("aria-label")) === "copy the id", "what is first behind the head");
+  await page.keyboard.press("Tab");
+  must(await page.evaluate(() => document.activeElement.dataset.act) === "resume", "the act is not behind it");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("dialog[open]");
+  for (let i = 0; i < 6 && !(await page.evaluate(() => document.activeElement.matches("dialog button[type=submit]"))); i++)
+    await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
   await page.waitForSelector(".pipelinehead .s-done");
+  await page.waitForFunction(() => !document.querySelector("dialog"));
 });
 
 await check("an async stage is completed on the page", async () => {
@@ -259,6 +298,22 @@ await check("keys are enough", async () => {
   await page.waitForSelector(".timeline .line");
   await page.keyboard.press("3");
   await page.waitForSelector(".graph .node");
+  await page.keyboard.press("/");
+  await page.keyboard.type("ship");
+  await page.waitForFunction(() => document.querySelectorAll(".node.found").length === 1 && document.querySelectorAll(".node.dim").length === 3);
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelector(".node.selected")?.textContent.includes("Ship") && document.activeElement.matches(".node.selected"));
+  await page.keyboard.press("1");
+  await page.waitForFunction(() => document.querySelector(".treerow.selected")?.textContent.includes("Ship"));
+  await page.keyboard.press("4");
+  await page.waitForFunction(() => document.querySelectorAll(".log li").length > 0 && [...document.querySelectorAll(".log li")].every(line => line.textContent.includes("Ship")));
+  await page.keyboard.press("/");
+  await page.keyboard.press("Backspace");
+  await page.waitForFunction(() => document.querySelector("[data-search]").value === "");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("3");
+  await page.waitForSelector(".graph .node");
+  must(await page.locator(".node.dim").count() === 0, "the search is over, and nodes are dim");
   must(await page.locator(".edge.slot").count() >= 1 && await page.locator(".edge.after").count() >= 1, "edges are missing");
   await page.keyboard.press("?");
   await page.waitForSelector(".help");
@@ -266,6 +321,85 @@ await check("keys are enough", async () => {
   await page.keyboard.press("g");
   await page.keyboard.press("q");
   await page.waitForFunction(() => location.pathname.endsWith("/queues"));
+});
+
+await check("long rests are folded in the timeline", async () => {
+  const day = 86400, path = "pipeline?view=timeline&id=order-17";
+  await page.route("**/api/tree?*", async route => { // the same tree, of which one waits for somebody for a day
+    const reply = await route.fetch(), said = await reply.json(), t = said.items[0].created;
+    const times = { Order: [0, 0, day + 4], Charge: [0, 1, 3], Approve: [0, 1, day], Ship: [0, day, day + 4] };
+    for (const entry of said.items) {
+      const [created, started, ended] = times[entry.class.split(".").at(-1)];
+      Object.assign(entry, { created: t + created, started: t + started, ended: t + ended });
+    }
+    await route.fulfill({ response: reply, json: said });
+  });
+  await page.goto(base() + path);
+  await page.waitForSelector(".timeline .line");
+  must(await text(page, ".foldmark") === "23 h 59 min", "how long the rest was: " + await text(page, ".timeline .scale"));
+  must(await page.locator(".foldmark").count() === 1, "more than the one rest is folded");
+  const share = async name => page.evaluate(name => {
+    const line = [...document.querySelectorAll(".timeline .line")].find(one => one.querySelector(".class").textContent.endsWith(name));
+    const track = line.querySelector(".track").getBoundingClientRect(), bar = line.querySelector(".bar:not(.wait)").getBoundingClientRect();
+    return { from: (bar.left - track.left) / track.width, width: bar.width / track.width };
+  }, name);
+  const [charge, approve, ship] = [await share("Charge"), await share("Approve"), await share("Ship")];
+  must(charge.width > 0.15 && ship.width > 0.3 && Math.abs(ship.width / charge.width - 2) < 0.1, "what is not rest keeps its share: " + JSON.stringify({ charge, ship }));
+  must(ship.from > approve.from + approve.width - 0.01, "one starts where the other ends: " + JSON.stringify({ approve, ship }));
+  await page.screenshot({ path: SHOTS + "/timeline-folded.png" });
+  await page.unroute("**/api/tree?*");
+  await page.goto(base() + path);
+  await page.waitForSelector(".timeline .line");
+  must(await page.locator(".foldmark").count() === 0, "a fold where nothing rests");
+});
+
+await check("times, numbers and values are as people read them", async () => {
+  const id = await tell("bytes");
+  await final(id);
+  const look = await open({ timezoneId: "Asia/Kolkata", locale: "de-DE", storageState: await page.context().storageState(), permissions: ["clipboard-read", "clipboard-write"] });
+  await look.goto(base() + "pipeline?id=" + id);
+  await look.waitForSelector(".stage .values");
+  const { stage } = await api("stage?id=" + id);
+  const created = await look.locator(".stage .plain time").first().evaluate(e => ({ text: e.textContent, title: e.title, datetime: e.dateTime }));
+  const zone = new Date(stage.created * 1000).toLocaleTimeString("de-DE", { timeZone: "Asia/Kolkata" });
+  must(created.text.includes(zone), `${created.text} is not ${zone}`);
+  must(created.title === new Date(stage.created * 1000).toISOString().replace("T", " ").replace("Z", " UTC"), "exact UTC on hover: " + created.title);
+  const ago = () => text(look, ".pipelinehead time");
+  const was = await ago();
+  must(/^(now|\d+ s ago)$/.test(was), was);
+  await until(async () => (await ago()) !== was, "it ticks");
+  const shown = await text(look, ".stage .values");
+  must(/bytes\s*4 bytes ff0001fe/.test(shown), "bytes as hex: " + shown);
+  must(shown.includes('{"hex": "ff00"}'), "bytes within a value as hex: " + shown);
+  await look.locator('.stage [aria-label="copy output default"]').click();
+  await look.waitForSelector('.stage .copy:has-text("copied")');
+  must(await look.evaluate(() => navigator.clipboard.readText()) === "1234567", "what was copied");
+  await look.goto(base() + "queues");
+  await look.waitForSelector("table.list");
+  must((await api("queues")).items.length > 0 && await look.evaluate(async () => { // as the pages write numbers
+    const { number } = await import(document.querySelector('script[type="module"]').src.replace("app.js", "format.js"));
+    return number(1234567);
+  }) === "1.234.567", "numbers are not grouped as the viewer's language does");
+  await look.context().close();
+
+});
+
+await check("home shows what needs a person", async () => {
+  await tell("letter");
+  await tell("asks2");
+  await tell("schedule2");
+  const second = spawn(LUA, [SPEC_DIR + "/served.lua", WORK_DIR + "/pages.db", "0", ADMIN, VIEWER, mailUrl], { stdio: ["ignore", "pipe", "inherit"] });
+  await firstLine(second);
+  await page.goto(base());
+  await page.waitForSelector('.need:has-text("Queues that stand still"):has-text("letters"):has-text("is paused")');
+  await page.waitForSelector('.need:has-text("Waiting to be completed"):has-text("asked the shift lead"), .need:has-text("Waiting to be completed"):has-text("Order")');
+  await page.waitForSelector('.panel:has-text("Schedules"):has-text("home-spec")');
+  await page.waitForSelector('.panel:has-text("The last hour") .bars');
+  must(await page.locator('.need:has-text("Workers lost")').count() === 0, "a worker is lost already");
+  second.kill("SIGKILL");
+  await page.waitForSelector(`.need:has-text("Workers lost"):has-text("process ${second.pid}")`);
+  await page.click('.need:has-text("Workers lost") h2 a');
+  await page.waitForSelector("table.workers .s-done");
 });
 
 await check("a queue is paused and goes on", async () => {
@@ -325,10 +459,11 @@ await check("a schedule is fired, paused, and goes on", async () => {
   await until(async () => (await api("pipelines?class=nightly.Report&state=done")).items.length === 1, "it has fired");
   await row.locator("button:text-is('Pause')").click();
   await row.locator(".state.s-paused").waitFor();
-  must((await api("schedules")).items[0].state === "paused", "it is not paused");
+  const state = async () => (await api("schedules")).items.find(one => one.name === "nightly").state;
+  must(await state() === "paused", "it is not paused");
   await row.locator("button:text-is('Resume')").click();
   await row.locator("button:text-is('Pause')").waitFor();
-  must((await api("schedules")).items[0].state === "active", "it does not go on");
+  must(await state() === "active", "it does not go on");
 });
 
 await check("an async stage is called back", async () => {
@@ -453,7 +588,7 @@ await check("an act on many whose engine dies is told, and done again for the re
   await page.click("text=Select all 300");
   await page.click(".acts >> text=Resume");
   await page.click("dialog button[type=submit]");
-  await until(async () => { const counts = await api("counts"); return counts.aborted === 0 && counts.executing + counts.ready + counts.open <= 1; }, "none is left");
+  await until(async () => (await api("counts")).aborted === 0, "none is left");
 });
 
 await check("hostile values are shown as text", async () => {

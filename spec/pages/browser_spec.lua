@@ -51,15 +51,21 @@ describe("a browser", function()
   end
 
   it("U6 asks for a token, says when it is wrong, and lets in who has it", seen "sign in")
+  it("U6 U9 needs keys alone to sign in and out", seen "keys are enough to sign in")
   it("U2 U7 shows a pipeline that is started, live, until it is done", seen "a pipeline is watched from start to done")
   it("U2 keeps filters in the address; failed ones in one click", seen "filters are in the address")
   it("U1 U3 U4 leads from home to a failure in two clicks", seen "a failure is found from home in two clicks")
-  it("U4 resumes a tree that failed", seen "it is resumed on the page, and done")
+  it("U4 U9 resumes a tree that failed, by keys alone", seen "it is resumed on the page, by keys alone, and done")
   it("U4 completes an async stage", seen "an async stage is completed on the page")
   it("U3 W63 W176 shows the journal of a durable function, sends it signals, says why it is held and lets it go on",
     seen "the journal of a durable function")
   it("U3 W176 shows a long journal a page after the other", seen "a long journal")
   it("U3 U9 can be used by keys alone; tree, timeline and graph are linked", seen "keys are enough")
+  it("U3 folds rests in the timeline, and what is none keeps its share",
+    seen "long rests are folded in the timeline")
+  it("U4 U9 shows times in the viewer's zone, exact UTC on hover, ticks, groups numbers, and copies values",
+    seen "times, numbers and values are as people read them")
+  it("U1 shows on its first page what needs a person", seen "home shows what needs a person")
   it("U5 pauses a queue and lets it go on", seen "a queue is paused and goes on")
   it("U5 revives a dead task and forgets others", seen "a dead task is revived, others are forgotten")
   it("U5 purges a queue, but not before it has asked", seen "a queue is purged")

@@ -58,6 +58,8 @@ local Deal = pipeline.define("shop.orders.Deal", { run = function(self)
 end })
 local Report = pipeline.define("nightly.Report", { run = function() end })
 
+local Bytes = pipeline.define("values.Bytes", { run = function() return 1234567 end })
+
 -- Durable functions: one that asks somebody and goes on; its code changes with `changed`.
 local changed = false
 local Trip = pipeline.workflow("travel.Trip", { run = function(self, to)
@@ -120,6 +122,16 @@ local starts = {
     local stage = Evil(("x"):rep(1024 * 1024), { [HOSTILE] = "\xff\0\1" })
     stage:start { idempotence_key = HOSTILE }
     return stage.id
+  end,
+  bytes = function()
+    local stage = Bytes("\xff\0\1\xfe", { raw = "\xff\0" })
+    stage:start()
+    return stage.id
+  end,
+  asks2 = function() return stage_of(Order, { sku = "H-1", asks = true }) end,
+  schedule2 = function()
+    schedules.create("home-spec", { start = Report(), cron = "0 4 * * *" })
+    return "home-spec"
   end,
   trip = function() return stage_of(Trip, "Oslo") end,
   long = function(n) return stage_of(Long, tonumber(n)) end,

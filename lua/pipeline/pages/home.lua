@@ -74,6 +74,25 @@ local function held(engine)
   return { items = home.short(items), count = count, more = page and page.cursor ~= nil and count > 0 or nil }
 end
 
+--- Keeps the workers that are lost from now on, the last first: the store forgets them as soon as somebody else has
+-- what they had. Returns the list.
+function home.watch(engine)
+  local lost = {}
+  engine:on("worker_lost", function(event)
+    table.insert(lost, 1, { number = event.number, pid = event.pid, time = event.time })
+    lost[FEW + 1] = nil
+  end)
+  return lost
+end
+
+local function lost_lately(site, now)
+  local items = json.array {}
+  for _, worker in ipairs(site.lost) do
+    if worker.time >= now - DAY then items[#items + 1] = worker end
+  end
+  return items
+end
+
 local function schedules_in_short()
   local list, next_up, paused = try(schedules.list) or {}, json.array {}, 0
   for _, schedule in ipairs(list) do
@@ -127,7 +146,7 @@ function home.events(engine)
 end
 
 --- What GET home answers.
-function home.show(engine)
+function home.show(engine, _, site)
   local now = engine:now()
   return {
     now = now,
@@ -135,7 +154,7 @@ function home.show(engine)
     held = held(engine), approvals = waiting_for_somebody(engine),
     counts = try(engine.list_counts, engine, { since = now - DAY }),
     queues = json.array(try(engine.queues, engine) or {}),
-    workers = json.array(try(engine.workers, engine) or {}),
+    workers = json.array(try(engine.workers, engine) or {}), lost = lost_lately(site, now),
     schedules = schedules_in_short(), rates = rates(engine, now),
   }
 end

@@ -10,6 +10,7 @@ local access = require "pipeline.pages.access"
 local api = require "pipeline.pages.api"
 local assets = require "pipeline.pages.assets"
 local errors = require "pipeline.support.errors"
+local home = require "pipeline.pages.home"
 local json = require "pipeline.http.json"
 local live = require "pipeline.pages.live"
 local shared = require "pipeline.pages.shared"
@@ -187,7 +188,7 @@ end
 
 --- Begins the pages of a web object. `engine`: the one whose store they show.
 function site.add(web, engine)
-  local self = setmetatable({ web = web, engine = engine, access = access.new(web) }, meta)
+  local self = setmetatable({ web = web, engine = engine, access = access.new(web), lost = home.watch(engine) }, meta)
   self.live, self.shared = live.new(self), shared.new(web.core)
   local function add(method, name, fn)
     web:endpoint(method, name, function(_, request) return fn(self, request) end)

@@ -25,7 +25,7 @@ const BELOW = { pipeline: "pipelines", stage: "pipelines" };
 const KEYS = [
   ["g then h, p, q, t, w, s, e", "home, pipelines, queues, tasks, workers, schedules, events"],
   ["/", "search in what is shown"], ["↑ ↓", "the row, or stage, before and after"],
-  ["← →", "close and open a stage of a tree"], ["Enter", "open what is selected"],
+  ["← →", "close and open a stage of a tree"], ["Enter", "open what is selected; in a search, go to the first that is found"],
   ["1 2 3 4 5", "tree, timeline, graph, log of a pipeline, journal of a durable function"], ["Esc", "leave a field or a dialog"], ["?", "this list"],
 ];
 const GO = { h: "", p: "pipelines", q: "queues", t: "tasks", w: "workers", s: "schedules", e: "events" };

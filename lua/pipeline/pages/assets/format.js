@@ -71,6 +71,9 @@ function hexOf(base64) {
   }
 }
 
+// Bytes within a value: as { "hex": "ff 00" }, which is how people read them.
+const inHex = (_, item) => (onlyKey(item, "base64") ? { hex: hexOf(item.base64).replace(/^.*\n/, "").replace(/\s+/g, " ") } : item);
+
 const onlyKey = (value, key) =>
   value !== null && typeof value === "object" && Object.keys(value).length === 1 && typeof value[key] === "string";
 
@@ -79,8 +82,8 @@ export function value(given) {
   if (typeof given === "string") return JSON.stringify(given);
   if (onlyKey(given, "base64")) return hexOf(given.base64);
   if (onlyKey(given, "float")) return given.float;
-  const text = JSON.stringify(given, null, 2);
-  return text.length <= 80 ? JSON.stringify(given).replace(/([,:])(?=\S)/g, (all, c, at, whole) =>
+  const text = JSON.stringify(given, inHex, 2);
+  return text.length <= 80 ? JSON.stringify(given, inHex).replace(/([,:])(?=\S)/g, (all, c, at, whole) =>
     inString(whole, at) ? all : c + " ") : text;
 }
 

@@ -1,6 +1,7 @@
 // graph.js - who waits for whose output: slots as lines, "after" dashed. In layers, from left to right.
 import { ClassName, Empty, Loading, Shape, html } from "../parts.js";
 import { useAnswer } from "../server.js";
+import { wordsOf, matches } from "./tree.js";
 
 const WIDTH = 190, HEIGHT = 34, GAP_X = 64, GAP_Y = 14;
 
@@ -53,17 +54,21 @@ const curve = (a, b) => {
   return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
 };
 
-export function Graph({ id, selected, select }) {
+export function Graph({ id, selected, select, search, seen }) {
   const answer = useAnswer("graph", { id });
-  return html`<${Loading} answer=${answer}><${Drawing} data=${answer.data} selected=${selected} select=${select} /></${Loading}>`;
+  return html`<${Loading} answer=${answer}><${Drawing} data=${answer.data} selected=${selected} select=${select} search=${search} seen=${seen} /></${Loading}>`;
 }
 
-function Drawing({ data, selected, select }) {
+// `seen(id)`: what is known of a stage elsewhere, so that a search finds by the same words in all pictures.
+function Drawing({ data, selected, select, search, seen }) {
   if (!data) return null;
   const { nodes, edges } = data;
   if (data.too_large) return html`<${Empty}>This tree has more than ${data.too_large} stages: too many for a picture. The tree and the timeline show them.</${Empty}>`;
   const { at, width, height } = layout(nodes, edges);
   const linked = new Set(edges.filter(edge => edge.from === selected || edge.to === selected).flatMap(edge => [edge.from, edge.to]));
+  const words = wordsOf(search);
+  const found = new Set(words.length ? nodes.filter(node => matches({ ...seen(node.id), ...node }, words)).map(node => node.id) : []);
+  const look = node => (node.id === selected ? " selected" : linked.has(node.id) ? " near" : "") + (found.has(node.id) ? " found" : words.length ? " dim" : "");
   const keys = (event, i) => {
     const to = event.key === "ArrowDown" || event.key === "ArrowRight" ? i + 1 : event.key === "ArrowUp" || event.key === "ArrowLeft" ? i - 1 : -1;
     if (event.key === "Enter" || event.key === " ") { event.preventDefault(); select(nodes[i].id); }
@@ -79,7 +84,7 @@ function Drawing({ data, selected, select }) {
         d=${curve(at.get(node.parent), at.get(node.id))} />`)}
       ${edges.map((edge, i) => at.has(edge.from) && at.has(edge.to) && html`<path key=${i} class=${"edge " + edge.kind + (edge.from === selected || edge.to === selected ? " near" : "")}
         d=${curve(at.get(edge.from), at.get(edge.to))} marker-end="url(#tip)" />`)}</svg>
-    ${nodes.map((node, i) => html`<button key=${node.id} id=${"g-" + node.id} type="button" class=${"node s-" + node.state + (node.id === selected ? " selected" : linked.has(node.id) ? " near" : "")}
+    ${nodes.map((node, i) => html`<button key=${node.id} id=${"g-" + node.id} type="button" class=${"node s-" + node.state + look(node)}
       aria-pressed=${node.id === selected ? "true" : "false"} style=${{ left: at.get(node.id).x + 2 + "px", top: at.get(node.id).y + 2 + "px", width: WIDTH + "px", height: HEIGHT + "px" }}
       title=${node.class} onClick=${() => select(node.id)} onKeyDown=${event => keys(event, i)}><${Shape} state=${node.state} label=${true} /><${ClassName} name=${node.class} /></button>`)}</div>
     <p class="legend"><span class="key slot"></span>waits for an output <span class="key after"></span>after <span class="key child"></span>started by</p></div>`;

@@ -68,9 +68,10 @@ export function Timeline({ rows, selected, select, now }) {
       return html`<div key=${entry.id} id=${"l-" + entry.id} role="option" aria-selected=${entry.id === selected ? "true" : "false"} aria-label=${words}
         class=${"line" + (entry.id === selected ? " selected" : "")} title=${words} onClick=${() => select(entry.id)}>
         <span class="name" style=${{ "--level": level }}><${Shape} state=${entry.state} /><${ClassName} name=${entry.class} /></span>
-        <span class="track">${folds.map(fold => html`<i class="fold" style=${{ left: percent(fold.x), width: percent(fold.width) }}></i>`)}
+        <span class="track">
         <i class="bar wait" style=${{ left: percent(from), width: percent(Math.max(0.001, (begun ?? to) - from)) }}></i>
-        ${begun !== null && html`<i class=${"bar s-" + entry.state} style=${{ left: percent(begun), width: percent(Math.max(0.003, to - begun)) }}></i>`}</span></div>`;
+        ${begun !== null && html`<i class=${"bar s-" + entry.state} style=${{ left: percent(begun), width: percent(Math.max(0.003, to - begun)) }}></i>`}
+        ${folds.map(fold => html`<i class="fold" style=${{ left: percent(fold.x), width: percent(fold.width) }}></i>`)}</span></div>`;
     })}
     ${rows.length > shown.length && html`<p class="empty">The first ${shown.length} of ${rows.length} rows: close stages in the tree, or search.</p>`}</div>`;
 }

@@ -105,7 +105,10 @@ export function firstOpen(model) {
   return open;
 }
 
-const matches = (entry, words) => {
+export const wordsOf = search => search.toLowerCase().split(/\s+/).filter(Boolean);
+
+// Whether all words of a search are in what is said of a stage.
+export const matches = (entry, words) => {
   const text = [entry.class, entry.id, entry.state, entry.message, entry.last_error, entry.reason, entry.queue].join("\n").toLowerCase();
   return words.every(word => text.includes(word));
 };
@@ -113,7 +116,7 @@ const matches = (entry, words) => {
 // Rows in order: { entry, level, open, size, at } or { more: parent, level }.
 export function rowsOf(model, open, search) {
   const rows = [];
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wordsOf(search);
   let kept = null;
   if (words.length) {
     kept = new Set();

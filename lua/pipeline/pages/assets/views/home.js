@@ -26,7 +26,8 @@ export const trouble = standing;
 function Needs({ data }) {
   const stuck = data.queues.map(queue => [queue, standing(queue, data.now)]).filter(([, why]) => why);
   const dead = data.queues.filter(queue => queue.dead > 0);
-  const lost = data.workers.filter(worker => worker.gone || (worker.lease_until && worker.lease_until < data.now));
+  const silent = data.workers.filter(worker => worker.gone || (worker.lease_until && worker.lease_until < data.now));
+  const lost = [...silent.map(worker => ({ ...worker, time: worker.lease_until })), ...data.lost.filter(one => !silent.some(worker => worker.number === one.number && worker.pid === one.pid))];
   const none = !data.failed.items.length && !data.held.count && !data.approvals.items.length && !stuck.length && !dead.length && !lost.length && data.workers.length > 0;
   return html`<div class="needs">
     ${data.failed.items.length > 0 && html`<${Need} title="Failed in the last day" state="aborted" count=${data.failed.items.length} more=${data.failed.more}
@@ -40,7 +41,7 @@ function Needs({ data }) {
     ${dead.length > 0 && html`<${Need} title="Dead tasks" state="dead" count=${dead.reduce((n, queue) => n + queue.dead, 0)} to=${href("tasks", { state: "dead" })}><ul class="few">${dead.map(queue =>
       html`<li><a href=${href("tasks", { queue: queue.name, state: "dead" })}><bdi>${queue.name}</bdi></a><span class="said">have no retries left</span><span class="num">${number(queue.dead)}</span></li>`)}</ul></${Need}>`}
     ${lost.length > 0 && html`<${Need} title="Workers lost" state="aborting" count=${lost.length} to=${href("workers")}><ul class="few">${lost.map(worker =>
-      html`<li><bdi>${worker.host}</bdi><span class="said">process ${worker.pid}</span><span class="num"><${Ago} time=${worker.lease_until} /></span></li>`)}</ul></${Need}>`}
+      html`<li><span>process ${worker.pid}</span><span class="said">${worker.host ? html`at <bdi>${worker.host}</bdi>` : "others have what it had"}</span><span class="num"><${Ago} time=${worker.time} /></span></li>`)}</ul></${Need}>`}
     ${data.workers.length === 0 && html`<section class="need"><h2><${Shape} state="aborting" /><span>No worker</span></h2><p class="said">Nothing is executed: no process works on this store.</p></section>`}
     ${none && html`<section class="need fine"><h2><${Shape} state="done" /><span>Nothing needs you</span></h2><p class="said">No failure in the last day, no dead task, no queue that stands still.</p></section>`}</div>`;
 }

@@ -71,19 +71,28 @@ export function Pipeline({ params, may }) {
   if (!model) return html`<${Loading} answer=${{ data: null, error: answer.error }} />`;
   const rootEntry = model.byId.get(root);
   const rows = view === "timeline" ? rowsOf(model, open, search) : null;
+  const enterFound = event => { // Enter goes to the first that is found, and arrows go on from there
+    if (event.key !== "Enter" || !search || view === "log") return;
+    event.preventDefault();
+    const found = rowsOf(model, open, search).find(row => row.found);
+    if (!found) return;
+    select(found.entry.id);
+    document.getElementById("g-" + found.entry.id)?.focus();
+    document.querySelector(".tree, .timeline")?.focus();
+  };
   const enter = () => document.querySelector(".stagebox")?.focus();
   return html`<${Head} root=${rootEntry} may=${may} />
     ${answer.error && html`<${Problem} error=${answer.error} />`}
     <div class="split"><section class="shapes" aria-label="Stages">
       <div class="bar"><div class="tabs" role="tablist" aria-label="How the stages are shown">${shapes.map(([name, title]) => html`<button type="button" role="tab"
         aria-selected=${name === view ? "true" : "false"} onClick=${() => show(name)}>${title}</button>`)}</div>
-        ${view !== "graph" && view !== "log" && view !== "journal" && html`<input type="search" data-search class="find" placeholder="Find a stage" aria-label="Find a stage" value=${search}
-          onInput=${event => setSearch(event.target.value)} />`}
+        ${view !== "journal" && html`<input type="search" data-search class="find" placeholder=${view === "log" ? "Find in the log" : "Find a stage"} aria-label=${view === "log" ? "Find in the log" : "Find a stage"} value=${search}
+          onInput=${event => setSearch(event.target.value)} onKeyDown=${enterFound} />`}
         <span class="count">${model.byLevels ? plural(rootEntry.children?.total ?? 0, "child", "children") : plural(model.byId.size, "stage")}</span></div>
       ${view === "tree" && html`<${Tree} model=${model} open=${open} setOpen=${setOpen} search=${search} selected=${selected} select=${select} enter=${enter} grow=${grow} />`}
       ${view === "timeline" && html`<${Timeline} rows=${rows} selected=${selected} select=${select} now=${model.now ?? 0} />`}
-      ${view === "graph" && html`<${Graph} id=${root} selected=${selected} select=${select} />`}
-      ${view === "log" && html`<${Log} id=${root} />`}
+      ${view === "graph" && html`<${Graph} id=${root} selected=${selected} select=${select} search=${search} seen=${stage => model.byId.get(stage)} />`}
+      ${view === "log" && html`<${Log} id=${root} search=${search} />`}
       ${view === "journal" && html`<${Journal} key=${selected} id=${selected} root=${root} />`}</section>
     <section class="stagebox" tabindex="-1" aria-label="The selected stage"><${Stage} id=${selected} root=${root} may=${may} beside=${view !== "journal"} /></section></div>`;
 }

@@ -5,6 +5,7 @@ import {
 } from "../parts.js";
 import { Journal, RunState, sendSignal, takesSignals } from "./journal.js";
 import { now, post, useAnswer } from "../server.js";
+import { wordsOf } from "../shapes/tree.js";
 import { kind, number, span, withLocalTimes } from "../format.js";
 
 // ---- acts ------------------------------------------------------------------------------------------------------------
@@ -80,6 +81,9 @@ function Why({ id, root, state }) {
   const answer = useAnswer(isFinal(state) && state !== "aborted" ? null : "why", { id });
   const reasons = answer.data?.reasons ?? [];
   if (!reasons.length) return null;
+  const [first] = reasons;
+  if (reasons.length === 1 && first.code === "aborted" && (first.stage ?? id) === id) // its words have said so already
+    return first.command ? html`<p class="why only"><code class="command"><bdi>${first.command}</bdi></code></p>` : null;
   return html`<ol class="why" aria-label="Why">${reasons.map(reason => html`<li><${Foreign} title=${reason.text}>${withLocalTimes(reason.text, now())}</${Foreign}>${reason.stage && reason.stage !== id && html` <a class="go" href=${stageLink(root, reason.stage)}>show it</a>`}
     ${reason.command && html`<code class="command"><bdi>${reason.command}</bdi></code>`}</li>`)}</ol>`;
 }
@@ -96,9 +100,13 @@ const Output = ({ output }) => html`<dt><bdi>${output.name}</bdi></dt><dd>${outp
   ? html`<span class="kind">${kind(output.value)}</span><${Value} value=${output.value} what=${"output " + output.name} />`
   : html`<span class="kind">not filled</span>`}</dd>`;
 
+// What an attempt failed with: a long one is folded.
+const ERROR_SHORT = 600;
+const Failure = ({ text }) => text.length <= ERROR_SHORT ? html`<p class="error"><bdi>${text}</bdi></p>` : html`<div class="error"><${Long} text=${text} what="error" /></div>`;
+
 const Attempt = ({ failed, max }) => html`<li><p class="attempthead"><b>Attempt ${failed.attempt}${max ? ` of ${max}` : ""}</b> <${At} time=${failed.time} />
   ${failed.worker && html`<span class="worker"><bdi>${failed.worker}</bdi></span>`}</p>
-  <p class="error"><bdi>${failed.error_class ? failed.error_class + ": " : ""}${failed.message}</bdi></p>
+  <${Failure} text=${(failed.error_class ? failed.error_class + ": " : "") + (failed.message ?? "")} />
   ${failed.traceback && html`<details><summary>Traceback</summary><${Long} text=${failed.traceback} what="traceback" /></details>`}</li>`;
 
 // What a link of somebody else's may lead to: no script.
@@ -113,10 +121,11 @@ function Timings({ stage }) {
   return list.length > 0 && html`<p class="timings">${list.map(([name, n]) => html`<span>${name} <b class="num">${span(n)}</b></span>`)}</p>`;
 }
 
-export function Log({ id }) {
+export function Log({ id, search = "" }) {
   const answer = useAnswer("logs", { id });
-  const items = answer.data?.items ?? [];
-  return html`<${Loading} answer=${answer}>${items.length === 0 && html`<${Empty}>No failures and no messages.</${Empty}>`}
+  const all = answer.data?.items ?? [], words = wordsOf(search);
+  const items = words.length === 0 ? all : all.filter(line => { const said = [line.class, line.text, line.stage, line.kind, line.traceback].join("\n").toLowerCase(); return words.every(word => said.includes(word)); });
+  return html`<${Loading} answer=${answer}>${items.length === 0 && html`<${Empty}>${all.length ? "No line has that." : "No failures and no messages."}</${Empty}>`}
     <ol class="log">${items.map(line => html`<li class=${line.level === "error" || line.level >= 40 || line.kind === "failure" ? "bad" : ""}><${At} time=${line.time} />
       <a href=${stageLink(id, line.stage)}><${ClassName} name=${line.class} /></a> <bdi>${line.text}</bdi>
       ${line.traceback && html`<details><summary>Traceback</summary><${Long} text=${line.traceback} what="traceback" /></details>`}</li>`)}</ol></${Loading}>`;
