@@ -31,6 +31,25 @@ static bool must_fail(void) {
     atomic_store(&fail_hit, true);
     return true;
 }
+
+static _Thread_local long place_countdown;
+static _Thread_local bool place_hit;
+
+void pl__fail_at(long nth) {
+    place_hit = false;
+    place_countdown = nth;
+}
+
+bool pl__has_failed(void) {
+    return place_hit;
+}
+
+bool pl__must_fail(void) {
+    if (place_countdown <= 0 || --place_countdown > 0)
+        return false;
+    place_hit = true;
+    return true;
+}
 #else
 void pl__alloc_fail_at(long nth) {
     (void)nth;
@@ -107,7 +126,7 @@ void pl__arena_init(pl__arena_t *arena, void *memory, size_t size) {
 }
 
 void *pl__arena_get(pl__arena_t *arena, size_t size) {
-    if (size > SIZE_MAX / 4)
+    if (size > SIZE_MAX / 4 || pl__must_fail())
         return NULL;
     size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     pl__chunk_t *chunk = arena->head;

@@ -3,7 +3,8 @@
  *
  * The suite takes a driver, and asks of it only what it says it can. It is run on SQLite, on the path of the
  * environment variable STORE (default: a file in a temporary directory, and ":memory:" after it), and on the driver
- * in memory/, which shares nothing with SQLite. Time is virtual. Claims come back with commits, as the engine would
+ * in memory/, which shares nothing with SQLite; and on SQLite once more, where each transaction fails at many places
+ * before it is done (support/failing.h). Time is virtual. Claims come back with commits, as the engine would
  * take them.
  */
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "store/memory/driver.h"
 #include "store/store.h"
 #include "support/check.h"
+#include "support/failing.h"
 
 static pl_store_t *store;
 static pl_clock_t clock_;
@@ -1367,6 +1369,8 @@ int main(void) {
     run_on(&pl__sqlite_driver, path);
     run_on(&pl__sqlite_driver, ":memory:");
     run_on(&pl__memory_driver, "model");
+    pl_store_driver_t failing = failing_driver();
+    run_on(&failing, ":memory:");
     static const char *const leftovers[] = { "", "-wal", "-shm", "-workers" };
     for (size_t i = 0; i < sizeof leftovers / sizeof *leftovers; i++) {
         char name[sizeof path + 16];

@@ -7,7 +7,9 @@
 
 #include "store/driver.h"
 #include "support/check.h"
+#include "support/failing.h"
 
+static pl_store_driver_t driver; /* SQLite's; at last one whose transactions fail before they are done */
 static pl__conn_t *conn;
 static pl_clock_t clock_;
 static pl_ids_t ids;
@@ -37,7 +39,7 @@ static int turn_of(pl_op_t **ops, int len, int wanted) {
     pl_error_t error = { 0 };
     for (int i = 0; i < len; i++)
         ops[i]->next = i + 1 < len ? ops[i + 1] : NULL;
-    int rc = pl__sqlite_driver.turn(conn, len ? ops[0] : NULL, &(pl__ask_t){ .wanted = wanted }, &arena, &turn, &error);
+    int rc = driver.turn(conn, len ? ops[0] : NULL, &(pl__ask_t){ .wanted = wanted }, &arena, &turn, &error);
     CHECK(rc == PL_OK);
     if (rc != PL_OK)
         printf("%s\n", error.message);
@@ -136,7 +138,7 @@ static pl_op_t *get(int64_t after, int limit) {
     pl_op_t *op = pl_op_new(PL_VERB_journal_get);
     op->u.journal_get = (pl_op_journal_get_t){ .stage = root, .after = after, .limit = limit, .mail_limit = 100 };
     op->next = NULL;
-    pl__sqlite_driver.read(conn, op);
+    driver.read(conn, op);
     return op;
 }
 
@@ -144,7 +146,7 @@ static int state_of(pl_id_t id) {
     pl_op_t *op = pl_op_new(PL_VERB_stage_get);
     op->u.stage_get.stage = id;
     op->next = NULL;
-    pl__sqlite_driver.read(conn, op);
+    driver.read(conn, op);
     int state = op->rc == PL_OK && op->u.stage_get.result ? (int)op->u.stage_get.result->state : -1;
     pl_op_free(op);
     return state;
@@ -187,7 +189,7 @@ static void check_rules(void) {
     op->next = NULL;
     do {
         op->u.check.part = op->u.check.next;
-        pl__sqlite_driver.read(conn, op);
+        driver.read(conn, op);
         CHECK(op->rc == PL_OK && op->u.check.len == 0);
         for (size_t i = 0; i < op->u.check.len; i++)
             printf("%.*s\n", (int)op->u.check.found[i].len, op->u.check.found[i].ptr);
@@ -599,13 +601,14 @@ static void no_wake_up_is_missed_in_any_order(void) {
     check_rules();
 }
 
-int main(void) {
+static void run_on(const pl_store_driver_t *tried, void (*last)(void)) {
     pl_error_t error = { 0 };
     pl_store_options_t options = {
         .path = ":memory:", .clock = &clock_, .lease_seconds = 15, .tombstone_seconds = 3600
     };
+    driver = *tried;
     pl_clock_init_virtual(&clock_, INT64_C(1700000000) * PL_USEC_PER_SEC);
-    CHECK(pl__sqlite_driver.open(&conn, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
+    CHECK(driver.open(&conn, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
     pl_op_t *op = pl_op_new(PL_VERB_join);
     op->u.join = (pl_op_join_t){ .host = PL_STR_LIT("here"), .pid = 1, .version = PL_STR_LIT("1") };
     (void)turn_of(&op, 1, 0);
@@ -620,8 +623,17 @@ int main(void) {
     a_filled_slot_wakes();
     one_that_is_held_waits_until_it_is_let_go_on();
     an_aborted_one_that_is_resumed_goes_on();
-    no_wake_up_is_missed_in_any_order();
+    last();
     drop_claims();
-    pl__sqlite_driver.close(conn);
+    driver.close(conn);
+}
+
+static void nothing_more(void) {
+}
+
+int main(void) {
+    pl_store_driver_t failing = failing_driver();
+    run_on(&pl__sqlite_driver, no_wake_up_is_missed_in_any_order);
+    run_on(&failing, nothing_more);
     return check_end();
 }

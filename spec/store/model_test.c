@@ -11,6 +11,9 @@
  * turns of their own), NARROW (one queue; a few claims at a time, in turns of their own, and in their order). Another
  * is what a task counts for that is ready but turns out to have nothing left to do: there are none in LIMITED and
  * NARROW.
+ *
+ * The last of the runs are on a driver each transaction of which fails at many places before it is done
+ * (support/failing.h).
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,8 +22,9 @@
 
 #include "store/memory/driver.h"
 #include "support/check.h"
+#include "support/failing.h"
 
-enum { STEPS = 90, CHOICES = 10, KNOWN = 512, HELD = 256, OPS = 4, RUNS = 30, ALL = 1000 };
+enum { STEPS = 90, CHOICES = 10, KNOWN = 512, HELD = 256, OPS = 4, RUNS = 30, FAILING_RUNS = 6, ALL = 1000 };
 enum { FREE, LIMITED, NARROW, MODES };
 
 /* X(kind, how often) */
@@ -764,8 +768,10 @@ typedef struct {
     bool ends_claims;
 } list_t;
 
+static pl_store_driver_t sqlite; /* fails before it does something, or does not */
+
 static const pl_store_driver_t *driver_of(int which) {
-    return which ? &pl__memory_driver : &pl__sqlite_driver;
+    return which ? &pl__memory_driver : &sqlite;
 }
 
 static void free_turn(pl__turn_t *turn, pl__arena_t *arena) {
@@ -997,8 +1003,8 @@ static bool differ(const step_t *steps, int len, int mode, char *said[2]) {
                                    .lease_seconds = 1e6,
                                    .tombstone_seconds = 30,
                                    .portion_us = INT64_C(3600) * PL_USEC_PER_SEC };
-    CHECK(pl__sqlite_driver.open(&run.sqlite, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
-    CHECK(pl__sqlite_driver.open(&run.reader, &options, PL__ROLE_READER, run.sqlite, &error) == PL_OK);
+    CHECK(sqlite.open(&run.sqlite, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
+    CHECK(sqlite.open(&run.reader, &options, PL__ROLE_READER, run.sqlite, &error) == PL_OK);
     CHECK(pl__memory_driver.open(&run.memory, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
     join(&run);
     for (int i = 0; i < len && !run.differs; i++) {
@@ -1088,8 +1094,10 @@ int main(void) {
     int count = given ? 1 : runs ? atoi(runs) : RUNS;
     CHECK(mkdtemp(directory) != NULL);
     printf("seeds %" PRIu64 " … +%d\n", seed, count - 1);
-    for (int i = 0; i < count && !check_failed; i++)
-        play(seed + (uint64_t)i);
+    for (int i = 0; i < count + FAILING_RUNS && !check_failed; i++) {
+        sqlite = i < count ? pl__sqlite_driver : failing_driver();
+        play(seed + (uint64_t)(i % count));
+    }
     rmdir(directory);
     return check_end();
 }

@@ -8,6 +8,7 @@
 
 #include "store/memory/driver.h"
 #include "support/check.h"
+#include "support/failing.h"
 
 static const pl_store_driver_t *driver;
 static pl__conn_t *conn;
@@ -302,5 +303,7 @@ static void run_on(const pl_store_driver_t *which) {
 int main(void) {
     run_on(&pl__sqlite_driver);
     run_on(&pl__memory_driver);
+    pl_store_driver_t failing = failing_driver();
+    run_on(&failing);
     return check_end();
 }

@@ -37,7 +37,7 @@ void pl__build_tasks_find(pl__reader_t *R) {
     find->limit = (int)pl__reader_opt_integer_field(R, 2, "limit", LIMIT_DEFAULT, 1, INT_MAX);
     for (int state = 0; state < PL_SEEN_STATES_LEN; state++)
         find->states |= pl__reader_opt_flag_field(R, 2, pl_seen_state_name(state)) ? 1U << state : 0;
-    read_place(R, 2, &find->at);
+    read_place(R, 2, &find->from);
 }
 
 void pl__build_queues_seen(pl__reader_t *R) {
@@ -74,11 +74,11 @@ int pl__push_tasks_find(lua_State *L, const pl_op_t *op) {
     if (!find->is_more)
         return 1;
     lua_createtable(L, 0, 5);
-    pl__set_integer(L, "phase", find->at.phase);
-    pl__set_integer(L, "queue", find->at.queue);
-    pl__set_integer(L, "priority", find->at.priority);
-    pl__set_integer(L, "eta", find->at.eta);
-    pl__set_integer(L, "id", find->at.id);
+    pl__set_integer(L, "phase", find->next.phase);
+    pl__set_integer(L, "queue", find->next.queue);
+    pl__set_integer(L, "priority", find->next.priority);
+    pl__set_integer(L, "eta", find->next.eta);
+    pl__set_integer(L, "id", find->next.id);
     return 2;
 }
 

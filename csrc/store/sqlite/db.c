@@ -134,8 +134,17 @@ static int bind_one(sqlite3_stmt *statement, int at, char kind, va_list *values)
     return kind == 'z' && integer == 0 ? sqlite3_bind_null(statement, at) : sqlite3_bind_int64(statement, at, integer);
 }
 
+/* Not PL_OK: a test wants this one to fail. */
+static int fail(pl__conn_t *conn) {
+    if (!pl__must_fail())
+        return PL_OK;
+    snprintf(conn->failure, sizeof conn->failure, "a test made it fail");
+    return PL_EIO;
+}
+
 static int bind_all(pl__conn_t *conn, pl__sql_t id, const char *format, va_list *values) {
     PL__TRY(pl__sql_prepare(conn, id));
+    PL__TRY(fail(conn));
     int rc = SQLITE_OK;
     PL__PROFILE_FROM;
     for (int at = 1; *format && rc == SQLITE_OK; format++, at++)
@@ -172,13 +181,17 @@ void pl__sql_end(sqlite3_stmt *statement) {
 }
 
 int pl__sql_step(pl__conn_t *conn, sqlite3_stmt *statement, bool *row) {
-    PL__PROFILE_FROM;
-    int sqlite_rc = sqlite3_step(statement);
-    PL__PROFILE_TO(statement, 0);
-    *row = sqlite_rc == SQLITE_ROW;
-    if (*row)
-        return PL_OK;
-    int rc = pl__sql_rc(conn, sqlite_rc);
+    int rc = fail(conn);
+    *row = false;
+    if (rc == PL_OK) {
+        PL__PROFILE_FROM;
+        int sqlite_rc = sqlite3_step(statement);
+        PL__PROFILE_TO(statement, 0);
+        *row = sqlite_rc == SQLITE_ROW;
+        if (*row)
+            return PL_OK;
+        rc = pl__sql_rc(conn, sqlite_rc);
+    }
     pl__sql_end(statement);
     return rc;
 }
@@ -264,6 +277,7 @@ int pl__sql_str(sqlite3_stmt *statement, int column, pl__arena_t *arena, pl_str_
 /* Runs SQL that has no parameters. Some locks of the log are not waited for by SQLite itself: tried again here. */
 int pl__sql_execute(pl__conn_t *conn, const char *sql) {
     int rc = PL_EBUSY;
+    PL__TRY(fail(conn));
     for (int i = 0; i < OPEN_ATTEMPTS && rc == PL_EBUSY; i++) {
         if (i > 0)
             pl__fork_sleep(5000);

@@ -67,13 +67,14 @@ enum {
 /* tasks_find: by state, each in its own order: those executing by id, ready ones as they will start, delayed ones by
  * time, dead ones newest first. PL_ENOQUEUE. */
 typedef struct {
-    pl_str_t queue;     /* absent: all */
-    unsigned states;    /* 1 << pl_seen_state_t of those wanted; 0: all */
-    pl_str_t text;      /* found in name, class, key, tag, URL, payload or error; capitals do not count */
-    pl_seen_place_t at; /* in: where to go on; result: the same for the next page */
+    pl_str_t queue;       /* absent: all */
+    unsigned states;      /* 1 << pl_seen_state_t of those wanted; 0: all */
+    pl_str_t text;        /* found in name, class, key, tag, URL, payload or error; capitals do not count */
+    pl_seen_place_t from; /* where to go on */
     int limit;
     const pl_seen_task_t *tasks; /* results */
     size_t len;
+    pl_seen_place_t next; /* where the next page goes on */
     bool is_more;
 } pl_op_tasks_find_t;
 

@@ -160,7 +160,7 @@ static void do_tasks_find(pl__conn_t *m, pl_op_t *op) {
     EACH(task_t, task, TASKS)
     placed[len++] = (placed_t){ place_of(m, task), task };
     qsort(placed, len, sizeof *placed, by_place);
-    pl_seen_place_t from = find->at;
+    pl_seen_place_t from = find->from;
     for (size_t i = 0; i < len && !find->is_more; i++) {
         pl_seen_task_t seen = see(m, placed[i].task);
         if ((from.phase && compare_places(&placed[i].at, &from) <= 0) ||
@@ -171,7 +171,7 @@ static void do_tasks_find(pl__conn_t *m, pl_op_t *op) {
         if (find->is_more)
             break;
         tasks[find->len++] = seen;
-        find->at = placed[i].at;
+        find->next = placed[i].at;
     }
 }
 

@@ -23,7 +23,6 @@ typedef struct {
     pl__buf_t found;
     int scanned;
     bool is_full;
-    pl_seen_place_t from; /* where this page begins */
 } list_t;
 
 /* ---- one task ---------------------------------------------------------------------------------------------- */
@@ -122,8 +121,8 @@ static int look_at(list_t *list, sqlite3_stmt *row, int phase) {
     pl_seen_task_t task;
     bool wanted;
     int64_t queue = sqlite3_column_int64(row, 2);
-    find->at = (pl_seen_place_t){ phase, queue, sqlite3_column_int64(row, 10), sqlite3_column_int64(row, 7),
-                                  sqlite3_column_int64(row, 0) };
+    find->next = (pl_seen_place_t){ phase, queue, sqlite3_column_int64(row, 10), sqlite3_column_int64(row, 7),
+                                    sqlite3_column_int64(row, 0) };
     list->scanned++;
     if (list->only && list->only->id != queue)
         return PL_OK;
@@ -177,21 +176,23 @@ static int list_queues(list_t *list, int phase) {
     static const pl_seen_place_t beginning;
     for (size_t i = 0; i < list->conn->queues_len && !list->is_full; i++) {
         const pl__queue_t *queue = &list->conn->queues[i];
-        bool is_first = list->from.phase == phase && list->from.queue == queue->id;
-        if ((list->only && list->only != queue) || (list->from.phase == phase && list->from.queue > queue->id))
+        bool is_first = list->op->u.tasks_find.from.phase == phase && list->op->u.tasks_find.from.queue == queue->id;
+        if ((list->only && list->only != queue) ||
+            (list->op->u.tasks_find.from.phase == phase && list->op->u.tasks_find.from.queue > queue->id))
             continue;
-        PL__TRY(list_queue(list, phase, queue, is_first ? &list->from : &beginning));
+        PL__TRY(list_queue(list, phase, queue, is_first ? &list->op->u.tasks_find.from : &beginning));
     }
     return PL_OK;
 }
 
 static int list_delayed(list_t *list, int phase) {
-    bool goes_on = list->from.phase == phase;
+    bool goes_on = list->op->u.tasks_find.from.phase == phase;
     int64_t begin = phase == OVERDUE ? INT64_MIN : list->conn->due + 1,
             end = phase == OVERDUE ? list->conn->due : INT64_MAX;
     sqlite3_stmt *row;
-    PL__TRY(pl__sql_query(list->conn, PL__SQL_TASKS_SEEN_DELAYED, &row, "iii", goes_on ? list->from.eta : begin,
-                          goes_on ? (int64_t)list->from.id : INT64_C(0), end));
+    PL__TRY(pl__sql_query(list->conn, PL__SQL_TASKS_SEEN_DELAYED, &row, "iii",
+                          goes_on ? list->op->u.tasks_find.from.eta : begin,
+                          goes_on ? (int64_t)list->op->u.tasks_find.from.id : INT64_C(0), end));
     return go_through(list, row, phase);
 }
 
@@ -208,7 +209,8 @@ static bool is_asked_for(unsigned states, int phase) {
 
 static int list_phases(list_t *list) {
     const pl_op_tasks_find_t *find = &list->op->u.tasks_find;
-    for (int phase = list->from.phase ? list->from.phase : CLAIMED; phase <= PHASES && !list->is_full; phase++) {
+    for (int phase = list->op->u.tasks_find.from.phase ? list->op->u.tasks_find.from.phase : CLAIMED;
+         phase <= PHASES && !list->is_full; phase++) {
         if (!is_asked_for(find->states, phase))
             continue;
         bool is_of_all = phase == OVERDUE || phase == DELAYED;
@@ -219,9 +221,10 @@ static int list_phases(list_t *list) {
 
 int pl__verb_tasks_find(pl__conn_t *conn, pl_op_t *op) {
     pl_op_tasks_find_t *find = &op->u.tasks_find;
-    list_t list = { .conn = conn, .op = op, .from = find->at };
+    list_t list = { .conn = conn, .op = op };
     pl__queue_t *queue = NULL;
     find->len = 0;
+    find->next = find->from;
     PL__TRY(pl__deltas_flush(conn));
     PL__TRY(pl__task_flush(conn));
     if (conn->role != PL__ROLE_WRITER)
