@@ -121,7 +121,7 @@ static int core_random(lua_State *L) {
     char *bytes = luaL_buffinitsize(L, &buffer, (size_t)n);
     pl_random_init_system(&random);
     if (pl_random_bytes(&random, bytes, (size_t)n) != PL_OK)
-        return luaL_error(L, "no randomness to be had from the system");
+        return luaL_error(L, "the system's random source failed");
     luaL_pushresultsize(&buffer, (size_t)n);
     return 1;
 }

@@ -337,7 +337,7 @@ static int engine_run(lua_State *L) {
     if (pl__handle_refuse(L, h))
         return 3;
     if (h->L || h->entered || h->closing)
-        return pl__push_failure(L, PL_ESTATE, "the loop is running already: an engine cannot run inside itself");
+        return pl__push_failure(L, PL_ESTATE, "the loop is already running: an engine cannot run inside itself");
     int rc = pl__run(L, h, mode, timeout, signals);
     if (rc != PL_OK)
         return pl__push_failure(L, rc, NULL);

@@ -175,7 +175,7 @@ static int engine_steady(lua_State *L) {
 static int engine_advance(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     lua_Number seconds = luaL_checknumber(L, 2);
-    luaL_argcheck(L, seconds >= 0, 2, "time does not go back");
+    luaL_argcheck(L, seconds >= 0, 2, "seconds must be 0 or more");
     if (pl__handle_refuse(L, h))
         return 3;
     if (!h->is_virtual)

@@ -200,7 +200,7 @@ static int loop_poll(lua_State *L) {
     pl__state_loop_t *self = check_open(L);
     double seconds = luaL_checknumber(L, 2);
     if (self->is_running)
-        return luaL_error(L, "the event loop is running already");
+        return luaL_error(L, "the event loop is already running");
     self->is_running = true;
     if (seconds > 0 && self->has_limit) {
         double bounded = seconds < SECONDS_MAX ? seconds : SECONDS_MAX;

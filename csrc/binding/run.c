@@ -41,6 +41,6 @@ int pl__run_refuse(lua_State *L, const pl__handle_t *h, const char *what) {
     if (!h->L && !h->entered && !h->closing)
         return 0;
     char text[80];
-    snprintf(text, sizeof text, "cannot %s here: the loop is running below this function", what);
+    snprintf(text, sizeof text, "%s: the loop is already running; call it from a task or a tasklet", what);
     return pl__push_failure(L, PL_ESTATE, text);
 }

@@ -35,6 +35,17 @@ static const char *reason(const pl_op_t *op) {
     return op->error.message[0] ? op->error.message : pl_result_text(op->rc);
 }
 
+static pl_id_t task_of(const pl_op_t *op) {
+    switch (op->verb) {
+    case PL_VERB_outcome: /* a control task has the id of its stage */
+        return op->u.outcome.stage;
+    case PL_VERB_finalized:
+        return op->u.finalized.stage;
+    default:
+        return op->u.task_done.task;
+    }
+}
+
 static pl_usec_t rest_after(double seconds, double factor, int failures) {
     static const double SECONDS_MAX = 30 * 86400.0;
     for (int i = 0; i < failures && seconds < SECONDS_MAX; i++)
@@ -370,7 +381,8 @@ static int fall_back(pl_engine_t *engine, const pl_op_t *op) {
         return PL_OK;
     }
     if (op->owner == engine) /* of others the host tells */
-        pl_log(&engine->log, PL_LOG_ERROR, "the store refused the end of a task in another way, too: %s", reason(op));
+        pl_log(&engine->log, PL_LOG_ERROR, "task %lld: the store also rejected the fallback result: %s",
+               (long long)task_of(op), reason(op));
     return submit_instead(engine, op);
 }
 

@@ -29,7 +29,7 @@ int pl__secret_init(pl_engine_t *engine, pl_error_t *error) {
     unsigned char fresh[PL__SECRET_SIZE];
     pl_op_t *op;
     if (sodium_init() < 0 || pl_random_bytes(&engine->random, fresh, sizeof fresh) != PL_OK)
-        return PL__FAIL(error, PL_EIO, "no randomness to be had from the system");
+        return PL__FAIL(error, PL_EIO, "the system's random source failed");
     int rc = setting(engine, PL_STR_LIT("secret"), (pl_str_t){ (const char *)fresh, sizeof fresh }, &op, error);
     if (rc == PL_OK && op->u.meta.value.len != sizeof engine->secret)
         rc = PL__FAIL(error, PL_ECORRUPT, "the secret in the file is damaged");

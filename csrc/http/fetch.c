@@ -829,7 +829,7 @@ static int check_mail(const pl_fetch_request_t *request, pl_error_t *error) {
     if (request->upload || request->stream || !request->body.ptr || !request->mail_from.ptr)
         return PL__FAIL(error, PL_EINVAL, "a mail has a sender, a recipient and a body, and no pieces");
     if (!is_path(request->ca_file) || !is_path(request->username) || !is_path(request->password))
-        return PL__FAIL(error, PL_EINVAL, "a zero byte in a name");
+        return PL__FAIL(error, PL_EINVAL, "user name, password or CA file contains a NUL byte");
     return PL_OK;
 }
 
@@ -839,7 +839,7 @@ static int check_request(const pl_fetch_request_t *request, pl_error_t *error) {
     if (!request->url.ptr || !is_url(request->url, "http"))
         return PL__FAIL(error, PL_EINVAL, "not a URL that begins with http:// or https://");
     if (!pl__field_is_token(request->method))
-        return PL__FAIL(error, PL_EINVAL, "the method is not a word");
+        return PL__FAIL(error, PL_EINVAL, "invalid HTTP method");
     if (is_name(request->method, "CONNECT"))
         return PL__FAIL(error, PL_EINVAL, "the method CONNECT is not for requests");
     if ((request->upload || request->body.ptr) && is_name(request->method, "HEAD"))
@@ -847,15 +847,16 @@ static int check_request(const pl_fetch_request_t *request, pl_error_t *error) {
     if (request->upload && (request->body.ptr || request->redirects))
         return PL__FAIL(error, PL_EINVAL, "a body in pieces cannot be sent again: no redirects, no other body");
     if (!is_path(request->ca_file) || !is_path(request->proxy))
-        return PL__FAIL(error, PL_EINVAL, "a zero byte in a name");
+        return PL__FAIL(error, PL_EINVAL, "CA file or proxy contains a NUL byte");
     for (size_t i = 0; i < request->header_count; i++) {
         const pl_http_header_t *header = &request->headers[i];
         if (!pl__field_is_token(header->name))
-            return PL__FAIL(error, PL_EINVAL, "the name of header %zu is not a word", i + 1);
+            return PL__FAIL(error, PL_EINVAL, "header %zu: invalid name", i + 1);
         if (!pl__field_is_value(header->value))
-            return PL__FAIL(error, PL_EINVAL, "header %.*s: a control byte", (int)header->name.len, header->name.ptr);
+            return PL__FAIL(error, PL_EINVAL, "header %.*s: the value contains a control byte", (int)header->name.len,
+                            header->name.ptr);
         if (is_name(header->name, "content-length") || is_name(header->name, "transfer-encoding"))
-            return PL__FAIL(error, PL_EINVAL, "header %.*s: it follows from the body", (int)header->name.len,
+            return PL__FAIL(error, PL_EINVAL, "header %.*s is set by the client itself", (int)header->name.len,
                             header->name.ptr);
     }
     return PL_OK;

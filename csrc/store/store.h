@@ -1,5 +1,5 @@
 /*
- * store.h - the memory: about two dozen verbs over plain C data, and the thread that applies them.
+ * store.h - the memory: the verbs (op.h) over plain C data, and the thread that applies them.
  *
  * Design. The loop thread builds an op (a block of plain data with room for its result), submits it and goes on.
  * The store thread takes everything queued, applies it in one transaction, commits, and hands the ops back in one

@@ -168,7 +168,7 @@ end
 
 local LAST_ANSWERS_STEPS, LAST_ANSWERS_STEP_SECONDS = 20, 0.05
 
--- Whoever visited the URL that ended a wait is still owed an answer when the program closes at once.
+-- Flushes responses still in flight before closing.
 local function give_last_answers(self)
   local steps = 0
   while self._web.answering > 0 and steps < LAST_ANSWERS_STEPS do

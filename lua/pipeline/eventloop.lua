@@ -354,7 +354,7 @@ end
 local function enter(self, name)
   if active[1] or self.running then
     errors.raise(errors.UnexpectedPipelineError,
-      "%s cannot be called here: the loop is running below this function; in a tasklet, await instead", name)
+      "%s: the loop is already running; await in a tasklet instead", name)
   end
   self.running, self[STOPPING], self.outer = true, false, active[1]
   return self

@@ -384,7 +384,7 @@ local EXPECTED = {
 
 function readers.log(round, level, text)
   local expected = text:find("its signature is too old", 1, true) and round.jumps or
-    text:find("this worker was given up by another one", 1, true) and next(round.ledger.stopped)
+    text:find("another worker declared this one dead", 1, true) and next(round.ledger.stopped)
   text = text:gsub("^%d+ more like this were not written: ", "")
   for _, pattern in ipairs(EXPECTED) do expected = expected or text:find(pattern) end
   if not expected then round:fail("log %s: %s", level, text) end

@@ -64,7 +64,7 @@ describe("handing a mail over", function()
       ["the mail has a line break other than CR LF"] = { body = "a\n.\nb" },
       ["a mail has a sender"] = { stream = true },
       ["not a URL that begins with smtp://"] = { url = "http://127.0.0.1/" },
-      ["a zero byte in a name"] = { username = "a\0b" },
+      ["contains a NUL byte"] = { username = "a\0b" },
     } do
       local answer, code, message = send(options)
       assert.is_nil(answer)

@@ -333,7 +333,7 @@ describe("a fetch ends early", function()
     eventloop.set_error_hook(nil)
     assert.equal(1, #list)
     assert.equal("FetchError", list[1][1].class)
-    assert.matches("nobody has looked at it", list[1][2])
+    assert.matches("unhandled failure of", list[1][2])
   end)
 end)
 

@@ -424,7 +424,7 @@ describe("the event loop", function()
       for i, name in ipairs { "run", "run0", "run1" } do problems[i] = select(2, pcall(eventloop[name])) end
     end)
     eventloop.run()
-    for i = 1, 3 do assert.matches("the loop is running below this function", tostring(problems[i])) end
+    for i = 1, 3 do assert.matches("the loop is already running", tostring(problems[i])) end
   end)
 end)
 

@@ -50,10 +50,13 @@ static int write_op(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t
 pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *rec, pl_verb_t verb) {
     luaL_checktype(L, 3, LUA_TTABLE);
     if (!rec || rec->claim_ended || rec->give_back) {
-        (void)pl__push_failure(L, PL_ESTALE, "the claim has been ended before");
+        (void)pl__push_failure(L, PL_ESTALE, "the task was already completed");
         return NULL;
     }
-    luaL_argcheck(L, rec->claim->kind == PL_TASK_RUN && rec->claim->stage, 2, "a task of another kind");
+    if (rec->claim->kind != PL_TASK_RUN || !rec->claim->stage)
+        luaL_argerror(L, 2,
+                      lua_pushfstring(L, "only a run task has a journal, this is a %s task",
+                                      pl_task_kind_name((int)rec->claim->kind)));
     uint64_t life = rec->life;
     pl_op_t *op = pl__op_build(L, verb);
     /* Building may have run finalizers, and those may have done anything. */

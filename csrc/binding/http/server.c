@@ -187,7 +187,7 @@ static void call_done(lua_State *L, void *data, int n) {
     lua_settop(L, base);
 }
 
-/* Says no in the name of the server; closes the connection if there is no memory even for that. */
+/* Sends 503 itself; closes the connection if there is no memory even for that. */
 static void answer_plainly(pl_http_request_t *request, unsigned status, const char *text) {
     pl_http_header_t type = { PL_STR_LIT("Content-Type"), PL_STR_LIT("text/plain; charset=utf-8") };
     if (pl_http_respond(request, status, &type, 1, pl_str(text)))

@@ -180,7 +180,7 @@ static int session_begin(lua_State *L) {
     if (pl__handle_refuse(L, session->h))
         return 3;
     if (session->begun)
-        return pl__push_failure(L, PL_ESTATE, "it has begun before");
+        return pl__push_failure(L, PL_ESTATE, "the transaction has already begun");
     pl_op_t *op = pl_op_new(PL_VERB_tx_begin);
     if (!op)
         return pl__push_failure(L, PL_ENOMEM, NULL);

@@ -282,6 +282,14 @@ static bool verb_fits(pl_verb_t verb, const pl_claim_t *claim) {
     return claim->kind >= PL_TASK_CALLBACK || !claim->stage;
 }
 
+static void check_kind(lua_State *L, const pl_claim_t *claim, pl_verb_t verb, bool fits) {
+    const char *ends = verb == PL_VERB_outcome     ? "outcome() ends a run task"
+                       : verb == PL_VERB_finalized ? "finalized() ends a finalize or abort task"
+                                                   : "task_done() ends a task of a queue, or a callback";
+    if (!fits)
+        luaL_argerror(L, 2, lua_pushfstring(L, "%s, this is a %s task", ends, pl_task_kind_name((int)claim->kind)));
+}
+
 static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
     switch (op->verb) {
     case PL_VERB_outcome: /* a control task has the id of its stage */
@@ -308,7 +316,7 @@ static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
 static int ended_before(lua_State *L, const pl__coroutine_t *rec) {
     if (rec && rec->give_back)
         return pl__push_failure(L, PL_ESTALE, "the attempt was cancelled");
-    return pl__push_failure(L, PL_ESTATE, "the claim has been ended before");
+    return pl__push_failure(L, PL_ESTATE, "the task was already completed");
 }
 
 /* The claim ends with this op, and nobody waits for the commit. Takes op. Pushes the result. */
@@ -330,7 +338,7 @@ static int end_claim(lua_State *L, pl_verb_t verb) {
         return 3;
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
-    luaL_argcheck(L, verb_fits(verb, rec->claim), 2, "a task of another kind");
+    check_kind(L, rec->claim, verb, verb_fits(verb, rec->claim));
     bool nowait = lua_getfield(L, 3, "nowait") != LUA_TNIL && lua_toboolean(L, -1);
     uint64_t life = rec->life;
     lua_getfield(L, 3, "children");
@@ -368,7 +376,7 @@ static int engine_returned(lua_State *L) {
         return 3;
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
-    luaL_argcheck(L, rec->claim->kind == PL_TASK_RUN && rec->claim->stage, 2, "a task of another kind");
+    check_kind(L, rec->claim, PL_VERB_outcome, rec->claim->kind == PL_TASK_RUN && rec->claim->stage);
     pl_op_t *op = pl_op_new(PL_VERB_outcome);
     pl_fill_t *fill = op ? pl_op_alloc(op, sizeof *fill) : NULL;
     if (!fill || pl__arena_copy(&op->arena, value, &fill->value) != PL_OK) {
@@ -400,7 +408,7 @@ static int end_well(lua_State *L) {
         return pl__push_failure(L, PL_ETIMEDOUT, "it has taken longer than it may");
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
-    luaL_argcheck(L, verb_fits(PL_VERB_task_done, rec->claim), 2, "a task of another kind");
+    check_kind(L, rec->claim, PL_VERB_task_done, verb_fits(PL_VERB_task_done, rec->claim));
     if (rec->claim->is_plain) {
         if (pl_engine_claim_done(h->engine, rec->claim) != PL_OK)
             return pl__push_failure(L, PL_ENOMEM, NULL);

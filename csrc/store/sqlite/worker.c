@@ -120,7 +120,7 @@ int pl__worker_ensure(pl__conn_t *conn) {
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, &changed, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until));
     if (changed)
         return PL_OK;
-    pl_log(conn->options.log, PL_LOG_WARNING, "%s: this worker was given up by another one; it starts anew",
+    pl_log(conn->options.log, PL_LOG_WARNING, "%s: another worker declared this one dead; it rejoins under a new id",
            conn->options.path);
     return add_worker(conn);
 }

@@ -55,7 +55,7 @@ local function run_core(engine, mode, timeout)
   if ok or code == "ETIMEDOUT" or engine._closed then return end
   if code == "ESTATE" then
     errors.raise(errors.UnexpectedPipelineError,
-      "the loop is running below this function: await in a tasklet instead of waiting here")
+      "the loop is already running: await in a tasklet instead of waiting here")
   end
   errors.raise_core(code, message, "event loop")
 end

@@ -107,7 +107,7 @@ end
 
 local function report(entry)
   local text, value, trace = entry.text, entry.value, entry.trace or ""
-  eventloop.report(value, ("%s\n(%s failed, and nobody has looked at it)"):format(trace, text))
+  eventloop.report(value, ("%s\n(unhandled failure of %s)"):format(trace, text))
 end
 
 function failure_meta.__gc(failure)

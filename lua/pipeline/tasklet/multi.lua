@@ -170,7 +170,7 @@ local function check_list(list, name, depth)
     local member = list[i]
     if not is_future(member) then
       if type(member) ~= "table" or depth > 100 then
-        errors.raise(errors.TaskletError, "%s: item %d of the list is no future but a %s", name, i, type(member))
+        errors.raise(errors.TaskletError, "%s: item %d: future expected, got %s", name, i, type(member))
       end
       check_list(member, name, depth + 1)
     end

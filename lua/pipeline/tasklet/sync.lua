@@ -110,7 +110,7 @@ end
 
 --- Gives one permit back that was taken with acquire, by whoever. Raises if none is out.
 function Semaphore.release(self)
-  if self.held == 0 then errors.raise(errors.TaskletError, "release: no permit of this semaphore is out") end
+  if self.held == 0 then errors.raise(errors.TaskletError, "release: semaphore released more often than acquired") end
   self.held = self.held - 1
   give_back(self)
 end

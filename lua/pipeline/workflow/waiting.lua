@@ -149,7 +149,8 @@ local function wait_running(engine, id, timeout)
     if not ok and code ~= "ETIMEDOUT" then
       engine._finals[id] = nil
       if code == "ESTATE" then
-        errors.raise(errors.UnexpectedPipelineError, "wait cannot be called here: the loop is running already")
+        errors.raise(errors.UnexpectedPipelineError,
+          "wait: the loop is already running; call it from a task or a tasklet")
       end
       errors.raise_core(code, message, "wait")
     end
