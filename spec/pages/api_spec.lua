@@ -70,6 +70,44 @@ describe("the API of the pages", function()
     assert.is_true(#get("events").json.items >= 4)
   end)
 
+  it("U8 shows trees in short: what is left out is so by default, all else is the same", function()
+    local Odd = pipeline.define("pages.api.Odd \"\u{202e}<img>", { async = true, max_attempts = 3, queue_name = "other",
+      run = function(self)
+        self:set_status { message = "line\nwith \"quotes\" and \xff" }
+        if self.current_attempt == 1 then error("no luck: \\ \0 \u{e9}", 0) end
+      end })
+    local Mixed = pipeline.define("pages.api.Mixed", { run = function(self)
+      self:spawn(Leaf(1))
+      self:spawn(Odd())
+      self:spawn(Tree(2))
+    end })
+    local id = run(Mixed)
+    local full, brief = get("tree", { id = id }).json, get("tree", { id = id, brief = "true" }).json
+    assert.same({ full.id, full.root, #full.items }, { brief.id, brief.root, #brief.items })
+    for i, entry in ipairs(full.items) do
+      entry.child_ids = nil
+      local short = brief.items[i]
+      if entry.parent then
+        entry.root, entry.status, entry.took = nil, nil, nil
+        if entry.state == "done" then entry.state_words = nil end
+        for name, value in pairs(short) do assert.same(entry[name], value, name) end
+        for _, name in ipairs { "class", "state", "parent", "message", "last_error", "reason", "children",
+          "state_words", "created", "started", "ended" } do
+          assert.same(entry[name], short[name], name)
+        end
+        assert.equal(entry.queue, short.queue or "default")
+        assert.equal(entry.attempt, short.attempt or 1)
+      else
+        entry.took, short.took = nil, nil
+        assert.same(entry, short)
+      end
+    end
+    local first = get("tree", { id = id, brief = "true", limit = 2 }).json
+    assert.equal(2, #first.items)
+    assert.is_true(#get("tree", { id = id, brief = "true", cursor = first.cursor }).json.items > 1)
+    assert.equal(400, get("tree", { id = id, brief = "yes" }).status)
+  end)
+
   it("P195 lists roots of a class, a page after the other", function()
     local ids = {}
     for i = 1, 3 do ids[i] = run(Leaf, i) end

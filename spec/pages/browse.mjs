@@ -615,9 +615,17 @@ await check("hostile values are shown as text", async () => {
 await check("5,000 stages", async () => {
   const id = await tell("large", 5000);
   await until(async () => { const { stage } = await api("stage?id=" + id); return stage.state === "done"; }, "the large tree");
+  const asked = [];
+  const ask = reply => { if (reply.url().includes("/api/")) asked.push(reply); };
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send("Performance.enable");
+  const metrics = async () => Object.fromEntries((await cdp.send("Performance.getMetrics")).metrics.map(({ name, value }) => [name, value]));
+  let before = null;
   const times = await (async () => {
     await page.goto(base() + "workers");
     await page.waitForSelector("h1");
+    before = await metrics();
+    page.on("response", ask);
     const started = Date.now();
     await page.evaluate(to => { history.pushState(null, "", to); dispatchEvent(new PopStateEvent("popstate")); }, base() + "pipeline?id=" + id);
     await page.waitForSelector(".treerow");
@@ -625,6 +633,13 @@ await check("5,000 stages", async () => {
     await page.waitForFunction(() => document.querySelector(".count")?.textContent.replace(/\D/g, "") === "5001");
     return { first, whole: Date.now() - started };
   })();
+  const after = await metrics(), cost = name => after[name] - before[name];
+  page.off("response", ask);
+  const bytes = (await Promise.all(asked.filter(reply => !reply.url().includes("/live")).map(reply => reply.body().catch(() => "")))).reduce((sum, body) => sum + body.length, 0);
+  const paths = asked.map(reply => reply.url().replace(/^.*\/api\//, "").replace(/\?.*/, "")).sort();
+  const measured = { ...times, bytes, paths: paths.join(" "), layouts: cost("LayoutCount"), styles: cost("RecalcStyleCount"), script: Math.round(cost("ScriptDuration") * 1000), layout: Math.round(cost("LayoutDuration") * 1000) };
+  must(bytes < 1300000 && paths.length <= 6, "it is asked for too much: " + JSON.stringify(measured)); // counts, which no load changes
+  must(measured.layouts <= 40 + times.whole / 200, "too many layouts: " + JSON.stringify(measured));
   must(await page.locator(".treerow").count() < 120, "too many rows");
   const frames = await page.evaluate(() => new Promise(resolve => {
     const tree = document.querySelector(".tree"), gaps = [];
@@ -638,7 +653,7 @@ await check("5,000 stages", async () => {
     requestAnimationFrame(step);
   }));
   must(times.first < 3000 * pace && times.whole < 10000 * pace, JSON.stringify(times));
-  return { ...times, frame: Math.round(frames) };
+  return { ...measured, frame: Math.round(frames) };
 });
 
 await check("100,000 stages", async () => {

@@ -7,11 +7,12 @@
 
 local acts = require "pipeline.pages.acts"
 local errors = require "pipeline.support.errors"
-local graph = require "pipeline.pages.graph"
-local home = require "pipeline.pages.home"
+local graph = require "pipeline.pages.reads.graph"
+local home = require "pipeline.pages.reads.home"
 local json = require "pipeline.http.json"
 local openapi = require "pipeline.pages.openapi"
 local schedules = require "pipeline.schedules"
+local tree = require "pipeline.pages.reads.tree"
 
 local api = {}
 
@@ -69,7 +70,14 @@ local function show_tree(engine, given)
   local page = engine:tree(id, {
     depth = given.depth, parent = given.parent, cursor = given.cursor, limit = math.min(given.limit or 1000, 5000),
   })
-  for _, entry in ipairs(home.short(page.items)) do
+  home.short(page.items)
+  if given.brief then
+    return json.texts {
+      id = json.encode(id), root = json.encode(page.root), items = tree.brief(engine, page.items),
+      cursor = page.cursor and json.encode(page.cursor), now = json.encode(engine:now()),
+    }
+  end
+  for _, entry in ipairs(page.items) do
     if entry.child_ids then json.array(entry.child_ids) end
   end
   return { id = id, root = page.root, items = page.items, cursor = page.cursor, now = engine:now() }
@@ -139,7 +147,7 @@ api.ROUTES = {
     handler = count_pipelines },
   { method = "GET", name = "tree", summary = "A tree or a part; long messages are cut", handler = show_tree, params = {
     ID, { "parent", "text", "only what is below that stage" }, { "depth", "count", "levels below it" }, LIMIT,
-    CURSOR } },
+    CURSOR, { "brief", "flag", "without root, child_ids, what is so by default, and words for what is done" } } },
   { method = "GET", name = "graph", summary = "Who waits for whose output in a tree", params = { ID },
     handler = function(engine, given) return graph.of(engine, find(engine, given.id)) end },
   { method = "GET", name = "stage", summary = "Everything about one stage", params = { ID }, handler = show_stage },
@@ -181,7 +189,8 @@ local readers = {
     local number = math.tointeger(tonumber(value))
     return number and number >= 0 and number or nil, "a whole number"
   end,
-  flag = function(value)
+  flag = function(value, is_query)
+    if is_query and (value == "true" or value == "false") then return value == "true" end
     if type(value) == "boolean" then return value end
     return nil, "true or false"
   end,
@@ -196,7 +205,7 @@ local function read(values, route)
     local name, value = param[1], values[param[1]]
     if value == "" and (param[2] == "text" or not route.acts) then value = nil end
     if value ~= nil then
-      local read_value, wanted = readers[param[2]](value)
+      local read_value, wanted = readers[param[2]](value, not route.acts)
       if read_value == nil and wanted then bad(name, wanted) end
       given[name] = read_value
     elseif param.required then

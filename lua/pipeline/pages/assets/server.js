@@ -36,6 +36,8 @@ function readable(given) {
   return given;
 }
 
+const read = text => (text.includes('"base64"') ? readable(JSON.parse(text)) : JSON.parse(text));
+
 async function ask(method, path, body) {
   const headers = { "X-Requested-With": "XMLHttpRequest" };
   if (method === "POST") {
@@ -46,7 +48,7 @@ async function ask(method, path, body) {
     method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin",
   });
   let said = null;
-  try { said = readable(await reply.json()); } catch { /* no JSON: the status has to do */ }
+  try { said = read(await reply.text()); } catch { /* no JSON: the status has to do */ }
   if (reply.ok && said) {
     const again = reply.headers.get("x-pipeline-again");
     if (again) askAgain(Number(again));

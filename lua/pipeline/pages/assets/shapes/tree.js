@@ -22,6 +22,8 @@ export class Model {
   add(page, parent) {
     if (!this.root && page.items[0]) this.root = page.items[0].id;
     for (const entry of page.items) {
+      entry.queue ??= "default"; // what a brief answer leaves out
+      entry.attempt ??= 1;
       if (entry.id === parent && this.byId.has(parent)) { this.byId.set(entry.id, entry); continue; }
       if (!this.byId.has(entry.id) && entry.id !== this.root) {
         const of = entry.parent ?? this.root;
@@ -47,19 +49,19 @@ const leastOf = model => [...model.byId.values()].reduce((sum, entry) => sum + (
 
 async function readWhole(id, show) {
   const model = new Model(id);
-  let page = await get("tree", { id, limit: FIRST });
+  let page = await get("tree", { brief: true, id, limit: FIRST });
   model.add(page);
   while (page.cursor && model.byId.size < WHOLE_MAX) {
     if (leastOf(model) > WHOLE_MAX) return null;
     show?.(model);
-    page = await get("tree", { id, limit: WHOLE_MAX, cursor: page.cursor });
+    page = await get("tree", { brief: true, id, limit: WHOLE_MAX, cursor: page.cursor });
     model.add(page);
   }
   return page.cursor ? null : Object.assign(model, { now: page.now });
 }
 
 export async function readLevel(model, parent, cursor) {
-  const page = await get("tree", { id: model.id, parent, depth: 1, limit: LEVEL, cursor });
+  const page = await get("tree", { brief: true, id: model.id, parent, depth: 1, limit: LEVEL, cursor });
   model.add(page, parent);
   if (page.cursor) model.more.set(parent, page.cursor);
   else model.more.delete(parent);
@@ -70,7 +72,7 @@ export async function readLevel(model, parent, cursor) {
 async function readLevels(id, open) {
   const model = new Model(id);
   model.byLevels = true;
-  const page = await get("tree", { id, depth: 1, limit: LEVEL });
+  const page = await get("tree", { brief: true, id, depth: 1, limit: LEVEL });
   model.add(page);
   if (page.cursor) model.more.set(model.root, page.cursor);
   for (const parent of open) // a parent is opened before its children
