@@ -20,11 +20,18 @@ enum {
 };
 static const uint64_t look_ms[LOOKS + 1] = { 0, 500, 60, 10 };
 
+/* Others may have written something. */
+static void look(pl_engine_t *engine) {
+    pl__outbox_wake(engine, true);
+    if (engine->host.news)
+        engine->host.news(engine->host.data, 0);
+}
+
 /* ---- asking the store who is gone -------------------------------------------------------------------------- */
 
 static void check_cb(uv_timer_t *handle) {
     pl__peers_ask(handle->data);
-    pl__outbox_wake(handle->data, true); /* and for what no bell has told */
+    look(handle->data); /* and for what no bell has told */
 }
 
 static void ask_later(pl_engine_t *engine, const char *why) {
@@ -118,7 +125,7 @@ static void bell_cb(uv_poll_t *handle, int status, int events) {
     if (gone || (work && peers->others == 0))
         pl__peers_ask(engine);
     if (work)
-        pl__outbox_wake(engine, true);
+        look(engine);
 }
 
 /* ---- looking, where nothing rings -------------------------------------------------------------------------- */
@@ -133,7 +140,7 @@ static void poll_cb(uv_timer_t *handle) {
     peers->pause_ms = is_busy ? POLL_MIN_MS : peers->pause_ms * 2;
     if (peers->pause_ms > POLL_MAX_MS)
         peers->pause_ms = POLL_MAX_MS;
-    pl__outbox_wake(engine, true);
+    look(engine);
     uv_timer_start(&peers->poll, poll_cb, peers->pause_ms, 0);
 }
 

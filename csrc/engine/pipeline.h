@@ -33,7 +33,8 @@ typedef struct {
     /* The tree of a stage was aborted, whose run may be executed by this host: it need not go on, its outcome will be
      * refused. The claim has still to be ended. NULL: it goes on all the same. */
     void (*aborted)(void *data, pl_id_t stage);
-    /* A durable function, whose run may be executed by this host, has news: verb journal_get. NULL: nobody asks. */
+    /* A durable function, whose run may be executed by this host, has news: verb journal_get. Stage 0: others may have
+     * written anything. NULL: nobody asks. */
     void (*news)(void *data, pl_id_t stage);
     /* A line of log, from any thread. `turn` follows on the loop, soon. */
     void (*log)(void *data, int level, const char *text);

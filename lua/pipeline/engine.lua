@@ -59,6 +59,7 @@ local function set_hooks(self)
   self._core:on("fire", function() require("pipeline.schedule.firing").begin(self) end)
   self._core:on("final", function(id, state)
     if state == "aborting" then return evaluate.interrupt(self, id) end
+    if id == 0 then return waiting.told(self) end -- others may have written something
     if state == "ready" then return self._news[id] and self._news[id]() end
     waiting.is_final(self, id, state)
   end)
@@ -67,7 +68,7 @@ end
 local function new(path, handle, given, known)
   local self = setmetatable({
     _core = handle, _path = path, _closed = false, _log_function = known.log, _waiters = {}, _finals = {},
-    _news = {},
+    _news = {}, _told = 0,
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _virtual = given.virtual_time or false, _durability = given.durability or "full",

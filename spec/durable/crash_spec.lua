@@ -91,6 +91,17 @@ describe("a durable run that is killed", function()
     end
   end)
 
+  it("W54 W135 W136 W140 with updates, values, a stream and a signal to itself, at each event", function()
+    local clean = lives("shows", {})
+    assert.equal("10 answers 1,3,negative,6,10 stream 1 2 3 4 in 2 eras, sum 10", clean.done)
+    local events = assert(tonumber(clean.events))
+    for at = 1, events do
+      local found, label = lives("shows", { at }), ("killed before event %d of %d"):format(at, events)
+      assert.equal(clean.done, found.done, label)
+      for step, count in pairs(found.effects) do assert.is_true(count <= 2, label .. ": " .. step) end
+    end
+  end)
+
   it("W41 a step that runs at most once is never called again after a crash", function()
     local clean = lives("once", {})
     assert.equal("{interrupted=false,ok=true,value=had}", clean.done)

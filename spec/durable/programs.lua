@@ -94,8 +94,49 @@ programs.mixed = pipeline.workflow("spec.durable.Mixed", {
   end,
 })
 
+--- Updates with a step each, values and a stream, over two eras; a signal to itself ends it. When the second era begins
+-- is a matter of time, but not what comes of it.
+programs.shows = pipeline.workflow("spec.durable.Shows", {
+  backoff_seconds = 0.01,
+  run = function(self, state)
+    local is_second = state ~= nil
+    state = state or { sum = 0, count = 0 }
+    local out = self:stream("out")
+    self:on_update("add", function(n)
+      if n < 0 then error("negative", 0) end
+    end, function(n)
+      local added = self:step("add", effect, n)
+      state.sum, state.count = state.sum + added, state.count + 1
+      out:write(added)
+      self:set_value("sum", state.sum)
+      return state.sum
+    end)
+    out:write("era")
+    while state.count < (is_second and 4 or 2) do self:sleep(0.01) end
+    if not is_second then return self:continue_as_new(state) end
+    self:signal_to(self.id, "end", state.sum)
+    local last = self:wait_event("end")
+    out:close()
+    return last
+  end,
+})
+
 --- What is sent to it: names and payloads.
 programs.signals = { mixed = { { "two", 2 }, { "one", 1 }, { "three", 3 } } }
+
+--- Updates, in the same way.
+programs.updates = { shows = { { "add", 1 }, { "add", 2 }, { "add", -1 }, { "add", 3 }, { "add", 4 } } }
+
+--- What is seen of a run that has answered them, as text.
+function programs.seen(engine)
+  local eras, list, count = 0, {}, 0
+  for n, value in engine:read_stream("the-run", "out") do
+    assert(n == count, "an offset is missing, or there twice")
+    count = count + 1
+    if value == "era" then eras = eras + 1 else list[#list + 1] = value end
+  end
+  return ("%s in %d eras, sum %d"):format(table.concat(list, " "), eras, engine:get_value("the-run", "sum"))
+end
 
 local function exists(path)
   local file <close> = io.open(path)

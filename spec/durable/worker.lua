@@ -63,7 +63,16 @@ local stage = pipeline.from_id("the-run") or programs[name]():start { idempotenc
 for i, signal in ipairs(programs.signals[name] or {}) do
   engine:signal("the-run", signal[1], signal[2], { key = i })
 end
+-- Whoever comes later asks again, with the same keys, and gets the same answers.
+local answers = {}
+for i, update in ipairs(programs.updates[name] or {}) do
+  local ok, answer = pcall(engine.update, engine, "the-run", update[1], update[2], { key = i, timeout = seconds })
+  answers[i] = ok and tostring(answer) or tostring(answer.message)
+end
 local ok, outputs = pcall(engine.wait, engine, stage, { timeout = seconds })
 local text = ok and programs.text(outputs.default.value) or tostring(outputs)
+if answers[1] then
+  text = ("%s answers %s stream %s"):format(text, table.concat(answers, ","), programs.seen(engine))
+end
 ledger:write(("done|%s\nevents|%d\n"):format(text, events))
 engine:close()

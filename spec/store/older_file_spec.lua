@@ -198,6 +198,28 @@ describe("a file of an older version", function()
     assert.same({}, engine:check())
   end)
 
+  it("with durable functions of which nothing was shown opens, and they go on", function()
+    local stage = [[
+      INSERT INTO pl_stage (id, root, state, flags, missing, open, queue, class_path, args, created)
+        VALUES (11, 11, 1, 1048576, 0, 0, 1, 'old.Durable', x'80', 1699999200000000);
+      INSERT INTO pl_task (id, kind, state, queue, priority, eta) VALUES (11, 0, 0, 1, 0, 1699999200000000);
+      INSERT INTO pl_flow (stage, seed) VALUES (11, x'000102030405060708090a0b0c0d0e0f');
+      INSERT INTO pl_chunk VALUES (11, 's', 0, '~0', 1, 1699999200000000, x'01');]]
+    pipeline.workflow("old.Durable", { run = function(self)
+      self:stream("s"):write(1)
+      self:stream("s"):write(2)
+      self:set_value("v", "shown")
+    end })
+    local engine = helper.open { path = older(15, stage) }
+    assert.same({}, engine:check())
+    engine:drain()
+    local id, list = engine:list {}.items[1].id, {}
+    for n, value in engine:read_stream(id, "s") do list[n + 1] = value end
+    assert.same({ 1, 2 }, list)
+    assert.equal("shown", engine:get_value(id, "v"))
+    assert.same({}, engine:check())
+  end)
+
   it("S37 with schedules opens, and the roots they have started know of which fire they are", function()
     local function hex(value)
       return "x'" .. core.encode_value(value):gsub(".", function(c) return ("%02x"):format(c:byte()) end) .. "'"

@@ -123,9 +123,24 @@ static int engine_journal_get(lua_State *L) {
     return call(L, PL_VERB_journal_get);
 }
 
+/* e:shown_get(stage_id, {name=, stream=, from=, limit=, mail=}) -> SHOWN; or nil */
+static int engine_shown_get(lua_State *L) {
+    return call(L, PL_VERB_shown_get);
+}
+
+/* e:fork(stage_id, {before=, mails=, start=list of one STAGE}) -> true, or nil, code, message */
+static int engine_fork(lua_State *L) {
+    return call(L, PL_VERB_fork);
+}
+
 void pl__durable_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = { { "journal", engine_journal },         { "flow_suspend", engine_suspend },
-                                        { "signal", engine_signal },           { "flow_set", engine_flow_set },
-                                        { "journal_get", engine_journal_get }, { NULL, NULL } };
+    static const luaL_Reg METHODS[] = { { "journal", engine_journal },
+                                        { "flow_suspend", engine_suspend },
+                                        { "signal", engine_signal },
+                                        { "flow_set", engine_flow_set },
+                                        { "journal_get", engine_journal_get },
+                                        { "shown_get", engine_shown_get },
+                                        { "fork", engine_fork },
+                                        { NULL, NULL } };
     luaL_setfuncs(L, METHODS, 0);
 }

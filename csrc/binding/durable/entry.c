@@ -83,6 +83,7 @@ void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal) {
     journal->fills = pl__reader_fills(R, &journal->fills_len);
     lua_getfield(R->L, t, "taken");
     journal->taken = pl__reader_take_ids(R, "taken", &journal->taken_len);
+    pl__reader_shown(R, t, journal);
 }
 
 /* ---- verbs ------------------------------------------------------------------------------------------------- */
@@ -152,41 +153,9 @@ void pl__build_suspend(pl__reader_t *R) {
     suspend->reason = pl__reader_opt_str_field(R, 3, "reason");
 }
 
-/* Field `start`: a list of one. */
-static void read_start(pl__reader_t *R, int t, pl_mail_new_t *mail) {
-    size_t len;
-    lua_getfield(R->L, t, "start");
-    pl_stage_new_t *start = pl__reader_roots(R, "start", &len);
-    if (len > 1 || (len && !mail->idempotence.ptr))
-        pl__reader_refuse(R, "start", "one, with an idempotence key");
-    mail->start = len ? start : NULL;
-}
-
 void pl__build_signal(pl__reader_t *R) {
-    static const char *const MAIL_KINDS[] = { "signal", "update", NULL };
-    pl_op_signal_t *signal = &R->op->u.signal;
     pl__reader_arg_list(R, 2);
-    size_t n = pl__reader_list_open(R, "mails");
-    signal->mails = pl__reader_array(R, n, sizeof *signal->mails);
-    signal->len = n;
-    for (size_t i = 0; i < n; i++) {
-        int item = pl__reader_list_table(R, i);
-        signal->mails[i] = (pl_mail_new_t){
-            .stage = pl__reader_opt_id_field(R, item, "stage"),
-            .idempotence = pl__reader_opt_str_field(R, item, "idempotence"),
-            .kind = (pl_mail_kind_t)pl__reader_choice_field(R, item, "kind", MAIL_KINDS),
-            .name = pl__reader_str_field(R, item, "name"),
-            .key = pl__reader_opt_str_field(R, item, "key"),
-            .value = pl__reader_opt_str_field(R, item, "value"),
-        };
-        read_start(R, item, &signal->mails[i]);
-        if (signal->mails[i].value.len > PL_MAIL_BYTES_MAX)
-            pl__reader_refuse(R, "value", "it is too large");
-        if (!signal->mails[i].stage && !signal->mails[i].idempotence.ptr)
-            pl__reader_refuse(R, "stage", "an id, or an idempotence key, is missing");
-        lua_pop(R->L, 1);
-    }
-    pl__reader_list_close(R);
+    R->op->u.signal.mails = pl__reader_mails(R, "mails", &R->op->u.signal.len);
 }
 
 void pl__build_flow_set(pl__reader_t *R) {

@@ -142,5 +142,10 @@ int pl__push_signal(lua_State *L, const pl_op_t *op) {
         lua_pushstring(L, pl_result_name(signal->mails[i].rc));
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    return 1;
+    lua_createtable(L, (int)signal->len, 0);
+    for (size_t i = 0; i < signal->len; i++) {
+        lua_pushinteger(L, (lua_Integer)signal->mails[i].number);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 2;
 }

@@ -280,15 +280,17 @@ static void push_methods(lua_State *L) {
         pl_verb_t verb;
     } VERBS[] = {
 #define X(name) { #name, PL_VERB_##name }
-        X(sql),         X(start),        X(task_add),        X(fill),         X(retry),
-        X(abort),       X(status),       X(cleanup),         X(meta),         X(stage_get),
-        X(tree_get),    X(tree_page),    X(roots_list),      X(counts_get),   X(queue_set),
-        X(queue_get),   X(queue_stats),  X(lease),           X(lease_modify), X(task_delete),
-        X(purge),       X(dead_list),    X(dead_revive),     X(dead_purge),   X(failures_get),
-        X(space_get),   X(schedule_set), X(schedule_delete), X(schedule_get), X(schedule_fire),
-        X(fires_get),   X(ids_find),     X(roots_find),      X(resume),       X(workers_get),
-        X(queues_seen), X(why_get),      X(tasks_find),      X(signal),       X(flow_set),
-        X(journal_get),
+        X(sql),          X(start),         X(task_add),     X(fill),
+        X(retry),        X(abort),         X(status),       X(cleanup),
+        X(meta),         X(stage_get),     X(tree_get),     X(tree_page),
+        X(roots_list),   X(counts_get),    X(queue_set),    X(queue_get),
+        X(queue_stats),  X(lease),         X(lease_modify), X(task_delete),
+        X(purge),        X(dead_list),     X(dead_revive),  X(dead_purge),
+        X(failures_get), X(space_get),     X(schedule_set), X(schedule_delete),
+        X(schedule_get), X(schedule_fire), X(fires_get),    X(ids_find),
+        X(roots_find),   X(resume),        X(workers_get),  X(queues_seen),
+        X(why_get),      X(tasks_find),    X(signal),       X(flow_set),
+        X(journal_get),  X(shown_get),     X(fork),
 #undef X
     };
     static const char *const FORWARDS[] = { "new_id", "new_name", "id_text", "id_parse", "now" };

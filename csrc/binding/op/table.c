@@ -67,6 +67,8 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_signal] = pl__build_signal,
     [PL_VERB_flow_set] = pl__build_flow_set,
     [PL_VERB_journal_get] = pl__build_journal_get,
+    [PL_VERB_shown_get] = pl__build_shown_get,
+    [PL_VERB_fork] = pl__build_fork,
     [PL_VERB_sql] = pl__build_sql,
 };
 
@@ -185,6 +187,8 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_suspend] = pl__push_suspend,
     [PL_VERB_signal] = pl__push_signal,
     [PL_VERB_journal_get] = pl__push_journal_get,
+    [PL_VERB_journal] = pl__push_journal,
+    [PL_VERB_shown_get] = pl__push_shown_get,
     [PL_VERB_sql] = pl__push_sql,
 };
 

@@ -11,6 +11,7 @@
 
 #include "store/durable/flow.h"
 #include "store/durable/news.h"
+#include "store/durable/shown.h"
 #include "store/model.h"
 
 /* X(name, number, text). The numbers are in files. */
@@ -73,6 +74,14 @@ typedef struct {
     size_t fills_len;
     const int64_t *taken; /* numbers of mails that were delivered */
     size_t taken_len;
+    const pl_answer_new_t *answers; /* to updates that were taken, perhaps just now */
+    size_t answers_len;
+    const pl_value_new_t *values;
+    size_t values_len;
+    pl_chunk_new_t *chunks;
+    size_t chunks_len;
+    pl_mail_new_t *mails; /* sent to others; one that cannot be posted is left out */
+    size_t mails_len;
 } pl_journal_t;
 
 /* journal: writes under a claim, which stays. PL_ESTALE: it is not ours. PL_EABORTED: the stage was aborted meanwhile,

@@ -48,6 +48,7 @@ typedef struct {
     pl_stage_new_t *start; /* a durable function that is started with it if none has that key; NULL: none */
     pl_mail_kind_t kind;
     pl_str_t name, key, value; /* key absent: none; a second one with the same is not delivered */
+    int64_t number;            /* result: of the mail, or of that which had the key; 0: none */
     int rc;                    /* result: PL_OK, PL_EEXISTS (by key), PL_ENOTFOUND, PL_EFINAL, PL_ELIMIT, or
                                 * PL_ESTATE: it is no durable function */
 } pl_mail_new_t;

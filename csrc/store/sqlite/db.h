@@ -576,6 +576,11 @@ typedef int pl__spawn_t(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned 
 int pl__journal_write(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, const pl_journal_t *journal,
                       pl__spawn_t *spawn);
 
+/* Posts a mail; mail->rc says whether. */
+int pl__mail_post(pl__conn_t *conn, pl_mail_new_t *mail);
+/* What it shows from now on, and whom it writes. */
+int pl__shown_write(pl__conn_t *conn, pl_id_t stage, const pl_journal_t *journal);
+
 /* ---- outcome.c ---- */
 /* Whether a claim of a run is ours and its stage READY: *rc is PL_OK, PL_ESTALE, or PL_EABORTED: then it was ended. */
 int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags);

@@ -6,6 +6,7 @@
 #ifndef PL_STORE_SQLITE_STATEMENTS_H
 #define PL_STORE_SQLITE_STATEMENTS_H
 
+#include "store/sqlite/journal/shown.h"
 #include "store/sqlite/schedule/statements.h"
 
 #define PL__TEXT_OF(value) #value
@@ -612,13 +613,13 @@
                  "IN (4, 6)")                                                                                          \
     X(NEWS_MAILS, "SELECT number, kind, name, key, time, value FROM main.pl_mail INDEXED BY pl_mail_new WHERE stage "  \
                   "= ?1 AND taken = 0 AND number > ?2 ORDER BY number LIMIT ?3")                                       \
-    X(MAIL_HAS, "SELECT 1 FROM main.pl_mail INDEXED BY pl_mail_key WHERE stage = ?1 AND name = ?2 AND key = ?3")       \
     X(MAIL_BYTES, "SELECT coalesce(sum(length(value)), 0) FROM main.pl_mail INDEXED BY pl_mail_new WHERE stage = ?1 "  \
                   "AND taken = 0")                                                                                     \
     X(MAIL_ADD, "INSERT INTO main.pl_mail (stage, number, kind, name, key, time, value) VALUES (?1, ?2, ?3, ?4, ?5, "  \
                 "?6, ?7)")                                                                                             \
     X(MAIL_POSTED, "UPDATE main.pl_flow SET posted = ?2, mails = mails + 1 WHERE stage = ?1")                          \
-    X(MAIL_DELETE, "DELETE FROM main.pl_mail WHERE stage = ?1 AND number = ?2 AND key IS NULL AND taken = 0")          \
+    X(MAIL_DELETE, "DELETE FROM main.pl_mail WHERE stage = ?1 AND number = ?2 AND key IS NULL AND taken = 0 AND kind " \
+                   "= 0")                                                                                              \
     X(MAIL_TAKE, "UPDATE main.pl_mail SET taken = 1, value = NULL WHERE stage = ?1 AND number = ?2 AND taken = 0")     \
     X(MAILS_TAKEN, "UPDATE main.pl_flow SET mails = mails - ?2 WHERE stage = ?1")                                      \
     X(JOURNAL_DELETE, "DELETE FROM main.pl_journal WHERE stage = ?1")                                                  \
@@ -632,7 +633,7 @@
     X(WORK_TASK_NOW, "UPDATE main.pl_task SET state = CASE state WHEN 1 THEN 0 ELSE state END, eta = ?2 WHERE id = "   \
                      "?1 AND state IN (1, 3)")                                                                         \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \
-                "WHERE stage = ?1 "                                                                                    \
-                "ORDER BY id")
+                "WHERE stage = ?1 ORDER BY id")                                                                        \
+    PL__SHOWN_STATEMENTS(X)
 
 #endif

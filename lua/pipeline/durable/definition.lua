@@ -25,8 +25,7 @@ end
 
 --- Methods that a body will have: their names are reserved already.
 local later = {
-  patched = true, on_query = true, on_signal = true,
-  on_update = true, set_value = true, stream = true, signal_to = true, scope = true, shield = true,
+  patched = true, scope = true, shield = true,
   with_timeout = true, on_compensate = true, compensate = true,
 }
 
@@ -75,9 +74,12 @@ function definition.check(name, given, parent)
 end
 
 --- Gives a durable class the methods of a body.
-function definition.install(class)
+-- @return what it inherits instead of `parent`: those methods, and all of that.
+function definition.install(class, parent)
   rawset(class, "_version", rawget(class, "version") or false)
-  for name, method in pairs(load_methods()) do rawset(class, name, method) end
+  local above = {}
+  for name, method in pairs(load_methods()) do above[name] = method end
+  return setmetatable(above, { __index = parent, __call = getmetatable(parent).__call })
 end
 
 return definition

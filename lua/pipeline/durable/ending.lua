@@ -8,6 +8,7 @@ local journal = require "pipeline.durable.journal"
 local outcome = require "pipeline.workflow.outcome"
 local place = require "pipeline.support.place"
 local report = require "pipeline.support.report"
+local shown = require "pipeline.durable.reach.shown"
 local text = require "pipeline.support.text"
 local values = require "pipeline.durable.values"
 
@@ -91,6 +92,7 @@ end
 local function send(self, out)
   self.context.over = true
   local ok, code, message = self.core:outcome(self.claim, out)
+  if ok then shown.wrote(self, out.journal) end
   if ok == nil and code and not silent[code] then
     self.engine:_log(WARNING, ("end of %s %s: %s %s"):format(self.record.class_path, self.self.id, code, message or ""))
   end

@@ -5,6 +5,7 @@ local errors = require "pipeline.support.errors"
 local journal = {}
 
 local mailbox = require "pipeline.durable.mailbox"
+local shown = require "pipeline.durable.reach.shown"
 
 local PAGE_ENTRIES <const> = 500
 
@@ -54,6 +55,7 @@ function journal.collect(self, always)
   local writes = self.machine:take_writes()
   table.sort(writes, function(a, b) return a.seq < b.seq end)
   local has_more = self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status
+    or shown.has_any(self)
   if not (always or writes[1] or has_more) then
     return writes, nil
   end
@@ -64,6 +66,7 @@ function journal.collect(self, always)
     entries = taken(entries), next = self.machine.next, children = taken(self.children), starts = taken(self.starts),
     fills = taken(self.publish), taken = taken(self.taken), status = self.status or nil,
   }
+  shown.collect(self, given)
   self.children, self.starts, self.publish, self.taken, self.status = {}, {}, {}, {}, false
   return writes, given
 end
@@ -86,6 +89,7 @@ function journal.put_back(self, writes, given)
   self.publish = put_first(self.publish, given.fills)
   self.taken = put_first(self.taken, given.taken)
   self.status = self.status or given.status or false
+  shown.put_back(self, given)
 end
 
 return journal

@@ -49,10 +49,12 @@ local function first_wait(self, name)
   return list and list[1]
 end
 
---- The first signal that something waits for, and that operation; nil: there is none among those that were read.
-function Mailbox.take(self)
+--- The first mail that something waits for, and that operation, or what `handlers` (nil: none) have for it; nil: there
+-- is none among those that were read.
+function Mailbox.take(self, handlers)
   for i, mail in ipairs(self.mails) do
-    local op = first_wait(self, mail.name)
+    local op = mail.kind ~= "update" and first_wait(self, mail.name) or
+      handlers and handlers:find(mail)
     if op then
       table.remove(self.mails, i)
       return mail, op
@@ -61,10 +63,10 @@ function Mailbox.take(self)
 end
 
 --- The names that something waits for, sorted; nil: none.
-function Mailbox.wants(self)
-  local names = {}
+function Mailbox.wants(self, handlers)
+  local names = handlers:signal_names()
   for name in pairs(self.waits) do
-    if first_wait(self, name) then names[#names + 1] = name end
+    if first_wait(self, name) and not handlers.signal[name] then names[#names + 1] = name end
   end
   table.sort(names)
   return names[1] and names or nil
@@ -74,7 +76,7 @@ end
 function Mailbox.left(self)
   local names, met = {}, {}
   for _, mail in ipairs(self.mails) do
-    if not met[mail.name] then
+    if not met[mail.name] and mail.kind ~= "update" then
       met[mail.name] = true
       names[#names + 1] = mail.name
     end

@@ -1,7 +1,7 @@
 --- durable/outside.lua: durable functions from outside of them: methods of the engine.
 
+local address = require "pipeline.durable.reach.address"
 local context = require "pipeline.context"
-local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
 local keys = require "pipeline.workflow.keys"
@@ -14,25 +14,6 @@ local misuse = require("pipeline.support.place").misuse
 local methods = {} -- of the engine
 
 local LIMIT <const>, LIMIT_MAX <const> = 100, 1000
-local PAYLOAD_BYTES_MAX <const> = 2 << 20
-
-local function record_of(self, ref, what)
-  local record
-  if instance.is(ref) and ref._id then
-    record = errors.read(context.store(self, true):stage_get(ref._id))
-  elseif type(ref) == "string" then
-    record = keys.find(self, ref)
-  else
-    misuse("bad argument #1 to '%s' (id, idempotence key or started pipeline expected, got %s)", what, type(ref))
-  end
-  if not record then
-    errors.raise(errors.UnexpectedPipelineError, "%s: there is no pipeline %s", what, tostring(ref))
-  end
-  if record.flags & core.DURABLE == 0 then
-    errors.raise(errors.UnexpectedPipelineError, "%s: %s is no durable function", what, record.class_path)
-  end
-  return record
-end
 
 local resume_kinds = { retry = "boolean" }
 
@@ -43,7 +24,7 @@ local resume_kinds = { retry = "boolean" }
 function methods.resume(self, ref, given)
   opened.check(self)
   given = options.check(given, resume_kinds, 2, "resume")
-  local record = record_of(self, ref, "resume")
+  local record = address.record(self, ref, "resume")
   local ok, code, message = context.store(self):flow_set(record.id, {
     resume = true, reason = given.retry and "retry" or nil,
   })
@@ -56,15 +37,6 @@ function methods.resume(self, ref, given)
 end
 
 local signal_kinds = { key = "any", start = "table" }
-
-local function check_key(key)
-  if key == nil then return nil end
-  if type(key) == "number" then key = tostring(key) end
-  if type(key) ~= "string" or key == "" or #key > 200 then
-    misuse("bad argument #4 to 'signal' (option 'key': a text of 1 to 200 bytes, or a whole number, expected)")
-  end
-  return key
-end
 
 -- Whom a signal is for, as the store takes it.
 local function address_of(self, ref, item, start)
@@ -97,19 +69,10 @@ function methods.signal(self, ref, name, payload, given)
   opened.check(self)
   context.refuse_in_body("a signal")
   given = options.check(given, signal_kinds, 4, "signal")
-  if type(name) ~= "string" or name == "" or #name > 200 then
-    misuse("bad argument #2 to 'signal' (a name of 1 to 200 bytes expected)")
-  end
-  local bytes, inputs, message = core.encode_value(payload, "payload")
-  if not bytes then errors.raise_core(inputs, message) end
-  if inputs and #inputs > 0 then
-    errors.raise(errors.SerializationError, "payload: a future of a pipeline; send its value")
-  end
-  if #bytes > PAYLOAD_BYTES_MAX then
-    errors.raise(errors.LimitError, "payload: %d bytes, and at most %d can be sent", #bytes, PAYLOAD_BYTES_MAX)
-  end
-  local item = address_of(self, ref, { name = name, key = check_key(given.key), value = bytes, kind = "signal" },
-    given.start)
+  address.check_name(name, 2, "signal")
+  local bytes = address.encode(payload)
+  local key = address.check_key(given.key, 4, "signal")
+  local item = address_of(self, ref, { name = name, key = key, value = bytes, kind = "signal" }, given.start)
   if not (item.stage or item.idempotence) then return false, "not_found" end
   local results, code, problem = context.store(self):signal { item }
   if not results then errors.raise_core(code, problem, "signal") end
@@ -169,7 +132,7 @@ local kinds = { after = "any", limit = "count" }
 function methods.get_journal(self, ref, given)
   opened.check(self)
   given = options.check(given, kinds, 2, "get_journal")
-  local record = record_of(self, ref, "get_journal")
+  local record = address.record(self, ref, "get_journal")
   local store = context.store(self, true)
   local flow, entries, message = store:journal_get(record.id, {
     after = given.after or 0, limit = math.min(given.limit or LIMIT, LIMIT_MAX),

@@ -25,10 +25,12 @@
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local ending = require "pipeline.durable.ending"
+local handlers = require "pipeline.durable.reach.handlers"
 local journal = require "pipeline.durable.journal"
 local machine = require "pipeline.flow.machine"
 local mailbox = require "pipeline.durable.mailbox"
 local news = require "pipeline.durable.news"
+local shown = require "pipeline.durable.reach.shown"
 local steps = require "pipeline.durable.steps"
 local transaction = require "pipeline.durable.transaction"
 local values = require "pipeline.durable.values"
@@ -63,11 +65,12 @@ function Run.commit(self)
   local ok, code, message = self.core:journal(self.claim, given)
   if not ok then lose(self, code, message) end
   journal.wrote(self, writes)
+  shown.wrote(self, given, code)
 end
 
 --- An output is to be visible with the next commit; nothing happens in a replay.
 function Run.publish_fill(self, slot, bytes)
-  if self.machine.replaying then return end
+  if not shown.is_new(self) then return end
   self.publish[#self.publish + 1] = { slot = slot, value = bytes }
 end
 
@@ -225,12 +228,17 @@ local function heed_news(self)
   return true
 end
 
--- Gives a signal to a wait of its name.
+-- Gives a signal or an update to a wait, or a handler, of its name.
 local function take_mail(self)
-  local mail, op = self.mailbox:take()
+  local mail, op = self.mailbox:take(not self.machine:is_full() and self.handlers)
   if not mail then
-    if not (self.mailbox.has_more and self.mailbox:wants()) then return false end
+    local is_over = self.handlers.is_ending and not self.mailbox:wants(self.handlers)
+    if is_over or not self.mailbox.has_more then return false end -- behind what nobody wants there may be updates
     take_news(self, journal.read_news(self))
+    return true
+  end
+  if not op.kind then
+    deliver(self, self.handlers:receive(self, mail, op))
     return true
   end
   self.machine:close(op, "ok", mailbox.results(mail))
@@ -302,10 +310,11 @@ local function suspend(self)
   local writes, given = journal.collect(self, true)
   local _, due = first_due(self)
   given.due, given.slots, given.reason = due, news.slots(self), ending.waits_for(self)
-  given.wants = self.mailbox:wants()
+  given.wants = self.mailbox:wants(self.handlers)
   local ok, code, message = self.core:flow_suspend(self.claim, given)
   if ok then
     journal.wrote(self, writes)
+    shown.wrote(self, given)
     return true
   end
   journal.put_back(self, writes, given)
@@ -365,12 +374,13 @@ function Run.__close(self)
   news.forget(self)
 end
 
-local function new(engine, claim, stage, context)
+local function new(engine, claim, stage, context, bracket)
   local self
   self = setmetatable({
     engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = context,
     of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, mailbox = mailbox.new(), again = false,
+    handlers = handlers.new(bracket), shown = shown.new(),
     status = false, token = false, has_news = false, deliveries = 0,
     wake = function()
       if self.token then self.token:wake(true) end
@@ -384,7 +394,7 @@ end
 --   whose `durable` is set here; main: function(self) that is the body; bracket: { enter =, leave = }, called with the
 --   coroutine of a branch before and after it runs.
 function run.execute(engine, claim, stage, context, main, bracket)
-  local self <close> = new(engine, claim, stage, context)
+  local self <close> = new(engine, claim, stage, context, bracket)
   news.listen(self)
   local flow, entries, given = journal.read(self)
   self.flow = flow

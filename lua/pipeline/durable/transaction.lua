@@ -3,6 +3,7 @@
 
 local errors = require "pipeline.support.errors"
 local journal = require "pipeline.durable.journal"
+local shown = require "pipeline.durable.reach.shown"
 local values = require "pipeline.durable.values"
 
 local transaction = {}
@@ -19,7 +20,7 @@ local function attempt(self, op)
     local writes, given = journal.collect(self, true)
     local ok, code, message = tx._session:journal(self.claim, given)
     if not ok then error({ LOST, code, message }, 0) end
-    op.writes = writes
+    op.writes, op.given = writes, given
   end)
 end
 
@@ -30,6 +31,7 @@ function transaction.execute(self, op)
   local ok, problem = xpcall(attempt, errors.handler, self, op)
   if ok then
     journal.wrote(self, op.writes)
+    shown.wrote(self, op.given)
     return "ok"
   end
   local original = errors.original(problem)

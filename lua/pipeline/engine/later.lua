@@ -14,6 +14,8 @@ later.ROOMS = {
   ["pipeline.act.async"] = { "complete", "callback" },
   ["pipeline.act.tasks"] = { "act_tasks" },
   ["pipeline.durable.outside"] = { "resume", "get_journal", "signal" },
+  ["pipeline.durable.reach.readers"] = { "get_value", "read_stream", "update" },
+  ["pipeline.durable.reach.query"] = { "query" },
 }
 
 --- Puts the methods of a room into `methods`.

@@ -284,6 +284,43 @@ function machine.ask(self, kind, name, given)
   return op
 end
 
+-- ---- what comes by itself --------------------------------------------------------------------------------------
+
+--- What comes under that name from now on is for `follow(op)`, which is called when it is delivered; so is what was
+-- recorded of it. `kind`: "signal" or "update".
+function machine.follow(self, kind, name, follow)
+  local counter, counts = kind .. ":" .. name, self.root.counts
+  for id, op in pairs(self.recorded) do
+    if op.kind == kind and op.name == name then
+      self.recorded[id], op.is_asked, op.follow = nil, true, follow
+      self.unasked, self.count, self.pending = self.unasked - 1, self.count + 1, self.pending + 1
+      self.bytes = self.bytes + size_of(op)
+      if op.nth > (counts[counter] or 0) then counts[counter] = op.nth end
+    end
+  end
+end
+
+--- Whether the journal takes no more of what comes by itself.
+function machine.is_full(self)
+  return self.count >= self.max_entries or self.bytes >= self.max_bytes
+end
+
+--- Something has come: makes its operation, which has ended, and is to be delivered. `ref`: what it is in the store,
+-- `value`: encoded.
+function machine.receive(self, kind, name, ref, value, follow)
+  local counter, counts = kind .. ":" .. name, self.root.counts
+  local nth = (counts[counter] or 0) + 1
+  counts[counter] = nth
+  local op = {
+    id = entry.identity("", kind, name, nth), kind = kind, path = "", name = name, nth = nth, opened = self.now,
+    attempt = 0, ref = ref, is_stored = false, is_dirty = false, ready = false, waiters = {}, is_asked = true,
+    follow = follow, seq = take_number(self),
+  }
+  self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
+  self:close(op, "ok", value)
+  return op
+end
+
 --- Blocks the running branch until one of the operations, or branches, of the list is ready. Returns the first one; of
 -- several that are ready already, the one that was ready first.
 function machine.wait(self, list, what)
@@ -353,6 +390,7 @@ local function hand_over(self, op)
   local waiters = op.waiters
   op.waiters = {}
   for _, branch in ipairs(waiters) do self:wake(branch, op) end
+  if op.follow then op.follow(op) end
   run_until_blocked(self)
 end
 

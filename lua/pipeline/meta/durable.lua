@@ -25,7 +25,8 @@ function DurableFunction:all(list, given) end
 function DurableFunction:await(...) end
 
 --- Begins run anew with these arguments, an empty journal and the same id: `return self:continue_as_new(...)`. Signals
---- that were not taken, the outputs and who waits for them, and children that still run are as before.
+--- that were not taken, the outputs and who waits for them, and children that still run are as before. Handlers at work
+--- end first; what they change in tables among the arguments is in the next era.
 ---
 --- Returns what run must return.
 ---@param ... any
@@ -63,6 +64,30 @@ function DurableFunction:log(...) end
 --- The time of what the body was told last, in seconds since the epoch: the same in every life of the run.
 function DurableFunction:now() end
 
+--- Answers queries of that name (engine:query) with what fn(...) returns. It has to answer at once, may be called in
+--- any process, at any time and also when the run is over, and changes nothing: what it changes is lost.
+---@param name string of 1 to 200 bytes. @tparam function fn gets the arguments of the query.
+---@param fn function
+function DurableFunction:on_query(name, fn) end
+
+--- Takes the signals of that name that no wait takes: for each, in the order in which they came, fn(payload) runs as a
+--- branch of the body, when that waits. Those that came before are taken, too. The run ends when all handlers have
+--- ended; an error of one fails it then.
+---@param name string of 1 to 200 bytes. @tparam function fn
+---@param fn function
+function DurableFunction:on_signal(name, fn) end
+
+--- Takes updates of that name (engine:update): fn(payload) runs as a branch of the body, when that waits, and its
+--- result, or its error, is the answer. An update that comes when the body waits first, and has no handler then, is
+--- refused.
+---
+--- `validator`: nil, or function(payload), which raises where the update is to be refused: then it leaves no trace in
+--- the journal. It records nothing, and does not wait.
+---@param name string of 1 to 200 bytes.
+---@param validator any
+---@param fn function
+function DurableFunction:on_update(name, validator, fn) end
+
 --- As math.random, but the same in every life of the run.
 ---@param m any
 ---@param n integer
@@ -88,6 +113,12 @@ function DurableFunction:select(members) end
 ---@param given? pipeline.DurableFunction.set_status.options
 function DurableFunction:set_status(given) end
 
+--- Shows a value: engine:get_value(ref, name) gives it, from the next commit on, also when the run is over. Of several
+--- between two commits the last one counts.
+---@param name string of 1 to 200 bytes. @param value any value that can be stored.
+---@param value any
+function DurableFunction:set_value(name, value) end
+
 ---@class (exact) pipeline.DurableFunction.signal.options
 ---@field key? any
 
@@ -96,6 +127,21 @@ function DurableFunction:set_status(given) end
 ---@param payload any
 ---@param given? pipeline.DurableFunction.signal.options
 function DurableFunction:signal(name, payload, given) end
+
+---@class (exact) pipeline.DurableFunction.signal_to.options
+--- as for engine:signal; default: one of its own
+---@field key? any
+
+--- Sends another durable function a signal, with the next commit: see engine:signal. What is sent to one that is over,
+--- or that is not there, is dropped.
+---
+--- `id`: of the other one, or its idempotence key. @tparam string name of the signal. @param payload any value that can
+--- be stored.
+---@param id string
+---@param name string
+---@param payload any
+---@param given? pipeline.DurableFunction.signal_to.options key (as for engine:signal; default: one of its own).
+function DurableFunction:signal_to(id, name, payload, given) end
 
 --- Waits so many seconds, however long: the run is suspended meanwhile, and goes on in whatever process is there.
 ---@param seconds number
@@ -133,6 +179,14 @@ function DurableFunction:start_step(given, fn, ...) end
 ---@param ... any
 ---@return any
 function DurableFunction:step(given, fn, ...) end
+
+--- A stream, which engine:read_stream reads while it grows and afterwards: its methods are write(value) and close().
+--- Each write is there once, in the order of the writes. It lives on over continue_as_new, and ends with the run.
+---
+--- Returns the stream. Its write raises LimitError above 100,000 values, or 64 MiB.
+---@param name string of 1 to 200 bytes.
+---@return any
+function DurableFunction:stream(name) end
 
 --- A future that is done after so many seconds, or at { at = seconds since the epoch }.
 ---@param given? table

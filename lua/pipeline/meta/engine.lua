@@ -180,6 +180,14 @@ function Engine:get_root_list(given) end
 ---@param given? table
 function Engine:get_status_tree(id, given) end
 
+--- A value that a durable function shows (self:set_value).
+---
+--- Returns the value, as it is now or was at the end; nil: none of that name was set.
+---@param ref any its id, idempotence key or instance. @tparam string name
+---@param name string
+---@return any
+function Engine:get_value(ref, name) end
+
 ---@class (exact) pipeline.Engine.handle.options
 ---@field body? string
 --- names in any case
@@ -266,6 +274,18 @@ function Engine:now() end
 ---@return any
 function Engine:on(event, fn) end
 
+--- Asks a durable function, wherever and whether or not it is being executed; also when it is over, as long as its
+--- journal is kept. Its handler (self:on_query) is called in a replay of it, in this process, up to where its journal
+--- ends; so the class has to be loaded here, or loadable. Nothing of the run is changed, and nothing begins.
+---
+--- Returns what the handler returns, decoded. Raises what it raises; QueryError (there is no such handler: it lists
+--- those that are there; or it cannot be replayed; or the handler did what is recorded); NondeterminismError.
+---@param ref any its id, idempotence key or instance. @tparam string name of the query. @param ... its arguments.
+---@param name string
+---@param ... any
+---@return any
+function Engine:query(ref, name, ...) end
+
 --- The queues, in the order in which they were made: a list of { name, mode ("push", "pull"), rate (tasks a second;
 --- absent: no limit), bucket_size, tokens (of the rate, now), max_concurrent, target, retry (its retry parameters, if
 --- any), paused, ready, delayed, executing (leased, of a pull queue), dead, more (true: there are more tasks than were
@@ -273,6 +293,27 @@ function Engine:on(event, fn) end
 --- executed_last_minute, served (a process that lives executes its tasks) }.
 ---@return table[]
 function Engine:queues() end
+
+---@class (exact) pipeline.Engine.read_stream.options
+--- 0: of the first value that is wanted
+---@field offset? any
+--- seconds that the next value may take, TimeoutError; default: for ever
+---@field timeout? number
+--- true; false: ends with what is there
+---@field wait? boolean
+
+--- Reads a stream of a durable function (self:stream), while it grows and afterwards.
+---
+--- `given`: offset (0: of the first value that is wanted), wait (true; false: ends with what is there), timeout
+--- (seconds that the next value may take, TimeoutError; default: for ever).
+---
+--- Returns iterator of offset, value; for a reader that goes on later the offset of the last one plus 1 is where. It
+--- ends when the stream is closed, or the run is over.
+---@param ref any its id, idempotence key or instance. @tparam string name
+---@param name string
+---@param given? pipeline.Engine.read_stream.options
+---@return any
+function Engine:read_stream(ref, name, given) end
 
 ---@class (exact) pipeline.Engine.repair.options
 --- path of the copy; needed unless dry_run
@@ -501,6 +542,27 @@ function Engine:transaction(fn) end
 ---@param page? table
 ---@return table[]
 function Engine:tree(given, page) end
+
+---@class (exact) pipeline.Engine.update.options
+--- a text or a whole number
+---@field key? any
+--- seconds to wait; the update goes on all the same
+---@field timeout? number
+
+--- Has a handler of a durable function (self:on_update) do something, and waits for its answer. It is done once, also
+--- if whoever has asked is gone, or its process: with a key whoever asks again gets the same answer, as long as the run
+--- goes on.
+---
+--- `given`: key (a text or a whole number), timeout (seconds to wait; the update goes on all the same).
+---
+--- Returns what the handler has returned; raises what it has raised, UpdateRejectedError (its validator has refused it,
+--- or no handler takes it), TimeoutError, AbortedError (the run was over before it was taken), LimitError.
+---@param ref any its id, idempotence key or instance. @tparam string name @param payload any value that can be stored.
+---@param name string
+---@param payload any
+---@param given? pipeline.Engine.update.options
+---@return any
+function Engine:update(ref, name, payload, given) end
 
 ---@class (exact) pipeline.Engine.wait.options
 --- seconds

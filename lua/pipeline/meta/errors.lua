@@ -52,6 +52,8 @@
 
 ---@class pipeline.PipelineUserError: pipeline.Error
 
+---@class pipeline.QueryError: pipeline.WorkflowError
+
 ---@class pipeline.RequestError: pipeline.Error
 
 ---@class pipeline.Retry: pipeline.PipelineUserError
@@ -75,6 +77,8 @@
 ---@class pipeline.TransactionError: pipeline.Error
 
 ---@class pipeline.UnexpectedPipelineError: pipeline.PipelineRuntimeError
+
+---@class pipeline.UpdateRejectedError: pipeline.WorkflowError
 
 ---@class pipeline.WorkerLostError: pipeline.Error
 

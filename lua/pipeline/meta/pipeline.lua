@@ -65,6 +65,9 @@ pipeline.PipelineStatusError = nil
 pipeline.PipelineUserError = nil
 
 ---@type pipeline.ErrorClass
+pipeline.QueryError = nil
+
+---@type pipeline.ErrorClass
 pipeline.RequestError = nil
 
 ---@type pipeline.ErrorClass
@@ -99,6 +102,9 @@ pipeline.TransactionError = nil
 
 ---@type pipeline.ErrorClass
 pipeline.UnexpectedPipelineError = nil
+
+---@type pipeline.ErrorClass
+pipeline.UpdateRejectedError = nil
 
 ---@type pipeline.ErrorClass
 pipeline.WorkerLostError = nil

@@ -130,6 +130,8 @@ errors.NotInStepError = errors.define("NotInStepError", errors.WorkflowError)
 errors.NotYieldableError = errors.define("NotYieldableError", errors.WorkflowError)
 errors.StepInterruptedError = errors.define("StepInterruptedError", errors.WorkflowError)
 errors.LimitError = errors.define("LimitError", errors.WorkflowError)
+errors.QueryError = errors.define("QueryError", errors.WorkflowError)
+errors.UpdateRejectedError = errors.define("UpdateRejectedError", errors.WorkflowError)
 errors.EOFError = errors.define("EOFError", errors.TaskletError)
 
 -- Codes of the C core that are not about the store itself.

@@ -212,8 +212,8 @@ function class.define(name, definition)
     if key ~= "extends" then self[key] = value end
   end
   self.extends = definition.extends or nil
-  if definition.durable then durable.install(self) end
-  set_up(self, definition.extends or Base)
+  local parent = definition.extends or Base
+  set_up(self, definition.durable and durable.install(self, parent) or parent)
   class.registry[name] = self
   return self
 end

@@ -320,19 +320,19 @@ local function is_untouched(run)
   return run.n == 0 and not (run.used or run.timer or run.committed or run.tasks or run.target)
 end
 
--- The body of a durable function runs in coroutines of its own: to whom they belong is known while they do.
-local function run_durable(engine, claim, of, record)
+--- The body of a durable function, in an instance of its own. It runs in coroutines of its own: to whom they belong is
+-- known while they do.
+-- @param inputs what gives the values of the slots among the arguments: inputs:value(id).
+-- @return the instance, its run context, the main function, and what is to be called around its coroutines.
+function evaluate.body(engine, of, record, inputs)
   local self = instance.new(of, engine, record)
-  local run = { children = false, n = 0, claim = claim, over = false, ended = true, committed = false, used = true }
+  local run = { children = false, n = 0, claim = inputs, over = false, ended = true, committed = false, used = true }
   self._run = run
-  instances[running()] = self
-  local list, n = decode_args(self, claim)
+  local list, n = decode_args(self, inputs)
   local fn = run_function(engine, of, record)
   local body = require "pipeline.durable.body.methods"
   local guards = (engine._test or engine._guards) and require "pipeline.durable.body.guards"
-  require("pipeline.durable.run").execute(engine, claim, self, run, function(durable)
-    return body.main(durable, self, fn, list, n)
-  end, {
+  return self, run, function(durable) return body.main(durable, self, fn, list, n) end, {
     enter = function(co)
       context.enter_body(co, self)
       if guards then guards.set() end
@@ -341,7 +341,13 @@ local function run_durable(engine, claim, of, record)
       if guards then guards.lift() end
       context.leave_body(co)
     end,
-  })
+  }
+end
+
+local function run_durable(engine, claim, of, record)
+  local self, run, main, bracket = evaluate.body(engine, of, record, claim)
+  instances[running()] = self
+  require("pipeline.durable.run").execute(engine, claim, self, run, main, bracket)
   instances[running()] = nil
   self._run = false
 end

@@ -16,6 +16,7 @@ local misuse = require("pipeline.support.place").misuse
 local waiting = {}
 
 local CLOSED, TIMEOUT = "closed", "timeout" -- what a wait ends with instead of a state
+local SHOWN <const> = "shown" -- in the place of an id: of those who wait for what durable functions show
 
 --- Raises again what a run has raised in test mode.
 function waiting.raise_again(engine)
@@ -100,7 +101,8 @@ local function new_token(engine, id, way, handle)
     }, Token)
   end
   local outside = require "pipeline.tasklet.outside"
-  return outside.new(function(token) remove_waiter(engine, id, token) end, "pipeline " .. engine:_id_text(id))
+  local what = id == SHOWN and "what a pipeline shows" or "pipeline " .. engine:_id_text(id)
+  return outside.new(function(token) remove_waiter(engine, id, token) end, what)
 end
 
 local function is_final(state)
@@ -116,10 +118,10 @@ local function watch(engine, id)
   return errors.check(state, code, message)
 end
 
-local function wait_suspended(engine, id, timeout, way, handle)
+local function wait_suspended(engine, id, timeout, way, handle, stage)
   local token <close> = new_token(engine, id, way, handle)
   add_waiter(engine, id, token)
-  local state = watch(engine, id)
+  local state = watch(engine, stage or id)
   if is_final(state) then return state end
   return token:wait(timeout) or TIMEOUT
 end
@@ -134,8 +136,8 @@ local function run_some(engine, left)
   return engine._core:run("all", left)
 end
 
-local function wait_running(engine, id, timeout)
-  local state = watch(engine, id)
+local function wait_running(engine, id, timeout, stage)
+  local state = watch(engine, stage or id)
   if is_final(state) then return state end
   local deadline = timeout and engine._core:steady() + timeout
   engine._finals[id] = false
@@ -163,9 +165,9 @@ local function wait_running(engine, id, timeout)
   return state
 end
 
-local function wait_blocking(engine, id, timeout)
+local function wait_blocking(engine, id, timeout, stage)
   engine._core:listen(true)
-  local ok, state = pcall(wait_running, engine, id, timeout)
+  local ok, state = pcall(wait_running, engine, id, timeout, stage)
   engine._core:listen(false)
   eventloop.rest(engine)
   if not ok then error(state, 0) end
@@ -174,12 +176,23 @@ end
 
 -- ---- a pipeline ------------------------------------------------------------------------------------------------
 
---- A watched stage is final: whoever waits for it goes on.
-function waiting.is_final(engine, id, state)
+local function wake(engine, id, state)
   local waiters = engine._waiters[id]
   engine._waiters[id] = nil
   for _, token in ipairs(waiters or {}) do token:wake(state) end
   if engine._finals[id] ~= nil then engine._finals[id] = state end
+end
+
+--- What durable functions show may have changed: whoever waits for that looks again.
+function waiting.told(engine)
+  engine._told = engine._told + 1
+  wake(engine, SHOWN, SHOWN)
+end
+
+--- A watched stage is final: whoever waits for it goes on.
+function waiting.is_final(engine, id, state)
+  wake(engine, id, state)
+  waiting.told(engine)
 end
 
 --- The engine is being closed: whoever waits for it hears that. What it executes itself ends with it instead.
@@ -232,6 +245,34 @@ local function raise_late(engine, stage, timeout)
   end
   errors.raise(errors.TimeoutError, "%s is not final%s", tostring(stage),
     timeout and (" after %g s"):format(timeout) or ", and nothing is left to be done")
+end
+
+--- Waits until look() finds something: what a durable function shows, which is stage `id`.
+-- @tparam function look is called at first, and when something may have changed; returns it, or nil.
+-- @return what it has found; nil and the state: the stage is final, and there is nothing. Raises TimeoutError after
+--   `timeout` seconds (nil: never), for `what`.
+function waiting.shown(engine, id, timeout, look, what)
+  local deadline = timeout and engine._core:steady() + timeout
+  while true do
+    local state, told = watch(engine, id), engine._told
+    local found = look()
+    if found ~= nil then return found end
+    if is_final(state) then return nil, state end
+    if told == engine._told then
+      local way, handle = await.way(engine)
+      local left = deadline and math.max(deadline - engine._core:steady(), 0)
+      if way == await.BLOCK then
+        state = wait_blocking(engine, SHOWN, left, id)
+      else
+        state = wait_suspended(engine, SHOWN, left, way, handle, id)
+      end
+      if state == CLOSED then error(errors.closed(what), 0) end
+      if state == TIMEOUT then
+        errors.raise(errors.TimeoutError, "%s: nothing has come%s", what, timeout and (" in %g s"):format(timeout) or
+          ", and nothing is left to be done")
+      end
+    end
+  end
 end
 
 --- Waits until the stage is final. Returns its outputs; raises as Engine.wait does.

@@ -50,5 +50,6 @@ int pl__journal_write(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned fl
         PL__TRY(pl__task_new(conn, &journal->tasks[i]));
     for (size_t i = 0; i < journal->fills_len; i++)
         PL__TRY(pl__stage_fill(conn, stage, &journal->fills[i]));
-    return take_mails(conn, stage, journal->taken, journal->taken_len);
+    PL__TRY(take_mails(conn, stage, journal->taken, journal->taken_len));
+    return pl__shown_write(conn, stage, journal);
 }

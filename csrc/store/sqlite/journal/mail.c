@@ -37,7 +37,8 @@ static int check_mail(pl__conn_t *conn, pl_mail_new_t *mail, const pl__flow_stat
     int64_t stage_state, had = 0;
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &stage_state, -1, "i", (int64_t)mail->stage));
     if (state->found && mail->key.ptr)
-        PL__TRY(pl__sql_int(conn, PL__SQL_MAIL_HAS, &had, 0, "itb", (int64_t)mail->stage, mail->name, mail->key));
+        PL__TRY(pl__sql_int(conn, PL__SQL_MAIL_BY_KEY, &had, 0, "itb", (int64_t)mail->stage, mail->name, mail->key));
+    mail->number = had;
     bool full = false;
     if (state->found)
         PL__TRY(is_full(conn, mail, state, &full));
@@ -51,7 +52,7 @@ static int check_mail(pl__conn_t *conn, pl_mail_new_t *mail, const pl__flow_stat
     return PL_OK;
 }
 
-static int post(pl__conn_t *conn, pl_mail_new_t *mail) {
+int pl__mail_post(pl__conn_t *conn, pl_mail_new_t *mail) {
     pl__flow_state_t state;
     if (mail->idempotence.ptr) /* anew, should this be another try */
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &mail->stage, 0, "b", mail->idempotence));
@@ -68,13 +69,15 @@ static int post(pl__conn_t *conn, pl_mail_new_t *mail) {
     PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_ADD, NULL, "iiitbib", (int64_t)mail->stage, state.posted + 1,
                         (int64_t)mail->kind, mail->name, mail->key, (int64_t)conn->now, mail->value));
     PL__TRY(pl__sql_run(conn, PL__SQL_MAIL_POSTED, NULL, "ii", (int64_t)mail->stage, state.posted + 1));
-    return pl__flow_tell(conn, mail->stage, &state, wants(state.wants, mail->name));
+    mail->number = state.posted + 1;
+    bool is_wanted = mail->kind == PL_MAIL_UPDATE || wants(state.wants, mail->name); /* an update is at least refused */
+    return pl__flow_tell(conn, mail->stage, &state, is_wanted);
 }
 
 int pl__verb_signal(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__deltas_flush(conn));
     for (size_t i = 0; i < op->u.signal.len; i++)
-        PL__TRY(post(conn, &op->u.signal.mails[i]));
+        PL__TRY(pl__mail_post(conn, &op->u.signal.mails[i]));
     return PL_OK;
 }
 

@@ -83,5 +83,10 @@ int pl__verb_suspend(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     PL__TRY(pl__journal_write(conn, suspend->stage, run.root, run.flags, &suspend->journal, pl__run_spawn));
     PL__TRY(pl__deltas_flush(conn)); /* rows of children that are waited for */
+    bool has_mail = false;
+    if (suspend->journal.mails_len) /* to itself, perhaps */
+        PL__TRY(look_for_news(conn, suspend, &has_mail));
+    if (has_mail)
+        suspend->due = conn->due;
     return wait_for(conn, suspend);
 }

@@ -41,6 +41,9 @@ function calls.run_of(self, what)
   local given = self._run
   local run = given and given.durable
   if run and run.machine.branch then return run end
+  if run and run.reads_only then
+    errors.raise(errors.QueryError, "self:%s is called in the handler of a query, which only looks", what)
+  end
   local step = info.current()
   if step then
     errors.raise(errors.NotInStepError, "self:%s is called inside the function of step %q: it belongs into the body " ..

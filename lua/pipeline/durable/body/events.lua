@@ -77,15 +77,26 @@ end
 local Again = {
   __name = "pipeline.ContinueAsNew", __unserializable = "what self:continue_as_new returns: run returns it",
 }
+Again.__index = Again
+
+--- Encodes the arguments of the next era.
+function Again.settle(self)
+  self.bytes = values.encode(self.args, self.args.n, "arguments of continue_as_new")
+end
 
 --- Begins run anew with these arguments, an empty journal and the same id: `return self:continue_as_new(...)`. Signals
--- that were not taken, the outputs and who waits for them, and children that still run are as before.
+-- that were not taken, the outputs and who waits for them, and children that still run are as before. Handlers at work
+-- end first; what they change in tables among the arguments is in the next era.
 -- @return what run must return.
 function methods.continue_as_new(self, ...)
   local run = calls.run_of(self, "continue_as_new")
   run.machine:check_call("self:continue_as_new")
-  local n = select("#", ...)
-  local again = setmetatable({ bytes = values.encode({ ... }, n, "arguments of continue_as_new") }, Again)
+  if run.machine.branch.is_handler then
+    misuse("continue_as_new is not possible in a handler: set a variable, and let run return " ..
+      "self:continue_as_new(...)")
+  end
+  local again = setmetatable({ args = table.pack(...), bytes = false }, Again)
+  again:settle() -- what cannot be encoded is an error here
   run.again = again
   return again
 end

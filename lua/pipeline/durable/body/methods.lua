@@ -10,8 +10,10 @@ local class = require "pipeline.workflow.class"
 local errors = require "pipeline.support.errors"
 local events = require "pipeline.durable.body.events"
 local future = require "pipeline.workflow.future"
+local handling = require "pipeline.durable.body.handling"
 local options = require "pipeline.support.options"
 local spawning = require "pipeline.durable.body.spawning"
+local telling = require "pipeline.durable.body.telling"
 local misuse = require("pipeline.support.place").misuse
 
 local body = {}
@@ -190,7 +192,7 @@ end
 --- Writes a line to the log, once: not when the run is replayed.
 function methods.log(self, ...)
   local run = run_of(self, "log")
-  if run.machine.replaying then return end
+  if run.machine.replaying or run.reads_only then return end
   return class.Base.log(self, ...)
 end
 
@@ -267,6 +269,7 @@ end
 
 local function finish(run, self, ...)
   local first = ...
+  run.handlers.is_ending = true
   if run.again and not rawequal(first, run.again) then
     misuse("continue_as_new: run must return what it returns, as in return self:continue_as_new(...)")
   end
@@ -277,16 +280,18 @@ local function finish(run, self, ...)
   end
   show_outputs(run, self, select("#", ...), first)
   wait_for_rest(run)
+  if run.again then run.again:settle() end
   return ...
 end
 
 --- The body of a run: the user's function with its arguments, and what has to be waited for behind it.
 function body.main(run, self, fn, args, n)
   if run.flow.era > 0 then methods.sleep(self, 0) end -- the time of its begin is in the journal before anything else
+  run.handlers.has_begun = true
   return finish(run, self, fn(self, unpack(args, 1, n)))
 end
 
-for _, room in ipairs { branches, events } do
+for _, room in ipairs { branches, events, handling, telling } do
   for name, method in pairs(room.methods) do methods[name] = method end
 end
 
