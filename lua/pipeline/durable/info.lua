@@ -2,10 +2,13 @@
 
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
+local misuse = require("pipeline.support.place").misuse
 
 local info = {}
 
 local of_task = setmetatable({}, { __mode = "k" }) -- tasklet -> the step that it executes
+
+local NAME_BYTES_MAX <const> = 200
 
 local Info = {}
 local meta = { __name = "pipeline.Step", __index = Info, __unserializable = "the step that is executed" }
@@ -14,17 +17,34 @@ function meta.__tostring(self)
   return ("step %q, attempt %d of %s"):format(self.name, self.attempt, tostring(self.max_attempts))
 end
 
-local function not_there(name)
-  return function(self)
-    errors.raise(errors.WorkflowError, "%s of step %q: this version has no %s in steps", name, self.name, name)
-  end
+local progress_of = setmetatable({}, { __mode = "k" }) -- of such a step: see reach/progress.lua
+
+--- Tells that the step is at work. The next attempt, should this one fail or its process die, finds `details` (any
+-- value that can be stored; after a crash those of at most a second before) in its field `details`. Raises
+-- CancelledError when the attempt is over: the run was cancelled, another process has taken it over, or its time was
+-- up.
+function Info.heartbeat(self, details)
+  progress_of[self]:heartbeat(details)
 end
 
-Info.heartbeat, Info.stream = not_there "heartbeat", not_there "stream"
+--- A stream of the durable function (engine:read_stream): its method is write(value). The k-th write of a step is there
+-- once, however many attempts it takes.
+-- @tparam string name of 1 to 200 bytes.
+function Info.stream(self, name)
+  if type(name) ~= "string" or name == "" or #name > NAME_BYTES_MAX then
+    misuse("bad argument #1 to 'stream' (a name of 1 to %d bytes expected)", NAME_BYTES_MAX)
+  end
+  return progress_of[self]:stream(name)
+end
 
---- Makes it: name, key, attempt, max_attempts.
-function info.new(name, key, attempt, max_attempts)
-  return setmetatable({ name = name, key = key, attempt = attempt, max_attempts = max_attempts }, meta)
+--- Makes it: name, key, attempt, max_attempts; details of the last heartbeat, and where the attempt tells of its
+-- progress.
+function info.new(name, key, attempt, max_attempts, details, progress)
+  local self = setmetatable({
+    name = name, key = key, attempt = attempt, max_attempts = max_attempts, details = details,
+  }, meta)
+  progress_of[self] = progress
+  return self
 end
 
 --- The tasklet executes this step.
@@ -39,7 +59,8 @@ function info.current()
 end
 
 --- What the running step function can know of its step: `name`; `key` (text; the same in every attempt and every life,
--- to be handed on as an idempotency key), `attempt` (from 1), `max_attempts`. Raises NotInStepError where no step
+-- to be handed on as an idempotency key), `attempt` (from 1), `max_attempts`, `details` (of the last heartbeat of an
+-- attempt before); its methods are heartbeat(details) and stream(name). Raises NotInStepError where no step
 -- function runs; a tasklet that a step function has started is none.
 function info.step()
   return info.current() or errors.raise(errors.NotInStepError,

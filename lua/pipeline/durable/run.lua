@@ -30,6 +30,7 @@ local journal = require "pipeline.durable.journal"
 local machine = require "pipeline.flow.machine"
 local mailbox = require "pipeline.durable.mailbox"
 local news = require "pipeline.durable.news"
+local progress = require "pipeline.durable.reach.progress"
 local shown = require "pipeline.durable.reach.shown"
 local steps = require "pipeline.durable.steps"
 local transaction = require "pipeline.durable.transaction"
@@ -79,6 +80,7 @@ end
 local begin = {}
 
 function begin.step(self, op)
+  progress.take(op)
   if op.state == "again" then
     self.timers[op] = true
   elseif op.options.at_most_once and op.is_stored then -- it has begun in an earlier life
@@ -278,9 +280,11 @@ end
 
 -- Waits, with the claim, beside steps that are at work.
 local function wait_beside(self)
-  if self.steps.ended[1] or self.has_news then return end
+  if self.steps.ended[1] or self.has_news or shown.has_any(self) then return end
   local _, due = first_due(self)
-  local timer = due and self.engine._timers:add(math.max(due - self.core:now(), 0), self.wake)
+  local seconds, beat = due and due - self.core:now(), progress.due(self)
+  if beat then seconds = math.min(seconds or math.huge, beat - self.core:steady()) end
+  local timer = seconds and self.engine._timers:add(math.max(seconds, 0), self.wake)
   self.token = errors.check(self.core:token())
   local _, code, message = self.core:suspend()
   self.token = false
@@ -358,6 +362,7 @@ local function loop(self, given)
         self:commit()
         return ending.hold(self, problem)
       elseif self.steps:is_busy() then
+        progress.note(self)
         self:commit()
         wait_beside(self)
       elseif suspend(self) then
@@ -380,7 +385,7 @@ local function new(engine, claim, stage, context, bracket)
     engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = context,
     of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, mailbox = mailbox.new(), again = false,
-    handlers = handlers.new(bracket), shown = shown.new(),
+    handlers = handlers.new(bracket), shown = shown.new(), beats = {},
     status = false, token = false, has_news = false, deliveries = 0,
     wake = function()
       if self.token then self.token:wake(true) end
@@ -400,7 +405,7 @@ function run.execute(engine, claim, stage, context, main, bracket)
   self.flow = flow
   if flow.mode == "held" then return ending.stay_held(self) end
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
-  self.steps = steps.new(engine, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS, self.wake)
+  self.steps = steps.new(self, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS)
   self.machine = machine.new {
     main = function() return main(self) end, seed = flow.seed .. era, entries = entries, next = flow.next,
     start = flow.era == 0 and flow.created or nil, clock = function() return self.core:now() end,

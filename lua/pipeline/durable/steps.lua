@@ -15,6 +15,7 @@ local await = require "pipeline.support.await"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.tasklet.future"
 local info = require "pipeline.durable.info"
+local progress = require "pipeline.durable.reach.progress"
 local task = require "pipeline.tasklet.task"
 local values = require "pipeline.durable.values"
 
@@ -27,12 +28,12 @@ local BACKOFF_SECONDS_MAX <const> = 30 * 86400.0
 local select, unpack, xpcall = select, table.unpack, xpcall
 local results = await.results
 
---- Makes the steps of a run. `engine`: whose clocks count; `run_key`: the beginning of the keys of its steps; `most`:
--- how many are at work at once; `wake`: is called when one has ended.
-function steps.new(engine, run_key, most, wake)
+--- Makes the steps of a run. `run_key`: the beginning of the keys of its steps; `most`: how many are at work at once.
+-- Its engine's clocks count, and its `wake` is called when one has ended.
+function steps.new(run, run_key, most)
   return setmetatable({
-    engine = engine, run_key = run_key, most = most, wake = wake, queue = {}, first = 1, last = 0, at_work = {},
-    count = 0, ended = {},
+    run = run, engine = run.engine, wake = run.wake, run_key = run_key, most = most, queue = {}, first = 1,
+    last = 0, at_work = {}, count = 0, ended = {},
   }, meta)
 end
 
@@ -72,11 +73,16 @@ local function attempt_of(op)
   return op.options.at_most_once and op.attempt or op.attempt + 1
 end
 
+local function stop_timers(self, attempt)
+  if attempt.timer then self.engine._timers:cancel(attempt.timer) end
+  if attempt.beat then self.engine._timers:cancel(attempt.beat) end
+end
+
 local function end_attempt(self, op, attempt, outcome)
   if self.at_work[op] ~= attempt then return end
   self.at_work[op] = nil
   self.count = self.count - 1
-  if attempt.timer then self.engine._timers:cancel(attempt.timer) end
+  stop_timers(self, attempt)
   outcome.op, outcome.number = op, attempt.number
   self.ended[#self.ended + 1] = outcome
   self.wake()
@@ -126,14 +132,38 @@ local function out_of_time(timer)
   attempt.task:cancel("its time was up")
 end
 
+-- The attempt has given no sign of life for too long.
+local function is_silent(timer)
+  local op, attempt = timer.op, timer.attempt
+  end_attempt(timer.steps, op, attempt, { problem = {
+    errors.TimeoutError(("step %q gave no heartbeat for %g s"):format(op.name, op.options.heartbeat_timeout), {
+      where = op.line,
+    }),
+  } })
+  attempt.task:cancel("it gave no heartbeat")
+end
+
+-- The attempt fails when no heartbeat comes for so long.
+local function expect_heartbeats(self, op, attempt)
+  local seconds, timers = op.options.heartbeat_timeout, self.engine._timers
+  local given = { steps = self, op = op, attempt = attempt }
+  attempt.beat = timers:add(seconds, is_silent, given)
+  attempt.alive = function()
+    timers:cancel(attempt.beat)
+    attempt.beat = timers:add(seconds, is_silent, given)
+  end
+end
+
 --- Begins an attempt of a step that `take` gave.
 function Steps.begin(self, op)
   local given = op.options
-  local attempt = { number = attempt_of(op), task = false, timer = false, limit = false }
+  local attempt = { number = attempt_of(op), task = false, timer = false, limit = false, beat = false, alive = false }
   self.at_work[op] = attempt
   local on = task.start(attempt_body, 2, table.pack(op))
   attempt.task = on
-  info.set(on, info.new(op.name, key_of(self, op), attempt.number, given.max_attempts))
+  info.set(on, info.new(op.name, key_of(self, op), attempt.number, given.max_attempts, progress.details(op),
+    progress.new(self.run, op, attempt)))
+  if given.heartbeat_timeout then expect_heartbeats(self, op, attempt) end
   if given.timeout then
     attempt.limit = self.engine._core:steady() + given.timeout
     attempt.timer = self.engine._timers:add(given.timeout, out_of_time, { steps = self, op = op, attempt = attempt })
@@ -150,7 +180,7 @@ function Steps.cancel_all(self, reason)
     local op, attempt = each[1], each[2]
     self.at_work[op] = nil
     self.count = self.count - 1
-    if attempt.timer then self.engine._timers:cancel(attempt.timer) end
+    stop_timers(self, attempt)
     if attempt.task then attempt.task:cancel(reason) end
   end
 end
@@ -188,7 +218,7 @@ end
 function Steps.judge(_, outcome)
   if not outcome.problem then return "ok", outcome.value end
   local op, problem = outcome.op, outcome.problem[1]
-  local bytes = values.encode_error(problem, outcome.trace)
+  local bytes = values.encode_error(problem, outcome.trace, op.details)
   if outcome.for_good or outcome.number >= op.options.max_attempts or is_hopeless(op, problem) then
     return "failed", bytes
   end
@@ -202,7 +232,7 @@ function Steps.judge_interrupted(_, op)
   local problem = errors.StepInterruptedError(text:format(op.name, op.attempt, tostring(op.options.max_attempts)), {
     where = op.line or false,
   })
-  local bytes = values.encode_error(problem)
+  local bytes = values.encode_error(problem, nil, op.details)
   if op.attempt >= op.options.max_attempts then return "failed", bytes end
   return "again", bytes, 0
 end

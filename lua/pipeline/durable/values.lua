@@ -86,12 +86,19 @@ local function record_of(value, trace)
   return { value = value, raw = true, trace = cut(trace) }
 end
 
---- Encodes an error; `value` is what was raised, `trace` its traceback or nil. Never raises.
-function values.encode_error(value, trace)
+--- Encodes an error; `value` is what was raised, `trace` its traceback or nil, `details` those of the last heartbeat of
+-- the step that has raised it, for its next attempt, or nil. Never raises.
+function values.encode_error(value, trace, details)
   value = errors.raised(value)
-  local ok, bytes, inputs = pcall(function() return core.encode_value(record_of(value, trace), "error") end)
+  local ok, bytes, inputs = pcall(function()
+    local record = record_of(value, trace)
+    record.details = details or nil
+    return core.encode_value(record, "error")
+  end)
   if ok and bytes and not (inputs and #inputs > 0) and #bytes <= VALUE_BYTES_MAX then return bytes end
-  return (core.encode_value(described(value, trace), "error"))
+  local record = described(value, trace)
+  record.details = details or nil
+  return (core.encode_value(record, "error"))
 end
 
 local function class_called(name)

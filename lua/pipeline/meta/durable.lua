@@ -169,8 +169,9 @@ function DurableFunction:start_step(given, fn, ...) end
 ---
 --- `given`: name of the step (1 to 200 bytes), or a table: name, key (text or whole number: the identity in place of
 --- the occurrence), max_attempts, backoff_seconds, backoff_factor, timeout (seconds of one attempt); these default to
---- those of the class; no_retry (list of classes of errors that are final), at_most_once (its begin is recorded: it is
---- never called again after a crash; max_attempts is then 1 unless it is given).
+--- those of the class; heartbeat_timeout (seconds without a heartbeat after which an attempt has failed), no_retry
+--- (list of classes of errors that are final), at_most_once (its begin is recorded: it is never called again after a
+--- crash; max_attempts is then 1 unless it is given).
 ---
 --- Returns what fn returned, decoded; raises what it raised once its attempts are used up. Raises NotInStepError,
 --- NotYieldableError, LimitError, NondeterminismError never: such a run is held.

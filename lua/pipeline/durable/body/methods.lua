@@ -28,7 +28,7 @@ local type, select, unpack, pack = type, select, table.unpack, table.pack
 
 local step_kinds = {
   name = "string", key = "any", max_attempts = "any", backoff_seconds = "duration", backoff_factor = "duration",
-  timeout = "duration", no_retry = "table", at_most_once = "boolean",
+  timeout = "duration", no_retry = "table", at_most_once = "boolean", heartbeat_timeout = "duration",
 }
 
 local function check_key(what, key)
@@ -64,6 +64,7 @@ local function options_of(self, given)
     backoff_seconds = given.backoff_seconds or record.backoff_seconds,
     backoff_factor = given.backoff_factor or record.backoff_factor, at_most_once = given.at_most_once or false,
     timeout = timeout and timeout > 0 and timeout or nil, no_retry = given.no_retry,
+    heartbeat_timeout = given.heartbeat_timeout,
   }
 end
 
@@ -100,8 +101,9 @@ end
 -- from the journal. A failed attempt is tried again.
 -- @param given name of the step (1 to 200 bytes), or a table: name, key (text or whole number: the identity in place of
 --   the occurrence), max_attempts, backoff_seconds, backoff_factor, timeout (seconds of one attempt); these default to
---   those of the class; no_retry (list of classes of errors that are final), at_most_once (its begin is recorded: it is
---   never called again after a crash; max_attempts is then 1 unless it is given).
+--   those of the class; heartbeat_timeout (seconds without a heartbeat after which an attempt has failed), no_retry
+--   (list of classes of errors that are final), at_most_once (its begin is recorded: it is never called again after a
+--   crash; max_attempts is then 1 unless it is given).
 -- @tparam function fn may do anything, and may await; see pipeline.step.
 -- @return what fn returned, decoded; raises what it raised once its attempts are used up.
 -- Raises NotInStepError, NotYieldableError, LimitError, NondeterminismError never: such a run is held.
