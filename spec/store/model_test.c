@@ -12,6 +12,8 @@
  * is what a task counts for that is ready but turns out to have nothing left to do: there are none in LIMITED and
  * NARROW.
  *
+ * SQLite refuses each transition of a stage that is not in the table of the rules (store/stage/rules.h).
+ *
  * The last of the runs are on a driver each transaction of which fails at many places before it is done
  * (support/failing.h).
  */
@@ -21,6 +23,8 @@
 #include <unistd.h>
 
 #include "store/memory/driver.h"
+#include "store/sqlite/db.h"
+#include "store/stage/rules.h"
 #include "support/check.h"
 #include "support/failing.h"
 
@@ -973,6 +977,26 @@ static void remove_files(const char *path) {
     }
 }
 
+/* A trigger that raises an error at what the table does not have. */
+static void refuse_other_moves(pl__conn_t *conn) {
+    static const int moves[][2] = {
+#define X(from, to, function, when) { PL_STAGE_##from, PL_STAGE_##to },
+        PL__STAGE_MOVES(X)
+#undef X
+    };
+    char *sql;
+    size_t len;
+    FILE *out = open_memstream(&sql, &len);
+    fprintf(out,
+            "CREATE TEMP TRIGGER moves BEFORE UPDATE OF state ON main.pl_stage WHEN old.state <> new.state AND NOT (0");
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++)
+        fprintf(out, " OR (old.state = %d AND new.state = %d)", moves[i][0], moves[i][1]);
+    fprintf(out, ") BEGIN SELECT raise(ABORT, 'not in the table of the rules'); END");
+    fclose(out);
+    CHECK(pl__sql_execute(conn, sql) == PL_OK);
+    free(sql);
+}
+
 static void join(run_t *run) {
     pl_queue_settings_t sets[2];
     list_t list = { .len = 2 };
@@ -1006,6 +1030,7 @@ static bool differ(const step_t *steps, int len, int mode, char *said[2]) {
     CHECK(sqlite.open(&run.sqlite, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
     CHECK(sqlite.open(&run.reader, &options, PL__ROLE_READER, run.sqlite, &error) == PL_OK);
     CHECK(pl__memory_driver.open(&run.memory, &options, PL__ROLE_WRITER, NULL, &error) == PL_OK);
+    refuse_other_moves(run.sqlite);
     join(&run);
     for (int i = 0; i < len && !run.differs; i++) {
         const step_t *step = &steps[i];

@@ -15,6 +15,7 @@
 #include "store/sqlite/peers/bell.h"
 #include "store/sqlite/stage/live.h"
 #include "store/sqlite/statements.h"
+#include "store/stage/rules.h"
 #include "store/view/start.h"
 
 #define PL__TRY(expression)                                                                                            \
@@ -506,12 +507,14 @@ int pl__deltas_flush(pl__conn_t *conn);
 /* A stage that settled without a finalized(): one less for its parent to wait for. */
 int pl__stage_settled(pl__conn_t *conn, pl_id_t parent);
 /* The outputs of the stage are filled and its children have settled: finalize or complete it, tell its parents. */
-int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority);
+int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, const pl__move_t *move, unsigned flags,
+                     int64_t queue, int priority);
 int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state);
 /* Into a state on the way to ABORTED. */
-int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned add_flags);
+int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned clears, unsigned sets);
 /* One stage without a claimed task, asking nobody: ABORTING with a task, or ABORTED when there is no finalized(). */
-int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority);
+int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned flags, int64_t queue,
+                        int priority);
 /* A stage with these flags is final: what is above it may have waited for that. */
 int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state_t state);
 /* How far an abort of the stage reaches: to the nearest scope, itself included, or the root. 0: no such stage. */

@@ -26,6 +26,7 @@
 
 #include "store/sqlite/db.h"
 #include "store/sqlite/pack.h"
+#include "store/stage/abort.h"
 
 /* ---- fallbacks --------------------------------------------------------------------------------------------- */
 
@@ -33,25 +34,21 @@
 typedef struct {
     pl_id_t holder, above; /* of a fallback, and its parent; 0: there is none, or a scope is nearer */
     pl_id_t scope;         /* 0: there is none, or a fallback is nearer */
-    bool is_leaf; /* its run was not committed, so nothing is below it; a retried async stage has children of an earlier
-                   * run, and a durable function those that it waits for */
+    bool is_leaf;          /* nothing is below it */
 } reach_t;
 
 static int find_reach(pl__conn_t *conn, pl_id_t stage, reach_t *reach) {
-    enum { FLAGS = PL_STAGE_HAS_FALLBACK | PL_STAGE_FALLBACK_TAKEN };
     pl__live_t *live;
     *reach = (reach_t){ 0 };
     for (pl_id_t at = stage; at && !reach->holder && !reach->scope; at = reach->above) {
         PL__TRY(pl__live_get(conn, at, &live));
         if (!live)
             return PL_OK;
-        bool is_unsettled =
-            live->state == PL_STAGE_WAITING || live->state == PL_STAGE_READY || live->state == PL_STAGE_RUN;
-        if (is_unsettled && (live->made.flags & FLAGS) == PL_STAGE_HAS_FALLBACK)
-            reach->holder = at;
-        else if (live->made.flags & PL_STAGE_SCOPE)
-            reach->scope = at;
-        reach->is_leaf = live->state != PL_STAGE_RUN && !(live->made.flags & (PL_STAGE_ASYNC | PL_STAGE_DURABLE));
+        pl__standing_t standing = { .state = live->state, .flags = live->made.flags };
+        pl__reach_t to = pl__rule_reach(&standing);
+        reach->holder = to == PL__REACH_FALLBACK ? at : 0;
+        reach->scope = to == PL__REACH_SCOPE ? at : 0;
+        reach->is_leaf = pl__rule_is_leaf(&standing);
         reach->above = live->parent;
     }
     return PL_OK;
@@ -142,9 +139,7 @@ static void decide(const members_t *members) {
         member->is_over = (member->flags & PL_STAGE_FALLBACK_TAKEN) || is_scope_over;
         if (member->state != PL_STAGE_ABORTED || member->is_over)
             continue;
-        member->cut = member->flags & PL_STAGE_CUT;
-        if (!member->cut)
-            member->cut = member->children > 0 ? PL_STAGE_CUT_OPEN : PL_STAGE_CUT_EARLY;
+        member->cut = pl__rule_resumes_from(member->flags, member->children > 0);
         if (parent && member->cut != PL_STAGE_CUT_LATE)
             parent->open++;
     }
@@ -215,61 +210,37 @@ static int count_inputs(pl__conn_t *conn, const member_t *member, const slots_t 
     return wait_for(conn, member, after, after_len, inputs, inputs_len, missing);
 }
 
-/* `flags` of one that runs again still say that its run was not committed: children of an earlier run may be there. */
-static int write_state(pl__conn_t *conn, member_t *member, pl_stage_state_t state, int missing, int open) {
-    unsigned flags = member->flags & ~(unsigned)(PL_STAGE_WAS_RUN | PL_STAGE_CUT);
-    if (member->cut == PL_STAGE_CUT_EARLY)
-        flags |= PL_STAGE_CUT_EARLY;
-    if (!member->parent)
-        flags = (flags & ~(unsigned)PL_STAGE_RESUMES) | ((flags + PL_STAGE_RESUMED) & PL_STAGE_RESUMES);
-    member->flags = flags;
+static int write_move(pl__conn_t *conn, member_t *member, const pl__move_t *move) {
+    member->flags = pl__rule_resumed_flags(member->flags, member->cut, !member->parent);
     pl__live_drop(conn, member->id);
-    if (flags & PL_STAGE_DURABLE)
+    if (member->flags & PL_STAGE_DURABLE)
         PL__TRY(pl__flow_again(conn, member->id));
-    return pl__sql_run(conn, PL__SQL_STAGE_RESUME, NULL, "iiiiii", (int64_t)member->id, (int64_t)state,
-                       (int64_t)missing, (int64_t)open, (int64_t)flags, (int64_t)conn->now);
-}
-
-static int push(pl__conn_t *conn, const member_t *member, pl_task_kind_t kind, pl_usec_t eta) {
-    return pl__task_push(
-        conn, &(pl__pending_t){
-                  .id = member->id, .kind = kind, .queue = member->queue, .priority = member->priority, .eta = eta });
-}
-
-static int resume_early(pl__conn_t *conn, member_t *member) {
-    slots_t slots;
-    int missing = 0;
-    PL__TRY(read_slots(conn, member->id, &slots));
-    PL__TRY(count_inputs(conn, member, &slots, &missing));
-    PL__TRY(write_state(conn, member, missing ? PL_STAGE_WAITING : PL_STAGE_READY, missing, 0));
-    return missing ? PL_OK : push(conn, member, PL_TASK_RUN, member->eta);
-}
-
-static int resume_open(pl__conn_t *conn, member_t *member) {
-    slots_t slots;
-    if (member->flags & PL_STAGE_ASYNC) {
-        PL__TRY(read_slots(conn, member->id, &slots));
-        PL__TRY(wait_for_outputs(conn, member, slots.outputs, &member->open));
-    }
-    return write_state(conn, member, PL_STAGE_RUN, 0, member->open ? member->open : 1);
-}
-
-static int resume_late(pl__conn_t *conn, member_t *member) {
-    PL__TRY(write_state(conn, member, PL_STAGE_FINALIZING, 0, 0));
-    return push(conn, member, PL_TASK_FINALIZE, 0);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_RESUME, NULL, "iiiiii", (int64_t)member->id, (int64_t)move->to,
+                        (int64_t)move->missing, (int64_t)move->open, (int64_t)member->flags, (int64_t)conn->now));
+    if (move->task == PL__NO_TASK)
+        return PL_OK;
+    return pl__task_push(conn, &(pl__pending_t){ .id = member->id,
+                                                 .kind = (pl_task_kind_t)move->task,
+                                                 .queue = member->queue,
+                                                 .priority = member->priority,
+                                                 .eta = move->task == PL_TASK_RUN ? member->eta : 0 });
 }
 
 static int resume_one(pl__conn_t *conn, member_t *member) {
-    switch (member->cut) {
-    case PL_STAGE_CUT_EARLY:
-        return resume_early(conn, member);
-    case PL_STAGE_CUT_OPEN:
-        return resume_open(conn, member);
-    case PL_STAGE_CUT_LATE:
-        return resume_late(conn, member);
-    default:
+    slots_t slots;
+    int missing = 0;
+    if (!member->cut)
         return PL_OK;
-    }
+    bool waits_for_outputs = member->cut == PL_STAGE_CUT_OPEN && (member->flags & PL_STAGE_ASYNC);
+    if (member->cut == PL_STAGE_CUT_EARLY || waits_for_outputs)
+        PL__TRY(read_slots(conn, member->id, &slots));
+    if (member->cut == PL_STAGE_CUT_EARLY)
+        PL__TRY(count_inputs(conn, member, &slots, &missing));
+    if (waits_for_outputs)
+        PL__TRY(wait_for_outputs(conn, member, slots.outputs, &member->open));
+    pl__standing_t standing = { member->state, member->flags, missing, member->open };
+    pl__move_t move = pl__rule_resumed(&standing, member->cut);
+    return write_move(conn, member, &move);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------- */
@@ -354,8 +325,11 @@ static int resume_tree(pl__conn_t *conn, pl_id_t root, int64_t *count) {
         PL__TRY(reopen_fire(conn, &members.list[0])); /* before the root may settle, which ends it */
     for (size_t i = 0; i < members.len; i++) {
         const member_t *member = &members.list[i];
-        if (member->cut == PL_STAGE_CUT_OPEN && member->open == 0)
-            PL__TRY(pl__stage_settle(conn, member->id, member->parent, member->flags, member->queue, member->priority));
+        if (member->cut != PL_STAGE_CUT_OPEN || member->open > 0)
+            continue;
+        pl__move_t move = pl__rule_settled(&(pl__standing_t){ PL_STAGE_RUN, member->flags, 0, 1 }, 1);
+        PL__TRY(
+            pl__stage_settle(conn, member->id, member->parent, &move, member->flags, member->queue, member->priority));
     }
     return PL_OK;
 }

@@ -1,8 +1,9 @@
 /*
  * flow.c - what flows between stages: fill, settle, abort.
  *
- * Every change of pl_stage.state is one of the STAGE_TO_*, STAGE_INPUTS_FILLED, STAGE_CHILDREN_SETTLED and STAGE_RETRY
- * statements; the machine is drawn in model.h.
+ * The rules are in store/stage/: here are rows that they are asked about, and what they say is written. Every change of
+ * pl_stage.state is one of the STAGE_TO_*, STAGE_INPUTS_FILLED, STAGE_CHILDREN_SETTLED, STAGE_LEAF_*, STAGE_RESUME and
+ * STAGE_RETRY statements; the machine is drawn in model.h.
  *
  * Fan-in. A child that settles takes one from its parent's `open` in the same transaction; a slot that is filled for
  * the first time takes one from `missing` of every stage that waits for it. Each edge is touched once, so a fan-in of
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 
 #include "store/sqlite/db.h"
+#include "store/stage/abort.h"
 
 int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state) {
     int64_t flags;
@@ -64,35 +66,36 @@ static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
     PL__TRY(pl__live_get(conn, stage, &live));
     if (!live || live->state != PL_STAGE_WAITING)
         return PL_OK;
-    live->missing -= count;
-    if (live->missing == 0) {
-        live->state = PL_STAGE_READY;
+    pl__move_t move = pl__rule_filled(&(pl__standing_t){ .state = live->state, .missing = live->missing }, count);
+    live->missing = move.missing;
+    live->state = move.to;
+    if (move.to == PL_STAGE_READY)
         live->started = conn->now;
-    }
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_INPUTS_FILLED, NULL, "iiiz", (int64_t)stage, (int64_t)live->missing,
-                        (int64_t)live->state, live->started));
-    if (live->state != PL_STAGE_READY)
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_INPUTS_FILLED, NULL, "iiiz", (int64_t)stage, (int64_t)move.missing,
+                        (int64_t)move.to, live->started));
+    if (move.task == PL__NO_TASK)
         return PL_OK;
     return pl__task_push(conn, &(pl__pending_t){ .id = stage,
-                                                 .kind = PL_TASK_RUN,
+                                                 .kind = (pl_task_kind_t)move.task,
                                                  .queue = live->queue,
                                                  .priority = live->made.priority,
                                                  .eta = live->made.eta });
 }
 
 /* The children of the stage have settled; so has the stage, and that may be the last its own parent waits for. */
-static int settled(pl__conn_t *conn, const pl__live_t *live, pl_stage_state_t state) {
+static int settled(pl__conn_t *conn, const pl__live_t *live, const pl__move_t *move) {
     pl_id_t stage = live->made.id, parent = live->parent;
     unsigned flags = live->made.flags;
-    pl__pending_t task = {
-        .id = stage, .kind = PL_TASK_FINALIZE, .queue = live->queue, .priority = live->made.priority
-    };
+    int64_t queue = live->queue;
+    int priority = live->made.priority;
     pl__live_drop(conn, stage);
-    if (state == PL_STAGE_FINALIZING) {
-        PL__TRY(pl__task_push(conn, &task));
+    if (move->task != PL__NO_TASK) {
+        PL__TRY(pl__task_push(
+            conn,
+            &(pl__pending_t){ .id = stage, .kind = (pl_task_kind_t)move->task, .queue = queue, .priority = priority }));
     } else {
-        PL__TRY(pl__stage_ended(conn, stage, flags, state));
-        PL__TRY(pl__note_final(conn, stage, state));
+        PL__TRY(pl__stage_ended(conn, stage, flags, move->to));
+        PL__TRY(pl__note_final(conn, stage, move->to));
     }
     return pl__stage_settled(conn, parent);
 }
@@ -103,13 +106,12 @@ static int children_settled(pl__conn_t *conn, pl_id_t stage, int count) {
     PL__TRY(pl__live_get(conn, stage, &live));
     if (!live || live->state != PL_STAGE_RUN)
         return PL_OK;
-    live->open -= count;
-    pl_stage_state_t state = live->open != 0                               ? PL_STAGE_RUN
-                             : (live->made.flags & PL_STAGE_HAS_FINALIZED) ? PL_STAGE_FINALIZING
-                                                                           : PL_STAGE_DONE;
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CHILDREN_SETTLED, NULL, "iiiz", (int64_t)stage, (int64_t)live->open,
-                        (int64_t)state, state == PL_STAGE_DONE ? conn->now : INT64_C(0)));
-    return state == PL_STAGE_RUN ? PL_OK : settled(conn, live, state);
+    pl__move_t move = pl__rule_settled(
+        &(pl__standing_t){ .state = live->state, .flags = live->made.flags, .open = live->open }, count);
+    live->open = move.open;
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CHILDREN_SETTLED, NULL, "iiiz", (int64_t)stage, (int64_t)move.open,
+                        (int64_t)move.to, pl__stage_is_final(move.to) ? conn->now : INT64_C(0)));
+    return move.settles ? settled(conn, live, &move) : PL_OK;
 }
 
 /* A settled stage adds a delta for its parent, so the table may grow while it is emptied: until nothing is left. */
@@ -137,12 +139,14 @@ int pl__stage_settled(pl__conn_t *conn, pl_id_t parent) {
     return parent ? add_delta(conn, parent, 0, 1) : PL_OK;
 }
 
-int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flags, int64_t queue, int priority) {
+int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, const pl__move_t *move, unsigned flags,
+                     int64_t queue, int priority) {
     pl__live_drop(conn, id);
-    if (flags & PL_STAGE_HAS_FINALIZED) {
+    if (move->task != PL__NO_TASK) {
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_FINALIZING, NULL, "ii", (int64_t)id, (int64_t)flags));
         PL__TRY(pl__task_push(
-            conn, &(pl__pending_t){ .id = id, .kind = PL_TASK_FINALIZE, .queue = queue, .priority = priority }));
+            conn,
+            &(pl__pending_t){ .id = id, .kind = (pl_task_kind_t)move->task, .queue = queue, .priority = priority }));
     } else {
         PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_DONE, NULL, "iii", (int64_t)id, (int64_t)conn->now, (int64_t)flags));
         PL__TRY(pl__stage_ended(conn, id, flags, PL_STAGE_DONE));
@@ -153,14 +157,13 @@ int pl__stage_settle(pl__conn_t *conn, pl_id_t id, pl_id_t parent, unsigned flag
 
 int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state_t state) {
     int64_t parent;
-    bool had_settled = (flags & PL_STAGE_FALLBACK_TAKEN) || (flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE;
     if (flags & PL_STAGE_DURABLE)
         PL__TRY(pl__flow_over(conn, id));
     if (!(flags & PL_STAGE_SCOPE))
         return PL_OK;
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_PARENT, &parent, 0, "i", (int64_t)id));
     PL__TRY(pl__flow_wake(conn, parent));
-    return state == PL_STAGE_ABORTED && !had_settled ? pl__stage_settled(conn, parent) : PL_OK;
+    return pl__rule_settles_late(flags, state) ? pl__stage_settled(conn, parent) : PL_OK;
 }
 
 typedef struct {
@@ -232,95 +235,54 @@ int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure
 
 typedef struct {
     pl_id_t id;
-    pl_stage_state_t state;
-    unsigned flags;
+    pl__standing_t is;
     int64_t queue;
     int priority;
-    unsigned cut;   /* PL_STAGE_CUT_*; 0: that is noted already */
     bool permitted; /* need not ask try_cancel */
 } live_t;
 
-/* What an abort finds stays with the stage, for a resume. */
-static unsigned cut_of(pl_stage_state_t state) {
-    switch (state) {
-    case PL_STAGE_WAITING:
-    case PL_STAGE_READY:
-        return PL_STAGE_CUT_EARLY;
-    case PL_STAGE_RUN:
-        return PL_STAGE_CUT_OPEN;
-    case PL_STAGE_FINALIZING:
-        return PL_STAGE_CUT_LATE;
-    default:
-        return 0;
-    }
-}
-
-static unsigned replaced_by(unsigned cut) {
-    return cut ? PL_STAGE_WAS_RUN | PL_STAGE_CUT : PL_STAGE_WAS_RUN;
-}
-
-int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned add_flags) {
+int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned clears, unsigned sets) {
     pl__live_drop(conn, id);
-    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iiii", (int64_t)id, (int64_t)state, (int64_t)add_flags,
-                       (int64_t)replaced_by(add_flags & PL_STAGE_CUT));
+    return pl__sql_run(conn, PL__SQL_STAGE_TO_ABORT, NULL, "iiii", (int64_t)id, (int64_t)state, (int64_t)sets,
+                       (int64_t)clears);
 }
 
-/* Gives the stage an ABORT task, in place of the task it may have. */
-static int to_aborting(pl__conn_t *conn, const live_t *live, unsigned add_flags) {
-    PL__TRY(pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, add_flags | live->cut));
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
-    return pl__task_push(
-        conn,
-        &(pl__pending_t){ .id = live->id, .kind = PL_TASK_ABORT, .queue = live->queue, .priority = live->priority });
-}
-
-static int to_aborted(pl__conn_t *conn, const live_t *live) {
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
+static int to_aborted(pl__conn_t *conn, const live_t *live, const pl__abort_t *abort) {
     pl__live_drop(conn, live->id);
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORTED, NULL, "iiii", (int64_t)live->id, (int64_t)conn->now,
-                        (int64_t)live->cut, (int64_t)replaced_by(live->cut)));
-    unsigned flags = live->cut ? (live->flags & ~(unsigned)PL_STAGE_CUT) | live->cut : live->flags;
-    PL__TRY(pl__stage_ended(conn, live->id, flags, PL_STAGE_ABORTED));
+                        (int64_t)abort->sets, (int64_t)abort->clears));
+    PL__TRY(pl__stage_ended(conn, live->id, (live->is.flags & ~abort->clears) | abort->sets, PL_STAGE_ABORTED));
     return pl__note_final(conn, live->id, PL_STAGE_ABORTED);
 }
 
-static int abort_running(pl__conn_t *conn, const live_t *live) {
-    if (!(live->flags & PL_STAGE_ASYNC) || live->permitted)
-        return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
-    if (live->flags & PL_STAGE_HAS_TRY_CANCEL)
-        return to_aborting(conn, live, PL_STAGE_WAS_RUN);
-    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORT_HELD, PL_STAGE_WAS_RUN | live->cut);
-}
-
-/* A stage whose task is being executed keeps it: who executes the run is told, the outcome of it will be refused and
- * turned into the abort. A
- * finalized() that succeeds meanwhile counts, one that must be repeated becomes the abort when it is claimed again. */
-static int abort_with_task(pl__conn_t *conn, const live_t *live) {
-    int64_t state;
-    PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &state, -1, "i", (int64_t)live->id));
-    if (state != PL__TASK_CLAIMED)
-        return live->flags & PL_STAGE_HAS_FINALIZED ? to_aborting(conn, live, 0) : to_aborted(conn, live);
-    if (live->state == PL_STAGE_READY)
+/* Writes what an abort makes of the stage. */
+static int write_abort(pl__conn_t *conn, const live_t *live, const pl__abort_t *abort) {
+    if (abort->to == live->is.state && !abort->drops)
+        return PL_OK;
+    if (abort->tells)
         PL__TRY(pl__note_abort(conn, live->id));
-    return pl__stage_to_abort(conn, live->id, PL_STAGE_ABORTING, live->cut);
+    if (abort->drops)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
+    if (abort->to == PL_STAGE_ABORTED)
+        return to_aborted(conn, live, abort);
+    PL__TRY(pl__stage_to_abort(conn, live->id, abort->to, abort->clears, abort->sets));
+    pl__pending_t task = { .id = live->id, .kind = PL_TASK_ABORT, .queue = live->queue, .priority = live->priority };
+    return abort->aborts ? pl__task_push(conn, &task) : PL_OK;
 }
 
 static int abort_one(pl__conn_t *conn, const live_t *live) {
-    switch (live->state) {
-    case PL_STAGE_RUN:
-        return abort_running(conn, live);
-    case PL_STAGE_WAITING:
-    case PL_STAGE_READY:
-    case PL_STAGE_FINALIZING:
-        return abort_with_task(conn, live);
-    default:
-        return PL_OK;
-    }
+    int64_t task = -1;
+    if (pl__rule_asks_claim(live->is.state))
+        PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, -1, "i", (int64_t)live->id));
+    pl__abort_t abort = pl__rule_aborted(&live->is, live->permitted, task == PL__TASK_CLAIMED);
+    return write_abort(conn, live, &abort);
 }
 
-int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, unsigned flags, int64_t queue, int priority) {
-    live_t live = { .id = id, .flags = flags, .queue = queue, .priority = priority, .permitted = true };
-    return abort_running(conn, &live);
+int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned flags, int64_t queue,
+                        int priority) {
+    live_t live = { .id = id, .is = { .state = state, .flags = flags }, .queue = queue, .priority = priority };
+    pl__abort_t abort = pl__rule_abort_now(&live.is);
+    return write_abort(conn, &live, &abort);
 }
 
 static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
@@ -328,12 +290,10 @@ static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
     (void)arena;
     *(live_t *)item = (live_t){
         .id = sqlite3_column_int64(row, 0),
-        .state = (pl_stage_state_t)sqlite3_column_int(row, 1),
-        .flags = (unsigned)sqlite3_column_int(row, 2),
+        .is = { .state = (pl_stage_state_t)sqlite3_column_int(row, 1), .flags = (unsigned)sqlite3_column_int(row, 2) },
         .queue = sqlite3_column_int64(row, 3),
         .priority = sqlite3_column_int(row, 4),
     };
-    ((live_t *)item)->cut = cut_of(((live_t *)item)->state);
     return PL_OK;
 }
 
@@ -417,12 +377,6 @@ int pl__stage_abort_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_
     return pl__stage_abort_part(conn, root, scope, INT64_MAX, permitted);
 }
 
-static int end_one(pl__conn_t *conn, const live_t *live) {
-    if (live->state == PL_STAGE_READY || live->state == PL_STAGE_ABORTING) /* its run may be under way */
-        PL__TRY(pl__note_abort(conn, live->id));
-    return to_aborted(conn, live);
-}
-
 int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message) {
     sqlite3_stmt *row;
     size_t len;
@@ -434,7 +388,9 @@ int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message) {
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
     const live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
-    for (size_t i = 0; rc == PL_OK && i < len; i++)
-        rc = end_one(conn, &live[i]);
+    for (size_t i = 0; rc == PL_OK && i < len; i++) {
+        pl__abort_t abort = pl__rule_ended(&live[i].is);
+        rc = write_abort(conn, &live[i], &abort);
+    }
     return rc;
 }

@@ -1,7 +1,8 @@
 /*
  * outcome.c - the verbs that move a stage: start, outcome, finalized, fill, retry, abort, status.
  *
- * Each verb checks first and writes afterwards; a refusal leaves the transaction as it was.
+ * Each verb checks first and writes afterwards; a refusal leaves the transaction as it was. What becomes of the stage
+ * is for the rules to say (store/stage/).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +184,10 @@ int pl__run_spawn(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags,
     return add_children(conn, &run, root);
 }
 
+static pl__standing_t standing_of(const brief_t *brief) {
+    return (pl__standing_t){ .state = brief->state, .flags = brief->flags };
+}
+
 static int apply_run(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
     int open;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
@@ -192,9 +197,10 @@ static int apply_run(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t
     for (size_t i = 0; i < run->tasks_len; i++)
         PL__TRY(pl__task_new(conn, &run->tasks[i]));
     PL__TRY(count_open(conn, run, brief, &open));
-    if (open > 0)
-        return to_run(conn, run, open);
-    return pl__stage_settle(conn, run->stage, brief->parent, run->flags, brief->queue, brief->priority);
+    pl__move_t move = pl__rule_ran(&(pl__standing_t){ .state = brief->state, .flags = run->flags }, open);
+    if (move.to == PL_STAGE_RUN)
+        return to_run(conn, run, move.open);
+    return pl__stage_settle(conn, run->stage, brief->parent, &move, run->flags, brief->queue, brief->priority);
 }
 
 static int apply_failure(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
@@ -297,19 +303,16 @@ static int refuse_task(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, cons
     return PL_OK;
 }
 
-/* Does an earlier task of the same run have the same name in the same queue? */
 /* May the stage, whose claim is ours, take the outcome? An abort that was requested meanwhile is carried out. */
 static int check_state(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     const pl_op_outcome_t *run = &op->u.outcome;
     PL__TRY(load_brief(conn, run->stage, brief));
-    if (brief->found && brief->state == PL_STAGE_ABORTING) {
-        op->rc = PL_EABORTED;
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
-        return pl__stage_abort_now(conn, run->stage, brief->flags, brief->queue, brief->priority);
-    }
-    if (!brief->found || brief->state != PL_STAGE_READY)
-        op->rc = PL_ESTALE;
-    return PL_OK;
+    int refused = brief->found ? pl__rule_outcome(brief->state) : PL_ESTALE;
+    if (refused != PL_OK)
+        op->rc = refused;
+    if (refused != PL_EABORTED)
+        return PL_OK;
+    return pl__stage_abort_now(conn, run->stage, brief->state, brief->flags, brief->queue, brief->priority);
 }
 
 /* PL_OK in op->rc when the claim is ours and the stage may take the outcome. */
@@ -488,9 +491,10 @@ static int apply_finalized(pl__conn_t *conn, const pl_op_finalized_t *done, pl_t
             return pl__task_delay(conn, done->stage, kind, done->retry_at, 1);
     }
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)done->stage));
-    if (done->kind == PL_FINALIZED_HELD && kind == PL_TASK_ABORT)
-        return pl__stage_to_abort(conn, done->stage, PL_STAGE_ABORT_HELD, 0);
-    return pl__stage_set_final(conn, done->stage, kind == PL_TASK_ABORT ? PL_STAGE_ABORTED : PL_STAGE_DONE);
+    pl__move_t move = pl__rule_finalized(kind, done->kind == PL_FINALIZED_HELD);
+    if (move.to == PL_STAGE_ABORT_HELD)
+        return pl__stage_to_abort(conn, done->stage, move.to, PL_STAGE_WAS_RUN, 0);
+    return pl__stage_set_final(conn, done->stage, move.to);
 }
 
 int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
@@ -560,14 +564,13 @@ int pl__verb_fill(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_ENOTFOUND;
         return PL_OK;
     }
-    if (brief.state == PL_STAGE_ABORT_HELD) {
-        op->rc = PL_EABORTED;
-        return pl__stage_abort_now(conn, fill->stage, brief.flags, brief.queue, brief.priority);
-    }
-    if (brief.state == PL_STAGE_DONE || brief.state == PL_STAGE_ABORTED || brief.state == PL_STAGE_ABORTING) {
-        op->rc = PL_EFINAL;
+    int refused = pl__rule_fill(brief.state);
+    if (refused != PL_OK)
+        op->rc = refused;
+    if (refused == PL_EABORTED)
+        return pl__stage_abort_now(conn, fill->stage, brief.state, brief.flags, brief.queue, brief.priority);
+    if (refused != PL_OK)
         return PL_OK;
-    }
     for (size_t i = 0; i < fill->fills_len; i++)
         PL__TRY(pl__stage_fill(conn, fill->stage, &fill->fills[i]));
     return PL_OK;
@@ -578,14 +581,13 @@ int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
     brief_t brief = { 0 };
     PL__TRY(pl__deltas_flush(conn));
     PL__TRY(find_brief(conn, retry->stage, &brief));
-    if (!brief.found)
-        op->rc = PL_ENOTFOUND;
-    else if (brief.state != PL_STAGE_RUN || !(brief.flags & PL_STAGE_ASYNC))
-        op->rc = PL_ESTATE;
-    else if (brief.attempt + 1 >= brief.max_attempts)
-        op->rc = PL_ELIMIT;
-    if (op->rc != PL_OK)
+    pl__standing_t standing = standing_of(&brief);
+    int refused = brief.found ? pl__rule_retry(&standing, brief.attempt, brief.max_attempts) : PL_ENOTFOUND;
+    if (refused != PL_OK) {
+        op->rc = refused;
         return PL_OK;
+    }
+    pl__move_t move = pl__rule_retried(&standing);
     for (size_t i = 0; i < brief.outputs_len; i++)
         PL__TRY(pl__sql_run(conn, PL__SQL_WAIT_DELETE_OUTPUT, NULL, "ii", (int64_t)brief.outputs[i].slot,
                             (int64_t)retry->stage));
@@ -593,7 +595,7 @@ int pl__verb_retry(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_RETRY, NULL, "iit", (int64_t)retry->stage, (int64_t)retry->retry_at,
                         retry->message));
     return pl__task_push(conn, &(pl__pending_t){ .id = retry->stage,
-                                                 .kind = PL_TASK_RUN,
+                                                 .kind = (pl_task_kind_t)move.task,
                                                  .queue = brief.queue,
                                                  .priority = brief.priority,
                                                  .eta = retry->retry_at });
