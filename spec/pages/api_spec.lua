@@ -249,6 +249,47 @@ describe("the API of the pages", function()
     assert.equal(1, reply.json.matched)
   end)
 
+  it("U13 does nothing, and shows nothing, that the command has not with --json", function()
+    local grammar = require "pipeline.command.grammar"
+    local COMMANDS = { -- of each route
+      act = { "retry", "resume", "abort", "cleanup" }, complete = { "complete" }, callback = { "callback" },
+      signal = { "signal" }, ["resume-run"] = { "resume-run" }, ["queues/pause"] = { "pause" },
+      ["queues/resume"] = { "resume-queue" }, ["queues/purge"] = { "purge" }, ["tasks/act"] = { "revive", "forget" },
+      ["schedules/trigger"] = { "trigger" }, ["schedules/pause"] = { "pause-schedule" },
+      ["schedules/resume"] = { "resume-schedule" }, home = { "top", "stats" }, pipelines = { "list" },
+      counts = { "list" }, tree = { "show" }, graph = { "show" }, stage = { "show" }, why = { "why" },
+      logs = { "logs" }, journal = { "journal" }, queues = { "queues" }, tasks = { "tasks", "dead" },
+      workers = { "workers" }, schedules = { "schedules" }, events = { "logs" },
+    }
+    local is_global
+    for _, option in ipairs(grammar.globals) do is_global = is_global or option[1] == "--json" end
+    assert.is_true(is_global)
+    local page_acts = {}
+    for _, route in ipairs(require("pipeline.pages.api").ROUTES) do
+      if route.name ~= "openapi" then
+        for _, name in ipairs(assert(COMMANDS[route.name], route.name .. ": say which command has it")) do
+          assert.is_truthy(grammar.find(name), name)
+        end
+      end
+      if route.acts then page_acts[route.name] = true end
+    end
+    local seen = 0 -- the scripts of the pages post to these routes alone
+    for _, script in ipairs(require("pipeline.pages.assets").NAMES) do
+      local _, body = require("pipeline.pages.assets").get(script)
+      for given in body:gmatch("post%((.-)[,)]") do
+        for name in given:gmatch('"([%l/-]+)"') do
+          local is_session = name == "sign-in" or name == "sign-out"
+          assert.is_true(is_session or page_acts[name] == true, script .. ": " .. name)
+          seen = seen + 1
+        end
+      end
+    end
+    assert.is_true(seen >= 10)
+    for _, name in ipairs { "abort", "retry", "cleanup", "tree", "list" } do -- and those that the original's page has
+      assert.is_truthy(engine._web.endpoints["rpc/" .. name], name)
+    end
+  end)
+
   it("U13 lists itself as OpenAPI, every route with what it takes", function()
     local described = get("openapi").json
     assert.equal("3.1.0", described.openapi)

@@ -116,7 +116,7 @@ function Facts({ run }) {
   const list = [
     run.era > 0 && `continued as new ${plural(run.era, "time")}`,
     run.signals > 0 && `${plural(run.signals, "signal")} not taken yet`,
-    run.bytes > 0 && `${number(run.bytes)} bytes`,
+    run.bytes > 0 && `a journal of ${number(run.bytes)} bytes`,
   ].filter(Boolean);
   return html`<p class="facts">${list.map(text => html`<span>${text}</span>`)}</p>`;
 }

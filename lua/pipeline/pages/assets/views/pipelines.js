@@ -14,7 +14,7 @@ const filtersOf = params => Object.fromEntries(NAMES.filter(name => params[name]
 
 // ---- filters -------------------------------------------------------------------------------------------------------
 
-function Field({ name, label, params, change, search }) {
+function Field({ name, label, params, change, search, rare }) {
   const [value, set] = useState(params[name] ?? "");
   const timer = useRef();
   useEffect(() => { set(params[name] ?? ""); }, [params[name]]);
@@ -24,7 +24,7 @@ function Field({ name, label, params, change, search }) {
     clearTimeout(timer.current);
     timer.current = setTimeout(() => change({ [name]: text }), 250);
   };
-  return html`<label class="field"><span>${label}</span><input type="search" value=${value} onInput=${input}
+  return html`<label class=${"field" + (rare && !params[name] ? " rare" : "")}><span>${label}</span><input type="search" value=${value} onInput=${input}
     data-search=${search ? "" : undefined} autocomplete="off" spellcheck=${false} /></label>`;
 }
 
@@ -36,6 +36,7 @@ const said = (text, word) => {
 
 function Filters({ params, change, counts }) {
   const chosen = new Set((params.state ?? "").split(",").filter(Boolean));
+  const [all, setAll] = useState(false); // where there is little room, seldom used ones are shown when asked for
   const toggle = state => {
     const next = new Set(chosen);
     if (!next.delete(state)) next.add(state);
@@ -48,16 +49,17 @@ function Filters({ params, change, counts }) {
       ${STATES.map(state => html`<button type="button" class=${"chip s-" + state} aria-pressed=${chosen.has(state) ? "true" : "false"}
         onClick=${() => toggle(state)} data-zero=${counts && !counts[state] ? "" : undefined}><${Shape} state=${state} />${state}
         <b>${counts ? number(counts[state] ?? 0) : ""}</b></button>`)}</div>
-    <div class="fields"><${Field} name="text" label="Search" search=${true} params=${params} change=${change} />
-      <${Field} name="class" label="Class" params=${params} change=${change} />
-      <${Field} name="queue" label="Queue" params=${params} change=${change} />
-      <${Field} name="key" label="Key" params=${params} change=${change} />
-      <${Field} name="error" label="Last error has" params=${params} change=${change} />
+    <div class=${"fields" + (all ? " all" : "")}><${Field} name="text" label="Search" search=${true} params=${params} change=${change} />
+      <${Field} name="class" rare=${true} label="Class" params=${params} change=${change} />
+      <${Field} name="queue" rare=${true} label="Queue" params=${params} change=${change} />
+      <${Field} name="key" rare=${true} label="Key" params=${params} change=${change} />
+      <${Field} name="error" rare=${true} label="Last error has" params=${params} change=${change} />
       <label class="field"><span>Started</span><select value=${params.since ?? ""}
         onChange=${event => change({ since: event.target.value })}>${SINCE.map(([value, label]) =>
           html`<option value=${value} selected=${value === (params.since ?? "")}>${label}</option>`)}
         ${params.since && !SINCE.some(([value]) => value === params.since) && html`<option value=${params.since} selected>${said(params.since, "since")}</option>`}</select></label>
       ${params.until && html`<button type="button" class="chip" title="leave this filter out" onClick=${() => change({ until: "" })}>${said(params.until, "until")} ×</button>`}
+      ${!all && html`<button type="button" class="quiet only-narrow" onClick=${() => setAll(true)}>More filters</button>`}
       ${Object.keys(filtersOf(params)).length > 0 && html`<button type="button" class="quiet" onClick=${() => go("pipelines")}
         >Clear</button>`}</div></form>`;
 }
