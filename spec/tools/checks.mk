@@ -146,6 +146,12 @@ crash: deps-test ## kill processes at random moments and check what they leave b
 	@$(MAKE) --no-print-directory all
 	@$(BUILT_ENV) $(LUA) spec/crash/crash.lua --cycles $(CYCLES) $(if $(SEED),--seed $(SEED))
 
+explore: deps-test ## kill generated durable functions at every event, and compare (BODIES=n SEED=first)
+	@$(MAKE) --no-print-directory all
+	@$(BUILT_ENV) $(LUA) spec/explore/explore.lua $(or $(SEED),1) $(or $(BODIES),50)
+
+.PHONY: explore
+
 soak: deps-test ## check that rate and concurrency of queues hold over time, with three processes; two minutes
 	@$(MAKE) --no-print-directory all
 	@$(BUILT_ENV) $(LUA) spec/soak/limits.lua $(SOAK_ARGS)

@@ -1,0 +1,257 @@
+--- bodies.lua: durable functions made from a number: what they ask for, in which order, and what is sent to them.
+--
+-- A body is a list of acts, each with what belongs to it; branches have lists of their own. What it returns depends on
+-- nothing but its number and the seed of its run: of each race one side is there long before the other. So every life
+-- must give the same, however often it was killed. But for `decide` and `hasten`, whose race goes otherwise in another
+-- life, until it is recorded: what is done because of it is an effect for the one side or the other, never for both.
+
+local order = require "pipeline.flow.order"
+local pipeline = require "pipeline"
+local tasklets = require "pipeline.tasklets"
+
+local bodies = {}
+
+--- What a step does in the world; set by who runs the bodies.
+function bodies.effect(_) end
+
+--- Which side of a decision is faster in this life ("right": signals come late), set by who runs the bodies.
+bodies.faster = "left"
+
+--- What times are multiplied with, where they pass; and whether outputs leave out what differs from run to run.
+bodies.pace, bodies.is_plain = 1, false
+
+-- ---- numbers -------------------------------------------------------------------------------------------------------
+
+-- A generator of its own: the same everywhere, and nobody else's numbers are disturbed.
+local function generator(seed)
+  local state = (seed * 2654435761 + 88172645463325252) & 0x7fffffffffffffff
+  return function(n)
+    state = state ~ (state << 13)
+    state = state ~ (state >> 7)
+    state = state ~ (state << 17)
+    return (state & 0x7fffffff) % n + 1
+  end
+end
+
+-- ---- children ------------------------------------------------------------------------------------------------------
+
+local Plain = pipeline.define("spec.explore.Plain", { output_names = { "twice" }, run = function(self, n)
+  self:fill("twice", 2 * n)
+  return n + 1
+end })
+
+local Refusing = pipeline.define("spec.explore.Refusing", { max_attempts = 1, run = function(_, n)
+  error(pipeline.Abort("refused " .. n))
+end })
+
+-- An effect goes by the key of its step, without the id of its run: a child whose begin was not committed is another
+-- one in the next life. `of`: what tells children apart.
+local function note(of)
+  bodies.effect(of .. pipeline.step().key:gsub("^%x+", ""))
+end
+
+local function do_effect(...)
+  note("")
+  return ...
+end
+
+local Small = pipeline.workflow("spec.explore.Small", { run = function(self, n)
+  local value = self:step("small", function() note(n) return n end)
+  self:sleep(3 * bodies.pace)
+  return value + self:step("small", function() note(n) return 1 end)
+end })
+
+-- ---- acts: each is made with the generator, and done in a body -----------------------------------------------------
+
+local acts, kinds = {}, {}
+
+local function act(name, make, perform)
+  kinds[#kinds + 1] = name
+  acts[name] = { make = make, perform = perform }
+end
+
+act("step", function(random) return { fails = random(3) - 1 } end, function(self, given, out)
+  out(self:step({ name = "s", max_attempts = 4, backoff_seconds = 2 * bodies.pace }, function(n)
+    if pipeline.step().attempt <= given.fails then error("not yet", 0) end
+    return do_effect(n)
+  end, given.n))
+end)
+
+act("hopeless", function() return {} end, function(self, given, out)
+  local ok, problem = pcall(self.step, self, { name = "h", max_attempts = 2, backoff_seconds = bodies.pace }, function()
+    error({ code = given.n })
+  end)
+  out(ok, problem.code)
+end)
+
+act("side", function(random) return { count = random(3) + 1 } end, function(self, given, out)
+  local list = {}
+  for i = 1, given.count do
+    list[i] = self:start_step(i % 2 == 0 and "even" or { name = "odd", key = given.n .. "." .. i }, do_effect, i)
+  end
+  out(table.unpack(self:all(list)))
+end)
+
+act("sleep", function(random) return { seconds = random(50) } end, function(self, given)
+  self:sleep(given.seconds * bodies.pace)
+end)
+
+act("event", function(_, plan) return { signal = plan.signal() } end, function(self, given, out)
+  out(self:wait_event(given.signal))
+end)
+
+act("timeout", function() return {} end, function(self, _, out)
+  local ok, problem = pcall(self.wait_event, self, "never", { timeout = 5 * bodies.pace })
+  out(ok, pipeline.is(problem, pipeline.TimeoutError))
+end)
+
+act("race", function(random, plan)
+  local side = random(3)
+  return { side = side, signal = side == 1 and plan.signal() or nil }
+end, function(self, given, out)
+  local long = 1e6
+  if given.side == 1 then
+    out(self:select { given.signal, late = long })
+  elseif given.side == 2 then
+    out(self:select { work = self:start_step("r", do_effect, given.n), late = long, other = "never" })
+  else
+    out(self:select { soon = 2 * bodies.pace, other = "never", late = self:timer(long) })
+  end
+end)
+
+local function lag(side)
+  tasklets.await(tasklets.sleep(side == bodies.faster and 0.001 or 0.5 * bodies.pace))
+  return side
+end
+
+act("decide", function() return {} end, function(self, given, out)
+  local side = self:select {
+    left = self:start_step("lag", lag, "left"), right = self:start_step("lag", lag, "right"),
+  }
+  self:step({ name = "took-" .. side, key = given.n }, do_effect)
+  out("decided")
+end)
+
+act("hasten", function(_, plan) return { signal = plan.signal() } end, function(self, given, out)
+  local side = self:select { came = given.signal, late = bodies.pace }
+  self:step({ name = "took-" .. side, key = given.n }, do_effect)
+  out("decided")
+end)
+
+act("branches", function(random, plan)
+  local lists = {}
+  for i = 1, random(2) + 1 do lists[i] = bodies.acts(random, plan, random(3), true) end
+  return { lists = lists }
+end, function(self, given, out)
+  local list = {}
+  for i, inner in ipairs(given.lists) do
+    list[i] = self:go(i % 2 == 0 and "even" or "odd", function()
+      local got = {}
+      bodies.perform(self, inner, got)
+      return got
+    end)
+  end
+  for _, got in ipairs(self:all(list)) do out(got) end
+end)
+
+act("child", function(random) return { which = random(4) } end, function(self, given, out)
+  if given.which == 1 then
+    local child = self:spawn(Plain(given.n))
+    out(self:await(child), self:await(child.twice))
+  elseif given.which == 2 then
+    out(self:await(self:spawn(Small(given.n))))
+  elseif given.which == 3 then
+    local first = self:spawn(Plain(given.n))
+    out(self:await(self:spawn(Plain(first)), first))
+  else
+    local ok, problem = pcall(self.await, self, self:spawn(Refusing(given.n)))
+    out(ok, problem.reason)
+  end
+end)
+
+act("transaction", function() return {} end, function(self, given, out)
+  out(self:transaction("book", function(tx)
+    tx:execute("INSERT INTO explored (n) VALUES (?)", given.n)
+    return tx:query("SELECT count(*) AS n FROM explored WHERE n = ?", given.n)[1].n
+  end))
+end)
+
+act("chance", function() return {} end, function(self, _, out)
+  local id, number = self:uuid(), self:random(1000)
+  if bodies.is_plain then id, number = #id, number <= 1000 end
+  out(id, number, self:now() > 0)
+end)
+
+-- ---- bodies --------------------------------------------------------------------------------------------------------
+
+--- A list of acts.
+function bodies.acts(random, plan, count, in_branch)
+  local list = {}
+  while #list < count do
+    local kind = kinds[random(#kinds)]
+    if not (in_branch and kind == "branches") then
+      local given = acts[kind].make(random, plan)
+      given.kind, given.n = kind, plan.number()
+      list[#list + 1] = given
+    end
+  end
+  return list
+end
+
+--- Does them; results go to the end of `got`.
+function bodies.perform(self, list, got)
+  for _, given in ipairs(list) do
+    acts[given.kind].perform(self, given, function(...)
+      for i = 1, select("#", ...) do got[#got + 1] = (select(i, ...)) end
+    end)
+  end
+end
+
+local function names_of(list)
+  local names = {}
+  for i, given in ipairs(list) do
+    local inner = {}
+    for j, each in ipairs(given.lists or {}) do inner[j] = names_of(each) end
+    names[i] = inner[1] and ("%s(%s)"):format(given.kind, table.concat(inner, " | ")) or given.kind
+  end
+  return table.concat(names, ", ")
+end
+
+--- A value as text, the same everywhere.
+function bodies.text(value)
+  if type(value) ~= "table" then return tostring(value) end
+  local parts = {}
+  for key, inner in order.sorted_pairs(value) do parts[#parts + 1] = tostring(key) .. "=" .. bodies.text(inner) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+--- Makes the body of a number: class; signals (names, in the order in which they are to be sent); words (what it does).
+function bodies.make(seed)
+  local random, signals, numbers = generator(seed), {}, 0
+  local plan = {
+    signal = function()
+      signals[#signals + 1] = "g" .. #signals + 1
+      return signals[#signals]
+    end,
+    number = function()
+      numbers = numbers + 1
+      return numbers
+    end,
+  }
+  local first, second = bodies.acts(random, plan, random(4) + 1), random(3) == 1 and bodies.acts(random, plan, 2)
+  local class = pipeline.workflow("spec.explore.Body" .. seed, {
+    run = function(self, got)
+      local is_second = got ~= nil
+      got = got or {}
+      bodies.perform(self, is_second and second or first, got)
+      if second and not is_second then return self:continue_as_new(got) end
+      return got
+    end,
+  })
+  return {
+    class = class, signals = signals,
+    words = names_of(first) .. (second and "; then as new: " .. names_of(second) or ""),
+  }
+end
+
+return bodies

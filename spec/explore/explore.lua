@@ -1,0 +1,38 @@
+--- explore.lua: the whole exploration: `make explore` (BODIES=50, SEED=1: the number of the first).
+--
+-- Every body is killed at every event, one crash deep; every fifth two crashes deep; every second by three processes.
+
+local crowd = require "spec.explore.crowd"
+local lives = require "spec.explore.lives"
+local processes = require "spec.crash.processes"
+
+local first, count = tonumber(arg[1]) or 1, tonumber(arg[2]) or 50
+local directory = processes.directory()
+local group = processes.group(directory)
+local total, failed = 0, 0
+
+local function try(seed, what, fn, ...)
+  local began = processes.now()
+  local ok, result, body = pcall(fn, ...)
+  if not ok then
+    failed = failed + 1
+    print(("body %d, %s: FAILED\n%s"):format(seed, what, result))
+  else
+    total = total + (result or 0)
+    print(("body %d, %s: %s (%.1f s)%s"):format(seed, what, result and result .. " lives" or "done",
+      processes.now() - began, body and ": " .. body.words or ""))
+  end
+  io.stdout:flush()
+end
+
+math.randomseed(first)
+for seed = first, first + count - 1 do
+  local is_deep = seed % 5 == 0
+  try(seed, is_deep and "two crashes deep" or "one crash deep", lives.explore, directory, seed, is_deep and 2 or 1, 5)
+  if seed % 2 == 0 then try(seed, "three processes", crowd.explore, group, directory, seed, 3, math.random) end
+end
+group:close()
+os.execute(("rm -rf '%s'"):format(directory))
+print(("%d bodies from %d on, %d lives: %s"):format(count, first, total, failed == 0 and "all as without a crash" or
+  failed .. " FAILED"))
+os.exit(failed == 0)
