@@ -106,6 +106,20 @@ local always = {
     "SELECT id FROM pl_slot WHERE filler NOT IN (SELECT id FROM pl_stage)",
   ["a large body of no stage, or missing"] = [[
     SELECT id FROM pl_stage WHERE args IS NULL AND id NOT IN (SELECT stage FROM pl_stage_large)]],
+  ["a durable function that waits for a signal that is there"] = [[
+    SELECT f.stage || ' ' || m.name FROM pl_flow AS f JOIN pl_task AS t ON t.id = f.stage AND t.state = 1
+    JOIN pl_mail AS m ON m.stage = f.stage AND m.taken = 0
+    WHERE f.mode = 1 AND instr(x'00' || f.wants || x'00', x'00' || cast(m.name AS blob) || x'00')]],
+  ["a durable function that waits for a child that is final"] = [[
+    SELECT f.stage || ' ' || j.name FROM pl_flow AS f JOIN pl_task AS t ON t.id = f.stage AND t.state = 1
+    JOIN pl_journal AS j ON j.stage = f.stage AND j.kind = 4 AND j.state = 0 AND j.seq >= f.first
+    JOIN pl_stage AS c ON c.id = j.ref AND c.state IN (4, 6) WHERE f.mode = 1]],
+  ["a mailbox with another number of signals than it says"] = [[
+    SELECT stage || ' ' || mails FROM pl_flow AS f WHERE mails <>
+      (SELECT count(*) FROM pl_mail AS m WHERE m.stage = f.stage AND taken = 0)]],
+  ["an entry of no durable function, or one behind where it is"] = [[
+    SELECT j.stage || ' ' || seq FROM pl_journal AS j LEFT JOIN pl_flow AS f ON f.stage = j.stage
+    WHERE f.stage IS NULL OR seq >= f.next OR done >= f.next]],
   ["two fires of a schedule for one time"] = [[
     SELECT schedule || ' for ' || nominal FROM pl_fire WHERE reason < 2
     GROUP BY schedule, nominal HAVING count(*) > 1]],

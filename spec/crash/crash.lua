@@ -23,6 +23,7 @@
 --   * tasks of a run exist if, and only if, its attempt succeeded;
 --   * what a killed worker had claimed is claimed by it no longer soon after, while others live;
 --   * every invariant of ledger.lua: no task lost, names unique, limits kept, leases exclusive, dead letters complete;
+--   * every invariant of mails.lua: no signal lost or taken twice, each effect of a step once more a crash at most;
 --   * every invariant of journal.lua: each time of a schedule fires once, none is lost.
 --
 -- The last line is "N passed, M failed", counted in cycles. The files of rounds that failed are kept.
@@ -30,6 +31,7 @@
 local check = require "spec.crash.check"
 local journal = require "spec.crash.journal"
 local ledger = require "spec.crash.ledger"
+local mails = require "spec.crash.mails"
 local library = require "spec.clocks.library"
 local plan = require "spec.crash.plan"
 local processes = require "spec.crash.processes"
@@ -53,7 +55,7 @@ local AFTER_ALL_ETAS = 10 * 86400
 local BEFORE_CHANGE = 2 -- seconds: that is when a round begins
 local SLACK = 0.005 -- what setting the clock so often may cost
 local COUNTS = { "kills", "stages", "begun", "interrupted", "executed", "again", "late", "leases", "orders", "fired",
-  "missed" }
+  "missed", "effects", "notes" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
 
@@ -309,7 +311,7 @@ end
 
 -- Nobody may have come as far as making the user's tables.
 function Round:row_queries(path, name)
-  return check.sql(path, rows.count_tables)[1] == "3" and rows[name] or {}
+  return check.sql(path, rows.count_tables)[1] == "4" and rows[name] or {}
 end
 
 function Round:finish(cycles)
@@ -376,6 +378,7 @@ local EXPECTED = {
   "^callback of .* it is final",
   "^a callback task of .* was refused and is dropped: 409 This pipeline is finished",
   "^run of spec%.crash%.classes%.Flaky .* failed, attempt 1 of 3: .* the first attempt; runs again in",
+  "has ended, and nothing in it has taken signal \"%l+\"$",
   "^push task .* failed, try %d+: Empty reply from server",
   "^push task .* failed, try %d+: .*[Cc]onnect",
   "^push task .* failed, try %d+: answered 403", -- dropped or given up meanwhile; the ledger judges whether it may
@@ -395,17 +398,19 @@ function Round:read_log()
     "unsold" } do
     self[name] = {}
   end
-  self.begun, self.interrupted, self.journal = 0, 0, journal.new()
+  self.begun, self.interrupted, self.journal, self.mails = 0, 0, journal.new(), mails.new()
   self.ledger = ledger.new { limits = RULES.limits, rates = RULES.rates, tombstone = plan.tombstone(self.seed),
     slack = self.jumps and SLACK }
   for line in io.lines(self.log) do
     local verb, rest = line:match("^(%l+)|?(.*)$")
     local words = {}
     for word in ((rest or "") .. "|"):gmatch("([^|]*)|") do words[#words + 1] = word end
+    local is_mail = self.mails:read(verb, table.unpack(words))
+    if is_mail then self.ran[words[1]] = true end
     local known = self.ledger:read(verb, table.unpack(words)) or self.journal:read(verb, table.unpack(words))
     if readers[verb] then
       readers[verb](self, table.unpack(words))
-    elseif not known then
+    elseif not (known or is_mail) then
       self:fail("strange line in the log: %s", line)
     end
   end
@@ -531,6 +536,11 @@ function Round:check_fires()
   self.fired, self.missed = self.journal.fired, self.journal.missed
 end
 
+function Round:check_mails()
+  for _, text in ipairs(self.mails:finish(check.sql(self.path, mails.left))) do self:fail("%s", text) end
+  self.effects, self.notes = self.mails.effects_count, self.mails.taken
+end
+
 function Round:check(cycles)
   self:read_log()
   if self.stages then
@@ -540,6 +550,7 @@ function Round:check(cycles)
     self:check_dead()
     self:check_rows()
     self:check_fires()
+    self:check_mails()
     for _, text in ipairs(self.ledger:finish()) do self:fail("%s", text) end
   elseif next(self.started) then
     self:fail("the file is gone")
@@ -554,7 +565,7 @@ local function counted(counts)
   local n = {}
   for i, name in ipairs(COUNTS) do n[i] = counts[name] or 0 end
   return ("%d kills; %d stages, %d runs begun, %d of them again; %d executions of tasks, %d of them again, %d ended "
-    .. "too late; %d leases, %d orders; %d fires, %d times missed"):format(table.unpack(n))
+    .. "too late; %d leases, %d orders; %d fires, %d times missed; %d effects of steps, %d notes taken"):format(table.unpack(n))
 end
 
 local function run_round(given, totals, number, cycles, directory, group)

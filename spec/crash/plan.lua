@@ -20,6 +20,14 @@ local function tree_stages(depth, width)
   return 2 + width * tree_stages(depth - 1, width)
 end
 
+local function flow_arguments(random, key) return { key, random(2, 5) } end
+
+local function of_flow(_, n)
+  local list = {}
+  for i = 1, n do list[i] = i end
+  return table.concat(list, " "), n + 1
+end
+
 -- Each kind: arguments made from a random function; the value and the number of stages of a tree that is done.
 local kinds = {
   { "Fan", function(random) return { random(1, 40) } end, function(n) return sum_to(n), n + 2 end },
@@ -32,6 +40,7 @@ local kinds = {
   { "Doomed", function(random) return { random(3, 9) } end, function() return "aborted" end },
   { "Hopeless", function() return {} end, function() return "aborted" end },
   { "Booker", function(random, key) return { key, random(1, 5) } end, function(_, n) return n, 1 end },
+  { "Flow", flow_arguments, of_flow }, { "Flow", flow_arguments, of_flow }, { "Flow", flow_arguments, of_flow },
   { "Starter", function(random, key) return { key, random(1, 3) } end, function(_, n) return n, 1 end },
 }
 

@@ -7,6 +7,7 @@ local rows = {}
 local tables = [[
   CREATE TABLE IF NOT EXISTS crash_order (key TEXT PRIMARY KEY, items INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS crash_item (key TEXT PRIMARY KEY, of TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS crash_flow (key TEXT NOT NULL, n INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS crash_done (key TEXT PRIMARY KEY, times INTEGER NOT NULL);
 ]]
 
@@ -37,8 +38,9 @@ function rows.sell(engine, key, n, add, last)
   end)
 end
 
---- For sqlite3: 3 if the tables are there.
-rows.count_tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('crash_order', 'crash_item', 'crash_done');"
+--- For sqlite3: 4 if the tables are there.
+rows.count_tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('crash_order', 'crash_item', 'crash_done', "
+  .. "'crash_flow');"
 
 --- What holds after every commit.
 rows.always = {
@@ -51,6 +53,8 @@ rows.always = {
   ["an order that was cut"] = [[
     SELECT key FROM crash_order AS o WHERE items <> (SELECT count(*) FROM crash_item AS i WHERE i.of = o.key)]],
   ["an item without its order"] = "SELECT key FROM crash_item WHERE of NOT IN (SELECT key FROM crash_order)",
+  ["something that a durable function has booked twice"] =
+    "SELECT key || ' ' || n FROM crash_flow GROUP BY key, n HAVING count(*) > 1",
   ["something done for an item that is not there"] =
     "SELECT key FROM crash_done WHERE key LIKE 'o%' AND key NOT IN (SELECT key FROM crash_item)",
 }
