@@ -565,7 +565,8 @@ local function counted(counts)
   local n = {}
   for i, name in ipairs(COUNTS) do n[i] = counts[name] or 0 end
   return ("%d kills; %d stages, %d runs begun, %d of them again; %d executions of tasks, %d of them again, %d ended "
-    .. "too late; %d leases, %d orders; %d fires, %d times missed; %d effects of steps, %d notes taken"):format(table.unpack(n))
+    .. "too late; %d leases, %d orders; %d fires, %d times missed; %d effects of steps, %d notes taken"):format(
+    table.unpack(n))
 end
 
 local function run_round(given, totals, number, cycles, directory, group)

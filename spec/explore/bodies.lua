@@ -225,8 +225,11 @@ function bodies.text(value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
+local made = {}
+
 --- Makes the body of a number: class; signals (names, in the order in which they are to be sent); words (what it does).
 function bodies.make(seed)
+  if made[seed] then return made[seed] end
   local random, signals, numbers = generator(seed), {}, 0
   local plan = {
     signal = function()
@@ -248,10 +251,11 @@ function bodies.make(seed)
       return got
     end,
   })
-  return {
+  made[seed] = {
     class = class, signals = signals,
     words = names_of(first) .. (second and "; then as new: " .. names_of(second) or ""),
   }
+  return made[seed]
 end
 
 return bodies

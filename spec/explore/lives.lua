@@ -173,6 +173,7 @@ function lives.explore(directory, seed, depth, stride)
   local clean, count = nil, 0
   local function go(life, crashes, path)
     for i = 1, #life.copies, crashes > 0 and stride or 1 do
+      collectgarbage() -- copies are large
       local after = lives.live(directory, body, life.copies[i], life.effects, crashes + 1)
       count = count + 1
       local where = path .. i .. " of " .. #life.copies
