@@ -7,9 +7,10 @@
 --   lua5.4 spec/bench/bench.lua [--dir DIR] [--durability full|normal] [--runs N] [--group GROUP]
 --   lua5.4 spec/bench/bench.lua --only PART
 --
--- GROUP is stages, queues, tasklets or pages. The parts about task queues are in queues.lua, those about tasklets in
--- tasklets.lua; what open pages cost is measured by watched.lua.
+-- GROUP is stages, queues, durable, tasklets or pages. The parts about task queues are in queues.lua, those about
+-- durable functions in durable.lua, those about tasklets in tasklets.lua; what open pages cost is measured by watched.lua.
 
+local durable = dofile "spec/bench/durable.lua"
 local queues = dofile "spec/bench/queues.lua"
 
 local options = { dir = os.getenv("BENCH_DIR") or "build/bench", durability = "full", runs = 5 }
@@ -313,6 +314,15 @@ local queue_parts = queues.add(parts, {
   options = options, percentile = percentile, fresh_path = fresh_path, in_loop = in_loop, self_command = self_command,
 })
 
+local durable_parts, durable_seldom = durable.add(parts, {
+  options = options, percentile = percentile, open = open, self_command = self_command, rss_kib = rss_kib,
+})
+
+local function report_durable()
+  local m, c = measure("rows", durable_parts, durable_seldom)
+  durable.report(report, m, c)
+end
+
 local function report_queues()
   local m, c = measure("tasks", queue_parts, {})
   queues.report(report, m, c)
@@ -327,6 +337,7 @@ local function main()
   out = assert(io.open("build/bench.jsonl", "w"))
   if is_wanted "stages" then report_stages() end
   if is_wanted "queues" then report_queues() end
+  if is_wanted "durable" then report_durable() end
   out:close()
 end
 

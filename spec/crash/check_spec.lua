@@ -58,7 +58,7 @@ describe("the checker", function()
     end)
 
     it("finds nothing in a sound file, but what is left to do", function()
-      assert.same({ "3" }, check.sql(path, rows.count_tables))
+      assert.same({ "4" }, check.sql(path, rows.count_tables))
       assert.same({ "o1|2", "o3|1" }, check.sql(path, "SELECT key, items FROM crash_order ORDER BY 1;"))
       assert.same({}, (check.file(path, { more = { rows.always } })))
       assert.same({ "an item that was not done: o3-1" }, (check.file(path, given)))
@@ -71,6 +71,8 @@ describe("the checker", function()
       { "DELETE FROM crash_item WHERE key = 'o1-1'", "an order that was cut: o1" },
       { "DELETE FROM crash_item WHERE key = 'o1-1'", "something done for an item that is not there: o1-1" },
       { "DELETE FROM crash_order WHERE key = 'o1'", "an item without its order: o1-1" },
+      { "INSERT INTO crash_flow VALUES ('k1', 2), ('k1', 2)",
+        "something that a durable function has booked twice: k1 2" },
     }
     for _, case in ipairs(damages) do
       it("finds: " .. case[1] .. ": " .. case[2], function()

@@ -135,6 +135,11 @@ end
 function machine.wake(self, branch, op)
   local list = branch.waits
   if not list then return end
+  if branch.left then
+    branch.left = branch.left - 1
+    if branch.left > 0 and not branch.ends(op) then return end
+    branch.left = nil
+  end
   branch.waits, branch.first = nil, op
   for _, other in ipairs(list) do
     if other ~= op then
@@ -336,6 +341,28 @@ function machine.wait(self, list, what)
   local first = branch.first
   branch.first = nil
   return first
+end
+
+--- The same for all of the list, or until one of them comes that `ends` the wait (function(op)). Returns that one; nil:
+-- all are ready.
+function machine.wait_all(self, list, what, ends)
+  local branch, found, left = self:check_call(what), nil, 0
+  for _, op in ipairs(list) do
+    if not op.ready then
+      left = left + 1
+    elseif ends(op) and not (found and found.order <= op.order) then
+      found = op
+    end
+  end
+  if found or left == 0 then return found end
+  branch.left, branch.ends = left, ends
+  local rest = {}
+  for _, op in ipairs(list) do
+    if not op.ready then rest[#rest + 1] = op end
+  end
+  local first = self:wait(rest, what)
+  branch.left = nil
+  return ends(first) and first or nil
 end
 
 --- The random numbers of the running branch.

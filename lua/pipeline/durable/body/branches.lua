@@ -109,23 +109,21 @@ local function settled(op)
   return { ok = false, error = results[2] }
 end
 
---- Waits for all futures of a list.
--- @tparam table list of futures of this run. @tparam[opt] table given settle = true: errors are among the results.
--- @return list of the first value of each, with their count in `n`; with settle of { ok =, value =, error = }. Raises
---   the first error in the order in which they came; the others go on.
-function methods.all(self, list, given)
-  local run = calls.run_of(self, "all")
-  if type(list) ~= "table" or calls.is_own_future(list) or future.is_future(list) then
-    misuse("bad argument #1 to 'all' (list of futures expected, got %s)", type(list))
-  end
-  given = options.check(given, all_kinds, 2, "all")
-  local n, found, results = #list, {}, { n = #list }
-  local wait = { list = {}, keys = {}, of = {} }
-  for i = 1, n do
-    add_member(run, self, wait, i, list[i], "all")
-    found[i] = wait.list[#wait.list]
-    found[i] = wait.of[found[i]] or found[i]
-  end
+local function never()
+  return false
+end
+
+local function is_failed(op)
+  return op.state == "failed" or op.kind == "branch" and not op.ok
+end
+
+local function results_of_failed(run, op)
+  see(run, op)
+  calls.results_of(op)
+end
+
+-- Where outputs of children are among them: such a child may fail, and then is what came.
+local function wait_one_by_one(run, wait, found, n, given)
   while #wait.list > 0 do
     local op = first_of(run, wait)
     see(run, op)
@@ -143,6 +141,32 @@ function methods.all(self, list, given)
       end
     end
     wait.list = left
+  end
+end
+
+--- Waits for all futures of a list.
+-- @tparam table list of futures of this run. @tparam[opt] table given settle = true: errors are among the results.
+-- @return list of the first value of each, with their count in `n`; with settle of { ok =, value =, error = }. Raises
+--   the first error in the order in which they came; the others go on.
+function methods.all(self, list, given)
+  local run = calls.run_of(self, "all")
+  if type(list) ~= "table" or calls.is_own_future(list) or future.is_future(list) then
+    misuse("bad argument #1 to 'all' (list of futures expected, got %s)", type(list))
+  end
+  given = options.check(given, all_kinds, 2, "all")
+  local n, found, results = #list, {}, { n = #list }
+  local wait = { list = {}, keys = {}, of = {} }
+  for i = 1, n do
+    add_member(run, self, wait, i, list[i], "all")
+    found[i] = wait.list[#wait.list]
+    found[i] = wait.of[found[i]] or found[i]
+  end
+  if next(wait.of) then
+    wait_one_by_one(run, wait, found, n, given)
+  else
+    local failed = run.machine:wait_all(wait.list, "self:all", given.settle and never or is_failed)
+    if failed then results_of_failed(run, failed) end
+    for _, op in ipairs(wait.list) do see(run, op) end
   end
   for i = 1, n do
     if given.settle then results[i] = settled(found[i]) else results[i] = (calls.results_of(found[i])) end
