@@ -8,7 +8,8 @@
 --   lua5.4 spec/bench/bench.lua --only PART
 --
 -- GROUP is stages, queues, durable, tasklets or pages. The parts about task queues are in queues.lua, those about
--- durable functions in durable.lua, those about tasklets in tasklets.lua; what open pages cost is measured by watched.lua.
+-- durable functions in durable.lua, those about tasklets in tasklets.lua; what
+-- open pages cost is measured by watched.lua.
 
 local durable = dofile "spec/bench/durable.lua"
 local queues = dofile "spec/bench/queues.lua"

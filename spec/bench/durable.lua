@@ -100,8 +100,9 @@ local function across(tools)
   local engine <close>, pipeline = open(tools, "durable_across")
   local times, path = {}, tools.options.dir .. "/durable_across.db"
   local stage = listener(pipeline, times, ACROSS)():start { idempotence_key = "listener" }
-  local pipe <close> = assert(io.popen(tools.self_command("durable_sender", path)))
+  local sends = assert(io.popen(tools.self_command("durable_sender", path)))
   engine:wait(stage)
+  sends:close()
   print("durable_across_p50_ms", tools.percentile(times, 0.5) * 1000)
   print("durable_across_p99_ms", tools.percentile(times, 0.99) * 1000)
 end
