@@ -213,3 +213,11 @@ void pl__pipe_spare(void) {
     now.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &now, NULL);
 }
+
+/* ---- standard descriptors ------------------------------------------------------------------------------------- */
+
+void pl__process_fill(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+            return; /* no such device, or somebody else was faster */
+}

@@ -54,4 +54,8 @@ unsigned pl__fork_count(void);
  * say MSG_NOSIGNAL (libuv, OpenSSL below libcurl). Cheap; may be called any number of times. */
 void pl__pipe_spare(void);
 
+/* Where standard input, output or error is closed, opens /dev/null in its place: else the next file or socket would be
+ * taken for it, by whoever writes a message there (and libuv ends the process that closes one). */
+void pl__process_fill(void);
+
 #endif

@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/process.h"
 #include "base/random.h"
 #include "base/sha1.h"
 #include "binding/calendar/rule.h"
@@ -129,6 +130,7 @@ static int core_random(lua_State *L) {
 int luaopen_pipeline_core(lua_State *L) {
     luaL_checkversion(L);
     pin_library();
+    pl__process_fill();
     pl_engine_guard_locks();
     pl__claim_register(L);
     pl__page_register(L);

@@ -231,6 +231,7 @@ static void read_options(lua_State *L, pl_engine_options_t *options) {
     options->virtual_start = option_seconds(L, "virtual_start", options->virtual_start);
     options->virtual_time = option_flag(L, "virtual_time");
     options->no_worker = option_flag(L, "no_worker");
+    options->must_exist = option_flag(L, "must_exist");
     lua_getfield(L, 2, "loop"); /* held by the registry */
     options->loop = pl__loop_at(L, -1);
 }

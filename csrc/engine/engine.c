@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/process.h"
+
 enum { CONCURRENCY_DEFAULT = 64 };
 #define WAITING_MEMORY_DEFAULT ((size_t)256 * 1024 * 1024)
 #define LEASE_DEFAULT 15.0
@@ -152,6 +154,7 @@ static int open_store(pl_engine_t *engine, const pl_engine_options_t *options, p
         .vfs = options->vfs,
         .serves = options->serve_queues,
         .file_mode = options->file_mode,
+        .must_exist = options->must_exist,
         .clock = &engine->clock,
         .log = &engine->log,
         .wake = wake_from_store,
@@ -216,6 +219,7 @@ static void init_base(pl_engine_t *engine, const pl_engine_options_t *options) {
 
 int pl_engine_open(pl_engine_t **out, const pl_engine_options_t *options, pl_error_t *error) {
     *out = NULL;
+    pl__process_fill();
     pl_engine_t *engine = pl__alloc(sizeof *engine);
     if (!engine)
         return PL__FAIL(error, PL_ENOMEM, "out of memory opening %s", options->path);

@@ -73,6 +73,7 @@ typedef struct {
     double virtual_start;     /* seconds since the epoch */
     uint64_t seed;            /* 0: system randomness */
     int file_mode;            /* permissions of files that are made; 0: 0600 */
+    bool must_exist;          /* only a file that is a store is opened: none is made, no other gets our tables */
     const char *serve_queues; /* the queues whose tasks it executes, each name with a line break behind; NULL: all */
     bool no_worker;           /* never executes tasks: only starts, fills and reads */
     struct uv_loop_s *loop;   /* NULL: a loop of its own */

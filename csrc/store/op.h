@@ -445,6 +445,7 @@ typedef struct {
 typedef struct {
     pl_str_t path;
     int pages;
+    bool spares;         /* what is at the path and is no store is not replaced: PL_EINVAL */
     int64_t left, total; /* results: pages */
 } pl_op_backup_t;
 

@@ -39,6 +39,7 @@ typedef struct {
     const struct pl_store_driver *driver; /* NULL: SQLite */
     const char *vfs;                      /* NULL: the default one */
     int file_mode;      /* permissions of a file that is made; 0: 0600; what an existing one may allow to others */
+    bool must_exist;    /* only what is a store is opened */
     const char *serves; /* names of the queues whose tasks are claimed, each with a line break behind; NULL: all */
     const pl_clock_t *clock;
     const pl_log_t *log;

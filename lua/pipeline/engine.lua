@@ -120,23 +120,22 @@ end
 --   (prefixes a worker may require), stop_grace (seconds that what runs has to end when the engine stops, default 30;
 --   then it is cancelled and given back), lease_seconds (until others take over from a process that gives no sign of
 --   life, default 15), tombstone_seconds (how long the name of a task that is gone stays blocked, default 9 days),
---   class_load_timeout (seconds until a tree whose class stays missing is aborted, default 7 days),
---   transaction_timeout (seconds that a transaction may be held, 0.001 to 3600, default 5: everybody else on the file
---   waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is
---   where relative URLs of tasks lead; a target "v2.billing" that is not there leads where "billing" does),
---   file_mode (permissions of the
---   files that are made, such as "640"; default "600": the file holds the secret that signs requests), serve_queues
---   (list of names: only tasks of these are executed by this process, those of pipelines included;
+--   class_load_timeout (seconds until a tree whose class stays missing is aborted, default 7 days), transaction_timeout
+--   (seconds that a transaction may be held, 0.001 to 3600, default 5: everybody else on the file waits meanwhile),
+--   queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is where relative URLs of
+--   tasks lead; a target "v2.billing" that is not there leads where "billing" does), must_exist (true: a file that is
+--   not there is not made, and one that is no store does not become one: that is a StoreError), file_mode (permissions
+--   of the files that are made, such as "640"; default "600": the file holds the secret that signs requests),
+--   serve_queues (list of names: only tasks of these are executed by this process, those of pipelines included;
 --   default: all), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this engine
 --   adds no tasks to queues; default: none), max_tasks_per_add and max_tasks_per_lease (of one call, default 100 and
 --   1000), log (function(level, text, fields), or { format = "text" or "json", level = "info" }, see
---   telemetry/log.lua), metrics ({ public =, classes = }, see
---   telemetry/metrics.lua), tracing ({ endpoint =, service =, sample = }, see telemetry/tracing.lua), mail (the server
---   that mails are sent by, see mail/settings.lua), base_url (such
---   as "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of serve),
---   retention (how long what is over is kept, default { done = "30d", aborted = "90d" }: finished trees go when their
---   root has been done or aborted for so long, with all that belongs to them and their idempotence key; seconds, or a
---   text such as "30d", "12h", "15m"; false: for ever, for one of them or all; `dead`: the same for dead tasks of
+--   telemetry/log.lua), metrics ({ public =, classes = }, see telemetry/metrics.lua), tracing ({ endpoint =, service =,
+--   sample = }, see telemetry/tracing.lua), mail (the server that mails are sent by, see mail/settings.lua), base_url
+--   (such as "https://shop.example.org": where people reach this program, for the links in mails; default: the URL of
+--   serve), retention (how long what is over is kept, default { done = "30d", aborted = "90d" }: finished trees go when
+--   their root has been done or aborted for so long, with all that belongs to them and their idempotence key; seconds,
+--   or a text such as "30d", "12h", "15m"; false: for ever, for one of them or all; `dead`: the same for dead tasks of
 --   queues, default false; `max_bytes`: while more of the file is in use the oldest of these go before their time. Of
 --   several processes on a file each deletes what is too old by its own setting), no_worker (executes nothing, and
 --   deletes nothing unless `retention` is given), journal_retention (how long journals of durable functions are kept

@@ -52,6 +52,51 @@ describe("the command", function()
     end
   end)
 
+  it("does not touch a file that is no store when it only looks, and says what it is", function()
+    scene:write("text.db", "precious\n")
+    scene:write("empty.db", "")
+    os.execute(("mkdir '%s/dir.db'; sqlite3 '%s/other.db' 'CREATE TABLE mine (x)'"):format(scene.directory,
+      scene.directory))
+    local before = scene:read("other.db")
+    for name, why in pairs {
+      ["text.db"] = "it is another kind of file", ["empty.db"] = "the file is no store",
+      ["other.db"] = "the file is no store", ["dir.db"] = "name a file in it",
+      ["none.db"] = "there is no store none.db",
+      ["postgres://here/x"] = "there are no stores of the kind postgres://",
+    } do
+      for _, command in ipairs { "list", "queues", "check" } do fails(4, why, { "--db", name, command }) end
+    end
+    assert.equal("", scene:read("empty.db"))
+    assert.equal(before, scene:read("other.db"))
+    fails(4, "make its directory first", { "--db", "none/x.db", "start", "demo.Add", "1", "2", "--module", "demo.lua" })
+    scene:must { "start", "demo.Add", "1", "2", "--module", "demo.lua" }
+    fails(1, "no copy of a store; name another file", { "backup", "other.db" })
+    fails(1, "no copy of a store; name another file", { "backup", "text.db" })
+    assert.equal("precious\n", scene:read("text.db"))
+    scene:must { "backup", "copy.db" }
+    scene:must { "backup", "copy.db" }
+  end)
+
+  it("says when its output cannot be written, ends quietly when nobody reads it, and bears closed files", function()
+    scene:must { "start", "demo.Add", "1", "2", "--module", "demo.lua" }
+    local function shell(line)
+      local whole = ("cd %s && PIPELINE_DB=%s; export PIPELINE_DB; %s"):format(scene.directory, scene.db,
+        line:gsub("@", scene.command))
+      local _, _, code = os.execute("bash -c " .. require("spec.crash.processes").quote(whole))
+      return code
+    end
+    for _, words in ipairs { "list", "--json list", "queues", "version", "help", "completion bash", "stats --short" } do
+      assert.equal(1, shell("@ " .. words .. " >/dev/full 2>err"), words)
+      assert.truthy(scene:read("err"):find("^pipeline: cannot write the output: [^\n]+\n$"), words)
+      local code = shell("@ " .. words .. " 2>err | head -c 1 >/dev/null; exit ${PIPESTATUS[0]}")
+      assert.is_true(code == 0 or code == 141, words) -- 141: by the signal that says so
+      assert.equal("", scene:read("err"), words)
+    end
+    for _, closed in ipairs { "<&-", ">&-", "2>&-", "<&- >&- 2>&-" } do
+      assert.equal(0, shell("@ list " .. closed), closed)
+    end
+  end)
+
   it("C8 names the nearest command, option, class, file that it knows", function()
     fails(2, "unknown command 'lst'", { "lst" })
     fails(2, "did you mean", { "strt" })

@@ -108,7 +108,7 @@ describe("the store", function()
     assert.equal("", schema.check(value, shapes.stats))
     assert.is_true(value.bytes > 0)
     assert.equal(4, value.stages)
-    assert.same({ { name = "default", ready = 0, delayed = 1, executing = 0 } }, value.queues)
+    assert.same({ { name = "default", ready = 0, delayed = 1, executing = 0, dead = 0 } }, value.queues)
     assert.is_true(#value.tables > 5)
     assert.is_nil(scene:json({ "stats", "--short" }).tables)
     local out = scene:must { "stats" }

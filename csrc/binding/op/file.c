@@ -37,6 +37,7 @@ void pl__build_tables_get(pl__reader_t *R) {
 void pl__build_backup(pl__reader_t *R) {
     R->op->u.backup.path = pl__reader_arg_str(R, 2);
     R->op->u.backup.pages = (int)luaL_checkinteger(R->L, 3);
+    R->op->u.backup.spares = lua_toboolean(R->L, 4);
 }
 
 /* ---- results ---------------------------------------------------------------------------------------------------- */

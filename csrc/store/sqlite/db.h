@@ -629,6 +629,7 @@ extern const pl__verbs_t pl__sqlite_verbs;
 /* PL_ESCHEMA: the text of the file is not in UTF-8. */
 int pl__schema_encoding(pl__conn_t *conn);
 /* Brings the schema up to date, and compares it. PL_ENEWER, PL_ESCHEMA: nothing was changed. */
+int pl__schema_require(pl__conn_t *conn); /* PL_ESCHEMA: the file has no table of ours */
 int pl__schema_open(pl__conn_t *conn, pl_error_t *error);
 /* In a transaction: compares again if the schema has changed since. */
 int pl__schema_refresh(pl__conn_t *conn);

@@ -70,6 +70,8 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
     sqlite3_busy_handler(conn->db, busy_cb, conn);
     sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    if (conn->options.must_exist)
+        PL__TRY(pl__schema_require(conn)); /* before anything is written */
     if (conn->role == PL__ROLE_WRITER)
         return configure_writer(conn, error);
     if (conn->role == PL__ROLE_READER) /* the first look opens the log, too */
@@ -109,10 +111,11 @@ static void sqlite_close(pl__conn_t *conn) {
 static int open_file(pl__conn_t *conn, const pl__conn_t *writer, pl_error_t *error) {
     const pl_store_options_t *options = &conn->options;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-    if (conn->role == PL__ROLE_WRITER)
+    bool may_make = conn->role == PL__ROLE_WRITER && !options->must_exist;
+    if (may_make)
         flags |= SQLITE_OPEN_CREATE;
     pl__locks_install();
-    if (conn->role == PL__ROLE_WRITER)
+    if (may_make)
         pl__file_create(options);
     int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
     int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;

@@ -520,6 +520,15 @@ int pl__schema_encoding(pl__conn_t *conn) {
     return PL_OK;
 }
 
+int pl__schema_require(pl__conn_t *conn) {
+    int64_t ours;
+    PL__TRY(query_int(conn, "SELECT count(*) FROM main.sqlite_schema WHERE name = 'pl_meta'", &ours));
+    if (ours > 0)
+        return PL_OK;
+    snprintf(conn->failure, sizeof conn->failure, "%s", "the file is no store: it has none of the tables of one");
+    return PL_ESCHEMA;
+}
+
 int pl__schema_open(pl__conn_t *conn, pl_error_t *error) {
     PL__TRY(pl__sql_execute(conn, "BEGIN IMMEDIATE"));
     int rc = bring_up_to_date(conn, error);

@@ -49,6 +49,20 @@ function filters.read(given, now)
   return chosen, next(chosen) ~= nil
 end
 
+local LOOKED_AT = 200 -- newest pipelines, whose classes are known
+
+--- What is said where nothing has the class that was asked for: the nearest one that there is; "": nothing.
+function filters.hint(engine, given)
+  if not given.class then return "" end
+  local names, known = {}, {}
+  for _, entry in ipairs(engine:list({ limit = LOOKED_AT }).items) do
+    if not known[entry.class] then names[#names + 1] = entry.class end
+    known[entry.class] = true
+  end
+  local near = not known[given.class] and failure.nearest(given.class, names)
+  return near and ("; did you mean the class '%s'?"):format(near) or ""
+end
+
 --- The state of tasks that was asked for, or nil.
 function filters.task_state(state)
   if state == nil or is_state(state, TASK_STATES) then return state end

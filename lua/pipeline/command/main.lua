@@ -19,7 +19,8 @@ end
 local function one_line(problem)
   local text = problem:gsub("\nDid you mean one of these: ", "; did you mean one of these: ")
     :gsub("\nDid you mean ", "; did you mean "):gsub("\n", " ")
-  if text:find("^unknown option '%-%d") then text = text .. "; write -- before what begins with a dash" end
+  local number = text:match("^unknown option '(%-%d[^']*)'")
+  if number then text = ("unknown option '%s'; write -- before what begins with a dash"):format(number) end
   return text
 end
 

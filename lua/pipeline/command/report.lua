@@ -10,13 +10,15 @@ local report = {}
 --- Acts, after a confirmation where there are many; says how many were done, and what was refused why.
 -- @tparam table call of the command.
 -- @tparam function act function(dry_run) -> { matched, done, refused = list of { id, why }, refused_more }.
--- @tparam table how done ("aborted"), noun ("pipeline"), is_many (whether it asks).
+-- @tparam table how done ("aborted"), noun ("pipeline"), is_many (whether it asks), verb (default: the command), hint
+--   (function() -> what is added where nothing was found).
 -- @return the exit code: 1 if something was refused.
 function report.act(call, act, how)
   local given, out = call.given, call.out
   if how.is_many or given.dry_run then
     local looked = act(true)
-    local what = ("%s %s"):format(given.command, words.of(looked.done, how.noun))
+    local what = ("%s %s"):format(how.verb or given.command, words.of(looked.done, how.noun))
+    if looked.matched == 0 and how.hint then what = what .. how.hint() end
     local others = looked.matched - looked.done
     if others > 0 then what = ("%s (%s more would be refused)"):format(what, words.count(others)) end
     if given.dry_run then

@@ -5,11 +5,14 @@
 
 local errors = require "pipeline.support.errors"
 local failure = require "pipeline.command.failure"
+local letters = require "pipeline.command.output.letters"
 local pipeline = require "pipeline"
+local terminal = require "pipeline.command.output.terminal"
 
 local store = {}
 
 local ID_LENGTH = 32
+local WARNING = 30
 
 -- The name of the store: of --db or PIPELINE_DB.
 local function name_of(given)
@@ -25,6 +28,37 @@ local function refuse_missing(name)
   failure.store("there is no store %s; 'pipeline --db %s worker FILE.lua' makes one, and so does 'start'", name, name)
 end
 
+-- What the engine warns of, as a line of the command.
+local function logger(given)
+  return function(level, text)
+    if level < WARNING or given.quiet then return end
+    io.stderr:write("pipeline: ", letters.plain(text, terminal.has_unicode()), "\n")
+  end
+end
+
+local REMEDIES = {
+  { "file is not a database", "it is another kind of file; is the path right?" },
+  { "no store: it has none", "is the path right? 'worker' and 'start' make one in it" },
+  { "Is a directory", "name a file in it" },
+  { "No such file or directory", "make its directory first" },
+  { "Permission denied", "may you read and write it, and its directory?" },
+  { "readonly", "may you write it, and its directory?" },
+  { "Read-only", "may you write it, and its directory?" },
+}
+
+-- `why` with what to do about it, where that can be said.
+local function with_remedy(why)
+  for _, pair in ipairs(REMEDIES) do
+    if why:find(pair[1], 1, true) then return why .. "; " .. pair[2] end
+  end
+  return why
+end
+
+local function refuse_scheme(name)
+  local scheme = name:match("^(%a[%w+.-]*)://")
+  if scheme and scheme ~= "file" then failure.store("there are no stores of the kind %s://; name a file", scheme) end
+end
+
 --- Opens the store.
 -- @tparam table given the command line: db.
 -- @tparam[opt] table how options of pipeline.open; works = true: it is a worker; makes = true: it may be made.
@@ -35,12 +69,17 @@ function store.open(given, how)
   local works, makes = options.works, options.makes
   options.works, options.makes = nil, nil
   options.no_worker = not works or nil
-  if name ~= ":memory:" and not name:find("^%a[%w+.-]*://") and not (works or makes) then refuse_missing(name) end
+  options.log = options.log or logger(given)
+  refuse_scheme(name)
+  if name ~= ":memory:" and not name:find("^file:") and not (works or makes) then
+    refuse_missing(name)
+    options.must_exist = true
+  end
   local ok, engine = pcall(pipeline.open, name, options)
   if ok then return engine end
   if errors.is(engine, errors.StoreError) then
     local why = engine.message:gsub("^" .. name:gsub("%p", "%%%0") .. ": ", "")
-    failure.store("the store %s cannot be opened: %s", name, why)
+    failure.store("the store %s cannot be opened: %s", name, with_remedy(why))
   end
   error(engine, 0)
 end
@@ -64,6 +103,27 @@ function store.find(engine, address)
   local wanted = "; write an id, at least 6 characters of its beginning, or key:KEY"
   if #address == ID_LENGTH or address:find("^%x+$") then wanted = "; see 'pipeline list'" end
   failure.not_found("there is no pipeline '%s'%s", address, wanted)
+end
+
+--- The page of a list; exit code 2 where the cursor of the command line is none.
+function store.page(given, read, ...)
+  local ok, page = pcall(read, ...)
+  if ok then return page end
+  if errors.is(page, errors.PipelineStatusError) and given.cursor and page.message:find("cursor", 1, true) then
+    failure.usage("'%s' is no cursor; it is what stands behind 'more: --cursor' below a list", given.cursor)
+  end
+  error(page, 0)
+end
+
+--- Says where a queue that is to be used is not there yet, but one with a similar name is.
+function store.hint_queue(call, engine, name)
+  local names = {}
+  for _, queue in ipairs(engine:queues()) do
+    if queue.name == name then return end
+    names[#names + 1] = queue.name
+  end
+  local near = failure.nearest(name, names)
+  if near then call.out:note("queue '%s' is a new one; did you mean '%s'?", name, near) end
 end
 
 --- The name of a queue that is there; exit code 3 where there is none, with the nearest known one.

@@ -92,6 +92,13 @@ function values.json(text)
   return text
 end
 
+--- As json; where it looks as if JSON was meant, says what is wrong with it.
+function values.told(call, text)
+  local value, hint = values.json(text)
+  if hint then call.out:note("%s", hint) end
+  return value
+end
+
 --- "key=value" words as a table; `what` is said where one has no "=".
 function values.pairs(list, what)
   local map = {}

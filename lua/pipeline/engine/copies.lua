@@ -9,12 +9,12 @@ local misuse = require("pipeline.support.place").misuse
 
 local methods = {} -- of the engine
 
-local backup_kinds = { progress = "function", pages = "count" }
+local backup_kinds = { progress = "function", pages = "count", spare = "boolean" }
 local BACKUP_PAGES = 256
 
 local function copy(self, path, given)
   repeat
-    local left, total, message = context.store(self, true):backup(path, given.pages or BACKUP_PAGES)
+    local left, total, message = context.store(self, true):backup(path, given.pages or BACKUP_PAGES, given.spare)
     if not left then errors.raise_core(total, message) end
     if given.progress then await.results(given.progress(total - left, total)) end
   until left == 0
@@ -27,7 +27,8 @@ end
 -- opened.
 -- @tparam string path of the copy; a file of that name is replaced, unless a log (-wal, -journal) lies beside it: then
 -- it is a database in use. Until the copy is whole it is `path` with ".part".
--- @tparam[opt] table given progress (function(copied, total), in pages, after each portion), pages (of a portion, 256).
+-- @tparam[opt] table given progress (function(copied, total), in pages, after each portion), pages (of a portion, 256),
+-- spare (true: a file of that name that is no store is not replaced, but refused).
 -- Raises StoreError.
 function methods.backup(self, path, given)
   opened.check(self)

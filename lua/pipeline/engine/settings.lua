@@ -16,7 +16,7 @@ local open_kinds = {
   durability = "string", concurrency = "count", modules = "table", serve_queues = "table", file_mode = "any",
   lease_seconds = "duration",
   tombstone_seconds = "duration", class_load_timeout = "duration", log = "any", vfs = "string",
-  virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean",
+  virtual_time = "boolean", virtual_start = "number", seed = "integer", no_worker = "boolean", must_exist = "boolean",
   queues = "table", targets = "table", total_storage_limit = "any", transaction_timeout = "duration",
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
   base_url = "string", stop_grace = "duration", metrics = "table", tracing = "table",
@@ -27,7 +27,7 @@ local open_kinds = {
 local core_options = {
   "durability", "concurrency", "stop_grace", "lease_seconds", "tombstone_seconds", "vfs", "virtual_time",
   "virtual_start", "seed",
-  "no_worker",
+  "no_worker", "must_exist",
 }
 
 local function check_modules(list)

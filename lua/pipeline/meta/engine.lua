@@ -67,6 +67,8 @@ function Engine:advance(seconds) end
 ---@field pages? integer
 --- function(copied, total), in pages, after each portion
 ---@field progress? function
+--- true: a file of that name that is no store is not replaced, but refused
+---@field spare? boolean
 
 --- Copies the store, as it is now, into another file, while everybody works on. It is done in portions, by the thread
 --- that reads; in a tasklet or a run the others go on meanwhile. The copy has its name only when it is whole and on
@@ -77,8 +79,8 @@ function Engine:advance(seconds) end
 --- `path`: of the copy; a file of that name is replaced, unless a log (-wal, -journal) lies beside it: then it is a
 --- database in use. Until the copy is whole it is `path` with ".part".
 ---
---- `given`: progress (function(copied, total), in pages, after each portion), pages (of a portion, 256). Raises
---- StoreError.
+--- `given`: progress (function(copied, total), in pages, after each portion), pages (of a portion, 256), spare (true: a
+--- file of that name that is no store is not replaced, but refused). Raises StoreError.
 ---@param path string
 ---@param given? pipeline.Engine.backup.options
 function Engine:backup(path, given) end

@@ -243,6 +243,8 @@ function pipeline.is_slot(value) end
 ---@field metrics? table
 --- prefixes a worker may require
 ---@field modules? table
+--- true: a file that is not there is not made, and one that is no store does not become one: that is a StoreError
+---@field must_exist? boolean
 --- executes nothing, and deletes nothing unless `retention` is given
 ---@field no_worker? boolean
 --- function({ schedule, count, from, to }): times of a schedule at which nobody was there
@@ -288,7 +290,8 @@ function pipeline.is_slot(value) end
 --- default 9 days), class_load_timeout (seconds until a tree whose class stays missing is aborted, default 7 days),
 --- transaction_timeout (seconds that a transaction may be held, 0.001 to 3600, default 5: everybody else on the file
 --- waits meanwhile), queues (settings by name, see taskqueue.configure), targets (base URLs by name; `default` is where
---- relative URLs of tasks lead; a target "v2.billing" that is not there leads where "billing" does), file_mode
+--- relative URLs of tasks lead; a target "v2.billing" that is not there leads where "billing" does), must_exist (true:
+--- a file that is not there is not made, and one that is no store does not become one: that is a StoreError), file_mode
 --- (permissions of the files that are made, such as "640"; default "600": the file holds the secret that signs
 --- requests), serve_queues (list of names: only tasks of these are executed by this process, those of pipelines
 --- included; default: all), total_storage_limit (bytes, or a text such as "500M": while more of the file is in use this

@@ -229,6 +229,7 @@ local function add_history(list, entry)
 end
 
 local LOG_STAGES_MAX = 20000
+local LOG_RANKS = { created = 1, message = 2, failure = 2, done = 3, aborted = 3 } -- of what a single commit has told
 
 --- What has happened in a tree, or below one of its stages, in the order of time: a list of { time, level ("info",
 -- "error"), kind ("created", "failure", "message", "done", "aborted"), stage, class, text, attempt, worker, traceback
@@ -254,6 +255,8 @@ function methods.logs(self, given)
   for i, line in ipairs(list) do line.order = i end
   table.sort(list, function(a, b)
     if a.time ~= b.time then return a.time < b.time end
+    local rank, other = LOG_RANKS[a.kind] or 2, LOG_RANKS[b.kind] or 2
+    if rank ~= other then return rank < other end
     return a.order < b.order
   end)
   for _, line in ipairs(list) do line.order = nil end

@@ -109,6 +109,21 @@ static bool has_log(const char *path) {
     return found;
 }
 
+/* Whether something is at the path that is no store: what somebody would miss. */
+static bool is_foreign(const char *path) {
+    static const char QUERY[] = "SELECT 1 FROM main.sqlite_schema WHERE name = 'pl_meta'";
+    struct stat facts;
+    sqlite3 *db = NULL;
+    sqlite3_stmt *row = NULL;
+    if (stat(path, &facts) != 0 || facts.st_size == 0)
+        return false;
+    bool is_store = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
+                    sqlite3_prepare_v2(db, QUERY, -1, &row, NULL) == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW;
+    sqlite3_finalize(row);
+    sqlite3_close_v2(db);
+    return !is_store;
+}
+
 /* The part is empty, and is ours alone until the lock is closed. Sets errno: EBUSY, another backup has it. */
 static int make_part(const pl__conn_t *conn, pl__backup_t *backup) {
     mode_t mode = conn->options.file_mode ? (mode_t)conn->options.file_mode : 0600;
@@ -169,6 +184,8 @@ static int start(pl__conn_t *conn, pl_op_t *op, pl__backup_t **out) {
         return refuse(
             op, PL_EINVAL, backup->path,
             "a log (-wal or -journal) lies beside it: it is a database in use, or was one when it was killed");
+    if (op->u.backup.spares && is_foreign(backup->path))
+        return refuse(op, PL_EINVAL, backup->path, "a file of that name is there, and is no copy of a store");
     if (make_part(conn, backup) != 0)
         return refuse_part(op, backup->path);
     int sqlite_rc = conn->names[0] ? open_copy(conn, backup) : SQLITE_OK;

@@ -32,10 +32,12 @@ static int count_pulled(pl__conn_t *conn, int64_t id, pl_seen_queue_t *queue) {
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
         return PL_OK;
-    queue->counts[PL_SEEN_READY] = sqlite3_column_int64(row, 0);
-    queue->oldest_ready = sqlite3_column_int64(row, 1);
-    queue->counts[PL_SEEN_EXECUTING] = sqlite3_column_int64(row, 2);
-    queue->counts[PL_SEEN_DELAYED] = sqlite3_column_int64(row, 3);
+    int64_t oldest = sqlite3_column_int64(row, 1); /* tasks of pipelines may be there as well */
+    queue->counts[PL_SEEN_READY] += sqlite3_column_int64(row, 0);
+    if (oldest && (!queue->oldest_ready || oldest < queue->oldest_ready))
+        queue->oldest_ready = oldest;
+    queue->counts[PL_SEEN_EXECUTING] += sqlite3_column_int64(row, 2);
+    queue->counts[PL_SEEN_DELAYED] += sqlite3_column_int64(row, 3);
     queue->is_more = queue->is_more ||
                      queue->counts[PL_SEEN_READY] + queue->counts[PL_SEEN_EXECUTING] + queue->counts[PL_SEEN_DELAYED] >=
                          PL_SEEN_COUNT_MAX;

@@ -89,7 +89,7 @@ int pl__seen_read(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_se
         PL__TRY(pl__task_see_large(conn, arena, &task->is));
     task->is.payload.len = task->is.payload.len < PL_SEEN_BYTES ? task->is.payload.len : PL_SEEN_BYTES;
     task->state = state_of(conn, sqlite3_column_int(row, 20), &task->is);
-    task->attempt = task->is.tries + 1;
+    task->attempt = task->is.tries + (task->state != PL_SEEN_DEAD);
     if (sqlite3_column_int(row, 20) == PL__TASK_CLAIMED) {
         PL__TRY(pl__sql_str(row, 22, arena, &task->worker));
         task->since = pl__claim_time(sqlite3_column_int(row, 23));

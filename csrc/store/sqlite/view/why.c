@@ -64,7 +64,13 @@ static int read_slots(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- the queue --------------------------------------------------------------------------------------------- */
 
+/* Tasks of pipelines are executed wherever they are. */
+static bool is_pulled(const pl_op_why_get_t *get, const pl__queue_t *queue) {
+    return queue->pull && get->task.is.kind == PL_TASK_PULL;
+}
+
 static int read_gates(pl__conn_t *conn, pl_op_t *op, const pl__queue_t *queue) {
+    const pl_op_why_get_t *get = &op->u.why_get;
     pl_start_facts_t *facts = &op->u.why_get.facts;
     const pl_worker_t *workers;
     size_t len;
@@ -84,7 +90,7 @@ static int read_gates(pl__conn_t *conn, pl_op_t *op, const pl__queue_t *queue) {
         if (pl_queue_is_served(workers[i].serves.ptr, (pl_str_t){ queue->name, queue->len }))
             facts->gates.served = true;
     }
-    facts->pull = queue->pull;
+    facts->pull = is_pulled(get, queue);
     return PL_OK;
 }
 
@@ -112,8 +118,9 @@ static int judge_task(pl__conn_t *conn, pl_op_t *op, int64_t queue_id, bool is_r
     if (!queue || facts->is_over)
         return PL_OK;
     PL__TRY(read_gates(conn, op, queue));
-    return get->task.state == PL_SEEN_READY && !queue->pull ? read_place(conn, queue, &get->task.is, &facts->place)
-                                                            : PL_OK;
+    return get->task.state == PL_SEEN_READY && !is_pulled(get, queue)
+               ? read_place(conn, queue, &get->task.is, &facts->place)
+               : PL_OK;
 }
 
 static int read_task(pl__conn_t *conn, pl_op_t *op, pl_id_t id) {

@@ -21,7 +21,7 @@ commands[#commands + 1] = {
   arguments = { { name = "shell", sign = "SHELL", choices = { "bash", "zsh", "fish" }, help = "bash, zsh or fish" } },
   run = function(call)
     local parser = call.grammar.parser()
-    io.stdout:write(parser["get_" .. call.given.shell .. "_complete"](parser))
+    call.out:write(parser["get_" .. call.given.shell .. "_complete"](parser))
   end,
 }
 
@@ -31,7 +31,7 @@ commands[#commands + 1] = {
   options = { { "--man", help = "the manual page, as troff" } },
   run = function(call)
     if call.given.man then
-      io.stdout:write(manual.page(call.grammar.groups(), call.grammar.globals))
+      call.out:write(manual.page(call.grammar.groups(), call.grammar.globals))
       return
     end
     local topic = call.given.topic

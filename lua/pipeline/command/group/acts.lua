@@ -22,6 +22,7 @@ local function chosen(call, engine)
     if value == "" then failure.usage("--%s is empty; without it all are meant", name) end
   end
   if is_filtered then
+    if given.queue then store.queue(engine, given.queue) end
     wanted["until"] = wanted["until"] or engine:now() -- what is started while somebody is asked is not meant
     return { filters = wanted }
   end
@@ -42,7 +43,8 @@ local function act(call, done)
   return report.act(call, function(dry_run)
     wanted.dry_run = dry_run
     return engine:act(wanted)
-  end, { done = done, noun = "pipeline", is_many = wanted.filters or #wanted.ids > 1 })
+  end, { verb = given.command == "cleanup" and "clean up", hint = function() return filters.hint(engine, given) end,
+    done = done, noun = "pipeline", is_many = wanted.filters or #wanted.ids > 1 })
 end
 
 local MODULE = { "--module", sign = "FILE|NAME", count = "*", help = "the file or module that defines its class" }
@@ -78,6 +80,9 @@ local function try(fn, ...)
   local results = table.pack(xpcall(fn, errors.handler, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
   local problem = errors.original(results[2])
+  if errors.is(problem, errors.ConfigurationError) then
+    failure.no("%s; name the file that defines it with --module FILE.lua", problem.message)
+  end
   if errors.is(problem) and not errors.is(problem, errors.StoreError) then failure.no("%s", problem.message) end
   error(results[2], 0)
 end
@@ -93,7 +98,7 @@ commands[#commands + 1] = {
     local engine = call.open()
     local id = store.find(engine, call.given.id)
     local value = call.given.value
-    if value ~= nil then value = values.json(value) end
+    if value ~= nil then value = values.told(call, value) end
     if not try(engine.complete, engine, id, value) then failure.no("%s is being aborted: its value is not used", id) end
     call.out:json { id = id, done = true }
     call.out:note("%s is completed", id)

@@ -75,7 +75,7 @@ commands[#commands + 1] = {
     local engine, given = call.open(), call.given
     local id = store.find(engine, given.id)
     local payload = given.payload
-    if payload ~= nil then payload = values.json(payload) end
+    if payload ~= nil then payload = values.told(call, payload) end
     local sent, why = try(engine.signal, engine, id, given.name, payload, { key = given.key })
     if not sent then failure.no("%s is %s", id, why == "final" and "final" or "not there") end
     call.out:json { id = id, done = true }

@@ -2,6 +2,7 @@
 
 local confirm = require "pipeline.command.confirm"
 local columns = require "pipeline.command.output.columns"
+local errors = require "pipeline.support.errors"
 local failure = require "pipeline.command.failure"
 local json = require "pipeline.http.json"
 local mends = require "pipeline.command.mends"
@@ -109,13 +110,14 @@ commands[#commands + 1] = {
 commands[#commands + 1] = {
   name = "backup", summary = "copies a store while everybody works on it",
   details = "The copy is consistent, has its name only when it is whole, and holds the secret of the store: keep it to "
-    .. "yourself. A file of that name is replaced.",
+    .. "yourself. A copy of that name is replaced, any other file refused.",
   arguments = { { name = "file", sign = "FILE", help = "the copy" } },
   run = function(call)
     local engine, out, file = call.open(), call.out, call.given.file
     local shows = not out.as_json and not out.quiet and terminal.is("err") and not terminal.is_dumb()
     local said = -1
-    engine:backup(file, {
+    local ok, problem = xpcall(engine.backup, errors.handler, engine, file, {
+      spare = true,
       progress = shows and function(copied, total)
         local percent = total > 0 and copied * 100 // total or 100
         if percent == said then return end
@@ -124,6 +126,11 @@ commands[#commands + 1] = {
       end or nil,
     })
     if shows then io.stderr:write("\r\27[K") end
+    if not ok then
+      problem = errors.original(problem)
+      if not errors.is(problem, errors.StoreError) then error(problem, 0) end
+      failure.no("%s; name another file", problem.message)
+    end
     local copy <close> = io.open(file, "rb")
     local bytes = copy and copy:seek("end") or 0
     out:json { path = file, bytes = bytes }
@@ -166,12 +173,10 @@ commands[#commands + 1] = {
     local engine, out = call.open(), call.out
     local status = engine:status()
     local tables = not call.given.short and engine:stats().tables or nil
-    local names, queues = {}, {}
-    for name in pairs(status.queues) do names[#names + 1] = name end
-    table.sort(names)
-    for i, name in ipairs(names) do
-      local queue = status.queues[name]
-      queues[i] = { name = name, ready = queue.ready, delayed = queue.delayed, executing = queue.claimed }
+    local queues, now = {}, engine:now()
+    for i, queue in ipairs(engine:queues()) do
+      queues[i] = { name = queue.name, ready = queue.ready, delayed = queue.delayed, executing = queue.executing,
+        dead = queue.dead, oldest_ready = queue.oldest_ready }
     end
     if out.as_json then
       return out:json {
@@ -189,7 +194,11 @@ commands[#commands + 1] = {
     columns.write(out, {
       { title = "QUEUE", field = "name", least = 8 }, { title = "READY", field = "ready", right = true },
       { title = "DELAYED", field = "delayed", right = true, rank = 1 },
-      { title = "EXECUTING", field = "executing", right = true },
+      { title = "EXECUTING", field = "executing", right = true, rank = 2 },
+      { title = "DEAD", field = "dead", right = true },
+      { title = "OLDEST", field = function(queue)
+        return words.span(queue.oldest_ready and now - queue.oldest_ready)
+      end, right = true, rank = 3 },
     }, queues)
     if tables then write_tables(out, tables) end
     for _, due in ipairs(due_of(status.retention)) do

@@ -15,6 +15,7 @@ local words = require "pipeline.command.output.words"
 local commands = {}
 
 local LIMIT = 50
+local SHORT_ID = 16 -- as much as no other id begins with
 local PAGES_MAX = 20 -- of engine:list, each of which looks through some thousands
 
 -- ---- list ------------------------------------------------------------------------------------------------------
@@ -37,11 +38,11 @@ end
 
 local function columns_of(out, now)
   return {
-    { title = "ID", field = function(entry) return entry.id, "accent" end, least = 8 },
+    { title = "ID", field = function(entry) return entry.id, "accent" end, least = SHORT_ID + 1 },
     { title = "STATE", field = function(entry)
       return words.sign(out, entry.state) .. " " .. entry.state, words.style(entry.state)
     end },
-    { title = "CLASS", field = "class", least = 12 },
+    { title = "CLASS", field = "class", least = 12, narrow = 8 },
     { title = "CREATED", field = function(entry) return words.away(entry.created, now) end, rank = 1 },
     { title = "TOOK", field = function(entry) return words.span(entry.took) end, right = true, rank = 2 },
     { title = "DONE", field = function(entry)
@@ -60,7 +61,7 @@ local function read_list(engine, given)
   local items, limit, pages, cursor = {}, given.limit or LIMIT, 0, given.cursor
   repeat
     chosen.limit, chosen.cursor = limit - #items, cursor
-    local page = engine:list(chosen)
+    local page = store.page(given, engine.list, engine, chosen)
     table.move(page.items, 1, #page.items, #items + 1, items)
     cursor, pages = page.cursor, pages + 1
   until #items >= limit or not cursor or pages >= PAGES_MAX
@@ -78,9 +79,13 @@ commands[#commands + 1] = {
     local engine = call.open()
     local items, cursor = read_list(engine, call.given)
     if call.out.as_json then return call.out:json { items = json.array(items), cursor = cursor } end
-    if #items == 0 then call.out:note("no pipelines%s", cursor and " among those that were looked through" or "") end
+    if #items == 0 then
+      if call.given.queue then store.queue(engine, call.given.queue) end
+      call.out:note("no pipelines%s%s", cursor and " among those that were looked through" or "",
+        filters.hint(engine, call.given))
+    end
     if #items > 0 then columns.write(call.out, columns_of(call.out, engine:now()), items) end
-    if cursor then call.out:note("more: --cursor %s", cursor) end
+    call.out:more(cursor)
   end,
 }
 
@@ -142,7 +147,7 @@ local function follow_json(call, engine, id)
   while true do
     local entries = read_tree(engine, id, call.given.depth)
     local line = json.encode { id = id, state = entries[1].state, stages = json.array(entries) }
-    if line ~= last then io.stdout:write(line, "\n") end
+    if line ~= last then call.out:write(line .. "\n") end
     last = line
     if FINAL[entries[1].state] then return entries[1].state end
     engine:sleep(FOLLOW_SECONDS)
@@ -275,11 +280,14 @@ commands[#commands + 1] = {
 
 -- ---- logs -------------------------------------------------------------------------------------------------------
 
+local ID_FROM = 60 -- columns of a terminal that has room for it
 local LEVELS = { error = "bad", warning = "warn", info = "faint" }
 
 -- One line where there is room for it, else the text below.
 local function write_log(out, line, now)
-  local head = ("%s %-7s %s"):format(words.instant(line.time, now), line.level, out:plain(line.class or line.stage))
+  local stage = not out.width or out.width >= ID_FROM
+  local head = ("%s %-7s %s%s"):format(words.instant(line.time, now), line.level, out:plain(line.class or line.stage),
+    stage and " " .. out:plain(line.stage:sub(1, SHORT_ID)) or "")
   local said = out:plain(first_line(line.text))
   local is_long = out.width and letters.width(head) + 2 + letters.width(said) > out.width
   if out.width then head = letters.cut(head, out.width, out.mark) end

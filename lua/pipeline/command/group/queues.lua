@@ -46,7 +46,7 @@ local function columns_of(now)
     { title = "AT ONCE", field = function(queue) return queue.max_concurrent or "" end, right = true, rank = 6 },
     { title = "OLDEST", field = function(queue) return words.span(queue.oldest_ready and now - queue.oldest_ready) end,
       right = true, rank = 3 },
-    { title = "", field = remark_of, least = 6, rank = 3 },
+    { title = "", field = remark_of, least = 19, narrow = 6 },
   }
 end
 
@@ -202,7 +202,12 @@ commands[#commands + 1] = {
   options = { { "--new", help = "makes the queue if there is none of that name" } },
   examples = { "pipeline set mail rate=5/s max_concurrent_requests=10", "pipeline set reports --new mode=pull" },
   run = function(call)
-    local given, engine = values.pairs(call.given.settings, "setting"), call.open()
+    local given = values.pairs(call.given.settings, "setting")
+    if next(given) == nil and not call.given.new then
+      failure.usage("what is to be set? Write NAME=VALUE, such as rate=5/s; 'pipeline queue %s' shows what is",
+        call.given.name)
+    end
+    local engine = call.open()
     local name = call.given.new and call.given.name or store.queue(engine, call.given.name)
     local settings = merge(taskqueue.Queue(name):settings() or {}, given)
     local ok, problem = xpcall(taskqueue.configure, errors.handler, { [name] = settings })

@@ -54,7 +54,7 @@ commands[#commands + 1] = {
     if out.as_json then return out:json { items = json.array(list), cursor = cursor } end
     if #list == 0 then return out:note("no schedules") end
     columns.write(out, columns_of(engine:now()), list)
-    if cursor then out:note("more: --cursor %s", cursor) end
+    out:more(cursor)
   end,
 }
 

@@ -20,7 +20,7 @@ end
 
 local function columns_of(now)
   return {
-    { title = "TASK", field = function(task) return task.address end, least = 10 },
+    { title = "TASK", field = function(task) return task.address end, narrow = 10 }, -- it has to be whole to be used
     { title = "STATE", field = function(task) return task.state, words.style(task.state) end },
     { title = "WHAT", field = function(task) return task.what or task.kind end, least = 16 },
     { title = "ETA", field = function(task) return words.away(task.eta, now) end, rank = 2 },
@@ -33,11 +33,11 @@ end
 
 local function list(call, engine, wanted)
   wanted.limit, wanted.cursor, wanted.text = call.given.limit or LIMIT, call.given.cursor, call.given.text
-  local page, out = engine:tasks(wanted), call.out
+  local page, out = store.page(call.given, engine.tasks, engine, wanted), call.out
   if out.as_json then return out:json { items = json.array(page.items), cursor = page.cursor } end
   if #page.items == 0 then return out:note("no tasks") end
   columns.write(out, columns_of(engine:now()), page.items)
-  if page.cursor then out:note("more: --cursor %s", page.cursor) end
+  out:more(page.cursor)
 end
 
 local PAGE_OPTIONS = {

@@ -5,12 +5,13 @@ local eventloop = require "pipeline.eventloop"
 local failure = require "pipeline.command.failure"
 local pipeline = require "pipeline"
 local program = require "pipeline.command.program"
+local store = require "pipeline.command.store"
 local values = require "pipeline.command.values"
 local words = require "pipeline.command.output.words"
 
 local commands = {}
 
-local HOST, PORT = "127.0.0.1", 8080
+local HOST, PORT, PORT_MAX = "127.0.0.1", 8080, 65535
 local INFO, WARNING = 20, 30
 local GRACE = 30 -- seconds, as pipeline.open has it
 local LEVELS = { [10] = "debug", [20] = "info", [30] = "warning", [40] = "error", [50] = "critical" }
@@ -30,11 +31,13 @@ end
 
 -- HOST:PORT, :PORT, HOST or PORT.
 local function address_of(text)
-  if text:find("^%d+$") then return HOST, math.tointeger(tonumber(text)) end
   local host, port = text:match("^%[(.*)%]:?(%d*)$")
+  if text:find("^%d+$") then host, port = "", text end
   if not host then host, port = text:match("^([^:]*):?(%d*)$") end
   if not host then failure.usage("'%s' is no address; write HOST:PORT, such as 127.0.0.1:8080", text) end
-  return host ~= "" and host or HOST, port ~= "" and math.tointeger(tonumber(port)) or PORT
+  local number = port ~= "" and math.tointeger(tonumber(port)) or PORT
+  if number > PORT_MAX then failure.usage("there is no port %s; they go to %d", port, PORT_MAX) end
+  return host ~= "" and host or HOST, number
 end
 
 local function serve(call, engine, text)
@@ -111,6 +114,7 @@ commands[#commands + 1] = {
     for _, file in ipairs(given.files) do program.load(file) end
     local _ <close> = given.serve and serve(call, engine, given.serve) or nil
     say_missing(call, engine)
+    for _, name in ipairs(names_of(given.queues) or {}) do store.hint_queue(call, engine, name) end
     engine:on("engine_stopping", function() say_stopping(call, engine, given.grace or GRACE) end)
     local path = engine:status().store.path
     -- said by the loop: from then on signals are heard
@@ -164,7 +168,7 @@ local function wait(call, engine, stage, timeout)
   local ok, outputs = xpcall(engine.wait, errors.handler, engine, stage, { timeout = timeout })
   if ok then
     call.out:flush()
-    io.stdout:write(require("pipeline.http.json").encode(outputs_of(outputs, stage)), "\n")
+    call.out:write(require("pipeline.http.json").encode(outputs_of(outputs, stage)) .. "\n")
     return
   end
   local problem = errors.original(outputs)
@@ -220,6 +224,7 @@ commands[#commands + 1] = {
       if hint then call.out:note("%s", hint) end
     end
     local stage = class(table.unpack(args, 1, n))
+    if given.queue then store.hint_queue(call, engine, given.queue) end
     local ok, problem = pcall(stage.start, stage, {
       idempotence_key = given.key, queue_name = given.queue, countdown = countdown, eta = eta, engine = engine,
     })

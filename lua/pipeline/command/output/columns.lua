@@ -1,15 +1,16 @@
 --- columns.lua: rows of fields in columns that fit the terminal.
 --
 -- A column is { title =, field = (of a row: a text, or function(row) -> text, style)), right = (figures), least =
--- (columns it cannot do without; default: as wide as it is), rank = (which go first when there is no room: the highest;
--- a column without a rank always stays) }. Columns with `least` share what is left. Where nothing is written to a
--- terminal nothing is cut.
+-- (columns it cannot do without; default: as wide as it is), narrow = (the same on a narrow terminal), rank = (which go
+-- first when there is no room: the highest; a column without a rank always stays) }. Columns with `least` share what is
+-- left. Where nothing is written to a terminal nothing is cut.
 
 local letters = require "pipeline.command.output.letters"
 
 local columns = {}
 
 local GAP = 2
+local NARROW = 60 -- columns of a terminal
 
 -- Texts and styles of all cells, and how wide each column would like to be.
 local function lay_out(out, list, rows)
@@ -28,14 +29,16 @@ local function lay_out(out, list, rows)
   return cells, widths
 end
 
-local function least_of(column, width)
-  return column.least and math.min(column.least, width) or width
+local function least_of(column, width, room)
+  local least = column.least
+  if column.narrow and room < NARROW then least = column.narrow end
+  return least and math.min(least, width) or width
 end
 
-local function total(list, widths, shown)
+local function total(list, widths, shown, room)
   local sum, count = 0, 0
   for c, column in ipairs(list) do
-    if shown[c] then sum, count = sum + least_of(column, widths[c]), count + 1 end
+    if shown[c] then sum, count = sum + least_of(column, widths[c], room), count + 1 end
   end
   return sum + GAP * math.max(0, count - 1)
 end
@@ -44,7 +47,7 @@ end
 local function choose(list, widths, room)
   local shown = {}
   for c in ipairs(list) do shown[c] = true end
-  while total(list, widths, shown) > room do
+  while total(list, widths, shown, room) > room do
     local worst
     for c, column in ipairs(list) do
       if shown[c] and column.rank and (not worst or column.rank > list[worst].rank) then worst = c end
@@ -57,9 +60,9 @@ end
 
 -- Gives what is left to the columns that can be shorter than they would like, in turn.
 local function share(list, widths, shown, room)
-  local left = room - total(list, widths, shown)
+  local left = room - total(list, widths, shown, room)
   local final = {}
-  for c, column in ipairs(list) do final[c] = least_of(column, widths[c]) end
+  for c, column in ipairs(list) do final[c] = least_of(column, widths[c], room) end
   local given = true
   while left > 0 and given do
     given = false

@@ -7,6 +7,8 @@ local json = require "pipeline.http.json"
 local letters = require "pipeline.command.output.letters"
 local terminal = require "pipeline.command.output.terminal"
 
+local failure = require "pipeline.command.failure"
+
 local output = {}
 
 local Output = {}
@@ -23,7 +25,7 @@ function output.new(given)
     as_json = given.json or false, quiet = given.quiet or false, verbose = given.verbose or false, lines = {},
     is_live = false, colour = false, unicode = terminal.has_unicode(), width = nil, height = nil,
   }, Output)
-  io.stdout:setvbuf("line")
+  io.stdout:setvbuf("full") -- each write is followed by a flush: only that tells whether it was written
   if not self.as_json and terminal.is("out") then
     self:measure()
     self.colour = terminal.has_colour() and not given.no_color
@@ -58,11 +60,27 @@ function Output.sign(self, sign, plain)
   return self.unicode and sign or plain
 end
 
+-- Somebody who has seen enough closes the pipe: that is no failure.
+local function check(ok, why)
+  if not ok and why and not why:find("Broken pipe", 1, true) then failure.no("cannot write the output: %s", why) end
+end
+
+local function write_all(lines)
+  check(io.stdout:write(table.concat(lines, "\n"), "\n"))
+  check(io.stdout:flush())
+end
+
+--- Writes a text as it is, at once.
+function Output.write(_, text)
+  check(io.stdout:write(text))
+  check(io.stdout:flush())
+end
+
 --- Says one line. Its text is the command's own; what comes from elsewhere has been through `plain`.
 function Output.line(self, text)
   if self.as_json then return end
   if self.is_live then
-    io.stdout:write(text or "", "\n")
+    write_all { text or "" }
   else
     self.lines[#self.lines + 1] = text or ""
   end
@@ -90,9 +108,16 @@ function Output.note(self, format, ...)
   for _, line in ipairs(wrapped(self, self:plain(format:format(...)))) do io.stderr:write(line, "\n") end
 end
 
+--- Says below what was listed how the list goes on.
+function Output.more(self, cursor)
+  if not cursor then return end
+  self:flush()
+  self:note("more: --cursor %s", cursor)
+end
+
 --- What the command answers when --json asks for it: one document.
 function Output.json(self, value)
-  if self.as_json then io.stdout:write(json.encode(value), "\n") end
+  if self.as_json then write_all { json.encode(value) } end
 end
 
 --- From here on each line is written at once.
@@ -107,12 +132,6 @@ local function pager()
   return named or "less -FRX"
 end
 
-local function write_all(file, lines)
-  for _, line in ipairs(lines) do
-    if not file:write(line, "\n") then return end
-  end
-end
-
 --- Writes what is kept.
 function Output.flush(self)
   local lines = self.lines
@@ -121,10 +140,10 @@ function Output.flush(self)
   local command = self.height and #lines >= self.height and terminal.is("in") and pager()
   local pipe = command and io.popen(command, "w")
   if pipe then
-    write_all(pipe, lines)
+    pipe:write(table.concat(lines, "\n"), "\n") -- who has seen enough ends it before
     pipe:close()
   else
-    write_all(io.stdout, lines)
+    write_all(lines)
   end
 end
 

@@ -8,7 +8,7 @@ local words = require "pipeline.command.output.words"
 
 local tree = {}
 
-local SHORT_ID = 12 -- of one tree the first 8 are mostly the same: they are the time
+local SHORT_ID = 16 -- as much as no other id of the store begins with; the first 8 are mostly the same: the time
 local FIRST_LINE = "^[^\r\n]*"
 
 -- Children by the id of their parent, and those that have none here.
