@@ -38,7 +38,7 @@ static void push_flow(lua_State *L, const pl_op_journal_get_t *get) {
 }
 
 static void push_entry(lua_State *L, const pl_entry_t *entry) {
-    lua_createtable(L, 0, 15);
+    lua_createtable(L, 0, 26);
     pl__set_integer(L, "seq", (lua_Integer)entry->seq);
     set_positive(L, "done", entry->done);
     pl__set_str(L, "kind", pl_str(pl_entry_kind_name((int)entry->kind)));

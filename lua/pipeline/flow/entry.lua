@@ -48,13 +48,13 @@ end
 
 --- The identity of an operation within its run.
 function entry.identity(path, kind, name, nth, key)
-  if key ~= nil then return ("%s/%s:%s@%s"):format(path, kind, name, key) end
-  return ("%s/%s:%s#%d"):format(path, kind, name, nth)
+  if key ~= nil then return path .. "/" .. kind .. ":" .. name .. "@" .. key end
+  return path .. "/" .. kind .. ":" .. name .. "#" .. nth
 end
 
 --- The same of an entry of the journal, where nth = 0 says that the key is part of the name already.
 function entry.recorded_identity(op)
-  if op.nth == 0 and op.key == nil then return ("%s/%s:%s"):format(op.path, op.kind, op.name) end
+  if op.nth == 0 and op.key == nil then return op.path .. "/" .. op.kind .. ":" .. op.name end
   return entry.identity(op.path, op.kind, op.name, op.nth, op.nth == 0 and op.key or nil)
 end
 

@@ -55,10 +55,19 @@ local function size_of(op)
   return ENTRY_BYTES + #op.name + #op.path
 end
 
+-- Mostly they are in order already: of steps in a row each ends before the next one is asked for.
+local function sort_deliveries(list)
+  for i = 2, #list do
+    if list[i].done < list[i - 1].done then
+      return table.sort(list, function(a, b) return a.done < b.done end)
+    end
+  end
+end
+
 -- Puts the recorded entries where they are found by their identity, and lists the deliveries.
 local function load_entries(self, entries)
   -- A time of 0 is one, too: virtual time may begin there, and a store may keep no zeros.
-  local deliveries, last = {}, self.next - 1
+  local deliveries, last, bytes = {}, self.next - 1, 0
   for i, op in ipairs(entries) do
     op.path, op.opened = op.path or "", op.opened or 0.0
     if op.done then op.closed = op.closed or 0.0 end
@@ -72,11 +81,10 @@ local function load_entries(self, entries)
     if op.done and op.done > last then last = op.done end
     if op.done and op.state ~= "cancelled" then deliveries[#deliveries + 1] = op end
     if not self.begun or op.opened < self.begun then self.begun = op.opened end
+    bytes = bytes + size_of(op) + #(op.value or "")
   end
-  local bytes = 0
-  for _, op in ipairs(entries) do bytes = bytes + size_of(op) + #(op.value or "") end
   self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
-  table.sort(deliveries, function(a, b) return a.done < b.done end)
+  sort_deliveries(deliveries)
   self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, #entries, last + 1
 end
 
@@ -236,10 +244,10 @@ local function identify(self, branch, kind, name, key, what)
     self.names[id] = true
     return id, 0
   end
-  local counter = kind .. ":" .. name
-  local nth = (branch.counts[counter] or 0) + 1
-  branch.counts[counter] = nth
-  return entry.identity(branch.path, kind, name, nth), nth
+  local counts, counter = branch.counts, branch.path .. "/" .. kind .. ":" .. name .. "#" -- as entry.identity has it
+  local nth = (counts[counter] or 0) + 1
+  counts[counter] = nth
+  return counter .. nth, nth
 end
 
 local function take_number(self)
