@@ -250,4 +250,38 @@ describe("metrics", function()
     engine:advance(2)
     assert.not_equal(first, engine:metrics())
   end)
+
+  it("O2 what takes long to read is read for a two-thousandth of the time, and its age is said", function()
+    open { metrics = { public = true } }
+    local reads, steady, ahead = 0, engine._core.steady, 0.0
+    local core = setmetatable({ steady = function() return steady(engine._core) + ahead end }, {
+      __index = function(_, name)
+        local found = engine._core[name]
+        return type(found) ~= "function" and found or function(_, ...) return found(engine._core, ...) end
+      end,
+    })
+    local self = setmetatable({ _core = core, queues = function()
+      reads, ahead = reads + 1, ahead + 0.01
+      return {}
+    end }, { __index = engine })
+    local function ages()
+      local found = {}
+      for _, of in ipairs(require("pipeline.telemetry.metrics").page(self)) do
+        if of.name == "pipeline_read_age_seconds" then
+          for _, sample in ipairs(of.samples) do found[sample[1][2]] = sample[2] end
+        end
+      end
+      return found
+    end
+    assert.is_true(math.abs(ages().queues - 0.01) < 1e-4)
+    for _ = 1, 19 do
+      ahead = ahead + 1.0
+      ages()
+    end
+    assert.equal(1, reads)
+    ahead = ahead + 0.5
+    assert.is_true(ages().queues > 18)
+    ahead = ahead + 1.5
+    assert.is_true(ages().queues < 1 and reads == 2)
+  end)
 end)

@@ -279,6 +279,44 @@ describe("tracing", function()
     end
   end)
 
+  it("O4 each attempt of a step is a span below that of its run, and what it asks for is in its trace", function()
+    open(collect())
+    local asked, tries = {}, 0
+    engine:route("GET", "/ask", function(request)
+      asked[#asked + 1] = request.headers.traceparent
+      return 200
+    end)
+    local server = engine:serve { port = 0, admin_token = "token-of-the-specs" }
+    local Steps = pipeline.define("tracing_spec.Steps", { durable = true, run = function(self)
+      return self:step({ name = "ask", max_attempts = 2, backoff_seconds = 0.01 }, function()
+        tries = tries + 1
+        tasklets.fetch({ url = server.url .. "/ask" }):get_result()
+        if tries == 1 then error("not yet") end
+        return tries
+      end)
+    end })
+    local stage = Steps():start()
+    assert.equal(2, engine:wait(stage).default.value)
+    local found
+    local deadline = processes.now() + 20 * pace
+    repeat
+      engine:sleep(0.05)
+      found = {}
+      for _, span in ipairs(spans()) do
+        if span.name == "step ask" then found[#found + 1] = span end
+      end
+    until #found >= 2 or processes.now() > deadline
+    assert.equal(2, #found)
+    table.sort(found, function(a, b) return attribute(a, "pipeline.attempt") < attribute(b, "pipeline.attempt") end)
+    assert.same({ 2, 1 }, { found[1].status.code, found[2].status.code })
+    assert.matches("not yet", found[1].status.message)
+    for i, span in ipairs(found) do
+      assert.equal(stage.id, span.traceId)
+      assert.truthy(span.parentSpanId)
+      assert.equal(("00-%s-%s-01"):format(stage.id, span.spanId), asked[i])
+    end
+  end)
+
   it("O4 a root that unsampled code starts is not sampled, whatever its own id says", function()
     open(collect())
     engine:route("POST", "/orders", function()

@@ -17,6 +17,7 @@ local future = require "pipeline.tasklet.future"
 local info = require "pipeline.durable.info"
 local progress = require "pipeline.durable.reach.progress"
 local task = require "pipeline.tasklet.task"
+local trace = require "pipeline.telemetry.trace"
 local values = require "pipeline.durable.values"
 
 local steps = {}
@@ -78,12 +79,22 @@ local function stop_timers(self, attempt)
   if attempt.beat then self.engine._timers:cancel(attempt.beat) end
 end
 
+local function end_span(self, op, attempt, outcome)
+  local tracing, failure = self.engine._tracing, nil
+  if outcome.problem then
+    local class, message = errors.describe(outcome.problem[1])
+    failure = { error_class = class, message = message, traceback = outcome.trace or "" }
+  end
+  if tracing then tracing:step_ended(attempt.span, op.name, attempt.number, failure) end
+end
+
 local function end_attempt(self, op, attempt, outcome)
   if self.at_work[op] ~= attempt then return end
   self.at_work[op] = nil
   self.count = self.count - 1
   stop_timers(self, attempt)
   outcome.op, outcome.number = op, attempt.number
+  if attempt.span then end_span(self, op, attempt, outcome) end
   self.ended[#self.ended + 1] = outcome
   self.wake()
 end
@@ -97,8 +108,7 @@ local function outcome_of(op, ok, ...)
   if not ok then
     local caught = ...
     local value = errors.original(caught)
-    local _, _, trace = errors.describe(caught)
-    return { problem = { value }, trace = trace }
+    return { problem = { value }, trace = select(3, errors.describe(caught)) }
   end
   local encoded, bytes = pcall(values.encode, { ... }, select("#", ...), ("result of step %q"):format(op.name))
   if encoded then return { value = bytes } end
@@ -110,8 +120,11 @@ local function call(fn, ...)
 end
 
 -- What the tasklet of an attempt does. The error stays the value that was raised.
-local function attempt_body(op)
+local function attempt_body(op, span)
   local args = op.args
+  if span then
+    return outcome_of(op, trace.within(span.context, xpcall, call, errors.handler, op.fn, unpack(args, 1, args.n)))
+  end
   return outcome_of(op, xpcall(call, errors.handler, op.fn, unpack(args, 1, args.n)))
 end
 
@@ -157,9 +170,13 @@ end
 --- Begins an attempt of a step that `take` gave.
 function Steps.begin(self, op)
   local given = op.options
-  local attempt = { number = attempt_of(op), task = false, timer = false, limit = false, beat = false, alive = false }
+  local tracing = self.engine._tracing
+  local attempt = {
+    number = attempt_of(op), task = false, timer = false, limit = false, beat = false, alive = false,
+    span = tracing and tracing:step_begins(),
+  }
   self.at_work[op] = attempt
-  local on = task.start(attempt_body, 2, table.pack(op))
+  local on = task.start(attempt_body, 2, table.pack(op, attempt.span))
   attempt.task = on
   info.set(on, info.new(op.name, key_of(self, op), attempt.number, given.max_attempts, progress.details(op),
     progress.new(self.run, op, attempt)))

@@ -2,7 +2,8 @@
 --
 -- What this process does is counted by the core, always, from when the engine was opened: see
 -- csrc/engine/telemetry/meter.h. What the store holds is read when somebody asks, at most once a second; and what takes
--- long to read so seldom that it takes a hundredth of the time, at least once a minute if asked for. Labels have few
+-- long to read (many tasks are counted one by one) so seldom that it takes a two-thousandth of the time, at least once
+-- a minute if asked for: read_age_seconds says how old it is. Labels have few
 -- values: QUEUES_MAX queues, and the like of schedules and classes; all others share the value "(others)".
 
 local context = require "pipeline.context"
@@ -11,7 +12,7 @@ local options = require "pipeline.support.options"
 local metrics = {}
 
 local SHARED_SECONDS = 1
-local SHARE, REMEMBERED_SECONDS_MAX = 100, 60
+local SHARE, REMEMBERED_SECONDS_MAX = 2000, 60
 local QUEUES_MAX, SCHEDULES_MAX, CLASSES_MAX = 100, 100, 200
 local OTHERS = "(others)"
 local MICROSECONDS = 1000000
@@ -205,6 +206,13 @@ local function remembered(self, name, fn)
   return value
 end
 
+local function add_ages(page, self)
+  local samples = family(page, "gauge", "read_age_seconds", "How long ago what is here of the store was read.")
+  local now = self._core:steady()
+  for what, of in pairs(self._metrics_read) do add(samples, math.max(now - of.at, 0.0), "what", what) end
+  table.sort(samples, function(a, b) return a[1][2] < b[1][2] end)
+end
+
 local function stages_of(self) return self:list_counts() end
 local function workers_of(self) return self.workers and self:workers() or {} end
 local function status_of(self) return self:status() end
@@ -229,6 +237,7 @@ local function add_store(page, self, status, now)
   local schedules = remembered(self, "schedules", schedules_of)
   add_schedules(page, schedules.list, status.overdue, schedules.is_more)
   add_retention(page, status.retention, now)
+  add_ages(page, self)
 end
 
 local function collect(self)

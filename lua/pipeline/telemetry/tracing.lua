@@ -162,6 +162,30 @@ function Tracing:start(stage)
   }
 end
 
+--- A step of a durable function begins in the running code: its span, which is given to `step_ended`; nil: it is not
+-- traced. What the step does is to be done within `span.context`.
+function Tracing:step_begins()
+  local context = trace.current()
+  if not context or not context.sampled then return nil end
+  return {
+    from = self.core:now(), parent = context.span,
+    context = { trace = context.trace, span = span_text(next_number(self)), sampled = true },
+  }
+end
+
+--- An attempt of the step `name`, for which there is a span, has ended; `failure`: nil, or error_class, message,
+-- traceback.
+function Tracing:step_ended(span, name, attempt, failure)
+  local now = self.core:now()
+  if not now then return end -- the engine is closed
+  self.exporter:add {
+    trace = span.context.trace, span = span.context.span, parent = span.parent, name = "step " .. name,
+    kind = otlp.INTERNAL, from = span.from, to = math.max(now, span.from),
+    failed = failure and (cut(failure.message) or "") or nil, events = failure and { exception(now, failure) } or nil,
+    attributes = { ["pipeline.step"] = name, ["pipeline.attempt"] = attempt },
+  }
+end
+
 --- Calls a handler for a request: as a span, if the request says that it belongs to a trace.
 function Tracing:serve(request, fn, ...)
   local of = trace.parse(request.headers.traceparent)
