@@ -377,6 +377,11 @@ await check("times, numbers and values are as people read them", async () => {
   await look.locator('.stage [aria-label="copy output default"]').click();
   await look.waitForSelector('.stage .copy:has-text("copied")');
   must(await look.evaluate(() => navigator.clipboard.readText()) === "1234567", "what was copied");
+  const trip = await tell("trip"); // a sentence of the engine has times, which are UTC there
+  const { suspended } = await until(async () => { const { stage } = await api("stage?id=" + trip); return stage.suspended?.includes("answer") && stage; }, "it waits");
+  const until_ = new Date(/\d{4}-[\dT:-]+Z/.exec(suspended)[0]).toLocaleTimeString("de-DE", { timeZone: "Asia/Kolkata" });
+  await look.goto(base() + "pipelines?class=travel.Trip&state=delayed");
+  await look.waitForSelector(`tr[data-id="${trip}"] .c-note:has-text("${until_}")`);
   await look.goto(base() + "queues");
   await look.waitForSelector("table.list");
   must((await api("queues")).items.length > 0 && await look.evaluate(async () => { // as the pages write numbers

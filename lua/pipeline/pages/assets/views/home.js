@@ -1,7 +1,7 @@
 // home.js - what needs a person first; then how the store is getting on.
 import { Ago, ClassName, Empty, Foreign, Id, Loading, Shape, State, html, href } from "../parts.js";
 import { useAnswer } from "../server.js";
-import { cause, number, plural, span } from "../format.js";
+import { cause, number, plural, span, withLocalTimes } from "../format.js";
 import { Bars, Parts } from "../shapes/chart.js";
 
 const Few = ({ items, note }) => html`<ul class="few">${items.map(entry => html`<li key=${entry.id}><a href=${href("pipeline", { id: entry.id })}><${Shape} state=${entry.state} label=${true} />
@@ -33,9 +33,9 @@ function Needs({ data }) {
     ${data.failed.items.length > 0 && html`<${Need} title="Failed in the last day" state="aborted" count=${data.failed.items.length} more=${data.failed.more}
       to=${href("pipelines", { state: "aborted", since: -86400 })}><${Few} items=${data.failed.items} note=${entry => cause(entry.reason ?? entry.last_error)} /></${Need}>`}
     ${data.held.count > 0 && html`<${Need} title="Durable functions that are held" state="aborting" count=${data.held.count} more=${data.held.more}
-      to=${href("pipelines", { state: "delayed" })}><${Few} items=${data.held.items} note=${entry => entry.held ?? ""} /></${Need}>`}
+      to=${href("pipelines", { state: "delayed" })}><${Few} items=${data.held.items} note=${entry => withLocalTimes(entry.held, data.now)} /></${Need}>`}
     ${data.approvals.items.length > 0 && html`<${Need} title="Waiting to be completed" state="open" count=${data.approvals.items.length} more=${data.approvals.more}
-      to=${href("pipelines", { state: "open" })}><${Few} items=${data.approvals.items} note=${entry => entry.message ?? entry.state_words ?? ""} /></${Need}>`}
+      to=${href("pipelines", { state: "open" })}><${Few} items=${data.approvals.items} note=${entry => entry.message ?? withLocalTimes(entry.state_words, data.now)} /></${Need}>`}
     ${stuck.length > 0 && html`<${Need} title="Queues that stand still" state="paused" count=${stuck.length} to=${href("queues")}><ul class="few">${stuck.map(([queue, why]) =>
       html`<li><a href=${href("tasks", { queue: queue.name })}><bdi>${queue.name}</bdi></a><span class="said">${why}</span><span class="num">${number(queue.ready)} ready</span></li>`)}</ul></${Need}>`}
     ${dead.length > 0 && html`<${Need} title="Dead tasks" state="dead" count=${dead.reduce((n, queue) => n + queue.dead, 0)} to=${href("tasks", { state: "dead" })}><ul class="few">${dead.map(queue =>

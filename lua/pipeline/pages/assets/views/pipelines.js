@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import {
   Ago, ClassName, Empty, Foreign, Id, Loading, Problem, Progress, STATES, Shape, State, Took, go, href, html, isFinal,
 } from "../parts.js";
-import { useAnswer } from "../server.js";
+import { now, useAnswer } from "../server.js";
 import { ActsOnMany } from "./many.js";
-import { cause, local, number, span } from "../format.js";
+import { cause, local, number, span, withLocalTimes } from "../format.js";
 
 const NAMES = ["state", "class", "queue", "key", "text", "error", "since", "until"];
 const SINCE = [["", "any time"], ["-3600", "the last hour"], ["-86400", "the last day"], ["-604800", "the last 7 days"]];
@@ -76,7 +76,7 @@ function Row({ entry, selected, toggle, may }) {
     <td class="c-class"><a href=${to} class="rowlink"><${ClassName} name=${entry.class} /></a>
       <${Id} id=${entry.key ?? entry.id} /></td>
     <td class="c-note">${problem ? html`<${Foreign} class="error" title=${problem}>${cause(problem)}</${Foreign}>`
-      : html`<${Foreign} class="said" title=${entry.message ?? entry.state_words}>${entry.message ?? (isFinal(entry.state) ? "" : entry.state_words)}</${Foreign}>`}</td>
+      : html`<${Foreign} class="said" title=${entry.message ?? entry.state_words}>${entry.message ?? (isFinal(entry.state) ? "" : withLocalTimes(entry.state_words, now()))}</${Foreign}>`}</td>
     <td class="c-children"><${Progress} children=${entry.stages ?? entry.children} /></td>
     <td class="c-time num"><${Ago} time=${entry.created} /></td>
     <td class="c-took num"><${Took} from=${entry.created} to=${entry.ended} live=${!isFinal(entry.state)} /></td></tr>`;

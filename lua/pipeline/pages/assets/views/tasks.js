@@ -32,7 +32,7 @@ function Row({ task, selected, toggle, may }) {
     <td class="c-class">${task.stage ? html`<a class="rowlink" href=${href("stage", { id: task.stage })}>${name}</a>` : name}${task.kind && html` <span class="tag">${task.kind}</span>`}<bdi class="id" title=${address}>${task.queue}/${shortId(task.name ?? task.id ?? "")}</bdi></td>
     <td class="c-note"><${Foreign} class="error" title=${problem}>${problem ?? ""}</${Foreign}></td>
     <td class="num">${task.attempt > 0 && html`<span class="only-narrow">attempt </span>${number(task.attempt)}`}</td>
-    <td class="num">${!dead && html`<span class="only-narrow">${task.since ? "since " : "due "}</span><${Ago} time=${task.since ?? task.eta} />`}</td>
+    <td class="num">${!dead && (task.since ?? task.eta) && html`<span class="only-narrow">${task.since ? "since " : "due "}</span><${Ago} time=${task.since ?? task.eta} />`}</td>
     <td class="num"><span class="only-narrow">${dead ? "died " : "added "}</span><${Ago} time=${task.died ?? task.created} /></td></tr>`;
 }
 
