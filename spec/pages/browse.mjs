@@ -52,11 +52,13 @@ const final = id => until(async () => { const { stage } = await api("stage?id=" 
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP rebound.example 127.0.0.1"] });
 const said = []; // by consoles, and dialogs: nothing is
 let expectsTrouble = false;
+const elsewhere = []; // what was asked for at other places: nothing is
 async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   context.setDefaultTimeout(WAIT);
   const page = await context.newPage();
   page.on("console", message => { if (!expectsTrouble) said.push(message.text()); });
+  page.on("request", request => { if (new URL(request.url()).hostname !== "127.0.0.1" && request.url().startsWith("http") && !expectsTrouble) elsewhere.push(request.url()); });
   page.on("pageerror", error => said.push(error.stack));
   page.on("dialog", dialog => { said.push("dialog " + dialog.message()); dialog.dismiss(); });
   return page;
@@ -132,6 +134,25 @@ await check("keys are enough to sign in", async () => {
   await other.keyboard.press("Enter");
   await other.waitForSelector("input[name=token]");
   await other.context().close();
+});
+
+await check("an empty store", async () => {
+  const says = { "": "Nothing needs you", pipelines: "Nothing has been started yet", tasks: "No such task", schedules: "There are none", events: "Nothing has" };
+  for (const [path, words] of Object.entries(says)) {
+    await page.goto(base() + path);
+    await page.waitForSelector(`main:has-text("${words}")`);
+    await page.waitForFunction(() => !document.querySelector(".loading"));
+    await page.screenshot({ path: `${SHOTS}/empty-${path || "home"}.png` });
+  }
+  await page.goto(base() + "pipeline?id=0123456789abcdef");
+  expectsTrouble = true; // Chromium mentions the 404
+  await page.waitForSelector('.problem:has-text("there is no pipeline")');
+  await page.screenshot({ path: SHOTS + "/broken-pipeline.png" });
+  await page.click('main a:has-text("All pipelines")'); // there is a way on
+  await page.waitForSelector('main:has-text("Nothing has been started yet")');
+  await page.goto(base() + "stage?id=0123456789abcdef");
+  await page.waitForSelector('.problem:has-text("there is no pipeline")');
+  expectsTrouble = false;
 });
 
 await check("a pipeline is watched from start to done", async () => {
@@ -599,6 +620,20 @@ await check("an act on many whose engine dies is told, and done again for the re
   await until(async () => (await api("counts")).aborted === 0, "none is left");
 });
 
+await check("lists go on by a cursor, and back", async () => {
+  await page.goto(base() + "pipelines");
+  const ids = () => page.locator("tbody tr").evaluateAll(list => list.map(row => row.dataset.id));
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 50);
+  const first = await ids();
+  await page.click(".pager >> text=Older");
+  await page.waitForFunction(id => document.querySelectorAll("tbody tr").length === 50 && !document.querySelector(`tr[data-id="${id}"]`), first[0]);
+  must((await ids()).every(id => !first.includes(id)), "one is on both pages");
+  must((await page.evaluate(() => location.search)).includes("cursor="), "the page has no address of its own");
+  await page.click(".pager >> text=Newer");
+  await page.waitForSelector(`tr[data-id="${first[0]}"]`);
+  must((await ids()).join() === first.join(), "the first page is another one");
+});
+
 await check("hostile values are shown as text", async () => {
   await tell("spoil");
   const id = await tell("evil");
@@ -758,6 +793,10 @@ await check("every page fits, in both themes, and can be used by all", async () 
       }
       await look.context().close();
     }
+});
+
+await check("nothing is asked for elsewhere", async () => {
+  must(elsewhere.length === 0, elsewhere.join(" "));
 });
 
 await browser.close();

@@ -1,6 +1,6 @@
 // pipeline.js - one pipeline: its stages as tree, timeline and graph, linked by what is selected; beside it that stage.
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
-import { Ago, ClassName, Copy, Id, Loading, Problem, State, Took, go, html, isFinal } from "../parts.js";
+import { Ago, ClassName, Copy, Id, Loading, Problem, State, Took, go, href, html, isFinal } from "../parts.js";
 import { useAnswer } from "../server.js";
 import { plural } from "../format.js";
 import { Tree, firstOpen, readLevel, readTree, rowsOf } from "../shapes/tree.js";
@@ -67,8 +67,9 @@ export function Pipeline({ params, may }) {
     addEventListener("keydown", fn);
     return () => removeEventListener("keydown", fn);
   });
-  if (!id) return html`<${Problem} error=${{ message: "Which one? The address has no id." }} />`;
-  if (!model) return html`<${Loading} answer=${{ data: null, error: answer.error }} />`;
+  if (!id || (!model && answer.error)) return html`<div class="head"><h1>Pipeline</h1></div>
+    <${Problem} error=${id ? answer.error : { message: "Which one? The address has no id." }} /><p><a class="go" href=${href("pipelines")}>All pipelines</a></p>`;
+  if (!model) return html`<${Loading} answer=${{ data: null, error: null }} />`;
   const rootEntry = model.byId.get(root);
   const rows = view === "timeline" ? rowsOf(model, open, search) : null;
   const enterFound = event => { // Enter goes to the first that is found, and arrows go on from there

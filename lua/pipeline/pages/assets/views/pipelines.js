@@ -123,7 +123,8 @@ export function Pipelines({ params, may }) {
     ${answer.data && answer.error && html`<${Problem} error=${answer.error} />`}
     <${Loading} answer=${answer}>${items.length ? html`<${List} items=${items} selected=${all ? new Set(items.map(e => e.id)) : selected}
       toggle=${toggle} toggleAll=${toggleAll} may=${may} label="Pipelines" />`
-      : html`<${Empty}>${Object.keys(filters).length ? "No pipeline fits these filters." : "Nothing has been started yet."}</${Empty}>`}
+      : html`<${Empty}>${Object.keys(filters).length ? "No pipeline fits these filters."
+        : html`Nothing has been started yet. A program does it, or the shell: <code>pipeline start CLASS --module FILE.lua</code>`}</${Empty}>`}
     <div class="row pager">${cursors.length > 0 && html`<button type="button" onClick=${() => go("pipelines", { ...filters,
         cursor: cursors.slice(0, -1).join(" ") })}>Newer</button>`}
       ${answer.data?.cursor && html`<button type="button" onClick=${() => { clear(); go("pipelines", { ...filters,

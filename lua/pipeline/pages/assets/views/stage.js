@@ -179,6 +179,8 @@ export function Stage({ id, root, may, beside }) {
 export function StagePage({ params, may }) {
   const answer = useAnswer(params.id ? "stage" : null, { id: params.id });
   const root = answer.data?.stage?.root;
+  if (!params.id || (!answer.data && answer.error)) return html`<div class="head"><h1>Stage</h1></div>
+    <${Problem} error=${params.id ? answer.error : { message: "Which one? The address has no id." }} /><p><a class="go" href=${href("pipelines")}>All pipelines</a></p>`;
   return html`${root && html`<p class="crumbs"><a href=${href("pipeline", { id: root, stage: params.id })}>its pipeline</a></p>`}
     <${Stage} id=${params.id} root=${root} may=${may} />
     ${answer.data?.stage?.durable && html`<section class="wholejournal"><h2>Journal</h2><${Journal} id=${params.id} root=${root} /></section>`}`;
