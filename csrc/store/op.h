@@ -86,6 +86,7 @@
     X(journal_get, false) /* one, some of its entries, and its news */                                                 \
     X(shown_get, false)   /* its values, streams, answers */                                                           \
     X(fork, true)         /* a new one with the entries of another */                                                  \
+    X(flows_get, false)   /* how many there are */                                                                     \
     X(tx_begin, true)     /* open a session: a transaction over many ops */                                            \
     X(tx_end, true)       /* commit it, or roll it back */                                                             \
     X(sql, true)          /* the user's own SQL, in a session */

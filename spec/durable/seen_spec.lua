@@ -87,7 +87,77 @@ describe("a durable function that waits", function()
     assert(not ok and text:find("final", 1, true), text)
   end)
 
+  it("tells hooks that it waits, is replayed, is held", function()
+    local engine <close> = open()
+    local heard = {}
+    for _, name in ipairs { "run_suspended", "run_replayed", "run_held" } do
+      engine:on(name, function(event) heard[#heard + 1] = event end)
+    end
+    local n = 0
+    local stage = workflow(function(self)
+      n = n + 1
+      self:step(n < 3 and "step" or "other", function() end)
+      self:sleep(10)
+      self:sleep(10)
+    end)():start()
+    engine:drain { delayed = true }
+    local names = {}
+    for i, event in ipairs(heard) do
+      names[i] = event.event
+      assert.equal(stage.id, event.id)
+      assert.equal(stage.class_path, event.class)
+    end
+    assert.same({ "run_suspended", "run_replayed", "run_suspended", "run_replayed", "run_held" }, names)
+    assert.equal(1e9 + 10, heard[1].due)
+    assert.match("^waits for timer", heard[1].reason)
+    assert.equal(2, heard[2].entries)
+    assert.match("^NondeterminismError", heard[5].reason)
+  end)
+
+  it("is asked, and forked, by the command", function()
+    local processes = require "spec.crash.processes"
+    local json = require "cjson"
+    local directory = processes.directory()
+    finally(function() os.execute("rm -rf " .. processes.quote(directory)) end)
+    local path, module = directory .. "/a.db", directory .. "/counts.lua"
+    local file = assert(io.open(module, "w"))
+    file:write([[
+      return require("pipeline").workflow("counts.Counts", { run = function(self, n)
+        self:on_query("count", function(add) return { count = n + (add or 0) } end)
+        n = n + self:step("add", function() return 1 end)
+        self:wait_event("go")
+      end })
+    ]])
+    file:close()
+    local engine <close> = pipeline.open(path, { log = function() end })
+    local stage = assert(loadfile(module))()(5):start()
+    engine:drain()
+    local function run(...)
+      local pipe = assert(io.popen(("%s lua/pipeline/command/script.lua --db %s %s 2>&1"):format(
+        os.getenv("LUA") or "lua5.4", path, table.concat({ ... }, " "))))
+      local text = pipe:read("a")
+      return pipe:close(), text
+    end
+    local ok, text = run("query", stage.id, "count", "10", "--json", "--module", module)
+    assert(ok, text)
+    assert.same({ value = { count = 16 } }, json.decode(text))
+    ok, text = run("query", stage.id, "count", "--module", module)
+    assert(ok and text == '{"count":6}\n', text)
+    ok, text = run("query", stage.id, "none", "--module", module)
+    assert(not ok and text:find("there are: count", 1, true), text)
+    ok, text = run("fork", stage.id, "add", "--key", "the-fork", "--json", "--module", module)
+    assert(ok, text)
+    assert.same({ id = "the-fork", done = true }, json.decode(text:match("{.-}")))
+    engine:drain()
+    assert.match("waits for signal go", engine:stage("key:the-fork").state_words)
+    ok, text = run("fork", stage.id, "nothing", "--module", module)
+    assert.is_falsy(ok)
+    assert.match('no entry of the journal of counts.Counts is called "nothing"', text)
+  end)
+
   it("has commands for its journal and for going on", function()
-    for _, name in ipairs { "journal", "signal", "resume-run" } do assert.is_table((command.find(name))) end
+    for _, name in ipairs { "journal", "query", "signal", "fork", "resume-run" } do
+      assert.is_table((command.find(name)))
+    end
   end)
 end)

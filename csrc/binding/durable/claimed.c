@@ -133,14 +133,16 @@ static int engine_fork(lua_State *L) {
     return call(L, PL_VERB_fork);
 }
 
+/* e:flows_get() -> {begun=, suspended=, held=, over=, bytes=} */
+static int engine_flows_get(lua_State *L) {
+    return call(L, PL_VERB_flows_get);
+}
+
 void pl__durable_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = { { "journal", engine_journal },
-                                        { "flow_suspend", engine_suspend },
-                                        { "signal", engine_signal },
-                                        { "flow_set", engine_flow_set },
-                                        { "journal_get", engine_journal_get },
-                                        { "shown_get", engine_shown_get },
-                                        { "fork", engine_fork },
-                                        { NULL, NULL } };
+    static const luaL_Reg METHODS[] = {
+        { "journal", engine_journal },   { "flow_suspend", engine_suspend },    { "signal", engine_signal },
+        { "flow_set", engine_flow_set }, { "journal_get", engine_journal_get }, { "shown_get", engine_shown_get },
+        { "fork", engine_fork },         { "flows_get", engine_flows_get },     { NULL, NULL }
+    };
     luaL_setfuncs(L, METHODS, 0);
 }

@@ -40,5 +40,6 @@ int pl__push_signal(lua_State *L, const pl_op_t *op);
 int pl__push_journal_get(lua_State *L, const pl_op_t *op);
 int pl__push_journal(lua_State *L, const pl_op_t *op);
 int pl__push_shown_get(lua_State *L, const pl_op_t *op);
+int pl__push_flows_get(lua_State *L, const pl_op_t *op);
 
 #endif

@@ -18,7 +18,7 @@ static void set_time(lua_State *L, const char *name, pl_usec_t when) {
 
 static void push_flow(lua_State *L, const pl_op_journal_get_t *get) {
     const pl_flow_t *flow = get->flow;
-    lua_createtable(L, 0, 14);
+    lua_createtable(L, 0, 16);
     pl__set_str(L, "seed", flow->seed);
     pl__set_integer(L, "version", flow->version);
     pl__set_integer(L, "era", flow->era);
@@ -27,6 +27,8 @@ static void push_flow(lua_State *L, const pl_op_journal_get_t *get) {
     pl__set_integer(L, "bytes", (lua_Integer)flow->bytes);
     pl__set_integer(L, "mails", flow->mails);
     pl__set_integer(L, "lost", flow->lost);
+    set_positive(L, "forked_from", flow->forked_from);
+    set_positive(L, "forked_at", flow->forked_at);
     pl__set_str(L, "mode", pl_str(pl_flow_mode_name((int)flow->mode)));
     pl__set_str(L, "reason", flow->reason);
     pl__set_time(L, "created", flow->created);

@@ -140,6 +140,7 @@ void pl__build_shown_get(pl__reader_t *R) {
     get->stream = pl__reader_opt_str_field(R, 3, "stream");
     get->from = pl__reader_opt_integer_field(R, 3, "from", 0, 0, LUA_MAXINTEGER);
     get->limit = (int)pl__reader_opt_integer_field(R, 3, "limit", LIMIT, 1, INT_MAX);
+    get->wants_forks = pl__reader_opt_flag_field(R, 3, "forks");
     get->mail = pl__reader_opt_integer_field(R, 3, "mail", 0, 1, LUA_MAXINTEGER);
 }
 
@@ -171,10 +172,29 @@ int pl__push_shown_get(lua_State *L, const pl_op_t *op) {
         pl__set_str(L, "reply", pl_str(pl_reply_name((int)get->reply)));
         pl__set_str(L, "answer", get->answer);
     }
+    if (get->wants_forks) {
+        lua_createtable(L, (int)get->forks_len, 0);
+        for (size_t i = 0; i < get->forks_len; i++) {
+            lua_pushinteger(L, get->forks[i]);
+            lua_rawseti(L, -2, (lua_Integer)i + 1);
+        }
+        lua_setfield(L, -2, "forks");
+    }
     if (!get->stream.ptr)
         return 1;
     push_chunks(L, get);
     lua_setfield(L, -2, "chunks");
+    return 1;
+}
+
+int pl__push_flows_get(lua_State *L, const pl_op_t *op) {
+    const pl_op_flows_get_t *get = &op->u.flows_get;
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    lua_createtable(L, 0, 5);
+    for (int mode = PL_FLOW_BEGUN; mode <= PL_FLOW_OVER; mode++)
+        pl__set_integer(L, pl_flow_mode_name(mode), (lua_Integer)get->counts[mode]);
+    pl__set_integer(L, "bytes", (lua_Integer)get->bytes);
     return 1;
 }
 

@@ -290,7 +290,7 @@ static void push_methods(lua_State *L) {
         X(schedule_get), X(schedule_fire), X(fires_get),    X(ids_find),
         X(roots_find),   X(resume),        X(workers_get),  X(queues_seen),
         X(why_get),      X(tasks_find),    X(signal),       X(flow_set),
-        X(journal_get),  X(shown_get),     X(fork),
+        X(journal_get),  X(shown_get),     X(fork),         X(flows_get),
 #undef X
     };
     static const char *const FORWARDS[] = { "new_id", "new_name", "id_text", "id_parse", "now" };

@@ -69,6 +69,7 @@ static const build_fn BUILD[PL_VERB_COUNT] = {
     [PL_VERB_journal_get] = pl__build_journal_get,
     [PL_VERB_shown_get] = pl__build_shown_get,
     [PL_VERB_fork] = pl__build_fork,
+    [PL_VERB_flows_get] = pl__build_nothing,
     [PL_VERB_sql] = pl__build_sql,
 };
 
@@ -189,6 +190,7 @@ static const push_fn PUSH[PL_VERB_COUNT] = {
     [PL_VERB_journal_get] = pl__push_journal_get,
     [PL_VERB_journal] = pl__push_journal,
     [PL_VERB_shown_get] = pl__push_shown_get,
+    [PL_VERB_flows_get] = pl__push_flows_get,
     [PL_VERB_sql] = pl__push_sql,
 };
 

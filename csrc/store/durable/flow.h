@@ -46,11 +46,13 @@ typedef struct {
     int64_t next;  /* greater than every number that was given to an entry */
     int64_t bytes; /* of the entries of this era, about */
     pl_flow_mode_t mode;
-    bool dirty;        /* news came while it was not suspended, and it has not suspended since */
-    int mails;         /* that were not taken */
-    pl_usec_t created; /* when its stage was made */
-    pl_str_t reason;   /* HELD: why; SUSPENDED: what it waits for, in words */
-    int lost;          /* claims that were lost with their workers */
+    bool dirty;          /* news came while it was not suspended, and it has not suspended since */
+    int mails;           /* that were not taken */
+    pl_usec_t created;   /* when its stage was made */
+    pl_str_t reason;     /* HELD: why; SUSPENDED: what it waits for, in words */
+    int lost;            /* claims that were lost with their workers */
+    pl_id_t forked_from; /* of which it has the first entries; 0: none */
+    int64_t forked_at;   /* those before this one */
 } pl_flow_t;
 
 /* flow_set: holds one that is not being executed, or lets one that is held go on. PL_ENOTFOUND, PL_EFINAL, PL_ESTATE

@@ -69,7 +69,16 @@ typedef struct {
     pl_reply_t reply; /* NONE: not answered yet, or there is no such mail */
     bool has_mail;
     pl_str_t answer;
+    bool wants_forks;
+    const pl_id_t *forks; /* of it, some */
+    size_t forks_len;
 } pl_op_shown_get_t;
+
+/* flows_get: how many durable functions there are, and how large their journals are. */
+typedef struct {
+    int64_t counts[4]; /* results: by pl_flow_mode_t */
+    int64_t bytes;     /* about */
+} pl_op_flows_get_t;
 
 /* fork: a new root, with the entries of the era of another durable function whose seq is less than `before`, and with
  * its random numbers. PL_ENOTFOUND: there is none; PL_EEXISTS: the key is taken. */

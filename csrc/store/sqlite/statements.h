@@ -578,8 +578,8 @@
     X(FLOW_DELETE, "DELETE FROM main.pl_flow WHERE stage = ?1")                                                        \
     X(FLOW_GET,                                                                                                        \
       "SELECT seed, version, era, first, next, bytes, mode, dirty, mails, (SELECT s.created FROM main.pl_stage AS s "  \
-      "WHERE s.id = f.stage), reason, lost FROM main.pl_flow AS f WHERE stage = ?1 AND " PL__NOT_DELETED(              \
-          "(SELECT s.root FROM main.pl_stage AS s WHERE s.id = ?1)"))                                                  \
+      "WHERE s.id = f.stage), reason, lost, coalesce(forked_from, 0), coalesce(forked_at, 0) FROM main.pl_flow AS f "  \
+      "WHERE stage = ?1 AND " PL__NOT_DELETED("(SELECT s.root FROM main.pl_stage AS s WHERE s.id = ?1)"))              \
     X(FLOWS_NEWS, "SELECT f.stage FROM main.pl_flow AS f INDEXED BY pl_flow_dirty WHERE f.dirty = 1 AND (SELECT "      \
                   "t.owner FROM main.pl_task AS t WHERE t.id = f.stage AND t.kind = 0) = ?1")                          \
     X(FLOW_CONTINUE, "UPDATE main.pl_flow SET era = era + 1, first = next, bytes = 0, mode = 0, wants = NULL, reason " \

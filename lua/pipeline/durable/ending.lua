@@ -5,6 +5,7 @@ local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
 local journal = require "pipeline.durable.journal"
+local noticed = require "pipeline.durable.reach.noticed"
 local outcome = require "pipeline.workflow.outcome"
 local place = require "pipeline.support.place"
 local report = require "pipeline.support.report"
@@ -123,6 +124,7 @@ function ending.hold(self, problem)
   local class, message = errors.describe(problem)
   local reason = ("%s: %s"):format(class, message)
   self.engine:_log(ERROR, ("%s %s is held: %s"):format(self.record.class_path, self.self.id, reason))
+  noticed.held(self, reason)
   send(self, { kind = "held", retry_message = reason, flags = flags(self) })
 end
 

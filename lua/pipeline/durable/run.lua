@@ -30,6 +30,7 @@ local journal = require "pipeline.durable.journal"
 local machine = require "pipeline.flow.machine"
 local mailbox = require "pipeline.durable.mailbox"
 local news = require "pipeline.durable.news"
+local noticed = require "pipeline.durable.reach.noticed"
 local progress = require "pipeline.durable.reach.progress"
 local shown = require "pipeline.durable.reach.shown"
 local steps = require "pipeline.durable.steps"
@@ -319,6 +320,7 @@ local function suspend(self)
   if ok then
     journal.wrote(self, writes)
     shown.wrote(self, given)
+    noticed.suspended(self, due, given.reason)
     return true
   end
   journal.put_back(self, writes, given)
@@ -413,6 +415,7 @@ function run.execute(engine, claim, stage, context, main, bracket)
     enter = bracket.enter, leave = bracket.leave,
   }
   context.durable = self
+  noticed.replayed(self, #entries)
   local ok, problem = xpcall(loop, errors.handler, self, given)
   if ok or errors.original(problem) == LOST then return end
   error(errors.object(errors.original(problem), problem ~= errors.original(problem) and problem.traceback or nil), 0)

@@ -16,6 +16,7 @@ later.ROOMS = {
   ["pipeline.durable.outside"] = { "resume", "get_journal", "signal" },
   ["pipeline.durable.reach.readers"] = { "get_value", "read_stream", "update" },
   ["pipeline.durable.reach.query"] = { "query" },
+  ["pipeline.durable.reach.fork"] = { "fork" },
 }
 
 --- Puts the methods of a room into `methods`.

@@ -146,6 +146,34 @@ function Engine:fd() end
 ---@return string?
 function Engine:find(given) end
 
+---@class (exact) pipeline.Engine.fork.options
+--- list of arguments; default: those of the original
+---@field args? table
+--- "rerun": should a child that is kept not be final, it and all behind it is done anew; default: an error
+---@field children? string
+--- the entry from which on all is done anew: its name, as in "charge", "charge#2" for the second one, or its position
+--- in the journal
+---@field from? any
+---@field idempotence_key? string
+--- true: with a copy of the signals that were not taken
+---@field mail? boolean
+--- default: that of the original
+---@field version? integer
+
+--- Starts a new run with what another one had done before a certain entry of its journal; from there on it is done
+--- anew. The original is left as it is, whatever its state, and effects that it had before are not had again.
+---
+--- `given`: from (the entry from which on all is done anew: its name, as in "charge", "charge#2" for the second one, or
+--- its position in the journal), args (list of arguments; default: those of the original), version (default: that of
+--- the original), idempotence_key, children ("rerun": should a child that is kept not be final, it and all behind it is
+--- done anew; default: an error), mail (true: with a copy of the signals that were not taken).
+---
+--- Returns the new instance. Raises PipelineExistsError, WorkflowError (its journal is gone; a child is not final).
+---@param ref any id, idempotence key or instance of the original.
+---@param given? pipeline.Engine.fork.options
+---@return any
+function Engine:fork(ref, given) end
+
 --- A pipeline of this engine by its id; see pipeline.from_id.
 ---@param id string
 ---@param given? table
@@ -268,7 +296,8 @@ function Engine:now() end
 ---
 --- `event`: stage_started, stage_done, stage_failed, stage_aborted; root_done, root_aborted (after that of its stage);
 --- task_started, task_done, task_failed, task_dead; queue_paused; worker_joined, worker_lost (number, pid; of others: a
---- loss is told of by the process that gives back what the lost one had); engine_stopping.
+--- loss is told of by the process that gives back what the lost one had); engine_stopping; of durable functions
+--- run_suspended (due, reason), run_replayed (entries), run_held (reason), each with id, class, key, era.
 ---
 --- Returns a function that ends it; idempotent.
 ---@param event string
@@ -452,7 +481,8 @@ function Engine:sleep(seconds) end
 --- error_class, message, traceback }), async, callback_url (of an async one; absolute where base_url is known),
 --- public_callbacks, timings = { waited, queued, executed } in seconds, as far as they are known, base_path, target,
 --- timeout, priority, backoff_seconds, backoff_factor, and failed = { id, class, attempt, error_class, message,
---- traceback, time }: of an aborted root, the stage for which its tree was aborted.
+--- traceback, time }: of an aborted root, the stage for which its tree was aborted. Of a durable function that was
+--- forked, or is a fork: forks (list of ids), forked_from (id).
 ---@param given? string an address (see find). Raises PipelineStatusError if there is no such pipeline.
 ---@return table
 function Engine:stage(given) end

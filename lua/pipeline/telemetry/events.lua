@@ -26,6 +26,7 @@ local REPORT_SECONDS = 60 -- between two lines about events that were not told o
 events.NAMES = {
   "stage_started", "stage_done", "stage_failed", "stage_aborted", "root_done", "root_aborted", "task_started",
   "task_done", "task_failed", "task_dead", "queue_paused", "worker_joined", "worker_lost", "engine_stopping",
+  "run_suspended", "run_replayed", "run_held",
 }
 local Hooks = { __name = "pipeline.Hooks" }
 Hooks.__index = Hooks

@@ -17,7 +17,8 @@ local methods = {} -- of the engine
 -- failures error_class, error, traceback, will_retry, and `at` (when it runs again).
 -- @tparam string event stage_started, stage_done, stage_failed, stage_aborted; root_done, root_aborted (after that of
 --   its stage); task_started, task_done, task_failed, task_dead; queue_paused; worker_joined, worker_lost (number, pid;
---   of others: a loss is told of by the process that gives back what the lost one had); engine_stopping.
+--   of others: a loss is told of by the process that gives back what the lost one had); engine_stopping; of durable
+--   functions run_suspended (due, reason), run_replayed (entries), run_held (reason), each with id, class, key, era.
 -- @tparam function fn
 -- @return a function that ends it; idempotent.
 function methods.on(self, event, fn)

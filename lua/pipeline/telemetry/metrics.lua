@@ -225,6 +225,20 @@ local function queues_of(self)
   return shortened(self.queues and self:queues() or rows_of(remembered(self, "status", status_of)))
 end
 
+local function runs_of(self) return (self._core:flows_get()) or {} end
+
+local RUN_MODES = { "begun", "suspended", "held" }
+
+-- Of durable functions.
+local function add_runs(page, self)
+  local counts, replays = remembered(self, "runs", runs_of), self._replays or { runs = 0, entries = 0 }
+  local samples = family(page, "gauge", "runs", "Durable functions that are not over, by what they were last.")
+  for _, mode in ipairs(RUN_MODES) do add(samples, counts[mode], "mode", mode) end
+  page:gauge("journal_bytes", "Size of the journals of durable functions, about.", counts.bytes)
+  add(family(page, "counter", "replays", "Replays of durable functions in this process."), replays.runs)
+  add(family(page, "counter", "replayed_entries", "Entries of journals that were replayed."), replays.entries)
+end
+
 local function add_store(page, self, status, now)
   page:gauge("store_bytes", "Size of the store.", status.store.bytes)
   page:gauge("store_free_bytes", "Of these, unused.", status.store.free)
@@ -237,6 +251,7 @@ local function add_store(page, self, status, now)
   local schedules = remembered(self, "schedules", schedules_of)
   add_schedules(page, schedules.list, status.overdue, schedules.is_more)
   add_retention(page, status.retention, now)
+  add_runs(page, self)
   add_ages(page, self)
 end
 

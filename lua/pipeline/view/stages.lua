@@ -169,13 +169,26 @@ local function failed_stage(engine, record)
   }
 end
 
+-- Of which durable function it is a fork, and which are forks of it.
+local function add_forks(entry, engine, record)
+  if record.flags & core.DURABLE == 0 then return end
+  local store = context.store(engine, true)
+  local flow = errors.read(store:journal_get(record.id, { after = 1 << 62, limit = 1, mail_limit = 0 }))
+  if flow and flow.forked_from then entry.forked_from = engine:_id_text(flow.forked_from) end
+  local found = errors.read(store:shown_get(record.id, { forks = true }))
+  if not (found and found.forks[1]) then return end
+  entry.forks = {}
+  for i, id in ipairs(found.forks) do entry.forks[i] = engine:_id_text(id) end
+end
+
 --- Everything about one stage: its entry (see view/entries.lua), and args (list of { type = "value", value } or { type
 -- = "slot", slot, filled, value, time, filler }), outputs (list of { name, slot, filled, value, time, filler }), after
 -- (as args: slots that had to be filled first), attempts (those that failed: list of { time, attempt, worker,
 -- error_class, message, traceback }), async, callback_url (of an async one; absolute where base_url is known),
 -- public_callbacks, timings = { waited, queued, executed } in seconds, as far as they are known, base_path, target,
 -- timeout, priority, backoff_seconds, backoff_factor, and failed = { id, class, attempt, error_class, message,
--- traceback, time }: of an aborted root, the stage for which its tree was aborted.
+-- traceback, time }: of an aborted root, the stage for which its tree was aborted. Of a durable function that was
+-- forked, or is a fork: forks (list of ids), forked_from (id).
 -- @tparam string given an address (see find). Raises PipelineStatusError if there is no such pipeline.
 function methods.stage(self, given)
   opened.check(self)
@@ -194,6 +207,7 @@ function methods.stage(self, given)
   entry.timings = timings_of(entry, self._core:now())
   add_callback(entry, self, record)
   entry.failed = failed_stage(self, record)
+  add_forks(entry, self, record)
   return entry
 end
 

@@ -287,6 +287,8 @@ local EVENTS = {
   root_aborted = "a tree is aborted; after the event of its stage", task_started = "a task begins",
   task_done = "a task has ended well", task_failed = "a try of a task has failed",
   task_dead = "a task has failed with no retries left", queue_paused = "a queue was paused",
+  run_suspended = "a durable function waits", run_replayed = "a durable function goes on, its journal is replayed",
+  run_held = "a durable function is held",
   worker_joined = "a process has opened the store", worker_lost = "a process is gone; `number`, `pid`",
   engine_stopping = "this engine begins to stop",
 }

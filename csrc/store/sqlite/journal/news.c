@@ -22,7 +22,9 @@ static int read_flow(sqlite3_stmt *row, pl__arena_t *arena, pl_id_t stage, pl_fl
                          .dirty = sqlite3_column_int(row, 7) != 0,
                          .mails = sqlite3_column_int(row, 8),
                          .created = sqlite3_column_int64(row, 9),
-                         .lost = sqlite3_column_int(row, 11) };
+                         .lost = sqlite3_column_int(row, 11),
+                         .forked_from = sqlite3_column_int64(row, 12),
+                         .forked_at = sqlite3_column_int64(row, 13) };
     PL__TRY(pl__sql_str(row, 0, arena, &flow->seed));
     return pl__sql_str(row, 10, arena, &flow->reason);
 }

@@ -90,6 +90,15 @@ static int get_reply(pl__conn_t *conn, pl_op_t *op) {
     return rc;
 }
 
+static int get_forks(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_shown_get_t *get = &op->u.shown_get;
+    sqlite3_stmt *row;
+    int rc;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FORKS, &row, "i", (int64_t)get->stage));
+    get->forks = pl__sql_list(conn, row, &op->arena, pl__sql_read_id, sizeof(pl_id_t), &get->forks_len, &rc);
+    return rc;
+}
+
 int pl__verb_shown_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_shown_get_t *get = &op->u.shown_get;
     pl__flow_state_t flow;
@@ -106,7 +115,24 @@ int pl__verb_shown_get(pl__conn_t *conn, pl_op_t *op) {
         PL__TRY(get_value(conn, op));
     if (get->stream.ptr)
         PL__TRY(get_chunks(conn, op));
+    if (get->wants_forks)
+        PL__TRY(get_forks(conn, op));
     return get->mail ? get_reply(conn, op) : PL_OK;
+}
+
+int pl__verb_flows_get(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_flows_get_t *get = &op->u.flows_get;
+    sqlite3_stmt *row;
+    bool found;
+    *get = (pl_op_flows_get_t){ .bytes = 0 };
+    PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_COUNT, &row, ""));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    while (found) {
+        get->counts[sqlite3_column_int(row, 0) & 3] += sqlite3_column_int64(row, 1);
+        get->bytes += sqlite3_column_int64(row, 2);
+        PL__TRY(pl__sql_step(conn, row, &found));
+    }
+    return PL_OK;
 }
 
 /* ---- forks ------------------------------------------------------------------------------------------------- */

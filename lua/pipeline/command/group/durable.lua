@@ -1,8 +1,9 @@
---- durable.lua: the commands about durable functions: journal, signal, resume-run.
+--- durable.lua: the commands about durable functions: journal, query, signal, fork, resume-run.
 
 local columns = require "pipeline.command.output.columns"
 local failure = require "pipeline.command.failure"
 local json = require "pipeline.http.json"
+local program = require "pipeline.command.program"
 local store = require "pipeline.command.store"
 local values = require "pipeline.command.values"
 local words = require "pipeline.command.output.words"
@@ -11,6 +12,7 @@ local commands = {}
 
 local LIMIT = 100
 
+local MODULE = { "--module", sign = "FILE|NAME", count = "*", help = "the file or module that defines its class" }
 local ID = { name = "id", sign = "ID", help = "the durable function" }
 
 -- What the library refuses is an answer.
@@ -19,7 +21,9 @@ local function try(fn, ...)
   if results[1] then return table.unpack(results, 2, results.n) end
   local problem = results[2]
   local pipeline = require "pipeline"
-  if pipeline.is(problem, pipeline.UnexpectedPipelineError) then failure.no("%s", problem.message) end
+  for _, class in ipairs { "UnexpectedPipelineError", "WorkflowError", "PipelineExistsError" } do
+    if pipeline.is(problem, pipeline[class]) then failure.no("%s", problem.message) end
+  end
   error(problem, 0)
 end
 
@@ -59,6 +63,51 @@ commands[#commands + 1] = {
     if call.out.as_json then return call.out:json { items = json.array(list) } end
     if #list == 0 then return call.out:note("%s has asked for nothing yet", id) end
     columns.write(call.out, columns_of(engine:now()), list)
+  end,
+}
+
+commands[#commands + 1] = {
+  name = "query", summary = "asks a durable function, which it does not notice",
+  details = "It is replayed here, up to where its journal ends, so its class has to be loaded: see --module.",
+  arguments = {
+    ID, { name = "name", sign = "NAME", help = "the name of the query" },
+    { name = "args", sign = "JSON", many = "*", help = "its arguments; what is no JSON is a text" },
+  },
+  options = { MODULE },
+  examples = { "pipeline query 4fb1c2d8 messages --module ./chat.lua" },
+  run = function(call)
+    local engine, given = call.open(), call.given
+    for _, name in ipairs(given.module) do program.load(name) end
+    local id, args = store.find(engine, given.id), {}
+    for i, arg in ipairs(given.args or {}) do args[i] = values.json(arg) end
+    local results = table.pack(try(engine.query, engine, id, given.name, table.unpack(args, 1, #args)))
+    local value = results[1]
+    if call.out.as_json then return call.out:json { value = value } end
+    call.out:line(type(value) == "string" and value or json.encode(value))
+  end,
+}
+
+commands[#commands + 1] = {
+  name = "fork", summary = "starts a new run with what one had done before an entry of its journal",
+  details = "From that entry on all is done anew. The original is left as it is.",
+  arguments = { ID, { name = "from", sign = "ENTRY", help = "its name (charge, charge#2), or its position" } },
+  options = {
+    { "--key", sign = "KEY", help = "the idempotence key of the new run" },
+    { "--rerun-children", help = "a child that is not final, and all behind it, is done anew" },
+    { "--mail", help = "with a copy of the signals that were not taken" },
+    MODULE,
+  },
+  examples = { "pipeline fork 4fb1c2d8 charge --module ./shop.lua" },
+  run = function(call)
+    local engine, given = call.open(), call.given
+    for _, name in ipairs(given.module) do program.load(name) end
+    local id = store.find(engine, given.id)
+    local stage = try(engine.fork, engine, id, {
+      from = math.tointeger(tonumber(given.from)) or given.from, idempotence_key = given.key,
+      children = given.rerun_children and "rerun" or nil, mail = given.mail,
+    })
+    call.out:json { id = stage.id, done = true }
+    call.out:note("%s has begun, with what %s had done before %s", stage.id, id, given.from)
   end,
 }
 
