@@ -1358,6 +1358,15 @@ static void run_on(const pl_store_driver_t *driver, const char *path) {
     pl_store_close(store);
 }
 
+static void remove_files(const char *path) {
+    static const char *const leftovers[] = { "", "-wal", "-shm", "-workers" };
+    for (size_t i = 0; i < sizeof leftovers / sizeof *leftovers; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s%s", path, leftovers[i]);
+        unlink(name);
+    }
+}
+
 int main(void) {
     char directory[] = "/tmp/pipeline-conformance-XXXXXX", path[sizeof directory + 32];
     if (getenv("STORE")) {
@@ -1370,13 +1379,9 @@ int main(void) {
     run_on(&pl__sqlite_driver, ":memory:");
     run_on(&pl__memory_driver, "model");
     pl_store_driver_t failing = failing_driver();
-    run_on(&failing, ":memory:");
-    static const char *const leftovers[] = { "", "-wal", "-shm", "-workers" };
-    for (size_t i = 0; i < sizeof leftovers / sizeof *leftovers; i++) {
-        char name[sizeof path + 16];
-        snprintf(name, sizeof name, "%s%s", path, leftovers[i]);
-        unlink(name);
-    }
+    remove_files(path);
+    run_on(&failing, path);
+    remove_files(path);
     rmdir(directory);
     return check_end();
 }

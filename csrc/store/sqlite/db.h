@@ -207,6 +207,8 @@ struct pl__conn {
     } fires;
     size_t value_max; /* longer arguments and values are not read; 0: all are */
     pl__sweep_t sweep;
+    pl__sweep_t swept_to; /* what it is when this transaction, which has swept, is committed */
+    bool has_swept;
     bool is_relaxed;         /* commits are not synced: see run_apart in driver.c */
     int64_t portion_until;   /* monotonic us: see pl__portion_over; 0: not begun */
     int64_t portion_changes; /* and that, counted as SQLite counts rows that have changed */

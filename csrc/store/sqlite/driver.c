@@ -174,7 +174,7 @@ static void reset_transaction(pl__conn_t *conn) {
     conn->finals = NULL;
     conn->recalls = NULL;
     conn->fires.over = NULL;
-    conn->ring = conn->freed = false;
+    conn->ring = conn->freed = conn->has_swept = false;
     conn->portion_until = 0;
     pl__arena_free(&conn->scratch);
 }
@@ -258,6 +258,8 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
         if (final->state != PL_STAGE_ABORTING && final->state != PL_STAGE_READY)
             pl__watch_remove(conn, final->stage);
     conn->aborts_seen = conn->aborts;
+    if (conn->has_swept)
+        conn->sweep = conn->swept_to;
     if (conn->portion_until > 0 && conn->others > 0) /* the next portion is not far; whoever waits looks before it */
         conn->others_first = pl_clock_monotonic_us() + PORTION_REST_US;
     reset_transaction(conn);

@@ -297,16 +297,17 @@ static int find_next(pl__conn_t *conn, const pl__sweep_t *sweep, pl_usec_t *next
 int pl__verb_sweep(pl__conn_t *conn, pl_op_t *op) {
     pl_op_sweep_t *args = &op->u.sweep;
     pl_steps_t *steps = pl__op_steps(op, &args->progress);
+    pl__sweep_t sweep = conn->has_swept ? conn->swept_to : conn->sweep;
     if (steps->phase++ == 0)
-        conn->sweep.swept = (pl_swept_t){ 0 };
-    pl__sweep_t sweep = conn->sweep;
+        sweep.swept = (pl_swept_t){ 0 };
     PL__TRY(pl__deltas_flush(conn));
     PL__TRY(pl__task_flush(conn));
     PL__TRY(sweep_some(conn, &sweep, &op->more));
     if (!op->more)
         PL__TRY(find_next(conn, &sweep, &args->next));
     args->swept = sweep.swept;
-    conn->sweep = sweep; /* what it says is so, even if this transaction breaks */
+    conn->swept_to = sweep;
+    conn->has_swept = true;
     return PL_OK;
 }
 
