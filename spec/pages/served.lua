@@ -1,5 +1,6 @@
--- served.lua FILE PORT TOKEN VIEWER MAIL - a program with pages, for the browser of browser_spec.lua: it works, and
--- starts what it is told to by POST /spec/NAME. MAIL is the address of a mail server. Its first line is its port.
+-- served.lua FILE PORT TOKEN VIEWER MAIL [mended] - a program with pages, for the browser of browser_spec.lua: it
+-- works, and starts what it is told to by POST /spec/NAME. MAIL is the address of a mail server. Its first line is its
+-- port.
 
 local pipeline = require "pipeline"
 local schedules = require "pipeline.schedules"
@@ -11,7 +12,7 @@ local engine = pipeline.open(path, {
   queues = { letters = { paused = true }, reports = { max_concurrent_requests = 1 }, webhooks = {} },
   mail = { url = mail, from = "shop@example.org" },
 })
-local broken = true -- what fails now, and does not when it is mended
+local broken = arg[6] ~= "mended" -- what fails now, and does not when it is mended
 
 local Charge = pipeline.define("shop.orders.Charge", { max_attempts = 1, run = function(self, order)
   self:set_status { message = "charging " .. order.sku, status_links = { ledger = "https://example.org/ledger" } }
