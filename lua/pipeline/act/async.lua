@@ -15,10 +15,11 @@ local methods = {} -- of the engine
 
 local WHO = { method = "POST", is_task = true, is_admin = true } -- the rights of the engine itself
 
-local function find_async(engine, given, name)
+-- `flags`: those of which it must have one; `what`: these in words.
+local function find_with(flags, what, engine, given, name)
   local id, record = address.require(engine, given, name)
-  if record.flags & core.ASYNC == 0 then
-    errors.raise(errors.UnexpectedPipelineError, "%s of %s: %s is not async", name, text.short(id), record.class_path)
+  if record.flags & flags == 0 then
+    errors.raise(errors.UnexpectedPipelineError, "%s of %s: %s is %s", name, text.short(id), record.class_path, what)
   end
   return id, record
 end
@@ -30,7 +31,7 @@ end
 -- may be meant, UnexpectedPipelineError if it is not async, or final, SerializationError.
 function methods.complete(self, given, value)
   opened.check(self)
-  local id, record = find_async(self, given, "complete")
+  local id, record = find_with(core.ASYNC, "not async", self, given, "complete")
   local bytes, inputs, message = core.encode_value(value, "value")
   if not bytes then errors.raise_core(inputs, message) end
   if inputs and #inputs > 0 then
@@ -58,16 +59,17 @@ local function flat(params)
   return list
 end
 
---- Calls the callback of an async pipeline, as its URL would, with the rights of the engine itself.
+--- Calls the callback of an async pipeline or a durable function, as its URL would, with the rights of the engine
+-- itself.
 -- @tparam string given an id, the beginning of one (at least 6 characters), or "key:KEY".
 -- @tparam[opt] table params names and values; they reach the callback as texts.
 -- @return status, content type and body of its answer (409: it is final). Raises what the callback raises;
--- PipelineStatusError if there is none or several may be meant, UnexpectedPipelineError if it is not async,
+-- PipelineStatusError if there is none or several may be meant, UnexpectedPipelineError if it is neither,
 -- ConfigurationError if its class is not to be found in this process.
 function methods.callback(self, given, params)
   opened.check(self)
   params = flat(params)
-  local id, record = find_async(self, given, "callback")
+  local id, record = find_with(core.ASYNC | core.DURABLE, "neither async nor durable", self, given, "callback")
   local of, problem = class.find(record.class_path)
   if not of then errors.raise(errors.ConfigurationError, "callback of %s: %s", text.short(id), problem) end
   local _, slots = errors.read(context.store(self, true):stage_get(record.id, true))

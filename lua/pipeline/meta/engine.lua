@@ -85,10 +85,11 @@ function Engine:advance(seconds) end
 ---@param given? pipeline.Engine.backup.options
 function Engine:backup(path, given) end
 
---- Calls the callback of an async pipeline, as its URL would, with the rights of the engine itself.
+--- Calls the callback of an async pipeline or a durable function, as its URL would, with the rights of the engine
+--- itself.
 ---
 --- Returns status, content type and body of its answer (409: it is final). Raises what the callback raises;
---- PipelineStatusError if there is none or several may be meant, UnexpectedPipelineError if it is not async,
+--- PipelineStatusError if there is none or several may be meant, UnexpectedPipelineError if it is neither,
 --- ConfigurationError if its class is not to be found in this process.
 ---@param given? string an id, the beginning of one (at least 6 characters), or "key:KEY".
 ---@param params? table names and values; they reach the callback as texts.

@@ -887,8 +887,9 @@ end
 -- ---- callbacks, status, cleanup --------------------------------------------------------------------------------
 
 local function callback_params(self, params, name)
-  if not class_of(self).async then
-    errors.raise(errors.UnexpectedPipelineError, "%s of %s: it is not async", name, tostring(self))
+  local of = class_of(self)
+  if not (of.async or of.durable) then
+    errors.raise(errors.UnexpectedPipelineError, "%s of %s: it is neither async nor durable", name, tostring(self))
   end
   require_stored(self, name)
   local flat = {}
