@@ -176,6 +176,25 @@ act("transaction", function() return {} end, function(self, given, out)
   end))
 end)
 
+-- What is shown outside: by the body, and by a step in each of its attempts.
+act("show", function() return {} end, function(self, given, out)
+  local shown = self:stream("shown")
+  shown:write(given.n)
+  self:set_value("last", given.n)
+  out(self:step({ name = "show", max_attempts = 3, backoff_seconds = bodies.pace }, function()
+    local stream = pipeline.step():stream("shown")
+    for i = 1, 2 do stream:write(given.n * 10 + i) end
+    if pipeline.step().attempt < 2 then error("not yet", 0) end
+    return do_effect(given.n)
+  end))
+  shown:write(-given.n)
+end)
+
+act("oneself", function() return {} end, function(self, given, out)
+  self:signal_to(self.id, "own" .. given.n, given.n)
+  out(self:wait_event("own" .. given.n))
+end)
+
 act("chance", function() return {} end, function(self, _, out)
   local id, number = self:uuid(), self:random(1000)
   if bodies.is_plain then id, number = #id, number <= 1000 end

@@ -71,6 +71,15 @@ local function begin(engine, body)
   return pipeline.from_id("the-run") or body.class():start { idempotence_key = "the-run" }
 end
 
+-- What its stream has, sorted: branches may take their turns in another order in a life before which nothing of it was
+-- recorded.
+local function shown_by(engine)
+  local list = {}
+  for _, value in engine:read_stream("the-run", "shown", { wait = false }) do list[#list + 1] = value end
+  table.sort(list)
+  return table.concat(list, " ")
+end
+
 local function drive(life, body, stage)
   local engine = life.engine
   for i, name in ipairs(body.signals) do
@@ -87,6 +96,7 @@ local function drive(life, body, stage)
   local numbers = {}
   for i, row in ipairs(rows) do numbers[i] = row.n end
   life.rows = table.concat(numbers, " ")
+  life.shown = shown_by(engine)
   life.problems = engine:check()
 end
 
@@ -160,6 +170,7 @@ end
 --- What is wrong with a life that had so many crashes before it, compared with the one that had none; nil: nothing.
 function lives.difference(life, clean, crashes)
   if life.output ~= clean.output then return ("its output is\n  %s, not\n  %s"):format(life.output, clean.output) end
+  if life.shown ~= clean.shown then return ("its stream has %s, not %s"):format(life.shown, clean.shown) end
   if life.rows ~= clean.rows then return ("rows %s, not %s"):format(life.rows, clean.rows) end
   if life.problems[1] then return "the store is not right: " .. tostring(life.problems[1].text or life.problems[1]) end
   return lives.difference_of_effects(life.effects, clean.effects, crashes)
