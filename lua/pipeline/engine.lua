@@ -68,7 +68,7 @@ end
 local function new(path, handle, given, known)
   local self = setmetatable({
     _core = handle, _path = path, _closed = false, _log_function = known.log, _waiters = {}, _finals = {},
-    _news = {}, _told = 0, _replays = false,
+    _news = {}, _told = 0, _replays = false, _crash = false,
     _modules = table.move(given.modules or {}, 1, #(given.modules or {}), 1, {}), _test = false,
     _class_load_timeout = given.class_load_timeout or CLASS_LOAD_TIMEOUT, _raised = false, _web = false,
     _virtual = given.virtual_time or false, _durability = given.durability or "full",

@@ -23,6 +23,7 @@
 --   4. Nothing is written by a run whose claim is not its own any more.
 
 local core = require "pipeline.core"
+local crashing = require "pipeline.durable.reach.crashing"
 local errors = require "pipeline.support.errors"
 local ending = require "pipeline.durable.ending"
 local handlers = require "pipeline.durable.reach.handlers"
@@ -60,14 +61,23 @@ local function lose(self, code, message)
   error(LOST, 0)
 end
 
+-- In tests with crashes: dies here, perhaps, as it would with its process.
+local function moment(self, format, ...)
+  if not self.engine._crash or not crashing.is_due(self.engine, format, ...) then return end
+  self.core:give_back(self.claim, true)
+  error(LOST, 0)
+end
+
 --- Writes what was asked for and delivered, if there is anything.
 function Run.commit(self)
   local writes, given = journal.collect(self)
   if not given then return end
+  moment(self, "before entry %d is committed", self.machine.next)
   local ok, code, message = self.core:journal(self.claim, given)
   if not ok then lose(self, code, message) end
   journal.wrote(self, writes)
   shown.wrote(self, given, code)
+  moment(self, "after entry %d is committed", self.machine.next)
 end
 
 --- An output is to be visible with the next commit; nothing happens in a replay.
@@ -131,6 +141,7 @@ local function begin_steps(self)
     end
   end
   self:commit()
+  moment(self, "before step %s is executed", list[1].name)
   for _, op in ipairs(list) do self.steps:begin(op) end
   return true
 end
@@ -355,6 +366,7 @@ local function loop(self, given)
     if not self.is_warned and body:is_long() then warn_of_length(self) end
     if body:is_over() then
       self:commit()
+      moment(self, "before its outcome is committed")
       return ending.finish(self)
     end
     if not (settle_steps(self) or heed_news(self) or take_mail(self) or fire_timer(self) or run_transaction(self)
@@ -409,7 +421,8 @@ function run.execute(engine, claim, stage, context, main, bracket)
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
   self.steps = steps.new(self, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS)
   self.machine = machine.new {
-    main = function() return main(self) end, seed = flow.seed .. era, entries = entries, next = flow.next,
+    main = function() return main(self) end, seed = (engine._crash and engine._crash.seed or flow.seed) .. era,
+    entries = entries, next = flow.next,
     start = flow.era == 0 and flow.created or nil, clock = function() return self.core:now() end,
     limit = self.of.journal_limit,
     enter = bracket.enter, leave = bracket.leave,

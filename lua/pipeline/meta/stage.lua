@@ -228,13 +228,16 @@ function Stage:spawn(child, given) end
 function Stage:start(given) end
 
 ---@class (exact) pipeline.Stage.start_test.options
+---@field at? table
 ---@field base_path? string
 ---@field callbacks? function
 ---@field countdown? number
+---@field crash? string
 ---@field engine? table
 ---@field eta? number|table
 ---@field idempotence_key? string
 ---@field queue_name? string
+---@field replay? string
 ---@field retry? boolean
 ---@field return_task? boolean
 ---@field transactional? boolean
@@ -246,7 +249,12 @@ function Stage:start(given) end
 --- is called for each async pipeline that waits, when nothing else is left to be done, and may complete it, fill
 --- outputs, retry or abort it, or call its callback (engine:callback(stage.id, params)); as long as that changes
 --- anything it is called again. With it async pipelines without run_test are run. Without, or when it leaves them open,
---- SlotNotFilledError is raised. idempotence_key and base_path as for start; the other options of start have no effect.
+--- SlotNotFilledError is raised. at = { [seconds] = function(engine) }: is called at that virtual time after the start,
+--- with the engine of the test, which has signal, update, query ... for durable functions. replay = "always" (which is
+--- so anyway): a durable function is replayed at every wait. crash = "every": afterwards it is run once for each moment
+--- before and after a commit of a durable function, and before a step is executed, with a crash there; WorkflowError
+--- names the first one whose outputs are others. idempotence_key and base_path as for start; the other options of start
+--- have no effect.
 ---
 --- Returns the instance. In App Engine: start_test.
 ---@param given? pipeline.Stage.start_test.options

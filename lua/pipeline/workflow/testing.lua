@@ -3,6 +3,7 @@
 -- It is the same evaluator as in production (G21): what is refused there is refused here. Nothing is left behind.
 
 local core = require "pipeline.core"
+local crashing = require "pipeline.durable.reach.crashing"
 local context = require "pipeline.context"
 local engine = require "pipeline.engine"
 local errors = require "pipeline.support.errors"
@@ -13,13 +14,13 @@ local misuse = require("pipeline.support.place").misuse
 
 local testing = {}
 
-local test_kinds = { retry = "boolean", callbacks = "function" }
+local test_kinds = { retry = "boolean", callbacks = "function", at = "table", crash = "string", replay = "string" }
 for name, kind in pairs(instance.start_kinds) do test_kinds[name] = kind end
 
-local function open(retry, callbacks)
+local function open(retry, callbacks, start)
   local current = context.engine_or_nil()
   local private = engine.open(":memory:", {
-    virtual_time = true, virtual_start = os.time() + 0.0, durability = "normal",
+    virtual_time = true, virtual_start = start, durability = "normal",
     modules = current and current._modules, log = current and current._log_function or nil,
   }, true)
   private._test, private._test_retry, private._test_callbacks = true, retry, callbacks
@@ -57,9 +58,24 @@ local function open_stages(self, private)
   return list, table.concat(said, "\n")
 end
 
-local function work(private)
+local function drain(private)
   private:drain { delayed = true }
   if private._test_errors then error(errors.located(private._test_errors[1]), 0) end
+end
+
+-- Where nothing but functions of the test is left to come, time goes on to the next of them.
+local function work(private)
+  drain(private)
+  while true do
+    local next_at
+    for at in pairs(private._test_at or {}) do
+      if not (next_at and next_at <= at) then next_at = at end
+    end
+    if not next_at then return end
+    private:advance(math.max(next_at - private._core:now(), 0))
+    drain(private)
+    if private._test_at[next_at] then return end -- the engine has stopped
+  end
 end
 
 -- Lets the test's function be the world outside, as long as that changes anything.
@@ -101,7 +117,30 @@ local function require_outputs(self)
   end
 end
 
+-- Has functions of the test called at their virtual times, each in a coroutine of the engine.
+local function schedule(private, at)
+  local pending, start = {}, private._core:now()
+  private._test_at = at and pending
+  for seconds, fn in pairs(at or {}) do
+    if type(seconds) ~= "number" or not options.is_callable(fn) then
+      misuse("bad argument #1 to 'start_test' (option 'at': functions by seconds expected)")
+    end
+    pending[start + seconds] = true
+    private._core:spawn(function()
+      local ok, problem = xpcall(function()
+        private:sleep(seconds)
+        pending[start + seconds] = nil
+        fn(private)
+      end, errors.handler)
+      if ok then return end
+      private._test_errors = private._test_errors or { errors.original(problem) }
+      private._core:stop()
+    end)
+  end
+end
+
 local function run(self, private, given)
+  schedule(private, given.at)
   self:start { idempotence_key = given.idempotence_key, base_path = given.base_path, engine = private }
   work(private)
   if given.callbacks then drive(self, private, given.callbacks) end
@@ -117,8 +156,12 @@ end
 --   function(stage, engine): is called for each async pipeline that waits, when nothing else is left to be done, and
 --   may complete it, fill outputs, retry or abort it, or call its callback (engine:callback(stage.id, params));
 --   as long as that changes anything it is called again. With it async pipelines without run_test are run. Without, or
---   when it leaves them open, SlotNotFilledError is raised. idempotence_key and base_path as for start; the other
---   options of start have no effect.
+--   when it leaves them open, SlotNotFilledError is raised. at = { [seconds] = function(engine) }: is called at that
+--   virtual time after the start, with the engine of the test, which has signal, update, query ... for durable
+--   functions. replay = "always" (which is so anyway): a durable function is replayed at every wait. crash = "every":
+--   afterwards it is run once for each moment before and after a commit of a durable function, and before a step is
+--   executed, with a crash there; WorkflowError names the first one whose outputs are others. idempotence_key and
+--   base_path as for start; the other options of start have no effect.
 -- @return the instance. In App Engine: start_test.
 function testing.start_test(self, given)
   if not instance.is(self) then
@@ -126,8 +169,19 @@ function testing.start_test(self, given)
       type(self))
   end
   given = options.check(given, test_kinds, 1, "start_test")
-  local private <close> = open(given.retry or false, given.callbacks or false)
-  run(self, private, given)
+  if given.crash and given.crash ~= "every" then
+    misuse("bad argument #1 to 'start_test' (option 'crash': \"every\" expected, got %q)", given.crash)
+  end
+  if given.replay and given.replay ~= "always" then
+    misuse("bad argument #1 to 'start_test' (option 'replay': \"always\" expected, got %q)", given.replay)
+  end
+  local start = os.time() + 0.0
+  local function run_alone(stage, crash)
+    local private <close> = open(given.retry or false, given.callbacks or false, start)
+    private._crash = crash or false
+    run(stage, private, given)
+  end
+  if given.crash then crashing.every(self, run_alone) else run_alone(self) end
   return self
 end
 
