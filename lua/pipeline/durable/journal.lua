@@ -50,10 +50,14 @@ local function taken(list)
   return list[1] and list or nil
 end
 
+local function by_seq(a, b)
+  return a.seq < b.seq
+end
+
 --- What is to be written: the operations, and the JOURNAL for the store; nil if there is nothing, unless `always`.
 function journal.collect(self, always)
   local writes = self.machine:take_writes()
-  table.sort(writes, function(a, b) return a.seq < b.seq end)
+  if writes[2] then table.sort(writes, by_seq) end
   local has_more = self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status
     or shown.has_any(self)
   if not (always or writes[1] or has_more) then
