@@ -34,6 +34,8 @@ shapes.show = object({ "id", "state", "stages" }, { id = text, state = state, st
 shapes.why = object({ "id", "reasons" }, {
   id = text, reasons = list(object({ "code", "text" }, { code = text, text = text, command = text }, true)),
 })
+shapes.query = object({}, { value = {} })
+shapes.fork = object({ "id", "done" }, { id = text, done = flag })
 shapes.logs = object({ "id", "lines" }, {
   id = text, lines = list(object({ "time", "level", "kind", "stage", "class", "text" }, {
     time = number, level = text, kind = text, stage = text, class = text, text = text, attempt = count, worker = text,

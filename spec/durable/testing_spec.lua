@@ -70,6 +70,17 @@ describe("start_test of a durable function", function()
     assert.is_true(effects > 5, effects .. " effects")
   end)
 
+  it("W9 W179 what is published behind the last entry of the journal is not lost", function()
+    local class = workflow(function(self)
+      self:step("a", function() end)
+      self:fill("early", "published", { publish = true })
+      self:step("b", function() end)
+      return 1
+    end, { output_names = { "early" } })
+    local stage = class():start_test { crash = "every" }
+    assert.equal("published", stage.outputs.early.value)
+  end)
+
   it("W179 names the first schedule whose outputs are others", function()
     local calls = 0
     local ok, problem = pcall(function()

@@ -21,17 +21,19 @@ local OVERDUE_MAX = 1000
 -- older; `due`: what the next sweep takes, for done, aborted, dead and
 -- names each {count =, oldest = (seconds since the epoch), more = (there is more than was counted)}), `overdue`
 -- (schedules whose fire is due and has not been made; at most 1000 are counted), last_tick (when this engine last
--- looked for schedules that are due, in seconds since the epoch; nil: it has not yet) and counters.
+-- looked for schedules that are due, in seconds since the epoch; nil: it has not yet), runs (of durable functions: how
+-- many are begun, suspended, held, over, and the bytes of their journals) and counters.
 -- While the store cannot be reached, unreachable_since tells since when (seconds since the epoch), and what only the
 -- store knows is missing: its bytes, workers, stages, queues, retention. A file can always be reached.
 function methods.status(self)
   opened.check(self)
   local facts = errors.check(self._core:facts())
-  local counts, stages, workers, space, overdue = {}, nil, nil, nil, nil
+  local counts, stages, workers, space, overdue, runs = {}, nil, nil, nil, nil, nil
   if not facts.unreachable_since then
     counts, stages, workers = context.store(self, true):counts_get()
     if not counts then errors.raise_core(stages, workers, "status") end
     space = errors.check(context.store(self, true):space_get())
+    runs = context.store(self, true):flows_get()
     overdue = #errors.check(context.store(self, true):schedule_get { due = self._core:due(), limit = OVERDUE_MAX })
   end
   local queues = {}
@@ -39,6 +41,7 @@ function methods.status(self)
     queues[count.queue or "default"] = { ready = count.ready, delayed = count.delayed, claimed = count.claimed }
   end
   return {
+    runs = runs,
     version = facts.version, store = {
       kind = facts.store_kind, version = facts.store_version, path = facts.path, bytes = space and space.bytes,
       free = space and space.free, log_bytes = space and space.log, shrinks = space and space.shrinks,

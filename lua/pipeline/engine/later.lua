@@ -17,6 +17,7 @@ later.ROOMS = {
   ["pipeline.durable.reach.readers"] = { "get_value", "read_stream", "update" },
   ["pipeline.durable.reach.query"] = { "query" },
   ["pipeline.durable.reach.fork"] = { "fork" },
+  ["pipeline.durable.reach.explain"] = { "explain" },
 }
 
 --- Puts the methods of a room into `methods`.

@@ -134,6 +134,15 @@ function Engine:complete(given, value) end
 ---@param given? pipeline.Engine.drain.options
 function Engine:drain(given) end
 
+--- What a durable function does now.
+---
+--- Returns a table: id, class, mode ("begun", "suspended", "held", "over"), reason (of the last two), era, bytes (of
+--- its journal), mails (signals and updates that were not taken), forked_from; pending: a list of what it waits for,
+--- each with kind, name, nth, key, path, line, since, due, attempt, error.
+---@param ref any its id, idempotence key or instance.
+---@return any
+function Engine:explain(ref) end
+
 --- The descriptor to poll for reading before calling step.
 ---@return integer
 function Engine:fd() end
@@ -504,9 +513,10 @@ function Engine:stats() end
 --- what is older; `due`: what the next sweep takes, for done, aborted, dead and names each {count =, oldest = (seconds
 --- since the epoch), more = (there is more than was counted)}), `overdue` (schedules whose fire is due and has not been
 --- made; at most 1000 are counted), last_tick (when this engine last looked for schedules that are due, in seconds
---- since the epoch; nil: it has not yet) and counters. While the store cannot be reached, unreachable_since tells since
---- when (seconds since the epoch), and what only the store knows is missing: its bytes, workers, stages, queues,
---- retention. A file can always be reached.
+--- since the epoch; nil: it has not yet), runs (of durable functions: how many are begun, suspended, held, over, and
+--- the bytes of their journals) and counters. While the store cannot be reached, unreachable_since tells since when
+--- (seconds since the epoch), and what only the store knows is missing: its bytes, workers, stages, queues, retention.
+--- A file can always be reached.
 ---@return table
 function Engine:status() end
 
