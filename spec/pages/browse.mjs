@@ -379,6 +379,13 @@ await check("long rests are folded in the timeline", async () => {
   must(charge.width > 0.15 && ship.width > 0.3 && Math.abs(ship.width / charge.width - 2) < 0.1, "what is not rest keeps its share: " + JSON.stringify({ charge, ship }));
   must(ship.from > approve.from + approve.width - 0.01, "one starts where the other ends: " + JSON.stringify({ approve, ship }));
   await page.screenshot({ path: SHOTS + "/timeline-folded.png" });
+  const scaled = await page.evaluate(async () => {
+    const { scale } = await import(document.querySelector('script[type="module"]').src.replace("app.js", "shapes/timeline.js"));
+    const folds = (times, busy) => scale(times, busy).folds.map(fold => fold.seconds);
+    const { at } = scale([0, 1, 3, 1000, 1004]);
+    return { last: folds([0, 1, 3, 4, 100]), busy: folds([0, 1, 3, 4, 100], true), first: folds([0, 1, 3, 100, 101], true), ends: [at(0), at(1004)], grows: [0, 1, 2, 3, 500, 1000, 1002, 1004].every((t, i, all) => i === 0 || at(t) > at(all[i - 1])) };
+  });
+  must(JSON.stringify(scaled) === JSON.stringify({ last: [96], busy: [], first: [97], ends: [0, 1], grows: true }), "what is at work does not rest: " + JSON.stringify(scaled));
   await page.unrouteAll({ behavior: "ignoreErrors" });
   await page.goto(base() + path);
   await page.waitForSelector(".timeline .line");

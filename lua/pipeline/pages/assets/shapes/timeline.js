@@ -1,4 +1,5 @@
-// timeline.js - when each stage was waiting and when it was at work. Spans in which nothing began or ended are folded.
+// timeline.js - when each stage was waiting and when it was at work. Spans in which nothing began or ended are folded,
+// but for the one up to now while something is at work.
 import { ClassName, Shape, html, isFinal } from "../parts.js";
 import { span } from "../format.js";
 
@@ -7,13 +8,14 @@ const FOLD_SHARE = 0.12; // of the whole: a longer rest is folded
 const FOLDED = 0.03;     // how much of the width it has then
 
 // Where times lie from 0 to 1, with long rests folded: { at(time), folds: list of { from, to, seconds } }.
-export function scale(times) {
+// `busy`: the last span is no rest.
+export function scale(times, busy) {
   const sorted = [...new Set(times)].sort((a, b) => a - b);
   const whole = sorted.at(-1) - sorted[0] || 1;
   const parts = [];
   for (let i = 1; i < sorted.length; i++) {
     const seconds = sorted[i] - sorted[i - 1];
-    parts.push({ from: sorted[i - 1], seconds, folded: sorted.length > 3 && seconds > whole * FOLD_SHARE && seconds > 5 });
+    parts.push({ from: sorted[i - 1], seconds, folded: sorted.length > 3 && !(busy && i === sorted.length - 1) && seconds > whole * FOLD_SHARE && seconds > 5 });
   }
   const open = parts.reduce((sum, part) => sum + (part.folded ? 0 : part.seconds), 0);
   const folds = parts.filter(part => part.folded);
@@ -38,15 +40,16 @@ export function Timeline({ rows, selected, select, now }) {
   const shown = rows.filter(row => row.entry && typeof row.entry.created === "number").slice(0, ROWS_MAX);
   if (!shown.length) return html`<p class="empty">Nothing has begun.</p>`;
   const times = [];
-  let live = false;
+  let live = false, busy = false;
   for (const { entry } of shown) {
     times.push(entry.created);
     if (entry.started) times.push(entry.started);
     if (entry.ended) times.push(entry.ended);
     if (!isFinal(entry.state)) live = true;
+    if (entry.state === "executing") busy = true;
   }
   if (live) times.push(Math.max(now, ...times));
-  const { at, folds } = scale(times);
+  const { at, folds } = scale(times, busy);
   const end = Math.max(...times);
   const percent = x => (x * 100).toFixed(3) + "%";
   const keys = event => {
@@ -58,8 +61,8 @@ export function Timeline({ rows, selected, select, now }) {
   };
   return html`<div class="timeline" role="listbox" aria-label="Timeline of stages" tabindex="0" onKeyDown=${keys}
     aria-activedescendant=${selected ? "l-" + selected : undefined}>
-    <div class="scale" role="presentation"><span>${span(0)}</span>${folds.map(fold => html`<span class="foldmark"
-      style=${{ left: `calc(var(--names) + (100% - var(--names)) * ${fold.x + fold.width / 2})` }}>${span(fold.seconds)}</span>`)}
+    <div class="scale" role="presentation"><span>${span(0)}</span>${folds.map(fold => html`<span class=${"foldmark" + (fold.x > 0.85 ? " last" : "")}
+      style=${{ left: `calc(var(--names) + (100% - var(--names)) * ${fold.x + (fold.x > 0.85 ? fold.width : fold.width / 2)})` }}>${span(fold.seconds)}</span>`)}
       <span class="end" hidden=${folds.some(fold => fold.x + fold.width > 0.9)}>${span(end - Math.min(...times))}</span></div>
     ${shown.map(({ entry, level }) => {
       const from = at(entry.created), begun = entry.started ? at(entry.started) : null, to = at(entry.ended ?? end);
