@@ -345,6 +345,8 @@
     X(ROOTS_COUNT_FINAL,                                                                                               \
       "SELECT count(*) FROM (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS "                   \
       "NULL AND finalized IS NOT NULL AND state = ?1 LIMIT ?2)")                                                       \
+    X(ROOTS_COUNT_OVER, "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND "       \
+                        "finalized IS NOT NULL")                                                                       \
     X(ROOTS_OF_CLAIMED, PL__ROOT_OF_TASK "pl_task_claimed WHERE t.state = 2")                                          \
     X(ROOTS_OF_READY, PL__ROOT_OF_TASK "pl_task_ready WHERE t.state = 0")                                              \
     X(ROOTS_OF_DELAYED, PL__ROOT_OF_TASK "pl_task_due WHERE t.state = 1")                                              \
