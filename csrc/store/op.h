@@ -152,9 +152,13 @@ typedef enum {
  *           Both: where this stage or one above it has a fallback, only the part of the tree from the nearest such
  *           stage on is aborted, and its unfilled outputs get that value. A scope that is nearer is aborted alone.
  *   HELD    of a durable function: it is held, for `retry_message`, until it is let go on (flow_set).
+ *           One that is to be aborted is so.
  *   CONTINUE of a durable function: it begins anew with `args`, and an empty journal: the next era. Mails and what is
  *           below it stay.
- * A durable function has its last entries in `journal`, whatever the kind; what is in there becomes real with it.
+ * A durable function has its last entries in `journal`, whatever the kind; what is in there becomes real with it. Where
+ * an abort was asked for meanwhile, and it has not been told, OK and CONTINUE do nothing more (PL_EABORTED), and it is
+ * ready again. ABORT without abort_message: that of whoever has asked for the abort holds; with force all that is
+ * below it is ABORTED, too, at once.
  * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt: `refused`.
  * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
  * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
@@ -172,7 +176,10 @@ typedef struct {
     size_t children_len;
     pl_task_new_t *tasks; /* transactional tasks */
     size_t tasks_len;
-    pl_failure_t failure; /* FAILED, ABORT: class, message, traceback */
+    pl_failure_t failure;         /* FAILED, ABORT: class, message, traceback; ABORT: without a class there is none */
+    const pl_failure_t *failures; /* ABORT: more of them */
+    size_t failures_len;
+    bool force; /* ABORT: at once, and all that is below it */
     bool give_up, retry_task;
     pl_usec_t retry_at;
     pl_str_t retry_message; /* FAILED: as the status tree shows it */
@@ -253,11 +260,14 @@ typedef struct {
 } pl_op_retry_t;
 
 /* abort: PL_OK if the signal was taken; PL_ENOTFOUND, PL_EFINAL (the root, or the scope of the stage, is final),
- * PL_EEXISTS (already requested). What is aborted is the tree; of a stage in a scope (PL_STAGE_SCOPE), that. */
+ * PL_EEXISTS (already requested). What is aborted is the tree; of a stage in a scope (PL_STAGE_SCOPE), that. A durable
+ * function that has begun is asked, and sees to what is below it. With `force` nobody is asked: all of it is ABORTED.
+ * */
 typedef struct {
     pl_id_t stage, root; /* stage: any member of the tree */
     pl_str_t message;
     bool no_permission; /* do not ask this stage's try_cancel again */
+    bool force;
 } pl_op_abort_t;
 
 /* resume: the tree goes on from where its abort found it: what was not done runs again, with all its attempts; what was

@@ -102,6 +102,44 @@ describe("a durable run that is killed", function()
     end
   end)
 
+  it("W123 W126 W129 W164: a saga that fails, at each event, undoes everything once, the newest first", function()
+    local clean = lives("saga", {})
+    assert.match("AbortedError.*not shipped", clean.done)
+    assert.same({
+      ["reserve#1"] = 1, ["charge#1"] = 1, ["ship#1"] = 1, ["~compensate#1/letter#1"] = 1,
+      ["~compensate#1/charge#1"] = 1, ["~compensate#1/reserve#1"] = 1,
+    }, clean.effects)
+    local events = assert(tonumber(clean.events))
+    for at = 1, events do
+      local found = lives("saga", { at })
+      assert.equal(clean.done, found.done, "killed before event " .. at)
+      for step, count in pairs(clean.effects) do
+        local had = found.effects[step] or 0
+        local text = ("%s: %d effects, killed before event %d"):format(step, had, at)
+        assert.is_true(had >= count and had <= count + 1, text)
+      end
+    end
+  end)
+
+  it("W110 W116 W123 W124 W164: an abort, at each event, cleans up at every depth", function()
+    local clean = lives("cancelled", {})
+    assert.match("AbortedError.*enough", clean.done)
+    local needed = { "reserve#1", "~compensate#1/reserve#1", "go#1/cleaned#1" }
+    local events = assert(tonumber(clean.events))
+    for at = 1, events do
+      local found = lives("cancelled", { at })
+      assert.equal(clean.done, found.done, "killed before event " .. at)
+      for _, step in ipairs(needed) do
+        assert.is_true((found.effects[step] or 0) >= 1, ("no %s, killed before event %d"):format(step, at))
+      end
+      for step, count in pairs(found.effects) do
+        assert.is_true(count <= 2, ("%s: %d effects, killed before event %d"):format(step, count, at))
+      end
+      local was_opened, was_closed = found.effects["open#1"], found.effects["~compensate#1/close#1"]
+      assert.is_true(was_closed ~= nil or was_opened == nil, "killed before event " .. at)
+    end
+  end)
+
   it("W41 a step that runs at most once is never called again after a crash", function()
     local clean = lives("once", {})
     assert.equal("{interrupted=false,ok=true,value=had}", clean.done)

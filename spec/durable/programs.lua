@@ -121,6 +121,47 @@ programs.shows = pipeline.workflow("spec.durable.Shows", {
   end,
 })
 
+-- What a saga did, and undid again: the ledger of the worker has both.
+local function undo(outcome, what)
+  return effect(what, outcome.ok)
+end
+
+local Part = pipeline.workflow("spec.durable.Part", {
+  run = function(self)
+    self:on_compensate("close", effect, "part")
+    self:step("open", effect)
+    self:wait_event("never")
+  end,
+})
+
+--- A saga that fails at its end: what it did is undone, and it is aborted.
+programs.saga = pipeline.workflow("spec.durable.Saga", {
+  backoff_seconds = 0.01, max_attempts = 2,
+  run = function(self)
+    self:step({ name = "reserve", compensate = undo }, effect, "stock")
+    self:step({ name = "charge", compensate = undo }, effect, "card")
+    self:on_compensate("letter", effect, "sorry")
+    self:step("ship", function()
+      effect()
+      error(pipeline.Abort("not shipped"))
+    end)
+  end,
+})
+
+--- A saga with a child below it that both wait, until the worker aborts it.
+programs.cancelled = pipeline.workflow("spec.durable.Cancelled", {
+  run = function(self)
+    self:step({ name = "reserve", compensate = undo }, effect, "stock")
+    local side = self:go(function()
+      local ok, problem = pcall(self.wait_event, self, "never")
+      self:step("cleaned", effect)
+      error(ok or problem, 0)
+    end)
+    self:step("asked", programs.abort)
+    self:await(self:spawn(Part()), side)
+  end,
+})
+
 --- What is sent to it: names and payloads.
 programs.signals = { mixed = { { "two", 2 }, { "one", 1 }, { "three", 3 } } }
 

@@ -38,13 +38,19 @@ end
 
 programs.path = path
 
+--- Aborts the run from outside, as soon as it is told to by a step of it.
+function programs.abort()
+  event()
+  pipeline.from_id("the-run"):abort("enough")
+end
+
 local engine = pipeline.open(path, { lease_seconds = tonumber(lease), log = function(level, line)
   if level >= 40 then ledger:write(("log|%d %s\n"):format(level, (line:gsub("\n", " ")))) end
 end })
 
 -- The verbs of durable runs, with an event before and after each.
 local methods = getmetatable(engine._core).__index
-for _, verb in ipairs { "journal", "flow_suspend", "outcome", "signal" } do
+for _, verb in ipairs { "journal", "flow_suspend", "outcome", "signal", "abort" } do
   local call = methods[verb]
   methods[verb] = function(...)
     event()

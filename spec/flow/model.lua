@@ -2,8 +2,10 @@
 -- table and a function that chooses what happens next.
 --
 -- A program is a function(m) that is the body; it uses m:ask and m:wait by the helpers below. Every commit and every
--- effect is an event; a life may be stopped before any of them.
+-- effect is an event; a life may be stopped before any of them. With `cancel` the run is cancelled, too, at a moment
+-- that is chosen as all else is; what is at work then ends well, or does not.
 
+local errors = require "pipeline.support.errors"
 local machine = require "pipeline.flow.machine"
 
 local model = {}
@@ -55,7 +57,7 @@ end
 -- What was asked for is set to work, and what is at work is listed.
 function Life.begin_asked(self)
   for _, op in ipairs(self.machine:take_asked()) do
-    if op.kind == "step" then
+    if op.kind == "step" and not op.is_stopping then
       if not self.without_flush_rule then self:commit() end
       self:event()
       self.store.effects[#self.store.effects + 1] = op.id
@@ -72,19 +74,37 @@ local function still_open(list)
   return left
 end
 
+-- The run is told that it is cancelled.
+function Life.cancel(self)
+  self.may_cancel = false
+  local op = self.machine:cancel_all("abort", "cancelled")
+  self:commit()
+  self.machine:deliver(op)
+end
+
+-- One operation ends, or the run is cancelled.
+function Life.turn(self, choose)
+  local n = #self.open + (self.may_cancel and 1 or 0)
+  assert(n > 0, "nothing is open, and the body is not over: a wake-up was lost")
+  local which = choose(n)
+  self.store.time = self.store.time + 1
+  local op = self.open[which]
+  if not op then return self:cancel() end
+  local is_cut = op.is_stopping and choose(2) == 2
+  self.machine:close(op, is_cut and "cancelled" or "ok", not is_cut and op.id or nil)
+  if op.kind == "step" then self:commit() end -- its effect was had
+  self.machine:deliver(op)
+end
+
 -- Runs until the body is over. choose(n) -> 1..n: which of the open operations ends next.
 function Life.run(self, choose)
   self.machine:start()
   if self.machine.diverged then error(self.machine.diverged, 0) end
+  if self.machine.cancellation then self.may_cancel = false end
   while not self.machine:is_over() do
     self:begin_asked()
     self.open = still_open(self.open)
-    assert(#self.open > 0, "nothing is open, and the body is not over: a wake-up was lost")
-    local op = self.open[choose(#self.open)]
-    self.store.time = self.store.time + 1
-    self.machine:close(op, "ok", op.id)
-    if op.kind == "step" then self:commit() end -- its effect was had
-    self.machine:deliver(op)
+    self:turn(choose)
   end
   self:commit()
   if self.machine.broken then error(self.machine.broken, 0) end
@@ -96,11 +116,14 @@ function model.life(program, store, choose, given)
   given = given or {}
   local life = setmetatable({
     store = store, events = 0, crash_at = given.crash_at, open = {}, without_flush_rule = given.without_flush_rule,
+    may_cancel = given.cancel or false,
   }, Life)
   local m
   m = machine.new {
     seed = "0123456789abcdef", entries = entries_of(store), next = store.next, limit = given.limit, enter = given.enter,
     clock = function() return store.time end, start = store.time, main = function() return program(m) end,
+    cancelled = function(op) return errors.CancelledError(op.value) end,
+    late = function(problem) error(problem, 0) end,
   }
   life.machine = m
   local ok, result = pcall(Life.run, life, choose)
@@ -155,6 +178,12 @@ end
 
 function model.go(m, name, fn, ...)
   return m:go(name, fn, ...)
+end
+
+--- What fn does in a scope of its own: ok, results or error; the scope, which is given to fn, too.
+function model.scope(m, fn, is_shield)
+  local results, inner = m:within({ what = "scope", is_shield = is_shield }, fn)
+  return results[1], results[1] and results[2] or errors.original(results[2]), inner
 end
 
 function model.join(m, futures)

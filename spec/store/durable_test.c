@@ -178,9 +178,9 @@ static pl_op_t *finish_op(pl_id_t stage) {
     return op;
 }
 
-static int abort_of(pl_id_t stage) {
+static int abort_by(pl_id_t stage, bool force) {
     pl_op_t *op = pl_op_new(PL_VERB_abort);
-    op->u.abort = (pl_op_abort_t){ .stage = stage, .message = PL_STR_LIT("enough") };
+    op->u.abort = (pl_op_abort_t){ .stage = stage, .message = PL_STR_LIT("enough"), .force = force };
     return apply(op);
 }
 
@@ -236,8 +236,8 @@ static void what_is_not_ours_is_not_written(void) {
     op = suspend(&entry, 1, 3, PL_USEC_NEVER, PL_STR_NONE);
     op->u.suspend.claim++;
     CHECK(apply(op) == PL_ESTALE);
-    CHECK(abort_of(root) == PL_OK && apply(journal(&entry, 1, 3)) == PL_EABORTED);
-    CHECK(state_of(root) == PL_STAGE_ABORTED && apply(journal(&entry, 1, 3)) == PL_ESTALE);
+    CHECK(abort_by(root, true) == PL_OK && state_of(root) == PL_STAGE_ABORTED);
+    CHECK(apply(journal(&entry, 1, 3)) == PL_ESTALE);
     op = get(0, 100);
     CHECK(op->u.journal_get.len == 0 && op->u.journal_get.flow->mode == PL_FLOW_OVER);
     pl_op_free(op);
@@ -384,14 +384,56 @@ static void one_that_is_held_waits_until_it_is_let_go_on(void) {
     CHECK(claim_of(root) != NULL);
     op = pl_op_new(PL_VERB_flow_set);
     op->u.flow_set = (pl_op_flow_set_t){ .stage = root, .hold = true };
-    CHECK(apply(op) == PL_EBUSY);
+    CHECK(apply(op) == PL_OK); /* it is told, and holds itself */
+    CHECK(apply(suspend(NULL, 0, 1, PL_USEC_NEVER, PL_STR_NONE)) == PL_OK);
+    CHECK(claim_of(root) != NULL);
+    op = suspend(NULL, 0, 1, PL_USEC_NEVER, PL_STR_NONE);
+    op->u.suspend.hold = true;
+    CHECK(apply(op) == PL_OK);
+    drop_claims();
+    op = get(0, 100);
+    CHECK(op->u.journal_get.flow->mode == PL_FLOW_HELD && look() == 0);
+    pl_op_free(op);
+    check_rules();
+}
+
+static void one_that_has_begun_is_asked_to_abort(void) {
+    pl_entry_t entry = entry_of(1, 2, PL_ENTRY_STEP, "a");
+    start();
+    CHECK(apply(journal(&entry, 1, 3)) == PL_OK);
+    CHECK(apply(suspend(NULL, 0, 3, PL_USEC_NEVER, PL_STR_NONE)) == PL_OK);
+    drop_claims();
+    CHECK(abort_by(root, false) == PL_OK && abort_by(root, false) == PL_EEXISTS);
+    CHECK(state_of(root) == PL_STAGE_READY && (claim_of(root) || look() == 1) && claim_of(root));
+    check_rules();
+    pl_op_t *op = get(0, 100);
+    const pl_news_t *news = &op->u.journal_get.news;
+    CHECK(op->u.journal_get.flow->cancel == PL_CANCEL_ASKED && news->cancel);
+    CHECK(pl_str_eq(news->message, PL_STR_LIT("enough")) && news->live_len == 0);
+    pl_op_free(op);
+    CHECK(apply(finish_op(root)) == PL_EABORTED && state_of(root) == PL_STAGE_READY); /* it is told first */
+    op = journal(NULL, 0, 3);
+    op->u.journal.journal.cancel = true;
+    CHECK(apply(op) == PL_OK);
+    op = outcome(root, PL_OUTCOME_ABORT);
+    op->u.outcome.abort_message = PL_STR_NONE;
+    CHECK(apply(op) == PL_OK && state_of(root) == PL_STAGE_ABORTED && abort_by(root, false) == PL_EFINAL);
+    check_rules();
+    drop_claims();
+    op = pl_op_new(PL_VERB_resume);
+    op->u.resume.stage = root;
+    CHECK(apply(op) == PL_OK && claim_of(root));
+    op = get(0, 100);
+    CHECK(op->u.journal_get.flow->era == 1 && op->u.journal_get.len == 0 &&
+          op->u.journal_get.flow->cancel == PL_CANCEL_NONE);
+    pl_op_free(op);
     check_rules();
 }
 
 static void an_aborted_one_that_is_resumed_goes_on(void) {
     start();
     pl_id_t child = spawn(true);
-    CHECK(abort_of(root) == PL_OK && apply(finish_op(child)) == PL_EABORTED && state_of(root) == PL_STAGE_ABORTED);
+    CHECK(abort_by(root, true) == PL_OK && apply(finish_op(child)) == PL_ESTALE && state_of(root) == PL_STAGE_ABORTED);
     check_rules();
     drop_claims();
     pl_op_t *op = pl_op_new(PL_VERB_resume);
@@ -623,6 +665,7 @@ static void run_on(const pl_store_driver_t *tried, void (*last)(void)) {
     a_filled_slot_wakes();
     one_that_is_held_waits_until_it_is_let_go_on();
     an_aborted_one_that_is_resumed_goes_on();
+    one_that_has_begun_is_asked_to_abort();
     last();
     drop_claims();
     driver.close(conn);

@@ -610,8 +610,8 @@ static void build_of_stage(const run_t *run, const step_t *step, pl_op_t *op) {
         op->u.retry = (pl_op_retry_t){ stage->id, root_of(run, step, stage->id), later(run, step->choice[1]),
                                        PL_STR_LIT("once more") };
     else if (step->kind == DO_abort)
-        op->u.abort =
-            (pl_op_abort_t){ stage->id, root_of(run, step, stage->id), PL_STR_LIT("enough"), step->choice[1] % 2 };
+        op->u.abort = (pl_op_abort_t){ stage->id, root_of(run, step, stage->id), PL_STR_LIT("enough"),
+                                       step->choice[1] % 2, false };
     else if (step->kind == DO_resume)
         op->u.resume = (pl_op_resume_t){ .stage = stage->id, .root = root_of(run, step, stage->id) };
     else if (step->kind == DO_status)

@@ -84,9 +84,27 @@ void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal) {
     lua_getfield(R->L, t, "taken");
     journal->taken = pl__reader_take_ids(R, "taken", &journal->taken_len);
     pl__reader_shown(R, t, journal);
+    journal->cancel = pl__reader_opt_flag_field(R, t, "cancel");
+    journal->deadline = pl__reader_opt_time_field(R, t, "deadline");
 }
 
 /* ---- verbs ------------------------------------------------------------------------------------------------- */
+
+/* Reads the list on top of the stack, and pops it. */
+static const pl_failure_t *read_failures(pl__reader_t *R, size_t *len) {
+    size_t n = pl__reader_list_open(R, "failures");
+    pl_failure_t *failures = pl__reader_array(R, n, sizeof *failures);
+    for (size_t i = 0; i < n; i++) {
+        int t = pl__reader_list_table(R, i);
+        failures[i] = (pl_failure_t){ .error_class = pl__reader_opt_str_field(R, t, "error_class"),
+                                      .message = pl__reader_opt_str_field(R, t, "message"),
+                                      .traceback = pl__reader_opt_str_field(R, t, "traceback") };
+        lua_pop(R->L, 1);
+    }
+    pl__reader_list_close(R);
+    *len = n;
+    return failures;
+}
 
 /* Of a durable function: field `journal`. */
 static void read_last_entries(pl__reader_t *R, pl_op_outcome_t *outcome) {
@@ -100,6 +118,9 @@ static void read_last_entries(pl__reader_t *R, pl_op_outcome_t *outcome) {
     }
     lua_pop(R->L, 1);
     outcome->args = pl__reader_opt_str_field(R, 3, "args");
+    outcome->force = pl__reader_opt_flag_field(R, 3, "force");
+    lua_getfield(R->L, 3, "failures");
+    outcome->failures = read_failures(R, &outcome->failures_len);
 }
 
 void pl__build_end_of_run(pl__reader_t *R) {
@@ -151,6 +172,7 @@ void pl__build_suspend(pl__reader_t *R) {
     lua_getfield(R->L, 3, "slots");
     suspend->slots = pl__reader_take_ids(R, "slots", &suspend->slots_len);
     suspend->reason = pl__reader_opt_str_field(R, 3, "reason");
+    suspend->hold = pl__reader_opt_flag_field(R, 3, "hold");
 }
 
 void pl__build_signal(pl__reader_t *R) {

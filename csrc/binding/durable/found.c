@@ -33,6 +33,8 @@ static void push_flow(lua_State *L, const pl_op_journal_get_t *get) {
     pl__set_str(L, "reason", flow->reason);
     pl__set_time(L, "created", flow->created);
     pl__set_boolean(L, "dirty", flow->dirty);
+    pl__set_integer(L, "cancel", (lua_Integer)flow->cancel);
+    set_time(L, "deadline", flow->deadline);
     if (get->more)
         pl__set_boolean(L, "more", true);
     if (get->known && get->known != flow->next)
@@ -88,8 +90,24 @@ static void push_mail(lua_State *L, const pl_mail_t *mail) {
     pl__set_time(L, "time", mail->time);
 }
 
+/* Field `cancel`: its message, and the children below which something is not final. */
+static void push_cancel(lua_State *L, const pl_news_t *news) {
+    if (!news->cancel)
+        return;
+    lua_createtable(L, 0, 2);
+    pl__set_str(L, "message", news->message);
+    lua_createtable(L, (int)news->live_len, 0);
+    for (size_t i = 0; i < news->live_len; i++) {
+        lua_pushinteger(L, (lua_Integer)news->live[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "live");
+    lua_setfield(L, -2, "cancel");
+}
+
 static void push_news(lua_State *L, const pl_news_t *news) {
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
+    push_cancel(L, news);
     lua_createtable(L, (int)news->children_len, 0);
     for (size_t i = 0; i < news->children_len; i++) {
         push_child(L, &news->children[i]);

@@ -215,6 +215,7 @@ void pl__build_abort(pl__reader_t *R) {
     abort_op->stage = pl__reader_arg_id(R, 2);
     abort_op->message = pl__reader_arg_opt_str(R, 3);
     abort_op->no_permission = lua_toboolean(R->L, 4);
+    abort_op->force = lua_toboolean(R->L, 5);
 }
 
 void pl__build_resume(pl__reader_t *R) {

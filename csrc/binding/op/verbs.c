@@ -50,7 +50,7 @@ static int engine_retry(lua_State *L) {
     return call(L, PL_VERB_retry);
 }
 
-/* e:abort(stage_id, message, no_permission) -> true */
+/* e:abort(stage_id, message, no_permission, force) -> true */
 static int engine_abort(lua_State *L) {
     return call(L, PL_VERB_abort);
 }

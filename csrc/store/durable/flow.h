@@ -13,6 +13,13 @@
  * says what it was last. So whoever brings news looks at the task, too: if that is not delayed, the function may be
  * under way, and `dirty` is set. While it is, no claim of it ends by suspending (verb suspend): no news are missed.
  *
+ * Held while its task is claimed: it is told, begins nothing more, and suspends with `hold` as soon as nothing of it is
+ * at work.
+ *
+ * An abort of a function that has begun is a question (PL_CANCEL_ASKED): its stage stays READY, and it is woken and
+ * told. It ends what is below it, cleans up, and then its outcome makes it ABORTED, whatever that outcome is. From
+ * PL_CANCEL_TOLD on it is bound to that, also where it was itself that has decided so.
+ *
  * Only who holds the claim writes the journal. Everybody else writes mails, ends children or fills slots.
  */
 #ifndef PL_STORE_DURABLE_FLOW_H
@@ -38,6 +45,9 @@ PL_API const char *pl_flow_mode_name(int mode); /* static; "?" if unknown */
 
 enum { PL_FLOW_SEED = 16 }; /* bytes */
 
+/* The numbers are in files. */
+typedef enum { PL_CANCEL_NONE, PL_CANCEL_ASKED, PL_CANCEL_TOLD } pl_cancel_t;
+
 typedef struct {
     pl_id_t stage;
     pl_str_t seed; /* of its random numbers, PL_FLOW_SEED bytes */
@@ -53,11 +63,12 @@ typedef struct {
     int lost;            /* claims that were lost with their workers */
     pl_id_t forked_from; /* of which it has the first entries; 0: none */
     int64_t forked_at;   /* those before this one */
+    pl_cancel_t cancel;
+    pl_usec_t deadline; /* of the run, or of its cleaning up; 0: none */
 } pl_flow_t;
 
-/* flow_set: holds one that is not being executed, or lets one that is held go on. PL_ENOTFOUND, PL_EFINAL, PL_ESTATE
- * (no durable function; hold: it is held, or its run is over; resume: it is not held), PL_EBUSY (hold: it is being
- * executed). */
+/* flow_set: holds one, or lets one that is held go on. PL_ENOTFOUND, PL_EFINAL, PL_ESTATE (no durable function; hold:
+ * it is held, or its run is over; resume: it is not held). */
 typedef struct {
     pl_id_t stage;
     bool hold;       /* else resume */

@@ -82,6 +82,8 @@ typedef struct {
     size_t chunks_len;
     pl_mail_new_t *mails; /* sent to others; one that cannot be posted is left out */
     size_t mails_len;
+    bool cancel;        /* it is bound to end ABORTED */
+    pl_usec_t deadline; /* as in pl_flow_t from here on; 0: as it is */
 } pl_journal_t;
 
 /* journal: writes under a claim, which stays. PL_ESTALE: it is not ours. PL_EABORTED: the stage was aborted meanwhile,
@@ -103,6 +105,7 @@ typedef struct {
     const pl_id_t *slots; /* that it waits for */
     size_t slots_len;
     pl_str_t reason;
+    bool hold;    /* it is held from here on, for the reason it has; of the rest only the journal counts */
     bool refused; /* result */
 } pl_op_suspend_t;
 

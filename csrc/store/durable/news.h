@@ -39,6 +39,10 @@ typedef struct {
     size_t children_len, slots_len;
     const pl_mail_t *mails;
     size_t mails_len;
+    bool cancel; /* asked for, and not told yet: */
+    pl_str_t message;
+    const pl_id_t *live; /* children with a durable function somewhere below them that is not final */
+    size_t live_len;
 } pl_news_t;
 
 /* One to be sent. */

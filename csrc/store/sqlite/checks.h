@@ -12,6 +12,12 @@
     "(SELECT slot, stage, kind FROM main.pl_wait UNION ALL SELECT id, waiter, 0 FROM main.pl_stage WHERE waiter > 0)"
 #define PL__CHECK_SLOTS "(SELECT id FROM main.pl_slot UNION ALL SELECT id FROM main.pl_stage WHERE result IS NOT NULL)"
 
+/* Stage s is no durable function that was asked to abort, nor below one, which aborts it. */
+#define PL__CHECK_NOT_ASKED                                                                                            \
+    "NOT EXISTS (WITH RECURSIVE up (id) AS (SELECT s.id UNION ALL SELECT p.parent FROM up CROSS JOIN main.pl_stage "   \
+    "AS p ON p.id = up.id WHERE p.parent IS NOT NULL) SELECT 1 FROM up CROSS JOIN main.pl_flow AS f ON f.stage = "     \
+    "up.id WHERE f.cancel > 0)"
+
 /* Where trees are being deleted some rows go before others. */
 #define PL__WHOLE "NOT EXISTS (SELECT 1 FROM main.pl_deletion)"
 
@@ -56,10 +62,12 @@
       "(SELECT 1 FROM main.pl_stage AS p WHERE p.id = s.parent AND p.root = s.root) AND " PL__WHOLE)                   \
     X("a tree to be aborted with a stage that goes on",                                                                \
       "SELECT 'stage ' || s.id || ', state ' || s.state FROM main.pl_stage AS s "                                      \
-      "CROSS JOIN main.pl_stage AS r ON r.id = s.root WHERE s.state IN (0, 1, 2) AND r.abort_requested")               \
+      "CROSS JOIN main.pl_stage AS r ON r.id = s.root WHERE s.state IN (0, 1, 2) AND r.abort_requested "               \
+      "AND " PL__CHECK_NOT_ASKED)                                                                                      \
     X("a stage that goes on below one that was aborted",                                                               \
       "SELECT 'stage ' || s.id || ', state ' || s.state FROM main.pl_stage AS s CROSS JOIN main.pl_stage AS p ON "     \
-      "p.id = s.parent WHERE s.state IN (0, 1, 2) AND (p.state IN (5, 6, 7) OR s.abort_requested)")                    \
+      "p.id = s.parent WHERE s.state IN (0, 1, 2) AND (p.state IN (5, 6, 7) OR s.abort_requested) "                    \
+      "AND " PL__CHECK_NOT_ASKED)                                                                                      \
     X("a scope below a stage that is no durable function",                                                             \
       "SELECT 'stage ' || s.id FROM main.pl_stage AS s WHERE s.flags & 2097152 AND NOT EXISTS (SELECT 1 FROM "         \
       "main.pl_stage AS p WHERE p.id = s.parent AND p.flags & 1048576) AND " PL__WHOLE)                                \

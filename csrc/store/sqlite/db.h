@@ -521,9 +521,12 @@ int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, un
 int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state_t state);
 /* How far an abort of the stage reaches: to the nearest scope, itself included, or the root. 0: no such stage. */
 int pl__stage_scope(pl__conn_t *conn, pl_id_t stage, pl_id_t *scope);
-/* Requests the abort on the root and carries it to every live stage; `permitted` need not ask its try_cancel. */
 /* Makes every stage of the tree final, ABORTED, at once: nobody is asked, and what is being executed is told. */
 int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message);
+/* The same of a stage and what is below it, which must have been written; and of a scope that is not the root. */
+int pl__stage_end_part(pl__conn_t *conn, pl_id_t root, pl_id_t top);
+int pl__stage_end_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_t message);
+/* Requests the abort on the root and carries it to every live stage; `permitted` need not ask its try_cancel. */
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted);
 /* The same of a scope that is not the root. */
 int pl__stage_abort_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_t message, pl_id_t permitted);
@@ -543,7 +546,8 @@ int pl__flow_wake(pl__conn_t *conn, pl_id_t stage);
 typedef struct {
     bool found, is_dirty;
     pl_flow_mode_t mode;
-    int64_t mails, posted;
+    int64_t mails, posted, next;
+    pl_cancel_t cancel;
     pl_str_t wants; /* in conn->scratch */
 } pl__flow_state_t;
 int pl__flow_state(pl__conn_t *conn, pl_id_t stage, pl__flow_state_t *state);
@@ -568,6 +572,13 @@ pl_usec_t pl__journals_age(const pl__conn_t *conn);
 int pl__journals_due(pl__conn_t *conn, const pl__sweep_t *sweep, pl_usec_t *due);
 /* Its task, which is nobody's any more, waits without end. */
 int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
+/* The same as soon as nothing of it is at work: its task is claimed. And: one that was held goes on. */
+int pl__flow_ask_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
+int pl__flow_let_go(pl__conn_t *conn, pl_id_t stage);
+int pl__flow_ask(pl__conn_t *conn, pl_id_t stage, bool *asked); /* to abort; *asked: it has begun, and is told */
+int pl__flow_cancel(pl__conn_t *conn, pl_id_t stage, pl_cancel_t *cancel); /* put back: it is ready again */
+int pl__flow_put_back(pl__conn_t *conn, pl_id_t stage);
+int pl__flow_tell_above(pl__conn_t *conn, pl_id_t stage); /* it is final: the nearest one above may wait for that */
 /* It begins anew, with these arguments and an empty journal. */
 int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args);
 /* All that is kept of it but its stage. */

@@ -422,7 +422,6 @@
     X(STAGE_TREE, PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_root") "WHERE s.root = ?1 ORDER BY s.id")              \
     X(STAGE_TREE_AFTER,                                                                                                \
       PL__STAGE_WITH_STATUS_BY("INDEXED BY pl_stage_root") "WHERE s.root = ?1 AND s.id > ?2 ORDER BY s.id")            \
-    X(STAGE_PARENT, "SELECT parent FROM main.pl_stage WHERE id = ?1")                                                  \
     X(STAGE_PARENTS_AFTER,                                                                                             \
       "SELECT parent, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 AND "              \
       "(flags & ?3 = 0 OR attempt > 0) ORDER BY id")                                                                   \
@@ -461,7 +460,7 @@
     X(STAGE_MEMBERS,                                                                                                   \
       "SELECT id, coalesce(parent, 0), state, flags, queue, priority, coalesce(eta, 0), abort_requested FROM "         \
       "main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 ORDER BY id")                                            \
-    X(STAGE_ABOVE, "SELECT coalesce(parent, 0), flags FROM main.pl_stage WHERE id = ?1")                               \
+    X(STAGE_ABOVE, "SELECT ifnull(parent, 0), flags, abort_requested, abort_message FROM main.pl_stage WHERE id = ?1") \
     X(STAGE_SLOTS, "SELECT CASE WHEN args IS NULL THEN (SELECT l.inputs FROM main.pl_stage_large AS l WHERE l.stage "  \
                    "= s.id) ELSE inputs END, CASE WHEN args IS NULL THEN (SELECT l.after_slots FROM "                  \
                    "main.pl_stage_large AS l WHERE l.stage = s.id) ELSE after_slots END, outputs FROM main.pl_stage "  \
@@ -558,7 +557,8 @@
     PL__SCHEDULE_STATEMENTS(X)                                                                                         \
     /* durable functions, see journal/ */                                                                              \
     X(FLOW_ADD, "INSERT INTO main.pl_flow (stage, seed, version) VALUES (?1, ?2, ?3)")                                 \
-    X(FLOW_NEWS, "SELECT mode, dirty, wants, mails, posted FROM main.pl_flow WHERE stage = ?1")                        \
+    X(FLOW_NEWS, "SELECT mode, dirty, wants, mails, posted, next, cancel FROM main.pl_flow WHERE stage = ?1")          \
+    X(FLOW_BIND, "UPDATE main.pl_flow SET cancel = max(cancel, ?2), deadline = ifnull(?3, deadline) WHERE stage = ?1") \
     X(FLOW_SET_DIRTY, "UPDATE main.pl_flow SET dirty = ?2 WHERE stage = ?1")                                           \
     X(FLOW_WAKE, "UPDATE main.pl_flow SET mode = 0, wants = NULL, reason = NULL WHERE stage = ?1")                     \
     X(FLOW_SET_REASON, "UPDATE main.pl_flow SET reason = ?2 WHERE stage = ?1")                                         \
@@ -568,7 +568,7 @@
     X(FLOW_OVER, "UPDATE main.pl_flow SET mode = 3, wants = NULL, reason = NULL, dirty = 0, ended = ?2 WHERE stage = " \
                  "?1")                                                                                                 \
     X(FLOW_AGAIN, "UPDATE main.pl_flow SET mode = CASE WHEN ended < ?2 THEN 0 ELSE 2 END, reason = CASE WHEN ended < " \
-                  "?2 THEN NULL ELSE ?3 END, ended = NULL WHERE stage = ?1")                                           \
+                  "?2 THEN NULL ELSE ?3 END, ended = NULL, cancel = 0, deadline = NULL WHERE stage = ?1")              \
     X(FLOWS_ENDED, "SELECT f.stage, f.ended, (SELECT s.state FROM main.pl_stage AS s WHERE s.id = f.stage) FROM "      \
                    "main.pl_flow AS f INDEXED BY pl_flow_ended WHERE f.ended IS NOT NULL AND f.ended >= ?1 AND "       \
                    "(f.ended > ?1 OR f.stage > ?2) AND f.ended <= ?3 ORDER BY f.ended, f.stage LIMIT ?4")              \
@@ -580,8 +580,10 @@
     X(FLOW_DELETE, "DELETE FROM main.pl_flow WHERE stage = ?1")                                                        \
     X(FLOW_GET,                                                                                                        \
       "SELECT seed, version, era, first, next, bytes, mode, dirty, mails, (SELECT s.created FROM main.pl_stage AS s "  \
-      "WHERE s.id = f.stage), reason, lost, coalesce(forked_from, 0), coalesce(forked_at, 0) FROM main.pl_flow AS f "  \
-      "WHERE stage = ?1 AND " PL__NOT_DELETED("(SELECT s.root FROM main.pl_stage AS s WHERE s.id = ?1)"))              \
+      "WHERE s.id = f.stage), reason, lost, coalesce(forked_from, 0), coalesce(forked_at, 0), cancel, "                \
+      "coalesce(deadline, 0) FROM main.pl_flow AS f WHERE stage = ?1 AND " PL__NOT_DELETED("(SELECT s.root FROM "      \
+                                                                                           "main.pl_stage AS s WHERE " \
+                                                                                           "s.id = ?1)"))              \
     X(FLOWS_NEWS, "SELECT f.stage FROM main.pl_flow AS f INDEXED BY pl_flow_dirty WHERE f.dirty = 1 AND (SELECT "      \
                   "t.owner FROM main.pl_task AS t WHERE t.id = f.stage AND t.kind = 0) = ?1")                          \
     X(FLOW_CONTINUE, "UPDATE main.pl_flow SET era = era + 1, first = next, bytes = 0, mode = 0, wants = NULL, reason " \

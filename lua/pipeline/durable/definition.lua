@@ -7,11 +7,12 @@ local definition = {}
 --- Fields of their own, with the kinds of support/options.lua.
 definition.kinds = {
   durable = "boolean", version = "count", journal_limit = "table", max_parallel_steps = "count", on_error = "string",
+  run_timeout = "duration", cancel_timeout = "duration",
 }
 
 -- Fields that durable functions will have, and what is to be said to those who give them today.
 local not_there = {
-  versions = "version", determinism = "determinism", run_timeout = "run_timeout", cancel_timeout = "cancel_timeout",
+  versions = "version", determinism = "determinism",
 }
 
 -- Gives the methods that a body has, by name: see durable/body.lua. They are reserved in durable classes only, and
@@ -25,8 +26,7 @@ end
 
 --- Methods that a body will have: their names are reserved already.
 local later = {
-  patched = true, scope = true, shield = true,
-  with_timeout = true, on_compensate = true, compensate = true,
+  patched = true,
 }
 
 local function fail(name, format, ...)

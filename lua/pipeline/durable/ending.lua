@@ -1,6 +1,7 @@
 --- durable/ending.lua: how a claimed run of a durable function ends: done, aborted, held; and what it is said to wait
 -- for.
 
+local cancel = require "pipeline.durable.cancel"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
@@ -57,6 +58,8 @@ end
 
 --- What a run that is suspended waits for, in words.
 function ending.waits_for(self)
+  local cancelled = cancel.waits_for(self)
+  if cancelled then return cancelled end
   local list, met = {}, {}
   local function add(op)
     if met[op] or op.done or not waits[op.kind] then return end
@@ -118,9 +121,64 @@ local function is_test(self)
   return self.engine._test and not self.engine._test_retry and self.record.flags & instance.GUARDED == 0
 end
 
---- The run goes no further until somebody resumes it; `problem`: an error object.
+local function failure_of(caught)
+  local class, message, trace = errors.describe(caught)
+  return { error_class = class, message = message, traceback = trace }
+end
+
+-- The compensations that failed: their failures, and what is added to the reason of the abort.
+local function failed_compensations(self)
+  local list, words = {}, ""
+  for i, each in ipairs(self.uncompensated) do
+    list[i] = failure_of(each.problem)
+    words = ("%s; compensation %s failed: %s: %s"):format(words, each.name, list[i].error_class, list[i].message)
+    list[i].message = ("compensation %s: %s"):format(each.name, list[i].message)
+  end
+  return list[1] and list or nil, words
+end
+
+-- The run was cancelled, and has cleaned up. `caught`: what its body ended with; nil: it returned.
+local function cancelled(self, caught)
+  local failures, words = failed_compensations(self)
+  local own = cancel.own_reason(self)
+  local is_told = caught == nil or errors.is(errors.original(caught), errors.CancelledError)
+  local out = { kind = "abort", flags = flags(self), failures = failures }
+  if own then
+    local failure = failure_of(own)
+    out.failure, out.abort_message = failure, ("%s: %s%s"):format(failure.error_class, failure.message, words)
+    if self.record.flags & instance.GUARDED == 0 then
+      report.abort(self.engine, self.self, self.record, 1, failure, place.of_function(self.of.run))
+    end
+  end
+  if not is_told then
+    out.failures = out.failures or {}
+    table.insert(out.failures, 1, failure_of(caught))
+  end
+  local _, given = journal.collect(self)
+  out.journal = given
+  send(self, out)
+end
+
+--- Ends a run that is to be aborted at once: nothing more of its body runs. `problem`: an error object.
+function ending.force(self, problem)
+  self.steps:cancel_all("its run has ended")
+  local failure = failure_of(problem)
+  local failures, words = failed_compensations(self)
+  self.engine:_log(ERROR, ("%s %s is aborted by force: %s: %s"):format(self.record.class_path, self.self.id,
+    failure.error_class, failure.message))
+  local own = cancel.own_reason(self)
+  local why = own and failure_of(own)
+  local _, given = journal.collect(self)
+  send(self, {
+    kind = "abort", flags = flags(self), failure = failure, failures = failures, journal = given, force = true,
+    abort_message = why and ("%s: %s%s"):format(why.error_class, why.message, words) or nil,
+  })
+end
+
+--- The run goes no further until somebody resumes it; `problem`: an error object. One that is to be aborted is so.
 function ending.hold(self, problem)
   if is_test(self) then return fail_test(self, problem) end
+  if self.flow.cancel > 0 or self.cancelling or self.machine.cancellation then return ending.force(self, problem) end
   local class, message = errors.describe(problem)
   local reason = ("%s: %s"):format(class, message)
   self.engine:_log(ERROR, ("%s %s is held: %s"):format(self.record.class_path, self.self.id, reason))
@@ -159,16 +217,21 @@ local function abort(self, caught)
   self.steps:cancel_all("its run has failed")
   if is_test(self) then return fail_test(self, caught) end
   local original = errors.original(caught)
+  if self.machine.cancellation then return cancelled(self, caught) end
   if self.of.on_error == "hold" and not errors.is(original, errors.Abort) then return ending.hold(self, caught) end
-  local class, message, trace = errors.describe(caught)
-  local failure = { error_class = class, message = message, traceback = trace }
-  local reason = errors.is(original, errors.Abort) and message or ("%s: %s"):format(class, message)
+  local failure = failure_of(caught)
+  local class, message = failure.error_class, failure.message
+  local failures, words = failed_compensations(self)
+  local reason = (errors.is(original, errors.Abort) and message or ("%s: %s"):format(class, message)) .. words
   local where = errors.place(caught) or place.of_function(self.of.run)
   if self.record.flags & instance.GUARDED == 0 then
     report.abort(self.engine, self.self, self.record, 1, failure, where)
   end
   local given = forget_failure(self, original)
-  send(self, { kind = "abort", abort_message = reason, failure = failure, flags = flags(self), journal = given })
+  send(self, {
+    kind = "abort", abort_message = reason, failure = failure, failures = failures, flags = flags(self),
+    journal = given,
+  })
 end
 
 local function encode_default(value)
@@ -235,6 +298,7 @@ function ending.finish(self)
   if body.broken then return abort(self, body.broken) end
   local ended = body.ended
   if not ended.ok then return abort(self, ended.caught) end
+  if body.cancellation then return cancelled(self, nil) end
   return done(self, ended.results)
 end
 

@@ -30,10 +30,10 @@ function journal.read(self)
   return flow, entries, news
 end
 
---- What has come since, of all that is open.
+--- What has come since, of all that is open; and the flow.
 function journal.read_news(self)
-  local _, _, news = read_page(self, { after = self.machine.next, limit = 1 })
-  return news
+  local flow, _, news = read_page(self, { after = self.machine.next, limit = 1 })
+  return news, flow
 end
 
 -- ---- writing -------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ end
 function journal.collect(self, always)
   local writes = self.machine:take_writes()
   if writes[2] then table.sort(writes, by_seq) end
-  local has_more = self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status
+  local has_more = self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status or self.bind
     or shown.has_any(self)
   if not (always or writes[1] or has_more) then
     return writes, nil
@@ -71,6 +71,8 @@ function journal.collect(self, always)
     fills = taken(self.publish), taken = taken(self.taken), status = self.status or nil,
   }
   shown.collect(self, given)
+  local bind = self.bind
+  if bind then given.cancel, given.deadline, self.bind = bind.cancel, bind.deadline, false end
   self.children, self.starts, self.publish, self.taken, self.status = {}, {}, {}, {}, false
   return writes, given
 end
@@ -94,6 +96,7 @@ function journal.put_back(self, writes, given)
   self.taken = put_first(self.taken, given.taken)
   self.status = self.status or given.status or false
   shown.put_back(self, given)
+  if given.cancel or given.deadline then self.bind = { cancel = given.cancel, deadline = given.deadline } end
 end
 
 return journal

@@ -5,7 +5,7 @@
 --
 -- Fields: mails (list of those that were read and are not taken), last (id of the last one read), has_more (the store
 -- may have more behind it), waits (name -> list of the operations that wait, in the order in which they were asked
--- for).
+-- for), holds (function(op): it gets nothing for the time being; nil: all do).
 
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
@@ -22,8 +22,8 @@ Mailbox.__index = Mailbox
 mailbox.LIMIT = 100
 
 --- Makes an empty one.
-function mailbox.new()
-  return setmetatable({ mails = {}, last = 0, has_more = false, waits = {} }, Mailbox)
+function mailbox.new(holds)
+  return setmetatable({ mails = {}, last = 0, has_more = false, waits = {}, holds = holds }, Mailbox)
 end
 
 --- What has come, in the order of commits.
@@ -46,7 +46,9 @@ end
 local function first_wait(self, name)
   local list = self.waits[name]
   while list and list[1] and list[1].done do table.remove(list, 1) end
-  return list and list[1]
+  for _, op in ipairs(list or {}) do
+    if not op.done and not (self.holds and self.holds(op)) then return op end
+  end
 end
 
 --- The first mail that something waits for, and that operation, or what `handlers` (nil: none) have for it; nil: there

@@ -1,5 +1,6 @@
 --- durable/news.lua: what comes to a run from the store: its children have ended, outputs that it waits for are filled.
 
+local cancel = require "pipeline.durable.cancel"
 local class = require "pipeline.workflow.class"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
@@ -43,7 +44,7 @@ end
 
 local function close_slot(self, item, closed)
   local op = self.known[item.seq]
-  if not op or op.done then return end
+  if not op or op.done or cancel.holds(self, op) then return end
   self.known[item.seq] = nil
   close_with(self, op, item.value)
   closed[#closed + 1] = op
@@ -51,7 +52,7 @@ end
 
 local function close_child(self, item, closed)
   local op = self.known[item.seq]
-  if not op or op.done then return end
+  if not op or op.done or cancel.holds(self, op) then return end
   self.known[item.seq] = nil
   if item.state == "done" or item.fallback then
     close_with(self, op, item.value)

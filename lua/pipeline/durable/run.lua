@@ -14,7 +14,9 @@
 -- machine, steps, context (its run context, see workflow/evaluate.lua), timers (set of the operations that have a due),
 -- children, starts, publish, taken, status (to be written with the next commit), known (seq -> operation that is open
 -- and that the store tells of), mailbox, transactions (to be executed), unseen, branches (see body/methods.lua), again
--- (what begins its next era, or false), token (what wakes the coroutine that waits, or false).
+-- (what begins its next era, or false), token (what wakes the coroutine that waits, or false), compensations (those
+-- that are registered), compensated (how often they were executed), uncompensated (those that failed); and those of
+-- cancel.lua.
 --
 -- Invariants
 --   1. Before a step function begins, everything that was asked for or delivered is committed.
@@ -22,6 +24,7 @@
 --   3. With nothing at work the run is suspended: it holds no claim and no place, and its body may be dropped.
 --   4. Nothing is written by a run whose claim is not its own any more.
 
+local cancel = require "pipeline.durable.cancel"
 local core = require "pipeline.core"
 local crashing = require "pipeline.durable.reach.crashing"
 local errors = require "pipeline.support.errors"
@@ -80,6 +83,12 @@ function Run.commit(self)
   moment(self, "after entry %d is committed", self.machine.next)
 end
 
+--- The run ends ABORTED, whatever comes: it is about to undo what it did.
+function Run.bind_to_abort(self)
+  self.deadline = self.machine.cancellation and self.deadline
+  if self.flow.cancel < 2 then self.bind = { cancel = true, deadline = self.bind and self.bind.deadline or nil } end
+end
+
 --- An output is to be visible with the next commit; nothing happens in a replay.
 function Run.publish_fill(self, slot, bytes)
   if not shown.is_new(self) then return end
@@ -125,7 +134,8 @@ end
 
 local function begin_asked(self)
   for _, op in ipairs(self.machine:take_asked()) do
-    if not op.done then begin[op.kind](self, op) end
+    local is_stopped = op.is_stopping or (op.kind == "step" or op.kind == "tx") and self.machine:holds(op)
+    if not (op.done or is_stopped) then begin[op.kind](self, op) end
   end
 end
 
@@ -178,13 +188,18 @@ local function settle_steps(self)
   self.steps.ended, self.closed = {}, {}
   for _, outcome in ipairs(ended) do
     local op = outcome.op
-    local verdict, value, seconds = self.steps:judge(outcome)
+    local verdict, value, seconds
+    if cancel.holds(self, op) then
+      self.held_ends[#self.held_ends + 1], verdict = outcome, "held"
+    else
+      verdict, value, seconds = self.steps:judge(outcome)
+    end
     if verdict == "again" then
       if not op.options.at_most_once then op.attempt = outcome.number end
       self.machine:try_again(op, self.core:now() + seconds, value)
       self.timers[op] = true
       ending.report_step(self, op, outcome.number, value)
-    else
+    elseif verdict ~= "held" then -- else it is when the run has been told
       if not op.options.at_most_once and outcome.problem then op.attempt = outcome.number end
       self.machine:close(op, verdict, value)
       closed[#closed + 1] = op
@@ -203,11 +218,19 @@ local function first_due(self)
   for op in pairs(self.timers) do
     if op.done or not op.due then
       self.timers[op] = nil
-    elseif not due or op.due < due or op.due == due and op.seq < found.seq then
+    elseif (not due or op.due < due or op.due == due and op.seq < found.seq)
+      and not (op.is_stopping or self.machine:holds(op)) then
       found, due = op, op.due
     end
   end
   return found, due
+end
+
+-- The same, or the deadline of the run.
+local function next_due(self)
+  local _, due = first_due(self)
+  local deadline = self.deadline
+  return deadline and (not due or deadline < due) and deadline or due
 end
 
 local function fire_timer(self)
@@ -229,6 +252,7 @@ end
 
 local function take_news(self, given)
   self.mailbox:receive(given and given.mails)
+  if given and given.cancel then cancel.heed(self, given.cancel) end
   local closed = news.close(self, given)
   deliver(self, closed)
   return closed[1] ~= nil
@@ -264,6 +288,7 @@ end
 -- Executes a transaction that was asked for.
 local function run_transaction(self)
   local op = table.remove(self.transactions, 1)
+  while op and (op.done or op.is_stopping or self.machine:holds(op)) do op = table.remove(self.transactions, 1) end
   if not op then return false end
   op.state, op.due = "open", nil
   local how, problem, trace, for_good = transaction.execute(self, op)
@@ -293,7 +318,7 @@ end
 -- Waits, with the claim, beside steps that are at work.
 local function wait_beside(self)
   if self.steps.ended[1] or self.has_news or shown.has_any(self) then return end
-  local _, due = first_due(self)
+  local due = next_due(self)
   local seconds, beat = due and due - self.core:now(), progress.due(self)
   if beat then seconds = math.min(seconds or math.huge, beat - self.core:steady()) end
   local timer = seconds and self.engine._timers:add(math.max(seconds, 0), self.wake)
@@ -324,7 +349,7 @@ end
 -- Gives the claim back until something comes. Returns whether it is over.
 local function suspend(self)
   local writes, given = journal.collect(self, true)
-  local _, due = first_due(self)
+  local due = next_due(self)
   given.due, given.slots, given.reason = due, news.slots(self), ending.waits_for(self)
   given.wants = self.mailbox:wants(self.handlers)
   local ok, code, message = self.core:flow_suspend(self.claim, given)
@@ -358,20 +383,27 @@ local function loop(self, given)
   warn_of_block(self, began)
   if body.diverged then return ending.hold(self, body.diverged) end
   self.is_warned = body.was_long
+  if given.cancel then cancel.heed(self, given.cancel) end -- before anything begins
+  local _, problem = cancel.check_deadline(self)
+  if problem then return ending.force(self, problem) end
   if body:is_over() and self.flow.reason == RETRY and ending.retry(self) then return end
   begin_asked(self)
   take_news(self, given)
   while true do
+    cancel.stop(self)
     begin_asked(self)
     if not self.is_warned and body:is_long() then warn_of_length(self) end
-    if body:is_over() then
+    if body:is_over() and not self.cancelling then
       self:commit()
       moment(self, "before its outcome is committed")
       return ending.finish(self)
     end
-    if not (settle_steps(self) or heed_news(self) or take_mail(self) or fire_timer(self) or run_transaction(self)
-      or begin_steps(self)) then
-      local problem = not self.steps:is_busy() and deadlock(self)
+    local is_late
+    is_late, problem = cancel.check_deadline(self)
+    if problem then return ending.force(self, problem) end
+    if not (is_late or cancel.tell(self, deliver) or settle_steps(self) or heed_news(self) or take_mail(self)
+      or fire_timer(self) or run_transaction(self) or begin_steps(self)) then
+      problem = not self.steps:is_busy() and not self.cancelling and deadlock(self)
       if problem then
         self:commit()
         return ending.hold(self, problem)
@@ -398,25 +430,29 @@ local function new(engine, claim, stage, context, bracket)
   self = setmetatable({
     engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = context,
     of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
-    unseen = {}, branches = {}, taken = {}, transactions = {}, mailbox = mailbox.new(), again = false,
+    unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
+    uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
     handlers = handlers.new(bracket), shown = shown.new(), beats = {},
     status = false, token = false, has_news = false, deliveries = 0,
     wake = function()
       if self.token then self.token:wake(true) end
     end,
   }, Run)
+  self.mailbox = mailbox.new(function(op) return cancel.holds(self, op) end)
   return self
 end
 
 --- Executes a claimed run.
 -- @param engine, claim: as the "task" hook has them; stage: its instance; context: the run context of the instance,
 --   whose `durable` is set here; main: function(self) that is the body; bracket: { enter =, leave = }, called with the
---   coroutine of a branch before and after it runs.
+--   coroutine of a branch before and after it runs; and late, a function(self, problem), what comes when the run is
+--   cancelled and the body has ended.
 function run.execute(engine, claim, stage, context, main, bracket)
   local self <close> = new(engine, claim, stage, context, bracket)
   news.listen(self)
   local flow, entries, given = journal.read(self)
   self.flow = flow
+  cancel.read_deadline(self)
   if flow.mode == "held" then return ending.stay_held(self) end
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
   self.steps = steps.new(self, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS)
@@ -424,7 +460,8 @@ function run.execute(engine, claim, stage, context, main, bracket)
     main = function() return main(self) end, seed = (engine._crash and engine._crash.seed or flow.seed) .. era,
     entries = entries, next = flow.next,
     start = flow.era == 0 and flow.created or nil, clock = function() return self.core:now() end,
-    limit = self.of.journal_limit,
+    limit = self.of.journal_limit, cancelled = cancel.problem,
+    late = function(problem) return bracket.late(self, problem) end,
     enter = bracket.enter, leave = bracket.leave,
   }
   context.durable = self

@@ -59,12 +59,35 @@ function Steps.take(self)
   return list
 end
 
+--- Cancels the function of a step that is at work; its end counts. Returns whether it is.
+function Steps.stop(self, op, reason)
+  local attempt = self.at_work[op]
+  if not attempt then return false end
+  if not attempt.is_stopped then
+    attempt.is_stopped = true
+    attempt.task:cancel(reason)
+  end
+  return true
+end
+
+--- A step that waits for a place waits no more.
+function Steps.drop(self, op)
+  for i = self.first, self.last do
+    if self.queue[i] == op then
+      table.move(self.queue, i + 1, self.last + 1, i)
+      self.last = self.last - 1
+      return
+    end
+  end
+end
+
 --- Whether any is at work or waits for a place.
 function Steps.is_busy(self)
   return self.count > 0 or self.first <= self.last
 end
 
-local function key_of(self, op)
+--- The key of a step: what its function gets as pipeline.step().key.
+function Steps.key(self, op)
   local which = op.nth == 0 and ("%s@%s"):format(op.name, op.key) or ("%s#%d"):format(op.name, op.nth)
   return ("%s%s/%s"):format(self.run_key, op.path, which)
 end
@@ -93,7 +116,7 @@ local function end_attempt(self, op, attempt, outcome)
   self.at_work[op] = nil
   self.count = self.count - 1
   stop_timers(self, attempt)
-  outcome.op, outcome.number = op, attempt.number
+  outcome.op, outcome.number, op.has_ended = op, attempt.number, true
   if attempt.span then end_span(self, op, attempt, outcome) end
   self.ended[#self.ended + 1] = outcome
   self.wake()
@@ -170,6 +193,7 @@ end
 --- Begins an attempt of a step that `take` gave.
 function Steps.begin(self, op)
   local given = op.options
+  op.has_ended = false
   local tracing = self.engine._tracing
   local attempt = {
     number = attempt_of(op), task = false, timer = false, limit = false, beat = false, alive = false,
@@ -178,7 +202,7 @@ function Steps.begin(self, op)
   self.at_work[op] = attempt
   local on = task.start(attempt_body, 2, table.pack(op, attempt.span))
   attempt.task = on
-  info.set(on, info.new(op.name, key_of(self, op), attempt.number, given.max_attempts, progress.details(op),
+  info.set(on, info.new(op.name, self:key(op), attempt.number, given.max_attempts, progress.details(op),
     progress.new(self.run, op, attempt)))
   if given.heartbeat_timeout then expect_heartbeats(self, op, attempt) end
   if given.timeout then
@@ -232,13 +256,16 @@ local function backoff(op, failures)
 end
 
 --- What is to be done about an attempt that has ended: "ok", bytes; "failed", bytes; or "again", bytes, seconds.
+-- A step that was stopped is not tried again, and that it was stopped is no result.
 function Steps.judge(_, outcome)
   if not outcome.problem then return "ok", outcome.value end
   local op, problem = outcome.op, outcome.problem[1]
+  if op.is_stopping and errors.is(problem, errors.CancelledError) then return "cancelled", nil end
   local bytes = values.encode_error(problem, outcome.trace, op.details)
   if outcome.for_good or outcome.number >= op.options.max_attempts or is_hopeless(op, problem) then
     return "failed", bytes
   end
+  if op.is_stopping then return "cancelled", nil end
   local after = errors.is(problem, errors.Retry) and tonumber(problem.after)
   return "again", bytes, after and math.max(after, 0) or backoff(op, outcome.number)
 end

@@ -14,19 +14,23 @@
 -- Whatever has an end in the journal is delivered from there, in the order of `done`, before anything else happens.
 --
 -- Fields of a branch: co, path, counts (occurrences by kind and name), chance (its random numbers, or nil), future (of
--- its results), waits (what it is blocked on: a list, or nil), first (what came first of that).
+-- its results), waits (what it is blocked on: a list, or nil), first (what came first of that); scope, got and thrown:
+-- see scope.lua.
 --
 -- Invariants
 --   1. Only the machine resumes branches, and only the running branch may ask or wait.
 --   2. Which operation is meant is fixed in the call that asks for it, in program order.
 --   3. A branch is dropped, never closed: no code of the user runs because a run leaves this process.
 --   4. After a divergence nothing of the body runs.
+--   5. That the run is cancelled is an entry with a `done`, delivered as all else: every life is told of it at the same
+--      place.
 
 local chance = require "pipeline.flow.chance"
 local divergence = require "pipeline.flow.divergence"
 local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local place = require "pipeline.support.place"
+local scope = require "pipeline.flow.scope"
 
 local machine = {}
 machine.__index = machine
@@ -49,6 +53,9 @@ local is_written_when_asked = {
   [kinds.timer] = true, [kinds.event] = true, [kinds.child] = true, [kinds.slot] = true, [kinds.patch] = true,
 }
 
+-- These may end when the body has no use for them any more; the end is delivered all the same.
+local ends_later = { step = true, tx = true, child = true }
+
 -- ---- the journal -----------------------------------------------------------------------------------------------
 
 local function size_of(op)
@@ -67,7 +74,7 @@ end
 -- Puts the recorded entries where they are found by their identity, and lists the deliveries.
 local function load_entries(self, entries)
   -- A time of 0 is one, too: virtual time may begin there, and a store may keep no zeros.
-  local deliveries, last, bytes = {}, self.next - 1, 0
+  local deliveries, last, bytes, unasked = {}, self.next - 1, 0, #entries
   for i, op in ipairs(entries) do
     op.path, op.opened = op.path or "", op.opened or 0.0
     if op.done then op.closed = op.closed or 0.0 end
@@ -76,23 +83,33 @@ local function load_entries(self, entries)
     if not op.done and (op.kind == "timer" or op.state == "again") then op.due = op.due or 0.0 end
     op.id = entry.recorded_identity(op)
     op.position, op.is_stored, op.is_dirty, op.ready, op.waiters = i, true, false, false, {}
-    self.recorded[op.id] = op
+    if op.kind == "cancel" then -- the body does not ask for it
+      op.is_asked, op.scope = true, self.scope
+      self.pending, unasked = self.pending + 1, unasked - 1
+    else
+      self.recorded[op.id] = op
+    end
     if op.seq > last then last = op.seq end
     if op.done and op.done > last then last = op.done end
-    if op.done and op.state ~= "cancelled" then deliveries[#deliveries + 1] = op end
+    if op.done and (op.state ~= "cancelled" or ends_later[op.kind]) then
+      op.is_delivery = true
+      deliveries[#deliveries + 1] = op
+    end
     if not self.begun or op.opened < self.begun then self.begun = op.opened end
     bytes = bytes + size_of(op) + #(op.value or "")
   end
   self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
   sort_deliveries(deliveries)
-  self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, #entries, last + 1
+  self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, unasked, last + 1
 end
 
 --- Makes a machine.
 -- @tparam table given main (function: the body, called in its first branch), seed (bytes), entries (the journal, in
 --   the order of seq; default: none), clock (function() -> time), start (time of the begin, when there are no entries),
 --   next (the lowest number that the counter may give; default 1), limit ({ entries =, bytes = }), enter and leave
---   (functions of a coroutine: it is about to be resumed, and has come back).
+--   (functions of a coroutine: it is about to be resumed, and has come back), cancelled (function(op) -> the error that
+--   branches get when the run is cancelled), late (function(error): what is done about a cancellation that comes when
+--   main has ended; it raises).
 function machine.new(given)
   local limit = given.limit or {}
   local self = setmetatable({
@@ -101,12 +118,14 @@ function machine.new(given)
     branches = {}, asked = {}, writes = {}, pending = 0, count = 0, bytes = 0, replaying = true, names = {},
     max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
     enter = given.enter or function() end, leave = given.leave or function() end,
-    ran = false, latest = false, ended = nil, diverged = nil, broken = nil, failures = {},
+    ran = false, latest = false, ended = nil, diverged = nil, broken = nil, failures = {}, open = {}, stops = {},
+    scope = scope.new(), has_cancelled = false, cancelled = given.cancelled, late = given.late, cancellation = false,
+    is_cancelling = false,
   }, machine)
   load_entries(self, given.entries or {})
   self.replaying = self.unasked > 0
   self.now = self.begun or given.start or given.clock()
-  self.root = self:add_branch("", given.main, pack())
+  self.root = self:add_branch("", given.main, pack(), self.scope)
   return self
 end
 
@@ -128,8 +147,10 @@ local function finish(self, branch, ok, ...)
 end
 
 --- Starts a branch at the end of the queue of those that can go on. Returns its future.
-function machine.add_branch(self, path, fn, args)
-  local branch = { path = path, counts = {}, waits = nil, first = nil }
+function machine.add_branch(self, path, fn, args, within)
+  local branch = {
+    path = path, counts = {}, waits = nil, first = nil, scope = within, got = scope.known(within), thrown = nil,
+  }
   branch.future = { kind = "branch", name = path, path = path, ready = false, waiters = {}, branch = branch }
   branch.co = create(function()
     return finish(self, branch, xpcall(fn, errors.handler, unpack(args, 1, args.n)))
@@ -137,6 +158,20 @@ function machine.add_branch(self, path, fn, args)
   self.branches[#self.branches + 1] = branch
   push(self, branch)
   return branch
+end
+
+-- A branch does not wait any more for any of the list, of which `op` (nil: none) has come.
+local function forget_waits(branch, list, op)
+  for _, other in ipairs(list) do
+    if other ~= op then
+      for i, waiter in ipairs(other.waiters) do
+        if waiter == branch then
+          table.remove(other.waiters, i)
+          break
+        end
+      end
+    end
+  end
 end
 
 --- A branch goes on because of `op`, the first that came of what it waits for.
@@ -149,16 +184,17 @@ function machine.wake(self, branch, op)
     branch.left = nil
   end
   branch.waits, branch.first = nil, op
-  for _, other in ipairs(list) do
-    if other ~= op then
-      for i, waiter in ipairs(other.waiters) do
-        if waiter == branch then
-          table.remove(other.waiters, i)
-          break
-        end
-      end
-    end
-  end
+  forget_waits(branch, list, op)
+  push(self, branch)
+end
+
+--- A scope that the branch is in was cancelled: if it waits, it goes on with that error; else it gets it where it waits
+-- next.
+function machine.interrupt(self, branch, of)
+  local list = branch.waits
+  if not list then return end
+  branch.waits, branch.left, branch.thrown = nil, nil, of
+  forget_waits(branch, list, nil)
   push(self, branch)
 end
 
@@ -250,6 +286,12 @@ local function identify(self, branch, kind, name, key, what)
   return counter .. nth, nth
 end
 
+-- Raises what the branch has not been told of.
+local function heed(self, branch)
+  local due = self.has_cancelled and scope.due(branch)
+  if due then error(scope.take(branch, due), 0) end
+end
+
 local function take_number(self)
   local number = self.next
   self.next = number + 1
@@ -273,6 +315,7 @@ function machine.ask(self, kind, name, given)
   given = given or {}
   local what = given.what or kind
   local branch = self:check_call(what)
+  heed(self, branch)
   if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
   local id, nth = identify(self, branch, kind, name, given.key, what)
   local op = self.recorded[id]
@@ -292,6 +335,8 @@ function machine.ask(self, kind, name, given)
     if is_written_when_asked[kinds[kind]] then self:touch(op) end
   end
   self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
+  op.scope = branch.scope
+  self.open[op] = true
   if not op.done then self.asked[#self.asked + 1] = op end
   if self.unasked == 0 and self.left == 0 then self.replaying = false end
   return op
@@ -338,6 +383,7 @@ end
 -- several that are ready already, the one that was ready first.
 function machine.wait(self, list, what)
   local branch = self:check_call(what or "await")
+  heed(self, branch)
   local found
   for _, op in ipairs(list) do
     if op.ready and not (found and found.order <= op.order) then found = op end
@@ -346,6 +392,11 @@ function machine.wait(self, list, what)
   branch.waits = list
   for _, op in ipairs(list) do op.waiters[#op.waiters + 1] = branch end
   yield(WAIT)
+  local thrown = branch.thrown
+  if thrown then
+    branch.thrown = nil
+    error(scope.take(branch, thrown), 0)
+  end
   local first = branch.first
   branch.first = nil
   return first
@@ -355,6 +406,7 @@ end
 -- all are ready.
 function machine.wait_all(self, list, what, ends)
   local branch, found, left = self:check_call(what), nil, 0
+  heed(self, branch)
   for _, op in ipairs(list) do
     if not op.ready then
       left = left + 1
@@ -407,26 +459,91 @@ function machine.reopen(self, op, due)
   return true
 end
 
---- The body itself has no use for an operation any more; nothing is delivered.
-function machine.cancel(self, op)
-  if op.ready or op.is_cancelled then return end
-  op.is_cancelled = true
+-- An operation is ready: who waits for it goes on.
+local function make_ready(self, op)
+  op.ready = true
   self.pending = self.pending - 1
-  if not op.done then self:close(op, "cancelled", nil) end
-end
-
-local function hand_over(self, op)
-  op.ready, self.latest = true, op
-  self.pending = self.pending - 1
+  self.open[op] = nil
   self.order = self.order + 1
   op.order = self.order
-  self.bytes = self.bytes + #(op.value or "")
-  if op.closed > self.now then self.now = op.closed end
   local waiters = op.waiters
   op.waiters = {}
   for _, branch in ipairs(waiters) do self:wake(branch, op) end
+end
+
+--- The body itself has no use for an operation any more; nothing is delivered. Whoever waits for it all the same finds
+-- it cancelled.
+function machine.cancel(self, op)
+  if op.ready then return end
+  op.is_cancelled = true
+  if not op.done then
+    self:close(op, "cancelled", nil)
+  else
+    op.state = "cancelled"
+    if op.is_delivery then self.left = self.left - 1 end
+  end
+  make_ready(self, op)
+end
+
+--- The body has no use any more for an operation that may be at work: its owner stops it, and its end, one way or
+-- another, is delivered.
+function machine.stop(self, op)
+  if op.ready or op.is_stopping then return end
+  op.is_stopping = true
+  self.stops[#self.stops + 1] = op
+end
+
+--- The operations that are to be stopped, since the last call.
+function machine.take_stops(self)
+  local stops = self.stops
+  if not stops[1] then return stops end
+  self.stops = {}
+  return stops
+end
+
+-- The run is told that it is cancelled. Where its main branch has ended, and that is not in the store yet, something
+-- else has the last word.
+local function cancel_run(self, op)
+  self.cancellation = op
+  scope.cancel(self, self.scope, function() return self.cancelled(op) end)
+  if self.root.future.ready then
+    self.ended = nil
+    self.root = self:add_branch("/~late", self.late, pack(self.cancelled(op)), scope.new(self.scope, true))
+  end
+end
+
+local function hand_over(self, op)
+  self.latest = op
+  self.bytes = self.bytes + #(op.value or "")
+  if op.closed > self.now then self.now = op.closed end
+  make_ready(self, op)
+  if op.kind == "cancel" then cancel_run(self, op) end
   if op.follow then op.follow(op) end
   run_until_blocked(self)
+end
+
+--- The run is cancelled: makes the entry that says so, which is delivered when it is in the journal. `value`: encoded.
+function machine.cancel_all(self, name, value)
+  local op = {
+    kind = "cancel", state = "ok", path = "", name = name, nth = 1, opened = self.now, attempt = 0, is_stored = false,
+    is_dirty = false, ready = false, waiters = {}, is_asked = true, scope = self.scope,
+  }
+  op.id = entry.recorded_identity(op)
+  op.seq = take_number(self)
+  self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
+  self.is_cancelling = false
+  self:close(op, "ok", value)
+  return op
+end
+
+--- Whether the end of an operation has to wait, for the run is about to be told that it is cancelled.
+function machine.holds(self, op)
+  return self.is_cancelling and scope.reaches(self.scope, op.scope)
+end
+
+--- The steps, transactions and children that a cancellation of the run stops.
+function machine.at_work(self)
+  return scope.at_work(self, self.scope)
 end
 
 --- Delivers an operation that has ended, and whose end, if it had an effect, is in the journal.
@@ -456,7 +573,7 @@ end
 --- Runs the body, from its beginning, to where the journal ends. What it then asks for is in `asked`.
 function machine.start(self)
   run_until_blocked(self)
-  while not (self.ended or self.broken) do
+  while not self.broken do -- to the last, as it was the first time, also where the main branch has ended by then
     local op = next_delivery(self)
     if not op then break end
     self.left = self.left - 1
@@ -530,7 +647,39 @@ function machine.go(self, name, fn, ...)
   check_name("go", name)
   local nth = (branch.counts["go:" .. name] or 0) + 1
   branch.counts["go:" .. name] = nth
-  return self:add_branch(("%s/%s#%d"):format(branch.path, name, nth), fn, pack(...)).future
+  return self:add_branch(("%s/%s#%d"):format(branch.path, name, nth), fn, pack(...), branch.scope).future
+end
+
+-- ---- scopes --------------------------------------------------------------------------------------------------------
+
+--- Has the running branch do fn(...) in a scope of its own.
+-- @tparam table given is_shield, path (the operations that it asks for are known by this one), what (the call).
+-- @return what xpcall does; the scope.
+function machine.within(self, given, fn, ...)
+  local branch = self:check_call(given.what)
+  local outer, path, counts = branch.scope, branch.path, branch.counts
+  local inner = scope.new(outer, given.is_shield)
+  branch.scope = inner
+  if given.path then branch.path, branch.counts = given.path, {} end
+  local results = pack(xpcall(fn, errors.handler, inner, ...))
+  branch.scope, branch.path, branch.counts = outer, path, counts
+  return results, inner
+end
+
+--- Cancels a scope that `within` has made; `problem`: a function that makes the error for a branch.
+function machine.cancel_scope(self, of, problem)
+  scope.cancel(self, of, problem)
+end
+
+--- The error of that scope that the running branch was told of; nil: none.
+function machine.told(self, of)
+  local branch = self.branch
+  return branch.got and branch.got[of]
+end
+
+--- Raises what the running branch was not told of while a shield was around it.
+function machine.heed(self)
+  heed(self, self.branch)
 end
 
 return machine

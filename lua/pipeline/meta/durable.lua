@@ -24,6 +24,10 @@ function DurableFunction:all(list, given) end
 ---@param ... any
 function DurableFunction:await(...) end
 
+--- Executes what is registered for compensation now, the newest first, and forgets it.
+---@param reason? string a text, for the log. Raises WorkflowError when some have failed, after all were tried.
+function DurableFunction:compensate(reason) end
+
 --- Begins run anew with these arguments, an empty journal and the same id: `return self:continue_as_new(...)`. Signals
 --- that were not taken, the outputs and who waits for them, and children that still run are as before. Handlers at work
 --- end first; what they change in tables among the arguments is in the next era.
@@ -64,6 +68,13 @@ function DurableFunction:log(...) end
 --- The time of what the body was told last, in seconds since the epoch: the same in every life of the run.
 function DurableFunction:now() end
 
+--- Registers what undoes something: with a name fn(...) is executed as a step, without one fn() is code of the body. It
+--- is called when an error leaves run, or the run is cancelled; what was registered last comes first.
+---@param name? string of the step.
+---@param fn function
+---@param ... any
+function DurableFunction:on_compensate(name, fn, ...) end
+
 --- Answers queries of that name (engine:query) with what fn(...) returns. It has to answer at once, may be called in
 --- any process, at any time and also when the run is over, and changes nothing: what it changes is lost.
 ---@param name string of 1 to 200 bytes. @tparam function fn gets the arguments of the query.
@@ -93,6 +104,14 @@ function DurableFunction:on_update(name, validator, fn) end
 ---@param n integer
 function DurableFunction:random(m, n) end
 
+--- Calls fn(scope) in a scope of its own: scope:cancel(reason), from whatever branch, cancels all that was asked for in
+--- it, and nothing else.
+---
+--- Returns what fn returns. Raises its error, and CancelledError when it was cancelled.
+---@param fn function
+---@return any
+function DurableFunction:scope(fn) end
+
 --- Waits for the first of several.
 ---
 --- `members`: by key: futures of this run; a number: a timer of so many seconds; a text: the next signal of that name.
@@ -118,6 +137,14 @@ function DurableFunction:set_status(given) end
 ---@param name string of 1 to 200 bytes. @param value any value that can be stored.
 ---@param value any
 function DurableFunction:set_value(name, value) end
+
+--- Calls fn(...), which no cancellation from around it interrupts: that is raised here, when it has ended.
+---
+--- Returns what fn returns.
+---@param fn function
+---@param ... any
+---@return any
+function DurableFunction:shield(fn, ...) end
 
 ---@class (exact) pipeline.DurableFunction.signal.options
 ---@field key? any
@@ -171,7 +198,9 @@ function DurableFunction:start_step(given, fn, ...) end
 --- the occurrence), max_attempts, backoff_seconds, backoff_factor, timeout (seconds of one attempt); these default to
 --- those of the class; heartbeat_timeout (seconds without a heartbeat after which an attempt has failed), no_retry
 --- (list of classes of errors that are final), at_most_once (its begin is recorded: it is never called again after a
---- crash; max_attempts is then 1 unless it is given).
+--- crash; max_attempts is then 1 unless it is given), compensate (function(outcome, ...) that undoes it should run fail
+--- or be cancelled later: outcome.ok is true, false, or nil: nobody can say whether it had its effect; outcome.value,
+--- outcome.error and outcome.key are those of the step, the rest are its arguments).
 ---
 --- Returns what fn returned, decoded; raises what it raised once its attempts are used up. Raises NotInStepError,
 --- NotYieldableError, LimitError, NondeterminismError never: such a run is held.
@@ -220,3 +249,12 @@ function DurableFunction:version() end
 ---@param given? pipeline.DurableFunction.wait_event.options timeout (seconds).
 ---@return any
 function DurableFunction:wait_event(name, given) end
+
+--- Calls fn(...), which may take so many seconds; then what it has asked for is cancelled.
+---
+--- Returns what fn returns. Raises its error, and TimeoutError when the time was up first.
+---@param seconds number
+---@param fn function
+---@param ... any
+---@return any
+function DurableFunction:with_timeout(seconds, fn, ...) end

@@ -38,13 +38,22 @@
 ---@field schedule table? of the fire that started it
 local Stage = {}
 
---- Aborts the whole tree of this pipeline. Inside the own run: raises Abort.
+---@class (exact) pipeline.Stage.abort.options
+---@field force? boolean
+
+--- Aborts the whole tree of this pipeline. Inside the own run: raises Abort. A durable function that has begun is told
+--- (its waits raise CancelledError), cleans up, executes its compensations, and is ABORTED then, whatever its run
+--- returns.
+---
+--- `given`: force = true: no code of the user runs any more, no finalized() either; the tree is ABORTED at once, also
+--- one that is being aborted already.
 ---
 --- Returns whether the signal was taken; false if the tree is final, already told to abort, or gone, or if this is an
 --- async root whose try_cancel refuses. In App Engine: Pipeline.abort.
----@param message string
+---@param message? string why.
+---@param given? pipeline.Stage.abort.options
 ---@return any
-function Stage:abort(message) end
+function Stage:abort(message, given) end
 
 --- Children spawned inside `fn` start only when the default outputs of all `futures` are filled.
 ---

@@ -246,6 +246,7 @@ end
 --- The message handler for xpcall around user code.
 function errors.handler(value)
   if type(value) == "string" and find(value, "stack overflow", 1, true) then return value end
+  if getmetatable(value) == caught_meta then return value end -- another handler has seen it
   value = errors.raised(value)
   if class_of(value) then
     local trace, inner = trace_of(value)

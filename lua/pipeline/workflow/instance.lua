@@ -837,20 +837,29 @@ function methods.retry(self, message)
   errors.raise_core(code, detail, "retry of " .. tostring(self))
 end
 
---- Aborts the whole tree of this pipeline. Inside the own run: raises Abort.
+local abort_kinds = { force = "boolean" }
+
+--- Aborts the whole tree of this pipeline. Inside the own run: raises Abort. A durable function that has begun is told
+-- (its waits raise CancelledError), cleans up, executes its compensations, and is ABORTED then, whatever its run
+-- returns.
+-- @tparam[opt] string message why.
+-- @tparam[opt] table given force = true: no code of the user runs any more, no finalized() either; the tree is ABORTED
+-- at
+--   once, also one that is being aborted already.
 -- @return whether the signal was taken; false if the tree is final, already told to abort, or gone, or if this is an
 -- async root whose try_cancel refuses. In App Engine: Pipeline.abort.
-function methods.abort(self, message)
+function methods.abort(self, message, given)
   refuse_self(self, "abort")
+  given = options.check(given, abort_kinds, 2, "abort")
   if self._run then flow_error(errors.Abort, message) end
   require_stored(self, "abort")
   local asked = false
-  if class_of(self).async and self.is_root then
+  if class_of(self).async and self.is_root and not given.force then
     if not may_cancel(self) then return false end
     asked = true
   end
   local store = context.store(self._engine)
-  local ok, code, detail = store:abort(self._id, message == nil and "" or errors.text(message), asked)
+  local ok, code, detail = store:abort(self._id, message == nil and "" or errors.text(message), asked, given.force)
   if ok then
     report.abort_asked(self._engine, self, message)
     return true

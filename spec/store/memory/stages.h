@@ -136,9 +136,32 @@ static unsigned cut_of(const pl_stage_t *stage) {
                                                  : PL_STAGE_CUT_EARLY;
 }
 
+/* A durable function that is being executed is asked, and sees to what is below it. */
+static bool ask(pl__conn_t *m, const pl_stage_t *stage, task_t *task) {
+    bool is_function = stage->state == PL_STAGE_READY && stage->flags & PL_STAGE_DURABLE;
+    if (!is_function || !task || task->state != CLAIMED)
+        return false;
+    if (!task->asked)
+        note(m, stage->id, PL_STAGE_READY);
+    task->asked = true;
+    return true;
+}
+
+/* Whether a function that was asked is above it, as far up as `top`. */
+static bool is_spared(pl__conn_t *m, const pl_stage_t *stage, pl_id_t top) {
+    while (stage->id != top && stage->parent) {
+        stage = stage_of(m, stage->parent);
+        if (stage->state == PL_STAGE_READY && stage->flags & PL_STAGE_DURABLE)
+            return true;
+    }
+    return false;
+}
+
 /* `cut`: how it was found. */
 static void abort_stage(pl__conn_t *m, pl_stage_t *stage, bool permitted, unsigned cut) {
     task_t *task = task_of(m, stage->id);
+    if (ask(m, stage, task))
+        return;
     bool was_run = stage->state == PL_STAGE_RUN && stage->flags & PL_STAGE_ASYNC && !permitted;
     bool has_finalized = stage->flags & PL_STAGE_HAS_FINALIZED, may_ask = stage->flags & PL_STAGE_HAS_TRY_CANCEL;
     bool is_executed = stage->state != PL_STAGE_RUN && task && task->state == CLAIMED;
@@ -173,7 +196,7 @@ static void abort_tree(pl__conn_t *m, pl_id_t root, pl_str_t message, pl_id_t pe
     first->abort_message = text(m, message);
     EACH(pl_stage_t, stage, STAGES) {
         bool is_live = !is_final(stage) && stage->state != PL_STAGE_ABORTING && stage->state != PL_STAGE_ABORT_HELD;
-        if (stage->root == root && is_live)
+        if (stage->root == root && is_live && !is_spared(m, stage, root))
             abort_stage(m, stage, stage->id == permitted, cut_of(stage));
     }
 }
@@ -188,7 +211,7 @@ static bool is_below(pl__conn_t *m, const pl_stage_t *stage, pl_id_t top) {
 static void abort_part(pl__conn_t *m, pl_id_t top, pl_id_t permitted) {
     EACH(pl_stage_t, stage, STAGES) {
         bool is_live = !is_final(stage) && stage->state != PL_STAGE_ABORTING && stage->state != PL_STAGE_ABORT_HELD;
-        if (is_live && is_below(m, stage, top))
+        if (is_live && is_below(m, stage, top) && !is_spared(m, stage, top))
             abort_stage(m, stage, stage->id == permitted, cut_of(stage));
     }
 }
@@ -324,6 +347,11 @@ static void do_outcome(pl__conn_t *m, pl_op_t *op) {
             refuse_run(m, op, stage, task, new);
             return;
         }
+    }
+    if (task->asked) {
+        op->rc = PL_EABORTED;
+        delay(m, task, m->due, 0);
+        return;
     }
     drop(m, TASKS, task);
     for (size_t i = 0; i < run->fills_len; i++)

@@ -28,6 +28,7 @@ typedef struct {
     int state, claim, executions;
     pl_id_t stage;
     pl_usec_t lease; /* its end, as the holder was told; 0: never leased */
+    bool asked;      /* RUN of a durable function: to abort */
 } task_t;
 
 typedef struct {

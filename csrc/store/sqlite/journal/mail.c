@@ -83,12 +83,6 @@ int pl__verb_signal(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- holding, and letting go on ---------------------------------------------------------------------------- */
 
-static int let_go_on(pl__conn_t *conn, pl_id_t stage) {
-    bool woken;
-    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
-    return pl__flow_wake_task(conn, stage, &woken);
-}
-
 int pl__verb_flow_set(pl__conn_t *conn, pl_op_t *op) {
     const pl_op_flow_set_t *set = &op->u.flow_set;
     pl__flow_state_t state;
@@ -107,13 +101,12 @@ int pl__verb_flow_set(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_EFINAL;
     else if (stage != PL_STAGE_READY || is_held == set->hold)
         op->rc = PL_ESTATE;
-    else if (set->hold && task == PL__TASK_CLAIMED)
-        op->rc = PL_EBUSY;
     if (op->rc != PL_OK)
         return PL_OK;
     if (set->hold)
-        return pl__flow_hold(conn, set->stage, set->reason);
-    PL__TRY(let_go_on(conn, set->stage));
+        return task == PL__TASK_CLAIMED ? pl__flow_ask_hold(conn, set->stage, set->reason)
+                                        : pl__flow_hold(conn, set->stage, set->reason);
+    PL__TRY(pl__flow_let_go(conn, set->stage));
     return set->reason.ptr ? pl__sql_run(conn, PL__SQL_FLOW_SET_REASON, NULL, "it", (int64_t)set->stage, set->reason)
                            : PL_OK;
 }

@@ -24,7 +24,9 @@ static int read_flow(sqlite3_stmt *row, pl__arena_t *arena, pl_id_t stage, pl_fl
                          .created = sqlite3_column_int64(row, 9),
                          .lost = sqlite3_column_int(row, 11),
                          .forked_from = sqlite3_column_int64(row, 12),
-                         .forked_at = sqlite3_column_int64(row, 13) };
+                         .forked_at = sqlite3_column_int64(row, 13),
+                         .cancel = (pl_cancel_t)sqlite3_column_int(row, 14),
+                         .deadline = sqlite3_column_int64(row, 15) };
     PL__TRY(pl__sql_str(row, 0, arena, &flow->seed));
     return pl__sql_str(row, 10, arena, &flow->reason);
 }
@@ -209,6 +211,88 @@ static int get_mails(pl__conn_t *conn, pl_op_t *op) {
     return rc;
 }
 
+/* ---- an abort ---------------------------------------------------------------------------------------------- */
+
+/* The message of the nearest stage from here on up that was told to abort. */
+static int get_message(pl__conn_t *conn, pl_op_t *op) {
+    pl_str_t *message = &op->u.journal_get.news.message;
+    sqlite3_stmt *row;
+    bool found, is_it = false;
+    for (pl_id_t at = op->u.journal_get.stage; at && !is_it;) {
+        PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ABOVE, &row, "i", (int64_t)at));
+        PL__TRY(pl__sql_step(conn, row, &found));
+        if (!found)
+            return PL_OK;
+        at = sqlite3_column_int64(row, 0);
+        is_it = sqlite3_column_int(row, 2) != 0;
+        int rc = is_it ? pl__sql_str(row, 3, &op->arena, message) : PL_OK;
+        pl__sql_end(row);
+        PL__TRY(rc);
+    }
+    return PL_OK;
+}
+
+typedef struct {
+    pl_id_t id, parent, top; /* top: the child of the function that it is below of, or is; 0: neither */
+    bool is_live;
+} below_t;
+
+static int read_below(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    int state = sqlite3_column_int(row, 1);
+    unsigned flags = (unsigned)sqlite3_column_int(row, 2);
+    (void)conn;
+    (void)arena;
+    *(below_t *)item =
+        (below_t){ .id = sqlite3_column_int64(row, 0),
+                   .parent = sqlite3_column_int64(row, 5),
+                   .is_live = (flags & PL_STAGE_DURABLE) && state != PL_STAGE_DONE && state != PL_STAGE_ABORTED };
+    return PL_OK;
+}
+
+static int compare_below(const void *a, const void *b) {
+    return pl__compare_ids(&((const below_t *)a)->id, &((const below_t *)b)->id);
+}
+
+/* Ascending by id, so that a parent comes before its children. */
+static int get_live(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_journal_get_t *get = &op->u.journal_get;
+    sqlite3_stmt *row;
+    pl_id_t root;
+    size_t len;
+    int rc;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_BRIEF, &row, "i", (int64_t)get->stage));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    root = sqlite3_column_int64(row, 1);
+    pl__sql_end(row);
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_PART, &row, "iii", (int64_t)root, (int64_t)get->stage, INT64_MAX));
+    below_t *list = pl__sql_list(conn, row, &conn->scratch, read_below, sizeof *list, &len, &rc);
+    PL__TRY(rc);
+    pl_id_t *live = pl__arena_get(&op->arena, (len ? len : 1) * sizeof *live);
+    if (!live)
+        return PL_ENOMEM;
+    for (size_t i = 0; i < len; i++) {
+        const below_t wanted = { .id = list[i].parent };
+        const below_t *parent =
+            list[i].parent == get->stage ? NULL : bsearch(&wanted, list, i, sizeof *list, compare_below);
+        list[i].top = list[i].parent == get->stage ? list[i].id : parent ? parent->top : 0;
+        if (list[i].is_live && list[i].top)
+            live[get->news.live_len++] = list[i].top;
+    }
+    get->news.live = live;
+    return PL_OK;
+}
+
+static int get_cancel(pl__conn_t *conn, pl_op_t *op) {
+    if (op->u.journal_get.flow->cancel != PL_CANCEL_ASKED)
+        return PL_OK;
+    op->u.journal_get.news.cancel = true;
+    PL__TRY(get_message(conn, op));
+    return get_live(conn, op);
+}
+
 int pl__verb_journal_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_journal_get_t *get = &op->u.journal_get;
     get->flow = NULL;
@@ -224,5 +308,6 @@ int pl__verb_journal_get(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     PL__TRY(get_arrivals(conn, op, PL_ENTRY_CHILD, get_child, &get->news.children, &get->news.children_len));
     PL__TRY(get_arrivals(conn, op, PL_ENTRY_SLOT, get_filled, &get->news.slots, &get->news.slots_len));
+    PL__TRY(get_cancel(conn, op));
     return get_mails(conn, op);
 }

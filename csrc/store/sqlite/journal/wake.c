@@ -36,6 +36,8 @@ int pl__flow_state(pl__conn_t *conn, pl_id_t stage, pl__flow_state_t *state) {
     state->is_dirty = sqlite3_column_int(row, 1) != 0;
     state->mails = sqlite3_column_int64(row, 3);
     state->posted = sqlite3_column_int64(row, 4);
+    state->next = sqlite3_column_int64(row, 5);
+    state->cancel = (pl_cancel_t)sqlite3_column_int(row, 6);
     int rc = pl__sql_str(row, 2, &conn->scratch, &state->wants);
     pl__sql_end(row);
     return rc;
@@ -69,6 +71,59 @@ int pl__flow_wake(pl__conn_t *conn, pl_id_t stage) {
 /* What is said of one that is resumed after its journal went. */
 static const pl_str_t JOURNAL_GONE = PL_STR_LIT("it was aborted so long ago that its journal is deleted "
                                                 "(journal_retention): it would begin anew, with all its steps");
+/* ---- aborts ------------------------------------------------------------------------------------------------ */
+
+int pl__flow_ask(pl__conn_t *conn, pl_id_t stage, bool *asked) {
+    pl__flow_state_t state;
+    int64_t task;
+    *asked = false;
+    PL__TRY(pl__task_flush(conn));
+    PL__TRY(pl__flow_state(conn, stage, &state));
+    PL__TRY(pl__sql_int(conn, PL__SQL_RUN_STATE, &task, -1, "i", (int64_t)stage));
+    bool has_begun = state.next > 1 || state.mode != PL_FLOW_BEGUN || task == PL__TASK_CLAIMED;
+    if (!state.found || task < 0 || !has_begun)
+        return PL_OK;
+    *asked = true;
+    if (state.cancel != PL_CANCEL_NONE)
+        return PL_OK;
+    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_BIND, NULL, "iiz", (int64_t)stage, (int64_t)PL_CANCEL_ASKED, INT64_C(0)));
+    return state.mode == PL_FLOW_HELD ? pl__flow_let_go(conn, stage) : pl__flow_tell(conn, stage, &state, true);
+}
+
+int pl__flow_cancel(pl__conn_t *conn, pl_id_t stage, pl_cancel_t *cancel) {
+    pl__flow_state_t state;
+    PL__TRY(pl__flow_state(conn, stage, &state));
+    *cancel = state.cancel;
+    return PL_OK;
+}
+
+int pl__flow_put_back(pl__conn_t *conn, pl_id_t stage) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
+    conn->maybe_ready = conn->ring = true;
+    return pl__sql_run(conn, PL__SQL_TASK_SUSPEND, NULL, "iii", (int64_t)stage, (int64_t)PL__TASK_READY,
+                       (int64_t)conn->due);
+}
+
+int pl__flow_tell_above(pl__conn_t *conn, pl_id_t stage) {
+    pl__flow_state_t state = { .found = false };
+    sqlite3_stmt *row;
+    bool found;
+    for (pl_id_t at = stage; at && !state.found;) {
+        pl_id_t parent = 0;
+        PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ABOVE, &row, "i", (int64_t)at));
+        PL__TRY(pl__sql_step(conn, row, &found));
+        if (!found)
+            return PL_OK;
+        parent = sqlite3_column_int64(row, 0);
+        pl__sql_end(row);
+        at = parent;
+        if (at)
+            PL__TRY(pl__flow_state(conn, at, &state));
+        if (state.found && state.cancel == PL_CANCEL_ASKED)
+            return pl__flow_tell(conn, at, &state, true);
+    }
+    return PL_OK;
+}
 
 /* ---- beginning and end ------------------------------------------------------------------------------------- */
 
@@ -83,8 +138,20 @@ int pl__flow_over(pl__conn_t *conn, pl_id_t stage) {
     return pl__sql_run(conn, PL__SQL_FLOW_OVER, NULL, "ii", (int64_t)stage, (int64_t)conn->now);
 }
 
+/* The next era: of the journal nothing is left. */
+static int begin_era(pl__conn_t *conn, pl_id_t stage) {
+    int64_t first;
+    PL__TRY(pl__sql_int(conn, PL__SQL_FLOW_CONTINUE, &first, 0, "i", (int64_t)stage));
+    PL__TRY(pl__sql_run(conn, PL__SQL_JOURNAL_FORGET, NULL, "ii", (int64_t)stage, first));
+    return pl__sql_run(conn, PL__SQL_JOURNAL_FORGET_LARGE, NULL, "ii", (int64_t)stage, first);
+}
+
+/* One that was told to clean up has undone what it did: it begins anew. */
 int pl__flow_again(pl__conn_t *conn, pl_id_t stage) {
-    return pl__sql_run(conn, PL__SQL_FLOW_AGAIN, NULL, "iit", (int64_t)stage, (int64_t)PL_USEC_MAX, JOURNAL_GONE);
+    pl_cancel_t cancel;
+    PL__TRY(pl__flow_cancel(conn, stage, &cancel));
+    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_AGAIN, NULL, "iit", (int64_t)stage, (int64_t)PL_USEC_MAX, JOURNAL_GONE));
+    return cancel == PL_CANCEL_NONE ? PL_OK : begin_era(conn, stage);
 }
 
 int pl__flow_forget(pl__conn_t *conn, pl_id_t stage) {
@@ -95,11 +162,8 @@ int pl__flow_forget(pl__conn_t *conn, pl_id_t stage) {
 }
 
 int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args) {
-    int64_t first;
     pl__live_drop(conn, stage);
-    PL__TRY(pl__sql_int(conn, PL__SQL_FLOW_CONTINUE, &first, 0, "i", (int64_t)stage));
-    PL__TRY(pl__sql_run(conn, PL__SQL_JOURNAL_FORGET, NULL, "ii", (int64_t)stage, first));
-    PL__TRY(pl__sql_run(conn, PL__SQL_JOURNAL_FORGET_LARGE, NULL, "ii", (int64_t)stage, first));
+    PL__TRY(begin_era(conn, stage));
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CONTINUE, NULL, "ibi", (int64_t)stage, args.ptr ? args : PL_STR_LIT(""),
                         (int64_t)conn->now));
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_DROP_LARGE, NULL, "i", (int64_t)stage));
@@ -123,4 +187,20 @@ int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason) {
     PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_HOLD, NULL, "it", (int64_t)stage, reason));
     return pl__sql_run(conn, PL__SQL_TASK_SUSPEND, NULL, "iii", (int64_t)stage, (int64_t)PL__TASK_DELAYED,
                        (int64_t)PL_USEC_MAX);
+}
+
+int pl__flow_ask_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason) {
+    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_HOLD, NULL, "it", (int64_t)stage, reason));
+    PL__TRY(pl__note_news(conn, stage));
+    return set_dirty(conn, stage);
+}
+
+int pl__flow_let_go(pl__conn_t *conn, pl_id_t stage) {
+    bool woken;
+    PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
+    PL__TRY(pl__flow_wake_task(conn, stage, &woken));
+    if (woken)
+        return PL_OK;
+    PL__TRY(pl__note_news(conn, stage)); /* it is still being executed */
+    return set_dirty(conn, stage);
 }

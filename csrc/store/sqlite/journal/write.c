@@ -60,6 +60,8 @@ static int look_for_news(pl__conn_t *conn, const pl_op_suspend_t *suspend, bool 
 
 static int wait_for(pl__conn_t *conn, const pl_op_suspend_t *suspend) {
     pl_usec_t due = suspend->due < PL_USEC_MAX ? suspend->due : PL_USEC_MAX;
+    if (suspend->hold)
+        return pl__flow_hold(conn, suspend->stage, suspend->reason);
     for (size_t i = 0; i < suspend->slots_len; i++) {
         int added;
         PL__TRY(pl__edge_add(conn, suspend->slots[i], suspend->stage, PL__WAIT_DURABLE, &added));

@@ -160,8 +160,8 @@ int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state
     if (flags & PL_STAGE_DURABLE)
         PL__TRY(pl__flow_over(conn, id));
     if (!(flags & PL_STAGE_SCOPE))
-        return PL_OK;
-    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_PARENT, &parent, 0, "i", (int64_t)id));
+        return flags & PL_STAGE_DURABLE ? pl__flow_tell_above(conn, id) : PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_ABOVE, &parent, 0, "i", (int64_t)id));
     PL__TRY(pl__flow_wake(conn, parent));
     return pl__rule_settles_late(flags, state) ? pl__stage_settled(conn, parent) : PL_OK;
 }
@@ -270,8 +270,14 @@ static int write_abort(pl__conn_t *conn, const live_t *live, const pl__abort_t *
     return abort->aborts ? pl__task_push(conn, &task) : PL_OK;
 }
 
+/* A durable function that has begun is asked, and goes on until it has cleaned up. */
 static int abort_one(pl__conn_t *conn, const live_t *live) {
     int64_t task = -1;
+    bool asked = false;
+    if (live->is.state == PL_STAGE_READY && (live->is.flags & PL_STAGE_DURABLE))
+        PL__TRY(pl__flow_ask(conn, live->id, &asked));
+    if (asked)
+        return PL_OK;
     if (pl__rule_asks_claim(live->is.state))
         PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, -1, "i", (int64_t)live->id));
     pl__abort_t abort = pl__rule_aborted(&live->is, live->permitted, task == PL__TASK_CLAIMED);
@@ -297,6 +303,14 @@ static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
     return PL_OK;
 }
 
+/* What is below those is theirs to abort. */
+static bool has_functions(const live_t *live, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if ((live[i].is.flags & PL_STAGE_DURABLE) && live[i].is.state == PL_STAGE_READY)
+            return true;
+    return false;
+}
+
 int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted) {
     sqlite3_stmt *row;
     size_t len;
@@ -308,6 +322,8 @@ int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
     live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
+    if (rc == PL_OK && has_functions(live, len))
+        return pl__stage_abort_part(conn, root, root, INT64_MAX, permitted);
     for (size_t i = 0; rc == PL_OK && i < len; i++) {
         live[i].permitted = live[i].id == permitted;
         rc = abort_one(conn, &live[i]);
@@ -326,8 +342,26 @@ static int read_part(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
     return read_live(conn, row, arena, &part->live);
 }
 
+/* A durable function that is asked aborts by itself what is below it: it is READY afterwards. */
+static int is_asked(pl__conn_t *conn, const live_t *live, bool *asked) {
+    int64_t state;
+    *asked = false;
+    if (live->is.state != PL_STAGE_READY || !(live->is.flags & PL_STAGE_DURABLE))
+        return PL_OK;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)live->id));
+    *asked = state == PL_STAGE_READY;
+    return PL_OK;
+}
+
+static int end_one(pl__conn_t *conn, const live_t *live) {
+    if (live->is.state == PL_STAGE_DONE || live->is.state == PL_STAGE_ABORTED)
+        return PL_OK;
+    pl__abort_t abort = pl__rule_ended(&live->is);
+    return write_abort(conn, live, &abort);
+}
+
 /* Ascending by id, so that a parent comes before its children. */
-int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted) {
+static int abort_below(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted, bool force) {
     sqlite3_stmt *row;
     size_t len, inside_len = 0;
     int rc;
@@ -341,15 +375,23 @@ int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t la
     for (size_t i = 0; i < len; i++) {
         live_t *live = &list[i].live;
         const pl_id_t *parent = &list[i].parent;
-        bool is_inside =
-            live->id == top || (inside_len && bsearch(parent, inside, inside_len, sizeof *inside, pl__compare_ids));
+        bool asked = false,
+             is_inside = live->id == top ||
+                         (inside_len && bsearch(parent, inside, inside_len, sizeof *inside, pl__compare_ids));
         if (!is_inside)
             continue;
-        inside[inside_len++] = live->id;
         live->permitted = live->id == permitted;
-        PL__TRY(abort_one(conn, live));
+        PL__TRY(force ? end_one(conn, live) : abort_one(conn, live));
+        if (!force)
+            PL__TRY(is_asked(conn, live, &asked));
+        if (!asked)
+            inside[inside_len++] = live->id;
     }
     return PL_OK;
+}
+
+int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted) {
+    return abort_below(conn, root, top, last, permitted, false);
 }
 
 int pl__stage_scope(pl__conn_t *conn, pl_id_t stage, pl_id_t *scope) {
@@ -377,6 +419,20 @@ int pl__stage_abort_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_
     return pl__stage_abort_part(conn, root, scope, INT64_MAX, permitted);
 }
 
+int pl__stage_end_part(pl__conn_t *conn, pl_id_t root, pl_id_t top) {
+    conn->freed = true;
+    return abort_below(conn, root, top, INT64_MAX, 0, true);
+}
+
+int pl__stage_end_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_t message) {
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__task_flush(conn));
+    conn->freed = true;
+    pl__live_drop(conn, scope);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)scope, message));
+    return abort_below(conn, root, scope, INT64_MAX, 0, true);
+}
+
 int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message) {
     sqlite3_stmt *row;
     size_t len;
@@ -388,9 +444,7 @@ int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message) {
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
     PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
     const live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
-    for (size_t i = 0; rc == PL_OK && i < len; i++) {
-        pl__abort_t abort = pl__rule_ended(&live[i].is);
-        rc = write_abort(conn, &live[i], &abort);
-    }
+    for (size_t i = 0; rc == PL_OK && i < len; i++)
+        rc = end_one(conn, &live[i]);
     return rc;
 }

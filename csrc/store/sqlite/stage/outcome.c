@@ -219,10 +219,49 @@ static int apply_failure(pl__conn_t *conn, const pl_op_outcome_t *run, const bri
     return pl__stage_fail(conn, brief->root, run->stage, run->abort_message);
 }
 
+/* A durable function that was told of an abort has cleaned up: it, and what is still below it. */
+static int end_told(pl__conn_t *conn, pl_id_t stage, const brief_t *brief) {
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__task_flush(conn));
+    return pl__stage_abort_part(conn, brief->root, stage, INT64_MAX, stage);
+}
+
 static int apply_abort(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
-    PL__TRY(pl__failure_add(conn, run->stage, &run->failure));
+    if (run->failure.error_class.ptr || !(brief->flags & PL_STAGE_DURABLE))
+        PL__TRY(pl__failure_add(conn, run->stage, &run->failure));
+    for (size_t i = 0; i < run->failures_len; i++)
+        PL__TRY(pl__failure_add(conn, run->stage, &run->failures[i]));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
-    return pl__stage_fail(conn, brief->root, run->stage, run->abort_message);
+    bool is_told = !run->abort_message.ptr && (brief->flags & PL_STAGE_DURABLE);
+    PL__TRY(is_told ? end_told(conn, run->stage, brief)
+                    : pl__stage_fail(conn, brief->root, run->stage, run->abort_message));
+    return run->force ? pl__stage_end_part(conn, brief->root, run->stage) : PL_OK;
+}
+
+/* What becomes of a durable function that is to be held: where an abort was asked for, that. */
+static int hold(pl__conn_t *conn, pl_id_t stage, const brief_t *brief, pl_str_t reason) {
+    pl_cancel_t cancel;
+    PL__TRY(pl__flow_cancel(conn, stage, &cancel));
+    if (cancel == PL_CANCEL_NONE)
+        return pl__flow_hold(conn, stage, reason);
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)stage));
+    return cancel == PL_CANCEL_ASKED ? end_told(conn, stage, brief) : pl__stage_fail(conn, brief->root, stage, reason);
+}
+
+/* A durable function ends, or begins anew, though an abort was asked for: *refused. */
+static int refuse_end(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, bool *refused) {
+    const pl_op_outcome_t *run = &op->u.outcome;
+    pl_cancel_t cancel = PL_CANCEL_NONE;
+    if ((brief->flags & PL_STAGE_DURABLE) && (run->kind == PL_OUTCOME_OK || run->kind == PL_OUTCOME_CONTINUE))
+        PL__TRY(pl__flow_cancel(conn, run->stage, &cancel));
+    *refused = cancel != PL_CANCEL_NONE;
+    if (!*refused)
+        return PL_OK;
+    op->rc = PL_EABORTED;
+    if (cancel == PL_CANCEL_ASKED)
+        return pl__flow_put_back(conn, run->stage);
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
+    return end_told(conn, run->stage, brief);
 }
 
 static const char *task_error_class(int rc) {
@@ -467,9 +506,13 @@ int pl__verb_outcome(pl__conn_t *conn, pl_op_t *op) {
     if (op->u.outcome.journal)
         PL__TRY(pl__journal_write(conn, op->u.outcome.stage, brief.root, brief.flags, op->u.outcome.journal,
                                   pl__run_spawn));
+    bool refused;
+    PL__TRY(refuse_end(conn, op, &brief, &refused));
+    if (refused)
+        return PL_OK;
     switch (op->u.outcome.kind) {
     case PL_OUTCOME_HELD:
-        return pl__flow_hold(conn, op->u.outcome.stage, op->u.outcome.retry_message);
+        return hold(conn, op->u.outcome.stage, &brief, op->u.outcome.retry_message);
     case PL_OUTCOME_CONTINUE:
         return pl__flow_continue(conn, op->u.outcome.stage, op->u.outcome.args);
     case PL_OUTCOME_FAILED:
@@ -518,7 +561,7 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
     PL__TRY(load_brief(conn, id, &brief));
     if (kind == PL_TASK_RUN && brief.found && brief.state == PL_STAGE_READY && (brief.flags & PL_STAGE_DURABLE)) {
         PL__TRY(pl__failure_add(conn, id, failure));
-        return pl__flow_hold(conn, id, failure->message);
+        return hold(conn, id, &brief, failure->message);
     }
     if (kind == PL_TASK_RUN && brief.found && brief.state == PL_STAGE_READY)
         return fail_attempt(conn, id, &brief, failure, attempt);
@@ -628,8 +671,13 @@ int pl__verb_abort(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_ENOTFOUND;
     else
         PL__TRY(check_abort(conn, op, brief.root, &scope));
+    if (op->rc == PL_EEXISTS && abort->force)
+        op->rc = PL_OK;
     if (op->rc != PL_OK)
         return PL_OK;
+    if (abort->force)
+        return scope != brief.root ? pl__stage_end_scope(conn, brief.root, scope, abort->message)
+                                   : pl__stage_end_tree(conn, brief.root, abort->message);
     pl_id_t permitted = abort->no_permission ? scope : 0;
     if (scope != brief.root)
         return pl__stage_abort_scope(conn, brief.root, scope, abort->message, permitted);

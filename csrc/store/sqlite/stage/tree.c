@@ -97,7 +97,7 @@ static int find_level(pl__conn_t *conn, levels_t *known, pl_id_t id, pl_id_t par
     while (rc == PL_OK && above && path.len < most && !level_get(known, above, &base)) {
         pl_id_t step = above;
         pl__buf_add(&path, &step, sizeof step);
-        rc = path.rc == PL_OK ? pl__sql_int(conn, PL__SQL_STAGE_PARENT, &above, 0, "i", (int64_t)step) : path.rc;
+        rc = path.rc == PL_OK ? pl__sql_int(conn, PL__SQL_STAGE_ABOVE, &above, 0, "i", (int64_t)step) : path.rc;
     }
     for (size_t i = path.len / sizeof id; rc == PL_OK && path.rc == PL_OK && i > 0; i--) {
         base = base == OUTSIDE ? OUTSIDE : base + 1;

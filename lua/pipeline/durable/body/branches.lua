@@ -174,13 +174,22 @@ function methods.all(self, list, given)
   return results
 end
 
+-- A branch that has ended by the cancellation of its scope has not failed.
+local function is_told(on)
+  local problem = errors.original(on.caught)
+  for _, told in pairs(on.branch.got or {}) do
+    if rawequal(told, problem) then return true end
+  end
+  return false
+end
+
 --- At the end of run: waits for its branches. The error of one that nobody has awaited is raised, with its name.
 function branches.wait_for_rest(run)
   local i = 1
   while run.branches[i] do
     local on = run.branches[i]
     if not on.ready then run.machine:wait({ on }, "the end of run") end
-    if not (on.ok or on.is_seen) then
+    if not (on.ok or on.is_seen or is_told(on)) then
       local class, message, trace = errors.describe(on.caught)
       errors.raise(errors.WorkflowError, "branch %s, which nobody awaits, failed: %s: %s\n%s", on.name:sub(2), class,
         message, trace)

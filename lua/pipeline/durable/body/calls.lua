@@ -1,5 +1,6 @@
 --- durable/body/calls.lua: what all methods of a body have in common: where they may be called, and their futures.
 
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local info = require "pipeline.durable.info"
@@ -60,6 +61,8 @@ local function give(op)
     local problem = values.decode_error(op.value)
     op.raised = { problem } -- what is raised, should it leave run
     error(problem, 0)
+  elseif op.state == "cancelled" then
+    error(errors.CancelledError(entry.words(op) .. " was cancelled", { where = op.line or false, traceback = "" }), 0)
   end
   local list, n = values.decode(op.value)
   if op.kind == "child" or op.kind == "slot" then return list[1] end

@@ -5,6 +5,7 @@
 
 local branches = require "pipeline.durable.body.branches"
 local calls = require "pipeline.durable.body.calls"
+local compensating = require "pipeline.durable.body.compensating"
 local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
 local errors = require "pipeline.support.errors"
@@ -12,6 +13,7 @@ local events = require "pipeline.durable.body.events"
 local future = require "pipeline.workflow.future"
 local handling = require "pipeline.durable.body.handling"
 local options = require "pipeline.support.options"
+local scopes = require "pipeline.durable.body.scopes"
 local spawning = require "pipeline.durable.body.spawning"
 local telling = require "pipeline.durable.body.telling"
 local misuse = require("pipeline.support.place").misuse
@@ -29,6 +31,7 @@ local type, select, unpack, pack = type, select, table.unpack, table.pack
 local step_kinds = {
   name = "string", key = "any", max_attempts = "any", backoff_seconds = "duration", backoff_factor = "duration",
   timeout = "duration", no_retry = "table", at_most_once = "boolean", heartbeat_timeout = "duration",
+  compensate = "function",
 }
 
 local function check_key(what, key)
@@ -94,6 +97,7 @@ local function ask_step(self, what, given, fn, ...)
   local op = run.machine:ask("step", given.name, { key = check_key(what, given.key), what = "self:" .. what })
   if not op.done then op.fn, op.args, op.options = fn, pack(...), options_of(self, given) end
   run.unseen[op] = true
+  if given.compensate then compensating.register_step(run, op, given.compensate, pack(...)) end
   return run, op
 end
 
@@ -103,7 +107,9 @@ end
 --   the occurrence), max_attempts, backoff_seconds, backoff_factor, timeout (seconds of one attempt); these default to
 --   those of the class; heartbeat_timeout (seconds without a heartbeat after which an attempt has failed), no_retry
 --   (list of classes of errors that are final), at_most_once (its begin is recorded: it is never called again after a
---   crash; max_attempts is then 1 unless it is given).
+--   crash; max_attempts is then 1 unless it is given), compensate (function(outcome, ...) that undoes it should run
+--   fail or be cancelled later: outcome.ok is true, false, or nil: nobody can say whether it had its effect;
+--   outcome.value, outcome.error and outcome.key are those of the step, the rest are its arguments).
 -- @tparam function fn may do anything, and may await; see pipeline.step.
 -- @return what fn returned, decoded; raises what it raised once its attempts are used up.
 -- Raises NotInStepError, NotYieldableError, LimitError, NondeterminismError never: such a run is held.
@@ -243,7 +249,7 @@ local function wait_for_rest(run)
     if not op then return end
     run.machine:wait({ op }, "the end of run")
     run.unseen[op] = nil
-    if op.state == "failed" then give(op) end
+    if op.state == "failed" and not op.is_stopping then give(op) end
   end
 end
 
@@ -286,14 +292,26 @@ local function finish(run, self, ...)
   return ...
 end
 
---- The body of a run: the user's function with its arguments, and what has to be waited for behind it.
-function body.main(run, self, fn, args, n)
+local function attempt(run, self, fn, args, n)
   if run.flow.era > 0 then methods.sleep(self, 0) end -- the time of its begin is in the journal before anything else
   run.handlers.has_begun = true
   return finish(run, self, fn(self, unpack(args, 1, n)))
 end
 
-for _, room in ipairs { branches, events, handling, telling } do
+--- The body of a run: the user's function with its arguments, and what has to be waited for behind it; where it fails,
+-- the compensations.
+function body.main(run, self, fn, args, n)
+  local results = pack(xpcall(attempt, errors.handler, run, self, fn, args, n))
+  if results[1] then return unpack(results, 2, results.n) end
+  compensating.finish(run, self, results[2])
+end
+
+--- A cancellation comes when run has returned, and is not over in the store: what it did is undone all the same.
+function body.late(run, self, problem)
+  compensating.finish(run, self, problem)
+end
+
+for _, room in ipairs { branches, compensating, events, handling, scopes, telling } do
   for name, method in pairs(room.methods) do methods[name] = method end
 end
 

@@ -3,6 +3,7 @@
 -- The body runs to where the journal ends, and is dropped afterwards. What it asks for beyond that is not begun, and
 -- what it says is not written: this run has no claim, and its store no verb that writes.
 
+local cancel = require "pipeline.durable.cancel"
 local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
@@ -56,7 +57,8 @@ local function run_of(engine, of, record, flow, stage, run_context, bracket)
     engine = engine, core = reader_of(engine), self = stage, record = record, context = run_context, of = of,
     flow = flow, reads_only = true, children = {}, starts = {}, publish = {}, unseen = {}, branches = {}, taken = {},
     status = false, again = false, shown = shown.new(), handlers = handlers.new(bracket),
-  }, { __index = { publish_fill = function() end } })
+    compensations = {}, compensated = 0, uncompensated = {},
+  }, { __index = { publish_fill = function() end, bind_to_abort = function() end } })
 end
 
 --- Replays a durable function.
@@ -78,7 +80,8 @@ function replay.of(engine, record)
   run.machine = machine.new {
     main = function() return main(run) end, seed = flow.seed .. era, entries = entries, next = flow.next,
     start = flow.era == 0 and flow.created or nil, clock = function() return engine._core:now() end,
-    limit = of.journal_limit, enter = bracket.enter, leave = bracket.leave,
+    limit = of.journal_limit, enter = bracket.enter, leave = bracket.leave, cancelled = cancel.problem,
+    late = function(caught) return bracket.late(run, caught) end,
   }
   run_context.durable = run
   run.machine:start()
