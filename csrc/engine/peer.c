@@ -61,9 +61,9 @@ static bool is_known(const pl__peers_t *peers, pl_id_t id) {
     return i < len;
 }
 
+/* Whoever listens hears of these, also if it hears of no attempts: they are few. */
 static void tell(pl_engine_t *engine, pl_event_what_t what, const pl_peer_t *peer) {
-    if (engine->tells)
-        pl__event_tell(engine, &(pl_event_t){ .what = what, .worker = peer->number, .pid = peer->pid });
+    pl__event_tell(engine, &(pl_event_t){ .what = what, .worker = peer->number, .pid = peer->pid });
 }
 
 /* Who has come or gone since the last look; those of the first one were there before. */

@@ -267,14 +267,19 @@ function events.of(engine)
   return self
 end
 
+-- Events that come whatever else is told of.
+local OF_WORKERS = { worker_joined = true, worker_lost = true }
+
 -- Has the core tell what somebody wants to hear, and no more.
 local function ask(self)
-  local engine, functions, sample, all = self.engine, self.functions, 0.0, next(self.functions) ~= nil
-  self.tells_all = all
+  local engine, functions, sample, all = self.engine, self.functions, 0.0, false
+  for name in pairs(functions) do all = all or not OF_WORKERS[name] end
+  local has_functions = next(functions) ~= nil
+  self.tells_all = has_functions
   for _, looker in ipairs(self.lookers) do
     if looker.sample then sample = math.max(sample, looker.sample) else all = true end
   end
-  engine._core:on("event", (all or #self.lookers > 0) and receiver(self) or nil)
+  engine._core:on("event", (has_functions or #self.lookers > 0) and receiver(self) or nil)
   engine._events = (functions.stage_started or functions.task_started) and self or false
   engine._core:tell(all, sample, self.tells_all)
 end
