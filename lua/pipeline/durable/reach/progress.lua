@@ -41,6 +41,13 @@ function Progress.heartbeat(self, details)
   run.wake()
 end
 
+-- Most steps write nothing.
+local function begin_writing(self)
+  local op = self.op
+  self.counts, self.bytes = {}, {}
+  self.source = ("~%d%s/%s"):format(self.run.flow.era, op.path, entry.label(op))
+end
+
 local Stream = { __name = "pipeline.Stream", __unserializable = "a stream of a durable function" }
 Stream.__index = Stream
 
@@ -49,6 +56,7 @@ function Stream.write(self, value)
   local of, name = self.of, self.name
   check_at_work(of, ("stream %q"):format(name))
   local bytes = shown.encode(value, ("chunk of stream %q"):format(name))
+  if not of.source then begin_writing(of) end
   local k, total = (of.counts[name] or 0) + 1, (of.bytes[name] or 0) + #bytes
   shown.check_room(name, k, total)
   of.counts[name], of.bytes[name] = k, total
@@ -63,10 +71,7 @@ end
 
 --- What an attempt of a step tells its run. `attempt`: as steps.lua has it; its alive() is called with each heartbeat.
 function progress.new(run, op, attempt)
-  return setmetatable({
-    run = run, op = op, attempt = attempt, counts = {}, bytes = {}, next_at = 0.0,
-    source = ("~%d%s/%s"):format(run.flow.era, op.path, entry.label(op)),
-  }, Progress)
+  return setmetatable({ run = run, op = op, attempt = attempt, next_at = 0.0, source = false }, Progress)
 end
 
 -- ---- the run -------------------------------------------------------------------------------------------------------
