@@ -25,74 +25,76 @@
 
 /* ---- verbs ------------------------------------------------------------------------------------------------- */
 
-/* X(name, is_write). Reads go to a second connection and never queue behind writes. */
+/* X(name, is_write, offer). Reads go to a second connection and never queue behind writes. `offer`: a host gives its
+ * users the verb as it is, on the ENGINE, within a SESSION, or on BOTH; it does so in a way of its own (BY_HAND); or
+ * the engine uses it alone (OWN). */
 #define PL_VERBS(X)                                                                                                    \
-    X(start, true)       /* create roots */                                                                            \
-    X(outcome, true)     /* end one execution of run() */                                                              \
-    X(finalized, true)   /* end one execution of finalized(), or of an abort */                                        \
-    X(task_done, true)   /* end one execution of a task that is not of a stage's own life */                           \
-    X(tasks_done, true)  /* end executions that went well, of tasks with neither a name nor rows of their own */       \
-    X(task_add, true)    /* add tasks */                                                                               \
-    X(fill, true)        /* fill slots of a stage from outside */                                                      \
-    X(retry, true)       /* run an async stage again */                                                                \
-    X(abort, true)       /* abort the tree of a stage */                                                               \
-    X(resume, true)      /* let an aborted tree go on */                                                               \
-    X(status, true)      /* replace the status record of a stage */                                                    \
-    X(cleanup, true)     /* delete a finished tree */                                                                  \
-    X(release, true)     /* give claimed tasks back, spending nothing */                                               \
-    X(rescue, true)      /* return the tasks of dead workers */                                                        \
-    X(watch, true)       /* report when a stage becomes final */                                                       \
-    X(join, true)        /* become a worker */                                                                         \
-    X(leave, true)       /* stop being one */                                                                          \
-    X(meta, true)        /* read or write settings */                                                                  \
-    X(stage_get, false)  /* one stage with its slots */                                                                \
-    X(tree_get, false)   /* all stages and slots of a root */                                                          \
-    X(tree_page, false)  /* some stages of a root, and how to go on */                                                 \
-    X(roots_list, false) /* roots, newest first */                                                                     \
-    X(ids_find, false)   /* stages whose ids are in a range */                                                         \
-    X(tasks_find, false) /* tasks by state, with what they are */                                                      \
-    X(queues_seen, false)                                                                                              \
-    X(workers_get, false)                                                                                              \
-    X(roots_find, false) /* roots with filters, newest first, or their numbers */                                      \
-    X(why_get, false)    /* what keeps a stage or a task from starting */                                              \
-    X(counts_get, false) /* tasks by queue and state */                                                                \
-    X(failures_get, false)                                                                                             \
-    X(check, false)       /* what is wrong in the file? */                                                             \
-    X(repair, true)       /* mend what a check has found */                                                            \
-    X(claim_check, false) /* is a task being executed under this claim? */                                             \
-    X(backup, false)      /* copy some more pages of the store into another file */                                    \
-    X(queue_set, true)    /* make queues, change their settings, remove them */                                        \
-    X(queue_get, false)   /* settings */                                                                               \
-    X(queue_stats, false)                                                                                              \
-    X(lease, true)           /* hand out tasks of a pull queue for a while */                                          \
-    X(lease_modify, true)    /* move the end of a lease */                                                             \
-    X(task_delete, true)     /* delete tasks by id or name */                                                          \
-    X(purge, true)           /* delete all tasks of a queue */                                                         \
-    X(dead_list, false)      /* tasks that have no retries left */                                                     \
-    X(dead_revive, true)     /* give them another life */                                                              \
-    X(dead_purge, true)      /* forget them */                                                                         \
-    X(sweep, true)           /* delete what is older than it is kept */                                                \
-    X(space_get, false)      /* how large the store is, and what may go */                                             \
-    X(tables_get, false)     /* how much of it each table takes */                                                     \
-    X(schedule_set, true)    /* write schedules; those a source declares no longer go */                               \
-    X(schedule_delete, true) /* forget one */                                                                          \
-    X(schedule_fire, true)   /* the time of one has come */                                                            \
-    X(schedule_get, false)                                                                                             \
-    X(fires_get, false)                                                                                                \
-    X(journal, true)      /* write the journal of a durable function that is being executed */                         \
-    X(suspend, true)      /* the same, and it waits */                                                                 \
-    X(signal, true)       /* send mails to durable functions */                                                        \
-    X(flow_set, true)     /* hold one, or let it go on */                                                              \
-    X(journal_get, false) /* one, some of its entries, and its news */                                                 \
-    X(shown_get, false)   /* its values, streams, answers */                                                           \
-    X(fork, true)         /* a new one with the entries of another */                                                  \
-    X(flows_get, false)   /* how many there are */                                                                     \
-    X(tx_begin, true)     /* open a session: a transaction over many ops */                                            \
-    X(tx_end, true)       /* commit it, or roll it back */                                                             \
-    X(sql, true)          /* the user's own SQL, in a session */
+    X(start, true, BOTH)        /* create roots */                                                                     \
+    X(outcome, true, BY_HAND)   /* end one execution of run() */                                                       \
+    X(finalized, true, BY_HAND) /* end one execution of finalized(), or of an abort */                                 \
+    X(task_done, true, BY_HAND) /* end one execution of a task that is not of a stage's own life */                    \
+    X(tasks_done, true, OWN)   /* end executions that went well, of tasks with neither a name nor rows of their own */ \
+    X(task_add, true, BOTH)    /* add tasks */                                                                         \
+    X(fill, true, BOTH)        /* fill slots of a stage from outside */                                                \
+    X(retry, true, BOTH)       /* run an async stage again */                                                          \
+    X(abort, true, BOTH)       /* abort the tree of a stage */                                                         \
+    X(resume, true, BOTH)      /* let an aborted tree go on */                                                         \
+    X(status, true, BOTH)      /* replace the status record of a stage */                                              \
+    X(cleanup, true, BOTH)     /* delete a finished tree */                                                            \
+    X(release, true, OWN)      /* give claimed tasks back, spending nothing */                                         \
+    X(rescue, true, OWN)       /* return the tasks of dead workers */                                                  \
+    X(watch, true, ENGINE)     /* report when a stage becomes final */                                                 \
+    X(join, true, OWN)         /* become a worker */                                                                   \
+    X(leave, true, OWN)        /* stop being one */                                                                    \
+    X(meta, true, BOTH)        /* read or write settings */                                                            \
+    X(stage_get, false, BOTH)  /* one stage with its slots */                                                          \
+    X(tree_get, false, BOTH)   /* all stages and slots of a root */                                                    \
+    X(tree_page, false, BOTH)  /* some stages of a root, and how to go on */                                           \
+    X(roots_list, false, BOTH) /* roots, newest first */                                                               \
+    X(ids_find, false, BOTH)   /* stages whose ids are in a range */                                                   \
+    X(tasks_find, false, BOTH) /* tasks by state, with what they are */                                                \
+    X(queues_seen, false, BOTH)                                                                                        \
+    X(workers_get, false, BOTH)                                                                                        \
+    X(roots_find, false, BOTH) /* roots with filters, newest first, or their numbers */                                \
+    X(why_get, false, BOTH)    /* what keeps a stage or a task from starting */                                        \
+    X(counts_get, false, BOTH) /* tasks by queue and state */                                                          \
+    X(failures_get, false, BOTH)                                                                                       \
+    X(check, false, ENGINE)       /* what is wrong in the file? */                                                     \
+    X(repair, true, ENGINE)       /* mend what a check has found */                                                    \
+    X(claim_check, false, ENGINE) /* is a task being executed under this claim? */                                     \
+    X(backup, false, ENGINE)      /* copy some more pages of the store into another file */                            \
+    X(queue_set, true, BOTH)      /* make queues, change their settings, remove them */                                \
+    X(queue_get, false, BOTH)     /* settings */                                                                       \
+    X(queue_stats, false, BOTH)                                                                                        \
+    X(lease, true, BOTH)           /* hand out tasks of a pull queue for a while */                                    \
+    X(lease_modify, true, BOTH)    /* move the end of a lease */                                                       \
+    X(task_delete, true, BOTH)     /* delete tasks by id or name */                                                    \
+    X(purge, true, BOTH)           /* delete all tasks of a queue */                                                   \
+    X(dead_list, false, BOTH)      /* tasks that have no retries left */                                               \
+    X(dead_revive, true, BOTH)     /* give them another life */                                                        \
+    X(dead_purge, true, BOTH)      /* forget them */                                                                   \
+    X(sweep, true, ENGINE)         /* delete what is older than it is kept */                                          \
+    X(space_get, false, BOTH)      /* how large the store is, and what may go */                                       \
+    X(tables_get, false, ENGINE)   /* how much of it each table takes */                                               \
+    X(schedule_set, true, BOTH)    /* write schedules; those a source declares no longer go */                         \
+    X(schedule_delete, true, BOTH) /* forget one */                                                                    \
+    X(schedule_fire, true, BOTH)   /* the time of one has come */                                                      \
+    X(schedule_get, false, BOTH)                                                                                       \
+    X(fires_get, false, BOTH)                                                                                          \
+    X(journal, true, BY_HAND)   /* write the journal of a durable function that is being executed */                   \
+    X(suspend, true, BY_HAND)   /* the same, and it waits */                                                           \
+    X(signal, true, BOTH)       /* send mails to durable functions */                                                  \
+    X(flow_set, true, BOTH)     /* hold one, or let it go on */                                                        \
+    X(journal_get, false, BOTH) /* one, some of its entries, and its news */                                           \
+    X(shown_get, false, BOTH)   /* its values, streams, answers */                                                     \
+    X(fork, true, BOTH)         /* a new one with the entries of another */                                            \
+    X(flows_get, false, BOTH)   /* how many there are */                                                               \
+    X(tx_begin, true, OWN)      /* open a session: a transaction over many ops */                                      \
+    X(tx_end, true, OWN)        /* commit it, or roll it back */                                                       \
+    X(sql, true, SESSION)       /* the user's own SQL, in a session */
 
 typedef enum {
-#define X(name, write) PL_VERB_##name,
+#define X(name, write, offer) PL_VERB_##name,
     PL_VERBS(X)
 #undef X
         PL_VERB_COUNT
@@ -654,7 +656,7 @@ typedef struct pl_op {
     bool more;              /* the driver's: this was a portion, the next one is for another turn */
     int portions;           /* the store's: that were committed */
     union {
-#define X(name, write) pl_op_##name##_t name;
+#define X(name, write, offer) pl_op_##name##_t name;
         PL_VERBS(X)
 #undef X
     } u;

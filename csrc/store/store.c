@@ -135,7 +135,7 @@ bool pl_store_serves(const pl_store_t *store, pl_str_t queue) {
 
 static bool is_write(pl_verb_t verb) {
     static const bool writes[] = {
-#define X(name, write) [PL_VERB_##name] = (write),
+#define X(name, write, offer) [PL_VERB_##name] = (write),
         PL_VERBS(X)
 #undef X
     };

@@ -17,7 +17,7 @@ void pl__batch_init(pl_store_t *store) {
 /* Whether people who look at the store see something else after an op of this verb. */
 static bool is_change(pl_verb_t verb) {
     static const bool writes[] = {
-#define X(name, write) [PL_VERB_##name] = (write),
+#define X(name, write, offer) [PL_VERB_##name] = (write),
         PL_VERBS(X)
 #undef X
     };
@@ -162,7 +162,7 @@ static void claiming_failed(pl_store_t *store, const pl_error_t *error) {
 }
 
 /* A transaction for each. PL_ELOST: not for what is left of *ops. */
-static int run_singly(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl_error_t *error) {
+static int run_one_by_one(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl_error_t *error) {
     while (*ops) {
         pl_op_t *op = *ops, *next = op->next;
         *error = (pl_error_t){ 0 };
@@ -206,7 +206,7 @@ static int run_once(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl_e
         count_commit(store, *ops, pl_clock_monotonic_us() - began);
     pl__outage_over(store, &store->outage);
     if (rc != PL_OK && *ops)
-        return run_singly(store, ops, ask, error);
+        return run_one_by_one(store, ops, ask, error);
     if (rc == PL_OK)
         pl__turn_finish(store, *ops, &turn, &arena);
     else

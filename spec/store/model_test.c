@@ -270,7 +270,7 @@ static void put_page(FILE *out, const pl_op_tree_page_t *get) {
 
 static void put_op(FILE *out, const pl_op_t *op) {
     static const char *const names[] = {
-#define X(name, write) #name,
+#define X(name, write, offer) #name,
         PL_VERBS(X)
 #undef X
     };

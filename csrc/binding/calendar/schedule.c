@@ -61,6 +61,8 @@ static void read_removed(pl__reader_t *R, int t, pl_op_schedule_set_t *set) {
     set->removed_len = n;
 }
 
+/* e:schedule_set(list of SCHEDULE, {source=, version=, version_before=, removed=, abort=} | nil) -> whether it was
+ * written, list of result names */
 void pl__build_schedule_set(pl__reader_t *R) {
     pl_op_schedule_set_t *set = &R->op->u.schedule_set;
     pl__reader_arg_list(R, 2);
@@ -82,11 +84,15 @@ void pl__build_schedule_set(pl__reader_t *R) {
     read_removed(R, 3, set);
 }
 
+/* e:schedule_delete(name, abort) -> true */
 void pl__build_schedule_delete(pl__reader_t *R) {
     R->op->u.schedule_delete.name = pl__reader_arg_str(R, 2);
     R->op->u.schedule_delete.abort = lua_toboolean(R->L, 3);
 }
 
+PL__PUSHES_TRUE(schedule_delete)
+
+/* e:schedule_get({name=} | {source=, after=, limit=} | {due=, limit=}) -> list, version of the source */
 void pl__build_schedule_get(pl__reader_t *R) {
     pl_op_schedule_get_t *get = &R->op->u.schedule_get;
     pl__reader_arg_table(R, 2);
@@ -97,6 +103,7 @@ void pl__build_schedule_get(pl__reader_t *R) {
     get->limit = (int)pl__reader_opt_integer_field(R, 2, "limit", 0, 1, INT_MAX);
 }
 
+/* e:fires_get({name=, before=, limit=} | {target=}) -> list */
 void pl__build_fires_get(pl__reader_t *R) {
     pl_op_fires_get_t *get = &R->op->u.fires_get;
     pl__reader_arg_table(R, 2);
@@ -138,6 +145,8 @@ static void read_work(pl__reader_t *R, int t, pl_op_schedule_fire_t *fire) {
         fire->fires[i].task = &tasks[i];
 }
 
+/* e:schedule_fire({id=, revision=, nominal=, next_nominal=, next_at=, last_nominal=, counts=, buffered_max=,
+ * note=, pause_note=, fires=, stages= | tasks=}) -> list of states */
 void pl__build_schedule_fire(pl__reader_t *R) {
     pl_op_schedule_fire_t *fire = &R->op->u.schedule_fire;
     pl__reader_arg_table(R, 2);

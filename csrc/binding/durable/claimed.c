@@ -100,49 +100,9 @@ static int engine_suspend(lua_State *L) {
     return write(L, PL_VERB_suspend);
 }
 
-static int call(lua_State *L, pl_verb_t verb) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    pl_op_t *op = pl__op_build(L, verb);
-    return op ? pl__await_op(L, h, op, NULL) : pl__push_failure(L, PL_ENOMEM, NULL);
-}
-
-/* e:signal(list of {stage= | idempotence=, name=, key=, kind=, value=}) -> list of result names */
-static int engine_signal(lua_State *L) {
-    return call(L, PL_VERB_signal);
-}
-
-/* e:flow_set(stage_id, {hold=, reason=} | {resume=}) -> true, or nil, code, message */
-static int engine_flow_set(lua_State *L) {
-    return call(L, PL_VERB_flow_set);
-}
-
-/* e:journal_get(stage_id, {after=, limit=, next=, mail_after=, mail_limit=}) -> FLOW, list of ENTRY, NEWS; or nil */
-static int engine_journal_get(lua_State *L) {
-    return call(L, PL_VERB_journal_get);
-}
-
-/* e:shown_get(stage_id, {name=, stream=, from=, limit=, mail=}) -> SHOWN; or nil */
-static int engine_shown_get(lua_State *L) {
-    return call(L, PL_VERB_shown_get);
-}
-
-/* e:fork(stage_id, {before=, mails=, start=list of one STAGE}) -> true, or nil, code, message */
-static int engine_fork(lua_State *L) {
-    return call(L, PL_VERB_fork);
-}
-
-/* e:flows_get() -> {begun=, suspended=, held=, over=, bytes=} */
-static int engine_flows_get(lua_State *L) {
-    return call(L, PL_VERB_flows_get);
-}
-
 void pl__durable_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
-        { "journal", engine_journal },   { "flow_suspend", engine_suspend },    { "signal", engine_signal },
-        { "flow_set", engine_flow_set }, { "journal_get", engine_journal_get }, { "shown_get", engine_shown_get },
-        { "fork", engine_fork },         { "flows_get", engine_flows_get },     { NULL, NULL }
-    };
+    static const luaL_Reg METHODS[] = { { "journal", engine_journal },
+                                        { "flow_suspend", engine_suspend },
+                                        { NULL, NULL } };
     luaL_setfuncs(L, METHODS, 0);
 }

@@ -25,21 +25,4 @@ void pl__reader_shown(pl__reader_t *R, int t, pl_journal_t *journal);
 /* The list of mails on top of the stack, which it pops; nil: none. */
 pl_mail_new_t *pl__reader_mails(pl__reader_t *R, const char *field, size_t *len);
 
-/* ---- one of each for a verb: see binding/op/table.h ---- */
-/* Of verb outcome: pl__build_outcome, and what is a durable function's alone. */
-void pl__build_end_of_run(pl__reader_t *R);
-void pl__build_journal(pl__reader_t *R);
-void pl__build_suspend(pl__reader_t *R);
-void pl__build_signal(pl__reader_t *R);
-void pl__build_flow_set(pl__reader_t *R);
-void pl__build_journal_get(pl__reader_t *R);
-void pl__build_shown_get(pl__reader_t *R);
-void pl__build_fork(pl__reader_t *R);
-int pl__push_suspend(lua_State *L, const pl_op_t *op);
-int pl__push_signal(lua_State *L, const pl_op_t *op);
-int pl__push_journal_get(lua_State *L, const pl_op_t *op);
-int pl__push_journal(lua_State *L, const pl_op_t *op);
-int pl__push_shown_get(lua_State *L, const pl_op_t *op);
-int pl__push_flows_get(lua_State *L, const pl_op_t *op);
-
 #endif

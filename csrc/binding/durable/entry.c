@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 
 #include "binding/durable/durable.h"
+#include "binding/op/pusher.h"
 #include "binding/op/table.h"
 
 static const char *const KINDS[] = {
@@ -123,10 +124,12 @@ static void read_last_entries(pl__reader_t *R, pl_op_outcome_t *outcome) {
     outcome->failures = read_failures(R, &outcome->failures_len);
 }
 
-void pl__build_end_of_run(pl__reader_t *R) {
-    pl__build_outcome(R);
+void pl__build_outcome(pl__reader_t *R) {
+    pl__reader_outcome(R);
     read_last_entries(R, &R->op->u.outcome);
 }
+
+PL__PUSHES_TRUE(outcome)
 
 void pl__build_journal(pl__reader_t *R) {
     pl__reader_arg_table(R, 3);
@@ -175,11 +178,13 @@ void pl__build_suspend(pl__reader_t *R) {
     suspend->hold = pl__reader_opt_flag_field(R, 3, "hold");
 }
 
+/* e:signal(list of {stage= | idempotence=, name=, key=, kind=, value=}) -> list of result names */
 void pl__build_signal(pl__reader_t *R) {
     pl__reader_arg_list(R, 2);
     R->op->u.signal.mails = pl__reader_mails(R, "mails", &R->op->u.signal.len);
 }
 
+/* e:flow_set(stage_id, {hold=, reason=} | {resume=}) -> true, or nil, code, message */
 void pl__build_flow_set(pl__reader_t *R) {
     pl_op_flow_set_t *set = &R->op->u.flow_set;
     set->stage = pl__reader_arg_id(R, 2);
@@ -190,6 +195,9 @@ void pl__build_flow_set(pl__reader_t *R) {
     set->reason = pl__reader_opt_str_field(R, 3, "reason");
 }
 
+PL__PUSHES_TRUE(flow_set)
+
+/* e:journal_get(stage_id, {after=, limit=, next=, mail_after=, mail_limit=}) -> FLOW, list of ENTRY, NEWS; or nil */
 void pl__build_journal_get(pl__reader_t *R) {
     enum { LIMIT = 500, MAILS = 100 };
     pl_op_journal_get_t *get = &R->op->u.journal_get;

@@ -5,6 +5,7 @@
 
 #include "binding/durable/durable.h"
 #include "binding/op/pusher.h"
+#include "binding/op/table.h"
 
 static void set_positive(lua_State *L, const char *name, int64_t value) {
     if (value > 0)

@@ -131,6 +131,7 @@ int pl__push_journal(lua_State *L, const pl_op_t *op) {
 
 /* ---- read -------------------------------------------------------------------------------------------------- */
 
+/* e:shown_get(stage_id, {name=, stream=, from=, limit=, mail=}) -> SHOWN; or nil */
 void pl__build_shown_get(pl__reader_t *R) {
     enum { LIMIT = 100 };
     pl_op_shown_get_t *get = &R->op->u.shown_get;
@@ -187,6 +188,9 @@ int pl__push_shown_get(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
+/* e:flows_get() -> {begun=, suspended=, held=, over=, bytes=} */
+PL__BUILDS_NOTHING(flows_get)
+
 int pl__push_flows_get(lua_State *L, const pl_op_t *op) {
     const pl_op_flows_get_t *get = &op->u.flows_get;
     if (op->rc != PL_OK)
@@ -200,6 +204,7 @@ int pl__push_flows_get(lua_State *L, const pl_op_t *op) {
 
 /* ---- forks ------------------------------------------------------------------------------------------------- */
 
+/* e:fork(stage_id, {before=, mails=, start=list of one STAGE}) -> true, or nil, code, message */
 void pl__build_fork(pl__reader_t *R) {
     pl_op_fork_t *fork = &R->op->u.fork;
     size_t len;
@@ -212,3 +217,5 @@ void pl__build_fork(pl__reader_t *R) {
     if (len != 1 || !(fork->start->flags & PL_STAGE_DURABLE))
         pl__reader_refuse(R, "start", "one durable function");
 }
+
+PL__PUSHES_TRUE(fork)

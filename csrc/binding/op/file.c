@@ -10,6 +10,7 @@
 
 /* ---- arguments -------------------------------------------------------------------------------------------------- */
 
+/* e:meta(key) -> string or nil; e:meta(key, value, if_absent) -> what is there now */
 void pl__build_meta(pl__reader_t *R) {
     pl_op_meta_t *meta = &R->op->u.meta;
     meta->key = pl__reader_arg_str(R, 2);
@@ -18,22 +19,32 @@ void pl__build_meta(pl__reader_t *R) {
     meta->if_absent = lua_toboolean(R->L, 4);
 }
 
-void pl__build_nothing(pl__reader_t *R) {
-    (void)R;
-}
+/* e:counts_get() -> list of {queue=, ready=, delayed=, claimed=}, stages, workers */
+PL__BUILDS_NOTHING(counts_get)
 
+/* e:space_get() -> {bytes=, free=, log=, shrinks=, keep_done=, keep_aborted=, keep_dead=, max_bytes=, sweeps=, done=,
+ * aborted=, dead=, names=}, the last four {count=, more=, oldest=}: what may go */
+PL__BUILDS_NOTHING(space_get)
+
+/* e:sweep() -> trees, dead tasks, names deleted since they were old */
+PL__BUILDS_NOTHING(sweep)
+
+/* e:check(part) -> list of texts, next part or nil */
 void pl__build_check(pl__reader_t *R) {
     R->op->u.check.part = (int)luaL_checkinteger(R->L, 2);
 }
 
+/* e:repair(title) -> how many rows were changed, or nil, "ENOTFOUND" (no mend), ... */
 void pl__build_repair(pl__reader_t *R) {
     R->op->u.repair.title = pl__reader_arg_str(R, 2);
 }
 
+/* e:tables_get(part) -> {table=, index= or nil, bytes=, unused=}, next part or nil */
 void pl__build_tables_get(pl__reader_t *R) {
     R->op->u.tables_get.part = (int)luaL_checkinteger(R->L, 2);
 }
 
+/* e:backup(path, pages) -> pages left, pages in all */
 void pl__build_backup(pl__reader_t *R) {
     R->op->u.backup.path = pl__reader_arg_str(R, 2);
     R->op->u.backup.pages = (int)luaL_checkinteger(R->L, 3);

@@ -39,6 +39,7 @@ static void read_settings(pl__reader_t *R, int t, pl_queue_settings_t *queue) {
     queue->retry = pl__reader_retry(R, t);
 }
 
+/* e:queue_set(list of SETTINGS, patch) -> list of result names */
 void pl__build_queue_set(pl__reader_t *R) {
     pl_op_queue_set_t *set = &R->op->u.queue_set;
     pl__reader_arg_list(R, 2);
@@ -53,10 +54,12 @@ void pl__build_queue_set(pl__reader_t *R) {
     set->patch = lua_toboolean(R->L, 3);
 }
 
+/* e:queue_get(name or nil) -> list of SETTINGS */
 void pl__build_queue_get(pl__reader_t *R) {
     R->op->u.queue_get.name = pl__reader_arg_opt_str(R, 2);
 }
 
+/* e:queue_stats(list of names) -> list of figures */
 void pl__build_queue_stats(pl__reader_t *R) {
     pl_op_queue_stats_t *stats = &R->op->u.queue_stats;
     pl__reader_arg_list(R, 2);

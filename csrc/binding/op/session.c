@@ -275,31 +275,9 @@ static void push_methods(lua_State *L) {
         { "journal", session_journal },
         { NULL, NULL },
     };
-    static const struct {
-        const char *name;
-        pl_verb_t verb;
-    } VERBS[] = {
-#define X(name) { #name, PL_VERB_##name }
-        X(sql),          X(start),         X(task_add),     X(fill),
-        X(retry),        X(abort),         X(status),       X(cleanup),
-        X(meta),         X(stage_get),     X(tree_get),     X(tree_page),
-        X(roots_list),   X(counts_get),    X(queue_set),    X(queue_get),
-        X(queue_stats),  X(lease),         X(lease_modify), X(task_delete),
-        X(purge),        X(dead_list),     X(dead_revive),  X(dead_purge),
-        X(failures_get), X(space_get),     X(schedule_set), X(schedule_delete),
-        X(schedule_get), X(schedule_fire), X(fires_get),    X(ids_find),
-        X(roots_find),   X(resume),        X(workers_get),  X(queues_seen),
-        X(why_get),      X(tasks_find),    X(signal),       X(flow_set),
-        X(journal_get),  X(shown_get),     X(fork),         X(flows_get),
-#undef X
-    };
     static const char *const FORWARDS[] = { "new_id", "new_name", "id_text", "id_parse", "now" };
     luaL_newlib(L, METHODS);
-    for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++) {
-        lua_pushinteger(L, (lua_Integer)VERBS[i].verb);
-        lua_pushcclosure(L, session_verb, 1);
-        lua_setfield(L, -2, VERBS[i].name);
-    }
+    pl__verbs_push(L, true, session_verb);
     for (size_t i = 0; i < sizeof FORWARDS / sizeof *FORWARDS; i++) {
         lua_pushstring(L, FORWARDS[i]);
         lua_pushcclosure(L, session_forward, 1);

@@ -148,13 +148,14 @@ const pl_fill_t *pl__reader_fills(pl__reader_t *R, size_t *len) {
     return fills;
 }
 
+/* e:start(list of STAGE) -> list of "OK" or "EEXISTS" */
 void pl__build_start(pl__reader_t *R) {
     pl_op_start_t *start = &R->op->u.start;
     pl__reader_arg_list(R, 2);
     start->stages = read_stages(R, "stages", true, &start->len);
 }
 
-void pl__build_outcome(pl__reader_t *R) {
+void pl__reader_outcome(pl__reader_t *R) {
     static const char *const KINDS[] = { "ok", "failed", "abort", "held", "continue", NULL };
     pl_op_outcome_t *outcome = &R->op->u.outcome;
     pl__reader_arg_table(R, 3);
@@ -192,6 +193,9 @@ void pl__build_finalized(pl__reader_t *R) {
     pl__reader_failure(R, 3, &finalized->failure);
 }
 
+PL__PUSHES_TRUE(finalized)
+
+/* e:fill(stage_id, list of {slot=, value=}) -> true */
 void pl__build_fill(pl__reader_t *R) {
     pl_op_fill_t *fill = &R->op->u.fill;
     fill->stage = pl__reader_arg_id(R, 2);
@@ -199,6 +203,9 @@ void pl__build_fill(pl__reader_t *R) {
     fill->fills = pl__reader_fills(R, &fill->fills_len);
 }
 
+PL__PUSHES_TRUE(fill)
+
+/* e:retry(stage_id, retry_at, message) -> true */
 void pl__build_retry(pl__reader_t *R) {
     pl_op_retry_t *retry = &R->op->u.retry;
     retry->stage = pl__reader_arg_id(R, 2);
@@ -210,6 +217,9 @@ void pl__build_retry(pl__reader_t *R) {
     retry->message = pl__reader_arg_opt_str(R, 4);
 }
 
+PL__PUSHES_TRUE(retry)
+
+/* e:abort(stage_id, message, no_permission, force) -> true */
 void pl__build_abort(pl__reader_t *R) {
     pl_op_abort_t *abort_op = &R->op->u.abort;
     abort_op->stage = pl__reader_arg_id(R, 2);
@@ -218,6 +228,9 @@ void pl__build_abort(pl__reader_t *R) {
     abort_op->force = lua_toboolean(R->L, 5);
 }
 
+PL__PUSHES_TRUE(abort)
+
+/* e:resume(stage_id) -> how many stages go on */
 void pl__build_resume(pl__reader_t *R) {
     R->op->u.resume.stage = pl__reader_arg_id(R, 2);
 }
@@ -232,15 +245,20 @@ void pl__build_status(pl__reader_t *R) {
     status->status.time = pl__reader_opt_time_field(R, 3, "time");
 }
 
+PL__PUSHES_TRUE(status)
+
+/* e:cleanup(root_id) -> rows deleted */
 void pl__build_cleanup(pl__reader_t *R) {
     R->op->u.cleanup.root = pl__reader_arg_id(R, 2);
 }
 
+/* e:watch(stage_id | key) -> name of its state */
 void pl__build_watch(pl__reader_t *R) {
     pl_op_watch_t *watch = &R->op->u.watch;
     pl__reader_arg_id_or_key(R, 2, &watch->stage, &watch->key);
 }
 
+/* e:stage_get(id | key, with_slots, with_work) -> STAGEREC, slots; or nil */
 void pl__build_stage_get(pl__reader_t *R) {
     pl_op_stage_get_t *stage_get = &R->op->u.stage_get;
     pl__reader_arg_id_or_key(R, 2, &stage_get->stage, &stage_get->key);
@@ -248,11 +266,14 @@ void pl__build_stage_get(pl__reader_t *R) {
     stage_get->with_work = lua_toboolean(R->L, 4);
 }
 
+/* e:tree_get(id | key) -> list of STAGEREC, slots; or nil */
 void pl__build_tree_get(pl__reader_t *R) {
     pl_op_tree_get_t *tree_get = &R->op->u.tree_get;
     pl__reader_arg_id_or_key(R, 2, &tree_get->stage, &tree_get->key);
 }
 
+/* e:tree_page(id | key, {top=, depth=, after=, limit=, counts=, hidden=}) -> {root=, key=, len=, next=}, page; or nil,
+ * if there is no such stage, or `top` is not in its tree */
 void pl__build_tree_page(pl__reader_t *R) {
     pl_op_tree_page_t *get = &R->op->u.tree_page;
     pl__reader_arg_id_or_key(R, 2, &get->stage, &get->key);
@@ -265,6 +286,7 @@ void pl__build_tree_page(pl__reader_t *R) {
     get->hidden = (int)pl__reader_opt_integer_field(R, 3, "hidden", 0, 0, INT_MAX);
 }
 
+/* e:roots_list{class_path=, before=, limit=} -> list of STAGEREC, slots, next id or nil */
 void pl__build_roots_list(pl__reader_t *R) {
     pl_op_roots_list_t *list = &R->op->u.roots_list;
     list->limit = LIMIT_DEFAULT;
@@ -276,6 +298,8 @@ void pl__build_roots_list(pl__reader_t *R) {
     list->limit = (int)pl__reader_opt_integer_field(R, 2, "limit", LIMIT_DEFAULT, 1, INT_MAX);
 }
 
+/* e:failures_get(id, of the tree) -> list of {time=, attempt=, worker=, error_class=, message=, traceback=}; of the
+ * tree of a root also stage=, class_path=, key= */
 void pl__build_failures_get(pl__reader_t *R) {
     R->op->u.failures_get.stage = pl__reader_arg_id(R, 2);
     R->op->u.failures_get.tree = lua_toboolean(R->L, 3);

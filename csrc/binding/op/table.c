@@ -5,7 +5,6 @@
 
 #include <lauxlib.h>
 
-#include "binding/durable/durable.h"
 #include "binding/op/pusher.h"
 
 #define ARGS_MAX 5 /* of any verb, self included */
@@ -15,62 +14,11 @@
 typedef void (*build_fn)(pl__reader_t *R);
 
 static const build_fn BUILD[PL_VERB_COUNT] = {
-    [PL_VERB_start] = pl__build_start,
-    [PL_VERB_outcome] = pl__build_end_of_run,
-    [PL_VERB_finalized] = pl__build_finalized,
-    [PL_VERB_task_done] = pl__build_task_done,
-    [PL_VERB_task_add] = pl__build_task_add,
-    [PL_VERB_fill] = pl__build_fill,
-    [PL_VERB_retry] = pl__build_retry,
-    [PL_VERB_abort] = pl__build_abort,
-    [PL_VERB_resume] = pl__build_resume,
-    [PL_VERB_status] = pl__build_status,
-    [PL_VERB_cleanup] = pl__build_cleanup,
-    [PL_VERB_watch] = pl__build_watch,
-    [PL_VERB_meta] = pl__build_meta,
-    [PL_VERB_stage_get] = pl__build_stage_get,
-    [PL_VERB_tree_get] = pl__build_tree_get,
-    [PL_VERB_tree_page] = pl__build_tree_page,
-    [PL_VERB_roots_list] = pl__build_roots_list,
-    [PL_VERB_ids_find] = pl__build_ids_find,
-    [PL_VERB_roots_find] = pl__build_roots_find,
-    [PL_VERB_why_get] = pl__build_why_get,
-    [PL_VERB_workers_get] = pl__build_nothing,
-    [PL_VERB_queues_seen] = pl__build_queues_seen,
-    [PL_VERB_tasks_find] = pl__build_tasks_find,
-    [PL_VERB_counts_get] = pl__build_nothing,
-    [PL_VERB_space_get] = pl__build_nothing,
-    [PL_VERB_repair] = pl__build_repair,
-    [PL_VERB_tables_get] = pl__build_tables_get,
-    [PL_VERB_sweep] = pl__build_nothing,
-    [PL_VERB_failures_get] = pl__build_failures_get,
-    [PL_VERB_check] = pl__build_check,
-    [PL_VERB_claim_check] = pl__build_claim_check,
-    [PL_VERB_backup] = pl__build_backup,
-    [PL_VERB_queue_set] = pl__build_queue_set,
-    [PL_VERB_queue_get] = pl__build_queue_get,
-    [PL_VERB_queue_stats] = pl__build_queue_stats,
-    [PL_VERB_lease] = pl__build_lease,
-    [PL_VERB_lease_modify] = pl__build_lease_modify,
-    [PL_VERB_task_delete] = pl__build_task_delete,
-    [PL_VERB_purge] = pl__build_purge,
-    [PL_VERB_dead_list] = pl__build_dead_list,
-    [PL_VERB_dead_revive] = pl__build_dead_revive,
-    [PL_VERB_dead_purge] = pl__build_dead_purge,
-    [PL_VERB_schedule_set] = pl__build_schedule_set,
-    [PL_VERB_schedule_delete] = pl__build_schedule_delete,
-    [PL_VERB_schedule_get] = pl__build_schedule_get,
-    [PL_VERB_schedule_fire] = pl__build_schedule_fire,
-    [PL_VERB_fires_get] = pl__build_fires_get,
-    [PL_VERB_journal] = pl__build_journal,
-    [PL_VERB_suspend] = pl__build_suspend,
-    [PL_VERB_signal] = pl__build_signal,
-    [PL_VERB_flow_set] = pl__build_flow_set,
-    [PL_VERB_journal_get] = pl__build_journal_get,
-    [PL_VERB_shown_get] = pl__build_shown_get,
-    [PL_VERB_fork] = pl__build_fork,
-    [PL_VERB_flows_get] = pl__build_nothing,
-    [PL_VERB_sql] = pl__build_sql,
+#define ENTRY(name) [PL_VERB_##name] = pl__build_##name,
+#define X(name, write, offer) PL__OFFERED_##offer(ENTRY, name)
+    PL_VERBS(X)
+#undef X
+#undef ENTRY
 };
 
 /* Stack: the reader in the place of self, then the arguments. */
@@ -145,58 +93,16 @@ bool pl__op_add_tasks(lua_State *L, pl_op_t **ops) {
 typedef int (*push_fn)(lua_State *L, const pl_op_t *op);
 
 static const push_fn PUSH[PL_VERB_COUNT] = {
-    [PL_VERB_start] = pl__push_start,
-    [PL_VERB_task_add] = pl__push_task_add,
-    [PL_VERB_cleanup] = pl__push_cleanup,
-    [PL_VERB_resume] = pl__push_resume,
-    [PL_VERB_watch] = pl__push_watch,
-    [PL_VERB_meta] = pl__push_meta,
-    [PL_VERB_stage_get] = pl__push_stage_get,
-    [PL_VERB_tree_get] = pl__push_tree_get,
-    [PL_VERB_tree_page] = pl__push_tree_page,
-    [PL_VERB_roots_list] = pl__push_roots_list,
-    [PL_VERB_ids_find] = pl__push_ids_find,
-    [PL_VERB_roots_find] = pl__push_roots_find,
-    [PL_VERB_why_get] = pl__push_why_get,
-    [PL_VERB_workers_get] = pl__push_workers_get,
-    [PL_VERB_queues_seen] = pl__push_queues_seen,
-    [PL_VERB_tasks_find] = pl__push_tasks_find,
-    [PL_VERB_counts_get] = pl__push_counts_get,
-    [PL_VERB_space_get] = pl__push_space_get,
-    [PL_VERB_repair] = pl__push_repair,
-    [PL_VERB_tables_get] = pl__push_tables_get,
-    [PL_VERB_sweep] = pl__push_sweep,
-    [PL_VERB_failures_get] = pl__push_failures_get,
-    [PL_VERB_check] = pl__push_check,
-    [PL_VERB_claim_check] = pl__push_claim_check,
-    [PL_VERB_backup] = pl__push_backup,
-    [PL_VERB_task_done] = pl__push_task_done,
-    [PL_VERB_queue_set] = pl__push_queue_set,
-    [PL_VERB_queue_get] = pl__push_queue_get,
-    [PL_VERB_queue_stats] = pl__push_queue_stats,
-    [PL_VERB_lease] = pl__push_lease,
-    [PL_VERB_lease_modify] = pl__push_lease_modify,
-    [PL_VERB_task_delete] = pl__push_task_delete,
-    [PL_VERB_purge] = pl__push_purge,
-    [PL_VERB_dead_list] = pl__push_dead_list,
-    [PL_VERB_dead_revive] = pl__push_dead_revive,
-    [PL_VERB_dead_purge] = pl__push_dead_purge,
-    [PL_VERB_schedule_set] = pl__push_schedule_set,
-    [PL_VERB_schedule_get] = pl__push_schedule_get,
-    [PL_VERB_schedule_fire] = pl__push_schedule_fire,
-    [PL_VERB_fires_get] = pl__push_fires_get,
-    [PL_VERB_suspend] = pl__push_suspend,
-    [PL_VERB_signal] = pl__push_signal,
-    [PL_VERB_journal_get] = pl__push_journal_get,
-    [PL_VERB_journal] = pl__push_journal,
-    [PL_VERB_shown_get] = pl__push_shown_get,
-    [PL_VERB_flows_get] = pl__push_flows_get,
-    [PL_VERB_sql] = pl__push_sql,
+#define ENTRY(name) [PL_VERB_##name] = pl__push_##name,
+#define X(name, write, offer) PL__OFFERED_##offer(ENTRY, name)
+    PL_VERBS(X)
+#undef X
+#undef ENTRY
 };
 
 static int push_entry(lua_State *L) {
     const pl_op_t *op = lua_touserdata(L, 1);
-    push_fn push = PUSH[op->verb] ? PUSH[op->verb] : pl__push_true;
+    push_fn push = PUSH[op->verb] ? PUSH[op->verb] : pl__push_true; /* of a session: that it has begun, or ended */
     return push(L, op);
 }
 
@@ -211,4 +117,25 @@ int pl__push_results(lua_State *L, pl_op_t *op) {
     if (status != LUA_OK)
         return lua_error(L);
     return lua_gettop(L) - top;
+}
+
+/* ---- methods ---------------------------------------------------------------------------------------------------- */
+
+void pl__verbs_push(lua_State *L, bool of_session, lua_CFunction method) {
+    enum { ENGINE = 1, SESSION = 2, BOTH = ENGINE | SESSION, BY_HAND = 0, OWN = 0 };
+    static const struct {
+        const char *name;
+        int offer;
+    } VERBS[] = {
+#define X(name, write, offer) [PL_VERB_##name] = { #name, offer },
+        PL_VERBS(X)
+#undef X
+    };
+    for (int verb = 0; verb < PL_VERB_COUNT; verb++) {
+        if (!(VERBS[verb].offer & (of_session ? SESSION : ENGINE)))
+            continue;
+        lua_pushinteger(L, verb);
+        lua_pushcclosure(L, method, 1);
+        lua_setfield(L, -2, VERBS[verb].name);
+    }
 }

@@ -34,94 +34,41 @@ int pl__op_add_task(pl_op_t *op, const pl_task_new_t *task) PL__MUST_USE;
  * same. */
 int pl__push_results(lua_State *L, pl_op_t *op);
 
-/* ---- stage.c, task.c, queue.c, schedule.c, file.c, sql.c: one of each for a verb ---- */
-void pl__build_start(pl__reader_t *R);
-void pl__build_outcome(pl__reader_t *R);
-void pl__build_finalized(pl__reader_t *R);
-void pl__build_fill(pl__reader_t *R);
-void pl__build_retry(pl__reader_t *R);
-void pl__build_abort(pl__reader_t *R);
-void pl__build_resume(pl__reader_t *R);
-void pl__build_status(pl__reader_t *R);
-void pl__build_cleanup(pl__reader_t *R);
-void pl__build_watch(pl__reader_t *R);
-void pl__build_stage_get(pl__reader_t *R);
-void pl__build_tree_get(pl__reader_t *R);
-void pl__build_tree_page(pl__reader_t *R);
-void pl__build_roots_list(pl__reader_t *R);
-void pl__build_ids_find(pl__reader_t *R);
-void pl__build_roots_find(pl__reader_t *R);
-void pl__build_why_get(pl__reader_t *R);
-void pl__build_queues_seen(pl__reader_t *R);
-void pl__build_tasks_find(pl__reader_t *R);
-void pl__build_failures_get(pl__reader_t *R);
-void pl__build_task_done(pl__reader_t *R);
-void pl__build_task_add(pl__reader_t *R);
+/* ---- for each verb that Lua can ask for: pl__build_NAME reads its arguments, pl__push_NAME pushes what it gives
+ * back; both are in the file of its noun ---- */
+
+/* `what`(name) of each verb that is offered, in whatever way. */
+#define PL__OFFERED_ENGINE(what, name) what(name)
+#define PL__OFFERED_SESSION(what, name) what(name)
+#define PL__OFFERED_BOTH(what, name) what(name)
+#define PL__OFFERED_BY_HAND(what, name) what(name)
+#define PL__OFFERED_OWN(what, name)
+
+#define PL__DECLARE(name)                                                                                              \
+    void pl__build_##name(pl__reader_t *R);                                                                            \
+    int pl__push_##name(lua_State *L, const pl_op_t *op);
+#define X(name, write, offer) PL__OFFERED_##offer(PL__DECLARE, name)
+PL_VERBS(X)
+#undef X
+#undef PL__DECLARE
+
+/* A verb without arguments, and one that gives back true. */
+#define PL__BUILDS_NOTHING(name)                                                                                       \
+    void pl__build_##name(pl__reader_t *R) {                                                                           \
+        (void)R;                                                                                                       \
+    }
+#define PL__PUSHES_TRUE(name)                                                                                          \
+    int pl__push_##name(lua_State *L, const pl_op_t *op) {                                                             \
+        return pl__push_true(L, op);                                                                                   \
+    }
+
+/* Pushes, onto the table on top of the stack, a method for each verb that the engine, or a session, offers as it is:
+ * `method` with the verb as its upvalue. */
+void pl__verbs_push(lua_State *L, bool of_session, lua_CFunction method);
+
+/* The arguments of outcome that are not a durable function's alone. */
+void pl__reader_outcome(pl__reader_t *R);
 void pl__build_more_tasks(pl__reader_t *R);
-void pl__build_claim_check(pl__reader_t *R);
-void pl__build_lease(pl__reader_t *R);
-void pl__build_lease_modify(pl__reader_t *R);
-void pl__build_task_delete(pl__reader_t *R);
-void pl__build_purge(pl__reader_t *R);
-void pl__build_dead_list(pl__reader_t *R);
-void pl__build_dead_revive(pl__reader_t *R);
-void pl__build_dead_purge(pl__reader_t *R);
-void pl__build_queue_set(pl__reader_t *R);
-void pl__build_queue_get(pl__reader_t *R);
-void pl__build_queue_stats(pl__reader_t *R);
-void pl__build_schedule_set(pl__reader_t *R);
-void pl__build_schedule_delete(pl__reader_t *R);
-void pl__build_schedule_get(pl__reader_t *R);
-void pl__build_schedule_fire(pl__reader_t *R);
-void pl__build_fires_get(pl__reader_t *R);
-void pl__build_meta(pl__reader_t *R);
-void pl__build_nothing(pl__reader_t *R);
-void pl__build_check(pl__reader_t *R);
-void pl__build_repair(pl__reader_t *R);
-void pl__build_tables_get(pl__reader_t *R);
-void pl__build_backup(pl__reader_t *R);
-void pl__build_sql(pl__reader_t *R);
-int pl__push_schedule_set(lua_State *L, const pl_op_t *op);
-int pl__push_schedule_get(lua_State *L, const pl_op_t *op);
-int pl__push_schedule_fire(lua_State *L, const pl_op_t *op);
-int pl__push_fires_get(lua_State *L, const pl_op_t *op);
-int pl__push_start(lua_State *L, const pl_op_t *op);
-int pl__push_resume(lua_State *L, const pl_op_t *op);
-int pl__push_watch(lua_State *L, const pl_op_t *op);
-int pl__push_stage_get(lua_State *L, const pl_op_t *op);
-int pl__push_tree_get(lua_State *L, const pl_op_t *op);
-int pl__push_tree_page(lua_State *L, const pl_op_t *op);
-int pl__push_roots_list(lua_State *L, const pl_op_t *op);
-int pl__push_tasks_find(lua_State *L, const pl_op_t *op);
-int pl__push_queues_seen(lua_State *L, const pl_op_t *op);
-int pl__push_workers_get(lua_State *L, const pl_op_t *op);
-int pl__push_why_get(lua_State *L, const pl_op_t *op);
-int pl__push_roots_find(lua_State *L, const pl_op_t *op);
-int pl__push_ids_find(lua_State *L, const pl_op_t *op);
-int pl__push_failures_get(lua_State *L, const pl_op_t *op);
-int pl__push_cleanup(lua_State *L, const pl_op_t *op);
-int pl__push_task_add(lua_State *L, const pl_op_t *op);
-int pl__push_task_done(lua_State *L, const pl_op_t *op);
-int pl__push_lease(lua_State *L, const pl_op_t *op);
-int pl__push_lease_modify(lua_State *L, const pl_op_t *op);
-int pl__push_task_delete(lua_State *L, const pl_op_t *op);
-int pl__push_claim_check(lua_State *L, const pl_op_t *op);
-int pl__push_purge(lua_State *L, const pl_op_t *op);
-int pl__push_dead_list(lua_State *L, const pl_op_t *op);
-int pl__push_dead_revive(lua_State *L, const pl_op_t *op);
-int pl__push_dead_purge(lua_State *L, const pl_op_t *op);
-int pl__push_queue_set(lua_State *L, const pl_op_t *op);
-int pl__push_queue_get(lua_State *L, const pl_op_t *op);
-int pl__push_queue_stats(lua_State *L, const pl_op_t *op);
-int pl__push_counts_get(lua_State *L, const pl_op_t *op);
-int pl__push_space_get(lua_State *L, const pl_op_t *op);
-int pl__push_repair(lua_State *L, const pl_op_t *op);
-int pl__push_tables_get(lua_State *L, const pl_op_t *op);
-int pl__push_sweep(lua_State *L, const pl_op_t *op);
-int pl__push_meta(lua_State *L, const pl_op_t *op);
-int pl__push_check(lua_State *L, const pl_op_t *op);
-int pl__push_backup(lua_State *L, const pl_op_t *op);
-int pl__push_sql(lua_State *L, const pl_op_t *op);
 
 /* A task, and the settings of a queue, as tables. */
 void pl__push_task(lua_State *L, const pl_task_t *task);

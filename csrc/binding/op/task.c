@@ -89,6 +89,7 @@ void pl__build_task_done(pl__reader_t *R) {
     pl__reader_failure(R, 3, &task_done->failure);
 }
 
+/* e:task_add(list of TASK, all_or_none) -> list of result names */
 void pl__build_task_add(pl__reader_t *R) {
     pl_op_task_add_t *add = &R->op->u.task_add;
     pl__reader_arg_list(R, 2);
@@ -189,11 +190,13 @@ int pl__op_add_task(pl_op_t *op, const pl_task_new_t *task) {
     return rc;
 }
 
+/* e:claim_check(task id, claim) -> whether the task is being executed under that claim, by any worker */
 void pl__build_claim_check(pl__reader_t *R) {
     R->op->u.claim_check.task = pl__reader_arg_id(R, 2);
     R->op->u.claim_check.claim = (int)luaL_checkinteger(R->L, 3);
 }
 
+/* e:lease(queue, {seconds=, max=, tag=, group=}) -> list of TASKREC */
 void pl__build_lease(pl__reader_t *R) {
     pl_op_lease_t *lease = &R->op->u.lease;
     lease->queue = pl__reader_arg_str(R, 2);
@@ -230,6 +233,7 @@ static pl_task_ref_t *arg_refs(pl__reader_t *R, int arg, size_t *len) {
     return refs;
 }
 
+/* e:lease_modify(queue, id or name, eta, seconds) -> new eta */
 void pl__build_lease_modify(pl__reader_t *R) {
     pl_op_lease_modify_t *modify = &R->op->u.lease_modify;
     modify->queue = pl__reader_arg_str(R, 2);
@@ -241,6 +245,7 @@ void pl__build_lease_modify(pl__reader_t *R) {
     modify->seconds = pl__reader_take_number(R, NULL);
 }
 
+/* e:task_delete(queue, list of ids and names) -> list of result names */
 void pl__build_task_delete(pl__reader_t *R) {
     pl_op_task_delete_t *task_delete = &R->op->u.task_delete;
     task_delete->queue = pl__reader_arg_str(R, 2);
@@ -248,11 +253,13 @@ void pl__build_task_delete(pl__reader_t *R) {
     task_delete->tasks = arg_refs(R, 3, &task_delete->len);
 }
 
+/* e:purge(queue, forget_names) -> tasks deleted */
 void pl__build_purge(pl__reader_t *R) {
     R->op->u.purge.queue = pl__reader_arg_str(R, 2);
     R->op->u.purge.forget_names = lua_toboolean(R->L, 3);
 }
 
+/* e:dead_list(queue or nil, {before=, limit=}) -> list of TASKREC, next id or nil */
 void pl__build_dead_list(pl__reader_t *R) {
     pl_op_dead_list_t *list = &R->op->u.dead_list;
     list->queue = pl__reader_arg_opt_str(R, 2);
@@ -264,6 +271,7 @@ void pl__build_dead_list(pl__reader_t *R) {
     list->limit = (int)pl__reader_opt_integer_field(R, 3, "limit", LIMIT_DEFAULT, 1, INT_MAX - 1);
 }
 
+/* e:dead_revive(queue or nil, list of ids or nil) -> list of result names, or how many */
 void pl__build_dead_revive(pl__reader_t *R) {
     pl_op_dead_revive_t *revive = &R->op->u.dead_revive;
     revive->queue = pl__reader_arg_opt_str(R, 2);
@@ -271,6 +279,7 @@ void pl__build_dead_revive(pl__reader_t *R) {
     revive->tasks = arg_refs(R, 3, &revive->len);
 }
 
+/* e:dead_purge(queue or nil, list of ids or nil) -> how many */
 void pl__build_dead_purge(pl__reader_t *R) {
     pl_op_dead_purge_t *purge = &R->op->u.dead_purge;
     purge->queue = pl__reader_arg_opt_str(R, 2);

@@ -24,40 +24,11 @@ static pl_op_t *build(lua_State *L, const pl__handle_t *h, pl_verb_t verb) {
     return op;
 }
 
-static int call(lua_State *L, pl_verb_t verb) {
+/* e:verb(...), as its build function says. The verb is upvalue 1. */
+static int engine_verb(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
-    pl_op_t *op = build(L, h, verb);
+    pl_op_t *op = build(L, h, (pl_verb_t)lua_tointeger(L, lua_upvalueindex(1)));
     return op ? pl__await_op(L, h, op, NULL) : 3;
-}
-
-/* e:start(list of STAGE) -> list of "OK" or "EEXISTS" */
-static int engine_start(lua_State *L) {
-    return call(L, PL_VERB_start);
-}
-
-/* e:task_add(list of TASK, all_or_none) -> list of result names */
-static int engine_task_add(lua_State *L) {
-    return call(L, PL_VERB_task_add);
-}
-
-/* e:fill(stage_id, list of {slot=, value=}) -> true */
-static int engine_fill(lua_State *L) {
-    return call(L, PL_VERB_fill);
-}
-
-/* e:retry(stage_id, retry_at, message) -> true */
-static int engine_retry(lua_State *L) {
-    return call(L, PL_VERB_retry);
-}
-
-/* e:abort(stage_id, message, no_permission, force) -> true */
-static int engine_abort(lua_State *L) {
-    return call(L, PL_VERB_abort);
-}
-
-/* e:resume(stage_id) -> how many stages go on */
-static int engine_resume(lua_State *L) {
-    return call(L, PL_VERB_resume);
 }
 
 /* e:status(stage_id, {message=, console_url=, links=, time=}) -> true */
@@ -71,16 +42,6 @@ static int engine_status(lua_State *L) {
     return pl__await_op(L, h, op, NULL);
 }
 
-/* e:cleanup(root_id) -> rows deleted */
-static int engine_cleanup(lua_State *L) {
-    return call(L, PL_VERB_cleanup);
-}
-
-/* e:watch(stage_id | key) -> name of its state */
-static int engine_watch(lua_State *L) {
-    return call(L, PL_VERB_watch);
-}
-
 /* e:unwatch(stage_id) -> true */
 static int engine_unwatch(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -90,186 +51,6 @@ static int engine_unwatch(lua_State *L) {
         return 3;
     op->u.watch.unwatch = true;
     return pl__await_op(L, h, op, NULL);
-}
-
-/* e:meta(key) -> string or nil; e:meta(key, value, if_absent) -> what is there now */
-static int engine_meta(lua_State *L) {
-    return call(L, PL_VERB_meta);
-}
-
-/* e:stage_get(id | key, with_slots, with_work) -> STAGEREC, slots; or nil */
-static int engine_stage_get(lua_State *L) {
-    return call(L, PL_VERB_stage_get);
-}
-
-/* e:tree_get(id | key) -> list of STAGEREC, slots; or nil */
-static int engine_tree_get(lua_State *L) {
-    return call(L, PL_VERB_tree_get);
-}
-
-/* e:tree_page(id | key, {top=, depth=, after=, limit=, counts=, hidden=}) -> {root=, key=, len=, next=}, page; or nil,
- * if there is no such stage, or `top` is not in its tree */
-static int engine_tree_page(lua_State *L) {
-    return call(L, PL_VERB_tree_page);
-}
-
-/* e:roots_list{class_path=, before=, limit=} -> list of STAGEREC, slots, next id or nil */
-static int engine_roots_list(lua_State *L) {
-    return call(L, PL_VERB_roots_list);
-}
-
-/* e:ids_find(from, to, limit) -> ids of roots, ids of stages */
-static int engine_ids_find(lua_State *L) {
-    return call(L, PL_VERB_ids_find);
-}
-
-/* e:tasks_find{queue=, text=, limit=, at=, ready=, ...} -> list of TASKREC with state and more, and where to go on */
-static int engine_tasks_find(lua_State *L) {
-    return call(L, PL_VERB_tasks_find);
-}
-
-/* e:queues_seen(name or nil) -> list of SETTINGS with figures */
-static int engine_queues_seen(lua_State *L) {
-    return call(L, PL_VERB_queues_seen);
-}
-
-/* e:workers_get() -> list of workers */
-static int engine_workers_get(lua_State *L) {
-    return call(L, PL_VERB_workers_get);
-}
-
-/* e:roots_find{class=, queue=, ..., before=, limit=, counts=} -> list of STAGEREC, next id or nil; or numbers */
-static int engine_roots_find(lua_State *L) {
-    return call(L, PL_VERB_roots_find);
-}
-
-/* e:why_get{id=, queue=, name=} -> {reasons=, slots=, stage=, task=, and facts}; or nil */
-static int engine_why_get(lua_State *L) {
-    return call(L, PL_VERB_why_get);
-}
-
-/* e:space_get() -> {bytes=, free=, log=, shrinks=, keep_done=, keep_aborted=, keep_dead=, max_bytes=, sweeps=, done=,
- * aborted=, dead=, names=}, the last four {count=, more=, oldest=}: what may go */
-static int engine_space_get(lua_State *L) {
-    return call(L, PL_VERB_space_get);
-}
-
-/* e:repair(title) -> how many rows were changed, or nil, "ENOTFOUND" (no mend), ... */
-static int engine_repair(lua_State *L) {
-    return call(L, PL_VERB_repair);
-}
-
-/* e:tables_get(part) -> {table=, index= or nil, bytes=, unused=}, next part or nil */
-static int engine_tables_get(lua_State *L) {
-    return call(L, PL_VERB_tables_get);
-}
-
-/* e:sweep() -> trees, dead tasks, names deleted since they were old */
-static int engine_sweep(lua_State *L) {
-    return call(L, PL_VERB_sweep);
-}
-
-/* e:counts_get() -> list of {queue=, ready=, delayed=, claimed=}, stages, workers */
-static int engine_counts_get(lua_State *L) {
-    return call(L, PL_VERB_counts_get);
-}
-
-/* e:failures_get(id, of the tree) -> list of {time=, attempt=, worker=, error_class=, message=, traceback=}; of the
- * tree of a root also stage=, class_path=, key= */
-static int engine_failures_get(lua_State *L) {
-    return call(L, PL_VERB_failures_get);
-}
-
-/* e:check(part) -> list of texts, next part or nil */
-static int engine_check(lua_State *L) {
-    return call(L, PL_VERB_check);
-}
-
-/* e:backup(path, pages) -> pages left, pages in all */
-static int engine_backup(lua_State *L) {
-    return call(L, PL_VERB_backup);
-}
-
-/* e:schedule_set(list of SCHEDULE, {source=, version=, version_before=, removed=, abort=} | nil) -> whether it was
- * written, list of result names */
-static int engine_schedule_set(lua_State *L) {
-    return call(L, PL_VERB_schedule_set);
-}
-
-/* e:schedule_delete(name, abort) -> true */
-static int engine_schedule_delete(lua_State *L) {
-    return call(L, PL_VERB_schedule_delete);
-}
-
-/* e:schedule_get({name=} | {source=, after=, limit=} | {due=, limit=}) -> list, version of the source */
-static int engine_schedule_get(lua_State *L) {
-    return call(L, PL_VERB_schedule_get);
-}
-
-/* e:schedule_fire({id=, revision=, nominal=, next_nominal=, next_at=, last_nominal=, counts=, buffered_max=,
- * note=, pause_note=, fires=, stages= | tasks=}) -> list of states */
-static int engine_schedule_fire(lua_State *L) {
-    return call(L, PL_VERB_schedule_fire);
-}
-
-/* e:fires_get({name=, before=, limit=} | {target=}) -> list */
-static int engine_fires_get(lua_State *L) {
-    return call(L, PL_VERB_fires_get);
-}
-
-/* e:claim_check(task id, claim) -> whether the task is being executed under that claim, by any worker */
-static int engine_claim_check(lua_State *L) {
-    return call(L, PL_VERB_claim_check);
-}
-
-/* e:queue_set(list of SETTINGS, patch) -> list of result names */
-static int engine_queue_set(lua_State *L) {
-    return call(L, PL_VERB_queue_set);
-}
-
-/* e:queue_get(name or nil) -> list of SETTINGS */
-static int engine_queue_get(lua_State *L) {
-    return call(L, PL_VERB_queue_get);
-}
-
-/* e:queue_stats(list of names) -> list of figures */
-static int engine_queue_stats(lua_State *L) {
-    return call(L, PL_VERB_queue_stats);
-}
-
-/* e:lease(queue, {seconds=, max=, tag=, group=}) -> list of TASKREC */
-static int engine_lease(lua_State *L) {
-    return call(L, PL_VERB_lease);
-}
-
-/* e:lease_modify(queue, id or name, eta, seconds) -> new eta */
-static int engine_lease_modify(lua_State *L) {
-    return call(L, PL_VERB_lease_modify);
-}
-
-/* e:task_delete(queue, list of ids and names) -> list of result names */
-static int engine_task_delete(lua_State *L) {
-    return call(L, PL_VERB_task_delete);
-}
-
-/* e:purge(queue, forget_names) -> tasks deleted */
-static int engine_purge(lua_State *L) {
-    return call(L, PL_VERB_purge);
-}
-
-/* e:dead_list(queue or nil, {before=, limit=}) -> list of TASKREC, next id or nil */
-static int engine_dead_list(lua_State *L) {
-    return call(L, PL_VERB_dead_list);
-}
-
-/* e:dead_revive(queue or nil, list of ids or nil) -> list of result names, or how many */
-static int engine_dead_revive(lua_State *L) {
-    return call(L, PL_VERB_dead_revive);
-}
-
-/* e:dead_purge(queue or nil, list of ids or nil) -> how many */
-static int engine_dead_purge(lua_State *L) {
-    return call(L, PL_VERB_dead_purge);
 }
 
 /* ---- ends of claims ---------------------------------------------------------------------------------------- */
@@ -469,60 +250,13 @@ static int engine_give_back(lua_State *L) {
     return 1;
 }
 
+/* Those that do more than their op come last, in the place of the plain one. */
 void pl__verbs_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "start", engine_start },
-        { "task_add", engine_task_add },
-        { "fill", engine_fill },
-        { "retry", engine_retry },
-        { "abort", engine_abort },
-        { "resume", engine_resume },
-        { "status", engine_status },
-        { "cleanup", engine_cleanup },
-        { "watch", engine_watch },
-        { "unwatch", engine_unwatch },
-        { "meta", engine_meta },
-        { "stage_get", engine_stage_get },
-        { "tree_get", engine_tree_get },
-        { "tree_page", engine_tree_page },
-        { "roots_list", engine_roots_list },
-        { "ids_find", engine_ids_find },
-        { "roots_find", engine_roots_find },
-        { "why_get", engine_why_get },
-        { "workers_get", engine_workers_get },
-        { "queues_seen", engine_queues_seen },
-        { "tasks_find", engine_tasks_find },
-        { "counts_get", engine_counts_get },
-        { "space_get", engine_space_get },
-        { "repair", engine_repair },
-        { "tables_get", engine_tables_get },
-        { "sweep", engine_sweep },
-        { "schedule_set", engine_schedule_set },
-        { "schedule_delete", engine_schedule_delete },
-        { "schedule_get", engine_schedule_get },
-        { "schedule_fire", engine_schedule_fire },
-        { "fires_get", engine_fires_get },
-        { "failures_get", engine_failures_get },
-        { "check", engine_check },
-        { "claim_check", engine_claim_check },
-        { "backup", engine_backup },
-        { "queue_set", engine_queue_set },
-        { "queue_get", engine_queue_get },
-        { "queue_stats", engine_queue_stats },
-        { "lease", engine_lease },
-        { "lease_modify", engine_lease_modify },
-        { "task_delete", engine_task_delete },
-        { "purge", engine_purge },
-        { "dead_list", engine_dead_list },
-        { "dead_revive", engine_dead_revive },
-        { "dead_purge", engine_dead_purge },
-        { "outcome", engine_outcome },
-        { "returned", engine_returned },
-        { "finalized", engine_finalized },
-        { "task_done", engine_task_done },
-        { "claim_fail", engine_claim_fail },
-        { "give_back", engine_give_back },
-        { NULL, NULL },
+        { "status", engine_status },         { "unwatch", engine_unwatch },     { "outcome", engine_outcome },
+        { "returned", engine_returned },     { "finalized", engine_finalized }, { "task_done", engine_task_done },
+        { "claim_fail", engine_claim_fail }, { "give_back", engine_give_back }, { NULL, NULL },
     };
+    pl__verbs_push(L, false, engine_verb);
     luaL_setfuncs(L, METHODS, 0);
 }

@@ -10,6 +10,7 @@
 #include "binding/op/pusher.h"
 #include "binding/op/reader.h"
 
+/* e:ids_find(from, to, limit) -> ids of roots, ids of stages */
 void pl__build_ids_find(pl__reader_t *R) {
     pl_op_ids_find_t *find = &R->op->u.ids_find;
     find->from = pl__reader_arg_id(R, 2);
@@ -37,6 +38,7 @@ int pl__push_ids_find(lua_State *L, const pl_op_t *op) {
 
 /* ---- roots ------------------------------------------------------------------------------------------------------ */
 
+/* e:roots_find{class=, queue=, ..., before=, limit=, counts=} -> list of STAGEREC, next id or nil; or numbers */
 void pl__build_roots_find(pl__reader_t *R) {
     pl_op_roots_find_t *find = &R->op->u.roots_find;
     pl_roots_filter_t *filter = &find->filter;

@@ -29,6 +29,7 @@ static void read_place(pl__reader_t *R, int t, pl_seen_place_t *at) {
     lua_pop(R->L, 1);
 }
 
+/* e:tasks_find{queue=, text=, limit=, at=, ready=, ...} -> list of TASKREC with state and more, and where to go on */
 void pl__build_tasks_find(pl__reader_t *R) {
     pl_op_tasks_find_t *find = &R->op->u.tasks_find;
     pl__reader_arg_table(R, 2);
@@ -40,6 +41,10 @@ void pl__build_tasks_find(pl__reader_t *R) {
     read_place(R, 2, &find->from);
 }
 
+/* e:workers_get() -> list of workers */
+PL__BUILDS_NOTHING(workers_get)
+
+/* e:queues_seen(name or nil) -> list of SETTINGS with figures */
 void pl__build_queues_seen(pl__reader_t *R) {
     R->op->u.queues_seen.name = pl__reader_arg_opt_str(R, 2);
 }

@@ -8,6 +8,7 @@
 #include "binding/op/pusher.h"
 #include "binding/op/reader.h"
 
+/* e:why_get{id=, queue=, name=} -> {reasons=, slots=, stage=, task=, and facts}; or nil */
 void pl__build_why_get(pl__reader_t *R) {
     pl_op_why_get_t *get = &R->op->u.why_get;
     pl__reader_arg_table(R, 2);

@@ -667,7 +667,7 @@ int pl__guard_find_key(pl__conn_t *conn, char *table, size_t size);
 int pl__guard_functions(pl__conn_t *conn);
 
 /* ---- verbs, one function each ---- */
-#define X(name, write) int pl__verb_##name(pl__conn_t *conn, pl_op_t *op);
+#define X(name, write, offer) int pl__verb_##name(pl__conn_t *conn, pl_op_t *op);
 PL_VERBS(X)
 #undef X
 

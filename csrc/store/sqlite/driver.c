@@ -181,7 +181,7 @@ static void reset_transaction(pl__conn_t *conn) {
 
 /* Whoever waits for the file looks every BUSY_SLEEP_MAX_US. Where sessions follow each other closely, none of those
  * looks would ever find it free: so after one that took long, others come first. */
-static void let_others_begin(const pl__conn_t *conn) {
+static void yield_write_lock(const pl__conn_t *conn) {
     int64_t wait = conn->others > 0 ? conn->others_first - pl_clock_monotonic_us() : 0;
     if (wait > 0 && wait <= OTHERS_FIRST_US)
         pl__fork_sleep((long)wait);
@@ -215,7 +215,7 @@ static int begin_with(pl__conn_t *conn, pl__sql_t statement) {
 }
 
 static int begin(pl__conn_t *conn, pl_error_t *error) {
-    let_others_begin(conn);
+    yield_write_lock(conn);
     if (conn->backups)
         pl__backup_drop(conn, true);
     int rc = begin_with(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ);
@@ -289,7 +289,7 @@ static int write_waiting(pl__conn_t *conn) {
 /* Before a verb looks at anything; those that go on with the same (outcome.c) see to it themselves. */
 static int sqlite_verb(pl__conn_t *conn, pl_op_t *op) {
     static pl__verb_fn *const VERBS[] = {
-#define X(name, write) [PL_VERB_##name] = pl__verb_##name,
+#define X(name, write, offer) [PL_VERB_##name] = pl__verb_##name,
         PL_VERBS(X)
 #undef X
     };
@@ -322,7 +322,7 @@ static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *ar
 const pl__verbs_t pl__sqlite_verbs = {
     .begin = sqlite_begin,
     .verb = {
-#define X(name, write) [PL_VERB_##name] = sqlite_verb,
+#define X(name, write, offer) [PL_VERB_##name] = sqlite_verb,
         PL_VERBS(X)
 #undef X
     },

@@ -629,7 +629,7 @@
     X(JOURNAL_DELETE, "DELETE FROM main.pl_journal WHERE stage = ?1")                                                  \
     X(JOURNAL_DELETE_LARGE, "DELETE FROM main.pl_journal_large INDEXED BY pl_journal_large_stage WHERE stage = ?1")    \
     X(MAILS_DELETE, "DELETE FROM main.pl_mail WHERE stage = ?1")                                                       \
-    X(CHUNKS_DELETE, "DELETE FROM main.pl_chunk WHERE stage = ?1")                                                     \
+    X(CHUNKS_DELETE, "DELETE FROM main.pl_chunk INDEXED BY pl_chunk_source WHERE stage = ?1")                          \
     X(TRACE_ADD, "INSERT INTO main.pl_value (stage, name, time, value) VALUES (?1, '', ?2, ?3)")                       \
     X(TRACE_GET, "SELECT value FROM main.pl_value WHERE stage = ?1 AND name = ''")                                     \
     X(TRACE_DELETE, "DELETE FROM main.pl_value WHERE stage = ?1 AND name = ''")                                        \

@@ -48,8 +48,14 @@ function Timers.add_at(self, due, fn, entry)
   entry.fn = fn
   self.entries:add(entry, due)
   if due < self.sleeping_until then
+    local before = self.sleeping_until
     self.sleeping_until = due
-    self.core:spawn(sleep, self, due)
+    local ok, code, message = self.core:spawn(sleep, self, due)
+    if not ok and code == "ENOMEM" then -- nobody would wake for it, nor for those that come after it
+      self.sleeping_until = before
+      self.entries:cancel(entry)
+      errors.raise_core(code, message, "a timer of the engine")
+    end
   end
 end
 

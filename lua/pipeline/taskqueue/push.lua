@@ -90,7 +90,6 @@ local function send(engine, claim, request, headers, target)
   local store = engine._core
   local base = engine:_base_of(target)
   if not base then return nil, "no route for it in this process, and no target is configured" end
-  if not store.fetch then return nil, "this build cannot send HTTP requests" end
   local path, query = request.url:match("^([^?]*)%??(.*)$")
   local prefix = base:match("^%a+://[^/]+(.-)/*$") or ""
   headers["x-pipeline-signature"] = engine:_get_web():sign(request.method, prefix .. path, query, claim.payload or "",

@@ -35,7 +35,7 @@ local evaluate = {}
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local DURABLE = core.DURABLE
 local GUARDED = instance.GUARDED
-local MAY_REFUSE = (core.WAS_RUN or 64) | core.HAS_TRY_CANCEL
+local MAY_REFUSE = core.WAS_RUN | core.HAS_TRY_CANCEL
 local TASK_BACKOFF_SECONDS, TASK_BACKOFF_SECONDS_MAX = 0.1, 3600.0
 local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than this (P166)
 

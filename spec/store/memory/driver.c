@@ -314,7 +314,7 @@ static void memory_failure(pl__conn_t *m, int rc, pl_error_t *error) {
 static const pl__verbs_t memory_verbs = {
     .begin = memory_begin,
     .verb = {
-#define X(name, write) [PL_VERB_##name] = memory_verb,
+#define X(name, write, offer) [PL_VERB_##name] = memory_verb,
         PL_VERBS(X)
 #undef X
     },

@@ -6,13 +6,15 @@
 
 /* The last chunk of a stream. */
 #define PL__LAST_CHUNK(column)                                                                                         \
-    "(SELECT c." column " FROM main.pl_chunk AS c WHERE c.stage = ?1 AND c.stream = ?2 ORDER BY c.n DESC LIMIT 1)"
+    "(SELECT c." column " FROM main.pl_chunk AS c INDEXED BY sqlite_autoindex_pl_chunk_1 WHERE c.stage = ?1 AND "      \
+    "c.stream = ?2 ORDER BY c.n DESC LIMIT 1)"
 
 /* Answers to updates without a key are kept for some time; those with one as long as the key. */
 #define PL__SHOWN_STATEMENTS(X)                                                                                        \
     X(MAIL_ANSWER, "UPDATE main.pl_mail SET reply = ?3, answer = ?4 WHERE stage = ?1 AND number = ?2 AND kind = 1 "    \
                    "AND reply = 0")                                                                                    \
-    X(MAIL_FORGET, "DELETE FROM main.pl_mail WHERE stage = ?1 AND number BETWEEN ?2 - 1100 AND ?2 - 1000 AND kind = 1" \
+    X(MAIL_FORGET, "DELETE FROM main.pl_mail INDEXED BY sqlite_autoindex_pl_mail_1 WHERE stage = ?1 AND number "       \
+                   "BETWEEN ?2 - 1100 AND ?2 - 1000 AND kind = 1"                                                      \
                    " AND key IS NULL AND reply > 0")                                                                   \
     X(MAIL_BY_KEY,                                                                                                     \
       "SELECT number FROM main.pl_mail INDEXED BY pl_mail_key WHERE stage = ?1 AND name = ?2 AND key = ?3")            \

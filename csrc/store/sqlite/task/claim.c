@@ -44,7 +44,7 @@ static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, pl__rows_t *rows
     return pl__stage_set_final(conn, stage->id, PL_STAGE_ABORTED);
 }
 
-static size_t weigh(const pl_claim_t *claim) {
+static size_t claim_bytes(const pl_claim_t *claim) {
     size_t bytes = claim->payload.len + claim->request.len + (claim->stage ? claim->stage->args.len : 0);
     for (size_t i = 0; i < claim->slots_len; i++)
         bytes += claim->slots[i].value.len;
@@ -82,7 +82,7 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
         pl_claim_free(claim);
         return rc;
     }
-    claim->bytes = weigh(claim);
+    claim->bytes = claim_bytes(claim);
     claim->is_plain = claim->is_plain && !claim->name.ptr;
     *claims->tail = claim;
     claims->tail = &claim->next;

@@ -55,7 +55,7 @@ static bool may_be_leased(const pl__conn_t *conn, const lease_t *lease, const pl
     return task->tries == 0 || pl_retry_may(&retry, task->tries + 1, conn->now - task->first_try);
 }
 
-static int lease_or_kill(pl__conn_t *conn, lease_t *lease, leased_t *leased, pl__arena_t *arena) {
+static int lease_or_dead_letter(pl__conn_t *conn, lease_t *lease, leased_t *leased, pl__arena_t *arena) {
     static const pl_failure_t used_up = { .error_class = { "TaskLeaseExpiredError", 21 },
                                           .message = { "leased as often as its retry limits allow", 41 } };
     pl_task_t *task = &leased->task;
@@ -81,7 +81,7 @@ static int lease_some(pl__conn_t *conn, lease_t *lease, int limit, pl__arena_t *
                           lease->tag));
     leased_t *list = pl__sql_list(conn, row, arena, read_leasable, sizeof *list, seen, &rc);
     for (size_t i = 0; i < *seen && rc == PL_OK; i++)
-        rc = lease_or_kill(conn, lease, &list[i], arena);
+        rc = lease_or_dead_letter(conn, lease, &list[i], arena);
     return rc;
 }
 

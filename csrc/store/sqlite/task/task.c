@@ -3,12 +3,11 @@
  *
  * A task is ready, delayed or claimed (pl_task.state):
  *
- * Tasks of pull queues are none of that: they wait for leases (lease.c). A task without retries is dead (dead.c).
- *
  *   (pushed) ──eta now──► READY ──claim──► CLAIMED ──end──► gone
  *       └────eta later──► DELAYED ──due──► READY    └──delay / release / rescue──► DELAYED or READY
  *
- * Tasks are pushed in pending.c and claimed in claim.c.
+ * Tasks are pushed in pending.c and claimed in claim.c. Those of pull queues are none of that: they wait for leases
+ * (lease.c). A task without retries is dead (dead.c).
  */
 #include "store/sqlite/db.h"
 
