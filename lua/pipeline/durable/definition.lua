@@ -7,12 +7,12 @@ local definition = {}
 --- Fields of their own, with the kinds of support/options.lua.
 definition.kinds = {
   durable = "boolean", version = "count", journal_limit = "table", max_parallel_steps = "count", on_error = "string",
-  run_timeout = "duration", cancel_timeout = "duration",
+  run_timeout = "duration", versions = "table", cancel_timeout = "duration",
 }
 
 -- Fields that durable functions will have, and what is to be said to those who give them today.
 local not_there = {
-  versions = "version", determinism = "determinism",
+  determinism = "determinism",
 }
 
 -- Gives the methods that a body has, by name: see durable/body.lua. They are reserved in durable classes only, and
@@ -26,7 +26,6 @@ end
 
 --- Methods that a body will have: their names are reserved already.
 local later = {
-  patched = true,
 }
 
 local function fail(name, format, ...)

@@ -378,6 +378,8 @@ end
 -- ---- the life of a claim -------------------------------------------------------------------------------------------
 
 local function loop(self, given)
+  local missing = self.missing(self.of, self.flow.version, self.record.class_path)
+  if missing then return ending.hold(self, missing) end
   local body, began = self.machine, now()
   body:start()
   warn_of_block(self, began)
@@ -432,7 +434,7 @@ local function new(engine, claim, stage, context, bracket)
     of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
     uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
-    handlers = handlers.new(bracket), shown = shown.new(), beats = {},
+    missing = bracket.missing, handlers = handlers.new(bracket), shown = shown.new(), beats = {},
     status = false, token = false, has_news = false, deliveries = 0,
     wake = function()
       if self.token then self.token:wake(true) end

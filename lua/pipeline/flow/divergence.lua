@@ -9,7 +9,7 @@ local errors = require "pipeline.support.errors"
 local divergence = {}
 
 local ASKED_MAX <const> = 10 -- named in the text
-local REMEDY = "Resume the run with the old code back"
+local REMEDY = "Guard changed code with self:patched(id), or resume the run with the old code"
 
 local function asked_text(asked, ended)
   local named = {}

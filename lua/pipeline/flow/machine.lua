@@ -91,7 +91,7 @@ local function load_entries(self, entries)
     end
     if op.seq > last then last = op.seq end
     if op.done and op.done > last then last = op.done end
-    if op.done and (op.state ~= "cancelled" or ends_later[op.kind]) then
+    if op.done and op.kind ~= "patch" and (op.state ~= "cancelled" or ends_later[op.kind]) then
       op.is_delivery = true
       deliveries[#deliveries + 1] = op
     end
@@ -522,18 +522,24 @@ local function hand_over(self, op)
   run_until_blocked(self)
 end
 
---- The run is cancelled: makes the entry that says so, which is delivered when it is in the journal. `value`: encoded.
-function machine.cancel_all(self, name, value)
+--- Makes an entry of the run as a whole, which ends as it is made. `value`: encoded.
+function machine.mark(self, kind, name, value)
   local op = {
-    kind = "cancel", state = "ok", path = "", name = name, nth = 1, opened = self.now, attempt = 0, is_stored = false,
+    kind = kind, state = "ok", path = "", name = name, nth = 1, opened = self.now, attempt = 0, is_stored = false,
     is_dirty = false, ready = false, waiters = {}, is_asked = true, scope = self.scope,
   }
   op.id = entry.recorded_identity(op)
   op.seq = take_number(self)
-  self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
-  self.is_cancelling = false
+  self.count, self.bytes = self.count + 1, self.bytes + size_of(op)
   self:close(op, "ok", value)
   return op
+end
+
+--- The run is cancelled: makes the entry that says so, which is delivered when it is in the journal. `value`: encoded.
+function machine.cancel_all(self, name, value)
+  self.is_cancelling = false
+  self.pending = self.pending + 1
+  return self:mark("cancel", name, value)
 end
 
 --- Whether the end of an operation has to wait, for the run is about to be told that it is cancelled.

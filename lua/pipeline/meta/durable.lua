@@ -99,6 +99,18 @@ function DurableFunction:on_signal(name, fn) end
 ---@param fn function
 function DurableFunction:on_update(name, validator, fn) end
 
+---@class (exact) pipeline.DurableFunction.patched.options
+---@field deprecated? boolean
+
+--- Guards changed code: `if self:patched("id") then new() else old() end`. True in runs that reach it for the first
+--- time with this code, false in those that have passed it before; the same all through a run.
+---
+--- `given`: deprecated = true: true always; the old way is gone, and runs that went the new way still say so in their
+--- journals. When there are none any more the call can go, too.
+---@param id string of the change (1 to 200 bytes).
+---@param given? pipeline.DurableFunction.patched.options
+function DurableFunction:patched(id, given) end
+
 --- As math.random, but the same in every life of the run.
 ---@param m any
 ---@param n integer

@@ -333,6 +333,7 @@ function evaluate.body(engine, of, record, inputs)
   local body = require "pipeline.durable.body.methods"
   local guards = (engine._test or engine._guards) and require "pipeline.durable.body.guards"
   return self, run, function(durable) return body.main(durable, self, fn, list, n) end, {
+    missing = body.problem,
     late = function(durable, problem) return body.late(durable, self, problem) end,
     enter = function(co)
       context.enter_body(co, self)

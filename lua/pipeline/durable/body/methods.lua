@@ -16,6 +16,7 @@ local options = require "pipeline.support.options"
 local scopes = require "pipeline.durable.body.scopes"
 local spawning = require "pipeline.durable.body.spawning"
 local telling = require "pipeline.durable.body.telling"
+local versions = require "pipeline.durable.body.versions"
 local misuse = require("pipeline.support.place").misuse
 
 local body = {}
@@ -295,11 +296,12 @@ end
 local function attempt(run, self, fn, args, n)
   if run.flow.era > 0 then methods.sleep(self, 0) end -- the time of its begin is in the journal before anything else
   run.handlers.has_begun = true
-  return finish(run, self, fn(self, unpack(args, 1, n)))
+  return finish(run, self, versions.pick(run.of, run.flow.version, fn)(self, unpack(args, 1, n)))
 end
 
 --- The body of a run: the user's function with its arguments, and what has to be waited for behind it; where it fails,
 -- the compensations.
+-- A run for whose version there is no function is held.
 function body.main(run, self, fn, args, n)
   local results = pack(xpcall(attempt, errors.handler, run, self, fn, args, n))
   if results[1] then return unpack(results, 2, results.n) end
@@ -311,10 +313,10 @@ function body.late(run, self, problem)
   compensating.finish(run, self, problem)
 end
 
-for _, room in ipairs { branches, compensating, events, handling, scopes, telling } do
+for _, room in ipairs { branches, compensating, events, handling, scopes, telling, versions } do
   for name, method in pairs(room.methods) do methods[name] = method end
 end
 
-body.methods = methods
+body.methods, body.problem = methods, versions.problem
 
 return body

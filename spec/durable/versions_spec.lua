@@ -1,0 +1,122 @@
+-- durable/body/versions.lua: code that changes while runs of it are under way.
+
+local pipeline = require "pipeline"
+
+local serial = 0
+local function name_of()
+  serial = serial + 1
+  return "durable_versions.W" .. serial
+end
+
+local function open()
+  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+end
+
+local function mode_of(engine, stage)
+  local flow = engine._core:journal_get(stage._record.id)
+  return flow.mode, flow.reason
+end
+
+local function nothing() return 1 end
+
+describe("code that changes", function()
+  it("W150 patched is true in new runs, false in those that have passed it, and the same all through a run", function()
+    local engine <close> = open()
+    local is_new, answers = false, {}
+    local class = pipeline.workflow(name_of(), { run = function(self, who)
+      self:step("a", nothing)
+      local first
+      if is_new then
+        first = self:patched("change")
+        self:step(first and "new" or "old", nothing)
+      else
+        self:step("old", nothing)
+      end
+      self:wait_event("go")
+      for _ = 1, 2 do
+        if is_new then answers[#answers + 1] = ("%s %s"):format(who, self:patched("change")) end
+      end
+      return first
+    end })
+    local old = class("old"):start()
+    engine:drain()
+    is_new = true
+    local new = class("new"):start()
+    engine:drain()
+    for _, stage in ipairs { old, new } do engine:signal(stage, "go") end
+    assert.is_false(engine:wait(old).default.value)
+    assert.is_true(engine:wait(new).default.value)
+    table.sort(answers)
+    assert.same({ "new true", "new true", "old false", "old false" }, answers)
+    local patches = 0
+    for _, item in ipairs(engine:get_journal(new.id)) do
+      if item.kind == "patch" then patches = patches + 1 end
+    end
+    assert.equal(1, patches)
+  end)
+
+  it("W151 a deprecated patch is true for old and new runs; without the call the run is held: it is named", function()
+    local engine <close> = open()
+    local mode = "patched"
+    local class = pipeline.workflow(name_of(), { run = function(self)
+      local answer = true
+      if mode == "patched" then answer = self:patched("change") end
+      if mode == "deprecated" then answer = self:patched("change", { deprecated = true }) end
+      self:step(answer and "new" or "old", nothing)
+      self:wait_event("go")
+      return answer
+    end })
+    local kept, left = class():start(), class():start()
+    engine:drain()
+    mode = "deprecated"
+    local new = class():start()
+    engine:drain()
+    for _, stage in ipairs { kept, new } do
+      engine:signal(stage, "go")
+      assert.is_true(engine:wait(stage).default.value)
+    end
+    mode = "gone"
+    engine:signal(left, "go")
+    engine:drain()
+    local is, reason = mode_of(engine, left)
+    assert.equal("held", is)
+    assert.match('patch "change"', reason)
+    assert.match("Guard changed code with self:patched%(id%), or resume the run with the old code", reason)
+  end)
+
+  it("W152 runs of an older version run its function, new ones run; one without a function is held", function()
+    local engine <close> = open()
+    local name = name_of()
+    local function version(n)
+      return function(self)
+        self:step("of " .. n, nothing)
+        self:wait_event("go")
+        return { n, self:version() }
+      end
+    end
+    local class = pipeline.workflow(name, { run = version(1) })
+    local old, lost = class():start(), class():start()
+    engine:drain()
+    local function deploy(versions) -- as a process with the new code has it
+      rawset(class, "run", version(2))
+      rawset(class, "_version", 2)
+      rawset(class, "versions", versions)
+    end
+    deploy { version(1) }
+    local new = class():start()
+    engine:drain()
+    engine:signal(old, "go")
+    engine:signal(new, "go")
+    assert.same({ 1, 1 }, engine:wait(old).default.value)
+    assert.same({ 2, 2 }, engine:wait(new).default.value)
+    deploy {}
+    engine:signal(lost, "go")
+    engine:drain()
+    local is, reason = mode_of(engine, lost)
+    assert.equal("held", is)
+    assert.match("no function for runs that were started under version 1", reason)
+    deploy { version(1) }
+    assert.is_true(engine:resume(lost))
+    assert.same({ 1, 1 }, engine:wait(lost).default.value)
+  end)
+end)
