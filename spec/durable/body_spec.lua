@@ -71,8 +71,8 @@ describe("the definition of a durable function", function()
   it("refuses fields that this version does not have, and a plain class below a durable one", function()
     assert.match("has no 'determinism'", is(pipeline.ConfigurationError, pipeline.workflow, name_of "D",
       { run = print, determinism = "by_name" }))
-    assert.match("has no 'versions'", is(pipeline.ConfigurationError, pipeline.workflow, name_of "D",
-      { run = print, versions = {} }))
+    assert.match("versions has functions by the number", is(pipeline.ConfigurationError, pipeline.workflow, name_of "D",
+      { run = print, versions = { print, old = print } }))
     assert.match('on_error is "abort" or "hold"', is(pipeline.ConfigurationError, pipeline.workflow, name_of "D",
       { run = print, on_error = "wait" }))
     local durable = workflow(print)

@@ -41,6 +41,14 @@ local function check_limit(name, limit)
   end
 end
 
+local function check_versions(name, given)
+  for version, fn in pairs(given) do
+    if math.type(version) ~= "integer" or type(fn) ~= "function" then
+      fail(name, "versions has functions by the number of their version")
+    end
+  end
+end
+
 --- Whether that is the name of a method that only durable functions have.
 function definition.is_method(name)
   return later[name] or name ~= "await" and load_methods()[name] ~= nil
@@ -66,6 +74,7 @@ function definition.check(name, given, parent)
     if key ~= "version" then definition.check_field(name, key) end
   end
   if given.journal_limit then check_limit(name, given.journal_limit) end
+  if given.versions then check_versions(name, given.versions) end
   local on_error = given.on_error
   if on_error and on_error ~= "abort" and on_error ~= "hold" then
     fail(name, "on_error is \"abort\" or \"hold\", not %q", on_error)
