@@ -17,6 +17,25 @@ local LIMIT <const>, LIMIT_MAX <const> = 100, 1000
 
 local resume_kinds = { retry = "boolean" }
 
+--- Holds a durable function: nothing more of it begins, until it is resumed. Steps at work end, and are recorded;
+-- timers keep their times, and signals wait in the mailbox.
+-- @param ref its id, idempotence key or instance. @tparam[opt] string reason a text.
+-- @return whether it is held from here on; false if it was before, or has returned. Raises UnexpectedPipelineError if
+-- it
+--   is none or final.
+function methods.hold(self, ref, reason)
+  opened.check(self)
+  local record = address.record(self, ref, "hold")
+  local text_of = reason ~= nil and errors.text(reason) or "on request"
+  local ok, code, message = context.store(self):flow_set(record.id, { hold = true, reason = text_of })
+  if ok then return true end
+  if code == "ESTATE" then return false end
+  if code == "EFINAL" then
+    errors.raise(errors.UnexpectedPipelineError, "hold of %s: it is final", record.class_path)
+  end
+  errors.raise_core(code, message, "hold of " .. record.class_path)
+end
+
 --- Lets a durable function that is held go on: with the code of now, from where its journal ends.
 -- @param ref its id, idempotence key or instance. @tparam[opt] table given retry = true: if it is held since the error
 --   of a step has left run (`on_error = "hold"`), that step is tried again, with all its attempts.

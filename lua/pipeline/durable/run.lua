@@ -250,7 +250,8 @@ local function fire_timer(self)
   return true
 end
 
-local function take_news(self, given)
+local function take_news(self, given, flow)
+  if flow then self.holding = flow.mode == "held" and (flow.reason or "") or false end
   self.mailbox:receive(given and given.mails)
   if given and given.cancel then cancel.heed(self, given.cancel) end
   local closed = news.close(self, given)
@@ -375,6 +376,27 @@ local function warn_of_length(self)
     self.self.id, body.count, body.bytes, body.max_entries, body.max_bytes))
 end
 
+-- It is to be held: nothing more begins, and what is at work ends. Returns whether it still has the claim.
+local function hold_on(self)
+  if settle_steps(self) or heed_news(self) then return true end
+  if self.steps.count > 0 then
+    self:commit()
+    wait_beside(self)
+    return true
+  end
+  local writes, given = journal.collect(self, true)
+  given.hold, given.reason = true, self.holding
+  local ok, code, message = self.core:flow_suspend(self.claim, given)
+  if ok then
+    journal.wrote(self, writes)
+    return false
+  end
+  journal.put_back(self, writes, given)
+  if code ~= "EBUSY" then lose(self, code, message) end
+  take_news(self, journal.read_news(self))
+  return true
+end
+
 -- ---- the life of a claim -------------------------------------------------------------------------------------------
 
 local function loop(self, given)
@@ -403,7 +425,9 @@ local function loop(self, given)
     local is_late
     is_late, problem = cancel.check_deadline(self)
     if problem then return ending.force(self, problem) end
-    if not (is_late or cancel.tell(self, deliver) or settle_steps(self) or heed_news(self) or take_mail(self)
+    if self.holding and not self.cancelling then
+      if not hold_on(self) then return end
+    elseif not (is_late or cancel.tell(self, deliver) or settle_steps(self) or heed_news(self) or take_mail(self)
       or fire_timer(self) or run_transaction(self) or begin_steps(self)) then
       problem = not self.steps:is_busy() and not self.cancelling and deadlock(self)
       if problem then
@@ -434,7 +458,7 @@ local function new(engine, claim, stage, context, bracket)
     of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
     uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
-    missing = bracket.missing, handlers = handlers.new(bracket), shown = shown.new(), beats = {},
+    missing = bracket.missing, holding = false, handlers = handlers.new(bracket), shown = shown.new(), beats = {},
     status = false, token = false, has_news = false, deliveries = 0,
     wake = function()
       if self.token then self.token:wake(true) end

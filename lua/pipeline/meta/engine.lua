@@ -253,6 +253,16 @@ function Engine:get_value(ref, name) end
 ---@return any
 function Engine:handle(given) end
 
+--- Holds a durable function: nothing more of it begins, until it is resumed. Steps at work end, and are recorded;
+--- timers keep their times, and signals wait in the mailbox.
+---
+--- Returns whether it is held from here on; false if it was before, or has returned. Raises UnexpectedPipelineError if
+--- it is none or final.
+---@param ref any its id, idempotence key or instance. @tparam[opt] string reason a text.
+---@param reason string
+---@return any
+function Engine:hold(ref, reason) end
+
 ---@class (exact) pipeline.Engine.list.options
 --- of the page before
 ---@field cursor? string
