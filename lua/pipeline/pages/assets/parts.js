@@ -11,7 +11,7 @@ export const html = htm.bind(h);
 
 const moved = new Set();
 
-const readRoute = () => ({
+export const readRoute = () => ({
   page: location.pathname.slice(base.length + 1), params: Object.fromEntries(new URLSearchParams(location.search)),
 });
 

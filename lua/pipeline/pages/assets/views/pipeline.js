@@ -1,6 +1,6 @@
 // pipeline.js - one pipeline: its stages as tree, timeline and graph, linked by what is selected; beside it that stage.
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
-import { Ago, ClassName, Copy, Id, Loading, Problem, State, Took, go, href, html, isFinal } from "../parts.js";
+import { Ago, ClassName, Copy, Id, Loading, Problem, State, Took, go, href, html, isFinal, readRoute } from "../parts.js";
 import { useAnswer } from "../server.js";
 import { plural } from "../format.js";
 import { Tree, firstOpen, readLevel, readTree, rowsOf } from "../shapes/tree.js";
@@ -45,8 +45,9 @@ export function Pipeline({ params, may }) {
   const isDurable = Boolean(model?.byId.get(selected)?.durable);
   const shapes = isDurable ? [...SHAPES, JOURNAL] : SHAPES;
   const view = shapes.some(([name]) => name === params.view) ? params.view : "tree";
-  const select = stage => go("pipeline", { ...params, stage: stage === root ? "" : stage }, { replace: true });
-  const show = name => go("pipeline", { ...params, view: name === "tree" ? "" : name }, { replace: true });
+  // Keys may come faster than the page is drawn: what is changed is what the address says by then.
+  const select = stage => go("pipeline", { ...readRoute().params, stage: stage === root ? "" : stage }, { replace: true });
+  const show = name => go("pipeline", { ...readRoute().params, view: name === "tree" ? "" : name }, { replace: true });
   const setOpen = next => { state.current.open = next; state.current.touched = true; again(); };
   const grow = async (parent, cursor) => {
     if (!state.current.open.has(parent)) setOpen(new Set(state.current.open).add(parent));
