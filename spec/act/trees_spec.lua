@@ -81,6 +81,20 @@ describe("engine:act", function()
     assert.same({ "its tree is final" }, whys(engine:act { op = "abort", ids = { tree.id } }))
   end)
 
+  it("aborts by force at once, also what is being aborted already", function()
+    local Slow = helper.define {
+      async = true, run = function() end, try_cancel = function() return true end,
+      finalized = function() error("not yet") end,
+    }
+    local stage = Slow():start()
+    engine:drain()
+    assert.equal(1, engine:act { op = "abort", ids = { stage.id } }.done)
+    assert.same({ "its tree is being aborted already" }, whys(engine:act { op = "abort", ids = { stage.id } }))
+    assert.equal(1, engine:act { op = "abort", ids = { stage.id }, force = true }.done)
+    assert.equal("aborted", state(stage))
+    helper.misuse("force' is for abort alone", engine.act, engine, { op = "retry", ids = { stage.id }, force = true })
+  end)
+
   it("retries async pipelines that wait, where their try_cancel agrees", function()
     local open, stubborn, failed = start(Open), start(Stubborn), start(Fickle)
     local result = engine:act { op = "retry", ids = { open.id, stubborn.id, failed.id }, reason = "again" }

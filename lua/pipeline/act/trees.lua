@@ -52,12 +52,14 @@ ops.resume = {
 }
 
 ops.abort = {
-  refuse = function(engine, record)
+  refuse = function(engine, record, way)
     local top = scope_of(engine, record)
     if not top or is_final(top) then return "its tree is final" end
-    if top.abort_requested then return "its tree is being aborted already" end
+    if top.abort_requested and not way.force then return "its tree is being aborted already" end
   end,
-  act = function(stage, reason) return stage:abort(reason), "it refuses, or its tree is final by now" end,
+  act = function(stage, way)
+    return stage:abort(way.reason, { force = way.force }), "it refuses, or its tree is final by now"
+  end,
 }
 
 ops.retry = {
@@ -68,7 +70,7 @@ ops.retry = {
     local of, problem = class.find(record.class_path)
     if not of then return "its try_cancel cannot be asked: " .. problem end
   end,
-  act = function(stage, reason) return stage:retry(reason), "its try_cancel refuses" end,
+  act = function(stage, way) return stage:retry(way.reason), "its try_cancel refuses" end,
 }
 
 ops.cleanup = {
@@ -84,14 +86,14 @@ ops.cleanup = {
 
 -- ---- all of them -----------------------------------------------------------------------------------------------
 
--- `way`: op, reason, dry_run. Returns whether it was (or could be) done, or false and why not.
+-- `way`: op, reason, force, dry_run. Returns whether it was (or could be) done, or false and why not.
 local function try(engine, record, way)
   local op = ops[way.op]
-  local why = op.refuse(engine, record)
+  local why = op.refuse(engine, record, way)
   if why then return false, why end
   if way.dry_run then return true end
   local stage = instance.of_record(engine, class.find(record.class_path) or class.Base, record)
-  local ok, done, otherwise = pcall(op.act, stage, way.reason)
+  local ok, done, otherwise = pcall(op.act, stage, way)
   if not ok and not errors.is(done, errors.Error) then error(done, 0) end
   if not ok then return false, select(2, errors.describe(done)) end
   return done, otherwise
@@ -160,13 +162,15 @@ local function by_filters(engine, result, filters, way)
 end
 
 local act_kinds = {
-  op = "string", ids = "table", filters = "table", reason = "string", dry_run = "boolean", list = "boolean",
+  op = "string", ids = "table", filters = "table", reason = "string", force = "boolean", dry_run = "boolean",
+  list = "boolean",
 }
 
 --- Does one thing to many pipelines: { matched, done (how many), refused = list of { id, why } }; of more than 1000
 -- refused ones `refused_more` says how many follow.
 -- @tparam table given op ("resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with
---   `reason`; "retry": an async pipeline that waits runs again, with `reason`; "cleanup": a finished tree is deleted);
+--   `reason`, and with force = true at once, see Pipeline.abort; "retry": an async pipeline that waits runs again, with
+--   `reason`; "cleanup": a finished tree is deleted);
 --   and either ids (list of ids, beginnings of at least 6 characters, or "key:KEY") or filters (of `list`: the roots
 --   that it finds; none may be empty); dry_run (true: nothing is done, `done` says how many it would be); list (true:
 --   `ids` lists those that are done, or with dry_run would be, 10,000 at most, and `more` says that filters find others
@@ -178,6 +182,7 @@ function methods.act(self, given)
   opened.check(self)
   given = options.check(given, act_kinds, 1, "act")
   options.check_one_of(given.op, ops, 1, "act", "op")
+  if given.force and given.op ~= "abort" then misuse("bad argument #1 to 'act' (option 'force' is for abort alone)") end
   if (given.ids == nil) == (given.filters == nil) then
     misuse("bad argument #1 to 'act' (either ids or filters expected)")
   end

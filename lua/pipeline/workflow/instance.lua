@@ -843,9 +843,8 @@ local abort_kinds = { force = "boolean" }
 -- (its waits raise CancelledError), cleans up, executes its compensations, and is ABORTED then, whatever its run
 -- returns.
 -- @tparam[opt] string message why.
--- @tparam[opt] table given force = true: no code of the user runs any more, no finalized() either; the tree is ABORTED
--- at
---   once, also one that is being aborted already.
+-- @tparam[opt] table given force = true: no code of the user runs any more, no finalized() either; the tree is
+--   ABORTED at once, also one that is being aborted already.
 -- @return whether the signal was taken; false if the tree is final, already told to abort, or gone, or if this is an
 -- async root whose try_cancel refuses. In App Engine: Pipeline.abort.
 function methods.abort(self, message, given)

@@ -39,7 +39,7 @@ local function act(call, done)
   local engine, given = call.open(), call.given
   for _, name in ipairs(given.module) do program.load(name) end
   local wanted = chosen(call, engine)
-  wanted.op, wanted.reason = given.command, given.reason
+  wanted.op, wanted.reason, wanted.force = given.command, given.reason, given.force
   return report.act(call, function(dry_run)
     wanted.dry_run = dry_run
     return engine:act(wanted)
@@ -68,8 +68,10 @@ add("retry", "retried", "runs an async pipeline that waits for its callback agai
 add("resume", "resumed", "lets an aborted pipeline go on from where it failed",
   "What is done stays done; what failed begins again with fresh attempts.")
 add("abort", "aborted", "aborts a pipeline with everything below it",
-  "What is executing ends, or is cancelled; a class may refuse (try_cancel).",
-  { { "--reason", sign = "TEXT", help = "what is said of it" } })
+  "What is executing ends, or is cancelled; a class may refuse (try_cancel); a durable function undoes what it did.",
+  { { "--reason", sign = "TEXT", help = "what is said of it" },
+    { "--force", help = "at once: no code of it runs any more, nothing is undone; also what is being aborted" },
+  })
 add("cleanup", "cleaned up", "deletes a pipeline that is done or aborted, with all its records",
   "One that still runs is refused: abort it first.")
 

@@ -1,4 +1,4 @@
---- durable.lua: the commands about durable functions: journal, query, signal, fork, resume-run.
+--- durable.lua: the commands about durable functions: journal, query, signal, fork, hold, resume-run.
 
 local columns = require "pipeline.command.output.columns"
 local failure = require "pipeline.command.failure"
@@ -129,6 +129,22 @@ commands[#commands + 1] = {
     if not sent then failure.no("%s is %s", id, why == "final" and "final" or "not there") end
     call.out:json { id = id, done = true }
     call.out:note("%s has the signal %s", id, given.name)
+  end,
+}
+
+commands[#commands + 1] = {
+  name = "hold", summary = "holds a durable function: nothing more of it begins",
+  details = "Steps at work end. Timers keep their times, and signals are kept, until 'pipeline resume-run'.",
+  arguments = { ID },
+  options = { { "--reason", sign = "TEXT", help = "what is said of it" } },
+  examples = { "pipeline hold 4fb1c2d8 --reason 'the bank is closed'" },
+  run = function(call)
+    local engine = call.open()
+    local id = store.find(engine, call.given.id)
+    local holds = try(engine.hold, engine, id, call.given.reason)
+    if not holds then failure.no("%s is held already, or has returned", id) end
+    call.out:json { id = id, done = true }
+    call.out:note("%s is held", id)
   end,
 }
 
