@@ -102,6 +102,15 @@ function pipeline.step()
   return require("pipeline.durable.info").step()
 end
 
+--- Whether the code of now goes with the journals of the durable functions that have not returned: for a spec, or
+-- before new code is put to work. Nothing is written.
+-- @param of an engine, or the path of a store. @tparam[opt] table given class (a class or its path: this one alone),
+--   limit (how many are replayed at most).
+-- @return list of { id, class, error }, empty where all is well; see NondeterminismError. Raises StoreError.
+function pipeline.check_history(of, given)
+  return require("pipeline.durable.reach.check").history(of, given)
+end
+
 --- As pairs, but in an order that is the same in every process: numbers, then texts, then all else by its text. In the
 -- body of a durable function this is the way to iterate a table whose keys are texts.
 pipeline.sorted_pairs = require("pipeline.flow.order").sorted_pairs

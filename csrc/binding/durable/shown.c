@@ -156,6 +156,14 @@ static void push_chunks(lua_State *L, const pl_op_shown_get_t *get) {
     }
 }
 
+static void push_ids(lua_State *L, const pl_id_t *ids, size_t len) {
+    lua_createtable(L, (int)len, 0);
+    for (size_t i = 0; i < len; i++) {
+        lua_pushinteger(L, ids[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
 int pl__push_shown_get(lua_State *L, const pl_op_t *op) {
     const pl_op_shown_get_t *get = &op->u.shown_get;
     if (op->rc == PL_ENOTFOUND) {
@@ -174,11 +182,7 @@ int pl__push_shown_get(lua_State *L, const pl_op_t *op) {
         pl__set_str(L, "answer", get->answer);
     }
     if (get->wants_forks) {
-        lua_createtable(L, (int)get->forks_len, 0);
-        for (size_t i = 0; i < get->forks_len; i++) {
-            lua_pushinteger(L, get->forks[i]);
-            lua_rawseti(L, -2, (lua_Integer)i + 1);
-        }
+        push_ids(L, get->forks, get->forks_len);
         lua_setfield(L, -2, "forks");
     }
     if (!get->stream.ptr)
@@ -199,6 +203,23 @@ int pl__push_flows_get(lua_State *L, const pl_op_t *op) {
     for (int mode = PL_FLOW_BEGUN; mode <= PL_FLOW_OVER; mode++)
         pl__set_integer(L, pl_flow_mode_name(mode), (lua_Integer)get->counts[mode]);
     pl__set_integer(L, "bytes", (lua_Integer)get->bytes);
+    return 1;
+}
+
+/* e:flows_list({after=, limit=}) -> list of ids */
+void pl__build_flows_list(pl__reader_t *R) {
+    enum { LIMIT = 100 };
+    pl_op_flows_list_t *list = &R->op->u.flows_list;
+    pl__reader_arg_table(R, 2);
+    list->after = pl__reader_opt_integer_field(R, 2, "after", 0, 0, LUA_MAXINTEGER);
+    list->limit = (int)pl__reader_opt_integer_field(R, 2, "limit", LIMIT, 1, INT_MAX);
+}
+
+int pl__push_flows_list(lua_State *L, const pl_op_t *op) {
+    const pl_op_flows_list_t *list = &op->u.flows_list;
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    push_ids(L, list->ids, list->len);
     return 1;
 }
 

@@ -80,6 +80,14 @@ typedef struct {
     int64_t bytes;     /* about */
 } pl_op_flows_get_t;
 
+/* flows_list: durable functions whose run has not returned, in the order of their ids. */
+typedef struct {
+    pl_id_t after; /* those behind this one */
+    int limit;
+    const pl_id_t *ids; /* results */
+    size_t len;
+} pl_op_flows_list_t;
+
 /* fork: a new root, with the entries of the era of another durable function whose seq is less than `before`, and with
  * its random numbers. PL_ENOTFOUND: there is none; PL_EEXISTS: the key is taken. */
 typedef struct {

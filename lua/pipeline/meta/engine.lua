@@ -9,29 +9,31 @@ local Engine = {}
 ---@field dry_run? boolean
 --- of `list`: the roots that it finds; none may be empty
 ---@field filters? table
+---@field force? boolean
 --- list of ids, beginnings of at least 6 characters, or "key:KEY"
 ---@field ids? table
 --- true: `ids` lists those that are done, or with dry_run would be, 10,000 at most, and `more` says that filters find
 --- others behind them, which are left alone: who asks somebody first acts on these ids then, and on nothing that came
 --- later
 ---@field list? boolean
---- "resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with `reason`; "retry": an
---- async pipeline that waits runs again, with `reason`; "cleanup": a finished tree is deleted
+--- "resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with `reason`, and with force
+--- = true at once, see Pipeline.abort; "retry": an async pipeline that waits runs again, with `reason`; "cleanup": a
+--- finished tree is deleted
 ---@field op? string
 ---@field reason? string
 
 --- Does one thing to many pipelines: { matched, done (how many), refused = list of { id, why } }; of more than 1000
 --- refused ones `refused_more` says how many follow.
 ---
---- `given`: op ("resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with `reason`;
---- "retry": an async pipeline that waits runs again, with `reason`; "cleanup": a finished tree is deleted); and either
---- ids (list of ids, beginnings of at least 6 characters, or "key:KEY") or filters (of `list`: the roots that it finds;
---- none may be empty); dry_run (true: nothing is done, `done` says how many it would be); list (true: `ids` lists those
---- that are done, or with dry_run would be, 10,000 at most, and `more` says that filters find others behind them, which
---- are left alone: who asks somebody first acts on these ids then, and on nothing that came later). Each is a commit of
---- its own, and others have their turns between: when the process dies the trees before are done, the others as they
---- were, and none is done by half; the same act once more does what is left. Raises StoreError; what is wrong with one
---- of the pipelines is told in `refused`.
+--- `given`: op ("resume": an aborted tree goes on, see Pipeline.resume; "abort": the tree is aborted, with `reason`,
+--- and with force = true at once, see Pipeline.abort; "retry": an async pipeline that waits runs again, with `reason`;
+--- "cleanup": a finished tree is deleted); and either ids (list of ids, beginnings of at least 6 characters, or
+--- "key:KEY") or filters (of `list`: the roots that it finds; none may be empty); dry_run (true: nothing is done,
+--- `done` says how many it would be); list (true: `ids` lists those that are done, or with dry_run would be, 10,000 at
+--- most, and `more` says that filters find others behind them, which are left alone: who asks somebody first acts on
+--- these ids then, and on nothing that came later). Each is a commit of its own, and others have their turns between:
+--- when the process dies the trees before are done, the others as they were, and none is done by half; the same act
+--- once more does what is left. Raises StoreError; what is wrong with one of the pipelines is told in `refused`.
 ---@param given? pipeline.Engine.act.options
 ---@return { matched: integer, done: integer, refused: table[] }
 function Engine:act(given) end

@@ -129,6 +129,18 @@ function pipeline.Slot(name) end
 ---@param new string where it leads.
 function pipeline.alias(old, new) end
 
+--- Whether the code of now goes with the journals of the durable functions that have not returned: for a spec, or
+--- before new code is put to work. Nothing is written.
+---
+--- `of`: an engine, or the path of a store. @tparam[opt] table given class (a class or its path: this one alone), limit
+--- (how many are replayed at most).
+---
+--- Returns list of { id, class, error }, empty where all is well; see NondeterminismError. Raises StoreError.
+---@param of any
+---@param given? table
+---@return any
+function pipeline.check_history(of, given) end
+
 --- The default engine, or inside a task the engine that executes it. Raises ConfigurationError if none is open.
 ---@return pipeline.Engine
 function pipeline.default() end

@@ -135,6 +135,15 @@ int pl__verb_flows_get(pl__conn_t *conn, pl_op_t *op) {
     return PL_OK;
 }
 
+int pl__verb_flows_list(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_flows_list_t *list = &op->u.flows_list;
+    sqlite3_stmt *row;
+    int rc;
+    PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_LIVE, &row, "ii", (int64_t)list->after, (int64_t)list->limit));
+    list->ids = pl__sql_list(conn, row, &op->arena, pl__sql_read_id, sizeof(pl_id_t), &list->len, &rc);
+    return rc;
+}
+
 /* ---- forks ------------------------------------------------------------------------------------------------- */
 
 static int copy(pl__conn_t *conn, const pl_op_fork_t *fork) {

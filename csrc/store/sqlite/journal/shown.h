@@ -30,6 +30,7 @@
     X(CHUNKS, "SELECT n, value, time FROM main.pl_chunk WHERE stage = ?1 AND stream = ?2 AND n >= ?3 ORDER BY n "      \
               "LIMIT ?4")                                                                                              \
     X(FLOWS_COUNT, "SELECT mode, count(*), coalesce(sum(bytes), 0) FROM main.pl_flow GROUP BY mode")                   \
+    X(FLOWS_LIVE, "SELECT stage FROM main.pl_flow WHERE stage > ?1 AND +mode < 3 ORDER BY stage LIMIT ?2")             \
     X(FORKS, "SELECT stage FROM main.pl_flow INDEXED BY pl_flow_forked WHERE forked_from IS NOT NULL AND forked_from " \
              "= ?1 ORDER BY stage LIMIT 100")                                                                          \
     X(FORK_FLOW, "UPDATE main.pl_flow SET (seed, era, first, next, posted, bytes) = (SELECT seed, era, first, next, "  \
