@@ -1,5 +1,6 @@
--- order_saga.lua - an order as a durable function: charge, wait, ship; the charge is undone if the shipping fails. The
--- bank is reached over HTTP, and fails often; any process may be killed at any time.
+-- order_saga.lua - an order as a durable function: charge, wait, ship; if the shipping fails, the charge is undone by
+-- its compensation, and the order is aborted. The bank is reached over HTTP, and fails often; any process may be killed
+-- at any time.
 --
 --   order_saga.lua                     the whole story: a bank, three orders in memory
 --   order_saga.lua --bank PORT FILE    the bank, on a port of this machine (0 picks one); FILE has its bookings
@@ -46,6 +47,11 @@ local function book(what, cents)
   return response.body
 end
 
+-- Undoes a charge. outcome.ok is nil where nobody can say whether it was booked: a real bank would be asked.
+local function refund(outcome, _, cents)
+  if outcome.ok ~= false then return book("refund", -cents) end
+end
+
 local Ship = pipeline.define("saga.Ship", {
   run = function(_, item)
     if item == "piano" then error(pipeline.Abort("nobody can carry a piano")) end
@@ -56,12 +62,10 @@ local Ship = pipeline.define("saga.Ship", {
 local Order = pipeline.workflow("saga.Order", {
   max_attempts = 50, backoff_seconds = 0.01, backoff_factor = 1, -- of each step
   run = function(self, order)
-    local receipt = self:step("charge", book, "charge", order.cents)
+    local receipt = self:step({ name = "charge", compensate = refund }, book, "charge", order.cents)
     self:sleep(0.02) -- a time to think it over
-    local ok, parcel = pcall(self.await, self, self:spawn(Ship(order.item)))
-    if ok then return ("%s, %s"):format(parcel, receipt) end
-    local refund = self:step("refund", book, "refund", -order.cents)
-    return ("no %s, %s"):format(order.item, refund)
+    local parcel = self:await(self:spawn(Ship(order.item))) -- an error that leaves run undoes the charge
+    return ("%s, %s"):format(parcel, receipt)
   end,
 })
 
@@ -79,6 +83,13 @@ end
 
 -- ---- the program -----------------------------------------------------------------------------------------------
 
+local function tell_of(engine, stages)
+  for i, stage in ipairs(stages) do
+    local ok, result = pcall(engine.wait, engine, stage)
+    print(("order %d: %s"):format(i, ok and result.default.value or result.reason))
+  end
+end
+
 local function run_bank(port, path)
   local engine <close> = pipeline.open(":memory:", { log = function() end })
   local book_of_bank <close> = assert(io.open(path, "a"))
@@ -94,18 +105,14 @@ end
 local function work(path, url, count)
   bank_url = url
   local engine <close> = pipeline.open(path, { log = function() end })
-  for i, stage in ipairs(start_orders(count)) do
-    print(("order %d: %s"):format(i, engine:wait(stage).default.value))
-  end
+  tell_of(engine, start_orders(count))
 end
 
 local function tell_all()
   local engine <close> = pipeline.open(":memory:", { log = function() end })
   local sum = 0
   bank_url = serve_bank(engine, 0, function(booking) sum = sum + booking.cents end).url
-  for i, stage in ipairs(start_orders(3)) do
-    print(("order %d: %s"):format(i, engine:wait(stage).default.value))
-  end
+  tell_of(engine, start_orders(3))
   print("the bank has", sum)
 end
 

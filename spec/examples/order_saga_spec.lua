@@ -5,7 +5,8 @@ local processes = require "spec.crash.processes"
 
 local LUA = os.getenv("LUA") or "lua5.4"
 local STORY = {
-  "order 1: parcel with book, receipt charge#1", "order 2: no piano, receipt refund#1",
+  "order 1: parcel with book, receipt charge#1",
+  'order 2: AbortedError: saga.Ship("piano") was aborted: nobody can carry a piano',
   "order 3: parcel with lamp, receipt charge#1",
 }
 
@@ -18,7 +19,7 @@ end
 
 local function lines_of(text)
   local lines = {}
-  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line:gsub(" %(saga.*", "") end
   return lines
 end
 
@@ -32,7 +33,7 @@ describe("the order saga", function()
     end)
   end
 
-  it("W13 W57 W96 W164 books each amount once, whatever is killed", function()
+  it("W13 W57 W96 W123 W164 books each amount once, whatever is killed", function()
     local seed = tonumber(os.getenv("SAGA_SEED")) or os.time()
     local directory = processes.directory()
     local group = processes.group(directory)
