@@ -36,7 +36,7 @@ describe("G52 Semaphore and Mutex", function()
     permit:release()
     permit:release() -- the second time does nothing
     assert.equal("<Semaphore: 1 free, 0 held, 0 wait>", tostring(semaphore))
-    support.raises(errors.TaskletError, "no permit", semaphore.release, semaphore)
+    support.raises(errors.TaskletError, "released more often than acquired", semaphore.release, semaphore)
     support.raises(nil, "positive integer", tasklets.Semaphore, 0)
   end)
 
