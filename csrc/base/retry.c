@@ -53,3 +53,10 @@ pl_usec_t pl_retry_delay(const pl_retry_t *retry, int n) {
                                         : ldexp(retry->min_backoff, (int)doublings) * (steps - doublings + 1);
     return pl_clock_from_seconds(fmin(seconds, retry->max_backoff));
 }
+
+double pl_backoff(double seconds, double factor, double failures, double max) {
+    if (seconds <= 0) /* times a factor that has grown beyond all numbers, too */
+        return 0;
+    double wait = seconds * pow(factor, failures);
+    return wait < max ? wait : max; /* what is no number is cut off as well */
+}

@@ -33,4 +33,10 @@ bool pl_retry_may(const pl_retry_t *retry, int failures, pl_usec_t age);
 /* Microseconds before retry `n` (from 1): min, doubled `doublings` times, then growing by the same step, up to max. */
 pl_usec_t pl_retry_delay(const pl_retry_t *retry, int n);
 
+#define PL_BACKOFF_MAX (30 * 86400.0)
+
+/* Seconds before the next attempt of what has failed `failures` times before (from 0): `seconds`, times `factor` for
+ * each of them, up to `max`. Stages, steps and what the engine itself tries again wait like this. */
+double pl_backoff(double seconds, double factor, double failures, double max);
+
 #endif

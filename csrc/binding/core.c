@@ -59,6 +59,13 @@ static int core_retry_after(lua_State *L) {
     return 1;
 }
 
+/* core.backoff(seconds, factor, failures, max) -> seconds before the next attempt; max: 30 days. See base/retry.h. */
+static int core_backoff(lua_State *L) {
+    lua_pushnumber(L, pl_backoff(luaL_checknumber(L, 1), luaL_checknumber(L, 2), luaL_checknumber(L, 3),
+                                 luaL_optnumber(L, 4, PL_BACKOFF_MAX)));
+    return 1;
+}
+
 /* lua_close unmaps C modules, but a thread of ours may still be on its way out and other states may use us: the
  * library stays mapped until the process ends. */
 static void pin_library(void) {
@@ -143,6 +150,8 @@ int luaopen_pipeline_core(lua_State *L) {
     lua_setfield(L, -2, "random");
     lua_pushcfunction(L, core_retry_after);
     lua_setfield(L, -2, "retry_after");
+    lua_pushcfunction(L, core_backoff);
+    lua_setfield(L, -2, "backoff");
     lua_pushlightuserdata(L, NULL); /* what modules for JSON call null */
     lua_setfield(L, -2, "null");
     pl__engine_register(L);

@@ -25,6 +25,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FALLBACK_SECONDS 1.0
+#define FALLBACK_SECONDS_MAX 4096.0
+
 /* Does this code tell of more than what the store was asked about? */
 static bool is_unexpected(int rc) {
     return rc == PL_ECONSTRAINT || rc == PL_EOTHER || rc == PL_ECORRUPT || rc == PL_EREADONLY || rc == PL_ENOTDB ||
@@ -46,13 +49,6 @@ static pl_id_t task_of(const pl_op_t *op) {
     }
 }
 
-static pl_usec_t rest_after(double seconds, double factor, int failures) {
-    static const double SECONDS_MAX = 30 * 86400.0;
-    for (int i = 0; i < failures && seconds < SECONDS_MAX; i++)
-        seconds *= factor;
-    return pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX);
-}
-
 static bool has_failed(const pl_op_t *op) {
     if (op->verb == PL_VERB_outcome)
         return op->u.outcome.kind == PL_OUTCOME_FAILED || op->u.outcome.kind == PL_OUTCOME_ABORT;
@@ -68,8 +64,9 @@ static void prepare(const pl_claim_t *claim, pl_op_t *op) {
     op->attempts = failures + 1;
     op->is_last = stage && op->attempts >= stage->max_attempts;
     bool has_backoff = stage && claim->kind != PL_TASK_CALLBACK;
-    op->rest = has_backoff ? rest_after(stage->backoff_seconds, stage->backoff_factor, failures)
-                           : rest_after(1, 2, failures < 12 ? failures : 12);
+    op->rest = pl_clock_from_seconds(
+        has_backoff ? pl_backoff(stage->backoff_seconds, stage->backoff_factor, failures, PL_BACKOFF_MAX)
+                    : pl_backoff(FALLBACK_SECONDS, 2, failures, FALLBACK_SECONDS_MAX));
 }
 
 /* It is executed no more. */
@@ -309,7 +306,7 @@ static pl_op_t *single_end(const pl_end_t *end) {
     op->u.task_done = (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .is_plain = true };
     op->kind = (pl_task_kind_t)end->kind;
     op->attempts = 1;
-    op->rest = rest_after(1, 2, 0);
+    op->rest = pl_clock_from_seconds(FALLBACK_SECONDS);
     pl__event_move(op, end->event);
     return op;
 }

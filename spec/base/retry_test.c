@@ -76,6 +76,14 @@ static void a_task_replaces_field_by_field(void) { /* G61, Q49 */
     CHECK(pl_retry_merge(task, queue).losses == 2);
 }
 
+static void attempts_back_off_by_a_factor(void) { /* P105 */
+    CHECK(pl_backoff(15, 2, 0, PL_BACKOFF_MAX) == 15 && pl_backoff(15, 2, 3, PL_BACKOFF_MAX) == 120);
+    CHECK(pl_backoff(15, 1, 1e6, PL_BACKOFF_MAX) == 15 && pl_backoff(8, 0.5, 2, PL_BACKOFF_MAX) == 2);
+    CHECK(pl_backoff(15, 2, 1e6, PL_BACKOFF_MAX) == PL_BACKOFF_MAX && pl_backoff(0.1, 2, 60, 3600) == 3600);
+    CHECK(pl_backoff(0, 10, 1e6, PL_BACKOFF_MAX) == 0); /* although ten to that power is infinite */
+    CHECK(pl_backoff(15, -2, 0.5, 7) == 7);             /* no number */
+}
+
 int main(void) {
     delays_double_then_grow_by_the_same_step();
     without_doublings_they_grow_linearly();
@@ -83,5 +91,6 @@ int main(void) {
     zero_and_huge_parameters();
     limits();
     a_task_replaces_field_by_field();
+    attempts_back_off_by_a_factor();
     return check_end();
 }

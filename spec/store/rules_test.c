@@ -7,6 +7,9 @@
  */
 #include <string.h>
 
+#include <sqlite3.h>
+
+#include "store/sqlite/schema/numbers.h"
 #include "store/stage/abort.h"
 #include "support/check.h"
 
@@ -75,6 +78,52 @@ static void flow_of(pl_stage_state_t state, int flags, int count) {
     }
     CHECK((pl__rule_outcome(state) == PL_OK) == (state == PL_STAGE_READY));
     CHECK((pl__rule_fill(state) == PL_OK) == (state <= PL_STAGE_FINALIZING));
+    pl__standing_t ready = { .state = PL_STAGE_READY, .flags = stage.flags };
+    bool is_special = stage.flags & (PL_STAGE_ASYNC | PL_STAGE_DURABLE | PL_STAGE_SCOPE);
+    CHECK(pl__rule_ends_alone(stage.flags) == (!is_special && pl__rule_ran(&ready, 0).to == PL_STAGE_DONE));
+}
+
+/* May it be aborted: it may if there is a move on the way to ABORTED, unless an abort is what it is at already. */
+static void answers_of(pl_stage_state_t state) {
+    bool is_final = pl__stage_is_final(state), is_aborted = state == PL_STAGE_ABORTING || state == PL_STAGE_ABORT_HELD;
+    for (int i = 0; i < 4; i++) {
+        bool is_root = i & 1, is_requested = i & 2;
+        int expected = is_final ? PL_EFINAL : is_requested || (is_aborted && !is_root) ? PL_EEXISTS : PL_OK;
+        CHECK(pl__rule_abort(state, is_root, is_requested) == expected);
+        CHECK(expected != PL_OK || pl__stage_may(state, PL_STAGE_ABORTING));
+        bool goes_on = state == PL_STAGE_ABORTED || (is_requested && !is_final);
+        CHECK(pl__rule_resume(state, is_requested) == (goes_on ? PL_OK : PL_ESTATE));
+    }
+    CHECK(pl__rule_outcome(state) == (state == PL_STAGE_READY      ? PL_OK
+                                      : state == PL_STAGE_ABORTING ? PL_EABORTED
+                                                                   : PL_ESTALE));
+    for (int kind = PL_TASK_RUN; kind <= PL_TASK_DEFERRED; kind++)
+        CHECK(pl__rule_is_overtaken(state, (pl_task_kind_t)kind) ==
+              (state == PL_STAGE_ABORTING && kind <= PL_TASK_FINALIZE));
+}
+
+/* What the rule says of a child SQL says, too. */
+static void sql_knows_whom_a_parent_waits_for(void) {
+    static const unsigned cuts[] = { 0, PL_STAGE_CUT_EARLY, PL_STAGE_CUT_OPEN, PL_STAGE_CUT_LATE };
+    sqlite3 *db;
+    sqlite3_stmt *is;
+    CHECK(sqlite3_open(":memory:", &db) == SQLITE_OK);
+    CHECK(sqlite3_prepare_v2(db, "SELECT " PL__IS_UNSETTLED " FROM (SELECT ?1 AS state, ?2 AS flags)", -1, &is, NULL) ==
+          SQLITE_OK);
+    for (int at = 0; at < (STATES << FLAGS) * 4; at++) {
+        pl__standing_t stage = standing((pl_stage_state_t)(at % STATES), at / STATES % (1 << FLAGS), 1);
+        stage.flags |= cuts[at / STATES >> FLAGS];
+        bool had_settled = (stage.flags & PL_STAGE_FALLBACK_TAKEN) || (stage.flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE;
+        bool is_settled = stage.state == PL_STAGE_FINALIZING || pl__stage_is_final(stage.state);
+        CHECK(pl__rule_is_waited_for(&stage) == (!is_settled && !had_settled));
+        sqlite3_bind_int(is, 1, (int)stage.state);
+        sqlite3_bind_int64(is, 2, stage.flags);
+        CHECK(sqlite3_step(is) == SQLITE_ROW);
+        CHECK(sqlite3_column_int(is, 0) == pl__rule_is_waited_for(&stage));
+        sqlite3_reset(is);
+    }
+    sqlite3_finalize(is);
+    sqlite3_close(db);
 }
 
 static void ends_of(void) {
@@ -181,6 +230,9 @@ static void each_line_is_done_by_whom_it_names(void) {
 
 int main(void) {
     ends_of();
+    for (int state = 0; state < STATES; state++)
+        answers_of((pl_stage_state_t)state);
+    sql_knows_whom_a_parent_waits_for();
     for (int flags = 0; flags < 1 << FLAGS; flags++) {
         for (int count = 1; count <= COUNTS; count++) {
             for (int state = 0; state < STATES; state++) {

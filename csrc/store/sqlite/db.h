@@ -32,8 +32,6 @@ typedef enum {
         PL__SQL_COUNT
 } pl__sql_t;
 
-enum { PL__TASK_READY = 0, PL__TASK_DELAYED = 1, PL__TASK_CLAIMED = 2, PL__TASK_PULL = 3, PL__TASK_DEAD = 4 };
-enum { PL__WAIT_INPUT = 0, PL__WAIT_OUTPUT = 1, PL__WAIT_DURABLE = 2 };
 enum { PL__RESULTS = 1024 };
 enum { PL__WAITERS = -1 }; /* in pl_stage.waiter: they are in pl_wait */
 

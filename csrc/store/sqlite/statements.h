@@ -8,9 +8,7 @@
 
 #include "store/sqlite/journal/shown.h"
 #include "store/sqlite/schedule/statements.h"
-
-#define PL__TEXT_OF(value) #value
-#define PL__TEXT(macro) PL__TEXT_OF(macro)
+#include "store/sqlite/schema/numbers.h"
 
 /* What a stage has mostly, and NULL means in its row. */
 #define PL__STAGE_ATTEMPTS 3
@@ -92,9 +90,6 @@
 
 /* The columns read_brief of view/roots.c reads, in its order. */
 #define PL__ROOT_BRIEF "id, state, created, queue, class_path, key, abort_message, retry_message"
-
-/* Of a child: whether its parent waits for it. One that was to be finalized when it was aborted had settled. */
-#define PL__IS_UNSETTLED "state NOT IN (3, 4, 6) AND flags & 32768 = 0 AND NOT (state = 5 AND flags & 384 = 384)"
 
 #define PL__ROOT_OF_TASK                                                                                               \
     "SELECT (SELECT s.root FROM main.pl_stage AS s WHERE s.id = coalesce(t.stage, t.id)) FROM main.pl_task AS t "      \
@@ -477,11 +472,11 @@
                   "FROM main.pl_stage WHERE id = ?1")                                                                  \
     X(STAGE_INPUTS_FILLED, "UPDATE main.pl_stage SET missing = ?2, state = ?3, started = ?4 WHERE id = ?1")            \
     X(STAGE_CHILDREN_SETTLED, "UPDATE main.pl_stage SET open = ?2, state = ?3, finalized = ?4 WHERE id = ?1")          \
-    X(STAGE_LEAF_DONE,                                                                                                 \
-      "UPDATE main.pl_stage SET state = 4, finalized = ?2, waiter = ?3, result = ?4 WHERE id = ?1 AND state = 1")      \
+    X(STAGE_LEAF_DONE, "UPDATE main.pl_stage SET state = ?5, finalized = ?2, waiter = ?3, result = ?4 WHERE id = ?1 "  \
+                       "AND state = " PL__STAGE(READY))                                                                \
     /* flags are in an index */                                                                                        \
-    X(STAGE_LEAF_DONE_FLAGS, "UPDATE main.pl_stage SET state = 4, finalized = ?2, waiter = ?3, result = ?4, flags = "  \
-                             "?5 WHERE id = ?1 AND state = 1")                                                         \
+    X(STAGE_LEAF_DONE_FLAGS, "UPDATE main.pl_stage SET state = ?5, finalized = ?2, waiter = ?3, result = ?4, flags = " \
+                             "?6 WHERE id = ?1 AND state = " PL__STAGE(READY))                                         \
     X(STAGE_RETRY, "UPDATE main.pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "              \
                    "retry_message = ?3 WHERE id = ?1")                                                                 \
     X(STAGE_GIVE_UP,                                                                                                   \

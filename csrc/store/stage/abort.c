@@ -68,6 +68,11 @@ pl__abort_t pl__rule_abort_now(const pl__standing_t *stage) {
     return carry_out(stage);
 }
 
+/* An ABORT task is what carries it out; the others know nothing of it. */
+bool pl__rule_is_overtaken(pl_stage_state_t state, pl_task_kind_t kind) {
+    return state == PL_STAGE_ABORTING && (kind == PL_TASK_RUN || kind == PL_TASK_FINALIZE);
+}
+
 pl__abort_t pl__rule_ended(const pl__standing_t *stage) {
     pl__abort_t abort = become(stage, PL_STAGE_ABORTED);
     abort.tells = stage->state == PL_STAGE_READY || stage->state == PL_STAGE_ABORTING; /* its run may be under way */
@@ -76,9 +81,7 @@ pl__abort_t pl__rule_ended(const pl__standing_t *stage) {
 
 pl__reach_t pl__rule_reach(const pl__standing_t *stage) {
     enum { FALLBACK = PL_STAGE_HAS_FALLBACK | PL_STAGE_FALLBACK_TAKEN };
-    bool is_unsettled =
-        stage->state == PL_STAGE_WAITING || stage->state == PL_STAGE_READY || stage->state == PL_STAGE_RUN;
-    if (is_unsettled && (stage->flags & FALLBACK) == PL_STAGE_HAS_FALLBACK)
+    if (stage->state <= PL_STAGE_RUN && (stage->flags & FALLBACK) == PL_STAGE_HAS_FALLBACK)
         return PL__REACH_FALLBACK;
     return stage->flags & PL_STAGE_SCOPE ? PL__REACH_SCOPE : PL__REACH_ON;
 }
@@ -89,8 +92,8 @@ bool pl__rule_is_leaf(const pl__standing_t *stage) {
 }
 
 bool pl__rule_settles_late(unsigned flags, pl_stage_state_t state) {
-    bool had_settled = (flags & PL_STAGE_FALLBACK_TAKEN) || (flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE;
-    return (flags & PL_STAGE_SCOPE) && state == PL_STAGE_ABORTED && !had_settled;
+    pl__standing_t before = { .state = PL_STAGE_ABORTING, .flags = flags };
+    return (flags & PL_STAGE_SCOPE) && state == PL_STAGE_ABORTED && pl__rule_is_waited_for(&before);
 }
 
 /* Versions before did not note it: there a stage that has children had committed its run; any other one runs again. */

@@ -35,6 +35,8 @@ pl__abort_t pl__rule_aborted(const pl__standing_t *stage, bool permitted, bool c
 /* The abort that has come earlier is carried out: nobody executes it any more, or what held it up has come. What it
  * was has been noted then. */
 pl__abort_t pl__rule_abort_now(const pl__standing_t *stage);
+/* A task is claimed: whether the abort has come before that, so that it is carried out instead (pl__rule_abort_now). */
+bool pl__rule_is_overtaken(pl_stage_state_t state, pl_task_kind_t kind);
 /* Its tree is ended at once: nobody is asked. */
 pl__abort_t pl__rule_ended(const pl__standing_t *stage);
 

@@ -80,18 +80,53 @@ pl__move_t pl__rule_finalized(pl_task_kind_t kind, bool held) {
     return become(&stage, kind == PL_TASK_ABORT ? PL_STAGE_ABORTED : PL_STAGE_DONE, PL__NO_TASK, false);
 }
 
+typedef struct {
+    int outcome, fill, retry, abort, resume;
+    bool is_waited_for;
+} answer_t;
+
+static const answer_t *answer_of(pl_stage_state_t state) {
+    enum { WAITED_FOR = true, SETTLED = false };
+    static const answer_t answers[STATES] = {
+#define X(state, outcome, fill, retry, abort, resume, waited)                                                          \
+    [PL_STAGE_##state] = { PL_##outcome, PL_##fill, PL_##retry, PL_##abort, PL_##resume, waited },
+        PL__STAGE_ANSWERS(X)
+#undef X
+    };
+    return &answers[state];
+}
+
+bool pl__rule_ends_alone(unsigned flags) {
+    enum { OTHERS = PL_STAGE_ASYNC | PL_STAGE_DURABLE | PL_STAGE_SCOPE };
+    pl__standing_t ran = { .state = PL_STAGE_READY, .flags = flags };
+    return !(flags & OTHERS) && pl__rule_ran(&ran, 0).to == PL_STAGE_DONE;
+}
+
+bool pl__rule_is_waited_for(const pl__standing_t *stage) {
+    bool had_settled = (stage->flags & PL_STAGE_FALLBACK_TAKEN) || (stage->flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE;
+    return answer_of(stage->state)->is_waited_for && !had_settled;
+}
+
 int pl__rule_outcome(pl_stage_state_t state) {
-    return state == PL_STAGE_READY ? PL_OK : state == PL_STAGE_ABORTING ? PL_EABORTED : PL_ESTALE;
+    return answer_of(state)->outcome;
 }
 
 int pl__rule_fill(pl_stage_state_t state) {
-    if (state == PL_STAGE_ABORT_HELD)
-        return PL_EABORTED;
-    return pl__stage_is_final(state) || state == PL_STAGE_ABORTING ? PL_EFINAL : PL_OK;
+    return answer_of(state)->fill;
 }
 
 int pl__rule_retry(const pl__standing_t *stage, int attempt, int max_attempts) {
-    if (stage->state != PL_STAGE_RUN || !(stage->flags & PL_STAGE_ASYNC))
-        return PL_ESTATE;
-    return attempt + 1 >= max_attempts ? PL_ELIMIT : PL_OK;
+    int rc = stage->flags & PL_STAGE_ASYNC ? answer_of(stage->state)->retry : PL_ESTATE;
+    return rc == PL_OK && attempt + 1 >= max_attempts ? PL_ELIMIT : rc;
+}
+
+int pl__rule_abort(pl_stage_state_t state, bool is_root, bool is_requested) {
+    int rc = answer_of(state)->abort;
+    if (rc == PL_OK && is_requested)
+        return PL_EEXISTS;
+    return rc == PL_EEXISTS && is_root && !is_requested ? PL_OK : rc;
+}
+
+int pl__rule_resume(pl_stage_state_t root, bool is_requested) {
+    return is_requested && !pl__stage_is_final(root) ? PL_OK : answer_of(root)->resume;
 }

@@ -5,7 +5,8 @@
  * SQL, clock or memory. A driver loads a row (pl__standing_t), asks, and writes what it is told (pl__move_t): the state
  * and its counters, the task that the stage is given, and that its parent waits for one less. So each store has the
  * same rules, and what one of them may do at all is in one table, PL__STAGE_MOVES: each transition with the function
- * that makes it. Aborts, and what resumes after them, are in abort.h.
+ * that makes it; what a stage answers to whoever wants something of it is in another, PL__STAGE_ANSWERS. Aborts, and
+ * what resumes after them, are in abort.h.
  *
  * The functions check what they do by the table (assert), the schema has what holds for each row as CHECK constraints
  * (schema/001_initial.sql), and spec/store/rules_test.c compares all of it, and makes SQLite refuse what is not here
@@ -48,6 +49,19 @@
     X(ABORTED, RUN, pl__rule_resumed, "its run had been committed")                                                    \
     X(ABORTED, FINALIZING, pl__rule_resumed, "it had settled")
 
+/* What is said to an outcome of its run, to outputs from outside, to a retry, an abort, and a resume of the tree whose
+ * root it is: OK, or why not; and whether its parent waits for it.
+ * X(state, outcome, fill, retry, abort, resume, WAITED_FOR or SETTLED) */
+#define PL__STAGE_ANSWERS(X)                                                                                           \
+    X(WAITING, ESTALE, OK, ESTATE, OK, ESTATE, WAITED_FOR)                                                             \
+    X(READY, OK, OK, ESTATE, OK, ESTATE, WAITED_FOR)                                                                   \
+    X(RUN, ESTALE, OK, OK, OK, ESTATE, WAITED_FOR)                                                                     \
+    X(FINALIZING, ESTALE, OK, ESTATE, OK, ESTATE, SETTLED)                                                             \
+    X(DONE, ESTALE, EFINAL, ESTATE, EFINAL, ESTATE, SETTLED)                                                           \
+    X(ABORTING, EABORTED, EFINAL, ESTATE, EEXISTS, ESTATE, WAITED_FOR)                                                 \
+    X(ABORTED, ESTALE, EFINAL, ESTATE, EFINAL, OK, SETTLED)                                                            \
+    X(ABORT_HELD, ESTALE, EABORTED, ESTATE, EEXISTS, ESTATE, WAITED_FOR)
+
 enum { PL__NO_TASK = -1 };
 
 /* Where a stage stands. */
@@ -81,6 +95,11 @@ pl__move_t pl__rule_filled(const pl__standing_t *stage, int count);
 pl__move_t pl__rule_ran(const pl__standing_t *stage, int open);
 /* `count` of what it waits for has settled, or was filled. Nothing, unless it is RUN. */
 pl__move_t pl__rule_settled(const pl__standing_t *stage, int count);
+/* Whether the row of the stage is all that changes when a run with these flags, and without children, is committed: it
+ * is DONE then (pl__rule_ran), and only its parent and who waits for its outputs need hear of it. */
+bool pl__rule_ends_alone(unsigned flags);
+/* Whether its parent waits for it: it has not settled, its fallback was not taken, no abort has found it settled. */
+bool pl__rule_is_waited_for(const pl__standing_t *stage);
 /* An attempt of its async run is over that is to be repeated. */
 pl__move_t pl__rule_retried(const pl__standing_t *stage);
 /* A task of a stage, FINALIZE or ABORT, has ended. `held`: its try_cancel() has refused. */
@@ -94,5 +113,10 @@ int pl__rule_outcome(pl_stage_state_t state);
 int pl__rule_fill(pl_stage_state_t state);
 /* An async stage that is told to run once more, after `attempt` failed attempts. PL_ESTATE, PL_ELIMIT. */
 int pl__rule_retry(const pl__standing_t *stage, int attempt, int max_attempts);
+/* An abort, of a root or of a scope below it. PL_EFINAL; PL_EEXISTS: it has come before (of a root that `is_requested`
+ * tells: it may be ABORTING for a part of the tree alone, in which it has failed). */
+int pl__rule_abort(pl_stage_state_t state, bool is_root, bool is_requested);
+/* A tree with such a root is to go on after an abort, which was requested. PL_ESTATE. */
+int pl__rule_resume(pl_stage_state_t root, bool is_requested);
 
 #endif

@@ -12,6 +12,7 @@
 --   2. Of one step there is one attempt at a time; what a late one returns is dropped.
 
 local await = require "pipeline.support.await"
+local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.tasklet.future"
 local info = require "pipeline.durable.info"
@@ -25,7 +26,6 @@ local steps = {}
 local Steps = {}
 local meta = { __name = "pipeline.Steps", __index = Steps }
 
-local BACKOFF_SECONDS_MAX <const> = 30 * 86400.0
 local select, unpack, xpcall = select, table.unpack, xpcall
 local results = await.results
 
@@ -250,9 +250,7 @@ end
 
 local function backoff(op, failures)
   local given = op.options
-  if given.backoff_seconds == 0 then return 0 end -- times a factor that has grown beyond all numbers, too
-  local seconds = given.backoff_seconds * given.backoff_factor ^ (failures - 1)
-  return seconds < BACKOFF_SECONDS_MAX and seconds or BACKOFF_SECONDS_MAX
+  return core.backoff(given.backoff_seconds, given.backoff_factor, failures - 1)
 end
 
 --- What is to be done about an attempt that has ended: "ok", bytes; "failed", bytes; or "again", bytes, seconds.

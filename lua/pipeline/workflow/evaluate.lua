@@ -48,8 +48,7 @@ local handler, results = errors.handler, await.results
 await.set_refusal(context.refuse_in_body)
 
 local function task_backoff(tries)
-  local seconds = TASK_BACKOFF_SECONDS * 2.0 ^ tries
-  return seconds < TASK_BACKOFF_SECONDS_MAX and seconds or TASK_BACKOFF_SECONDS_MAX
+  return core.backoff(TASK_BACKOFF_SECONDS, 2.0, tries, TASK_BACKOFF_SECONDS_MAX)
 end
 
 local function failure_of(caught)

@@ -35,7 +35,6 @@ local instance = {}
 local type, getmetatable, rawget, setmetatable = type, getmetatable, rawget, setmetatable
 
 local BASE_PATH = "/_ah/pipeline"
-local RETRY_SECONDS_MAX = 30 * 86400.0
 
 instance.BASE_PATH = BASE_PATH
 
@@ -802,8 +801,7 @@ end
 
 --- Seconds to wait after failure number `attempt` (0-based): backoff_seconds * backoff_factor ^ attempt, capped.
 function instance.backoff(record, attempt)
-  local seconds = record.backoff_seconds * record.backoff_factor ^ attempt
-  return seconds < RETRY_SECONDS_MAX and seconds or RETRY_SECONDS_MAX -- so that NaN is capped, too
+  return core.backoff(record.backoff_seconds, record.backoff_factor, attempt)
 end
 
 local function may_cancel(self)

@@ -289,10 +289,8 @@ static void fail_run(pl__conn_t *m, const pl_op_outcome_t *run, pl_stage_t *stag
 /* A task of the run cannot be added: the attempt has failed. */
 static void refuse_run(pl__conn_t *m, pl_op_t *op, pl_stage_t *stage, task_t *task, const pl_task_new_t *refused) {
     char why[350], last[400], said[300];
-    double wait = stage->backoff_seconds;
+    double wait = pl_backoff(stage->backoff_seconds, stage->backoff_factor, stage->attempt, PL_BACKOFF_MAX);
     int attempts = stage->attempt + 1;
-    for (int i = 0; i < stage->attempt; i++)
-        wait *= stage->backoff_factor;
     const char *name = refused->rc == PL_EEXISTS      ? "TaskAlreadyExistsError"
                        : refused->rc == PL_ETOMBSTONE ? "TombstonedTaskError"
                        : refused->rc == PL_ENOQUEUE   ? "UnknownQueueError"

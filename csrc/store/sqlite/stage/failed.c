@@ -346,10 +346,9 @@ static int check(pl__conn_t *conn, pl_op_t *op, pl_id_t *root_id) {
         return PL_OK;
     }
     *root_id = root.id;
-    if (root.state == PL_STAGE_DONE || (root.state != PL_STAGE_ABORTED && !root.abort_requested)) {
-        op->rc = PL_ESTATE;
+    op->rc = pl__rule_resume(root.state, root.abort_requested);
+    if (op->rc != PL_OK)
         return PL_OK;
-    }
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_ANY_LIVE, &live, 0, "i", (int64_t)root.id));
     op->rc = live ? PL_ELIVE : PL_OK;
     return PL_OK;

@@ -354,7 +354,7 @@ static int is_asked(pl__conn_t *conn, const live_t *live, bool *asked) {
 }
 
 static int end_one(pl__conn_t *conn, const live_t *live) {
-    if (live->is.state == PL_STAGE_DONE || live->is.state == PL_STAGE_ABORTED)
+    if (pl__stage_is_final(live->is.state))
         return PL_OK;
     pl__abort_t abort = pl__rule_ended(&live->is);
     return write_abort(conn, live, &abort);

@@ -280,11 +280,8 @@ static const char *task_error_class(int rc) {
 }
 
 static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage, int failures) {
-    static const double SECONDS_MAX = 30 * 86400.0;
-    double seconds = stage->backoff_seconds;
-    for (int i = 0; i < failures && seconds < SECONDS_MAX; i++)
-        seconds *= stage->backoff_factor;
-    return pl_clock_add(conn->now, pl_clock_from_seconds(seconds < SECONDS_MAX ? seconds : SECONDS_MAX));
+    double seconds = pl_backoff(stage->backoff_seconds, stage->backoff_factor, failures, PL_BACKOFF_MAX);
+    return pl_clock_add(conn->now, pl_clock_from_seconds(seconds));
 }
 
 /* An attempt of run() fails for a reason that no run() has told: retried or given up as any other. */
@@ -397,8 +394,7 @@ int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *
 bool pl__is_leaf(const pl_op_t *op) {
     const pl_op_outcome_t *run = &op->u.outcome;
     return op->verb == PL_VERB_outcome && run->kind == PL_OUTCOME_OK && run->children_len == 0 && run->tasks_len == 0 &&
-           run->knows_parent &&
-           !(run->flags & (PL_STAGE_ASYNC | PL_STAGE_HAS_FINALIZED | PL_STAGE_DURABLE | PL_STAGE_SCOPE));
+           run->knows_parent && pl__rule_ends_alone(run->flags);
 }
 
 /* The fill of the stage's default slot, if there is just one, and its value fits into the row. */
@@ -419,11 +415,13 @@ static int write_leaf(pl__conn_t *conn, const pl_op_outcome_t *run, const pl_fil
     bool same_flags = live && live->made.flags == run->flags;
     pl_id_t waiter;
     int changes;
+    pl__move_t move = pl__rule_ran(&(pl__standing_t){ .state = PL_STAGE_READY, .flags = run->flags }, 0);
     PL__TRY(pl__edge_waiter(conn, run->stage, &waiter));
     pl__live_drop(conn, run->stage);
     PL__TRY(pl__sql_run(conn, same_flags ? PL__SQL_STAGE_LEAF_DONE : PL__SQL_STAGE_LEAF_DONE_FLAGS, &changes,
-                        same_flags ? "iizb" : "iizbi", (int64_t)run->stage, (int64_t)conn->now,
-                        own ? INT64_C(0) : (int64_t)waiter, own ? own->value : PL_STR_NONE, (int64_t)run->flags));
+                        same_flags ? "iizbi" : "iizbii", (int64_t)run->stage, (int64_t)conn->now,
+                        own ? INT64_C(0) : (int64_t)waiter, own ? own->value : PL_STR_NONE, (int64_t)move.to,
+                        (int64_t)run->flags));
     *updated = changes > 0;
     if (own && *updated && waiter)
         pl__result_note(conn, run->stage, own->value);
@@ -592,7 +590,7 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
 static int find_brief(pl__conn_t *conn, pl_id_t id, brief_t *brief) {
     bool is_deleted = false;
     PL__TRY(load_brief(conn, id, brief));
-    if (brief->found && (brief->state == PL_STAGE_DONE || brief->state == PL_STAGE_ABORTED))
+    if (brief->found && pl__stage_is_final(brief->state))
         PL__TRY(pl__stage_is_deleted(conn, brief->root, &is_deleted));
     brief->found = brief->found && !is_deleted;
     return PL_OK;
@@ -651,13 +649,7 @@ static int check_abort(pl__conn_t *conn, pl_op_t *op, pl_id_t root, pl_id_t *sco
     PL__TRY(pl__stage_scope(conn, op->u.abort.stage, scope));
     if (*scope)
         PL__TRY(pl__stage_load(conn, *scope, false, &conn->scratch, &top, &found));
-    bool is_aborted = found && (top.state == PL_STAGE_ABORTING || top.state == PL_STAGE_ABORT_HELD);
-    if (!found)
-        op->rc = PL_ENOTFOUND;
-    else if (top.state == PL_STAGE_DONE || top.state == PL_STAGE_ABORTED)
-        op->rc = PL_EFINAL;
-    else if (top.abort_requested || (*scope != root && is_aborted)) /* perhaps with a scope around it */
-        op->rc = PL_EEXISTS;
+    op->rc = found ? pl__rule_abort(top.state, *scope == root, top.abort_requested) : PL_ENOTFOUND;
     return PL_OK;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "store/sqlite/db.h"
+#include "store/stage/abort.h"
 
 enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192, CHUNK_MIN = 16, CHUNK_FIRST = 64, CHUNK_MAX = 2048 };
 #define CLAIM_BYTES_MAX ((size_t)4 * 1024 * 1024) /* of arguments and values in the claims of one transaction */
@@ -29,19 +30,19 @@ static void claims_free(claims_t *claims) {
  * may be among `rows`. */
 static int turn_into_abort(pl__conn_t *conn, pl_claim_t *claim, pl__rows_t *rows, bool *gone) {
     const pl_stage_t *stage = claim->stage;
-    bool is_control = claim->kind == PL_TASK_RUN || claim->kind == PL_TASK_FINALIZE;
     *gone = false;
-    if (!is_control || !stage || stage->state != PL_STAGE_ABORTING)
+    if (!stage || !pl__rule_is_overtaken(stage->state, claim->kind))
         return PL_OK;
+    pl__abort_t abort = pl__rule_abort_now(&(pl__standing_t){ .state = stage->state, .flags = stage->flags });
     PL__TRY(pl__rows_flush(conn, rows));
-    if (stage->flags & PL_STAGE_HAS_FINALIZED) {
+    if (abort.aborts) { /* the task that it has becomes the one that it is to be given */
         claim->kind = PL_TASK_ABORT;
         claim->tries = 0;
         return pl__sql_run(conn, PL__SQL_TASK_SET_KIND, NULL, "ii", (int64_t)claim->task, (int64_t)PL_TASK_ABORT);
     }
     *gone = true;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)claim->task));
-    return pl__stage_set_final(conn, stage->id, PL_STAGE_ABORTED);
+    return pl__stage_set_final(conn, stage->id, abort.to);
 }
 
 static size_t claim_bytes(const pl_claim_t *claim) {
