@@ -134,7 +134,8 @@ end
 
 local function begin_asked(self)
   for _, op in ipairs(self.machine:take_asked()) do
-    local is_stopped = op.is_stopping or (op.kind == "step" or op.kind == "tx") and self.machine:holds(op)
+    local is_stopped = op.is_stopping and op.kind ~= "child" -- of a child the end is still to come
+      or (op.kind == "step" or op.kind == "tx") and self.machine:holds(op)
     if not (op.done or is_stopped) then begin[op.kind](self, op) end
   end
 end
