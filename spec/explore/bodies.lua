@@ -55,6 +55,31 @@ local function do_effect(...)
   return ...
 end
 
+-- What can be undone: it is done under a number, and undone under the same one, at the second try where that is even.
+local function do_undoable(n)
+  note(("do %s "):format(n))
+  return n
+end
+
+local function undo(n)
+  if tostring(n):find("[02468]p?$") and pipeline.step().attempt < 2 then error("not undone yet", 0) end
+  note(("undo %s "):format(n))
+end
+
+local function undo_step(outcome, n)
+  if outcome.ok ~= false then undo(n) end
+end
+
+-- A child that waits until it is cancelled.
+local Part = pipeline.workflow("spec.explore.Part", {
+  backoff_seconds = 2 * bodies.pace,
+  run = function(self, n, whom)
+    self:step({ name = "open", compensate = undo_step }, do_undoable, n .. "p")
+    self:signal_to(whom, "opened" .. n, n)
+    self:wait_event("never")
+  end,
+})
+
 local Small = pipeline.workflow("spec.explore.Small", { run = function(self, n)
   local value = self:step("small", function() note(n) return n end)
   self:sleep(3 * bodies.pace)
@@ -201,6 +226,62 @@ act("chance", function() return {} end, function(self, _, out)
   out(id, number, self:now() > 0)
 end)
 
+-- Of all that can be undone each is so when the run is cancelled, or fails.
+act("undoable", function(random) return { how = random(4) } end, function(self, given, out)
+  local n = given.n
+  if given.how == 1 then
+    out(self:step({ name = "u", compensate = undo_step }, do_undoable, n))
+  elseif given.how == 2 then
+    self:on_compensate("undo", undo, n)
+    out(self:step("u", do_undoable, n))
+  elseif given.how == 3 then
+    self:on_compensate(function()
+      self:sleep(bodies.pace)
+      self:step({ name = "by code", key = n }, undo, n)
+    end)
+    out(self:step("u", do_undoable, n))
+  else
+    local ok = pcall(self.step, self, { name = "u", max_attempts = 1, compensate = undo_step }, error, "refused")
+    out(ok)
+  end
+end)
+
+-- Undoes by hand what was done so far. (Not in a branch: what others have done by then is a matter of time.)
+act("undone", function() return {} end, function(self, given, out)
+  out(self:step({ name = "u", compensate = undo_step }, do_undoable, given.n))
+  self:compensate("changed its mind")
+end)
+
+act("limited", function() return {} end, function(self, _, out)
+  local ok, problem = pcall(self.with_timeout, self, 4 * bodies.pace, self.wait_event, self, "never")
+  out(ok, pipeline.is(problem, pipeline.TimeoutError))
+end)
+
+-- A scope that is cancelled with what is in it: a branch, and a child that undoes what it did.
+act("scoped", function() return {} end, function(self, given, out)
+  local child
+  local ok, problem = pcall(self.scope, self, function(scope)
+    local branch = self:go(function() self:sleep(1e6) end)
+    child = self:spawn(Part(given.n, self.id))
+    self:wait_event("opened" .. given.n)
+    scope:cancel("enough of it")
+    self:await(branch)
+  end)
+  out(ok, pipeline.is(problem, pipeline.CancelledError))
+  ok, problem = pcall(self.await, self, child)
+  out(ok, pipeline.is(problem, pipeline.AbortedError))
+end)
+
+act("shielded", function() return {} end, function(self, given, out)
+  out(self:shield(function()
+    local value = self:step("guarded", do_effect, given.n)
+    self:sleep(bodies.pace)
+    return value + self:step("guarded", do_effect, 1)
+  end))
+end)
+
+local top_only = { branches = true, undone = true }
+
 -- ---- bodies --------------------------------------------------------------------------------------------------------
 
 --- A list of acts.
@@ -208,7 +289,7 @@ function bodies.acts(random, plan, count, in_branch)
   local list = {}
   while #list < count do
     local kind = kinds[random(#kinds)]
-    if not (in_branch and kind == "branches") then
+    if not (in_branch and top_only[kind]) then
       local given = acts[kind].make(random, plan)
       given.kind, given.n = kind, plan.number()
       list[#list + 1] = given
@@ -246,7 +327,28 @@ end
 
 local made = {}
 
---- Makes the body of a number: class; signals (names, in the order in which they are to be sent); words (what it does).
+-- How a body ends: what it returns, after what it is given.
+local fates = {}
+
+function fates.returns(_, got) return got end
+
+function fates.fails() error(pipeline.Abort("nothing of it counts")) end
+
+-- It says that it waits to be cancelled, and then cleans up.
+function fates.cancelled(self)
+  self:set_value("waits", true)
+  local beside = self:go("waiting", function()
+    local _, problem = pcall(self.wait_event, self, "never")
+    self:step("cleaned", do_effect)
+    error(problem, 0)
+  end)
+  local _, problem = pcall(self.await, self, beside)
+  self:step("cleaned", do_effect)
+  error(problem, 0)
+end
+
+--- Makes the body of a number: class; signals (names, in the order in which they are to be sent); fate (how it ends:
+-- "returns", "fails", or "cancelled", where it waits to be); words (what it does).
 function bodies.make(seed)
   if made[seed] then return made[seed] end
   local random, signals, numbers = generator(seed), {}, 0
@@ -261,18 +363,20 @@ function bodies.make(seed)
     end,
   }
   local first, second = bodies.acts(random, plan, random(4) + 1), random(3) == 1 and bodies.acts(random, plan, 2)
+  local fate = ({ "returns", "returns", "fails", "cancelled" })[random(4)]
   local class = pipeline.workflow("spec.explore.Body" .. seed, {
+    backoff_seconds = 2 * bodies.pace,
     run = function(self, got)
       local is_second = got ~= nil
       got = got or {}
       bodies.perform(self, is_second and second or first, got)
       if second and not is_second then return self:continue_as_new(got) end
-      return got
+      return fates[fate](self, got)
     end,
   })
   made[seed] = {
-    class = class, signals = signals,
-    words = names_of(first) .. (second and "; then as new: " .. names_of(second) or ""),
+    class = class, signals = signals, fate = fate,
+    words = ("%s%s; %s"):format(names_of(first), second and "; then as new: " .. names_of(second) or "", fate),
   }
   return made[seed]
 end

@@ -8,9 +8,9 @@
 local bodies = require "spec.explore.bodies"
 local pipeline = require "pipeline"
 
-local lives = {}
+local lives = { REASON = "it is not wanted any more" }
 
-local VERBS <const> = { "journal", "flow_suspend", "outcome", "signal", "give_back" }
+local VERBS <const> = { "journal", "flow_suspend", "outcome", "signal", "give_back", "abort", "finalized" }
 local FILES <const> = { "", "-wal" }
 local ALL_FILES <const> = { "", "-wal", "-shm", "-workers" }
 
@@ -30,7 +30,7 @@ end
 
 -- What dies leaves this behind.
 local function copy(life)
-  local taken = { effects = #life.effects, time = life.engine:now(), files = {} }
+  local taken = { effects = #life.effects, time = life.engine:now(), files = {}, is_accepted = life.is_accepted }
   for i, suffix in ipairs(FILES) do taken.files[i] = read(life.path .. suffix) end
   local last = life.copies[#life.copies]
   if last and last.effects == taken.effects and last.files[1] == taken.files[1] and last.files[2] == taken.files[2] then
@@ -80,6 +80,13 @@ local function shown_by(engine)
   return table.concat(list, " ")
 end
 
+--- How a run has ended, as text; as engine:wait tells it.
+function lives.output_of(ok, outputs)
+  if ok then return bodies.text(outputs.default.value) end
+  if pipeline.is(outputs, pipeline.AbortedError) then return "aborted: " .. outputs.reason end
+  return "no output: " .. tostring(outputs)
+end
+
 local function drive(life, body, stage)
   local engine = life.engine
   for i, name in ipairs(body.signals) do
@@ -90,24 +97,35 @@ local function drive(life, body, stage)
     engine:signal("the-run", name, i * 100, { key = i })
   end
   engine:drain { delayed = true }
+  if body.fate == "cancelled" and not life.given then
+    stage:abort(lives.REASON)
+    engine:drain { delayed = true }
+  end
   local ok, outputs = pcall(engine.wait, engine, stage, { timeout = 0 })
-  life.output = ok and bodies.text(outputs.default.value) or "no output: " .. tostring(outputs)
+  life.output = lives.output_of(ok, outputs)
   local rows = engine:transaction(function(tx) return tx:query("SELECT n FROM explored ORDER BY n") end)
   local numbers = {}
   for i, row in ipairs(rows) do numbers[i] = row.n end
   life.rows = table.concat(numbers, " ")
   life.shown = shown_by(engine)
   life.problems = engine:check()
+  local flow = engine._core:journal_get(stage._record.id)
+  life.era = flow and flow.era
 end
 
 --- Lives from `copied` on (nil: from nothing), whose effects so far are `effects`, in files below `directory`.
--- `crashes`: how many there were before.
--- @return { output, rows (texts), effects (list of keys), copies, problems }
-function lives.live(directory, body, copied, effects, crashes)
+-- `crashes`: how many there were before. given: abort_at (the event at which the run is aborted from outside; nil: it
+-- is not), is_accepted (it was, in a life before).
+-- @return { output, rows (texts), effects (list of keys), copies, events (how many), problems, era, is_accepted (it was
+--   aborted, and whoever did so was told that) }
+function lives.live(directory, body, copied, effects, crashes, given)
   bodies.faster = (crashes or 0) % 2 == 0 and "right" or "left"
   local path = directory .. "/life.db"
   remove(path)
-  local life = { path = path, effects = {}, copies = {}, log = {} }
+  local life = {
+    path = path, effects = {}, copies = {}, log = {}, events = 0, given = given,
+    is_accepted = given and given.is_accepted or false,
+  }
   if copied then
     table.move(effects, 1, copied.effects, 1, life.effects)
     for i, suffix in ipairs(FILES) do
@@ -119,7 +137,11 @@ function lives.live(directory, body, copied, effects, crashes)
     log = function(level, line) if level >= 40 then life.log[#life.log + 1] = line end end,
   })
   local stage = begin(life.engine, body)
-  local function event() copy(life) end
+  local function event()
+    copy(life)
+    life.events = life.events + 1
+    if given and life.events == given.abort_at then life.is_accepted = stage:abort(lives.REASON) end
+  end
   bodies.effect = function(key)
     event()
     life.effects[#life.effects + 1] = key

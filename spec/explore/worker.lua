@@ -43,7 +43,11 @@ if not stage then
 end
 lives.watch(engine, event)
 for i, name in ipairs(body.signals) do engine:signal("the-run", name, i * 100, { key = i }) end
-local ok, outputs = pcall(engine.wait, engine, stage or pipeline.from_id("the-run"), { timeout = seconds })
-if crash_at == 0 then
-  ledger:write(("done|%s\n"):format(ok and bodies.text(outputs.default.value) or tostring(outputs)))
+stage = stage or pipeline.from_id("the-run")
+if body.fate == "cancelled" then
+  local late = engine:now() + seconds
+  while not engine:get_value(stage, "waits") and engine:now() < late do engine:sleep(0.01) end
+  stage:abort(lives.REASON)
 end
+local ok, outputs = pcall(engine.wait, engine, stage, { timeout = seconds })
+if crash_at == 0 then ledger:write(("done|%s\n"):format(lives.output_of(ok, outputs))) end
