@@ -276,6 +276,22 @@ describe("durable runs", function()
     assert.same({ 1, 3 }, { calls, tries })
   end)
 
+  it("nothing is said of attempts of a run that failed: its steps have them", function()
+    local engine <close> = open()
+    local stage = workflow(function(self)
+      self:step({ name = "bad", max_attempts = 2, backoff_seconds = 1 }, function() error("no luck", 0) end)
+    end)():start()
+    lines = {}
+    local _, failure = pcall(engine.wait, engine, stage)
+    local told = table.concat(lines, "\n")
+    assert.match("step bad of %S+ %S+ failed, attempt 1 of 2: Error: no luck", told)
+    assert.match("the tree is aborted: [^\n]+ failed: [^\n]*no luck", told)
+    for _, text in ipairs { tostring(failure), engine:why(stage.id)[1].text, told:match "the tree is aborted.*" } do
+      assert.match("no luck", text)
+      assert.is_nil(text:find("attempt", 1, true), text)
+    end
+  end)
+
   it("W153 a class that stays missing holds the run", function()
     local path = file()
     local id

@@ -80,8 +80,8 @@ end
 
 local function attempt(engine, level, record, what, number, problem, rest)
   report.line(engine, level, table.concat({ what, record.class_path, problem }, "\0"),
-    ("%s of %s %s failed, attempt %d of %d: %s%s"):format(what, record.class_path, id_of(engine, record), number,
-      record.max_attempts, problem, rest), log.fields_of(engine, record, number))
+    ("%s of %s %s failed%s: %s%s"):format(what, record.class_path, id_of(engine, record),
+      text.attempt(number, record), problem, rest), log.fields_of(engine, record, number))
 end
 
 --- A failed attempt of the run of a stage; `at` is when it runs again, nil: not at all.
@@ -142,8 +142,8 @@ function report.abort(engine, stage, record, number, failure, where)
   local whose = record.parent and "the tree " .. engine:_id_text(record.root) or "the tree"
   if record.flags & core.SCOPE ~= 0 then whose = "the part of a tree below a durable function" end
   report.line(engine, ERROR, table.concat({ "abort", record.class_path, problem }, "\0"),
-    ("%s is aborted: %s %s failed, attempt %d of %d: %s"):format(whose, tostring(stage), id_of(engine, record),
-      number, record.max_attempts, problem), log.fields_of(engine, record, number))
+    ("%s is aborted: %s %s failed%s: %s"):format(whose, tostring(stage), id_of(engine, record),
+      text.attempt(number, record), problem), log.fields_of(engine, record, number))
 end
 
 --- A stage has failed for good, and what goes on in its place is the fallback of it, or of one above it.

@@ -1,5 +1,7 @@
 --- text.lua: short texts of values, and URL encoding.
 
+local core = require "pipeline.core"
+
 local text = {}
 
 local SHORT_BYTES_MAX = 200
@@ -9,6 +11,13 @@ local DEPTH_MAX = 4
 function text.short(value)
   if #value <= SHORT_BYTES_MAX then return value end
   return ("%s... (%d bytes)"):format(value:sub(1, SHORT_BYTES_MAX), #value)
+end
+
+--- Which attempt of a pipeline failed, with a comma before it. The run of a durable function has no attempts (its
+-- steps have): nothing is said of it.
+function text.attempt(number, record)
+  if record.flags & core.DURABLE ~= 0 then return "" end
+  return (", attempt %d of %d"):format(number, record.max_attempts)
 end
 
 local write -- forward

@@ -197,8 +197,8 @@ local function explain_abort(engine, record, list, depth)
   local shown = { code = "aborted", command = "pipeline resume " .. entries.id_text(engine, root) }
   if cause then
     local name = entries.id_text(engine, failed)
-    shown.text = ("its tree was aborted: %s %s failed, attempt %d of %d: %s: %s"):format(failed.class_path, name,
-      cause.attempt, failed.max_attempts, cause.error_class, text.short((cause.message:gsub("%s+", " "))))
+    shown.text = ("its tree was aborted: %s %s failed%s: %s: %s"):format(failed.class_path, name,
+      text.attempt(cause.attempt, failed), cause.error_class, text.short((cause.message:gsub("%s+", " "))))
     shown.stage, shown.class, shown.error_class, shown.message = name, failed.class_path, cause.error_class,
       cause.message
   else

@@ -79,6 +79,7 @@ function say.executing(entry)
   local line = "executing"
   if entry.worker then line = line .. " at " .. entry.worker end
   if entry.since then line = line .. " since " .. words.time(entry.since) end
+  if entry.durable then return line end -- its steps have attempts
   return ("%s, attempt %d of %d"):format(line, entry.attempt, entry.max_attempts)
 end
 

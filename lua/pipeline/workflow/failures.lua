@@ -85,11 +85,11 @@ local function described(engine, failure, record)
   }
 end
 
-local function text_of(failed, reason, max_attempts)
+local function text_of(failed, reason, record)
   local where = failed.where
   local at = where and not reason:find(where, 1, true) and (", at " .. where) or ""
-  return (" (%s(%s) %s, attempt %d of %d%s)"):format(failed.class, failed.args, text.short(failed.id), failed.attempt,
-    max_attempts, at)
+  return (" (%s(%s) %s%s%s)"):format(failed.class, failed.args, text.short(failed.id),
+    text.attempt(failed.attempt, record), at)
 end
 
 --- Fields and text for the error about `stage`, which was aborted with its tree for `reason`.
@@ -98,7 +98,7 @@ function failures.explain(engine, stage, reason)
   local cause, record = failures.cause(engine, list, reason)
   local failed = cause and described(engine, cause, record)
   local message = ("%s was aborted%s%s"):format(tostring(stage), reason ~= "" and ": " .. reason or "",
-    failed and text_of(failed, reason, record.max_attempts) or "")
+    failed and text_of(failed, reason, record) or "")
   return message, {
     reason = reason, failed = failed, failures = shortened(engine, list, cause), pipeline_id = stage.id,
   }

@@ -167,7 +167,7 @@ export function Stage({ id, root, may, beside }) {
     <${Timings} stage=${stage} />
     ${stage.durable && beside && html`<p><a class="go" href=${href("pipeline", { id: root, stage: stage.id, view: "journal" })}>Its journal</a></p>`}
     <dl class="plain"><dt>Queue</dt><dd><a href=${href("tasks", { queue: stage.queue })}><bdi>${stage.queue}</bdi></a></dd>
-      <dt>Attempt</dt><dd>${number(stage.attempt)} of ${number(stage.max_attempts)}</dd>
+      ${!stage.durable && html`<dt>Attempt</dt><dd>${number(stage.attempt)} of ${number(stage.max_attempts)}</dd>`}
       <dt>Created</dt><dd><${At} time=${stage.created} /></dd>
       ${stage.started && html`<dt>Started</dt><dd><${At} time=${stage.started} /></dd>`}
       ${stage.ended && html`<dt>Ended</dt><dd><${At} time=${stage.ended} /></dd>`}
