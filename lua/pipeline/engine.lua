@@ -82,7 +82,7 @@ local function new(path, handle, given, known)
     _max_tasks_per_add = given.max_tasks_per_add or queue.MAX_TASKS_PER_ADD,
     _max_tasks_per_lease = given.max_tasks_per_lease or queue.MAX_TASKS_PER_LEASE,
     _known_queues = false, _listens = false, _on_missed = given.on_missed or false,
-    _guards = given.guards or false,
+    _guards = given.guards or false, _warm = known.warm,
     _last_tick = false, _reports = {}, _reports_count = 0,
   }, meta)
   self._timers = timers.new(handle, function(problem)
@@ -142,8 +142,11 @@ end
 --   that are over, default { done = "7d", aborted = "30d" }, as retention), on_missed (function({ schedule, count,
 --   from, to }): times of a schedule at which nobody was there), block_warning (seconds, default 10: the log tells of a
 --   body of a durable function that computes for longer without waiting), guards (true: os.time, os.clock, os.getenv,
---   io.open and math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time,
---   virtual_start (seconds since the epoch), seed, vfs.
+--   io.open and math.random raise in the body of a durable function, as they do in tests), warm_runs (number, default
+--   1000; 0: none) and warm_bytes (bytes, or a text such as "16M"; default 32 MiB): so many durable functions that are
+--   suspended are kept in memory, counted by the bytes of their journals, and go on without a replay unless another
+--   process has gone on with them meanwhile; and for tests virtual_time, virtual_start (seconds since the epoch), seed,
+--   vfs.
 -- @return the engine. The first one open is the default one. Raises StoreError with the reason.
 function engine.open(path, given, hidden)
   local passed, known
@@ -219,7 +222,7 @@ function Engine.close(self)
   self._closed = true
   if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
   context.remove_engine(self)
-  self._timers.closed = true
+  self._timers.closed, self._warm = true, false
   waiting.give_up(self)
   class.forbid_modules(self._modules)
   if not is_running then

@@ -1,5 +1,6 @@
 -- durable/body.lua: what `self` can do in the body of a durable function, in tests and in memory.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 
@@ -26,6 +27,7 @@ local function open(given)
   local lines = {}
   local options = {
     virtual_time = true, virtual_start = 1e9, log = function(level, line) lines[#lines + 1] = { level, line } end,
+    warm_runs = lives.warm_runs,
   }
   for key, value in pairs(given or {}) do options[key] = value end
   return pipeline.open(":memory:", options), lines
@@ -596,7 +598,7 @@ describe("children", function()
   end)
 
   it("W96 W97 an aborted child raises AbortedError at the await, in every life, and the run goes on", function()
-    local engine <close> = open()
+    local engine <close> = open { warm_runs = 0 }
     local seen = {}
     local stage = workflow(function(self)
       local good = self:spawn(Add(1, 2))
@@ -690,7 +692,7 @@ end)
 
 describe("replay", function()
   it("W59 W63 changed code holds the run, which goes on when the old code is back", function()
-    local engine <close>, lines = open()
+    local engine <close>, lines = open { warm_runs = 0 }
     local changed, called = false, {}
     local stage = workflow(function(self)
       local name = changed and "bill" or "charge"

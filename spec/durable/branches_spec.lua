@@ -1,5 +1,6 @@
 -- durable/body/branches.lua: branches, select, all.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 
@@ -24,6 +25,7 @@ local function open()
   local lines = {}
   return pipeline.open(":memory:", {
     virtual_time = true, virtual_start = 1e9, log = function(_, line) lines[#lines + 1] = line end,
+    warm_runs = lives.warm_runs,
   }), lines
 end
 

@@ -1,5 +1,6 @@
 -- durable/cancel.lua: runs that are cancelled: from outside, by their own scopes, for their time is up.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 
@@ -15,7 +16,9 @@ local function workflow(definition)
 end
 
 local function open(path, given)
-  local options = { virtual_time = true, virtual_start = 1e9, log = function() end }
+  local options = {
+    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
+  }
   for key, value in pairs(given or {}) do options[key] = value end
   return pipeline.open(path or ":memory:", options)
 end
@@ -286,7 +289,7 @@ describe("an abort of a durable run", function()
   end)
 
   it("W120 of one that is held cleans up where its code replays, else it is forced", function()
-    local engine <close> = open()
+    local engine <close> = open(nil, { warm_runs = 0 })
     local cleaned, which = 0, "a"
     local class = workflow(function(self)
       self:step(which, function() end)

@@ -1,5 +1,6 @@
 -- durable/body/compensating.lua: what a run that fails, or is cancelled, undoes.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 
@@ -11,7 +12,9 @@ local function workflow(definition)
 end
 
 local function open()
-  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+  return pipeline.open(":memory:", {
+    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
+  })
 end
 
 local function aborted(engine, stage)

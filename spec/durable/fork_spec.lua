@@ -1,5 +1,6 @@
 -- durable/reach/fork.lua: a new run with the first entries of another one's journal.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 
 local serial = 0
@@ -12,7 +13,9 @@ local function workflow(run, more)
 end
 
 local function open()
-  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+  return pipeline.open(":memory:", {
+    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
+  })
 end
 
 describe("a fork of a durable function", function()

@@ -1,5 +1,6 @@
 -- Durable functions that do not come to an end at once: failures that last, blocked bodies, bursts of signals.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 local helper = require "spec.support.helper"
@@ -12,7 +13,11 @@ describe("a durable function that lasts", function()
   after_each(helper.finish)
   teardown(helper.clean)
 
-  local function open(options) engine = helper.open(options) end
+  local function open(options)
+    options = options or {}
+    options.warm_runs = lives.warm_runs
+    engine = helper.open(options)
+  end
 
   local function workflow(definition)
     if type(definition) == "function" then definition = { run = definition } end

@@ -1,5 +1,6 @@
 -- Bounds of durable functions: of a value, of the mailbox, of a journal, and how long that is kept.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local helper = require "spec.support.helper"
 local sql = require "spec.support.sql"
@@ -14,7 +15,11 @@ describe("bounds of a durable function", function()
   after_each(helper.finish)
   teardown(helper.clean)
 
-  local function open(options) engine = helper.open(options) end
+  local function open(options)
+    options = options or {}
+    options.warm_runs = lives.warm_runs
+    engine = helper.open(options)
+  end
 
   local function workflow(definition)
     if type(definition) == "function" then definition = { run = definition } end

@@ -1,5 +1,6 @@
 -- durable/reach/progress.lua: heartbeats and streams of steps at work.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local processes = require "spec.crash.processes"
 local tasklets = require "pipeline.tasklets"
@@ -12,7 +13,9 @@ local function workflow(run)
 end
 
 local function open(path)
-  return pipeline.open(path or ":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+  return pipeline.open(path or ":memory:", {
+    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
+  })
 end
 
 setup(function() directory = processes.directory() end)

@@ -1,5 +1,6 @@
 -- durable/reach/: values, queries, updates and streams, for who is outside of a durable function.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local processes = require "spec.crash.processes"
 local tasklets = require "pipeline.tasklets"
@@ -19,6 +20,7 @@ local function open(path, start)
   lines = {}
   return pipeline.open(path or ":memory:", {
     virtual_time = true, virtual_start = start or 1e9, log = function(_, line) lines[#lines + 1] = line end,
+    warm_runs = lives.warm_runs,
   })
 end
 

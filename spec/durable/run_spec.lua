@@ -1,5 +1,6 @@
 -- durable/run.lua: runs on files, over several lives and engines.
 
+local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local processes = require "spec.crash.processes"
 local tasklets = require "pipeline.tasklets"
@@ -28,6 +29,7 @@ local lines = {}
 local function open(path, start, given)
   local options = {
     virtual_time = true, virtual_start = start or 1e9, log = function(_, line) lines[#lines + 1] = line end,
+    warm_runs = lives.warm_runs,
   }
   for key, value in pairs(given or {}) do options[key] = value end
   return pipeline.open(path or ":memory:", options)
@@ -210,7 +212,7 @@ describe("durable runs", function()
   end)
 
   it("W55 a commit that fails delivers nothing, and the run is tried again", function()
-    local engine <close> = open()
+    local engine <close> = open(nil, nil, { warm_runs = 0 })
     local methods = getmetatable(engine._core).__index
     local journal, failing, calls, after = methods.journal, 1, 0, 0
     finally(function() methods.journal = journal end)

@@ -11,7 +11,7 @@ local function workflow(run)
 end
 
 local function open()
-  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = 0 })
 end
 
 describe("a durable function that waits", function()

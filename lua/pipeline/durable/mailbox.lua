@@ -35,6 +35,11 @@ function Mailbox.receive(self, mails)
   self.has_more = #(mails or {}) >= mailbox.LIMIT
 end
 
+--- What was read is read anew: somebody else may have taken of it.
+function Mailbox.forget(self)
+  self.mails, self.last, self.has_more = {}, 0, false
+end
+
 --- An operation waits for the next signal of its name.
 function Mailbox.wait(self, op)
   local list = self.waits[op.name] or {}

@@ -10,21 +10,27 @@
 --      nothing is at work  │                         │ something came meanwhile
 --                          └──► suspended: the claim ends; whatever comes makes the task ready again
 --
+-- A body that is suspended is kept in this process for a while (flow/warm.lua). The next claim goes on with it where it
+-- stands, if the store has of this run what was written when it was suspended, and nothing else: another process may
+-- have gone on with it in between. If not, it is dropped before anything of it runs, and the journal is replayed.
+--
 -- Fields of a run: engine, core, claim, self (the instance), record, of (its class), flow (what the store keeps of it),
 -- machine, steps, context (its run context, see workflow/evaluate.lua), timers (set of the operations that have a due),
 -- children, starts, publish, taken, status (to be written with the next commit), known (seq -> operation that is open
 -- and that the store tells of), mailbox, transactions (to be executed), unseen, branches (see body/methods.lua), again
 -- (what begins its next era, or false), token (what wakes the coroutine that waits, or false), compensations (those
 -- that are registered), compensated (how often they were executed), uncompensated (those that failed); and those of
--- cancel.lua.
+-- cancel.lua; written (bytes of its journal in this era, as the store counts them).
 --
 -- Invariants
 --   1. Before a step function begins, everything that was asked for or delivered is committed.
 --   2. The result of a step is delivered after its commit.
 --   3. With nothing at work the run is suspended: it holds no claim and no place, and its body may be dropped.
 --   4. Nothing is written by a run whose claim is not its own any more.
+--   5. A body that is kept goes on only from the very journal that it has written.
 
 local cancel = require "pipeline.durable.cancel"
+local context = require "pipeline.context"
 local core = require "pipeline.core"
 local crashing = require "pipeline.durable.reach.crashing"
 local errors = require "pipeline.support.errors"
@@ -50,6 +56,7 @@ local now = core.now
 local PARALLEL_STEPS <const> = 64
 local DELIVERIES_PER_TURN <const> = 100
 local RETRY <const> = "retry" -- the reason of a run that was resumed so
+local KEPT_BYTES <const>, BRANCH_BYTES <const> = 16384, 4096 -- of a run that is kept, and of each branch of it
 local LOST <const> = {} -- is raised where the claim is not ours any more
 
 -- ---- the store -----------------------------------------------------------------------------------------------------
@@ -198,7 +205,7 @@ local function settle_steps(self)
     if verdict == "again" then
       if not op.options.at_most_once then op.attempt = outcome.number end
       self.machine:try_again(op, self.core:now() + seconds, value)
-      self.timers[op] = true
+      self.timers[op], op.has_ended = true, false
       ending.report_step(self, op, outcome.number, value)
     elseif verdict ~= "held" then -- else it is when the run has been told
       if not op.options.at_most_once and outcome.problem then op.attempt = outcome.number end
@@ -359,6 +366,7 @@ local function suspend(self)
     journal.wrote(self, writes)
     shown.wrote(self, given)
     noticed.suspended(self, due, given.reason)
+    self.is_suspended = true
     return true
   end
   journal.put_back(self, writes, given)
@@ -400,14 +408,9 @@ end
 
 -- ---- the life of a claim -------------------------------------------------------------------------------------------
 
+-- Goes on until the claim ends. `given`: what has come.
 local function loop(self, given)
-  local missing = self.missing(self.of, self.flow.version, self.record.class_path)
-  if missing then return ending.hold(self, missing) end
-  local body, began = self.machine, now()
-  body:start()
-  warn_of_block(self, began)
-  if body.diverged then return ending.hold(self, body.diverged) end
-  self.is_warned = body.was_long
+  local body = self.machine
   if given.cancel then cancel.heed(self, given.cancel) end -- before anything begins
   local _, problem = cancel.check_deadline(self)
   if problem then return ending.force(self, problem) end
@@ -445,22 +448,59 @@ local function loop(self, given)
   end
 end
 
+-- From the beginning of the body.
+local function replay(self, given)
+  local missing = self.missing(self.of, self.flow.version, self.record.class_path)
+  if missing then return ending.hold(self, missing) end
+  local body, began = self.machine, now()
+  body:start()
+  warn_of_block(self, began)
+  if body.diverged then return ending.hold(self, body.diverged) end
+  self.is_warned = body.was_long
+  return loop(self, given)
+end
+
+-- What it takes, about: its values are those of its journal.
+local function bytes_of(self)
+  local body = self.machine
+  return KEPT_BYTES + BRANCH_BYTES * body:count_branches() + body.bytes
+end
+
+-- In tests each life begins anew, so that what depends on more than the journal is found. One that is being cancelled
+-- has to ask what of it is over.
+local function may_be_kept(self)
+  return self.is_suspended and self.engine._warm and not (self.engine._test or self.engine._crash or self.cancelling
+    or self.machine.cancellation)
+end
+
+-- Executes what is to be done for the claim; then the body is kept, if it may go on with another one.
+local function live(self, what, given)
+  local ok, problem = xpcall(what, errors.handler, self, given)
+  if ok then
+    if may_be_kept(self) then self.engine._warm:keep(self.record.id, self, bytes_of(self)) end
+    return
+  end
+  if errors.original(problem) == LOST then return end
+  error(errors.object(errors.original(problem), problem ~= errors.original(problem) and problem.traceback or nil), 0)
+end
+
 -- The claim ends with the coroutine, perhaps while that waits: nothing of it goes on. The body is dropped, not closed.
 function Run.__close(self)
-  self.context.over = true
+  self.context.over, self.self._run = true, false
   if self.steps then self.steps:cancel_all("its run has ended") end
   news.forget(self)
 end
 
-local function new(engine, claim, stage, context, bracket)
+local function new(engine, claim, stage, run_context, bracket)
   local self
   self = setmetatable({
-    engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = context,
+    engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record,
+    context = run_context,
     of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
     uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
     missing = bracket.missing, holding = false, handlers = handlers.new(bracket), shown = shown.new(), beats = {},
-    status = false, token = false, has_news = false, deliveries = 0,
+    status = false, token = false, has_news = false, deliveries = 0, is_suspended = false, written = 0,
     wake = function()
       if self.token then self.token:wake(true) end
     end,
@@ -470,12 +510,12 @@ local function new(engine, claim, stage, context, bracket)
 end
 
 --- Executes a claimed run.
--- @param engine, claim: as the "task" hook has them; stage: its instance; context: the run context of the instance,
---   whose `durable` is set here; main: function(self) that is the body; bracket: { enter =, leave = }, called with the
+-- @param engine, claim: as the "task" hook has them; stage: its instance; run_context: that of the instance, whose
+--   `durable` is set here; main: function(self) that is the body; bracket: { enter =, leave = }, called with the
 --   coroutine of a branch before and after it runs; and late, a function(self, problem), what comes when the run is
 --   cancelled and the body has ended.
-function run.execute(engine, claim, stage, context, main, bracket)
-  local self <close> = new(engine, claim, stage, context, bracket)
+function run.execute(engine, claim, stage, run_context, main, bracket)
+  local self <close> = new(engine, claim, stage, run_context, bracket)
   news.listen(self)
   local flow, entries, given = journal.read(self)
   self.flow = flow
@@ -491,11 +531,27 @@ function run.execute(engine, claim, stage, context, main, bracket)
     late = function(problem) return bracket.late(self, problem) end,
     enter = bracket.enter, leave = bracket.leave,
   }
-  context.durable = self
+  run_context.durable = self
   noticed.replayed(self, #entries)
-  local ok, problem = xpcall(loop, errors.handler, self, given)
-  if ok or errors.original(problem) == LOST then return end
-  error(errors.object(errors.original(problem), problem ~= errors.original(problem) and problem.traceback or nil), 0)
+  live(self, replay, given)
+end
+
+--- Goes on with a run whose body is kept in this process, and that is claimed again.
+-- @param engine, claim, record: as for execute; of: its class, as it is loaded now.
+-- @return whether there was one, and it is the one that the store has. If not, nothing of it has run.
+function run.go_on(engine, claim, of, record)
+  local self <close> = engine._warm and engine._warm:take(record.id) or nil
+  if not self or self.of ~= of then return false end
+  self.claim, self.record, self.is_suspended, self.has_news = claim, record, false, false
+  news.listen(self)
+  local flow, given = journal.read_again(self)
+  if not flow or flow.mode == "held" or flow.reason == RETRY then return false end
+  self.flow = flow
+  cancel.read_deadline(self)
+  self.self._record, self.self._run, self.context.claim, self.context.over = record, self.context, claim, false
+  context.instances[coroutine.running()] = self.self
+  live(self, loop, given)
+  return true
 end
 
 return run

@@ -6,11 +6,13 @@ local options = require "pipeline.support.options"
 local queue = require "pipeline.taskqueue.queue"
 local retention = require "pipeline.retention"
 local text = require "pipeline.support.text"
+local warm = require "pipeline.flow.warm"
 local misuse = require("pipeline.support.place").misuse
 
 local settings = {}
 
 local TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX = 0.001, 3600
+local WARM_RUNS <const>, WARM_BYTES <const> = 1000, 32 << 20
 
 local open_kinds = {
   durability = "string", concurrency = "count", modules = "table", serve_queues = "table", file_mode = "any",
@@ -21,7 +23,7 @@ local open_kinds = {
   max_tasks_per_add = "count", max_tasks_per_lease = "count", waiting_memory = "any", mail = "table",
   base_url = "string", stop_grace = "duration", metrics = "table", tracing = "table",
   retention = "any", on_missed = "function", guards = "boolean",
-  journal_retention = "any", block_warning = "duration",
+  journal_retention = "any", block_warning = "duration", warm_runs = "any", warm_bytes = "any",
 }
 
 local core_options = {
@@ -103,15 +105,25 @@ local function check_targets(given)
   return targets
 end
 
+-- Where durable functions are kept that are suspended; false: nowhere.
+local function warm_runs(most, bytes)
+  if most == nil then most = WARM_RUNS end
+  if math.type(most) ~= "integer" or most < 0 then
+    misuse("bad argument #2 to 'open' (option 'warm_runs': whole number, at least 0, expected)")
+  end
+  bytes = bytes == nil and WARM_BYTES or queue.parse_limit(bytes, "warm_bytes")
+  return most > 0 and warm.new(most, bytes)
+end
+
 --- Checks what open was given.
 -- @return the options, those of them that the core takes, and what has been read from the others: targets, base_url,
--- log, metrics, tracing, mail. Raises where something is wrong.
+-- log, metrics, tracing, mail, warm (see flow/warm.lua, or false). Raises where something is wrong.
 function settings.read(path, given)
   given = check(path, given)
   local passed = {}
   local known = {
     targets = check_targets(given.targets or {}), base_url = check_base_url(given.base_url),
-    log = log.read(given.log),
+    log = log.read(given.log), warm = warm_runs(given.warm_runs, given.warm_bytes),
     metrics = given.metrics and require("pipeline.telemetry.metrics").read(given.metrics) or {},
     tracing = given.tracing and require("pipeline.telemetry.tracing").read(given.tracing) or false,
     mail = given.mail and require("pipeline.mail.settings").read(given.mail) or false,

@@ -641,6 +641,15 @@ function machine.blocked(self)
   return list
 end
 
+--- How many branches beside the first one have not ended.
+function machine.count_branches(self)
+  local count = 0
+  for i = 2, #self.branches do
+    if not self.branches[i].future.ready then count = count + 1 end
+  end
+  return count
+end
+
 --- Where the branch is blocked that ran last; nil: it has ended.
 function machine.last_line(self)
   local branch = self.ran

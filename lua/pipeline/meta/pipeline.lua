@@ -291,6 +291,10 @@ function pipeline.is_slot(value) end
 ---@field virtual_time? boolean
 --- bytes, or a text such as "256M", the default: what runs may take that wait; beyond it they keep their places
 ---@field waiting_memory? any
+--- bytes, or a text such as "16M"; default 32 MiB
+---@field warm_bytes? any
+--- number, default 1000; 0: none
+---@field warm_runs? any
 
 --- Opens or creates a store and makes an engine on it.
 ---
@@ -321,8 +325,10 @@ function pipeline.is_slot(value) end
 --- that are over, default { done = "7d", aborted = "30d" }, as retention), on_missed (function({ schedule, count, from,
 --- to }): times of a schedule at which nobody was there), block_warning (seconds, default 10: the log tells of a body
 --- of a durable function that computes for longer without waiting), guards (true: os.time, os.clock, os.getenv, io.open
---- and math.random raise in the body of a durable function, as they do in tests), and for tests virtual_time,
---- virtual_start (seconds since the epoch), seed, vfs.
+--- and math.random raise in the body of a durable function, as they do in tests), warm_runs (number, default 1000; 0:
+--- none) and warm_bytes (bytes, or a text such as "16M"; default 32 MiB): so many durable functions that are suspended
+--- are kept in memory, counted by the bytes of their journals, and go on without a replay unless another process has
+--- gone on with them meanwhile; and for tests virtual_time, virtual_start (seconds since the epoch), seed, vfs.
 ---
 --- Returns the engine. The first one open is the default one. Raises StoreError with the reason.
 ---@param path string a file, or ":memory:".

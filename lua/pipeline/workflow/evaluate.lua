@@ -346,11 +346,13 @@ function evaluate.body(engine, of, record, inputs)
 end
 
 local function run_durable(engine, claim, of, record)
-  local self, run, main, bracket = evaluate.body(engine, of, record, claim)
-  instances[running()] = self
-  require("pipeline.durable.run").execute(engine, claim, self, run, main, bracket)
+  local durable = require "pipeline.durable.run"
+  if not durable.go_on(engine, claim, of, record) then
+    local self, run, main, bracket = evaluate.body(engine, of, record, claim)
+    instances[running()] = self
+    durable.execute(engine, claim, self, run, main, bracket)
+  end
   instances[running()] = nil
-  self._run = false
 end
 
 local function run_stage(engine, claim)
