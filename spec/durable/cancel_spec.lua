@@ -439,7 +439,7 @@ describe("a scope of a durable run", function()
   end)
 
   it("W118 the end of a child that it has aborted is heard of in a later life, too", function()
-    local engine <close> = open()
+    local engine <close> = open(nil, { warm_runs = 0 })
     local undone = 0
     local Child = workflow(function(self)
       self:on_compensate(function()

@@ -45,4 +45,40 @@ describe("a durable function", function()
     assert.equal("held\tthe workers that executed it died 2 times in a row\t0\nsurvived\n", output)
     os.execute(("rm -rf '%s'"):format(directory))
   end)
+
+  it("W123 W125 whose worker died in its first step undoes that, aborted before anybody begins it again", function()
+    local directory = processes.directory()
+    local function run(dies, code)
+      local _, output = support.process(([[
+        local pipeline = require "pipeline"
+        local processes = require "spec.crash.processes"
+        local Charge = pipeline.workflow("spec.Charge", { run = function(self)
+          self:step({ name = "charge", compensate = function(outcome) print("undone", outcome.ok) end }, function()
+            if %s then os.execute("kill -9 " .. processes.own_pid()) end
+            while true do end
+          end)
+        end })
+        local engine = pipeline.open(%q, { log = function() end })
+        local stage = pipeline.from_id("the-run") or Charge():start { idempotence_key = "the-run" }
+        %s]]):format(dies, directory .. "/run.db", code))
+      return output
+    end
+    run(true, "engine:wait(stage, { timeout = 30 })")
+    assert.equal("ready\ntrue\nundone\tnil\nenough\n", run(false, [[
+      local function set_paused(is_paused)
+        engine._core:queue_set { { name = "default", mode = "push", paused = is_paused } }
+      end
+      set_paused(true)
+      local state
+      for _ = 1, 300 do
+        engine:sleep(0.1)
+        state = engine:stage(stage.id).state
+        if state == "ready" then break end
+      end
+      print(state)
+      print(stage:abort("enough"))
+      set_paused(false)
+      print(select(2, pcall(engine.wait, engine, stage, { timeout = 30 })).reason)]]))
+    os.execute(("rm -rf '%s'"):format(directory))
+  end)
 end)

@@ -86,6 +86,13 @@ local Small = pipeline.workflow("spec.explore.Small", { run = function(self, n)
   return value + self:step("small", function() note(n) return 1 end)
 end })
 
+-- As pcall, but a cancellation that the body itself has not brought about, for that reason, goes on.
+local function try(reason, fn, ...)
+  local ok, problem = pcall(fn, ...)
+  if not ok and pipeline.is(problem, pipeline.CancelledError) and problem.reason ~= reason then error(problem, 0) end
+  return ok, problem
+end
+
 -- ---- acts: each is made with the generator, and done in a body -----------------------------------------------------
 
 local acts, kinds = {}, {}
@@ -103,9 +110,8 @@ act("step", function(random) return { fails = random(3) - 1 } end, function(self
 end)
 
 act("hopeless", function() return {} end, function(self, given, out)
-  local ok, problem = pcall(self.step, self, { name = "h", max_attempts = 2, backoff_seconds = bodies.pace }, function()
-    error({ code = given.n })
-  end)
+  local options = { name = "h", max_attempts = 2, backoff_seconds = bodies.pace }
+  local ok, problem = try(nil, self.step, self, options, function() error({ code = given.n }) end)
   out(ok, problem.code)
 end)
 
@@ -126,7 +132,7 @@ act("event", function(_, plan) return { signal = plan.signal() } end, function(s
 end)
 
 act("timeout", function() return {} end, function(self, _, out)
-  local ok, problem = pcall(self.wait_event, self, "never", { timeout = 5 * bodies.pace })
+  local ok, problem = try(nil, self.wait_event, self, "never", { timeout = 5 * bodies.pace })
   out(ok, pipeline.is(problem, pipeline.TimeoutError))
 end)
 
@@ -189,7 +195,7 @@ act("child", function(random) return { which = random(4) } end, function(self, g
     local first = self:spawn(Plain(given.n))
     out(self:await(self:spawn(Plain(first)), first))
   else
-    local ok, problem = pcall(self.await, self, self:spawn(Refusing(given.n)))
+    local ok, problem = try(nil, self.await, self, self:spawn(Refusing(given.n)))
     out(ok, problem.reason)
   end
 end)
@@ -241,8 +247,8 @@ act("undoable", function(random) return { how = random(4) } end, function(self, 
     end)
     out(self:step("u", do_undoable, n))
   else
-    local ok = pcall(self.step, self, { name = "u", max_attempts = 1, compensate = undo_step }, error, "refused")
-    out(ok)
+    local options = { name = "u", max_attempts = 1, compensate = undo_step }
+    out((try(nil, self.step, self, options, error, "refused")))
   end
 end)
 
@@ -253,14 +259,14 @@ act("undone", function() return {} end, function(self, given, out)
 end)
 
 act("limited", function() return {} end, function(self, _, out)
-  local ok, problem = pcall(self.with_timeout, self, 4 * bodies.pace, self.wait_event, self, "never")
+  local ok, problem = try(nil, self.with_timeout, self, 4 * bodies.pace, self.wait_event, self, "never")
   out(ok, pipeline.is(problem, pipeline.TimeoutError))
 end)
 
 -- A scope that is cancelled with what is in it: a branch, and a child that undoes what it did.
 act("scoped", function() return {} end, function(self, given, out)
   local child
-  local ok, problem = pcall(self.scope, self, function(scope)
+  local ok, problem = try("enough of it", self.scope, self, function(scope)
     local branch = self:go(function() self:sleep(1e6) end)
     child = self:spawn(Part(given.n, self.id))
     self:wait_event("opened" .. given.n)
@@ -268,7 +274,7 @@ act("scoped", function() return {} end, function(self, given, out)
     self:await(branch)
   end)
   out(ok, pipeline.is(problem, pipeline.CancelledError))
-  ok, problem = pcall(self.await, self, child)
+  ok, problem = try(nil, self.await, self, child)
   out(ok, pipeline.is(problem, pipeline.AbortedError))
 end)
 
@@ -279,6 +285,8 @@ act("shielded", function() return {} end, function(self, given, out)
     return value + self:step("guarded", do_effect, 1)
   end))
 end)
+
+kinds[#kinds + 1] = "undoable" -- twice as often
 
 local top_only = { branches = true, undone = true }
 
@@ -347,8 +355,8 @@ function fates.cancelled(self)
   error(problem, 0)
 end
 
---- Makes the body of a number: class; signals (names, in the order in which they are to be sent); fate (how it ends:
--- "returns", "fails", or "cancelled", where it waits to be); words (what it does).
+--- Makes the body of a number: seed (that), class; signals (names, in the order in which they are to be sent); fate
+-- (how it ends: "returns", "fails", or "cancelled", where it waits to be); words (what it does).
 function bodies.make(seed)
   if made[seed] then return made[seed] end
   local random, signals, numbers = generator(seed), {}, 0
@@ -375,7 +383,7 @@ function bodies.make(seed)
     end,
   })
   made[seed] = {
-    class = class, signals = signals, fate = fate,
+    seed = seed, class = class, signals = signals, fate = fate,
     words = ("%s%s; %s"):format(names_of(first), second and "; then as new: " .. names_of(second) or "", fate),
   }
   return made[seed]

@@ -1,7 +1,9 @@
 --- explore.lua: the whole exploration: `make explore` (BODIES=50, SEED=1: the number of the first).
 --
--- Every body is killed at every event, one crash deep; every fifth two crashes deep; every second by three processes.
+-- Every body is killed at every event, one crash deep; every fifth two crashes deep; every second by three processes;
+-- and every third is aborted at every fifth event, and killed before or after that.
 
+local aborts = require "spec.explore.aborts"
 local crowd = require "spec.explore.crowd"
 local lives = require "spec.explore.lives"
 local processes = require "spec.crash.processes"
@@ -29,6 +31,7 @@ math.randomseed(first)
 for seed = first, first + count - 1 do
   local is_deep = seed % 5 == 0
   try(seed, is_deep and "two crashes deep" or "one crash deep", lives.explore, directory, seed, is_deep and 2 or 1, 5)
+  if seed % 3 == 0 then try(seed, "aborted", aborts.explore, directory, seed, 5, 6) end
   if seed % 2 == 0 then try(seed, "three processes", crowd.explore, group, directory, seed, 3, math.random) end
 end
 group:close()

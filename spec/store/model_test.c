@@ -326,8 +326,8 @@ static void put_turn(FILE *out, const pl__turn_t *turn, bool in_order) {
         qsort(lines, len, sizeof *lines, by_text);
     size_t claims = len;
     for (const pl_final_t *final = turn->finals; final && len < ALL; final = final->next) {
-        if (final->state == PL_STAGE_ABORTING)
-            continue;
+        if (final->state == PL_STAGE_ABORTING || final->state == PL_STAGE_READY)
+            continue; /* may be told more than once: see tells_all */
         FILE *line = open_memstream(&lines[len++], &size);
         fprintf(line, "final %" PRId64 " %s", final->stage, pl_stage_state_name((int) final->state));
         fclose(line);
@@ -829,8 +829,8 @@ static int turn_of(run_t *run, list_t *list, int which, const pl__ask_t *ask, bo
     return rc;
 }
 
-/* That a run is aborted may be told more than once; it must be told when it happens. */
-static bool tells_aborts(const pl__turn_t *turn, const pl__turn_t *model) {
+/* That a run is aborted, or has news, may be told more than once; it must be told when it happens. */
+static bool tells_all(const pl__turn_t *turn, const pl__turn_t *model) {
     for (const pl_final_t *final = model->finals; final; final = final->next) {
         const pl_final_t *same = turn->finals;
         while (same && (same->stage != final->stage || same->state != final->state))
@@ -854,8 +854,8 @@ static void play_turn(run_t *run, list_t *list, const pl__ask_t *ask) {
         fprintf(out[0], "comes back too late: at %" PRId64 ", not %" PRId64 "\n", turns[0].next_due, turns[1].next_due);
     if (rc == PL_OK && turns[1].ready_left && !turns[0].ready_left)
         fprintf(out[0], "forgets what is ready\n");
-    if (rc == PL_OK && !tells_aborts(&turns[0], &turns[1]))
-        fprintf(out[0], "does not tell an abort\n");
+    if (rc == PL_OK && !tells_all(&turns[0], &turns[1]))
+        fprintf(out[0], "does not tell an abort, or news\n");
     compare(run, out);
     learn_claims(run, &turns[0]);
     free_turn(&turns[0], &arenas[0]);

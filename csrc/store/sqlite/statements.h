@@ -589,6 +589,7 @@
     X(STAGE_CONTINUE, "UPDATE main.pl_stage SET args = ?2, inputs = NULL, started = ?3 WHERE id = ?1")                 \
     X(STAGE_DROP_LARGE, "DELETE FROM main.pl_stage_large WHERE stage = ?1")                                            \
     X(RUN_STATE, "SELECT state FROM main.pl_task WHERE id = ?1 AND kind = 0")                                          \
+    X(RUN_CLAIM, "SELECT claim FROM main.pl_task WHERE id = ?1 AND kind = 0")                                          \
     X(TASK_WAKE, "UPDATE main.pl_task SET state = 0, eta = ?2 WHERE id = ?1 AND kind = 0 AND state = 1 AND alone IS "  \
                  "NULL")                                                                                               \
     X(TASK_SUSPEND, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, is_retry = NULL, losses = NULL, "     \

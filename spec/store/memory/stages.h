@@ -136,12 +136,12 @@ static unsigned cut_of(const pl_stage_t *stage) {
                                                  : PL_STAGE_CUT_EARLY;
 }
 
-/* A durable function that is being executed is asked, and sees to what is below it. */
+/* A durable function that was claimed once is asked, and sees to what is below it. */
 static bool ask(pl__conn_t *m, const pl_stage_t *stage, task_t *task) {
     bool is_function = stage->state == PL_STAGE_READY && stage->flags & PL_STAGE_DURABLE;
-    if (!is_function || !task || task->state != CLAIMED)
+    if (!is_function || !task || task->claim == 0)
         return false;
-    if (!task->asked)
+    if (!task->asked && task->state == CLAIMED)
         note(m, stage->id, PL_STAGE_READY);
     task->asked = true;
     return true;

@@ -73,15 +73,17 @@ static const pl_str_t JOURNAL_GONE = PL_STR_LIT("it was aborted so long ago that
                                                 "(journal_retention): it would begin anew, with all its steps");
 /* ---- aborts ------------------------------------------------------------------------------------------------ */
 
+/* One that was claimed once has begun, whatever became of that claim: a step may have had its effect before its worker
+ * was lost, and nothing is written of that. */
 int pl__flow_ask(pl__conn_t *conn, pl_id_t stage, bool *asked) {
     pl__flow_state_t state;
-    int64_t task;
+    int64_t claim;
     *asked = false;
     PL__TRY(pl__task_flush(conn));
     PL__TRY(pl__flow_state(conn, stage, &state));
-    PL__TRY(pl__sql_int(conn, PL__SQL_RUN_STATE, &task, -1, "i", (int64_t)stage));
-    bool has_begun = state.next > 1 || state.mode != PL_FLOW_BEGUN || task == PL__TASK_CLAIMED;
-    if (!state.found || task < 0 || !has_begun)
+    PL__TRY(pl__sql_int(conn, PL__SQL_RUN_CLAIM, &claim, -1, "i", (int64_t)stage));
+    bool has_begun = state.next > 1 || state.mode != PL_FLOW_BEGUN || claim > 0;
+    if (!state.found || claim < 0 || !has_begun)
         return PL_OK;
     *asked = true;
     if (state.cancel != PL_CANCEL_NONE)
