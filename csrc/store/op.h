@@ -56,6 +56,7 @@
     X(queues_seen, false, BOTH)                                                                                        \
     X(workers_get, false, BOTH)                                                                                        \
     X(roots_find, false, BOTH) /* roots with filters, newest first, or their numbers */                                \
+    X(roots_over, false, BOTH) /* how many have ended within a time */                                                 \
     X(why_get, false, BOTH)    /* what keeps a stage or a task from starting */                                        \
     X(counts_get, false, BOTH) /* tasks by queue and state */                                                          \
     X(failures_get, false, BOTH)                                                                                       \

@@ -70,6 +70,41 @@ describe("the API of the pages", function()
     assert.is_true(#get("events").json.items >= 4)
   end)
 
+  it("U1 counts what has ended in the last hour, however many began since, and however long ago it did", function()
+    local Late = pipeline.define("pages.api.Late", {
+      async = true, run = function() end, try_cancel = function() return true end,
+    })
+    engine:close()
+    engine = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+    engine:serve { port = 0, admin_token = support.ADMIN }
+    local old = {}
+    for i = 1, 3 do old[i] = Late():start() end
+    engine:drain()
+    engine:advance(3 * 86400)
+    for i = 1, 2 do engine:complete(old[i].id, i) end
+    engine:act { op = "abort", ids = { old[3].id } }
+    engine:drain()
+    engine:advance(120)
+    for i = 1, 350 do Leaf(i):start() end
+    engine:drain()
+    local home = get("home").json
+    local function sum(list)
+      local all = 0
+      for _, n in ipairs(list) do all = all + n end
+      return all
+    end
+    assert.same({ 352, 1 }, { sum(home.rates.done), sum(home.rates.aborted) })
+    assert.is_nil(home.rates.more)
+    assert.equal(350, home.rates.done[60] + home.rates.done[59])
+    assert.same({ 1, old[3].id }, { home.failed.count, home.failed.items[1].id })
+    engine:act { op = "cleanup", filters = { class = "pages.api.Leaf" } }
+    engine:advance(3601)
+    home = get("home").json
+    assert.same({ 0, 0, 1 }, { sum(home.rates.done), sum(home.rates.aborted), home.failed.count })
+    engine:advance(86400)
+    assert.equal(0, get("home").json.failed.count)
+  end)
+
   it("U8 shows trees in short: what is left out is so by default, all else is the same", function()
     local Odd = pipeline.define("pages.api.Odd \"\u{202e}<img>", { async = true, max_attempts = 3, queue_name = "other",
       run = function(self)

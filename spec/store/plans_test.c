@@ -278,6 +278,7 @@ static bool is_about_all(const char *name) {
         "QUEUE_CLAIMS", /* of all workers */
         "ROOTS_ABORTED",
         "ROOTS_COUNT_FINAL",
+        "ROOTS_COUNT_ENDED",
         "ROOTS_COUNT_OVER",
         "ROOTS_OF_CLAIMED",
         "ROOTS_OF_READY",

@@ -139,3 +139,34 @@ describe("the list of roots", function()
     assert.equal(4, engine:list_counts({ class = "list.Give" }).total)
   end)
 end)
+
+describe("roots that have ended", function()
+  local engine
+  local Ends = pipeline.define("over.Ends", { max_attempts = 1, run = function(_, fails)
+    if fails then error("no") end
+  end })
+
+  before_each(function() engine = helper.open() end)
+  after_each(helper.finish)
+  teardown(helper.clean)
+
+  it("U1 are counted by when they did, and no further than is asked for", function()
+    local function finish(n, fails)
+      for _ = 1, n do Ends(fails):start() end
+      engine:drain()
+    end
+    local began = engine:now()
+    finish(3)
+    engine:advance(60)
+    finish(5)
+    finish(2, true)
+    engine:advance(60)
+    local now = engine:now()
+    assert.same({ done = 8, aborted = 2 }, engine:count_over())
+    assert.same({ done = 3, aborted = 0 }, engine:count_over { since = began, before = began + 60 })
+    assert.same({ done = 5, aborted = 2 }, engine:count_over { since = began + 60, before = now })
+    assert.same({ done = 0, aborted = 0 }, engine:count_over { since = now })
+    assert.same({ done = 4, aborted = 2, more = true }, engine:count_over { limit = 4 })
+    helper.misuse("limit", engine.count_over, engine, { limit = 0 })
+  end)
+end)

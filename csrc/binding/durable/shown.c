@@ -131,7 +131,7 @@ int pl__push_journal(lua_State *L, const pl_op_t *op) {
 
 /* ---- read -------------------------------------------------------------------------------------------------- */
 
-/* e:shown_get(stage_id, {name=, stream=, from=, limit=, mail=}) -> SHOWN; or nil */
+/* e:shown_get(stage_id, {name=, stream=, from=, limit=, mail=, forks=, names=}) -> SHOWN; or nil */
 void pl__build_shown_get(pl__reader_t *R) {
     enum { LIMIT = 100 };
     pl_op_shown_get_t *get = &R->op->u.shown_get;
@@ -142,6 +142,7 @@ void pl__build_shown_get(pl__reader_t *R) {
     get->from = pl__reader_opt_integer_field(R, 3, "from", 0, 0, LUA_MAXINTEGER);
     get->limit = (int)pl__reader_opt_integer_field(R, 3, "limit", LIMIT, 1, INT_MAX);
     get->wants_forks = pl__reader_opt_flag_field(R, 3, "forks");
+    get->wants_names = pl__reader_opt_flag_field(R, 3, "names");
     get->mail = pl__reader_opt_integer_field(R, 3, "mail", 0, 1, LUA_MAXINTEGER);
 }
 
@@ -162,6 +163,21 @@ static void push_ids(lua_State *L, const pl_id_t *ids, size_t len) {
         lua_pushinteger(L, ids[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
+}
+
+static void push_names(lua_State *L, const char *field, const pl_shown_name_t *names, size_t len, bool are_streams) {
+    lua_createtable(L, (int)len, 0);
+    for (size_t i = 0; i < len; i++) {
+        lua_createtable(L, 0, 4);
+        pl__set_str(L, "name", names[i].name);
+        pl__set_time(L, "time", names[i].time);
+        pl__set_integer(L, are_streams ? "count" : "size", (lua_Integer)names[i].size);
+        pl__set_str(L, "value", names[i].value);
+        if (names[i].is_closed)
+            pl__set_boolean(L, "closed", true);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, field);
 }
 
 int pl__push_shown_get(lua_State *L, const pl_op_t *op) {
@@ -185,6 +201,10 @@ int pl__push_shown_get(lua_State *L, const pl_op_t *op) {
         push_ids(L, get->forks, get->forks_len);
         lua_setfield(L, -2, "forks");
     }
+    if (get->wants_names) {
+        push_names(L, "values", get->values, get->values_len, false);
+        push_names(L, "streams", get->streams, get->streams_len, true);
+    }
     if (!get->stream.ptr)
         return 1;
     push_chunks(L, get);
@@ -206,13 +226,14 @@ int pl__push_flows_get(lua_State *L, const pl_op_t *op) {
     return 1;
 }
 
-/* e:flows_list({after=, limit=}) -> list of ids */
+/* e:flows_list({after=, limit=, held=}) -> list of ids */
 void pl__build_flows_list(pl__reader_t *R) {
     enum { LIMIT = 100 };
     pl_op_flows_list_t *list = &R->op->u.flows_list;
     pl__reader_arg_table(R, 2);
     list->after = pl__reader_opt_integer_field(R, 2, "after", 0, 0, LUA_MAXINTEGER);
     list->limit = (int)pl__reader_opt_integer_field(R, 2, "limit", LIMIT, 1, INT_MAX);
+    list->held = pl__reader_opt_flag_field(R, 2, "held");
 }
 
 int pl__push_flows_list(lua_State *L, const pl_op_t *op) {

@@ -83,3 +83,21 @@ int pl__push_roots_find(lua_State *L, const pl_op_t *op) {
     lua_pushinteger(L, find->next);
     return 2;
 }
+
+/* e:roots_over{since=, before=, limit=} -> done, aborted */
+void pl__build_roots_over(pl__reader_t *R) {
+    pl_op_roots_over_t *over = &R->op->u.roots_over;
+    pl__reader_arg_table(R, 2);
+    over->since = pl__reader_opt_time_field(R, 2, "since");
+    over->before = pl__reader_opt_time_field(R, 2, "before");
+    over->limit = pl__reader_opt_integer_field(R, 2, "limit", 1, 1, LUA_MAXINTEGER);
+}
+
+int pl__push_roots_over(lua_State *L, const pl_op_t *op) {
+    const pl_op_roots_over_t *over = &op->u.roots_over;
+    if (op->rc != PL_OK)
+        return pl__push_failed(L, op);
+    lua_pushinteger(L, over->done);
+    lua_pushinteger(L, over->aborted);
+    return 2;
+}

@@ -53,6 +53,18 @@ typedef struct {
     pl_usec_t time;
 } pl_stream_chunk_t;
 
+/* A value, or a stream, as it is listed. */
+typedef struct {
+    pl_str_t name;
+    pl_usec_t time; /* when it was set, or grew last */
+    pl_str_t value; /* of a value; absent: it is larger than PL_SHOWN_BYTES_MAX */
+    int64_t size;   /* bytes of a value; chunks of a stream, without its end */
+    bool is_closed;
+} pl_shown_name_t;
+
+/* Of one that is listed; how many of a kind are. */
+enum { PL_SHOWN_BYTES_MAX = 64 << 10, PL_SHOWN_NAMES_MAX = 100 };
+
 /* shown_get: of what is asked for, what there is now. PL_ENOTFOUND: no durable function. */
 typedef struct {
     pl_id_t stage;
@@ -72,6 +84,9 @@ typedef struct {
     bool wants_forks;
     const pl_id_t *forks; /* of it, some */
     size_t forks_len;
+    bool wants_names;
+    const pl_shown_name_t *values, *streams; /* those there are, by their names */
+    size_t values_len, streams_len;
 } pl_op_shown_get_t;
 
 /* flows_get: how many durable functions there are, and how large their journals are. */
@@ -80,10 +95,12 @@ typedef struct {
     int64_t bytes;     /* about */
 } pl_op_flows_get_t;
 
-/* flows_list: durable functions whose run has not returned, in the order of their ids. */
+/* flows_list: durable functions whose run has not returned, in the order of their ids; or those that are held, the
+ * newest first. */
 typedef struct {
-    pl_id_t after; /* those behind this one */
+    pl_id_t after; /* those behind this one; 0: from the first */
     int limit;
+    bool held;
     const pl_id_t *ids; /* results */
     size_t len;
 } pl_op_flows_list_t;

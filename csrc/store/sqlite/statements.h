@@ -340,6 +340,9 @@
     X(ROOTS_COUNT_FINAL,                                                                                               \
       "SELECT count(*) FROM (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS "                   \
       "NULL AND finalized IS NOT NULL AND state = ?1 LIMIT ?2)")                                                       \
+    X(ROOTS_COUNT_ENDED,                                                                                               \
+      "SELECT count(*) FROM (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND "          \
+      "finalized IS NOT NULL AND state = ?1 AND finalized >= ?2 AND finalized < ?3 LIMIT ?4)")                         \
     X(ROOTS_COUNT_OVER, "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND "       \
                         "finalized IS NOT NULL")                                                                       \
     X(ROOTS_OF_CLAIMED, PL__ROOT_OF_TASK "pl_task_claimed WHERE t.state = 2")                                          \

@@ -71,4 +71,11 @@ typedef struct {
     bool is_more; /* counts: there are more */
 } pl_op_roots_find_t;
 
+/* roots_over: how many have ended within a time, and are still there. */
+typedef struct {
+    pl_usec_t since, before;
+    int64_t limit;         /* of each number */
+    int64_t done, aborted; /* results */
+} pl_op_roots_over_t;
+
 #endif

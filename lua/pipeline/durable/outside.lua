@@ -2,11 +2,13 @@
 
 local address = require "pipeline.durable.reach.address"
 local context = require "pipeline.context"
+local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
 local keys = require "pipeline.workflow.keys"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
+local progress = require "pipeline.durable.reach.progress"
 local text = require "pipeline.support.text"
 local values = require "pipeline.durable.values"
 local misuse = require("pipeline.support.place").misuse
@@ -110,6 +112,14 @@ local function error_text(bytes)
   return ("%s: %s"):format(class, message)
 end
 
+-- How far a step that is at work, or is to be tried again, has said that it got.
+local function add_progress(entry, item)
+  local told = item.kind == "step" and progress.told(item.value)
+  if not told then return end
+  local ok, value = pcall(core.decode, told.details)
+  entry.details, entry.beat = ok and text.of(value) or "?", told.at
+end
+
 local function shown(self, item)
   local name, key = item.name, nil
   if item.nth == 0 then name, key = item.name:match("^(.-)@(.*)$") end
@@ -119,6 +129,7 @@ local function shown(self, item)
     due = item.due, stage = item.kind == "child" and item.ref and self:_id_text(item.ref) or nil,
   }
   if not item.value then return entry end
+  if item.state == "open" or item.state == "again" then add_progress(entry, item) end
   if item.state == "failed" or item.state == "again" then
     entry.error = error_text(item.value)
   elseif item.state == "ok" then
@@ -144,9 +155,10 @@ local kinds = { after = "any", limit = "count" }
 -- @return list of { seq, done (order in which it was delivered; absent: not yet), kind ("step", "timer", "child",
 --   "slot" ...), state ("open", "ok", "failed", "cancelled", "again": a step that is to be tried again), path (of its
 --   branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error, stage (id of a
---   child) }; and what is known of the run besides: { era, first, last (seq of the first and the last entry of its
---   era), bytes, signals (how many wait to be taken), mode ("begun", "suspended", "held", "over"), reason (held: why;
---   suspended: what it waits for, in words) }; nil when the journal is not kept any more.
+--   child), details (of the last heartbeat of a step that has not ended, in short), beat (when that was) }; and what is
+--   known of the run besides: { era, first, last (seq of the first and the last entry of its era), bytes, signals (how
+--   many wait to be taken), mode ("begun", "suspended", "held", "over"), reason (held: why; suspended: what it waits
+--   for, in words) }; nil when the journal is not kept any more.
 function methods.get_journal(self, ref, given)
   opened.check(self)
   given = options.check(given, kinds, 2, "get_journal")

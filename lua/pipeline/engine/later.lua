@@ -5,7 +5,7 @@ local later = {}
 
 --- Room -> its methods.
 later.ROOMS = {
-  ["pipeline.view.lists"] = { "find", "list", "list_counts" },
+  ["pipeline.view.lists"] = { "find", "list", "list_counts", "list_held", "count_over" },
   ["pipeline.view.stages"] = { "tree", "stage", "logs" },
   ["pipeline.view.queues"] = { "queues", "tasks", "workers" },
   ["pipeline.view.why"] = { "why" },
@@ -14,8 +14,8 @@ later.ROOMS = {
   ["pipeline.act.async"] = { "complete", "callback" },
   ["pipeline.act.tasks"] = { "act_tasks" },
   ["pipeline.durable.outside"] = { "hold", "resume", "get_journal", "signal" },
-  ["pipeline.durable.reach.readers"] = { "get_value", "read_stream", "update" },
-  ["pipeline.durable.reach.query"] = { "query" },
+  ["pipeline.durable.reach.readers"] = { "get_value", "get_values", "read_stream", "get_streams", "update" },
+  ["pipeline.durable.reach.query"] = { "query", "get_handlers" },
   ["pipeline.durable.reach.fork"] = { "fork" },
   ["pipeline.durable.reach.explain"] = { "explain" },
 }

@@ -122,6 +122,23 @@ function Engine:close() end
 ---@return any
 function Engine:complete(given, value) end
 
+---@class (exact) pipeline.Engine.count_over.options
+--- seconds since the epoch: from, and up to but not including; default: ever
+---@field before? number
+--- how many of a kind are counted, default 1,000,000
+---@field limit? integer
+---@field since? number
+
+--- How many roots have ended within a time, of those whose records are still kept.
+---
+--- `given`: since, before (seconds since the epoch: from, and up to but not including; default: ever), limit (how many
+--- of a kind are counted, default 1,000,000).
+---
+--- Returns { done, aborted, more = true where a number is the limit, and there may be more }
+---@param given? pipeline.Engine.count_over.options
+---@return any
+function Engine:count_over(given) end
+
 ---@class (exact) pipeline.Engine.drain.options
 --- default false
 ---@field delayed? boolean
@@ -192,6 +209,14 @@ function Engine:fork(ref, given) end
 ---@return pipeline.Stage
 function Engine:from_id(id, given) end
 
+--- The names that a durable function answers to, as far as it has come: it is replayed, as for a query.
+---
+--- Returns { queries, signals, updates }: lists of names that handlers take (self:on_query, self:on_signal,
+--- self:on_update), sorted. Raises QueryError (it cannot be replayed here), NondeterminismError.
+---@param ref any its id, idempotence key or instance.
+---@return any
+function Engine:get_handlers(ref) end
+
 ---@class (exact) pipeline.Engine.get_journal.options
 --- the seq of the last entry of the page before; 0
 ---@field after? any
@@ -204,10 +229,11 @@ function Engine:from_id(id, given) end
 ---
 --- Returns list of { seq, done (order in which it was delivered; absent: not yet), kind ("step", "timer", "child",
 --- "slot" ...), state ("open", "ok", "failed", "cancelled", "again": a step that is to be tried again), path (of its
---- branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error, stage (id of a child)
---- }; and what is known of the run besides: { era, first, last (seq of the first and the last entry of its era), bytes,
---- signals (how many wait to be taken), mode ("begun", "suspended", "held", "over"), reason (held: why; suspended: what
---- it waits for, in words) }; nil when the journal is not kept any more.
+--- branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error, stage (id of a child),
+--- details (of the last heartbeat of a step that has not ended, in short), beat (when that was) }; and what is known of
+--- the run besides: { era, first, last (seq of the first and the last entry of its era), bytes, signals (how many wait
+--- to be taken), mode ("begun", "suspended", "held", "over"), reason (held: why; suspended: what it waits for, in
+--- words) }; nil when the journal is not kept any more.
 ---@param ref any its id, idempotence key or instance.
 ---@param given? pipeline.Engine.get_journal.options
 ---@return any
@@ -222,6 +248,21 @@ function Engine:get_root_list(given) end
 ---@param given? table
 function Engine:get_status_tree(id, given) end
 
+---@class (exact) pipeline.Engine.get_streams.options
+--- how many values of each are told, the last ones; default 10, at most 100
+---@field tail? integer
+
+--- The streams of a durable function (self:stream), with what was written into each last.
+---
+--- `given`: tail (how many values of each are told, the last ones; default 10, at most 100).
+---
+--- Returns list of { name, count (of values), time (of the last one), closed = true (it takes no more), tail = list of
+--- { offset, value, time } }, by their names; 100 of them at most. A value that has come meanwhile is in `tail`.
+---@param ref any its id, idempotence key or instance.
+---@param given? pipeline.Engine.get_streams.options
+---@return any
+function Engine:get_streams(ref, given) end
+
 --- A value that a durable function shows (self:set_value).
 ---
 --- Returns the value, as it is now or was at the end; nil: none of that name was set.
@@ -229,6 +270,14 @@ function Engine:get_status_tree(id, given) end
 ---@param name string
 ---@return any
 function Engine:get_value(ref, name) end
+
+--- The values that a durable function shows (self:set_value): as they are now, or were at the end.
+---
+--- Returns list of { name, value, time (when it was set), size (bytes as it is stored), too_large = true (in place of
+--- the value, where it is larger than 64 KiB: get_value has it) }, by their names; 100 of them at most.
+---@param ref any its id, idempotence key or instance.
+---@return any
+function Engine:get_values(ref) end
 
 ---@class (exact) pipeline.Engine.handle.options
 ---@field body? string
@@ -286,6 +335,18 @@ function Engine:list(given) end
 --- word of view/words.lua, `total`, and `more` = true if counting stopped before the end.
 ---@param given? table
 function Engine:list_counts(given) end
+
+---@class (exact) pipeline.Engine.list_held.options
+--- how many are told, default 50, at most 1000
+---@field limit? integer
+
+--- Durable functions that are held: they go no further until somebody resumes them. Roots and others, the newest first.
+---
+--- Returns { items = list of entries (see view/entries.lua), count (how many there are), more = true where that is a
+--- thousand, and there may be more }
+---@param given? pipeline.Engine.list_held.options limit (how many are told, default 50, at most 1000).
+---@return any
+function Engine:list_held(given) end
 
 --- What has happened in a tree, or below one of its stages, in the order of time: a list of { time, level ("info",
 --- "error"), kind ("created", "failure", "message", "done", "aborted"), stage, class, text, attempt, worker, traceback

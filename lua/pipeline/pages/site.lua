@@ -13,6 +13,7 @@ local errors = require "pipeline.support.errors"
 local home = require "pipeline.pages.reads.home"
 local json = require "pipeline.http.json"
 local live = require "pipeline.pages.live"
+local rates = require "pipeline.pages.reads.rates"
 local shared = require "pipeline.pages.shared"
 local text = require "pipeline.support.text"
 
@@ -188,7 +189,8 @@ end
 
 --- Begins the pages of a web object. `engine`: the one whose store they show.
 function site.add(web, engine)
-  local self = setmetatable({ web = web, engine = engine, access = access.new(web), lost = home.watch(engine) }, meta)
+  local self = setmetatable({ web = web, engine = engine, access = access.new(web), lost = home.watch(engine),
+    rates = rates.new() }, meta)
   self.live, self.shared = live.new(self), shared.new(web.core)
   local function add(method, name, fn)
     web:endpoint(method, name, function(_, request) return fn(self, request) end)

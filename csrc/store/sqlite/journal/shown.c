@@ -99,6 +99,62 @@ static int get_forks(pl__conn_t *conn, pl_op_t *op) {
     return rc;
 }
 
+static int read_value_name(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
+    pl_shown_name_t *value = item;
+    (void)conn;
+    *value = (pl_shown_name_t){ .time = sqlite3_column_int64(row, 1), .size = sqlite3_column_int64(row, 2) };
+    PL__TRY(pl__sql_str(row, 0, arena, &value->name));
+    return pl__sql_str(row, 3, arena, &value->value);
+}
+
+/* The first stream behind that name; its name stays absent if there is none. */
+static int next_stream(pl__conn_t *conn, pl_op_t *op, pl_str_t before, pl_shown_name_t *stream) {
+    pl_id_t stage = op->u.shown_get.stage;
+    sqlite3_stmt *row;
+    bool found;
+    *stream = (pl_shown_name_t){ .size = 0 };
+    PL__TRY(pl__sql_query(conn, PL__SQL_STREAM_NEXT, &row, "it", (int64_t)stage, before));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    int rc = pl__sql_str(row, 0, &op->arena, &stream->name);
+    pl__sql_end(row);
+    PL__TRY(rc);
+    PL__TRY(pl__sql_query(conn, PL__SQL_STREAM_LAST, &row, "it", (int64_t)stage, stream->name));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    stream->is_closed = sqlite3_column_int(row, 1) != 0;
+    stream->size = sqlite3_column_int64(row, 0) + !stream->is_closed;
+    stream->time = sqlite3_column_int64(row, 2);
+    pl__sql_end(row);
+    return PL_OK;
+}
+
+static int get_names(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_shown_get_t *get = &op->u.shown_get;
+    sqlite3_stmt *row;
+    int rc;
+    PL__TRY(pl__sql_query(conn, PL__SQL_VALUES, &row, "iii", (int64_t)get->stage, (int64_t)PL_SHOWN_BYTES_MAX,
+                          (int64_t)PL_SHOWN_NAMES_MAX));
+    get->values = pl__sql_list(conn, row, &op->arena, read_value_name, sizeof(pl_shown_name_t), &get->values_len, &rc);
+    PL__TRY(rc);
+    pl_shown_name_t *streams = pl__arena_get(&op->arena, PL_SHOWN_NAMES_MAX * sizeof *streams);
+    if (!streams)
+        return PL_ENOMEM;
+    pl_str_t before = PL_STR_LIT("");
+    size_t len = 0;
+    for (; len < PL_SHOWN_NAMES_MAX; len++) {
+        PL__TRY(next_stream(conn, op, before, &streams[len]));
+        before = streams[len].name;
+        if (!before.ptr)
+            break;
+    }
+    get->streams = streams;
+    get->streams_len = len;
+    return PL_OK;
+}
+
 int pl__verb_shown_get(pl__conn_t *conn, pl_op_t *op) {
     pl_op_shown_get_t *get = &op->u.shown_get;
     pl__flow_state_t flow;
@@ -117,6 +173,8 @@ int pl__verb_shown_get(pl__conn_t *conn, pl_op_t *op) {
         PL__TRY(get_chunks(conn, op));
     if (get->wants_forks)
         PL__TRY(get_forks(conn, op));
+    if (get->wants_names)
+        PL__TRY(get_names(conn, op));
     return get->mail ? get_reply(conn, op) : PL_OK;
 }
 
@@ -139,7 +197,14 @@ int pl__verb_flows_list(pl__conn_t *conn, pl_op_t *op) {
     pl_op_flows_list_t *list = &op->u.flows_list;
     sqlite3_stmt *row;
     int rc;
-    PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_LIVE, &row, "ii", (int64_t)list->after, (int64_t)list->limit));
+    if (list->held) {
+        pl_id_t before = list->after ? list->after : INT64_MAX;
+        PL__TRY(pl__task_flush(conn));
+        PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_HELD, &row, "iii", (int64_t)PL__HELD_ETA, (int64_t)before,
+                              (int64_t)list->limit));
+    } else {
+        PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_LIVE, &row, "ii", (int64_t)list->after, (int64_t)list->limit));
+    }
     list->ids = pl__sql_list(conn, row, &op->arena, pl__sql_read_id, sizeof(pl_id_t), &list->len, &rc);
     return rc;
 }

@@ -22,6 +22,12 @@
     X(VALUE_SET, "INSERT INTO main.pl_value (stage, name, time, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (stage, "   \
                  "name) DO UPDATE SET time = excluded.time, value = excluded.value")                                   \
     X(VALUE_GET, "SELECT value, time FROM main.pl_value WHERE stage = ?1 AND name = ?2")                               \
+    X(VALUES, "SELECT name, time, length(value), CASE WHEN length(value) <= ?2 THEN value END FROM main.pl_value "     \
+              "WHERE stage = ?1 ORDER BY name LIMIT ?3")                                                               \
+    X(STREAM_NEXT, "SELECT stream FROM main.pl_chunk INDEXED BY sqlite_autoindex_pl_chunk_1 WHERE stage = ?1 AND "     \
+                   "stream > ?2 ORDER BY stream LIMIT 1")                                                              \
+    X(STREAM_LAST, "SELECT n, value IS NULL, time FROM main.pl_chunk INDEXED BY sqlite_autoindex_pl_chunk_1 WHERE "    \
+                   "stage = ?1 AND stream = ?2 ORDER BY n DESC LIMIT 1")                                               \
     X(CHUNK_HAS, "SELECT 1 FROM main.pl_chunk INDEXED BY pl_chunk_source WHERE stage = ?1 AND stream = ?2 AND source " \
                  "= ?3 AND k = ?4")                                                                                    \
     X(CHUNK_ADD, "INSERT INTO main.pl_chunk (stage, stream, n, source, k, time, value) SELECT ?1, ?2, "                \
@@ -31,6 +37,9 @@
               "LIMIT ?4")                                                                                              \
     X(FLOWS_COUNT, "SELECT mode, count(*), coalesce(sum(bytes), 0) FROM main.pl_flow GROUP BY mode")                   \
     X(FLOWS_LIVE, "SELECT stage FROM main.pl_flow WHERE stage > ?1 AND +mode < 3 ORDER BY stage LIMIT ?2")             \
+    X(FLOWS_HELD, "SELECT t.id FROM main.pl_task AS t INDEXED BY pl_task_due WHERE t.state = 1 AND t.eta = ?1 AND "    \
+                  "t.id < ?2 AND (SELECT mode FROM main.pl_flow AS f WHERE f.stage = t.id) = 2 ORDER BY t.id DESC "    \
+                  "LIMIT ?3")                                                                                          \
     X(FORKS, "SELECT stage FROM main.pl_flow INDEXED BY pl_flow_forked WHERE forked_from IS NOT NULL AND forked_from " \
              "= ?1 ORDER BY stage LIMIT 100")                                                                          \
     X(FORK_FLOW, "UPDATE main.pl_flow SET (seed, era, first, next, posted, bytes) = (SELECT seed, era, first, next, "  \

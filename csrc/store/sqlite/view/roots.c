@@ -1,5 +1,5 @@
 /*
- * roots.c - lists of roots with filters, and their numbers by state.
+ * roots.c - lists of roots with filters, and their numbers by state and by when they ended.
  *
  * Roots are gone through from the newest on, of one class where that is asked for, and what is looked at for a page is
  * bounded. Where only such are wanted as are few, and are found by what they are doing (their tasks, or that they were
@@ -339,4 +339,13 @@ int pl__verb_roots_find(pl__conn_t *conn, pl_op_t *op) {
     else
         PL__TRY(are_few ? go_through(&roots, ids, len) : scan(&roots));
     return find->counts ? count_final(&roots) : load_found(&roots);
+}
+
+int pl__verb_roots_over(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_roots_over_t *over = &op->u.roots_over;
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__sql_int(conn, PL__SQL_ROOTS_COUNT_ENDED, &over->done, 0, "iiii", (int64_t)PL_STAGE_DONE,
+                        (int64_t)over->since, (int64_t)over->before, over->limit));
+    return pl__sql_int(conn, PL__SQL_ROOTS_COUNT_ENDED, &over->aborted, 0, "iiii", (int64_t)PL_STAGE_ABORTED,
+                       (int64_t)over->since, (int64_t)over->before, over->limit);
 }

@@ -38,6 +38,11 @@ function Handlers.names(self, kind)
   return list[1] and table.concat(list, ", ") or "none"
 end
 
+--- The names of handlers of a kind: a list.
+function Handlers.list(self, kind)
+  return sorted(self[kind])
+end
+
 --- The names of signals that handlers take: a list.
 function Handlers.signal_names(self)
   return self.is_ending and {} or sorted(self.signal)

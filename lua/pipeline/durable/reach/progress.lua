@@ -94,7 +94,7 @@ function progress.note(run)
       run.beats[op], op.beat_at = nil, false
     elseif op.beat_at <= now then
       run.beats[op], op.beat_at = nil, false
-      op.value = core.encode_value({ details = op.details }, "details")
+      op.value = core.encode_value({ details = op.details, at = run.engine._core:now() }, "details")
       run.machine:touch(op)
     end
   end
@@ -102,8 +102,16 @@ end
 
 --- A step that was recorded and has not ended begins: takes what its last attempt has told.
 function progress.take(op)
-  local record = op.value and core.decode(op.value)
-  op.details = type(record) == "table" and type(record.details) == "string" and record.details or op.details or false
+  local told = progress.told(op.value)
+  op.details = told and told.details or op.details or false
+end
+
+--- What the last attempt of a step that has not ended has told: { details (encoded), at (seconds since the epoch, of
+-- the heartbeat; nil: not known) }; nil: nothing. `bytes`: the value of its entry.
+function progress.told(bytes)
+  local record = bytes and core.decode(bytes)
+  if type(record) ~= "table" or type(record.details) ~= "string" then return nil end
+  return { details = record.details, at = tonumber(record.at) }
 end
 
 --- The details of the last heartbeat of a step, decoded.

@@ -41,6 +41,29 @@ function methods.get_value(self, ref, name)
   return decode(found.value)
 end
 
+-- What is listed, with its time; `size`: in bytes.
+local function value_of(item)
+  local listed = { name = item.name, time = item.time, size = item.size }
+  if item.value then
+    listed.value = decode(item.value)
+  else
+    listed.too_large = true
+  end
+  return listed
+end
+
+--- The values that a durable function shows (self:set_value): as they are now, or were at the end.
+-- @param ref its id, idempotence key or instance.
+-- @return list of { name, value, time (when it was set), size (bytes as it is stored), too_large = true (in place of
+--   the value, where it is larger than 64 KiB: get_value has it) }, by their names; 100 of them at most.
+function methods.get_values(self, ref)
+  opened.check(self)
+  local record = address.record(self, ref, "get_values")
+  local found, list = read(self, record.id, { names = true }), {}
+  for i, item in ipairs(found and found.values or {}) do list[i] = value_of(item) end
+  return list
+end
+
 -- ---- streams -------------------------------------------------------------------------------------------------------
 
 local stream_kinds = { offset = "any", wait = "boolean", timeout = "duration" }
@@ -87,6 +110,39 @@ function methods.read_stream(self, ref, name, given)
     offset = chunk.n + 1
     return chunk.n, decode(chunk.value)
   end
+end
+
+local TAIL <const>, TAIL_MAX <const> = 10, 100
+local tail_kinds = { tail = "integer" }
+
+local function tail_of(self, id, stream, count)
+  local tail = {}
+  if count == 0 or stream.count == 0 then return tail end
+  local found = read(self, id, { stream = stream.name, from = math.max(0, stream.count - count), limit = count })
+  for _, chunk in ipairs(found and found.chunks or {}) do
+    if chunk.value then tail[#tail + 1] = { offset = chunk.n, time = chunk.time, value = decode(chunk.value) } end
+  end
+  return tail
+end
+
+--- The streams of a durable function (self:stream), with what was written into each last.
+-- @param ref its id, idempotence key or instance.
+-- @tparam[opt] table given tail (how many values of each are told, the last ones; default 10, at most 100).
+-- @return list of { name, count (of values), time (of the last one), closed = true (it takes no more), tail = list of {
+--   offset, value, time } }, by their names; 100 of them at most. A value that has come meanwhile is in `tail`.
+function methods.get_streams(self, ref, given)
+  opened.check(self)
+  given = options.check(given, tail_kinds, 2, "get_streams")
+  local count = math.max(0, math.min(given.tail or TAIL, TAIL_MAX))
+  local id = address.record(self, ref, "get_streams").id
+  local found, list = read(self, id, { names = true }), {}
+  for i, stream in ipairs(found and found.streams or {}) do
+    list[i] = {
+      name = stream.name, count = stream.count, time = stream.time, closed = stream.closed,
+      tail = tail_of(self, id, stream, count),
+    }
+  end
+  return list
 end
 
 -- ---- updates -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ local schedules = require "pipeline.schedules"
 local home = {}
 
 local HOUR, DAY = 3600, 86400
-local FEW, OPEN_MAX, DELAYED_MAX, RECENT_MAX = 8, 20, 100, 300
+local FEW, OPEN_MAX, ABORTED_MAX, RECENT_MAX, COUNTED_MAX = 8, 20, 50, 300, 10000
 
 local TEXT_MAX = 500 -- bytes of a text of others in a list: one long message would be the end of the whole page
 local LONG = { "message", "reason", "last_error", "held", "suspended" }
@@ -41,12 +41,6 @@ local function try(fn, ...)
   if ok then return value end
 end
 
-local function some(engine, filters)
-  filters.limit = FEW
-  local page = try(engine.list, engine, filters)
-  return { items = home.short(page and page.items or {}), more = page and page.cursor ~= nil or nil }
-end
-
 -- Roots that go on when somebody outside completes something.
 local function waiting_for_somebody(engine)
   local page = try(engine.list, engine, { state = "open", limit = OPEN_MAX })
@@ -61,17 +55,24 @@ local function waiting_for_somebody(engine)
   return { items = home.short(items) }
 end
 
--- Durable functions that go no further until somebody lets them, among the newest that have something to wait for.
+-- Durable functions that go no further until somebody lets them.
 local function held(engine)
-  local page = try(engine.list, engine, { state = "delayed", limit = DELAYED_MAX })
-  local items, count = json.array {}, 0
+  local found = try(engine.list_held, engine, { limit = FEW }) or { items = {}, count = 0 }
+  return { items = home.short(found.items), count = found.count, more = found.more }
+end
+
+-- Roots that were aborted in the last day, whenever they were started: the last ones, and how many.
+local function failed(engine, now)
+  local page = try(engine.list, engine, { state = "aborted", limit = ABORTED_MAX })
+  local items = json.array {}
   for _, entry in ipairs(page and page.items or {}) do
-    if entry.held then
-      count = count + 1
-      if #items < FEW then items[#items + 1] = entry end
-    end
+    if entry.ended and entry.ended >= now - DAY then items[#items + 1] = entry end
   end
-  return { items = home.short(items), count = count, more = page and page.cursor ~= nil and count > 0 or nil }
+  table.sort(items, function(a, b) return a.ended > b.ended end)
+  local found = try(engine.count_over, engine, { since = now - DAY, limit = COUNTED_MAX })
+  local count = math.max(found and found.aborted or 0, #items)
+  for i = FEW + 1, #items do items[i] = nil end
+  return { items = home.short(items), count = count, more = count >= COUNTED_MAX or nil }
 end
 
 --- Keeps the workers that are lost from now on, the last first: the store forgets them as soon as somebody else has
@@ -111,24 +112,12 @@ local function recent(engine, now)
   return home.short(page and page.items or {}), page and page.cursor ~= nil
 end
 
--- Ended roots of the last hour by minute, the oldest first.
-local function rates(engine, now)
-  local done, aborted = json.array {}, json.array {}
-  for minute = 1, 60 do done[minute], aborted[minute] = 0, 0 end
-  local items, more = recent(engine, now)
-  for _, entry in ipairs(items) do
-    local list = entry.state == "done" and done or entry.state == "aborted" and aborted
-    local minute = list and entry.ended and 60 - math.floor((now - entry.ended) / 60)
-    if minute and minute >= 1 and minute <= 60 then list[minute] = list[minute] + 1 end
-  end
-  return { done = done, aborted = aborted, more = more or nil }
-end
-
---- What GET events answers: starts and ends of roots.
+--- What GET events answers: starts and ends of roots; more = true: of those that were started last.
 function home.events(engine)
   local now = engine:now()
   local items = json.array {}
-  for _, entry in ipairs((recent(engine, now))) do
+  local found, more = recent(engine, now)
+  for _, entry in ipairs(found) do
     local function add(event, state, time, text)
       items[#items + 1] = { event = event, state = state, time = time, text = text, id = entry.id, root = entry.id,
         class = entry.class }
@@ -142,7 +131,7 @@ function home.events(engine)
     end
   end
   table.sort(items, function(a, b) return a.time > b.time end)
-  return { items = items, now = now }
+  return { items = items, more = more or nil, now = now }
 end
 
 --- What GET home answers.
@@ -150,12 +139,12 @@ function home.show(engine, _, site)
   local now = engine:now()
   return {
     now = now,
-    failed = some(engine, { state = "aborted", since = now - DAY }),
+    failed = failed(engine, now),
     held = held(engine), approvals = waiting_for_somebody(engine),
     counts = try(engine.list_counts, engine, { since = now - DAY }),
     queues = json.array(try(engine.queues, engine) or {}),
     workers = json.array(try(engine.workers, engine) or {}), lost = lost_lately(site, now),
-    schedules = schedules_in_short(), rates = rates(engine, now),
+    schedules = schedules_in_short(), rates = site.rates:read(engine, now),
   }
 end
 

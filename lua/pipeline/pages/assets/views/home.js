@@ -1,10 +1,10 @@
 // home.js - what needs a person first; then how the store is getting on.
-import { Ago, ClassName, Empty, Foreign, Id, Loading, Shape, State, html, href } from "../parts.js";
+import { Ago, At, ClassName, Empty, Foreign, Id, Loading, Shape, State, html, href } from "../parts.js";
 import { useAnswer } from "../server.js";
 import { cause, number, plural, span, withLocalTimes } from "../format.js";
 import { Bars, Parts } from "../shapes/chart.js";
 
-const Few = ({ items, note }) => html`<ul class="few">${items.map(entry => html`<li key=${entry.id}><a href=${href("pipeline", { id: entry.id })}><${Shape} state=${entry.state} label=${true} />
+const Few = ({ items, note }) => html`<ul class="few">${items.map(entry => html`<li key=${entry.id}><a href=${href("pipeline", { id: entry.root ?? entry.id, stage: entry.parent ? entry.id : "" })}><${Shape} state=${entry.state} label=${true} />
   <${ClassName} name=${entry.class} /><${Id} id=${entry.key ?? entry.id} /></a><${Foreign} class=${entry.state === "aborted" ? "error" : "said"} title=${note(entry)}>${note(entry)}</${Foreign}>
   <span class="num"><${Ago} time=${entry.ended ?? entry.created} /></span></li>`)}</ul>`;
 
@@ -28,10 +28,10 @@ function Needs({ data }) {
   const dead = data.queues.filter(queue => queue.dead > 0);
   const silent = data.workers.filter(worker => worker.gone || (worker.lease_until && worker.lease_until < data.now));
   const lost = [...silent.map(worker => ({ ...worker, time: worker.lease_until })), ...data.lost.filter(one => !silent.some(worker => worker.number === one.number && worker.pid === one.pid))];
-  const none = !data.failed.items.length && !data.held.count && !data.approvals.items.length && !stuck.length && !dead.length && !lost.length && data.workers.length > 0;
+  const none = !data.failed.count && !data.held.count && !data.approvals.items.length && !stuck.length && !dead.length && !lost.length && data.workers.length > 0;
   return html`<div class="needs">
-    ${data.failed.items.length > 0 && html`<${Need} title="Failed in the last day" state="aborted" count=${data.failed.items.length} more=${data.failed.more}
-      to=${href("pipelines", { state: "aborted", since: -86400 })}><${Few} items=${data.failed.items} note=${entry => cause(entry.reason ?? entry.last_error)} /></${Need}>`}
+    ${data.failed.count > 0 && html`<${Need} title="Failed in the last day" state="aborted" count=${data.failed.count} more=${data.failed.more}
+      to=${href("pipelines", { state: "aborted" })}><${Few} items=${data.failed.items} note=${entry => cause(entry.reason ?? entry.last_error)} /></${Need}>`}
     ${data.held.count > 0 && html`<${Need} title="Durable functions that are held" state="aborting" count=${data.held.count} more=${data.held.more}
       to=${href("pipelines", { state: "delayed" })}><${Few} items=${data.held.items} note=${entry => withLocalTimes(entry.held, data.now)} /></${Need}>`}
     ${data.approvals.items.length > 0 && html`<${Need} title="Waiting to be completed" state="open" count=${data.approvals.items.length} more=${data.approvals.more}
@@ -50,8 +50,8 @@ function Rates({ rates }) {
   if (!rates || !rates.done) return null;
   const total = rates.done.map((n, i) => n + (rates.aborted[i] ?? 0));
   const sum = list => list.reduce((a, b) => a + b, 0);
-  return html`<section class="panel rates"><h2>The last hour</h2><p class="said"><b>${number(sum(rates.done))}</b> done, <b>${number(sum(rates.aborted))}</b> aborted${rates.more
-    ? ", of those started last" : ""}${rates.since ? html`, seen by this process since <${Ago} time=${rates.since} />` : ""}</p>
+  return html`<section class="panel rates"><h2>The last hour</h2><p class="said">${rates.more ? "at least " : ""}<b>${number(sum(rates.done))}</b> done, <b>${number(sum(rates.aborted))}</b> aborted${rates.since
+    ? html`, counted from <${At} time=${rates.since} /> on` : ""}</p>
     <${Bars} values=${total} bad=${rates.aborted} label=${`${sum(rates.done)} done and ${sum(rates.aborted)} aborted in the last hour`} height=${48}
       title=${i => `${total.length - i} min ago: ${number(total[i])}`} /></section>`;
 }
