@@ -15,6 +15,7 @@ local SECTIONS = {
   ["pipeline"] = { file = "pipeline", module = "pipeline" },
   ["Engines"] = { file = "engine", class = "pipeline.Engine" },
   ["Durable functions"] = { file = "durable", class = "pipeline.DurableFunction", parent = "pipeline.Stage" },
+  ["Durable functions from outside"] = { file = "durable", class = "pipeline.Engine" },
   ["Transactions"] = { file = "engine", class = "pipeline.Transaction" },
   ["Pipelines"] = { file = "stage", class = "pipeline.Stage" },
   ["Ready-made pipelines"] = { file = "stage", class = "pipeline.Common" },
@@ -41,7 +42,7 @@ local SECTIONS = {
 
 local ABOUT = {
   pipeline = "the module that users require", engine = "engines and transactions", stage = "instances of pipelines",
-  durable = "bodies of durable functions",
+  durable = "durable functions",
   errors = "classes of errors", mail = "mail", taskqueue = "queues, tasks, statistics", deferred = "deferred calls",
   schedules = "schedules", tasklets = "tasklets", futures = "futures of tasklets and their kin",
   eventloop = "the event loop below tasklets",

@@ -273,17 +273,25 @@ write("")
 section("pipeline", "`require \"pipeline\"`")
 write_functions(pipeline, "pipeline.")
 section("Engines", "What `pipeline.open` returns.")
+local of_durable = {}
 do
   local public, web, later = {}, methods_of(engine:_get_web()), require "pipeline.engine.later"
   for room in pairs(later.ROOMS) do later.bring(methods_of(engine), room) end
   local on_web = { serve = true, route = true, handle = true }
   for name, fn in pairs(methods_of(engine)) do public[name] = on_web[name] and web[name] or fn end
+  for room, names in pairs(later.ROOMS) do
+    for _, name in ipairs(room:find("^pipeline%.durable%.") and names or {}) do
+      of_durable[name], public[name] = public[name], nil
+    end
+  end
   write_functions(public, "engine:", true)
 end
 section("Pipelines", "Instances of a class of `pipeline.define`; in `run`, `callback` and `finalized` it is `self`.")
 write_functions(require("pipeline.workflow.class").Base, "stage:", true)
 section("Durable functions", "What `self` has besides in the `run` of a class of `pipeline.workflow`.")
 write_functions(require("pipeline.durable.body.methods").methods, "self:", true)
+section("Durable functions from outside", "Methods of engines that act on durable functions, and show them.")
+write_functions(of_durable, "engine:", true)
 section("Transactions", "What `engine:transaction` gives to its function.")
 engine:transaction(function(tx) write_functions(methods_of(tx), "tx:", true) end)
 section("Ready-made pipelines", "`pipeline.common`; each is a class.")

@@ -568,8 +568,6 @@ pl_usec_t pl__journals_age(const pl__conn_t *conn);
 
 /* *due: when the next journal is old enough, which may have passed; PL_USEC_NEVER: there is none. */
 int pl__journals_due(pl__conn_t *conn, const pl__sweep_t *sweep, pl_usec_t *due);
-/* The eta of tasks of durable functions that are held, and of no others: they are found by it. */
-#define PL__HELD_ETA PL_USEC_NEVER
 /* Its task, which is nobody's any more, waits without end. */
 int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
 /* The same as soon as nothing of it is at work: its task is claimed. And: one that was held goes on. */

@@ -153,15 +153,6 @@ function Engine:count_over(given) end
 ---@param given? pipeline.Engine.drain.options
 function Engine:drain(given) end
 
---- What a durable function does now.
----
---- Returns a table: id, class, mode ("begun", "suspended", "held", "over"), reason (of the last two), era, bytes (of
---- its journal), mails (signals and updates that were not taken), forked_from; pending: a list of what it waits for,
---- each with kind, name, nth, key, path, line, since, due, attempt, error.
----@param ref any its id, idempotence key or instance.
----@return any
-function Engine:explain(ref) end
-
 --- The descriptor to poll for reading before calling step.
 ---@return integer
 function Engine:fd() end
@@ -175,69 +166,11 @@ function Engine:fd() end
 ---@return string?
 function Engine:find(given) end
 
----@class (exact) pipeline.Engine.fork.options
---- list of arguments; default: those of the original
----@field args? table
---- "rerun": should a child that is kept not be final, it and all behind it is done anew; default: an error
----@field children? string
---- the entry from which on all is done anew: its name, as in "charge", "charge#2" for the second one, or its position
---- in the journal
----@field from? any
----@field idempotence_key? string
---- true: with a copy of the signals that were not taken
----@field mail? boolean
---- default: that of the original
----@field version? integer
-
---- Starts a new run with what another one had done before a certain entry of its journal; from there on it is done
---- anew. The original is left as it is, whatever its state, and effects that it had before are not had again.
----
---- `given`: from (the entry from which on all is done anew: its name, as in "charge", "charge#2" for the second one, or
---- its position in the journal), args (list of arguments; default: those of the original), version (default: that of
---- the original), idempotence_key, children ("rerun": should a child that is kept not be final, it and all behind it is
---- done anew; default: an error), mail (true: with a copy of the signals that were not taken).
----
---- Returns the new instance. Raises PipelineExistsError, WorkflowError (its journal is gone; a child is not final).
----@param ref any id, idempotence key or instance of the original.
----@param given? pipeline.Engine.fork.options
----@return any
-function Engine:fork(ref, given) end
-
 --- A pipeline of this engine by its id; see pipeline.from_id.
 ---@param id string
 ---@param given? table
 ---@return pipeline.Stage
 function Engine:from_id(id, given) end
-
---- The names that a durable function answers to, as far as it has come: it is replayed, as for a query.
----
---- Returns { queries, signals, updates }: lists of names that handlers take (self:on_query, self:on_signal,
---- self:on_update), sorted. Raises QueryError (it cannot be replayed here), NondeterminismError.
----@param ref any its id, idempotence key or instance.
----@return any
-function Engine:get_handlers(ref) end
-
----@class (exact) pipeline.Engine.get_journal.options
---- the seq of the last entry of the page before; 0
----@field after? any
---- 100, at most 1000
----@field limit? integer
-
---- The journal of a durable function: what it has asked for, in that order.
----
---- `given`: after (the seq of the last entry of the page before; 0), limit (100, at most 1000).
----
---- Returns list of { seq, done (order in which it was delivered; absent: not yet), kind ("step", "timer", "child",
---- "slot" ...), state ("open", "ok", "failed", "cancelled", "again": a step that is to be tried again), path (of its
---- branch), name, nth, key, line, opened, closed, attempt, due, value (results in short), error, stage (id of a child),
---- details (of the last heartbeat of a step that has not ended, in short), beat (when that was) }; and what is known of
---- the run besides: { era, first, last (seq of the first and the last entry of its era), bytes, signals (how many wait
---- to be taken), mode ("begun", "suspended", "held", "over"), reason (held: why; suspended: what it waits for, in
---- words) }; nil when the journal is not kept any more.
----@param ref any its id, idempotence key or instance.
----@param given? pipeline.Engine.get_journal.options
----@return any
-function Engine:get_journal(ref, given) end
 
 --- As pipeline.get_root_list, of this engine.
 ---@param given? table
@@ -247,37 +180,6 @@ function Engine:get_root_list(given) end
 ---@param id string
 ---@param given? table
 function Engine:get_status_tree(id, given) end
-
----@class (exact) pipeline.Engine.get_streams.options
---- how many values of each are told, the last ones; default 10, at most 100
----@field tail? integer
-
---- The streams of a durable function (self:stream), with what was written into each last.
----
---- `given`: tail (how many values of each are told, the last ones; default 10, at most 100).
----
---- Returns list of { name, count (of values), time (of the last one), closed = true (it takes no more), tail = list of
---- { offset, value, time } }, by their names; 100 of them at most. A value that has come meanwhile is in `tail`.
----@param ref any its id, idempotence key or instance.
----@param given? pipeline.Engine.get_streams.options
----@return any
-function Engine:get_streams(ref, given) end
-
---- A value that a durable function shows (self:set_value).
----
---- Returns the value, as it is now or was at the end; nil: none of that name was set.
----@param ref any its id, idempotence key or instance. @tparam string name
----@param name string
----@return any
-function Engine:get_value(ref, name) end
-
---- The values that a durable function shows (self:set_value): as they are now, or were at the end.
----
---- Returns list of { name, value, time (when it was set), size (bytes as it is stored), too_large = true (in place of
---- the value, where it is larger than 64 KiB: get_value has it) }, by their names; 100 of them at most.
----@param ref any its id, idempotence key or instance.
----@return any
-function Engine:get_values(ref) end
 
 ---@class (exact) pipeline.Engine.handle.options
 ---@field body? string
@@ -303,16 +205,6 @@ function Engine:get_values(ref) end
 ---@param given? pipeline.Engine.handle.options
 ---@return any
 function Engine:handle(given) end
-
---- Holds a durable function: nothing more of it begins, until it is resumed. Steps at work end, and are recorded;
---- timers keep their times, and signals wait in the mailbox.
----
---- Returns whether it is held from here on; false if it was before, or has returned. Raises UnexpectedPipelineError if
---- it is none or final.
----@param ref any its id, idempotence key or instance. @tparam[opt] string reason a text.
----@param reason string
----@return any
-function Engine:hold(ref, reason) end
 
 ---@class (exact) pipeline.Engine.list.options
 --- of the page before
@@ -388,18 +280,6 @@ function Engine:now() end
 ---@return any
 function Engine:on(event, fn) end
 
---- Asks a durable function, wherever and whether or not it is being executed; also when it is over, as long as its
---- journal is kept. Its handler (self:on_query) is called in a replay of it, in this process, up to where its journal
---- ends; so the class has to be loaded here, or loadable. Nothing of the run is changed, and nothing begins.
----
---- Returns what the handler returns, decoded. Raises what it raises; QueryError (there is no such handler: it lists
---- those that are there; or it cannot be replayed; or the handler did what is recorded); NondeterminismError.
----@param ref any its id, idempotence key or instance. @tparam string name of the query. @param ... its arguments.
----@param name string
----@param ... any
----@return any
-function Engine:query(ref, name, ...) end
-
 --- The queues, in the order in which they were made: a list of { name, mode ("push", "pull"), rate (tasks a second;
 --- absent: no limit), bucket_size, tokens (of the rate, now), max_concurrent, target, retry (its retry parameters, if
 --- any), paused, ready, delayed, executing (leased, of a pull queue), dead, more (true: there are more tasks than were
@@ -407,27 +287,6 @@ function Engine:query(ref, name, ...) end
 --- executed_last_minute, served (a process that lives executes its tasks) }.
 ---@return table[]
 function Engine:queues() end
-
----@class (exact) pipeline.Engine.read_stream.options
---- 0: of the first value that is wanted
----@field offset? any
---- seconds that the next value may take, TimeoutError; default: for ever
----@field timeout? number
---- true; false: ends with what is there
----@field wait? boolean
-
---- Reads a stream of a durable function (self:stream), while it grows and afterwards.
----
---- `given`: offset (0: of the first value that is wanted), wait (true; false: ends with what is there), timeout
---- (seconds that the next value may take, TimeoutError; default: for ever).
----
---- Returns iterator of offset, value; for a reader that goes on later the offset of the last one plus 1 is where. It
---- ends when the stream is closed, or the run is over.
----@param ref any its id, idempotence key or instance. @tparam string name
----@param name string
----@param given? pipeline.Engine.read_stream.options
----@return any
-function Engine:read_stream(ref, name, given) end
 
 ---@class (exact) pipeline.Engine.repair.options
 --- path of the copy; needed unless dry_run
@@ -445,20 +304,6 @@ function Engine:read_stream(ref, name, given) end
 ---@param given? pipeline.Engine.repair.options backup (path of the copy; needed unless dry_run), dry_run (only looks).
 ---@return any
 function Engine:repair(given) end
-
----@class (exact) pipeline.Engine.resume.options
----@field retry? boolean
-
---- Lets a durable function that is held go on: with the code of now, from where its journal ends.
----
---- `ref`: its id, idempotence key or instance. @tparam[opt] table given retry = true: if it is held since the error of
---- a step has left run (`on_error = "hold"`), that step is tried again, with all its attempts.
----
---- Returns whether it goes on; false if it was not held. Raises UnexpectedPipelineError if it is none or final.
----@param ref any
----@param given? pipeline.Engine.resume.options
----@return any
-function Engine:resume(ref, given) end
 
 --- Adds or replaces a route.
 ---
@@ -529,30 +374,6 @@ function Engine:run() end
 ---@param given? pipeline.Engine.serve.options
 ---@return { url: string, host: string, port: integer }
 function Engine:serve(given) end
-
----@class (exact) pipeline.Engine.signal.options
---- a signal with a key that the run has had already is not delivered again
----@field key? any
---- a durable function that is started, with `ref` as its idempotence key and with the signal, if there is none
----@field start? table
-
---- Sends a durable function a signal. It is kept until a wait of that name takes it (self:wait_event, self:event,
---- self:select), also if it waits for it only later, or has not begun.
----
---- `ref`: its id, idempotence key or instance. @tparam string name of the signal. @param payload any value that can be
---- stored.
----
---- `given`: key (a signal with a key that the run has had already is not delivered again), start (a durable function
---- that is started, with `ref` as its idempotence key and with the signal, if there is none).
----
---- Returns true: it is on disk; false and "final", or "not_found": nothing was stored. Inside engine:transaction it is
---- sent with that. Raises LimitError when the mailbox of the run is full, SerializationError.
----@param ref any
----@param name string
----@param payload any
----@param given? pipeline.Engine.signal.options
----@return any
-function Engine:signal(ref, name, payload, given) end
 
 --- Waits on the engine's clock: suspends a task or a tasklet, else runs the loop.
 ---@param seconds number
@@ -658,27 +479,6 @@ function Engine:transaction(fn) end
 ---@param page? table
 ---@return table[]
 function Engine:tree(given, page) end
-
----@class (exact) pipeline.Engine.update.options
---- a text or a whole number
----@field key? any
---- seconds to wait; the update goes on all the same
----@field timeout? number
-
---- Has a handler of a durable function (self:on_update) do something, and waits for its answer. It is done once, also
---- if whoever has asked is gone, or its process: with a key whoever asks again gets the same answer, as long as the run
---- goes on.
----
---- `given`: key (a text or a whole number), timeout (seconds to wait; the update goes on all the same).
----
---- Returns what the handler has returned; raises what it has raised, UpdateRejectedError (its validator has refused it,
---- or no handler takes it), TimeoutError, AbortedError (the run was over before it was taken), LimitError.
----@param ref any its id, idempotence key or instance. @tparam string name @param payload any value that can be stored.
----@param name string
----@param payload any
----@param given? pipeline.Engine.update.options
----@return any
-function Engine:update(ref, name, payload, given) end
 
 ---@class (exact) pipeline.Engine.wait.options
 --- seconds

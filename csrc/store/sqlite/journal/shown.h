@@ -4,6 +4,9 @@
 #ifndef PL_STORE_SQLITE_JOURNAL_SHOWN_H
 #define PL_STORE_SQLITE_JOURNAL_SHOWN_H
 
+/* The eta of tasks of durable functions that are held, and of no others: they are found by it. */
+#define PL__HELD_ETA PL_USEC_NEVER
+
 /* The last chunk of a stream. */
 #define PL__LAST_CHUNK(column)                                                                                         \
     "(SELECT c." column " FROM main.pl_chunk AS c INDEXED BY sqlite_autoindex_pl_chunk_1 WHERE c.stage = ?1 AND "      \
