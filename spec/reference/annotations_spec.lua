@@ -94,11 +94,13 @@ local function read_annotation(line, named)
   local tag, rest = line:match("^%-%-%-@(%a+)%s*(.*)$")
   local at
   if tag == "class" then
-    local name, after = rest:gsub("^%(exact%) ", ""):match("^([%a_][%w_%.]*)()")
-    rest = rest:gsub("^%(exact%) ", "")
+    local is_part = rest:find("^%(partial%) ") ~= nil
+    rest = rest:gsub("^%(%l+%) ", "")
+    local name, after = rest:match("^([%a_][%w_%.]*)()")
     at = rest:match("^<T>()", after) or after
     if rest:find("^:", at) then at = read_type(rest, at + 1, named) end
     assert(at > #rest, "a class: " .. line)
+    if is_part then return named(name) end -- the rest of one that is declared elsewhere
     return name
   elseif tag == "field" then
     local after = rest:match('^%["[%w_]+"%]%??%s()') or assert(rest:match("^[%w_]+%??%s()"), line)

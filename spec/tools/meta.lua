@@ -10,12 +10,15 @@ local meta = {}
 
 local FOLDER, WIDTH = "lua/pipeline/meta/", 120
 
--- Section of the reference -> its file, its class, and how a function is written. `module`: what is required.
+-- Section of the reference -> its file, its class, and how a function is written. `module`: what is required;
+-- `is_part`: most of the class is in another file.
 local SECTIONS = {
   ["pipeline"] = { file = "pipeline", module = "pipeline" },
   ["Engines"] = { file = "engine", class = "pipeline.Engine" },
   ["Durable functions"] = { file = "durable", class = "pipeline.DurableFunction", parent = "pipeline.Stage" },
-  ["Durable functions from outside"] = { file = "durable", class = "pipeline.Engine" },
+  ["Durable functions from outside"] = {
+    file = "durable", class = "pipeline.Engine", is_part = true,
+  },
   ["Transactions"] = { file = "engine", class = "pipeline.Transaction" },
   ["Pipelines"] = { file = "stage", class = "pipeline.Stage" },
   ["Ready-made pipelines"] = { file = "stage", class = "pipeline.Common" },
@@ -270,7 +273,7 @@ local function begin_class(out, section)
     out[#out + 1] = "---@class " .. section.module:match("%w+$")
     out[#out + 1] = ("local %s = {}"):format(section.module:match("%w+$"))
   else
-    out[#out + 1] = ("---@class %s%s%s"):format(section.class, section.generic or "",
+    out[#out + 1] = ("---@class %s%s%s%s"):format(section.is_part and "(partial) " or "", section.class, section.generic or "",
       section.parent and ": " .. section.parent or "")
     write_fields(out, section.class)
     out[#out + 1] = ("local %s = {}"):format(section.class:match("%w+$"))

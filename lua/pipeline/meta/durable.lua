@@ -271,7 +271,7 @@ function DurableFunction:wait_event(name, given) end
 ---@return any
 function DurableFunction:with_timeout(seconds, fn, ...) end
 
----@class pipeline.Engine
+---@class (partial) pipeline.Engine
 local Engine = {}
 
 --- What a durable function does now.
