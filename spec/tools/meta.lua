@@ -273,8 +273,8 @@ local function begin_class(out, section)
     out[#out + 1] = "---@class " .. section.module:match("%w+$")
     out[#out + 1] = ("local %s = {}"):format(section.module:match("%w+$"))
   else
-    out[#out + 1] = ("---@class %s%s%s%s"):format(section.is_part and "(partial) " or "", section.class, section.generic or "",
-      section.parent and ": " .. section.parent or "")
+    out[#out + 1] = ("---@class %s%s%s%s"):format(section.is_part and "(partial) " or "", section.class,
+      section.generic or "", section.parent and ": " .. section.parent or "")
     write_fields(out, section.class)
     out[#out + 1] = ("local %s = {}"):format(section.class:match("%w+$"))
   end
