@@ -42,7 +42,7 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:
     UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=exitcode=98:second_deadlock_stack=1
 
 .PHONY: deps-browser
-.PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind coverage crash soak bench profile \
+.PHONY: test test-build test-run c-tests faults asan ubsan tsan valgrind coverage crash soak bench bench-peers profile \
     profile-run fuzz fuzzers lint lint-format lint-c lint-lua check-headers format reference
 
 # ---- specs and C tests ---------------------------------------------------------------------------------------------
@@ -183,6 +183,10 @@ $(BUILD)/bench/next: spec/bench/next.c $(B)/lib/libpipeline.a
 bench: deps-bench ## measure the engine beside a bare SQLite loop; results go to build/bench.jsonl
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/ceiling
 	@$(BUILT_ENV) $(LUA) spec/bench/bench.lua $(BENCH_ARGS)
+
+bench-peers: all ## measure durable functions beside DBOS and Restate, where npm (and PostgreSQL) can be had (RUNS=n)
+	@sh spec/bench/peers/setup.sh '$(BUILD)/bench/peers'
+	@$(BUILT_ENV) $(LUA) spec/bench/peers/peers.lua --dir '$(BUILD)/bench/peers' --runs $(or $(RUNS),3)
 
 profile: ## where the processor time of stages goes: statement by statement, thread by thread (PROFILE_ARGS='--runs 3')
 	@$(MAKE) --no-print-directory VARIANT=profile all
