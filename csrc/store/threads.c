@@ -90,13 +90,15 @@ static bool wait_for_work(pl_store_t *store) {
         if (store->closing)
             return false;
         int64_t now = pl_clock_monotonic_us();
-        if (store->keep_at == PL_USEC_NEVER) {
-            pthread_cond_wait(&store->writer_cond, &store->mutex);
-        } else if (store->keep_at <= now) {
+        if (store->keep_at <= now) {
             pthread_mutex_unlock(&store->mutex);
             int64_t next = keep(store, true);
             pthread_mutex_lock(&store->mutex);
             store->keep_at = next;
+            continue; /* it was awake for that */
+        }
+        if (store->keep_at == PL_USEC_NEVER) {
+            pthread_cond_wait(&store->writer_cond, &store->mutex);
         } else {
             struct timespec until = pl_clock_timespec(store->keep_at);
             pthread_cond_timedwait(&store->writer_cond, &store->mutex, &until);

@@ -1,6 +1,7 @@
 --- durable/ending.lua: how a claimed run of a durable function ends: done, aborted, held; and what it is said to wait
 -- for.
 
+local blocked = require "pipeline.flow.blocked"
 local cancel = require "pipeline.durable.cancel"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
@@ -67,13 +68,9 @@ function ending.waits_for(self)
     met[op] = true
     list[#list + 1] = waits[op.kind](self, op)
   end
-  for _, branch in ipairs(self.machine:blocked()) do
-    for _, op in ipairs(branch.on) do
-      if op.kind then add(op) end
-    end
-  end
+  for op in blocked.each_awaited(self.machine) do add(op) end
   local retried = {}
-  for op in pairs(self.timers) do
+  for op in self.timers:each() do
     if op.kind == "step" or op.kind == "tx" then retried[#retried + 1] = op end
   end
   table.sort(retried, function(a, b) return a.seq < b.seq end)
@@ -283,13 +280,22 @@ end
 local function done(self, results)
   if self.again then return continue(self) end
   local ok, fills = xpcall(fills_of, errors.handler, self, results.n, results[1])
-  if not ok then return abort(self, fills) end
+  if not ok then
+    self:commit()
+    return abort(self, fills)
+  end
   local _, given = journal.collect(self)
   tell_left(self)
   send(self, {
     kind = "ok", flags = flags(self), fills = fills[1] and fills or nil, tasks = self.context.tasks, journal = given,
   })
   for _, fn in ipairs(self.context.committed or {}) do fn() end
+end
+
+--- Whether the end of a body takes along what is to be written of its journal: that of one that has returned does.
+function ending.takes_journal(self)
+  local ended = self.machine.ended
+  return not self.machine.broken and ended ~= nil and ended.ok
 end
 
 --- The body is over: its results are those of the run, its error aborts it.

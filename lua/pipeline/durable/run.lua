@@ -15,7 +15,7 @@
 -- have gone on with it in between. If not, it is dropped before anything of it runs, and the journal is replayed.
 --
 -- Fields of a run: engine, core, claim, self (the instance), record, of (its class), flow (what the store keeps of it),
--- machine, steps, context (its run context, see workflow/evaluate.lua), timers (set of the operations that have a due),
+-- machine, steps, context (its run context, see workflow/evaluate.lua), timers (the operations that have a due),
 -- children, starts, publish, taken, status (to be written with the next commit), known (seq -> operation that is open
 -- and that the store tells of), mailbox, transactions (to be executed), unseen, branches (see body/methods.lua), again
 -- (what begins its next era, or false), token (what wakes the coroutine that waits, or false), compensations (those
@@ -29,10 +29,12 @@
 --   4. Nothing is written by a run whose claim is not its own any more.
 --   5. A body that is kept goes on only from the very journal that it has written.
 
+local blocked = require "pipeline.flow.blocked"
 local cancel = require "pipeline.durable.cancel"
 local context = require "pipeline.context"
 local core = require "pipeline.core"
 local crashing = require "pipeline.durable.reach.crashing"
+local due = require "pipeline.flow.due"
 local errors = require "pipeline.support.errors"
 local ending = require "pipeline.durable.ending"
 local handlers = require "pipeline.durable.reach.handlers"
@@ -109,7 +111,7 @@ local begin = {}
 function begin.step(self, op)
   progress.take(op)
   if op.state == "again" then
-    self.timers[op] = true
+    self.timers:add(op)
   elseif op.options.at_most_once and op.is_stored then -- it has begun in an earlier life
     local verdict, bytes = self.steps:judge_interrupted(op)
     if verdict == "again" then return self.steps:add(op) end
@@ -121,7 +123,7 @@ function begin.step(self, op)
 end
 
 function begin.timer(self, op)
-  self.timers[op] = true
+  self.timers:add(op)
 end
 
 function begin.child(self, op)
@@ -131,12 +133,12 @@ end
 begin.slot = begin.child
 
 function begin.event(self, op)
-  if op.due then self.timers[op] = true end
+  if op.due then self.timers:add(op) end
   self.mailbox:wait(op)
 end
 
 function begin.tx(self, op)
-  if op.state == "again" then self.timers[op] = true else self.transactions[#self.transactions + 1] = op end
+  if op.state == "again" then self.timers:add(op) else self.transactions[#self.transactions + 1] = op end
 end
 
 local function begin_asked(self)
@@ -170,7 +172,7 @@ end
 local function warn_of_block(self, began)
   local took = now() - began
   if took < self.engine._block_warning then return end
-  local line = self.machine:last_line()
+  local line = blocked.last_line(self.machine)
   self.engine:_log(30, ("the body of %s %s has computed for %.1f s without waiting%s: nothing else runs in this "
     .. "process meanwhile; what takes long belongs into a step that awaits, or into a process of its own"):format(
     self.record.class_path, self.self.id, took, line and ", up to " .. line or ""))
@@ -205,7 +207,8 @@ local function settle_steps(self)
     if verdict == "again" then
       if not op.options.at_most_once then op.attempt = outcome.number end
       self.machine:try_again(op, self.core:now() + seconds, value)
-      self.timers[op], op.has_ended = true, false
+      op.has_ended = false
+      self.timers:add(op)
       ending.report_step(self, op, outcome.number, value)
     elseif verdict ~= "held" then -- else it is when the run has been told
       if not op.options.at_most_once and outcome.problem then op.attempt = outcome.number end
@@ -222,29 +225,20 @@ end
 
 -- The operation that is due first, and when.
 local function first_due(self)
-  local found, due
-  for op in pairs(self.timers) do
-    if op.done or not op.due then
-      self.timers[op] = nil
-    elseif (not due or op.due < due or op.due == due and op.seq < found.seq)
-      and not (op.is_stopping or self.machine:holds(op)) then
-      found, due = op, op.due
-    end
-  end
-  return found, due
+  return self.timers:first(self.is_waiting)
 end
 
 -- The same, or the deadline of the run.
 local function next_due(self)
-  local _, due = first_due(self)
+  local _, time = first_due(self)
   local deadline = self.deadline
-  return deadline and (not due or deadline < due) and deadline or due
+  return deadline and (not time or deadline < time) and deadline or time
 end
 
 local function fire_timer(self)
-  local op, due = first_due(self)
-  if not op or due > self.core:now() then return false end
-  self.timers[op] = nil
+  local op, time = first_due(self)
+  if not op or time > self.core:now() then return false end
+  self.timers:remove(op)
   if op.state == "again" then
     if op.kind == "tx" then self.transactions[#self.transactions + 1] = op else self.steps:add(op) end
   elseif op.kind == "event" then
@@ -312,7 +306,7 @@ local function run_transaction(self)
   op.attempt = op.attempt + 1
   if verdict == "again" then
     self.machine:try_again(op, self.core:now() + seconds, value)
-    self.timers[op] = true
+    self.timers:add(op)
     ending.report_step(self, op, op.attempt, value)
   else
     self.machine:close(op, verdict, value)
@@ -327,8 +321,8 @@ end
 -- Waits, with the claim, beside steps that are at work.
 local function wait_beside(self)
   if self.steps.ended[1] or self.has_news or shown.has_any(self) then return end
-  local due = next_due(self)
-  local seconds, beat = due and due - self.core:now(), progress.due(self)
+  local first, beat = next_due(self), progress.due(self)
+  local seconds = first and first - self.core:now()
   if beat then seconds = math.min(seconds or math.huge, beat - self.core:steady()) end
   local timer = seconds and self.engine._timers:add(math.max(seconds, 0), self.wake)
   self.token = errors.check(self.core:token())
@@ -340,17 +334,15 @@ end
 
 -- Branches that wait only for each other will wait for ever.
 local function deadlock(self)
-  local list, lines = self.machine:blocked(), {}
+  local list, lines = blocked.by_itself(self.machine), {}
+  if not list then return nil end
   for i, branch in ipairs(list) do
     local names = {}
-    for j, on in ipairs(branch.on) do
-      if on.kind ~= "branch" then return nil end
-      names[j] = on.name == "" and "run" or on.name:sub(2)
-    end
+    for j, on in ipairs(branch.on) do names[j] = on.name == "" and "run" or on.name:sub(2) end
     lines[i] = ("%s (%s) waits for %s"):format(branch.path == "" and "run" or branch.path:sub(2), branch.line or "?",
       table.concat(names, ", "))
   end
-  return lines[1] and errors.DeadlockError("its branches wait for each other: " .. table.concat(lines, "; "), {
+  return errors.DeadlockError("its branches wait for each other: " .. table.concat(lines, "; "), {
     where = false, traceback = "",
   })
 end
@@ -358,14 +350,14 @@ end
 -- Gives the claim back until something comes. Returns whether it is over.
 local function suspend(self)
   local writes, given = journal.collect(self, true)
-  local due = next_due(self)
-  given.due, given.slots, given.reason = due, news.slots(self), ending.waits_for(self)
+  local time = next_due(self)
+  given.due, given.slots, given.reason = time, news.slots(self), ending.waits_for(self)
   given.wants = self.mailbox:wants(self.handlers)
   local ok, code, message = self.core:flow_suspend(self.claim, given)
   if ok then
     journal.wrote(self, writes)
     shown.wrote(self, given)
-    noticed.suspended(self, due, given.reason)
+    noticed.suspended(self, time, given.reason)
     self.is_suspended = true
     return true
   end
@@ -422,7 +414,7 @@ local function loop(self, given)
     begin_asked(self)
     if not self.is_warned and body:is_long() then warn_of_length(self) end
     if body:is_over() and not self.cancelling then
-      self:commit()
+      if not ending.takes_journal(self) then self:commit() end
       moment(self, "before its outcome is committed")
       return ending.finish(self)
     end
@@ -463,7 +455,7 @@ end
 -- What it takes, about: its values are those of its journal.
 local function bytes_of(self)
   local body = self.machine
-  return KEPT_BYTES + BRANCH_BYTES * body:count_branches() + body.bytes
+  return KEPT_BYTES + BRANCH_BYTES * blocked.count(body) + body.bytes
 end
 
 -- In tests each life begins anew, so that what depends on more than the journal is found. One that is being cancelled
@@ -496,7 +488,7 @@ local function new(engine, claim, stage, run_context, bracket)
   self = setmetatable({
     engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record,
     context = run_context,
-    of = stage.class, timers = {}, known = {}, closed = {}, children = {}, starts = {}, publish = {},
+    of = stage.class, timers = due.new(), known = {}, closed = {}, children = {}, starts = {}, publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
     uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
     missing = bracket.missing, holding = false, handlers = handlers.new(bracket), shown = shown.new(), beats = {},
@@ -506,6 +498,7 @@ local function new(engine, claim, stage, run_context, bracket)
     end,
   }, Run)
   self.mailbox = mailbox.new(function(op) return cancel.holds(self, op) end)
+  self.is_waiting = function(op) return op.is_stopping or self.machine:holds(op) end
   return self
 end
 

@@ -37,7 +37,7 @@ machine.__index = machine
 
 local kinds = entry.kinds
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
-local isyieldable, status = coroutine.isyieldable, coroutine.status
+local isyieldable = coroutine.isyieldable
 local pack, unpack = table.pack, table.unpack
 
 local WAIT <const> = {} -- what a branch yields when it waits; no code of the user has it
@@ -623,37 +623,6 @@ end
 --- Whether the body has nothing left to do: its first branch has returned or raised.
 function machine.is_over(self)
   return self.broken ~= nil or self.ended ~= nil
-end
-
---- Whether some branch that is alive waits for this operation.
-function machine.is_awaited(_, op)
-  return op.waiters[1] ~= nil
-end
-
---- Why the branches that are alive are blocked: a list of { path, line, on = operations }.
-function machine.blocked(self)
-  local list = {}
-  for _, branch in ipairs(self.branches) do
-    if branch.waits and status(branch.co) == "suspended" then
-      list[#list + 1] = { path = branch.path, line = place.of_thread(branch.co), on = branch.waits }
-    end
-  end
-  return list
-end
-
---- How many branches beside the first one have not ended.
-function machine.count_branches(self)
-  local count = 0
-  for i = 2, #self.branches do
-    if not self.branches[i].future.ready then count = count + 1 end
-  end
-  return count
-end
-
---- Where the branch is blocked that ran last; nil: it has ended.
-function machine.last_line(self)
-  local branch = self.ran
-  return branch and status(branch.co) == "suspended" and place.of_thread(branch.co) or nil
 end
 
 --- Starts a branch from the running one.
