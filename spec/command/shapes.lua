@@ -34,7 +34,20 @@ shapes.show = object({ "id", "state", "stages" }, { id = text, state = state, st
 shapes.why = object({ "id", "reasons" }, {
   id = text, reasons = list(object({ "code", "text" }, { code = text, text = text, command = text }, true)),
 })
-shapes.query = object({}, { value = {} })
+shapes.query = object({ "results" }, { value = {}, results = { type = "array" } })
+shapes.handlers = object({ "queries", "signals", "updates" }, {
+  queries = list(text), signals = list(text), updates = list(text),
+})
+shapes.values = object({ "items", "streams" }, {
+  items = list(object({ "name", "time", "size" }, {
+    name = text, time = number, size = count, value = {}, too_large = flag,
+  })),
+  streams = list(object({ "name", "count", "tail" }, {
+    name = text, count = count, time = number, closed = flag,
+    tail = list(object({ "offset", "time" }, { offset = count, time = number, value = {} })),
+  })),
+})
+shapes.stream = object({ "items" }, { items = list(object({ "offset" }, { offset = count, value = {} })) })
 shapes.fork = object({ "id", "done" }, { id = text, done = flag })
 shapes.logs = object({ "id", "lines" }, {
   id = text, lines = list(object({ "time", "level", "kind", "stage", "class", "text" }, {

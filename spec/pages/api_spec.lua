@@ -294,7 +294,8 @@ describe("the API of the pages", function()
       ["schedules/resume"] = { "resume-schedule" }, home = { "top", "stats" }, pipelines = { "list" },
       counts = { "list" }, tree = { "show" }, graph = { "show" }, stage = { "show" }, why = { "why" },
       logs = { "logs" }, journal = { "journal" }, queues = { "queues" }, tasks = { "tasks", "dead" },
-      workers = { "workers" }, schedules = { "schedules" }, events = { "logs" },
+      run = { "values", "stream" }, handlers = { "query" }, query = { "query" }, update = { "update" },
+      hold = { "hold" }, fork = { "fork" }, workers = { "workers" }, schedules = { "schedules" }, events = { "logs" },
     }
     local is_global
     for _, option in ipairs(grammar.globals) do is_global = is_global or option[1] == "--json" end

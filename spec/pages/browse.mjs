@@ -81,7 +81,9 @@ async function signedIn(options, token = ADMIN) {
 const noted = (page, what) => until(() => page.evaluate(source => window.notes.some(note => new RegExp(source).test(note)), what.source), "the note " + what);
 const text = async (page, selector) => (await page.textContent(selector)).replace(/\s+/g, " ").trim();
 const must = (is, what) => { if (!is) throw new Error(what); };
+const only = process.env.ONLY && new RegExp(process.env.ONLY); // names of what is looked at, for whoever works on that
 async function check(name, fn) {
+  if (only && name !== "sign in" && !only.test(name)) return;
   const before = said.length;
   try {
     const detail = await fn();
@@ -268,6 +270,8 @@ await check("the journal of a durable function", async () => {
   const parted = await text(page, ".heldrun .parted");
   must(/Recorded\s*step "charge" \(.*served\.lua:\d+\).*Asked for now\s*step "invoice" \(.*served\.lua:\d+\)/.test(parted), "what has parted: " + parted);
   await page.waitForSelector('tr.partedhere:has-text("charge")');
+  const reason = (await api("stage?id=" + id)).stage.held;
+  must(await text(page, ".heldrun .reason") === reason && reason.endsWith(" Held."), "not as the command and the log have it: " + await text(page, ".heldrun .reason"));
   must((await text(page, ".heldrun .command")).includes("pipeline resume-run " + id), "the command that lets it go on");
   const look = await open({ viewport: { width: 1440, height: 900 }, colorScheme: "light", storageState: await page.context().storageState() });
   for (const [path, name] of [["pipeline?view=journal&id=" + id, "held"], ["", "home-held"]]) {
@@ -281,6 +285,95 @@ await check("the journal of a durable function", async () => {
   await page.click("dialog button[type=submit]");
   await page.waitForSelector(".pipelinehead .s-done");
   must(await page.locator("[data-act=signal]").count() === 0, "a signal to what is done");
+});
+
+await check("a durable function is watched live", async () => {
+  const id = await tell("copy", 2);
+  const waits = () => until(async () => (await api("stage?id=" + id)).stage.suspended?.includes("next"), "it waits");
+  await waits();
+  await page.goto(base() + "pipeline?view=journal&id=" + id);
+  await page.waitForSelector('.values.shown:has-text("1")');
+  must(/progress.*"?done"?: 1.*"?of"?: 2/.test(await text(page, ".values.shown")), "its value: " + await text(page, ".values.shown"));
+  must(/log.*1 value.*open/.test(await text(page, ".stream h4")), "its stream: " + await text(page, ".stream h4"));
+  must((await text(page, ".stream .tail")).includes("part 1 is copied"), "the tail of its stream");
+  await page.click("[data-act=query]");
+  await page.waitForSelector(".asking");
+  must(await page.inputValue(".asking input[name=name]") === "speed", "the query it has is not there already");
+  await page.click(".asking button[type=submit]");
+  await page.waitForFunction(() => /asked/.test(document.querySelector(".answer")?.textContent) && document.querySelector(".answer pre").textContent === "1");
+  await page.fill(".asking input[name=args]", "[7]");
+  await page.click(".asking button[type=submit]");
+  await page.waitForFunction(() => document.querySelector(".answer pre")?.textContent === "7");
+  await page.fill(".asking input[name=args]", "7");
+  expectsTrouble = true; // Chromium mentions what was refused
+  await page.click(".asking button[type=submit]");
+  await page.waitForSelector('.asking .problem:has-text("a list in JSON")');
+  await page.fill(".asking input[name=args]", "");
+
+  await page.click(".stage [data-act=update]");
+  await page.waitForSelector("dialog[open]");
+  must(await page.inputValue("dialog input[name=update]") === "speed", "the update it takes is not there already");
+  await page.fill("dialog textarea", "much");
+  await page.click("dialog button[type=submit]");
+  await noted(page, /a whole number is wanted/);
+  expectsTrouble = false;
+  await page.click(".stage [data-act=update]");
+  await page.fill("dialog textarea", "5");
+  await page.click("dialog button[type=submit]");
+  await noted(page, /speed has answered "from now on 5"/);
+  await page.click(".asking button[type=submit]");
+  await page.waitForFunction(() => document.querySelector(".answer pre")?.textContent === "5");
+
+  await fetch(base() + "api/signal", { method: "POST", body: JSON.stringify({ id, signal: "next" }), headers: { Authorization: "Bearer " + ADMIN, "Content-Type": "application/json" } });
+  await page.waitForFunction(() => /done"?: 2/.test(document.querySelector(".values.shown").textContent)); // live
+  await page.waitForSelector('.stream .tail:has-text("part 2 is copied")');
+  await waits();
+  await fetch(base() + "api/signal", { method: "POST", body: JSON.stringify({ id, signal: "next" }), headers: { Authorization: "Bearer " + ADMIN, "Content-Type": "application/json" } });
+  await page.waitForSelector('table.entries tr:has-text("check") .beat:has-text("heartbeat")');
+  must((await text(page, 'table.entries tr:has-text("check") .beat')).includes("checked=3"), "the details of the heartbeat");
+  await page.screenshot({ path: SHOTS + "/durable-1440.png", fullPage: true });
+  await tell("checked");
+  await page.waitForSelector(".pipelinehead .s-done");
+  await page.waitForSelector('.stream h4:has-text("closed")');
+  must(await page.locator(".stage [data-act=update], .stage [data-act=hold]").count() === 0, "what has ended is offered acts");
+});
+
+await check("a durable function is forked, and held", async () => {
+  const id = await tell("copy", 3);
+  await until(async () => (await api("stage?id=" + id)).stage.suspended?.includes("next"), "it waits");
+  await page.goto(base() + "pipeline?view=journal&id=" + id);
+  await page.waitForSelector("table.entries tbody tr");
+  await page.click(".stage [data-act=hold]");
+  await page.fill("dialog input[name=reason]", "the disk is changed");
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector('.heldrun:has-text("the disk is changed")');
+  await page.goto(base());
+  await page.waitForSelector('.need:has-text("held") a:has-text("Copy")');
+  await page.click('.need:has-text("held") .few a');
+  await page.waitForSelector(".heldrun [data-act=resume-run]");
+  await page.click(".heldrun [data-act=resume-run]");
+  await page.click("dialog button[type=submit]");
+  await page.waitForFunction(() => !document.querySelector(".heldrun"));
+
+  await page.click(".tabs >> text=Journal");
+  await page.click('table.entries tr:has-text("next") [data-act=fork]');
+  await page.waitForSelector("dialog[open]");
+  must(await page.inputValue("dialog input[name=from]") === "2", "the entry: " + await page.inputValue("dialog input[name=from]"));
+  must(/left as it is/.test(await text(page, "dialog")), "it does not say what will happen");
+  await page.fill("dialog input[name=key]", "copied-again");
+  await page.click("dialog button[type=submit]");
+  await page.waitForSelector('.pipelinehead:has-text("copied-again")');
+  must((await page.evaluate(() => location.search)).includes("copied-again") || !(await page.evaluate(() => location.search)).includes(id), "it does not lead to the new run");
+  await page.waitForSelector("table.entries tbody tr");
+  await page.click(".forks a"); // back to what it is a fork of
+  await page.waitForFunction(id => location.search.includes(id), id);
+  await page.waitForSelector('.forks:has-text("Forks")');
+  await page.click(".stage [data-act=fork]");
+  await page.fill("dialog input[name=from]", "nothing");
+  expectsTrouble = true;
+  await page.click("dialog button[type=submit]");
+  await noted(page, /no entry of the journal of travel.Copy is called "nothing"/);
+  expectsTrouble = false;
 });
 
 await check("a long journal", async () => {

@@ -60,6 +60,10 @@ describe("a browser", function()
   it("U4 completes an async stage", seen "an async stage is completed on the page")
   it("U3 W63 W176 shows the journal of a durable function, sends it signals, says why it is held and lets it go on",
     seen "the journal of a durable function")
+  it("U3 W131 W134 W139 W141 W43 shows values, streams and heartbeats live, asks and updates",
+    seen "a durable function is watched live")
+  it("U3 W155 W158 forks a durable function before an entry, holds one, and lets it go on",
+    seen "a durable function is forked, and held")
   it("U3 W176 shows a long journal a page after the other", seen "a long journal")
   it("U3 U9 can be used by keys alone; tree, timeline and graph are linked", seen "keys are enough")
   it("U3 folds rests in the timeline, and what is none keeps its share",

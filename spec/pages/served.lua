@@ -8,7 +8,8 @@ local taskqueue = require "pipeline.taskqueue"
 
 local path, port, token, viewer, mail = arg[1], tonumber(arg[2]), arg[3], arg[4], arg[5]
 local engine = pipeline.open(path, {
-  durability = "normal", stop_grace = 0.2, log = function() end,
+  durability = "normal", stop_grace = 0.2, warm_runs = 0, -- changed code is met in a replay
+  log = function() end,
   queues = { letters = { paused = true }, reports = { max_concurrent_requests = 1 }, webhooks = {} },
   mail = { url = mail, from = "shop@example.org" },
 })
@@ -78,6 +79,30 @@ local Long = pipeline.workflow("travel.Long", { run = function(self, n)
   for i = 1, n do self:step("stop", function() return i end) end
   self:wait_event "end"
 end })
+-- One that shows how far it is, and answers.
+local checked = false
+local Copy = pipeline.workflow("travel.Copy", { run = function(self, n)
+  local said, speed = self:stream("log"), 1
+  self:on_query("speed", function(factor) return speed * (factor or 1) end)
+  self:on_update("speed", function(wanted)
+    if math.type(wanted) ~= "integer" then error("a whole number is wanted", 0) end
+  end, function(wanted)
+    speed = wanted
+    return "from now on " .. wanted
+  end)
+  for i = 1, n do
+    self:step("part", function() return "part " .. i end)
+    self:set_value("progress", { done = i, of = n })
+    said:write("part " .. i .. " is copied")
+    self:wait_event("next")
+  end
+  self:step("check", function()
+    pipeline.step():heartbeat { checked = 3 }
+    while not checked do engine:sleep(0.02) end
+  end)
+  said:close()
+  return speed
+end })
 local EvilRun = pipeline.workflow("evil.Run</script>", { max_attempts = 1, run = function(self)
   self:step(HOSTILE, function() return HOSTILE:rep(100), "\xff\0" end)
   pcall(self.step, self, HOSTILE, error, HOSTILE .. ("w"):rep(20000), 0)
@@ -134,6 +159,7 @@ local starts = {
     schedules.create("home-spec", { start = Report(), cron = "0 4 * * *" })
     return "home-spec"
   end,
+  copy = function(n) return stage_of(Copy, tonumber(n)) end,
   trip = function() return stage_of(Trip, "Oslo") end,
   long = function(n) return stage_of(Long, tonumber(n)) end,
   evilrun = function() return stage_of(EvilRun) end,
@@ -149,6 +175,7 @@ local starts = {
     stage:start()
     return stage.id
   end,
+  checked = function() checked = true return "checked" end,
   finish = function() finished = true return "finished" end,
   spoil = function() broken = true return "spoilt" end,
   mend = function() broken = false return "mended" end,

@@ -172,13 +172,24 @@ function ending.force(self, problem)
   })
 end
 
+-- Why it is held, and the line of the log that says so. Of a divergence both are the same, wherever it is shown.
+local function reason_of(self, problem)
+  local class, message = errors.describe(problem)
+  local who = ("%s %s"):format(self.record.class_path, self.self.id)
+  if errors.is(errors.original(problem), errors.NondeterminismError) then
+    local reason = ("%s: %s: %s. Held."):format(class, who, message)
+    return reason, reason
+  end
+  local reason = ("%s: %s"):format(class, message)
+  return reason, ("%s is held: %s"):format(who, reason)
+end
+
 --- The run goes no further until somebody resumes it; `problem`: an error object. One that is to be aborted is so.
 function ending.hold(self, problem)
   if is_test(self) then return fail_test(self, problem) end
   if self.flow.cancel > 0 or self.cancelling or self.machine.cancellation then return ending.force(self, problem) end
-  local class, message = errors.describe(problem)
-  local reason = ("%s: %s"):format(class, message)
-  self.engine:_log(ERROR, ("%s %s is held: %s"):format(self.record.class_path, self.self.id, reason))
+  local reason, line = reason_of(self, problem)
+  self.engine:_log(ERROR, line)
   noticed.held(self, reason)
   send(self, { kind = "held", retry_message = reason, flags = flags(self) })
 end

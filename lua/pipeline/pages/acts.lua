@@ -3,6 +3,7 @@
 
 local errors = require "pipeline.support.errors"
 local json = require "pipeline.http.json"
+local run = require "pipeline.pages.reads.run"
 local schedules = require "pipeline.schedules"
 local taskqueue = require "pipeline.taskqueue"
 
@@ -58,7 +59,27 @@ local function send_signal(engine, given)
 end
 
 local function resume_run(engine, given)
-  return { done = engine:resume(given.id) }
+  return { done = engine:resume(given.id, { retry = given.retry }) }
+end
+
+local function hold_run(engine, given)
+  return { done = engine:hold(given.id, given.reason or "by " .. BY) }
+end
+
+local UPDATE_SECONDS = 10
+
+local function send_update(engine, given)
+  return run.answer(("update %q"):format(given.update), engine.update, engine, given.id, given.update, given.payload, {
+    key = given.key, timeout = given.timeout or UPDATE_SECONDS,
+  })
+end
+
+local function fork_run(engine, given)
+  local stage = engine:fork(given.id, {
+    from = math.tointeger(tonumber(given.from)) or given.from, idempotence_key = given.key, mail = given.mail,
+    children = given.rerun_children and "rerun" or nil,
+  })
+  return { id = stage.id, done = true }
 end
 
 -- By an address as everywhere, where the library wants an id.
@@ -119,8 +140,21 @@ acts.ROUTES = {
   { method = "POST", name = "signal", summary = "Sends a durable function a signal", handler = found(send_signal),
     params = { ID, { "signal", "text", "the name of the signal", required = true }, { "payload", "any" },
       { "key", "text", "a signal with a key that it has had already is not delivered again" } } },
-  { method = "POST", name = "resume-run", summary = "Lets a durable function that is held go on", params = { ID },
-    handler = found(resume_run) },
+  { method = "POST", name = "update", summary = "Has a handler of a durable function do something, and waits for it",
+    handler = found(send_update), params = { ID, { "update", "text", "the name of the update", required = true },
+      { "payload", "any" }, { "key", "text", "one with a key that it has had already is answered as then" },
+      { "timeout", "number", "seconds that the answer may take (10); the update goes on all the same" } } },
+  { method = "POST", name = "hold", summary = "Holds a durable function: nothing more of it begins",
+    params = { ID, { "reason", "text" } }, handler = found(hold_run) },
+  { method = "POST", name = "resume-run", summary = "Lets a durable function that is held go on",
+    handler = found(resume_run),
+    params = { ID, { "retry", "flag", "the step whose failure has left run is tried again, with all its attempts" } } },
+  { method = "POST", name = "fork", summary = "Starts a new run with what one had done before an entry of its journal",
+    handler = found(fork_run), params = { ID,
+      { "from", "text", "the entry from which on all is done anew: its name, or its position", required = true },
+      { "key", "text", "idempotence key of the new run" },
+      { "rerun_children", "flag", "a child that is not final, and all behind it, is done anew" },
+      { "mail", "flag", "with a copy of the signals that were not taken" } } },
   { method = "POST", name = "queues/pause", summary = "Pauses a queue", params = { QUEUE },
     handler = on_queue "pause" },
   { method = "POST", name = "queues/resume", summary = "Lets a paused queue go on", params = { QUEUE },

@@ -11,6 +11,8 @@ local graph = require "pipeline.pages.reads.graph"
 local home = require "pipeline.pages.reads.home"
 local json = require "pipeline.http.json"
 local openapi = require "pipeline.pages.openapi"
+local json_reader = require "pipeline.http.json_reader"
+local run = require "pipeline.pages.reads.run"
 local schedules = require "pipeline.schedules"
 local tree = require "pipeline.pages.reads.tree"
 
@@ -103,11 +105,16 @@ local RESULT_MAX = 4096 -- bytes of an error in a journal; values are cut before
 
 local function show_journal(engine, given)
   local id = find(engine, given.id)
-  local list, run = engine:get_journal(id, { after = given.after, limit = math.min(given.limit or 100, 1000) })
+  local list, known = engine:get_journal(id, { after = given.after, limit = math.min(given.limit or 100, 1000) })
   for _, entry in ipairs(list) do
     if entry.error then entry.error = home.beginning(entry.error, RESULT_MAX) end
   end
-  return { id = id, items = json.array(list), run = run, now = engine:now() }
+  return { id = id, items = json.array(list), run = known, now = engine:now() }
+end
+
+-- Of a durable function, by an address.
+local function of_run(fn)
+  return function(engine, given) return fn(engine, find(engine, given.id), given) end
 end
 
 local function list_queues(engine)
@@ -157,6 +164,14 @@ api.ROUTES = {
   { method = "GET", name = "journal", summary = "What a durable function has asked for, and how that ended",
     handler = show_journal, params = { ID, { "after", "count", "seq of the last entry of the page before" },
       { "limit", "count", "items at most (100)" } } },
+  { method = "GET", name = "run", summary = "What a durable function shows: its values, and the tails of its streams",
+    handler = of_run(run.show), params = { ID, { "tail", "count", "values of each stream, the last ones (10)" } } },
+  { method = "GET", name = "handlers", summary = "The names of queries, signals and updates that a durable function "
+    .. "has handlers for: it is replayed", handler = of_run(run.handlers), params = { ID } },
+  { method = "GET", name = "query", is_fresh = true, handler = of_run(run.query),
+    summary = "Asks a durable function, which it does not notice: it is replayed by the process that serves",
+    params = { ID, { "name", "text", "of the query", required = true },
+      { "args", "args", "its arguments, a list in JSON" } } },
   { method = "GET", name = "queues", shared = true, summary = "Queues with their settings and counts", params = {},
     handler = list_queues },
   { method = "GET", name = "tasks", summary = "Tasks of queues", handler = list_tasks, params = {
@@ -182,6 +197,24 @@ local function bad(name, wanted)
   errors.raise(errors.RequestError, "%s: %s expected", name, wanted)
 end
 
+-- What JSON calls null is nil here; a list with such holes is a table with holes.
+local function without_null(value)
+  if value == json.null then return nil end
+  if type(value) ~= "table" then return value end
+  local out = {}
+  for key, item in pairs(value) do out[key] = without_null(item) end
+  return out
+end
+
+-- Arguments in a query: a list in JSON, with its length in `n`.
+local function read_args(value)
+  local list = type(value) == "string" and json_reader.read(value)
+  if type(list) ~= "table" or next(list) ~= nil and #list == 0 then return nil end
+  local args = without_null(list)
+  args.n = #list
+  return args
+end
+
 local readers = {
   text = function(value) return type(value) == "string" and value or nil, "text" end,
   number = function(value) return tonumber(value), "a number" end,
@@ -197,6 +230,7 @@ local readers = {
   object = function(value) return type(value) == "table" and value or nil, "an object" end,
   list = function(value) return type(value) == "table" and value or nil, "a list" end,
   any = function(value) return value end,
+  args = function(value) return read_args(value), "a list in JSON" end,
 }
 
 local function read(values, route)
@@ -213,15 +247,6 @@ local function read(values, route)
     end
   end
   return given
-end
-
--- What JSON calls null is nil here; a list with such holes is a table with holes.
-local function without_null(value)
-  if value == json.null then return nil end
-  if type(value) ~= "table" then return value end
-  local out = {}
-  for key, item in pairs(value) do out[key] = without_null(item) end
-  return out
 end
 
 -- A misspelt dry_run would be an act.

@@ -9,7 +9,7 @@ local assets = {}
 local NAMES = {
   "app.css", "app.svg", "app.js", "format.js", "parts.js", "server.js", "shapes/chart.js", "shapes/graph.js",
   "shapes/timeline.js", "shapes/tree.js", "views/events.js", "views/home.js", "views/journal.js", "views/many.js",
-  "views/pipeline.js", "views/pipelines.js", "views/queues.js", "views/schedules.js", "views/stage.js",
+  "views/pipeline.js", "views/pipelines.js", "views/queues.js", "views/run.js", "views/schedules.js", "views/stage.js",
   "views/tasks.js", "views/workers.js", "vendor/hooks.js", "vendor/htm.js", "vendor/preact.js",
 }
 

@@ -8,7 +8,7 @@ local openapi = {}
 local TYPES = {
   text = { type = "string" }, number = { type = "number" }, count = { type = "integer", minimum = 0 },
   flag = { type = "boolean" }, object = { type = "object" }, list = { type = "array", items = { type = "string" } },
-  any = {},
+  any = {}, args = { type = "string" },
 }
 
 local function in_query(param)

@@ -131,14 +131,15 @@ end
 local STATUS = {
   PipelineStatusError = 404, UnexpectedPipelineError = 409, RequestError = 400, ConfigurationError = 400,
   SerializationError = 400, NotFound = 404, UnknownScheduleError = 404, PipelineRuntimeError = 409,
-  ScheduleError = 400, ScheduleExistsError = 409, LimitError = 409,
+  ScheduleError = 400, ScheduleExistsError = 409, LimitError = 409, QueryError = 409, UpdateRejectedError = 409,
+  NondeterminismError = 409, WorkflowError = 409, AbortedError = 409, PipelineExistsError = 409, TimeoutError = 504,
 }
 
 -- Whether the library says that it was called in a wrong way: by what the request gave.
 local function is_about_arguments(message)
   local method, rest = message:match("bad argument #%d to '([%l_]+)' (.*)$")
   return method and (rest:find("option ", 1, true) or method == "act_tasks" or method == "callback" or
-    method == "signal")
+    method == "signal" or method == "update" or method == "query")
 end
 
 local function failed(self, request, problem)
@@ -155,7 +156,7 @@ end
 -- For how long an answer serves others at most; nil: for nobody else. Pages are told when to ask again; a program may
 -- not know that, so it gets nothing older than a second, and nothing old of what it follows step by step.
 local function seconds_shared(route, who)
-  if route.acts then return nil end
+  if route.acts or route.is_fresh then return nil end
   if who.session ~= "bearer" then return math.huge end
   return route.shared and 1 or nil
 end

@@ -63,6 +63,14 @@ local function write_below(out, entry, prefix, given)
     local shown = fit(out, out:plain(name .. text), room)
     out:line(out:style("faint", prefix) .. out:style(style, shown))
   end
+  if entry.held then -- all of it: what was recorded and what is asked for is at its end
+    local text = out:plain("held: " .. entry.held:gsub("%s+", " "))
+    for _, line in ipairs(out.width and letters.wrap(text, math.max(10, out.width - room)) or { text }) do
+      below("", line, "warn")
+    end
+  elseif entry.suspended then
+    below("it ", entry.suspended, "faint")
+  end
   local problem = entry.state == "aborted" and entry.reason or entry.state ~= "done" and entry.last_error
   if problem and problem ~= "" then below("", problem:match(FIRST_LINE), "bad") end
   for _, pair in ipairs(given.below and given.below(entry) or {}) do below(pair[1], pair[2], "faint") end

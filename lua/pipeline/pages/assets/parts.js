@@ -213,16 +213,17 @@ export function Dialogs() {
   const end = said => { set(null); asked.resolve(said); };
   const submit = event => {
     event.preventDefault();
-    const given = Object.fromEntries([...event.target.elements].filter(e => e.name).map(e => [e.name, e.value]));
+    const given = Object.fromEntries([...event.target.elements].filter(e => e.name).map(e => [e.name, e.type === "checkbox" ? e.checked : e.value]));
     const why = asked.check?.(given);
     if (why) setProblem(why); else end(given);
   };
   return html`<dialog ref=${ref} onClose=${() => end(null)} aria-labelledby="dialog-title">
     <form onSubmit=${submit}><h2 id="dialog-title">${asked.title}</h2>
     ${[].concat(asked.text ?? []).map(text => html`<p>${text}</p>`)}
-    ${(asked.fields ?? []).map(field => html`<label>${field.label}${field.long
+    ${(asked.fields ?? []).map(field => field.check ? html`<label class="tick"><input type="checkbox" name=${field.name} />${field.label}</label>` : html`<label>${field.label}${field.long
       ? html`<textarea name=${field.name} rows="4" spellcheck=${false}>${field.value ?? ""}</textarea>`
-      : html`<input name=${field.name} value=${field.value ?? ""} required=${Boolean(field.required)} autocomplete="off" spellcheck=${false} />`}</label>`)}
+      : html`<input name=${field.name} value=${field.value ?? ""} required=${Boolean(field.required)} autocomplete="off" spellcheck=${false} list=${field.options ? "of-" + field.name : undefined} />`}
+      ${field.options && html`<datalist id=${"of-" + field.name}>${field.options.map(name => html`<option value=${name} />`)}</datalist>`}</label>`)}
     ${problem && html`<${Problem} error=${{ message: problem }} />`}
     <div class="row end"><button type="button" onClick=${() => end(null)}>Cancel</button>
     <button class=${asked.danger ? "danger" : "primary"} type="submit">${asked.does}</button></div></form></dialog>`;

@@ -23,7 +23,7 @@ const signedOut = new Set(); // called when a session has ended
 export const onSignedOut = fn => (signedOut.add(fn), () => signedOut.delete(fn));
 
 // A text that is not UTF-8 comes as its bytes: what can be read of it is shown, but a value stays what it is.
-const VALUES = new Set(["value", "args"]);
+const VALUES = new Set(["value", "results", "args"]);
 function readable(given) {
   if (given === null || typeof given !== "object") return given;
   if (Array.isArray(given)) return given.map(readable);

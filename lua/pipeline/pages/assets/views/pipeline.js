@@ -95,7 +95,7 @@ export function Pipeline({ params, may }) {
       ${view === "timeline" && html`<${Timeline} rows=${rows} selected=${selected} select=${select} now=${model.now ?? 0} />`}
       ${view === "graph" && html`<${Graph} id=${root} selected=${selected} select=${select} search=${search} seen=${stage => model.byId.get(stage)} />`}
       ${view === "log" && html`<${Log} id=${root} search=${search} />`}
-      ${view === "journal" && html`<${Journal} key=${selected} id=${selected} root=${root} />`}</section>
+      ${view === "journal" && html`<${Journal} key=${selected} id=${selected} root=${root} may=${may} />`}</section>
     <section class="stagebox" tabindex="-1" aria-label="The selected stage"><${Stage} id=${selected} root=${root} may=${may} beside=${view !== "journal"} /></section></div>`;
 }
 

@@ -4,6 +4,7 @@ import {
   isFinal, jsonOf, jsonProblem,
 } from "../parts.js";
 import { Journal, RunState, sendSignal, takesSignals } from "./journal.js";
+import { Queries, Shown, forkRun, runActs } from "./run.js";
 import { now, post, useAnswer } from "../server.js";
 import { wordsOf } from "../shapes/tree.js";
 import { kind, number, span, withLocalTimes } from "../format.js";
@@ -65,10 +66,12 @@ export function StageActs({ stage, may, isRoot }) {
     open && stage.async && ["complete", "", () => complete(stage)],
     open && stage.async && ["callback", "", () => callBack(stage)],
     !isRoot && takesSignals(stage) && ["signal", "", () => sendSignal(stage)],
+    ...(isRoot ? [] : runActs(stage)),
+    !isRoot && stage.durable && stage.state !== "waiting" && ["fork", "", () => forkRun(stage)],
     isRoot && !isFinal(stage.state) && ["abort", "danger", () => act("abort", stage)],
     isRoot && isFinal(stage.state) && ["cleanup", "danger", () => act("cleanup", stage)],
   ].filter(Boolean);
-  const names = { complete: "Complete…", callback: "Call back…", signal: "Send a signal…" };
+  const names = { complete: "Complete…", callback: "Call back…", signal: "Send a signal…", update: "Update…", hold: "Hold…", fork: "Fork…" };
   return list.length > 0 && html`<div class="row acts" role="toolbar" aria-label="Acts">${list.map(([op, look, fn]) => html`<button type="button" class=${look}
     data-act=${op} onClick=${fn}>${names[op] ?? TEXTS[op][0]}</button>`)}</div>`;
 }
@@ -88,6 +91,8 @@ function Why({ id, root, state }) {
     ${reason.command && html`<code class="command"><bdi>${reason.command}</bdi></code>`}</li>`)}</ol>`;
 }
 
+
+const OtherRun = ({ id }) => html`<a class="go" href=${href("pipeline", { id })}><${Id} id=${id} /></a>`;
 
 function Given({ arg, at, root }) {
   const slot = arg.type === "slot";
@@ -173,6 +178,9 @@ export function Stage({ id, root, may, beside }) {
       ${stage.ended && html`<dt>Ended</dt><dd><${At} time=${stage.ended} /></dd>`}
       ${stage.worker && html`<dt>Worker</dt><dd><bdi>${stage.worker}</bdi></dd>`}
       ${stage.target && html`<dt>Target</dt><dd><bdi>${stage.target}</bdi></dd>`}</dl>
+    ${(stage.forked_from || stage.forks) && html`<dl class="plain forks">${stage.forked_from && html`<dt>Fork of</dt><dd><${OtherRun} id=${stage.forked_from} /></dd>`}
+      ${stage.forks && html`<dt>Forks</dt><dd>${stage.forks.map(id => html`<${OtherRun} id=${id} /> `)}</dd>`}</dl>`}
+    ${stage.durable && html`<${Shown} id=${stage.id} /><${Queries} key=${stage.id} id=${stage.id} />`}
     <${Details} stage=${stage} root=${root} /></div>`;
 }
 
@@ -183,5 +191,5 @@ export function StagePage({ params, may }) {
     <${Problem} error=${params.id ? answer.error : { message: "Which one? The address has no id." }} /><p><a class="go" href=${href("pipelines")}>All pipelines</a></p>`;
   return html`${root && html`<p class="crumbs"><a href=${href("pipeline", { id: root, stage: params.id })}>its pipeline</a></p>`}
     <${Stage} id=${params.id} root=${root} may=${may} />
-    ${answer.data?.stage?.durable && html`<section class="wholejournal"><h2>Journal</h2><${Journal} id=${params.id} root=${root} /></section>`}`;
+    ${answer.data?.stage?.durable && html`<section class="wholejournal"><h2>Journal</h2><${Journal} id=${params.id} root=${root} may=${may} /></section>`}`;
 }
