@@ -278,6 +278,7 @@ typedef struct {
  * filled stays so. PL_ENOTFOUND; PL_ESTATE: it is not aborted; PL_ELIVE: it is, but some stage of it is not final. */
 typedef struct {
     pl_id_t stage, root; /* stage: any member of the tree */
+    bool only_asks;      /* nothing is done: whether it could be */
     int64_t stages;      /* result: how many go on */
 } pl_op_resume_t;
 

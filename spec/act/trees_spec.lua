@@ -43,6 +43,27 @@ describe("engine:act", function()
     return list
   end
 
+  it("counts no tree that would be refused: aborted, while something in it is still being aborted", function()
+    local Below = pipeline.define("act.Below", { queue_name = "held", finalized = function() end,
+      run = function(self) self:spawn(pipeline.common.Delay { seconds = 1e6 }) end })
+    local Above = pipeline.define("act.Above", { max_attempts = 1, run = function(self) self:spawn(Below()) end })
+    local stage = Above():start()
+    engine:drain()
+    require("pipeline.taskqueue").Queue("held"):pause()
+    stage:abort()
+    engine:drain()
+    assert.equal("aborted", state(stage))
+    local would = engine:act { op = "resume", ids = { stage.id }, dry_run = true }
+    local did = engine:act { op = "resume", ids = { stage.id } }
+    local refused = { { id = stage.id, why = "its tree is still being aborted" } }
+    assert.same({ matched = 1, done = 0, refused = refused }, would)
+    assert.same(would, did)
+    require("pipeline.taskqueue").Queue("held"):resume()
+    engine:drain()
+    assert.equal(1, engine:act({ op = "resume", ids = { stage.id }, dry_run = true }).done)
+    assert.equal("aborted", state(stage))
+  end)
+
   it("resumes what filters find, and nothing else; dry_run only counts", function()
     start(Fickle, 30)
     broken = false

@@ -110,9 +110,33 @@ describe("the store", function()
     assert.equal(4, value.stages)
     assert.same({ { name = "default", ready = 0, delayed = 1, executing = 0, dead = 0 } }, value.queues)
     assert.is_true(#value.tables > 5)
+    assert.equal(7, #value.growth.days)
+    local before = value.growth.pipelines_last_day
+    for i = 1, 3 do scene:must { "start", "demo.Add", i, "2", "--module", "demo.lua", "--wait" } end
+    local growth = scene:json({ "stats", "--short" }).growth
+    assert.equal(before + 3, growth.pipelines_last_day)
+    assert.equal(before + 3, growth.days[1].done + growth.days[1].aborted)
+    assert.is_true(growth.bytes_last_day > 0)
+    assert.truthy(scene:must({ "stats" }):find("have ended in the last day, about", 1, true))
     assert.is_nil(scene:json({ "stats", "--short" }).tables)
     local out = scene:must { "stats" }
     assert.truthy(out:find("default", 1, true) and out:find("pl_stage", 1, true), out)
+  end)
+
+  it("says in one line that it may not be read or written, and what to look at; the exit code is 4", function()
+    local pipe <close> = io.popen("id -u; command -v setpriv")
+    if not pipe:read("a"):find("^0\n/") then return pending("only root can be somebody else") end
+    os.execute(("chmod 755 '%s' '%s'"):format(scene.directory, support.installed()))
+    local nobody = { before = "setpriv --reuid=65534 --regid=65534 --clear-groups" }
+    for mode, text in pairs { ["600"] = "may you read it?", ["644"] = "may you write it, and its directory?" } do
+      os.execute(("chmod %s '%s'"):format(mode, scene.db))
+      for _, words in ipairs { { "list" }, { "check" }, { "worker", "demo.lua" }, { "serve", "127.0.0.1:0" },
+        { "start", "demo.Add", "1", "2", "--module", "./demo.lua" } } do
+        local code, out, err = scene:run(words, nobody)
+        assert.same({ 4, "" }, { code, out }, words[1])
+        assert.match("^pipeline: [^\n]*" .. text:gsub("%p", "%%%0") .. "\n$", err)
+      end
+    end
   end)
 
   it("is not made by commands that only look", function()

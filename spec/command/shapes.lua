@@ -112,6 +112,10 @@ shapes.check = object({ "ok", "path", "found" }, {
 shapes.backup = object({ "path", "bytes" }, { path = text, bytes = count })
 shapes.stats = object({ "path", "bytes", "stages", "queues", "workers" }, {
   path = text, bytes = count, free = count, log_bytes = count, stages = count, workers = count, durability = text,
+  growth = object({ "days", "pipelines_last_day", "pipelines_last_days" }, {
+    days = list(object({ "since", "done", "aborted" }, { since = number, done = count, aborted = count })), more = flag,
+    pipelines_last_day = count, pipelines_last_days = count, bytes_last_day = count,
+  }),
   overdue_schedules = count, queues = list({ type = "object" }), due = list({ type = "object" }),
   tables = list(object({ "name", "bytes", "index_bytes", "unused" }, {
     name = text, bytes = count, index_bytes = count, unused = count,

@@ -21,7 +21,8 @@ describe("worker", function()
   it("C3 stops cleanly at one SIGINT: what runs may end, and is waited for", function()
     local worker = hold()
     scene.group:signal(worker.pid, "INT")
-    worker.saw("waiting up to 30 s for 1 run to end; Ctrl-C again ends at once")
+    local id = scene:json({ "list" }).items[1].id
+    worker.saw("waiting up to 30 s for 1 run to end (run demo.Hold " .. id .. "); Ctrl-C again ends at once")
     os.remove(scene.directory .. "/hold")
     assert.equal(0, scene.group:wait_for(worker.pid, support.SECONDS))
     worker.saw("stopped")
@@ -64,6 +65,24 @@ describe("worker", function()
     assert.equal(0, scene:stop(worker))
     worker = scene:worker()
     assert.is_nil(worker.said():find("none of these files", 1, true))
+    assert.equal(0, scene:stop(worker))
+  end)
+
+  it("C3 says so of classes of stages below a root, too", function()
+    scene:must { "start", "demo.Sum", "1", "2", "3", "--module", "demo.lua", "--queue", "default" }
+    scene:write("above.lua", [[
+      local pipeline = require "pipeline"
+      local Add = pipeline.define("demo.Add", { queue_name = "later", run = function() end })
+      pipeline.define("demo.Sum", { run = function(self) self:spawn(Add(1, 2)) end })
+    ]])
+    local worker = scene:spawn { "worker", "above.lua", "--queues", "default" }
+    assert.is_true(support.eventually(support.SECONDS, function()
+      return scene:json({ "list" }).items[1].state == "open"
+    end))
+    assert.equal(0, scene:stop(worker))
+    scene:write("other.lua", 'require("pipeline").define("demo.Sum", { run = function() end })\n')
+    worker = scene:spawn { "worker", "other.lua" }
+    worker.saw("pipelines of class demo.Add are waiting, and none of these files defines it")
     assert.equal(0, scene:stop(worker))
   end)
 

@@ -50,7 +50,8 @@ describe("a durable function that waits", function()
     end)():start()
     engine:drain { delayed = true }
     local seen = engine:stage(stage.id)
-    assert.match('^held: NondeterminismError: entry 1 of the journal is step "step1"', seen.state_words)
+    assert.match("^held: NondeterminismError: " .. stage.class_path:gsub("%p", "%%%0") .. " " .. stage.id
+      .. ': entry 1 of the journal is step "step1".* Held.$', seen.state_words)
     local reason = engine:why(stage.id)[1]
     assert.equal("held_run", reason.code)
     assert.equal("pipeline resume-run " .. stage.id, reason.command)
@@ -168,7 +169,7 @@ describe("a durable function that waits", function()
     local ok, text = run("query", stage.id, "count", "10", "--json", "--module", module)
     assert(ok, text)
     local schema, shapes = require "spec.command.schema", require "spec.command.shapes"
-    assert.same({ value = { count = 16 } }, json.decode(text))
+    assert.same({ value = { count = 16 }, results = { { count = 16 } } }, json.decode(text))
     assert.equal("", schema.check(json.decode(text), shapes.query))
     ok, text = run("query", stage.id, "count", "--module", module)
     assert(ok and text == '{"count":6}\n', text)

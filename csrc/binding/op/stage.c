@@ -230,9 +230,10 @@ void pl__build_abort(pl__reader_t *R) {
 
 PL__PUSHES_TRUE(abort)
 
-/* e:resume(stage_id) -> how many stages go on */
+/* e:resume(stage_id, only_asks) -> how many stages go on */
 void pl__build_resume(pl__reader_t *R) {
     R->op->u.resume.stage = pl__reader_arg_id(R, 2);
+    R->op->u.resume.only_asks = lua_toboolean(R->L, 3);
 }
 
 void pl__build_status(pl__reader_t *R) {

@@ -44,7 +44,10 @@ local ops = {}
 ops.resume = {
   refuse = function(engine, record)
     local root = root_of(engine, record)
-    if root.state == "aborted" then return nil end
+    if root.state == "aborted" then -- and what was below it may still be under way
+      local _, code = context.store(engine):resume(root.id, true)
+      return code == "ELIVE" and "its tree is still being aborted" or nil
+    end
     if root.abort_requested and root.state ~= "done" then return "its tree is still being aborted" end
     return "its tree is not aborted"
   end,

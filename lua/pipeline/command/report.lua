@@ -22,7 +22,9 @@ function report.act(call, act, how)
     local others = looked.matched - looked.done
     if others > 0 then what = ("%s (%s more would be refused)"):format(what, words.count(others)) end
     if given.dry_run then
-      out:json { matched = looked.matched, done = 0, refused = json.array {} }
+      out:json {
+        matched = looked.matched, done = 0, refused = json.array(looked.refused), refused_more = looked.refused_more,
+      }
       return out:say("this would %s", what)
     end
     if looked.done > 0 then confirm.ask(call, what) end

@@ -21,10 +21,12 @@ local function name_of(given)
   failure.usage("which store? Give --db FILE, or set PIPELINE_DB")
 end
 
-local function refuse_missing(name)
+-- `makes`: it may be made.
+local function refuse_missing(name, makes)
   local file, why = io.open(name, "rb")
   if file then return file:close() end
   if not why:find("No such file", 1, true) then failure.store("%s; is the path right, and may you read it?", why) end
+  if makes then return end
   failure.store("there is no store %s; 'pipeline --db %s worker FILE.lua' makes one, and so does 'start'", name, name)
 end
 
@@ -71,9 +73,9 @@ function store.open(given, how)
   options.no_worker = not works or nil
   options.log = options.log or logger(given)
   refuse_scheme(name)
-  if name ~= ":memory:" and not name:find("^file:") and not (works or makes) then
-    refuse_missing(name)
-    options.must_exist = true
+  if name ~= ":memory:" and not name:find("^file:") then
+    refuse_missing(name, works or makes)
+    options.must_exist = not (works or makes) or nil
   end
   local ok, engine = pcall(pipeline.open, name, options)
   if ok then return engine end

@@ -495,6 +495,8 @@ static void do_resume(pl__conn_t *m, pl_op_t *op) {
         if (op->rc == PL_OK && each->root == root->id && !is_final(each))
             op->rc = PL_ELIVE;
     }
+    if (resume->only_asks)
+        return;
     EACH(pl_stage_t, each, STAGES) {
         if (op->rc != PL_OK || each->root != root->id || each->state != PL_STAGE_ABORTED || is_over(m, each))
             continue;

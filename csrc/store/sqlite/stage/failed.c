@@ -359,5 +359,5 @@ int pl__verb_resume(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
     PL__TRY(pl__task_flush(conn));
     PL__TRY(check(conn, op, &root));
-    return op->rc == PL_OK ? resume_tree(conn, root, &op->u.resume.stages) : PL_OK;
+    return op->rc == PL_OK && !op->u.resume.only_asks ? resume_tree(conn, root, &op->u.resume.stages) : PL_OK;
 }

@@ -165,6 +165,33 @@ local function write_tables(out, tables)
   if rest > 0 then out:say("%d more: %s", #tables - #shown, words.bytes(rest)) end
 end
 
+local DAY, DAYS, DAY_MAX = 86400, 7, 100000
+
+-- How fast it grows: pipelines that have ended in each of the last days, the last first, of those that are still kept,
+-- and about how many bytes they take.
+local function growth_of(engine, status)
+  local now, days, sum, more = engine:now(), json.array {}, 0, false
+  for i = 1, DAYS do
+    local day = engine:count_over { since = now - i * DAY, before = now - (i - 1) * DAY, limit = DAY_MAX }
+    days[i] = { since = now - i * DAY, done = day.done, aborted = day.aborted }
+    sum, more = sum + day.done + day.aborted, more or day.more
+  end
+  local counts = engine:list_counts()
+  local used = status.store.bytes - (status.store.free or 0)
+  local last = days[1].done + days[1].aborted
+  return {
+    days = days, more = more or nil, pipelines_last_day = last, pipelines_last_days = sum,
+    bytes_last_day = counts.total > 0 and not counts.more and math.floor(used / counts.total * last) or nil,
+  }
+end
+
+local function write_growth(out, growth)
+  local least = growth.more and "at least " or ""
+  local size = growth.bytes_last_day and (", about %s of the file"):format(words.bytes(growth.bytes_last_day)) or ""
+  out:say("%s%s have ended in the last day%s; %s%s in the last %d days", least,
+    words.of(growth.pipelines_last_day, "pipeline"), size, least, words.count(growth.pipelines_last_days), DAYS)
+end
+
 commands[#commands + 1] = {
   name = "stats", summary = "says how large a store is, and what is in it, table by table and queue by queue",
   details = "The whole file is read, while everybody works on; --short leaves its tables out and is quick.",
@@ -173,6 +200,7 @@ commands[#commands + 1] = {
     local engine, out = call.open(), call.out
     local status = engine:status()
     local tables = not call.given.short and engine:stats().tables or nil
+    local growth = growth_of(engine, status)
     local queues, now = {}, engine:now()
     for i, queue in ipairs(engine:queues()) do
       queues[i] = { name = queue.name, ready = queue.ready, delayed = queue.delayed, executing = queue.executing,
@@ -183,12 +211,13 @@ commands[#commands + 1] = {
         path = status.store.path, bytes = status.store.bytes, free = status.store.free,
         log_bytes = status.store.log_bytes, stages = status.stages, workers = status.facts.other_workers,
         durability = status.durability, overdue_schedules = status.overdue, queues = json.array(queues),
-        tables = tables and json.array(tables), due = json.array(due_of(status.retention)),
+        tables = tables and json.array(tables), growth = growth, due = json.array(due_of(status.retention)),
       }
     end
     out:say("%s: %s, of which %s are free, and %s of log", status.store.path, words.bytes(status.store.bytes),
       words.bytes(status.store.free), words.bytes(status.store.log_bytes))
     out:say("%s, %s at work", words.of(status.stages, "stage"), words.of(status.facts.other_workers, "worker"))
+    write_growth(out, growth)
     if status.overdue > 0 then out:say("%s overdue", words.of(status.overdue, "schedule")) end
     out:line()
     columns.write(out, {

@@ -69,12 +69,36 @@ commands[#commands + 1] = {
 
 -- ---- acting ----------------------------------------------------------------------------------------------------
 
--- Refuses what is no QUEUE/NAME of a queue that is there.
+local KNOWN_MAX, PAGE = 5000, 500
+
+-- The addresses of all dead tasks of a queue; nil: there are too many to look at.
+local function dead_of(engine, queue)
+  local known, cursor = {}, nil
+  repeat
+    local page = engine:tasks { queue = queue, state = "dead", limit = PAGE, cursor = cursor }
+    for _, task in ipairs(page.items) do known[#known + 1] = task.address end
+    cursor = page.cursor
+    if cursor and #known >= KNOWN_MAX then return nil end
+  until not cursor
+  return known
+end
+
+local function check_dead(engine, queue, task)
+  local known = dead_of(engine, queue)
+  if not known then return end
+  for _, name in ipairs(known) do
+    if name == task then return end
+  end
+  failure.unknown("dead task", task, known, ("see 'pipeline dead %s'"):format(queue))
+end
+
+-- Refuses what is no QUEUE/NAME of a queue that is there, and of a dead task in it.
 local function check_tasks(engine, tasks)
   for _, task in ipairs(tasks) do
     local queue = task:match("^([^/]+)/.")
     if not queue then failure.usage("'%s' is no task; write QUEUE/NAME, as 'pipeline dead' shows it", task) end
     store.queue(engine, queue)
+    check_dead(engine, queue, task)
   end
 end
 

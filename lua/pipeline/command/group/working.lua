@@ -66,13 +66,18 @@ end
 local UNFINISHED = { "ready", "delayed", "executing" }
 local LOOKED_AT = 200
 
--- Classes that pipelines wait for and nothing here defines.
+-- Classes that tasks wait for, of roots and of what is below them, and nothing here defines.
 local function say_missing(call, engine)
   local known, said = {}, {}
   for _, name in ipairs(pipeline.get_pipeline_names()) do known[name] = true end
-  for _, entry in ipairs(engine:list({ state = UNFINISHED, limit = LOOKED_AT }).items) do
+  local waiting = engine:list({ state = UNFINISHED, limit = LOOKED_AT }).items
+  for _, state in ipairs(UNFINISHED) do
+    local tasks = engine:tasks({ state = state, limit = LOOKED_AT }).items
+    table.move(tasks, 1, #tasks, #waiting + 1, waiting)
+  end
+  for _, entry in ipairs(waiting) do
     local name = entry.class
-    if not known[name] and not said[name] then
+    if name and not known[name] and not said[name] then
       said[name] = true
       local near = failure.nearest(name, pipeline.get_pipeline_names())
       call.out:note("pipelines of class %s are waiting, and none of these files defines it%s", name,
@@ -81,11 +86,27 @@ local function say_missing(call, engine)
   end
 end
 
+local NAMED = 3
+
+-- What is executed by this process, in words: "run shop.Order 4fb1…", of a few.
+local function named_runs(engine, count)
+  local own
+  for _, worker in ipairs(engine:workers()) do own = worker.is_self and worker or own end
+  local list, where = {}, own and ("%s:%s"):format(own.host, own.pid)
+  for _, task in ipairs(engine:tasks({ state = "executing", limit = LOOKED_AT }).items) do
+    if #list < NAMED and task.worker and task.worker:gsub("#%d+$", "") == where then list[#list + 1] = task.what end
+  end
+  if #list == 0 then return "" end
+  if count > #list then list[#list + 1] = ("%d more"):format(count - #list) end
+  return (" (%s)"):format(table.concat(list, ", "))
+end
+
 local function say_stopping(call, engine, grace)
   local count = engine:status().executing
   if count == 0 then return call.out:note("stopping") end
-  call.out:note("stopping: waiting up to %s for %s to end; Ctrl-C again ends at once", words.span(grace),
-    words.of(count, "run"))
+  local ok, named = pcall(named_runs, engine, count)
+  call.out:note("stopping: waiting up to %s for %s to end%s; Ctrl-C again ends at once", words.span(grace),
+    words.of(count, "run"), ok and named or "")
 end
 
 commands[#commands + 1] = {
