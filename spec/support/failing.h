@@ -80,16 +80,21 @@ static inline void failing_keep(pl__conn_t *conn, bool idle, int64_t *next, int 
     }
 }
 
-static inline pl_store_driver_t failing_driver(void) {
-    const char *given = getenv("FAILING_SEED");
+static inline pl_store_driver_t failing_on(uint64_t seed) {
     pl_store_driver_t driver = pl__sqlite_driver;
-    failing_seed = given ? strtoull(given, NULL, 10) : (uint64_t)pl_clock_monotonic_us() | 1;
-    printf("FAILING_SEED=%" PRIu64 "\n", failing_seed);
+    failing_seed = seed;
     driver.open = failing_open;
     driver.turn = failing_turn;
     driver.read = failing_read;
     driver.keep = failing_keep;
     return driver;
+}
+
+static inline pl_store_driver_t failing_driver(void) {
+    const char *given = getenv("FAILING_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)pl_clock_monotonic_us() | 1;
+    printf("FAILING_SEED=%" PRIu64 "\n", seed);
+    return failing_on(seed);
 }
 
 #endif

@@ -77,6 +77,14 @@ endif
 # takes only the rooms it uses.
 c-tests: $(foreach test,$(C_TESTS),$(B)/test/$(subst /,.,$(test:spec/%.c=%)))
 
+# Where faults can be injected, any spec can be run on a store that fails: see there.
+ifneq ($(findstring -DPL_FAULTS,$(VARIANT_FLAGS)),)
+FAILING := $(B)/obj/spec/support/failing_default.o
+$(FAILING): ALL_CFLAGS += -Ispec
+$(CORE): $(FAILING)
+-include $(FAILING:.o=.d)
+endif
+
 # With the store in memory, which is a model for tests.
 TEST_OBJECTS := $(OBJECTS) $(B)/obj/spec/store/memory/driver.o
 -include $(B)/obj/spec/store/memory/driver.d
