@@ -11,8 +11,7 @@ local FILE_LINES, FOLDER_MIN, FOLDER_MAX = 700, 3, 12
 
 local known = {
   long = {
-    ["csrc/binding/value/encode.c"] = true, ["csrc/http/fetch.c"] = true, ["lua/pipeline/taskqueue/queue.lua"] = true,
-    ["lua/pipeline/workflow/instance.lua"] = true,
+    ["csrc/binding/value/encode.c"] = true, ["csrc/http/fetch.c"] = true,
   },
   folders = {},
   knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },
@@ -20,7 +19,6 @@ local known = {
     ["lua/pipeline/eventloop.lua context"] = true, ["lua/pipeline/init.lua context"] = true,
     ["lua/pipeline/tasklet/multi.lua task"] = true, ["lua/pipeline/tasklet/task.lua engines"] = true,
     ["lua/pipeline/tasklet/task.lua future"] = true, ["lua/pipeline/transaction.lua context"] = true,
-    ["lua/pipeline/workflow/instance.lua class"] = true,
   },
 }
 

@@ -1,28 +1,33 @@
---- queue.lua: queues as programs use them: adding, leasing, deleting, statistics, settings, dead letters.
+--- queue.lua: queues as programs use them: adding, leasing, deleting, statistics, dead letters.
 --
 -- A queue object is only a name. What it does is done on the engine of the running task, else on the default engine;
 -- but tasks that are in a store are dealt with there.
 
+local batch = require "pipeline.taskqueue.batch"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local queue_async = require "pipeline.taskqueue.async"
 local queue_errors = require "pipeline.taskqueue.errors"
+local queue_settings = require "pipeline.taskqueue.settings"
 local queue_task = require "pipeline.taskqueue.task"
 local stage_task = require "pipeline.workflow.task"
-local stores = require "pipeline.support.stores"
-local text = require "pipeline.support.text"
 local misuse = require("pipeline.support.place").misuse
 
 local classes = queue_errors.classes
+local was_added, was_not_added, raise_worst = batch.was_added, batch.was_not_added, batch.raise_worst
 local type, ipairs, rawget, getmetatable = type, ipairs, rawget, getmetatable
 
 local queue = {
-  MAX_QUEUE_NAME_LENGTH = 100,
-  MAX_TASKS_PER_ADD = 100,
+  MAX_QUEUE_NAME_LENGTH = queue_settings.MAX_NAME_LENGTH,
+  MAX_TASKS_PER_ADD = batch.MAX_TASKS,
   MAX_TASKS_PER_LEASE = 1000,
   MAX_LEASE_SECONDS = 604800,
-  DEFAULT_BUCKET_SIZE = 5,
+  DEFAULT_BUCKET_SIZE = queue_settings.DEFAULT_BUCKET_SIZE,
+  parse_rate = queue_settings.parse_rate,
+  parse_age = queue_settings.parse_age,
+  parse_limit = queue_settings.parse_limit,
+  parse = queue_settings.parse,
 }
 
 local Queue = {}
@@ -36,19 +41,10 @@ function queue_meta.__tostring(self)
   return ("Queue(%q)"):format(self.name)
 end
 
-local function check_name(name)
-  if type(name) ~= "string" or #name > queue.MAX_QUEUE_NAME_LENGTH or
-    not (name:find("^[%w%-]+$") or name == "__cron") then
-    errors.raise(classes.InvalidQueueNameError, "queue name %s is not 1 to %d of letters, digits and '-'",
-      text.of(name, 100), queue.MAX_QUEUE_NAME_LENGTH)
-  end
-  return name
-end
-
 --- A queue by name ("default" if none is given). Raises InvalidQueueNameError. In App Engine: taskqueue.Queue.
 function queue.Queue(name)
   if name == nil then name = "default" end
-  return setmetatable({ name = check_name(name) }, queue_meta)
+  return setmetatable({ name = queue_settings.check_name(name) }, queue_meta)
 end
 
 queue_task.set_queue(queue.Queue)
@@ -67,105 +63,6 @@ end
 -- ---- adding ----------------------------------------------------------------------------------------------------
 
 local add_kinds = { transactional = "boolean", deadline = "number" }
-
--- A task, or a list of tasks, as a list.
-local function list_of(value, what)
-  if queue_task.is(value) then return { value } end
-  return options.check_list(value, queue_task.is, 1, what, "task or list of tasks", "task")
-end
-
--- The engine that all of a list belong to: tasks of pipelines have that of their pipeline; those that were added,
--- leased or read, that of the store they are in; others that of the caller.
-local function engine_of(list, what)
-  local engine
-  for _, task in ipairs(list or {}) do
-    local own = rawget(task, "_engine")
-    if own and engine and own ~= engine and not stores.same(own, engine) then
-      errors.raise(classes.BadTaskStateError, "%s: tasks of different stores (%s and %s)", what, engine._path,
-        own._path)
-    end
-    engine = engine or own
-  end
-  return engine and stores.live(engine) or context.engine()
-end
-
-local function store_of_tasks(list, what)
-  return context.store(engine_of(list, what))
-end
-
-local function refuse_doubles(list, what)
-  if not list[2] then return end
-  local seen = {} -- tasks and names
-  for _, task in ipairs(list) do
-    local name = rawget(task, "name")
-    if seen[task] or (name and seen[name]) then
-      errors.raise(classes.DuplicateTaskNameError, "%s: %s comes twice", what, tostring(task))
-    end
-    seen[task] = true
-    if name then seen[name] = true end
-  end
-end
-
--- Everything that can be known before anything is sent (Q56 to Q59).
-local function check_add(list)
-  if #list > queue.MAX_TASKS_PER_ADD then
-    local engine = context.engine_or_nil()
-    local max = engine and engine._max_tasks_per_add or queue.MAX_TASKS_PER_ADD
-    if #list > max then
-      errors.raise(classes.TooManyTasksError, "add: %d tasks, more than %d (max_tasks_per_add of pipeline.open)", #list,
-        max)
-    end
-  end
-  refuse_doubles(list, "add")
-  local are_pull = list[1].method == "PULL"
-  for i = 1, #list do
-    local task = list[i]
-    if task.was_enqueued then
-      errors.raise(classes.BadTaskStateError, "%s was already added", tostring(task))
-    end
-    if (task.method == "PULL") ~= are_pull then
-      errors.raise(classes.InvalidTaskError, "add: push and pull tasks are mixed")
-    end
-  end
-end
-
-local function was_added(task, id, url, name, queue_name, engine)
-  task._id, task.was_enqueued, task.queue_name, task._engine, task.name = id, true, queue_name, engine, name
-  if url ~= task.url then task.url = url end
-end
-
--- Which error stands for all: the first that is about neither a name in use nor a tombstone, else the last (Q63). Of a
--- list that is added all or none, "ESKIPPED" are those that were not at fault.
-local function worst(list, results)
-  local found, subject
-  for i, result in ipairs(results) do
-    if result ~= "OK" and result ~= "ESKIPPED" then
-      found, subject = result, list[i]
-      if result ~= "EEXISTS" and result ~= "ETOMBSTONE" then break end
-    end
-  end
-  return found, subject
-end
-
--- Whether this is a run that was tried before: what it adds by itself it may have added then.
-local function is_repeated()
-  local current = context.instance()
-  return current and current._run and current.current_attempt > 1
-end
-
-local function raise_worst(self, list, results)
-  local code, subject = worst(list, results)
-  if not code then return end
-  local about = (code == "ENOQUEUE" or code == "EMODE") and tostring(self) or tostring(subject)
-  local object = queue_errors.of_code(code, about)
-  if not object then errors.raise_core(code, nil, about) end
-  if (code == "EEXISTS" or code == "ETOMBSTONE") and is_repeated() then
-    object.message = object.message .. "; maybe an earlier attempt of this run has added it: with transactional = true "
-      .. "it is added once, with the attempt that succeeds"
-  end
-  object.results, object.tasks, object.traceback = results, list, debug.traceback(nil, 2)
-  error(object, 0)
-end
 
 -- Changes settings of queues in the store. Returns a result for each.
 local function set_queues(what, store, list, patch)
@@ -193,32 +90,21 @@ local function send(self, engine, store, list, forms, urls, names)
   raise_worst(self, list, results)
 end
 
-local function was_not_added(task, name, engine)
-  task.was_enqueued, task._id, task.name, task._engine = false, nil, name or nil, engine or nil
-end
-
-local function is_any_named(forms)
-  for _, form in ipairs(forms) do
-    if form.name or form.stage then return true end
-  end
-  return false
-end
-
 -- Adds a list of tasks of which nothing is said that takes a table. Returns whether it is that; then it is done.
 local function send_batch(self, engine, store, list)
   for i = 1, #list do
     if not queue_task.is_gathered(list[i]) then return false end
   end
   local name = self.name
-  local batch, code, message = store:batch()
-  if not batch then queue_errors.raise(code, message, tostring(self)) end
+  local gathered, code, message = store:batch()
+  if not gathered then queue_errors.raise(code, message, tostring(self)) end
   local ids, urls, names = {}, {}, {}
   for i = 1, #list do
     local why
-    urls[i], ids[i], names[i], why = queue_task.gather(list[i], batch, name)
+    urls[i], ids[i], names[i], why = queue_task.gather(list[i], gathered, name)
     if not ids[i] then queue_errors.raise(names[i], why, tostring(self)) end
   end
-  local results = check(self, batch:send())
+  local results = check(self, gathered:send())
   local all = true
   for i = 1, #list do
     if results[i] == "OK" then was_added(list[i], ids[i], urls[i], names[i], name, engine) else all = false end
@@ -231,11 +117,11 @@ end
 -- asked of it, or with the end of the transaction.
 local function send_in(self, tx, store, list, forms, urls, names)
   local name, pull = self.name, list[1].method == "PULL"
-  if tx:_takes_all(name, pull) and not is_any_named(forms) then
+  if tx:_takes_all(name, pull) and not batch.is_any_named(forms) then
     if check(self, store:tasks_gather(forms)) then check(self, store:settle()) end
   else
     local results = check(self, store:task_add(forms, true))
-    if worst(list, results) then
+    if batch.worst(list, results) then
       for i, result in ipairs(results) do
         if result == "OK" then results[i] = "ESKIPPED" end
       end
@@ -303,10 +189,10 @@ function Queue.add(self, tasks, given)
     return self:add_async(tasks, { transactional = given.transactional, deadline = given.deadline }):get_result()
   end
   if tasks == nil then return {} end
-  local list = list_of(tasks, "add")
+  local list = batch.list_of(tasks, "add")
   if #list == 0 then return tasks end
-  check_add(list)
-  local engine = engine_of(list, "add")
+  batch.check(list)
+  local engine = batch.engine_of(list, "add")
   if tx and tx._engine ~= engine then tx = nil end
   local takes = tx and tx:_takes(given.transactional, "add")
   local transaction = given.transactional and not tx and stage_task.gathered("add", engine) or nil
@@ -429,7 +315,7 @@ end
 function Queue.modify_task_lease(self, task, seconds)
   check_task(task, "modify_task_lease")
   check_lease_seconds(seconds, "modify_task_lease", 2)
-  local store = store_of_tasks({ task }, "modify_task_lease")
+  local store = batch.store_of_tasks({ task }, "modify_task_lease")
   local eta, code, message = store:lease_modify(self.name, ref_of(store, task.name), math.max(task.eta, 0), seconds)
   if not eta then queue_errors.raise(code, message, tostring(task)) end
   task.eta = eta
@@ -439,7 +325,7 @@ end
 -- ---- deleting --------------------------------------------------------------------------------------------------
 
 local function delete(self, list)
-  local store = store_of_tasks(list, "delete_tasks")
+  local store = batch.store_of_tasks(list, "delete_tasks")
   local refs = {}
   for i, task in ipairs(list) do refs[i] = ref_of(store, task.name) end
   local results = check(self, store:task_delete(self.name, refs))
@@ -452,12 +338,12 @@ end
 function Queue.delete_tasks(self, tasks, given)
   given = options.check(given, deadline_kinds, 2, "delete_tasks")
   if has_deadline(given, "delete_tasks") then return self:delete_tasks_async(tasks, given):get_result() end
-  local list = list_of(tasks, "delete_tasks")
+  local list = batch.list_of(tasks, "delete_tasks")
   for _, task in ipairs(list) do
     if not task.name then errors.raise(classes.BadTaskStateError, "delete_tasks: a task has no name") end
     if task.was_deleted then errors.raise(classes.BadTaskStateError, "%s was already deleted", tostring(task)) end
   end
-  refuse_doubles(list, "delete_tasks")
+  batch.refuse_doubles(list, "delete_tasks")
   if #list > 0 then delete(self, list) end
   return tasks
 end
@@ -524,7 +410,7 @@ local function fetch(list)
   local names, kind = {}, type(list[1])
   for i, item in ipairs(list) do
     if type(item) ~= kind then misuse("bad argument #1 to 'fetch' (names and queues are mixed)") end
-    names[i] = check_name(kind == "table" and item.name or item)
+    names[i] = queue_settings.check_name(kind == "table" and item.name or item)
   end
   local records = check("fetch", store_of():queue_stats(names))
   for i, record in ipairs(records) do records[i] = statistics_of(record) end
@@ -631,7 +517,7 @@ end
 local function ids_of(tasks, what)
   if tasks == nil then return nil end
   local ids = {}
-  for i, task in ipairs(list_of(tasks, what)) do
+  for i, task in ipairs(batch.list_of(tasks, what)) do
     if not task._id then errors.raise(classes.BadTaskStateError, "%s: %s is not in the store", what, tostring(task)) end
     ids[i] = task._id
   end
@@ -643,10 +529,10 @@ end
 -- when a task is not in the list (any more); the others are revived all the same.
 function Queue.revive(self, tasks)
   local ids = ids_of(tasks, "revive")
-  local store = store_of_tasks(tasks and list_of(tasks, "revive"), "revive")
+  local store = batch.store_of_tasks(tasks and batch.list_of(tasks, "revive"), "revive")
   local results = check(self, store:dead_revive(self.name, ids))
   if not ids then return results end
-  local list, revived = list_of(tasks, "revive"), 0
+  local list, revived = batch.list_of(tasks, "revive"), 0
   for i, task in ipairs(list) do
     if results[i] == "OK" then task.was_enqueued, revived = true, revived + 1 end
   end
@@ -657,133 +543,11 @@ end
 --- Forgets dead tasks: a task or a list of dead_tasks, or all of the queue. Returns how many.
 function Queue.purge_dead(self, tasks)
   local ids = ids_of(tasks, "purge_dead")
-  local store = store_of_tasks(tasks and list_of(tasks, "purge_dead"), "purge_dead")
+  local store = batch.store_of_tasks(tasks and batch.list_of(tasks, "purge_dead"), "purge_dead")
   return (check(self, store:dead_purge(self.name, ids)))
 end
 
 -- ---- settings --------------------------------------------------------------------------------------------------
-
-local function malformed(name, format, ...)
-  errors.raise(classes.MalformedQueueConfiguration, "queue %s: " .. format, name, ...)
-end
-
-local UNIT_SECONDS = { s = 1, m = 60, h = 3600, d = 86400 }
-
---- Tasks per second of "0", "5/s", "2000/d", or of a number. Raises MalformedQueueConfiguration.
-function queue.parse_rate(rate, name)
-  name = name or "?"
-  local value = rate
-  if type(rate) == "string" then
-    local number, unit = rate:match("^(%d+%.?%d*)/([smhd])$")
-    value = rate == "0" and 0 or number and tonumber(number) / UNIT_SECONDS[unit]
-  end
-  if type(value) ~= "number" or not (value >= 0 and value < math.huge) then
-    malformed(name, "rate %s is neither \"0\" nor a number and /s, /m, /h or /d", text.of(rate, 100))
-  end
-  return value + 0.0
-end
-
---- Whole seconds of "1.5e2s", "2d", or of a number. Raises MalformedQueueConfiguration.
-function queue.parse_age(age, name)
-  name = name or "?"
-  local seconds = age
-  if type(age) == "string" then
-    local number, unit = age:match("^([%d.eE+%-]+)([smhd])$")
-    number = number and tonumber(number)
-    seconds = number and number * UNIT_SECONDS[unit]
-  end
-  if type(seconds) ~= "number" or not (seconds > 0 and seconds < math.huge) then
-    malformed(name, "task_age_limit %s is not a number above 0 and s, m, h or d", text.of(age, 100))
-  end
-  return math.floor(seconds)
-end
-
-local UNIT_BYTES = { B = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30, T = 1 << 40 }
-
---- Bytes of "500", "1.5G" (B, K, M, G, T: powers of 1024), or of a number. Raises
--- MalformedQueueConfiguration; or ConfigurationError, when the option has a name of its own.
--- In App Engine: total_storage_limit.
-function queue.parse_limit(limit, name)
-  local bytes = limit
-  if type(limit) == "string" then
-    local number, unit = limit:match("^(%d+%.?%d*)([BKMGT]?)$")
-    bytes = number and tonumber(number) * UNIT_BYTES[unit == "" and "B" or unit]
-  end
-  if type(bytes) ~= "number" or not (bytes >= 1 and bytes < 2 ^ 63) then
-    errors.raise(name and errors.ConfigurationError or classes.MalformedQueueConfiguration,
-      "%s %s is not a number, at least 1, and B, K, M, G, T or nothing", name or "total_storage_limit",
-      text.of(limit, 100))
-  end
-  return math.tointeger(bytes // 1)
-end
-
-local retry_kinds = {
-  task_retry_limit = "integer", task_age_limit = "any", min_backoff_seconds = "number", max_backoff_seconds = "number",
-  max_doublings = "integer", max_losses = "count",
-}
-
-local function parse_retry(given, name)
-  if given == nil then return nil end
-  if type(given) ~= "table" then malformed(name, "retry_parameters is a %s", type(given)) end
-  options.check(given, retry_kinds, 1, "configure", "queue " .. name)
-  local form = {}
-  for key, value in pairs(given) do
-    if key == "task_age_limit" then
-      form[key] = queue.parse_age(value, name)
-    else
-      if value < 0 then malformed(name, "%s is negative", key) end
-      form[key] = value
-    end
-  end
-  local min, max = form.min_backoff_seconds, form.max_backoff_seconds
-  if min and max and min > max then malformed(name, "min_backoff_seconds is above max_backoff_seconds") end
-  return form
-end
-
-local function parse_target(target, name)
-  if target == nil then return nil end
-  local parts = 0
-  for part in (target .. "."):gmatch("([^.]*)%.") do
-    parts = parts + 1
-    if not part:find("^[%l%d][%l%d%-]*$") then parts = 3 end
-  end
-  if parts > 2 then malformed(name, "target '%s' is not module or version.module in lower case", text.short(target)) end
-  return target
-end
-
-local setting_kinds = {
-  mode = "string", rate = "any", bucket_size = "count", max_concurrent_requests = "count", target = "string",
-  retry_parameters = "any", paused = "boolean",
-}
-
-local function parse_settings(name, given, log)
-  if not pcall(check_name, name) then malformed(text.of(name, 100), "not a name of a queue") end
-  if given == false then return { name = name, removed = true } end
-  if type(given) ~= "table" then malformed(name, "table of settings expected, got %s", type(given)) end
-  options.check(given, setting_kinds, 1, "configure", "queue " .. name)
-  local mode = given.mode or "push"
-  if mode ~= "push" and mode ~= "pull" then malformed(name, "mode '%s' is neither push nor pull", text.short(mode)) end
-  local rate = given.rate ~= nil and queue.parse_rate(given.rate, name) or nil
-  if mode == "pull" and (rate or given.max_concurrent_requests) then
-    log(30, ("queue %s: a pull queue has no rate and no concurrency; they are ignored"):format(name))
-    rate = nil
-  end
-  return {
-    name = name, mode = mode, rate = rate, bucket_size = rate and (given.bucket_size or queue.DEFAULT_BUCKET_SIZE),
-    max_concurrent = mode == "push" and given.max_concurrent_requests or nil,
-    target = parse_target(given.target, name), retry = parse_retry(given.retry_parameters, name),
-    paused = given.paused,
-  }
-end
-
---- Parses the `queues` option: what the store takes. Raises MalformedQueueConfiguration.
-function queue.parse(queues, log)
-  local names, list = {}, {}
-  for name in pairs(queues) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  for i, name in ipairs(names) do list[i] = parse_settings(name, queues[name], log) end
-  return list
-end
 
 --- Sends parsed settings to the store of an engine.
 function queue.apply(store, list)
@@ -791,7 +555,7 @@ function queue.apply(store, list)
   local results = set_queues("configure", store, list, false)
   for i, settings in ipairs(list) do
     if results[i] == "ESTATE" then
-      malformed(settings.name, "its mode cannot change while it has tasks")
+      queue_settings.refuse(settings.name, "its mode cannot change while it has tasks")
     end
   end
 end

@@ -22,7 +22,6 @@ local rawget, select, setmetatable = rawget, select, setmetatable
 local class = {
   registry = {}, -- class path -> class
   reserved = {}, -- names of the library's own methods and fields of an instance; filled by instance.lua
-  new_meta = nil, -- function(class) -> metatable of its instances; set by instance.lua
   read = nil, -- function(class, id, options) -> instance or nil; set by instance.lua
 }
 
@@ -236,6 +235,12 @@ function class.workflow(name, definition)
   for key, value in pairs(definition) do given[key] = value end
   if given.durable == nil then given.durable = true end
   return class.define(name, given)
+end
+
+--- Takes what is made a floor above: new_meta(class), the metatable of its instances; read(class, id, given), one that
+-- is stored.
+function class.provide(functions)
+  for name, value in pairs(functions) do class[name] = value end
 end
 
 --- Makes Base usable; called once, when the methods of instances are known.
