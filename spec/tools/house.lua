@@ -11,7 +11,7 @@ local FILE_LINES, FOLDER_MIN, FOLDER_MAX = 700, 3, 12
 
 local known = {
   long = {
-    ["csrc/binding/value/encode.c"] = true, ["csrc/http/fetch.c"] = true,
+    ["csrc/http/fetch.c"] = true,
   },
   folders = {},
   knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },

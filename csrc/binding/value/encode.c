@@ -14,8 +14,6 @@
  *    meanwhile gives an error or its newer fields, never undefined behaviour: keys are anchored while sorted.
  *    A metatable may say in __unserializable what its objects are and what to store instead.
  * 4. On failure every frame adds its own key to the place, innermost first; success pays nothing for it.
- *
- * Places are written as in Lua: `argument 2, field "cfg.list[3]['odd key'][true]"`.
  */
 #include <cbor.h>
 #include <lauxlib.h>
@@ -24,8 +22,9 @@
 #include <string.h>
 
 #include "binding/value/codec.h"
+#include "binding/value/key.h"
 
-enum { HEAD_SIZE_MAX = 9, FIRST_SIZE = 512, PLACE_SIZE = 4096, PLACE_SHOWN = 200, KEY_SHOWN = 40, KEYS_FEW = 16 };
+enum { HEAD_SIZE_MAX = 9, FIRST_SIZE = 512, KEYS_FEW = 16 };
 
 /* Named stack slots of the two functions. */
 enum { VALUE = 1, COUNT, WHAT, BUFFER, SEEN, QUEUE, SHARES, PLAIN, INPUTS, MESSAGE, SLOTS = MESSAGE };
@@ -44,12 +43,11 @@ typedef struct {
     bool bound;          /* names as a stored call may have them */
     lua_Integer *inputs; /* the userdata in INPUTS */
     size_t inputs_len, inputs_size;
-    char *place; /* the text so far, inside place_text; its end is the end of place_text */
+    pl__place_t place;
     unsigned char first[FIRST_SIZE];
-    char place_text[PLACE_SIZE];
 } encoder_t;
 
-/* ---- errors and places ---- */
+/* ---- errors ---- */
 
 /* Keeps the message on top of the stack. Always false. */
 static bool fail_top(encoder_t *e) {
@@ -59,80 +57,11 @@ static bool fail_top(encoder_t *e) {
 
 #define FAIL(e, ...) (lua_pushfstring((e)->L, __VA_ARGS__), fail_top(e))
 
-static void place_prepend(encoder_t *e, const char *text, size_t len) {
-    if (len > (size_t)(e->place - e->place_text))
-        return;
-    e->place -= len;
-    memcpy(e->place, text, len);
-}
-
-static void place_prepend_text(encoder_t *e, const char *text) {
-    place_prepend(e, text, strlen(text));
-}
-
-static bool is_identifier(const char *s, size_t len) {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
-    return len > 0 && (s[0] < '0' || s[0] > '9') && strspn(s, letters) == len;
-}
-
-/* Writes a string key: .name, or ['any other'] with bytes outside of printable ASCII as "?". */
-static void place_string(encoder_t *e, const char *s, size_t len) {
-    char shown[KEY_SHOWN];
-    size_t count = len < KEY_SHOWN ? len : KEY_SHOWN;
-    bool plain = is_identifier(s, len);
-    if (!plain)
-        place_prepend_text(e, "']");
-    if (len > count)
-        place_prepend_text(e, "...");
-    for (size_t i = 0; i < count; i++)
-        shown[i] = s[i] >= ' ' && s[i] <= '~' ? s[i] : '?';
-    place_prepend(e, shown, count);
-    place_prepend_text(e, plain ? "." : "['");
-}
-
 /* Adds the key at `index` in front of the place, after dropping what the failed value left above it. Always false. */
 static bool place_key(encoder_t *e, int index) {
-    size_t len;
     lua_settop(e->L, index);
-    if (lua_type(e->L, index) == LUA_TSTRING) {
-        const char *s = lua_tolstring(e->L, index, &len);
-        place_string(e, s, len);
-        return false;
-    }
-    place_prepend_text(e, "]");
-    if (lua_type(e->L, index) == LUA_TBOOLEAN) {
-        place_prepend_text(e, lua_toboolean(e->L, index) ? "true" : "false");
-    } else {
-        lua_pushvalue(e->L, index);
-        const char *s = lua_tolstring(e->L, -1, &len);
-        place_prepend(e, s, len);
-    }
-    place_prepend_text(e, "[");
+    pl__place_add(e->L, index, &e->place);
     return false;
-}
-
-/* Pushes `, field "..."`, or the empty string for the value itself; a long place loses its middle. */
-static void push_place(encoder_t *e) {
-    lua_State *L = e->L;
-    const char *end = e->place_text + PLACE_SIZE, *place = e->place;
-    if (place < end && *place == '.')
-        place++;
-    size_t len = (size_t)(end - place);
-    if (len == 0) {
-        lua_pushliteral(L, "");
-        return;
-    }
-    lua_pushliteral(L, ", field \"");
-    if (len <= PLACE_SHOWN) {
-        lua_pushlstring(L, place, len);
-    } else {
-        lua_pushlstring(L, place, PLACE_SHOWN / 2);
-        lua_pushliteral(L, " ... ");
-        lua_pushlstring(L, end - PLACE_SHOWN / 2, PLACE_SHOWN / 2);
-        lua_concat(L, 3);
-    }
-    lua_pushliteral(L, "\"");
-    lua_concat(L, 3);
 }
 
 /* Returns nil, "ESERIALIZE", message; `argument` is the number of the item that failed, 0 for a single value. */
@@ -146,7 +75,7 @@ static int return_failure(encoder_t *e, lua_Integer argument) {
         lua_pushfstring(L, " %I", (LUAI_UACINT)argument);
     else
         lua_pushliteral(L, "");
-    push_place(e);
+    pl__place_push(L, &e->place);
     lua_pushliteral(L, ": ");
     lua_pushvalue(L, MESSAGE);
     lua_concat(L, 5);
@@ -412,58 +341,6 @@ static void survey(encoder_t *e) {
     }
 }
 
-/* ---- map keys ---- */
-
-/* A key in the order of its encoded bytes: by major type (7 and 8: simple and float), argument, and content. */
-typedef struct {
-    uint64_t argument;
-    const char *ptr;
-    int position; /* in the order of lua_next */
-    unsigned char major;
-} sort_key_t;
-
-/* Fills *key from the value at `index`. Returns false if it cannot be a key. */
-static bool read_key(lua_State *L, int index, sort_key_t *key) {
-    size_t len;
-    lua_Integer i;
-    lua_Number n;
-    switch (lua_type(L, index)) {
-    case LUA_TSTRING:
-        key->ptr = lua_tolstring(L, index, &len);
-        key->argument = len;
-        key->major = pl__codec_is_utf8(key->ptr, len) ? 3 : 2;
-        return true;
-    case LUA_TNUMBER:
-        if (lua_isinteger(L, index)) {
-            i = lua_tointeger(L, index);
-            key->major = i < 0;
-            key->argument = i < 0 ? ~(uint64_t)i : (uint64_t)i;
-        } else {
-            n = lua_tonumber(L, index);
-            key->major = 8;
-            memcpy(&key->argument, &n, sizeof n);
-        }
-        return true;
-    case LUA_TBOOLEAN:
-        key->major = 7;
-        key->argument = (uint64_t)lua_toboolean(L, index);
-        return true;
-    default:
-        return false;
-    }
-}
-
-static int compare_keys(const void *a, const void *b) {
-    const sort_key_t *left = a, *right = b;
-    if (left->major != right->major)
-        return left->major < right->major ? -1 : 1;
-    if (left->argument != right->argument)
-        return left->argument < right->argument ? -1 : 1;
-    if (left->major != 2 && left->major != 3)
-        return 0;
-    return memcmp(left->ptr, right->ptr, (size_t)left->argument);
-}
-
 /* ---- the writer ---- */
 
 static bool put_value(encoder_t *e, int index, int depth);
@@ -490,7 +367,7 @@ typedef struct {
     int table, base, depth;
     bool are_many;
     size_t count;
-    sort_key_t *keys;
+    pl__sort_key_t *keys;
 } map_t;
 
 /* Collects and sorts the keys. Nothing in here allocates, so no finalizer runs and the table stays as it is. */
@@ -502,7 +379,7 @@ static bool collect_keys(encoder_t *e, map_t *map) {
         lua_pop(L, 1);
         if (n == map->count)
             return FAIL(e, "the table was changed while it was serialized");
-        if (!read_key(L, lua_gettop(L), &map->keys[n])) {
+        if (!pl__sort_key_read(L, lua_gettop(L), &map->keys[n])) {
             return FAIL(e, "cannot serialize a %s as a key of a table (only strings, numbers and booleans)",
                         luaL_typename(L, -1));
         }
@@ -514,7 +391,7 @@ static bool collect_keys(encoder_t *e, map_t *map) {
     }
     if (n != map->count)
         return FAIL(e, "the table was changed while it was serialized");
-    qsort(map->keys, n, sizeof *map->keys, compare_keys);
+    qsort(map->keys, n, sizeof *map->keys, pl__sort_key_compare);
     return true;
 }
 
@@ -531,7 +408,7 @@ static bool put_pair(encoder_t *e, map_t *map) {
 
 static bool put_map(encoder_t *e, int table, lua_Integer count, int depth) {
     lua_State *L = e->L;
-    sort_key_t few[KEYS_FEW];
+    pl__sort_key_t few[KEYS_FEW];
     map_t map = { .table = table, .depth = depth, .count = (size_t)count, .keys = few };
     map.are_many = map.count > KEYS_FEW;
     if (map.are_many) {
@@ -711,7 +588,7 @@ static void encoder_init(encoder_t *e, lua_State *L) {
     e->len = e->fields = e->inputs_len = e->inputs_size = 0;
     e->queued = e->surveyed_fields = e->shared = 0;
     e->inputs = NULL;
-    e->place = e->place_text + PLACE_SIZE;
+    pl__place_init(&e->place);
 }
 
 static int return_bytes(encoder_t *e) {
