@@ -1,7 +1,8 @@
 /*
  * delivery.h - hands a mail over on a connection that libcurl has made: greeting, EHLO, STARTTLS and login are over.
  *
- * Only for http/fetch.c, which owns the handle, the time and the end. Called from the thread that runs the loop.
+ * Only for the rooms of http/fetching.h, which own the handle, the time and the end. Called from the thread that runs
+ * the loop.
  */
 #ifndef PL_MAIL_DELIVERY_H
 #define PL_MAIL_DELIVERY_H

@@ -10,9 +10,7 @@
 local FILE_LINES, FOLDER_MIN, FOLDER_MAX = 700, 3, 12
 
 local known = {
-  long = {
-    ["csrc/http/fetch.c"] = true,
-  },
+  long = {},
   folders = {},
   knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },
   writes = {
