@@ -1,13 +1,14 @@
 --- kept.lua: a durable function whose journals are kept, as each version has written them: see kept_spec.lua.
 --
---   lua kept.lua     prints a journal of this version as a module, to be kept in spec/durable/journals/
+--   lua kept.lua [all | undone]     prints a journal of this version as a module, to be kept in spec/durable/journals/
 --
--- It must stay as it is: what it asks for is what the journals have.
+-- They must stay as they are: what they ask for is what the journals have.
 
 local pipeline = require "pipeline"
 local order = require "pipeline.flow.order"
 
-local kept = { live = false } -- live: the functions of its steps may be called
+-- live: the functions of its steps may be called; undone: what was undone, in that order
+local kept = { live = false, undone = {} }
 
 local function called(...)
   assert(kept.live, "a step that is recorded was called")
@@ -30,7 +31,7 @@ end })
 
 local Bad = pipeline.define("kept.Bad", { max_attempts = 1, run = function() error("bad child", 0) end })
 
-kept.class = pipeline.workflow("kept.All", {
+kept.all = pipeline.workflow("kept.All", {
   backoff_seconds = 0.5,
   run = function(self)
     local got = {}
@@ -63,27 +64,97 @@ kept.class = pipeline.workflow("kept.All", {
   end,
 })
 
+-- The journal has all of these but that of the step "reserve", which is about to be tried again.
+local function undo(outcome, what)
+  if kept.live then
+    if what == "stock" then error("the warehouse is closed", 0) end
+    return "undone"
+  end
+  kept.undone[#kept.undone + 1] = ("%s %s %s"):format(what, outcome.ok, text(outcome.value))
+end
+
+local function undo_named(what)
+  assert(kept.live, "what is undone was undone again: " .. what)
+end
+
+--- It is aborted from outside, and has undone a part of what it did.
+kept.undone_class = pipeline.workflow("kept.Undone", {
+  backoff_seconds = 600, max_attempts = 2,
+  run = function(self)
+    local is_new = self:patched("a guard")
+    local was_new = self:patched("another guard", { deprecated = true })
+    self:step({ name = "reserve", compensate = undo }, called, "stock")
+    pcall(self.step, self, { name = "charge", max_attempts = 1, compensate = undo }, function()
+      called()
+      error("declined", 0)
+    end, "card")
+    self:on_compensate("letter", undo_named, "letter")
+    self:on_compensate(function()
+      self:sleep(3)
+      self:step("by code", undo_named, "code")
+    end)
+    pcall(self.with_timeout, self, 5, self.wait_event, self, "never")
+    pcall(self.scope, self, function(scope)
+      local timer = self:timer(1000)
+      scope:cancel("enough of it")
+      self:await(timer)
+    end)
+    local signal = self:wait_event("go")
+    local n = self:transaction("book", function(tx)
+      called()
+      return tx:query("SELECT 41 + 1 AS n")[1].n
+    end)
+    local beside = self:go(function() self:sleep(1e6) end)
+    local ok, problem = pcall(self.await, self, beside)
+    assert(not ok and problem.reason == "it is not wanted", "it was aborted here")
+    kept.seen = text { is_new = is_new, was_new = was_new, signal = signal, n = n, reason = problem.reason }
+    self:step("cleaned", called)
+    error(problem, 0)
+  end,
+})
+
+kept.classes = { all = kept.all, undone = kept.undone_class }
+
 -- A float stays one.
 local function number(value)
   local shown = ("%.17g"):format(value)
   return math.type(value) == "float" and not shown:find("[.e]") and shown .. ".0" or shown
 end
 
--- Prints the journal of a run that sleeps for the last time.
-local function print_journal()
-  kept.live = true
-  local engine <close> = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
-  local stage = kept.class():start()
-  engine:drain()
+local drive = {}
+
+-- Until it sleeps for the last time.
+function drive.all(engine)
   for _ = 1, 20 do
     engine:advance(10)
     engine:drain()
   end
+end
+
+-- Until the last compensation waits to be tried again.
+function drive.undone(engine, stage)
+  engine:advance(10)
+  engine:drain()
+  engine:signal(stage, "go", { "a", 1 })
+  engine:drain()
+  stage:abort("it is not wanted")
+  engine:drain()
+  engine:advance(10)
+  engine:drain()
+end
+
+-- Prints the journal of a run that has not ended.
+local function print_journal(name)
+  kept.live = true
+  local engine <close> = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+  local stage = kept.classes[name]():start()
+  engine:drain()
+  drive[name](engine, stage)
   local flow, entries = engine._core:journal_get(stage._record.id, { after = 0, limit = 1000 })
   print("-- A journal as this version has written it: see spec/durable/kept.lua. Values are CBOR, in hexadecimal.\n")
   local function hex(bytes) return (bytes:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)) end
-  print(("return {\n  seed = %q, next = %d, created = %s,\n  entries = {"):format(hex(flow.seed), flow.next,
-    number(flow.created)))
+  print(("return {\n  class = %q, seed = %q, next = %d, created = %s, cancel = %d,\n  entries = {"):format(name,
+    hex(flow.seed), flow.next, number(flow.created), flow.cancel))
   for _, item in ipairs(entries) do
     local line = "    {"
     for name, value in order.sorted_pairs(item) do
@@ -98,11 +169,20 @@ local function print_journal()
     print(line:gsub(",$", "") .. " },")
   end
   print("  },")
-  local output = engine:wait(stage).default.value
-  print("  output = " .. ("%q"):format(output):gsub(("[^\n]"):rep(100), "%0\\z\n    ") .. ",")
+  kept.live = name == "all"
+  engine:advance(1000)
+  engine:drain()
+  print("  output = " .. ("%q"):format(kept.output(engine, stage)):gsub(("[^\n]"):rep(100), "%0\\z\n    ") .. ",")
   print("}")
 end
 
-if arg and arg[0] and arg[0]:find("kept%.lua$") then print_journal() end
+--- How a run has ended, and what it has undone and seen, as text.
+function kept.output(engine, stage)
+  local ok, outputs = pcall(engine.wait, engine, stage)
+  if ok then return outputs.default.value end
+  return ("aborted: %s; undone: %s; %s"):format(outputs.reason, table.concat(kept.undone, ", "), kept.seen)
+end
+
+if arg and arg[0] and arg[0]:find("kept%.lua$") then print_journal(arg[1] or "all") end
 
 return kept
