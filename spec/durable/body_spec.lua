@@ -70,9 +70,9 @@ describe("the definition of a durable function", function()
     assert.match("'stream' is a method", is(pipeline.ConfigurationError, function() durable.stream = print end))
   end)
 
-  it("refuses fields that this version does not have, and a plain class below a durable one", function()
-    assert.match("has no 'determinism'", is(pipeline.ConfigurationError, pipeline.workflow, name_of "D",
-      { run = print, determinism = "by_name" }))
+  it("refuses fields that say nothing, and a plain class below a durable one", function()
+    assert.match('determinism is "strict" or "by_name", not "loose"', is(pipeline.ConfigurationError, pipeline.workflow,
+      name_of "D", { run = print, determinism = "loose" }))
     assert.match("versions has functions by the number", is(pipeline.ConfigurationError, pipeline.workflow, name_of "D",
       { run = print, versions = { print, old = print } }))
     assert.match('on_error is "abort" or "hold"', is(pipeline.ConfigurationError, pipeline.workflow, name_of "D",

@@ -159,3 +159,129 @@ describe("holding a run", function()
     assert.equal(1e9 + 500, engine:wait(stage).default.value)
   end)
 end)
+
+describe("a run of a class with determinism = \"by_name\"", function()
+  local before, after = nil, nil
+
+  -- A run that has waited with the code of before, and goes on with that of after; every wait is a replay.
+  local function change(definition, lines)
+    local engine = pipeline.open(":memory:", {
+      virtual_time = true, virtual_start = 1e9, warm_runs = 0,
+      log = function(level, line) if level >= 30 then lines[#lines + 1] = line end end,
+    })
+    local is_new = false
+    definition.run = function(self, ...) return (is_new and after or before)(self, ...) end
+    local stage = pipeline.workflow(name_of(), definition)():start()
+    engine:drain()
+    is_new = true
+    return engine, stage
+  end
+
+  local function calls_of(list)
+    return function(self, name, options)
+      options = options or {}
+      options.name = name
+      return self:step(options, function()
+        list[#list + 1] = name
+        return name
+      end)
+    end
+  end
+
+  it("W64 passes over what it does not ask for any more, says so once for each, and does what is new", function()
+    local lines, done = {}, {}
+    local step = calls_of(done)
+    function before(self)
+      step(self, "a")
+      step(self, "gone")
+      self:sleep(5)
+      return step(self, "b"), self:wait_event("go")
+    end
+    function after(self)
+      step(self, "a")
+      step(self, "new")
+      self:set_value("seen", "new code")
+      local b = step(self, "b")
+      self:wait_event("go")
+      return b .. step(self, "last")
+    end
+    local engine, stage = change({ determinism = "by_name" }, lines)
+    finally(function() engine:close() end)
+    assert.same({ "a", "gone" }, done)
+    engine:advance(10)
+    engine:drain()
+    assert.same({ "a", "gone", "new", "b" }, done)
+    assert.equal("new code", engine:get_value(stage, "seen"))
+    assert.same({}, lines)
+    engine:signal(stage, "go")
+    assert.equal("blast", engine:wait(stage).default.value)
+    assert.same({ "a", "gone", "new", "b", "last" }, done)
+    local told = {}
+    for i, line in ipairs(lines) do told[i] = line:match("has not asked for (entry %d+ of the journal, %S+ %S+)") end
+    assert.same({ 'entry 2 of the journal, step "gone"', 'entry 3 of the journal, timer "sleep"' }, told)
+  end)
+
+  it("W64 finds what was passed over when it asks for it later, in every life at the same place", function()
+    local lines, done, orders = {}, {}, {}
+    local step = calls_of(done)
+    function before(self)
+      step(self, "a")
+      step(self, "b")
+      self:go("side", function() step(self, "c", { key = 1 }) end)
+      self:wait_event("go")
+    end
+    function after(self)
+      step(self, "a")
+      self:sleep(5)
+      local order = {}
+      local side = self:go("side", function()
+        step(self, "c", { key = 1 })
+        order[#order + 1] = "c"
+        step(self, "new")
+        order[#order + 1] = "new"
+      end)
+      step(self, "b")
+      order[#order + 1] = "b"
+      self:sleep(5)
+      self:await(side)
+      self:wait_event("go")
+      orders[#orders + 1] = table.concat(order, " ")
+      return self:history().entries
+    end
+    local engine, stage = change({ determinism = "by_name" }, lines)
+    finally(function() engine:close() end)
+    assert.same({ "a", "b", "c" }, done)
+    engine:signal(stage, "go")
+    engine:wait(stage)
+    assert.same({ "a", "b", "c", "new" }, done)
+    assert.same({ "b c new" }, orders)
+    assert.same({}, lines)
+  end)
+
+  it("W64 W63 has the identities of any other; without it such a run is held", function()
+    local lines, done = {}, {}
+    local step = calls_of(done)
+    function before(self)
+      for _ = 1, 3 do step(self, "a") end
+      self:wait_event("go")
+    end
+    function after(self)
+      step(self, "a")
+      local n = #done
+      self:transaction("a", function() end)
+      self:wait_event("go")
+      return n
+    end
+    local engine, stage = change({ determinism = "by_name" }, lines)
+    engine:signal(stage, "go")
+    assert.equal(3, engine:wait(stage).default.value)
+    engine:close()
+    assert.equal(3, #done)
+    assert.equal(2, #lines)
+    local strict, other = change({}, lines)
+    finally(function() strict:close() end)
+    strict:signal(other, "go")
+    strict:drain()
+    assert.equal("held", (mode_of(strict, other)))
+  end)
+end)

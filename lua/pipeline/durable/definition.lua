@@ -7,12 +7,7 @@ local definition = {}
 --- Fields of their own, with the kinds of support/options.lua.
 definition.kinds = {
   durable = "boolean", version = "count", journal_limit = "table", max_parallel_steps = "count", on_error = "string",
-  run_timeout = "duration", versions = "table", cancel_timeout = "duration",
-}
-
--- Fields that durable functions will have, and what is to be said to those who give them today.
-local not_there = {
-  determinism = "determinism",
+  run_timeout = "duration", versions = "table", cancel_timeout = "duration", determinism = "string",
 }
 
 -- Gives the methods that a body has, by name: see durable/body.lua. They are reserved in durable classes only, and
@@ -57,7 +52,6 @@ end
 --- Raises ConfigurationError where a field of a durable class has a name of the library.
 function definition.check_field(name, key)
   if load_methods()[key] or later[key] then fail(name, "'%s' is a method of durable functions", key) end
-  if not_there[key] then fail(name, "this version has no '%s' of durable functions", key) end
 end
 
 --- Raises ConfigurationError where a definition of a durable class, or of one that is none, cannot be so.
@@ -78,6 +72,10 @@ function definition.check(name, given, parent)
   local on_error = given.on_error
   if on_error and on_error ~= "abort" and on_error ~= "hold" then
     fail(name, "on_error is \"abort\" or \"hold\", not %q", on_error)
+  end
+  local determinism = given.determinism
+  if determinism and determinism ~= "strict" and determinism ~= "by_name" then
+    fail(name, "determinism is \"strict\" or \"by_name\", not %q", determinism)
   end
 end
 

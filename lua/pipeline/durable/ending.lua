@@ -9,6 +9,7 @@ local instance = require "pipeline.workflow.instance"
 local journal = require "pipeline.durable.journal"
 local noticed = require "pipeline.durable.reach.noticed"
 local outcome = require "pipeline.workflow.outcome"
+local passed = require "pipeline.flow.passed"
 local place = require "pipeline.support.place"
 local report = require "pipeline.support.report"
 local shown = require "pipeline.durable.reach.shown"
@@ -309,9 +310,18 @@ function ending.takes_journal(self)
   return not self.machine.broken and ended ~= nil and ended.ok
 end
 
+-- What the journal has and the body has not asked for goes with the run (determinism = "by_name").
+local function tell_passed(self)
+  for _, words in ipairs(passed.left(self.machine)) do
+    self.engine:_log(WARNING, ("%s %s has ended, and has not asked for %s, which an earlier life of it did: it was " ..
+      "passed over"):format(self.record.class_path, self.self.id, words))
+  end
+end
+
 --- The body is over: its results are those of the run, its error aborts it.
 function ending.finish(self)
   local body = self.machine
+  if body.passed then tell_passed(self) end
   if body.broken then return abort(self, body.broken) end
   local ended = body.ended
   if not ended.ok then return abort(self, ended.caught) end

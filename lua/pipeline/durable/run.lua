@@ -520,7 +520,7 @@ function run.execute(engine, claim, stage, run_context, main, bracket)
     main = function() return main(self) end, seed = (engine._crash and engine._crash.seed or flow.seed) .. era,
     entries = entries, next = flow.next,
     start = flow.era == 0 and flow.created or nil, clock = function() return self.core:now() end,
-    limit = self.of.journal_limit, cancelled = cancel.problem,
+    limit = self.of.journal_limit, cancelled = cancel.problem, passes_over = self.of.determinism == "by_name",
     late = function(problem) return bracket.late(self, problem) end,
     enter = bracket.enter, leave = bracket.leave,
   }

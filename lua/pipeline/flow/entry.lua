@@ -72,4 +72,11 @@ function entry.is_over(op)
   return op.done ~= nil
 end
 
+local ENTRY_BYTES <const> = 64 -- of an entry without its texts and its value
+
+--- How many bytes an operation counts for, but for its value.
+function entry.size(op)
+  return ENTRY_BYTES + #op.name + #op.path
+end
+
 return entry

@@ -26,16 +26,18 @@
 --      place.
 
 local chance = require "pipeline.flow.chance"
+local coming = require "pipeline.flow.coming"
 local divergence = require "pipeline.flow.divergence"
 local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
+local passed = require "pipeline.flow.passed"
 local place = require "pipeline.support.place"
 local scope = require "pipeline.flow.scope"
 
 local machine = {}
 machine.__index = machine
 
-local kinds = entry.kinds
+local kinds, size_of = entry.kinds, entry.size
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 local isyieldable = coroutine.isyieldable
 local pack, unpack = table.pack, table.unpack
@@ -45,7 +47,6 @@ local ENTRIES_MAX <const>, BYTES_MAX <const> = 10000, 50 << 20
 local ENTRIES_RESERVED <const>, BYTES_RESERVED <const> = 200, 1 << 20 -- for cleaning up after LimitError
 local PENDING_MAX <const> = 10000
 local ENTRIES_SUGGESTED <const>, BYTES_SUGGESTED <const> = 2000, 4 << 20 -- from here on it is time to begin anew
-local ENTRY_BYTES <const> = 64 -- of an entry without its texts and its value
 local NAME_BYTES_MAX <const> = 200
 
 -- These must be in the journal while they are pending; others when they have ended.
@@ -57,10 +58,6 @@ local is_written_when_asked = {
 local ends_later = { step = true, tx = true, child = true }
 
 -- ---- the journal -----------------------------------------------------------------------------------------------
-
-local function size_of(op)
-  return ENTRY_BYTES + #op.name + #op.path
-end
 
 -- Mostly they are in order already: of steps in a row each ends before the next one is asked for.
 local function sort_deliveries(list)
@@ -109,7 +106,7 @@ end
 --   next (the lowest number that the counter may give; default 1), limit ({ entries =, bytes = }), enter and leave
 --   (functions of a coroutine: it is about to be resumed, and has come back), cancelled (function(op) -> the error that
 --   branches get when the run is cancelled), late (function(error): what is done about a cancellation that comes when
---   main has ended; it raises).
+--   main has ended; it raises), passes_over (true: what the body does not ask for is no divergence, see passed.lua).
 function machine.new(given)
   local limit = given.limit or {}
   local self = setmetatable({
@@ -120,7 +117,7 @@ function machine.new(given)
     enter = given.enter or function() end, leave = given.leave or function() end,
     ran = false, latest = false, ended = nil, diverged = nil, broken = nil, failures = {}, open = {}, stops = {},
     scope = scope.new(), has_cancelled = false, cancelled = given.cancelled, late = given.late, cancellation = false,
-    is_cancelling = false,
+    is_cancelling = false, passes_over = given.passes_over or false, passed = false, found = {},
   }, machine)
   load_entries(self, given.entries or {})
   self.replaying = self.unasked > 0
@@ -227,6 +224,7 @@ local function run_until_blocked(self)
     step(self, branch)
   end
   if self.root.future.ready then self.ended = self.root.future end
+  if self.found[1] then passed.deliver(self) end
 end
 
 -- ---- asking ----------------------------------------------------------------------------------------------------
@@ -318,7 +316,7 @@ function machine.ask(self, kind, name, given)
   heed(self, branch)
   if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
   local id, nth = identify(self, branch, kind, name, given.key, what)
-  local op = self.recorded[id]
+  local op = self.recorded[id] or self.passed and passed.recall(self, id)
   if op then
     self.recorded[id] = nil
     op.is_asked, op.name, op.key = true, name, given.key
@@ -333,6 +331,7 @@ function machine.ask(self, kind, name, given)
     if given.fill then given.fill(op) end
     op.seq = take_number(self)
     if is_written_when_asked[kinds[kind]] then self:touch(op) end
+    if self.passes_over then self.replaying = false end
   end
   self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
   op.scope = branch.scope
@@ -342,41 +341,13 @@ function machine.ask(self, kind, name, given)
   return op
 end
 
--- ---- what comes by itself --------------------------------------------------------------------------------------
+-- ---- what comes by itself: see coming.lua ------------------------------------------------------------------------
 
---- What comes under that name from now on is for `follow(op)`, which is called when it is delivered; so is what was
--- recorded of it. `kind`: "signal" or "update".
-function machine.follow(self, kind, name, follow)
-  local counter, counts = kind .. ":" .. name, self.root.counts
-  for id, op in pairs(self.recorded) do
-    if op.kind == kind and op.name == name then
-      self.recorded[id], op.is_asked, op.follow = nil, true, follow
-      self.unasked, self.count, self.pending = self.unasked - 1, self.count + 1, self.pending + 1
-      self.bytes = self.bytes + size_of(op)
-      if op.nth > (counts[counter] or 0) then counts[counter] = op.nth end
-    end
-  end
-end
+machine.follow, machine.receive = coming.follow, coming.receive
 
 --- Whether the journal takes no more of what comes by itself.
 function machine.is_full(self)
   return self.count >= self.max_entries or self.bytes >= self.max_bytes
-end
-
---- Something has come: makes its operation, which has ended, and is to be delivered. `ref`: what it is in the store,
--- `value`: encoded.
-function machine.receive(self, kind, name, ref, value, follow)
-  local counter, counts = kind .. ":" .. name, self.root.counts
-  local nth = (counts[counter] or 0) + 1
-  counts[counter] = nth
-  local op = {
-    id = entry.identity("", kind, name, nth), kind = kind, path = "", name = name, nth = nth, opened = self.now,
-    attempt = 0, ref = ref, is_stored = false, is_dirty = false, ready = false, waiters = {}, is_asked = true,
-    follow = follow, seq = take_number(self),
-  }
-  self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
-  self:close(op, "ok", value)
-  return op
 end
 
 --- Blocks the running branch until one of the operations, or branches, of the list is ready. Returns the first one; of
@@ -586,8 +557,11 @@ function machine.start(self)
     hand_over(self, op)
   end
   if self.unasked > 0 and not self.broken then
-    self.diverged = divergence.new(first_left(self), self.asked, self.ended)
-    return
+    if not self.passes_over then
+      self.diverged = divergence.new(first_left(self), self.asked, self.ended)
+      return
+    end
+    passed.over(self)
   end
   self.replaying = false
 end

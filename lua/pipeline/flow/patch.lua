@@ -5,6 +5,7 @@
 -- way. The answer of a run is the same wherever it asks, for as long as its journal is.
 
 local entry = require "pipeline.flow.entry"
+local passed = require "pipeline.flow.passed"
 local place = require "pipeline.support.place"
 
 local patch = {}
@@ -18,7 +19,8 @@ function patch.ask(machine, id, is_deprecated)
   machine.patches = machine.patches or {}
   local known = machine.patches[id]
   if known ~= nil then return known end
-  local op = machine.recorded[entry.identity("", "patch", id, 1)]
+  local identity = entry.identity("", "patch", id, 1)
+  local op = machine.recorded[identity] or machine.passed and passed.recall(machine, identity)
   local answer = true
   if op then
     machine.recorded[op.id] = nil

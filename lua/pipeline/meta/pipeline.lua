@@ -363,7 +363,8 @@ function pipeline.step() end
 --- `definition`: as for define; durable is true. max_attempts, backoff_seconds, backoff_factor and timeout are those of
 --- each step: run itself is not tried again. More fields: version (whole number, 1; kept with each run), on_error
 --- ("abort"; "hold": an error that leaves run holds it, until engine:resume), max_parallel_steps (64), journal_limit ({
---- entries = 10000, bytes = 52428800 }).
+--- entries = 10000, bytes = 52428800 }), determinism ("strict": a run whose journal has what changed code does not ask
+--- for is held; "by_name": that is passed over, and named in the log at the end).
 ---
 --- Returns the class. Raises ConfigurationError.
 ---@param name string as for define.

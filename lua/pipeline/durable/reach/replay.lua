@@ -81,7 +81,7 @@ function replay.of(engine, record)
     main = function() return main(run) end, seed = flow.seed .. era, entries = entries, next = flow.next,
     start = flow.era == 0 and flow.created or nil, clock = function() return engine._core:now() end,
     limit = of.journal_limit, enter = bracket.enter, leave = bracket.leave, cancelled = cancel.problem,
-    late = function(caught) return bracket.late(run, caught) end,
+    late = function(caught) return bracket.late(run, caught) end, passes_over = of.determinism == "by_name",
   }
   run_context.durable = run
   run.machine:start()

@@ -29,7 +29,7 @@ end
 function shown.is_new(run)
   if run.reads_only then return false end
   local body = run.machine
-  return body.left == 0 and body.unasked == 0 or run.flow.forked_from ~= nil
+  return body.left == 0 and body.unasked == 0 or body.passes_over or run.flow.forked_from ~= nil
 end
 
 -- ---- what the body says --------------------------------------------------------------------------------------------
@@ -91,7 +91,8 @@ end
 function shown.send(run, mail)
   local self = run.shown
   self.sent = self.sent + 1
-  if run.reads_only or run.machine.left > 0 or run.machine.unasked > 0 then return end
+  local body = run.machine
+  if run.reads_only or not body.passes_over and (body.left > 0 or body.unasked > 0) then return end
   mail.key = mail.key or ("%s~%d.%d"):format(run.self.id, run.flow.era, self.sent)
   self.mails[#self.mails + 1] = mail
 end
