@@ -144,16 +144,16 @@ function drive.undone(engine, stage)
 end
 
 -- Prints the journal of a run that has not ended.
-local function print_journal(name)
+local function print_journal(which)
   kept.live = true
   local engine <close> = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
-  local stage = kept.classes[name]():start()
+  local stage = kept.classes[which]():start()
   engine:drain()
-  drive[name](engine, stage)
+  drive[which](engine, stage)
   local flow, entries = engine._core:journal_get(stage._record.id, { after = 0, limit = 1000 })
   print("-- A journal as this version has written it: see spec/durable/kept.lua. Values are CBOR, in hexadecimal.\n")
   local function hex(bytes) return (bytes:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end)) end
-  print(("return {\n  class = %q, seed = %q, next = %d, created = %s, cancel = %d,\n  entries = {"):format(name,
+  print(("return {\n  class = %q, seed = %q, next = %d, created = %s, cancel = %d,\n  entries = {"):format(which,
     hex(flow.seed), flow.next, number(flow.created), flow.cancel))
   for _, item in ipairs(entries) do
     local line = "    {"
@@ -169,7 +169,7 @@ local function print_journal(name)
     print(line:gsub(",$", "") .. " },")
   end
   print("  },")
-  kept.live = name == "all"
+  kept.live = which == "all"
   engine:advance(1000)
   engine:drain()
   print("  output = " .. ("%q"):format(kept.output(engine, stage)):gsub(("[^\n]"):rep(100), "%0\\z\n    ") .. ",")

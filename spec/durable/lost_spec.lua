@@ -81,4 +81,32 @@ describe("a durable function", function()
       print(select(2, pcall(engine.wait, engine, stage, { timeout = 30 })).reason)]]))
     os.execute(("rm -rf '%s'"):format(directory))
   end)
+
+  it("W54 shows the status that its body set before its worker died, though that is replayed", function()
+    local directory = processes.directory()
+    local function run(dies)
+      local _, output = support.process(([[
+        local pipeline = require "pipeline"
+        local processes = require "spec.crash.processes"
+        local Told = pipeline.workflow("spec.Told", { run = function(self)
+          self:step("a", function() end)
+          self:set_status { message = "a is done" }
+          if %s then os.execute("kill -9 " .. processes.own_pid()) end
+          self:wait_event("never")
+        end })
+        local engine = pipeline.open(%q, { log = function() end })
+        local stage = pipeline.from_id("the-run") or Told():start { idempotence_key = "the-run" }
+        pcall(engine.wait, engine, stage, { timeout = %d })
+        for _ = 1, 300 do
+          engine:sleep(0.1)
+          if engine:stage(stage.id).state == "delayed" then break end
+        end
+        print(engine:get_status_tree(stage.id).pipelines[stage.id].statusMessage)]]):format(dies,
+          directory .. "/run.db", dies and 30 or 1))
+      return output
+    end
+    run(true)
+    assert.equal("a is done\n", run(false))
+    os.execute(("rm -rf '%s'"):format(directory))
+  end)
 end)

@@ -97,7 +97,21 @@ pl_mail_new_t *pl__reader_mails(pl__reader_t *R, const char *field, size_t *len)
     return mails;
 }
 
+/* Field `status`: a table, or nothing. */
+static void read_status(pl__reader_t *R, int t, pl_journal_t *journal) {
+    if (lua_getfield(R->L, t, "status") != LUA_TNIL) {
+        int from = lua_gettop(R->L);
+        if (!lua_istable(R->L, from))
+            pl__reader_refuse_type(R, "status", "table");
+        pl_status_t *status = pl__reader_array(R, 1, sizeof *status);
+        pl__reader_status(R, from, status);
+        journal->status = status;
+    }
+    lua_pop(R->L, 1);
+}
+
 void pl__reader_shown(pl__reader_t *R, int t, pl_journal_t *journal) {
+    read_status(R, t, journal);
     lua_getfield(R->L, t, "answers");
     read_answers(R, journal);
     lua_getfield(R->L, t, "values");

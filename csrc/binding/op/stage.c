@@ -236,14 +236,18 @@ void pl__build_resume(pl__reader_t *R) {
     R->op->u.resume.only_asks = lua_toboolean(R->L, 3);
 }
 
+void pl__reader_status(pl__reader_t *R, int t, pl_status_t *status) {
+    status->message = pl__reader_opt_str_field(R, t, "message");
+    status->console_url = pl__reader_opt_str_field(R, t, "console_url");
+    status->links = pl__reader_opt_str_field(R, t, "links");
+    status->time = pl__reader_opt_time_field(R, t, "time");
+}
+
 void pl__build_status(pl__reader_t *R) {
     pl_op_status_t *status = &R->op->u.status;
     status->stage = pl__reader_arg_id(R, 2);
     pl__reader_arg_table(R, 3);
-    status->status.message = pl__reader_opt_str_field(R, 3, "message");
-    status->status.console_url = pl__reader_opt_str_field(R, 3, "console_url");
-    status->status.links = pl__reader_opt_str_field(R, 3, "links");
-    status->status.time = pl__reader_opt_time_field(R, 3, "time");
+    pl__reader_status(R, 3, &status->status);
 }
 
 PL__PUSHES_TRUE(status)

@@ -76,6 +76,7 @@ void pl__push_seen(lua_State *L, const pl_seen_task_t *task);
 void pl__push_queue_settings(lua_State *L, const pl_queue_settings_t *queue);
 
 /* Parts of tasks that ops on stages have, too. */
+void pl__reader_status(pl__reader_t *R, int t, pl_status_t *status); /* of the table at t */
 pl_retry_t pl__reader_retry(pl__reader_t *R, int t);
 /* Reads a list of roots from the top of the stack, and pops it. */
 pl_stage_new_t *pl__reader_roots(pl__reader_t *R, const char *name, size_t *len);

@@ -82,8 +82,9 @@ typedef struct {
     size_t chunks_len;
     pl_mail_new_t *mails; /* sent to others; one that cannot be posted is left out */
     size_t mails_len;
-    bool cancel;        /* it is bound to end ABORTED */
-    pl_usec_t deadline; /* as in pl_flow_t from here on; 0: as it is */
+    const pl_status_t *status; /* in the place of what it has said of itself so far; NULL: that stays */
+    bool cancel;               /* it is bound to end ABORTED */
+    pl_usec_t deadline;        /* as in pl_flow_t from here on; 0: as it is */
 } pl_journal_t;
 
 /* journal: writes under a claim, which stays. PL_ESTALE: it is not ours. PL_EABORTED: the stage was aborted meanwhile,

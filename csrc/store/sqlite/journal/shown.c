@@ -39,6 +39,11 @@ int pl__shown_write(pl__conn_t *conn, pl_id_t stage, const pl_journal_t *journal
         PL__TRY(write_chunk(conn, stage, &journal->chunks[i]));
     for (size_t i = 0; i < journal->mails_len; i++)
         PL__TRY(pl__mail_post(conn, &journal->mails[i]));
+    const pl_status_t *status = journal->status;
+    if (status)
+        PL__TRY(pl__sql_run(conn, PL__SQL_STATUS_SET, NULL, "iittb", (int64_t)stage,
+                            (int64_t)(status->time ? status->time : conn->now), status->message, status->console_url,
+                            status->links));
     if (journal->answers_len || journal->values_len || journal->chunks_len)
         conn->ring = true; /* somebody in another process may wait for it */
     return PL_OK;

@@ -14,6 +14,7 @@ local future = require "pipeline.workflow.future"
 local handling = require "pipeline.durable.body.handling"
 local options = require "pipeline.support.options"
 local scopes = require "pipeline.durable.body.scopes"
+local shown = require "pipeline.durable.reach.shown"
 local spawning = require "pipeline.durable.body.spawning"
 local telling = require "pipeline.durable.body.telling"
 local versions = require "pipeline.durable.body.versions"
@@ -217,7 +218,7 @@ function methods.set_status(self, given)
   local current = self._run and self._run.durable
   if not (current and current.machine.branch) then return class.Base.set_status(self, given) end
   given = options.check(given, status_kinds, 1, "set_status")
-  if current.machine.replaying then return end
+  if not shown.is_new(current) then return end
   local bytes, code, message = core.encode_value(given.status_links or {}, "status_links")
   if not bytes then errors.raise_core(code, message) end
   current.status = {
