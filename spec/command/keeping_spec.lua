@@ -39,6 +39,60 @@ describe("the store", function()
     { "INSERT INTO pl_dead (task, time) VALUES (5, 1)", "an error of no dead task: task 5" },
     { "INSERT INTO pl_task_large (task) VALUES (5)", "a long body of no task: task 5" },
   }
+  -- Of durable functions: the scene has one that waits.
+  local of_durable = {
+    { "DELETE FROM pl_flow", "a durable function without its record, or a record of no such: stage %d+" },
+    { "UPDATE pl_flow SET mode = 3", "a durable function in a mode that its stage is not in: stage %d+, mode 3" },
+    { "UPDATE pl_flow SET dirty = 1", "a durable function that waits, and has news nobody has seen: stage %d+" },
+    { "UPDATE pl_flow SET mails = 7", "a mailbox that holds not as many mails as it says: stage %d+, mails 7" },
+    { "UPDATE pl_flow SET next = 1", "an entry that was numbered beyond what its function knows: stage %d+, " },
+    { "DELETE FROM pl_journal_large", "an entry whose long value is missing, or a long value of no entry: stage %d+, "
+      .. "entry %d+" },
+    { "UPDATE pl_journal SET done = 2 WHERE done IS NOT NULL", "two entries delivered at once: stage %d+, 2" },
+    { "UPDATE pl_journal SET stage = 5", "an entry, or a mail, of no durable function: stage 5, entry %d+" },
+  }
+  for _, case in ipairs(of_durable) do
+    it("C9 check names the row and the mend of: " .. case[1], function()
+      scene:write("waits.lua", [[
+        require("pipeline").workflow("demo.Waits", { run = function(self)
+          self:step("long", function() return ("x"):rep(5000) end)
+          self:step("short", function() end)
+          self:wait_event("go")
+        end })
+      ]])
+      scene:must { "start", "demo.Waits", "--module", "./waits.lua" }
+      local worker = scene:spawn { "worker", "./waits.lua" }
+      support.eventually(support.SECONDS, function()
+        return #check.sql(scene.db, "SELECT 1 FROM pl_flow WHERE mode = 1;") == 1
+      end)
+      scene:stop(worker)
+      assert.equal(scene.db .. " is sound\n", (scene:must { "check" }))
+      check.sql(scene.db, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; " .. case[1] .. ";")
+      local out = scene:must({ "check" }, nil, 1)
+      local line = out:match("[^\n]*" .. case[2] .. "[^\n]*\n[^\n]*")
+      assert.truthy(line and line:find("\n  mend: ", 1, true), out)
+    end)
+  end
+
+  it("C9 each kind that check finds has its mend: what --repair does, a command, or a backup", function()
+    local mends = require "pipeline.command.mends"
+    local kinds, own = 0, 0
+    for line in io.lines("csrc/store/sqlite/checks.h") do
+      local title = line:match('^    X%("(a[n ][^"]*)"') or line:match('^    X%("(two [^"]*)"')
+      if title then
+        kinds = kinds + 1
+        local mend = mends.of(title .. ": stage 1", "0123456789abcdef")
+        local repair = mends.repair_of(title .. ": stage 1")
+        assert.is_string(mend, title)
+        if mend:find("'pipeline ", 1, true) or mend:find("none is needed", 1, true) or mend:find("start a worker") then
+          own = own + 1
+        end
+        assert.is_true(not repair or mend:find("^stop all programs") == nil, title)
+      end
+    end
+    assert.is_true(kinds >= 34 and own >= kinds - 3, kinds .. " kinds, " .. own .. " with a mend of their own")
+  end)
+
   for _, case in ipairs(damages) do
     it("C9 check names the row and the mend of: " .. case[1], function()
       check.sql(scene.db, "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; " .. case[1] .. ";")

@@ -4,6 +4,7 @@ local mends = {}
 
 local RESTORE = "stop all programs on it and put a backup in its place (delete the logs beside it before); without a "
   .. "backup, the tools of the database save what can be read"
+local REPAIR = "'pipeline check --repair', while nobody works on it: %s"
 local ABORT = "'pipeline abort %s', let a worker end it, 'pipeline cleanup %s', and start it again; work in other "
   .. "pipelines is not touched"
 
@@ -73,8 +74,12 @@ function mends.of(finding, root)
     if finding:sub(1, #pair[1]) == pair[1] then return pair[2] end
   end
   if finding:find("^%.%.%. and more") then return nil end
+  local repair = mends.repair_of(finding)
+  if repair and not root then return REPAIR:format(repair) end
+  if repair then return REPAIR:format(repair) .. "; or " .. ABORT:format(root, root) end
   if root and (finding:find("^a stage") or finding:find("^a task") or finding:find("^a wait")
-    or finding:find("^a tree") or finding:find("^a value")) then
+    or finding:find("^a tree") or finding:find("^a value") or finding:find("^a durable function")
+    or finding:find("^an entry") or finding:find("^two entries") or finding:find("^a scope")) then
     return ABORT:format(root, root)
   end
   return RESTORE
