@@ -55,6 +55,17 @@ describe("what the commands show", function()
     end)
   end
 
+  it("C1 C2 top fits its screen, its line of keys as well, at 40 columns", function()
+    local _, screen = scene:terminal({ "top" }, { columns = 40, lines = 20, send = { { "Failed last", "q" } } })
+    local seen = 0
+    for line in screen:gsub("\27%[[%d;?]*%a", ""):gmatch("[^\r\n]+") do
+      seen = seen + 1
+      assert.is_true(utf8.len(line) <= 40, line)
+    end
+    assert.is_true(seen >= 8 and screen:find("q quit", 1, true) ~= nil, screen)
+    assert.is_nil(screen:find("Aborting after", 1, true), screen)
+  end)
+
   it("C2 is readable without colours and in ASCII, with 40 columns", function()
     local env = { LC_ALL = "C", NO_COLOR = "1" }
     for _, screen in ipairs(scene:screens(commands, { columns = 40, lines = 500, env = env })) do

@@ -24,14 +24,9 @@ local function first_line(value)
   return value and value:match("^[^\r\n]*") or ""
 end
 
--- What went wrong, without the words that stand before each: a line has room for the rest only.
-local function cause_of(reason)
-  return reason and reason:gsub("^Aborting after %d+ attempts?%. ", ""):gsub("^Error: ", "")
-end
-
 -- What a line of the list says of a pipeline beside its columns.
 local function remark_of(entry)
-  if entry.state == "aborted" then return first_line(cause_of(entry.reason or entry.last_error)) end
+  if entry.state == "aborted" then return first_line(words.cause(entry.reason or entry.last_error or "")) end
   if entry.state == "done" then return first_line(entry.message) end
   return first_line(entry.message or entry.last_error or entry.state_words)
 end

@@ -2,6 +2,7 @@
 
 local columns = require "pipeline.command.output.columns"
 local json = require "pipeline.http.json"
+local letters = require "pipeline.command.output.letters"
 local taskqueue = require "pipeline.taskqueue"
 local terminal = require "pipeline.command.output.terminal"
 local values = require "pipeline.command.values"
@@ -103,7 +104,7 @@ local function draw(out, picture, chosen)
     return (item == chosen and "> " or "  ") .. text
   end
   local sum = total_of(picture.queues)
-  out:say("%s  ready %s  delayed %s  executing %s  dead %s  %s/min", words.of(#picture.workers, "worker"),
+  out:say("%s, ready %s, delayed %s, executing %s, dead %s, %s/min", words.of(#picture.workers, "worker"),
     words.count(sum.ready), words.count(sum.delayed), words.count(sum.executing), words.count(sum.dead),
     words.count(sum.executed_last_minute))
   title(out, "Queues")
@@ -128,7 +129,7 @@ local function draw(out, picture, chosen)
     { title = "CLASS", field = "class", least = 10, rank = 1 },
     { title = "WHEN", field = function(entry) return words.away(entry.ended, picture.now) end, rank = 2 },
     { title = "WHY", field = function(entry)
-      return (entry.reason or entry.last_error or ""):match("^[^\r\n]*"), "bad"
+      return words.cause(entry.reason or entry.last_error or ""):match("^[^\r\n]*"), "bad"
     end, least = 16 },
   }, picture.failed)
 end
@@ -170,6 +171,8 @@ local function heed(key, state, picture)
 end
 
 local TASKS_SHOWN = 50
+local KEYS = "j k choose a line  enter show it  p pause its queue  q quit"
+local KEYS_SHORT = "j k choose  enter show  p pause  q quit"
 
 -- The tasks of a queue that was chosen, or the tree of a pipeline.
 local function draw_one(out, engine, item)
@@ -197,8 +200,8 @@ local function show(call, engine, state, picture)
   local lines = out.lines
   out.lines = {}
   while #lines > out.height - 2 do table.remove(lines) end
-  lines[#lines + 1] = out:style("faint", state.shown and "enter back  q quit"
-    or "j k choose a line  enter show it  p pause its queue  q quit")
+  local keys = out.width < #KEYS and KEYS_SHORT or KEYS
+  lines[#lines + 1] = out:style("faint", letters.cut(state.shown and "enter back  q quit" or keys, out.width, out.mark))
   io.stdout:write("\27[H", table.concat(lines, "\27[K\r\n"), "\27[K\27[J")
   io.stdout:flush()
 end

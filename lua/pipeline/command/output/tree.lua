@@ -72,7 +72,7 @@ local function write_below(out, entry, prefix, given)
     below("it ", entry.suspended, "faint")
   end
   local problem = entry.state == "aborted" and entry.reason or entry.state ~= "done" and entry.last_error
-  if problem and problem ~= "" then below("", problem:match(FIRST_LINE), "bad") end
+  if problem and problem ~= "" then below("", words.cause(problem):match(FIRST_LINE), "bad") end
   for _, pair in ipairs(given.below and given.below(entry) or {}) do below(pair[1], pair[2], "faint") end
 end
 

@@ -65,6 +65,11 @@ function words.count(n)
   return (grouped:gsub("^,", ""):gsub("^%-,", "-"))
 end
 
+--- What went wrong, without the words that stand before each: a line has room for the rest only.
+function words.cause(reason)
+  return (reason:gsub("^Aborting after %d+ attempts?%. ", ""):gsub("^Error: ", ""))
+end
+
 local UNITS = { "KiB", "MiB", "GiB", "TiB" }
 
 --- Bytes: "512 B", "1.5 MiB".
