@@ -229,6 +229,71 @@ describe("the API of the pages", function()
     assert.equal(0, get("home").json.held.count)
   end)
 
+  it("U3 U6 U13 shows values and streams, asks, updates, holds, forks; a viewer asks, and changes nothing", function()
+    local Copy = pipeline.workflow("pages.api.Copy", { run = function(self, n)
+      local speed = 1
+      self:on_query("speed", function(factor, other) return speed * (factor or 1), other end)
+      self:on_query("broken", function() error("no such disk", 0) end)
+      self:on_update("speed", nil, function(wanted)
+        if wanted == "broken" then error({ "not even a text" }) end
+        speed = wanted
+        return "done"
+      end)
+      self:set_value("progress", { done = n })
+      self:set_value("raw", "\xff")
+      self:stream("log"):write(("x"):rep(2000))
+      self:step("first", function() return n end)
+      self:wait_event("go")
+    end })
+    local id = run(Copy, 3)
+    local function post(path, body, headers)
+      return support.ask(engine, { path = "api/" .. path, json = body, headers = headers or BEARER })
+    end
+    local shown = get("run", { id = id }).json
+    assert.same({ "progress", "raw" }, { shown.values[1].name, shown.values[2].name })
+    assert.same({ { done = 3 }, { base64 = "/w==" } }, { shown.values[1].value, shown.values[2].value })
+    assert.same({ "log", 1 }, { shown.streams[1].name, shown.streams[1].count })
+    assert.is_true(#shown.streams[1].tail[1].text < 1100)
+    assert.same({}, get("run", { id = id, tail = 0 }).json.streams[1].tail)
+    assert.same({ "broken", "speed" }, get("handlers", { id = id }).json.queries)
+
+    local viewer = { authorization = "Bearer " .. support.VIEWER }
+    local function ask(query)
+      query.id = id
+      return support.ask(engine, { path = "api/query", query = query, headers = viewer })
+    end
+    assert.same({ 7, 2 }, ask({ name = "speed", args = "[7, 2]" }).json.results)
+    assert.equal(400, ask({ name = "speed", args = "7" }).status)
+    assert.equal(400, ask({}).status)
+    for name, text in pairs { none = "there are: broken, speed", broken = "has raised Error: no such disk" } do
+      local reply = ask { name = name }
+      assert.equal(409, reply.status)
+      assert.truthy(reply.json.error.message:find(text, 1, true), reply.body)
+    end
+    for route, given in pairs { update = { update = "speed" }, hold = {}, fork = { from = "first" } } do
+      given.id = id
+      assert.equal(403, post(route, given, viewer).status, route)
+    end
+
+    local reply = post("update", { id = id, update = "speed", payload = 5 })
+    assert.equal("done", reply.json.value, reply.body)
+    assert.equal(5, ask({ name = "speed" }).json.value)
+    assert.equal(409, post("update", { id = id, update = "speed", payload = "broken" }).status)
+    assert.equal(409, post("update", { id = id, update = "slow" }).status)
+    assert.equal(400, post("update", { id = id, update = ("x"):rep(201) }).status)
+    assert.equal(true, post("hold", { id = id, reason = "the disk is changed" }).json.done)
+    assert.equal("the disk is changed", get("stage", { id = id }).json.stage.held)
+    assert.equal(false, post("hold", { id = id }).json.done)
+    assert.equal(504, post("update", { id = id, update = "speed", timeout = 0.05 }).status)
+    assert.equal(true, post("resume-run", { id = id, retry = true }).json.done)
+    local fork = post("fork", { id = id, from = "2", key = "again" })
+    assert.equal("again", fork.json.id, fork.body)
+    assert.equal(id, get("stage", { id = "key:again" }).json.stage.forked_from)
+    assert.equal(409, post("fork", { id = id, from = "2", key = "again" }).status)
+    assert.equal(400, post("fork", { id = id, from = "nothing" }).status)
+    assert.equal(409, post("hold", { id = run(Leaf, 1) }).status)
+  end)
+
   it("U13 says what is wrong with what it was asked", function()
     local none = get("stage", { id = "0123456789abcdef0123456789abcdef" })
     assert.equal(404, none.status)

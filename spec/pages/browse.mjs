@@ -284,7 +284,7 @@ await check("the journal of a durable function", async () => {
   await page.click("[data-act=resume-run]");
   await page.click("dialog button[type=submit]");
   await page.waitForSelector(".pipelinehead .s-done");
-  must(await page.locator("[data-act=signal]").count() === 0, "a signal to what is done");
+  await page.waitForFunction(() => !document.querySelector("[data-act=signal]")); // the stage hears of it by itself
 });
 
 await check("a durable function is watched live", async () => {
@@ -335,7 +335,7 @@ await check("a durable function is watched live", async () => {
   await tell("checked");
   await page.waitForSelector(".pipelinehead .s-done");
   await page.waitForSelector('.stream h4:has-text("closed")');
-  must(await page.locator(".stage [data-act=update], .stage [data-act=hold]").count() === 0, "what has ended is offered acts");
+  await page.waitForFunction(() => !document.querySelector(".stage [data-act=update], .stage [data-act=hold]"));
 });
 
 await check("a durable function is forked, and held", async () => {

@@ -5,6 +5,10 @@ export const number = n => (typeof n === "number" ? grouped.format(n) : "");
 
 export const plural = (n, noun, more) => `${number(n)} ${n === 1 ? noun : more ?? noun + "s"}`;
 
+// Tasks of a queue in a state: they are counted so far.
+export const COUNTED = 100000;
+export const counted = (queue, n) => number(n ?? 0) + (queue.more && n >= COUNTED ? "+" : "");
+
 // What went wrong, without the words that stand before each: a line of a list has room for the rest only.
 export const cause = text => (text ?? "").replace(/^Aborting after \d+ attempts?\. /, "").replace(/^Error: /, "");
 

@@ -8,7 +8,7 @@ local json = require "pipeline.http.json"
 local rates = {}
 
 local MINUTES <const>, SECONDS <const> = 60, 60
-local COUNTED_MAX, MINUTE_MAX = 100000, 50000 -- for one answer, and of a kind within a minute
+local COUNTED_MAX, MINUTE_MAX = 300000, 300000 -- for one answer, and of a kind within a minute
 local SETTLED_SECONDS = 5 -- what has ended before is committed by then
 
 local Rates = {}

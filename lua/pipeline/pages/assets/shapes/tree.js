@@ -2,6 +2,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { ClassName, Foreign, Progress, State, Took, html, isFinal } from "../parts.js";
 import { get } from "../server.js";
+import { cause } from "../format.js";
 
 const FIRST = 120, WHOLE_MAX = 5000, LEVEL = 500;
 const ROW = 30, SPARE = 12;
@@ -150,7 +151,7 @@ function Row({ row, top, selected, choose, toggle, hasChildren }) {
     <span class=${"twist" + (hasChildren ? "" : " none")} onClick=${event => { event.stopPropagation(); toggle(); }} aria-hidden="true"></span>
     <${State} state=${entry.state} title=${entry.state_words} /><${ClassName} name=${entry.class} />
     ${entry.attempt > 1 && html`<span class="attempt" title=${`attempt ${entry.attempt} of ${entry.max_attempts}`}>×${entry.attempt}</span>`}
-    <${Foreign} class=${problem ? "error" : "said"} title=${problem ?? entry.message}>${problem ?? entry.message ?? ""}</${Foreign}>
+    <${Foreign} class=${problem ? "error" : "said"} title=${problem ?? entry.message}>${problem ? cause(problem) : entry.message ?? ""}</${Foreign}>
     <${Progress} children=${entry.children} />
     <span class="took num"><${Took} from=${entry.started ?? entry.created} to=${entry.ended} live=${!isFinal(entry.state)} /></span></div>`;
 }

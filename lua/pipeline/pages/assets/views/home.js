@@ -1,7 +1,7 @@
 // home.js - what needs a person first; then how the store is getting on.
 import { Ago, At, ClassName, Empty, Foreign, Id, Loading, Shape, State, html, href } from "../parts.js";
 import { useAnswer } from "../server.js";
-import { cause, number, plural, span, withLocalTimes } from "../format.js";
+import { cause, counted, number, plural, span, withLocalTimes } from "../format.js";
 import { Bars, Parts } from "../shapes/chart.js";
 
 const Few = ({ items, note }) => html`<ul class="few">${items.map(entry => html`<li key=${entry.id}><a href=${href("pipeline", { id: entry.root ?? entry.id, stage: entry.parent ? entry.id : "" })}><${Shape} state=${entry.state} label=${true} />
@@ -37,9 +37,9 @@ function Needs({ data }) {
     ${data.approvals.items.length > 0 && html`<${Need} title="Waiting to be completed" state="open" count=${data.approvals.items.length} more=${data.approvals.more}
       to=${href("pipelines", { state: "open" })}><${Few} items=${data.approvals.items} note=${entry => entry.message ?? withLocalTimes(entry.state_words, data.now)} /></${Need}>`}
     ${stuck.length > 0 && html`<${Need} title="Queues that stand still" state="paused" count=${stuck.length} to=${href("queues")}><ul class="few">${stuck.map(([queue, why]) =>
-      html`<li><a href=${href("tasks", { queue: queue.name })}><bdi>${queue.name}</bdi></a><span class="said">${why}</span><span class="num">${number(queue.ready)} ready</span></li>`)}</ul></${Need}>`}
+      html`<li><a href=${href("tasks", { queue: queue.name })}><bdi>${queue.name}</bdi></a><span class="said">${why}</span><span class="num">${counted(queue, queue.ready)} ready</span></li>`)}</ul></${Need}>`}
     ${dead.length > 0 && html`<${Need} title="Dead tasks" state="dead" count=${dead.reduce((n, queue) => n + queue.dead, 0)} to=${href("tasks", { state: "dead" })}><ul class="few">${dead.map(queue =>
-      html`<li><a href=${href("tasks", { queue: queue.name, state: "dead" })}><bdi>${queue.name}</bdi></a><span class="said">have no retries left</span><span class="num">${number(queue.dead)}</span></li>`)}</ul></${Need}>`}
+      html`<li><a href=${href("tasks", { queue: queue.name, state: "dead" })}><bdi>${queue.name}</bdi></a><span class="said">have no retries left</span><span class="num">${counted(queue, queue.dead)}</span></li>`)}</ul></${Need}>`}
     ${lost.length > 0 && html`<${Need} title="Workers lost" state="aborting" count=${lost.length} to=${href("workers")}><ul class="few">${lost.map(worker =>
       html`<li><span>process ${worker.pid}</span><span class="said">${worker.host ? html`at <bdi>${worker.host}</bdi>` : "others have what it had"}</span><span class="num"><${Ago} time=${worker.time} /></span></li>`)}</ul></${Need}>`}
     ${data.workers.length === 0 && html`<section class="need"><h2><${Shape} state="aborting" /><span>No worker</span></h2><p class="said">Nothing is executed: no process works on this store.</p></section>`}

@@ -1,7 +1,7 @@
 // queues.js - queues: how much is in them, how fast they go, whether somebody serves them.
 import { Ago, Empty, Loading, Shape, attempt, confirm, html, href } from "../parts.js";
 import { post, useAnswer } from "../server.js";
-import { number } from "../format.js";
+import { counted, number } from "../format.js";
 import { trouble } from "./home.js";
 
 async function purge(queue) {
@@ -14,11 +14,10 @@ async function purge(queue) {
 
 const switchTo = (queue, on) => attempt(() => post(on ? "queues/resume" : "queues/pause", { queue: queue.name }), `${queue.name}: ${on ? "goes on" : "paused"}`);
 
-export const COUNTED = 100000; // tasks of a queue and state are counted so far
 
 function Count({ queue, state }) {
   const n = queue[state] ?? 0;
-  return html`<td class="num" data-label=${state}>${n > 0 ? html`<a href=${href("tasks", { queue: queue.name, state })}>${number(n)}${queue.more && n >= COUNTED ? "+" : ""}</a>` : html`<span class="zero">0</span>`}</td>`;
+  return html`<td class="num" data-label=${state}>${n > 0 ? html`<a href=${href("tasks", { queue: queue.name, state })}>${counted(queue, n)}</a>` : html`<span class="zero">0</span>`}</td>`;
 }
 
 function Row({ queue, at, may }) {
