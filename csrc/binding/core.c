@@ -21,6 +21,7 @@
 #include "binding/loop.h"
 #include "binding/op/child.h"
 #include "binding/op/page.h"
+#include "binding/place.h"
 #include "binding/tasklet/items.h"
 #include "binding/tasklet/step.h"
 #include "binding/tasklet/tasklet.h"
@@ -165,6 +166,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__step_register(L);
     pl__items_register(L);
     pl__whose_register(L);
+    pl__place_register(L);
     pl__zone_register(L);
     pl__rule_register(L);
     return 1;

@@ -6,6 +6,7 @@
 -- that is chosen as all else is; what is at work then ends well, or does not.
 
 local errors = require "pipeline.support.errors"
+local entry = require "pipeline.flow.entry"
 local machine = require "pipeline.flow.machine"
 
 local model = {}
@@ -60,7 +61,7 @@ function Life.begin_asked(self)
     if op.kind == "step" and not op.is_stopping then
       if not self.without_flush_rule then self:commit() end
       self:event()
-      self.store.effects[#self.store.effects + 1] = op.id
+      self.store.effects[#self.store.effects + 1] = entry.recorded_identity(op)
     end
     self.open[#self.open + 1] = op
   end
@@ -91,7 +92,7 @@ function Life.turn(self, choose)
   local op = self.open[which]
   if not op then return self:cancel() end
   local is_cut = op.is_stopping and choose(2) == 2
-  self.machine:close(op, is_cut and "cancelled" or "ok", not is_cut and op.id or nil)
+  self.machine:close(op, is_cut and "cancelled" or "ok", not is_cut and entry.recorded_identity(op) or nil)
   if op.kind == "step" then self:commit() end -- its effect was had
   self.machine:deliver(op)
 end

@@ -39,6 +39,8 @@ static void read_entry(pl__reader_t *R, int t, pl_entry_t *entry) {
         .ref = pl__reader_opt_integer_field(R, t, "ref", 0, 1, LUA_MAXINTEGER),
         .value = pl__reader_opt_str_field(R, t, "value"),
     };
+    if (entry->path.len == 0)
+        entry->path = PL_STR_NONE;
     bool is_pending = entry->state == PL_ENTRY_OPEN || entry->state == PL_ENTRY_AGAIN;
     if (entry->seq == 0)
         pl__reader_refuse(R, "seq", "an entry has a number");

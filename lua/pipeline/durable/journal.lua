@@ -8,6 +8,7 @@ local mailbox = require "pipeline.durable.mailbox"
 local shown = require "pipeline.durable.reach.shown"
 
 local PAGE_ENTRIES <const> = 500
+local LISTS <const> = { "children", "starts", "publish", "taken" }
 local ENTRY_BYTES <const> = 64 -- of an entry without its texts and its value, as the store counts them
 
 -- ---- reading -------------------------------------------------------------------------------------------------------
@@ -50,11 +51,14 @@ end
 
 -- ---- writing -------------------------------------------------------------------------------------------------------
 
+-- The entry of an operation, as the store takes it: the operation itself, for its fields have these names; but with a
+-- key, which is a part of the name there.
 local function entry_of(op)
+  if op.nth ~= 0 then return op end
   return {
-    seq = op.seq, done = op.done, kind = op.kind, state = op.state, path = op.path ~= "" and op.path or nil,
-    name = op.nth == 0 and ("%s@%s"):format(op.name, op.key) or op.name, nth = op.nth, line = op.line,
-    opened = op.opened, closed = op.closed, attempt = op.attempt, due = op.due, ref = op.ref, value = op.value,
+    seq = op.seq, done = op.done, kind = op.kind, state = op.state, path = op.path,
+    name = ("%s@%s"):format(op.name, op.key), nth = 0, line = op.line, opened = op.opened, closed = op.closed,
+    attempt = op.attempt, due = op.due, ref = op.ref, value = op.value,
   }
 end
 
@@ -66,21 +70,23 @@ local function by_seq(a, b)
   return a.seq < b.seq
 end
 
+-- Whether there is more to be written than entries.
+local function has_more(self)
+  return self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status or self.bind
+    or shown.has_any(self)
+end
+
 --- What is to be written: the operations, and the JOURNAL for the store; nil if there is nothing, unless `always`.
 function journal.collect(self, always)
+  if not (always or self.machine.writes[1] or has_more(self)) then return nil, nil end
   local writes = self.machine:take_writes()
   if writes[2] then table.sort(writes, by_seq) end
-  local has_more = self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status or self.bind
-    or shown.has_any(self)
-  if not (always or writes[1] or has_more) then
-    return writes, nil
-  end
-  table.sort(self.taken)
+  if self.taken[2] then table.sort(self.taken) end
   local entries, bytes = {}, 0
   for i, op in ipairs(writes) do
     local entry = entry_of(op)
     entries[i] = entry
-    bytes = bytes + ENTRY_BYTES + #entry.name + #(entry.path or "") + #(entry.line or "") + #(entry.value or "")
+    bytes = bytes + ENTRY_BYTES + #entry.name + #entry.path + #(entry.line or "") + #(entry.value or "")
   end
   writes.bytes = bytes
   local given = {
@@ -90,7 +96,10 @@ function journal.collect(self, always)
   shown.collect(self, given)
   local bind = self.bind
   if bind then given.cancel, given.deadline, self.bind = bind.cancel, bind.deadline, false end
-  self.children, self.starts, self.publish, self.taken, self.status = {}, {}, {}, {}, false
+  for _, name in ipairs(LISTS) do
+    if self[name][1] then self[name] = {} end
+  end
+  self.status = false
   return writes, given
 end
 

@@ -152,7 +152,7 @@ end
 -- Begins the steps for which there is a place, after a flush. Returns whether there was one.
 local function begin_steps(self)
   local list = self.steps:take()
-  if not list[1] then return false end
+  if not list then return false end
   for _, op in ipairs(list) do
     if op.state == "again" then op.state, op.due = "open", nil end
     if op.options.at_most_once then
@@ -400,6 +400,15 @@ end
 
 -- ---- the life of a claim -------------------------------------------------------------------------------------------
 
+-- Does one of the things that are to be done, in this order. Returns false where there is none. What mostly has nothing
+-- to do is not called.
+local function act(self)
+  local box = self.mailbox
+  return self.cancelling and cancel.tell(self, deliver) or settle_steps(self) or self.has_news and heed_news(self)
+    or (box.mails[1] or box.has_more) and take_mail(self) or self.timers.count > 0 and fire_timer(self)
+    or self.transactions[1] and run_transaction(self) or begin_steps(self)
+end
+
 -- Goes on until the claim ends. `given`: what has come.
 local function loop(self, given)
   local body = self.machine
@@ -410,8 +419,8 @@ local function loop(self, given)
   begin_asked(self)
   take_news(self, given)
   while true do
-    cancel.stop(self)
-    begin_asked(self)
+    if body.stops[1] then cancel.stop(self) end
+    if body.asked[1] then begin_asked(self) end
     if not self.is_warned and body:is_long() then warn_of_length(self) end
     if body:is_over() and not self.cancelling then
       if not ending.takes_journal(self) then self:commit() end
@@ -423,8 +432,7 @@ local function loop(self, given)
     if problem then return ending.force(self, problem) end
     if self.holding and not self.cancelling then
       if not hold_on(self) then return end
-    elseif not (is_late or cancel.tell(self, deliver) or settle_steps(self) or heed_news(self) or take_mail(self)
-      or fire_timer(self) or run_transaction(self) or begin_steps(self)) then
+    elseif not (is_late or act(self)) then
       problem = not self.steps:is_busy() and not self.cancelling and deadlock(self)
       if problem then
         self:commit()

@@ -46,8 +46,9 @@ function Steps.add(self, op)
   self.queue[self.last] = op
 end
 
---- Takes those that may begin now: a list. Each counts as at work.
+--- Takes those that may begin now: a list; nil: there are none. Each counts as at work.
 function Steps.take(self)
+  if self.first > self.last or self.count >= self.most then return nil end
   local list = {}
   while self.count < self.most and self.first <= self.last do
     local op = self.queue[self.first]
@@ -202,14 +203,19 @@ function Steps.begin(self, op)
   self.at_work[op] = attempt
   local on = task.start(attempt_body, 2, table.pack(op, attempt.span))
   attempt.task = on
-  info.set(on, info.new(op.name, self:key(op), attempt.number, given.max_attempts, progress.details(op),
-    progress.new(self.run, op, attempt)))
+  info.set(on, self, op, attempt)
   if given.heartbeat_timeout then expect_heartbeats(self, op, attempt) end
   if given.timeout then
     attempt.limit = self.engine._core:steady() + given.timeout
     attempt.timer = self.engine._timers:add(given.timeout, out_of_time, { steps = self, op = op, attempt = attempt })
   end
   on:add_immediate_callback(finished, self, op, attempt)
+end
+
+--- What the function of an attempt can know of its step.
+function Steps.info(self, op, attempt)
+  return info.new(op.name, self:key(op), attempt.number, op.options.max_attempts, progress.details(op),
+    progress.new(self.run, op, attempt))
 end
 
 --- Cancels what is at work: nothing of it counts.

@@ -62,6 +62,7 @@ end
 --- The first operation that is not over, and for which `waits` (function(op)) is not true; and its time; nil: there is
 -- none. Those that wait stay.
 function Due.first(self, waits)
+  if self.count == 0 then return nil end
   local aside, found
   while self.count > 0 and not found do
     local item = self.heap[1]

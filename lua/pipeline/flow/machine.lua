@@ -42,6 +42,7 @@ local create, resume, running, yield = coroutine.create, coroutine.resume, corou
 local isyieldable = coroutine.isyieldable
 local pack, unpack = table.pack, table.unpack
 
+local NOTHING <const> = {}
 local WAIT <const> = {} -- what a branch yields when it waits; no code of the user has it
 local ENTRIES_MAX <const>, BYTES_MAX <const> = 10000, 50 << 20
 local ENTRIES_RESERVED <const>, BYTES_RESERVED <const> = 200, 1 << 20 -- for cleaning up after LimitError
@@ -79,7 +80,7 @@ local function load_entries(self, entries)
     op.state = entry.state_names[op.state] or op.state
     if not op.done and (op.kind == "timer" or op.state == "again") then op.due = op.due or 0.0 end
     op.id = entry.recorded_identity(op)
-    op.position, op.is_stored, op.is_dirty, op.ready, op.waiters = i, true, false, false, {}
+    op.position, op.is_stored = i, true
     if op.kind == "cancel" then -- the body does not ask for it
       op.is_asked, op.scope = true, self.scope
       self.pending, unasked = self.pending + 1, unasked - 1
@@ -138,8 +139,8 @@ local function finish(self, branch, ok, ...)
   self.order = self.order + 1
   future.ok, future.ready, future.order = ok, true, self.order
   if ok then future.results = pack(...) else future.caught = (...) end
-  for _, waiter in ipairs(future.waiters) do self:wake(waiter, future) end
-  future.waiters = {}
+  for _, waiter in ipairs(future.waiters or {}) do self:wake(waiter, future) end
+  future.waiters = false
   return WAIT
 end
 
@@ -148,7 +149,7 @@ function machine.add_branch(self, path, fn, args, within)
   local branch = {
     path = path, counts = {}, waits = nil, first = nil, scope = within, got = scope.known(within), thrown = nil,
   }
-  branch.future = { kind = "branch", name = path, path = path, ready = false, waiters = {}, branch = branch }
+  branch.future = { kind = "branch", name = path, path = path, ready = false, waiters = false, branch = branch }
   branch.co = create(function()
     return finish(self, branch, xpcall(fn, errors.handler, unpack(args, 1, args.n)))
   end)
@@ -161,7 +162,7 @@ end
 local function forget_waits(branch, list, op)
   for _, other in ipairs(list) do
     if other ~= op then
-      for i, waiter in ipairs(other.waiters) do
+      for i, waiter in ipairs(other.waiters or {}) do
         if waiter == branch then
           table.remove(other.waiters, i)
           break
@@ -267,7 +268,7 @@ local function check_name(what, name)
     type(name) == "string" and #name .. " bytes" or type(name))
 end
 
--- Which operation of the branch this is.
+-- Which operation of the branch this is: its number, and its identity where that is looked for in the journal.
 local function identify(self, branch, kind, name, key, what)
   if key ~= nil then
     local id = entry.identity(branch.path, kind, name, 0, key)
@@ -276,12 +277,17 @@ local function identify(self, branch, kind, name, key, what)
         what, kind, name, key)
     end
     self.names[id] = true
-    return id, 0
+    return 0, id
   end
-  local counts, counter = branch.counts, branch.path .. "/" .. kind .. ":" .. name .. "#" -- as entry.identity has it
-  local nth = (counts[counter] or 0) + 1
-  counts[counter] = nth
-  return counter .. nth, nth
+  local counts = branch.counts[kind]
+  if not counts then
+    counts = {}
+    branch.counts[kind] = counts
+  end
+  local nth = (counts[name] or 0) + 1
+  counts[name] = nth
+  local is_looked_for = self.unasked > 0 or self.passed
+  return nth, is_looked_for and branch.path .. "/" .. kind .. ":" .. name .. "#" .. nth -- as entry.identity has it
 end
 
 -- Raises what the branch has not been told of.
@@ -310,13 +316,13 @@ end
 --   gives a new operation its due, its ref and what else it takes; not called when it is recorded).
 -- @return the operation.
 function machine.ask(self, kind, name, given)
-  given = given or {}
+  given = given or NOTHING
   local what = given.what or kind
   local branch = self:check_call(what)
   heed(self, branch)
   if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
-  local id, nth = identify(self, branch, kind, name, given.key, what)
-  local op = self.recorded[id] or self.passed and passed.recall(self, id)
+  local nth, id = identify(self, branch, kind, name, given.key, what)
+  local op = id and (self.recorded[id] or self.passed and passed.recall(self, id))
   if op then
     self.recorded[id] = nil
     op.is_asked, op.name, op.key = true, name, given.key
@@ -324,9 +330,8 @@ function machine.ask(self, kind, name, given)
   else
     check_limit(self, what)
     op = {
-      id = id, kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = given.key,
-      line = place.here(), opened = self.now, attempt = 0, is_stored = false, is_dirty = false, ready = false,
-      waiters = {}, is_asked = true,
+      kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = given.key, line = place.here(),
+      opened = self.now, attempt = 0, is_asked = true,
     }
     if given.fill then given.fill(op) end
     op.seq = take_number(self)
@@ -350,6 +355,12 @@ function machine.is_full(self)
   return self.count >= self.max_entries or self.bytes >= self.max_bytes
 end
 
+-- A branch waits for an operation, or a branch.
+local function add_waiter(op, branch)
+  local waiters = op.waiters
+  if waiters then waiters[#waiters + 1] = branch else op.waiters = { branch } end
+end
+
 --- Blocks the running branch until one of the operations, or branches, of the list is ready. Returns the first one; of
 -- several that are ready already, the one that was ready first.
 function machine.wait(self, list, what)
@@ -361,7 +372,7 @@ function machine.wait(self, list, what)
   end
   if found then return found end
   branch.waits = list
-  for _, op in ipairs(list) do op.waiters[#op.waiters + 1] = branch end
+  for _, op in ipairs(list) do add_waiter(op, branch) end
   yield(WAIT)
   local thrown = branch.thrown
   if thrown then
@@ -438,7 +449,8 @@ local function make_ready(self, op)
   self.order = self.order + 1
   op.order = self.order
   local waiters = op.waiters
-  op.waiters = {}
+  if not waiters then return end
+  op.waiters = false
   for _, branch in ipairs(waiters) do self:wake(branch, op) end
 end
 
@@ -496,10 +508,9 @@ end
 --- Makes an entry of the run as a whole, which ends as it is made. `value`: encoded.
 function machine.mark(self, kind, name, value)
   local op = {
-    kind = kind, state = "ok", path = "", name = name, nth = 1, opened = self.now, attempt = 0, is_stored = false,
-    is_dirty = false, ready = false, waiters = {}, is_asked = true, scope = self.scope,
+    kind = kind, state = "ok", path = "", name = name, nth = 1, opened = self.now, attempt = 0, is_asked = true,
+    scope = self.scope,
   }
-  op.id = entry.recorded_identity(op)
   op.seq = take_number(self)
   self.count, self.bytes = self.count + 1, self.bytes + size_of(op)
   self:close(op, "ok", value)
@@ -571,7 +582,7 @@ end
 --- The operations that were asked for, and have no end, since the last call; in the order of the calls.
 function machine.take_asked(self)
   local asked = self.asked
-  self.asked = {}
+  if asked[1] then self.asked = {} end
   return asked
 end
 

@@ -6,6 +6,8 @@
 
 local place = {}
 
+local core = require "pipeline.core"
+
 local find, getinfo = string.find, debug.getinfo
 
 local FRAMES_MAX = 200
@@ -17,22 +19,9 @@ local function text_of(info)
   return ("%s:%d"):format(info.short_src, info.currentline)
 end
 
--- Functions of this library or of C, as far as they were met: what their frames would tell takes longer to make than
--- to know them again. Durable functions note a line with each thing that they ask for.
-local passed = setmetatable({}, { __mode = "k" })
-
 --- The innermost line of user code that is being executed, such as "shop.lua:42"; nil if there is none.
 function place.here()
-  for level = 2, FRAMES_MAX do
-    local frame = getinfo(level, "f")
-    if not frame then return nil end
-    if not passed[frame.func] then
-      local info = getinfo(level, "Sl")
-      local text = text_of(info)
-      if text then return text end
-      if info.what == "C" or find(info.source, OWN, 1, true) == 1 then passed[frame.func] = true end
-    end
-  end
+  return core.place(OWN)
 end
 
 --- The same of a coroutine that is suspended.

@@ -89,8 +89,26 @@ local function check_args(what, n, ...)
   end
 end
 
+-- Of most steps only the name is given, and no arguments: what those have in common is made once.
+local NO_ARGS <const> = { n = 0 }
+local asks = { step = { what = "self:step" }, start_step = { what = "self:start_step" } }
+
+local function ask_plain(run, self, what, name, fn, ...)
+  local op = run.machine:ask("step", name, asks[what])
+  if op.done then return op end
+  run.plain_options = run.plain_options or options_of(self, {})
+  op.fn, op.args, op.options = fn, select("#", ...) == 0 and NO_ARGS or pack(...), run.plain_options
+  return op
+end
+
 local function ask_step(self, what, given, fn, ...)
   local run = run_of(self, what)
+  if type(given) == "string" and type(fn) == "function" then
+    check_args(what, select("#", ...), ...)
+    local op = ask_plain(run, self, what, given, fn, ...)
+    run.unseen[op] = true
+    return run, op
+  end
   given = read_options(given, what)
   if not options.is_callable(fn) then
     misuse("bad argument #2 to '%s' (function expected, got %s)", what, type(fn))
