@@ -70,6 +70,18 @@ local function by_seq(a, b)
   return a.seq < b.seq
 end
 
+-- The entries of operations, and their bytes as the store counts them.
+local function entries_of(writes)
+  local entries, bytes = writes, 0
+  for i, op in ipairs(writes) do
+    local entry = entry_of(op)
+    if entry ~= op and entries == writes then entries = table.move(writes, 1, #writes, 1, {}) end
+    if entry ~= op then entries[i] = entry end
+    bytes = bytes + ENTRY_BYTES + #entry.name + #entry.path + #(entry.line or "") + #(entry.value or "")
+  end
+  return entries, bytes
+end
+
 -- Whether there is more to be written than entries.
 local function has_more(self)
   return self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status or self.bind
@@ -82,16 +94,10 @@ function journal.collect(self, always)
   local writes = self.machine:take_writes()
   if writes[2] then table.sort(writes, by_seq) end
   if self.taken[2] then table.sort(self.taken) end
-  local entries, bytes = {}, 0
-  for i, op in ipairs(writes) do
-    local entry = entry_of(op)
-    entries[i] = entry
-    bytes = bytes + ENTRY_BYTES + #entry.name + #entry.path + #(entry.line or "") + #(entry.value or "")
-  end
-  writes.bytes = bytes
+  local entries, bytes = entries_of(writes)
   local given = {
     entries = taken(entries), next = self.machine.next, children = taken(self.children), starts = taken(self.starts),
-    fills = taken(self.publish), taken = taken(self.taken), status = self.status or nil,
+    fills = taken(self.publish), taken = taken(self.taken), status = self.status or nil, written = bytes,
   }
   shown.collect(self, given)
   local bind = self.bind
@@ -104,8 +110,8 @@ function journal.collect(self, always)
 end
 
 --- What collect gave has been written.
-function journal.wrote(self, writes)
-  self.written = self.written + writes.bytes
+function journal.wrote(self, writes, given)
+  self.written = self.written + given.written
   self.machine:wrote(writes)
 end
 

@@ -58,7 +58,7 @@ local now = core.now
 local PARALLEL_STEPS <const> = 64
 local DELIVERIES_PER_TURN <const> = 100
 local RETRY <const> = "retry" -- the reason of a run that was resumed so
-local KEPT_BYTES <const>, BRANCH_BYTES <const> = 16384, 4096 -- of a run that is kept, and of each branch of it
+local KEPT_BYTES <const>, BRANCH_BYTES <const> = 16384, 6144 -- of a run that is kept, and of each branch of it
 local LOST <const> = {} -- is raised where the claim is not ours any more
 
 -- ---- the store -----------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ function Run.commit(self)
   moment(self, "before entry %d is committed", self.machine.next)
   local ok, code, message = self.core:journal(self.claim, given)
   if not ok then lose(self, code, message) end
-  journal.wrote(self, writes)
+  journal.wrote(self, writes, given)
   shown.wrote(self, given, code)
   moment(self, "after entry %d is committed", self.machine.next)
 end
@@ -195,7 +195,8 @@ end
 local function settle_steps(self)
   local ended, closed = self.steps.ended, self.closed
   if not (ended[1] or closed[1]) then return false end
-  self.steps.ended, self.closed = {}, {}
+  if ended[1] then self.steps.ended = { nil } end -- with room for one
+  if closed[1] then self.closed = {} else closed = { nil } end
   for _, outcome in ipairs(ended) do
     local op = outcome.op
     local verdict, value, seconds
@@ -355,7 +356,7 @@ local function suspend(self)
   given.wants = self.mailbox:wants(self.handlers)
   local ok, code, message = self.core:flow_suspend(self.claim, given)
   if ok then
-    journal.wrote(self, writes)
+    journal.wrote(self, writes, given)
     shown.wrote(self, given)
     noticed.suspended(self, time, given.reason)
     self.is_suspended = true
@@ -389,7 +390,7 @@ local function hold_on(self)
   given.hold, given.reason = true, self.holding
   local ok, code, message = self.core:flow_suspend(self.claim, given)
   if ok then
-    journal.wrote(self, writes)
+    journal.wrote(self, writes, given)
     return false
   end
   journal.put_back(self, writes, given)

@@ -49,7 +49,7 @@ end
 --- Takes those that may begin now: a list; nil: there are none. Each counts as at work.
 function Steps.take(self)
   if self.first > self.last or self.count >= self.most then return nil end
-  local list = {}
+  local list = { nil }
   while self.count < self.most and self.first <= self.last do
     local op = self.queue[self.first]
     self.queue[self.first] = nil
@@ -135,7 +135,7 @@ local function outcome_of(op, ok, ...)
     return { problem = { value }, trace = select(3, errors.describe(caught)) }
   end
   local encoded, bytes = pcall(values.encode, { ... }, select("#", ...), ("result of step %q"):format(op.name))
-  if encoded then return { value = bytes } end
+  if encoded then return { value = bytes, problem = nil, op = nil, number = nil } end -- with room for those
   return { problem = { bytes }, for_good = true }
 end
 

@@ -30,7 +30,7 @@ end
 function transaction.execute(self, op)
   local ok, problem = xpcall(attempt, errors.handler, self, op)
   if ok then
-    journal.wrote(self, op.writes)
+    journal.wrote(self, op.writes, op.given)
     shown.wrote(self, op.given)
     return "ok"
   end

@@ -332,6 +332,10 @@ function machine.ask(self, kind, name, given)
     op = {
       kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = given.key, line = place.here(),
       opened = self.now, attempt = 0, is_asked = true,
+      -- and room for what comes later
+      seq = nil, done = nil, closed = nil, due = nil, ref = nil, value = nil, scope = nil, order = nil, ready = nil,
+      waiters = nil, is_dirty = nil, is_stored = nil, is_seen = nil, has_ended = nil, fn = nil, args = nil,
+      options = nil, details = nil,
     }
     if given.fill then given.fill(op) end
     op.seq = take_number(self)
@@ -582,7 +586,7 @@ end
 --- The operations that were asked for, and have no end, since the last call; in the order of the calls.
 function machine.take_asked(self)
   local asked = self.asked
-  if asked[1] then self.asked = {} end
+  if asked[1] then self.asked = { nil } end -- with room for one
   return asked
 end
 
@@ -590,7 +594,7 @@ end
 -- about. They count as written from now on.
 function machine.take_writes(self)
   local writes = self.writes
-  self.writes = {}
+  self.writes = { nil } -- with room for one
   for _, op in ipairs(writes) do op.is_dirty = false end
   return writes
 end
