@@ -69,6 +69,8 @@ describe("several engines with real time", function()
     local text = pipe:read("a")
     local _, _, code = pipe:close()
     if code == 124 then text = text .. "it hangs" end
+    -- The leak checker of a child after a fork speaks of its parent's threads.
+    text = text:gsub("==%d+==Running thread %d+ was not suspended%. False leaks are possible%.\n", "")
     assert.equal("well\n", text)
   end
 
