@@ -3,17 +3,12 @@
 
 local pace = require "spec.support.pace"
 local processes = require "spec.crash.processes"
+local support = require "spec.examples.support"
 
-local LUA = os.getenv("LUA") or "lua5.4"
+local read = support.read
+
 local TEXTS = { "good morning", "one two three four five", "how are you", "six seven eight", "good night" }
 local INBOX = { "from the inbox", "and one more" }
-
-local function read(path)
-  local file = io.open(path)
-  local text = file and file:read("a") or ""
-  if file then file:close() end
-  return text
-end
 
 local function lines_of(text)
   local lines = {}
@@ -36,11 +31,10 @@ local function sentences_of(tokens)
 end
 
 describe("the chat agent", function()
-  for _, environment in ipairs { "", "LUA_INIT='require \"spec.examples.failing\"' " } do
-    it("tells its story" .. (environment ~= "" and ", also when each first attempt fails" or ""), function()
-      local pipe = assert(io.popen(environment .. "timeout 120 " .. LUA .. " examples/chat_agent.lua 2>&1"))
-      local lines = lines_of(pipe:read("a"))
-      assert(pipe:close(), table.concat(lines, "\n"))
+  for title, story in pairs(support.stories "examples/chat_agent.lua") do
+    it(title, function()
+      local text = story()
+      local lines = lines_of(text)
       table.sort(lines)
       assert.same({
         "agent:\tGOOD MORNING .", "agent:\tGOOD NIGHT .", "agent:\tHOW ARE YOU .", "asked:\thow are you", "turns:\t3",
@@ -49,19 +43,8 @@ describe("the chat agent", function()
   end
 
   it("W140 W141 W142 W143 W164 says each thing once, whatever is killed; readers go on where they were", function()
-    local seed = tonumber(os.getenv("AGENT_SEED")) or os.time()
-    local directory = processes.directory()
-    local group = processes.group(directory)
-    finally(function()
-      group:close()
-      os.execute("rm -rf " .. processes.quote(directory))
-    end)
+    local directory, group, random, seed = support.killing("AGENT_SEED", finally)
     local db, inbox, serial = directory .. "/agent.db", directory .. "/inbox", 0
-    local state = seed
-    local function random(n)
-      state = (state * 1103515245 + 12345) % 2147483648
-      return (state >> 8) % n
-    end
     local function spawn(...)
       serial = serial + 1
       local output = ("%s/out%d"):format(directory, serial)

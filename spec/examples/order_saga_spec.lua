@@ -2,20 +2,15 @@
 
 local pace = require "spec.support.pace"
 local processes = require "spec.crash.processes"
+local support = require "spec.examples.support"
 
-local LUA = os.getenv("LUA") or "lua5.4"
+local read = support.read
+
 local STORY = {
   "order 1: parcel with book, receipt charge#1",
   'order 2: AbortedError: saga.Ship("piano") was aborted: nobody can carry a piano',
   "order 3: parcel with lamp, receipt charge#1",
 }
-
-local function read(path)
-  local file = io.open(path)
-  local text = file and file:read("a") or ""
-  if file then file:close() end
-  return text
-end
 
 local function lines_of(text)
   local lines = {}
@@ -24,23 +19,15 @@ local function lines_of(text)
 end
 
 describe("the order saga", function()
-  for _, environment in ipairs { "", "LUA_INIT='require \"spec.examples.failing\"' " } do
-    it("tells its story" .. (environment ~= "" and ", also when each first attempt fails" or ""), function()
-      local pipe = assert(io.popen(environment .. "timeout 120 " .. LUA .. " examples/order_saga.lua 2>&1"))
-      local lines = lines_of(pipe:read("a"))
-      assert(pipe:close())
-      assert.same({ STORY[1], STORY[2], STORY[3], "the bank has\t400" }, lines)
+  for title, story in pairs(support.stories "examples/order_saga.lua") do
+    it(title, function()
+      local text = story()
+      assert.same({ STORY[1], STORY[2], STORY[3], "the bank has\t400" }, lines_of(text))
     end)
   end
 
   it("W13 W57 W96 W123 W164 books each amount once, whatever is killed", function()
-    local seed = tonumber(os.getenv("SAGA_SEED")) or os.time()
-    local directory = processes.directory()
-    local group = processes.group(directory)
-    finally(function()
-      group:close()
-      os.execute("rm -rf " .. processes.quote(directory))
-    end)
+    local directory, group, random, seed = support.killing("SAGA_SEED", finally)
     local books, db = directory .. "/books", directory .. "/orders.db"
     group:spawn(directory .. "/bank", "examples/order_saga.lua", "--bank", 0, books)
     local url
@@ -48,11 +35,6 @@ describe("the order saga", function()
       url = read(directory .. "/bank"):match("bank at (%S+)")
       return url
     end), read(directory .. "/bank"))
-    local state = seed
-    local function random(n)
-      state = (state * 1103515245 + 12345) % 2147483648
-      return (state >> 8) % n
-    end
     local ends
     for round = 1, 12 do
       local output = ("%s/work%d"):format(directory, round)

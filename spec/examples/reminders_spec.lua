@@ -2,15 +2,10 @@
 
 local pace = require "spec.support.pace"
 local processes = require "spec.crash.processes"
+local support = require "spec.examples.support"
 
-local LUA = os.getenv("LUA") or "lua5.4"
+local read = support.read
 
-local function read(path)
-  local file = io.open(path)
-  local text = file and file:read("a") or ""
-  if file then file:close() end
-  return text
-end
 
 -- The status of what is behind a URL; 0: nobody answers.
 local function status_of(url)
@@ -21,11 +16,9 @@ local function status_of(url)
 end
 
 describe("the approval with reminders", function()
-  for _, environment in ipairs { "", "LUA_INIT='require \"spec.examples.failing\"' " } do
-    it("tells its story" .. (environment ~= "" and ", also when each first attempt fails" or ""), function()
-      local pipe = assert(io.popen(environment .. "timeout 120 " .. LUA .. " examples/reminders.lua 2>&1"))
-      local text = pipe:read("a")
-      assert(pipe:close(), text)
+  for title, story in pairs(support.stories "examples/reminders.lua") do
+    it(title, function()
+      local text = story()
       local _, mails = text:gsub("mail to ada@example.org: a new chair%?\n", "")
       assert(mails >= 3, text)
       assert.match("approved\nshe was reminded\n$", text)
@@ -33,19 +26,8 @@ describe("the approval with reminders", function()
   end
 
   it("W13 W72 W85 W164 asks once for each reminder, and takes an answer once, whatever is killed", function()
-    local seed = tonumber(os.getenv("REMINDERS_SEED")) or os.time()
-    local directory = processes.directory()
-    local group = processes.group(directory)
-    finally(function()
-      group:close()
-      os.execute("rm -rf " .. processes.quote(directory))
-    end)
+    local directory, group, random, seed = support.killing("REMINDERS_SEED", finally)
     local db, port = directory .. "/request.db", 20000 + seed % 20000
-    local state = seed
-    local function random(n)
-      state = (state * 1103515245 + 12345) % 2147483648
-      return (state >> 8) % n
-    end
     local function mails() return read(db .. ".mails") end
     local function work(round)
       return group:spawn(("%s/work%d"):format(directory, round), "examples/reminders.lua", "--work", db, port)
