@@ -2,6 +2,7 @@
 
 local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
+local tasklets = require "pipeline.tasklets"
 
 local serial = 0
 
@@ -136,5 +137,39 @@ describe("a fork of a durable function", function()
     engine:drain()
     assert.same({ "quick", "of the original" }, engine:wait(stage).default.value)
     assert.same({}, engine:check())
+  end)
+
+  it("W113 W155 from where it was cancelled does anew what was stopped; from behind that it is aborted, too", function()
+    local engine <close> = open()
+    local ran, stop = {}, true
+    local class = workflow(function(self)
+      local function step(name, seconds)
+        return self:start_step(name, function()
+          ran[#ran + 1] = name
+          if seconds and stop then tasklets.await(tasklets.sleep(seconds)) end
+          return name
+        end)
+      end
+      local slow, timer = step("slow", 1000), self:timer(50)
+      local ok, problem = pcall(self.all, self, { slow, timer, self:event("e") })
+      self:await(step "clean")
+      if not ok then error(problem, 0) end
+      return self:await(slow)
+    end)
+    local stage = class():start()
+    tasklets.tasklet(function()
+      tasklets.await(tasklets.sleep(5))
+      stage:abort("enough")
+    end)()
+    assert.is_false((pcall(engine.wait, engine, stage)))
+    assert.same({ "slow", "clean" }, ran)
+    stop = false
+    local fork = engine:fork(stage.id, { from = "abort" })
+    engine:signal(fork, "e")
+    assert.equal("slow", engine:wait(fork).default.value)
+    assert.same({ "slow", "clean", "slow", "clean" }, ran)
+    local ok, problem = pcall(engine.wait, engine, engine:fork(stage.id, { from = "clean" }))
+    assert.is_true(not ok and pipeline.is(problem, pipeline.AbortedError))
+    assert.same({ "slow", "clean", "slow", "clean", "clean" }, ran)
   end)
 end)

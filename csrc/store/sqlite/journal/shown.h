@@ -51,7 +51,7 @@
     X(FORK_ENTRIES, "INSERT INTO main.pl_journal (stage, seq, done, kind, state, path, name, nth, line, opened, "      \
                     "closed, attempt, due, ref, large, value) SELECT ?1, seq, done, kind, state, path, name, nth, "    \
                     "line, opened, closed, attempt, due, ref, large, value FROM main.pl_journal INDEXED BY "           \
-                    "pl_journal_stage WHERE stage = ?2 AND seq < ?3")                                                  \
+                    "pl_journal_stage WHERE stage = ?2 AND seq < ?3 AND NOT (state = 3 AND done > ?3)")                \
     X(FORK_LARGE, "INSERT INTO main.pl_journal_large (stage, seq, value) SELECT ?1, seq, value FROM "                  \
                   "main.pl_journal_large INDEXED BY pl_journal_large_stage WHERE stage = ?2 AND seq < ?3")             \
     X(FORK_MAILS, "INSERT INTO main.pl_mail (stage, number, kind, name, key, time, value) SELECT ?1, number, kind, "   \

@@ -83,7 +83,8 @@ local function stage_of(self, of, record, flow, given)
 end
 
 --- Starts a new run with what another one had done before a certain entry of its journal; from there on it is done
--- anew. The original is left as it is, whatever its state, and effects that it had before are not had again.
+-- anew. The original is left as it is, whatever its state, and effects that it had before are not had again. What was
+-- stopped when the original was cancelled is done anew; a fork from behind that is aborted as the original was.
 -- @param ref id, idempotence key or instance of the original.
 -- @tparam table given from (the entry from which on all is done anew: its name, as in "charge", "charge#2" for the
 -- second
