@@ -158,6 +158,28 @@ describe("holding a run", function()
     assert.is_true(engine:resume(stage))
     assert.equal(1e9 + 500, engine:wait(stage).default.value)
   end)
+
+  it("W63 all runs of a class that are held go on at once", function()
+    local engine <close> = open()
+    local which, stages = "a", {}
+    local class = pipeline.workflow(name_of(), { run = function(self)
+      self:step(which, nothing)
+      return self:wait_event("go")
+    end })
+    local other = pipeline.workflow(name_of(), { run = function(self) self:wait_event("never") end })():start()
+    for i = 1, 3 do stages[i] = class():start() end
+    engine:drain()
+    engine:hold(other)
+    which = "b"
+    for i = 1, 2 do engine:signal(stages[i], "go", i) end
+    engine:drain()
+    which = "a"
+    assert.equal(2, engine:resume(class))
+    assert.equal(0, engine:resume(class))
+    for i = 1, 2 do assert.equal(i, engine:wait(stages[i]).default.value) end
+    assert.equal("suspended", (mode_of(engine, stages[3])))
+    assert.equal("held", (mode_of(engine, other)))
+  end)
 end)
 
 describe("a run of a class with determinism = \"by_name\"", function()

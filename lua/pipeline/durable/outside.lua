@@ -1,6 +1,7 @@
 --- durable/outside.lua: durable functions from outside of them: methods of the engine.
 
 local address = require "pipeline.durable.reach.address"
+local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
@@ -16,12 +17,14 @@ local misuse = require("pipeline.support.place").misuse
 local methods = {} -- of the engine
 
 local LIMIT <const>, LIMIT_MAX <const> = 100, 1000
+local PAGE <const> = 200
 
 local resume_kinds = { retry = "boolean" }
 
 --- Holds a durable function: nothing more of it begins, until it is resumed. Steps at work end, and are recorded;
 -- timers keep their times, and signals wait in the mailbox.
--- @param ref its id, idempotence key or instance. @tparam[opt] string reason a text.
+-- @param ref its id, idempotence key or instance.
+-- @tparam[opt] string reason a text.
 -- @return whether it is held from here on; false if it was before, or has returned. Raises UnexpectedPipelineError if
 --   it is none or final.
 function methods.hold(self, ref, reason)
@@ -37,17 +40,33 @@ function methods.hold(self, ref, reason)
   errors.raise_core(code, message, "hold of " .. record.class_path)
 end
 
+-- Lets all of a class go on that are held. Returns how many.
+local function resume_class(self, of, change)
+  local store, path, after, count = context.store(self), rawget(of, "class_path"), 0, 0
+  repeat
+    local ids = errors.check(store:flows_list { after = after, limit = PAGE })
+    for _, id in ipairs(ids) do
+      after = id
+      local record = errors.read(store:stage_get(id))
+      if record and record.class_path == path and store:flow_set(id, change) then count = count + 1 end
+    end
+  until #ids < PAGE
+  return count
+end
+
 --- Lets a durable function that is held go on: with the code of now, from where its journal ends.
--- @param ref its id, idempotence key or instance. @tparam[opt] table given retry = true: if it is held since the error
---   of a step has left run (`on_error = "hold"`), that step is tried again, with all its attempts.
--- @return whether it goes on; false if it was not held. Raises UnexpectedPipelineError if it is none or final.
+-- @param ref its id, idempotence key or instance; or a durable class: all of it that are held.
+-- @tparam[opt] table given retry = true: if it is held since the error of a step has left run (`on_error = "hold"`),
+--   that step is tried again, with all its attempts.
+-- @return whether it goes on; false if it was not held; of a class how many go on. Raises UnexpectedPipelineError if it
+--   is none or final.
 function methods.resume(self, ref, given)
   opened.check(self)
   given = options.check(given, resume_kinds, 2, "resume")
+  local change = { resume = true, reason = given.retry and "retry" or nil }
+  if class.is(ref) and ref.durable then return resume_class(self, ref, change) end
   local record = address.record(self, ref, "resume")
-  local ok, code, message = context.store(self):flow_set(record.id, {
-    resume = true, reason = given.retry and "retry" or nil,
-  })
+  local ok, code, message = context.store(self):flow_set(record.id, change)
   if ok then return true end
   if code == "ESTATE" then return false end
   if code == "EFINAL" then
@@ -108,8 +127,8 @@ function methods.signal(self, ref, name, payload, given)
 end
 
 local function error_text(bytes)
-  local class, message = values.describe_error(bytes)
-  return ("%s: %s"):format(class, message)
+  local of, message = values.describe_error(bytes)
+  return ("%s: %s"):format(of, message)
 end
 
 -- How far a step that is at work, or is to be tried again, has said that it got.

@@ -298,7 +298,8 @@ function Engine:explain(ref) end
 ---@field version? integer
 
 --- Starts a new run with what another one had done before a certain entry of its journal; from there on it is done
---- anew. The original is left as it is, whatever its state, and effects that it had before are not had again.
+--- anew. The original is left as it is, whatever its state, and effects that it had before are not had again. What was
+--- stopped when the original was cancelled is done anew; a fork from behind that is aborted as the original was.
 ---
 --- `given`: from (the entry from which on all is done anew: its name, as in "charge", "charge#2" for the second one, or
 --- its position in the journal), args (list of arguments; default: those of the original), version (default: that of
@@ -377,8 +378,8 @@ function Engine:get_values(ref) end
 ---
 --- Returns whether it is held from here on; false if it was before, or has returned. Raises UnexpectedPipelineError if
 --- it is none or final.
----@param ref any its id, idempotence key or instance. @tparam[opt] string reason a text.
----@param reason string
+---@param ref any its id, idempotence key or instance.
+---@param reason? string a text.
 ---@return any
 function Engine:hold(ref, reason) end
 
@@ -420,11 +421,12 @@ function Engine:read_stream(ref, name, given) end
 
 --- Lets a durable function that is held go on: with the code of now, from where its journal ends.
 ---
---- `ref`: its id, idempotence key or instance. @tparam[opt] table given retry = true: if it is held since the error of
---- a step has left run (`on_error = "hold"`), that step is tried again, with all its attempts.
+--- `given`: retry = true: if it is held since the error of a step has left run (`on_error = "hold"`), that step is
+--- tried again, with all its attempts.
 ---
---- Returns whether it goes on; false if it was not held. Raises UnexpectedPipelineError if it is none or final.
----@param ref any
+--- Returns whether it goes on; false if it was not held; of a class how many go on. Raises UnexpectedPipelineError if
+--- it is none or final.
+---@param ref any its id, idempotence key or instance; or a durable class: all of it that are held.
 ---@param given? pipeline.Engine.resume.options
 ---@return any
 function Engine:resume(ref, given) end
