@@ -24,6 +24,7 @@
 --   * what a killed worker had claimed is claimed by it no longer soon after, while others live;
 --   * every invariant of ledger.lua: no task lost, names unique, limits kept, leases exclusive, dead letters complete;
 --   * every invariant of mails.lua: no signal lost or taken twice, each effect of a step once more a crash at most;
+--   * every invariant of sagas.lua: what an aborted one did is undone, the newest first, and no abort is lost;
 --   * every invariant of journal.lua: each time of a schedule fires once, none is lost.
 --
 -- The last line is "N passed, M failed", counted in cycles. The files of rounds that failed are kept.
@@ -32,6 +33,7 @@ local check = require "spec.crash.check"
 local journal = require "spec.crash.journal"
 local ledger = require "spec.crash.ledger"
 local mails = require "spec.crash.mails"
+local sagas = require "spec.crash.sagas"
 local library = require "spec.clocks.library"
 local plan = require "spec.crash.plan"
 local processes = require "spec.crash.processes"
@@ -55,7 +57,7 @@ local AFTER_ALL_ETAS = 10 * 86400
 local BEFORE_CHANGE = 2 -- seconds: that is when a round begins
 local SLACK = 0.005 -- what setting the clock so often may cost
 local COUNTS = { "kills", "stages", "begun", "interrupted", "executed", "again", "late", "leases", "orders", "fired",
-  "missed", "effects", "notes" }
+  "missed", "effects", "notes", "undone" }
 
 -- ---- arguments -------------------------------------------------------------------------------------------------
 
@@ -399,13 +401,14 @@ function Round:read_log()
     self[name] = {}
   end
   self.begun, self.interrupted, self.journal, self.mails = 0, 0, journal.new(), mails.new()
+  self.sagas = sagas.new()
   self.ledger = ledger.new { limits = RULES.limits, rates = RULES.rates, tombstone = plan.tombstone(self.seed),
     slack = self.jumps and SLACK }
   for line in io.lines(self.log) do
     local verb, rest = line:match("^(%l+)|?(.*)$")
     local words = {}
     for word in ((rest or "") .. "|"):gmatch("([^|]*)|") do words[#words + 1] = word end
-    local is_mail = self.mails:read(verb, table.unpack(words))
+    local is_mail = self.mails:read(verb, table.unpack(words)) or self.sagas:read(verb, table.unpack(words))
     if is_mail then self.ran[words[1]] = true end
     local known = self.ledger:read(verb, table.unpack(words)) or self.journal:read(verb, table.unpack(words))
     if readers[verb] then
@@ -538,7 +541,8 @@ end
 
 function Round:check_mails()
   for _, text in ipairs(self.mails:finish(check.sql(self.path, mails.left))) do self:fail("%s", text) end
-  self.effects, self.notes = self.mails.effects_count, self.mails.taken
+  for _, text in ipairs(self.sagas:finish()) do self:fail("%s", text) end
+  self.effects, self.notes, self.undone = self.mails.effects_count, self.mails.taken, self.sagas.undone
 end
 
 function Round:check(cycles)
@@ -565,7 +569,8 @@ local function counted(counts)
   local n = {}
   for i, name in ipairs(COUNTS) do n[i] = counts[name] or 0 end
   return ("%d kills; %d stages, %d runs begun, %d of them again; %d executions of tasks, %d of them again, %d ended "
-    .. "too late; %d leases, %d orders; %d fires, %d times missed; %d effects of steps, %d notes taken"):format(
+    .. "too late; %d leases, %d orders; %d fires, %d times missed; %d effects of steps, %d notes taken, %d "
+    .. "undone"):format(
     table.unpack(n))
 end
 

@@ -6,6 +6,10 @@
 --   effect|flow|key of the step, attempt|pid    a step has its effect
 --   willnote|flow|note|pid, noted|flow|note     a note is about to be sent, was acknowledged
 --   took|flow|note|key of the step|pid          it was taken
+--
+-- A saga does some things, and half of them fail then, after a child of it that waits was cancelled; workers abort some
+-- of the others. What each does can be undone:
+--   acted|saga|label|key of the step|pid, undid|saga|label|key of the step|pid
 
 local pipeline = require "pipeline"
 local classes = require "spec.crash.classes"
@@ -48,6 +52,45 @@ classes.Flow = pipeline.workflow("spec.crash.classes.Flow", {
     end
     table.sort(got)
     return table.concat(got, " ")
+  end,
+})
+
+local function note_step(verb, key, label)
+  classes.note(verb, key, label, pipeline.step().key, classes.pid)
+end
+
+local function did(key, label) note_step("acted", key, label) end
+local function undid(_, key, label) note_step("undid", key, label) end
+local function undid_named(key, label) note_step("undid", key, label) end
+
+local Part = pipeline.workflow("spec.crash.classes.Part", {
+  backoff_seconds = 0.01, max_losses = 10000,
+  run = function(self, key)
+    self:step({ name = "open", compensate = undid }, did, key, "part")
+    self:wait_event("never")
+  end,
+})
+
+classes.Saga = pipeline.workflow("spec.crash.classes.Saga", {
+  backoff_seconds = 0.01, max_losses = 10000,
+  run = function(self, key, n)
+    for i = 1, n do
+      if i % 3 == 0 then
+        self:on_compensate("undo", undid_named, key, i)
+        self:step("do", did, key, i)
+      else
+        self:step({ name = "do", compensate = undid }, did, key, i)
+      end
+      self:sleep(0.003)
+    end
+    if n % 2 == 1 then return n end
+    local part
+    pcall(self.with_timeout, self, 0.05, function()
+      part = self:spawn(Part(key)) -- it belongs to what is cancelled
+      self:await(part)
+    end)
+    pcall(self.await, self, part)
+    error(pipeline.Abort("sold out, as intended"))
   end,
 })
 

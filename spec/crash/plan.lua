@@ -28,6 +28,13 @@ local function of_flow(_, n)
   return table.concat(list, " "), n + 1
 end
 
+local function saga_arguments(random, key) return { key, random(1, 6) } end
+
+local function of_saga(_, n)
+  if n % 2 == 0 then return "aborted" end
+  return n, 1
+end
+
 -- Each kind: arguments made from a random function; the value and the number of stages of a tree that is done.
 local kinds = {
   { "Fan", function(random) return { random(1, 40) } end, function(n) return sum_to(n), n + 2 end },
@@ -41,6 +48,7 @@ local kinds = {
   { "Hopeless", function() return {} end, function() return "aborted" end },
   { "Booker", function(random, key) return { key, random(1, 5) } end, function(_, n) return n, 1 end },
   { "Flow", flow_arguments, of_flow }, { "Flow", flow_arguments, of_flow }, { "Flow", flow_arguments, of_flow },
+  { "Saga", saga_arguments, of_saga }, { "Saga", saga_arguments, of_saga },
   { "Starter", function(random, key) return { key, random(1, 3) } end, function(_, n) return n, 1 end },
 }
 
