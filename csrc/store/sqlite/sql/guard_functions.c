@@ -98,15 +98,17 @@ static void replace_cb(sqlite3_context *context, int argc, sqlite3_value **argv)
     sqlite3 *db = sqlite3_context_db_handle(context);
     bytes_t text, part, with;
     (void)argc;
-    for (int i = 0; i < 3; i++)
-        if (sqlite3_value_type(argv[i]) == SQLITE_NULL)
-            return;
-    if (!take(context, argv[0], &text) || !take(context, argv[1], &part) || !take(context, argv[2], &with))
+    if (!take(context, argv[0], &text) || !take(context, argv[1], &part))
         return;
-    if (part.len == 0 || part.ptr[0] == 0) {
-        sqlite3_result_value(context, argv[0]);
+    if (part.len == 0 || part.ptr[0] == 0) { /* whatever the third is; and a blob becomes a text all the same */
+        if (sqlite3_value_text(argv[0]))
+            sqlite3_result_value(context, argv[0]);
+        else
+            sqlite3_result_error_nomem(context);
         return;
     }
+    if (!take(context, argv[2], &with))
+        return;
     size_t count = count_parts(text, part), size = text.len - count * part.len + count * with.len;
     if (size > (size_t)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, -1)) {
         sqlite3_result_error_toobig(context);
