@@ -30,13 +30,12 @@ const char *pl_result_text(int code) {
     }
 }
 
-int pl__error_set(pl_error_t *error, int code, const char *where, const char *format, ...) {
+int pl__error_set(pl_error_t *error, int code, const char *format, ...) {
     if (!error)
         return code;
     va_list args;
     va_start(args, format);
     error->code = code;
-    error->where = where;
     vsnprintf(error->message, sizeof error->message, format, args);
     va_end(args);
     return code;

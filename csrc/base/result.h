@@ -62,10 +62,9 @@ typedef enum {
 #undef X
 } pl_result_t;
 
-/* Detail of a failure. Owned by the caller; `where` is static. A zeroed one is valid and empty. */
+/* Detail of a failure. Owned by the caller. A zeroed one is valid and empty. */
 typedef struct {
     int code;
-    const char *where;
     char message[240];
 } pl_error_t;
 
@@ -73,13 +72,10 @@ typedef struct {
 PL_API const char *pl_result_name(int code);
 PL_API const char *pl_result_text(int code);
 
-/* Records code, origin and a printf-style message in *error (may be NULL); returns code. */
-int pl__error_set(pl_error_t *error, int code, const char *where, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+/* Records code and a printf-style message in *error (may be NULL); returns code. */
+int pl__error_set(pl_error_t *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-#define PL__STR_(x) #x
-#define PL__STR(x) PL__STR_(x)
-#define PL__FAIL(error, code, ...) pl__error_set((error), (code), __FILE__ ":" PL__STR(__LINE__), __VA_ARGS__)
+#define PL__FAIL(error, code, ...) pl__error_set((error), (code), __VA_ARGS__)
 #define PL__MUST_USE __attribute__((warn_unused_result))
 
 #endif

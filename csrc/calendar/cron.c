@@ -40,17 +40,15 @@ typedef struct {
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
-#define REFUSE(in, place, ...) refuse((in), (place), __FILE__ ":" PL__STR(__LINE__), __VA_ARGS__)
-
-__attribute__((format(printf, 4, 5))) static int refuse(const reader_t *in, const char *place, const char *where,
-                                                        const char *format, ...) {
+__attribute__((format(printf, 3, 4))) static int refuse(const reader_t *in, const char *place, const char *format,
+                                                        ...) {
     char reason[160];
     va_list args;
     va_start(args, format);
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
-    return pl__error_set(in->error, PL_EINVAL, where, "%s, position %d: %s", FIELD[in->field].name,
-                         (int)(place - in->text) + 1, reason);
+    return PL__FAIL(in->error, PL_EINVAL, "%s, position %d: %s", FIELD[in->field].name, (int)(place - in->text) + 1,
+                    reason);
 }
 
 /* ---- values ----------------------------------------------------------------------------------------------------- */
@@ -106,14 +104,14 @@ static int take_number(reader_t *in, int min, int max, const char *what, int *va
     const char *place = in->at;
     *value = 0;
     if (!is_digit(peek(in)))
-        return REFUSE(in, place, "%s expected, not \"%.*s\"", what, width(place, in->end), place);
+        return refuse(in, place, "%s expected, not \"%.*s\"", what, width(place, in->end), place);
     while (is_digit(peek(in))) {
         if (*value < 100000)
             *value = *value * 10 + (*in->at - '0');
         in->at++;
     }
     if (*value < min || *value > max)
-        return REFUSE(in, place, "%.*s is out of range, %d to %d", (int)(in->at - place), place, min, max);
+        return refuse(in, place, "%.*s is out of range, %d to %d", (int)(in->at - place), place, min, max);
     return PL_OK;
 }
 
@@ -123,8 +121,8 @@ static int take_value(reader_t *in, int *value) {
         return PL_OK;
     if (is_letter(peek(in))) {
         if (in->field == MONTH || in->field == WEEKDAY)
-            return REFUSE(in, place, "\"%.*s\" is no %s", width(place, in->end), place, FIELD[in->field].name);
-        return REFUSE(in, place, "a number expected, not \"%.*s\"", width(place, in->end), place);
+            return refuse(in, place, "\"%.*s\" is no %s", width(place, in->end), place, FIELD[in->field].name);
+        return refuse(in, place, "a number expected, not \"%.*s\"", width(place, in->end), place);
     }
     int max = FIELD[in->field].max + (in->field == WEEKDAY ? 1 : 0);
     return take_number(in, FIELD[in->field].min, max, "a number", value);
@@ -159,7 +157,7 @@ static int take_last_day(reader_t *in) {
         if (rc != PL_OK)
             return rc;
         if (peek(in) == 'W')
-            return REFUSE(in, in->at, "W goes with a day (15W) or with L (LW) only");
+            return refuse(in, in->at, "W goes with a day (15W) or with L (LW) only");
     }
     in->cron->before_last |= 1u << before;
     return PL_OK;
@@ -222,9 +220,9 @@ static int take_item(reader_t *in) {
     if (in->field == DAY && take(in, 'L'))
         return take_last_day(in);
     if (in->field == WEEKDAY && take(in, 'L'))
-        return REFUSE(in, place, "L needs the weekday of which the last one is meant, as in 5L");
+        return refuse(in, place, "L needs the weekday of which the last one is meant, as in 5L");
     if (peek(in) == '?')
-        return REFUSE(in, place, "? stands alone, in day and weekday only");
+        return refuse(in, place, "? stands alone, in day and weekday only");
     return take_range(in);
 }
 
@@ -280,7 +278,7 @@ static int read_field(reader_t *in) {
             return rc;
     } while (take(in, ','));
     if (in->at < in->end)
-        return REFUSE(in, in->at, "\"%.*s\" is not understood", width(in->at, in->end), in->at);
+        return refuse(in, in->at, "\"%.*s\" is not understood", width(in->at, in->end), in->at);
     keep(in, in->end - begin == 1 && *begin == '*');
     if (in->field == HOUR)
         in->cron->is_elapsed = is_star(begin, in->end);

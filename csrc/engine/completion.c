@@ -134,7 +134,7 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
     if (rc != PL_OK)
         return rc;
     pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
-    done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->claim, .kind = (uint8_t)claim->kind };
+    done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->fence, .kind = (uint8_t)claim->kind };
     if (engine->tells)
         done->ends[done->len - 1].event = pl__event_note(engine, engine->ends, claim);
     claim->gate->meter.succeeded[claim->kind]++;
@@ -210,12 +210,12 @@ static pl_op_t *end_of(const pl_claim_t *claim) {
         return NULL;
     if (op->verb == PL_VERB_outcome)
         op->u.outcome = (pl_op_outcome_t){ .stage = claim->task,
-                                           .claim = claim->claim,
+                                           .claim = claim->fence,
                                            .flags = claim->stage ? claim->stage->flags : 0 };
     else if (op->verb == PL_VERB_finalized)
-        op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->claim };
+        op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->fence };
     else
-        op->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->claim };
+        op->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->fence };
     return op;
 }
 
@@ -249,7 +249,7 @@ static void release(pl_engine_t *engine, const pl_claim_t *claims, int len, pl_u
     }
     for (int i = 0; i < len; i++, claims = claims->next) {
         tasks[i] = claims->task;
-        numbers[i] = claims->claim;
+        numbers[i] = claims->fence;
     }
     op->u.release = (pl_op_release_t){ tasks, numbers, (size_t)len, rest };
     op->owner = engine; /* ours: no host hears of it */

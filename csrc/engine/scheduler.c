@@ -127,7 +127,7 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
     }
 }
 
-static void take_final(pl_engine_t *engine, const pl_final_t *final) {
+static void take_final(pl_engine_t *engine, const pl_watch_event_t *final) {
     bool has_news = final->state == PL_STAGE_READY, is_final = final->state != PL_STAGE_ABORTING && !has_news;
     if (is_final && !final->unwatched)
         engine->host.final(engine->host.data, final->stage, final->state);
@@ -155,7 +155,7 @@ void pl__scheduler_collect(pl_engine_t *engine) {
         op_back(engine, op, &ended);
     }
     batch.ops = NULL;
-    for (const pl_final_t *final = batch.finals; final; final = final->next)
+    for (const pl_watch_event_t *final = batch.finals; final; final = final->next)
         take_final(engine, final);
     if (batch.has_state)
         engine->prefetch = ended * 2 < PREFETCH_MAX ? ended * 2 : PREFETCH_MAX;

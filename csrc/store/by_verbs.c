@@ -3,16 +3,16 @@
  */
 #include "store/by_verbs.h"
 
-static void drop_claims(pl__turn_t *turn) {
+static void drop_claims(pl__commit_result_t *turn) {
     for (pl_claim_t *claim = turn->claims, *next; claim; claim = next) {
         next = claim->next;
         pl_claim_free(claim);
     }
-    *turn = PL__TURN_NONE;
+    *turn = PL__COMMIT_RESULT_NONE;
 }
 
 int pl__verbs_end(const pl__verbs_t *verbs, pl__conn_t *conn, int rc, const pl__ask_t *ask, pl__arena_t *arena,
-                  pl__turn_t *turn, pl_error_t *error) {
+                  pl__commit_result_t *turn, pl_error_t *error) {
     if (rc == PL_OK)
         rc = verbs->finish(conn, ask, arena, turn, error);
     if (rc == PL_OK)
@@ -26,7 +26,7 @@ int pl__verbs_end(const pl__verbs_t *verbs, pl__conn_t *conn, int rc, const pl__
 }
 
 int pl__verbs_turn(const pl__verbs_t *verbs, pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena,
-                   pl__turn_t *turn, pl_error_t *error) {
+                   pl__commit_result_t *turn, pl_error_t *error) {
     int rc = verbs->begin(conn, error);
     if (rc != PL_OK)
         return rc;

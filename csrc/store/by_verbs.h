@@ -14,7 +14,8 @@ typedef struct {
     int (*begin)(pl__conn_t *conn, pl_error_t *error);
     pl__verb_fn *verb[PL_VERB_COUNT];
     /* Ends the transaction's work: claims, and what a turn tells. */
-    int (*finish)(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn, pl_error_t *error);
+    int (*finish)(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
+                  pl_error_t *error);
     int (*commit)(pl__conn_t *conn, pl_error_t *error);
     void (*rollback)(pl__conn_t *conn);
     /* Detail of the last broken verb. */
@@ -23,10 +24,10 @@ typedef struct {
 
 /* For pl_store_driver_t.turn. */
 int pl__verbs_turn(const pl__verbs_t *verbs, pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena,
-                   pl__turn_t *turn, pl_error_t *error);
+                   pl__commit_result_t *turn, pl_error_t *error);
 /* Finishes and commits the work of a transaction, or, if that or the work (rc) failed, rolls it back. */
 int pl__verbs_end(const pl__verbs_t *verbs, pl__conn_t *conn, int rc, const pl__ask_t *ask, pl__arena_t *arena,
-                  pl__turn_t *turn, pl_error_t *error);
+                  pl__commit_result_t *turn, pl_error_t *error);
 /* For pl_store_driver_t.read: a transaction for each op, which is then rolled back. */
 void pl__verbs_read(const pl__verbs_t *verbs, pl__conn_t *conn, pl_op_t *ops);
 

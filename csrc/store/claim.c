@@ -4,8 +4,8 @@
 #include "store/claim.h"
 
 #include <limits.h>
-#include <pthread.h>
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* What a claim carries in its own block, before its arena needs another. */
@@ -30,30 +30,29 @@ struct pl__slab {
 };
 
 /* A few full-sized slabs are kept for the next transactions of whatever store: memory that goes back and forth between
- * the system and the process costs more than all that is done with it. */
+ * the system and the process costs more than all that is done with it. Each has a place of its own, taken and given by
+ * one exchange: no lock that a fork could leave locked in the child. */
 enum { SPARE_MAX = 32 };
-static pthread_mutex_t spare_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pl__slab_t *spare[SPARE_MAX];
-static int spare_len;
+static _Atomic(pl__slab_t *) spare[SPARE_MAX];
 
 static bool slab_keep(pl__slab_t *slab) {
 #ifdef __SANITIZE_ADDRESS__
     return !slab; /* never: what is used after it was freed is to be seen */
 #endif
     bool kept = false;
-    pthread_mutex_lock(&spare_mutex);
-    if (slab->size == SLAB_CLAIMS_MAX && spare_len < SPARE_MAX) {
-        spare[spare_len++] = slab;
-        kept = true;
+    for (int i = 0; i < SPARE_MAX && slab->size == SLAB_CLAIMS_MAX && !kept; i++) {
+        pl__slab_t *none = NULL;
+        kept = !atomic_load_explicit(&spare[i], memory_order_relaxed) &&
+               atomic_compare_exchange_strong(&spare[i], &none, slab);
     }
-    pthread_mutex_unlock(&spare_mutex);
     return kept;
 }
 
 static pl__slab_t *slab_reuse(void) {
-    pthread_mutex_lock(&spare_mutex);
-    pl__slab_t *slab = spare_len > 0 ? spare[--spare_len] : NULL;
-    pthread_mutex_unlock(&spare_mutex);
+    pl__slab_t *slab = NULL;
+    for (int i = 0; i < SPARE_MAX && !slab; i++)
+        if (atomic_load_explicit(&spare[i], memory_order_relaxed))
+            slab = atomic_exchange(&spare[i], NULL);
     if (slab)
         memset(slab, 0, sizeof *slab + (size_t)slab->len * sizeof slab->blocks[0]);
     return slab;

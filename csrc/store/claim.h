@@ -14,7 +14,7 @@ typedef struct pl_claim {
     pl__arena_t arena;
     pl_id_t task;
     pl_task_kind_t kind;
-    int claim; /* the number of this claim, greater than those before: with the worker, the fence */
+    int fence; /* the number of this claim, greater than those before: with the worker, what an end is checked by */
     int tries; /* failed executions before this one (X-AppEngine-TaskRetryCount) */
     int priority;
     pl_usec_t eta;

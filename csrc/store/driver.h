@@ -52,15 +52,15 @@ typedef struct {
 typedef struct {
     pl_claim_t *claims; /* owned list */
     int claims_len;
-    pl_final_t *finals; /* lists in the arena given to the turn */
+    pl_watch_event_t *finals; /* lists in the arena given to the turn */
     pl_recall_t *recalls;
     bool ready_left;
     unsigned ring; /* what others should hear: PL__RING_* */
     pl_usec_t next_due, next_token;
     pl_usec_t next_fire; /* wall clock: when a schedule fires; PL_USEC_NEVER: none does */
-} pl__turn_t;
-#define PL__TURN_NONE                                                                                                  \
-    ((pl__turn_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER, .next_fire = PL_USEC_NEVER })
+} pl__commit_result_t;
+#define PL__COMMIT_RESULT_NONE                                                                                         \
+    ((pl__commit_result_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER, .next_fire = PL_USEC_NEVER })
 
 typedef struct pl_store_driver {
     int version;      /* PL__DRIVER_VERSION, */
@@ -77,7 +77,7 @@ typedef struct pl_store_driver {
     /* One transaction over all ops (NULL: none), durable when it returns PL_OK. PL_EAGAIN: nothing was done, the same
      * list may be given again. PL_ELOST: nothing was done, and nobody can be reached; it is given again until somebody
      * is. Others: it is broken. In each case ops may be given again, so no result is written over what an op asks. */
-    int (*turn)(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+    int (*turn)(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                 pl_error_t *error);
     /* Ops that only look, each with a result of its own: op->rc, op->error. PL_ELOST: as in a turn. */
     void (*read)(pl__conn_t *conn, pl_op_t *ops);
@@ -87,8 +87,8 @@ typedef struct pl_store_driver {
     /* An op of the session; what borrows from it is not put off. Not PL_OK: the session is over, op->error says why. */
     int (*session_apply)(pl__conn_t *conn, pl_op_t *op);
     /* The session is over. With `commit` it ends as a turn does; else, or when that fails, it never was. */
-    int (*session_end)(pl__conn_t *conn, bool commit, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
-                       pl_error_t *error);
+    int (*session_end)(pl__conn_t *conn, bool commit, const pl__ask_t *ask, pl__arena_t *arena,
+                       pl__commit_result_t *turn, pl_error_t *error);
     /* Leases, logs and the like: after each turn, and (idle) at *next (monotonic us; PL_USEC_NEVER: never) when
      * nothing has happened until then. *aside, if not 0, is work for a connection of that role, which is told it. */
     void (*keep)(pl__conn_t *conn, bool idle, int64_t *next, int *aside);

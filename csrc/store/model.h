@@ -295,7 +295,7 @@ typedef struct pl_final {
     pl_stage_state_t state;
     bool ours;      /* it has become so by this commit, and not by one of another process */
     bool unwatched; /* nobody waits for it: all that become final are told of */
-} pl_final_t;
+} pl_watch_event_t;
 
 /* What was claimed of this queue and has not started is to be given back (verb release). */
 typedef struct pl_recall {

@@ -321,7 +321,7 @@ typedef struct {
     size_t peers_len;
 } pl_op_rescue_t;
 
-/* watch: state of the stage now; if not final, a pl_final_t will come with a later batch. */
+/* watch: state of the stage now; if not final, a pl_watch_event_t will come with a later batch. */
 typedef struct {
     pl_id_t stage;
     pl_str_t key; /* look up by idempotence key instead */

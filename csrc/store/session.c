@@ -95,7 +95,7 @@ static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seco
 
 /* It is rolled back. */
 static void drop_session(pl_store_t *store) {
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { NULL };
     pl__fork_enter();
     (void)store->driver->session_end(store->writer, false, &(pl__ask_t){ 0 }, &arena, &turn, &(pl_error_t){ 0 });
@@ -147,7 +147,7 @@ static bool apply_of_session(pl_store_t *store, pl_op_t *op) {
 }
 
 static void end_session(pl_store_t *store, pl_op_t *end) {
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { NULL };
     pl__ask_t ask = { 0 };
     end->rc = PL_OK;

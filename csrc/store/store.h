@@ -58,7 +58,8 @@ typedef struct {
     pl_op_t *ops;       /* owned list, in the order finished */
     pl_claim_t *claims; /* owned list, in the order to be run */
     int claims_len;
-    pl_final_t *finals;   /* watched stages that became final, runs that were aborted; in the batch's arena, as are */
+    pl_watch_event_t
+        *finals;          /* watched stages that became final, runs that were aborted; in the batch's arena, as are */
     pl_recall_t *recalls; /* queues whose claims are asked back, newest first */
     bool has_state;       /* the fields below are of a commit (reads alone bring none) */
     bool ready_left;      /* more is ready than was wanted */

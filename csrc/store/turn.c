@@ -64,7 +64,7 @@ void pl__refuse_ops(pl_store_t *store, pl_op_t *ops, const pl_error_t *why) {
     pthread_mutex_unlock(&store->mutex);
 }
 
-static void post_finals(pl_store_t *store, pl_final_t *final) {
+static void post_finals(pl_store_t *store, pl_watch_event_t *final) {
     while (final) { /* nodes stay in the turn's arena, which joins the batch's */
         *store->batch_finals_tail = final;
         store->batch_finals_tail = &final->next;
@@ -80,7 +80,7 @@ static void post_recalls(pl_store_t *store, pl_recall_t *recall) {
     }
 }
 
-static void post_turn(pl_store_t *store, pl__turn_t *turn, pl__arena_t *arena) {
+static void post_turn(pl_store_t *store, pl__commit_result_t *turn, pl__arena_t *arena) {
     if (turn->claims) {
         *store->batch_claims_tail = turn->claims;
         for (pl_claim_t *claim = turn->claims; claim; claim = claim->next)
@@ -111,8 +111,8 @@ static void rest_before_try(int n) {
 }
 
 /* One transaction over a list of ops. Returns the result of the transaction; op->rc has the refusals. */
-static int transact(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
-                    pl_error_t *error) {
+static int transact(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena,
+                    pl__commit_result_t *turn, pl_error_t *error) {
     int rc = PL_EAGAIN;
     for (int n = 0; n < TRIES && rc == PL_EAGAIN; n++) {
         if (n > 0)
@@ -124,7 +124,7 @@ static int transact(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask, pl__a
     return rc;
 }
 
-void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena) {
+void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__commit_result_t *turn, pl__arena_t *arena) {
     pthread_mutex_lock(&store->mutex);
     post_turn(store, turn, arena);
     pl__post_ops(store, ops);
@@ -135,7 +135,7 @@ void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__aren
 
 /* PL_ELOST: nothing was done; else it is posted. */
 static int run_alone(pl_store_t *store, pl_op_t *op, bool tell, pl_error_t *error) {
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { NULL };
     op->next = NULL;
     int rc = transact(store, op, &(pl__ask_t){ .tell = tell }, &arena, &turn, error);
@@ -196,7 +196,7 @@ void pl_store_meter(pl_store_t *store, pl_histogram_t *us, pl_histogram_t *ops) 
 
 /* PL_ELOST: what is left of *ops was not done, and nothing was claimed. */
 static int run_once(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask, pl_error_t *error) {
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { NULL };
     int64_t began = pl_clock_monotonic_us();
     int rc = transact(store, *ops, ask, &arena, &turn, error);

@@ -61,7 +61,7 @@ struct pl_store {
     pl_batch_t batch; /* gathers until collected */
     pl_op_t **batch_ops_tail;
     pl_claim_t **batch_claims_tail;
-    pl_final_t **batch_finals_tail;
+    pl_watch_event_t **batch_finals_tail;
     pl_store_stats_t stats;
     pl_histogram_t commit_us, commit_ops;
     pl__outage_t outage, reader_outage; /* the writer's, and the reader's */
@@ -74,7 +74,7 @@ void pl__post_ops(pl_store_t *store, pl_op_t *op);
 /* Hands back ops that were never done, for nobody could be reached (mutex not held). */
 void pl__refuse_ops(pl_store_t *store, pl_op_t *ops, const pl_error_t *why);
 /* Posts what a committed turn brought, and its ops. */
-void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__turn_t *turn, pl__arena_t *arena);
+void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__commit_result_t *turn, pl__arena_t *arena);
 /* One transaction over all ops, or, if it breaks, one for each; again for as long as nobody can be reached. */
 void pl__turn_run(pl_store_t *store, pl_op_t *ops, pl__ask_t ask);
 

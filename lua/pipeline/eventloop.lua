@@ -168,7 +168,7 @@ function eventloop.report(problem, trace)
   end
   local text = describe(problem, trace)
   local engine = common.engines[1] or context.engines[1]
-  if engine then return engine:_log(40, text) end
+  if engine then return engine:_log(core.LOG_ERROR, text) end
   if context.logger and pcall(context.logger, 40, text) then return end
   io.stderr:write("pipeline [40] ", text, "\n")
 end

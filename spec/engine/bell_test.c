@@ -22,14 +22,14 @@ static unsigned can_cb(const pl_store_options_t *options) {
     return pl__sqlite_driver.can(options) & offered;
 }
 
-static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                    pl_error_t *error) {
     looks += ask->look;
     return pl__sqlite_driver.turn(conn, ops, ask, arena, turn, error);
 }
 
-static int memory_turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
-                          pl_error_t *error) {
+static int memory_turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena,
+                          pl__commit_result_t *turn, pl_error_t *error) {
     looks += ask->look;
     return pl__memory_driver.turn(conn, ops, ask, arena, turn, error);
 }

@@ -26,7 +26,7 @@ static void look_at(const pl_op_t *op) {
     }
 }
 
-static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                    pl_error_t *error) {
     for (const pl_op_t *op = ops; op; op = op->next)
         look_at(op);
@@ -46,7 +46,7 @@ static pl_stage_new_t stage_of(unsigned flags) {
 static pl_op_t *end_of_run(const pl_claim_t *claim) {
     pl_op_t *op = pl_op_new(PL_VERB_outcome);
     pl_fill_t *fill = pl_op_alloc(op, sizeof *fill);
-    op->u.outcome = (pl_op_outcome_t){ .stage = claim->task, .claim = claim->claim, .flags = claim->stage->flags };
+    op->u.outcome = (pl_op_outcome_t){ .stage = claim->task, .claim = claim->fence, .flags = claim->stage->flags };
     if (claim->task == root) {
         children[0] = stage_of(0);
         children[1] = stage_of(0);
@@ -69,7 +69,7 @@ static void execute_cb(void *data, pl_claim_t *claim) {
         pl_engine_claim_end(engine, claim, end_of_run(claim));
     } else {
         pl_op_t *op = pl_op_new(PL_VERB_finalized);
-        op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->claim };
+        op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->fence };
         pl_engine_claim_end(engine, claim, op);
     }
     pl_claim_free(claim);

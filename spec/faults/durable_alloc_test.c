@@ -33,7 +33,7 @@ static void drop_claims(void) {
 static int claim_of(pl_id_t task) {
     for (const pl_claim_t *claim = claims; claim; claim = claim->next)
         if (claim->task == task)
-            return claim->claim;
+            return claim->fence;
     return 0;
 }
 
@@ -41,7 +41,7 @@ static int claim_of(pl_id_t task) {
 static int apply(pl_op_t *op) {
     int rc = PL_ENOMEM;
     for (int i = 0; i < TRIES_MAX && rc != PL_OK; i++) {
-        pl__turn_t turn = PL__TURN_NONE;
+        pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
         pl__arena_t arena = { 0 };
         pl_error_t error = { 0 };
         op->next = NULL;

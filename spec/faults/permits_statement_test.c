@@ -55,7 +55,7 @@ static int64_t used(void) {
 static int turn(worker_t *worker, pl_op_t *op, int wanted) {
     pl__ask_t ask = { .wanted = wanted, .ahead = wanted ? (int)any(16) : 0, .look = true };
     pl__arena_t arena = { 0 };
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl_error_t error = { 0 };
     if (op)
         op->next = NULL;
@@ -107,7 +107,7 @@ static void drop(worker_t *worker, int at) {
 /* The first of its claims has been executed. */
 static void end_one(worker_t *worker) {
     pl_op_t *op = pl_op_new(PL_VERB_task_done);
-    op->u.task_done = (pl_op_task_done_t){ .task = worker->claims[0]->task, .claim = worker->claims[0]->claim };
+    op->u.task_done = (pl_op_task_done_t){ .task = worker->claims[0]->task, .claim = worker->claims[0]->fence };
     CHECK(turn(worker, op, any(4) ? 12 : 0) == PL_OK);
     drop(worker, 0);
     executed++;
@@ -119,7 +119,7 @@ static void give_back(worker_t *worker) {
     while (worker->len > keep) {
         const pl_claim_t *claim = worker->claims[worker->len - 1];
         pl_op_t *op = pl_op_new(PL_VERB_release);
-        op->u.release = (pl_op_release_t){ .tasks = &claim->task, .claims = &claim->claim, .len = 1 };
+        op->u.release = (pl_op_release_t){ .tasks = &claim->task, .claims = &claim->fence, .len = 1 };
         CHECK(turn(worker, op, 0) == PL_OK);
         drop(worker, worker->len - 1);
     }

@@ -104,7 +104,7 @@ static bool add_tasks(void) {
 static bool end_claim(const pl_claim_t *claim) {
     pl_op_t *op = pl_op_new(PL_VERB_task_done);
     if (op) {
-        op->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->claim };
+        op->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->fence };
         op->u.task_done.failed = claim->task != task_ids[0];
         op->u.task_done.failure.message = PL_STR_LIT("broken");
     }

@@ -27,7 +27,7 @@ static pl_stage_new_t stage_of(unsigned flags) {
 
 /* A transaction with this op alone. Its claims are left to the worker. */
 static int turn(pl_op_t *op, int wanted, pl_claim_t **claims) {
-    pl__turn_t news = PL__TURN_NONE;
+    pl__commit_result_t news = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { NULL };
     pl_error_t error = { 0 };
     int rc = pl__sqlite_driver.turn(conn, op, &(pl__ask_t){ .wanted = wanted }, &arena, &news, &error);
@@ -57,7 +57,7 @@ static void run_all(const pl_stage_new_t *children, size_t len, pl_id_t fails) {
         pl_fill_t fill = { claim->task, PL_STR_LIT("\x07") };
         bool has_fill = !claim->stage->parent || !(claim->stage->flags & PL_STAGE_ASYNC);
         op->u.outcome = (pl_op_outcome_t){ .stage = claim->task,
-                                           .claim = claim->claim,
+                                           .claim = claim->fence,
                                            .kind = claim->task == fails ? PL_OUTCOME_FAILED : PL_OUTCOME_OK,
                                            .give_up = claim->task == fails,
                                            .flags = claim->stage->flags,
@@ -140,7 +140,7 @@ static pl_id_t make_tree(void) {
         CHECK(turn(NULL, 10, &claims) == PL_OK);
         for (pl_claim_t *claim = claims, *next; claim; claim = next) {
             op = pl_op_new(PL_VERB_finalized);
-            op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->claim };
+            op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->fence };
             CHECK(claim->kind == PL_TASK_ABORT && do_op(op) == PL_OK);
             next = claim->next;
             pl_claim_free(claim);

@@ -194,7 +194,7 @@ static pl_op_t *outcome_of(player_t *player, const pl_claim_t *claim) {
     if (!op)
         return NULL;
     op->u.outcome.stage = claim->stage->id;
-    op->u.outcome.claim = claim->claim;
+    op->u.outcome.claim = claim->fence;
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
         if (pl_str_eq(claim->stage->class_path, pl_str(classes[i].class_path)) && classes[i].run(player, claim, op))
             return op;
@@ -205,7 +205,7 @@ static pl_op_t *outcome_of(player_t *player, const pl_claim_t *claim) {
 static pl_op_t *end_of_final(const pl_claim_t *claim) {
     pl_op_t *op = pl_op_new(PL_VERB_finalized);
     if (op)
-        op->u.finalized = (pl_op_finalized_t){ .stage = claim->stage->id, .claim = claim->claim };
+        op->u.finalized = (pl_op_finalized_t){ .stage = claim->stage->id, .claim = claim->fence };
     return op;
 }
 
@@ -224,7 +224,7 @@ static pl_op_t *callback(player_t *player, const pl_claim_t *claim) {
     if (rc != PL_EFINAL) /* an earlier try may have filled it and have been told that it had not */
         report(player, op);
     pl_op_free(op);
-    done->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->claim };
+    done->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->fence };
     done->u.task_done.failed = rc != PL_OK && rc != PL_EFINAL;
     done->u.task_done.retry_at = pl_engine_now(player->engine) + SECOND;
     return done;

@@ -256,11 +256,11 @@ static int end_claim(const pl_claim_t *claim) {
         static pl_fill_t fill;
         fill = (pl_fill_t){ claim->stage->id, PL_STR_LIT("1") };
         op->u.outcome =
-            (pl_op_outcome_t){ .stage = claim->task, .claim = claim->claim, .fills = &fill, .fills_len = 1 };
+            (pl_op_outcome_t){ .stage = claim->task, .claim = claim->fence, .fills = &fill, .fills_len = 1 };
     } else if (verb == PL_VERB_finalized) {
-        op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->claim };
+        op->u.finalized = (pl_op_finalized_t){ .stage = claim->task, .claim = claim->fence };
     } else {
-        op->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->claim };
+        op->u.task_done = (pl_op_task_done_t){ .task = claim->task, .claim = claim->fence };
     }
     return call(op);
 }

@@ -56,7 +56,7 @@ static void all_that_is_old_is_gone_and_counted_once(pl__conn_t *conn) {
     fill(conn);
     do {
         pl__arena_t arena = { 0 };
-        pl__turn_t turn = PL__TURN_NONE;
+        pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
         pl_error_t error = { 0 };
         CHECK(failing_turn(conn, op, &(pl__ask_t){ 0 }, &arena, &turn, &error) == PL_OK && op->rc == PL_OK);
         op->portions++;

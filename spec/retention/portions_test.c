@@ -120,7 +120,7 @@ static most_t portions_of(pl__conn_t *conn, pl_op_t *op, const char *what) {
     pl__ask_t ask = { 0 };
     do {
         pl__arena_t arena = { 0 };
-        pl__turn_t turn = PL__TURN_NONE;
+        pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
         pl_error_t error = { 0 };
         op->more = false;
         (void)steps_taken(conn);
@@ -185,7 +185,7 @@ static int count(pl__conn_t *conn, const char *sql) {
 
 static void sweep_once(pl__conn_t *conn, pl_op_t *op) {
     pl__arena_t arena = { 0 };
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl_error_t error = { 0 };
     op->more = false;
     CHECK(pl__sqlite_driver.turn(conn, op, &(pl__ask_t){ 0 }, &arena, &turn, &error) == PL_OK && op->rc == PL_OK);

@@ -18,7 +18,7 @@ static void wake_cb(void *data) {
     (void)data;
 }
 
-static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                    pl_error_t *error) {
     turns++;
     if (in_the_way > 0) {

@@ -100,7 +100,7 @@ static pl_claim_t *claim_one(pl_id_t task) {
 static pl_op_t *outcome(const pl_claim_t *of, pl_outcome_kind_t kind) {
     pl_op_t *op = pl_op_new(PL_VERB_outcome);
     op->u.outcome = (pl_op_outcome_t){
-        .stage = of->task, .claim = of->claim, .kind = kind, .flags = of->stage ? of->stage->flags : 0
+        .stage = of->task, .claim = of->fence, .kind = kind, .flags = of->stage ? of->stage->flags : 0
     };
     return op;
 }
@@ -128,7 +128,7 @@ static void a_leaf_runs_once(void) {
     pl_stage_new_t stage = stage_of("t.Leaf");
     CHECK(start(&stage) == PL_OK);
     pl_claim_t *mine = claim_one(stage.id);
-    CHECK(mine->kind == PL_TASK_RUN && mine->claim > 0 && mine->stage && mine->stage->state == PL_STAGE_READY);
+    CHECK(mine->kind == PL_TASK_RUN && mine->fence > 0 && mine->stage && mine->stage->state == PL_STAGE_READY);
     CHECK(pl_str_eq(mine->stage->class_path, PL_STR_LIT("t.Leaf")) && pl_str_eq(mine->queue, PL_STR_LIT("default")));
     CHECK(claim(5) == NULL);
     CHECK(finish_with(mine, stage.id) == PL_OK);
@@ -217,7 +217,7 @@ static void a_failed_run_leaves_nothing_but_a_failure(void) {
     op->u.outcome.retry_at = pl_clock_now(&clock_) + 15 * PL_USEC_PER_SEC;
     op->u.outcome.retry_message = PL_STR_LIT("Error: no");
     CHECK(call_free(op) == PL_OK);
-    int first = mine->claim;
+    int first = mine->fence;
     free_claims(mine);
     CHECK(!is_live(root.id, first));
     CHECK(state_of(child.id) == (pl_stage_state_t)-1 && state_of(root.id) == PL_STAGE_READY && claim(5) == NULL);
@@ -228,8 +228,8 @@ static void a_failed_run_leaves_nothing_but_a_failure(void) {
     pl_op_free(op);
     pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + 15 * PL_USEC_PER_SEC);
     mine = claim_one(root.id);
-    CHECK(mine->claim > first && mine->stage->attempt == 1 && mine->slots_len == 0);
-    CHECK(is_live(root.id, mine->claim) && !is_live(root.id, first) && !is_live(root.id, mine->claim + 1));
+    CHECK(mine->fence > first && mine->stage->attempt == 1 && mine->slots_len == 0);
+    CHECK(is_live(root.id, mine->fence) && !is_live(root.id, first) && !is_live(root.id, mine->fence + 1));
     CHECK(!is_live(child.id, first));
     CHECK(finish_with(mine, root.id) == PL_OK);
     free_claims(mine);
@@ -270,7 +270,7 @@ static void an_abort_reaches_every_state(void) {
     mine = claim_one(children[2].id);
     CHECK(mine->kind == PL_TASK_ABORT);
     op = pl_op_new(PL_VERB_finalized);
-    op->u.finalized = (pl_op_finalized_t){ .stage = mine->task, .claim = mine->claim };
+    op->u.finalized = (pl_op_finalized_t){ .stage = mine->task, .claim = mine->fence };
     CHECK(call_free(op) == PL_OK && state_of(children[2].id) == PL_STAGE_ABORTED);
     free_claims(mine);
     op = pl_op_new(PL_VERB_fill);
@@ -303,7 +303,7 @@ static void an_aborted_tree_goes_on_from_where_it_failed(void) {
     CHECK(finish_with(mine, mine->task) == PL_OK);
     free_claims(mine);
     mine = claim_one(children[1].id);
-    int first = mine->claim;
+    int first = mine->fence;
     CHECK(abort_tree(root.id) == PL_OK && state_of(root.id) == PL_STAGE_ABORTED);
     CHECK(resume_tree(root.id) == PL_ELIVE && finish_with(mine, mine->task) == PL_EABORTED);
     CHECK(resume_tree(children[2].id) == PL_OK && resume_tree(root.id) == PL_ESTATE);
@@ -312,7 +312,7 @@ static void an_aborted_tree_goes_on_from_where_it_failed(void) {
     CHECK(finish_with(mine, mine->task) == PL_ESTALE);
     free_claims(mine);
     mine = claim_one(children[1].id);
-    CHECK(mine->claim > first && finish_with(mine, mine->task) == PL_OK);
+    CHECK(mine->fence > first && finish_with(mine, mine->task) == PL_OK);
     free_claims(mine);
     mine = claim_one(children[2].id);
     CHECK(mine->slots_len == 2 && finish_with(mine, mine->task) == PL_OK && state_of(root.id) == PL_STAGE_DONE);
@@ -344,7 +344,7 @@ static void ops_may_know_their_tree(void) {
         mine = claim_one(root.id);
         op = pl_op_new(PL_VERB_finalized);
         op->u.finalized = (pl_op_finalized_t){
-            .stage = root.id, .root = knows ? root.id : 0, .claim = mine->claim, .kind = PL_FINALIZED_OK
+            .stage = root.id, .root = knows ? root.id : 0, .claim = mine->fence, .kind = PL_FINALIZED_OK
         };
         CHECK(call_free(op) == PL_OK && state_of(root.id) == PL_STAGE_ABORTED);
         free_claims(mine);
@@ -396,7 +396,7 @@ static void an_async_stage_ends_with_its_fills(void) {
     mine = claim_one(stage.id);
     CHECK(mine->kind == PL_TASK_FINALIZE && mine->slots_len == 2);
     pl_op_t *op = pl_op_new(PL_VERB_finalized);
-    op->u.finalized = (pl_op_finalized_t){ .stage = mine->task, .claim = mine->claim };
+    op->u.finalized = (pl_op_finalized_t){ .stage = mine->task, .claim = mine->fence };
     CHECK(call_free(op) == PL_OK && state_of(stage.id) == PL_STAGE_DONE);
     free_claims(mine);
     op = pl_op_new(PL_VERB_cleanup);
@@ -424,7 +424,7 @@ static void a_name_is_taken_for_a_while(void) {
     mine = claim(1);
     CHECK(mine && mine->kind == PL_TASK_CALLBACK && pl_str_eq(mine->name, PL_STR_LIT("once")));
     pl_op_t *op = pl_op_new(PL_VERB_task_done);
-    op->u.task_done = (pl_op_task_done_t){ .task = mine->task, .claim = mine->claim };
+    op->u.task_done = (pl_op_task_done_t){ .task = mine->task, .claim = mine->fence };
     CHECK(call_free(op) == PL_OK && add_named(stage.id, "once") == PL_ETOMBSTONE);
     free_claims(mine);
     pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + 3601 * PL_USEC_PER_SEC);
@@ -437,11 +437,11 @@ static void released_tasks_come_again(void) {
     CHECK(start(&stage) == PL_OK);
     pl_claim_t *mine = claim_one(stage.id);
     pl_op_t *op = pl_op_new(PL_VERB_release);
-    op->u.release = (pl_op_release_t){ &mine->task, &mine->claim, 1, 0 };
+    op->u.release = (pl_op_release_t){ &mine->task, &mine->fence, 1, 0 };
     CHECK(call_free(op) == PL_OK);
     CHECK(finish_with(mine, stage.id) == PL_ESTALE);
     pl_claim_t *again = claim_one(stage.id);
-    CHECK(again->claim > mine->claim && again->tries == 0 && again->stage->attempt == 0);
+    CHECK(again->fence > mine->fence && again->tries == 0 && again->stage->attempt == 0);
     CHECK(finish_with(mine, stage.id) == PL_ESTALE && finish_with(again, stage.id) == PL_OK);
     free_claims(mine);
     free_claims(again);
@@ -486,7 +486,7 @@ static void watched_stages_are_reported(void) {
     CHECK(finish_with(mine, stage.id) == PL_OK);
     free_claims(mine);
     while (pl_store_collect(store, &batch)) {
-        for (const pl_final_t *final = batch.finals; final; final = final->next)
+        for (const pl_watch_event_t *final = batch.finals; final; final = final->next)
             reported = reported || (final->stage == stage.id && final->state == PL_STAGE_DONE);
         pl_batch_free(&batch);
     }
@@ -681,7 +681,7 @@ static int add(pl_task_new_t *task) {
 
 static pl_op_t *done_op(const pl_claim_t *of, bool failed) {
     pl_op_t *op = pl_op_new(PL_VERB_task_done);
-    op->u.task_done = (pl_op_task_done_t){ .task = of->task, .claim = of->claim, .failed = failed };
+    op->u.task_done = (pl_op_task_done_t){ .task = of->task, .claim = of->fence, .failed = failed };
     op->u.task_done.failure = (pl_failure_t){ .error_class = PL_STR_LIT("Error"), .message = PL_STR_LIT("broken") };
     return op;
 }
@@ -788,9 +788,9 @@ static void many_end_together(void) {
     pl_claim_t *claims = claim(TASKS), *one = claims;
     for (int i = 0; i < TASKS; i++, one = one->next) {
         CHECK(one && one->task == tasks[i].id && one->kind == tasks[i].kind && one->deadline == tasks[i].deadline);
-        CHECK(one->claim == claims->claim && one->is_plain && pl_str_eq(one->payload, tasks[i].payload));
+        CHECK(one->fence == claims->fence && one->is_plain && pl_str_eq(one->payload, tasks[i].payload));
         CHECK(pl_str_eq(one->request, tasks[i].request));
-        ends[i] = (pl_end_t){ .task = one->task, .claim = one->claim };
+        ends[i] = (pl_end_t){ .task = one->task, .claim = one->fence };
     }
     CHECK(one == NULL);
     ends[3].claim++; /* somebody else's by now */
@@ -929,7 +929,7 @@ static void what_has_nothing_left_to_do_holds_no_place(void) {
     pl_task_new_t task = task_of(PL_TASK_PUSH, "single");
     CHECK(add(&task) == PL_OK && abort_tree(stage.id) == PL_OK);
     pl_op_t *op = pl_op_new(PL_VERB_release);
-    op->u.release = (pl_op_release_t){ &mine->task, &mine->claim, 1, 0 };
+    op->u.release = (pl_op_release_t){ &mine->task, &mine->fence, 1, 0 };
     CHECK(call_free(op) == PL_OK);
     free_claims(mine);
     mine = claim(100); /* and not the run, which was first */
@@ -1170,7 +1170,7 @@ static void a_session_is_all_or_nothing(void) {
     CHECK(mine && mine->next && !mine->next->next);
     for (pl_claim_t *each = mine; each; each = each->next) {
         pl_op_t *op = pl_op_new(PL_VERB_task_done);
-        op->u.task_done = (pl_op_task_done_t){ .task = each->task, .claim = each->claim };
+        op->u.task_done = (pl_op_task_done_t){ .task = each->task, .claim = each->fence };
         CHECK(each->stage ? finish_with(each, stage.id) == PL_OK : call_free(op) == PL_OK);
         if (each->stage)
             pl_op_free(op);

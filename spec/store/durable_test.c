@@ -34,7 +34,7 @@ static const pl_claim_t *claim_of(pl_id_t task) {
 
 /* Those of a list, in one transaction; they stay the caller's. `wanted`: claims. Returns how many came. */
 static int turn_of(pl_op_t **ops, int len, int wanted) {
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { 0 };
     pl_error_t error = { 0 };
     for (int i = 0; i < len; i++)
@@ -101,7 +101,7 @@ static pl_op_t *journal(const pl_entry_t *entries, size_t len, int64_t next) {
     const pl_claim_t *of = claim_of(root);
     pl_op_t *op = pl_op_new(PL_VERB_journal);
     op->u.journal = (pl_op_journal_t){ .stage = root,
-                                       .claim = of ? of->claim : 0,
+                                       .claim = of ? of->fence : 0,
                                        .journal = { .entries = entries, .entries_len = len, .next = next } };
     return op;
 }
@@ -110,7 +110,7 @@ static pl_op_t *suspend(const pl_entry_t *entries, size_t len, int64_t next, pl_
     const pl_claim_t *of = claim_of(root);
     pl_op_t *op = pl_op_new(PL_VERB_suspend);
     op->u.suspend = (pl_op_suspend_t){ .stage = root,
-                                       .claim = of ? of->claim : 0,
+                                       .claim = of ? of->fence : 0,
                                        .journal = { .entries = entries, .entries_len = len, .next = next },
                                        .due = due,
                                        .wants = wants,
@@ -156,7 +156,7 @@ static pl_op_t *outcome(pl_id_t stage, pl_outcome_kind_t kind) {
     const pl_claim_t *of = claim_of(stage);
     pl_op_t *op = pl_op_new(PL_VERB_outcome);
     op->u.outcome = (pl_op_outcome_t){ .stage = stage,
-                                       .claim = of ? of->claim : 0,
+                                       .claim = of ? of->fence : 0,
                                        .kind = kind,
                                        .flags = of && of->stage ? of->stage->flags : 0,
                                        .retry_message = PL_STR_LIT("why"),
@@ -501,7 +501,7 @@ static pl_op_t *loss(void) {
     pl_id_t *task = pl_op_alloc(op, sizeof *task);
     int *claim = pl_op_alloc(op, sizeof *claim);
     *task = root;
-    *claim = of->claim;
+    *claim = of->fence;
     op->u.release = (pl_op_release_t){ task, claim, 1, 0 };
     return op;
 }

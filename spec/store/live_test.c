@@ -83,7 +83,7 @@ static pl_claim_t *claim(worker_t *worker, int n) {
 static pl_op_t *outcome(pl_claim_t *claim, const pl_fill_t *fill) {
     pl_op_t *op = pl_op_new(PL_VERB_outcome);
     op->u.outcome = (pl_op_outcome_t){ .stage = claim->task,
-                                       .claim = claim->claim,
+                                       .claim = claim->fence,
                                        .parent = claim->stage->parent,
                                        .knows_parent = true,
                                        .kind = PL_OUTCOME_OK,
@@ -178,7 +178,7 @@ static void what_another_worker_did_is_seen(void) {
     pl_claim_t *mine = fan_out(&one, ids);
     CHECK(mine && mine->next);
     pl_op_t *op = pl_op_new(PL_VERB_release);
-    op->u.release = (pl_op_release_t){ .tasks = &mine->next->task, .claims = &mine->next->claim, .len = 1 };
+    op->u.release = (pl_op_release_t){ .tasks = &mine->next->task, .claims = &mine->next->fence, .len = 1 };
     CHECK(call_free(&one, op) == PL_OK);
     pl_claim_t *theirs = claim(&other, 1);
     CHECK(theirs && theirs->task == ids[2] && finish(&other, theirs) == PL_OK);

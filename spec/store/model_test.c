@@ -199,7 +199,7 @@ static void put_stats(FILE *out, const pl_queue_stats_t *stats) {
 
 static void put_claim(FILE *out, const pl_claim_t *claim) {
     fprintf(out, "claim %" PRId64 " %s number=%d tries=%d,%d,%d priority=%d eta=%" PRId64 " at=%" PRId64 " %g",
-            claim->task, pl_task_kind_name((int)claim->kind), claim->claim, claim->tries, claim->executions,
+            claim->task, pl_task_kind_name((int)claim->kind), claim->fence, claim->tries, claim->executions,
             claim->status, claim->priority, claim->eta, claim->claimed, claim->deadline);
     put(out, "queue", claim->queue);
     put(out, "name", claim->name);
@@ -314,7 +314,7 @@ static int by_text(const void *a, const void *b) {
 }
 
 /* Claims and finals, each list in an order of its own unless theirs is to be compared. */
-static void put_turn(FILE *out, const pl__turn_t *turn, bool in_order) {
+static void put_turn(FILE *out, const pl__commit_result_t *turn, bool in_order) {
     char *lines[ALL];
     size_t len = 0, size;
     for (const pl_claim_t *claim = turn->claims; claim && len < ALL; claim = claim->next) {
@@ -325,7 +325,7 @@ static void put_turn(FILE *out, const pl__turn_t *turn, bool in_order) {
     if (!in_order)
         qsort(lines, len, sizeof *lines, by_text);
     size_t claims = len;
-    for (const pl_final_t *final = turn->finals; final && len < ALL; final = final->next) {
+    for (const pl_watch_event_t *final = turn->finals; final && len < ALL; final = final->next) {
         if (final->state == PL_STAGE_ABORTING || final->state == PL_STAGE_READY)
             continue; /* may be told more than once: see tells_all */
         FILE *line = open_memstream(&lines[len++], &size);
@@ -754,11 +754,11 @@ static void learn(run_t *run, const pl_op_t *op) {
         run->leased = op->u.lease.tasks[0];
 }
 
-static void learn_claims(run_t *run, const pl__turn_t *turn) {
+static void learn_claims(run_t *run, const pl__commit_result_t *turn) {
     for (const pl_claim_t *claim = turn->claims; claim && run->held_len < HELD; claim = claim->next)
         run->held[run->held_len++] = (held_t){ .task = claim->task,
                                                .parent = claim->stage ? claim->stage->parent : 0,
-                                               .claim = claim->claim,
+                                               .claim = claim->fence,
                                                .kind = claim->kind,
                                                .flags = claim->stage ? claim->stage->flags : 0,
                                                .is_plain = claim->is_plain };
@@ -778,7 +778,7 @@ static const pl_store_driver_t *driver_of(int which) {
     return which ? &pl__memory_driver : &sqlite;
 }
 
-static void free_turn(pl__turn_t *turn, pl__arena_t *arena) {
+static void free_turn(pl__commit_result_t *turn, pl__arena_t *arena) {
     for (pl_claim_t *claim = turn->claims, *next; claim; claim = next) {
         next = claim->next;
         pl_claim_free(claim);
@@ -800,8 +800,8 @@ static void open_texts(run_t *run, FILE *out[2]) {
 }
 
 /* All ops in one transaction, or, when it breaks, each in one of its own, as a store does. Returns its result. */
-static int turn_of(run_t *run, list_t *list, int which, const pl__ask_t *ask, bool singly, FILE *out, pl__turn_t *turn,
-                   pl__arena_t *arena) {
+static int turn_of(run_t *run, list_t *list, int which, const pl__ask_t *ask, bool singly, FILE *out,
+                   pl__commit_result_t *turn, pl__arena_t *arena) {
     pl__conn_t *conn = which ? run->memory : run->sqlite;
     pl_op_t **ops = list->ops[which];
     pl_error_t error = { 0 };
@@ -812,7 +812,7 @@ static int turn_of(run_t *run, list_t *list, int which, const pl__ask_t *ask, bo
         int own = rc;
         ops[i]->next = NULL;
         if (rc != PL_OK) {
-            pl__turn_t alone = PL__TURN_NONE;
+            pl__commit_result_t alone = PL__COMMIT_RESULT_NONE;
             pl__arena_t its = { NULL };
             own = driver_of(which)->turn(conn, ops[i], &(pl__ask_t){ 0 }, &its, &alone, &error);
             if (own == PL_OK)
@@ -830,9 +830,9 @@ static int turn_of(run_t *run, list_t *list, int which, const pl__ask_t *ask, bo
 }
 
 /* That a run is aborted, or has news, may be told more than once; it must be told when it happens. */
-static bool tells_all(const pl__turn_t *turn, const pl__turn_t *model) {
-    for (const pl_final_t *final = model->finals; final; final = final->next) {
-        const pl_final_t *same = turn->finals;
+static bool tells_all(const pl__commit_result_t *turn, const pl__commit_result_t *model) {
+    for (const pl_watch_event_t *final = model->finals; final; final = final->next) {
+        const pl_watch_event_t *same = turn->finals;
         while (same && (same->stage != final->stage || same->state != final->state))
             same = same->next;
         if (!same)
@@ -842,7 +842,7 @@ static bool tells_all(const pl__turn_t *turn, const pl__turn_t *model) {
 }
 
 static void play_turn(run_t *run, list_t *list, const pl__ask_t *ask) {
-    pl__turn_t turns[2] = { PL__TURN_NONE, PL__TURN_NONE };
+    pl__commit_result_t turns[2] = { PL__COMMIT_RESULT_NONE, PL__COMMIT_RESULT_NONE };
     pl__arena_t arenas[2] = { { NULL }, { NULL } };
     FILE *out[2];
     open_texts(run, out);
@@ -867,7 +867,7 @@ static void play_session(run_t *run, list_t *list, bool commit) {
     open_texts(run, out);
     for (int which = 0; which < 2; which++) {
         pl__conn_t *conn = which ? run->memory : run->sqlite;
-        pl__turn_t turn = PL__TURN_NONE;
+        pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
         pl__arena_t arena = { NULL };
         pl_error_t error = { 0 };
         int64_t deadline;

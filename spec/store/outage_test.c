@@ -36,7 +36,7 @@ static int fails(pl_error_t *error) {
     return PL__FAIL(error, PL_EAGAIN, "somebody was faster");
 }
 
-static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+static int turn_cb(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                    pl_error_t *error) {
     int rc = fails(error);
     if (rc == PL_OK)

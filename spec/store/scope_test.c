@@ -36,7 +36,7 @@ static const pl_claim_t *claim_of(pl_id_t task) {
 
 /* Takes op; its claims come in front of those there are. Returns its rc. */
 static int apply(pl_op_t *op) {
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { 0 };
     pl_error_t error = { 0 };
     pl__ask_t ask = { .wanted = 100 };
@@ -71,7 +71,7 @@ static pl_op_t *outcome(pl_id_t stage, pl_outcome_kind_t kind) {
     pl_op_t *op = pl_op_new(PL_VERB_outcome);
     CHECK(of && of->stage);
     op->u.outcome = (pl_op_outcome_t){ .stage = stage,
-                                       .claim = of ? of->claim : 0,
+                                       .claim = of ? of->fence : 0,
                                        .kind = kind,
                                        .flags = of && of->stage ? of->stage->flags : 0,
                                        .abort_message = PL_STR_LIT("it failed"),
@@ -97,7 +97,7 @@ static int finish(pl_id_t stage) {
 static int finalize(pl_id_t stage) {
     const pl_claim_t *of = claim_of(stage);
     pl_op_t *op = pl_op_new(PL_VERB_finalized);
-    op->u.finalized = (pl_op_finalized_t){ .stage = stage, .claim = of ? of->claim : 0 };
+    op->u.finalized = (pl_op_finalized_t){ .stage = stage, .claim = of ? of->fence : 0 };
     return apply(op);
 }
 
@@ -281,7 +281,7 @@ static void run_on(const pl_store_driver_t *which) {
     pl_op_t *op = pl_op_new(PL_VERB_join);
     op->u.join = (pl_op_join_t){ .host = PL_STR_LIT("here"), .pid = 1, .version = PL_STR_LIT("1") };
     op->next = NULL;
-    pl__turn_t turn = PL__TURN_NONE;
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
     pl__arena_t arena = { 0 };
     CHECK(driver->turn(conn, op, &(pl__ask_t){ 0 }, &arena, &turn, &error) == PL_OK);
     pl_ids_init(&ids, op->u.join.number, op->u.join.floor, 0);

@@ -44,7 +44,7 @@ static inline int failing_open(pl__conn_t **conn, const pl_store_options_t *opti
 }
 
 static inline int failing_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena,
-                               pl__turn_t *turn, pl_error_t *error) {
+                               pl__commit_result_t *turn, pl_error_t *error) {
     for (long at = failing_next(0);; at = failing_next(at)) {
         pl__fail_at(at);
         int rc = pl__sqlite_driver.turn(conn, ops, ask, arena, turn, error);
@@ -53,7 +53,7 @@ static inline int failing_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *
         if (rc == PL_OK || !failed)
             return rc;
         CHECK(!turn->claims && !arena->head && error->message[0]);
-        *turn = PL__TURN_NONE;
+        *turn = PL__COMMIT_RESULT_NONE;
         *error = (pl_error_t){ 0 };
     }
 }

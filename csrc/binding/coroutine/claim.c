@@ -105,7 +105,7 @@ static void push_field(lua_State *L, const pl_claim_t *claim, field_t field) {
         lua_pushstring(L, pl_task_kind_name((int)claim->kind));
         break;
     case FIELD_CLAIM:
-        lua_pushinteger(L, claim->claim);
+        lua_pushinteger(L, claim->fence);
         break;
     case FIELD_TRIES:
         lua_pushinteger(L, claim->tries);
@@ -196,7 +196,7 @@ int pl__claim_of_running(lua_State *L) {
     if (!claim)
         return 0;
     lua_pushinteger(L, claim->task);
-    lua_pushinteger(L, claim->claim);
+    lua_pushinteger(L, claim->fence);
     if (!claim->stage) {
         lua_pushnil(L);
         lua_pushnil(L);

@@ -70,11 +70,11 @@ pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *re
     if (verb == PL_VERB_journal) {
         op->u.journal.stage = rec->claim->task;
         op->u.journal.root = rec->claim->stage->root;
-        op->u.journal.claim = rec->claim->claim;
+        op->u.journal.claim = rec->claim->fence;
     } else {
         op->u.suspend.stage = rec->claim->task;
         op->u.suspend.root = rec->claim->stage->root;
-        op->u.suspend.claim = rec->claim->claim;
+        op->u.suspend.claim = rec->claim->fence;
     }
     return op;
 }

@@ -76,7 +76,7 @@ static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
     case PL_VERB_outcome: /* a control task has the id of its stage */
         op->u.outcome.stage = claim->task;
         op->u.outcome.root = claim->stage ? claim->stage->root : 0;
-        op->u.outcome.claim = claim->claim;
+        op->u.outcome.claim = claim->fence;
         if (op->u.outcome.flags == PL__FLAGS_AS_STORED)
             op->u.outcome.flags = claim->stage ? claim->stage->flags : 0;
         if (claim->stage)
@@ -85,11 +85,11 @@ static void set_fence(pl_op_t *op, const pl_claim_t *claim) {
     case PL_VERB_finalized:
         op->u.finalized.stage = claim->task;
         op->u.finalized.root = claim->stage ? claim->stage->root : 0;
-        op->u.finalized.claim = claim->claim;
+        op->u.finalized.claim = claim->fence;
         break;
     default:
         op->u.task_done.task = claim->task;
-        op->u.task_done.claim = claim->claim;
+        op->u.task_done.claim = claim->fence;
     }
 }
 

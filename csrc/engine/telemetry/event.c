@@ -113,7 +113,7 @@ pl_event_t *pl__event_note(pl_engine_t *engine, pl_op_t *op, const pl_claim_t *c
         .stage = stage ? stage->id : 0,
         .root = stage ? stage->root : 0,
         .kind = claim->kind,
-        .claim = claim->claim,
+        .claim = claim->fence,
         .attempt = (counts_attempts ? stage->attempt : claim->tries) + 1,
         .max_attempts = stage && claim->kind < PL_TASK_CALLBACK ? stage->max_attempts : 0,
         .queue = claim->queue,

@@ -193,7 +193,7 @@ struct pl__conn {
     size_t watched_len, watched_size;
     pl__arena_t scratch;         /* until the transaction ends */
     pl_recall_t *recalls;        /* in scratch */
-    pl_final_t *finals;          /* newest first, in scratch; with PL_STAGE_ABORTING, _READY: of a run, perhaps here */
+    pl_watch_event_t *finals;    /* newest first, in scratch; with PL_STAGE_ABORTING, _READY: of a run, perhaps here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool ring;
     bool tells; /* of all stages that become final, whoever watches them */
@@ -373,7 +373,7 @@ int pl__ids_finish(pl__conn_t *conn, pl__sql_t id, int claim, const pl_id_t *ids
 
 /* ---- claim.c ---- */
 /* The end of a transaction: writes what was pushed, and claims what is asked for. */
-int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn);
+int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn);
 
 /* ---- task.c ---- */
 /* The fence: is this claim of the task still ours? *kind is the task's. */
@@ -424,7 +424,7 @@ int pl__permits_settle(pl__conn_t *conn, pl__queue_t *queue, bool is_short, int 
 /* Whoever has claimed tasks of the queue ahead is to give back what it has not started. */
 int pl__permits_recall(pl__conn_t *conn, int64_t queue);
 /* At the end of a transaction that may have claimed: gives up permits that are not needed, lists turn->recalls. */
-int pl__permits_finish(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn);
+int pl__permits_finish(pl__conn_t *conn, pl__arena_t *arena, pl__commit_result_t *turn);
 
 /* ---- dead.c ---- */
 /* A task has no retries left: it is kept with its last error, its name is a tombstone. */

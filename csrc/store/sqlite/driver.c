@@ -16,8 +16,13 @@ enum { BUSY_SHORT = 25, BUSY_SLEEP_SHORT_US = 1200, PORTION_REST_US = 1500 }; /*
 enum { BUSY_REPORT_US = 10 * 1000000 };
 
 static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
-    const char *detail = conn->failure[0] ? conn->failure : pl_result_text(rc);
-    PL__FAIL(error, rc, "%s: %s", conn->options.path, detail);
+    enum { HEAD = 20, TAIL = 40 }; /* of a path that would leave no room for the reason */
+    const char *detail = conn->failure[0] ? conn->failure : pl_result_text(rc), *path = conn->options.path;
+    size_t len = strlen(path);
+    if (len <= HEAD + TAIL)
+        PL__FAIL(error, rc, "%s: %s", path, detail);
+    else
+        PL__FAIL(error, rc, "%.*s...%s: %s", HEAD, path, path + len - TAIL, detail);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -254,7 +259,7 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
         sqlite_failure(conn, rc, error);
         return rc;
     }
-    for (const pl_final_t *final = conn->finals; final; final = final->next)
+    for (const pl_watch_event_t *final = conn->finals; final; final = final->next)
         if (final->state != PL_STAGE_ABORTING && final->state != PL_STAGE_READY)
             pl__watch_remove(conn, final->stage);
     conn->aborts_seen = conn->aborts;
@@ -300,7 +305,7 @@ static int sqlite_verb(pl__conn_t *conn, pl_op_t *op) {
     return VERBS[op->verb](conn, op);
 }
 
-static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+static int sqlite_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                          pl_error_t *error) {
     int rc = PL_OK;
     if (conn->session_deadline != PL_USEC_NEVER) /* its last op may have been long ago */
@@ -346,7 +351,7 @@ static bool is_look(const pl__conn_t *conn, const pl_op_t *ops, const pl__ask_t 
     return !(ask->wanted > 0 && may_claim);
 }
 
-static int look(pl__conn_t *conn, pl_op_t *ops, pl__turn_t *turn, pl_error_t *error) {
+static int look(pl__conn_t *conn, pl_op_t *ops, pl__commit_result_t *turn, pl_error_t *error) {
     int rc = begin_with(conn, PL__SQL_BEGIN_READ);
     for (pl_op_t *op = ops; op && rc == PL_OK; op = op->next) {
         op->rc = PL_OK;
@@ -366,8 +371,8 @@ static int look(pl__conn_t *conn, pl_op_t *ops, pl__turn_t *turn, pl_error_t *er
     return rc;
 }
 
-static int sqlite_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
-                       pl_error_t *error) {
+static int sqlite_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena,
+                       pl__commit_result_t *turn, pl_error_t *error) {
     conn->tells = ask->tell;
     if (is_look(conn, ops, ask))
         return look(conn, ops, turn, error);
@@ -439,8 +444,8 @@ static int sqlite_session_apply(pl__conn_t *conn, pl_op_t *op) {
     return rc;
 }
 
-static int sqlite_session_end(pl__conn_t *conn, bool commit, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
-                              pl_error_t *error) {
+static int sqlite_session_end(pl__conn_t *conn, bool commit, const pl__ask_t *ask, pl__arena_t *arena,
+                              pl__commit_result_t *turn, pl_error_t *error) {
     int rc = PL_OK;
     if (commit)
         rc = pl__verbs_end(&pl__sqlite_verbs, conn, PL_OK, ask, arena, turn, error);

@@ -22,12 +22,13 @@ local http_request = require "pipeline.http.request"
 local routes = require "pipeline.http.routes"
 local json = require "pipeline.http.json"
 local options = require "pipeline.support.options"
+local stage_task = require "pipeline.workflow.task"
 local text = require "pipeline.support.text"
 local misuse = require("pipeline.support.place").misuse
 
 local web = {}
 
-local BASE_PATH = "/_ah/pipeline"
+local BASE_PATH = stage_task.BASE_PATH
 local SIGNATURE_SECONDS = 300 -- how far the time in a signature may be off
 local SEEN_MAX = 200000       -- numbers of signatures remembered at a time
 local GIVE_UP_AFTER = 5       -- retries after which a task is told that all is well, so that its queue stops (P166)

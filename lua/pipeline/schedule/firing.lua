@@ -77,7 +77,7 @@ end
 
 local function call_hook(engine, info)
   local ok, problem = pcall(function() return await.results(engine._on_missed(info)) end)
-  if not ok then engine:_log(40, "on_missed: " .. errors.text(problem)) end
+  if not ok then engine:_log(core.LOG_ERROR, "on_missed: " .. errors.text(problem)) end
 end
 
 -- Tells the hook, once it is stored: of several processes that try, one tells it. Nobody waits for the hook, which may
@@ -86,7 +86,7 @@ local function tell_missed(engine, row, op, stretch)
   if (op.counts.missed or 0) == 0 or not engine._on_missed then return end
   local info = { schedule = row.name, count = op.counts.missed, from = row.next_nominal, to = stretch.last }
   if not engine._core:spawn(call_hook, engine, info) then
-    engine:_log(40, ("on_missed was not called for schedule '%s': no memory"):format(row.name))
+    engine:_log(core.LOG_ERROR, ("on_missed was not called for schedule '%s': no memory"):format(row.name))
   end
 end
 
@@ -139,7 +139,7 @@ end
 -- if another process has changed it meanwhile.
 local function pause_broken(engine, row, problem)
   local note = "paused: it cannot fire: " .. refusal.note(problem)
-  engine:_log(40, ("schedule '%s' is %s"):format(row.name, note))
+  engine:_log(core.LOG_ERROR, ("schedule '%s' is %s"):format(row.name, note))
   local _, refused = refusal.ask(context.store(engine), "schedule_fire", {
     id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = row.next_nominal,
     next_at = row.next_at, counts = {}, pause_note = note,
@@ -152,7 +152,7 @@ end
 -- What cannot be read, made or stored, such as arguments of a class that is gone, is told, and its times up to now are
 -- over: the others go on.
 local function skip_broken(engine, row, problem)
-  engine:_log(40, ("schedule '%s' cannot fire: %s"):format(row.name, errors.text(problem)))
+  engine:_log(core.LOG_ERROR, ("schedule '%s' cannot fire: %s"):format(row.name, errors.text(problem)))
   local op = {
     id = row.id, revision = row.revision, nominal = row.next_nominal, last_nominal = row.next_nominal,
     counts = { missed = 1 }, note = "its latest time did not fire: " .. refusal.note(problem),
@@ -244,7 +244,7 @@ end
 local function run(engine)
   local ok, problem = pcall(fire_all, engine)
   if ok then return engine._core:fired() end
-  engine:_log(40, "schedules: " .. errors.text(problem))
+  engine:_log(core.LOG_ERROR, "schedules: " .. errors.text(problem))
   engine._core:fired(RETRY_SECONDS)
 end
 

@@ -121,7 +121,9 @@ local function failed(engine, claim, status, class_name, message, give_up)
     failure = { error_class = class_name, message = message, traceback = "" },
   })
   report.task(engine, "push", claim, message, status)
-  if not ok and code ~= "ESTALE" then engine:_log(30, ("end of a push task: %s %s"):format(code, detail or "")) end
+  if not ok and code ~= "ESTALE" then
+    engine:_log(core.LOG_WARNING, ("end of a push task: %s %s"):format(code, detail or ""))
+  end
 end
 
 local function no_answer(seconds)

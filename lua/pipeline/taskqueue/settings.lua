@@ -2,6 +2,7 @@
 --
 -- The forms are those of queue.yaml: "5/s", "2d", "1.5G". Pure functions; taskqueue.configure sends what comes of them.
 
+local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local queue_errors = require "pipeline.taskqueue.errors"
@@ -127,7 +128,7 @@ local function parse_settings(name, given, log)
   if mode ~= "push" and mode ~= "pull" then refuse(name, "mode '%s' is neither push nor pull", text.short(mode)) end
   local rate = given.rate ~= nil and settings.parse_rate(given.rate, name) or nil
   if mode == "pull" and (rate or given.max_concurrent_requests) then
-    log(30, ("queue %s: a pull queue has no rate and no concurrency; they are ignored"):format(name))
+    log(core.LOG_WARNING, ("queue %s: a pull queue has no rate and no concurrency; they are ignored"):format(name))
     rate = nil
   end
   return {

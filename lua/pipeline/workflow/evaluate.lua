@@ -61,7 +61,7 @@ local silent = { EABORTED = true, ESTALE = true, EEXISTS = true, ETOMBSTONE = tr
 
 local function log_result(engine, ok, code, message)
   if ok == nil and code and not silent[code] then
-    engine:_log(30, ("end of a task: %s %s"):format(code, message or ""))
+    engine:_log(core.LOG_WARNING, ("end of a task: %s %s"):format(code, message or ""))
   end
 end
 
@@ -550,8 +550,8 @@ local function callback_failed(engine, claim, failure, options, since)
   local now, delay = engine._core:now(), task_backoff(claim.tries)
   if options then delay = core.retry_after(options, claim.tries + 1, now - since) end
   if not delay then
-    engine:_log(40, ("callback task of %s is given up after %d failures: its retry_options allow no more"):format(
-      claim.stage.class_path, claim.tries + 1))
+    engine:_log(core.LOG_ERROR, ("callback task of %s is given up after %d failures: its retry_options allow no more")
+      :format(claim.stage.class_path, claim.tries + 1))
     return log_result(engine, engine._core:task_done(claim, { nowait = true }))
   end
   log_result(engine, engine._core:task_done(claim, {
@@ -622,8 +622,8 @@ end
 -- is made, in C, of a claim whose coroutine has ended: by a yield to nobody, or because other code closed it.
 local function internal_error(engine, claim, problem)
   local failure = failure_of(problem)
-  engine:_log(50, ("internal error in a %s task: %s: %s\n%s"):format(claim.kind, failure.error_class, failure.message,
-    failure.traceback))
+  engine:_log(core.LOG_CRITICAL, ("internal error in a %s task: %s: %s\n%s"):format(claim.kind, failure.error_class,
+    failure.message, failure.traceback))
   engine._core:claim_fail(claim, ("%s: %s"):format(failure.error_class, failure.message))
 end
 
@@ -639,7 +639,7 @@ function evaluate.task(engine, claim)
   local ok, problem = xpcall(execute, handler, engine, claim)
   if not ok then
     ok, problem = pcall(internal_error, engine, claim, problem)
-    if not ok then engine:_log(50, "internal error: " .. errors.text(problem)) end
+    if not ok then engine:_log(core.LOG_CRITICAL, "internal error: " .. errors.text(problem)) end
   end
 end
 

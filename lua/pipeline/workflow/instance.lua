@@ -341,7 +341,7 @@ function instance.from_id(engine, id, given, fallback)
   engine = owner
   local of, problem = class.find(record.class_path)
   if not of then
-    engine:_log(30, ("from_id of %s: %s"):format(id, problem))
+    engine:_log(core.LOG_WARNING, ("from_id of %s: %s"):format(id, problem))
     of = fallback
   end
   if not resolve then

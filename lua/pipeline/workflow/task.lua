@@ -7,7 +7,7 @@ local queue_errors = require "pipeline.taskqueue.errors"
 local queue_task = require "pipeline.taskqueue.task"
 local stores = require "pipeline.support.stores"
 
-local task = {}
+local task = { BASE_PATH = "/_ah/pipeline" } -- of every URL that is not the user's own
 
 -- The run context that what is transactional belongs to.
 local function run_under_way(what, engine)
@@ -49,7 +49,7 @@ end
 --- The task that starts a root whose records were written with return_task.
 function task.of_start(instance, stage)
   return queue_task.of_stage {
-    url = (stage.base_path or "/_ah/pipeline") .. "/run", eta = stage.eta, queue_name = stage.queue, kind = "run",
+    url = (stage.base_path or task.BASE_PATH) .. "/run", eta = stage.eta, queue_name = stage.queue, kind = "run",
     stage = stage.id, engine = instance._engine,
   }
 end

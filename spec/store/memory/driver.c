@@ -130,7 +130,7 @@ static void claim_task(pl__conn_t *m, claims_t *claims, task_t *task) {
         abort();
     claim->task = task->is.id;
     claim->kind = task->is.kind;
-    claim->claim = task->claim;
+    claim->fence = task->claim;
     claim->tries = task->is.tries;
     claim->priority = task->is.priority;
     claim->eta = task->is.eta;
@@ -176,7 +176,7 @@ static bool claim_of(pl__conn_t *m, claims_t *claims, queue_t *queue, int wanted
 }
 
 /* What the loop is told besides claims: when to come back. */
-static void tell(pl__conn_t *m, pl__turn_t *turn) {
+static void tell(pl__conn_t *m, pl__commit_result_t *turn) {
     EACH(task_t, task, TASKS) {
         if (task->state == DELAYED && task->is.eta < turn->next_due && task->is.eta < PL_USEC_MAX)
             turn->next_due = task->is.eta;
@@ -265,7 +265,8 @@ static int memory_verb(pl__conn_t *m, pl_op_t *op) {
     return m->rc;
 }
 
-static int memory_finish(pl__conn_t *m, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn, pl_error_t *error) {
+static int memory_finish(pl__conn_t *m, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
+                         pl_error_t *error) {
     claims_t claims = { .tail = &claims.head };
     int wanted = m->joined.worker ? ask->wanted : 0;
     (void)error;
@@ -282,8 +283,8 @@ static int memory_finish(pl__conn_t *m, const pl__ask_t *ask, pl__arena_t *arena
     pl__claims_made(&claims.slab);
     turn->claims = claims.head;
     turn->claims_len = claims.len;
-    for (const pl_final_t *final = m->finals; final; final = final->next) {
-        pl_final_t *copy = room(arena, sizeof *copy);
+    for (const pl_watch_event_t *final = m->finals; final; final = final->next) {
+        pl_watch_event_t *copy = room(arena, sizeof *copy);
         *copy = *final;
         copy->next = turn->finals;
         turn->finals = copy;
@@ -294,7 +295,7 @@ static int memory_finish(pl__conn_t *m, const pl__ask_t *ask, pl__arena_t *arena
 
 static int memory_commit(pl__conn_t *m, pl_error_t *error) {
     (void)error;
-    for (const pl_final_t *final = m->finals; final; final = final->next)
+    for (const pl_watch_event_t *final = m->finals; final; final = final->next)
         if (final->state != PL_STAGE_ABORTING)
             unwatch(m, final->stage);
     pl__arena_free(&m->scratch);
@@ -358,7 +359,7 @@ static int memory_open(pl__conn_t **conn, const pl_store_options_t *options, pl_
     return PL_OK;
 }
 
-static int memory_turn(pl__conn_t *m, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
+static int memory_turn(pl__conn_t *m, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                        pl_error_t *error) {
     return pl__verbs_turn(&memory_verbs, m, ops, ask, arena, turn, error);
 }
@@ -382,8 +383,8 @@ static int memory_session_apply(pl__conn_t *m, pl_op_t *op) {
     return rc;
 }
 
-static int memory_session_end(pl__conn_t *m, bool commit, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn,
-                              pl_error_t *error) {
+static int memory_session_end(pl__conn_t *m, bool commit, const pl__ask_t *ask, pl__arena_t *arena,
+                              pl__commit_result_t *turn, pl_error_t *error) {
     read_clock(m);
     if (commit)
         return pl__verbs_end(&memory_verbs, m, PL_OK, ask, arena, turn, error);

@@ -32,8 +32,8 @@ static int unsettled(pl__conn_t *m, const pl_stage_t *stage) {
 }
 
 static void note(pl__conn_t *m, pl_id_t stage, pl_stage_state_t state) {
-    pl_final_t *final = room(&m->scratch, sizeof *final);
-    *final = (pl_final_t){ .next = m->finals, .stage = stage, .state = state, .ours = true };
+    pl_watch_event_t *final = room(&m->scratch, sizeof *final);
+    *final = (pl_watch_event_t){ .next = m->finals, .stage = stage, .state = state, .ours = true };
     m->finals = final;
 }
 

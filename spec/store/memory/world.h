@@ -74,7 +74,7 @@ struct pl__conn {
     size_t len[LISTS], len_before[LISTS];
     pl__arena_t texts, scratch;
     pl_op_join_t joined;
-    pl_final_t *finals;
+    pl_watch_event_t *finals;
     int rc; /* the transaction is broken */
     const char *why;
 };

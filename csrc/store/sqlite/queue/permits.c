@@ -283,7 +283,7 @@ static int finish_row(pl__conn_t *conn, const holder_t *row) {
     return put_row(conn, id, permits, waits);
 }
 
-static int hand_over(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn) {
+static int hand_over(pl__conn_t *conn, pl__arena_t *arena, pl__commit_result_t *turn) {
     for (const pl_recall_t *recall = conn->recalls; recall; recall = recall->next) {
         pl_recall_t *copy = pl__arena_get(arena, sizeof *copy);
         if (!copy)
@@ -294,7 +294,7 @@ static int hand_over(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn) {
     return PL_OK;
 }
 
-int pl__permits_finish(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn) {
+int pl__permits_finish(pl__conn_t *conn, pl__arena_t *arena, pl__commit_result_t *turn) {
     const holder_t *rows;
     size_t len;
     PL__TRY(look(conn));

@@ -53,10 +53,10 @@ void pl__watch_remove(pl__conn_t *conn, pl_id_t stage) {
 }
 
 static int note(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state, bool unwatched) {
-    pl_final_t *final = pl__arena_get(&conn->scratch, sizeof *final);
+    pl_watch_event_t *final = pl__arena_get(&conn->scratch, sizeof *final);
     if (!final)
         return PL_ENOMEM;
-    *final = (pl_final_t){ conn->finals, stage, state, true, unwatched };
+    *final = (pl_watch_event_t){ conn->finals, stage, state, true, unwatched };
     conn->finals = final;
     return PL_OK;
 }

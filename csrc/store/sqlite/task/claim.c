@@ -107,7 +107,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, s
         return PL_ENOMEM;
     claim->task = task->id;
     claim->kind = task->kind;
-    claim->claim = pl__claim_number(conn->now);
+    claim->fence = pl__claim_number(conn->now);
     claim->priority = task->priority;
     claim->eta = task->eta;
     claim->deadline = task->queued ? task->queued->deadline : 0;
@@ -139,7 +139,7 @@ static int read_claim(claims_t *claims, sqlite3_stmt *row, int number, pl__buf_t
     claim->task = sqlite3_column_int64(row, 0);
     claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 1);
     int before = sqlite3_column_int(row, 2);
-    claim->claim = before < number ? number : before + 1;
+    claim->fence = before < number ? number : before + 1;
     claim->tries = sqlite3_column_int(row, 3);
     claim->priority = sqlite3_column_int(row, 5);
     claim->eta = sqlite3_column_int64(row, 6);
@@ -177,8 +177,8 @@ static int take_ready(pl__conn_t *conn, const claimed_t *list, int len) {
     for (int i = 0; i < len; i++)
         ids[i] = list[i].claim->task;
     for (int first = 0, next; first < len; first = next) { /* nearly always all have the same number */
-        int number = list[first].claim->claim;
-        for (next = first + 1; next < len && list[next].claim->claim == number; next++)
+        int number = list[first].claim->fence;
+        for (next = first + 1; next < len && list[next].claim->fence == number; next++)
             continue;
         PL__TRY(pl__ids_claim(conn, number, ids + first, (size_t)(next - first)));
     }
@@ -412,7 +412,7 @@ static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
 
 /* It became final in this transaction, and is deleted already. */
 static bool is_told(const pl__conn_t *conn, pl_id_t stage) {
-    const pl_final_t *final = conn->finals;
+    const pl_watch_event_t *final = conn->finals;
     while (final && final->stage != stage)
         final = final->next;
     return final ? true : false;
@@ -438,12 +438,12 @@ static int check_watched(pl__conn_t *conn) {
 }
 
 /* Turns the list of finals round into the caller's arena; they are watched no longer once this commits. */
-static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__turn_t *turn) {
-    for (const pl_final_t *final = conn->finals; final; final = final->next) {
-        pl_final_t *copy = pl__arena_get(arena, sizeof *copy);
+static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__commit_result_t *turn) {
+    for (const pl_watch_event_t *final = conn->finals; final; final = final->next) {
+        pl_watch_event_t *copy = pl__arena_get(arena, sizeof *copy);
         if (!copy)
             return PL_ENOMEM;
-        *copy = (pl_final_t){ turn->finals, final->stage, final->state, final->ours, final->unwatched };
+        *copy = (pl_watch_event_t){ turn->finals, final->stage, final->state, final->ours, final->unwatched };
         turn->finals = copy;
     }
     return PL_OK;
@@ -459,7 +459,7 @@ static int end_fires(pl__conn_t *conn) {
     return pl__task_flush(conn);
 }
 
-int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__turn_t *turn) {
+int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn) {
     claims_t claims = { .tail = &claims.head };
     int wanted = ask->wanted < CLAIM_MAX ? ask->wanted : CLAIM_MAX;
     if (conn->worker == 0)

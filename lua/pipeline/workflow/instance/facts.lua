@@ -8,12 +8,13 @@ local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
+local task = require "pipeline.workflow.task"
 local text = require "pipeline.support.text"
 local misuse = require("pipeline.support.place").misuse
 
 local type, getmetatable, rawget, setmetatable = type, getmetatable, rawget, setmetatable
 
-local facts = { BASE_PATH = "/_ah/pipeline" }
+local facts = { BASE_PATH = task.BASE_PATH }
 
 local methods, getters = class.Base, {}
 

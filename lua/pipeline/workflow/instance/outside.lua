@@ -90,7 +90,7 @@ function methods.set_status(self, given)
   given = options.check(given, status_kinds, 1, "set_status")
   require_stored(self, "set_status")
   if self.test_mode then
-    self._engine:_log(20, ("status of %s: %s"):format(tostring(self), given.message or ""))
+    self._engine:_log(core.LOG_INFO, ("status of %s: %s"):format(tostring(self), given.message or ""))
     return
   end
   local ok, problem = xpcall(store_status, errors.handler, self, given)
