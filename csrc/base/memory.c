@@ -65,11 +65,11 @@ static inline bool must_fail(void) {
 #endif
 
 void *pl__alloc(size_t size) {
-    return must_fail() ? NULL : calloc(1, size ? size : 1);
+    return must_fail() || pl__must_fail() ? NULL : calloc(1, size ? size : 1);
 }
 
 void *pl__realloc(void *old, size_t size) {
-    return must_fail() ? NULL : realloc(old, size ? size : 1);
+    return must_fail() || pl__must_fail() ? NULL : realloc(old, size ? size : 1);
 }
 
 void pl__free(void *memory) {

@@ -26,8 +26,8 @@ void *pl__reserve(void *array, size_t len, size_t *size, size_t first, size_t it
  * fault of the last setting was hit. Compiled to nothing unless PL_FAULTS is defined. */
 void pl__alloc_fail_at(long nth);
 bool pl__alloc_failed(void);
-/* The same for places that seldom fail by themselves, statements and pieces of an arena: the `nth` that this thread
- * comes to fails; a number below 1: none. pl__must_fail is asked at such a place. */
+/* The same for places that seldom fail by themselves, statements, memory and pieces of an arena: the `nth` that this
+ * thread comes to fails; a number below 1: none. pl__must_fail is asked at such a place. */
 #ifdef PL_FAULTS
 void pl__fail_at(long nth);
 bool pl__has_failed(void);
