@@ -16,7 +16,6 @@
 #include "binding/coroutine/token.h"
 #include "binding/durable/durable.h"
 #include "binding/facts.h"
-#include "binding/guest.h"
 #include "binding/http/fetch.h"
 #include "binding/http/server.h"
 #include "binding/loop.h"
@@ -26,6 +25,7 @@
 #include "binding/telemetry/event.h"
 #include "binding/telemetry/meter.h"
 #include "binding/telemetry/sink.h"
+#include "binding/ticker.h"
 
 /* ---- host callbacks -------------------------------------------------------------------------------------------- */
 
@@ -67,12 +67,12 @@ static void log_cb(void *data, int level, const char *text) {
 
 static bool wait_cb(void *data) {
     const pl__sink_t *sink = data;
-    return sink->h && pl__guest_wait(sink->h);
+    return sink->h && pl__ticker_wait(sink->h);
 }
 
 static void fire_cb(void *data) {
     const pl__sink_t *sink = data;
-    pl__guest_fire(sink->h);
+    pl__ticker_fire(sink->h);
 }
 
 static void event_cb(void *data, pl_event_t *event) {
@@ -302,12 +302,13 @@ static int core_open(lua_State *L) {
 /* ---- methods --------------------------------------------------------------------------------------------------- */
 
 /* e:on(event, fn | nil): "task" fn(claim), "log" fn(level, text), "error" fn(err), "final" fn(stage_id, state),
- * "guest" fn(), called when e:arm() says, "wait" fn(), which waits for this loop and for others, "fire" fn(): schedules
- * are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take, "event"
- * fn(EVENT...): something has happened of what e:tell() says. See pl_host_t, task.c, telemetry/event.c. */
+ * "tick" fn(), called when e:schedule_tick() says, "wait" fn(), which waits for this loop and for others, "fire" fn():
+ * schedules are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take,
+ * "event" fn(EVENT...): something has happened of what e:tell() says. See pl_host_t, task.c, telemetry/event.c. */
 static int engine_on(lua_State *L) {
-    static const char *const EVENTS[] = { "task", "log",  "error", "final", "guest",
-                                          "wait", "fire", "late",  "event", NULL };
+    static const char *const EVENTS[] = {
+        "task", "log", "error", "final", "tick", "wait", "fire", "late", "event", NULL
+    };
     pl__handle_t *h = pl__handle_check(L, 1);
     int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
     if (!lua_isnoneornil(L, 3))
@@ -409,7 +410,7 @@ static void push_methods(lua_State *L) {
     pl__sleep_register(L);
     pl__token_register(L);
     pl__watch_register(L);
-    pl__guest_register(L);
+    pl__ticker_register(L);
     pl__verbs_register(L);
     pl__durable_register(L);
     pl__session_register(L);

@@ -35,7 +35,7 @@ enum {
     PL__UV_LOG,
     PL__UV_ERROR,
     PL__UV_FINAL,
-    PL__UV_GUEST,
+    PL__UV_TICK,
     PL__UV_WAIT,
     PL__UV_FIRE,
     PL__UV_LATE,
@@ -91,7 +91,7 @@ typedef struct pl__handle {
     bool tells_all, tells_names;           /* it hears of all ends of attempts; of names that were not given */
     struct pl__spans *spans;               /* see telemetry/span.h; NULL: none are made */
     pl_timer_t turn;                       /* brings the next turn */
-    pl_timer_t guest;                      /* calls the "guest" hook */
+    pl_timer_t ticker;                     /* calls the "tick" hook */
     pl__attached_t *attached;
     struct pl__client *client; /* of e:fetch, in PL__UV_LINKS; NULL: none yet. See client.h */
     pl__watch_t watch;

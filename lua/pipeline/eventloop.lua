@@ -6,7 +6,7 @@
 --
 -- A loop has a clock and a way of waiting:
 --   the common one   real time. With no engine open it waits on the uv loop of this Lua state (that of luv, if there
---                    is luv). Engines with real time carry it as their guest: it works inside engine:run(), and
+--                    is luv). Engines with real time tick for it: it works inside engine:run(), and
 --                    eventloop.run() runs them.
 --   of an engine     with virtual time: for all that is started by what that engine executes
 --   of a test        set_clock gives the common loop another clock: an object with now() and sleep(seconds)
@@ -16,7 +16,7 @@
 --
 -- Invariants
 --   1. No error leaves a callback: it goes to the error hook, and the loop goes on (G50).
---   2. A loop that has something to do and is not working is armed: every engine it is the guest of will call it, and
+--   2. A loop that has something to do and is not working is armed: every engine that ticks for it will call it, and
 --      a wait under way is ended.
 --   3. Loops do not nest: run inside a callback or a tasklet raises (G46).
 
@@ -80,7 +80,7 @@ end
 -- The loop has something to do and nobody knows.
 local function arouse(self)
   self[AWAKE] = true
-  for _, engine in ipairs(self.engines) do engine._core:arm(0) end
+  for _, engine in ipairs(self.engines) do engine._core:schedule_tick(0) end
   if self.polling then uv_loop():stop() end
 end
 
@@ -124,7 +124,7 @@ local function rearm(self, due)
   if due >= self.armed then return end
   self.armed = due
   local wait = max(due - self.clock.now(), 0) + TICK / 2
-  for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
+  for _, engine in ipairs(self.engines) do engine._core:schedule_tick(wait) end
 end
 
 --- Adds a timer: a table that is called as timer.fire(timer) at the time `due` of the loop's clock. It must not raise.
@@ -311,7 +311,7 @@ local function arm(self)
   self[AWAKE] = wait == 0
   self.armed = wait and self.clock.now() + wait or huge
   if wait and wait > 0 then wait = wait + TICK / 2 end
-  for _, engine in ipairs(self.engines) do engine._core:arm(wait) end
+  for _, engine in ipairs(self.engines) do engine._core:schedule_tick(wait) end
 end
 
 Loop.is_ready, Loop.delay, Loop.arm = is_ready, delay, arm
@@ -321,7 +321,7 @@ function Loop.is_stopping(self)
   return self[STOPPING]
 end
 
-local function guest(self)
+local function tick(self)
   if active[1] == self then return end
   heed(self)
   local stopping = self[STOPPING]
@@ -329,7 +329,7 @@ local function guest(self)
   if work(self) then self.worked = true end
   self[STOPPING] = stopping or self[STOPPING]
   if self[STOPPING] and self.running then
-    for _, engine in ipairs(self.engines) do engine._core:arm(nil) end
+    for _, engine in ipairs(self.engines) do engine._core:schedule_tick(nil) end
     return
   end
   self[STOPPING] = false
@@ -501,7 +501,7 @@ function eventloop.attach(engine, is_virtual, lent)
   loops[engine] = self
   self.engines[#self.engines + 1] = engine
   if lent then clients.serve(self) end
-  engine._core:on("guest", function() guest(self) end)
+  engine._core:on("tick", function() tick(self) end)
   if self == common then meet(self) end
   arm(self)
 end

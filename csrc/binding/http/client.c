@@ -12,7 +12,7 @@
 
 #include <lauxlib.h>
 
-#include "binding/guest.h"
+#include "binding/ticker.h"
 
 #define CLIENT_TYPE "pipeline.Client"
 
@@ -198,7 +198,7 @@ static int client_serve(lua_State *L) {
     lua_settop(L, 2);
     lua_setiuservalue(L, CLIENT, UV_ENGINE); /* its memory is used until it is closed */
     if (client->h && client->news)
-        pl__guest_call(client->h);
+        pl__ticker_call(client->h);
     return 0;
 }
 

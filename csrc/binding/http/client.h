@@ -8,7 +8,7 @@
  *     `id` is an integer by which client:news() tells of it
  *   client:news() -> id of a request with something new, or nil
  *   client:has_news() -> whether there is any
- *   client:serve(engine | nil)    the engine that runs the loop: its "guest" hook is called when there is news
+ *   client:serve(engine | nil)    the engine that runs the loop: its "tick" hook is called when there is news
  *   client:limits{...}, client:facts() -> as e:fetch_limits and e:fetch_facts
  *   client:close()                every request ends with ECLOSED
  */

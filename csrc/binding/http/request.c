@@ -2,7 +2,7 @@
  * request.c - HTTP requests: started, told of, answered, ended. See request.h.
  *
  * No Lua code is called from the loop: what happens there wakes the coroutine that waits, or is noted in the list of
- * news of the client. Where an engine runs the uv loop, its guest hook is due at once then, so that the tasklets have
+ * news of the client. Where an engine runs the uv loop, its tick hook is due at once then, so that the tasklets have
  * their turn inside engine:run() too.
  *
  * Invariants
@@ -18,7 +18,7 @@
 
 #include <lauxlib.h>
 
-#include "binding/guest.h"
+#include "binding/ticker.h"
 
 #define REQUEST_TYPE "pipeline.Request"
 
@@ -79,7 +79,7 @@ static void news_add(pl__request_t *request) {
         client->news = request;
     client->news_last = request;
     if (client->h)
-        pl__guest_call(client->h);
+        pl__ticker_call(client->h);
     if (client->loop)
         pl__loop_end_poll(client->loop); /* a timer of libcurl may bring a whole answer, and uv would sleep then */
 }

@@ -1,10 +1,10 @@
 /*
- * guest.c - the guest of an engine. See guest.h.
+ * ticker.c - the ticker of an engine. See ticker.h.
  *
- * The guest is called through the trampoline, never inside a managed coroutine, and only from inside run(). It says
+ * The function is called through the trampoline, never inside a managed coroutine, and only from inside run(). It says
  * itself when it wants to be called next.
  */
-#include "binding/guest.h"
+#include "binding/ticker.h"
 
 #include <lauxlib.h>
 
@@ -12,21 +12,21 @@
 #include "binding/trampoline.h"
 
 /* Stack: handle, handle as light userdata. */
-static int guest_entry(lua_State *L) {
-    if (lua_getiuservalue(L, 1, PL__UV_GUEST) != LUA_TNIL)
+static int tick_entry(lua_State *L) {
+    if (lua_getiuservalue(L, 1, PL__UV_TICK) != LUA_TNIL)
         lua_call(L, 0, 0);
     return 0;
 }
 
-/* What the guest calls is nobody's: its tasklets know whose they are. */
+/* What the function calls is nobody's: its tasklets know whose they are. */
 static void enter(pl__handle_t *h) {
     pl__whose_t outer = *h->whose;
     *h->whose = (pl__whose_t){ NULL, false };
-    pl__enter(h->L, guest_entry, h);
+    pl__enter(h->L, tick_entry, h);
     *h->whose = outer;
 }
 
-static void guest_cb(pl_timer_t *timer) {
+static void tick_cb(pl_timer_t *timer) {
     pl__handle_t *h = timer->data;
     if (h->closing)
         return;
@@ -36,12 +36,12 @@ static void guest_cb(pl_timer_t *timer) {
         enter(h);
 }
 
-void pl__guest_call(pl__handle_t *h) {
+void pl__ticker_call(pl__handle_t *h) {
     if (!h->engine || h->closing || !pl_engine_usable(h->engine))
         return;
-    h->guest.fire = guest_cb;
-    h->guest.data = h;
-    pl_engine_timer_start(h->engine, &h->guest, 0);
+    h->ticker.fire = tick_cb;
+    h->ticker.data = h;
+    pl_engine_timer_start(h->engine, &h->ticker, 0);
 }
 
 /* Stack: handle, handle as light userdata. */
@@ -51,7 +51,7 @@ static int wait_entry(lua_State *L) {
     return 0;
 }
 
-bool pl__guest_wait(pl__handle_t *h) {
+bool pl__ticker_wait(pl__handle_t *h) {
     if (!h->has_wait_hook || !h->L || h->entered || h->closing)
         return false;
     pl__whose_t outer = *h->whose;
@@ -70,7 +70,7 @@ static int fire_entry(lua_State *L) {
     return 0;
 }
 
-void pl__guest_fire(pl__handle_t *h) {
+void pl__ticker_fire(pl__handle_t *h) {
     pl__whose_t outer = *h->whose;
     bool called = h->L && !h->entered && !h->closing;
     *h->whose = (pl__whose_t){ NULL, false };
@@ -105,8 +105,8 @@ static int engine_next_fire(lua_State *L) {
     return 1;
 }
 
-/* e:arm(seconds | nil): the "guest" hook is called so much later, once; nil: it is not. */
-static int engine_arm(lua_State *L) {
+/* e:schedule_tick(seconds | nil): the "tick" hook is called so much later, once; nil: it is not. */
+static int engine_schedule_tick(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     double seconds = luaL_optnumber(L, 2, -1);
     if (pl__handle_refuse(L, h))
@@ -114,11 +114,11 @@ static int engine_arm(lua_State *L) {
     if (h->closing)
         return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
     if (seconds < 0) {
-        pl_engine_timer_cancel(h->engine, &h->guest);
+        pl_engine_timer_cancel(h->engine, &h->ticker);
     } else {
-        h->guest.fire = guest_cb;
-        h->guest.data = h;
-        pl_engine_timer_start(h->engine, &h->guest, pl_clock_from_seconds(seconds));
+        h->ticker.fire = tick_cb;
+        h->ticker.data = h;
+        pl_engine_timer_start(h->engine, &h->ticker, pl_clock_from_seconds(seconds));
     }
     lua_pushboolean(L, 1);
     return 1;
@@ -133,10 +133,10 @@ static int engine_idle(lua_State *L) {
     return 1;
 }
 
-void pl__guest_register(lua_State *L) {
+void pl__ticker_register(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "arm", engine_arm }, { "idle", engine_idle }, { "fired", engine_fired }, { "next_fire", engine_next_fire },
-        { NULL, NULL },
+        { "schedule_tick", engine_schedule_tick }, { "idle", engine_idle }, { "fired", engine_fired },
+        { "next_fire", engine_next_fire },         { NULL, NULL },
     };
     luaL_setfuncs(L, METHODS, 0);
 }
