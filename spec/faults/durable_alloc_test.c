@@ -1,6 +1,6 @@
 /*
  * durable_alloc_test.c - the Nth allocation fails, of ours and then of SQLite's, while a durable function is executed,
- * writes its journal, suspends, gets mails and ends, for every N.
+ * writes its journal, suspends, gets mails, shows what it has, is forked and ends, for every N.
  *
  * A turn that fails has changed nothing, so it is given again until it is done: at the end all is as it is when nothing
  * fails, and the rules of the file hold.
@@ -17,7 +17,7 @@ enum { TRIES_MAX = 50, FACTS = 8, BIG = 3000 };
 static pl__conn_t *conn;
 static pl_clock_t clock_;
 static pl_ids_t ids;
-static pl_id_t root, child, slot;
+static pl_id_t root, child, slot, forked;
 static pl_claim_t *claims;
 static char big[BIG];
 
@@ -105,6 +105,9 @@ static void write_all(void) {
     pl_task_new_t task = {
         .id = pl_ids_next(&ids, &clock_), .kind = PL_TASK_PULL, .queue = PL_STR_LIT("pulled"), .retry = PL_RETRY_NONE
     };
+    pl_value_new_t value = { PL_STR_LIT("v"), { big, sizeof big } };
+    pl_chunk_new_t chunk = { .stream = PL_STR_LIT("s"), .source = PL_STR_LIT("~0"), .k = 1, .value = PL_STR_LIT("c") };
+    pl_status_t status = { .message = PL_STR_LIT("half done") };
     pl_op_t *op = new_op(PL_VERB_journal);
     op->u.journal = (pl_op_journal_t){ .stage = root,
                                        .claim = claim_of(root),
@@ -114,7 +117,12 @@ static void write_all(void) {
                                                     .children = &below,
                                                     .children_len = 1,
                                                     .tasks = &task,
-                                                    .tasks_len = 1 } };
+                                                    .tasks_len = 1,
+                                                    .values = &value,
+                                                    .values_len = 1,
+                                                    .chunks = &chunk,
+                                                    .chunks_len = 1,
+                                                    .status = &status } };
     CHECK(apply(op) == PL_OK && claim_of(child));
 }
 
@@ -163,6 +171,45 @@ static void take(void) {
         .journal = { .entries = &entry, .entries_len = 1, .next = 6, .taken = taken, .taken_len = 1 }
     };
     CHECK(apply(op) == PL_OK);
+}
+
+/* A read, again until it is done. Takes op; returns it. */
+static pl_op_t *look(pl_op_t *op) {
+    for (int i = 0; i < TRIES_MAX; i++) {
+        op->next = NULL;
+        pl__sqlite_driver.read(conn, op);
+        if (op->rc == PL_OK)
+            break;
+    }
+    CHECK(op->rc == PL_OK);
+    return op;
+}
+
+/* What it shows, and which there are. */
+static void look_at_all(void) {
+    pl_op_t *op = new_op(PL_VERB_shown_get);
+    op->u.shown_get = (pl_op_shown_get_t){
+        .stage = root, .name = PL_STR_LIT("v"), .stream = PL_STR_LIT("s"), .limit = 10, .wants_forks = true
+    };
+    op = look(op);
+    CHECK(op->u.shown_get.value.len == sizeof big && op->u.shown_get.len == 1 && op->u.shown_get.forks_len == 1);
+    pl_op_free(op);
+    op = look(new_op(PL_VERB_flows_get));
+    CHECK(op->u.flows_get.counts[PL_FLOW_BEGUN] >= 1 && op->u.flows_get.bytes > 0);
+    pl_op_free(op);
+    op = new_op(PL_VERB_flows_list);
+    op->u.flows_list = (pl_op_flows_list_t){ .limit = 100 };
+    op = look(op);
+    CHECK(op->u.flows_list.len >= 1);
+    pl_op_free(op);
+}
+
+/* A new one with its first entry. */
+static void fork_it(void) {
+    pl_stage_new_t first = stage_of(forked, PL_STAGE_DURABLE);
+    pl_op_t *op = new_op(PL_VERB_fork);
+    op->u.fork = (pl_op_fork_t){ .stage = root, .start = &first, .before = 3, .mails = true };
+    CHECK(apply(op) == PL_OK && claim_of(forked));
 }
 
 static void read_facts(int64_t facts[FACTS]) {
@@ -216,6 +263,9 @@ static void live(bool fails, int64_t facts[2 * FACTS]) {
     suspend(false);
     pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + 2 * PL_USEC_PER_SEC);
     send("later", "l");
+    fork_it();
+    look_at_all();
+    end(forked, true);
     end(root, false);
     read_facts(facts + FACTS);
 }
@@ -224,6 +274,7 @@ static void make_ids(void) {
     root = pl_ids_next(&ids, &clock_);
     child = pl_ids_next(&ids, &clock_);
     slot = pl_ids_next(&ids, &clock_);
+    forked = pl_ids_next(&ids, &clock_);
     drop_claims();
 }
 
