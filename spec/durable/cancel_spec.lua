@@ -212,6 +212,39 @@ describe("an abort of a durable run", function()
     for _, item in ipairs(engine:tree(stage.id).items) do assert.equal("aborted", item.state) end
   end)
 
+  it("W116 aborts children that were started in the very commit before which it was aborted", function()
+    for _, verb in ipairs { "journal", "flow_suspend" } do
+      local engine <close> = open()
+      local id
+      local Child = workflow(function(self)
+        local _, problem = pcall(self.wait_event, self, "never")
+        self:step("note", function() end)
+        error(problem, 0)
+      end)
+      local stage = workflow(function(self)
+        local list = { self:spawn(Child()), self:spawn(Child()) }
+        if verb == "journal" then self:step("a", function() end) end
+        self:all(list)
+      end)():start()
+      id = stage.id
+      local methods = getmetatable(engine._core).__index
+      local write, aborts = methods[verb], 0
+      finally(function() methods[verb] = write end)
+      methods[verb] = function(core, claim, given)
+        if given.children and aborts == 0 then
+          aborts = 1
+          assert.is_true(pipeline.from_id(id):abort("just then"))
+        end
+        return write(core, claim, given)
+      end
+      local problem = aborted(engine, stage)
+      methods[verb] = write
+      assert.equal("just then", problem.reason)
+      assert.equal(1, aborts, verb)
+      for _, item in ipairs(engine:tree(id).items) do assert.equal("aborted", item.state, verb) end
+    end
+  end)
+
   it("W117 does not interrupt what is shielded, and its children live on", function()
     local engine <close> = open()
     local events = {}
