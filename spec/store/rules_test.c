@@ -3,12 +3,18 @@
  *
  * What they do is compared with the table of transitions (PL__STAGE_MOVES), both ways: no function does what is not in
  * it, and each line of it is done by the function it names. Each row that comes of it keeps the invariants of rules.h.
- * How they work together is for store/model_test.c, which plays random ops.
+ *
+ * How they work together: the least of a driver (rules_toy.h) is played random ops beside a slow model that knows no
+ * counters, but only what has happened, and finds out anew each time what state each stage must be in. RULES_SEED=n
+ * repeats a run. SQLite's driver is played in store/model_test.c.
  */
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sqlite3.h>
 
+#include "rules_toy.h"
 #include "store/sqlite/schema/numbers.h"
 #include "store/stage/abort.h"
 #include "support/check.h"
@@ -228,6 +234,239 @@ static void each_line_is_done_by_whom_it_names(void) {
 #undef X
 }
 
+/* ---- all of them together ---------------------------------------------------------------------------------------- */
+
+typedef enum { NOT_ABORTED, GOES, HELD, GONE } mark_t;
+
+/* What has happened to a stage. */
+typedef struct {
+    int parent, attempt; /* parent: -1 for the root */
+    unsigned flags;
+    bool ran, filled, finalized;
+    mark_t mark;
+    int kept; /* the kind of the task that was claimed as the abort came; PL__NO_TASK */
+    bool claimed;
+} fact_t;
+
+typedef struct {
+    uint64_t random;
+    toy_t toy;
+    fact_t facts[TOY_STAGES];
+    int len;
+    bool requested;
+} play_t;
+
+static int any(play_t *play, int limit) {
+    play->random = play->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (int)((play->random >> 33) % (uint64_t)limit);
+}
+
+static bool has_settled(const play_t *play, int at);
+
+/* What a stage whose run was committed waits for. */
+static int pending(const play_t *play, int at) {
+    int count = (play->facts[at].flags & PL_STAGE_ASYNC) && !play->facts[at].filled;
+    for (int i = at + 1; i < play->len; i++)
+        count += play->facts[i].parent == at && !has_settled(play, i);
+    return count;
+}
+
+static bool has_settled(const play_t *play, int at) {
+    return play->facts[at].ran && pending(play, at) == 0;
+}
+
+static int unfilled(const play_t *play, int at) {
+    int count = 0;
+    for (int i = 0; i < play->toy.inputs_len[at]; i++)
+        count += !play->facts[play->toy.inputs[at][i]].filled;
+    return count;
+}
+
+static pl_stage_state_t state_of(const play_t *play, int at) {
+    const fact_t *fact = &play->facts[at];
+    if (fact->mark != NOT_ABORTED)
+        return fact->mark == GOES ? PL_STAGE_ABORTING : fact->mark == HELD ? PL_STAGE_ABORT_HELD : PL_STAGE_ABORTED;
+    if (!fact->ran)
+        return unfilled(play, at) ? PL_STAGE_WAITING : PL_STAGE_READY;
+    if (pending(play, at))
+        return PL_STAGE_RUN;
+    return (fact->flags & PL_STAGE_HAS_FINALIZED) && !fact->finalized ? PL_STAGE_FINALIZING : PL_STAGE_DONE;
+}
+
+static int task_of(const play_t *play, int at) {
+    pl_stage_state_t state = state_of(play, at);
+    if (state == PL_STAGE_ABORTING)
+        return play->facts[at].kept != PL__NO_TASK ? play->facts[at].kept : PL_TASK_ABORT;
+    return state == PL_STAGE_READY ? PL_TASK_RUN : state == PL_STAGE_FINALIZING ? PL_TASK_FINALIZE : PL__NO_TASK;
+}
+
+static void check_play(const play_t *play) {
+    for (int at = 0; at < play->len; at++) {
+        const pl__member_t *stage = &play->toy.stages[at];
+        CHECK(stage->is.state == state_of(play, at));
+        CHECK(stage->is.missing == (stage->is.state == PL_STAGE_WAITING ? unfilled(play, at) : 0));
+        CHECK(stage->is.open == (stage->is.state == PL_STAGE_RUN ? pending(play, at) : 0));
+        CHECK(play->toy.tasks[at] == task_of(play, at) && stage->is_claimed == play->facts[at].claimed);
+        CHECK(play->toy.filled[at] == play->facts[at].filled);
+    }
+}
+
+static void carry_out_abort(play_t *play, int at) {
+    fact_t *fact = &play->facts[at];
+    fact->mark = fact->flags & PL_STAGE_HAS_FINALIZED ? GOES : GONE;
+    fact->kept = PL__NO_TASK;
+    fact->claimed = false;
+}
+
+static void add_stage(play_t *play, int parent) {
+    static const unsigned kinds[] = { 0, 0, 0, PL_STAGE_ASYNC, PL_STAGE_ASYNC | PL_STAGE_HAS_TRY_CANCEL };
+    unsigned flags = kinds[any(play, 5)] | (any(play, 3) ? 0 : PL_STAGE_HAS_FINALIZED);
+    int inputs[TOY_INPUTS], len = play->len > 1 ? any(play, TOY_INPUTS + 1) : 0;
+    for (int i = 0; i < len; i++)
+        inputs[i] = 1 + any(play, play->len - 1); /* not the root, which may never fill its own */
+    play->facts[play->len] = (fact_t){ .parent = parent, .flags = flags, .kept = PL__NO_TASK };
+    CHECK(toy_add(&play->toy, parent, flags, inputs, len) == play->len);
+    play->len++;
+}
+
+static void play_claim(play_t *play, int at) {
+    fact_t *fact = &play->facts[at];
+    int task = task_of(play, at);
+    bool has_work = task != PL__NO_TASK && !fact->claimed;
+    if (has_work && state_of(play, at) == PL_STAGE_ABORTING && task != PL_TASK_ABORT)
+        carry_out_abort(play, at);
+    has_work = has_work && task_of(play, at) != PL__NO_TASK;
+    fact->claimed = fact->claimed || has_work;
+    CHECK(toy_claim(&play->toy, at) == has_work);
+}
+
+static void play_outcome(play_t *play, int at) {
+    fact_t *fact = &play->facts[at];
+    bool is_aborted = state_of(play, at) == PL_STAGE_ABORTING, fills = any(play, 4) && !(fact->flags & PL_STAGE_ASYNC);
+    int children = is_aborted ? 0 : any(play, 4);
+    for (int i = 0; i < children && play->len < TOY_STAGES; i++)
+        add_stage(play, at);
+    CHECK(toy_outcome(&play->toy, at, fills) == (is_aborted ? PL_EABORTED : PL_OK));
+    if (is_aborted) {
+        carry_out_abort(play, at);
+        return;
+    }
+    fact->ran = true;
+    fact->claimed = false;
+    fact->filled = fact->filled || fills;
+}
+
+static void play_end(play_t *play, int at) {
+    fact_t *fact = &play->facts[at];
+    int task = task_of(play, at);
+    if (task == PL_TASK_RUN) {
+        play_outcome(play, at);
+        return;
+    }
+    bool held = task == PL_TASK_ABORT && (fact->flags & PL_STAGE_ASYNC) && any(play, 3) == 0;
+    toy_finalized(&play->toy, at, held);
+    fact->claimed = false;
+    fact->kept = PL__NO_TASK;
+    fact->finalized = fact->finalized || task == PL_TASK_FINALIZE;
+    fact->mark = task == PL_TASK_FINALIZE ? NOT_ABORTED : held ? HELD : GONE;
+}
+
+static void play_fill(play_t *play, int at) {
+    pl_stage_state_t state = state_of(play, at);
+    int rc = state == PL_STAGE_ABORT_HELD ? PL_EABORTED : state > PL_STAGE_FINALIZING ? PL_EFINAL : PL_OK;
+    if (rc == PL_EABORTED)
+        carry_out_abort(play, at);
+    else if (rc == PL_OK)
+        play->facts[at].filled = true;
+    CHECK(toy_fill_outside(&play->toy, at) == rc);
+}
+
+static void play_retry(play_t *play, int at) {
+    enum { ATTEMPTS = 3 };
+    fact_t *fact = &play->facts[at];
+    bool may = state_of(play, at) == PL_STAGE_RUN && (fact->flags & PL_STAGE_ASYNC);
+    int rc = !may ? PL_ESTATE : fact->attempt + 1 >= ATTEMPTS ? PL_ELIMIT : PL_OK;
+    CHECK(toy_retry(&play->toy, at, ATTEMPTS) == rc);
+    fact->ran = fact->ran && rc != PL_OK;
+    fact->attempt += rc == PL_OK;
+}
+
+static void abort_fact(play_t *play, int at, pl_stage_state_t state, bool permitted, bool force) {
+    fact_t *fact = &play->facts[at];
+    bool can_wait = (fact->flags & PL_STAGE_ASYNC) && !permitted;
+    if (pl__stage_is_final(state) || (fact->mark != NOT_ABORTED && !force))
+        return;
+    if (force) {
+        carry_out_abort(play, at);
+        fact->mark = GONE;
+    } else if (fact->claimed) {
+        fact->kept = state == PL_STAGE_READY ? PL_TASK_RUN : PL_TASK_FINALIZE;
+        fact->mark = GOES;
+    } else if (state == PL_STAGE_RUN && can_wait) {
+        fact->mark = fact->flags & PL_STAGE_HAS_TRY_CANCEL ? GOES : HELD;
+    } else {
+        carry_out_abort(play, at);
+    }
+}
+
+static void play_abort(play_t *play, int permitted, bool force) {
+    pl_stage_state_t states[TOY_STAGES];
+    int rc = pl__stage_is_final(state_of(play, 0)) ? PL_EFINAL : play->requested ? PL_EEXISTS : PL_OK;
+    bool comes = rc == PL_OK || (rc == PL_EEXISTS && force);
+    for (int i = 0; i < play->len; i++)
+        states[i] = state_of(play, i);
+    for (int i = 0; i < play->len && comes; i++)
+        abort_fact(play, i, states[i], i == permitted, force);
+    play->requested = play->requested || comes;
+    CHECK(toy_abort(&play->toy, permitted, force) == (comes ? PL_OK : rc));
+}
+
+/* What was aborted is what it was before: nothing else has happened to it. */
+static void play_resume(play_t *play) {
+    pl_stage_state_t root = state_of(play, 0);
+    int rc = root == PL_STAGE_ABORTED || (play->requested && root != PL_STAGE_DONE) ? PL_OK : PL_ESTATE;
+    for (int i = 0; i < play->len && rc == PL_OK; i++)
+        rc = pl__stage_is_final(state_of(play, i)) ? PL_OK : PL_ELIVE;
+    for (int i = 0; i < play->len && rc == PL_OK; i++)
+        play->facts[i].mark = NOT_ABORTED;
+    play->requested = play->requested && rc != PL_OK;
+    CHECK(toy_resume(&play->toy) == rc);
+}
+
+static void play_one(play_t *play) {
+    int at = any(play, play->len), what = any(play, 40);
+    bool claimed = play->facts[at].claimed;
+    if (what < 14)
+        play_claim(play, at);
+    else if (what < 28 && claimed)
+        play_end(play, at);
+    else if (what < 30 && claimed) /* its worker is gone */
+        play->facts[at].claimed = play->toy.stages[at].is_claimed = false;
+    else if (what < 34)
+        play_fill(play, at);
+    else if (what < 36)
+        play_retry(play, at);
+    else if (what == 36)
+        play_abort(play, at, any(play, 4) == 0);
+    else if (what > 36)
+        play_resume(play);
+}
+
+static void together(void) {
+    enum { PLAYS = 1500, OPS = 160 };
+    const char *given = getenv("RULES_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)pl_clock_monotonic_us();
+    printf("RULES_SEED=%" PRIu64 "\n", seed);
+    for (int i = 0; i < PLAYS; i++) {
+        play_t play = { .random = seed + (uint64_t)i };
+        add_stage(&play, -1);
+        for (int op = 0; op < OPS; op++) {
+            play_one(&play);
+            check_play(&play);
+        }
+    }
+}
+
 int main(void) {
     ends_of();
     for (int state = 0; state < STATES; state++)
@@ -244,5 +483,6 @@ int main(void) {
         }
     }
     each_line_is_done_by_whom_it_names();
+    together();
     return check_end();
 }

@@ -486,8 +486,8 @@
       "UPDATE main.pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1")          \
     X(STAGE_REQUEST_ABORT, "UPDATE main.pl_stage SET abort_requested = 1, abort_message = ?2 WHERE id = ?1")           \
     X(STAGE_LIVE_OF_ROOT,                                                                                              \
-      "SELECT id, state, flags, queue, priority FROM main.pl_stage INDEXED BY pl_stage_root WHERE "                    \
-      "root = ?1 AND state NOT IN (4, 6) ORDER BY id DESC")                                                            \
+      "SELECT id, state, flags, queue, priority, coalesce(parent, 0) FROM main.pl_stage INDEXED BY pl_stage_root "     \
+      "WHERE root = ?1 AND state NOT IN (" PL__STAGE(DONE) ", " PL__STAGE(ABORTED) ") ORDER BY id DESC")               \
     X(STAGE_UNSETTLED_CHILDREN,                                                                                        \
       "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND parent = "                      \
       "?2 AND " PL__IS_UNSETTLED)                                                                                      \

@@ -6,7 +6,7 @@
  * and its counters, the task that the stage is given, and that its parent waits for one less. So each store has the
  * same rules, and what one of them may do at all is in one table, PL__STAGE_MOVES: each transition with the function
  * that makes it; what a stage answers to whoever wants something of it is in another, PL__STAGE_ANSWERS. Aborts, and
- * what resumes after them, are in abort.h.
+ * what resumes after them, are in abort.h; what becomes of many stages of a tree at once, arrays of them, in plan.h.
  *
  * The functions check what they do by the table (assert), the schema has what holds for each row as CHECK constraints
  * (schema/001_initial.sql), and spec/store/rules_test.c compares all of it, and makes SQLite refuse what is not here

@@ -22,11 +22,12 @@
  * each that goes on. What waits for a slot stays in pl_wait, or in the row of that slot's stage, while a tree is
  * aborted; all edges are made sure of all the same, for values may have come since.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "store/sqlite/db.h"
 #include "store/sqlite/pack.h"
-#include "store/stage/abort.h"
+#include "store/stage/plan.h"
 
 /* ---- fallbacks --------------------------------------------------------------------------------------------- */
 
@@ -82,67 +83,70 @@ static int fill_rest(pl__conn_t *conn, pl_id_t holder, pl_str_t packed, pl_str_t
 /* ---- the stages of the tree -------------------------------------------------------------------------------- */
 
 typedef struct {
-    pl_id_t id, parent;
     int64_t queue;
     pl_usec_t eta;
-    unsigned flags;
     int priority;
-    int children, open; /* open: those that have not settled, and outputs of its own */
-    pl_stage_state_t state;
-    unsigned cut;  /* of one that goes on; else 0 */
-    bool was_told; /* to abort: a root, or a scope of its own */
-    bool is_over;  /* in a part whose fallback was taken, or in such a scope */
-} member_t;
+} rest_t;
 
 typedef struct {
-    member_t *list; /* ascending by id */
+    pl__member_t is;
+    rest_t rest;
+} row_t;
+
+typedef struct {
+    pl__member_t *list;     /* ascending by id */
+    pl__resumed_t *resumed; /* `open` counts outputs of its own, too */
+    rest_t *rests;
     size_t len;
 } members_t;
+
+/* One of them. */
+typedef struct {
+    pl_id_t id, parent;
+    unsigned flags, cut;
+    const rest_t *rest;
+} member_t;
+
+static member_t member_of(const members_t *members, size_t i) {
+    const pl__member_t *is = &members->list[i];
+    unsigned cut = members->resumed[i].cut;
+    unsigned flags = cut ? pl__rule_resumed_flags(is->is.flags, cut, !is->parent) : is->is.flags;
+    return (member_t){ is->id, is->parent, flags, cut, &members->rests[i] };
+}
 
 static int read_member(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
     (void)conn;
     (void)arena;
-    *(member_t *)item = (member_t){
-        .id = sqlite3_column_int64(row, 0),
-        .parent = sqlite3_column_int64(row, 1),
-        .state = (pl_stage_state_t)sqlite3_column_int(row, 2),
-        .flags = (unsigned)sqlite3_column_int(row, 3),
-        .queue = sqlite3_column_int64(row, 4),
-        .priority = sqlite3_column_int(row, 5),
-        .eta = sqlite3_column_int64(row, 6),
-        .was_told = sqlite3_column_int(row, 7) != 0,
+    *(row_t *)item = (row_t){
+        .is = { .id = sqlite3_column_int64(row, 0),
+                .parent = sqlite3_column_int64(row, 1),
+                .is = { .state = (pl_stage_state_t)sqlite3_column_int(row, 2),
+                        .flags = (unsigned)sqlite3_column_int(row, 3) },
+                .was_told = sqlite3_column_int(row, 7) != 0 },
+        .rest = { .queue = sqlite3_column_int64(row, 4),
+                  .priority = sqlite3_column_int(row, 5),
+                  .eta = sqlite3_column_int64(row, 6) },
     };
     return PL_OK;
 }
 
-static int compare_members(const void *a, const void *b) {
-    return pl__compare_ids(&((const member_t *)a)->id, &((const member_t *)b)->id);
-}
-
-/* NULL: it is the root. */
-static member_t *parent_of(const members_t *members, const member_t *member) {
-    member_t wanted = { .id = member->parent };
-    return member->parent ? bsearch(&wanted, members->list, members->len, sizeof *members->list, compare_members)
-                          : NULL;
-}
-
-/* Who goes on as what, and how many children each then waits for. */
-static void decide(const members_t *members) {
-    for (size_t i = 0; i < members->len; i++) {
-        member_t *parent = parent_of(members, &members->list[i]);
-        if (parent)
-            parent->children++;
+static int read_members(pl__conn_t *conn, pl_id_t root, members_t *members) {
+    sqlite3_stmt *row;
+    size_t *len = &members->len;
+    int rc;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_MEMBERS, &row, "i", (int64_t)root));
+    const row_t *rows = pl__sql_list(conn, row, &conn->scratch, read_member, sizeof *rows, len, &rc);
+    PL__TRY(rc);
+    members->list = pl__arena_get(&conn->scratch, *len * sizeof *members->list);
+    members->resumed = pl__arena_get(&conn->scratch, *len * sizeof *members->resumed);
+    members->rests = pl__arena_get(&conn->scratch, *len * sizeof *members->rests);
+    if (!members->list || !members->resumed || !members->rests)
+        return PL_ENOMEM;
+    for (size_t i = 0; i < *len; i++) {
+        members->list[i] = rows[i].is;
+        members->rests[i] = rows[i].rest;
     }
-    for (size_t i = 0; i < members->len; i++) {
-        member_t *member = &members->list[i], *parent = parent_of(members, member);
-        bool is_scope_over = parent && (parent->is_over || member->was_told);
-        member->is_over = (member->flags & PL_STAGE_FALLBACK_TAKEN) || is_scope_over;
-        if (member->state != PL_STAGE_ABORTED || member->is_over)
-            continue;
-        member->cut = pl__rule_resumes_from(member->flags, member->children > 0);
-        if (parent && member->cut != PL_STAGE_CUT_LATE)
-            parent->open++;
-    }
+    return PL_OK;
 }
 
 /* ---- one of them ------------------------------------------------------------------------------------------- */
@@ -210,8 +214,7 @@ static int count_inputs(pl__conn_t *conn, const member_t *member, const slots_t 
     return wait_for(conn, member, after, after_len, inputs, inputs_len, missing);
 }
 
-static int write_move(pl__conn_t *conn, member_t *member, const pl__move_t *move) {
-    member->flags = pl__rule_resumed_flags(member->flags, member->cut, !member->parent);
+static int write_move(pl__conn_t *conn, const member_t *member, const pl__move_t *move) {
     pl__live_drop(conn, member->id);
     if (member->flags & PL_STAGE_DURABLE)
         PL__TRY(pl__flow_again(conn, member->id));
@@ -221,26 +224,28 @@ static int write_move(pl__conn_t *conn, member_t *member, const pl__move_t *move
         return PL_OK;
     return pl__task_push(conn, &(pl__pending_t){ .id = member->id,
                                                  .kind = (pl_task_kind_t)move->task,
-                                                 .queue = member->queue,
-                                                 .priority = member->priority,
-                                                 .eta = move->task == PL_TASK_RUN ? member->eta : 0 });
+                                                 .queue = member->rest->queue,
+                                                 .priority = member->rest->priority,
+                                                 .eta = move->task == PL_TASK_RUN ? member->rest->eta : 0 });
 }
 
-static int resume_one(pl__conn_t *conn, member_t *member) {
+static int resume_one(pl__conn_t *conn, const members_t *members, size_t i) {
+    const member_t member = member_of(members, i);
+    int *open = &members->resumed[i].open;
     slots_t slots;
-    int missing = 0;
-    if (!member->cut)
+    pl__standing_t is = members->list[i].is;
+    if (!member.cut)
         return PL_OK;
-    bool waits_for_outputs = member->cut == PL_STAGE_CUT_OPEN && (member->flags & PL_STAGE_ASYNC);
-    if (member->cut == PL_STAGE_CUT_EARLY || waits_for_outputs)
-        PL__TRY(read_slots(conn, member->id, &slots));
-    if (member->cut == PL_STAGE_CUT_EARLY)
-        PL__TRY(count_inputs(conn, member, &slots, &missing));
+    bool waits_for_outputs = member.cut == PL_STAGE_CUT_OPEN && (member.flags & PL_STAGE_ASYNC);
+    if (member.cut == PL_STAGE_CUT_EARLY || waits_for_outputs)
+        PL__TRY(read_slots(conn, member.id, &slots));
+    if (member.cut == PL_STAGE_CUT_EARLY)
+        PL__TRY(count_inputs(conn, &member, &slots, &is.missing));
     if (waits_for_outputs)
-        PL__TRY(wait_for_outputs(conn, member, slots.outputs, &member->open));
-    pl__standing_t standing = { member->state, member->flags, missing, member->open };
-    pl__move_t move = pl__rule_resumed(&standing, member->cut);
-    return write_move(conn, member, &move);
+        PL__TRY(wait_for_outputs(conn, &member, slots.outputs, open));
+    is.open = *open;
+    pl__move_t move = pl__rule_resumed(&is, member.cut);
+    return write_move(conn, &member, &move);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------- */
@@ -250,7 +255,7 @@ static int resume_one(pl__conn_t *conn, member_t *member) {
 static int raise_claims(pl__conn_t *conn, const members_t *members) {
     PL__TRY(pl__task_flush(conn));
     for (size_t i = 0; i < members->len; i++)
-        if (members->list[i].cut && members->list[i].cut != PL_STAGE_CUT_OPEN)
+        if (members->resumed[i].cut && members->resumed[i].cut != PL_STAGE_CUT_OPEN)
             PL__TRY(pl__sql_run(conn, PL__SQL_TASK_SET_CLAIM, NULL, "ii", (int64_t)members->list[i].id,
                                 (int64_t)pl__claim_number(conn->now)));
     return PL_OK;
@@ -275,9 +280,9 @@ static int find_fire(pl__conn_t *conn, pl_id_t root, pl_id_t *fire) {
 }
 
 /* It is not over any more. */
-static int reopen_fire(pl__conn_t *conn, const member_t *root) {
+static int reopen_fire(pl__conn_t *conn, const pl__member_t *root) {
     pl_id_t fire;
-    if (!(root->flags & PL_STAGE_SCHEDULED))
+    if (!(root->is.flags & PL_STAGE_SCHEDULED))
         return PL_OK;
     PL__TRY(find_fire(conn, root->id, &fire));
     if (!fire)
@@ -307,31 +312,32 @@ int pl__stage_fail(pl__conn_t *conn, pl_id_t root, pl_id_t stage, pl_str_t messa
     return pl__stage_settled(conn, reach.above);
 }
 
-static int resume_tree(pl__conn_t *conn, pl_id_t root, int64_t *count) {
-    sqlite3_stmt *row;
-    members_t members;
-    int rc;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_MEMBERS, &row, "i", (int64_t)root));
-    members.list = pl__sql_list(conn, row, &conn->scratch, read_member, sizeof *members.list, &members.len, &rc);
-    PL__TRY(rc);
-    decide(&members);
-    *count = 0;
-    for (size_t i = 0; i < members.len; i++) {
-        PL__TRY(resume_one(conn, &members.list[i]));
-        *count += members.list[i].cut != 0;
-    }
-    PL__TRY(raise_claims(conn, &members));
-    if (members.len)
-        PL__TRY(reopen_fire(conn, &members.list[0])); /* before the root may settle, which ends it */
-    for (size_t i = 0; i < members.len; i++) {
-        const member_t *member = &members.list[i];
-        if (member->cut != PL_STAGE_CUT_OPEN || member->open > 0)
+/* Those whose run was committed, and that wait for nothing any more. */
+static int settle_members(pl__conn_t *conn, const members_t *members) {
+    for (size_t i = 0; i < members->len; i++) {
+        if (members->resumed[i].cut != PL_STAGE_CUT_OPEN || members->resumed[i].open > 0)
             continue;
-        pl__move_t move = pl__rule_settled(&(pl__standing_t){ PL_STAGE_RUN, member->flags, 0, 1 }, 1);
-        PL__TRY(
-            pl__stage_settle(conn, member->id, member->parent, &move, member->flags, member->queue, member->priority));
+        const member_t member = member_of(members, i);
+        pl__move_t move = pl__rule_settled(&(pl__standing_t){ PL_STAGE_RUN, member.flags, 0, 1 }, 1);
+        PL__TRY(pl__stage_settle(conn, member.id, member.parent, &move, member.flags, member.rest->queue,
+                                 member.rest->priority));
     }
     return PL_OK;
+}
+
+static int resume_tree(pl__conn_t *conn, pl_id_t root, int64_t *count) {
+    members_t members;
+    PL__TRY(read_members(conn, root, &members));
+    assert(members.len > 0); /* the root is there */
+    pl__plan_resume(members.list, members.len, members.resumed);
+    *count = 0;
+    for (size_t i = 0; i < members.len; i++) {
+        PL__TRY(resume_one(conn, &members, i));
+        *count += members.resumed[i].cut != 0;
+    }
+    PL__TRY(raise_claims(conn, &members));
+    PL__TRY(reopen_fire(conn, &members.list[0])); /* before the root may settle, which ends it */
+    return settle_members(conn, &members);
 }
 
 static int check(pl__conn_t *conn, pl_op_t *op, pl_id_t *root_id) {

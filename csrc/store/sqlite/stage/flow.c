@@ -11,10 +11,9 @@
  * values come from memory (live.c).
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "store/sqlite/db.h"
-#include "store/stage/abort.h"
+#include "store/stage/plan.h"
 
 int pl__stage_set_final(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state) {
     int64_t flags;
@@ -233,12 +232,15 @@ int pl__failure_add(pl__conn_t *conn, pl_id_t stage, const pl_failure_t *failure
 
 /* ---- abort ------------------------------------------------------------------------------------------------- */
 
+/* What else of a stage counts for its abort. */
 typedef struct {
-    pl_id_t id;
-    pl__standing_t is;
     int64_t queue;
     int priority;
-    bool permitted; /* need not ask try_cancel */
+} place_t;
+
+typedef struct {
+    pl__member_t is;
+    place_t place;
 } live_t;
 
 int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned clears, unsigned sets) {
@@ -247,151 +249,167 @@ int pl__stage_to_abort(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, uns
                        (int64_t)clears);
 }
 
-static int to_aborted(pl__conn_t *conn, const live_t *live, const pl__abort_t *abort) {
-    pl__live_drop(conn, live->id);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORTED, NULL, "iiii", (int64_t)live->id, (int64_t)conn->now,
+static int to_aborted(pl__conn_t *conn, const pl__member_t *stage, const pl__abort_t *abort) {
+    pl__live_drop(conn, stage->id);
+    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_TO_ABORTED, NULL, "iiii", (int64_t)stage->id, (int64_t)conn->now,
                         (int64_t)abort->sets, (int64_t)abort->clears));
-    PL__TRY(pl__stage_ended(conn, live->id, (live->is.flags & ~abort->clears) | abort->sets, PL_STAGE_ABORTED));
-    return pl__note_final(conn, live->id, PL_STAGE_ABORTED);
+    PL__TRY(pl__stage_ended(conn, stage->id, (stage->is.flags & ~abort->clears) | abort->sets, PL_STAGE_ABORTED));
+    return pl__note_final(conn, stage->id, PL_STAGE_ABORTED);
 }
 
 /* Writes what an abort makes of the stage. */
-static int write_abort(pl__conn_t *conn, const live_t *live, const pl__abort_t *abort) {
-    if (abort->to == live->is.state && !abort->drops)
+static int write_abort(pl__conn_t *conn, const pl__member_t *stage, const place_t *place, const pl__abort_t *abort) {
+    if (abort->to == stage->is.state && !abort->drops)
         return PL_OK;
     if (abort->tells)
-        PL__TRY(pl__note_abort(conn, live->id));
+        PL__TRY(pl__note_abort(conn, stage->id));
     if (abort->drops)
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)live->id));
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)stage->id));
     if (abort->to == PL_STAGE_ABORTED)
-        return to_aborted(conn, live, abort);
-    PL__TRY(pl__stage_to_abort(conn, live->id, abort->to, abort->clears, abort->sets));
-    pl__pending_t task = { .id = live->id, .kind = PL_TASK_ABORT, .queue = live->queue, .priority = live->priority };
+        return to_aborted(conn, stage, abort);
+    PL__TRY(pl__stage_to_abort(conn, stage->id, abort->to, abort->clears, abort->sets));
+    pl__pending_t task = { .id = stage->id, .kind = PL_TASK_ABORT, .queue = place->queue, .priority = place->priority };
     return abort->aborts ? pl__task_push(conn, &task) : PL_OK;
-}
-
-/* A durable function that has begun is asked, and goes on until it has cleaned up. */
-static int abort_one(pl__conn_t *conn, const live_t *live) {
-    int64_t task = -1;
-    bool asked = false;
-    if (live->is.state == PL_STAGE_READY && (live->is.flags & PL_STAGE_DURABLE))
-        PL__TRY(pl__flow_ask(conn, live->id, &asked));
-    if (asked)
-        return PL_OK;
-    if (pl__rule_asks_claim(live->is.state))
-        PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, -1, "i", (int64_t)live->id));
-    pl__abort_t abort = pl__rule_aborted(&live->is, live->permitted, task == PL__TASK_CLAIMED);
-    return write_abort(conn, live, &abort);
 }
 
 int pl__stage_abort_now(pl__conn_t *conn, pl_id_t id, pl_stage_state_t state, unsigned flags, int64_t queue,
                         int priority) {
-    live_t live = { .id = id, .is = { .state = state, .flags = flags }, .queue = queue, .priority = priority };
-    pl__abort_t abort = pl__rule_abort_now(&live.is);
-    return write_abort(conn, &live, &abort);
+    pl__member_t stage = { .id = id, .is = { .state = state, .flags = flags } };
+    pl__abort_t abort = pl__rule_abort_now(&stage.is);
+    return write_abort(conn, &stage, &(place_t){ queue, priority }, &abort);
 }
 
 static int read_live(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
     (void)conn;
     (void)arena;
     *(live_t *)item = (live_t){
-        .id = sqlite3_column_int64(row, 0),
-        .is = { .state = (pl_stage_state_t)sqlite3_column_int(row, 1), .flags = (unsigned)sqlite3_column_int(row, 2) },
-        .queue = sqlite3_column_int64(row, 3),
-        .priority = sqlite3_column_int(row, 4),
+        .is = { .id = sqlite3_column_int64(row, 0),
+                .parent = sqlite3_column_int64(row, 5),
+                .is = { .state = (pl_stage_state_t)sqlite3_column_int(row, 1),
+                        .flags = (unsigned)sqlite3_column_int(row, 2) } },
+        .place = { .queue = sqlite3_column_int64(row, 3), .priority = sqlite3_column_int(row, 4) },
     };
     return PL_OK;
+}
+
+/* Stages that an abort comes to. */
+typedef struct {
+    pl__member_t *list;
+    place_t *places;
+    pl__abort_t *aborts;
+    size_t len;
+} aborted_t;
+
+static int aborted_init(pl__conn_t *conn, aborted_t *aborted, size_t most) {
+    most = most ? most : 1;
+    *aborted = (aborted_t){ .list = pl__arena_get(&conn->scratch, most * sizeof *aborted->list),
+                            .places = pl__arena_get(&conn->scratch, most * sizeof *aborted->places),
+                            .aborts = pl__arena_get(&conn->scratch, most * sizeof *aborted->aborts) };
+    return aborted->list && aborted->places && aborted->aborts ? PL_OK : PL_ENOMEM;
+}
+
+/* One more. The rule may need to know whether its task is claimed. */
+static int aborted_add(pl__conn_t *conn, aborted_t *aborted, const live_t *live) {
+    int64_t task = -1;
+    if (pl__rule_asks_claim(live->is.is.state))
+        PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task, -1, "i", (int64_t)live->is.id));
+    aborted->list[aborted->len] = live->is;
+    aborted->list[aborted->len].is_claimed = task == PL__TASK_CLAIMED;
+    aborted->places[aborted->len++] = live->place;
+    return PL_OK;
+}
+
+static int write_aborts(pl__conn_t *conn, const aborted_t *aborted) {
+    for (size_t i = 0; i < aborted->len; i++)
+        PL__TRY(write_abort(conn, &aborted->list[i], &aborted->places[i], &aborted->aborts[i]));
+    return PL_OK;
+}
+
+static bool is_function(const live_t *live) {
+    return (live->is.is.flags & PL_STAGE_DURABLE) && live->is.is.state == PL_STAGE_READY;
 }
 
 /* What is below those is theirs to abort. */
 static bool has_functions(const live_t *live, size_t len) {
     for (size_t i = 0; i < len; i++)
-        if ((live[i].is.flags & PL_STAGE_DURABLE) && live[i].is.state == PL_STAGE_READY)
+        if (is_function(&live[i]))
             return true;
     return false;
 }
 
-int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted) {
-    sqlite3_stmt *row;
-    size_t len;
+/* The columns of both statements are the same. */
+static int list_live(pl__conn_t *conn, sqlite3_stmt *row, live_t **live, size_t *len) {
     int rc;
-    PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
-    PL__TRY(pl__task_flush(conn));
-    conn->due_unknown = true; /* the next delayed task may be one that is dropped here */
-    pl__live_drop(conn, root);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
-    live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
-    if (rc == PL_OK && has_functions(live, len))
-        return pl__stage_abort_part(conn, root, root, INT64_MAX, permitted);
-    for (size_t i = 0; rc == PL_OK && i < len; i++) {
-        live[i].permitted = live[i].id == permitted;
-        rc = abort_one(conn, &live[i]);
-    }
+    *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof **live, len, &rc);
     return rc;
 }
 
-typedef struct {
-    live_t live;
-    pl_id_t parent;
-} part_t;
-
-static int read_part(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
-    part_t *part = item;
-    part->parent = sqlite3_column_int64(row, 5);
-    return read_live(conn, row, arena, &part->live);
+/* A request to abort comes: what this transaction did must be found. */
+static int request_abort(pl__conn_t *conn, pl_id_t top, pl_str_t message) {
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__task_flush(conn));
+    conn->due_unknown = true; /* the next delayed task may be one that is dropped here */
+    pl__live_drop(conn, top);
+    return pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)top, message);
 }
 
-/* A durable function that is asked aborts by itself what is below it: it is READY afterwards. */
-static int is_asked(pl__conn_t *conn, const live_t *live, bool *asked) {
-    int64_t state;
-    *asked = false;
-    if (live->is.state != PL_STAGE_READY || !(live->is.flags & PL_STAGE_DURABLE))
-        return PL_OK;
-    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)live->id));
-    *asked = state == PL_STAGE_READY;
-    return PL_OK;
-}
-
-static int end_one(pl__conn_t *conn, const live_t *live) {
-    if (pl__stage_is_final(live->is.state))
-        return PL_OK;
-    pl__abort_t abort = pl__rule_ended(&live->is);
-    return write_abort(conn, live, &abort);
-}
-
-/* Ascending by id, so that a parent comes before its children. */
-static int abort_below(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted, bool force) {
+static int list_tree(pl__conn_t *conn, pl_id_t root, live_t **live, size_t *len) {
     sqlite3_stmt *row;
-    size_t len, inside_len = 0;
-    int rc;
-    conn->due_unknown = true;
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_PART, &row, "iii", (int64_t)root, (int64_t)top, (int64_t)last));
-    part_t *list = pl__sql_list(conn, row, &conn->scratch, read_part, sizeof *list, &len, &rc);
-    PL__TRY(rc);
-    pl_id_t *inside = pl__arena_get(&conn->scratch, (len ? len : 1) * sizeof *inside);
-    if (!inside)
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
+    return list_live(conn, row, live, len);
+}
+
+int pl__stage_abort_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message, pl_id_t permitted) {
+    aborted_t aborted;
+    live_t *live;
+    size_t len;
+    PL__TRY(request_abort(conn, root, message));
+    PL__TRY(list_tree(conn, root, &live, &len));
+    if (has_functions(live, len))
+        return pl__stage_abort_part(conn, root, root, INT64_MAX, permitted);
+    PL__TRY(aborted_init(conn, &aborted, len));
+    for (size_t i = 0; i < len; i++)
+        PL__TRY(aborted_add(conn, &aborted, &live[i]));
+    pl__plan_abort(aborted.list, aborted.len, permitted, aborted.aborts);
+    return write_aborts(conn, &aborted);
+}
+
+/* The stages of the part, in their order. A durable function that has begun is asked instead, and goes on until it has
+ * cleaned up; it aborts by itself what is below it. */
+static int find_part(pl__conn_t *conn, const live_t *live, size_t len, pl_id_t top, bool asks, aborted_t *aborted) {
+    pl__part_t part = { .top = top, .ids = pl__arena_get(&conn->scratch, (len ? len : 1) * sizeof *part.ids) };
+    if (!part.ids)
         return PL_ENOMEM;
     for (size_t i = 0; i < len; i++) {
-        live_t *live = &list[i].live;
-        const pl_id_t *parent = &list[i].parent;
-        bool asked = false,
-             is_inside = live->id == top ||
-                         (inside_len && bsearch(parent, inside, inside_len, sizeof *inside, pl__compare_ids));
-        if (!is_inside)
+        bool asked = false;
+        if (!pl__part_has(&part, live[i].is.id, live[i].is.parent))
             continue;
-        live->permitted = live->id == permitted;
-        PL__TRY(force ? end_one(conn, live) : abort_one(conn, live));
-        if (!force)
-            PL__TRY(is_asked(conn, live, &asked));
-        if (!asked)
-            inside[inside_len++] = live->id;
+        if (asks && is_function(&live[i]))
+            PL__TRY(pl__flow_ask(conn, live[i].is.id, &asked));
+        if (asked)
+            continue;
+        pl__part_add(&part, live[i].is.id);
+        PL__TRY(aborted_add(conn, aborted, &live[i]));
     }
     return PL_OK;
 }
 
+static int list_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, bool asks, aborted_t *aborted) {
+    sqlite3_stmt *row;
+    live_t *live;
+    size_t len;
+    conn->due_unknown = true;
+    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_PART, &row, "iii", (int64_t)root, (int64_t)top, (int64_t)last));
+    PL__TRY(list_live(conn, row, &live, &len));
+    PL__TRY(aborted_init(conn, aborted, len));
+    return find_part(conn, live, len, top, asks, aborted);
+}
+
 int pl__stage_abort_part(pl__conn_t *conn, pl_id_t root, pl_id_t top, pl_id_t last, pl_id_t permitted) {
-    return abort_below(conn, root, top, last, permitted, false);
+    aborted_t aborted;
+    PL__TRY(list_part(conn, root, top, last, true, &aborted));
+    pl__plan_abort(aborted.list, aborted.len, permitted, aborted.aborts);
+    return write_aborts(conn, &aborted);
 }
 
 int pl__stage_scope(pl__conn_t *conn, pl_id_t stage, pl_id_t *scope) {
@@ -412,39 +430,33 @@ int pl__stage_scope(pl__conn_t *conn, pl_id_t stage, pl_id_t *scope) {
 }
 
 int pl__stage_abort_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_t message, pl_id_t permitted) {
-    PL__TRY(pl__deltas_flush(conn)); /* what this transaction did must be found */
-    PL__TRY(pl__task_flush(conn));
-    pl__live_drop(conn, scope);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)scope, message));
+    PL__TRY(request_abort(conn, scope, message));
     return pl__stage_abort_part(conn, root, scope, INT64_MAX, permitted);
 }
 
 int pl__stage_end_part(pl__conn_t *conn, pl_id_t root, pl_id_t top) {
+    aborted_t aborted;
     conn->freed = true;
-    return abort_below(conn, root, top, INT64_MAX, 0, true);
+    PL__TRY(list_part(conn, root, top, INT64_MAX, false, &aborted));
+    pl__plan_end(aborted.list, aborted.len, aborted.aborts);
+    return write_aborts(conn, &aborted);
 }
 
 int pl__stage_end_scope(pl__conn_t *conn, pl_id_t root, pl_id_t scope, pl_str_t message) {
-    PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(pl__task_flush(conn));
-    conn->freed = true;
-    pl__live_drop(conn, scope);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)scope, message));
-    return abort_below(conn, root, scope, INT64_MAX, 0, true);
+    PL__TRY(request_abort(conn, scope, message));
+    return pl__stage_end_part(conn, root, scope);
 }
 
 int pl__stage_end_tree(pl__conn_t *conn, pl_id_t root, pl_str_t message) {
-    sqlite3_stmt *row;
+    aborted_t aborted;
+    live_t *live;
     size_t len;
-    int rc;
-    PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(pl__task_flush(conn));
-    conn->due_unknown = conn->freed = true;
-    pl__live_drop(conn, root);
-    PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_REQUEST_ABORT, NULL, "it", (int64_t)root, message));
-    PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_LIVE_OF_ROOT, &row, "i", (int64_t)root));
-    const live_t *live = pl__sql_list(conn, row, &conn->scratch, read_live, sizeof *live, &len, &rc);
-    for (size_t i = 0; rc == PL_OK && i < len; i++)
-        rc = end_one(conn, &live[i]);
-    return rc;
+    conn->freed = true;
+    PL__TRY(request_abort(conn, root, message));
+    PL__TRY(list_tree(conn, root, &live, &len));
+    PL__TRY(aborted_init(conn, &aborted, len));
+    for (size_t i = 0; i < len; i++)
+        PL__TRY(aborted_add(conn, &aborted, &live[i]));
+    pl__plan_end(aborted.list, aborted.len, aborted.aborts);
+    return write_aborts(conn, &aborted);
 }
