@@ -17,7 +17,7 @@ describe("generated bodies", function()
     os.execute(("rm -rf '%s'"):format(directory))
   end)
 
-  for _, seed in ipairs { 3, 11, 13 } do
+  for _, seed in ipairs { 3, 11, 13, 48 } do
     it(("W13 W14 W20 W54 W56 W81 W140 W164 are the same, dead at any event: body %d"):format(seed), function()
       assert.is_true(lives.explore(directory, seed, 1) > 5)
     end)

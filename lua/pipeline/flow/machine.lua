@@ -609,6 +609,15 @@ function machine.is_long(self)
   return self.count >= ENTRIES_SUGGESTED or self.bytes >= BYTES_SUGGESTED
 end
 
+--- Whether what the body does now may not have been written in an earlier life: all that is left to be delivered was
+-- written with what was delivered last, before the body went on.
+function machine.is_fresh(self)
+  if self.unasked > 0 then return false end
+  if self.left == 0 then return true end
+  local last = self.deliveries[#self.deliveries]
+  return self.latest ~= false and last.done - self.latest.done == self.left
+end
+
 --- Whether the body has nothing left to do: its first branch has returned or raised.
 function machine.is_over(self)
   return self.broken ~= nil or self.ended ~= nil

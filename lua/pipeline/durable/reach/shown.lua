@@ -29,7 +29,7 @@ end
 function shown.is_new(run)
   if run.reads_only then return false end
   local body = run.machine
-  return body.left == 0 and body.unasked == 0 or body.passes_over or run.flow.forked_from ~= nil
+  return body:is_fresh() or body.passes_over or run.flow.forked_from ~= nil
 end
 
 -- ---- what the body says --------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ function shown.send(run, mail)
   local self = run.shown
   self.sent = self.sent + 1
   local body = run.machine
-  if run.reads_only or not body.passes_over and (body.left > 0 or body.unasked > 0) then return end
+  if run.reads_only or not (body.passes_over or body:is_fresh()) then return end
   mail.key = mail.key or ("%s~%d.%d"):format(run.self.id, run.flow.era, self.sent)
   self.mails[#self.mails + 1] = mail
 end
