@@ -83,6 +83,7 @@ describe("worker", function()
     scene:write("other.lua", 'require("pipeline").define("demo.Sum", { run = function() end })\n')
     worker = scene:spawn { "worker", "other.lua" }
     worker.saw("pipelines of class demo.Add are waiting, and none of these files defines it")
+    worker.saw("working on")
     assert.equal(0, scene:stop(worker))
   end)
 

@@ -84,6 +84,7 @@ typedef struct {
 typedef struct {
     pl_id_t id, root, slots[2];
     unsigned flags;
+    bool may_be_gone; /* its tree was asked to be deleted */
 } known_t;
 
 typedef struct {
@@ -423,8 +424,9 @@ static void build_start(const run_t *run, const step_t *step, pl_op_t *op) {
     stage->hold = step->choice[2] % 16 == 0;
     if (step->choice[3] % 4 == 0)
         give_second_output(op, stage, stage->id, id_of(step, 8));
-    if (step->choice[4] % 16 == 0)
-        stage->id = pick_known(run, step->choice[5])->id; /* there is one: a rule of the store */
+    const known_t *other = pick_known(run, step->choice[5]);
+    if (step->choice[4] % 16 == 0 && !other->may_be_gone) /* an id is never used again */
+        stage->id = other->id;                            /* there is one: a rule of the store */
     op->u.start = (pl_op_start_t){ stage, 1 };
 }
 
@@ -720,7 +722,7 @@ static void know(run_t *run, const pl_stage_new_t *stage, pl_id_t root) {
     if (run->known_len == KNOWN)
         return;
     known_t *known = &run->known[run->known_len++];
-    *known = (known_t){ stage->id, root, { stage->id, 0 }, stage->flags };
+    *known = (known_t){ stage->id, root, { stage->id, 0 }, stage->flags, false };
     for (size_t i = 0; i < stage->outputs_len && i < 2; i++)
         known->slots[i] = stage->outputs[i].slot;
 }
@@ -1013,6 +1015,13 @@ static void join(run_t *run) {
         pl_op_free(list.ops[i % 2][i / 2]);
 }
 
+static void forget_tree(run_t *run, pl_id_t stage) {
+    const known_t *of = known_of(run, stage);
+    for (size_t i = 0; of && i < run->known_len; i++)
+        if (run->known[i].root == of->root)
+            run->known[i].may_be_gone = true;
+}
+
 /* Plays steps. True: the stores differ; *said then has what each said. */
 static bool differ(const step_t *steps, int len, int mode, char *said[2]) {
     static run_t run;
@@ -1043,6 +1052,8 @@ static bool differ(const step_t *steps, int len, int mode, char *said[2]) {
             pl_op_t *op = list.ops[which][list.len] = pl_op_new(what[step->kind].verb);
             what[step->kind].build(&run, step, op);
         }
+        if (step->kind == DO_cleanup)
+            forget_tree(&run, list.ops[0][list.len]->u.cleanup.root);
         list.len++;
         list.ends_claims = list.ends_claims || what[step->kind].ends_claims;
         if (list.len == OPS || step->choice[9] % 2)

@@ -338,17 +338,18 @@ const pl__verbs_t pl__sqlite_verbs = {
 };
 
 /* Who waits for a stage looks first whether it is final. A turn of nothing else, when there is nothing to claim either,
- * writes nothing and needs no lock of writers: it mostly stands between a start and the end of what was started. */
+ * writes nothing and needs no lock of writers: it mostly stands between a start and the end of what was started. What
+ * is due becomes ready first, so that nobody is told that nothing is. */
 static bool is_look(const pl__conn_t *conn, const pl_op_t *ops, const pl__ask_t *ask) {
     if (!ops || ask->look || conn->fires.unknown)
         return false;
     for (const pl_op_t *op = ops; op; op = op->next)
         if (op->verb != PL_VERB_watch || op->clock)
             return false;
-    bool may_claim = conn->maybe_ready || conn->maybe_alone || conn->due_unknown || conn->blocked ||
-                     conn->next_due <= pl_clock_now(conn->options.clock) ||
-                     conn->next_token <= pl_clock_steady(conn->options.clock);
-    return !(ask->wanted > 0 && may_claim);
+    bool is_due = conn->due_unknown || conn->next_due <= pl_clock_now(conn->options.clock) ||
+                  conn->next_token <= pl_clock_steady(conn->options.clock);
+    bool may_claim = conn->maybe_ready || conn->maybe_alone || conn->blocked;
+    return !is_due && !(ask->wanted > 0 && may_claim);
 }
 
 static int look(pl__conn_t *conn, pl_op_t *ops, pl__commit_result_t *turn, pl_error_t *error) {

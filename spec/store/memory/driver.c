@@ -296,7 +296,7 @@ static int memory_finish(pl__conn_t *m, const pl__ask_t *ask, pl__arena_t *arena
 static int memory_commit(pl__conn_t *m, pl_error_t *error) {
     (void)error;
     for (const pl_watch_event_t *final = m->finals; final; final = final->next)
-        if (final->state != PL_STAGE_ABORTING)
+        if (final->state == PL_STAGE_DONE || final->state == PL_STAGE_ABORTED)
             unwatch(m, final->stage);
     pl__arena_free(&m->scratch);
     return PL_OK;
