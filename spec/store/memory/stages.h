@@ -19,13 +19,19 @@ static int unfilled(pl__conn_t *m, const pl_stage_t *stage) {
     return count;
 }
 
+/* It was to be finalized when its abort came: it had settled, also while that abort is held up. */
+static bool is_cut_late(const pl_stage_t *stage) {
+    return (stage->state == PL_STAGE_ABORTING || stage->state == PL_STAGE_ABORT_HELD) &&
+           (stage->flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE;
+}
+
 /* Children that have not settled and, of an async stage, outputs that nobody has filled. */
 static int unsettled(pl__conn_t *m, const pl_stage_t *stage) {
     int count = 0;
     EACH(pl_stage_t, child, STAGES)
     count += child->parent == stage->id && !is_final(child) && child->state != PL_STAGE_FINALIZING &&
              !(child->flags & PL_STAGE_FALLBACK_TAKEN) &&
-             !(child->state == PL_STAGE_ABORTING && (child->flags & PL_STAGE_CUT) == PL_STAGE_CUT_LATE);
+             !is_cut_late(child);
     for (size_t i = 0; i < stage->outputs_len && stage->flags & PL_STAGE_ASYNC; i++)
         count += !slot_of(m, stage->outputs[i].slot);
     return count;
