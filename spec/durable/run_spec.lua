@@ -388,6 +388,23 @@ describe("durable runs", function()
     assert.equal(2, done, text) -- both processes are told of the one end
   end)
 
+  it("W28 a run that is aborted by force before its transaction is written ends without a word", function()
+    lines = {}
+    local path, id, tries = file(), nil, 0
+    local engine <close> = open(path, nil, { virtual_time = false })
+    local stage = workflow(function(self)
+      self:step("before", function() end)
+      assert(os.execute(("%s -e 'local e <close> = require(\"pipeline\").open(\"%s\", { no_worker = true }) "
+        .. "e:act { op = \"abort\", ids = { \"%s\" }, force = true }'"):format(os.getenv("LUA") or "lua5.4", path, id)))
+      self:transaction("late", function() tries = tries + 1 end)
+    end)():start()
+    id = stage.id
+    assert.is_false(pcall(engine.wait, engine, stage, { timeout = 60 }))
+    engine:drain()
+    assert.same({ 1, "aborted" }, { tries, engine:stage(id).state })
+    assert.is_nil(table.concat(lines, "\n"):find("claim", 1, true), table.concat(lines, "\n"))
+  end)
+
   it("W164 a run whose process dies in the same step again and again is held", function()
     local path = file()
     local ledger = path .. ".ledger"

@@ -32,8 +32,7 @@ static int write_k(lua_State *L, int status, lua_KContext context) {
     return pl__push_results(L, op);
 }
 
-/* Takes op. */
-static int write_op(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t *op) {
+int pl__durable_write(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t *op) {
     if (!pl__coroutine_can_await(L, h) || h->current != rec) {
         (void)pl_engine_call(h->engine, op);
         heed(h, rec, op);
@@ -86,7 +85,7 @@ static int write(lua_State *L, pl_verb_t verb) {
     if (pl__handle_refuse(L, h))
         return 3;
     pl_op_t *op = pl__durable_op(L, h, rec, verb);
-    return op ? write_op(L, h, rec, op) : 3;
+    return op ? pl__durable_write(L, h, rec, op) : 3;
 }
 
 /* e:journal(claim, JOURNAL) -> true, or nil, code, message */

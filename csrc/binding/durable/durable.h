@@ -18,6 +18,10 @@ void pl__durable_register(lua_State *L);
  * values are pushed: why not. */
 pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *rec, pl_verb_t verb);
 
+/* Writes that op, which it takes, and returns what lua_CFunctions return. Where the store says that the claim is not
+ * ours any more, or the run aborted, the claim has ended with that. */
+int pl__durable_write(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t *op);
+
 /* What a durable function writes at a time, from the table at index t. */
 void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal);
 /* Of that, what it shows, and whom it writes. */

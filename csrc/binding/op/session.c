@@ -74,13 +74,17 @@ static void drop_gathered(session_t *session) {
 }
 
 /* Submits op, behind what has gathered, and waits for it. */
-static int await(lua_State *L, session_t *session, pl_op_t *op) {
+static void join(session_t *session, pl_op_t *op) {
     if (session->h->engine)
         send_gathered(session);
     else /* a finalizer closed it while the op was built */
         drop_gathered(session);
     session->unheard = 0; /* once it is answered */
     op->session = session->number;
+}
+
+static int await(lua_State *L, session_t *session, pl_op_t *op) {
+    join(session, op);
     return pl__await_op(L, session->h, op, NULL);
 }
 
@@ -252,7 +256,8 @@ static int session_journal(lua_State *L) {
         pl_op_free(op);
         return pl__push_failure(L, PL_EOVER, NULL);
     }
-    return await(L, session, op);
+    join(session, op);
+    return pl__durable_write(L, session->h, rec, op);
 }
 
 /* s:method(...): that of the engine, which asks the store nothing. Its name is upvalue 1. */
