@@ -30,8 +30,7 @@ static int unsettled(pl__conn_t *m, const pl_stage_t *stage) {
     int count = 0;
     EACH(pl_stage_t, child, STAGES)
     count += child->parent == stage->id && !is_final(child) && child->state != PL_STAGE_FINALIZING &&
-             !(child->flags & PL_STAGE_FALLBACK_TAKEN) &&
-             !is_cut_late(child);
+             !(child->flags & PL_STAGE_FALLBACK_TAKEN) && !is_cut_late(child);
     for (size_t i = 0; i < stage->outputs_len && stage->flags & PL_STAGE_ASYNC; i++)
         count += !slot_of(m, stage->outputs[i].slot);
     return count;
