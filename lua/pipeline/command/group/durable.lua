@@ -17,6 +17,7 @@ local LIMIT = 100
 
 local MODULE = { "--module", sign = "FILE|NAME", count = "*", help = "the file or module that defines its class" }
 local ID = { name = "id", sign = "ID", help = "the durable function" }
+local PAYLOAD = { name = "payload", sign = "JSON", many = "?", help = "its payload (default: none)" }
 
 -- What the library refuses is an answer.
 local function try(fn, ...)
@@ -28,6 +29,12 @@ local function try(fn, ...)
     if pipeline.is(problem, pipeline[class]) then failure.no("%s", problem.message) end
   end
   error(problem, 0)
+end
+
+-- The payload that PAYLOAD has brought; nil: none.
+local function payload_of(call)
+  local payload = call.given.payload
+  if payload ~= nil then return values.told(call, payload) end
 end
 
 -- The results of a query or an update, a line each.
@@ -209,7 +216,7 @@ commands[#commands + 1] = {
   details = "It is done once, also if nobody waits any more; a worker that executes it has to be there.",
   arguments = {
     ID, { name = "name", sign = "NAME", help = "the name of the update" },
-    { name = "payload", sign = "JSON", many = "?", help = "its payload (default: none)" },
+    PAYLOAD,
   },
   options = {
     { "--key", sign = "KEY", help = "an update with a key that it has had already is answered as then" },
@@ -218,9 +225,8 @@ commands[#commands + 1] = {
   examples = { "pipeline update 4fb1c2d8 reassign '\"ada\"' --timeout 10s" },
   run = function(call)
     local engine, given = call.open(), call.given
-    local id, payload = store.find(engine, given.id), given.payload
-    if payload ~= nil then payload = values.told(call, payload) end
-    local results = table.pack(pcall(try, engine.update, engine, id, given.name, payload, {
+    local id = store.find(engine, given.id)
+    local results = table.pack(pcall(try, engine.update, engine, id, given.name, payload_of(call), {
       key = given.key, timeout = given.timeout,
     }))
     if results[1] then return write_results(call, { n = results.n - 1, table.unpack(results, 2, results.n) }) end
@@ -259,16 +265,14 @@ commands[#commands + 1] = {
   details = "It is kept until a wait of that name takes it.",
   arguments = {
     ID, { name = "name", sign = "NAME", help = "the name of the signal" },
-    { name = "payload", sign = "JSON", many = "?", help = "its payload (default: none)" },
+    PAYLOAD,
   },
   options = { { "--key", sign = "KEY", help = "a signal with a key that it has had already is not delivered again" } },
   examples = { "pipeline signal 4fb1c2d8 answer '{\"yes\": true}'" },
   run = function(call)
     local engine, given = call.open(), call.given
     local id = store.find(engine, given.id)
-    local payload = given.payload
-    if payload ~= nil then payload = values.told(call, payload) end
-    local sent, why = try(engine.signal, engine, id, given.name, payload, { key = given.key })
+    local sent, why = try(engine.signal, engine, id, given.name, payload_of(call), { key = given.key })
     if not sent then failure.no("%s is %s", id, why == "final" and "final" or "not there") end
     call.out:json { id = id, done = true }
     call.out:note("%s has the signal %s", id, given.name)
