@@ -220,6 +220,31 @@ describe("a file of an older version", function()
     assert.same({}, engine:check())
   end)
 
+  it("W63 with durable functions that are held opens: they are listed as held, and go on together", function()
+    local parts, last = {}, (1 << 63) - 2
+    for id = 11, 14 do -- held by two versions; 13 waits for a signal; 14 was asked when at work
+      local mode, state, eta = id == 13 and 1 or 2, id == 14 and 0 or 1, id == 12 and last + 1 or last
+      parts[#parts + 1] = ([[
+        INSERT INTO pl_stage (id, root, state, flags, missing, open, queue, class_path, args, created)
+          VALUES (%d, %d, 1, 1048576, 0, 0, 1, 'old.Held', x'80', 1699999200000000);
+        INSERT INTO pl_task (id, kind, state, queue, priority, eta) VALUES (%d, 0, %d, 1, 0, %d);
+        INSERT INTO pl_flow (stage, seed, mode, reason)
+          VALUES (%d, x'000102030405060708090a0b0c0d0e0f', %d, 'why');]]):format(id, id, id, state, eta, id, mode)
+    end
+    local Held = pipeline.workflow("old.Held", { run = function() return "done" end })
+    local engine = helper.open { path = older(16, table.concat(parts, "\n")) }
+    assert.same({}, engine:check())
+    local held = engine:list_held()
+    assert.same({ 3, 3 }, { held.count, #held.items })
+    assert.same({ "9223372036854775806" }, sql.run(engine, "SELECT DISTINCT eta FROM pl_task WHERE state = 1"))
+    assert.equal(3, engine:resume(Held))
+    engine:drain()
+    assert.equal(0, engine:list_held().count)
+    for _, id in ipairs { 11, 12, 14 } do assert.equal("done", engine._core:stage_get(id).state) end
+    assert.equal("ready", engine._core:stage_get(13).state) -- it waits for its signal
+    assert.same({}, engine:check())
+  end)
+
   it("S37 with schedules opens, and the roots they have started know of which fire they are", function()
     local function hex(value)
       return "x'" .. core.encode_value(value):gsub(".", function(c) return ("%02x"):format(c:byte()) end) .. "'"

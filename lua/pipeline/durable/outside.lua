@@ -40,13 +40,13 @@ function methods.hold(self, ref, reason)
   errors.raise_core(code, message, "hold of " .. record.class_path)
 end
 
--- Lets all of a class go on that are held. Returns how many.
+-- Lets all of a class go on that are held, the newest first. Returns how many.
 local function resume_class(self, of, change)
-  local store, path, after, count = context.store(self), rawget(of, "class_path"), 0, 0
+  local store, path, before, count = context.store(self), rawget(of, "class_path"), nil, 0
   repeat
-    local ids = errors.check(store:flows_list { after = after, limit = PAGE })
+    local ids = errors.check(store:flows_list { held = true, after = before, limit = PAGE })
     for _, id in ipairs(ids) do
-      after = id
+      before = id
       local record = errors.read(store:stage_get(id))
       if record and record.class_path == path and store:flow_set(id, change) then count = count + 1 end
     end

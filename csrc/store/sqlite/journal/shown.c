@@ -204,9 +204,7 @@ int pl__verb_flows_list(pl__conn_t *conn, pl_op_t *op) {
     int rc;
     if (list->held) {
         pl_id_t before = list->after ? list->after : INT64_MAX;
-        PL__TRY(pl__task_flush(conn));
-        PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_HELD, &row, "iii", (int64_t)PL__HELD_ETA, (int64_t)before,
-                              (int64_t)list->limit));
+        PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_HELD, &row, "ii", (int64_t)before, (int64_t)list->limit));
     } else {
         PL__TRY(pl__sql_query(conn, PL__SQL_FLOWS_LIVE, &row, "ii", (int64_t)list->after, (int64_t)list->limit));
     }

@@ -4,9 +4,6 @@
 #ifndef PL_STORE_SQLITE_JOURNAL_SHOWN_H
 #define PL_STORE_SQLITE_JOURNAL_SHOWN_H
 
-/* The eta of tasks of durable functions that are held, and of no others: they are found by it. */
-#define PL__HELD_ETA PL_USEC_NEVER
-
 /* The last chunk of a stream. */
 #define PL__LAST_CHUNK(column)                                                                                         \
     "(SELECT c." column " FROM main.pl_chunk AS c INDEXED BY sqlite_autoindex_pl_chunk_1 WHERE c.stage = ?1 AND "      \
@@ -40,9 +37,8 @@
               "LIMIT ?4")                                                                                              \
     X(FLOWS_COUNT, "SELECT mode, count(*), coalesce(sum(bytes), 0) FROM main.pl_flow GROUP BY mode")                   \
     X(FLOWS_LIVE, "SELECT stage FROM main.pl_flow WHERE stage > ?1 AND +mode < 3 ORDER BY stage LIMIT ?2")             \
-    X(FLOWS_HELD, "SELECT t.id FROM main.pl_task AS t INDEXED BY pl_task_due WHERE t.state = 1 AND t.eta = ?1 AND "    \
-                  "t.id < ?2 AND (SELECT mode FROM main.pl_flow AS f WHERE f.stage = t.id) = 2 ORDER BY t.id DESC "    \
-                  "LIMIT ?3")                                                                                          \
+    X(FLOWS_HELD, "SELECT stage FROM main.pl_flow INDEXED BY pl_flow_held WHERE mode = 2 AND stage < ?1 ORDER BY "     \
+                  "stage DESC LIMIT ?2")                                                                               \
     X(FORKS, "SELECT stage FROM main.pl_flow INDEXED BY pl_flow_forked WHERE forked_from IS NOT NULL AND forked_from " \
              "= ?1 ORDER BY stage LIMIT 100")                                                                          \
     X(FORK_FLOW, "UPDATE main.pl_flow SET (seed, era, first, next, posted, bytes) = (SELECT seed, era, first, next, "  \

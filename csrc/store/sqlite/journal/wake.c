@@ -188,7 +188,7 @@ int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason) {
     pl__live_drop(conn, stage);
     PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_HOLD, NULL, "it", (int64_t)stage, reason));
     return pl__sql_run(conn, PL__SQL_TASK_SUSPEND, NULL, "iii", (int64_t)stage, (int64_t)PL__TASK_DELAYED,
-                       (int64_t)PL__HELD_ETA);
+                       (int64_t)PL_USEC_MAX);
 }
 
 int pl__flow_ask_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason) {
