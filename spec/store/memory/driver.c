@@ -13,7 +13,8 @@
 
 #include "queues.h"
 #include "reads.h"
-#include "stages.h"
+#include "runs.h"
+#include "shown.h"
 #include "tasks.h"
 #include "view.h"
 
@@ -257,11 +258,20 @@ static int memory_verb(pl__conn_t *m, pl_op_t *op) {
         [PL_VERB_dead_list] = do_dead_list,
         [PL_VERB_dead_revive] = do_dead_revive,
         [PL_VERB_dead_purge] = do_dead_purge,
+        [PL_VERB_journal] = do_journal,
+        [PL_VERB_suspend] = do_suspend,
+        [PL_VERB_signal] = do_signal,
+        [PL_VERB_flow_set] = do_flow_set,
+        [PL_VERB_fork] = do_fork,
+        [PL_VERB_journal_get] = do_journal_get,
+        [PL_VERB_shown_get] = do_shown_get,
+        [PL_VERB_flows_get] = do_flows_get,
+        [PL_VERB_flows_list] = do_flows_list,
     };
     op->rc = verbs[op->verb] ? PL_OK : PL_ESTATE;
     if (verbs[op->verb])
         verbs[op->verb](m, op);
-    flow(m);
+    go_on(m);
     return m->rc;
 }
 
@@ -279,7 +289,7 @@ static int memory_finish(pl__conn_t *m, const pl__ask_t *ask, pl__arena_t *arena
         EACH(queue_t, queue, QUEUES)
         more = (claims.len < wanted && claim_of(m, &claims, queue, wanted - claims.len)) || more;
     }
-    flow(m);
+    go_on(m);
     pl__claims_made(&claims.slab);
     turn->claims = claims.head;
     turn->claims_len = claims.len;

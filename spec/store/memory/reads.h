@@ -4,7 +4,7 @@
 #ifndef PL_SPEC_MEMORY_READS_H
 #define PL_SPEC_MEMORY_READS_H
 
-#include "stages.h"
+#include "runs.h"
 
 static pl_stage_t view(pl__conn_t *m, const pl_stage_t *stage, bool with_status) {
     pl_stage_t seen = *stage;

@@ -4,12 +4,7 @@
 #ifndef PL_SPEC_MEMORY_VIEW_H
 #define PL_SPEC_MEMORY_VIEW_H
 
-#include "reads.h"
-
-static int by_number(const void *a, const void *b) {
-    const pl_id_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
+#include "shown.h"
 
 static void do_ids_find(pl__conn_t *m, pl_op_t *op) {
     pl_op_ids_find_t *find = &op->u.ids_find;
@@ -23,8 +18,8 @@ static void do_ids_find(pl__conn_t *m, pl_op_t *op) {
         if (is_in && !stage->parent)
             roots[find->roots_len++] = stage->id;
     }
-    qsort(roots, find->roots_len, sizeof *roots, by_number);
-    qsort(stages, find->stages_len, sizeof *stages, by_number);
+    qsort(roots, find->roots_len, sizeof *roots, by_id_alone);
+    qsort(stages, find->stages_len, sizeof *stages, by_id_alone);
     find->roots = roots;
     find->stages = stages;
     find->roots_len = find->roots_len > (size_t)find->limit ? (size_t)find->limit : find->roots_len;

@@ -14,7 +14,26 @@
 /* ---- everything there is ----------------------------------------------------------------------------------------- */
 
 enum { READY, DELAYED, CLAIMED, PULL, DEAD }; /* states of a task */
-enum { QUEUES, TASKS, NAMES, STAGES, SLOTS, FAILURES, STATUSES, METAS, STARTS, WATCHED, FALLBACKS, LISTS };
+enum {
+    QUEUES,
+    TASKS,
+    NAMES,
+    STAGES,
+    SLOTS,
+    FAILURES,
+    STATUSES,
+    METAS,
+    STARTS,
+    WATCHED,
+    FALLBACKS,
+    FLOWS,
+    ENTRIES,
+    MAILS,
+    CHUNKS,
+    VALUES,
+    WAITS,
+    LISTS
+};
 
 typedef struct {
     pl_queue_settings_t set;
@@ -28,7 +47,6 @@ typedef struct {
     int state, claim, executions;
     pl_id_t stage;
     pl_usec_t lease; /* its end, as the holder was told; 0: never leased */
-    bool asked;      /* RUN of a durable function: to abort */
 } task_t;
 
 typedef struct {
@@ -52,6 +70,43 @@ typedef struct {
     pl_str_t value;
 } fallback_t;
 
+/* A durable function, and what is of it. */
+typedef struct {
+    pl_flow_t is;
+    pl_str_t wants;
+    int64_t posted; /* mails so far */
+} flow_t;
+
+typedef struct {
+    pl_id_t stage;
+    pl_entry_t is;
+} entry_t;
+
+typedef struct {
+    pl_id_t stage;
+    pl_mail_t is;
+    bool taken;
+    pl_reply_t reply;
+    pl_str_t answer;
+} mail_t;
+
+typedef struct {
+    pl_id_t stage;
+    pl_str_t stream, source;
+    int64_t k;
+    pl_stream_chunk_t is;
+} chunk_t;
+
+typedef struct {
+    pl_id_t stage;
+    pl_str_t name, value;
+    pl_usec_t time;
+} value_t;
+
+typedef struct {
+    pl_id_t stage, slot;
+} wait_t;
+
 typedef struct {
     pl_str_t key, value;
 } meta_t;
@@ -63,9 +118,11 @@ typedef struct {
 
 /* Items of a list do not move when others are added. */
 enum { ROOM = 1 << 14 };
-static const size_t sizes[LISTS] = { sizeof(queue_t),   sizeof(task_t),   sizeof(name_t),    sizeof(pl_stage_t),
-                                     sizeof(pl_slot_t), sizeof(failed_t), sizeof(told_t),    sizeof(meta_t),
-                                     sizeof(start_t),   sizeof(pl_id_t),  sizeof(fallback_t) };
+static const size_t sizes[LISTS] = { sizeof(queue_t),   sizeof(task_t),   sizeof(name_t),     sizeof(pl_stage_t),
+                                     sizeof(pl_slot_t), sizeof(failed_t), sizeof(told_t),     sizeof(meta_t),
+                                     sizeof(start_t),   sizeof(pl_id_t),  sizeof(fallback_t), sizeof(flow_t),
+                                     sizeof(entry_t),   sizeof(mail_t),   sizeof(chunk_t),    sizeof(value_t),
+                                     sizeof(wait_t) };
 
 struct pl__conn {
     pl_store_options_t options;
@@ -92,6 +149,15 @@ static void *add(pl__conn_t *m, int list) {
 static void drop(pl__conn_t *m, int list, void *item) {
     char *last = m->items[list] + --m->len[list] * sizes[list];
     memmove(item, (char *)item + sizes[list], (size_t)(last - (char *)item));
+}
+
+/* Items of the stage: each begins with its id. */
+static void drop_of(pl__conn_t *m, int list, pl_id_t stage) {
+    for (size_t i = m->len[list]; i-- > 0;) {
+        void *item = m->items[list] + i * sizes[list];
+        if (*(pl_id_t *)item == stage)
+            drop(m, list, item);
+    }
 }
 
 static void *room(pl__arena_t *arena, size_t size) {
@@ -167,6 +233,14 @@ static pl_slot_t *slot_of(pl__conn_t *m, pl_id_t id) {
     EACH(pl_slot_t, slot, SLOTS) {
         if (slot->id == id)
             return slot;
+    }
+    return NULL;
+}
+
+static flow_t *flow_of(pl__conn_t *m, pl_id_t stage) {
+    EACH(flow_t, flow, FLOWS) {
+        if (flow->is.stage == stage)
+            return flow;
     }
     return NULL;
 }
