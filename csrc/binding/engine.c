@@ -368,12 +368,13 @@ static int engine_listen(lua_State *L) {
     return 1;
 }
 
-/* e:rest(): after run "next" or "once", when no more will follow for now: what was claimed ahead is given back. */
-static int engine_rest(lua_State *L) {
+/* e:release_prefetched(): after run "next" or "once", when no more will follow for now: gives back what was claimed
+ * ahead. */
+static int engine_release_prefetched(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     if (pl__handle_refuse(L, h))
         return 3;
-    pl_engine_rest(h->engine);
+    pl_engine_release_prefetched(h->engine);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -397,7 +398,7 @@ static void push_methods(lua_State *L) {
         { "on", engine_on },
         { "run", engine_run },
         { "stop", engine_stop },
-        { "rest", engine_rest },
+        { "release_prefetched", engine_release_prefetched },
         { "running", engine_running },
         { "listen", engine_listen },
         { "serve", pl__server_serve },

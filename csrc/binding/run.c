@@ -33,7 +33,7 @@ int pl__run_until(lua_State *L, pl__handle_t *h, bool (*is_over)(const void *dat
     h->stopped = false;
     while (rc == PL_OK && !h->stopped && !is_over(data))
         rc = pl__run(L, h, PL_RUN_NEXT, -1, false);
-    pl_engine_rest(h->engine);
+    pl_engine_release_prefetched(h->engine);
     return rc;
 }
 

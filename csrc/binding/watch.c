@@ -217,12 +217,12 @@ static void kick(pl__watch_t *watch) {
     pthread_mutex_unlock(&watch->mutex);
 }
 
-/* Sleeps until then, or until the bell is rung. */
+/* Sleeps until then, or until it is woken. */
 static void sleep_until(const pl__watch_t *watch, int64_t at, int64_t now) {
-    struct pollfd bell = { .fd = watch->bell, .events = POLLIN };
+    struct pollfd wakes = { .fd = watch->wake_fd, .events = POLLIN };
     int64_t ms = at == INT64_MAX ? -1 : (at - now + 999) / 1000;
-    uint64_t rung;
-    if (poll(&bell, 1, ms > INT_MAX ? INT_MAX : (int)ms) > 0 && read(watch->bell, &rung, sizeof rung) < 0)
+    uint64_t count;
+    if (poll(&wakes, 1, ms > INT_MAX ? INT_MAX : (int)ms) > 0 && read(watch->wake_fd, &count, sizeof count) < 0)
         return;
 }
 
@@ -241,11 +241,11 @@ static void *watch_main(void *data) {
     return NULL;
 }
 
-/* Rings the bell; also in a signal handler. */
-static void ring(const pl__watch_t *watch) {
+/* Wakes the watching thread; also in a signal handler. */
+static void wake(const pl__watch_t *watch) {
     uint64_t one = 1;
-    ssize_t written = write(watch->bell, &one, sizeof one);
-    (void)written; /* it is rung already */
+    ssize_t written = write(watch->wake_fd, &one, sizeof one);
+    (void)written; /* it is awake already */
 }
 
 static bool start_thread(pl__watch_t *watch) {
@@ -254,8 +254,8 @@ static bool start_thread(pl__watch_t *watch) {
     if (watch->has_thread)
         return true;
     pthread_once(&once, install_urgent);
-    watch->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (watch->bell < 0)
+    watch->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (watch->wake_fd < 0)
         return false;
     pthread_mutex_init(&watch->mutex, NULL);
     watch->loop = pthread_self();
@@ -267,7 +267,7 @@ static bool start_thread(pl__watch_t *watch) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!watch->has_thread) {
         pthread_mutex_destroy(&watch->mutex);
-        close(watch->bell);
+        close(watch->wake_fd);
     }
     return watch->has_thread;
 }
@@ -281,10 +281,10 @@ void pl__watch_close(pl__handle_t *h) {
     if (!watch->has_thread)
         return;
     atomic_store(&watch->closing, true);
-    ring(watch);
+    wake(watch);
     pthread_join(watch->thread, NULL);
     pthread_mutex_destroy(&watch->mutex);
-    close(watch->bell);
+    close(watch->wake_fd);
     watch->has_thread = false;
 }
 
@@ -296,7 +296,7 @@ static void publish(pl__watch_t *watch, int64_t due) {
     if (due == 0 || pl_clock_add(due, AGAIN_US) >= atomic_load(&watch->wake))
         return;
     atomic_store(&watch->wake, due + AGAIN_US);
-    ring(watch);
+    wake(watch);
 }
 
 /* The thread that resumes is nearly always the same. */
@@ -320,7 +320,7 @@ void pl__watch_interrupted(pl__handle_t *h) {
     if (self->rec->deadline == 0 || at < self->rec->deadline)
         atomic_store(&watch->busy, at > 0 ? at : 1);
     if (watch->has_thread)
-        ring(watch); /* should the code be in a coroutine of its own, it is looked for again and again */
+        wake(watch); /* should the code be in a coroutine of its own, it is looked for again and again */
 }
 
 /* ---- around a resume --------------------------------------------------------------------------------------- */

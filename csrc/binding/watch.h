@@ -22,7 +22,7 @@ typedef struct {
     bool has_thread;
     pthread_t thread;
     pthread_mutex_t mutex; /* of loop */
-    int bell;              /* an eventfd: the watching thread looks now */
+    int wake_fd;           /* an eventfd: the watching thread looks now */
 } pl__watch_t;
 
 /* Code for which a coroutine of an engine answers: its own, or that of a tasklet it has started. */

@@ -64,7 +64,7 @@ static void prepare(const pl_claim_t *claim, pl_op_t *op) {
     op->attempts = failures + 1;
     op->is_last = stage && op->attempts >= stage->max_attempts;
     bool has_backoff = stage && claim->kind != PL_TASK_CALLBACK;
-    op->rest = pl_clock_from_seconds(
+    op->retry_delay = pl_clock_from_seconds(
         has_backoff ? pl_backoff(stage->backoff_seconds, stage->backoff_factor, failures, PL_BACKOFF_MAX)
                     : pl_backoff(FALLBACK_SECONDS, 2, failures, FALLBACK_SECONDS_MAX));
 }
@@ -166,7 +166,7 @@ static int explain(pl_op_t *op, const char *error_class, pl_str_t message, probl
 
 /* `op`, which knows its attempts, becomes the end of an attempt with that problem of what `like` was to end. */
 static void become_failure(const pl_op_t *like, pl_op_t *op, const problem_t *problem, pl_usec_t now) {
-    pl_usec_t at = pl_clock_add(now, op->rest);
+    pl_usec_t at = pl_clock_add(now, op->retry_delay);
     op->clock = pl_clock_offset();
     pl_failure_t failure = {
         .attempt = op->attempts, .error_class = problem->error_class, .message = problem->message, .time = now
@@ -239,7 +239,7 @@ int pl_engine_claim_fail(pl_engine_t *engine, pl_claim_t *claim, pl_str_t text) 
 /* ---- given back ------------------------------------------------------------------------------------------------- */
 
 /* Gives claims back without spending an attempt. Without memory for that, leaving the store does the same later. */
-static void release(pl_engine_t *engine, const pl_claim_t *claims, int len, pl_usec_t rest) {
+static void release(pl_engine_t *engine, const pl_claim_t *claims, int len, pl_usec_t delay) {
     pl_op_t *op = pl_op_new(PL_VERB_release);
     pl_id_t *tasks = op ? pl__arena_get(&op->arena, (size_t)len * sizeof *tasks) : NULL;
     int *numbers = tasks ? pl__arena_get(&op->arena, (size_t)len * sizeof *numbers) : NULL;
@@ -251,7 +251,7 @@ static void release(pl_engine_t *engine, const pl_claim_t *claims, int len, pl_u
         tasks[i] = claims->task;
         numbers[i] = claims->fence;
     }
-    op->u.release = (pl_op_release_t){ tasks, numbers, (size_t)len, rest };
+    op->u.release = (pl_op_release_t){ tasks, numbers, (size_t)len, delay };
     op->owner = engine; /* ours: no host hears of it */
     pl_engine_submit(engine, op);
 }
@@ -260,8 +260,8 @@ void pl__completion_release(pl_engine_t *engine, const pl_claim_t *claims, int l
     release(engine, claims, len, 0);
 }
 
-void pl__completion_rest(pl_engine_t *engine) {
-    pl_engine_timer_start(engine, &engine->rest_timer, PL__REST_US);
+void pl__completion_wait_released(pl_engine_t *engine) {
+    pl_engine_timer_start(engine, &engine->release_timer, PL__RELEASE_DELAY_US);
 }
 
 void pl_engine_claim_ended(pl_engine_t *engine, const pl_claim_t *claim) {
@@ -278,8 +278,8 @@ void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim) {
 void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim) {
     leave(engine, claim);
     claim->next = NULL;
-    release(engine, claim, 1, PL__REST_US);
-    pl__completion_rest(engine);
+    release(engine, claim, 1, PL__RELEASE_DELAY_US);
+    pl__completion_wait_released(engine);
 }
 
 static int release_instead(const pl_op_t *op, pl_op_t *instead) {
@@ -293,7 +293,7 @@ static int release_instead(const pl_op_t *op, pl_op_t *instead) {
     *claim = op->verb == PL_VERB_outcome     ? op->u.outcome.claim
              : op->verb == PL_VERB_finalized ? op->u.finalized.claim
                                              : op->u.task_done.claim;
-    instead->u.release = (pl_op_release_t){ task, claim, 1, PL__REST_US };
+    instead->u.release = (pl_op_release_t){ task, claim, 1, PL__RELEASE_DELAY_US };
     return PL_OK;
 }
 
@@ -306,7 +306,7 @@ static pl_op_t *single_end(const pl_end_t *end) {
     op->u.task_done = (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .is_plain = true };
     op->kind = (pl_task_kind_t)end->kind;
     op->attempts = 1;
-    op->rest = pl_clock_from_seconds(FALLBACK_SECONDS);
+    op->retry_delay = pl_clock_from_seconds(FALLBACK_SECONDS);
     pl__event_move(op, end->event);
     return op;
 }
@@ -348,7 +348,7 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
     instead->kind = op->kind;
     instead->attempts = op->attempts;
     instead->is_last = op->is_last;
-    instead->rest = op->rest;
+    instead->retry_delay = op->retry_delay;
     instead->owner = engine; /* ours: no host hears of it */
     pl__event_move(instead, op->event);
     int rc = gives_back ? release_instead(op, instead) : explain(instead, "StoreError", pl_str(reason(op)), &problem);
@@ -362,7 +362,7 @@ static int submit_instead(pl_engine_t *engine, const pl_op_t *op) {
     }
     pl_engine_submit(engine, instead);
     if (gives_back)
-        pl__completion_rest(engine);
+        pl__completion_wait_released(engine);
     return PL_OK;
 }
 
@@ -395,7 +395,7 @@ static void retry_failed_cb(pl_timer_t *timer) {
 }
 
 /* What was given back is due now: the store will say so. */
-static void rested_cb(pl_timer_t *timer) {
+static void released_cb(pl_timer_t *timer) {
     (void)timer;
 }
 
@@ -416,7 +416,7 @@ static void try_later(pl_engine_t *engine, pl_op_t *op) {
 void pl__completion_init(pl_engine_t *engine) {
     pl__ops_init(&engine->failed);
     engine->failed_timer = (pl_timer_t){ .fire = retry_failed_cb, .data = engine };
-    engine->rest_timer = (pl_timer_t){ .fire = rested_cb, .data = engine };
+    engine->release_timer = (pl_timer_t){ .fire = released_cb, .data = engine };
 }
 
 bool pl__completion_back(pl_engine_t *engine, pl_op_t *op) {

@@ -48,16 +48,16 @@ typedef struct pl__gate {
 /* Other workers on the store. See peer.c. */
 typedef struct {
     bool possible, death_is_certain; /* as the store says */
-    uv_poll_t bell;                  /* readable when somebody has rung */
+    uv_poll_t notices;               /* readable when one has come */
     uv_timer_t check;                /* slow safety check, and the second look after a death */
-    uv_timer_t poll;                 /* where nothing rings */
-    bool has_bell, has_check, polls;
+    uv_timer_t poll;                 /* where nobody notifies */
+    bool listens, has_check, polls;
     int others;        /* workers, when last counted */
-    int looks;         /* quick looks left after a death was heard */
+    int looks;         /* quick looks left after a notice of a death */
     bool asking;       /* a rescue op is under way */
     bool has_known;    /* there was an answer: */
     pl__buf_t known;   /* ids of the others then */
-    uint64_t pause_ms; /* between two looks where nothing rings */
+    uint64_t pause_ms; /* between two looks where nobody notifies */
     uint64_t executed; /* by the engine, at the last one */
 } pl__peers_t;
 
@@ -121,21 +121,22 @@ struct pl_engine {
     pl__ops_t failed;               /* ends of claims that the store could not take: tried again */
     int failed_len;                 /* they are in flight, too */
     pl_timer_t failed_timer;
-    bool ready_left, poked;
-    bool must_look;         /* what is ready is not known: ask the store when running begins */
-    pl_usec_t next_due;     /* on the wall clock */
-    pl_usec_t next_token;   /* on the steady clock */
-    pl_usec_t next_fire;    /* on the wall clock */
-    pl_usec_t fires_until;  /* wall clock: later ones are not fired in this run */
-    bool firing;            /* the host is at it */
-    pl_usec_t fire_rest;    /* on the steady clock: not before */
-    int64_t wall_offset;    /* of the wall clock, when last looked at */
-    int64_t wall_ahead;     /* of the steady clock, when claims came last */
-    pl_timer_t want_timer;  /* after claiming failed */
-    pl_timer_t rest_timer;  /* after a claim was given back */
-    pl_heap_node_t *timers; /* root of the heap */
-    bool sweeps;            /* in virtual time: deletes what is old when that has moved, */
-    pl_usec_t sweep_at;     /* to this time or beyond */
+    bool ready_left;
+    bool store_woken;          /* and has not answered yet */
+    bool must_look;            /* what is ready is not known: ask the store when running begins */
+    pl_usec_t next_due;        /* on the wall clock */
+    pl_usec_t next_token;      /* on the steady clock */
+    pl_usec_t next_fire;       /* on the wall clock */
+    pl_usec_t fires_until;     /* wall clock: later ones are not fired in this run */
+    bool firing;               /* the host is at it */
+    pl_usec_t fire_not_before; /* on the steady clock */
+    int64_t wall_offset;       /* of the wall clock, when last looked at */
+    int64_t wall_ahead;        /* of the steady clock, when claims came last */
+    pl_timer_t want_timer;     /* after claiming failed */
+    pl_timer_t release_timer;  /* after a claim was given back */
+    pl_heap_node_t *timers;    /* root of the heap */
+    bool sweeps;               /* in virtual time: deletes what is old when that has moved, */
+    pl_usec_t sweep_at;        /* to this time or beyond */
     uint64_t timer_order, executed;
     pl__told_t told;        /* lines about failed attempts */
     bool tells, tells_all;  /* of events: of some, of all */
@@ -201,9 +202,9 @@ void pl__completion_init(pl_engine_t *engine);
 bool pl__completion_back(pl_engine_t *engine, pl_op_t *op);
 /* Gives claims that have not started back; they stay the caller's. */
 void pl__completion_release(pl_engine_t *engine, const pl_claim_t *claims, int len);
-/* A claim was given back, to be ready again after PL__REST_US: until then there is something to wait for. */
-void pl__completion_rest(pl_engine_t *engine);
-#define PL__REST_US (500 * 1000)
+/* A claim was given back, to be ready again after PL__RELEASE_DELAY_US: until then there is something to wait for. */
+void pl__completion_wait_released(pl_engine_t *engine);
+#define PL__RELEASE_DELAY_US (500 * 1000)
 
 /* scheduler.c */
 void pl__scheduler_init(pl_engine_t *engine);

@@ -87,6 +87,6 @@ int pl_engine_call(pl_engine_t *engine, pl_op_t *op) {
 }
 
 void pl__outbox_wake(pl_engine_t *engine, bool outside) {
-    engine->poked = true;
-    pl_store_poke(engine->store, outside);
+    engine->store_woken = true;
+    pl_store_wake(engine->store, outside);
 }

@@ -1,10 +1,10 @@
 /*
- * peer.c - other workers on the same store: asking for those that are gone, and hearing those that ring.
+ * peer.c - other workers on the same store: asking for those that are gone, and receiving what others notify.
  *
- * How one process hears of another, and knows that it lives, is the store's driver's. Here is when to look: at what the
- * bell says; some time after a death was heard, because the system may tell of it before it has ended; slowly as long
- * as there are others, for what no bell has told. Where nothing rings the store is looked at now and then, less often
- * the longer nothing is found.
+ * How one process hears of another, and knows that it lives, is the store's driver's. Here is when to look: when a
+ * notice comes; some time after that of a death, because the system may tell of it before it has ended; slowly as long
+ * as there are others, for what no notice has told. Where nobody notifies the store is looked at now and then, less
+ * often the longer nothing is found.
  */
 #include <stdatomic.h>
 
@@ -15,7 +15,7 @@ enum {
     SUSPECT_MS = 500, /* a second look at a worker whose lease is over */
     AGAIN_MS = 500,   /* after a look that failed */
     LOOKS = 3,        /* quick looks after a death */
-    POLL_MIN_MS = 50, /* between two looks where nothing rings */
+    POLL_MIN_MS = 50, /* between two looks where nobody notifies */
     POLL_MAX_MS = 5000
 };
 static const uint64_t look_ms[LOOKS + 1] = { 0, 500, 60, 10 };
@@ -31,7 +31,7 @@ static void look(pl_engine_t *engine) {
 
 static void check_cb(uv_timer_t *handle) {
     pl__peers_ask(handle->data);
-    look(handle->data); /* and for what no bell has told */
+    look(handle->data); /* and for what no notice has told */
 }
 
 static void ask_later(pl_engine_t *engine, const char *why) {
@@ -110,16 +110,16 @@ void pl__peers_answer(pl_engine_t *engine, const pl_op_t *op) {
         uv_timer_stop(&peers->check);
 }
 
-/* ---- hearing ----------------------------------------------------------------------------------------------- */
+/* ---- receiving --------------------------------------------------------------------------------------------- */
 
-static void bell_cb(uv_poll_t *handle, int status, int events) {
+static void notice_cb(uv_poll_t *handle, int status, int events) {
     pl_engine_t *engine = handle->data;
     pl__peers_t *peers = &engine->peers;
     bool work, gone;
     (void)events;
     if (status < 0 || !pl_engine_usable(engine) || engine->closing)
         return;
-    pl_store_hear(engine->store, &work, &gone);
+    pl_store_receive(engine->store, &work, &gone);
     if (gone)
         peers->looks = peers->death_is_certain ? LOOKS : 0;
     if (gone || (work && peers->others == 0))
@@ -128,7 +128,7 @@ static void bell_cb(uv_poll_t *handle, int status, int events) {
         look(engine);
 }
 
-/* ---- looking, where nothing rings -------------------------------------------------------------------------- */
+/* ---- looking, where nobody notifies ------------------------------------------------------------------------ */
 
 static void poll_cb(uv_timer_t *handle) {
     pl_engine_t *engine = handle->data;
@@ -152,13 +152,13 @@ static void added(pl_engine_t *engine, uv_handle_t *handle) {
     uv_unref(handle);
 }
 
-static int watch_bell(pl_engine_t *engine, int fd) {
+static int watch_notices(pl_engine_t *engine, int fd) {
     pl__peers_t *peers = &engine->peers;
-    if (uv_poll_init(engine->loop, &peers->bell, fd) != 0)
+    if (uv_poll_init(engine->loop, &peers->notices, fd) != 0)
         return PL_ENOMEM;
-    peers->has_bell = true;
-    added(engine, (uv_handle_t *)&peers->bell);
-    return uv_poll_start(&peers->bell, UV_READABLE, bell_cb) == 0 ? PL_OK : PL_EIO;
+    peers->listens = true;
+    added(engine, (uv_handle_t *)&peers->notices);
+    return uv_poll_start(&peers->notices, UV_READABLE, notice_cb) == 0 ? PL_OK : PL_EIO;
 }
 
 static int watch_clock(pl_engine_t *engine) {
@@ -183,17 +183,17 @@ int pl__peers_watch(pl_engine_t *engine) {
         return PL_ENOMEM;
     peers->has_check = true;
     added(engine, (uv_handle_t *)&peers->check);
-    return facts.bell_fd >= 0 ? watch_bell(engine, facts.bell_fd) : watch_clock(engine);
+    return facts.listen_fd >= 0 ? watch_notices(engine, facts.listen_fd) : watch_clock(engine);
 }
 
 bool pl__peers_may_come(const pl_engine_t *engine) {
-    return engine->peers.has_bell || engine->peers.polls;
+    return engine->peers.listens || engine->peers.polls;
 }
 
 /* The store is about to close the descriptor. */
 void pl__peers_close(pl_engine_t *engine) {
-    if (engine->peers.has_bell)
-        uv_poll_stop(&engine->peers.bell);
+    if (engine->peers.listens)
+        uv_poll_stop(&engine->peers.notices);
     pl__buf_free(&engine->peers.known);
 }
 

@@ -165,15 +165,16 @@ PL_API bool pl_engine_signalled(const pl_engine_t *engine);
 PL_API pl_usec_t pl_engine_cancel_at(const pl_engine_t *engine);
 /* After PL_RUN_NEXT or PL_RUN_ONCE, when the host will not go on running: what was claimed ahead goes back to its
  * queue, for others to take. The other modes do this by themselves. */
-PL_API void pl_engine_rest(pl_engine_t *engine);
+PL_API void pl_engine_release_prefetched(pl_engine_t *engine);
+PL_API void pl_engine_rest(pl_engine_t *engine); /* its name in 1.0 */
 /* Something outside is under way that will call back on the loop: until pl_engine_unhold, PL_RUN_READY and PL_RUN_ALL
  * do not end, and virtual time stands still. Counted. */
 PL_API void pl_engine_hold(pl_engine_t *engine);
 PL_API void pl_engine_unhold(pl_engine_t *engine);
 PL_API bool pl_engine_running(const pl_engine_t *engine);
-/* The host has done what host.fire asked for; or, after a failure, is to be asked again no sooner than `rest` from
+/* The host has done what host.fire asked for; or, after a failure, is to be asked again no sooner than `delay` from
  * now. */
-PL_API void pl_engine_fired(pl_engine_t *engine, pl_usec_t rest);
+PL_API void pl_engine_fired(pl_engine_t *engine, pl_usec_t delay);
 /* When a schedule fires next, on the wall clock, as this engine last heard; PL_USEC_NEVER: none does. */
 PL_API pl_usec_t pl_engine_next_fire(const pl_engine_t *engine);
 /* Whether nothing is ready or running anywhere on the file, as PL_RUN_READY sees it. */

@@ -33,7 +33,7 @@ static void follow_wall_clock(pl_engine_t *engine, pl_usec_t now) {
     if (step < PL__CLOCK_STEP_US && step > -PL__CLOCK_STEP_US)
         return;
     engine->wall_offset = offset;
-    if (!engine->poked)
+    if (!engine->store_woken)
         pl__outbox_wake(engine, false);
 }
 
@@ -53,7 +53,7 @@ static bool turn(pl_engine_t *engine) {
     engine->turns++;
     pl__scheduler_collect(engine);
     bool fired = pl__timers_fire(engine);
-    if (is_due(engine) && engine->wanted > 0 && !engine->poked)
+    if (is_due(engine) && engine->wanted > 0 && !engine->store_woken)
         pl__outbox_wake(engine, false);
     pl__fires_turn(engine);
     pl__scheduler_execute(engine);
@@ -87,7 +87,7 @@ static bool is_idle(pl_engine_t *engine, bool with_delayed) {
     if (!pl__scheduler_is_quiet(engine) || engine->executing > 0 || engine->buffer.len > 0 || engine->firing)
         return false;
     pl_usec_t due = pl_clock_due(&engine->clock), steady = pl_clock_steady(&engine->clock);
-    if (engine->in_flight > 0 || engine->want_timer.active || engine->rest_timer.active)
+    if (engine->in_flight > 0 || engine->want_timer.active || engine->release_timer.active)
         /* the store failed and will be asked again, or a claim was given back and will be ready again */
         return false;
     if (engine->next_due <= due || (with_delayed && engine->next_due != PL_USEC_NEVER))
@@ -127,7 +127,7 @@ static void move_to(pl_engine_t *engine, pl_usec_t time) {
  */
 static bool jump(pl_engine_t *engine, const run_t *run) {
     pl_usec_t next = pl__timers_next(engine);
-    bool may_start = engine->wanted > 0 && !pl_store_session_rests(engine->store);
+    bool may_start = engine->wanted > 0 && !pl_store_session_is_idle(engine->store);
     bool may_be_due = run->mode == PL_RUN_ALL || run->mode == PL_RUN_NEXT;
     if (may_start && (may_be_due || engine->next_due <= pl_clock_now(&engine->clock)) && engine->next_due < next)
         next = engine->next_due;
@@ -284,17 +284,21 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
         pl__signals_unlisten(engine);
     engine->running = false;
     if (!keeps_claims || engine->stopping)
-        pl_engine_rest(engine);
+        pl_engine_release_prefetched(engine);
     return rc;
 }
 
-void pl_engine_rest(pl_engine_t *engine) {
+void pl_engine_release_prefetched(pl_engine_t *engine) {
     if (engine->running)
         return;
     pl__scheduler_collect(engine); /* claims on their way go back too */
     pl__scheduler_release_buffer(engine);
     pl__outbox_flush(engine); /* running is over: nothing is wanted */
     engine->must_look = true; /* others may add work meanwhile, which nobody tells us of while we do not listen */
+}
+
+void pl_engine_rest(pl_engine_t *engine) {
+    pl_engine_release_prefetched(engine);
 }
 
 void pl_engine_stop(pl_engine_t *engine) {

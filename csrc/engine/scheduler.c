@@ -116,13 +116,13 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
         engine->next_due = batch->next_due;
         engine->next_token = batch->next_token;
         engine->next_fire = batch->next_fire;
-        engine->poked = false;
+        engine->store_woken = false;
         engine->wanted = -1; /* the store's number is another now: say it again */
     }
     if (batch->failure.code != 0) {
         pl_log(&engine->log, PL_LOG_ERROR, "cannot claim tasks: %s", batch->failure.message);
         pl_engine_timer_start(engine, &engine->want_timer, PL__RETRY_US);
-        engine->poked = false;
+        engine->store_woken = false;
         engine->wanted = -1;
     }
 }
@@ -169,7 +169,7 @@ bool pl__scheduler_is_quiet(const pl_engine_t *engine) {
     bool ops_under_way = engine->in_flight > engine->failed_len;
     if (engine->holds > 0 || pl__places_have_turn(engine))
         return false;
-    if (!ops_under_way && !engine->poked && !claims_coming && engine->wanted >= 0)
+    if (!ops_under_way && !engine->store_woken && !claims_coming && engine->wanted >= 0)
         return true;
-    return pl_store_session_rests(engine->store); /* what is asked of the store has to wait */
+    return pl_store_session_is_idle(engine->store); /* what is asked of the store has to wait */
 }

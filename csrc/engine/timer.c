@@ -59,15 +59,15 @@ static uint64_t ms_until(pl_usec_t when, pl_usec_t now, uint64_t most) {
 
 void pl__timers_arm(pl_engine_t *engine) {
     pl_usec_t timer = pl__timers_next(engine), eta = PL_USEC_NEVER;
-    if (engine->wanted > 0 && !engine->poked) { /* poked: the answer will wake the loop */
+    if (engine->wanted > 0 && !engine->store_woken) { /* the answer will wake the loop */
         eta = engine->next_due;
         timer = engine->next_token < timer ? engine->next_token : timer;
     }
     pl_usec_t fire = pl__fires_next(engine);
     if (fire < eta)
         eta = fire;
-    if (engine->fire_rest > pl_clock_steady(&engine->clock) && engine->fire_rest < timer && !engine->firing)
-        timer = engine->fire_rest;
+    if (engine->fire_not_before > pl_clock_steady(&engine->clock) && engine->fire_not_before < timer && !engine->firing)
+        timer = engine->fire_not_before;
     if (timer == PL_USEC_NEVER && eta == PL_USEC_NEVER) {
         uv_timer_stop(&engine->due);
         return;
@@ -98,7 +98,7 @@ static bool may_fire(const pl_engine_t *engine) {
 
 pl_usec_t pl__fires_next(const pl_engine_t *engine) {
     if (!may_fire(engine) || engine->next_fire > engine->fires_until ||
-        engine->fire_rest > pl_clock_steady(&engine->clock))
+        engine->fire_not_before > pl_clock_steady(&engine->clock))
         return PL_USEC_NEVER;
     return engine->next_fire;
 }
@@ -111,11 +111,11 @@ void pl__fires_turn(pl_engine_t *engine) {
     engine->host.fire(engine->host.data);
 }
 
-void pl_engine_fired(pl_engine_t *engine, pl_usec_t rest) {
+void pl_engine_fired(pl_engine_t *engine, pl_usec_t delay) {
     if (!engine->firing)
         return;
     engine->firing = false;
-    engine->fire_rest = rest > 0 ? pl_clock_add(pl_clock_steady(&engine->clock), rest) : 0;
+    engine->fire_not_before = delay > 0 ? pl_clock_add(pl_clock_steady(&engine->clock), delay) : 0;
     if (engine->next_fire <= pl_clock_due(&engine->clock)) {
         engine->next_fire = PL_USEC_NEVER; /* until the store has said what is so */
         pl__outbox_wake(engine, true);

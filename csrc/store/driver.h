@@ -4,7 +4,8 @@
  * A driver gets all that was queued at once, as a list, and makes one transaction of it: over a network that is one
  * round trip, and locks can be taken in one order. How it does so is its own; one that works verb by verb, as SQLite's
  * does, has help in by_verbs.h. Every function but `can` and `install` is called by the thread that owns the
- * connection, so a driver needs no locks of its own: the bell's is the thread of the loop, the others are the store's.
+ * connection, so a driver needs no locks of its own: the listener's is the thread of the loop, the others are the
+ * store's.
  *
  * Ops of a list are applied in its order, and each stands or falls alone: a refusal is in op->rc. Whatever else goes
  * wrong breaks the transaction: nothing was done then, and nothing is in *turn.
@@ -20,21 +21,21 @@ enum { PL__DRIVER_VERSION = 4 };
 
 typedef struct pl__conn pl__conn_t;
 
-/* WRITER: turns, sessions, keep, and ring. READER: reads. ASIDE: what keep asked for. BELL: hears who has rung. */
-typedef enum { PL__ROLE_WRITER, PL__ROLE_READER, PL__ROLE_ASIDE, PL__ROLE_BELL } pl__role_t;
+/* WRITER: turns, sessions, keep, and notify. READER: reads. ASIDE: what keep asked for. LISTENER: receives notices. */
+typedef enum { PL__ROLE_WRITER, PL__ROLE_READER, PL__ROLE_ASIDE, PL__ROLE_LISTENER } pl__role_t;
 
 enum {
     PL__CAN_READ_APART = 1,  /* another connection sees what the writer has committed; else the writer reads, too */
     PL__CAN_SQL = 2,         /* it takes the verb sql in sessions */
     PL__CAN_SHARE = 4,       /* other processes may work on the same data, */
-    PL__CAN_BELL = 8,        /* are heard (else the engine looks now and then), */
+    PL__CAN_NOTIFY = 8,      /* notify each other (else the engine looks now and then), */
     PL__CAN_PROVE_DEATH = 16 /* and are known to be gone as soon as they are; else their leases have to end first */
 };
 
-/* What is rung. */
+/* What a notice tells. */
 enum {
-    PL__RING_WORK = 1, /* a commit of another process: there may be something to claim, or to be told */
-    PL__RING_GONE = 2  /* heard only: a worker may be gone */
+    PL__NOTIFY_WORK = 1, /* a commit of another process: there may be something to claim, or to be told */
+    PL__NOTIFY_GONE = 2  /* received only: a worker may be gone */
 };
 
 /* What is known of another worker: it lives; nothing, so that its lease decides; it has ended. */
@@ -55,7 +56,7 @@ typedef struct {
     pl_watch_event_t *finals; /* lists in the arena given to the turn */
     pl_recall_t *recalls;
     bool ready_left;
-    unsigned ring; /* what others should hear: PL__RING_* */
+    unsigned notify; /* what others should be told of: PL__NOTIFY_* */
     pl_usec_t next_due, next_token;
     pl_usec_t next_fire; /* wall clock: when a schedule fires; PL_USEC_NEVER: none does */
 } pl__commit_result_t;
@@ -93,12 +94,12 @@ typedef struct pl_store_driver {
      * nothing has happened until then. *aside, if not 0, is work for a connection of that role, which is told it. */
     void (*keep)(pl__conn_t *conn, bool idle, int64_t *next, int *aside);
     int (*aside)(pl__conn_t *conn, int what);
-    /* Drivers with PL__CAN_BELL. After a commit: others hear of it. May not wait for the disk, and may get lost. */
-    void (*ring)(pl__conn_t *writer, unsigned what);
-    /* A descriptor that is readable when somebody has rung, as long as the connection is open; -1: none today. */
-    int (*bell_fd)(const pl__conn_t *bell);
-    /* Reads what has come; returns what it was: PL__RING_*. */
-    unsigned (*hear)(pl__conn_t *bell);
+    /* Drivers with PL__CAN_NOTIFY. After a commit: tells the others. May not wait for the disk, and may get lost. */
+    void (*notify)(pl__conn_t *writer, unsigned what);
+    /* A descriptor that is readable when a notice has come, as long as the connection is open; -1: none today. */
+    int (*listen_fd)(const pl__conn_t *listener);
+    /* Reads what has come; returns what it was: PL__NOTIFY_*. */
+    unsigned (*receive)(pl__conn_t *listener);
     void (*facts)(const pl__conn_t *conn, pl_store_facts_t *facts);
 } pl_store_driver_t;
 

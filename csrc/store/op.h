@@ -299,7 +299,7 @@ typedef struct {
     const pl_id_t *tasks;
     const int *claims;
     size_t len;
-    pl_usec_t rest; /* until they are ready again */
+    pl_usec_t delay; /* until they are ready again */
 } pl_op_release_t;
 
 /* rescue: returns the tasks of every other worker that is gone. If the driver can prove that, it is so at once; else,
@@ -649,7 +649,7 @@ typedef struct pl_op {
     pl_task_kind_t kind;    /* the engine's, of an op that ends a claim: of its task, */
     int attempts;           /* which attempt this was, */
     bool is_last;           /* and that it was the last one */
-    pl_usec_t rest;         /* the engine's: until the next one, should the store be unable to take the op */
+    pl_usec_t retry_delay;  /* the engine's: until the next one, should the store be unable to take the op */
     int64_t clock;          /* pl_clock_offset when its retry_at was worked out: the clock may be set before the store
                                has it; 0: it has none */
     bool blocking;          /* the store's: pl_store_call waits for it */

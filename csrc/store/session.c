@@ -24,7 +24,7 @@ static void answer(pl_store_t *store, pl_op_t *op) {
     if (op->rc == PL_EAGAIN) /* its ops have been answered: nobody can repeat them but the caller */
         op->rc = op->error.code = PL_EBUSY;
     pthread_mutex_lock(&store->mutex);
-    store->session_rests = store->session != 0;
+    store->session_is_idle = store->session != 0;
     pl__post_ops(store, op); /* from here on a blocking op may be gone */
     pthread_mutex_unlock(&store->mutex);
     if (is_awaited)
@@ -67,7 +67,7 @@ static void forget_session(pl_store_t *store, const pl_error_t *why, const pl_er
     for (pl_op_t *op = left; op; op = op->next)
         pl__session_refuse(store, op);
     store->session = 0;
-    store->session_ends = store->session_rests = false;
+    store->session_ends = store->session_is_idle = false;
     pl__post_ops(store, left);
     pthread_mutex_unlock(&store->mutex);
     store->options.wake(store->options.data);
@@ -88,7 +88,7 @@ static pl_op_t *next_of_session(pl_store_t *store, int64_t deadline, double seco
             store->stats.wakeups++;
         }
     }
-    store->session_rests = store->session_rests && !op;
+    store->session_is_idle = store->session_is_idle && !op;
     pthread_mutex_unlock(&store->mutex);
     return op;
 }

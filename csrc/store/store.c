@@ -47,7 +47,7 @@ static int open_conn(pl_store_t *store, pl__conn_t **out, pl__role_t role, pl_er
 
 static void close_conns(pl_store_t *store) {
     pl__fork_enter();
-    store->driver->close(store->bell);
+    store->driver->close(store->listener);
     store->driver->close(store->aside);
     store->driver->close(store->reader);
     store->driver->close(store->writer);
@@ -80,8 +80,8 @@ int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_
         PL__FAIL(error, rc, "out of memory opening %s", options->path);
     if (rc == PL_OK && store->reads_apart)
         rc = open_conn(store, &store->reader, PL__ROLE_READER, error);
-    if (rc == PL_OK && store->can & PL__CAN_BELL)
-        rc = open_conn(store, &store->bell, PL__ROLE_BELL, error);
+    if (rc == PL_OK && store->can & PL__CAN_NOTIFY)
+        rc = open_conn(store, &store->listener, PL__ROLE_LISTENER, error);
     if (rc == PL_OK) {
         store->has_writer = pthread_create(&store->writer_thread, NULL, pl__writer_main, store) == 0;
         if (!store->has_writer)
@@ -262,11 +262,11 @@ bool pl_store_would_wait(pl_store_t *store, const pl_op_t *op) {
     return waits;
 }
 
-bool pl_store_session_rests(pl_store_t *store) {
+bool pl_store_session_is_idle(pl_store_t *store) {
     pthread_mutex_lock(&store->mutex);
-    bool rests = store->session_rests && !store->session_ops.head && !store->batch.ops;
+    bool is_idle = store->session_is_idle && !store->session_ops.head && !store->batch.ops;
     pthread_mutex_unlock(&store->mutex);
-    return rests;
+    return is_idle;
 }
 
 void pl_store_end_sessions(pl_store_t *store) {
@@ -323,13 +323,13 @@ void pl_store_facts(const pl_store_t *store, pl_store_facts_t *facts) {
 void pl_store_peers(const pl_store_t *store, pl_store_peers_t *peers) {
     *peers = (pl_store_peers_t){ .possible = (store->can & PL__CAN_SHARE) != 0,
                                  .death_is_certain = (store->can & PL__CAN_PROVE_DEATH) != 0,
-                                 .bell_fd = store->bell ? store->driver->bell_fd(store->bell) : -1 };
+                                 .listen_fd = store->listener ? store->driver->listen_fd(store->listener) : -1 };
 }
 
-void pl_store_hear(pl_store_t *store, bool *work, bool *gone) {
-    unsigned news = store->driver->hear(store->bell);
-    *work = (news & PL__RING_WORK) != 0;
-    *gone = (news & PL__RING_GONE) != 0;
+void pl_store_receive(pl_store_t *store, bool *work, bool *gone) {
+    unsigned news = store->driver->receive(store->listener);
+    *work = (news & PL__NOTIFY_WORK) != 0;
+    *gone = (news & PL__NOTIFY_GONE) != 0;
 }
 
 const char *pl_store_path(const pl_store_t *store) {

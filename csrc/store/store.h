@@ -92,14 +92,15 @@ int pl_store_call(pl_store_t *store, pl_op_t *op);
  * not. False when the store itself will end it, for its time is up. */
 bool pl_store_would_wait(pl_store_t *store, const pl_op_t *op);
 /* Whether a session is open and nothing will happen before its next op: all that was asked of it has been collected. */
-bool pl_store_session_rests(pl_store_t *store);
+bool pl_store_session_is_idle(pl_store_t *store);
 /* The store is about to be closed: rolls back the session that is open, and refuses all others from now on; what waits
  * because nobody can be reached is tried once more, and then refused (PL_ELOST). */
 void pl_store_end_sessions(pl_store_t *store);
 /* How many more tasks this process can take now. Replaces the last value, less what is on its way. */
 void pl_store_want(pl_store_t *store, int wanted);
-/* Asks for a turn of the store thread even with nothing queued: a task fell due, or (outside) another process rang. */
-void pl_store_poke(pl_store_t *store, bool outside);
+/* Asks for a turn of the store thread even with nothing queued: a task fell due, or (outside) another process sent
+ * a notice. */
+void pl_store_wake(pl_store_t *store, bool outside);
 /* Whether the ends of all stages are to be told of, and not only of those that are watched. Any thread. */
 void pl_store_tell_finals(pl_store_t *store, bool on);
 /* Moves what waits into *batch; false if nothing does. Calls no done function. */
@@ -130,11 +131,11 @@ const char *pl_store_path(const pl_store_t *store); /* as in its facts */
 typedef struct {
     bool possible;         /* there may be some; else the rest says nothing */
     bool death_is_certain; /* it is known at once when one is gone; else its lease has to end first */
-    int bell_fd; /* readable when pl_store_hear has something to tell; -1: nobody is heard, look now and then */
+    int listen_fd; /* readable when pl_store_receive has something to tell; -1: nobody notifies, look now and then */
 } pl_store_peers_t;
 void pl_store_peers(const pl_store_t *store, pl_store_peers_t *peers);
 /* What is new: a commit of another one that may have made work for this one; one that may be gone. */
-void pl_store_hear(pl_store_t *store, bool *work, bool *gone);
+void pl_store_receive(pl_store_t *store, bool *work, bool *gone);
 
 /* Before anything else in the process uses the database library: its locks of files belong from now on to open files,
  * not to the process. Idempotent. */

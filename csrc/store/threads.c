@@ -77,7 +77,7 @@ static int64_t keep(pl_store_t *store, bool idle) {
 /* ---- the writer -------------------------------------------------------------------------------------------- */
 
 static bool turn_is_due(const pl_store_t *store) {
-    return store->writes.head || store->poked || (store->wanted > 0 && store->ready_left);
+    return store->writes.head || store->is_woken || (store->wanted > 0 && store->ready_left);
 }
 
 static bool has_work(const pl_store_t *store) {
@@ -118,7 +118,7 @@ void *pl__writer_main(void *data) {
                           .ahead = store->ahead,
                           .look = store->outside,
                           .tell = store->tells };
-        store->poked = store->outside = false;
+        store->is_woken = store->outside = false;
         store->stats.batches++;
         pthread_mutex_unlock(&store->mutex);
         if (is_due)

@@ -129,8 +129,8 @@ void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__commit_result_t *turn,
     post_turn(store, turn, arena);
     pl__post_ops(store, ops);
     pthread_mutex_unlock(&store->mutex);
-    if (turn->ring && store->can & PL__CAN_BELL)
-        store->driver->ring(store->writer, turn->ring);
+    if (turn->notify && store->can & PL__CAN_NOTIFY)
+        store->driver->notify(store->writer, turn->notify);
 }
 
 /* PL_ELOST: nothing was done; else it is posted. */
@@ -173,7 +173,7 @@ static int run_one_by_one(pl_store_t *store, pl_op_t **ops, const pl__ask_t *ask
         *ops = next;
     }
     if (ask->wanted > 0) /* nothing was claimed: come again for that */
-        pl_store_poke(store, ask->look);
+        pl_store_wake(store, ask->look);
     return PL_OK;
 }
 
@@ -222,7 +222,7 @@ static void take_more(pl_store_t *store, pl_op_t **ops, pl__ask_t *ask) {
     *ops = pl__ops_take(&store->writes);
     ask->wanted = store->closing ? 0 : store->wanted;
     ask->look = ask->look || store->outside;
-    store->poked = store->outside = false;
+    store->is_woken = store->outside = false;
     pthread_mutex_unlock(&store->mutex);
 }
 
@@ -241,14 +241,14 @@ void pl__turn_run(pl_store_t *store, pl_op_t *ops, pl__ask_t ask) {
 void pl_store_tell_finals(pl_store_t *store, bool on) {
     pthread_mutex_lock(&store->mutex);
     store->tells = on;
-    store->poked = true;
+    store->is_woken = true;
     pthread_cond_signal(&store->writer_cond);
     pthread_mutex_unlock(&store->mutex);
 }
 
-void pl_store_poke(pl_store_t *store, bool outside) {
+void pl_store_wake(pl_store_t *store, bool outside) {
     pthread_mutex_lock(&store->mutex);
-    store->poked = true;
+    store->is_woken = true;
     store->outside = store->outside || outside;
     pthread_cond_signal(&store->writer_cond);
     pthread_mutex_unlock(&store->mutex);

@@ -37,7 +37,7 @@ struct pl_store {
     char *path, *vfs, *serves;
     unsigned can;     /* the driver, with these options */
     bool reads_apart; /* there is a reader */
-    pl__conn_t *writer, *reader, *aside, *bell;
+    pl__conn_t *writer, *reader, *aside, *listener;
     pthread_t writer_thread, reader_thread, aside_thread;
     /* ---- guarded by mutex ---- */
     pthread_mutex_t mutex;
@@ -50,12 +50,12 @@ struct pl_store {
     pl__ops_t session_ops; /* its ops */
     bool session_ends;     /* one of them is its tx_end */
     int64_t session_over;  /* when its time is up, monotonic us; PL_USEC_NEVER: it is beginning */
-    bool session_rests; /* it is open, and no op of it is under way: from the answer to one until the next is taken */
-    bool no_sessions;   /* pl_store_end_sessions was called */
-    pl_session_t last;  /* session that ended by itself */
+    bool session_is_idle; /* it is open, and no op of it is under way: from the answer to one until the next is taken */
+    bool no_sessions;     /* pl_store_end_sessions was called */
+    pl_session_t last;    /* session that ended by itself */
     pl_error_t last_why;
     pl_error_t unheard; /* the failure of an op sent ahead that ended it, until the next op is told; code PL_OK: none */
-    bool poked, outside, ready_left, tells;
+    bool is_woken, outside, ready_left, tells;
     int wanted, ahead, uncollected;
     int64_t keep_at;  /* monotonic us: when to look after the store if nothing happens */
     pl_batch_t batch; /* gathers until collected */

@@ -289,7 +289,7 @@ local function run_core(self, name, mode, timeout, signals)
   opened.outside_transaction(self, name)
   local ok, code, message = self._core:run(mode, timeout, signals)
   end_run(self)
-  if mode ~= "once" then eventloop.rest(self) end
+  if mode ~= "once" then eventloop.release_prefetched(self) end
   if self._closed then
     if name == "run" or name == "step" then return end
     error(errors.closed(name), 0)

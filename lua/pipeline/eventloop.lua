@@ -344,7 +344,7 @@ function meta.__close(self)
   for _, engine in ipairs(self.engines) do
     if not engine._closed then
       if engine._listens then engine._core:listen(false) end
-      engine._core:rest()
+      engine._core:release_prefetched()
     end
     engine._listens = false
   end
@@ -461,12 +461,12 @@ function eventloop.is_running()
 end
 
 --- A run of an engine is over: the others, which have had turns meanwhile, give back what they have claimed ahead.
-function eventloop.rest(engine)
+function eventloop.release_prefetched(engine)
   local engines = common.engines
   local is_alone = not engines[2] and (not engines[1] or engines[1] == engine)
   if is_alone or (loops[engine] ~= common and not engine._closed) or eventloop.is_running() then return end
   for _, other in ipairs(engines) do
-    if other ~= engine then other._core:rest() end
+    if other ~= engine then other._core:release_prefetched() end
   end
 end
 

@@ -43,7 +43,7 @@ class Question(threading.Thread):
         self.path, self.dirty = path, threading.Event()
         self.dirty.set()
 
-    def poke_later(self, seconds):
+    def refresh_later(self, seconds):
         timer = threading.Timer(seconds + 0.05, self.dirty.set)
         timer.daemon = True
         timer.start()
@@ -61,7 +61,7 @@ class Question(threading.Thread):
             took = time.monotonic() - began
             answers.append(took)
             if again:
-                self.poke_later(float(again))
+                self.refresh_later(float(again))
             time.sleep(max(0.9, 10 * took))
 
 

@@ -76,8 +76,9 @@ describe("close", function()
     local e = support.open()
     e:close()
     local calls = {
-      { "now" }, { "run" }, { "rest" }, { "stop" }, { "facts" }, { "new_id" }, { "new_ids", 2 }, { "id_text", 1 },
-      { "id_parse", "x" }, { "sign", "x" }, { "verify", "x", "y" }, { "random", 1 }, { "advance", 1 }, { "fd" },
+      { "now" }, { "run" }, { "release_prefetched" }, { "stop" }, { "facts" }, { "new_id" }, { "new_ids", 2 },
+      { "id_text", 1 }, { "id_parse", "x" }, { "sign", "x" }, { "verify", "x", "y" }, { "random", 1 },
+      { "advance", 1 }, { "fd" },
       { "timeout" }, { "sleep", 1 }, { "spawn", print }, { "suspend" }, { "start", {} }, { "task_add", {} },
       { "fill", 1, {} }, { "retry", 1 }, { "abort", 1 }, { "status", 1, {} }, { "cleanup", 1 }, { "watch", 1 },
       { "unwatch", 1 }, { "meta", "k" }, { "stage_get", 1 }, { "tree_get", 1 }, { "tree_page", 1, {} },

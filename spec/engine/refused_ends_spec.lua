@@ -123,7 +123,7 @@ describe("the end of a claim that the store refuses", function()
   it("and whose failure the store refuses as well is given back, and comes again after a while", function()
     local now = engine:now()
     defer(0)
-    forbid "UPDATE ON pl_task_name" -- neither done nor dead: both bury the name
+    forbid "UPDATE ON pl_task_name" -- neither done nor dead: both put a tombstone for the name
     pcall(engine.drain, engine, { timeout = 3.2 })
     assert.is_true(runs >= 2 and runs <= 8, runs)
     assert.equal(0, claimed())

@@ -116,7 +116,7 @@ static int work(void) {
     pl_batch_t batch;
     int ended = 0;
     pl_store_want(store, 10);
-    pl_store_poke(store, true);
+    pl_store_wake(store, true);
     for (int i = 0; i < 400 && ended == 0; i++) {
         usleep(250);
         if (!pl_store_collect(store, &batch))
@@ -126,7 +126,7 @@ static int work(void) {
         for (const pl_claim_t *claim = batch.claims; claim; claim = claim->next, ended++)
             UNTIL_DONE(end_claim(claim));
         if (batch.failure.code)
-            pl_store_poke(store, true);
+            pl_store_wake(store, true);
         pl_batch_free(&batch);
     }
     pl_store_want(store, 0);

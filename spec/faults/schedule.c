@@ -290,7 +290,7 @@ static void work(void) {
     pl_batch_t batch;
     int looks = 0;
     pl_store_want(store, 10);
-    pl_store_poke(store, true);
+    pl_store_wake(store, true);
     while (live_fires() != 0 && looks < LOOKS_MAX) {
         bool any = false;
         for (; !any && looks < LOOKS_MAX && looks % 40 != 39; looks++) {
@@ -306,7 +306,7 @@ static void work(void) {
         }
         looks++;
         pl_store_want(store, 10);
-        pl_store_poke(store, true);
+        pl_store_wake(store, true);
     }
     CHECK(looks < LOOKS_MAX);
     pl_store_want(store, 0);

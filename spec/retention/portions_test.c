@@ -168,7 +168,7 @@ static void check_name(pl__conn_t *conn) {
     pl_error_t error = { 0 };
     CHECK(pl__sqlite_verbs.begin(conn, &error) == PL_OK);
     (void)steps_taken(conn);
-    CHECK(pl__name_bury(conn, 1, PL_STR_LIT("n1")) == PL_OK);
+    CHECK(pl__tombstone_put(conn, 1, PL_STR_LIT("n1")) == PL_OK);
     CHECK(steps_taken(conn) < 1000);
     pl__sqlite_verbs.rollback(conn);
 }

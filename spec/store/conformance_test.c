@@ -881,7 +881,7 @@ static void the_next_token_is_told(void) {
         CHECK(add(&task) == PL_OK);
     }
     pl_store_want(store, 5);
-    pl_store_poke(store, true);
+    pl_store_wake(store, true);
     for (int i = 0; i < 2000 && next == 0; i++) {
         usleep(500);
         if (!pl_store_collect(store, &batch))

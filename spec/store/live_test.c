@@ -73,7 +73,7 @@ static void turn(worker_t *worker, pl_claim_t **claims) {
 static pl_claim_t *claim(worker_t *worker, int n) {
     pl_claim_t *claims = NULL;
     pl_store_want(worker->store, n);
-    pl_store_poke(worker->store, true);
+    pl_store_wake(worker->store, true);
     turn(worker, &claims);
     pl_store_want(worker->store, 0);
     turn(worker, &claims);

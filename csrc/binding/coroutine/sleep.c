@@ -25,18 +25,18 @@ static void alarm_cb(pl_timer_t *timer) {
     *(bool *)timer->data = true;
 }
 
-static bool has_rung(const void *data) {
+static bool has_fired(const void *data) {
     return *(const bool *)data;
 }
 
 /* Virtual time passes step by step, to whatever is due next, until it is our turn. */
 static int run_virtual_for(lua_State *L, pl__handle_t *h, pl_usec_t span) {
-    bool rang = false;
-    pl_timer_t alarm = { .fire = alarm_cb, .data = &rang };
+    bool fired = false;
+    pl_timer_t alarm = { .fire = alarm_cb, .data = &fired };
     pl_engine_timer_start(h->engine, &alarm, span);
-    int rc = pl__run_until(L, h, has_rung, &rang);
+    int rc = pl__run_until(L, h, has_fired, &fired);
     pl_engine_timer_cancel(h->engine, &alarm);
-    return rang ? PL_ETIMEDOUT : rc;
+    return fired ? PL_ETIMEDOUT : rc;
 }
 
 /* Outside a managed coroutine: runs the loop until then. */

@@ -233,7 +233,7 @@ static int engine_claim_fail(lua_State *L) {
 }
 
 /* e:give_back(claim, later) -> true, or nil, code, message: the task is ready again, and nothing was spent; `later`:
- * after a rest, for what keeps it from being executed now would do so again at once. */
+ * after a delay, for what keeps it from being executed now would do so again at once. */
 static int engine_give_back(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);

@@ -102,6 +102,6 @@ void pl__report_attempt(pl_engine_t *engine, const pl_op_t *op, const pl_claim_t
                                     .number = op->attempts,
                                     .max = stage ? stage->max_attempts : 0,
                                     .is_last = is_stage && op->is_last,
-                                    .again = is_stage ? pl_clock_add(pl_clock_now(&engine->clock), op->rest) : 0,
+                                    .again = is_stage ? pl_clock_add(pl_clock_now(&engine->clock), op->retry_delay) : 0,
                                     .problem = problem });
 }

@@ -79,7 +79,7 @@ static int move_ends(pl__conn_t *conn, int64_t step) {
                         pl_clock_add(pl_clock_now(conn->options.clock), -step)));
     pl_log(conn->options.log, PL_LOG_INFO, "%s: the wall clock was set %s by %.3f s; pauses and leases go on as before",
            conn->options.path, step > 0 ? "forward" : "back", (double)llabs(step) / (double)PL_USEC_PER_SEC);
-    conn->ring = true;
+    conn->notify = true;
     return PL_OK;
 }
 

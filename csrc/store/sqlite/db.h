@@ -12,7 +12,7 @@
 #include "store/by_verbs.h"
 #include "store/driver.h"
 #include "store/sqlite/file/locks.h"
-#include "store/sqlite/peers/bell.h"
+#include "store/sqlite/peers/notifier.h"
 #include "store/sqlite/stage/live.h"
 #include "store/sqlite/statements.h"
 #include "store/stage/rules.h"
@@ -124,7 +124,7 @@ struct pl__conn {
     char *names[PL__FILE_NAMES]; /* owned: real paths; NULL: in memory */
     struct pl__backup *backups;  /* under way */
     pl__unshared_t name_file;    /* the writer's: holds the name */
-    pl__bell_t *bell;            /* owned by the writer; NULL: in memory */
+    pl__notifier_t *notifier;    /* owned by the writer; NULL: in memory */
     pl__identity_t known[PL__FILE_NAMES];
     pl__folder_t folder;
     int64_t checked_at; /* monotonic us: when the names were last seen to lead to these; 0: they do not */
@@ -195,7 +195,7 @@ struct pl__conn {
     pl_recall_t *recalls;        /* in scratch */
     pl_watch_event_t *finals;    /* newest first, in scratch; with PL_STAGE_ABORTING, _READY: of a run, perhaps here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
-    bool ring;
+    bool notify;
     bool tells; /* of all stages that become final, whoever watches them */
     struct {
         bool unknown;          /* the rest is to be read */
@@ -348,12 +348,12 @@ int pl__tasks_check(pl__conn_t *conn, pl_task_new_t *tasks, size_t len, const pl
 int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task);
 
 /* ---- names.c ---- */
-int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name);
+int pl__tombstone_put(pl__conn_t *conn, int64_t queue, pl_str_t name);
 /* Deletes up to `limit` tombstones whose time is over, oldest first. */
 int pl__names_expire(pl__conn_t *conn, int limit, int *deleted);
 /* Deletes a task; its name becomes a tombstone. */
 int pl__task_end(pl__conn_t *conn, pl_id_t task);
-/* Deletes the callback tasks of a stage and buries their names. */
+/* Deletes the callback tasks of a stage; their names become tombstones. */
 int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count);
 
 /* ---- rows.c ---- */

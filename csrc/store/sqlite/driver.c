@@ -89,7 +89,7 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
 static void sqlite_close(pl__conn_t *conn) {
     if (!conn)
         return;
-    if (conn->role == PL__ROLE_BELL) {
+    if (conn->role == PL__ROLE_LISTENER) {
         pl__free(conn);
         return;
     }
@@ -101,7 +101,7 @@ static void sqlite_close(pl__conn_t *conn) {
     sqlite3_close_v2(conn->db);
     pl__file_closed(conn);
     if (conn->role == PL__ROLE_WRITER)
-        pl__bell_close(conn->bell);
+        pl__notifier_close(conn->notifier);
     pl__queues_free(conn);
     pl__free(conn->pending);
     pl__free(conn->deltas);
@@ -133,11 +133,11 @@ static int open_file(pl__conn_t *conn, const pl__conn_t *writer, pl_error_t *err
     if (rc != PL_OK && rc != PL_ENEWER)
         sqlite_failure(conn, rc, error);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER && conn->names[0])
-        rc = pl__bell_open(&conn->bell, conn->names[0], error);
+        rc = pl__notifier_open(&conn->notifier, conn->names[0], error);
     return rc;
 }
 
-/* `writer`: NULL, or one whose bell this connection hears. */
+/* `writer`: NULL, or one whose notifier this connection uses. */
 static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__role_t role, const pl__conn_t *writer,
                        pl_error_t *error) {
     *out = NULL;
@@ -152,9 +152,9 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->renew_at = conn->next_token = conn->session_deadline = conn->log.idle_at = PL_USEC_NEVER;
     conn->data_version = -1;
     if (role == PL__ROLE_READER && writer)
-        conn->bell = writer->bell; /* to ask who lives */
-    if (role == PL__ROLE_BELL) {
-        conn->bell = writer->bell;
+        conn->notifier = writer->notifier; /* to ask who lives */
+    if (role == PL__ROLE_LISTENER) {
+        conn->notifier = writer->notifier;
         *out = conn;
         return PL_OK;
     }
@@ -179,7 +179,7 @@ static void reset_transaction(pl__conn_t *conn) {
     conn->finals = NULL;
     conn->recalls = NULL;
     conn->fires.over = NULL;
-    conn->ring = conn->freed = conn->has_swept = false;
+    conn->notify = conn->freed = conn->has_swept = false;
     conn->portion_until = 0;
     pl__arena_free(&conn->scratch);
 }
@@ -456,25 +456,25 @@ static int sqlite_session_end(pl__conn_t *conn, bool commit, const pl__ask_t *as
     return rc;
 }
 
-/* ---- the bell ---------------------------------------------------------------------------------------------------- */
+/* ---- notices ----------------------------------------------------------------------------------------------------- */
 
-static void sqlite_ring(pl__conn_t *conn, unsigned what) {
-    if (conn->bell && (what & PL__RING_WORK))
-        pl__bell_ring(conn->bell, conn->others);
+static void sqlite_notify(pl__conn_t *conn, unsigned what) {
+    if (conn->notifier && (what & PL__NOTIFY_WORK))
+        pl__notifier_send(conn->notifier, conn->others);
 }
 
-static int sqlite_bell_fd(const pl__conn_t *conn) {
-    return conn->bell ? pl__bell_fd(conn->bell) : -1;
+static int sqlite_listen_fd(const pl__conn_t *conn) {
+    return conn->notifier ? pl__notifier_fd(conn->notifier) : -1;
 }
 
-static unsigned sqlite_hear(pl__conn_t *conn) {
-    return pl__bell_hear(conn->bell, conn->options.log);
+static unsigned sqlite_receive(pl__conn_t *conn) {
+    return pl__notifier_receive(conn->notifier, conn->options.log);
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static unsigned sqlite_can(const pl_store_options_t *options) {
-    unsigned on_disk = PL__CAN_READ_APART | PL__CAN_SHARE | PL__CAN_BELL | PL__CAN_PROVE_DEATH;
+    unsigned on_disk = PL__CAN_READ_APART | PL__CAN_SHARE | PL__CAN_NOTIFY | PL__CAN_PROVE_DEATH;
     return strcmp(options->path, ":memory:") == 0 ? PL__CAN_SQL : PL__CAN_SQL | on_disk;
 }
 
@@ -499,8 +499,8 @@ const pl_store_driver_t pl__sqlite_driver = {
     .session_end = sqlite_session_end,
     .keep = sqlite_keep,
     .aside = pl__upkeep_aside,
-    .ring = sqlite_ring,
-    .bell_fd = sqlite_bell_fd,
-    .hear = sqlite_hear,
+    .notify = sqlite_notify,
+    .listen_fd = sqlite_listen_fd,
+    .receive = sqlite_receive,
     .facts = sqlite_facts,
 };

@@ -278,7 +278,7 @@
                 "ON CONFLICT (queue, name) DO UPDATE SET expires = NULL, task = excluded.task")                        \
     X(NAME_TASK,                                                                                                       \
       "SELECT coalesce(task, 0), coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")          \
-    X(NAME_BURY, "UPDATE main.pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                           \
+    X(TOMBSTONE_PUT, "UPDATE main.pl_task_name SET expires = ?3 WHERE queue = ?1 AND name = ?2")                       \
     X(NAME_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")                                     \
     /* a few at a time: the sweep takes what is left */                                                                \
     X(NAMES_EXPIRED, "SELECT queue, name FROM main.pl_task_name INDEXED BY pl_task_name_expires WHERE expires <= ?1 "  \

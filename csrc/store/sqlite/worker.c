@@ -23,7 +23,7 @@ static pl_usec_t lease_us(const pl__conn_t *conn) {
 static int take_number(pl__conn_t *conn, int number, bool *is_taken) {
     int64_t taken;
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NUMBER_TAKEN, &taken, 0, "i", (int64_t)number));
-    *is_taken = !taken && (!conn->bell || pl__number_take(conn->bell, number));
+    *is_taken = !taken && (!conn->notifier || pl__number_take(conn->notifier, number));
     return PL_OK;
 }
 
@@ -77,7 +77,7 @@ int pl__verb_join(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKERS_OTHER, &others, 0, "i", (int64_t)conn->worker));
     join->worker = conn->worker;
     join->others = conn->others = (int)others;
-    conn->ring = true;
+    conn->notify = true;
     return PL_OK;
 }
 
@@ -88,18 +88,18 @@ int pl__verb_leave(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_LEAVE, NULL, "i", (int64_t)conn->worker));
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)conn->worker));
     conn->has_claims = false; /* the worker's id stays: after a rollback this is applied again */
-    conn->ring = true;
+    conn->notify = true;
     return PL_OK;
 }
 
 bool pl__worker_is_gone(pl__conn_t *conn, int number) {
-    bool is_own = conn->bell && atomic_load(&conn->bell->number) == number; /* its own lock keeps nobody out */
-    return conn->bell && !is_own && pl__number_life(conn->bell, number) == PL__GONE;
+    bool is_own = conn->notifier && atomic_load(&conn->notifier->number) == number; /* its own lock keeps nobody out */
+    return conn->notifier && !is_own && pl__number_life(conn->notifier, number) == PL__GONE;
 }
 
 /* ---- leases ------------------------------------------------------------------------------------------------ */
 
-/* Whoever has buried it has committed since. */
+/* Whoever has declared it dead has committed since. */
 static int check_own(pl__conn_t *conn) {
     int64_t is_there;
     if (conn->is_checked)
@@ -210,7 +210,7 @@ static int check_suspect(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_
 
 static int check_worker(pl__conn_t *conn, pl_op_rescue_t *rescue, const worker_t *worker, bool *is_gone) {
     bool lease_over = worker->lease_until < conn->now;
-    *is_gone = conn->bell ? pl__number_life(conn->bell, worker->number) == PL__GONE : lease_over;
+    *is_gone = conn->notifier ? pl__number_life(conn->notifier, worker->number) == PL__GONE : lease_over;
     if (*is_gone || !lease_over || !worker->holds)
         return PL_OK;
     return check_suspect(conn, rescue, worker, is_gone);
@@ -221,14 +221,14 @@ static void note_peer(pl_op_rescue_t *rescue, const worker_t *worker, bool is_go
     rescue->peers[rescue->peers_len++] = (pl_peer_t){ worker->id, worker->number, worker->pid, is_gone };
 }
 
-static int bury_worker(pl__conn_t *conn, pl_op_t *op, const worker_t *worker) {
+static int remove_worker(pl__conn_t *conn, pl_op_t *op, const worker_t *worker) {
     pl_op_rescue_t *rescue = &op->u.rescue;
     int tasks;
     PL__TRY(pl__tasks_lose(conn, op, worker->id, worker->name, &tasks));
     PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_DELETE, NULL, "i", (int64_t)worker->id));
     rescue->workers++;
     rescue->tasks += tasks;
-    conn->maybe_ready = conn->due_unknown = conn->ring = true;
+    conn->maybe_ready = conn->due_unknown = conn->notify = true;
     return PL_OK;
 }
 
@@ -251,7 +251,7 @@ int pl__verb_rescue(pl__conn_t *conn, pl_op_t *op) {
             continue;
         PL__TRY(check_worker(conn, rescue, &workers[i], &is_gone));
         if (is_gone)
-            PL__TRY(bury_worker(conn, op, &workers[i]));
+            PL__TRY(remove_worker(conn, op, &workers[i]));
         rescue->others += !is_gone;
         note_peer(rescue, &workers[i], is_gone);
     }

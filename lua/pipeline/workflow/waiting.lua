@@ -53,7 +53,7 @@ function waiting.sleep(engine, seconds)
   local ok, code, message = engine._core:sleep(seconds)
   if way == await.BLOCK then -- the loop has run, and come back
     engine:_end_run()
-    eventloop.rest(engine)
+    eventloop.release_prefetched(engine)
   end
   if engine._closed then error(errors.closed("sleep"), 0) end
   if not ok then errors.raise_core(code, message) end
@@ -160,7 +160,7 @@ local function wait_running(engine, id, timeout, stage)
     if not state and (late or engine._virtual) then state = TIMEOUT end -- virtual: no more happens, or not in time
   until state
   engine._finals[id] = nil
-  engine._core:rest()
+  engine._core:release_prefetched()
   waiting.raise_again(engine)
   return state
 end
@@ -169,7 +169,7 @@ local function wait_blocking(engine, id, timeout, stage)
   engine._core:listen(true)
   local ok, state = pcall(wait_running, engine, id, timeout, stage)
   engine._core:listen(false)
-  eventloop.rest(engine)
+  eventloop.release_prefetched(engine)
   if not ok then error(state, 0) end
   return state
 end

@@ -122,10 +122,10 @@ static void do_tasks_done(pl__conn_t *m, pl_op_t *op) {
 
 static void do_release(pl__conn_t *m, pl_op_t *op) {
     const pl_op_release_t *release = &op->u.release;
-    pl_usec_t eta = pl_clock_add(m->now, release->rest);
+    pl_usec_t eta = pl_clock_add(m->now, release->delay);
     for (size_t i = 0; i < release->len; i++) {
         task_t *task = ours(m, release->tasks[i], release->claims[i]);
-        bool later = release->rest > 0 && eta > m->due;
+        bool later = release->delay > 0 && eta > m->due;
         if (task)
             task->state = later ? DELAYED : READY;
         if (task && later)

@@ -275,7 +275,7 @@ static void push_of(pl__conn_t *m, const pl_stage_t *stage, pl_task_kind_t kind,
                               .retry = PL_RETRY_NONE } });
 }
 
-static void bury(pl__conn_t *m, const task_t *task) {
+static void put_tombstone(pl__conn_t *m, const task_t *task) {
     name_t *name = task->is.name.ptr ? name_of(m, task->is.queue, task->is.name) : NULL;
     if (name)
         name->expires = pl_clock_add(m->now, pl_clock_from_seconds(m->options.tombstone_seconds));
@@ -283,7 +283,7 @@ static void bury(pl__conn_t *m, const task_t *task) {
 
 static void end(pl__conn_t *m, task_t *task) {
     if (task)
-        bury(m, task);
+        put_tombstone(m, task);
     if (task)
         drop(m, TASKS, task);
 }
@@ -300,7 +300,7 @@ static void delay(pl__conn_t *m, task_t *task, pl_usec_t eta, int tries) {
 }
 
 static void die(pl__conn_t *m, task_t *task, const pl_failure_t *failure) {
-    bury(m, task);
+    put_tombstone(m, task);
     task->state = DEAD;
     task->is.died = m->now;
     task->is.error_class = text(m, failure->error_class);

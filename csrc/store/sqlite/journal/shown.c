@@ -45,7 +45,7 @@ int pl__shown_write(pl__conn_t *conn, pl_id_t stage, const pl_journal_t *journal
                             (int64_t)(status->time ? status->time : conn->now), status->message, status->console_url,
                             status->links));
     if (journal->answers_len || journal->values_len || journal->chunks_len)
-        conn->ring = true; /* somebody in another process may wait for it */
+        conn->notify = true; /* somebody in another process may wait for it */
     return PL_OK;
 }
 

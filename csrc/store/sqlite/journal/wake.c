@@ -15,13 +15,13 @@ int pl__flow_wake_task(pl__conn_t *conn, pl_id_t stage, bool *woken) {
     PL__TRY(pl__task_flush(conn)); /* it may have been pushed in this transaction */
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_WAKE, &changes, "ii", (int64_t)stage, (int64_t)conn->due));
     *woken = changes > 0;
-    conn->ring = true;
+    conn->notify = true;
     conn->maybe_ready = conn->maybe_ready || *woken;
     return PL_OK;
 }
 
 static int set_dirty(pl__conn_t *conn, pl_id_t stage) {
-    conn->ring = true; /* it may be under way in another process */
+    conn->notify = true; /* it may be under way in another process */
     return pl__sql_run(conn, PL__SQL_FLOW_SET_DIRTY, NULL, "ii", (int64_t)stage, INT64_C(1));
 }
 
@@ -101,7 +101,7 @@ int pl__flow_cancel(pl__conn_t *conn, pl_id_t stage, pl_cancel_t *cancel) {
 
 int pl__flow_put_back(pl__conn_t *conn, pl_id_t stage) {
     PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
-    conn->maybe_ready = conn->ring = true;
+    conn->maybe_ready = conn->notify = true;
     return pl__sql_run(conn, PL__SQL_TASK_SUSPEND, NULL, "iii", (int64_t)stage, (int64_t)PL__TASK_READY,
                        (int64_t)conn->due);
 }
@@ -169,7 +169,7 @@ int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args) {
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_CONTINUE, NULL, "ibi", (int64_t)stage, args.ptr ? args : PL_STR_LIT(""),
                         (int64_t)conn->now));
     PL__TRY(pl__sql_run(conn, PL__SQL_STAGE_DROP_LARGE, NULL, "i", (int64_t)stage));
-    conn->maybe_ready = conn->ring = true;
+    conn->maybe_ready = conn->notify = true;
     return pl__sql_run(conn, PL__SQL_TASK_SUSPEND, NULL, "iii", (int64_t)stage, (int64_t)PL__TASK_READY,
                        (int64_t)conn->due);
 }

@@ -4,14 +4,14 @@
  * Each worker holds a lock on the byte of its number, in a range of the database file that SQLite does not lock (an
  * open-file-description lock: the kernel releases it when the process dies, however it dies). So a worker lives where
  * its file does, whatever name the file is opened by, and whatever becomes of the files beside it. The first bytes of
- * the bell file are locked as well, as earlier versions did: processes of both may work on one file.
+ * the file of the workers are locked as well, as earlier versions did: processes of both may work on one file.
  *
  * Where the system has no such locks, the leases remain.
  */
 #include <errno.h>
 #include <fcntl.h>
 
-#include "store/sqlite/peers/bell.h"
+#include "store/sqlite/peers/notifier.h"
 
 #define NUMBERS_AT (INT64_C(0x40000000) + 1024) /* in the database file; file/locks.c has what is behind */
 
@@ -35,21 +35,21 @@ static void unlock(int fd, int64_t at) {
     (void)fcntl(fd, F_OFD_SETLK, &lock);
 }
 
-bool pl__number_take(pl__bell_t *bell, int number) {
-    if (is_refused(bell->locks.fd, NUMBERS_AT + number))
+bool pl__number_take(pl__notifier_t *notifier, int number) {
+    if (is_refused(notifier->locks.fd, NUMBERS_AT + number))
         return false;
-    if (is_refused(bell->bell.fd, number)) {
-        if (bell->locks.fd >= 0)
-            unlock(bell->locks.fd, NUMBERS_AT + number);
+    if (is_refused(notifier->file.fd, number)) {
+        if (notifier->locks.fd >= 0)
+            unlock(notifier->locks.fd, NUMBERS_AT + number);
         return false;
     }
-    bell->rung = bell->seen[number];
-    atomic_store(&bell->number, number);
+    notifier->sent = notifier->seen[number];
+    atomic_store(&notifier->number, number);
     return true;
 }
 
-void pl__number_retake(const pl__bell_t *bell, int fd) {
-    int number = atomic_load(&bell->number);
+void pl__number_retake(const pl__notifier_t *notifier, int fd) {
+    int number = atomic_load(&notifier->number);
     if (number >= 0)
         (void)is_refused(fd, number);
 }
@@ -62,13 +62,13 @@ static int is_held(int fd, int64_t first, int count) {
     return lock.l_type != F_UNLCK;
 }
 
-pl__life_t pl__number_life(const pl__bell_t *bell, int number) {
-    int held = is_held(bell->locks.fd, NUMBERS_AT + number, 1), held_beside = is_held(bell->bell.fd, number, 1);
+pl__life_t pl__number_life(const pl__notifier_t *notifier, int number) {
+    int held = is_held(notifier->locks.fd, NUMBERS_AT + number, 1), held_beside = is_held(notifier->file.fd, number, 1);
     if (held < 0 && held_beside < 0)
         return PL__SILENT;
     return held > 0 || held_beside > 0 ? PL__ALIVE : PL__GONE;
 }
 
-bool pl__number_is_alone(const pl__bell_t *bell) {
-    return is_held(bell->bell.fd, 0, PL_IDS_WORKERS) == 0;
+bool pl__number_is_alone(const pl__notifier_t *notifier) {
+    return is_held(notifier->file.fd, 0, PL_IDS_WORKERS) == 0;
 }

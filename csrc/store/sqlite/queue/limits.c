@@ -9,8 +9,8 @@
  *
  * Who waits for what
  *   a token        conn->next_token: the loop comes back then
- *   a free place   the end of a claim, in this process (conn->blocked) or in another one (it rings, see claim.c)
- *   a pause        the change of the settings, which rings
+ *   a free place   the end of a claim, in this process (conn->blocked) or in another one (it notifies, see claim.c)
+ *   a pause        the change of the settings, which notifies
  */
 #include "store/sqlite/db.h"
 

@@ -212,7 +212,7 @@ int pl__permits_ask(pl__conn_t *conn, pl__queue_t *queue, int64_t *free) {
     int64_t room = permit->most - found.mine + ahead;
     if (found.waiting > 0) {
         room = gives_way(conn, permit, room) ? 0 : least(room, own_share(permit) - found.mine);
-        conn->ring = conn->ring || conn->freed; /* there is room for them now */
+        conn->notify = conn->notify || conn->freed; /* there is room for them now */
     }
     *free = room;
     return PL_OK;
@@ -230,7 +230,7 @@ static int wait_for_others(pl__conn_t *conn, const pl__queue_t *queue, bool *wai
     if (!*waits)
         return PL_OK;
     PL__TRY(pl__sql_run(conn, PL__SQL_PERMITS_ASK, &asked, "iii", queue->id, (int64_t)conn->worker, permit->share));
-    conn->ring = conn->ring || asked > 0 || !permit->waits;
+    conn->notify = conn->notify || asked > 0 || !permit->waits;
     return PL_OK;
 }
 
@@ -247,7 +247,7 @@ int pl__permits_settle(pl__conn_t *conn, pl__queue_t *queue, bool is_short, int 
         held = permit->most;
     if (held == permit->held && waits == permit->waits)
         return PL_OK;
-    conn->ring = conn->ring || held < permit->held || waits < permit->waits;
+    conn->notify = conn->notify || held < permit->held || waits < permit->waits;
     permit->held = held;
     permit->waits = waits;
     return put_row(conn, queue->id, held, waits);
@@ -255,7 +255,7 @@ int pl__permits_settle(pl__conn_t *conn, pl__queue_t *queue, bool is_short, int 
 
 int pl__permits_recall(pl__conn_t *conn, int64_t queue) {
     PL__TRY(look(conn));
-    conn->ring = conn->ring || conn->any_permits;
+    conn->notify = conn->notify || conn->any_permits;
     return conn->any_permits ? pl__sql_run(conn, PL__SQL_PERMITS_ASK, NULL, "iii", queue, INT64_C(0), INT64_C(0))
                              : PL_OK;
 }
@@ -279,7 +279,7 @@ static int finish_row(pl__conn_t *conn, const holder_t *row) {
     bool waits = row->waits && is_seen;
     if (permits == row->count && waits == row->waits)
         return PL_OK;
-    conn->ring = true;
+    conn->notify = true;
     return put_row(conn, id, permits, waits);
 }
 

@@ -89,7 +89,7 @@ int pl__verb_queue_set(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(pl__task_flush(conn));
     for (size_t i = 0; i < set->len; i++)
         PL__TRY(set_queue(conn, &set->queues[i], set->patch));
-    conn->maybe_ready = conn->ring = true; /* a limit may have been lifted */
+    conn->maybe_ready = conn->notify = true; /* a limit may have been lifted */
     conn->next_token = PL_USEC_NEVER;
     return pl__queues_load(conn);
 }

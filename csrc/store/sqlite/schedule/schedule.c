@@ -195,7 +195,7 @@ int pl__verb_schedule_set(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(check(conn, op));
     if (op->rc != PL_OK)
         return PL_OK;
-    conn->fires.unknown = conn->ring = true;
+    conn->fires.unknown = conn->notify = true;
     for (size_t i = 0; i < set->len; i++)
         PL__TRY(write_one(conn, &set->schedules[i]));
     for (size_t i = 0; i < set->removed_len; i++) {

@@ -73,7 +73,7 @@ int pl__note_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
 }
 
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
-    conn->ring = true; /* somebody in another process may wait for it */
+    conn->notify = true; /* somebody in another process may wait for it */
     bool is_watched = pl__is_watched(conn, stage);
     if (is_watched || conn->tells)
         PL__TRY(note(conn, stage, state, !is_watched));
@@ -81,13 +81,13 @@ int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
 }
 
 int pl__note_abort(pl__conn_t *conn, pl_id_t stage) {
-    conn->ring = true; /* it may be another process that executes the run */
+    conn->notify = true; /* it may be another process that executes the run */
     PL__TRY(pl__sql_run(conn, PL__SQL_ABORTS_COUNT, NULL, ""));
     return note(conn, stage, PL_STAGE_ABORTING, false);
 }
 
 int pl__note_news(pl__conn_t *conn, pl_id_t stage) {
-    conn->ring = true; /* it may be another process that executes it */
+    conn->notify = true; /* it may be another process that executes it */
     return note(conn, stage, PL_STAGE_READY, false);
 }
 

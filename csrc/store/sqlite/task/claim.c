@@ -406,7 +406,7 @@ static int claim_all(pl__conn_t *conn, claims_t *claims, int wanted) {
         PL__TRY(claim_ready(conn, claims, wanted - claims->len));
     conn->has_claims = conn->has_claims || claims->len > 0;
     if (conn->freed && conn->any_limits && conn->maybe_ready)
-        conn->ring = true; /* another process may be waiting for a free place that this one does not take */
+        conn->notify = true; /* another process may be waiting for a free place that this one does not take */
     return pl__limits_count(conn);
 }
 
@@ -495,6 +495,6 @@ int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena,
     turn->ready_left = conn->maybe_ready;
     turn->next_due = conn->next_due;
     turn->next_token = conn->next_token;
-    turn->ring = conn->ring ? PL__RING_WORK : 0;
+    turn->notify = conn->notify ? PL__NOTIFY_WORK : 0;
     return PL_OK;
 }

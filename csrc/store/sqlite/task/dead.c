@@ -21,7 +21,7 @@ int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, in
     PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_ADD, NULL, "iittt", (int64_t)task, (int64_t)conn->now, failure->error_class,
                         failure->message, failure->traceback));
     if (name.ptr)
-        PL__TRY(pl__name_bury(conn, queue, name));
+        PL__TRY(pl__tombstone_put(conn, queue, name));
     return pl__note_over(conn, task, PL_FIRE_FAILED);
 }
 
@@ -136,7 +136,7 @@ static int revive(pl__conn_t *conn, pl_task_ref_t *ref, int64_t queue) {
     PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_REVIVE, NULL, "iii", (int64_t)ref->id, state, (int64_t)conn->now));
     if (dead.name.ptr)
         PL__TRY(pl__sql_run(conn, PL__SQL_NAME_ADD, NULL, "iti", dead.queue, dead.name, (int64_t)ref->id));
-    conn->maybe_ready = conn->ring = true;
+    conn->maybe_ready = conn->notify = true;
     return PL_OK;
 }
 

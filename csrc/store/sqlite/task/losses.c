@@ -120,6 +120,6 @@ int pl__tasks_promote_alone(pl__conn_t *conn) {
         return PL_OK;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_PROMOTE_ALONE, &promoted, "i", (int64_t)conn->due));
     if (promoted > 0)
-        conn->maybe_ready = conn->ring = true;
+        conn->maybe_ready = conn->notify = true;
     return PL_OK;
 }

@@ -37,9 +37,9 @@ int pl__names_expire(pl__conn_t *conn, int limit, int *deleted) {
     return rc;
 }
 
-int pl__name_bury(pl__conn_t *conn, int64_t queue, pl_str_t name) {
+int pl__tombstone_put(pl__conn_t *conn, int64_t queue, pl_str_t name) {
     int deleted;
-    PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TOMBSTONE_PUT, NULL, "iti", queue, name, (int64_t)tombstone_until(conn)));
     return pl__names_expire(conn, EXPIRES, &deleted);
 }
 
@@ -55,7 +55,7 @@ int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count) {
         ++*count;
         rc = pl__sql_str(row, 1, &conn->scratch, &name);
         if (rc == PL_OK && name.ptr)
-            rc = pl__name_bury(conn, queue, name);
+            rc = pl__tombstone_put(conn, queue, name);
         if (rc == PL_OK)
             rc = pl__sql_step(conn, row, &found);
     }
@@ -80,6 +80,6 @@ int pl__task_end(pl__conn_t *conn, pl_id_t task) {
     if (large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
     if (name.ptr)
-        PL__TRY(pl__name_bury(conn, queue, name));
+        PL__TRY(pl__tombstone_put(conn, queue, name));
     return pl__note_over(conn, task, PL_FIRE_CANCELLED);
 }

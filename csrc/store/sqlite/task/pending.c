@@ -80,7 +80,7 @@ bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta) {
     if (waits && eta < conn->next_due && eta < PL_USEC_MAX)
         conn->next_due = eta;
     conn->maybe_ready = conn->maybe_ready || !waits;
-    conn->ring = true;
+    conn->notify = true;
     return waits;
 }
 

@@ -35,7 +35,7 @@ static int delete_task(pl__conn_t *conn, const item_t *task, bool forget_names) 
     if (task->name.ptr && forget_names)
         PL__TRY(pl__sql_run(conn, PL__SQL_NAME_FORGET, NULL, "it", task->queue, task->name));
     else if (task->name.ptr)
-        PL__TRY(pl__sql_run(conn, PL__SQL_NAME_BURY, NULL, "iti", task->queue, task->name, (int64_t)until));
+        PL__TRY(pl__sql_run(conn, PL__SQL_TOMBSTONE_PUT, NULL, "iti", task->queue, task->name, (int64_t)until));
     if (task->large)
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task->id));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task->id));

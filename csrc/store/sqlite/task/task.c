@@ -122,13 +122,13 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
 
 int pl__verb_release(pl__conn_t *conn, pl_op_t *op) {
     pl_op_release_t *release = &op->u.release;
-    pl_usec_t eta = pl_clock_add(conn->now, release->rest);
-    bool waits = release->rest > 0 && pl__task_waits(conn, eta);
+    pl_usec_t eta = pl_clock_add(conn->now, release->delay);
+    bool waits = release->delay > 0 && pl__task_waits(conn, eta);
     for (size_t i = 0; i < release->len; i++)
         PL__TRY(pl__sql_run(conn, waits ? PL__SQL_TASK_RELEASE_LATER : PL__SQL_TASK_RELEASE, NULL,
                             waits ? "iiii" : "iii", (int64_t)release->tasks[i], (int64_t)conn->worker,
                             (int64_t)release->claims[i], (int64_t)eta));
     conn->maybe_ready = conn->maybe_ready || !waits;
-    conn->ring = conn->freed = true;
+    conn->notify = conn->freed = true;
     return PL_OK;
 }

@@ -15,7 +15,7 @@ export class Refused extends Error {
 // What was said had been overtaken by a change: there will be something newer after so many seconds.
 let newer = null;
 function askAgain(seconds) {
-  newer ??= setTimeout(() => { newer = null; poke(); }, Math.max(0.1, seconds) * 1000 + 50);
+  newer ??= setTimeout(() => { newer = null; refresh(); }, Math.max(0.1, seconds) * 1000 + 50);
 }
 
 let session = { role: "none", csrf: "" };
@@ -67,7 +67,7 @@ export const query = params => {
 };
 
 export const get = (path, params) => ask("GET", path + query(params));
-export const post = (path, body) => ask("POST", path, body ?? {}).then(said => (poke(), said));
+export const post = (path, body) => ask("POST", path, body ?? {}).then(said => (refresh(), said));
 
 // Seconds that the clock of the engine is ahead of the browser's.
 let ahead = 0;
@@ -97,7 +97,7 @@ function setLink(state) {
   stateListeners.forEach(fn => fn());
 }
 
-export const poke = () => listeners.forEach(fn => fn());
+export const refresh = () => listeners.forEach(fn => fn());
 
 let again = null;
 function connect() {
@@ -108,9 +108,9 @@ function connect() {
   mine.onopen = () => {
     const was = link.state;
     setLink("live");
-    if (was === "away") poke();
+    if (was === "away") refresh();
   };
-  mine.addEventListener("change", event => { lastId = event.lastEventId; poke(); });
+  mine.addEventListener("change", event => { lastId = event.lastEventId; refresh(); });
   mine.onerror = () => {
     setLink("away");
     if (mine.readyState === EventSource.CLOSED && source === mine) { // refused: it does not try again by itself
@@ -131,10 +131,10 @@ export function startLive() {
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return leave();
     connect();
-    poke();
+    refresh();
   });
   addEventListener("pagehide", leave);
-  addEventListener("pageshow", event => { if (event.persisted) { connect(); poke(); } });
+  addEventListener("pageshow", event => { if (event.persisted) { connect(); refresh(); } });
 }
 
 export function useLink() {

@@ -1,7 +1,7 @@
 /*
- * bell_test.c - what an engine does on a store whose driver has no bell, proves no death, or is shared with nobody.
+ * notifier_test.c - what an engine does on a store whose driver does not notify, proves no death, or is shared with nobody.
  *
- * The driver is SQLite's with less to offer, so that a second engine on the same file, which does ring, plays the
+ * The driver is SQLite's with less to offer, so that a second engine on the same file, which does notify, plays the
  * other process.
  */
 #include <stdlib.h>
@@ -88,12 +88,12 @@ static double takes(pl_engine_t *other) {
     return (double)(pl_clock_monotonic_us() - since) / 1e6;
 }
 
-static void without_a_bell_it_looks_less_and_less_often(const char *path) {
+static void without_notices_it_looks_less_and_less_often(const char *path) {
     pl_store_driver_t driver = pl__sqlite_driver;
     pl_engine_t *other;
     driver.can = can_cb;
     driver.turn = turn_cb;
-    offered = ~(unsigned)(PL__CAN_BELL | PL__CAN_PROVE_DEATH);
+    offered = ~(unsigned)(PL__CAN_NOTIFY | PL__CAN_PROVE_DEATH);
     open_engine(&engine, path, &driver, false);
     (void)looks_within(0.01); /* what it does when it begins */
     int first = looks_within(0.7), second = looks_within(2.5);
@@ -123,10 +123,10 @@ static void what_is_shared_with_nobody_is_never_looked_at(void) {
 }
 
 int main(void) {
-    char directory[] = "/tmp/pipeline-bell-XXXXXX", path[sizeof directory + 16], command[100];
+    char directory[] = "/tmp/pipeline-notifier-XXXXXX", path[sizeof directory + 16], command[100];
     CHECK(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/store.db", directory);
-    without_a_bell_it_looks_less_and_less_often(path);
+    without_notices_it_looks_less_and_less_often(path);
     what_is_shared_with_nobody_is_never_looked_at();
     snprintf(command, sizeof command, "rm -r %s", directory);
     CHECK(system(command) == 0);
