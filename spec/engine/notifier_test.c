@@ -1,5 +1,6 @@
 /*
- * notifier_test.c - what an engine does on a store whose driver does not notify, proves no death, or is shared with nobody.
+ * notifier_test.c - what an engine does on a store whose driver does not notify, proves no death, or is shared with
+ * nobody.
  *
  * The driver is SQLite's with less to offer, so that a second engine on the same file, which does notify, plays the
  * other process.
