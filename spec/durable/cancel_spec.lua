@@ -1,5 +1,6 @@
 -- durable/cancel.lua: runs that are cancelled: from outside, by their own scopes, for their time is up.
 
+local common = require "pipeline.common"
 local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
@@ -212,6 +213,59 @@ describe("an abort of a durable run", function()
     for _, item in ipairs(engine:tree(stage.id).items) do assert.equal("aborted", item.state) end
   end)
 
+  it("W116 waits for what a child has left below it when it ended, and wakes when that has ended", function()
+    for _, is_plain in ipairs { false, true } do
+      local engine <close> = open()
+      local order = {}
+      local Deep = workflow(function(self)
+        local _, problem = pcall(self.wait_event, self, "never")
+        self:sleep(10)
+        self:step("note", function() order[#order + 1] = "deep" end)
+        error(problem, 0)
+      end)
+      local Middle = workflow(function(self)
+        local _, problem = pcall(self.wait_event, self, "never")
+        self:spawn(Deep())
+        self:sleep(1)
+        self:step("note", function() order[#order + 1] = "middle" end)
+        error(problem, 0)
+      end)
+      local Plain = pipeline.define(name_of "Plain", { run = function(self) self:spawn(Middle()) end })
+      local stage = workflow(function(self)
+        local _, problem = pcall(self.await, self, self:spawn((is_plain and Plain or Middle)()))
+        self:step("note", function() order[#order + 1] = "top" end)
+        error(problem, 0)
+      end)():start()
+      engine:drain()
+      local begun = engine:now()
+      assert.is_true(stage:abort("all of it"))
+      assert.equal("all of it", aborted(engine, stage).reason)
+      assert.same({ "middle", "deep", "top" }, order)
+      assert.equal(11, engine:now() - begun)
+    end
+  end)
+
+  it("W110 tells why of a function whose part of a plain tree is given up for a fallback", function()
+    local engine <close> = open()
+    local told
+    local Waiting = workflow(function(self)
+      local _, problem = pcall(self.wait_event, self, "never")
+      self:step("note", function() told = problem.message end)
+      error(problem, 0)
+    end)
+    local Failing = pipeline.define(name_of "Failing", { max_attempts = 1, run = function() error("no luck", 0) end })
+    local Part = pipeline.define(name_of "Part", { run = function(self)
+      self:spawn(Waiting())
+      self:spawn(Failing(self:spawn(common.Delay { seconds = 5 })))
+    end })
+    local stage = pipeline.define(name_of "Top", { run = function(self)
+      return self:spawn(Part(), { fallback = "instead" })
+    end })():start()
+    assert.equal("instead", engine:wait(stage).default.value)
+    engine:drain()
+    assert.match("^aborted: .*no luck", told)
+  end)
+
   it("W116 aborts children that were started in the very commit before which it was aborted", function()
     for _, verb in ipairs { "journal", "flow_suspend" } do
       local engine <close> = open()
@@ -397,6 +451,51 @@ describe("the time of a durable run", function()
     aborted(engine, stage)
     assert.same({ "child", "parent" }, order)
     assert.equal(1e9 + 100, engine:now())
+  end)
+
+  it("W121 W116 run_timeout waits for a durable function below a plain child", function()
+    for _, limit in ipairs { false, 50 } do
+      local engine <close> = open()
+      local order = {}
+      local Deep = workflow(function(self)
+        local _, problem = pcall(self.wait_event, self, "never")
+        self:sleep(10)
+        self:step("note", function() order[#order + 1] = "deep: " .. problem.message end)
+        error(problem, 0)
+      end)
+      local Plain = pipeline.define(name_of "Plain", { run = function(self) self:spawn(Deep()) end })
+      local stage = workflow { run_timeout = 100, cancel_timeout = limit or nil, run = function(self)
+        local _, problem = pcall(self.await, self, self:spawn(Plain()))
+        self:step("note", function() order[#order + 1] = "top: " .. problem.message end)
+        error(problem, 0)
+      end }():start()
+      local problem = aborted(engine, stage)
+      local why = "TimeoutError: the run took longer than 100 s (run_timeout)"
+      assert.equal(why, problem.reason)
+      assert.same({ "deep: aborted: the run took longer than 100 s (run_timeout)", "top: " .. why }, order)
+      assert.equal(1e9 + 110, engine:now())
+    end
+  end)
+
+  it("W121 W116 that its time is up is kept over lives while its children clean up, with cancel_timeout as well",
+    function()
+    for _, seconds in ipairs { 10, 500 } do
+      local engine <close> = open()
+      local order = {}
+      local Child = workflow(function(self)
+        pcall(self.wait_event, self, "never")
+        self:sleep(seconds)
+        self:step("note", function() order[#order + 1] = "child" end)
+      end)
+      local stage = workflow { run_timeout = 100, cancel_timeout = 50, run = function(self)
+        local _, problem = pcall(self.await, self, self:spawn(Child()))
+        self:step("note", function() order[#order + 1] = problem.message end)
+      end }():start()
+      local why = "TimeoutError: the run took longer than 100 s (run_timeout)"
+      assert.equal(why, aborted(engine, stage).reason)
+      assert.same(seconds == 10 and { "child", why } or {}, order)
+      assert.equal(1e9 + 100 + math.min(seconds, 50), engine:now())
+    end
   end)
 
   it("W121 run_timeout is anew for a tree that is resumed, and stays what it was for a run that was held", function()

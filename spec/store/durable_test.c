@@ -414,7 +414,7 @@ static void one_that_has_begun_is_asked_to_abort(void) {
     pl_op_free(op);
     CHECK(apply(finish_op(root)) == PL_EABORTED && state_of(root) == PL_STAGE_READY); /* it is told first */
     op = journal(NULL, 0, 3);
-    op->u.journal.journal.cancel = true;
+    op->u.journal.journal.cancel = PL_CANCEL_TOLD;
     CHECK(apply(op) == PL_OK);
     op = outcome(root, PL_OUTCOME_ABORT);
     op->u.outcome.abort_message = PL_STR_NONE;

@@ -87,7 +87,7 @@ void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal) {
     lua_getfield(R->L, t, "taken");
     journal->taken = pl__reader_take_ids(R, "taken", &journal->taken_len);
     pl__reader_shown(R, t, journal);
-    journal->cancel = pl__reader_opt_flag_field(R, t, "cancel");
+    journal->cancel = (pl_cancel_t)pl__reader_opt_integer_field(R, t, "cancel", PL_CANCEL_NONE, 0, PL_CANCEL_TOLD);
     journal->deadline = pl__reader_opt_time_field(R, t, "deadline");
 }
 

@@ -91,11 +91,14 @@ static void push_mail(lua_State *L, const pl_mail_t *mail) {
     pl__set_time(L, "time", mail->time);
 }
 
-/* Field `cancel`: its message, and the children below which something is not final. */
+/* Field `cancel`: whether somebody has asked for it, with which message; and the children below which something is not
+ * final. */
 static void push_cancel(lua_State *L, const pl_news_t *news) {
     if (!news->cancel)
         return;
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
+    lua_pushboolean(L, news->is_abort);
+    lua_setfield(L, -2, "is_abort");
     pl__set_str(L, "message", news->message);
     lua_createtable(L, (int)news->live_len, 0);
     for (size_t i = 0; i < news->live_len; i++) {

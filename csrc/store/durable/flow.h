@@ -17,8 +17,9 @@
  * at work.
  *
  * An abort of a function that has begun is a question (PL_CANCEL_ASKED): its stage stays READY, and it is woken and
- * told. It ends what is below it, cleans up, and then its outcome makes it ABORTED, whatever that outcome is. From
- * PL_CANCEL_TOLD on it is bound to that, also where it was itself that has decided so.
+ * told. It ends what is below it, cleans up, and then its outcome makes it ABORTED, whatever that outcome is. One whose
+ * time is up asks that of itself, before it aborts what is below it, so that it is known to its next life as well. From
+ * PL_CANCEL_TOLD on it is bound to end so, also where it was itself that has decided it.
  *
  * Only who holds the claim writes the journal. Everybody else writes mails, ends children or fills slots.
  */

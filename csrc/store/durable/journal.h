@@ -83,7 +83,7 @@ typedef struct {
     pl_mail_new_t *mails; /* sent to others; one that cannot be posted is left out */
     size_t mails_len;
     const pl_status_t *status; /* in the place of what it has said of itself so far; NULL: that stays */
-    bool cancel;               /* it is bound to end ABORTED */
+    pl_cancel_t cancel;        /* as in pl_flow_t from here on, if it was less; TOLD: it is bound to end ABORTED */
     pl_usec_t deadline;        /* as in pl_flow_t from here on; 0: as it is */
 } pl_journal_t;
 

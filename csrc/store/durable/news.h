@@ -39,7 +39,8 @@ typedef struct {
     size_t children_len, slots_len;
     const pl_mail_t *mails;
     size_t mails_len;
-    bool cancel; /* asked for, and not told yet: */
+    bool cancel;   /* asked for, and not told yet: */
+    bool is_abort; /* by an abort, with a message; else by the function itself, whose time is up */
     pl_str_t message;
     const pl_id_t *live; /* children with a durable function somewhere below them that is not final */
     size_t live_len;

@@ -576,7 +576,8 @@ int pl__flow_let_go(pl__conn_t *conn, pl_id_t stage);
 int pl__flow_ask(pl__conn_t *conn, pl_id_t stage, bool *asked); /* to abort; *asked: it has begun, and is told */
 int pl__flow_cancel(pl__conn_t *conn, pl_id_t stage, pl_cancel_t *cancel); /* put back: it is ready again */
 int pl__flow_put_back(pl__conn_t *conn, pl_id_t stage);
-int pl__flow_tell_above(pl__conn_t *conn, pl_id_t stage); /* it is final: the nearest one above may wait for that */
+/* A scope, or a function, is final: who waits for that above it is told. */
+int pl__flow_tell_above(pl__conn_t *conn, pl_id_t stage, unsigned flags);
 /* It begins anew, with these arguments and an empty journal. */
 int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args);
 /* All that is kept of it but its stage. */

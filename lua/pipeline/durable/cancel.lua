@@ -21,11 +21,20 @@ local values = require "pipeline.durable.values"
 
 local cancel = {}
 
+local ASKED <const>, TOLD <const> = 1, 2 -- what the store keeps of it
+
 -- ---- asking --------------------------------------------------------------------------------------------------------
 
 local function stop_step(self, op)
   if self.steps:stop(op, "its run is cancelled") then return end
   self.steps:drop(op)
+end
+
+--- What the store is to keep with the next commit: how far a cancellation is, and until when it may take; nil: as it
+-- is.
+function cancel.bind(self, how, deadline)
+  local bind = self.bind or {}
+  self.bind = { cancel = how or bind.cancel, deadline = deadline or bind.deadline }
 end
 
 -- How long it may clean up.
@@ -37,11 +46,11 @@ local function limit_cleaning(self)
   end
   local due = self.core:now() + seconds
   self.deadline = self.deadline and math.min(self.deadline, due) or due
-  self.bind = { cancel = self.bind and self.bind.cancel or nil, deadline = self.deadline }
+  cancel.bind(self, nil, self.deadline)
 end
 
---- The run is to be cancelled, once. `problem`: an error; name: "abort" or "timeout".
-function cancel.ask(self, name, problem)
+-- The run is to be cancelled, once. `problem`: an error; name: "abort" or "timeout".
+local function ask(self, name, problem)
   if self.cancelling or self.machine.cancellation then return end
   self.cancelling = {
     name = name, value = values.encode_error(problem), final = {}, live = {},
@@ -55,10 +64,22 @@ function cancel.ask(self, name, problem)
   end
 end
 
---- The store tells of an abort that was asked for.
+-- Its time is up: so it is from here on in every life of it, also when there is more of it for cleaning up.
+local function ask_late(self)
+  local seconds = self.of.run_timeout
+  ask(self, "timeout", errors.TimeoutError(seconds and ("the run took longer than %g s (run_timeout)"):format(seconds)
+    or "the run took longer than its run_timeout", { where = false, traceback = "" }))
+  if self.cancelling then cancel.bind(self, ASKED) end
+end
+
+--- The store tells of a cancellation that was asked for: by an abort, or in an earlier life when the time was up.
 function cancel.heed(self, given)
-  local text = given.message and given.message ~= "" and "aborted: " .. given.message or "aborted"
-  cancel.ask(self, "abort", errors.CancelledError(text, { where = false, traceback = "", reason = given.message }))
+  if given.is_abort then
+    local text = given.message and given.message ~= "" and "aborted: " .. given.message or "aborted"
+    ask(self, "abort", errors.CancelledError(text, { where = false, traceback = "", reason = given.message }))
+  else
+    ask_late(self)
+  end
   if not self.cancelling then return end
   self.cancelling.live = {}
   for _, id in ipairs(given.live) do self.cancelling.live[id] = true end
@@ -129,7 +150,7 @@ function cancel.tell(self, deliver)
   end
   self.cancelling = false
   local op = self.machine:cancel_all(asked.name, asked.value)
-  self.bind = { cancel = true, deadline = self.bind and self.bind.deadline or nil }
+  cancel.bind(self, TOLD)
   self:commit()
   table.move(self.held_ends, 1, #self.held_ends, #self.steps.ended + 1, self.steps.ended)
   self.held_ends, self.has_news = {}, true
@@ -149,8 +170,8 @@ end
 
 --- Why the run was cancelled: its own decision, with the error; or, nil: somebody has aborted it.
 function cancel.own_reason(self)
-  local op = self.machine.cancellation
-  return op and op.name ~= "abort" and values.decode_error(op.value) or nil
+  local it = self.machine.cancellation or self.cancelling
+  return it and it.name ~= "abort" and values.decode_error(it.value) or nil
 end
 
 --- What a run that is being cancelled waits for, in words; nil: it waits for something else.
@@ -175,7 +196,7 @@ function cancel.read_deadline(self)
     if not self.of.cancel_timeout then self.deadline = false end
   elseif seconds and not flow.deadline then
     self.deadline = self.core:now() + seconds
-    self.bind = { cancel = false, deadline = self.deadline }
+    cancel.bind(self, nil, self.deadline)
   end
 end
 
@@ -187,9 +208,7 @@ function cancel.check_deadline(self)
     return true, errors.TimeoutError(("its cleaning up took longer than %g s (cancel_timeout)"):format(
       self.of.cancel_timeout or 0), { where = false, traceback = "" })
   end
-  cancel.ask(self, "timeout", errors.TimeoutError(self.of.run_timeout
-    and ("the run took longer than %g s (run_timeout)"):format(self.of.run_timeout)
-    or "the run took longer than its run_timeout", { where = false, traceback = "" }))
+  ask_late(self)
   return true
 end
 

@@ -44,8 +44,8 @@ int pl__journal_write(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned fl
     if (journal->next)
         PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WRITTEN, NULL, "iii", (int64_t)stage, journal->next, bytes));
     if (journal->cancel || journal->deadline)
-        PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_BIND, NULL, "iiz", (int64_t)stage,
-                            (int64_t)(journal->cancel ? PL_CANCEL_TOLD : PL_CANCEL_NONE), (int64_t)journal->deadline));
+        PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_BIND, NULL, "iiz", (int64_t)stage, (int64_t)journal->cancel,
+                            (int64_t)journal->deadline));
     PL__TRY(spawn(conn, stage, root, flags, journal->children, journal->children_len));
     for (size_t i = 0; i < journal->starts_len; i++)
         PL__TRY(pl__stage_insert(conn, &journal->starts[i], journal->starts[i].id, 0, 0, 0));

@@ -213,19 +213,20 @@ static int get_mails(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- an abort ---------------------------------------------------------------------------------------------- */
 
-/* The message of the nearest stage from here on up that was told to abort. */
+/* The message of the nearest stage from here on up that was told to abort, or has failed and has a fallback. */
 static int get_message(pl__conn_t *conn, pl_op_t *op) {
-    pl_str_t *message = &op->u.journal_get.news.message;
+    pl_news_t *news = &op->u.journal_get.news;
     sqlite3_stmt *row;
-    bool found, is_it = false;
-    for (pl_id_t at = op->u.journal_get.stage; at && !is_it;) {
+    bool found;
+    for (pl_id_t at = op->u.journal_get.stage; at && !news->is_abort;) {
         PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ABOVE, &row, "i", (int64_t)at));
         PL__TRY(pl__sql_step(conn, row, &found));
         if (!found)
             return PL_OK;
         at = sqlite3_column_int64(row, 0);
-        is_it = sqlite3_column_int(row, 2) != 0;
-        int rc = is_it ? pl__sql_str(row, 3, &op->arena, message) : PL_OK;
+        news->is_abort =
+            sqlite3_column_int(row, 2) != 0 || ((unsigned)sqlite3_column_int(row, 1) & PL_STAGE_FALLBACK_TAKEN) != 0;
+        int rc = news->is_abort ? pl__sql_str(row, 3, &op->arena, &news->message) : PL_OK;
         pl__sql_end(row);
         PL__TRY(rc);
     }

@@ -106,25 +106,24 @@ int pl__flow_put_back(pl__conn_t *conn, pl_id_t stage) {
                        (int64_t)conn->due);
 }
 
-int pl__flow_tell_above(pl__conn_t *conn, pl_id_t stage) {
-    pl__flow_state_t state = { .found = false };
-    sqlite3_stmt *row;
-    bool found;
-    for (pl_id_t at = stage; at && !state.found;) {
-        pl_id_t parent = 0;
-        PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ABOVE, &row, "i", (int64_t)at));
-        PL__TRY(pl__sql_step(conn, row, &found));
-        if (!found)
+/* The end of a scope is news for the function right above it. That of a function is so, too, for the nearest one above
+ * that has not ended itself, if it waits for the end of all below it: those between have left this one behind. */
+int pl__flow_tell_above(pl__conn_t *conn, pl_id_t stage, unsigned flags) {
+    bool is_wanted = flags & PL_STAGE_SCOPE;
+    int64_t above = stage;
+    while (true) {
+        pl__flow_state_t state;
+        PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_ABOVE, &above, 0, "i", above));
+        if (!above)
             return PL_OK;
-        parent = sqlite3_column_int64(row, 0);
-        pl__sql_end(row);
-        at = parent;
-        if (at)
-            PL__TRY(pl__flow_state(conn, at, &state));
-        if (state.found && state.cancel == PL_CANCEL_ASKED)
-            return pl__flow_tell(conn, at, &state, true);
+        PL__TRY(pl__flow_state(conn, above, &state));
+        bool goes_on = state.found && state.mode != PL_FLOW_OVER;
+        if (goes_on && (is_wanted || state.cancel == PL_CANCEL_ASKED))
+            return pl__flow_tell(conn, above, &state, true);
+        if (goes_on || !(flags & PL_STAGE_DURABLE))
+            return PL_OK;
+        is_wanted = false;
     }
-    return PL_OK;
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------------------- */

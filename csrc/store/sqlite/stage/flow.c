@@ -158,11 +158,12 @@ int pl__stage_ended(pl__conn_t *conn, pl_id_t id, unsigned flags, pl_stage_state
     int64_t parent;
     if (flags & PL_STAGE_DURABLE)
         PL__TRY(pl__flow_over(conn, id));
-    if (!(flags & PL_STAGE_SCOPE))
-        return flags & PL_STAGE_DURABLE ? pl__flow_tell_above(conn, id) : PL_OK;
+    if (flags & (PL_STAGE_DURABLE | PL_STAGE_SCOPE))
+        PL__TRY(pl__flow_tell_above(conn, id, flags));
+    if (!pl__rule_settles_late(flags, state))
+        return PL_OK;
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_ABOVE, &parent, 0, "i", (int64_t)id));
-    PL__TRY(pl__flow_wake(conn, parent));
-    return pl__rule_settles_late(flags, state) ? pl__stage_settled(conn, parent) : PL_OK;
+    return pl__stage_settled(conn, parent);
 }
 
 typedef struct {
