@@ -7,6 +7,7 @@ local support = require "spec.tasklets.support"
 local tasklets = require "pipeline.tasklets"
 
 local await, sleep = tasklets.await, tasklets.sleep
+local prepare = require("pipeline.tasklet.task").prepare
 
 local function go(fn, ...) return tasklets.tasklet(fn)(...) end
 
@@ -44,6 +45,32 @@ describe("tasklets and an engine", function()
     end
     for i = 1, 5 do assert.equal(i * 2, engine:wait(stages[i]).default.value) end
     assert.equal(5, most)
+  end)
+
+  ways("one that is begun inside a run is a tasklet all the same, and the run goes on where it waits", function(engine)
+    local note, list = support.log()
+    local core = engine._core
+    local Class = helper.define(function()
+      local function body(n)
+        note(("%d begins: %s %s"):format(n, tasklets.in_tasklet(), core:is_resuming()))
+        if n == 2 then await(sleep(0.01)) end
+        note(n .. " ends")
+        return n
+      end
+      local first = prepare(body, 1, { n = 1, 1 })
+      local second = prepare(body, 1, { n = 1, 2 })
+      note "prepared"
+      first:go()
+      second:go()
+      note(("run: %s %s %s"):format(first:done(), second:done(), core:is_resuming()))
+      return await(first) + await(second)
+    end)
+    local stage = Class()
+    stage:start()
+    assert.equal(3, engine:wait(stage).default.value)
+    assert.same({
+      "prepared", "1 begins: true false", "1 ends", "2 begins: true false", "run: true false true", "2 ends",
+    }, list)
   end)
 
   ways("a context ends with the run that has made it, and so do local values", function(engine)

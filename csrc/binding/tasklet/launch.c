@@ -50,9 +50,8 @@ static void note_maker(lua_State *L, int task) {
     lua_settop(L, task + 1);
 }
 
-/* The table at `task`, over which lies its loop alone, becomes a task made at that level of the stack, and is
- * queued. */
-static void set_off(lua_State *L, int task, int level) {
+/* The table at `task`, over which lies one value alone, becomes a task made at that level of the stack. */
+static void make_task(lua_State *L, int task, int level) {
     if (pl__worker_push_where(L, level, lua_upvalueindex(UP_PLACES)))
         lua_rawseti(L, task, T_MADE);
     lua_settop(L, task + 1);
@@ -60,7 +59,18 @@ static void set_off(lua_State *L, int task, int level) {
     note_maker(L, task);
     lua_pushvalue(L, lua_upvalueindex(UP_task_meta));
     lua_setmetatable(L, task);
+}
+
+/* The same, where that value is its loop; and it is queued there. */
+static void set_off(lua_State *L, int task, int level) {
+    make_task(L, task, level);
     queue(L, task);
+}
+
+int pl__launch_prepare(lua_State *L) {
+    make_task(L, 1, (int)lua_tointeger(L, 2));
+    lua_settop(L, 1);
+    return 1;
 }
 
 int pl__launch(lua_State *L) {

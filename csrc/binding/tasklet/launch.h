@@ -9,6 +9,8 @@
 
 /* launch(task, level) -> task. A table becomes a task, made at that level of the stack, and is queued. */
 int pl__launch(lua_State *L);
+/* prepare(task, level) -> task. The same, but it is not queued: whoever has it begins it. */
+int pl__launch_prepare(lua_State *L);
 /* starter(body, start) -> a function that starts the body as a tasklet. When there are contexts, start(body, ...)
  * does. */
 int pl__launch_starter(lua_State *L);

@@ -14,6 +14,7 @@
  */
 #include "binding/tasklet/step.h"
 
+#include "binding/handle.h"
 #include "binding/tasklet/launch.h"
 #include "binding/tasklet/shared.h"
 #include "binding/tasklet/timetable.h"
@@ -176,17 +177,24 @@ static bool watch(lua_State *L, pl__watched_t *self, lua_State *co) {
     return is_watched;
 }
 
-/* Resumes the worker; from RESULT on lies what it has come back with. */
+/* Resumes the worker; from RESULT on lies what it has come back with. Should a coroutine of an engine be taking this
+ * step, it is not that coroutine that runs meanwhile. */
 static pl__worker_state_t resume(lua_State *L, lua_State *co, int nargs) {
     int n = 0;
     shared_t *self = shared(L);
     lua_State *before = self->co;
+    pl__handle_t *h = self->whose->engine;
+    pl__coroutine_t *around = h ? h->current : NULL;
+    if (h)
+        h->current = NULL;
     pl__watched_t watched;
     bool is_watched = self->has_runs && watch(L, &watched, co);
     set_current(L, TASK, co);
     pl__worker_state_t state = pl__worker_resume(self->workers, L, co, nargs, (pl__whose_t){ NULL, true }, &n);
     if (is_watched)
         pl__watch_leave(&watched);
+    if (h)
+        h->current = around;
     lua_settop(L, BEFORE);
     set_current(L, BEFORE, before);
     if (lua_checkstack(L, n + LUA_MINSTACK)) {
@@ -226,7 +234,7 @@ static void take_step(lua_State *L) {
     }
 }
 
-/* run(task): a step of a tasklet. */
+/* run(task): a step of a tasklet, now. */
 static int run(lua_State *L) {
     lua_settop(L, TASK);
     lua_pushvalue(L, 1);
@@ -454,6 +462,7 @@ static int core_tasklets(lua_State *L) {
         { "suspend", suspend },
         { "is_inside", is_inside },
         { "launch", pl__launch },
+        { "prepare", pl__launch_prepare },
         { "starter", pl__launch_starter },
         { "use_contexts", pl__launch_use_contexts },
         { "awaiter", awaiter },

@@ -26,7 +26,7 @@ local steps = {}
 local Steps = {}
 local meta = { __name = "pipeline.Steps", __index = Steps }
 
-local select, unpack, xpcall = select, table.unpack, xpcall
+local select, pack, unpack, xpcall = select, table.pack, table.unpack, xpcall
 local results = await.results
 
 --- Makes the steps of a run. `run_key`: the beginning of the keys of its steps; `most`: how many are at work at once.
@@ -155,9 +155,8 @@ end
 local function finished(self, op, attempt)
   local on = attempt.task
   local late = attempt.limit and self.engine._core:steady() > attempt.limit
-  local problem = on:get_exception()
   if on.failure then -- it was cancelled, by whoever
-    return end_attempt(self, op, attempt, { problem = { problem }, trace = on:get_traceback() })
+    return end_attempt(self, op, attempt, { problem = { on:get_exception() }, trace = on:get_traceback() })
   end
   local outcome = future.results(on)
   end_attempt(self, op, attempt, late and { problem = { time_is_up(op) } } or outcome)
@@ -191,7 +190,8 @@ local function expect_heartbeats(self, op, attempt)
   end
 end
 
---- Begins an attempt of a step that `take` gave.
+--- Begins an attempt of a step that `take` gave. Its function runs inside this call until it waits for the first time;
+-- one that does not wait has ended then.
 function Steps.begin(self, op)
   local given = op.options
   op.has_ended = false
@@ -201,7 +201,7 @@ function Steps.begin(self, op)
     span = tracing and tracing:step_begins(),
   }
   self.at_work[op] = attempt
-  local on = task.start(attempt_body, 2, table.pack(op, attempt.span))
+  local on = task.prepare(attempt_body, 2, pack(op, attempt.span))
   attempt.task = on
   info.set(on, self, op, attempt)
   if given.heartbeat_timeout then expect_heartbeats(self, op, attempt) end
@@ -209,6 +209,8 @@ function Steps.begin(self, op)
     attempt.limit = self.engine._core:steady() + given.timeout
     attempt.timer = self.engine._timers:add(given.timeout, out_of_time, { steps = self, op = op, attempt = attempt })
   end
+  on:go()
+  if on:done() then return finished(self, op, attempt) end
   on:add_immediate_callback(finished, self, op, attempt)
 end
 

@@ -167,7 +167,7 @@ local step = core.tasklets {
   arouse = eventloop.arouse, loop = current_loop, stepping = eventloop.stepping, virtual = eventloop.virtual,
   soon_meta = soon_meta, results = results,
 }
-local suspend, is_inside, launch = step.suspend, step.is_inside, step.launch
+local suspend, is_inside, launch, prepare = step.suspend, step.is_inside, step.launch, step.prepare
 
 Task.go = step.run
 eventloop.set_drain(step.drain)
@@ -196,20 +196,29 @@ local function current_context()
   return contexts[co]
 end
 
---- Starts a tasklet: `body` runs on the loop, in a coroutine of its own. Returns its task. `level` says whose line it
--- is started at: 1 is the function that calls this. `args` are packed, or false; with `single` the only argument.
-local function start(body, level, args, single)
+local function new(body, args, single)
   local loop = current_loop()
   local self = { body, false, single or false, args }
   if loop ~= common then self.loop = loop end
   local context = has_contexts and current_context()
   if context then self.context = context end
   if has_several then set_maker(self, engines.owner()) end
-  launch(self, level + 1)
   return self
 end
 
+--- Starts a tasklet: `body` runs on the loop, in a coroutine of its own. Returns its task. `level` says whose line it
+-- is started at: 1 is the function that calls this. `args` are packed, or false; with `single` the only argument.
+local function start(body, level, args, single)
+  return launch(new(body, args, single), level + 1)
+end
+
 task.start = start
+
+--- The same, but it does not begin by itself: its method go() has it run at once, inside that call, until it waits for
+-- the first time, or to its end.
+function task.prepare(body, level, args)
+  return prepare(new(body, args), level + 1)
+end
 
 local function call_user(fn, ...)
   return await_room.results(fn(...))
