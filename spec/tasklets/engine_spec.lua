@@ -57,8 +57,8 @@ describe("tasklets and an engine", function()
         note(n .. " ends")
         return n
       end
-      local first = prepare(body, 1, { n = 1, 1 })
-      local second = prepare(body, 1, { n = 1, 2 })
+      local first = prepare(body, 1, 1)
+      local second = prepare(body, 1, 2)
       note "prepared"
       first:go()
       second:go()

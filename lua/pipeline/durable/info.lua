@@ -6,7 +6,7 @@ local misuse = require("pipeline.support.place").misuse
 
 local info = {}
 
-local of_task = setmetatable({}, { __mode = "k" }) -- tasklet -> the attempt of a step that it executes
+local ATTEMPT <const> = "attempt_of_step" -- field of a tasklet: the attempt of a step that it executes
 
 local NAME_BYTES_MAX <const> = 200
 
@@ -47,18 +47,18 @@ function info.new(name, key, attempt, max_attempts, details, progress)
   return self
 end
 
---- The tasklet executes this attempt of a step of `steps`; what it can know of that is made when it asks.
-function info.set(task, steps, op, attempt)
-  of_task[task] = { steps = steps, op = op, attempt = attempt, step = false }
+--- The tasklet executes this attempt of a step; what it can know of that is made when it asks.
+function info.set(task, attempt)
+  task[ATTEMPT] = attempt
 end
 
 --- The step whose function runs; nil: none.
 function info.current()
   local task = context.tasklet[1]
-  local given = task and of_task[task]
-  if not given then return nil end
-  if not given.step then given.step = given.steps:info(given.op, given.attempt) end
-  return given.step
+  local attempt = task and rawget(task, ATTEMPT)
+  if not attempt then return nil end
+  if not attempt.info then attempt.info = attempt.steps:info(attempt.op, attempt) end
+  return attempt.info
 end
 
 --- What the running step function can know of its step: `name`; `key` (text; the same in every attempt and every life,

@@ -51,10 +51,9 @@ end
 
 -- ---- writing -------------------------------------------------------------------------------------------------------
 
--- The entry of an operation, as the store takes it: the operation itself, for its fields have these names; but with a
--- key, which is a part of the name there.
+-- The entry of an operation with a key, as the store takes it: there that is a part of the name. Any other operation is
+-- its own entry, for its fields have these names.
 local function entry_of(op)
-  if op.nth ~= 0 then return op end
   return {
     seq = op.seq, done = op.done, kind = op.kind, state = op.state, path = op.path,
     name = ("%s@%s"):format(op.name, op.key), nth = 0, line = op.line, opened = op.opened, closed = op.closed,
@@ -73,10 +72,13 @@ end
 -- The entries of operations, and their bytes as the store counts them.
 local function entries_of(writes)
   local entries, bytes = writes, 0
-  for i, op in ipairs(writes) do
-    local entry = entry_of(op)
-    if entry ~= op and entries == writes then entries = table.move(writes, 1, #writes, 1, {}) end
-    if entry ~= op then entries[i] = entry end
+  for i = 1, #writes do
+    local entry = writes[i]
+    if entry.nth == 0 then
+      if entries == writes then entries = table.move(writes, 1, #writes, 1, {}) end
+      entry = entry_of(entry)
+      entries[i] = entry
+    end
     bytes = bytes + ENTRY_BYTES + #entry.name + #entry.path + #(entry.line or "") + #(entry.value or "")
   end
   return entries, bytes
@@ -88,17 +90,11 @@ local function has_more(self)
     or shown.has_any(self)
 end
 
---- What is to be written: the operations, and the JOURNAL for the store; nil if there is nothing, unless `always`.
-function journal.collect(self, always)
-  if not (always or self.machine.writes[1] or has_more(self)) then return nil, nil end
-  local writes = self.machine:take_writes()
-  if writes[2] then table.sort(writes, by_seq) end
+-- Adds that.
+local function collect_more(self, given)
   if self.taken[2] then table.sort(self.taken) end
-  local entries, bytes = entries_of(writes)
-  local given = {
-    entries = taken(entries), next = self.machine.next, children = taken(self.children), starts = taken(self.starts),
-    fills = taken(self.publish), taken = taken(self.taken), status = self.status or nil, written = bytes,
-  }
+  given.children, given.starts, given.fills = taken(self.children), taken(self.starts), taken(self.publish)
+  given.taken, given.status = taken(self.taken), self.status or nil
   shown.collect(self, given)
   local bind = self.bind
   if bind then given.cancel, given.deadline, self.bind = bind.cancel, bind.deadline, false end
@@ -106,6 +102,17 @@ function journal.collect(self, always)
     if self[name][1] then self[name] = {} end
   end
   self.status = false
+end
+
+--- What is to be written: the operations, and the JOURNAL for the store; nil if there is nothing, unless `always`.
+function journal.collect(self, always)
+  local body, more = self.machine, has_more(self)
+  if not (always or body.writes[1] or more) then return nil, nil end
+  local writes = body:take_writes()
+  if writes[2] then table.sort(writes, by_seq) end
+  local entries, bytes = entries_of(writes)
+  local given = { entries = taken(entries), next = body.next, written = bytes }
+  if more then collect_more(self, given) end
   return writes, given
 end
 

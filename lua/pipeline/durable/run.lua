@@ -73,9 +73,9 @@ local function lose(self, code, message)
   error(LOST, 0)
 end
 
--- In tests with crashes: dies here, perhaps, as it would with its process.
+-- In tests with crashes (self.engine._crash): dies here, perhaps, as it would with its process.
 local function moment(self, format, ...)
-  if not self.engine._crash or not crashing.is_due(self.engine, format, ...) then return end
+  if not crashing.is_due(self.engine, format, ...) then return end
   self.core:give_back(self.claim, true)
   error(LOST, 0)
 end
@@ -84,12 +84,13 @@ end
 function Run.commit(self)
   local writes, given = journal.collect(self)
   if not given then return end
-  moment(self, "before entry %d is committed", self.machine.next)
+  local is_tested = self.engine._crash
+  if is_tested then moment(self, "before entry %d is committed", self.machine.next) end
   local ok, code, message = self.core:journal(self.claim, given)
   if not ok then lose(self, code, message) end
   journal.wrote(self, writes, given)
   shown.wrote(self, given, code)
-  moment(self, "after entry %d is committed", self.machine.next)
+  if is_tested then moment(self, "after entry %d is committed", self.machine.next) end
 end
 
 --- The run ends ABORTED, whatever comes: it is about to undo what it did.
@@ -142,28 +143,13 @@ function begin.tx(self, op)
 end
 
 local function begin_asked(self)
-  for _, op in ipairs(self.machine:take_asked()) do
+  local asked = self.machine:take_asked()
+  for i = 1, #asked do
+    local op = asked[i]
     local is_stopped = op.is_stopping and op.kind ~= "child" -- of a child the end is still to come
       or (op.kind == "step" or op.kind == "tx") and self.machine:holds(op)
     if not (op.done or is_stopped) then begin[op.kind](self, op) end
   end
-end
-
--- Begins the steps for which there is a place, after a flush. Returns whether there was one.
-local function begin_steps(self)
-  local list = self.steps:take()
-  if not list then return false end
-  for _, op in ipairs(list) do
-    if op.state == "again" then op.state, op.due = "open", nil end
-    if op.options.at_most_once then
-      op.attempt = op.attempt + 1
-      self.machine:touch(op)
-    end
-  end
-  self:commit()
-  moment(self, "before step %s is executed", list[1].name)
-  for _, op in ipairs(list) do self.steps:begin(op) end
-  return true
 end
 
 -- ---- what has happened ---------------------------------------------------------------------------------------------
@@ -179,16 +165,32 @@ local function warn_of_block(self, began)
 end
 
 local function deliver(self, list)
-  local began = now()
-  for _, op in ipairs(list) do
-    self.machine:deliver(op)
-    self.deliveries = self.deliveries + 1
-    if self.machine.broken then return end
+  local began, body = now(), self.machine
+  for i = 1, #list do
+    body:deliver(list[i])
+    if body.broken then return end
   end
+  self.deliveries = self.deliveries + #list
   warn_of_block(self, began)
   if self.deliveries >= DELIVERIES_PER_TURN then -- others have their turn
     self.deliveries = 0
     self.core:sleep(0)
+  end
+end
+
+-- An attempt of a step has failed: there will be another one, or the step ends.
+local function settle_failed(self, attempt, closed)
+  local op, number = attempt.op, attempt.number
+  local verdict, value, seconds = self.steps:judge(attempt)
+  if not op.options.at_most_once then op.attempt = number end
+  if verdict == "again" then
+    self.machine:try_again(op, self.core:now() + seconds, value)
+    op.has_ended = false
+    self.timers:add(op)
+    ending.report_step(self, op, number, value)
+  else
+    self.machine:close(op, verdict, value)
+    closed[#closed + 1] = op
   end
 end
 
@@ -197,30 +199,40 @@ local function settle_steps(self)
   if not (ended[1] or closed[1]) then return false end
   if ended[1] then self.steps.ended = { nil } end -- with room for one
   if closed[1] then self.closed = {} else closed = { nil } end
-  for _, outcome in ipairs(ended) do
-    local op = outcome.op
-    local verdict, value, seconds
-    if cancel.holds(self, op) then
-      self.held_ends[#self.held_ends + 1], verdict = outcome, "held"
+  for i = 1, #ended do
+    local attempt = ended[i]
+    if self.cancelling and cancel.holds(self, attempt.op) then
+      self.held_ends[#self.held_ends + 1] = attempt -- until the run has been told
+    elseif attempt.problem then
+      settle_failed(self, attempt, closed)
     else
-      verdict, value, seconds = self.steps:judge(outcome)
-    end
-    if verdict == "again" then
-      if not op.options.at_most_once then op.attempt = outcome.number end
-      self.machine:try_again(op, self.core:now() + seconds, value)
-      op.has_ended = false
-      self.timers:add(op)
-      ending.report_step(self, op, outcome.number, value)
-    elseif verdict ~= "held" then -- else it is when the run has been told
-      if not op.options.at_most_once and outcome.problem then op.attempt = outcome.number end
-      self.machine:close(op, verdict, value)
-      closed[#closed + 1] = op
+      self.machine:close(attempt.op, "ok", attempt.value)
+      closed[#closed + 1] = attempt.op
     end
   end
   if closed[1] then
     self:commit()
     deliver(self, closed)
   end
+  return true
+end
+
+-- Begins the steps for which there is a place, after a flush. Returns whether there was one.
+local function begin_steps(self)
+  local list = self.steps:take()
+  if not list then return false end
+  for i = 1, #list do
+    local op = list[i]
+    if op.state == "again" then op.state, op.due = "open", nil end
+    if op.options.at_most_once then
+      op.attempt = op.attempt + 1
+      self.machine:touch(op)
+    end
+  end
+  self:commit()
+  if self.engine._crash then moment(self, "before step %s is executed", list[1].name) end
+  for i = 1, #list do self.steps:begin(list[i]) end
+  settle_steps(self) -- those that have not waited
   return true
 end
 
@@ -423,13 +435,13 @@ local function loop(self, given)
     if body.stops[1] then cancel.stop(self) end
     if body.asked[1] then begin_asked(self) end
     if not self.is_warned and body:is_long() then warn_of_length(self) end
-    if body:is_over() and not self.cancelling then
+    if (body.ended or body.broken) and not self.cancelling then
       if not ending.takes_journal(self) then self:commit() end
-      moment(self, "before its outcome is committed")
+      if self.engine._crash then moment(self, "before its outcome is committed") end
       return ending.finish(self)
     end
     local is_late
-    is_late, problem = cancel.check_deadline(self)
+    if self.deadline then is_late, problem = cancel.check_deadline(self) end
     if problem then return ending.force(self, problem) end
     if self.holding and not self.cancelling then
       if not hold_on(self) then return end

@@ -4,8 +4,12 @@
 --                             ▲                                      ├─ raised, timed out ─┬──► ended: error
 --                             └────────── due ◄── again ◄────────────┴─────────────────────┘
 --
--- A function is executed in a tasklet, so it may await. What ended is in `ended`, in that order, until the run takes
--- it.
+-- A function is executed in a tasklet, so it may await. The attempts that have ended are in `ended`, in that order,
+-- until the run takes them.
+--
+-- Fields of an attempt: steps, op, number, task, timer and limit (when its time is up), beat and alive (heartbeats),
+-- span, info (see info.lua); and when it has ended: value (encoded results), or problem ({ what was raised }), trace,
+-- for_good (true: there is to be no other).
 --
 -- Invariants
 --   1. At most `most` functions of a run are at work; the others begin in the order of the calls.
@@ -14,7 +18,6 @@
 local await = require "pipeline.support.await"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
-local future = require "pipeline.tasklet.future"
 local info = require "pipeline.durable.info"
 local progress = require "pipeline.durable.reach.progress"
 local task = require "pipeline.tasklet.task"
@@ -26,7 +29,7 @@ local steps = {}
 local Steps = {}
 local meta = { __name = "pipeline.Steps", __index = Steps }
 
-local select, pack, unpack, xpcall = select, table.pack, table.unpack, xpcall
+local select, unpack, xpcall = select, table.unpack, xpcall
 local results = await.results
 
 --- Makes the steps of a run. `run_key`: the beginning of the keys of its steps; `most`: how many are at work at once.
@@ -34,7 +37,7 @@ local results = await.results
 function steps.new(run, run_key, most)
   return setmetatable({
     run = run, engine = run.engine, wake = run.wake, run_key = run_key, most = most, queue = {}, first = 1,
-    last = 0, at_work = {}, count = 0, ended = {},
+    at_work = {}, count = 0, ended = {},
   }, meta)
 end
 
@@ -42,22 +45,21 @@ end
 
 --- A step is to begin as soon as there is a place for it.
 function Steps.add(self, op)
-  self.last = self.last + 1
-  self.queue[self.last] = op
+  self.queue[#self.queue + 1] = op
 end
 
 --- Takes those that may begin now: a list; nil: there are none. Each counts as at work.
 function Steps.take(self)
-  if self.first > self.last or self.count >= self.most then return nil end
-  local list = { nil }
-  while self.count < self.most and self.first <= self.last do
-    local op = self.queue[self.first]
-    self.queue[self.first] = nil
-    self.first = self.first + 1
-    self.count = self.count + 1
-    list[#list + 1] = op
+  local queue, first = self.queue, self.first
+  local last = math.min(#queue, first + self.most - self.count - 1)
+  if last < first then return nil end
+  self.count = self.count + last - first + 1
+  if last < #queue then
+    self.first = last + 1
+    return table.move(queue, first, last, 1, {})
   end
-  return list
+  self.queue, self.first = { nil }, 1 -- with room for one
+  return first == 1 and queue or table.move(queue, first, last, 1, {})
 end
 
 --- Cancels the function of a step that is at work; its end counts. Returns whether it is.
@@ -73,18 +75,14 @@ end
 
 --- A step that waits for a place waits no more.
 function Steps.drop(self, op)
-  for i = self.first, self.last do
-    if self.queue[i] == op then
-      table.move(self.queue, i + 1, self.last + 1, i)
-      self.last = self.last - 1
-      return
-    end
+  for i = self.first, #self.queue do
+    if self.queue[i] == op then return table.remove(self.queue, i) end
   end
 end
 
 --- Whether any is at work or waits for a place.
 function Steps.is_busy(self)
-  return self.count > 0 or self.first <= self.last
+  return self.count > 0 or self.first <= #self.queue
 end
 
 --- The key of a step: what its function gets as pipeline.step().key.
@@ -103,23 +101,25 @@ local function stop_timers(self, attempt)
   if attempt.beat then self.engine._timers:cancel(attempt.beat) end
 end
 
-local function end_span(self, op, attempt, outcome)
-  local tracing, failure = self.engine._tracing, nil
-  if outcome.problem then
-    local class, message = errors.describe(outcome.problem[1])
-    failure = { error_class = class, message = message, traceback = outcome.trace or "" }
+local function end_span(self, attempt)
+  local tracing, problem, failure = self.engine._tracing, attempt.problem, nil
+  if problem then
+    local class, message = errors.describe(problem[1])
+    failure = { error_class = class, message = message, traceback = attempt.trace or "" }
   end
-  if tracing then tracing:step_ended(attempt.span, op.name, attempt.number, failure) end
+  if tracing then tracing:step_ended(attempt.span, attempt.op.name, attempt.number, failure) end
 end
 
-local function end_attempt(self, op, attempt, outcome)
+-- An attempt has ended, unless it had ended before: with encoded results, or with a problem.
+local function end_attempt(attempt, value, problem, traceback)
+  local self, op = attempt.steps, attempt.op
   if self.at_work[op] ~= attempt then return end
   self.at_work[op] = nil
   self.count = self.count - 1
   stop_timers(self, attempt)
-  outcome.op, outcome.number, op.has_ended = op, attempt.number, true
-  if attempt.span then end_span(self, op, attempt, outcome) end
-  self.ended[#self.ended + 1] = outcome
+  attempt.value, attempt.problem, attempt.trace, op.has_ended = value, problem, traceback, true
+  if attempt.span then end_span(self, attempt) end
+  self.ended[#self.ended + 1] = attempt
   self.wake()
 end
 
@@ -127,16 +127,30 @@ local function time_is_up(op)
   return errors.TimeoutError(("step %q took longer than %g s"):format(op.name, op.options.timeout), { where = op.line })
 end
 
+local function encode(op, n, ...)
+  local ok, bytes = pcall(values.encode, { ... }, n, "result of a step")
+  if ok then return bytes end
+  return nil, select(2, pcall(values.encode, { ... }, n, ("result of step %q"):format(op.name)))
+end
+
 -- The function was called: its results are encoded in its tasklet, where nobody waits for them.
-local function outcome_of(op, ok, ...)
+local function returned(attempt, ok, ...)
+  if attempt.limit and attempt.steps.engine._core:steady() > attempt.limit then
+    return end_attempt(attempt, nil, { time_is_up(attempt.op) })
+  end
   if not ok then
     local caught = ...
     local value = errors.original(caught)
-    return { problem = { value }, trace = select(3, errors.describe(caught)) }
+    return end_attempt(attempt, nil, { value }, select(3, errors.describe(caught)))
   end
-  local encoded, bytes = pcall(values.encode, { ... }, select("#", ...), ("result of step %q"):format(op.name))
-  if encoded then return { value = bytes, problem = nil, op = nil, number = nil } end -- with room for those
-  return { problem = { bytes }, for_good = true }
+  local n = select("#", ...)
+  if n == 0 then return end_attempt(attempt, values.NOTHING) end
+  local bytes, problem = encode(attempt.op, n, ...)
+  if not bytes then
+    attempt.for_good = true
+    return end_attempt(attempt, nil, { problem })
+  end
+  end_attempt(attempt, bytes)
 end
 
 local function call(fn, ...)
@@ -144,49 +158,45 @@ local function call(fn, ...)
 end
 
 -- What the tasklet of an attempt does. The error stays the value that was raised.
-local function attempt_body(op, span)
+local function attempt_body(attempt)
+  local op, span = attempt.op, attempt.span
   local args = op.args
   if span then
-    return outcome_of(op, trace.within(span.context, xpcall, call, errors.handler, op.fn, unpack(args, 1, args.n)))
+    return returned(attempt,
+      trace.within(span.context, xpcall, call, errors.handler, op.fn, unpack(args, 1, args.n)))
   end
-  return outcome_of(op, xpcall(call, errors.handler, op.fn, unpack(args, 1, args.n)))
+  return returned(attempt, xpcall(call, errors.handler, op.fn, unpack(args, 1, args.n)))
 end
 
-local function finished(self, op, attempt)
+-- The tasklet has ended, also where its function has not.
+local function tasklet_ended(attempt)
   local on = attempt.task
-  local late = attempt.limit and self.engine._core:steady() > attempt.limit
-  if on.failure then -- it was cancelled, by whoever
-    return end_attempt(self, op, attempt, { problem = { on:get_exception() }, trace = on:get_traceback() })
-  end
-  local outcome = future.results(on)
-  end_attempt(self, op, attempt, late and { problem = { time_is_up(op) } } or outcome)
+  if on.failure then end_attempt(attempt, nil, { on:get_exception() }, on:get_traceback()) end
 end
 
-local function out_of_time(timer)
-  local attempt = timer.attempt
-  end_attempt(timer.steps, timer.op, attempt, { problem = { time_is_up(timer.op) } })
+local function out_of_time(attempt)
+  end_attempt(attempt, nil, { time_is_up(attempt.op) })
   attempt.task:cancel("its time was up")
 end
 
 -- The attempt has given no sign of life for too long.
-local function is_silent(timer)
-  local op, attempt = timer.op, timer.attempt
-  end_attempt(timer.steps, op, attempt, { problem = {
+local function is_silent(attempt)
+  local op = attempt.op
+  end_attempt(attempt, nil, {
     errors.TimeoutError(("step %q gave no heartbeat for %g s"):format(op.name, op.options.heartbeat_timeout), {
       where = op.line,
     }),
-  } })
+  })
   attempt.task:cancel("it gave no heartbeat")
 end
 
 -- The attempt fails when no heartbeat comes for so long.
-local function expect_heartbeats(self, op, attempt)
-  local seconds, timers = op.options.heartbeat_timeout, self.engine._timers
-  local given = { steps = self, op = op, attempt = attempt }
-  attempt.beat = timers:add(seconds, is_silent, given)
+local function expect_heartbeats(self, attempt)
+  local seconds, timers = attempt.op.options.heartbeat_timeout, self.engine._timers
+  attempt.beat = timers:add(seconds, is_silent, attempt)
   attempt.alive = function()
     timers:cancel(attempt.beat)
-    attempt.beat = timers:add(seconds, is_silent, given)
+    attempt.beat = timers:add(seconds, is_silent, attempt)
   end
 end
 
@@ -197,21 +207,20 @@ function Steps.begin(self, op)
   op.has_ended = false
   local tracing = self.engine._tracing
   local attempt = {
-    number = attempt_of(op), task = false, timer = false, limit = false, beat = false, alive = false,
-    span = tracing and tracing:step_begins(),
+    steps = self, op = op, number = attempt_of(op), task = false, timer = false, limit = false, beat = false,
+    alive = false, span = tracing and tracing:step_begins(), info = false, value = nil, problem = nil, trace = nil,
   }
   self.at_work[op] = attempt
-  local on = task.prepare(attempt_body, 2, pack(op, attempt.span))
+  local on = task.prepare(attempt_body, 2, attempt)
   attempt.task = on
-  info.set(on, self, op, attempt)
-  if given.heartbeat_timeout then expect_heartbeats(self, op, attempt) end
+  info.set(on, attempt)
+  if given.heartbeat_timeout then expect_heartbeats(self, attempt) end
   if given.timeout then
     attempt.limit = self.engine._core:steady() + given.timeout
-    attempt.timer = self.engine._timers:add(given.timeout, out_of_time, { steps = self, op = op, attempt = attempt })
+    attempt.timer = self.engine._timers:add(given.timeout, out_of_time, attempt)
   end
   on:go()
-  if on:done() then return finished(self, op, attempt) end
-  on:add_immediate_callback(finished, self, op, attempt)
+  if self.at_work[op] == attempt then on:add_immediate_callback(tasklet_ended, attempt) end
 end
 
 --- What the function of an attempt can know of its step.
@@ -224,7 +233,7 @@ end
 function Steps.cancel_all(self, reason)
   local list = {}
   for op, attempt in pairs(self.at_work) do list[#list + 1] = { op, attempt } end
-  self.first, self.last, self.queue = 1, 0, {}
+  self.first, self.queue = 1, {}
   for _, each in ipairs(list) do
     local op, attempt = each[1], each[2]
     self.at_work[op] = nil
@@ -261,19 +270,18 @@ local function backoff(op, failures)
   return core.backoff(given.backoff_seconds, given.backoff_factor, failures - 1)
 end
 
---- What is to be done about an attempt that has ended: "ok", bytes; "failed", bytes; or "again", bytes, seconds.
--- A step that was stopped is not tried again, and that it was stopped is no result.
-function Steps.judge(_, outcome)
-  if not outcome.problem then return "ok", outcome.value end
-  local op, problem = outcome.op, outcome.problem[1]
+--- What is to be done about an attempt that has failed: "failed", bytes; or "again", bytes, seconds; or "cancelled": a
+-- step that was stopped is not tried again, and that it was stopped is no result.
+function Steps.judge(_, attempt)
+  local op, problem = attempt.op, attempt.problem[1]
   if op.is_stopping and errors.is(problem, errors.CancelledError) then return "cancelled", nil end
-  local bytes = values.encode_error(problem, outcome.trace, op.details)
-  if outcome.for_good or outcome.number >= op.options.max_attempts or is_hopeless(op, problem) then
+  local bytes = values.encode_error(problem, attempt.trace, op.details)
+  if attempt.for_good or attempt.number >= op.options.max_attempts or is_hopeless(op, problem) then
     return "failed", bytes
   end
   if op.is_stopping then return "cancelled", nil end
   local after = errors.is(problem, errors.Retry) and tonumber(problem.after)
-  return "again", bytes, after and math.max(after, 0) or backoff(op, outcome.number)
+  return "again", bytes, after and math.max(after, 0) or backoff(op, attempt.number)
 end
 
 --- A step that runs at most once was at work when its process died. What is to be done: as judge.

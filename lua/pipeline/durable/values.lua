@@ -32,6 +32,11 @@ function values.encode(list, n, what, extra)
   return bytes
 end
 
+--- No results at all, encoded: those of most steps that are done for their effect.
+values.NOTHING = values.encode({}, 0, "no results")
+
+local NOTHING <const> = values.NOTHING
+
 local function no_slot()
   errors.raise(errors.SerializationError, "a recorded value refers to a slot")
 end
@@ -42,7 +47,7 @@ end
 
 --- The results again: list, n.
 function values.decode(bytes)
-  if bytes == nil then return {}, 0 end
+  if bytes == nil or bytes == NOTHING then return {}, 0 end
   local list, n, message = core.decode_list(bytes, no_slot)
   if not list then raise_undecodable(n, message) end
   return list, n

@@ -39,7 +39,7 @@ machine.__index = machine
 
 local kinds, size_of = entry.kinds, entry.size
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
-local isyieldable = coroutine.isyieldable
+local isyieldable, here = coroutine.isyieldable, place.here
 local pack, unpack = table.pack, table.unpack
 
 local NOTHING <const> = {}
@@ -160,6 +160,7 @@ end
 
 -- A branch does not wait any more for any of the list, of which `op` (nil: none) has come.
 local function forget_waits(branch, list, op)
+  if not list[2] and list[1] == op then return end
   for _, other in ipairs(list) do
     if other ~= op then
       for i, waiter in ipairs(other.waiters or {}) do
@@ -247,6 +248,8 @@ function machine.check_call(self, what)
 end
 
 local function check_limit(self, what)
+  local has_room = self.count < self.max_entries and self.bytes < self.max_bytes
+  if has_room and self.pending < PENDING_MAX then return end
   local spare = self.at_limit
   local entries = self.max_entries + (spare and ENTRIES_RESERVED or 0)
   local bytes = self.max_bytes + (spare and BYTES_RESERVED or 0)
@@ -317,33 +320,29 @@ end
 -- @return the operation.
 function machine.ask(self, kind, name, given)
   given = given or NOTHING
-  local what = given.what or kind
+  local what, key, fill = given.what or kind, given.key, given.fill
   local branch = self:check_call(what)
-  heed(self, branch)
+  if self.has_cancelled then heed(self, branch) end
   if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
-  local nth, id = identify(self, branch, kind, name, given.key, what)
+  local nth, id = identify(self, branch, kind, name, key, what)
   local op = id and (self.recorded[id] or self.passed and passed.recall(self, id))
   if op then
     self.recorded[id] = nil
-    op.is_asked, op.name, op.key = true, name, given.key
+    op.is_asked, op.name, op.key, op.scope = true, name, key, branch.scope
     self.unasked = self.unasked - 1
   else
     check_limit(self, what)
     op = {
-      kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = given.key, line = place.here(),
-      opened = self.now, attempt = 0, is_asked = true,
-      -- and room for what comes later
-      seq = nil, done = nil, closed = nil, due = nil, ref = nil, value = nil, scope = nil, order = nil, ready = nil,
-      waiters = nil, is_dirty = nil, is_stored = nil, is_seen = nil, has_ended = nil, fn = nil, args = nil,
-      options = nil, details = nil,
+      kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = key, line = here(),
+      opened = self.now, attempt = 0, is_asked = true, scope = branch.scope,
+      seq = nil, done = nil, closed = nil, value = nil, order = nil, ready = nil, -- room for what comes later
     }
-    if given.fill then given.fill(op) end
+    if fill then fill(op) end
     op.seq = take_number(self)
     if is_written_when_asked[kinds[kind]] then self:touch(op) end
     if self.passes_over then self.replaying = false end
   end
   self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
-  op.scope = branch.scope
   self.open[op] = true
   if not op.done then self.asked[#self.asked + 1] = op end
   if self.unasked == 0 and self.left == 0 then self.replaying = false end
@@ -365,18 +364,10 @@ local function add_waiter(op, branch)
   if waiters then waiters[#waiters + 1] = branch else op.waiters = { branch } end
 end
 
---- Blocks the running branch until one of the operations, or branches, of the list is ready. Returns the first one; of
--- several that are ready already, the one that was ready first.
-function machine.wait(self, list, what)
-  local branch = self:check_call(what or "await")
-  heed(self, branch)
-  local found
-  for _, op in ipairs(list) do
-    if op.ready and not (found and found.order <= op.order) then found = op end
-  end
-  if found then return found end
+-- Blocks the running branch until one of the list comes, none of which is ready. Returns the first one.
+local function block(branch, list)
   branch.waits = list
-  for _, op in ipairs(list) do add_waiter(op, branch) end
+  for i = 1, #list do add_waiter(list[i], branch) end
   yield(WAIT)
   local thrown = branch.thrown
   if thrown then
@@ -386,6 +377,23 @@ function machine.wait(self, list, what)
   local first = branch.first
   branch.first = nil
   return first
+end
+
+--- Blocks the running branch until one of the operations, or branches, of the list is ready. Returns the first one; of
+-- several that are ready already, the one that was ready first.
+function machine.wait(self, list, what)
+  local branch = self:check_call(what or "await")
+  heed(self, branch)
+  local found
+  for _, op in ipairs(list) do
+    if op.ready and not (found and found.order <= op.order) then found = op end
+  end
+  return found or block(branch, list)
+end
+
+--- The same for the operation that the running branch has asked for just now: so it may wait, and that is not ready.
+function machine.wait_asked(self, op)
+  return block(self.branch, { op })
 end
 
 --- The same for all of the list, or until one of them comes that `ends` the wait (function(op)). Returns that one; nil:
@@ -455,7 +463,7 @@ local function make_ready(self, op)
   local waiters = op.waiters
   if not waiters then return end
   op.waiters = false
-  for _, branch in ipairs(waiters) do self:wake(branch, op) end
+  for i = 1, #waiters do self:wake(waiters[i], op) end
 end
 
 --- The body itself has no use for an operation any more; nothing is delivered. Whoever waits for it all the same finds
@@ -595,13 +603,13 @@ end
 function machine.take_writes(self)
   local writes = self.writes
   self.writes = { nil } -- with room for one
-  for _, op in ipairs(writes) do op.is_dirty = false end
+  for i = 1, #writes do writes[i].is_dirty = false end
   return writes
 end
 
 --- What take_writes gave is in the journal: `is_stored` of these operations.
 function machine.wrote(_, writes)
-  for _, op in ipairs(writes) do op.is_stored = true end
+  for i = 1, #writes do writes[i].is_stored = true end
 end
 
 --- Whether the journal is so long that the run had better begin anew. `was_long`: it was so when it was read.

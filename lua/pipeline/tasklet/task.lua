@@ -214,10 +214,10 @@ end
 
 task.start = start
 
---- The same, but it does not begin by itself: its method go() has it run at once, inside that call, until it waits for
--- the first time, or to its end.
-function task.prepare(body, level, args)
-  return prepare(new(body, args), level + 1)
+--- The same, with one argument, but it does not begin by itself: its method go() has it run at once, inside that call,
+-- until it waits for the first time, or to its end.
+function task.prepare(body, level, argument)
+  return prepare(new(body, argument, SINGLE), level + 1)
 end
 
 local function call_user(fn, ...)

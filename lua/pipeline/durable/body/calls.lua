@@ -64,6 +64,7 @@ local function give(op)
   elseif op.state == "cancelled" then
     error(errors.CancelledError(entry.words(op) .. " was cancelled", { where = op.line or false, traceback = "" }), 0)
   end
+  if op.value == values.NOTHING then return end
   local list, n = values.decode(op.value)
   if op.kind == "child" or op.kind == "slot" then return list[1] end
   return unpack(list, 1, n)

@@ -135,7 +135,7 @@ end
 -- Raises NotInStepError, NotYieldableError, LimitError, NondeterminismError never: such a run is held.
 function methods.step(self, given, fn, ...)
   local run, op = ask_step(self, "step", given, fn, ...)
-  run.machine:wait({ op }, "self:step")
+  run.machine:wait_asked(op)
   run.unseen[op] = nil
   return give(op)
 end

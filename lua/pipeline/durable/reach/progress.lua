@@ -102,7 +102,7 @@ end
 
 --- A step that was recorded and has not ended begins: takes what its last attempt has told.
 function progress.take(op)
-  local told = progress.told(op.value)
+  local told = op.value and progress.told(op.value)
   op.details = told and told.details or op.details or false
 end
 

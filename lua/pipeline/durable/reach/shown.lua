@@ -5,9 +5,9 @@
 -- says behind the last one may have been committed, or not: it is written again, and the store leaves out what is there
 -- already, for each chunk has its number among those of its source, and each signal a key.
 --
--- Fields of a run's `shown`: answers, values, chunks, mails (lists, to be written), counts (stream -> chunks of the
--- body so far), bytes (stream -> of these), closed (set of streams), full (set of those of which the store has refused
--- chunks), sent (signals so far).
+-- Fields of a run's `shown`: answers, values, chunks, mails (lists, to be written), any (whether there is something in
+-- one of them), counts (stream -> chunks of the body so far), bytes (stream -> of these), closed (set of streams), full
+-- (set of those of which the store has refused chunks), sent (signals so far).
 
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
@@ -21,7 +21,8 @@ local CHUNKS_MAX <const>, STREAM_BYTES_MAX <const>, CHUNK_BYTES_MAX <const> = 10
 --- What a run shows that has just begun.
 function shown.new()
   return {
-    answers = {}, values = {}, chunks = {}, mails = {}, counts = {}, bytes = {}, closed = {}, full = {}, sent = 0,
+    answers = {}, values = {}, chunks = {}, mails = {}, any = false, counts = {}, bytes = {}, closed = {}, full = {},
+    sent = 0,
   }
 end
 
@@ -33,6 +34,11 @@ function shown.is_new(run)
 end
 
 -- ---- what the body says --------------------------------------------------------------------------------------------
+
+local function add(self, list, item)
+  list[#list + 1] = item
+  self.any = true
+end
 
 --- Encodes a value that is shown. Raises SerializationError and LimitError.
 function shown.encode(value, what)
@@ -57,7 +63,7 @@ function shown.set_value(run, name, bytes)
       return
     end
   end
-  list[#list + 1] = { name = name, value = bytes }
+  add(run.shown, list, { name = name, value = bytes })
 end
 
 -- The source of what the body writes in this era.
@@ -83,7 +89,7 @@ function shown.write(run, name, bytes)
   if bytes then shown.check_room(name, k, total) else self.closed[name] = true end
   self.counts[name], self.bytes[name] = k, total
   if not shown.is_new(run) then return end
-  self.chunks[#self.chunks + 1] = { stream = name, source = source_of(run), k = k, value = bytes }
+  add(self, self.chunks, { stream = name, source = source_of(run), k = k, value = bytes })
 end
 
 --- A signal is to be sent to another run; `mail`: as the store takes it. One without a key gets that of its place in
@@ -94,13 +100,12 @@ function shown.send(run, mail)
   local body = run.machine
   if run.reads_only or not (body.passes_over or body:is_fresh()) then return end
   mail.key = mail.key or ("%s~%d.%d"):format(run.self.id, run.flow.era, self.sent)
-  self.mails[#self.mails + 1] = mail
+  add(self, self.mails, mail)
 end
 
 --- An update is answered: `reply` is "ok", "failed" or "refused".
 function shown.answer(run, mail, reply, bytes)
-  local list = run.shown.answers
-  list[#list + 1] = { mail = mail, reply = reply, value = bytes }
+  add(run.shown, run.shown.answers, { mail = mail, reply = reply, value = bytes })
 end
 
 -- ---- what steps at work say ----------------------------------------------------------------------------------------
@@ -110,21 +115,21 @@ function shown.write_of_step(run, name, source, k, bytes)
   if run.shown.full[name] then
     errors.raise(errors.LimitError, "stream %q is full, or was closed", name)
   end
-  local list = run.shown.chunks
-  list[#list + 1] = { stream = name, source = source, k = k, value = bytes }
+  add(run.shown, run.shown.chunks, { stream = name, source = source, k = k, value = bytes })
 end
 
 -- ---- writing -------------------------------------------------------------------------------------------------------
 
 --- Whether there is anything to be written.
 function shown.has_any(run)
-  local self = run.shown
-  return (self.answers[1] or self.values[1] or self.chunks[1] or self.mails[1]) ~= nil
+  return run.shown.any
 end
 
 --- Puts what is to be written into the JOURNAL for the store.
 function shown.collect(run, given)
   local self = run.shown
+  if not self.any then return end
+  self.any = false
   for _, name in ipairs(LISTS) do
     if self[name][1] then given[name], self[name] = self[name], {} end
   end
@@ -135,7 +140,9 @@ function shown.put_back(run, given)
   local self = run.shown
   for _, name in ipairs(LISTS) do
     local before = given[name]
-    if before then self[name] = table.move(self[name], 1, #self[name], #before + 1, before) end
+    if before then
+      self[name], self.any = table.move(self[name], 1, #self[name], #before + 1, before), true
+    end
   end
 end
 
