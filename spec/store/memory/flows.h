@@ -86,7 +86,7 @@ static void hold_flow(pl__conn_t *m, flow_t *flow, pl_str_t reason) {
     if (!task)
         return;
     task->state = DELAYED;
-    task->is.eta = PL_USEC_NEVER;
+    task->is.eta = PL_USEC_MAX;
 }
 
 static void let_go(pl__conn_t *m, flow_t *flow) {
@@ -134,22 +134,31 @@ static void resume_flow(pl__conn_t *m, flow_t *flow) {
         begin_era(m, flow);
 }
 
-/* The stage has become final: it is over, and the nearest one above it may wait for that. */
+/* The end of a scope is news for the function right above it. That of a function is so for the nearest one above that
+ * goes on, if it waits for the end of all below it. */
+static void tell_above(pl__conn_t *m, const pl_stage_t *stage) {
+    bool is_wanted = stage->flags & PL_STAGE_SCOPE;
+    for (pl_id_t at = stage->parent; at; at = stage_of(m, at)->parent) {
+        flow_t *above = flow_of(m, at);
+        bool goes_on = above && above->is.mode != PL_FLOW_OVER;
+        if (goes_on && (is_wanted || above->is.cancel == PL_CANCEL_ASKED))
+            tell_flow(m, above, true);
+        if (goes_on || !(stage->flags & PL_STAGE_DURABLE))
+            return;
+        is_wanted = false;
+    }
+}
+
+/* The stage has become final. */
 static void end_flow(pl__conn_t *m, const pl_stage_t *stage) {
-    flow_t *flow = stage->flags & PL_STAGE_DURABLE ? flow_of(m, stage->id) : NULL, *above = NULL;
+    flow_t *flow = stage->flags & PL_STAGE_DURABLE ? flow_of(m, stage->id) : NULL;
     if (flow) {
         be_begun(flow);
         flow->is.mode = PL_FLOW_OVER;
         flow->is.dirty = false;
     }
-    if (stage->flags & PL_STAGE_SCOPE) {
-        wake(m, stage->parent);
-        return;
-    }
-    for (pl_id_t at = flow ? stage->parent : 0; at && !above; at = stage_of(m, at)->parent)
-        above = flow_of(m, at);
-    if (above && above->is.cancel == PL_CANCEL_ASKED)
-        tell_flow(m, above, true);
+    if (stage->flags & (PL_STAGE_DURABLE | PL_STAGE_SCOPE))
+        tell_above(m, stage);
 }
 
 #endif

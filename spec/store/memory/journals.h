@@ -193,7 +193,7 @@ static void write_journal(pl__conn_t *m, const pl_stage_t *stage, const pl_journ
     for (size_t i = 0; i < journal->entries_len; i++)
         write_entry(m, stage->id, &journal->entries[i]);
     flow->is.next = journal->next > flow->is.next ? journal->next : flow->is.next;
-    flow->is.cancel = journal->cancel ? PL_CANCEL_TOLD : flow->is.cancel;
+    flow->is.cancel = journal->cancel > flow->is.cancel ? journal->cancel : flow->is.cancel;
     flow->is.deadline = journal->deadline ? journal->deadline : flow->is.deadline;
     spawn(m, stage, stage->flags, journal->children, journal->children_len);
     for (size_t i = 0; i < journal->starts_len; i++)
@@ -262,9 +262,9 @@ static void do_suspend(pl__conn_t *m, pl_op_t *op) {
         hold_flow(m, flow, suspend->reason);
         return;
     }
-    for (size_t i = 0; i < suspend->slots_len; i++)
-        *ADD(wait_t, WAITS) = (wait_t){ stage->id, suspend->slots[i] };
     bool has_news = look_for_news(m, flow, suspend); /* what it has written may be news for itself */
+    for (size_t i = 0; i < suspend->slots_len && !has_news; i++)
+        *ADD(wait_t, WAITS) = (wait_t){ stage->id, suspend->slots[i] };
     task_t *task = task_of(m, stage->id);
     flow->is.mode = PL_FLOW_SUSPENDED;
     flow->wants = text(m, suspend->wants);

@@ -104,9 +104,10 @@ static const pl_mail_t *mails_of(pl__conn_t *m, pl_op_t *op, size_t *len) {
 static void see_cancel(pl__conn_t *m, pl_op_t *op, pl_news_t *news) {
     pl_id_t stage = op->u.journal_get.stage, *live = room(&op->arena, m->len[STAGES] * sizeof *live);
     const pl_stage_t *told = stage_of(m, stage);
-    while (told && !told->abort_requested)
+    while (told && !told->abort_requested && !(told->flags & PL_STAGE_FALLBACK_TAKEN))
         told = stage_of(m, told->parent);
     news->cancel = true;
+    news->is_abort = told != NULL;
     news->message = told ? told->abort_message : PL_STR_NONE;
     news->live = live;
     EACH(pl_stage_t, each, STAGES) {
@@ -256,9 +257,7 @@ static void do_flows_list(pl__conn_t *m, pl_op_t *op) {
     pl_id_t *all = room(&op->arena, m->len[FLOWS] * sizeof *all), *list = room(&op->arena, m->len[FLOWS] * sizeof *all);
     size_t len = 0;
     EACH(flow_t, flow, FLOWS) {
-        const task_t *task = task_of(m, flow->is.stage);
-        bool is_held = flow->is.mode == PL_FLOW_HELD && task && task->state == DELAYED;
-        if (get->held ? is_held : flow->is.mode != PL_FLOW_OVER)
+        if (get->held ? flow->is.mode == PL_FLOW_HELD : flow->is.mode != PL_FLOW_OVER)
             all[len++] = flow->is.stage;
     }
     qsort(all, len, sizeof *all, by_id_alone);

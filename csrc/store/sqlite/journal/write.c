@@ -7,7 +7,8 @@
  * Suspending without a missed wake-up. Who brings news (wake.c) does so in a transaction of his own, before or after
  * that of suspend, for writers come one after the other. Before: the task was claimed, so he has set `dirty`, and
  * suspend is refused. After: he finds the task delayed, and makes it ready. A slot that is filled already, when it is
- * asked for here for the first time, is no news for anybody: so suspend looks for that itself.
+ * asked for here for the first time, is no news for anybody: so suspend looks for that itself. And it looks once more
+ * behind what it has written: a slot that it fills, a child that ends with that, and a mail to itself are news for it.
  */
 #include "store/sqlite/db.h"
 
@@ -60,9 +61,13 @@ static int look_for_news(pl__conn_t *conn, const pl_op_suspend_t *suspend, bool 
 
 static int wait_for(pl__conn_t *conn, const pl_op_suspend_t *suspend) {
     pl_usec_t due = suspend->due < PL_USEC_MAX ? suspend->due : PL_USEC_MAX;
+    bool has_news = false;
     if (suspend->hold)
         return pl__flow_hold(conn, suspend->stage, suspend->reason);
-    for (size_t i = 0; i < suspend->slots_len; i++) {
+    if (suspend->journal.fills_len || suspend->journal.mails_len)
+        PL__TRY(look_for_news(conn, suspend, &has_news));
+    due = has_news ? conn->due : due;
+    for (size_t i = 0; i < suspend->slots_len && !has_news; i++) {
         int added;
         PL__TRY(pl__edge_add(conn, suspend->slots[i], suspend->stage, PL__WAIT_DURABLE, &added));
     }
@@ -85,10 +90,5 @@ int pl__verb_suspend(pl__conn_t *conn, pl_op_t *op) {
         return PL_OK;
     PL__TRY(pl__journal_write(conn, suspend->stage, run.root, run.flags, &suspend->journal, pl__run_spawn));
     PL__TRY(pl__deltas_flush(conn)); /* rows of children that are waited for */
-    bool has_mail = false;
-    if (suspend->journal.mails_len) /* to itself, perhaps */
-        PL__TRY(look_for_news(conn, suspend, &has_mail));
-    if (has_mail)
-        suspend->due = conn->due;
     return wait_for(conn, suspend);
 }
