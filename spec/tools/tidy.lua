@@ -58,6 +58,20 @@ local function check_line(path, number, line, tabs_allowed)
   end
 end
 
+-- States, kinds and the like have names in SQL, too (csrc/store/sqlite/schema/numbers.h).
+local numbered = { "state", "kind", "mode", "reason", "reply", "flags" }
+
+local function check_numbers(path, number, line)
+  for text in line:gmatch('"([^"]*)"') do
+    for _, column in ipairs(numbered) do
+      if text:find("%f[%w_]" .. column .. "%f[^%w_] ?[=<>&|]+ ?%d")
+        or text:find("%f[%w_]" .. column .. "%f[^%w_] N?O?T? ?IN %(%d") then
+        complain(path, number, column .. " beside a bare number in SQL: schema/numbers.h has its name")
+      end
+    end
+  end
+end
+
 -- A function begins at the line that ends its signature with ") {" and ends with a brace in the first column.
 local function check_functions(path, lines)
   local start, name
@@ -94,6 +108,7 @@ local function check_file(path)
   for number, line in ipairs(lines) do
     check_line(path, number, line, path == "Makefile" or kind == "mk")
     if is_c then check_include(path, number, line) end
+    if is_c and path:find("^csrc/store/sqlite/") then check_numbers(path, number, line) end
   end
   if is_c then check_functions(path, lines) end
 end

@@ -33,7 +33,6 @@ typedef enum {
 } pl__sql_t;
 
 enum { PL__RESULTS = 1024 };
-enum { PL__WAITERS = -1 }; /* in pl_stage.waiter: they are in pl_wait */
 
 /* A task that became ready or delayed in this transaction; inserted at its end, so that it can be born claimed. */
 typedef struct {

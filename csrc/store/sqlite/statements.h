@@ -9,6 +9,7 @@
 #include "store/sqlite/journal/shown.h"
 #include "store/sqlite/schedule/statements.h"
 #include "store/sqlite/schema/numbers.h"
+#include "store/sqlite/view/statements.h"
 
 /* What a stage has mostly, and NULL means in its row. */
 #define PL__STAGE_ATTEMPTS 3
@@ -52,8 +53,9 @@
 
 /* What a worker has claimed beyond its permits waits, whoever has it. */
 #define PL__CLAIMED_AHEAD(queue)                                                                                       \
-    "coalesce((SELECT sum(max(0, (SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND "   \
-    "queue = p.queue AND owner = p.worker) - p.permits)) FROM main.pl_permit AS p WHERE p.queue = " queue              \
+    "coalesce((SELECT sum(max(0, (SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state "           \
+    "= " PL__S_TASK_CLAIMED                                                                                            \
+    " AND queue = p.queue AND owner = p.worker) - p.permits)) FROM main.pl_permit AS p WHERE p.queue = " queue         \
     " AND p.permits > 0), 0)"
 
 #define PL__AHEAD_OF_QUEUE PL__CLAIMED_AHEAD("?1")
@@ -80,20 +82,6 @@
 #define PL__TASK_ROW_COLUMNS                                                                                           \
     "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, request, tag) "     \
     "VALUES "
-
-/* The columns read_task of view/tasks.c reads, in its order. */
-#define PL__SEEN_COLUMNS                                                                                               \
-    PL__TASK_COLUMNS                                                                                                   \
-    ", state, coalesce(stage, CASE WHEN kind < 3 THEN id ELSE 0 END), (SELECT w.host || ':' || w.pid "                 \
-    "FROM main.pl_worker AS w WHERE w.id = t.owner), claim"
-#define PL__SEEN_TASK "SELECT " PL__SEEN_COLUMNS " FROM main.pl_task AS t INDEXED BY "
-
-/* The columns read_brief of view/roots.c reads, in its order. */
-#define PL__ROOT_BRIEF "id, state, created, queue, class_path, key, abort_message, retry_message"
-
-#define PL__ROOT_OF_TASK                                                                                               \
-    "SELECT (SELECT s.root FROM main.pl_stage AS s WHERE s.id = coalesce(t.stage, t.id)) FROM main.pl_task AS t "      \
-    "INDEXED BY "
 
 #define PL__STATEMENTS(X)                                                                                              \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                  \
@@ -138,13 +126,16 @@
       "UPDATE main.pl_queue SET removed = 1, mode = 'push', paused = 0, rate = NULL, bucket_size = NULL, "             \
       "max_concurrent = NULL, target = NULL, retry_limit = NULL, age_limit = NULL, min_backoff = NULL, "               \
       "max_backoff = NULL, max_doublings = NULL, max_losses = NULL WHERE id = ?1")                                     \
-    X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE queue = ?1 AND kind >= 4 AND state < 4)")      \
+    X(QUEUE_HAS_TASKS, "SELECT EXISTS (SELECT 1 FROM main.pl_task WHERE queue = ?1 AND kind >= " PL__S_KIND_PUSH       \
+                       " AND state < " PL__S_TASK_DEAD ")")                                                            \
     X(QUEUE_TOKENS, "SELECT tokens, tokens_time FROM main.pl_queue WHERE id = ?1")                                     \
     X(QUEUE_SET_TOKENS, "UPDATE main.pl_queue SET tokens = ?2, tokens_time = ?3 WHERE id = ?1")                        \
-    X(QUEUE_CLAIMS, "SELECT id, (SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND "    \
-                    "queue = ?1 AND owner = w.id), 0, 0 FROM main.pl_worker AS w NOT INDEXED")                         \
-    X(QUEUE_CLAIMS_OF, "SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = 2 AND queue = ?1 "  \
-                       "AND owner = ?2")                                                                               \
+    X(QUEUE_CLAIMS,                                                                                                    \
+      "SELECT id, (SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = " PL__S_TASK_CLAIMED     \
+      " AND queue = ?1 AND owner = w.id), 0, 0 FROM main.pl_worker AS w NOT INDEXED")                                  \
+    X(QUEUE_CLAIMS_OF,                                                                                                 \
+      "SELECT count(*) FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = " PL__S_TASK_CLAIMED                 \
+      " AND queue = ?1 AND owner = ?2")                                                                                \
     /* permits, see permits.c */                                                                                       \
     X(PERMITS_ANY, "SELECT EXISTS (SELECT 1 FROM main.pl_permit INDEXED BY pl_permit_worker WHERE worker > 0)")        \
     X(PERMITS_OF_QUEUE, "SELECT worker, permits, waits, asked FROM main.pl_permit WHERE queue = ?1")                   \
@@ -156,28 +147,32 @@
                   "main.pl_worker WHERE id = ?2 ON CONFLICT (queue, worker) DO UPDATE SET permits = "                  \
                   "excluded.permits, waits = excluded.waits, asked = asked AND excluded.permits > 0")                  \
     X(PERMIT_DELETE, "DELETE FROM main.pl_permit WHERE queue = ?1 AND worker = ?2")                                    \
-    X(QUEUE_ANY_READY, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND "       \
-                       "queue = ?1)")                                                                                  \
-    X(QUEUE_NEXT_READY,                                                                                                \
-      "SELECT queue FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue > ?1 ORDER BY queue LIMIT 1") \
-    X(QUEUE_STARTED, "INSERT INTO main.pl_queue_started (queue, slot, second, started) VALUES (?1, ?2 & 63, ?2, ?3) "  \
-                     "ON CONFLICT (queue, slot) DO UPDATE SET started = excluded.started + "                           \
-                     "CASE second WHEN excluded.second THEN started ELSE 0 END, second = excluded.second")             \
-    X(QUEUE_STATS, "SELECT q.id, q.rate, q.paused, (SELECT coalesce(sum(started), 0) FROM "                            \
-                   "main.pl_queue_started WHERE queue = q.id AND second > ?2 - 60), (SELECT count(*) FROM "            \
-                   "main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = q.id) FROM main.pl_queue "        \
-                   "AS q WHERE q.name = ?1 AND NOT q.removed")                                                         \
-    X(QUEUE_TASKS, "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), "                                          \
-                   "sum(state = 2 OR (state = 3 AND tries > 0 AND eta > ?2)) - " PL__AHEAD_OF_QUEUE                    \
-                   " FROM main.pl_task WHERE queue = ?1 AND state < 4")                                                \
-    X(WORKERS, "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "   \
-               "WHERE state = 2 AND owner = w.id), host || ':' || pid || '#' || id FROM main.pl_worker AS w")          \
+    X(QUEUE_ANY_READY,                                                                                                 \
+      "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_ready WHERE state = " PL__S_TASK_READY             \
+      " AND queue = ?1)")                                                                                              \
+    X(QUEUE_NEXT_READY, "SELECT queue FROM main.pl_task INDEXED BY pl_task_ready WHERE state = " PL__S_TASK_READY      \
+                        " AND queue > ?1 ORDER BY queue LIMIT 1")                                                      \
+    X(QUEUE_STARTED,                                                                                                   \
+      "INSERT INTO main.pl_queue_started (queue, slot, second, started) VALUES (?1, ?2 & " PL__S_STARTED_MASK          \
+      ", ?2, ?3) ON CONFLICT (queue, slot) DO UPDATE SET started = excluded.started + CASE second WHEN "               \
+      "excluded.second THEN started ELSE 0 END, second = excluded.second")                                             \
+    X(QUEUE_STATS,                                                                                                     \
+      "SELECT q.id, q.rate, q.paused, (SELECT coalesce(sum(started), 0) FROM main.pl_queue_started WHERE queue = "     \
+      "q.id AND second > ?2 - 60), (SELECT count(*) FROM main.pl_task INDEXED BY pl_task_dead WHERE state "            \
+      "= " PL__S_TASK_DEAD " AND queue = q.id) FROM main.pl_queue AS q WHERE q.name = ?1 AND NOT q.removed")           \
+    X(QUEUE_TASKS, "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), sum(state = " PL__S_TASK_CLAIMED           \
+                   " OR (state = " PL__S_TASK_PULL " AND tries > 0 AND eta > ?2)) - " PL__AHEAD_OF_QUEUE               \
+                   " FROM main.pl_task WHERE queue = ?1 AND state < " PL__S_TASK_DEAD)                                 \
+    X(WORKERS,                                                                                                         \
+      "SELECT id, number, pid, lease_until, EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed WHERE "      \
+      "state = " PL__S_TASK_CLAIMED " AND owner = w.id), host || ':' || pid || '#' || id FROM main.pl_worker AS w")    \
     /* how often trees with runs under way were aborted; the runs of a worker that were */                             \
     X(ABORTS, "SELECT value FROM main.pl_meta WHERE key = 'aborts'")                                                   \
     X(ABORTS_COUNT, "INSERT INTO main.pl_meta (key, value) VALUES ('aborts', 1) "                                      \
                     "ON CONFLICT (key) DO UPDATE SET value = value + 1")                                               \
-    X(RUNS_ABORTED, "SELECT t.id FROM main.pl_task AS t INDEXED BY pl_task_claimed WHERE t.state = 2 AND "             \
-                    "t.owner = ?1 AND t.kind = ?2 AND (SELECT state FROM main.pl_stage WHERE id = t.id) = ?3")         \
+    X(RUNS_ABORTED,                                                                                                    \
+      "SELECT t.id FROM main.pl_task AS t INDEXED BY pl_task_claimed WHERE t.state = " PL__S_TASK_CLAIMED              \
+      " AND t.owner = ?1 AND t.kind = ?2 AND (SELECT state FROM main.pl_stage WHERE id = t.id) = ?3")                  \
     X(WORKERS_OTHER, "SELECT count(*) FROM main.pl_worker WHERE id <> ?1")                                             \
     X(WORKER_NUMBER_TAKEN, "SELECT 1 FROM main.pl_worker WHERE number = ?1")                                           \
     X(WORKER_NEXT, "INSERT INTO main.pl_meta (key, value) VALUES ('last_worker', 1) "                                  \
@@ -187,8 +182,9 @@
     X(WORKER_DELETE, "DELETE FROM main.pl_worker WHERE id = ?1")                                                       \
     X(WORKER_RENEW, "UPDATE main.pl_worker SET lease_until = ?2 WHERE id = ?1")                                        \
     X(WORKER_HAS, "SELECT 1 FROM main.pl_worker WHERE id = ?1")                                                        \
-    X(WORKER_CLAIMS, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed "                           \
-                     "WHERE state = 2 AND owner = ?1)")                                                                \
+    X(WORKER_CLAIMS,                                                                                                   \
+      "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_claimed WHERE state = " PL__S_TASK_CLAIMED         \
+      " AND owner = ?1)")                                                                                              \
     X(GREATEST_ID,                                                                                                     \
       "SELECT max(coalesce((SELECT max(id) FROM main.pl_stage), 0), coalesce((SELECT max(id) FROM main.pl_slot), "     \
       "0), coalesce((SELECT max(id) FROM main.pl_task), 0))")                                                          \
@@ -209,7 +205,8 @@
     X(TASK_DELETE_LARGE, "DELETE FROM main.pl_task_large WHERE task = ?1")                                             \
     X(TASK_DELETE, "DELETE FROM main.pl_task WHERE id = ?1 RETURNING queue, name, large")                              \
     X(TASK_DROP, "DELETE FROM main.pl_task WHERE id = ?1")                                                             \
-    X(TASK_FINISH_RUN, "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = 0")            \
+    X(TASK_FINISH_RUN,                                                                                                 \
+      "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = " PL__S_KIND_RUN)               \
     X(TASK_FINISH, "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                             \
     X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM main.pl_task WHERE id = ?1")                                  \
     X(PAGE_COUNT, "PRAGMA main.page_count")                                                                            \
@@ -225,52 +222,57 @@
       "?1")                                                                                                            \
     X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
                   "is_retry = 1, losses = NULL, alone = NULL WHERE id = ?1")                                           \
-    X(TASK_READY, "SELECT id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), "                   \
-                  "payload, large, request, coalesce(deadline, 0), executions, coalesce(status, 0) FROM "              \
-                  "main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue = ?1 ORDER BY priority "            \
-                  "DESC, eta, id LIMIT ?2")                                                                            \
-    X(TASK_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = ?2 WHERE id = ?3")                           \
-    X(TASKS_CLAIM, "UPDATE main.pl_task SET state = 2, owner = ?1, claim = ?2 WHERE id IN (" PL__SIXTEEN(              \
-                       "?") "," PL__SIXTEEN("?") ")")                                                                  \
+    X(TASK_READY,                                                                                                      \
+      "SELECT id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), payload, large, request, "      \
+      "coalesce(deadline, 0), executions, coalesce(status, 0) FROM main.pl_task INDEXED BY pl_task_ready WHERE state " \
+      "= " PL__S_TASK_READY " AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                                \
+    X(TASK_CLAIM, "UPDATE main.pl_task SET state = " PL__S_TASK_CLAIMED ", owner = ?1, claim = ?2 WHERE id = ?3")      \
+    X(TASKS_CLAIM, "UPDATE main.pl_task SET state = " PL__S_TASK_CLAIMED                                               \
+                   ", owner = ?1, claim = ?2 WHERE id IN (" PL__SIXTEEN("?") "," PL__SIXTEEN("?") ")")                 \
     X(TASKS_FINISH, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND id IN (" PL__SIXTEEN(                \
                         "?") "," PL__SIXTEEN("?") ")")                                                                 \
-    X(TASKS_FINISH_RUN,                                                                                                \
-      "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND kind = 0 AND id IN (" PL__SIXTEEN(                 \
-          "?") "," PL__SIXTEEN("?") ")")                                                                               \
+    X(TASKS_FINISH_RUN, "DELETE FROM main.pl_task WHERE owner = ?1 AND claim = ?2 AND kind = " PL__S_KIND_RUN          \
+                        " AND id IN (" PL__SIXTEEN("?") "," PL__SIXTEEN("?") ")")                                      \
     X(TASK_SET_KIND, "UPDATE main.pl_task SET kind = ?2, tries = 0 WHERE id = ?1")                                     \
-    X(TASK_PROMOTE, "UPDATE main.pl_task SET state = 0 WHERE id IN (SELECT id FROM main.pl_task INDEXED BY "           \
-                    "pl_task_due WHERE state = 1 AND eta <= ?1 ORDER BY eta LIMIT ?2)")                                \
-    X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task INDEXED BY pl_task_due WHERE state = 1 AND eta < "                  \
-                     "9223372036854775806 ORDER BY eta LIMIT 1")                                                       \
-    X(TASK_RELEASE, "UPDATE main.pl_task SET state = 0, owner = NULL WHERE id = ?1 AND state = 2 AND owner = ?2 "      \
-                    "AND claim = ?3")                                                                                  \
-    X(TASK_RELEASE_LATER, "UPDATE main.pl_task SET state = 1, eta = ?4, is_retry = 1, owner = NULL "                   \
-                          "WHERE id = ?1 AND state = 2 AND owner = ?2 AND claim = ?3")                                 \
-    X(TASK_LEAVE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = 0, owner = NULL "                        \
-                  "WHERE state = 2 AND owner = ?1")                                                                    \
+    X(TASK_PROMOTE,                                                                                                    \
+      "UPDATE main.pl_task SET state = " PL__S_TASK_READY                                                              \
+      " WHERE id IN (SELECT id FROM main.pl_task INDEXED BY pl_task_due WHERE state = " PL__S_TASK_DELAYED             \
+      " AND eta <= ?1 ORDER BY eta LIMIT ?2)")                                                                         \
+    X(TASK_NEXT_DUE, "SELECT eta FROM main.pl_task INDEXED BY pl_task_due WHERE state = " PL__S_TASK_DELAYED           \
+                     " AND eta < " PL__S_LAST_TIME " ORDER BY eta LIMIT 1")                                            \
+    X(TASK_RELEASE, "UPDATE main.pl_task SET state = " PL__S_TASK_READY                                                \
+                    ", owner = NULL WHERE id = ?1 AND state = " PL__S_TASK_CLAIMED " AND owner = ?2 AND claim = ?3")   \
+    X(TASK_RELEASE_LATER, "UPDATE main.pl_task SET state = " PL__S_TASK_DELAYED                                        \
+                          ", eta = ?4, is_retry = 1, owner = NULL WHERE id = ?1 AND state = " PL__S_TASK_CLAIMED       \
+                          " AND owner = ?2 AND claim = ?3")                                                            \
+    X(TASK_LEAVE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = " PL__S_TASK_READY                       \
+                  ", owner = NULL WHERE state = " PL__S_TASK_CLAIMED " AND owner = ?1")                                \
     /* losses, see losses.c */                                                                                         \
-    X(TASKS_LOST, "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), t.max_losses, (SELECT max_losses FROM "        \
-                  "main.pl_stage WHERE id = CASE t.kind WHEN 3 THEN t.stage ELSE t.id END), " PL__IS_AHEAD             \
-                  " FROM main.pl_task AS t INDEXED BY pl_task_claimed WHERE t.state = 2 AND t.owner = ?1")             \
-    X(TASK_RESCUE, "UPDATE main.pl_task AS t INDEXED BY pl_task_claimed SET state = 0, owner = NULL, "                 \
-                   "losses = coalesce(losses, 0) + NOT " PL__IS_AHEAD " WHERE state = 2 AND owner = ?1")               \
+    X(TASKS_LOST,                                                                                                      \
+      "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), t.max_losses, (SELECT max_losses FROM main.pl_stage "      \
+      "WHERE id = CASE t.kind WHEN " PL__S_KIND_CALLBACK " THEN t.stage ELSE t.id END), " PL__IS_AHEAD                 \
+      " FROM main.pl_task AS t INDEXED BY pl_task_claimed WHERE t.state = " PL__S_TASK_CLAIMED " AND t.owner = ?1")    \
+    X(TASK_RESCUE, "UPDATE main.pl_task AS t INDEXED BY pl_task_claimed SET state = " PL__S_TASK_READY                 \
+                   ", owner = NULL, losses = coalesce(losses, 0) + NOT " PL__IS_AHEAD                                  \
+                   " WHERE state = " PL__S_TASK_CLAIMED " AND owner = ?1")                                             \
     X(QUEUE_ANY_LOSSES, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT "     \
                         "NULL AND alone IS NULL AND queue = ?1) OR EXISTS (SELECT 1 FROM main.pl_task INDEXED BY "     \
                         "pl_task_losses WHERE losses IS NOT NULL AND alone = 1 AND queue = ?1)")                       \
-    X(TASK_SET_ALONE, "UPDATE main.pl_task SET state = 1, eta = ?3, owner = NULL, losses = ?2, alone = 1 "             \
-                      "WHERE id = ?1")                                                                                 \
+    X(TASK_SET_ALONE, "UPDATE main.pl_task SET state = " PL__S_TASK_DELAYED                                            \
+                      ", eta = ?3, owner = NULL, losses = ?2, alone = 1 WHERE id = ?1")                                \
     X(TASK_ANY_ALONE, "SELECT EXISTS (SELECT 1 FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT NULL "  \
                       "AND alone = 1)")                                                                                \
-    X(TASK_PROMOTE_ALONE, "UPDATE main.pl_task SET state = 0, eta = ?1 WHERE id IN "                                   \
-                          "(SELECT min(id) FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT NULL AND "  \
-                          "alone = 1 AND state = 1 AND queue NOT IN (SELECT queue FROM main.pl_task INDEXED BY "       \
-                          "pl_task_losses WHERE losses IS NOT NULL AND alone = 1 AND state IN (0, 2)) "                \
-                          "GROUP BY queue)")                                                                           \
+    X(TASK_PROMOTE_ALONE,                                                                                              \
+      "UPDATE main.pl_task SET state = " PL__S_TASK_READY                                                              \
+      ", eta = ?1 WHERE id IN (SELECT min(id) FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT NULL "   \
+      "AND alone = 1 AND state = " PL__S_TASK_DELAYED                                                                  \
+      " AND queue NOT IN (SELECT queue FROM main.pl_task INDEXED BY pl_task_losses WHERE losses IS NOT NULL AND "      \
+      "alone = 1 AND state IN (" PL__S_TASK_READY ", " PL__S_TASK_CLAIMED ")) GROUP BY queue)")                        \
     X(TASK_TRIES, "SELECT tries FROM main.pl_task WHERE id = ?1")                                                      \
-    X(TASK_COUNTS, "SELECT q.name, sum(t.state = 0) + " PL__AHEAD_OF_EACH                                              \
-                   ", sum(t.state = 1), sum(t.state = 2) - " PL__AHEAD_OF_EACH                                         \
-                   ", q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q "                                    \
-                   "LEFT JOIN main.pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                      \
+    X(TASK_COUNTS, "SELECT q.name, sum(t.state = " PL__S_TASK_READY ") + " PL__AHEAD_OF_EACH                           \
+                   ", sum(t.state = " PL__S_TASK_DELAYED "), sum(t.state = " PL__S_TASK_CLAIMED                        \
+                   ") - " PL__AHEAD_OF_EACH ", q.paused OR coalesce(q.rate, 1) = 0 FROM main.pl_queue AS q LEFT JOIN " \
+                   "main.pl_task AS t ON t.queue = q.id GROUP BY q.id ORDER BY q.name")                                \
     X(TASK_DELETE_OF_STAGE,                                                                                            \
       "DELETE FROM main.pl_task INDEXED BY pl_task_stage WHERE stage = ?1 RETURNING queue, name")                      \
     X(NAME_GET, "SELECT coalesce(expires, 0) FROM main.pl_task_name WHERE queue = ?1 AND name = ?2")                   \
@@ -296,119 +298,54 @@
                  "losses = NULL, alone = NULL, "                                                                       \
                  "executions = executions + (?4 IS NOT NULL), status = ?4, first_try = coalesce(first_try, ?5) "       \
                  "WHERE id = ?1")                                                                                      \
-    X(TASK_DIE, "UPDATE main.pl_task SET state = 4, owner = NULL, losses = NULL, alone = NULL, tries = tries + ?2, "   \
-                "executions = executions + (?3 IS NOT NULL), status = ?3 WHERE id = ?1 RETURNING queue, name")         \
+    X(TASK_DIE, "UPDATE main.pl_task SET state = " PL__S_TASK_DEAD                                                     \
+                ", owner = NULL, losses = NULL, alone = NULL, tries = tries + ?2, executions = executions + (?3 IS "   \
+                "NOT NULL), status = ?3 WHERE id = ?1 RETURNING queue, name")                                          \
     X(DEAD_ADD, "INSERT INTO main.pl_dead (task, time, error_class, message, traceback) VALUES (?1, ?2, ?3, ?4, ?5)")  \
     X(DEAD_DELETE, "DELETE FROM main.pl_dead WHERE task = ?1")                                                         \
     X(DEAD_GET, "SELECT time, error_class, message, traceback FROM main.pl_dead WHERE task = ?1")                      \
-    X(DEAD_LIST,                                                                                                       \
-      "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = 4 AND id < ?1 ORDER BY id DESC LIMIT ?2")           \
-    X(DEAD_LIST_OF_QUEUE, "SELECT " PL__TASK_COLUMNS                                                                   \
-                          " FROM main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?3 AND id < ?1 "     \
-                          "ORDER BY id DESC LIMIT ?2")                                                                 \
-    /* tasks, queues and workers as they are shown */                                                                  \
-    X(TASKS_SEEN_CLAIMED, PL__SEEN_TASK "pl_task_claimed WHERE state = 2 AND queue = ?1 AND id > ?2 ORDER BY id")      \
-    X(TASKS_SEEN_READY, PL__SEEN_TASK "pl_task_ready WHERE state = 0 AND queue = ?1 AND priority <= ?2 AND (priority " \
-                                      "< ?2 OR eta > ?3 OR (eta = ?3 AND id > ?4)) ORDER BY priority DESC, eta, id")   \
-    X(TASKS_SEEN_PULL, PL__SEEN_TASK "pl_task_pull WHERE state = 3 AND queue = ?1 AND eta >= ?2 AND (eta > ?2 OR id "  \
-                                     "> ?3) ORDER BY eta, id")                                                         \
-    X(TASKS_SEEN_DELAYED, PL__SEEN_TASK "pl_task_due WHERE state = 1 AND eta >= ?1 AND eta <= ?3 AND (eta > ?1 OR id " \
-                                        "> ?2) ORDER BY eta, id")                                                      \
-    X(TASKS_SEEN_DEAD, PL__SEEN_TASK "pl_task_dead WHERE state = 4 AND queue = ?1 AND id < ?2 ORDER BY id DESC")       \
-    X(TASK_SEEN,                                                                                                       \
-      "SELECT " PL__SEEN_COLUMNS ", coalesce(is_retry, 0), coalesce(alone, 0) FROM main.pl_task AS t WHERE id = ?1")   \
-    X(TASKS_READY_BEFORE, "SELECT count(*) FROM (SELECT 1 FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 " \
-                          "AND queue = ?1 AND priority >= ?2 AND (priority > ?2 OR eta < ?3 OR (eta = ?3 AND id < "    \
-                          "?4)) LIMIT ?5)")                                                                            \
-    X(STAGES_BEFORE, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id < ?2 ORDER BY id "  \
-                     "DESC LIMIT ?3")                                                                                  \
-    /* roots as they are listed, see view/roots.c */                                                                   \
-    X(ROOTS_SCAN, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL AND "  \
-                  "id < ?1 ORDER BY id DESC")                                                                          \
-    X(ROOTS_SCAN_STATES,                                                                                               \
-      "SELECT id, state, created FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL "                  \
-      "AND id < ?1 ORDER BY id DESC")                                                                                  \
-    X(ROOTS_SCAN_CLASS, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage INDEXED BY pl_stage_class WHERE parent IS NULL " \
-                        "AND class_path = ?2 AND id < ?1 ORDER BY id DESC")                                            \
-    X(ROOT_BRIEF, "SELECT " PL__ROOT_BRIEF " FROM main.pl_stage WHERE id = ?1 AND parent IS NULL")                     \
-    X(ROOT_NEWEST, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL AND id < ?1 ORDER "   \
-                   "BY id DESC LIMIT 1")                                                                               \
-    X(ROOT_CREATED_FROM, "SELECT created FROM main.pl_stage INDEXED BY pl_stage_newest WHERE parent IS NULL AND id "   \
-                         ">= ?1 ORDER BY id LIMIT 1")                                                                  \
-    X(ROOTS_ABORTED, "SELECT id FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND finalized IS "   \
-                     "NOT NULL AND state = 6")                                                                         \
-    X(ROOTS_COUNT_FINAL,                                                                                               \
-      "SELECT count(*) FROM (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS "                   \
-      "NULL AND finalized IS NOT NULL AND state = ?1 LIMIT ?2)")                                                       \
-    X(ROOTS_COUNT_ENDED,                                                                                               \
-      "SELECT count(*) FROM (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND "          \
-      "finalized IS NOT NULL AND state = ?1 AND finalized >= ?2 AND finalized < ?3 LIMIT ?4)")                         \
-    X(ROOTS_COUNT_OVER, "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_final WHERE parent IS NULL AND "       \
-                        "finalized IS NOT NULL")                                                                       \
-    X(ROOTS_OF_CLAIMED, PL__ROOT_OF_TASK "pl_task_claimed WHERE t.state = 2")                                          \
-    X(ROOTS_OF_READY, PL__ROOT_OF_TASK "pl_task_ready WHERE t.state = 0")                                              \
-    X(ROOTS_OF_DELAYED, PL__ROOT_OF_TASK "pl_task_due WHERE t.state = 1")                                              \
-    X(ROOTS_OF_WAITS, "SELECT (SELECT s.root FROM main.pl_stage AS s WHERE s.id = w.stage) FROM main.pl_wait AS w")    \
-    X(TASK_BRIEF, "SELECT state, eta FROM main.pl_task WHERE id = ?1")                                                 \
-    X(STATUS_MESSAGE, "SELECT message FROM main.pl_status WHERE stage = ?1")                                           \
-    X(STAGE_SEEN,                                                                                                      \
-      "SELECT class_path, key, coalesce(abort_message, retry_message), attempt, coalesce(max_attempts, " PL__TEXT(     \
-          PL__STAGE_ATTEMPTS) ") FROM main.pl_stage WHERE id = ?1")                                                    \
-    X(QUEUE_SEEN,                                                                                                      \
-      "SELECT count(*), min(CASE WHEN eta <= ?2 THEN eta END), (SELECT count(*) FROM main.pl_task INDEXED BY "         \
-      "pl_task_claimed WHERE state = 2 AND queue = ?1) - " PL__AHEAD_OF_QUEUE                                          \
-      ", (SELECT count(*) FROM (SELECT 1 FROM "                                                                        \
-      "main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?1 LIMIT ?4)), (SELECT "                       \
-      "coalesce(sum(started), 0) FROM main.pl_queue_started WHERE queue = ?1 AND second > ?3 - 60) FROM (SELECT eta "  \
-      "FROM main.pl_task INDEXED BY pl_task_ready WHERE state = 0 AND queue = ?1 LIMIT ?4)")                           \
-    X(QUEUE_SEEN_PULL,                                                                                                 \
-      "SELECT coalesce(sum(eta <= ?2), 0), min(CASE WHEN eta <= ?2 THEN eta END), coalesce(sum(eta > ?2 AND tries > "  \
-      "0), 0), coalesce(sum(eta > ?2 AND tries = 0), 0) FROM (SELECT eta, tries FROM main.pl_task INDEXED BY "         \
-      "pl_task_pull WHERE state = 3 AND queue = ?1 LIMIT ?3)")                                                         \
-    X(QUEUES_SEEN_DELAYED,                                                                                             \
-      "SELECT queue, sum(eta > ?1), sum(eta <= ?1), min(eta) FROM (SELECT queue, eta FROM main.pl_task INDEXED BY "    \
-      "pl_task_due WHERE state = 1 LIMIT ?2) GROUP BY queue")                                                          \
-    X(WORKERS_SEEN,                                                                                                    \
-      "SELECT id, number, host, pid, started, lease_until, serves, version, (SELECT count(*) FROM main.pl_task "       \
-      "INDEXED BY pl_task_claimed WHERE state = 2 AND owner = w.id) FROM main.pl_worker AS w ORDER BY number")         \
+    X(DEAD_LIST, "SELECT " PL__TASK_COLUMNS " FROM main.pl_task WHERE state = " PL__S_TASK_DEAD                        \
+                 " AND id < ?1 ORDER BY id DESC LIMIT ?2")                                                             \
+    X(DEAD_LIST_OF_QUEUE,                                                                                              \
+      "SELECT " PL__TASK_COLUMNS " FROM main.pl_task INDEXED BY pl_task_dead WHERE state = " PL__S_TASK_DEAD           \
+      " AND queue = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2")                                                         \
+    PL__VIEW_STATEMENTS(X)                                                                                             \
     X(DEAD_IDS, "SELECT task FROM main.pl_dead WHERE task > ?1 ORDER BY task LIMIT ?2")                                \
-    X(DEAD_IDS_OF_QUEUE, "SELECT id FROM main.pl_task INDEXED BY pl_task_dead WHERE state = 4 AND queue = ?3 AND "     \
-                         "id > ?1 ORDER BY id LIMIT ?2")                                                               \
-    X(DEAD_TASK, "SELECT queue, name, kind FROM main.pl_task WHERE id = ?1 AND state = 4")                             \
+    X(DEAD_IDS_OF_QUEUE, "SELECT id FROM main.pl_task INDEXED BY pl_task_dead WHERE state = " PL__S_TASK_DEAD          \
+                         " AND queue = ?3 AND id > ?1 ORDER BY id LIMIT ?2")                                           \
+    X(DEAD_TASK, "SELECT queue, name, kind FROM main.pl_task WHERE id = ?1 AND state = " PL__S_TASK_DEAD)              \
     X(DEAD_REVIVE,                                                                                                     \
       "UPDATE main.pl_task SET state = ?2, eta = ?3, tries = 0, losses = NULL, executions = 0, status = NULL, "        \
       "first_try = NULL WHERE id = ?1")                                                                                \
     /* leases */                                                                                                       \
-    X(TASK_LEASABLE, "SELECT " PL__TASK_COLUMNS                                                                        \
-                     " FROM main.pl_task INDEXED BY pl_task_pull WHERE state = 3 AND queue = ?1 AND eta < ?2 "         \
-                     "ORDER BY eta, id LIMIT ?3")                                                                      \
-    X(TASK_LEASABLE_TAG, "SELECT " PL__TASK_COLUMNS                                                                    \
-                         " FROM main.pl_task INDEXED BY pl_task_pull_tag WHERE state = 3 AND queue = ?1 AND eta < ?2 " \
-                         "AND tag IS ?4 ORDER BY eta, id LIMIT ?3")                                                    \
+    X(TASK_LEASABLE,                                                                                                   \
+      "SELECT " PL__TASK_COLUMNS " FROM main.pl_task INDEXED BY pl_task_pull WHERE state = " PL__S_TASK_PULL           \
+      " AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT ?3")                                                        \
+    X(TASK_LEASABLE_TAG,                                                                                               \
+      "SELECT " PL__TASK_COLUMNS " FROM main.pl_task INDEXED BY pl_task_pull_tag WHERE state = " PL__S_TASK_PULL       \
+      " AND queue = ?1 AND eta < ?2 AND tag IS ?4 ORDER BY eta, id LIMIT ?3")                                          \
     X(TASK_LEASE, "UPDATE main.pl_task SET eta = ?2, lease = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")     \
-    X(TASK_FIRST_TAG, "SELECT tag FROM main.pl_task INDEXED BY pl_task_pull WHERE state = 3 AND queue = ?1 AND "       \
-                      "eta < ?2 ORDER BY eta, id LIMIT 1")                                                             \
-    X(TASK_LEASED,                                                                                                     \
-      "SELECT eta, state, coalesce(lease, eta) FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind >= 3")          \
+    X(TASK_FIRST_TAG, "SELECT tag FROM main.pl_task INDEXED BY pl_task_pull WHERE state = " PL__S_TASK_PULL            \
+                      " AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")                                         \
+    X(TASK_LEASED, "SELECT eta, state, coalesce(lease, eta) FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind "  \
+                   ">= " PL__S_KIND_CALLBACK)                                                                          \
     X(TASK_SET_ETA, "UPDATE main.pl_task SET eta = ?2, lease = ?2 WHERE id = ?1")                                      \
     /* ends of durations, moved when the wall clock was set; what never ends stays so */                               \
     X(MOVE_STAGE_RETRIES,                                                                                              \
-      "UPDATE main.pl_stage SET retry_at = retry_at + ?1 WHERE retry_at < 9200000000000000000 AND "                    \
-      "id IN (SELECT id FROM main.pl_task INDEXED BY pl_task_due WHERE state = 1 AND is_retry = 1 "                    \
-      "AND kind = 0)")                                                                                                 \
-    X(MOVE_RETRIES, "UPDATE main.pl_task INDEXED BY pl_task_due SET eta = eta + ?1 WHERE state = 1 AND is_retry "      \
-                    "= 1 AND eta < 9200000000000000000")                                                               \
-    X(MOVE_LEASES, "UPDATE main.pl_task INDEXED BY pl_task_pull SET eta = eta + ?1, lease = coalesce(lease, "          \
-                   "eta) WHERE state = 3 AND (tries > 0 OR eta <= ?2) AND eta < 9200000000000000000")                  \
-    X(MOVE_FIRST_TRIES, "UPDATE main.pl_task SET first_try = first_try + ?1 WHERE first_try IS NOT NULL "              \
-                        "AND state < 4")                                                                               \
-    X(MOVE_WORKERS, "UPDATE main.pl_worker SET lease_until = lease_until + ?1 "                                        \
-                    "WHERE lease_until < 9200000000000000000")                                                         \
+      "UPDATE main.pl_stage SET retry_at = retry_at + ?1 WHERE retry_at < " PL__S_ENDLESS                              \
+      " AND id IN (SELECT id FROM main.pl_task INDEXED BY pl_task_due WHERE state = " PL__S_TASK_DELAYED               \
+      " AND is_retry = 1 AND kind = " PL__S_KIND_RUN ")")                                                              \
+    X(MOVE_RETRIES, "UPDATE main.pl_task INDEXED BY pl_task_due SET eta = eta + ?1 WHERE state = " PL__S_TASK_DELAYED  \
+                    " AND is_retry = 1 AND eta < " PL__S_ENDLESS)                                                      \
+    X(MOVE_LEASES, "UPDATE main.pl_task INDEXED BY pl_task_pull SET eta = eta + ?1, lease = coalesce(lease, eta) "     \
+                   "WHERE state = " PL__S_TASK_PULL " AND (tries > 0 OR eta <= ?2) AND eta < " PL__S_ENDLESS)          \
+    X(MOVE_FIRST_TRIES,                                                                                                \
+      "UPDATE main.pl_task SET first_try = first_try + ?1 WHERE first_try IS NOT NULL AND state < " PL__S_TASK_DEAD)   \
+    X(MOVE_WORKERS, "UPDATE main.pl_worker SET lease_until = lease_until + ?1 WHERE lease_until < " PL__S_ENDLESS)     \
     X(MOVE_TOKENS, "UPDATE main.pl_queue SET tokens_time = tokens_time + ?1 WHERE tokens_time IS NOT NULL")            \
-    X(MOVE_TOMBSTONES, "UPDATE main.pl_task_name SET expires = expires + ?1 "                                          \
-                       "WHERE expires < 9200000000000000000")                                                          \
-    X(MOVE_STARTED, "UPDATE main.pl_queue_started SET queue = -1 - queue, second = second + ?1, "                      \
-                    "slot = (second + ?1) & 63")                                                                       \
+    X(MOVE_TOMBSTONES, "UPDATE main.pl_task_name SET expires = expires + ?1 WHERE expires < " PL__S_ENDLESS)           \
+    X(MOVE_STARTED, "UPDATE main.pl_queue_started SET queue = -1 - queue, second = second + ?1, slot = (second + ?1) " \
+                    "& " PL__S_STARTED_MASK)                                                                           \
     X(MOVED_STARTED, "UPDATE main.pl_queue_started SET queue = -1 - queue WHERE queue < 0")                            \
     /* stages */                                                                                                       \
     X(STAGE_ADD, PL__STAGE_ROW_COLUMNS PL__STAGE_ROW)                                                                  \
@@ -441,20 +378,23 @@
       "SELECT state, root, coalesce(parent, 0), flags, queue, priority, attempt, "                                     \
       "coalesce(max_attempts, " PL__TEXT(PL__STAGE_ATTEMPTS) "), outputs FROM main.pl_stage WHERE id = ?1")            \
     X(STAGE_STATE, "SELECT state FROM main.pl_stage AS s WHERE id = ?1 AND " PL__NOT_DELETED("s.root"))                \
-    X(STAGE_TO_RUN, "UPDATE main.pl_stage SET state = 2, open = ?2, flags = ?3 WHERE id = ?1")                         \
-    X(STAGE_TO_FINALIZING, "UPDATE main.pl_stage SET state = 3, open = 0, flags = ?2 WHERE id = ?1")                   \
+    X(STAGE_TO_RUN, "UPDATE main.pl_stage SET state = " PL__S_STAGE_RUN ", open = ?2, flags = ?3 WHERE id = ?1")       \
+    X(STAGE_TO_FINALIZING,                                                                                             \
+      "UPDATE main.pl_stage SET state = " PL__S_STAGE_FINALIZING ", open = 0, flags = ?2 WHERE id = ?1")               \
     X(STAGE_TO_FINAL, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, finalized = ?3 WHERE id = ?1 "      \
                       "RETURNING flags")                                                                               \
-    X(STAGE_TO_ABORTED, "UPDATE main.pl_stage SET state = 6, open = 0, missing = 0, finalized = ?2, "                  \
-                        "flags = (flags & ~?4) | ?3 WHERE id = ?1")                                                    \
-    X(STAGE_TO_DONE, "UPDATE main.pl_stage SET state = 4, open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")         \
+    X(STAGE_TO_ABORTED, "UPDATE main.pl_stage SET state = " PL__S_STAGE_ABORTED                                        \
+                        ", open = 0, missing = 0, finalized = ?2, flags = (flags & ~?4) | ?3 WHERE id = ?1")           \
+    X(STAGE_TO_DONE,                                                                                                   \
+      "UPDATE main.pl_stage SET state = " PL__S_STAGE_DONE ", open = 0, finalized = ?2, flags = ?3 WHERE id = ?1")     \
     X(STAGE_TO_ABORT, "UPDATE main.pl_stage SET state = ?2, open = 0, missing = 0, flags = (flags & ~?4) | ?3 "        \
                       "WHERE id = ?1")                                                                                 \
     X(STAGE_RESUME, "UPDATE main.pl_stage SET state = ?2, missing = ?3, open = ?4, flags = ?5, started = CASE ?2 "     \
-                    "WHEN 0 THEN NULL WHEN 1 THEN ?6 ELSE started END, finalized = NULL, attempt = 0, retry_at = "     \
-                    "NULL, abort_requested = 0, abort_message = NULL WHERE id = ?1")                                   \
-    X(STAGE_ANY_LIVE, "SELECT EXISTS (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND "       \
-                      "state NOT IN (4, 6))")                                                                          \
+                    "WHEN " PL__S_STAGE_WAITING " THEN NULL WHEN " PL__S_STAGE_READY                                   \
+                    " THEN ?6 ELSE started END, finalized = NULL, attempt = 0, retry_at = NULL, abort_requested = 0, " \
+                    "abort_message = NULL WHERE id = ?1")                                                              \
+    X(STAGE_ANY_LIVE, "SELECT EXISTS (SELECT 1 FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND state " \
+                      "NOT IN (" PL__S_STAGE_DONE ", " PL__S_STAGE_ABORTED "))")                                       \
     X(STAGE_MEMBERS,                                                                                                   \
       "SELECT id, coalesce(parent, 0), state, flags, queue, priority, coalesce(eta, 0), abort_requested FROM "         \
       "main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 ORDER BY id")                                            \
@@ -467,7 +407,8 @@
                   "pl_stage_root WHERE root = ?1 AND id BETWEEN ?2 AND ?3 ORDER BY id")                                \
     X(FALLBACK_ADD, "INSERT INTO main.pl_fallback (stage, value) VALUES (?1, ?2)")                                     \
     X(FALLBACK_GET, "SELECT value FROM main.pl_fallback WHERE stage = ?1")                                             \
-    X(STAGE_TAKE_FALLBACK, "UPDATE main.pl_stage SET flags = flags | 32768, abort_message = ?2 WHERE id = ?1")         \
+    X(STAGE_TAKE_FALLBACK,                                                                                             \
+      "UPDATE main.pl_stage SET flags = flags | " PL__S_FLAG_FALLBACK_TAKEN ", abort_message = ?2 WHERE id = ?1")      \
     X(STAGE_FLAGS, "SELECT flags FROM main.pl_stage WHERE id = ?1")                                                    \
     X(TASK_SET_CLAIM, "UPDATE main.pl_task SET claim = ?2 WHERE id = ?1")                                              \
     X(STAGE_LIVE, "SELECT root, coalesce(parent, 0), state, flags, missing, open, queue, priority, coalesce(eta, 0), " \
@@ -476,23 +417,23 @@
     X(STAGE_INPUTS_FILLED, "UPDATE main.pl_stage SET missing = ?2, state = ?3, started = ?4 WHERE id = ?1")            \
     X(STAGE_CHILDREN_SETTLED, "UPDATE main.pl_stage SET open = ?2, state = ?3, finalized = ?4 WHERE id = ?1")          \
     X(STAGE_LEAF_DONE, "UPDATE main.pl_stage SET state = ?5, finalized = ?2, waiter = ?3, result = ?4 WHERE id = ?1 "  \
-                       "AND state = " PL__STAGE(READY))                                                                \
+                       "AND state = " PL__S_STAGE_READY)                                                               \
     /* flags are in an index */                                                                                        \
     X(STAGE_LEAF_DONE_FLAGS, "UPDATE main.pl_stage SET state = ?5, finalized = ?2, waiter = ?3, result = ?4, flags = " \
-                             "?6 WHERE id = ?1 AND state = " PL__STAGE(READY))                                         \
-    X(STAGE_RETRY, "UPDATE main.pl_stage SET state = 1, open = 0, attempt = attempt + 1, retry_at = ?2, "              \
-                   "retry_message = ?3 WHERE id = ?1")                                                                 \
+                             "?6 WHERE id = ?1 AND state = " PL__S_STAGE_READY)                                        \
+    X(STAGE_RETRY, "UPDATE main.pl_stage SET state = " PL__S_STAGE_READY                                               \
+                   ", open = 0, attempt = attempt + 1, retry_at = ?2, retry_message = ?3 WHERE id = ?1")               \
     X(STAGE_GIVE_UP,                                                                                                   \
       "UPDATE main.pl_stage SET attempt = attempt + 1, retry_message = ?2, abort_message = ?3 WHERE id = ?1")          \
     X(STAGE_REQUEST_ABORT, "UPDATE main.pl_stage SET abort_requested = 1, abort_message = ?2 WHERE id = ?1")           \
     X(STAGE_LIVE_OF_ROOT,                                                                                              \
       "SELECT id, state, flags, queue, priority, coalesce(parent, 0) FROM main.pl_stage INDEXED BY pl_stage_root "     \
-      "WHERE root = ?1 AND state NOT IN (" PL__STAGE(DONE) ", " PL__STAGE(ABORTED) ") ORDER BY id DESC")               \
+      "WHERE root = ?1 AND state NOT IN (" PL__S_STAGE_DONE ", " PL__S_STAGE_ABORTED ") ORDER BY id DESC")             \
     X(STAGE_UNSETTLED_CHILDREN,                                                                                        \
       "SELECT count(*) FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND parent = "                      \
       "?2 AND " PL__IS_UNSETTLED)                                                                                      \
-    X(STAGE_COUNT, "SELECT (SELECT count(*) FROM main.pl_stage) - (SELECT count(*) FROM main.pl_stage "                \
-                   "INDEXED BY pl_stage_hidden WHERE flags & 131072 AND attempt = 0)")                                 \
+    X(STAGE_COUNT, "SELECT (SELECT count(*) FROM main.pl_stage) - (SELECT count(*) FROM main.pl_stage INDEXED BY "     \
+                   "pl_stage_hidden WHERE flags & " PL__S_FLAG_HIDDEN " AND attempt = 0)")                             \
     X(STAGE_STATES_AFTER, "SELECT id, state FROM main.pl_stage INDEXED BY pl_stage_root WHERE root = ?1 AND id > ?2 "  \
                           "ORDER BY id LIMIT ?3")                                                                      \
     X(STAGE_LAST_OF_TREE,                                                                                              \
@@ -537,8 +478,8 @@
     X(WAIT_ADD, "INSERT INTO main.pl_wait (slot, stage, kind) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")             \
     X(WAITS, "SELECT stage, kind FROM main.pl_wait WHERE slot = ?1")                                                   \
     X(WAIT_DELETE, "DELETE FROM main.pl_wait WHERE slot = ?1")                                                         \
-    X(WAIT_DELETE_OUTPUT, "DELETE FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 "                                   \
-                          "AND kind = 1") /* status and failures */                                                    \
+    X(WAIT_DELETE_OUTPUT, "DELETE FROM main.pl_wait WHERE slot = ?1 AND stage = ?2 AND kind = " PL__S_WAIT_OUTPUT)     \
+    /* status and failures */                                                                                          \
     X(STATUS_SET, "INSERT INTO main.pl_status (stage, time, message, console_url, links) VALUES (?1, ?2, ?3, ?4, ?5) " \
                   "ON CONFLICT (stage) DO UPDATE SET time = excluded.time, message = excluded.message, "               \
                   "console_url = excluded.console_url, links = excluded.links")                                        \
@@ -558,15 +499,17 @@
     X(FLOW_NEWS, "SELECT mode, dirty, wants, mails, posted, next, cancel FROM main.pl_flow WHERE stage = ?1")          \
     X(FLOW_BIND, "UPDATE main.pl_flow SET cancel = max(cancel, ?2), deadline = ifnull(?3, deadline) WHERE stage = ?1") \
     X(FLOW_SET_DIRTY, "UPDATE main.pl_flow SET dirty = ?2 WHERE stage = ?1")                                           \
-    X(FLOW_WAKE, "UPDATE main.pl_flow SET mode = 0, wants = NULL, reason = NULL WHERE stage = ?1")                     \
+    X(FLOW_WAKE, "UPDATE main.pl_flow SET mode = " PL__S_MODE_BEGUN ", wants = NULL, reason = NULL WHERE stage = ?1")  \
     X(FLOW_SET_REASON, "UPDATE main.pl_flow SET reason = ?2 WHERE stage = ?1")                                         \
     X(FLOW_WRITTEN, "UPDATE main.pl_flow SET next = ?2, bytes = bytes + ?3 WHERE stage = ?1 AND next <= ?2")           \
-    X(FLOW_SUSPEND, "UPDATE main.pl_flow SET mode = 1, wants = ?2, reason = ?3 WHERE stage = ?1")                      \
-    X(FLOW_HOLD, "UPDATE main.pl_flow SET mode = 2, wants = NULL, reason = ?2 WHERE stage = ?1")                       \
-    X(FLOW_OVER, "UPDATE main.pl_flow SET mode = 3, wants = NULL, reason = NULL, dirty = 0, ended = ?2 WHERE stage = " \
-                 "?1")                                                                                                 \
-    X(FLOW_AGAIN, "UPDATE main.pl_flow SET mode = CASE WHEN ended < ?2 THEN 0 ELSE 2 END, reason = CASE WHEN ended < " \
-                  "?2 THEN NULL ELSE ?3 END, ended = NULL, cancel = 0, deadline = NULL WHERE stage = ?1")              \
+    X(FLOW_SUSPEND,                                                                                                    \
+      "UPDATE main.pl_flow SET mode = " PL__S_MODE_SUSPENDED ", wants = ?2, reason = ?3 WHERE stage = ?1")             \
+    X(FLOW_HOLD, "UPDATE main.pl_flow SET mode = " PL__S_MODE_HELD ", wants = NULL, reason = ?2 WHERE stage = ?1")     \
+    X(FLOW_OVER, "UPDATE main.pl_flow SET mode = " PL__S_MODE_OVER                                                     \
+                 ", wants = NULL, reason = NULL, dirty = 0, ended = ?2 WHERE stage = ?1")                              \
+    X(FLOW_AGAIN, "UPDATE main.pl_flow SET mode = CASE WHEN ended < ?2 THEN " PL__S_MODE_BEGUN                         \
+                  " ELSE " PL__S_MODE_HELD " END, reason = CASE WHEN ended < ?2 THEN NULL ELSE ?3 END, ended = NULL, " \
+                  "cancel = 0, deadline = NULL WHERE stage = ?1")                                                      \
     X(FLOWS_ENDED, "SELECT f.stage, f.ended, (SELECT s.state FROM main.pl_stage AS s WHERE s.id = f.stage) FROM "      \
                    "main.pl_flow AS f INDEXED BY pl_flow_ended WHERE f.ended IS NOT NULL AND f.ended >= ?1 AND "       \
                    "(f.ended > ?1 OR f.stage > ?2) AND f.ended <= ?3 ORDER BY f.ended, f.stage LIMIT ?4")              \
@@ -583,18 +526,19 @@
                                                                                            "main.pl_stage AS s WHERE " \
                                                                                            "s.id = ?1)"))              \
     X(FLOWS_NEWS, "SELECT f.stage FROM main.pl_flow AS f INDEXED BY pl_flow_dirty WHERE f.dirty = 1 AND (SELECT "      \
-                  "t.owner FROM main.pl_task AS t WHERE t.id = f.stage AND t.kind = 0) = ?1")                          \
-    X(FLOW_CONTINUE, "UPDATE main.pl_flow SET era = era + 1, first = next, bytes = 0, mode = 0, wants = NULL, reason " \
-                     "= NULL WHERE stage = ?1 RETURNING first")                                                        \
+                  "t.owner FROM main.pl_task AS t WHERE t.id = f.stage AND t.kind = " PL__S_KIND_RUN ") = ?1")         \
+    X(FLOW_CONTINUE, "UPDATE main.pl_flow SET era = era + 1, first = next, bytes = 0, mode = " PL__S_MODE_BEGUN        \
+                     ", wants = NULL, reason = NULL WHERE stage = ?1 RETURNING first")                                 \
     X(JOURNAL_FORGET, "DELETE FROM main.pl_journal INDEXED BY pl_journal_stage WHERE stage = ?1 AND seq < ?2")         \
     X(JOURNAL_FORGET_LARGE, "DELETE FROM main.pl_journal_large INDEXED BY pl_journal_large_stage WHERE stage = ?1 "    \
                             "AND seq < ?2")                                                                            \
     X(STAGE_CONTINUE, "UPDATE main.pl_stage SET args = ?2, inputs = NULL, started = ?3 WHERE id = ?1")                 \
     X(STAGE_DROP_LARGE, "DELETE FROM main.pl_stage_large WHERE stage = ?1")                                            \
-    X(RUN_STATE, "SELECT state FROM main.pl_task WHERE id = ?1 AND kind = 0")                                          \
-    X(RUN_CLAIM, "SELECT claim FROM main.pl_task WHERE id = ?1 AND kind = 0")                                          \
-    X(TASK_WAKE, "UPDATE main.pl_task SET state = 0, eta = ?2 WHERE id = ?1 AND kind = 0 AND state = 1 AND alone IS "  \
-                 "NULL")                                                                                               \
+    X(RUN_STATE, "SELECT state FROM main.pl_task WHERE id = ?1 AND kind = " PL__S_KIND_RUN)                            \
+    X(RUN_CLAIM, "SELECT claim FROM main.pl_task WHERE id = ?1 AND kind = " PL__S_KIND_RUN)                            \
+    X(TASK_WAKE,                                                                                                       \
+      "UPDATE main.pl_task SET state = " PL__S_TASK_READY ", eta = ?2 WHERE id = ?1 AND kind = " PL__S_KIND_RUN        \
+      " AND state = " PL__S_TASK_DELAYED " AND alone IS NULL")                                                         \
     X(TASK_SUSPEND, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, is_retry = NULL, losses = NULL, "     \
                     "alone = NULL WHERE id = ?1")                                                                      \
     X(ENTRY_SET, "INSERT INTO main.pl_journal (stage, seq, done, kind, state, path, name, nth, line, opened, closed, " \
@@ -613,7 +557,7 @@
     X(ENTRIES_OPEN, "SELECT seq, coalesce(ref, 0) FROM main.pl_journal INDEXED BY pl_journal_open WHERE stage = ?1 "   \
                     "AND done IS NULL AND seq >= ?2 AND kind = ?3 ORDER BY seq")                                       \
     X(CHILD_END, "SELECT state, flags, abort_message, finalized, outputs FROM main.pl_stage WHERE id = ?1 AND state "  \
-                 "IN (4, 6)")                                                                                          \
+                 "IN (" PL__S_STAGE_DONE ", " PL__S_STAGE_ABORTED ")")                                                 \
     X(NEWS_MAILS, "SELECT number, kind, name, key, time, value FROM main.pl_mail INDEXED BY pl_mail_new WHERE stage "  \
                   "= ?1 AND taken = 0 AND number > ?2 ORDER BY number LIMIT ?3")                                       \
     X(MAIL_BYTES, "SELECT coalesce(sum(length(value)), 0) FROM main.pl_mail INDEXED BY pl_mail_new WHERE stage = ?1 "  \
@@ -622,7 +566,7 @@
                 "?6, ?7)")                                                                                             \
     X(MAIL_POSTED, "UPDATE main.pl_flow SET posted = ?2, mails = mails + 1 WHERE stage = ?1")                          \
     X(MAIL_DELETE, "DELETE FROM main.pl_mail WHERE stage = ?1 AND number = ?2 AND key IS NULL AND taken = 0 AND kind " \
-                   "= 0")                                                                                              \
+                   "= " PL__S_MAIL_SIGNAL)                                                                             \
     X(MAIL_TAKE, "UPDATE main.pl_mail SET taken = 1, value = NULL WHERE stage = ?1 AND number = ?2 AND taken = 0")     \
     X(MAILS_TAKEN, "UPDATE main.pl_flow SET mails = mails - ?2 WHERE stage = ?1")                                      \
     X(JOURNAL_DELETE, "DELETE FROM main.pl_journal WHERE stage = ?1")                                                  \
@@ -633,8 +577,9 @@
     X(TRACE_GET, "SELECT value FROM main.pl_value WHERE stage = ?1 AND name = ''")                                     \
     X(TRACE_DELETE, "DELETE FROM main.pl_value WHERE stage = ?1 AND name = ''")                                        \
     X(VALUES_DELETE, "DELETE FROM main.pl_value WHERE stage = ?1")                                                     \
-    X(WORK_TASK_NOW, "UPDATE main.pl_task SET state = CASE state WHEN 1 THEN 0 ELSE state END, eta = ?2 WHERE id = "   \
-                     "?1 AND state IN (1, 3)")                                                                         \
+    X(WORK_TASK_NOW,                                                                                                   \
+      "UPDATE main.pl_task SET state = CASE state WHEN " PL__S_TASK_DELAYED " THEN " PL__S_TASK_READY                  \
+      " ELSE state END, eta = ?2 WHERE id = ?1 AND state IN (" PL__S_TASK_DELAYED ", " PL__S_TASK_PULL ")")            \
     X(FAILURES, "SELECT time, attempt, worker, error_class, message, traceback FROM main.pl_failure "                  \
                 "WHERE stage = ?1 ORDER BY id")                                                                        \
     PL__SHOWN_STATEMENTS(X)

@@ -52,32 +52,34 @@
                   "SET version = excluded.version")                                                                    \
     X(FIRE_ADD, "INSERT INTO main.pl_fire (id, schedule, nominal, at, previous, reason, state, is_stage, target, "     \
                 "ended) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")                                             \
-    X(FIRE_OF_TARGET,                                                                                                  \
-      "SELECT id, schedule, state, unwanted, reason FROM main.pl_fire INDEXED BY pl_fire_target WHERE "                \
-      "target = ?1 AND state < 2")                                                                                     \
-    X(FIRES_LIVE,                                                                                                      \
-      "SELECT id, target, is_stage, state, reason FROM main.pl_fire INDEXED BY pl_fire_live WHERE schedule = ?1 "      \
-      "AND state < 2 ORDER BY state DESC, id")                                                                         \
-    X(FIRES_ANY_LIVE, "SELECT EXISTS (SELECT 1 FROM main.pl_fire INDEXED BY pl_fire_target WHERE state < 2)")          \
+    X(FIRE_OF_TARGET, "SELECT id, schedule, state, unwanted, reason FROM main.pl_fire INDEXED BY pl_fire_target "      \
+                      "WHERE target = ?1 AND state < " PL__S_FIRE_DONE)                                                \
+    X(FIRES_LIVE, "SELECT id, target, is_stage, state, reason FROM main.pl_fire INDEXED BY pl_fire_live WHERE "        \
+                  "schedule = ?1 AND state < " PL__S_FIRE_DONE " ORDER BY state DESC, id")                             \
+    X(FIRES_ANY_LIVE,                                                                                                  \
+      "SELECT EXISTS (SELECT 1 FROM main.pl_fire INDEXED BY pl_fire_target WHERE state < " PL__S_FIRE_DONE ")")        \
     X(FIRE_END, "UPDATE main.pl_fire SET state = ?2, ended = ?3 WHERE id = ?1")                                        \
-    X(FIRE_REOPEN, "UPDATE main.pl_fire SET state = 1, ended = NULL, unwanted = 0 WHERE id = ?1")                      \
+    X(FIRE_REOPEN, "UPDATE main.pl_fire SET state = " PL__S_FIRE_STARTED ", ended = NULL, unwanted = 0 WHERE id = ?1") \
     X(FIRES_AFTER, "SELECT id, coalesce(target, 0), state FROM main.pl_fire WHERE id > ?1 ORDER BY id")                \
-    X(FIRE_START, "UPDATE main.pl_fire SET state = 1, at = ?2 WHERE id = ?1")                                          \
+    X(FIRE_START, "UPDATE main.pl_fire SET state = " PL__S_FIRE_STARTED ", at = ?2 WHERE id = ?1")                     \
     X(FIRE_UNWANTED, "UPDATE main.pl_fire SET unwanted = 1 WHERE id = ?1")                                             \
     X(FIRES_OLD, "SELECT id FROM main.pl_fire INDEXED BY pl_fire_schedule WHERE schedule = ?1 AND id < ?2 AND state "  \
-                 "> 1 ORDER BY id DESC LIMIT 1 OFFSET ?3")                                                             \
-    X(FIRES_TRIM, "DELETE FROM main.pl_fire INDEXED BY pl_fire_schedule WHERE schedule = ?1 AND id <= ?2 AND state > " \
-                  "1 AND (reason <> 3 OR at < ?3)")                                                                    \
-    X(FIRE_HAS, "SELECT EXISTS (SELECT 1 FROM main.pl_fire INDEXED BY pl_fire_nominal WHERE schedule = ?1 AND "        \
-                "nominal = ?2 AND reason <> 2 AND state NOT IN (4, 5))")                                               \
+                 "> " PL__S_FIRE_STARTED " ORDER BY id DESC LIMIT 1 OFFSET ?3")                                        \
+    X(FIRES_TRIM, "DELETE FROM main.pl_fire INDEXED BY pl_fire_schedule WHERE schedule = ?1 AND id <= ?2 AND state "   \
+                  "> " PL__S_FIRE_STARTED " AND (reason <> " PL__S_REASON_BACKFILL " OR at < ?3)")                     \
+    X(FIRE_HAS,                                                                                                        \
+      "SELECT EXISTS (SELECT 1 FROM main.pl_fire INDEXED BY pl_fire_nominal WHERE schedule = ?1 AND nominal = ?2 AND " \
+      "reason <> " PL__S_REASON_TRIGGER " AND state NOT IN (" PL__S_FIRE_SKIPPED ", " PL__S_FIRE_CANCELLED "))")       \
     X(TOLD_ADD, "INSERT INTO main.pl_told (root, name, nominal, at, previous, reason, local_time) VALUES (?1, ?2, "    \
                 "?3, ?4, ?5, ?6, ?7)")                                                                                 \
     X(TOLD_AT, "UPDATE main.pl_told SET at = ?2 WHERE root = ?1")                                                      \
     X(TOLD, "SELECT 0, 0, root, 1, name, nominal, at, coalesce(previous, 0), 0, reason, 1, local_time FROM "           \
             "main.pl_told WHERE root = ?1")                                                                            \
     X(SCHEDULE_DROPPED,                                                                                                \
-      "UPDATE main.pl_schedule SET dropped = dropped + 1, fired = fired - (?2 = 0), caught_up = caught_up - (?2 = "    \
-      "1), triggered = triggered - (?2 = 2), backfilled = backfilled - (?2 = 3) WHERE id = ?1")                        \
+      "UPDATE main.pl_schedule SET dropped = dropped + 1, fired = fired - (?2 = " PL__S_REASON_SCHEDULE                \
+      "), caught_up = caught_up - (?2 = " PL__S_REASON_CATCH_UP                                                        \
+      "), triggered = triggered - (?2 = " PL__S_REASON_TRIGGER                                                         \
+      "), backfilled = backfilled - (?2 = " PL__S_REASON_BACKFILL ") WHERE id = ?1")                                   \
     X(FIRES, "SELECT " PL__FIRE_COLUMNS " FROM main.pl_fire AS f INDEXED BY pl_fire_schedule WHERE f.schedule = ?1 "   \
              "AND f.id < ?2 ORDER BY f.id DESC LIMIT ?3")
 
