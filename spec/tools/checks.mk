@@ -146,8 +146,10 @@ valgrind: deps-valgrind ## run the specs and C tests under valgrind
 # What takes most branches, in some minutes; SPEC=all takes all specs there are.
 COVERING ?= $(patsubst %,spec/%,store faults/durable_alloc_test.c faults/queue_alloc_test.c faults/resume_test.c \
     faults/schedule_statement_test.c faults/sweep_statement_test.c faults/schedule_alloc_test.c faults/commit_test.c \
-    faults/session_vfs_test.c faults/permits_statement_test.c engine pipelines taskqueue transactions view act \
-    retention schedules stores files multi deferred telemetry input binding durable clocks crash/repair_spec.lua)
+    faults/session_vfs_test.c faults/permits_statement_test.c faults/verbs_statement_test.c faults/alloc_test.c \
+    faults/session_alloc_test.c faults/sqlite_alloc_test.c faults/rescue_test.c faults/vfs_test.c engine pipelines \
+    taskqueue transactions view act retention schedules stores files multi deferred telemetry input binding durable \
+    clocks crash/repair_spec.lua)
 # And what is run once more on a store that fails: it takes what is done about errors.
 COVERING_FAILING ?= $(patsubst %,spec/%,view act durable/reach_spec.lua durable/cancel_spec.lua durable/fork_spec.lua \
     durable/events_spec.lua durable/run_spec.lua taskqueue/pull_spec.lua taskqueue/queue_spec.lua \
