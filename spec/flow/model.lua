@@ -13,6 +13,10 @@ local model = {}
 
 local CRASH = {}
 
+local function identity(op)
+  return entry.identity(op.path, op.kind, op.name, op.nth, op.nth == 0 and op.key or nil)
+end
+
 local function copy(op)
   return {
     seq = op.seq, done = op.done, kind = op.kind, state = op.state, path = op.path, name = op.name, nth = op.nth,
@@ -61,7 +65,7 @@ function Life.begin_asked(self)
     if op.kind == "step" and not op.is_stopping then
       if not self.without_flush_rule then self:commit() end
       self:event()
-      self.store.effects[#self.store.effects + 1] = entry.recorded_identity(op)
+      self.store.effects[#self.store.effects + 1] = identity(op)
     end
     self.open[#self.open + 1] = op
   end
@@ -92,7 +96,7 @@ function Life.turn(self, choose)
   local op = self.open[which]
   if not op then return self:cancel() end
   local is_cut = op.is_stopping and choose(2) == 2
-  self.machine:close(op, is_cut and "cancelled" or "ok", not is_cut and entry.recorded_identity(op) or nil)
+  self.machine:close(op, is_cut and "cancelled" or "ok", not is_cut and identity(op) or nil)
   if op.kind == "step" then self:commit() end -- its effect was had
   self.machine:deliver(op)
 end

@@ -9,8 +9,8 @@ local instance = require "pipeline.workflow.instance"
 local journal = require "pipeline.durable.journal"
 local noticed = require "pipeline.durable.reach.noticed"
 local outcome = require "pipeline.workflow.outcome"
-local passed = require "pipeline.flow.passed"
 local place = require "pipeline.support.place"
+local recorded = require "pipeline.flow.recorded"
 local report = require "pipeline.support.report"
 local shown = require "pipeline.durable.reach.shown"
 local text = require "pipeline.support.text"
@@ -312,7 +312,7 @@ end
 
 -- What the journal has and the body has not asked for goes with the run (determinism = "by_name").
 local function tell_passed(self)
-  for _, words in ipairs(passed.left(self.machine)) do
+  for _, words in ipairs(recorded.left(self.machine)) do
     self.engine:_log(WARNING, ("%s %s has ended, and has not asked for %s, which an earlier life of it did: it was " ..
       "passed over"):format(self.record.class_path, self.self.id, words))
   end
@@ -321,7 +321,7 @@ end
 --- The body is over: its results are those of the run, its error aborts it.
 function ending.finish(self)
   local body = self.machine
-  if body.passed then tell_passed(self) end
+  if body.has_passed then tell_passed(self) end
   if body.broken then return abort(self, body.broken) end
   local ended = body.ended
   if not ended.ok then return abort(self, ended.caught) end

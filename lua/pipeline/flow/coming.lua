@@ -4,7 +4,7 @@
 -- is recorded, and is delivered in its turn.
 
 local entry = require "pipeline.flow.entry"
-local passed = require "pipeline.flow.passed"
+local recorded = require "pipeline.flow.recorded"
 
 local coming = {}
 
@@ -12,14 +12,13 @@ local coming = {}
 -- recorded of it. `kind`: "signal" or "update".
 function coming.follow(self, kind, name, follow)
   local counter, counts = kind .. ":" .. name, self.root.counts
-  if self.passed then passed.recall_named(self, kind, name) end
-  for id, op in pairs(self.recorded) do
-    if op.kind == kind and op.name == name then
-      self.recorded[id], op.is_asked, op.follow = nil, true, follow
-      self.unasked, self.count, self.pending = self.unasked - 1, self.count + 1, self.pending + 1
-      self.bytes = self.bytes + entry.size(op)
-      if op.nth > (counts[counter] or 0) then counts[counter] = op.nth end
-    end
+  local series = recorded.series(self, "", kind, name)
+  for nth in pairs(series or {}) do
+    local op = recorded.take(self, series, nth)
+    op.is_asked, op.follow = true, follow
+    self.count, self.pending = self.count + 1, self.pending + 1
+    self.bytes = self.bytes + entry.size(op)
+    if nth > (counts[counter] or 0) then counts[counter] = nth end
   end
 end
 
@@ -30,7 +29,7 @@ function coming.receive(self, kind, name, ref, value, follow)
   local nth = (counts[counter] or 0) + 1
   counts[counter] = nth
   local op = {
-    id = entry.identity("", kind, name, nth), kind = kind, path = "", name = name, nth = nth, opened = self.now,
+    kind = kind, path = "", name = name, nth = nth, opened = self.now,
     attempt = 0, ref = ref, is_stored = false, is_dirty = false, ready = false, waiters = {}, is_asked = true,
     follow = follow, seq = self.next,
   }

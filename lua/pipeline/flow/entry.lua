@@ -52,12 +52,6 @@ function entry.identity(path, kind, name, nth, key)
   return path .. "/" .. kind .. ":" .. name .. "#" .. nth
 end
 
---- The same of an entry of the journal, where nth = 0 says that the key is part of the name already.
-function entry.recorded_identity(op)
-  if op.nth == 0 and op.key == nil then return op.path .. "/" .. op.kind .. ":" .. op.name end
-  return entry.identity(op.path, op.kind, op.name, op.nth, op.nth == 0 and op.key or nil)
-end
-
 --- An operation in words, with the line that asked for it: `step "charge" (shop.lua:42)`.
 function entry.words(op)
   local which = ("%s %q"):format(words[op.kind], op.name)

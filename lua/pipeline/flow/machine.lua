@@ -30,14 +30,15 @@ local coming = require "pipeline.flow.coming"
 local divergence = require "pipeline.flow.divergence"
 local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
-local passed = require "pipeline.flow.passed"
 local place = require "pipeline.support.place"
+local recorded = require "pipeline.flow.recorded"
 local scope = require "pipeline.flow.scope"
 
 local machine = {}
 machine.__index = machine
 
 local kinds, size_of = entry.kinds, entry.size
+local kind_names, state_names = entry.kind_names, entry.state_names
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 local isyieldable, here = coroutine.isyieldable, place.here
 local pack, unpack = table.pack, table.unpack
@@ -69,33 +70,42 @@ local function sort_deliveries(list)
   end
 end
 
--- Puts the recorded entries where they are found by their identity, and lists the deliveries.
+-- Gives an entry what a store may leave out. A time of 0 is one, too: virtual time may begin there, and a store may
+-- keep no zeros.
+local function complete(op)
+  op.path, op.opened = op.path or "", op.opened or 0.0
+  if op.done then op.closed = op.closed or 0.0 end
+  op.kind = kind_names[op.kind] or op.kind
+  op.state = state_names[op.state] or op.state
+  if not op.done and (op.kind == "timer" or op.state == "again") then op.due = op.due or 0.0 end
+end
+
+-- Puts the recorded entries where they are found by what they are, and lists the deliveries.
 local function load_entries(self, entries)
-  -- A time of 0 is one, too: virtual time may begin there, and a store may keep no zeros.
-  local deliveries, last, bytes, unasked = {}, self.next - 1, 0, #entries
-  for i, op in ipairs(entries) do
-    op.path, op.opened = op.path or "", op.opened or 0.0
-    if op.done then op.closed = op.closed or 0.0 end
-    op.kind = entry.kind_names[op.kind] or op.kind
-    op.state = entry.state_names[op.state] or op.state
-    if not op.done and (op.kind == "timer" or op.state == "again") then op.due = op.due or 0.0 end
-    op.id = entry.recorded_identity(op)
+  local deliveries, last, bytes, unasked, begun = {}, self.next - 1, 0, #entries, self.begun
+  for i = 1, #entries do
+    local op = entries[i]
+    complete(op)
     op.position, op.is_stored = i, true
-    if op.kind == "cancel" then -- the body does not ask for it
+    local kind, done = op.kind, op.done
+    if kind == "cancel" then -- the body does not ask for it
       op.is_asked, op.scope = true, self.scope
       self.pending, unasked = self.pending + 1, unasked - 1
     else
-      self.recorded[op.id] = op
+      recorded.add(self, op)
     end
     if op.seq > last then last = op.seq end
-    if op.done and op.done > last then last = op.done end
-    if op.done and op.kind ~= "patch" and (op.state ~= "cancelled" or ends_later[op.kind]) then
-      op.is_delivery = true
-      deliveries[#deliveries + 1] = op
+    if done then
+      if done > last then last = done end
+      if kind ~= "patch" and (op.state ~= "cancelled" or ends_later[kind]) then
+        op.is_delivery = true
+        deliveries[#deliveries + 1] = op
+      end
     end
-    if not self.begun or op.opened < self.begun then self.begun = op.opened end
-    bytes = bytes + size_of(op) + #(op.value or "")
+    if not begun or op.opened < begun then begun = op.opened end
+    bytes = bytes + size_of(op) + (op.value and #op.value or 0)
   end
+  self.begun = begun
   self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
   sort_deliveries(deliveries)
   self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, unasked, last + 1
@@ -107,7 +117,7 @@ end
 --   next (the lowest number that the counter may give; default 1), limit ({ entries =, bytes = }), enter and leave
 --   (functions of a coroutine: it is about to be resumed, and has come back), cancelled (function(op) -> the error that
 --   branches get when the run is cancelled), late (function(error): what is done about a cancellation that comes when
---   main has ended; it raises), passes_over (true: what the body does not ask for is no divergence, see passed.lua).
+--   main has ended; it raises), passes_over (true: what the body does not ask for is no divergence, see recorded.lua).
 function machine.new(given)
   local limit = given.limit or {}
   local self = setmetatable({
@@ -118,7 +128,7 @@ function machine.new(given)
     enter = given.enter or function() end, leave = given.leave or function() end,
     ran = false, latest = false, ended = nil, diverged = nil, broken = nil, failures = {}, open = {}, stops = {},
     scope = scope.new(), has_cancelled = false, cancelled = given.cancelled, late = given.late, cancellation = false,
-    is_cancelling = false, passes_over = given.passes_over or false, passed = false, found = {},
+    is_cancelling = false, passes_over = given.passes_over or false, has_passed = false, found = {},
   }, machine)
   load_entries(self, given.entries or {})
   self.replaying = self.unasked > 0
@@ -226,7 +236,7 @@ local function run_until_blocked(self)
     step(self, branch)
   end
   if self.root.future.ready then self.ended = self.root.future end
-  if self.found[1] then passed.deliver(self) end
+  if self.found[1] then recorded.deliver(self) end
 end
 
 -- ---- asking ----------------------------------------------------------------------------------------------------
@@ -271,7 +281,7 @@ local function check_name(what, name)
     type(name) == "string" and #name .. " bytes" or type(name))
 end
 
--- Which operation of the branch this is: its number, and its identity where that is looked for in the journal.
+-- Which operation of the branch this is: its number, and what the journal has of that name.
 local function identify(self, branch, kind, name, key, what)
   if key ~= nil then
     local id = entry.identity(branch.path, kind, name, 0, key)
@@ -280,17 +290,20 @@ local function identify(self, branch, kind, name, key, what)
         what, kind, name, key)
     end
     self.names[id] = true
-    return 0, id
+    return 0, recorded.series(self, branch.path, kind, name .. "@" .. key)
   end
   local counts = branch.counts[kind]
   if not counts then
     counts = {}
     branch.counts[kind] = counts
   end
-  local nth = (counts[name] or 0) + 1
-  counts[name] = nth
-  local is_looked_for = self.unasked > 0 or self.passed
-  return nth, is_looked_for and branch.path .. "/" .. kind .. ":" .. name .. "#" .. nth -- as entry.identity has it
+  local count = counts[name]
+  if not count then
+    count = { nth = 0, series = recorded.series(self, branch.path, kind, name) }
+    counts[name] = count
+  end
+  count.nth = count.nth + 1
+  return count.nth, count.series
 end
 
 -- Raises what the branch has not been told of.
@@ -324,12 +337,10 @@ function machine.ask(self, kind, name, given)
   local branch = self:check_call(what)
   if self.has_cancelled then heed(self, branch) end
   if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
-  local nth, id = identify(self, branch, kind, name, key, what)
-  local op = id and (self.recorded[id] or self.passed and passed.recall(self, id))
+  local nth, series = identify(self, branch, kind, name, key, what)
+  local op = series and recorded.take(self, series, nth)
   if op then
-    self.recorded[id] = nil
     op.is_asked, op.name, op.key, op.scope = true, name, key, branch.scope
-    self.unasked = self.unasked - 1
   else
     check_limit(self, what)
     op = {
@@ -555,19 +566,15 @@ end
 
 -- The next recorded delivery of those that were asked for.
 local function next_delivery(self)
-  local list = self.deliveries
-  while list[self.delivered + 1] and list[self.delivered + 1].ready do self.delivered = self.delivered + 1 end
-  for i = self.delivered + 1, #list do
-    if list[i].is_asked and not list[i].ready then return list[i] end
+  local list, at = self.deliveries, self.delivered + 1
+  while list[at] and list[at].ready do at = at + 1 end
+  self.delivered = at - 1
+  local op = list[at]
+  while op and (op.ready or not op.is_asked) do
+    at = at + 1
+    op = list[at]
   end
-end
-
-local function first_left(self)
-  local found
-  for _, op in pairs(self.recorded) do
-    if not found or op.seq < found.seq then found = op end
-  end
-  return found
+  return op
 end
 
 --- Runs the body, from its beginning, to where the journal ends. What it then asks for is in `asked`.
@@ -581,10 +588,10 @@ function machine.start(self)
   end
   if self.unasked > 0 and not self.broken then
     if not self.passes_over then
-      self.diverged = divergence.new(first_left(self), self.asked, self.ended)
+      self.diverged = divergence.new(recorded.first(self), self.asked, self.ended)
       return
     end
-    passed.over(self)
+    recorded.pass_over(self)
   end
   self.replaying = false
 end

@@ -4,9 +4,8 @@
 -- then on. One that reaches it in a replay, and has no such entry, has passed it with the old code: it goes the old
 -- way. The answer of a run is the same wherever it asks, for as long as its journal is.
 
-local entry = require "pipeline.flow.entry"
-local passed = require "pipeline.flow.passed"
 local place = require "pipeline.support.place"
+local recorded = require "pipeline.flow.recorded"
 
 local patch = {}
 
@@ -19,12 +18,9 @@ function patch.ask(machine, id, is_deprecated)
   machine.patches = machine.patches or {}
   local known = machine.patches[id]
   if known ~= nil then return known end
-  local identity = entry.identity("", "patch", id, 1)
-  local op = machine.recorded[identity] or machine.passed and passed.recall(machine, identity)
+  local op = recorded.take(machine, recorded.series(machine, "", "patch", id), 1)
   local answer = true
   if op then
-    machine.recorded[op.id] = nil
-    machine.unasked = machine.unasked - 1
     machine.count = machine.count + 1
   elseif not is_deprecated then
     answer = not machine.replaying or machine.unasked == 0 and machine.left == 0

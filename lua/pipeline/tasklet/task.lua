@@ -196,9 +196,9 @@ local function current_context()
   return contexts[co]
 end
 
-local function new(body, args, single)
+-- The table `self` is about to become a task.
+local function belong(self)
   local loop = current_loop()
-  local self = { body, false, single or false, args }
   if loop ~= common then self.loop = loop end
   local context = has_contexts and current_context()
   if context then self.context = context end
@@ -209,7 +209,7 @@ end
 --- Starts a tasklet: `body` runs on the loop, in a coroutine of its own. Returns its task. `level` says whose line it
 -- is started at: 1 is the function that calls this. `args` are packed, or false; with `single` the only argument.
 local function start(body, level, args, single)
-  return launch(new(body, args, single), level + 1)
+  return launch(belong { body, false, single or false, args }, level + 1)
 end
 
 task.start = start
@@ -217,7 +217,9 @@ task.start = start
 --- The same, with one argument, but it does not begin by itself: its method go() has it run at once, inside that call,
 -- until it waits for the first time, or to its end.
 function task.prepare(body, level, argument)
-  return prepare(new(body, argument, SINGLE), level + 1)
+  return prepare(belong {
+    body, false, SINGLE, argument, false, false, state = nil, value = nil, first = nil, run_of = nil, context = nil,
+  }, level + 1)
 end
 
 local function call_user(fn, ...)
