@@ -533,7 +533,12 @@ static bool try(pl_op_t *(*make)(void), long nth, int *rc) {
         if (strcmp(before, after) != 0)
             printf("  before %s\n  after  %s\n", before, after);
     } else {
-        CHECK(ops->rc == PL_OK && strcmp(before, after) != 0);
+        char sql[200];
+        snprintf(sql, sizeof sql,
+                 "SELECT (SELECT state = " PL__STAGE(DONE) " FROM pl_stage WHERE id = %" PRId64
+                                                           ") + (SELECT count(*) FROM pl_task WHERE id = %" PRId64 ")",
+                 ops->u.outcome.stage, ops->next->u.task_add.tasks->id);
+        CHECK(ops->rc == PL_OK && ops->next->rc == PL_OK && count(sql) == 2);
         if (nth > 0) /* what is seen to without the store may be refused */
             CHECK(op->rc == *rc || (failed && (op->error.message[0] || op->rc == PL_ENOMEM)));
         else
