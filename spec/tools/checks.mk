@@ -235,6 +235,7 @@ lint: deps-build deps-lint ## formatting, static checks, house rules
 	@$(MAKE) --no-print-directory -k lint-format lint-c lint-lua check-headers
 	@$(LUA) spec/tools/tidy.lua
 	@$(LUA) spec/tools/house.lua
+	@$(LUA) spec/tools/layout.lua
 	@$(LUA) spec/tools/coverage.lua
 	@$(MAKE) --no-print-directory all
 	@$(LUA) spec/tools/circles.lua $(B)/obj
