@@ -40,7 +40,9 @@ static bool slab_keep(pl__slab_t *slab) {
     return !slab; /* never: what is used after it was freed is to be seen */
 #endif
     bool kept = false;
-    for (int i = 0; i < SPARE_MAX && slab->size == SLAB_CLAIMS_MAX && !kept; i++) {
+    if (slab->size != SLAB_CLAIMS_MAX)
+        return false;
+    for (int i = 0; i < SPARE_MAX && !kept; i++) { /* once it is kept it may be another thread's */
         pl__slab_t *none = NULL;
         kept = !atomic_load_explicit(&spare[i], memory_order_relaxed) &&
                atomic_compare_exchange_strong(&spare[i], &none, slab);

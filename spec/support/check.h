@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-static int check_passed, check_failed;
+static _Atomic int check_passed, check_failed; /* some checks are made in threads of the store */
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \

@@ -76,7 +76,7 @@ static void begin_limit(pl__coroutine_t *rec) {
     if (claim->kind != PL_TASK_DEFERRED)
         return;
     double seconds = claim->deadline > 0 ? claim->deadline : DISPATCH_SECONDS;
-    rec->due = pl_clock_add(pl_engine_steady(rec->h->engine), pl_clock_from_seconds(seconds));
+    rec->due = pl_clock_add(claim->started, pl_clock_from_seconds(seconds));
     rec->deadline = rec->h->is_virtual ? 0 : rec->due; /* time that stands still runs out for no code that computes */
 }
 
