@@ -358,6 +358,14 @@ static int engine_stop(lua_State *L) {
     return 1;
 }
 
+/* e:leave(): what run() was called for has come: it returns after this turn, before time passes. */
+static int engine_leave(lua_State *L) {
+    pl__handle_t *h = pl__handle_check(L, 1);
+    if (h->engine)
+        pl_engine_leave(h->engine);
+    return 0;
+}
+
 /* e:listen(flag): SIGINT ends this run and those that follow, until e:listen(false). */
 static int engine_listen(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
@@ -394,17 +402,12 @@ static int engine_tostring(lua_State *L) {
 
 static void push_methods(lua_State *L) {
     static const luaL_Reg METHODS[] = {
-        { "close", engine_close },
-        { "on", engine_on },
-        { "run", engine_run },
-        { "stop", engine_stop },
-        { "release_prefetched", engine_release_prefetched },
-        { "running", engine_running },
-        { "listen", engine_listen },
-        { "serve", pl__server_serve },
-        { "stream", pl__server_stream },
-        { "send", pl__server_send },
-        { NULL, NULL },
+        { "close", engine_close },     { "on", engine_on },
+        { "run", engine_run },         { "stop", engine_stop },
+        { "leave", engine_leave },     { "release_prefetched", engine_release_prefetched },
+        { "running", engine_running }, { "listen", engine_listen },
+        { "serve", pl__server_serve }, { "stream", pl__server_stream },
+        { "send", pl__server_send },   { NULL, NULL },
     };
     luaL_newlib(L, METHODS);
     pl__coroutine_register(L);

@@ -99,6 +99,7 @@ struct pl_engine {
     int handles;                  /* open uv handles */
     /* running */
     bool running, stopping, closing;
+    bool leaves; /* this run is over with its turn: pl_engine_leave */
     int stop_requests;
     pl_usec_t stop_grace, stop_deadline; /* deadline: steady */
     int holds;                           /* things outside that will call back on the loop */

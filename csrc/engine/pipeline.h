@@ -156,6 +156,8 @@ typedef enum {
  */
 PL_API int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool signals);
 PL_API void pl_engine_stop(pl_engine_t *engine);
+/* What the run was for has come: it returns PL_OK after this turn, before time passes. What is executed stays so. */
+PL_API void pl_engine_leave(pl_engine_t *engine);
 /* Listens to SIGINT from now on, also between two runs; or no more. */
 PL_API void pl_engine_listen(pl_engine_t *engine, bool on);
 /* Whether a signal has come since the engine listens, or since the last run with signals began. */

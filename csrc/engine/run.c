@@ -209,7 +209,7 @@ static int run_loop(pl_engine_t *engine, const run_t *run) {
     for (;;) {
         bool waits;
         bool fired = turn(engine);
-        if (is_done(engine, run))
+        if (engine->leaves || is_done(engine, run))
             return PL_OK;
         int rc = heed_signals(engine, run);
         if (rc != PL_OK)
@@ -262,7 +262,7 @@ int pl_engine_run(pl_engine_t *engine, pl_run_mode_t mode, double timeout, bool 
     run_t run = plan(engine, mode, timeout);
     bool keeps_claims = mode == PL_RUN_NEXT || mode == PL_RUN_ONCE;
     engine->running = true;
-    engine->stopping = false;
+    engine->stopping = engine->leaves = false;
     engine->awake_since = 0; /* what the host did before is not the loop's */
     engine->stop_requests = 0;
     engine->wanted = -1;
@@ -312,6 +312,13 @@ void pl_engine_stop(pl_engine_t *engine) {
     if (is_first && engine->tells)
         pl__event_tell(engine, &(pl_event_t){ .what = PL_EVENT_STOPPING });
     pl__scheduler_release_buffer(engine);
+    uv_async_send(&engine->wake);
+}
+
+void pl_engine_leave(pl_engine_t *engine) {
+    if (!engine->running)
+        return;
+    engine->leaves = true;
     uv_async_send(&engine->wake);
 }
 

@@ -378,7 +378,7 @@ end
 
 local wait_kinds = { timeout = "duration" }
 
---- Works until a pipeline is final; inside a task it suspends instead.
+--- Works until a pipeline is final; inside a task it suspends instead. Virtual time stands then.
 -- @param stage_or_id a started pipeline, or its id. If it is of the store of another engine, that engine waits for it.
 -- @tparam[opt] table given timeout (seconds).
 -- @return its outputs (a future whose slots are filled). Raises AbortedError with `reason`, `failures` (attempts, with

@@ -261,6 +261,38 @@ describe("an update", function()
     assert.same({ 5, 2 }, engine:wait(stage).default.value)
   end)
 
+  it("W134 W141 W170 whoever waits in virtual time has it when it comes, and no time passes after that, though others " ..
+    "are on the file", function()
+    for _, has_others in ipairs { false, true } do
+      local path = file()
+      local _ <close> = has_others and open(path) or nil
+      local engine <close> = open(path)
+      local stage = workflow(function(self)
+        self:on_update("at once", nil, function(n) return n + 1 end)
+        self:on_update("later", nil, function(n)
+          self:sleep(10)
+          return n + 2
+        end)
+        self:stream("shown"):write("a")
+        self:sleep(1000)
+        self:stream("shown"):write("b")
+        self:sleep(1e6)
+        return "done"
+      end)():start { engine = engine }
+      local begun = engine:now()
+      assert.equal(1, engine:update(stage.id, "at once", 0))
+      assert.equal(0, engine:now() - begun)
+      assert.equal(2, engine:update(stage.id, "later", 0))
+      assert.equal(10, engine:now() - begun)
+      local each = engine:read_stream(stage.id, "shown")
+      each()
+      assert.equal("b", select(2, each()))
+      assert.equal(1000, engine:now() - begun)
+      assert.equal("done", engine:wait(stage).default.value)
+      assert.equal(1001000, engine:now() - begun)
+    end
+  end)
+
   it("W135 goes on when its caller gives up; the same key asks for the same result", function()
     local engine <close> = open()
     local stage = workflow(function(self)

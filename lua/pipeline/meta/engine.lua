@@ -484,7 +484,7 @@ function Engine:tree(given, page) end
 --- seconds
 ---@field timeout? number
 
---- Works until a pipeline is final; inside a task it suspends instead.
+--- Works until a pipeline is final; inside a task it suspends instead. Virtual time stands then.
 ---
 --- `stage_or_id`: a started pipeline, or its id. If it is of the store of another engine, that engine waits for it.
 ---

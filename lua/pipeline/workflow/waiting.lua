@@ -128,11 +128,12 @@ end
 
 -- ---- running the engine until a pipeline is final --------------------------------------------------------------
 
--- With virtual time nothing happens by itself: time jumps to what is due.
-local function run_some(engine, left)
+-- With virtual time nothing happens by itself: time jumps to what is due, until what is waited for has come. (Where
+-- there are other workers, it would wait for them after that.)
+local function run_some(engine, id, left)
   if not engine._virtual then return engine._core:run("next", left) end
   local ok, code, message = engine._core:run("ready", left)
-  if not ok or engine._closed then return ok, code, message end
+  if not ok or engine._closed or engine._finals[id] then return ok, code, message end
   return engine._core:run("all", left)
 end
 
@@ -143,7 +144,7 @@ local function wait_running(engine, id, timeout, stage)
   engine._finals[id] = false
   repeat
     local left = deadline and math.max(deadline - engine._core:steady(), 0)
-    local ok, code, message = run_some(engine, left)
+    local ok, code, message = run_some(engine, id, left)
     engine:_end_run()
     if engine._closed then return CLOSED end
     state = engine._finals[id]
@@ -180,7 +181,9 @@ local function wake(engine, id, state)
   local waiters = engine._waiters[id]
   engine._waiters[id] = nil
   for _, token in ipairs(waiters or {}) do token:wake(state) end
-  if engine._finals[id] ~= nil then engine._finals[id] = state end
+  if engine._finals[id] == nil then return end
+  engine._finals[id] = state
+  if not engine._closed then engine._core:leave() end
 end
 
 --- What durable functions show may have changed: whoever waits for that looks again.
