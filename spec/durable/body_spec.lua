@@ -616,6 +616,33 @@ describe("children", function()
     assert.equal("done", engine:stage(stage.id).state)
   end)
 
+  it("W96 W97 the outputs of a child that was aborted, or is detached, are known in every life", function()
+    local engine <close> = open { warm_runs = 0 }
+    local Bad = pipeline.define(name_of "Bad", { output_names = { "more" }, max_attempts = 1, run = function()
+      error("bad child", 0)
+    end })
+    local Good = pipeline.define(name_of "Good", { output_names = { "more" }, run = function(self)
+      self:fill("more", 7)
+    end })
+    local seen = {}
+    local stage = workflow(function(self)
+      local bad, good = self:spawn(Bad()), self:spawn(Good(), { detached = true })
+      local _, first = pcall(self.await, self, bad.more)
+      local _, second = pcall(self.await, self, bad)
+      self:sleep(5)
+      local _, third = pcall(self.await, self, bad.more)
+      local sum = self:await(self:spawn(Add(good.more, 2)))
+      for i, problem in ipairs { first, second, third } do
+        seen[#seen + 1] = ("%d %s %s"):format(i, problem.class, problem.message)
+      end
+      self:sleep(5)
+      return sum
+    end)():start()
+    assert.equal(9, engine:wait(stage).default.value)
+    assert.is_true(#seen >= 6)
+    for _, each in ipairs(seen) do assert.match("^%d AbortedError .*bad child", each) end
+  end)
+
   it("W96 an abort of the child from outside is the same", function()
     local engine <close> = open()
     local Slow = pipeline.define(name_of "Slow", {

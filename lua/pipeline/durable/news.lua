@@ -57,7 +57,7 @@ local function close_child(self, item, closed)
   if item.state == "done" or item.fallback then
     close_with(self, op, item.value)
   else
-    self.machine:close(op, "failed", values.encode_error(aborted(self, item)))
+    self.machine:close(op, "failed", values.encode_error(aborted(self, item), nil, op.slots))
   end
   closed[#closed + 1] = op
 end

@@ -91,8 +91,8 @@ local function record_of(value, trace)
   return { value = value, raw = true, trace = cut(trace) }
 end
 
---- Encodes an error; `value` is what was raised, `trace` its traceback or nil, `details` those of the last heartbeat of
--- the step that has raised it, for its next attempt, or nil. Never raises.
+--- Encodes an error; `value` is what was raised, `trace` its traceback or nil, `details` what is kept with it, or nil:
+-- of a step those of its last heartbeat, for its next attempt; of a child the ids of its outputs. Never raises.
 function values.encode_error(value, trace, details)
   value = errors.raised(value)
   local ok, bytes, inputs = pcall(function()
@@ -122,6 +122,12 @@ function values.decode_error(bytes)
   if class then return class(record.message, fields), record.trace end
   fields.recorded_class = record.class
   return errors.WorkflowError(("%s: %s"):format(record.class, record.message), fields), record.trace
+end
+
+--- What is kept with a recorded error; nil: nothing.
+function values.details_of(bytes)
+  local record = core.decode(bytes)
+  return type(record) == "table" and record.details or nil
 end
 
 --- Class name, message and traceback of a recorded error, as texts.

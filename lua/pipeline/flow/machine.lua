@@ -483,7 +483,7 @@ function machine.cancel(self, op)
   if op.ready then return end
   op.is_cancelled = true
   if not op.done then
-    self:close(op, "cancelled", nil)
+    self:close(op, "cancelled", op.kind == "child" and op.value or nil) -- the ids of its outputs
   else
     op.state = "cancelled"
     if op.is_delivery then self.left = self.left - 1 end

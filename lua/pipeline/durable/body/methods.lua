@@ -153,6 +153,7 @@ function methods.sleep(self, seconds)
   local run = run_of(self, "sleep")
   local op = ask_timer(run, "sleep", due_in(run, "sleep", seconds))
   run.machine:wait({ op }, "self:sleep")
+  give(op)
 end
 
 --- A future that is done after so many seconds, or at { at = seconds since the epoch }.

@@ -101,10 +101,26 @@ local function prepare(run, self, child, given, stage)
   end
 end
 
-local function slots_of(op)
-  if op.slots or op.state == "failed" or not op.value then return op.slots end
-  local list = values.decode(op.value)
-  op.slots = list[2]
+-- Versions before did not keep the outputs of a child that was aborted, or is detached. Those that were asked for have
+-- entries of their own, and the others have no value.
+local function names_only(child)
+  local names, slots = instance.class_of(child)._declared, nil
+  for _, name in ipairs(names or {}) do
+    slots = slots or { default = 0 }
+    slots[name] = 0
+  end
+  return slots
+end
+
+local function slots_of(op, child)
+  if op.slots then return op.slots end
+  if op.state == "failed" then
+    op.slots = values.details_of(op.value) or names_only(child)
+  elseif op.value then
+    op.slots = values.decode(op.value)[2]
+  elseif op.state == "cancelled" then
+    op.slots = names_only(child)
+  end
   return op.slots
 end
 
@@ -121,7 +137,7 @@ function spawning.spawn(run, self, child, given)
     what = "self:spawn", fill = prepare(run, self, child, given, stage),
   })
   child._spawned, child._engine, child._id = self, self._engine, op.ref
-  local slots = slots_of(op)
+  local slots = slots_of(op, child)
   if slots then rawset(child, "_slots", slots) end
   instance.keep_settings(child, stage)
   rawset(child, "_operation", op)
