@@ -1,11 +1,13 @@
 --- kept.lua: a durable function whose journals are kept, as each version has written them: see kept_spec.lua.
 --
---   lua kept.lua [all | undone]     prints a journal of this version as a module, to be kept in spec/durable/journals/
+--   lua kept.lua [all | undone | reached]    prints a journal of this version as a module, to be kept in
+--                                            spec/durable/journals/
 --
 -- They must stay as they are: what they ask for is what the journals have.
 
 local pipeline = require "pipeline"
 local order = require "pipeline.flow.order"
+local tasklets = require "pipeline.tasklets"
 
 -- live: the functions of its steps may be called; undone: what was undone, in that order
 local kept = { live = false, undone = {} }
@@ -113,7 +115,59 @@ kept.undone_class = pipeline.workflow("kept.Undone", {
   end,
 })
 
-kept.classes = { all = kept.all, undone = kept.undone_class }
+-- Its output comes from outside.
+local Outside = pipeline.define("kept.Outside", {
+  async = true, output_names = { "answer" }, run = function() end,
+  callback = function(self, params)
+    self:fill("answer", params.answer)
+    self:complete("over")
+  end,
+})
+
+--- Signals and updates that handlers take, one of which is still at work; and an output that is still to come.
+kept.reached = pipeline.workflow("kept.Reached", {
+  run = function(self)
+    local got, total = {}, 0
+    local function add(value) got[#got + 1] = text(value) end
+    self:on_signal("note", function(what)
+      add(what)
+      add(self:step("note", called, "noted"))
+    end)
+    self:on_update("add", function(n) assert(type(n) == "number", "a number is wanted") end, function(n)
+      total = total + self:step("add", called, n)
+      return total
+    end)
+    self:on_update("slow", nil, function(n)
+      self:sleep(1000)
+      total = total + n
+      return total
+    end)
+    self:on_update("bad", nil, function() error({ code = 7 }) end)
+    local child = self:spawn(Outside())
+    add(self:wait_event("go"))
+    add { self:select { answer = child.answer, late = 1e6 } }
+    add(self:await(child))
+    self:wait_event("end")
+    self:sleep(2000)
+    return table.concat(got, "|") .. "|" .. total
+  end,
+})
+
+kept.classes = { all = kept.all, undone = kept.undone_class, reached = kept.reached }
+
+--- What is done from outside with a run that has got as far as its journal: `child`: the id of the one it waits for.
+kept.afterwards = {}
+
+function kept.afterwards.reached(engine, stage, child)
+  engine:callback(child, { answer = "from outside" })
+  engine:drain()
+  kept.live = true
+  assert(engine:update(stage, "add", 100) == 105)
+  engine:signal(stage, "note", "late")
+  engine:drain()
+  kept.live = false
+  engine:signal(stage, "end")
+end
 
 -- A float stays one.
 local function number(value)
@@ -143,10 +197,52 @@ function drive.undone(engine, stage)
   engine:drain()
 end
 
+-- Until one update has been answered, one refused, one has failed, and one is at work.
+function drive.reached(engine, stage)
+  engine:signal(stage, "note", { "a", 1 })
+  engine:drain()
+  assert(engine:update(stage, "add", 5, { key = "k" }) == 5)
+  assert(not pcall(engine.update, engine, stage, "add", "x"))
+  assert(not pcall(engine.update, engine, stage, "bad"))
+  local slow = tasklets.tasklet(function() pcall(engine.update, engine, stage, "slow", 20, { timeout = 1 }) end)()
+  engine:signal(stage, "go", "went")
+  engine:drain()
+  engine:advance(2)
+  engine:drain()
+  tasklets.await(slow)
+end
+
+-- Keeps what is said to the store of the children of runs: a list.
+local function note_children(core)
+  local methods, list = getmetatable(core).__index, {}
+  for _, verb in ipairs { "journal", "flow_suspend" } do
+    local write = methods[verb]
+    methods[verb] = function(self, claim, given)
+      for _, child in ipairs(given.children or {}) do list[#list + 1] = child end
+      return write(self, claim, given)
+    end
+  end
+  return list
+end
+
+local function print_children(list)
+  print("  children = {")
+  for _, child in ipairs(list) do
+    local slots = {}
+    for i, output in ipairs(child.outputs) do
+      slots[i] = ("{ name = %q, slot = %d }"):format(output.name, output.slot)
+    end
+    print(("    { id = %d, class_path = %q, flags = %d, outputs = {\n      %s,\n    } },"):format(child.id,
+      child.class_path, child.flags, table.concat(slots, ", ")))
+  end
+  print("  },")
+end
+
 -- Prints the journal of a run that has not ended.
 local function print_journal(which)
   kept.live = true
   local engine <close> = pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
+  local children = which == "reached" and note_children(engine._core)
   local stage = kept.classes[which]():start()
   engine:drain()
   drive[which](engine, stage)
@@ -169,7 +265,11 @@ local function print_journal(which)
     print(line:gsub(",$", "") .. " },")
   end
   print("  },")
+  if children then print_children(children) end
   kept.live = which == "all"
+  if kept.afterwards[which] then
+    kept.afterwards[which](engine, stage, engine:_id_text(children[1].id))
+  end
   engine:advance(1000)
   engine:drain()
   print("  output = " .. ("%q"):format(kept.output(engine, stage)):gsub(("[^\n]"):rep(100), "%0\\z\n    ") .. ",")
