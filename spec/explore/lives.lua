@@ -28,8 +28,9 @@ local function remove(path)
   for _, suffix in ipairs(ALL_FILES) do os.remove(path .. suffix) end
 end
 
--- What dies leaves this behind.
+-- What dies leaves this behind. Of a life that is the last one nothing is wanted.
 local function copy(life)
+  if life.given and life.given.is_last then return end
   local taken = { effects = #life.effects, time = life.engine:now(), files = {}, is_accepted = life.is_accepted }
   for i, suffix in ipairs(FILES) do taken.files[i] = read(life.path .. suffix) end
   local last = life.copies[#life.copies]
@@ -109,14 +110,15 @@ local function drive(life, body, stage)
   for i, row in ipairs(rows) do numbers[i] = row.n end
   life.rows = table.concat(numbers, " ")
   life.shown = shown_by(engine)
-  life.problems = engine:check()
+  life.problems = life.given and life.given.is_unchecked and {} or engine:check()
   local flow = engine._core:journal_get(stage._record.id)
   life.era = flow and flow.era
 end
 
 --- Lives from `copied` on (nil: from nothing), whose effects so far are `effects`, in files below `directory`.
 -- `crashes`: how many there were before. given: abort_at (the event at which the run is aborted from outside; 0:
--- before anything happens), is_accepted (it was, in a life before).
+-- before anything happens), is_accepted (it was, in a life before), is_last (no copies are taken: no other life begins
+-- with one), is_unchecked (its file is not looked through, which takes as long as all else).
 -- @return { output, rows (texts), effects (list of keys), copies, events (how many), problems, era, is_accepted (it was
 --   aborted, and whoever did so was told that) }
 function lives.live(directory, body, copied, effects, crashes, given)
@@ -204,30 +206,33 @@ function lives.difference(life, clean, crashes)
 end
 
 --- Explores the body of a number: dies at each event, and then, `depth` times, at each one of every life behind that;
--- of a level below the first only every `stride`-th copy. Returns how many lives that were; raises at the first
--- difference, with the number and the events.
+-- of a level below the first only every `stride`-th copy, which are others behind each copy of the level above. The
+-- file of every one of the first level is looked through, and of those below of each `stride`-th. Returns how many
+-- lives that were; raises at the first difference, with the number and the events.
 function lives.explore(directory, seed, depth, stride)
   local body = bodies.make(seed)
   local clean, count = nil, 0
-  local function go(life, crashes, path)
-    for i = 1, #life.copies, crashes > 0 and stride or 1 do
-      collectgarbage() -- copies are large
-      local after = lives.live(directory, body, life.copies[i], life.effects, crashes + 1)
+  local function go(life, crashes, path, first)
+    for i = first, #life.copies, crashes > 0 and stride or 1 do
       count = count + 1
+      if count % 8 == 0 then collectgarbage() end -- copies are large
+      local after = lives.live(directory, body, life.copies[i], life.effects, crashes + 1, {
+        is_last = crashes + 1 == depth, is_unchecked = crashes > 0 and count % stride > 0,
+      })
       local where = path .. i .. " of " .. #life.copies
       local what = lives.difference(after, clean, crashes + 1)
       if what then
         error(("body %d, dead at event %s: %s\nbody: %s\nlog: %s"):format(seed, where, what, body.words,
           table.concat(after.log, "\n")), 0)
       end
-      if crashes + 1 < depth then go(after, crashes + 1, where .. ", then at ") end
+      if crashes + 1 < depth then go(after, crashes + 1, where .. ", then at ", i % stride + 1) end
     end
   end
   clean = lives.live(directory, body)
   if clean.output:find("no output", 1, true) then
     error(("body %d: %s\n%s"):format(seed, clean.output, body.words), 0)
   end
-  go(clean, 0, "")
+  go(clean, 0, "", 1)
   return count, body, clean
 end
 
