@@ -261,8 +261,8 @@ describe("an update", function()
     assert.same({ 5, 2 }, engine:wait(stage).default.value)
   end)
 
-  it("W134 W141 W170 whoever waits in virtual time has it when it comes, and no time passes after that, though others " ..
-    "are on the file", function()
+  it("W134 W141 W170 whoever waits in virtual time has it when it comes, and no time passes after that, though " ..
+    "others are on the file", function()
     for _, has_others in ipairs { false, true } do
       local path = file()
       local _ <close> = has_others and open(path) or nil

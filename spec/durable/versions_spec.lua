@@ -1,6 +1,7 @@
 -- durable/body/versions.lua: code that changes while runs of it are under way.
 
 local pipeline = require "pipeline"
+local tasklets = require "pipeline.tasklets"
 
 local serial = 0
 local function name_of()
@@ -19,7 +20,144 @@ end
 
 local function nothing() return 1 end
 
+local function pass(engine, seconds)
+  engine:advance(seconds)
+  engine:drain()
+end
+
+local Waiting = pipeline.workflow("durable_versions.Waiting", { output_names = { "more" }, run = function(self)
+  self:wait_event("never")
+end })
+
+-- What a run has cancelled, before its code changed, and what the changed code does instead: it waits for that. `ends`:
+-- what brings the run to where it waits for "end".
+local given_up = {
+  { "timer \"select\"", function(self) self:select { late = 100, go = "go" } end, function(self)
+    self:wait_event("go")
+    self:select { late = 100 }
+  end },
+  { "event \"go\"", function(self) self:select { late = 5, go = "go" } end, function(self)
+    self:select { late = 5 }
+    self:wait_event("go")
+  end },
+  { "timer \"timer\"", function(self)
+    self:scope(function(scope)
+      local timer = self:timer(1000)
+      scope:cancel()
+      self:await(timer)
+    end)
+  end, function(self) self:await(self:timer(1000)) end },
+  { "timer \"sleep\" in branch beside#1", function(self)
+    self:scope(function(scope)
+      local branch = self:go("beside", self.sleep, self, 1000)
+      self:sleep(1)
+      scope:cancel()
+      self:await(branch)
+    end)
+  end, function(self)
+    local branch = self:go("beside", self.sleep, self, 1000)
+    self:sleep(1)
+    self:await(branch)
+  end },
+  { "step \"slow\"", function(self)
+    self:scope(function(scope)
+      local step = self:start_step("slow", function() tasklets.await(tasklets.sleep(1000)) end)
+      self:sleep(1)
+      scope:cancel()
+      self:await(step)
+    end)
+  end, function(self)
+    local step = self:start_step("slow", nothing)
+    self:sleep(1)
+    self:await(step)
+  end },
+  { "output \"durable_versions.Waiting#1.more\" in branch beside#1", function(self)
+    self:scope(function(scope)
+      local child = self:spawn(Waiting())
+      local branch = self:go("beside", function() return self:await(child.more) end)
+      self:sleep(1)
+      scope:cancel()
+      self:await(branch)
+    end)
+  end, function(self)
+    local child = self:spawn(Waiting())
+    local branch = self:go("beside", function() return self:await(child.more) end)
+    self:sleep(1)
+    self:await(branch)
+  end },
+}
+
 describe("code that changes", function()
+  for _, each in ipairs(given_up) do
+    local what, old, new = table.unpack(each)
+    local function start(engine, determinism)
+      local is_new, after = false, 0
+      local class = pipeline.workflow(name_of(), { determinism = determinism, run = function(self)
+        local rest = self:go("rest", self.wait_event, self, "end")
+        local ok, problem = pcall(is_new and new or old, self)
+        if is_new then self:step("after", function() after = after + 1 end) end
+        return { self:await(rest), ok, pipeline.is(problem, pipeline.CancelledError), after }
+      end })
+      local stage = class():start()
+      engine:drain()
+      pass(engine, 5)
+      engine:signal(stage, "go")
+      pass(engine, 5)
+      return stage, function(yes) is_new = yes end
+    end
+
+    it("W59 W60 W63 W75 holds a run that now waits for what it had cancelled: " .. what, function()
+      local engine <close> = open()
+      local stage, change = start(engine)
+      change(true)
+      engine:signal(stage, "end", "end")
+      pass(engine, 2000)
+      local mode, reason = mode_of(engine, stage)
+      assert.equal("held", mode)
+      assert.match(what, reason, 1, true)
+      assert.match("which was cancelled, but the function now ", reason, 1, true)
+      assert.match("it. Nothing was executed. Guard changed code with", reason, 1, true)
+      change(false)
+      assert.is_true(engine:resume(stage))
+      engine:drain()
+      assert.equal("end", engine:wait(stage).default.value[1])
+    end)
+
+    it("W64 W75 by name it is found as it was, cancelled, in every life: " .. what, function()
+      local engine <close> = open()
+      local stage, change = start(engine, "by_name")
+      change(true)
+      engine:signal(stage, "other", 1)
+      pass(engine, 1)
+      engine:signal(stage, "end", "end")
+      pass(engine, 2000)
+      assert.same({ "end", false, true, 1 }, engine:wait(stage).default.value)
+    end)
+  end
+
+  it("W59 W75 holds a run that does not cancel any more what it had, and would wait for it only later", function()
+    local engine <close> = open()
+    local is_new = false
+    local class = pipeline.workflow(name_of(), { run = function(self)
+      local timer
+      pcall(self.scope, self, function(scope)
+        timer = self:timer(1000)
+        if not is_new then scope:cancel() end
+      end)
+      self:wait_event("end")
+      if is_new then self:await(timer) end
+    end })
+    local stage = class():start()
+    engine:drain()
+    is_new = true
+    engine:signal(stage, "end")
+    engine:drain()
+    local mode, reason = mode_of(engine, stage)
+    assert.equal("held", mode)
+    assert.match("entry 1 of the journal is timer \"timer\"", reason, 1, true)
+    assert.match("which was cancelled, but the function now goes on without cancelling it", reason, 1, true)
+  end)
+
   it("W150 patched is true in new runs, false in those that have passed it, and the same all through a run", function()
     local engine <close> = open()
     local is_new, answers = false, {}

@@ -24,6 +24,13 @@ local function asked_text(asked, ended)
   return "but the function now waits without asking for it"
 end
 
+local function new(recorded, what, lines)
+  return errors.NondeterminismError(("entry %d of the journal is %s, %s. Nothing was executed. %s"):format(
+    recorded.position, entry.words(recorded), what, REMEDY), {
+    recorded = entry.words(recorded), asked = lines, position = recorded.position, where = false, traceback = "",
+  })
+end
+
 --- The error; `recorded` is the operation nobody asks for, `asked` a list of those that are asked for and not recorded,
 -- `ended` the future of run if it has returned or raised.
 function divergence.new(recorded, asked, ended)
@@ -31,14 +38,16 @@ function divergence.new(recorded, asked, ended)
   for _, op in ipairs(asked) do
     if not op.is_stored then fresh[#fresh + 1] = op end
   end
-  local text = ("entry %d of the journal is %s, %s. Nothing was executed. %s"):format(recorded.position,
-    entry.words(recorded), asked_text(fresh, ended), REMEDY)
   local lines = {}
   for i, op in ipairs(fresh) do lines[i] = entry.words(op) end
-  return errors.NondeterminismError(text, {
-    recorded = entry.words(recorded), asked = lines, position = recorded.position, where = false,
-    traceback = "",
-  })
+  return new(recorded, asked_text(fresh, ended), lines)
+end
+
+--- The error where an earlier life has cancelled what this one has not, so that it will never come.
+function divergence.of_cancelled(recorded, ended)
+  local what = recorded.waiters and recorded.waiters[1] and "waits for it" or ended and ended.ok and
+    "returns without cancelling it" or "goes on without cancelling it"
+  return new(recorded, "which was cancelled, but the function now " .. what, {})
 end
 
 return divergence

@@ -82,7 +82,7 @@ end
 
 -- Puts the recorded entries where they are found by what they are, and lists the deliveries.
 local function load_entries(self, entries)
-  local deliveries, last, bytes, unasked, begun = {}, self.next - 1, 0, #entries, self.begun
+  local deliveries, given_up, last, bytes, unasked, begun = {}, {}, self.next - 1, 0, #entries, self.begun
   for i = 1, #entries do
     local op = entries[i]
     complete(op)
@@ -101,6 +101,7 @@ local function load_entries(self, entries)
         op.is_delivery = true
         deliveries[#deliveries + 1] = op
       end
+      if op.state == "cancelled" then given_up[#given_up + 1] = op end
     end
     if not begun or op.opened < begun then begun = op.opened end
     bytes = bytes + size_of(op) + (op.value and #op.value or 0)
@@ -108,6 +109,8 @@ local function load_entries(self, entries)
   self.begun = begun
   self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
   sort_deliveries(deliveries)
+  sort_deliveries(given_up)
+  self.given_up = given_up
   self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, unasked, last + 1
 end
 
@@ -564,17 +567,18 @@ end
 
 -- ---- replay ----------------------------------------------------------------------------------------------------
 
--- The next recorded delivery of those that were asked for.
+-- The next recorded delivery of those that were asked for. What was stopped in an earlier life has its turn when it is
+-- stopped in this one.
 local function next_delivery(self)
   local list, at = self.deliveries, self.delivered + 1
   while list[at] and list[at].ready do at = at + 1 end
   self.delivered = at - 1
   local op = list[at]
-  while op and (op.ready or not op.is_asked) do
+  while op and (op.ready or not op.is_asked or op.state == "cancelled" and not (op.is_stopping or self.passes_over)) do
     at = at + 1
     op = list[at]
   end
-  return op
+  return self.passes_over and recorded.given_up(self, op) or op
 end
 
 --- Runs the body, from its beginning, to where the journal ends. What it then asks for is in `asked`.
@@ -583,7 +587,7 @@ function machine.start(self)
   while not self.broken do -- to the last, as it was the first time, also where the main branch has ended by then
     local op = next_delivery(self)
     if not op then break end
-    self.left = self.left - 1
+    if op.is_delivery then self.left = self.left - 1 end
     hand_over(self, op)
   end
   if self.unasked > 0 and not self.broken then
@@ -593,6 +597,8 @@ function machine.start(self)
     end
     recorded.pass_over(self)
   end
+  local given_up = not self.broken and recorded.given_up(self)
+  if given_up then self.diverged = divergence.of_cancelled(given_up, self.ended) end
   self.replaying = false
 end
 

@@ -11,11 +11,16 @@
 -- What is found later is delivered before anything else happens, in the order of `done`: so it is in every later life,
 -- for there it is asked for behind the same delivery. What is still pending in the journal stays so, and is not begun.
 --
+-- What an earlier life has cancelled is cancelled by this one, too, before the next thing is delivered. Where it is
+-- not, for the code has changed, nothing would ever come of it: that is a divergence; or, where what is passed over is
+-- none, the operation ends as cancelled in its turn.
+--
 -- Operations of one path, kind and name are a series: a table, by number (of those with a key it is 0, and the key is a
 -- part of the name).
 --
 -- Fields of a machine that are of this: recorded (path -> kind -> name -> series), has_passed (whether what is in there
--- was passed over), found (operations that have an end and are to be delivered), is_recalling.
+-- was passed over), found (operations that have an end and are to be delivered), is_recalling; given_up (those that
+-- were cancelled, in the order of `done`).
 
 local entry = require "pipeline.flow.entry"
 
@@ -46,8 +51,8 @@ end
 -- An operation that was passed over is asked for.
 local function recall(machine, op)
   machine.unasked = machine.unasked + 1
-  if op.is_delivery then -- not one of the replay any more
-    op.is_delivery = false
+  if op.is_delivery or op.done and op.state == "cancelled" then
+    op.is_delivery = false -- not one of the replay any more
     machine.found[#machine.found + 1] = op
   end
 end
@@ -88,6 +93,15 @@ end
 function recorded.pass_over(machine)
   machine.has_passed = true
   machine.unasked, machine.left = 0, 0
+end
+
+--- The first operation that an earlier life has cancelled, before `op` was delivered (nil: ever), and this one has
+-- asked for and not cancelled; nil: there is none.
+function recorded.given_up(machine, op)
+  for _, other in ipairs(machine.given_up) do
+    if op and other.done > op.done then return nil end
+    if other.is_asked and not other.ready then return other end
+  end
 end
 
 local function by_done(a, b) return a.done < b.done end
