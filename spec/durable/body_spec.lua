@@ -1,36 +1,15 @@
 -- durable/body.lua: what `self` can do in the body of a durable function, in tests and in memory.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial = 0
-
-local function name_of(what)
-  serial = serial + 1
-  return ("durable_body.%s%d"):format(what, serial)
-end
-
-local function workflow(definition, name)
-  if type(definition) == "function" then definition = { run = definition } end
-  return pipeline.workflow(name or name_of "W", definition)
-end
+local name_of, open, workflow = support.name, support.open, support.workflows()
 
 local function outputs(run, ...)
   local stage = workflow(run)(...)
   stage:start_test()
   return stage.outputs.default.value, stage
-end
-
--- An engine in memory with virtual time, and the lines of its log.
-local function open(given)
-  local lines = {}
-  local options = {
-    virtual_time = true, virtual_start = 1e9, log = function(level, line) lines[#lines + 1] = { level, line } end,
-    warm_runs = lives.warm_runs,
-  }
-  for key, value in pairs(given or {}) do options[key] = value end
-  return pipeline.open(":memory:", options), lines
 end
 
 local function is(class, fn, ...)
@@ -401,7 +380,7 @@ describe("a run that fails", function()
       return a + missing.b
     end })():start()
     engine:drain()
-    assert.match("held: .*attempt to index a nil value", lines[#lines][2])
+    assert.match("held: .*attempt to index a nil value", lines[#lines])
     assert.is_true(engine:resume(stage))
     engine:drain()
     assert.equal(1, calls)
@@ -452,7 +431,7 @@ describe("calls that do not belong where they are", function()
 
   it("W68 guards = true has them refused outside of tests, too", function()
     for guards, refused in pairs { [true] = true, [false] = false } do
-      local engine <close> = open { guards = guards }
+      local engine <close> = open(nil, { guards = guards })
       local stage = workflow(function() return { pcall(os.time) } end)():start()
       assert.equal(not refused, engine:wait(stage).default.value[1])
     end
@@ -533,7 +512,7 @@ describe("time, chance and the log", function()
     engine:wait(stage)
     local said = {}
     for _, line in ipairs(lines) do
-      said[#said + 1] = line[2]:match("began") or line[2]:match("done a") or line[2]:match("slept")
+      said[#said + 1] = line:match("began") or line:match("done a") or line:match("slept")
     end
     assert.same({ "began", "done a", "slept" }, said)
     assert.same({ false }, replaying)
@@ -598,7 +577,7 @@ describe("children", function()
   end)
 
   it("W96 W97 an aborted child raises AbortedError at the await, in every life, and the run goes on", function()
-    local engine <close> = open { warm_runs = 0 }
+    local engine <close> = open(nil, { warm_runs = 0 })
     local seen = {}
     local stage = workflow(function(self)
       local good = self:spawn(Add(1, 2))
@@ -617,7 +596,7 @@ describe("children", function()
   end)
 
   it("W96 W97 the outputs of a child that was aborted, or is detached, are known in every life", function()
-    local engine <close> = open { warm_runs = 0 }
+    local engine <close> = open(nil, { warm_runs = 0 })
     local Bad = pipeline.define(name_of "Bad", { output_names = { "more" }, max_attempts = 1, run = function()
       error("bad child", 0)
     end })
@@ -719,7 +698,7 @@ end)
 
 describe("replay", function()
   it("W59 W63 changed code holds the run, which goes on when the old code is back", function()
-    local engine <close>, lines = open { warm_runs = 0 }
+    local engine <close>, lines = open(nil, { warm_runs = 0 })
     local changed, called = false, {}
     local stage = workflow(function(self)
       local name = changed and "bill" or "charge"
@@ -733,7 +712,7 @@ describe("replay", function()
     assert.match("^NondeterminismError: " .. stage.class_path:gsub("%p", "%%%0") .. " " .. stage.id
       .. ': entry 1 of the journal is step "charge" %(.*body_spec.lua:%d+%), but the function now asks for step "bill" '
       .. "%(.*body_spec.lua:%d+%). Nothing was executed. Guard changed code with self:patched%(id%), or resume the "
-      .. "run with the old code. Held.$", lines[#lines][2])
+      .. "run with the old code. Held.$", lines[#lines])
     assert.same({ "charge" }, called)
     changed = false
     assert.is_true(engine:resume(stage))

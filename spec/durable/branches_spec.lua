@@ -1,32 +1,15 @@
 -- durable/body/branches.lua: branches, select, all.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial = 0
-
-local function name_of(what)
-  serial = serial + 1
-  return ("durable_branches.%s%d"):format(what, serial)
-end
-
-local function workflow(run)
-  return pipeline.workflow(name_of "W", { max_attempts = 1, run = run })
-end
+local name_of, open, workflow = support.name, support.open, support.workflows { max_attempts = 1 }
 
 local function outputs(run, ...)
   local stage = workflow(run)(...)
   stage:start_test()
   return stage.outputs.default.value
-end
-
-local function open()
-  local lines = {}
-  return pipeline.open(":memory:", {
-    virtual_time = true, virtual_start = 1e9, log = function(_, line) lines[#lines + 1] = line end,
-    warm_runs = lives.warm_runs,
-  }), lines
 end
 
 -- A step that takes so many seconds of virtual time.

@@ -1,38 +1,13 @@
 -- durable/cancel.lua: runs that are cancelled: from outside, by their own scopes, for their time is up.
 
 local common = require "pipeline.common"
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial = 0
-local function name_of(what)
-  serial = serial + 1
-  return ("durable_cancel.%s%d"):format(what, serial)
-end
-
-local function workflow(definition)
-  if type(definition) == "function" then definition = { run = definition } end
-  return pipeline.workflow(name_of "W", definition)
-end
-
-local function open(path, given)
-  local options = {
-    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
-  }
-  for key, value in pairs(given or {}) do options[key] = value end
-  return pipeline.open(path or ":memory:", options)
-end
+local aborted, name_of, open, workflow = support.aborted, support.name, support.open, support.workflows()
 
 local function is_cancelled(problem) return pipeline.is(problem, pipeline.CancelledError) end
-
--- Waits for the end of a run that is aborted. Returns the error.
-local function aborted(engine, stage)
-  local ok, problem = pcall(engine.wait, engine, stage)
-  assert.is_false(ok)
-  assert.is_true(pipeline.is(problem, pipeline.AbortedError), tostring(problem))
-  return problem
-end
 
 local function journal_of(engine, stage)
   local list = {}

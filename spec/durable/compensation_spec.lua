@@ -1,28 +1,10 @@
 -- durable/body/compensating.lua: what a run that fails, or is cancelled, undoes.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial = 0
-local function workflow(definition)
-  serial = serial + 1
-  if type(definition) == "function" then definition = { run = definition } end
-  return pipeline.workflow("durable_compensation.W" .. serial, definition)
-end
-
-local function open()
-  return pipeline.open(":memory:", {
-    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
-  })
-end
-
-local function aborted(engine, stage)
-  local ok, problem = pcall(engine.wait, engine, stage)
-  assert.is_false(ok)
-  assert.is_true(pipeline.is(problem, pipeline.AbortedError), tostring(problem))
-  return problem
-end
+local aborted, open, workflow = support.aborted, support.open, support.workflows()
 
 local function nothing() end
 

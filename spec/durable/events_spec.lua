@@ -1,40 +1,13 @@
 -- durable/body/events.lua and durable/mailbox.lua: signals, transactions, eras.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
-local processes = require "spec.crash.processes"
+local helper = require "spec.support.helper"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial, directory = 0, nil
+local open, workflow = support.open, support.workflows { backoff_seconds = 1 }
 
-local function name_of(what)
-  serial = serial + 1
-  return ("durable_events.%s%d"):format(what, serial)
-end
-
-local function workflow(run, more)
-  local definition = { run = run, backoff_seconds = 1 }
-  for key, value in pairs(more or {}) do definition[key] = value end
-  return pipeline.workflow(name_of "W", definition)
-end
-
-local lines = {}
-
-local function open(path, start)
-  lines = {}
-  return pipeline.open(path or ":memory:", {
-    virtual_time = true, virtual_start = start or 1e9, log = function(_, line) lines[#lines + 1] = line end,
-    warm_runs = lives.warm_runs,
-  })
-end
-
-local function file()
-  serial = serial + 1
-  return ("%s/%d.db"):format(directory, serial)
-end
-
-setup(function() directory = processes.directory() end)
-teardown(function() os.execute("rm -rf " .. processes.quote(directory)) end)
+teardown(helper.clean)
 
 describe("signals", function()
   it("W78 W79 come before or after the wait, in their order, each to a wait of its name", function()
@@ -109,7 +82,7 @@ describe("signals", function()
   end)
 
   it("W89 that nothing takes wake nobody, and are told of once at the end", function()
-    local engine <close> = open()
+    local engine <close>, lines = open()
     local stage = workflow(function(self) self:sleep(100) end)():start()
     engine:drain()
     for _ = 1, 3 do engine:signal(stage, "other", 1) end
@@ -124,7 +97,7 @@ describe("signals", function()
   end)
 
   it("W80 W81 W91 many are delivered one after the other, over restarts", function()
-    local path, n = file(), 250
+    local path, n = helper.path(), 250
     local id
     local class = workflow(function(self)
       local sum = 0
@@ -139,7 +112,7 @@ describe("signals", function()
       for i = 1, 120 do engine:signal(stage, "x", i) end
       engine:drain()
     end
-    local engine <close> = open(path, 1e9 + 10)
+    local engine <close> = open(path, { virtual_start = 1e9 + 10 })
     for i = 121, n do engine:signal(id, "x", i) end
     local sum = 0
     for i = 1, n do sum = sum * 3 % 1000003 + i end

@@ -1,23 +1,10 @@
 -- durable/reach/fork.lua: a new run with the first entries of another one's journal.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial = 0
-
-local function workflow(run, more)
-  serial = serial + 1
-  local definition = { run = run, backoff_seconds = 1 }
-  for key, value in pairs(more or {}) do definition[key] = value end
-  return pipeline.workflow("durable_fork.W" .. serial, definition)
-end
-
-local function open()
-  return pipeline.open(":memory:", {
-    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
-  })
-end
+local open, workflow = support.open, support.workflows { backoff_seconds = 1 }
 
 describe("a fork of a durable function", function()
   it("W155 W57 keeps what was before an entry, does the rest anew with keys of its own, and both show it", function()

@@ -1,9 +1,9 @@
 -- Durable functions that do not come to an end at once: failures that last, blocked bodies, bursts of signals.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local tasklets = require "pipeline.tasklets"
 local helper = require "spec.support.helper"
+local support = require "spec.durable.support"
 
 local DAY <const> = 86400
 
@@ -15,7 +15,7 @@ describe("a durable function that lasts", function()
 
   local function open(options)
     options = options or {}
-    options.warm_runs = lives.warm_runs
+    options.warm_runs = support.warm_runs
     engine = helper.open(options)
   end
 

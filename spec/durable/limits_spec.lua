@@ -1,9 +1,9 @@
 -- Bounds of durable functions: of a value, of the mailbox, of a journal, and how long that is kept.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
 local helper = require "spec.support.helper"
 local sql = require "spec.support.sql"
+local support = require "spec.durable.support"
 
 local DAY <const> = 86400
 local MIB <const> = 1 << 20
@@ -17,7 +17,7 @@ describe("bounds of a durable function", function()
 
   local function open(options)
     options = options or {}
-    options.warm_runs = lives.warm_runs
+    options.warm_runs = support.warm_runs
     engine = helper.open(options)
   end
 

@@ -1,25 +1,13 @@
 -- durable/reach/progress.lua: heartbeats and streams of steps at work.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
-local processes = require "spec.crash.processes"
+local helper = require "spec.support.helper"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial, directory = 0, nil
+local open, workflow = support.open, support.workflows { backoff_seconds = 1 }
 
-local function workflow(run)
-  serial = serial + 1
-  return pipeline.workflow("durable_progress.W" .. serial, { run = run, backoff_seconds = 1 })
-end
-
-local function open(path)
-  return pipeline.open(path or ":memory:", {
-    virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = lives.warm_runs,
-  })
-end
-
-setup(function() directory = processes.directory() end)
-teardown(function() os.execute("rm -rf " .. processes.quote(directory)) end)
+teardown(helper.clean)
 
 describe("a heartbeat of a step", function()
   it("W43 gives its last details to the next attempt, after an error", function()
@@ -40,7 +28,7 @@ describe("a heartbeat of a step", function()
   end)
 
   it("W43 gives details at most a second old after a crash, and one a second is written", function()
-    local path = directory .. "/beats.db"
+    local path = helper.path()
     local Copy = workflow(function(self)
       return self:step("copy", function()
         local info = pipeline.step()

@@ -1,33 +1,11 @@
 -- durable/reach/: values, queries, updates and streams, for who is outside of a durable function.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
-local processes = require "spec.crash.processes"
+local helper = require "spec.support.helper"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial, directory = 0, nil
-
-local function workflow(run, more)
-  serial = serial + 1
-  local definition = { run = run, backoff_seconds = 1 }
-  for key, value in pairs(more or {}) do definition[key] = value end
-  return pipeline.workflow("durable_reach.W" .. serial, definition)
-end
-
-local lines = {}
-
-local function open(path, start)
-  lines = {}
-  return pipeline.open(path or ":memory:", {
-    virtual_time = true, virtual_start = start or 1e9, log = function(_, line) lines[#lines + 1] = line end,
-    warm_runs = lives.warm_runs,
-  })
-end
-
-local function file()
-  serial = serial + 1
-  return ("%s/%d.db"):format(directory, serial)
-end
+local open, workflow = support.open, support.workflows { backoff_seconds = 1 }
 
 local function start(fn)
   return tasklets.tasklet(fn)()
@@ -47,8 +25,7 @@ local function tables_of(path)
   return sum
 end
 
-setup(function() directory = processes.directory() end)
-teardown(function() os.execute("rm -rf " .. processes.quote(directory)) end)
+teardown(helper.clean)
 
 describe("values of a durable function", function()
   it("W139 W54 are the last ones set between two commits, need no replay, and stay when it is over", function()
@@ -87,7 +64,7 @@ end)
 
 describe("a query", function()
   it("W130 replays a suspended run in the process that asks, writes nothing and starts nothing", function()
-    local path = file()
+    local path = helper.path()
     local effects = 0
     local Waits = workflow(function(self, n)
       local seen = { n }
@@ -129,7 +106,7 @@ describe("a query", function()
     local ok, problem = pcall(engine.query, engine, stage, "zzz")
     assert.is_false(ok)
     assert.is_true(pipeline.is(problem, pipeline.QueryError))
-    assert.match('query "zzz" of durable_reach.W%d+: there is no handler of that name; there are: a, b$',
+    assert.match('query "zzz" of spec.durable.W%d+: there is no handler of that name; there are: a, b$',
       problem.message)
     assert.is_false(ran)
   end)
@@ -198,7 +175,7 @@ describe("a query", function()
   end)
 
   it("W130 W54 spawns nothing, sends nothing and logs nothing beyond the journal", function()
-    local engine <close> = open()
+    local engine <close>, lines = open()
     local Child = pipeline.define("durable_reach.Child", { run = function() return 1 end })
     local other = workflow(function(self) return self:wait_event("ping") end)():start()
     local stage = workflow(function(self)
@@ -264,7 +241,7 @@ describe("an update", function()
   it("W134 W141 W170 whoever waits in virtual time has it when it comes, and no time passes after that, though " ..
     "others are on the file", function()
     for _, has_others in ipairs { false, true } do
-      local path = file()
+      local path = helper.path()
       local _ <close> = has_others and open(path) or nil
       local engine <close> = open(path)
       local stage = workflow(function(self)

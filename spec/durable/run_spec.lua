@@ -1,39 +1,13 @@
 -- durable/run.lua: runs on files, over several lives and engines.
 
-local lives = require "spec.durable.lives"
+local helper = require "spec.support.helper"
 local pipeline = require "pipeline"
 local processes = require "spec.crash.processes"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
 local directory, group
-local serial = 0
-
-local function name_of(what)
-  serial = serial + 1
-  return ("durable_run.%s%d"):format(what, serial)
-end
-
-local function file()
-  serial = serial + 1
-  return ("%s/%d.db"):format(directory, serial)
-end
-
-local function workflow(definition)
-  if type(definition) == "function" then definition = { run = definition } end
-  return pipeline.workflow(name_of "W", definition)
-end
-
-local lines = {}
-
--- An engine whose clock is virtual and begins at `start`.
-local function open(path, start, given)
-  local options = {
-    virtual_time = true, virtual_start = start or 1e9, log = function(_, line) lines[#lines + 1] = line end,
-    warm_runs = lives.warm_runs,
-  }
-  for key, value in pairs(given or {}) do options[key] = value end
-  return pipeline.open(path or ":memory:", options)
-end
+local name_of, open, workflow = support.name, support.open, support.workflows()
 
 local Add = pipeline.define("durable_run.Add", { run = function(_, a, b) return a + b end })
 
@@ -42,7 +16,10 @@ describe("durable runs", function()
     directory = processes.directory()
     group = processes.group(directory)
   end)
-  teardown(function() group:close() end)
+  teardown(function()
+    group:close()
+    helper.clean()
+  end)
 
   it("W4 a key that exists is refused, and the run that has it goes on", function()
     local engine <close> = open()
@@ -56,7 +33,7 @@ describe("durable runs", function()
   end)
 
   it("W73 W74 a timer keeps its time while no process is there, and fires once", function()
-    local path, fired = file(), 0
+    local path, fired = helper.path(), 0
     local class = workflow(function(self)
       local begun = self:now()
       self:sleep(1000)
@@ -66,16 +43,16 @@ describe("durable runs", function()
     end)
     local id
     do
-      local engine <close> = open(path, 1e9)
+      local engine <close> = open(path)
       id = class():start().id
       engine:drain()
     end
     do
-      local engine <close> = open(path, 1e9 + 900)
+      local engine <close> = open(path, { virtual_start = 1e9 + 900 })
       engine:drain()
       assert.equal(0, fired)
     end
-    local engine <close> = open(path, 1e9 + 4000)
+    local engine <close> = open(path, { virtual_start = 1e9 + 4000 })
     local stage = engine:wait(id)
     assert.is_true(stage.default.value >= 4001 and stage.default.value < 4010)
     assert.equal(1, fired)
@@ -95,7 +72,7 @@ describe("durable runs", function()
   end)
 
   it("W33 the next attempt of a step is due after a restart as well, and counts on", function()
-    local path, attempts = file(), {}
+    local path, attempts = helper.path(), {}
     local class = workflow(function(self)
       return self:step({ name = "a", backoff_seconds = 100 }, function()
         attempts[#attempts + 1] = pipeline.step().attempt
@@ -105,17 +82,17 @@ describe("durable runs", function()
     end)
     local id
     do
-      local engine <close> = open(path, 1e9)
+      local engine <close> = open(path)
       id = class():start().id
       engine:drain()
       assert.equal("delayed", engine:stage(id).state)
     end
     do
-      local engine <close> = open(path, 1e9 + 50)
+      local engine <close> = open(path, { virtual_start = 1e9 + 50 })
       engine:drain()
       assert.same({ 1 }, attempts)
     end
-    local engine <close> = open(path, 1e9 + 150)
+    local engine <close> = open(path, { virtual_start = 1e9 + 150 })
     assert.equal("done", engine:wait(id).default.value)
     assert.same({ 1, 2 }, attempts)
   end)
@@ -181,7 +158,7 @@ describe("durable runs", function()
   end)
 
   it("W101 W159 a run that waits holds no place: a child in a queue of one place gets it", function()
-    local engine <close> = open(nil, nil, { queues = { one = { max_concurrent_requests = 1 } } })
+    local engine <close> = open(nil, { queues = { one = { max_concurrent_requests = 1 } } })
     local stage = workflow(function(self)
       return self:await(self:spawn(Add(1, 2))) + self:await(self:spawn(Add(3, 4)))
     end)():start { queue_name = "one" }
@@ -189,7 +166,7 @@ describe("durable runs", function()
   end)
 
   it("W45 a step at work when the engine stops is cancelled, and its attempt is not counted", function()
-    local path, attempts, closed = file(), {}, 0
+    local path, attempts, closed = helper.path(), {}, 0
     local class = workflow(function(self)
       return self:step({ name = "a", max_attempts = 1 }, function()
         attempts[#attempts + 1] = pipeline.step().attempt
@@ -206,13 +183,13 @@ describe("durable runs", function()
       engine:run()
     end
     assert.equal(1, closed)
-    local engine <close> = open(path, os.time() + 1)
+    local engine <close> = open(path, { virtual_start = os.time() + 1 })
     assert.equal("done", engine:wait(id).default.value)
     assert.same({ 1, 1 }, attempts)
   end)
 
   it("W55 a commit that fails delivers nothing, and the run is tried again", function()
-    local engine <close> = open(nil, nil, { warm_runs = 0 })
+    local engine <close> = open(nil, { warm_runs = 0 })
     local methods = getmetatable(engine._core).__index
     local journal, failing, calls, after = methods.journal, 1, 0, 0
     finally(function() methods.journal = journal end)
@@ -279,11 +256,10 @@ describe("durable runs", function()
   end)
 
   it("nothing is said of attempts of a run that failed: its steps have them", function()
-    local engine <close> = open()
+    local engine <close>, lines = open()
     local stage = workflow(function(self)
       self:step({ name = "bad", max_attempts = 2, backoff_seconds = 1 }, function() error("no luck", 0) end)
     end)():start()
-    lines = {}
     local _, failure = pcall(engine.wait, engine, stage)
     local told = table.concat(lines, "\n")
     assert.match("step bad of %S+ %S+ failed, attempt 1 of 2: Error: no luck", told)
@@ -295,18 +271,18 @@ describe("durable runs", function()
   end)
 
   it("W153 a class that stays missing holds the run", function()
-    local path = file()
+    local path = helper.path()
     local id
     local class = workflow(function(self) self:sleep(10) return 1 end)
     do
-      local engine <close> = open(path, 1e9)
+      local engine <close> = open(path)
       id = class():start().id
       engine:drain()
     end
     local registry = require("pipeline.workflow.class").registry
     local name = class.class_path
     registry[name] = nil
-    local engine <close> = open(path, 1e9 + 100, { class_load_timeout = 1 })
+    local engine <close> = open(path, { virtual_start = 1e9 + 100, class_load_timeout = 1 })
     engine:drain { delayed = true }
     assert.match("^held: class .* cannot be loaded", engine:stage(id).state_words)
     registry[name] = class
@@ -364,7 +340,7 @@ describe("durable runs", function()
   end)
 
   it("W28 a process that was stopped, and whose run another one has finished, writes nothing more", function()
-    local path = file()
+    local path = helper.path()
     local ledger = path .. ".ledger"
     local function read()
       local text = io.open(ledger)
@@ -389,9 +365,8 @@ describe("durable runs", function()
   end)
 
   it("W28 a run that is aborted by force before its transaction is written ends without a word", function()
-    lines = {}
-    local path, id, tries = file(), nil, 0
-    local engine <close> = open(path, nil, { virtual_time = false })
+    local path, id, tries = helper.path(), nil, 0
+    local engine <close>, lines = open(path, { virtual_time = false })
     local stage = workflow(function(self)
       self:step("before", function() end)
       assert(os.execute(("%s -e 'local e <close> = require(\"pipeline\").open(\"%s\", { no_worker = true }) "
@@ -406,7 +381,7 @@ describe("durable runs", function()
   end)
 
   it("W164 a run whose process dies in the same step again and again is held", function()
-    local path = file()
+    local path = helper.path()
     local ledger = path .. ".ledger"
     for _ = 1, 6 do
       local pid = group:spawn(directory .. "/output", "spec/durable/worker.lua", path, ledger, "row", 1, 0.5)

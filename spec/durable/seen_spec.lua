@@ -2,17 +2,9 @@
 
 local command = require "pipeline.command.grammar"
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 
-local serial = 0
-
-local function workflow(run)
-  serial = serial + 1
-  return pipeline.workflow("durable_seen.W" .. serial, { run = run })
-end
-
-local function open()
-  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = 0 })
-end
+local open, workflow = support.open, support.workflows()
 
 describe("a durable function that waits", function()
   it("W175 says for which timer, child or attempt", function()
@@ -105,7 +97,7 @@ describe("a durable function that waits", function()
     engine:drain()
     engine:signal(stage, "other", 1)
     local line, found = engine:explain(stage)
-    assert.match("^durable_seen.W%d+ %x+: suspended: it waits for signal answer", line)
+    assert.match("^spec.durable.W%d+ %x+: suspended: it waits for signal answer", line)
     assert.same({ "suspended", 0, 1, 2 }, { found.mode, found.era, found.mails, #found.pending })
     local pay, answer = table.unpack(found.pending)
     assert.same({ "step", "pay", "7", 1, "Error: no money" }, { pay.kind, pay.name, pay.key, pay.attempt, pay.error })

@@ -2,20 +2,12 @@
 
 local pipeline = require "pipeline"
 local helper = require "spec.support.helper"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial = 0
+local workflow = support.workflows { backoff_seconds = 1 }
 
-local function workflow(run, more)
-  serial = serial + 1
-  local definition = { run = run, backoff_seconds = 1 }
-  for key, value in pairs(more or {}) do definition[key] = value end
-  return pipeline.workflow("durable_shown.W" .. serial, definition)
-end
-
-local function open()
-  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end })
-end
+local function open() return support.open(nil, { warm_runs = 1000 }) end
 
 describe("what a durable function shows", function()
   it("W139 lists its values by their names, with when they were set; a large one by its size", function()

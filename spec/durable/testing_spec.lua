@@ -1,15 +1,9 @@
 -- start_test of durable functions: virtual times of the world outside, and crashes at every moment.
 
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 
-local serial = 0
-
-local function workflow(run, more)
-  serial = serial + 1
-  local definition = { run = run, backoff_seconds = 1 }
-  for key, value in pairs(more or {}) do definition[key] = value end
-  return pipeline.workflow("durable_testing.W" .. serial, definition)
-end
+local workflow = support.workflows { backoff_seconds = 1 }
 
 describe("start_test of a durable function", function()
   it("W180 has signals and updates reach the run at virtual times", function()

@@ -1,17 +1,10 @@
 -- durable/body/versions.lua: code that changes while runs of it are under way.
 
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
-local serial = 0
-local function name_of()
-  serial = serial + 1
-  return "durable_versions.W" .. serial
-end
-
-local function open()
-  return pipeline.open(":memory:", { virtual_time = true, virtual_start = 1e9, log = function() end, warm_runs = 0 })
-end
+local name_of, open, pass = support.name, support.open, support.pass
 
 local function mode_of(engine, stage)
   local flow = engine._core:journal_get(stage._record.id)
@@ -20,17 +13,11 @@ end
 
 local function nothing() return 1 end
 
-local function pass(engine, seconds)
-  engine:advance(seconds)
-  engine:drain()
-end
-
 local Waiting = pipeline.workflow("durable_versions.Waiting", { output_names = { "more" }, run = function(self)
   self:wait_event("never")
 end })
 
--- What a run has cancelled, before its code changed, and what the changed code does instead: it waits for that. `ends`:
--- what brings the run to where it waits for "end".
+-- What a run has cancelled, before its code changed, and what the changed code does instead: it waits for that.
 local given_up = {
   { "timer \"select\"", function(self) self:select { late = 100, go = "go" } end, function(self)
     self:wait_event("go")

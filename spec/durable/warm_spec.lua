@@ -1,16 +1,10 @@
 -- Durable functions that are suspended, and kept in memory: they go on where they are, as a replay would.
 
-local lives = require "spec.durable.lives"
 local pipeline = require "pipeline"
+local support = require "spec.durable.support"
 local warm = require "pipeline.flow.warm"
 
-local serial, paths = 0, {}
-
-local function workflow(definition)
-  serial = serial + 1
-  if type(definition) == "function" then definition = { run = definition } end
-  return pipeline.workflow("durable_warm.W" .. serial, definition)
-end
+local workflow, paths = support.workflows(), {}
 
 local function path_of()
   local path = os.tmpname()
@@ -20,9 +14,9 @@ local function path_of()
 end
 
 local function open(path, given)
-  local options = { virtual_time = true, virtual_start = 1e9, log = function() end }
-  for key, value in pairs(given or {}) do options[key] = value end
-  return pipeline.open(path or ":memory:", options)
+  given = given or {}
+  given.warm_runs = given.warm_runs or 1000
+  return support.open(path, given)
 end
 
 local function replays(engine)
@@ -351,8 +345,8 @@ end)
 
 -- What holds for a run that is replayed at each resumption holds for one that is kept.
 describe("kept in memory:", function()
-  setup(function() lives.warm_runs = 1000 end)
-  teardown(function() lives.warm_runs = 0 end)
+  setup(function() support.warm_runs = 1000 end)
+  teardown(function() support.warm_runs = 0 end)
   for _, name in ipairs { "body", "branches", "cancel", "compensation", "events", "fork", "lasting", "limits",
     "progress", "reach", "run" } do
     assert(loadfile(("spec/durable/%s_spec.lua"):format(name), "t", _ENV))()

@@ -135,12 +135,14 @@ function lives.live(directory, body, copied, effects, crashes, given)
       if copied.files[i] ~= "" then write(path .. suffix, copied.files[i]) end
     end
   end
-  life.engine = pipeline.open(path, {
+  local engine <close> = pipeline.open(path, {
     durability = "normal", virtual_time = true, virtual_start = copied and copied.time or 1e9, lease_seconds = 5,
     warm_runs = ((crashes or 0) + body.seed) % 2 == 1 and 0 or nil, -- every second life is replayed after each wait
     log = function(level, line) if level >= 40 then life.log[#life.log + 1] = line end end,
+    transaction_timeout = 600, -- it is real time, and the machine may be busy
   })
-  local stage = begin(life.engine, body)
+  life.engine = engine
+  local stage = begin(engine, body)
   local abort_at = given and given.abort_at ~= 0 and given.abort_at or math.huge
   local function event(verb)
     copy(life)
@@ -154,10 +156,9 @@ function lives.live(directory, body, copied, effects, crashes, given)
     life.effects[#life.effects + 1] = key
     event()
   end
-  local unwatch = lives.watch(life.engine, event)
+  local unwatch = lives.watch(engine, event)
   local ok, problem = xpcall(drive, debug.traceback, life, body, stage)
   unwatch()
-  life.engine:close()
   if not ok then error(problem, 0) end
   return life
 end
