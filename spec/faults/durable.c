@@ -349,9 +349,3 @@ static inline void durable_compare(char *facts[2], char *expected[2], const char
         free(facts[i]);
     }
 }
-
-/* The next one to fail: each one, or, behind the first `all`, fewer and fewer; with FAULTS=full all of them. */
-static inline long durable_after(long nth, long all) {
-    const char *how = getenv("FAULTS");
-    return nth < all || (how && strcmp(how, "full") == 0) ? nth + 1 : nth + 1 + nth / 8;
-}

@@ -1,44 +1,40 @@
 /*
- * durable_alloc_test.c - the Nth allocation fails, of ours and then of SQLite's, in the lives of durable functions
- * (durable.c), for many N; and then each statement of them once.
+ * durable_alloc_test.c - the Nth allocation of each turn and each read fails, of ours and then of SQLite's, in the
+ * lives of durable functions (durable.c), for every N until that is done; and then each statement of them once.
+ *
+ * Where memory is short for what can be done without, the turn is done all the same, and what comes behind that would
+ * never fail: so the lives are played several times, each from a later N on.
  */
 #include "faults/durable.c"
 #include "faults/sqlite_memory.c"
 
 #ifdef PL_FAULTS
 
+enum { BETWEEN = 50, TRIES_MAX = 5000 };
+
 static char *expected[2];
-static bool was_hit;
+static long first, last, failures, most; /* of N: that to begin with; the last; how many failed; the greatest */
+static bool of_ours;
 
-static bool checks; /* the rules of the file, now and then: that takes longer than all else */
-
-static void failed(const pl_op_t *op) {
-    was_hit = true;
-    pl__alloc_fail_at(0); /* it has failed; what is looked at now does not */
-    sqlite_memory_countdown = 0;
-    durable_check(op);
-    if (checks)
-        check_rules();
+static void arm_memory(long nth) {
+    last = first + nth - 1;
+    if (of_ours)
+        pl__alloc_fail_at(last);
+    else
+        sqlite_memory_arm(last);
 }
 
-static bool play(bool ours, bool fails, long nth) {
-    char *facts[2];
-    enum { BETWEEN = 20 };
-    durable_begin();
-    was_hit = false;
-    checks = nth % BETWEEN == 0;
-    if (ours)
-        pl__alloc_fail_at(nth);
-    else
-        sqlite_memory_arm(nth);
-    on_failure = failed;
-    durable_play(fails, facts);
-    was_hit = (ours ? pl__alloc_failed() : sqlite_memory_disarm()) || was_hit;
+static void disarm_memory(void) {
     pl__alloc_fail_at(0);
-    on_failure = NULL;
-    durable_end(checks);
-    durable_compare(facts, expected, ours ? "our allocation" : "allocation of SQLite", nth);
-    return was_hit;
+    (void)sqlite_memory_disarm();
+}
+
+/* The rules of the file are looked at now and then: that takes longer than all else. */
+static void failed(const pl_op_t *op) {
+    durable_check(op);
+    most = last > most ? last : most;
+    if (++failures % BETWEEN == 0)
+        check_rules();
 }
 
 static void expect(bool fails) {
@@ -49,13 +45,30 @@ static void expect(bool fails) {
     durable_end(true);
 }
 
+/* Returns whether anything has failed. */
+static bool play(bool fails) {
+    char *facts[2];
+    long before = failures;
+    durable_begin();
+    arm = arm_memory;
+    disarm = disarm_memory;
+    on_failure = failed;
+    durable_play(fails, facts);
+    arm = NULL;
+    on_failure = NULL;
+    durable_end(true);
+    durable_compare(facts, expected, of_ours ? "our allocations from" : "allocations of SQLite from", first);
+    return failures > before;
+}
+
 static void fail_each(bool ours, bool fails) {
-    long nth = 1;
+    of_ours = ours;
+    failures = most = 0;
     expect(fails);
-    while (check_failed < 10 && play(ours, fails, nth))
-        nth = durable_after(nth, 60);
-    CHECK(nth > 50);
-    printf("%ld allocations of %s failed\n", nth - 1, ours ? "ours" : "SQLite's");
+    for (first = 1; check_failed < 10 && play(fails); first = first * 3)
+        ;
+    CHECK(failures > 100);
+    printf("%ld allocations of %s failed, the %ldth of a turn at most\n", failures, ours ? "ours" : "SQLite's", most);
 }
 
 /* Each transaction fails at every statement and piece of memory, one after the other, before it is done. */
@@ -77,7 +90,7 @@ static void fail_all(bool fails) {
 int main(void) {
 #ifdef PL_FAULTS
     sqlite_memory_replace();
-    tries_max = 50;
+    tries_max = TRIES_MAX;
     open_driver(&pl__sqlite_driver, ":memory:", NULL);
     durable_prepare();
     for (int fails = 0; fails < 2; fails++) {

@@ -21,6 +21,8 @@ static pl_clock_t clock_;
 static pl_ids_t ids;
 static pl_claim_t *claims; /* all there are, newest first */
 static int tries_max = 1;
+static void (*arm)(long nth); /* NULL: nothing. Before each try of a turn or read: the nth of something is to fail, */
+static void (*disarm)(void);  /* and after it: nothing fails any more */
 static void (*on_failure)(const pl_op_t *ops); /* of a turn with those; NULL: of another one, or of a read */
 
 static inline pl_id_t new_id(void) {
@@ -49,6 +51,27 @@ static inline int fence_of(pl_id_t task) {
     return of ? of->fence : 0;
 }
 
+/* ---- tries ------------------------------------------------------------------------------------------------- */
+
+static inline void begin_try(int i) {
+    if (arm)
+        arm(i + 1);
+}
+
+static inline void end_try(void) {
+    if (arm)
+        disarm();
+}
+
+/* What is looked at now does not fail. */
+static inline void try_failed(const pl_op_t *ops) {
+    void (*armed)(long nth) = arm;
+    arm = NULL;
+    if (on_failure)
+        on_failure(ops);
+    arm = armed;
+}
+
 /* ---- transactions and reads -------------------------------------------------------------------------------- */
 
 /* Ops are made by the host: that may be where memory fails. */
@@ -69,14 +92,15 @@ static inline int turn_of(pl_op_t **ops, int len, int wanted) {
         pl__arena_t arena = { 0 };
         pl_error_t error = { 0 };
         turn = PL__COMMIT_RESULT_NONE;
+        begin_try(i);
         rc = driver.turn(conn, len ? ops[0] : NULL, &(pl__ask_t){ .wanted = wanted, .look = i > 0 }, &arena, &turn,
                          &error);
+        end_try();
         pl__arena_free(&arena);
         if (rc == PL_OK)
             break;
         CHECK(!turn.claims && error.message[0]);
-        if (on_failure)
-            on_failure(len ? ops[0] : NULL);
+        try_failed(len ? ops[0] : NULL);
         if (i + 1 == tries_max)
             printf("%s\n", error.message);
     }
@@ -111,11 +135,12 @@ static inline pl_op_t *see(pl_op_t *op) {
     for (int i = 0; i < tries_max; i++) {
         op->next = NULL;
         op->rc = PL_OK;
+        begin_try(i);
         driver.read(conn, op);
+        end_try();
         if (op->rc == PL_OK || op->rc == PL_ENOTFOUND)
             break;
-        if (on_failure)
-            on_failure(NULL);
+        try_failed(NULL);
     }
     return op;
 }
