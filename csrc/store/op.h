@@ -90,7 +90,7 @@
     X(shown_get, false, BOTH)   /* its values, streams, answers */                                                     \
     X(fork, true, BOTH)         /* a new one with the entries of another */                                            \
     X(flows_get, false, BOTH)   /* how many there are */                                                               \
-    X(flows_list, false, BOTH)  /* which have not returned */                                                          \
+    X(flows_list, false, BOTH)  /* which are not over */                                                               \
     X(tx_begin, true, OWN)      /* open a session: a transaction over many ops */                                      \
     X(tx_end, true, OWN)        /* commit it, or roll it back */                                                       \
     X(sql, true, SESSION)       /* the user's own SQL, in a session */

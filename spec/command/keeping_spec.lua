@@ -46,8 +46,8 @@ describe("the store", function()
     { "UPDATE pl_flow SET dirty = 1", "a durable function that waits, and has news nobody has seen: stage %d+" },
     { "UPDATE pl_flow SET mails = 7", "a mailbox that holds not as many mails as it says: stage %d+, mails 7" },
     { "UPDATE pl_flow SET next = 1", "an entry that was numbered beyond what its function knows: stage %d+, " },
-    { "DELETE FROM pl_journal_large", "an entry whose long value is missing, or a long value of no entry: stage %d+, "
-      .. "entry %d+" },
+    { "DELETE FROM pl_journal_large", "an entry whose long value is missing: stage %d+, entry %d+" },
+    { "UPDATE pl_journal SET large = 0 WHERE large", "a long value of no entry: stage %d+, entry %d+" },
     { "UPDATE pl_journal SET done = 2 WHERE done IS NOT NULL", "two entries delivered at once: stage %d+, 2" },
     { "UPDATE pl_journal SET stage = 5", "an entry, or a mail, of no durable function: stage 5, entry %d+" },
   }

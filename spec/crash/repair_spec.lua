@@ -115,6 +115,7 @@ describe("a repair", function()
     { "DELETE FROM pl_task_name WHERE name = 'named'", "a task whose name is not taken" },
     { "INSERT INTO pl_task_name (queue, name, task) VALUES (1, 'nobody', 5)", "a name taken by no task" },
     { "INSERT INTO pl_task_large (task) VALUES (5)", "a long body of no task" },
+    { "INSERT INTO pl_journal_large (stage, seq, value) VALUES (5, 1, x'01')", "a long value of no entry" },
     { "INSERT INTO pl_dead (task, time) VALUES (5, 1)", "an error of no dead task" },
     { "DELETE FROM pl_dead", "a dead task without its error" },
     { "UPDATE pl_task SET queue = 77", "a task of no queue" },

@@ -79,6 +79,7 @@ static void an_entry_is_what_was_written_last(void) {
         pl_op_free(op);
     }
     CHECK(put(one(list, 8)) == PL_OK && flow_of(root).next == 31); /* it does not go back */
+    CHECK(is_sound());                                             /* of the long value that was, nothing is left */
     free(big);
     forget();
 }
@@ -400,6 +401,7 @@ static void a_fork_has_the_entries_before_a_certain_one(void) {
         pl_op_free(op);
         pl_mail_new_t more = mail_of(new.id, "go", "k");
         CHECK(send_all(&more, 1) == PL_OK && more.rc == (mails ? PL_EEXISTS : PL_OK) && more.number == (mails ? 1 : 3));
+        CHECK(is_sound());       /* it has no more than that */
         pl_id_t original = root; /* what is written to it anew has nothing of what was left out */
         pl_claim_t *claim_before = mine;
         root = new.id;

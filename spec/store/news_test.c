@@ -434,6 +434,26 @@ static void one_may_ask_that_of_itself(void) {
 }
 
 /* W116 */
+static void a_child_that_is_waited_for_is_named_once(void) {
+    begin_function(); /* it has two children: below one three functions go on, below the other one plain stage */
+    pl_id_t first = root, busy = spawn(function_of("t.Busy"), 1), plain = spawn(stage_of("t.Plain"), 3);
+    pl_claim_t *roots = mine;
+    mine = claim(2);
+    CHECK(mine && mine->next && mine->task == busy && mine->next->task == plain);
+    root = busy;
+    spawn(function_of("t.Low"), 1);
+    spawn(function_of("t.Low"), 3);
+    drop();
+    root = first;
+    mine = roots;
+    CHECK(abort_by(root, false) == PL_OK);
+    pl_op_t *op = see();
+    CHECK(op->u.journal_get.news.live_len == 1 && op->u.journal_get.news.live[0] == busy);
+    pl_op_free(op);
+    forget();
+}
+
+/* W116 */
 static void the_end_of_a_function_is_told_to_the_nearest_that_waits_for_it(void) {
     for (int asked = 0; asked < 2; asked++) { /* root, middle, low: middle ends first, and leaves low behind */
         pl_stage_new_t middle = function_of("t.Middle"), low = function_of("t.Low");
@@ -509,6 +529,7 @@ static void try_all(void) {
     one_that_has_begun_is_asked_to_abort();
     one_that_was_told_ends_aborted_whatever_its_outcome();
     one_may_ask_that_of_itself();
+    a_child_that_is_waited_for_is_named_once();
     the_end_of_a_function_is_told_to_the_nearest_that_waits_for_it();
     one_that_never_began_is_aborted_as_any_other();
     an_abort_by_force_asks_nobody();

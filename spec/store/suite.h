@@ -125,6 +125,23 @@ static inline int finish_with(const pl_claim_t *of, pl_id_t slot) {
     return call_free(op);
 }
 
+/* Whether a check finds nothing; what it finds is printed. */
+static inline bool is_sound(void) {
+    size_t found = 0;
+    int part = 0;
+    do {
+        pl_op_t *op = pl_op_new(PL_VERB_check);
+        op->u.check.part = part;
+        CHECK(call(op)->rc == PL_OK);
+        for (size_t i = 0; i < op->u.check.len; i++)
+            printf("%.*s\n", (int)op->u.check.found[i].len, op->u.check.found[i].ptr);
+        found += op->u.check.len;
+        part = op->u.check.next;
+        pl_op_free(op);
+    } while (part);
+    return found == 0;
+}
+
 static inline void advance(double seconds) {
     pl_clock_advance_to(&clock_, pl_clock_now(&clock_) + pl_clock_from_seconds(seconds));
 }

@@ -42,7 +42,8 @@ typedef struct {
     bool cancel;   /* asked for, and not told yet: */
     bool is_abort; /* by an abort, with a message; else by the function itself, whose time is up */
     pl_str_t message;
-    const pl_id_t *live; /* children with a durable function somewhere below them that is not final */
+    const pl_id_t *live; /* children that are, or have somewhere below them, a durable function that is not final; each
+                          * once */
     size_t live_len;
 } pl_news_t;
 

@@ -95,8 +95,9 @@ typedef struct {
     int64_t bytes;     /* about */
 } pl_op_flows_get_t;
 
-/* flows_list: durable functions whose run has not returned, in the order of their ids; or those that are held, the
- * newest first. */
+/* flows_list: durable functions that are not over, i.e. whose stage is not final, in the order of their ids; or those
+ * that are held, the newest first. One whose run has returned is among the former while its children go on, or until it
+ * is finalized. */
 typedef struct {
     pl_id_t after; /* those behind this one; 0: from the first */
     int limit;

@@ -106,11 +106,12 @@
     X("two entries delivered at once",                                                                                 \
       "SELECT 'stage ' || stage || ', ' || done FROM main.pl_journal WHERE done IS NOT NULL GROUP BY stage, done "     \
       "HAVING count(*) > 1")                                                                                           \
-    X("an entry whose long value is missing, or a long value of no entry",                                             \
+    X("an entry whose long value is missing",                                                                          \
       "SELECT 'stage ' || stage || ', entry ' || seq FROM main.pl_journal AS j WHERE large AND NOT EXISTS (SELECT 1 "  \
-      "FROM main.pl_journal_large AS l WHERE l.stage = j.stage AND l.seq = j.seq) UNION ALL SELECT 'stage ' || stage " \
-      "|| ', entry ' || seq FROM main.pl_journal_large AS l WHERE NOT EXISTS (SELECT 1 FROM main.pl_journal AS j "     \
-      "WHERE j.stage = l.stage AND j.seq = l.seq)")                                                                    \
+      "FROM main.pl_journal_large AS l WHERE l.stage = j.stage AND l.seq = j.seq)")                                    \
+    X("a long value of no entry",                                                                                      \
+      "SELECT 'stage ' || stage || ', entry ' || seq FROM main.pl_journal_large AS l WHERE NOT EXISTS (SELECT 1 FROM " \
+      "main.pl_journal AS j WHERE j.stage = l.stage AND j.seq = l.seq AND j.large)")                                   \
     X("a mailbox that holds not as many mails as it says",                                                             \
       "SELECT 'stage ' || stage || ', mails ' || mails FROM main.pl_flow AS f WHERE mails <> (SELECT count(*) FROM "   \
       "main.pl_mail AS m WHERE m.stage = f.stage AND m.taken = 0)")                                                    \

@@ -550,6 +550,9 @@
     X(ENTRY_SET_LARGE,                                                                                                 \
       "INSERT INTO main.pl_journal_large (stage, seq, value) VALUES (?1, ?2, ?3) ON CONFLICT (stage, "                 \
       "seq) DO UPDATE SET value = excluded.value")                                                                     \
+    X(ENTRY_DROP_LARGE,                                                                                                \
+      "DELETE FROM main.pl_journal_large INDEXED BY pl_journal_large_stage WHERE stage = ?1 AND seq "                  \
+      "= ?2")                                                                                                          \
     X(ENTRIES, "SELECT seq, coalesce(done, 0), kind, state, path, name, nth, line, opened, coalesce(closed, 0), "      \
                "attempt, coalesce(due, 0), coalesce(ref, 0), CASE large WHEN 0 THEN value ELSE (SELECT l.value FROM "  \
                "main.pl_journal_large AS l WHERE l.stage = j.stage AND l.seq = j.seq) END FROM main.pl_journal AS j "  \

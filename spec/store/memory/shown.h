@@ -114,7 +114,10 @@ static void see_cancel(pl__conn_t *m, pl_op_t *op, pl_news_t *news) {
         const pl_stage_t *top = each;
         while (top && top->parent != stage)
             top = stage_of(m, top->parent);
-        if (top && each->flags & PL_STAGE_DURABLE && !is_final(each))
+        bool is_live = top && each->flags & PL_STAGE_DURABLE && !is_final(each);
+        for (size_t i = 0; i < news->live_len && is_live; i++)
+            is_live = live[i] != top->id;
+        if (is_live)
             live[news->live_len++] = top->id;
     }
 }

@@ -136,6 +136,9 @@
       "j.stage = f.stage CROSS JOIN main.pl_stage AS c ON c.id = j.ref WHERE f.mode = " PL__S_MODE_SUSPENDED           \
       " AND j.kind = " PL__S_ENTRY_CHILD " AND j.done IS NULL AND j.seq >= f.first AND c.state IN (" PL__S_STAGE_DONE  \
       ", " PL__S_STAGE_ABORTED "));")                                                                                  \
+    X("a long value of no entry",                                                                                      \
+      "DELETE FROM main.pl_journal_large WHERE NOT EXISTS (SELECT 1 FROM main.pl_journal AS j WHERE j.stage = "        \
+      "pl_journal_large.stage AND j.seq = pl_journal_large.seq AND j.large);")                                         \
     X("a mailbox that holds not as many mails as it says",                                                             \
       "UPDATE main.pl_flow SET mails = (SELECT count(*) FROM main.pl_mail AS m WHERE m.stage = "                       \
       "pl_flow.stage AND m.taken = 0);")                                                                               \

@@ -5,16 +5,24 @@
 
 enum { INLINE_MAX = 1024, ENTRY_BYTES = 64 };
 
+/* One that is written anew may have had a long value. A row that is updated leaves the last rowid as it is, which costs
+ * nothing to look at; a new one may have the same number as the one before it in another table, which does no harm. */
+static int write_large(pl__conn_t *conn, pl_id_t stage, const pl_entry_t *entry, bool is_large, bool is_new) {
+    if (is_large)
+        return pl__sql_run(conn, PL__SQL_ENTRY_SET_LARGE, NULL, "iib", (int64_t)stage, entry->seq, entry->value);
+    return is_new ? PL_OK : pl__sql_run(conn, PL__SQL_ENTRY_DROP_LARGE, NULL, "ii", (int64_t)stage, entry->seq);
+}
+
 static int write_entry(pl__conn_t *conn, pl_id_t stage, const pl_entry_t *entry, int64_t *bytes) {
     bool is_large = entry->value.len > INLINE_MAX;
     *bytes += (int64_t)(entry->value.len + entry->name.len + entry->path.len + entry->line.len + ENTRY_BYTES);
+    sqlite3_int64 before = sqlite3_last_insert_rowid(conn->db);
     PL__TRY(pl__sql_run(conn, PL__SQL_ENTRY_SET, NULL, "iiziittitizizzib", (int64_t)stage, entry->seq, entry->done,
                         (int64_t)entry->kind, (int64_t)entry->state, entry->path, entry->name, (int64_t)entry->nth,
                         entry->line, (int64_t)entry->opened, (int64_t)entry->closed, (int64_t)entry->attempt,
                         (int64_t)entry->due, (int64_t)entry->ref, (int64_t)is_large,
                         is_large ? PL_STR_NONE : entry->value));
-    return is_large ? pl__sql_run(conn, PL__SQL_ENTRY_SET_LARGE, NULL, "iib", (int64_t)stage, entry->seq, entry->value)
-                    : PL_OK;
+    return write_large(conn, stage, entry, is_large, sqlite3_last_insert_rowid(conn->db) != before);
 }
 
 static int take_mails(pl__conn_t *conn, pl_id_t stage, const int64_t *taken, size_t len) {

@@ -235,7 +235,7 @@ static int get_message(pl__conn_t *conn, pl_op_t *op) {
 
 typedef struct {
     pl_id_t id, parent, top; /* top: the child of the function that it is below of, or is; 0: neither */
-    bool is_live;
+    bool is_live, is_told;
 } below_t;
 
 static int read_below(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
@@ -252,6 +252,20 @@ static int read_below(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, v
 
 static int compare_below(const void *a, const void *b) {
     return pl__compare_ids(&((const below_t *)a)->id, &((const below_t *)b)->id);
+}
+
+static below_t *find_below(below_t *list, size_t len, pl_id_t id) {
+    const below_t wanted = { .id = id };
+    return bsearch(&wanted, list, len, sizeof *list, compare_below);
+}
+
+/* Adds the child that it is below of, or is, unless it is there. */
+static void add_live(below_t *list, size_t at, pl_id_t *live, size_t *len) {
+    below_t *top = find_below(list, at + 1, list[at].top);
+    if (!list[at].is_live || !top || top->is_told)
+        return;
+    top->is_told = true;
+    live[(*len)++] = top->id;
 }
 
 /* Ascending by id, so that a parent comes before its children. */
@@ -275,12 +289,9 @@ static int get_live(pl__conn_t *conn, pl_op_t *op) {
     if (!live)
         return PL_ENOMEM;
     for (size_t i = 0; i < len; i++) {
-        const below_t wanted = { .id = list[i].parent };
-        const below_t *parent =
-            list[i].parent == get->stage ? NULL : bsearch(&wanted, list, i, sizeof *list, compare_below);
+        const below_t *parent = list[i].parent == get->stage ? NULL : find_below(list, i, list[i].parent);
         list[i].top = list[i].parent == get->stage ? list[i].id : parent ? parent->top : 0;
-        if (list[i].is_live && list[i].top)
-            live[get->news.live_len++] = list[i].top;
+        add_live(list, i, live, &get->news.live_len);
     }
     get->news.live = live;
     return PL_OK;

@@ -52,8 +52,11 @@
       "due, ref, large, value) SELECT ?1, seq, done, kind, state, path, name, nth, line, opened, closed, attempt, "    \
       "due, ref, large, value FROM main.pl_journal INDEXED BY pl_journal_stage WHERE stage = ?2 AND seq < ?3 AND NOT " \
       "(state = " PL__S_ENTRY_CANCELLED " AND done > ?3)")                                                             \
-    X(FORK_LARGE, "INSERT INTO main.pl_journal_large (stage, seq, value) SELECT ?1, seq, value FROM "                  \
-                  "main.pl_journal_large INDEXED BY pl_journal_large_stage WHERE stage = ?2 AND seq < ?3")             \
+    X(FORK_LARGE,                                                                                                      \
+      "INSERT INTO main.pl_journal_large (stage, seq, value) SELECT ?1, seq, value FROM "                              \
+      "main.pl_journal_large AS l INDEXED BY pl_journal_large_stage WHERE stage = ?2 AND seq < ?3 AND EXISTS "         \
+      "(SELECT 1 FROM main.pl_journal AS j INDEXED BY pl_journal_stage WHERE j.stage = ?1 AND j.seq = l.seq "          \
+      "AND j.large)")                                                                                                  \
     X(FORK_MAILS, "INSERT INTO main.pl_mail (stage, number, kind, name, key, time, value) SELECT ?1, number, kind, "   \
                   "name, key, time, value FROM main.pl_mail INDEXED BY pl_mail_new WHERE stage = ?2 AND taken = 0 "    \
                   "AND kind = " PL__S_MAIL_SIGNAL)                                                                     \
