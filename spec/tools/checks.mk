@@ -94,10 +94,11 @@ $(B)/test/libpipeline.a: $(TEST_OBJECTS)
 	$(call run,AR,$(AR) rcs $@ $(TEST_OBJECTS))
 
 .SECONDEXPANSION:
+TEST_MORE = $(if $(RUNTIME_$(VARIANT)),spec/tools/longjmp.c)
 TEST_LIBS = $(ALL_LDFLAGS) $(PC_LIBS) $(shell $(PKG_CONFIG) --libs lua5.4) -lm -ldl
 $(B)/test/%: spec/$$(subst .,/,$$*).c $(B)/test/libpipeline.a
 	@rm -f $@
-	$(call run,CC,$(CC) $(ALL_CFLAGS) -Ispec -MMD -MP -o $@ $< $(B)/test/libpipeline.a $(TEST_LIBS))
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -Ispec -MMD -MP -o $@ $< $(TEST_MORE) $(B)/test/libpipeline.a $(TEST_LIBS))
 
 -include $(wildcard $(B)/test/*.d)
 
@@ -110,9 +111,9 @@ $(TEST_LUA): $(B)/lib/unpreload.so spec/tools/sanitized-lua.sh
 	@mkdir -p $(@D)
 	@sh spec/tools/sanitized-lua.sh $(LUA) $(RUNTIME) $(abspath $<) >$@.new && chmod +x $@.new && mv -f $@.new $@
 
-$(B)/lib/unpreload.so: spec/tools/unpreload.c
+$(B)/lib/unpreload.so: spec/tools/unpreload.c spec/tools/longjmp.c
 	@mkdir -p $(@D)
-	$(call run,CC,$(CC) -shared -fPIC -O2 -o $@ $<)
+	$(call run,CC,$(CC) -shared -fPIC -O2 -o $@ $^)
 else
 TEST_LUA := $(LUA)
 TEST_PATH := $(PATH)
