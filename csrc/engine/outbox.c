@@ -2,9 +2,10 @@
  * outbox.c - what goes out to the store: ops, and how many claims are wanted.
  *
  * How much is wanted. A process can take as many tasks as it has places free for them (place.c). Under load that alone
- * would mean a commit per `concurrency` tasks, so it also asks for about as many as it finished since the last batch
- * (prefetch): claims then ride with completions in large commits. A process whose tasks are slow finishes few, so it
- * hoards none. After claims could not be made, nothing is wanted for PL__RETRY_US.
+ * would mean a commit per `concurrency` tasks, so it also asks for some times as many as it finished since the last
+ * batch (prefetch): claims then ride with completions in large commits, and the store, which is what takes longest, has
+ * the next ones to claim while these are executed. A process whose tasks are slow finishes few, so it hoards few. After
+ * claims could not be made, nothing is wanted for PL__RETRY_US.
  */
 #include "engine/engine.h"
 
@@ -33,7 +34,7 @@ bool pl__outbox_is_ending(const pl_engine_t *engine) {
     return !engine->running || engine->stopping || engine->closing || is_told;
 }
 
-/* About as many as have ended since the last batch, within the memory that claims may take. */
+/* By how many have ended since the last batch, within the memory that claims may take. */
 static int ahead_of(const pl_engine_t *engine) {
     return engine->buffer.bytes + engine->gated_bytes < BUFFER_BYTES_MAX ? engine->prefetch : 0;
 }

@@ -7,7 +7,7 @@
  */
 #include "engine/engine.h"
 
-enum { PREFETCH_MAX = 4096, TURN_MAX = 256 };
+enum { PREFETCH_MAX = 4096, PREFETCH_TURNS = 4, TURN_MAX = 256 };
 
 void pl__scheduler_init(pl_engine_t *engine) {
     engine->buffer.tail = &engine->buffer.head;
@@ -158,7 +158,7 @@ void pl__scheduler_collect(pl_engine_t *engine) {
     for (const pl_watch_event_t *final = batch.finals; final; final = final->next)
         take_final(engine, final);
     if (batch.has_state)
-        engine->prefetch = ended * 2 < PREFETCH_MAX ? ended * 2 : PREFETCH_MAX;
+        engine->prefetch = ended < PREFETCH_MAX / PREFETCH_TURNS ? ended * PREFETCH_TURNS : PREFETCH_MAX;
     if (engine->running && pl__outbox_is_ending(engine))
         pl__scheduler_release_buffer(engine);
     pl_batch_free(&batch);
