@@ -154,7 +154,8 @@ COVERING ?= $(patsubst %,spec/%,store faults/durable_alloc_test.c faults/queue_a
 # And what is run once more on a store that fails: it takes what is done about errors.
 COVERING_FAILING ?= $(patsubst %,spec/%,view act durable/reach_spec.lua durable/cancel_spec.lua durable/fork_spec.lua \
     durable/events_spec.lua durable/run_spec.lua taskqueue/pull_spec.lua taskqueue/queue_spec.lua \
-    pipelines/abort_spec.lua pipelines/retry_spec.lua schedules/firing_spec.lua \
+    pipelines/abort_spec.lua pipelines/retry_spec.lua schedules/firing_spec.lua schedules/overlap_spec.lua \
+    clocks/clocks_spec.lua \
     transactions/sql_spec.lua files/backup_spec.lua crash/repair_spec.lua store/older_file_spec.lua \
     store/schema_spec.lua multi/recovery_spec.lua multi/losses_spec.lua)
 
