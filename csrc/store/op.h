@@ -164,6 +164,7 @@ typedef enum {
  * ready again. ABORT without abort_message: that of whoever has asked for the abort holds; with force all that is
  * below it is ABORTED, too, at once.
  * A task that cannot be added (EEXISTS, ETOMBSTONE, ENOTFOUND, ESTATE in rc) makes of it a failed attempt: `refused`.
+ * So does, whatever the kind, a task of `journal` that cannot be, or a root in it whose key is taken (EEXISTS).
  * If an abort was requested meanwhile the outcome is refused (PL_EABORTED) and the stage is aborted instead.
  * With retry_task (class not loadable, P93) no attempt is counted: the task itself is retried at retry_at.
  */

@@ -175,6 +175,127 @@ static void without_the_claim_nothing_is_written(void) {
     CHECK(clean_up(root) == PL_OK);
 }
 
+/* What cannot be added, and why. */
+typedef enum { NAME_TAKEN, NAME_TWICE, NAME_OF_RUN, NO_QUEUE, HELD_TWICE, KEY_TAKEN, KEY_TWICE, WRONGS } wrong_t;
+
+static const struct {
+    int rc;
+    const char *error_class;
+} answers[WRONGS] = {
+    [NAME_TAKEN] = { PL_EEXISTS, "TaskAlreadyExistsError" },  [NAME_TWICE] = { PL_EEXISTS, "TaskAlreadyExistsError" },
+    [NAME_OF_RUN] = { PL_EEXISTS, "TaskAlreadyExistsError" }, [NO_QUEUE] = { PL_ENOQUEUE, "UnknownQueueError" },
+    [HELD_TWICE] = { PL_ESTATE, "BadTaskStateError" },        [KEY_TAKEN] = { PL_EEXISTS, "PipelineExistsError" },
+    [KEY_TWICE] = { PL_EEXISTS, "PipelineExistsError" },
+};
+
+static pl_task_new_t task_of(const char *queue, const char *name) {
+    return (pl_task_new_t){ .id = new_id(),
+                            .kind = PL_TASK_DEFERRED,
+                            .queue = pl_str(queue),
+                            .name = name ? pl_str(name) : PL_STR_NONE,
+                            .eta = pl_clock_now(&clock_) + 1000 * PL_USEC_PER_SEC,
+                            .retry = PL_RETRY_NONE };
+}
+
+enum { BY_SUSPEND = -2, BY_JOURNAL = -1 }; /* else an outcome of that kind */
+
+static int write_wrong(int end, wrong_t wrong, pl_id_t held) {
+    pl_entry_t entry = entry_of(1, 2, PL_ENTRY_STEP, "a");
+    pl_journal_t journal = one(&entry, 3);
+    pl_task_new_t tasks[3] = { task_of("default", "twin"), task_of("default", "taken"), task_of("nowhere", NULL) };
+    pl_task_new_t runs[2] = { { .kind = PL_TASK_RUN, .stage = held }, { .kind = PL_TASK_RUN, .stage = held } };
+    pl_stage_new_t roots[2] = { stage_of("t.Apart"), stage_of("t.Apart") };
+    roots[0].key = PL_STR_LIT("free");
+    roots[1].key = wrong == KEY_TAKEN ? PL_STR_LIT("taken") : PL_STR_LIT("free");
+    if (wrong == NAME_TWICE)
+        tasks[1].name = tasks[0].name;
+    journal.tasks = wrong == HELD_TWICE ? runs : wrong == NO_QUEUE ? &tasks[2] : tasks;
+    journal.tasks_len = wrong >= KEY_TAKEN ? 0 : wrong == NO_QUEUE || wrong == NAME_OF_RUN ? 1 : 2;
+    journal.starts = roots;
+    journal.starts_len = wrong >= KEY_TAKEN ? 2 : 0;
+    if (end == BY_JOURNAL)
+        return put(journal);
+    if (end == BY_SUSPEND)
+        return suspend_as((pl_op_suspend_t){ .due = NEVER }, journal);
+    pl_task_new_t of_run = tasks[0];
+    of_run.id = new_id();
+    pl_op_t *op = outcome(mine, (pl_outcome_kind_t)end);
+    op->u.outcome.journal = &journal;
+    op->u.outcome.tasks = &of_run;
+    op->u.outcome.tasks_len = wrong == NAME_OF_RUN;
+    op->u.outcome.failure = (pl_failure_t){ .error_class = PL_STR_LIT("E"), .message = PL_STR_LIT("m") };
+    op->u.outcome.retry_message = op->u.outcome.abort_message = PL_STR_LIT("why");
+    op->u.outcome.give_up = true;
+    int rc = pl_store_call(store, op);
+    CHECK(op->u.outcome.refused && op->u.outcome.refused->rc == rc && op->u.outcome.refused->is_last);
+    pl_op_free(op);
+    return rc;
+}
+
+/* Nothing of it is real. After an outcome the attempt has failed, else the function goes on. */
+static void check_refused(int end, wrong_t wrong, pl_id_t held) {
+    CHECK(entries_now() == 0 && flow_of(root).next == 1);
+    pl_op_t *op = pl_op_new(PL_VERB_stage_get);
+    op->u.stage_get.key = PL_STR_LIT("free");
+    CHECK(!call(op)->u.stage_get.result);
+    pl_op_free(op);
+    CHECK(state_of(held) == PL_STAGE_READY);
+    if (end < 0) {
+        CHECK(put(one(NULL, 2)) == PL_OK && flow_of(root).next == 2);
+        return;
+    }
+    CHECK(state_of(root) == PL_STAGE_ABORTED && put(one(NULL, 2)) == PL_ESTALE);
+    op = pl_op_new(PL_VERB_failures_get);
+    op->u.failures_get.stage = root;
+    call(op);
+    CHECK(op->u.failures_get.len == 1 && is(op->u.failures_get.failures->error_class, answers[wrong].error_class));
+    pl_op_free(op);
+}
+
+/* W12 */
+static void what_cannot_be_added_is_refused_with_all_of_it(void) {
+    pl_stage_new_t taken = stage_of("t.Taken"), held = stage_of("t.Held");
+    pl_task_new_t named = task_of("default", "taken");
+    taken.key = PL_STR_LIT("taken");
+    held.hold = true;
+    taken.eta = named.eta;
+    CHECK(start(&taken) == PL_OK && start(&held) == PL_OK);
+    pl_op_t *op = pl_op_new(PL_VERB_task_add);
+    op->u.task_add = (pl_op_task_add_t){ .tasks = &named, .len = 1 };
+    CHECK(call_free(op) == PL_OK && named.rc == PL_OK);
+    for (int wrong = 0; wrong < WRONGS; wrong++)
+        for (int end = BY_SUSPEND; end <= PL_OUTCOME_CONTINUE; end++) {
+            if (wrong == NAME_OF_RUN && end != PL_OUTCOME_OK) /* the tasks of any other are not added */
+                continue;
+            begin_function();
+            CHECK(write_wrong(end, (wrong_t)wrong, held.id) == answers[wrong].rc);
+            check_refused(end, (wrong_t)wrong, held.id);
+            forget();
+        }
+    pl_task_ref_t ref = { .name = PL_STR_LIT("taken") };
+    op = pl_op_new(PL_VERB_task_delete);
+    op->u.task_delete = (pl_op_task_delete_t){ PL_STR_LIT("default"), &ref, 1 };
+    CHECK(call_free(op) == PL_OK && ref.rc == PL_OK);
+    CHECK(abort_by(taken.id, true) == PL_OK && clean_up(taken.id) == PL_OK);
+    CHECK(abort_by(held.id, true) == PL_OK && clean_up(held.id) == PL_OK && is_sound());
+}
+
+/* W54 */
+static void a_signal_finds_the_root_that_is_started_with_it(void) {
+    for (int durable = 0; durable < 2; durable++) {
+        pl_stage_new_t apart = durable ? function_of("t.Apart") : stage_of("t.Apart"), late = function_of("t.Late");
+        begin_function();
+        pl_mail_new_t mails[2] = { mail_of(0, "go", NULL), mail_of(apart.id, "go", NULL) };
+        pl_journal_t journal = { .starts = &apart, .starts_len = 1, .mails = mails, .mails_len = 2 };
+        apart.key = mails[0].idempotence = PL_STR_LIT("apart");
+        mails[0].start = &late;
+        CHECK(put(journal) == PL_OK && mails[0].stage == apart.id && state_of(late.id) == (pl_stage_state_t)-1);
+        CHECK(mails[0].rc == (durable ? PL_OK : PL_ESTATE) && mails[1].rc == mails[0].rc);
+        CHECK(abort_by(apart.id, true) == PL_OK && clean_up(apart.id) == PL_OK);
+        forget();
+    }
+}
+
 static void only_durable_functions_have_journals(void) {
     pl_stage_new_t stage = stage_of("t.Plain");
     CHECK(start(&stage) == PL_OK);
@@ -530,6 +651,8 @@ static void try_all(void) {
     entries_come_with_whatever_ends_the_claim();
     an_entry_is_what_was_written_last();
     without_the_claim_nothing_is_written();
+    what_cannot_be_added_is_refused_with_all_of_it();
+    a_signal_finds_the_root_that_is_started_with_it();
     only_durable_functions_have_journals();
     an_update_is_answered_once();
     what_is_shown_is_written_once();

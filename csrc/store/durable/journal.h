@@ -88,7 +88,8 @@ typedef struct {
 } pl_journal_t;
 
 /* journal: writes under a claim, which stays. PL_ESTALE: it is not ours. PL_EABORTED: the stage was aborted meanwhile,
- * and goes on with that. A task that cannot be added: its rc; then, too, nothing is written. */
+ * and goes on with that. A task that cannot be added, or a root whose idempotence key is taken: its rc; then, too,
+ * nothing is written. */
 typedef struct {
     pl_id_t stage, root; /* root: set by the engine, if it is known */
     int claim;

@@ -341,9 +341,6 @@ bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta);
 /* ---- add.c ---- */
 /* Checks a new task without writing: task->rc. */
 int pl__task_check(pl__conn_t *conn, pl_task_new_t *task);
-/* The same for tasks that are added together, of which no two may have one name. *refused: the first one that cannot
- * be added; NULL: all can. */
-int pl__tasks_check(pl__conn_t *conn, pl_task_new_t *tasks, size_t len, const pl_task_new_t **refused);
 int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task);
 
 /* ---- names.c ---- */
@@ -581,9 +578,7 @@ int pl__flow_tell_above(pl__conn_t *conn, pl_id_t stage, unsigned flags);
 int pl__flow_continue(pl__conn_t *conn, pl_id_t stage, pl_str_t args);
 /* All that is kept of it but its stage. */
 int pl__flow_delete(pl__conn_t *conn, pl_id_t stage);
-/* What a durable function writes, whose claim is ours. Tasks have been checked (pl__journal_check): *rc is not PL_OK if
- * one cannot be added. */
-int pl__journal_check(pl__conn_t *conn, const pl_journal_t *journal, int *rc);
+/* What a durable function writes, whose claim is ours. It has been checked (task/add.h). */
 /* Inserts children of a run: pl__run_spawn. */
 typedef int pl__spawn_t(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, pl_stage_new_t *children,
                         size_t len);

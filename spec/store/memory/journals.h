@@ -167,17 +167,45 @@ static void write_entry(pl__conn_t *m, pl_id_t stage, const pl_entry_t *new) {
     entry->is.value = text(m, new->value);
 }
 
-/* The rc of the first that cannot be added. */
-static int check_tasks(pl__conn_t *m, pl_task_new_t *tasks, size_t len, const pl_task_new_t **refused) {
-    *refused = NULL;
-    for (size_t i = 0; i < len && !*refused; i++) {
+/* What cannot be added; rc PL_OK: all can. */
+typedef struct {
+    int rc;
+    const pl_task_new_t *task;
+    const pl_stage_new_t *root;
+} refusal_t;
+
+static int compare_tasks(const pl_task_new_t *a, const pl_task_new_t *b) {
+    if (a->kind == PL_TASK_RUN && b->kind == PL_TASK_RUN && a->stage == b->stage)
+        return PL_ESTATE;
+    bool is_one = a->name.ptr ? b->name.ptr && pl_str_eq(a->name, b->name) : a->name_id && a->name_id == b->name_id;
+    pl_str_t queues[2] = { a->queue.ptr ? a->queue : PL_STR_LIT("default"),
+                           b->queue.ptr ? b->queue : PL_STR_LIT("default") };
+    return is_one && pl_str_eq(queues[0], queues[1]) ? PL_EEXISTS : PL_OK;
+}
+
+/* The first that cannot be, or that is one before it, or one of the others. */
+static void check_tasks(pl__conn_t *m, pl_task_new_t *tasks, size_t len, const pl_task_new_t *others, size_t others_len,
+                        refusal_t *refused) {
+    for (size_t i = 0; i < len && refused->rc == PL_OK; i++) {
         check_task(m, &tasks[i]);
-        for (size_t j = 0; j < i && tasks[i].name.ptr; j++)
-            if (pl_str_eq(tasks[j].name, tasks[i].name) && pl_str_eq(tasks[j].queue, tasks[i].queue))
-                tasks[i].rc = PL_EEXISTS;
-        *refused = tasks[i].rc != PL_OK ? &tasks[i] : NULL;
+        for (size_t j = 0; j < i + others_len && tasks[i].rc == PL_OK; j++)
+            tasks[i].rc = compare_tasks(&tasks[i], j < i ? &tasks[j] : &others[j - i]);
+        if (tasks[i].rc != PL_OK)
+            *refused = (refusal_t){ .rc = tasks[i].rc, .task = &tasks[i] };
     }
-    return *refused ? (*refused)->rc : PL_OK;
+}
+
+static void check_journal(pl__conn_t *m, const pl_journal_t *journal, const pl_task_new_t *others, size_t others_len,
+                          refusal_t *refused) {
+    check_tasks(m, journal->tasks, journal->tasks_len, others, others_len, refused);
+    for (size_t i = 0; i < journal->starts_len && refused->rc == PL_OK; i++) {
+        pl_str_t key = journal->starts[i].key;
+        bool is_taken = key.ptr && stage_by(m, 0, key);
+        for (size_t j = 0; j < i && key.ptr; j++)
+            is_taken = is_taken || (journal->starts[j].key.ptr && pl_str_eq(journal->starts[j].key, key));
+        if (is_taken)
+            *refused = (refusal_t){ .rc = PL_EEXISTS, .root = &journal->starts[i] };
+    }
 }
 
 static void spawn(pl__conn_t *m, const pl_stage_t *stage, unsigned flags, pl_stage_new_t *children, size_t len) {
@@ -220,7 +248,7 @@ static void write_journal(pl__conn_t *m, const pl_stage_t *stage, const pl_journ
 static pl_stage_t *check_run(pl__conn_t *m, pl_op_t *op, pl_id_t id, int claim, const pl_journal_t *journal) {
     const task_t *task = ours(m, id, claim);
     pl_stage_t *stage = stage_of(m, id);
-    const pl_task_new_t *refused;
+    refusal_t refused = { .rc = PL_OK };
     op->rc = task && stage && task->is.kind == PL_TASK_RUN ? PL_OK : PL_ESTALE;
     if (op->rc == PL_OK && stage->state == PL_STAGE_ABORTING) {
         op->rc = PL_EABORTED;
@@ -228,8 +256,10 @@ static pl_stage_t *check_run(pl__conn_t *m, pl_op_t *op, pl_id_t id, int claim, 
     }
     if (op->rc == PL_OK && !(stage->flags & PL_STAGE_DURABLE))
         op->rc = PL_ESTATE;
-    if (op->rc == PL_OK)
-        op->rc = check_tasks(m, journal->tasks, journal->tasks_len, &refused);
+    if (op->rc == PL_OK) {
+        check_journal(m, journal, NULL, 0, &refused);
+        op->rc = refused.rc;
+    }
     return op->rc == PL_OK ? stage : NULL;
 }
 
@@ -280,11 +310,12 @@ static void do_flow_set(pl__conn_t *m, pl_op_t *op) {
     const task_t *task = task_of(m, set->stage);
     flow_t *flow = flow_of(m, set->stage);
     bool is_held = flow && flow->is.mode == PL_FLOW_HELD;
-    op->rc = !stage                                                   ? PL_ENOTFOUND
-             : !flow                                                  ? PL_ESTATE
-             : is_final(stage)                                        ? PL_EFINAL
-             : stage->state != PL_STAGE_READY || is_held == set->hold ? PL_ESTATE
-                                                                      : PL_OK;
+    op->rc = !stage                                                               ? PL_ENOTFOUND
+             : !flow                                                              ? PL_ESTATE
+             : is_final(stage)                                                    ? PL_EFINAL
+             : is_held == set->hold                                               ? PL_ESTATE
+             : stage->state != PL_STAGE_READY && stage->state != PL_STAGE_WAITING ? PL_ESTATE
+                                                                                  : PL_OK;
     if (op->rc != PL_OK)
         return;
     if (!set->hold) {

@@ -33,21 +33,28 @@ static void fail_run(pl__conn_t *m, const pl_op_outcome_t *run, pl_stage_t *stag
     stage->retry_message = text(m, run->retry_message);
 }
 
-/* A task of the run cannot be added: the attempt has failed. */
-static void refuse_run(pl__conn_t *m, pl_op_t *op, pl_stage_t *stage, task_t *task, const pl_task_new_t *refused) {
+/* A task of the run, or a root, cannot be added: the attempt has failed. */
+static void refuse_run(pl__conn_t *m, pl_op_t *op, pl_stage_t *stage, task_t *task, const refusal_t *refused) {
     char why[350], last[400], said[300];
     double wait = pl_backoff(stage->backoff_seconds, stage->backoff_factor, stage->attempt, PL_BACKOFF_MAX);
     int attempts = stage->attempt + 1;
-    const char *name = refused->rc == PL_EEXISTS      ? "TaskAlreadyExistsError"
+    const char *name = refused->root                  ? "PipelineExistsError"
+                       : refused->rc == PL_EEXISTS    ? "TaskAlreadyExistsError"
                        : refused->rc == PL_ETOMBSTONE ? "TombstonedTaskError"
                        : refused->rc == PL_ENOQUEUE   ? "UnknownQueueError"
                        : refused->rc == PL_EMODE      ? "InvalidQueueModeError"
                                                       : "BadTaskStateError";
-    snprintf(said, sizeof said, "task '%.*s': %s", (int)refused->name.len, refused->name.ptr ? refused->name.ptr : "",
-             pl_result_text(refused->rc));
+    pl_str_t of = refused->root ? refused->root->key : refused->task->name;
+    if (refused->root)
+        snprintf(said, sizeof said, "a pipeline with the idempotence key '%.*s' exists already", (int)of.len, of.ptr);
+    else
+        snprintf(said, sizeof said, "task '%.*s': %s", (int)of.len, of.ptr ? of.ptr : "", pl_result_text(refused->rc));
     snprintf(why, sizeof why, "%s: %s", name, said);
     snprintf(last, sizeof last, "Aborting after %d attempt%s. %s", attempts, attempts == 1 ? "" : "s", why);
     op->rc = refused->rc;
+    op->u.outcome.refused = room(&op->arena, sizeof(pl_attempt_t));
+    *(pl_attempt_t *)(uintptr_t)op->u.outcome.refused =
+        (pl_attempt_t){ .rc = op->rc, .number = attempts, .is_last = attempts >= stage->max_attempts };
     fail_run(m,
              &(pl_op_outcome_t){ .kind = PL_OUTCOME_FAILED,
                                  .give_up = attempts >= stage->max_attempts,
@@ -142,8 +149,10 @@ static void do_outcome(pl__conn_t *m, pl_op_t *op) {
     pl_op_outcome_t *run = &op->u.outcome;
     task_t *task = ours(m, run->stage, run->claim);
     pl_stage_t *stage = stage_of(m, run->stage);
-    const pl_task_new_t *refused = NULL;
+    refusal_t refused = { .rc = PL_OK };
+    size_t tasks_len = run->kind == PL_OUTCOME_OK ? run->tasks_len : 0;
     check_root(m, stage, run->root);
+    run->refused = NULL;
     op->rc = task && stage && task->is.kind == PL_TASK_RUN ? PL_OK : PL_ESTALE;
     if (op->rc == PL_OK && stage->state == PL_STAGE_ABORTING) {
         op->rc = PL_EABORTED;
@@ -151,8 +160,11 @@ static void do_outcome(pl__conn_t *m, pl_op_t *op) {
     }
     if (op->rc != PL_OK)
         return;
-    if (run->kind == PL_OUTCOME_OK && check_tasks(m, run->tasks, run->tasks_len, &refused) != PL_OK) {
-        refuse_run(m, op, stage, task, refused);
+    check_tasks(m, run->tasks, tasks_len, NULL, 0, &refused);
+    if (run->journal)
+        check_journal(m, run->journal, run->tasks, tasks_len, &refused);
+    if (refused.rc != PL_OK) {
+        refuse_run(m, op, stage, task, &refused);
         return;
     }
     if (run->journal)

@@ -2,6 +2,7 @@
  * entries.c - what a durable function writes at a time: entries of its journal, and all that becomes real with them.
  */
 #include "store/sqlite/db.h"
+#include "store/sqlite/task/add.h"
 
 enum { INLINE_MAX = 1024, ENTRY_BYTES = 64 };
 
@@ -37,10 +38,24 @@ static int take_mails(pl__conn_t *conn, pl_id_t stage, const int64_t *taken, siz
     return count ? pl__sql_run(conn, PL__SQL_MAILS_TAKEN, NULL, "ii", (int64_t)stage, count) : PL_OK;
 }
 
-int pl__journal_check(pl__conn_t *conn, const pl_journal_t *journal, int *rc) {
-    const pl_task_new_t *refused;
-    PL__TRY(pl__tasks_check(conn, journal->tasks, journal->tasks_len, &refused));
-    *rc = refused ? refused->rc : PL_OK;
+static int check_root(pl__conn_t *conn, const pl_stage_new_t *roots, size_t at, pl__refusal_t *refusal) {
+    int64_t taken = 0;
+    if (!roots[at].key.ptr)
+        return PL_OK;
+    PL__TRY(pl__stage_rows_flush(conn));
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &taken, 0, "b", roots[at].key));
+    for (size_t i = 0; i < at && !taken; i++)
+        taken = roots[i].key.ptr && pl_str_eq(roots[i].key, roots[at].key);
+    if (taken)
+        *refusal = (pl__refusal_t){ .rc = PL_EEXISTS, .root = &roots[at] };
+    return PL_OK;
+}
+
+int pl__journal_check(pl__conn_t *conn, const pl_journal_t *journal, const pl_task_new_t *others, size_t others_len,
+                      pl__refusal_t *refusal) {
+    PL__TRY(pl__tasks_check(conn, journal->tasks, journal->tasks_len, others, others_len, refusal));
+    for (size_t i = 0; i < journal->starts_len && refusal->rc == PL_OK; i++)
+        PL__TRY(check_root(conn, journal->starts, i, refusal));
     return PL_OK;
 }
 

@@ -54,7 +54,8 @@ static int check_mail(pl__conn_t *conn, pl_mail_new_t *mail, const pl__flow_stat
 
 int pl__mail_post(pl__conn_t *conn, pl_mail_new_t *mail) {
     pl__flow_state_t state;
-    if (mail->idempotence.ptr) /* anew, should this be another try */
+    PL__TRY(pl__stage_rows_flush(conn)); /* it may be for one that is made in this very transaction */
+    if (mail->idempotence.ptr)           /* anew, should this be another try */
         PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_BY_KEY, &mail->stage, 0, "b", mail->idempotence));
     if (!mail->stage && mail->start) {
         mail->start->key = mail->idempotence;

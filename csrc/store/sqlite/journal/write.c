@@ -11,6 +11,7 @@
  * behind what it has written: a slot that it fills, a child that ends with that, and a mail to itself are news for it.
  */
 #include "store/sqlite/db.h"
+#include "store/sqlite/task/add.h"
 
 /* ---- the verbs --------------------------------------------------------------------------------------------- */
 
@@ -25,7 +26,11 @@ static int check(pl__conn_t *conn, pl_op_t *op, pl_id_t stage, int claim, const 
     PL__TRY(pl__run_check(conn, stage, claim, &op->rc, &run->root, &run->flags));
     if (op->rc == PL_OK && !(run->flags & PL_STAGE_DURABLE))
         op->rc = PL_ESTATE;
-    return op->rc == PL_OK ? pl__journal_check(conn, journal, &op->rc) : PL_OK;
+    pl__refusal_t refusal = { .rc = op->rc };
+    if (op->rc == PL_OK)
+        PL__TRY(pl__journal_check(conn, journal, NULL, 0, &refusal));
+    op->rc = refusal.rc;
+    return PL_OK;
 }
 
 int pl__verb_journal(pl__conn_t *conn, pl_op_t *op) {

@@ -10,6 +10,7 @@
 
 #include "store/sqlite/db.h"
 #include "store/sqlite/pack.h"
+#include "store/sqlite/task/add.h"
 
 enum { RESULT_MAX = 256 }; /* bytes of a value in the row of its stage */
 
@@ -264,21 +265,6 @@ static int refuse_end(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, bool 
     return end_told(conn, run->stage, brief);
 }
 
-static const char *task_error_class(int rc) {
-    switch (rc) {
-    case PL_EEXISTS:
-        return "TaskAlreadyExistsError";
-    case PL_ETOMBSTONE:
-        return "TombstonedTaskError";
-    case PL_ENOQUEUE:
-        return "UnknownQueueError";
-    case PL_EMODE:
-        return "InvalidQueueModeError";
-    default:
-        return "BadTaskStateError";
-    }
-}
-
 static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage, int failures) {
     double seconds = pl_backoff(stage->backoff_seconds, stage->backoff_factor, failures, PL_BACKOFF_MAX);
     return pl_clock_add(conn->now, pl_clock_from_seconds(seconds));
@@ -319,20 +305,20 @@ static int fail_attempt(pl__conn_t *conn, pl_id_t id, const brief_t *brief, cons
     return PL_OK;
 }
 
-/* A task of the run cannot be added: that fails the attempt, as if adding it had raised an error inside run(). The op
- * stays as it is, for it may be applied again. */
-static int refuse_task(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, const pl_task_new_t *task) {
-    enum { TEXT_MAX = 300, NAME_MAX_SHOWN = 100 };
+/* What was to become real with the run cannot: that fails the attempt, as if asking for it had raised an error inside
+ * run(). The op stays as it is, for it may be applied again. */
+static int refuse(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, const pl__refusal_t *refusal) {
+    enum { TEXT_MAX = 400 };
     pl_op_outcome_t *run = &op->u.outcome;
-    char *text = pl__arena_get(&op->arena, TEXT_MAX), *problem = pl__arena_get(&op->arena, TEXT_MAX);
+    char *problem = pl__arena_get(&op->arena, TEXT_MAX);
     pl_attempt_t *attempt = pl__arena_get(&op->arena, sizeof *attempt);
-    if (!text || !problem || !attempt)
+    pl_failure_t failure = { .time = 0 };
+    if (!problem || !attempt)
         return PL_ENOMEM;
-    int shown = task->name.len < NAME_MAX_SHOWN ? (int)task->name.len : NAME_MAX_SHOWN;
-    snprintf(text, TEXT_MAX, "task '%.*s': %s", shown, task->name.ptr ? task->name.ptr : "", pl_result_text(task->rc));
-    snprintf(problem, TEXT_MAX, "%s: %s", task_error_class(task->rc), text);
-    pl_failure_t failure = { .error_class = pl_str(task_error_class(task->rc)), .message = pl_str(text) };
-    *attempt = (pl_attempt_t){ .task = run->stage, .kind = PL_TASK_RUN, .problem = pl_str(problem), .rc = task->rc };
+    PL__TRY(pl__refusal_explain(conn, refusal, &failure));
+    snprintf(problem, TEXT_MAX, "%s: %s", failure.error_class.ptr, failure.message.ptr);
+    op->rc = refusal->rc;
+    *attempt = (pl_attempt_t){ .task = run->stage, .kind = PL_TASK_RUN, .problem = pl_str(problem), .rc = refusal->rc };
     PL__TRY(fail_attempt(conn, run->stage, brief, &failure, attempt));
     PL__TRY(pl__arena_copy(&op->arena, attempt->class_path, &attempt->class_path));
     run->refused = attempt;
@@ -363,13 +349,13 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
         return PL_OK;
     }
     PL__TRY(check_state(conn, op, brief));
-    const pl_task_new_t *refused = NULL;
-    if (op->rc == PL_OK && run->kind == PL_OUTCOME_OK)
-        PL__TRY(pl__tasks_check(conn, run->tasks, run->tasks_len, &refused));
-    if (!refused)
-        return PL_OK;
-    op->rc = refused->rc;
-    return refuse_task(conn, op, brief, refused);
+    pl__refusal_t refusal = { .rc = op->rc };
+    size_t tasks_len = run->kind == PL_OUTCOME_OK ? run->tasks_len : 0;
+    if (op->rc == PL_OK)
+        PL__TRY(pl__tasks_check(conn, run->tasks, tasks_len, NULL, 0, &refusal));
+    if (op->rc == PL_OK && run->journal && refusal.rc == PL_OK)
+        PL__TRY(pl__journal_check(conn, run->journal, run->tasks, tasks_len, &refusal));
+    return refusal.rc == op->rc ? PL_OK : refuse(conn, op, brief, &refusal);
 }
 
 int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags) {

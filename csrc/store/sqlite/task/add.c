@@ -1,11 +1,17 @@
 /*
  * add.c - new tasks: what is checked before one is pushed.
  */
+#include "store/sqlite/task/add.h"
+
+#include <stdio.h>
+
 #include "store/sqlite/db.h"
 
 /* RUN of a stage that start held back: it must be READY and have no task yet. */
 static int check_held_run(pl__conn_t *conn, pl_task_new_t *task) {
     int64_t state, task_state;
+    PL__TRY(pl__stage_rows_flush(conn)); /* both may be of this very transaction */
+    PL__TRY(pl__task_flush(conn));
     PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)task->stage));
     PL__TRY(pl__sql_int(conn, PL__SQL_TASK_STATE, &task_state, -1, "i", (int64_t)task->stage));
     if (state < 0)
@@ -53,24 +59,69 @@ int pl__task_check(pl__conn_t *conn, pl_task_new_t *task) {
     return PL_OK;
 }
 
-static bool has_twin(const pl_task_new_t *tasks, size_t at) {
-    if (!tasks[at].name.ptr)
-        return false;
-    for (size_t i = 0; i < at; i++)
-        if (pl_str_eq(tasks[i].name, tasks[at].name) && pl_str_eq(tasks[i].queue, tasks[at].queue))
-            return true;
-    return false;
+static pl_str_t queue_of(const pl_task_new_t *task) {
+    return task->queue.ptr ? task->queue : PL_STR_LIT("default");
 }
 
-int pl__tasks_check(pl__conn_t *conn, pl_task_new_t *tasks, size_t len, const pl_task_new_t **refused) {
-    *refused = NULL;
-    for (size_t i = 0; i < len && !*refused; i++) {
+/* Two tasks that are one: of a name, of a stage, of a task that had none. PL_OK: they are not. */
+static int compare(const pl_task_new_t *task, const pl_task_new_t *other) {
+    if (task->kind == PL_TASK_RUN && other->kind == PL_TASK_RUN && task->stage == other->stage)
+        return PL_ESTATE;
+    bool same_queue = pl_str_eq(queue_of(task), queue_of(other));
+    bool same_name = task->name.ptr && other->name.ptr && pl_str_eq(task->name, other->name);
+    bool same_id = task->name_id && task->name_id == other->name_id;
+    return same_queue && (same_name || same_id) ? PL_EEXISTS : PL_OK;
+}
+
+static int find_twin(const pl_task_new_t *task, const pl_task_new_t *others, size_t len) {
+    int rc = PL_OK;
+    for (size_t i = 0; i < len && rc == PL_OK; i++)
+        rc = compare(task, &others[i]);
+    return rc;
+}
+
+int pl__tasks_check(pl__conn_t *conn, pl_task_new_t *tasks, size_t len, const pl_task_new_t *others, size_t others_len,
+                    pl__refusal_t *refusal) {
+    for (size_t i = 0; i < len && refusal->rc == PL_OK; i++) {
         PL__TRY(pl__task_check(conn, &tasks[i]));
-        if (has_twin(tasks, i))
-            tasks[i].rc = PL_EEXISTS;
+        if (tasks[i].rc == PL_OK)
+            tasks[i].rc = find_twin(&tasks[i], tasks, i);
+        if (tasks[i].rc == PL_OK)
+            tasks[i].rc = find_twin(&tasks[i], others, others_len);
         if (tasks[i].rc != PL_OK)
-            *refused = &tasks[i];
+            *refusal = (pl__refusal_t){ .rc = tasks[i].rc, .task = &tasks[i] };
     }
+    return PL_OK;
+}
+
+static const char *error_class_of(int rc) {
+    switch (rc) {
+    case PL_EEXISTS:
+        return "TaskAlreadyExistsError";
+    case PL_ETOMBSTONE:
+        return "TombstonedTaskError";
+    case PL_ENOQUEUE:
+        return "UnknownQueueError";
+    case PL_EMODE:
+        return "InvalidQueueModeError";
+    default:
+        return "BadTaskStateError";
+    }
+}
+
+int pl__refusal_explain(pl__conn_t *conn, const pl__refusal_t *refusal, pl_failure_t *failure) {
+    enum { TEXT_MAX = 300, SHOWN_MAX = 100 };
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    pl_str_t of = refusal->root ? refusal->root->key : refusal->task->name;
+    int shown = of.len < SHOWN_MAX ? (int)of.len : SHOWN_MAX;
+    if (!text)
+        return PL_ENOMEM;
+    if (refusal->root)
+        snprintf(text, TEXT_MAX, "a pipeline with the idempotence key '%.*s' exists already", shown, of.ptr);
+    else
+        snprintf(text, TEXT_MAX, "task '%.*s': %s", shown, of.ptr ? of.ptr : "", pl_result_text(refusal->rc));
+    failure->error_class = pl_str(refusal->root ? "PipelineExistsError" : error_class_of(refusal->rc));
+    failure->message = pl_str(text);
     return PL_OK;
 }
 
