@@ -212,6 +212,7 @@ describe("bounds of a durable function", function()
     engine:advance(3700)
     assert.same({ 1, 1 }, { journal_rows(done), sql.number(engine, "SELECT count(*) FROM pl_journal") })
     assert.equal(1, engine:act { op = "resume", ids = { list[50].id } }.done)
+    assert.equal(0, sql.number(engine, "SELECT count(*) FROM pl_task WHERE state <> 1")) -- not even claimed
     engine:drain { delayed = true }
     assert.same({ 101, "held" }, { calls, engine._core:journal_get(list[50]._id).mode })
     assert.match("its journal is deleted", engine:stage(list[50].id).state_words)

@@ -1,13 +1,17 @@
 -- durable/body/versions.lua: code that changes while runs of it are under way.
 
+local helper = require "spec.support.helper"
 local pipeline = require "pipeline"
+local sql = require "spec.support.sql"
 local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
 local name_of, open, pass = support.name, support.open, support.pass
 
+teardown(helper.clean)
+
 local function mode_of(engine, stage)
-  local flow = engine._core:journal_get(stage._record.id)
+  local flow = engine._core:journal_get(stage._id)
   return flow.mode, flow.reason
 end
 
@@ -282,6 +286,50 @@ describe("holding a run", function()
     assert.equal("held", (mode_of(engine, stage)))
     assert.is_true(engine:resume(stage))
     assert.equal(1e9 + 500, engine:wait(stage).default.value)
+  end)
+
+  local function claims_of(engine, stage)
+    return sql.number(engine, "SELECT claim FROM pl_task WHERE id = " .. stage._id)
+  end
+
+  it("W158 one that is started by hand and held before it begins waits for resume, not for its task", function()
+    local engine <close> = open(helper.path())
+    local class = pipeline.workflow(name_of(), { run = nothing })
+    local stage = class()
+    local task = stage:start { return_task = true }
+    assert.is_true(engine:hold(stage, "not yet"))
+    task:add()
+    engine:drain { delayed = true }
+    assert.same({ "held", "not yet" }, { mode_of(engine, stage) })
+    assert.equal(0, claims_of(engine, stage))
+    assert.is_true(engine:resume(stage))
+    assert.equal(1, engine:wait(stage).default.value)
+  end)
+
+  it("W158 one that waits for its inputs is held, and let go on, before they come or when they have", function()
+    local engine <close> = open(helper.path())
+    local Input = pipeline.workflow(name_of(), { run = function(self) return self:wait_event("go") end })
+    local Second = pipeline.workflow(name_of(), { run = function(_, value) return value end })
+    for early = 0, 1 do
+      local input, waiting = Input(), nil
+      local root = pipeline.define(name_of(), { run = function(self)
+        waiting = Second(self:spawn(input))
+        return self:spawn(waiting)
+      end })():start()
+      engine:drain()
+      assert.equal("waiting", engine:stage(waiting.id).state)
+      assert.is_true(engine:hold(waiting))
+      assert.is_false(engine:hold(waiting))
+      if early == 1 then assert.is_true(engine:resume(waiting)) end
+      engine:signal(input, "go", 7)
+      engine:drain()
+      if early == 0 then
+        assert.equal("held", (mode_of(engine, waiting)))
+        assert.equal(0, claims_of(engine, waiting))
+        assert.is_true(engine:resume(waiting))
+      end
+      assert.equal(7, engine:wait(root).default.value)
+    end
   end)
 
   it("W63 all runs of a class that are held go on at once", function()

@@ -357,6 +357,62 @@ static void one_that_is_held_waits_whatever_comes(void) {
     forget();
 }
 
+static int add_run(pl_id_t stage) {
+    pl_task_new_t tasks[2] = { { .kind = PL_TASK_RUN, .stage = stage }, { .kind = PL_TASK_RUN, .stage = stage } };
+    pl_op_t *op = pl_op_new(PL_VERB_task_add);
+    op->u.task_add = (pl_op_task_add_t){ .tasks = tasks, .len = 2 };
+    CHECK(call_free(op) == PL_OK && tasks[1].rc == PL_ESTATE); /* one is enough */
+    return tasks[0].rc;
+}
+
+/* W158 */
+static void one_is_held_before_it_has_a_task(void) {
+    for (int early = 0; early < 2; early++) { /* let go on before it gets one, or behind that */
+        pl_stage_new_t stage = function_of("t.Function");
+        stage.hold = true;
+        CHECK(start(&stage) == PL_OK);
+        root = stage.id;
+        CHECK(sleeps() && set_flow(true, "why") == PL_OK && set_flow(true, "why") == PL_ESTATE);
+        CHECK(!early || set_flow(false, NULL) == PL_OK);
+        CHECK(add_run(root) == PL_OK && (early || sleeps()) && list_flows(true, 0, 10, NULL) == (size_t)!early);
+        CHECK(early || (flow_of(root).mode == PL_FLOW_HELD && set_flow(false, NULL) == PL_OK));
+        CHECK(wakes_up() && flow_of(root).mode == PL_FLOW_BEGUN && !flow_of(root).dirty);
+        CHECK(suspend(NEVER, NULL) == PL_OK && !refused);
+        forget();
+    }
+}
+
+/* W158 */
+static void one_that_waits_for_its_inputs_is_held(void) {
+    for (int how = 0; how < 3; how++) { /* let go on behind its input; before that; aborted */
+        pl_stage_new_t children[2] = { stage_of("t.First"), function_of("t.Second") };
+        children[1].inputs = &children[0].id;
+        children[1].inputs_len = 1;
+        begin_function();
+        CHECK(put((pl_journal_t){ .children = children, .children_len = 2 }) == PL_OK);
+        pl_id_t above = root;
+        pl_claim_t *roots = mine;
+        root = children[1].id;
+        mine = NULL;
+        CHECK(state_of(root) == PL_STAGE_WAITING && set_flow(true, "why") == PL_OK);
+        CHECK(set_flow(true, "why") == PL_ESTATE && flow_of(root).mode == PL_FLOW_HELD);
+        CHECK(how != 1 || set_flow(false, NULL) == PL_OK);
+        pl_claim_t *first = claim_one(children[0].id);
+        CHECK(finish_with(first, children[0].id) == PL_OK && state_of(root) == PL_STAGE_READY);
+        free_claims(first);
+        CHECK(how == 1 ? wakes_up() : sleeps());
+        if (how == 0)
+            CHECK(flow_of(root).mode == PL_FLOW_HELD && set_flow(false, NULL) == PL_OK && wakes_up());
+        if (how == 2)
+            CHECK(abort_by(root, false) == PL_OK && wakes_up() && flow_of(root).cancel == PL_CANCEL_ASKED);
+        CHECK(flow_of(root).mode == PL_FLOW_BEGUN);
+        drop();
+        mine = roots;
+        root = above;
+        forget();
+    }
+}
+
 /* ---- cancellation ------------------------------------------------------------------------------------------ */
 
 /* W110 W112 W116 */
@@ -526,6 +582,8 @@ static void try_all(void) {
     a_signal_to_itself_wakes_it();
     a_detached_child_lives_on();
     one_that_is_held_waits_whatever_comes();
+    one_is_held_before_it_has_a_task();
+    one_that_waits_for_its_inputs_is_held();
     one_that_has_begun_is_asked_to_abort();
     one_that_was_told_ends_aborted_whatever_its_outcome();
     one_may_ask_that_of_itself();

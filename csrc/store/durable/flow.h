@@ -69,7 +69,8 @@ typedef struct {
 } pl_flow_t;
 
 /* flow_set: holds one, or lets one that is held go on. PL_ENOTFOUND, PL_EFINAL, PL_ESTATE (no durable function; hold:
- * it is held, or its run is over; resume: it is not held). */
+ * it is held, or its run is over; resume: it is not held). One that has no task yet, since it waits for its inputs, or
+ * is started by hand, has one that waits when it gets it. */
 typedef struct {
     pl_id_t stage;
     bool hold;       /* else resume */

@@ -547,6 +547,8 @@ typedef struct {
 int pl__flow_state(pl__conn_t *conn, pl_id_t stage, pl__flow_state_t *state);
 /* As pl__flow_wake, of one in this state; `wanted`: it has asked for this. */
 int pl__flow_tell(pl__conn_t *conn, pl_id_t stage, const pl__flow_state_t *state, bool wanted);
+/* When its task, which it gets now, is due: not while it is held. */
+int pl__flow_due(pl__conn_t *conn, pl_id_t stage, pl_usec_t *eta);
 /* Its task is ready from now on; *woken false: it was not delayed. */
 int pl__flow_wake_task(pl__conn_t *conn, pl_id_t stage, bool *woken);
 /* Its stage is final; or, with `again`, goes on after an abort of its tree. */

@@ -25,8 +25,8 @@ local resume_kinds = { retry = "boolean" }
 -- timers keep their times, and signals wait in the mailbox.
 -- @param ref its id, idempotence key or instance.
 -- @tparam[opt] string reason a text.
--- @return whether it is held from here on; false if it was before, or has returned. Raises UnexpectedPipelineError if
---   it is none or final.
+-- @return whether it is held from here on, also if it waits for its inputs or has no task yet; false if it was before,
+--   or has returned. Raises UnexpectedPipelineError if it is none or final.
 function methods.hold(self, ref, reason)
   opened.check(self)
   local record = address.record(self, ref, "hold")

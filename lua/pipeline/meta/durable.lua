@@ -376,8 +376,8 @@ function Engine:get_values(ref) end
 --- Holds a durable function: nothing more of it begins, until it is resumed. Steps at work end, and are recorded;
 --- timers keep their times, and signals wait in the mailbox.
 ---
---- Returns whether it is held from here on; false if it was before, or has returned. Raises UnexpectedPipelineError if
---- it is none or final.
+--- Returns whether it is held from here on, also if it waits for its inputs or has no task yet; false if it was before,
+--- or has returned. Raises UnexpectedPipelineError if it is none or final.
 ---@param ref any its id, idempotence key or instance.
 ---@param reason? string a text.
 ---@return any

@@ -91,7 +91,7 @@ static void hold_flow(pl__conn_t *m, flow_t *flow, pl_str_t reason) {
 
 static void let_go(pl__conn_t *m, flow_t *flow) {
     be_begun(flow);
-    if (wake_task(m, flow->is.stage))
+    if (wake_task(m, flow->is.stage) || !run_of(m, flow->is.stage))
         return;
     note(m, flow->is.stage, PL_STAGE_READY);
     flow->is.dirty = true;

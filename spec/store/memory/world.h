@@ -255,13 +255,15 @@ static void started(pl__conn_t *m, pl_str_t queue) {
     *ADD(start_t, STARTS) = (start_t){ queue, m->now / PL_USEC_PER_SEC };
 }
 
+/* A durable function that is held gets a task that waits. */
 static void push(pl__conn_t *m, task_t task) {
+    const flow_t *flow = task.is.kind == PL_TASK_RUN ? flow_of(m, task.is.id) : NULL;
     if (task_of(m, task.is.id)) {
         m->rc = PL_ECONSTRAINT;
         m->why = "there is a task of this id";
         return;
     }
-    task.is.eta = task.is.eta ? task.is.eta : m->due;
+    task.is.eta = flow && flow->is.mode == PL_FLOW_HELD ? PL_USEC_MAX : task.is.eta ? task.is.eta : m->due;
     task.state = task.is.kind == PL_TASK_PULL ? PULL : task.is.eta > m->due ? DELAYED : READY;
     *ADD(task_t, TASKS) = task;
 }

@@ -100,7 +100,7 @@ int pl__verb_flow_set(pl__conn_t *conn, pl_op_t *op) {
         op->rc = PL_ESTATE;
     else if (stage == PL_STAGE_DONE || stage == PL_STAGE_ABORTED)
         op->rc = PL_EFINAL;
-    else if (stage != PL_STAGE_READY || is_held == set->hold)
+    else if ((stage != PL_STAGE_WAITING && stage != PL_STAGE_READY) || is_held == set->hold)
         op->rc = PL_ESTATE;
     if (op->rc != PL_OK)
         return PL_OK;

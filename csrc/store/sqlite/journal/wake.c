@@ -196,11 +196,21 @@ int pl__flow_ask_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason) {
     return set_dirty(conn, stage);
 }
 
+int pl__flow_due(pl__conn_t *conn, pl_id_t stage, pl_usec_t *eta) {
+    pl__flow_state_t state;
+    PL__TRY(pl__flow_state(conn, stage, &state));
+    if (state.found && state.mode == PL_FLOW_HELD)
+        *eta = PL_USEC_MAX;
+    return PL_OK;
+}
+
 int pl__flow_let_go(pl__conn_t *conn, pl_id_t stage) {
+    int64_t task;
     bool woken;
     PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
     PL__TRY(pl__flow_wake_task(conn, stage, &woken));
-    if (woken)
+    PL__TRY(pl__sql_int(conn, PL__SQL_RUN_STATE, &task, -1, "i", (int64_t)stage));
+    if (woken || task < 0)
         return PL_OK;
     PL__TRY(pl__note_news(conn, stage)); /* it is still being executed */
     return set_dirty(conn, stage);

@@ -222,11 +222,14 @@ static int write_move(pl__conn_t *conn, const member_t *member, const pl__move_t
                         (int64_t)move->missing, (int64_t)move->open, (int64_t)member->flags, (int64_t)conn->now));
     if (move->task == PL__NO_TASK)
         return PL_OK;
-    return pl__task_push(conn, &(pl__pending_t){ .id = member->id,
-                                                 .kind = (pl_task_kind_t)move->task,
-                                                 .queue = member->rest->queue,
-                                                 .priority = member->rest->priority,
-                                                 .eta = move->task == PL_TASK_RUN ? member->rest->eta : 0 });
+    pl__pending_t task = { .id = member->id,
+                           .kind = (pl_task_kind_t)move->task,
+                           .queue = member->rest->queue,
+                           .priority = member->rest->priority,
+                           .eta = move->task == PL_TASK_RUN ? member->rest->eta : 0 };
+    if ((member->flags & PL_STAGE_DURABLE) && move->task == PL_TASK_RUN)
+        PL__TRY(pl__flow_due(conn, member->id, &task.eta));
+    return pl__task_push(conn, &task);
 }
 
 static int resume_one(pl__conn_t *conn, const members_t *members, size_t i) {

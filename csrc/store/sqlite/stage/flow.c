@@ -74,11 +74,14 @@ static int inputs_filled(pl__conn_t *conn, pl_id_t stage, int count) {
                         (int64_t)move.to, live->started));
     if (move.task == PL__NO_TASK)
         return PL_OK;
-    return pl__task_push(conn, &(pl__pending_t){ .id = stage,
-                                                 .kind = (pl_task_kind_t)move.task,
-                                                 .queue = live->queue,
-                                                 .priority = live->made.priority,
-                                                 .eta = live->made.eta });
+    pl__pending_t task = { .id = stage,
+                           .kind = (pl_task_kind_t)move.task,
+                           .queue = live->queue,
+                           .priority = live->made.priority,
+                           .eta = live->made.eta };
+    if (live->made.flags & PL_STAGE_DURABLE)
+        PL__TRY(pl__flow_due(conn, stage, &task.eta));
+    return pl__task_push(conn, &task);
 }
 
 /* The children of the stage have settled; so has the stage, and that may be the last its own parent waits for. */

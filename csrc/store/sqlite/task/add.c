@@ -138,6 +138,7 @@ int pl__task_new(pl__conn_t *conn, const pl_task_new_t *task) {
     if (task->kind == PL_TASK_RUN) {
         pending.id = task->stage;
         pending.stage = 0;
+        PL__TRY(pl__flow_due(conn, pending.id, &pending.eta));
     }
     if (task->name.ptr)
         PL__TRY(pl__sql_run(conn, PL__SQL_NAME_ADD, NULL, "iti", pending.queue, task->name, (int64_t)pending.id));
