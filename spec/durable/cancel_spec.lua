@@ -452,6 +452,26 @@ describe("the time of a durable run", function()
     end
   end)
 
+  it("W121 a pipeline above one whose time is up, and whose code has changed meanwhile, ends with it", function()
+    local engine <close> = open()
+    local which = "before"
+    local Child = workflow(function(self)
+      pcall(self.wait_event, self, "never")
+      self:sleep(10)
+    end)
+    local Timed = workflow { run_timeout = 100, run = function(self)
+      self:step(which, function() end)
+      pcall(self.await, self, self:spawn(Child()))
+    end }
+    local above = pipeline.define(name_of "Above", { run = function(self) self:spawn(Timed()) end })():start()
+    support.pass(engine, 0)
+    support.pass(engine, 100)
+    which = "after"
+    support.pass(engine, 20)
+    assert.match("but the function now asks for step \"after\"", aborted(engine, above).reason)
+    assert.same({}, engine:check())
+  end)
+
   it("W121 W116 that its time is up is kept over lives while its children clean up, with cancel_timeout as well",
     function()
     for _, seconds in ipairs { 10, 500 } do

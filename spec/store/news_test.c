@@ -465,6 +465,36 @@ static void one_that_was_told_ends_aborted_whatever_its_outcome(void) {
 }
 
 /* W121 */
+static void the_pipeline_above_one_that_ends_so_is_aborted(void) {
+    static const pl_outcome_kind_t kinds[] = { PL_OUTCOME_HELD, PL_OUTCOME_HELD, PL_OUTCOME_OK, PL_OUTCOME_CONTINUE };
+    for (int i = 0; i < 6; i++) { /* it has asked that of itself, and is to be held; else it has told itself, too */
+        pl_stage_new_t above = stage_of("t.Plain"), child = function_of("t.Child");
+        CHECK(start(&above) == PL_OK);
+        root = above.id;
+        CHECK(wakes_up());
+        pl_op_t *op = outcome(mine, PL_OUTCOME_OK);
+        op->u.outcome.children = &child;
+        op->u.outcome.children_len = 1;
+        CHECK(call_free(op) == PL_OK && state_of(above.id) == PL_STAGE_RUN);
+        root = child.id;
+        CHECK(wakes_up());
+        CHECK(put((pl_journal_t){ .cancel = i ? PL_CANCEL_TOLD : PL_CANCEL_ASKED }) == PL_OK);
+        if (i < 4)
+            CHECK(end_with(kinds[i], NULL) == (i < 2 ? PL_OK : PL_EABORTED));
+        else { /* what to say of it, it does not know */
+            op = outcome(mine, PL_OUTCOME_ABORT);
+            op->u.outcome.force = i == 5;
+            op->u.outcome.failure.error_class = i == 5 ? PL_STR_LIT("E") : PL_STR_NONE;
+            CHECK(call_free(op) == PL_OK);
+        }
+        CHECK(state_of(child.id) == PL_STAGE_ABORTED && state_of(above.id) == PL_STAGE_ABORTED);
+        root = above.id;
+        drop();
+        CHECK(clean_up(root) == PL_OK);
+    }
+}
+
+/* W121 */
 static void one_may_ask_that_of_itself(void) {
     begin_function();
     int fence = mine->fence;
@@ -586,6 +616,7 @@ static void try_all(void) {
     one_that_waits_for_its_inputs_is_held();
     one_that_has_begun_is_asked_to_abort();
     one_that_was_told_ends_aborted_whatever_its_outcome();
+    the_pipeline_above_one_that_ends_so_is_aborted();
     one_may_ask_that_of_itself();
     a_child_that_is_waited_for_is_named_once();
     the_end_of_a_function_is_told_to_the_nearest_that_waits_for_it();

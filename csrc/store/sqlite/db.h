@@ -572,6 +572,8 @@ int pl__flow_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
 int pl__flow_ask_hold(pl__conn_t *conn, pl_id_t stage, pl_str_t reason);
 int pl__flow_let_go(pl__conn_t *conn, pl_id_t stage);
 int pl__flow_ask(pl__conn_t *conn, pl_id_t stage, bool *asked); /* to abort; *asked: it has begun, and is told */
+/* Who was told to abort, or failed and has a fallback: the stage, or the nearest above; not *is_asked: nobody. */
+int pl__flow_asker(pl__conn_t *conn, pl_id_t stage, pl__arena_t *arena, bool *is_asked, pl_str_t *message);
 int pl__flow_cancel(pl__conn_t *conn, pl_id_t stage, pl_cancel_t *cancel); /* put back: it is ready again */
 int pl__flow_put_back(pl__conn_t *conn, pl_id_t stage);
 /* A scope, or a function, is final: who waits for that above it is told. */

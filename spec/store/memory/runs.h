@@ -79,6 +79,18 @@ static void end_told(pl__conn_t *m, const pl_stage_t *stage) {
     abort_part(m, stage->id, stage->id);
 }
 
+/* It was to be aborted, and ends in another way: as it was told; or, if it has asked for that itself, as one that
+ * fails. */
+static void end_cancelled(pl__conn_t *m, pl_stage_t *stage, pl_str_t reason) {
+    const pl_stage_t *told = stage;
+    while (told && !told->abort_requested && !(told->flags & PL_STAGE_FALLBACK_TAKEN))
+        told = stage_of(m, told->parent);
+    if (told)
+        end_told(m, stage);
+    else
+        fail_tree(m, stage, reason);
+}
+
 static void abort_run(pl__conn_t *m, const pl_op_outcome_t *run, pl_stage_t *stage, task_t *task) {
     bool is_function = stage->flags & PL_STAGE_DURABLE;
     if (run->failure.error_class.ptr || !is_function)
@@ -86,7 +98,13 @@ static void abort_run(pl__conn_t *m, const pl_op_outcome_t *run, pl_stage_t *sta
     for (size_t i = 0; i < run->failures_len; i++)
         add_failure(m, stage, &run->failures[i]);
     drop(m, TASKS, task);
-    if (is_function && !run->abort_message.ptr)
+    bool is_told = is_function && !run->abort_message.ptr;
+    char why[400];
+    snprintf(why, sizeof why, "%.*s: %.*s", (int)run->failure.error_class.len, run->failure.error_class.ptr,
+             (int)run->failure.message.len, run->failure.message.ptr);
+    if (is_told && flow_of(m, stage->id)->is.cancel != PL_CANCEL_NONE)
+        end_cancelled(m, stage, run->failure.error_class.ptr ? pl_str(why) : PL_STR_LIT("it has cancelled itself"));
+    else if (is_told)
         end_told(m, stage);
     else
         fail_tree(m, stage, run->abort_message);
@@ -103,7 +121,7 @@ static void hold_run(pl__conn_t *m, pl_stage_t *stage, task_t *task, pl_str_t re
     }
     drop(m, TASKS, task);
     if (flow->is.cancel == PL_CANCEL_ASKED)
-        end_told(m, stage);
+        end_cancelled(m, stage, reason);
     else
         fail_tree(m, stage, reason);
 }
@@ -122,7 +140,7 @@ static bool refuse_end(pl__conn_t *m, pl_op_t *op, pl_stage_t *stage, task_t *ta
         return true;
     }
     drop(m, TASKS, task);
-    end_told(m, stage);
+    end_cancelled(m, stage, PL_STR_LIT("it has cancelled itself"));
     return true;
 }
 

@@ -213,20 +213,20 @@ static int get_mails(pl__conn_t *conn, pl_op_t *op) {
 
 /* ---- an abort ---------------------------------------------------------------------------------------------- */
 
-/* The message of the nearest stage from here on up that was told to abort, or has failed and has a fallback. */
-static int get_message(pl__conn_t *conn, pl_op_t *op) {
-    pl_news_t *news = &op->u.journal_get.news;
+int pl__flow_asker(pl__conn_t *conn, pl_id_t stage, pl__arena_t *arena, bool *is_asked, pl_str_t *message) {
     sqlite3_stmt *row;
     bool found;
-    for (pl_id_t at = op->u.journal_get.stage; at && !news->is_abort;) {
+    *is_asked = false;
+    *message = PL_STR_NONE;
+    for (pl_id_t at = stage; at && !*is_asked;) {
         PL__TRY(pl__sql_query(conn, PL__SQL_STAGE_ABOVE, &row, "i", (int64_t)at));
         PL__TRY(pl__sql_step(conn, row, &found));
         if (!found)
             return PL_OK;
         at = sqlite3_column_int64(row, 0);
-        news->is_abort =
+        *is_asked =
             sqlite3_column_int(row, 2) != 0 || ((unsigned)sqlite3_column_int(row, 1) & PL_STAGE_FALLBACK_TAKEN) != 0;
-        int rc = news->is_abort ? pl__sql_str(row, 3, &op->arena, &news->message) : PL_OK;
+        int rc = *is_asked ? pl__sql_str(row, 3, arena, message) : PL_OK;
         pl__sql_end(row);
         PL__TRY(rc);
     }
@@ -298,10 +298,11 @@ static int get_live(pl__conn_t *conn, pl_op_t *op) {
 }
 
 static int get_cancel(pl__conn_t *conn, pl_op_t *op) {
+    pl_news_t *news = &op->u.journal_get.news;
     if (op->u.journal_get.flow->cancel != PL_CANCEL_ASKED)
         return PL_OK;
-    op->u.journal_get.news.cancel = true;
-    PL__TRY(get_message(conn, op));
+    news->cancel = true;
+    PL__TRY(pl__flow_asker(conn, op->u.journal_get.stage, &op->arena, &news->is_abort, &news->message));
     return get_live(conn, op);
 }
 

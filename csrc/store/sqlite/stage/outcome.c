@@ -227,6 +227,34 @@ static int end_told(pl__conn_t *conn, pl_id_t stage, const brief_t *brief) {
     return pl__stage_abort_part(conn, brief->root, stage, INT64_MAX, stage);
 }
 
+static const pl_str_t SELF_CANCELLED = PL_STR_LIT("it has cancelled itself");
+
+/* It was to be aborted, and ends in another way. If it has asked for that itself, nobody else sees to what is above it,
+ * which would wait for it for ever. */
+static int end_cancelled(pl__conn_t *conn, pl_id_t stage, const brief_t *brief, pl_str_t reason) {
+    pl_str_t message;
+    bool is_asked;
+    PL__TRY(pl__flow_asker(conn, stage, &conn->scratch, &is_asked, &message));
+    return is_asked ? end_told(conn, stage, brief) : pl__stage_fail(conn, brief->root, stage, reason);
+}
+
+/* An abort without a message of its own: that of whoever has asked for it holds; else what it failed with. */
+static int end_without_message(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
+    enum { TEXT_MAX = 400 };
+    pl_cancel_t cancel;
+    PL__TRY(pl__flow_cancel(conn, run->stage, &cancel));
+    if (cancel == PL_CANCEL_NONE)
+        return end_told(conn, run->stage, brief);
+    const pl_failure_t *failure = &run->failure;
+    char *text = pl__arena_get(&conn->scratch, TEXT_MAX);
+    if (!text)
+        return PL_ENOMEM;
+    int len = failure->message.len < TEXT_MAX ? (int)failure->message.len : TEXT_MAX;
+    snprintf(text, TEXT_MAX, "%.*s: %.*s", (int)failure->error_class.len, failure->error_class.ptr, len,
+             failure->message.ptr);
+    return end_cancelled(conn, run->stage, brief, failure->error_class.ptr ? pl_str(text) : SELF_CANCELLED);
+}
+
 static int apply_abort(pl__conn_t *conn, const pl_op_outcome_t *run, const brief_t *brief) {
     if (run->failure.error_class.ptr || !(brief->flags & PL_STAGE_DURABLE))
         PL__TRY(pl__failure_add(conn, run->stage, &run->failure));
@@ -234,7 +262,7 @@ static int apply_abort(pl__conn_t *conn, const pl_op_outcome_t *run, const brief
         PL__TRY(pl__failure_add(conn, run->stage, &run->failures[i]));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
     bool is_told = !run->abort_message.ptr && (brief->flags & PL_STAGE_DURABLE);
-    PL__TRY(is_told ? end_told(conn, run->stage, brief)
+    PL__TRY(is_told ? end_without_message(conn, run, brief)
                     : pl__stage_fail(conn, brief->root, run->stage, run->abort_message));
     return run->force ? pl__stage_end_part(conn, brief->root, run->stage) : PL_OK;
 }
@@ -246,7 +274,8 @@ static int hold(pl__conn_t *conn, pl_id_t stage, const brief_t *brief, pl_str_t 
     if (cancel == PL_CANCEL_NONE)
         return pl__flow_hold(conn, stage, reason);
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)stage));
-    return cancel == PL_CANCEL_ASKED ? end_told(conn, stage, brief) : pl__stage_fail(conn, brief->root, stage, reason);
+    return cancel == PL_CANCEL_ASKED ? end_cancelled(conn, stage, brief, reason)
+                                     : pl__stage_fail(conn, brief->root, stage, reason);
 }
 
 /* A durable function ends, or begins anew, though an abort was asked for: *refused. */
@@ -262,7 +291,7 @@ static int refuse_end(pl__conn_t *conn, pl_op_t *op, const brief_t *brief, bool 
     if (cancel == PL_CANCEL_ASKED)
         return pl__flow_put_back(conn, run->stage);
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)run->stage));
-    return end_told(conn, run->stage, brief);
+    return end_cancelled(conn, run->stage, brief, SELF_CANCELLED);
 }
 
 static pl_usec_t backoff_until(const pl__conn_t *conn, const pl_stage_t *stage, int failures) {
@@ -660,17 +689,4 @@ int pl__verb_abort(pl__conn_t *conn, pl_op_t *op) {
     if (scope != brief.root)
         return pl__stage_abort_scope(conn, brief.root, scope, abort->message, permitted);
     return pl__stage_abort_tree(conn, brief.root, abort->message, permitted);
-}
-
-int pl__verb_status(pl__conn_t *conn, pl_op_t *op) {
-    pl_op_status_t *set = &op->u.status;
-    int64_t state;
-    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)set->stage));
-    if (state < 0) {
-        op->rc = PL_ENOTFOUND;
-        return PL_OK;
-    }
-    pl_usec_t time = set->status.time ? set->status.time : conn->now;
-    return pl__sql_run(conn, PL__SQL_STATUS_SET, NULL, "iittb", (int64_t)set->stage, (int64_t)time, set->status.message,
-                       set->status.console_url, set->status.links);
 }

@@ -324,3 +324,18 @@ int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool 
     *slots = list;
     return PL_OK;
 }
+
+/* ---- what a stage says of itself -------------------------------------------------------------------------- */
+
+int pl__verb_status(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_status_t *set = &op->u.status;
+    int64_t state;
+    PL__TRY(pl__sql_int(conn, PL__SQL_STAGE_STATE, &state, -1, "i", (int64_t)set->stage));
+    if (state < 0) {
+        op->rc = PL_ENOTFOUND;
+        return PL_OK;
+    }
+    pl_usec_t time = set->status.time ? set->status.time : conn->now;
+    return pl__sql_run(conn, PL__SQL_STATUS_SET, NULL, "iittb", (int64_t)set->stage, (int64_t)time, set->status.message,
+                       set->status.console_url, set->status.links);
+}
