@@ -12,6 +12,8 @@
  * is what a task counts for that is ready but turns out to have nothing left to do: there are none in LIMITED and
  * NARROW.
  *
+ * What durable functions write, and what is sent to them, is in model_flows.h.
+ *
  * SQLite refuses each transition of a stage that is not in the table of the rules (store/stage/rules.h).
  *
  * The last of the runs are on a driver each transaction of which fails at many places before it is done
@@ -57,6 +59,11 @@ enum { FREE, LIMITED, NARROW, MODES };
     X(purge, 1)                                                                                                        \
     X(dead_revive, 1)                                                                                                  \
     X(dead_purge, 1)                                                                                                   \
+    X(journal, 6)                                                                                                      \
+    X(suspend, 6)                                                                                                      \
+    X(signal, 6)                                                                                                       \
+    X(flow_set, 3)                                                                                                     \
+    X(fork, 2)                                                                                                         \
     X(time, 6)
 
 enum {
@@ -269,6 +276,8 @@ static void put_page(FILE *out, const pl_op_tree_page_t *get) {
     }
 }
 
+static void put_flow_op(FILE *out, const pl_op_t *op);
+
 static void put_op(FILE *out, const pl_op_t *op) {
     static const char *const names[] = {
 #define X(name, write, offer) #name,
@@ -307,6 +316,7 @@ static void put_op(FILE *out, const pl_op_t *op) {
         put_failures(out, &op->u.failures_get);
     if (op->verb == PL_VERB_counts_get)
         put_counts(out, &op->u.counts_get);
+    put_flow_op(out, op);
     fputc('\n', out);
 }
 
@@ -521,6 +531,8 @@ static pl_id_t root_of(const run_t *run, const step_t *step, pl_id_t id) {
     return stage && step->choice[9] % 2 ? stage->root : 0;
 }
 
+#include "store/model_flows.h"
+
 static void build_run_ok(const run_t *run, const step_t *step, pl_op_t *op) {
     held_t held = pick_held(run, step->choice[0], 1U << PL_TASK_RUN);
     const known_t *parent = known_of(run, held.task);
@@ -544,6 +556,7 @@ static void build_run_ok(const run_t *run, const step_t *step, pl_op_t *op) {
         *op->u.outcome.tasks = new_task(run, step, 0, step->choice[7]);
         op->u.outcome.tasks_len = 1;
     }
+    end_function(run, step, op);
 }
 
 static void build_run_fails(const run_t *run, const step_t *step, pl_op_t *op) {
@@ -560,6 +573,7 @@ static void build_run_fails(const run_t *run, const step_t *step, pl_op_t *op) {
                            .retry_message = PL_STR_LIT("again"),
                            .abort_message = PL_STR_LIT("given up"),
                            .failure = { .error_class = PL_STR_LIT("Error"), .message = PL_STR_LIT("failed") } };
+    end_function(run, step, op);
 }
 
 static void build_of_claim(const run_t *run, const step_t *step, pl_op_t *op) {
@@ -714,6 +728,11 @@ static const kind_t what[DO_COUNT] = {
     [DO_purge] = { PL_VERB_purge, build_of_queue, false },
     [DO_dead_revive] = { PL_VERB_dead_revive, build_of_queue, false },
     [DO_dead_purge] = { PL_VERB_dead_purge, build_of_queue, false },
+    [DO_journal] = { PL_VERB_journal, build_journal, true },
+    [DO_suspend] = { PL_VERB_suspend, build_suspend, true },
+    [DO_signal] = { PL_VERB_signal, build_signal, false },
+    [DO_flow_set] = { PL_VERB_flow_set, build_flow_set, false },
+    [DO_fork] = { PL_VERB_fork, build_fork, false },
 };
 
 /* ---- what is learnt ---------------------------------------------------------------------------------------------- */
@@ -740,6 +759,7 @@ static void learn(run_t *run, const pl_op_t *op) {
     pl_id_t root = parent ? parent->root : 0;
     for (size_t i = 0; parent && op->rc == PL_OK && i < op->u.outcome.children_len; i++)
         know(run, &op->u.outcome.children[i], root);
+    learn_flow(run, op);
     if (op->verb == PL_VERB_outcome)
         let_go(run, op->u.outcome.stage, op->u.outcome.claim);
     if (op->verb == PL_VERB_finalized)
@@ -895,7 +915,9 @@ static void play_session(run_t *run, list_t *list, bool commit) {
 static pl_op_t *read_op(const run_t *run, const step_t *step, int i) {
     static const pl_verb_t verbs[] = { PL_VERB_tree_get,    PL_VERB_roots_list,   PL_VERB_counts_get,
                                        PL_VERB_dead_list,   PL_VERB_failures_get, PL_VERB_queue_get,
-                                       PL_VERB_queue_stats, PL_VERB_claim_check,  PL_VERB_tree_page };
+                                       PL_VERB_queue_stats, PL_VERB_claim_check,  PL_VERB_tree_page,
+                                       PL_VERB_journal_get, PL_VERB_shown_get,    PL_VERB_flows_list,
+                                       PL_VERB_flows_get };
     if (i >= (int)(sizeof verbs / sizeof *verbs))
         return NULL;
     pl_op_t *op = pl_op_new(verbs[i]);
@@ -916,6 +938,7 @@ static pl_op_t *read_op(const run_t *run, const step_t *step, int i) {
                                                .hidden = step->choice[0] % 2 ? PL_STAGE_ASYNC : 0 };
     if (op->verb == PL_VERB_roots_list)
         op->u.roots_list.limit = 3;
+    ask_of_flow(run, step, op);
     if (op->verb == PL_VERB_claim_check) {
         held_t held = pick_held(run, step->choice[5], ~0U);
         op->u.claim_check = (pl_op_claim_check_t){ .task = held.task, .claim = held.claim };

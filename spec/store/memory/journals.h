@@ -279,6 +279,15 @@ static bool look_for_news(pl__conn_t *m, flow_t *flow, const pl_op_suspend_t *su
     return found;
 }
 
+/* Also where it has done so before, and was woken by something else. */
+static void wait_for_slot(pl__conn_t *m, pl_id_t stage, pl_id_t slot) {
+    EACH(wait_t, wait, WAITS) {
+        if (wait->stage == stage && wait->slot == slot)
+            return;
+    }
+    *ADD(wait_t, WAITS) = (wait_t){ stage, slot };
+}
+
 static void do_suspend(pl__conn_t *m, pl_op_t *op) {
     pl_op_suspend_t *suspend = &op->u.suspend;
     const pl_stage_t *stage = check_run(m, op, suspend->stage, suspend->claim, &suspend->journal);
@@ -294,7 +303,7 @@ static void do_suspend(pl__conn_t *m, pl_op_t *op) {
     }
     bool has_news = look_for_news(m, flow, suspend); /* what it has written may be news for itself */
     for (size_t i = 0; i < suspend->slots_len && !has_news; i++)
-        *ADD(wait_t, WAITS) = (wait_t){ stage->id, suspend->slots[i] };
+        wait_for_slot(m, stage->id, suspend->slots[i]);
     task_t *task = task_of(m, stage->id);
     flow->is.mode = PL_FLOW_SUSPENDED;
     flow->wants = text(m, suspend->wants);

@@ -18,7 +18,7 @@ static pl_entry_t *entries_of(pl__conn_t *m, pl__arena_t *arena, const flow_t *f
     pl_entry_t *list = room(arena, m->len[ENTRIES] * sizeof *list);
     *len = 0;
     EACH(entry_t, entry, ENTRIES) {
-        if (entry->stage == flow->is.stage)
+        if (entry->stage == flow->is.stage && entry->is.seq >= flow->is.first)
             list[(*len)++] = entry->is;
     }
     qsort(list, *len, sizeof *list, by_seq);
