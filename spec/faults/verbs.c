@@ -11,7 +11,7 @@
 #include "store/sqlite/db.h"
 #include "support/check.h"
 
-enum { LEAVES = 400, MANY = 50, STATE_MAX = 1000, TRIES_MAX = 1000 };
+enum { LEAVES = 400, MANY = 50, STATE_MAX = 1000, TRIES_MAX = 2000 };
 
 static pl__conn_t *conn;
 static pl_clock_t clock_;
