@@ -165,6 +165,21 @@ describe("durable runs", function()
     assert.equal(10, engine:wait(stage).default.value)
   end)
 
+  it("W159 while the result of a step is being committed, others go on: however few places there are", function()
+    local engine <close> = open(nil, { concurrency = 1 })
+    local executed, most = 0, 0
+    local class = workflow(function(self)
+      executed = executed + 1
+      most = math.max(most, executed)
+      for i = 1, 5 do self:step(tostring(i), function() end) end
+      executed = executed - 1
+    end)
+    for _ = 1, 10 do class():start() end
+    engine:drain()
+    assert.equal(0, executed)
+    assert.is_true(most > 1, "one after the other")
+  end)
+
   it("W45 a step at work when the engine stops is cancelled, and its attempt is not counted", function()
     local path, attempts, closed = helper.path(), {}, 0
     local class = workflow(function(self)

@@ -275,9 +275,13 @@ static int was_closed(lua_State *L, pl__coroutine_t *rec) {
 
 /* ---- places ------------------------------------------------------------------------------------------------ */
 
-/* The coroutine was suspended: if it only waits, its place is for others. */
+/*
+ * The coroutine was suspended: if it only waits, its place is for others. So it is while a durable function waits for
+ * the commit of what it has written: others can write theirs meanwhile, and share the next one.
+ */
 static void leave_place(pl__handle_t *h, pl__coroutine_t *rec) {
-    bool waits = rec->state == PL__CO_TOKEN || rec->state == PL__CO_SLEEP;
+    bool writes = rec->state == PL__CO_OP && rec->op && rec->op->verb == PL_VERB_journal;
+    bool waits = writes || rec->state == PL__CO_TOKEN || rec->state == PL__CO_SLEEP;
     if (waits && rec->claim && !rec->claim_ended)
         pl_engine_place_leave(h->engine, &rec->place, rec->claim->bytes);
 }
@@ -473,7 +477,7 @@ void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op) {
     }
     pl__coroutine_t *rec = op->owner;
     rec->op_back = true;
-    pl__coroutine_queue(&h->ready, rec);
+    pl__coroutine_go_on(rec, &h->ready);
     pl__pump(h);
 }
 
