@@ -204,12 +204,18 @@ static bool pass_virtual_time(pl_engine_t *engine, const run_t *run, bool *waits
     return run->deadline == PL_USEC_NEVER && has_outside_events(engine);
 }
 
+/* What the run was for has come. In virtual time all else that can be done at this moment is done first, for then time
+ * stands. */
+static bool may_leave(const pl_engine_t *engine) {
+    return engine->leaves && (!engine->clock.is_virtual || pl__scheduler_is_quiet(engine));
+}
+
 static int run_loop(pl_engine_t *engine, const run_t *run) {
     uint64_t first = engine->turns;
     for (;;) {
         bool waits;
         bool fired = turn(engine);
-        if (engine->leaves || is_done(engine, run))
+        if (may_leave(engine) || is_done(engine, run))
             return PL_OK;
         int rc = heed_signals(engine, run);
         if (rc != PL_OK)
