@@ -67,15 +67,15 @@ static pl_str_t queue_of(const pl_task_new_t *task) {
 static int compare(const pl_task_new_t *task, const pl_task_new_t *other) {
     if (task->kind == PL_TASK_RUN && other->kind == PL_TASK_RUN && task->stage == other->stage)
         return PL_ESTATE;
-    bool same_queue = pl_str_eq(queue_of(task), queue_of(other));
     bool same_name = task->name.ptr && other->name.ptr && pl_str_eq(task->name, other->name);
     bool same_id = task->name_id && task->name_id == other->name_id;
-    return same_queue && (same_name || same_id) ? PL_EEXISTS : PL_OK;
+    return (same_name || same_id) && pl_str_eq(queue_of(task), queue_of(other)) ? PL_EEXISTS : PL_OK;
 }
 
 static int find_twin(const pl_task_new_t *task, const pl_task_new_t *others, size_t len) {
+    bool may_have_twin = task->name.ptr || task->name_id || task->kind == PL_TASK_RUN;
     int rc = PL_OK;
-    for (size_t i = 0; i < len && rc == PL_OK; i++)
+    for (size_t i = 0; i < len && may_have_twin && rc == PL_OK; i++)
         rc = compare(task, &others[i]);
     return rc;
 }
