@@ -23,6 +23,8 @@ local cancel = {}
 
 local ASKED <const>, TOLD <const> = 1, 2 -- what the store keeps of it
 
+cancel.TOLD = TOLD -- from here on a run is bound to end ABORTED
+
 -- ---- asking --------------------------------------------------------------------------------------------------------
 
 local function stop_step(self, op)

@@ -1,5 +1,6 @@
 --- durable/journal.lua: between the machine of a body and the journal in the store: reading it, and what is written.
 
+local keyed = require("pipeline.flow.entry").keyed
 local errors = require "pipeline.support.errors"
 
 local journal = {}
@@ -56,7 +57,7 @@ end
 local function entry_of(op)
   return {
     seq = op.seq, done = op.done, kind = op.kind, state = op.state, path = op.path,
-    name = ("%s@%s"):format(op.name, op.key), nth = 0, line = op.line, opened = op.opened, closed = op.closed,
+    name = keyed(op.name, op.key), nth = 0, line = op.line, opened = op.opened, closed = op.closed,
     attempt = op.attempt, due = op.due, ref = op.ref, value = op.value,
   }
 end

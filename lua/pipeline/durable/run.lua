@@ -96,7 +96,7 @@ end
 --- The run ends ABORTED, whatever comes: it is about to undo what it did.
 function Run.bind_to_abort(self)
   self.deadline = self.machine.cancellation and self.deadline
-  if self.flow.cancel < 2 then cancel.bind(self, 2) end
+  if self.flow.cancel < cancel.TOLD then cancel.bind(self, cancel.TOLD) end
 end
 
 --- An output is to be visible with the next commit; nothing happens in a replay.

@@ -40,15 +40,22 @@ local words = {
   patch = "patch", update = "update", cancel = "cancellation", signal = "signal",
 }
 
+--- The name of an operation with a key, as the journal has it.
+function entry.keyed(name, key)
+  return name .. "@" .. key
+end
+
+local keyed = entry.keyed
+
 --- The identity of an operation within its branch, for the keys of steps: "charge#1", "charge@17".
 function entry.label(op)
-  if op.nth == 0 then return op.name .. "@" .. op.key end
+  if op.nth == 0 then return keyed(op.name, op.key) end
   return op.name .. "#" .. op.nth
 end
 
 --- The identity of an operation within its run.
 function entry.identity(path, kind, name, nth, key)
-  if key ~= nil then return path .. "/" .. kind .. ":" .. name .. "@" .. key end
+  if key ~= nil then return path .. "/" .. kind .. ":" .. keyed(name, key) end
   return path .. "/" .. kind .. ":" .. name .. "#" .. nth
 end
 

@@ -293,7 +293,7 @@ local function identify(self, branch, kind, name, key, what)
         what, kind, name, key)
     end
     self.names[id] = true
-    return 0, recorded.series(self, branch.path, kind, name .. "@" .. key)
+    return 0, recorded.series(self, branch.path, kind, entry.keyed(name, key))
   end
   local counts = branch.counts[kind]
   if not counts then

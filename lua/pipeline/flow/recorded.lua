@@ -37,7 +37,7 @@ end
 
 --- Adds an operation of the journal.
 function recorded.add(machine, op)
-  local name = op.nth == 0 and op.key ~= nil and op.name .. "@" .. op.key or op.name
+  local name = op.nth == 0 and op.key ~= nil and entry.keyed(op.name, op.key) or op.name
   sub(sub(sub(machine.recorded, op.path), op.kind), name)[op.nth] = op
 end
 

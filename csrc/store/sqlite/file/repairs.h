@@ -31,6 +31,23 @@
     "(state IN (" PL__S_STAGE_FINALIZING ", " PL__S_STAGE_ABORTING ") OR state = " PL__S_STAGE_READY                   \
     " AND (parent IS NOT NULL OR attempt > 0)) AND NOT EXISTS (SELECT 1 FROM main.pl_task AS t WHERE t.id = s.id);"
 
+/* What waits for an output that others wait for as well, in a row of its own as they do. */
+#define PL__REPAIR_KNOW_WAITS                                                                                          \
+    "INSERT OR IGNORE INTO main.pl_wait (slot, stage, kind) SELECT id, waiter, " PL__S_WAIT_INPUT                      \
+    " FROM main.pl_stage WHERE waiter > 0 AND id IN (SELECT slot FROM main.pl_wait);"                                  \
+    "UPDATE main.pl_stage SET waiter = " PL__IN_WAITS " WHERE waiter IS NOT " PL__IN_WAITS                             \
+    " AND id IN (SELECT slot FROM main.pl_wait);"
+
+/* What has come to be aborted waits for nothing, and its task is one that aborts it. */
+#define PL__REPAIR_ABORTING                                                                                            \
+    "DELETE FROM main.pl_wait WHERE kind < " PL__S_WAIT_DURABLE                                                        \
+    " AND stage IN (SELECT id FROM main.pl_stage WHERE state = " PL__S_STAGE_ABORTING ");"                             \
+    "UPDATE main.pl_stage SET waiter = NULL WHERE waiter IN (SELECT id FROM main.pl_stage WHERE state "                \
+    "= " PL__S_STAGE_ABORTING ");"                                                                                     \
+    "UPDATE main.pl_task SET kind = " PL__S_KIND_ABORT " WHERE kind = " PL__S_KIND_RUN                                 \
+    " AND state < " PL__S_TASK_CLAIMED " AND id IN (SELECT id FROM main.pl_stage WHERE state = " PL__S_STAGE_ABORTING  \
+    ");" PL__REPAIR_GIVE_TASKS
+
 #define PL__REPAIRS(X)                                                                                                 \
     X("a claim of a worker that is gone",                                                                              \
       "UPDATE main.pl_task SET state = " PL__S_TASK_READY ", owner = NULL WHERE state = " PL__S_TASK_CLAIMED           \
@@ -50,11 +67,8 @@
     X("a stage that does not wait for as many inputs as it says",                                                      \
       "INSERT OR IGNORE INTO main.pl_wait (slot, stage, kind) SELECT w.slot, w.stage, " PL__S_WAIT_INPUT               \
       " FROM (" PL__REPAIR_NEEDED ") AS w WHERE w.slot NOT IN " PL__CHECK_SLOTS                                        \
-      " AND NOT EXISTS (SELECT 1 FROM main.pl_stage AS f WHERE f.id = w.slot AND f.waiter = w.stage);"                 \
-      "INSERT OR IGNORE INTO main.pl_wait (slot, stage, kind) SELECT id, waiter, " PL__S_WAIT_INPUT                    \
-      " FROM main.pl_stage WHERE waiter > 0 AND id IN (SELECT slot FROM main.pl_wait);"                                \
-      "UPDATE main.pl_stage SET waiter = " PL__IN_WAITS " WHERE waiter IS NOT " PL__IN_WAITS                           \
-      " AND id IN (SELECT slot FROM main.pl_wait);"                                                                    \
+      " AND NOT EXISTS (SELECT 1 FROM main.pl_stage AS f WHERE f.id = w.slot AND f.waiter = "                          \
+      "w.stage);" PL__REPAIR_KNOW_WAITS                                                                                \
       "UPDATE main.pl_stage SET missing = n, state = CASE n WHEN 0 THEN " PL__S_STAGE_READY                            \
       " ELSE " PL__S_STAGE_WAITING " END FROM (SELECT s.id AS stage, (SELECT count(*) FROM " PL__CHECK_WAITS           \
       " AS w WHERE w.stage = s.id AND w.kind = " PL__S_WAIT_INPUT                                                      \
@@ -89,35 +103,17 @@
       "DELETE FROM main.pl_wait WHERE stage NOT IN (SELECT id FROM main.pl_stage);"                                    \
       "UPDATE main.pl_stage SET waiter = NULL WHERE waiter > 0 AND waiter NOT IN (SELECT id FROM "                     \
       "main.pl_stage);")                                                                                               \
-    X("a wait that the stage it waits for does not know",                                                              \
-      "INSERT OR IGNORE INTO main.pl_wait (slot, stage, kind) SELECT id, waiter, " PL__S_WAIT_INPUT                    \
-      " FROM main.pl_stage WHERE waiter > 0 AND id IN (SELECT slot FROM main.pl_wait);"                                \
-      "UPDATE main.pl_stage SET waiter = " PL__IN_WAITS " WHERE waiter IS NOT " PL__IN_WAITS                           \
-      " AND id IN (SELECT slot FROM main.pl_wait);")                                                                   \
+    X("a wait that the stage it waits for does not know", PL__REPAIR_KNOW_WAITS)                                       \
     X("a tree to be aborted with a stage that goes on",                                                                \
       "UPDATE main.pl_stage SET state = " PL__S_STAGE_ABORTING                                                         \
       ", missing = 0, open = 0 WHERE state IN (" PL__S_STAGE_WAITING ", " PL__S_STAGE_READY ", " PL__S_STAGE_RUN       \
-      ") AND root IN (SELECT id FROM main.pl_stage WHERE abort_requested);"                                            \
-      "DELETE FROM main.pl_wait WHERE kind < " PL__S_WAIT_DURABLE                                                      \
-      " AND stage IN (SELECT id FROM main.pl_stage WHERE state = " PL__S_STAGE_ABORTING ");"                           \
-      "UPDATE main.pl_stage SET waiter = NULL WHERE waiter IN (SELECT id FROM main.pl_stage WHERE state "              \
-      "= " PL__S_STAGE_ABORTING ");"                                                                                   \
-      "UPDATE main.pl_task SET kind = " PL__S_KIND_ABORT " WHERE kind = " PL__S_KIND_RUN                               \
-      " AND state < " PL__S_TASK_CLAIMED                                                                               \
-      " AND id IN (SELECT id FROM main.pl_stage WHERE state = " PL__S_STAGE_ABORTING ");" PL__REPAIR_GIVE_TASKS)       \
+      ") AND root IN (SELECT id FROM main.pl_stage WHERE abort_requested);" PL__REPAIR_ABORTING)                       \
     X("a stage that goes on below one that was aborted",                                                               \
       "WITH RECURSIVE below(id) AS (SELECT id FROM main.pl_stage WHERE abort_requested OR state IN "                   \
       "(" PL__S_STAGE_ABORTING ", " PL__S_STAGE_ABORTED ", " PL__S_STAGE_ABORT_HELD                                    \
       ") UNION SELECT c.id FROM below AS b CROSS JOIN main.pl_stage AS c ON c.parent = b.id) UPDATE main.pl_stage "    \
       "SET state = " PL__S_STAGE_ABORTING ", missing = 0, open = 0 WHERE state IN (" PL__S_STAGE_WAITING               \
-      ", " PL__S_STAGE_READY ", " PL__S_STAGE_RUN ") AND id IN (SELECT id FROM below);"                                \
-      "DELETE FROM main.pl_wait WHERE kind < " PL__S_WAIT_DURABLE                                                      \
-      " AND stage IN (SELECT id FROM main.pl_stage WHERE state = " PL__S_STAGE_ABORTING ");"                           \
-      "UPDATE main.pl_stage SET waiter = NULL WHERE waiter IN (SELECT id FROM main.pl_stage WHERE state "              \
-      "= " PL__S_STAGE_ABORTING ");"                                                                                   \
-      "UPDATE main.pl_task SET kind = " PL__S_KIND_ABORT " WHERE kind = " PL__S_KIND_RUN                               \
-      " AND state < " PL__S_TASK_CLAIMED                                                                               \
-      " AND id IN (SELECT id FROM main.pl_stage WHERE state = " PL__S_STAGE_ABORTING ");" PL__REPAIR_GIVE_TASKS)       \
+      ", " PL__S_STAGE_READY ", " PL__S_STAGE_RUN ") AND id IN (SELECT id FROM below);" PL__REPAIR_ABORTING)           \
     X("a stage whose parent is not in its tree",                                                                       \
       "UPDATE main.pl_stage SET parent = NULL, root = id, abort_requested = 1, abort_message = "                       \
       "coalesce(abort_message, 'its pipeline was lost: what was left of it was aborted by a repair "                   \

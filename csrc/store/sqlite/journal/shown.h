@@ -25,7 +25,6 @@
     X(VALUE_GET, "SELECT value, time FROM main.pl_value WHERE stage = ?1 AND name = ?2")                               \
     X(VALUES, "SELECT name, time, length(value), CASE WHEN length(value) <= ?2 THEN value END FROM main.pl_value "     \
               "WHERE stage = ?1 AND name > '' ORDER BY name LIMIT ?3") /* '': its trace */                             \
-    /* '': its trace */                                                                                                \
     X(STREAM_NEXT, "SELECT stream FROM main.pl_chunk INDEXED BY sqlite_autoindex_pl_chunk_1 WHERE stage = ?1 AND "     \
                    "stream > ?2 ORDER BY stream LIMIT 1")                                                              \
     X(STREAM_LAST, "SELECT n, value IS NULL, time FROM main.pl_chunk INDEXED BY sqlite_autoindex_pl_chunk_1 WHERE "    \

@@ -209,8 +209,10 @@ int pl__flow_let_go(pl__conn_t *conn, pl_id_t stage) {
     bool woken;
     PL__TRY(pl__sql_run(conn, PL__SQL_FLOW_WAKE, NULL, "i", (int64_t)stage));
     PL__TRY(pl__flow_wake_task(conn, stage, &woken));
+    if (woken)
+        return PL_OK;
     PL__TRY(pl__sql_int(conn, PL__SQL_RUN_STATE, &task, -1, "i", (int64_t)stage));
-    if (woken || task < 0)
+    if (task < 0)
         return PL_OK;
     PL__TRY(pl__note_news(conn, stage)); /* it is still being executed */
     return set_dirty(conn, stage);
