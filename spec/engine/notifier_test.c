@@ -13,6 +13,7 @@
 #include "store/driver.h"
 #include "store/memory/driver.h"
 #include "support/check.h"
+#include "support/host.h"
 
 static unsigned offered;
 static pl_engine_t *engine; /* the one whose driver offers less */
@@ -41,17 +42,6 @@ static void execute_cb(void *data, pl_claim_t *claim) {
     CHECK(pl_engine_claim_done(whose, claim) == PL_OK);
     pl_claim_free(claim);
     pl_engine_stop(whose);
-}
-
-static void op_done_cb(void *data, pl_op_t *op) {
-    (void)data;
-    pl_op_free(op);
-}
-
-static void final_cb(void *data, pl_id_t stage, pl_stage_state_t state) {
-    (void)data;
-    (void)stage;
-    (void)state;
 }
 
 static void open_engine(pl_engine_t **out, const char *path, const pl_store_driver_t *driver, bool no_worker) {

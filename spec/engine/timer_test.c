@@ -7,6 +7,7 @@
 
 #include "engine/pipeline.h"
 #include "support/check.h"
+#include "support/host.h"
 
 enum { TIMERS = 500 };
 
@@ -33,17 +34,6 @@ static void fire_cb(pl_timer_t *timer) {
 static void execute_cb(void *data, pl_claim_t *claim) {
     (void)data;
     pl_claim_free(claim);
-}
-
-static void op_done_cb(void *data, pl_op_t *op) {
-    (void)data;
-    pl_op_free(op);
-}
-
-static void final_cb(void *data, pl_id_t stage, pl_stage_state_t state) {
-    (void)data;
-    (void)stage;
-    (void)state;
 }
 
 static void random_timers(unsigned seed) {

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "faults/file_faults.h"
 #include "faults/scenario.c"
 
 static _Atomic long countdown;
@@ -18,14 +19,6 @@ static int refuse(void *data) {
         return 0;
     is_hit = true;
     return 1;
-}
-
-/* Called by SQLite for every connection that is opened. */
-static int hook_connection(sqlite3 *db, const char **message, const void *api) {
-    (void)message;
-    (void)api;
-    sqlite3_commit_hook(db, refuse, NULL);
-    return SQLITE_OK;
 }
 
 static void disarm(void) {
@@ -56,11 +49,7 @@ static bool until_recovered(long nth, void *data) {
 }
 
 int main(void) {
-    union { /* the declaration of SQLite hides the arguments */
-        int (*hook)(sqlite3 *db, const char **message, const void *api);
-        void (*plain)(void);
-    } entry = { hook_connection };
-    if (sqlite3_auto_extension(entry.plain) != SQLITE_OK)
+    if (file_hook_commits(refuse) != SQLITE_OK)
         return 1;
     long n = scenario_loop(once, NULL, 0, 0, 0);
     printf("%ld commits failed once", n);

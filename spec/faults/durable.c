@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/entry.h"
 #include "support/turns.h"
 
 enum { BIG = 3000, LIVES = 7 };
@@ -33,15 +34,7 @@ static const pl_str_t BIG_VALUE = { big, BIG };
 /* ---- writing ----------------------------------------------------------------------------------------------- */
 
 static pl_entry_t entry_of(int64_t seq, int64_t done, pl_entry_kind_t kind, pl_id_t ref) {
-    return (pl_entry_t){ .seq = seq,
-                         .done = done,
-                         .kind = kind,
-                         .state = done ? PL_ENTRY_OK : PL_ENTRY_OPEN,
-                         .name = PL_STR_LIT("a"),
-                         .nth = 1,
-                         .opened = 1,
-                         .ref = ref,
-                         .value = done ? BIG_VALUE : PL_STR_NONE };
+    return entry_with(seq, done, kind, ref, BIG_VALUE);
 }
 
 static void write_of(pl_id_t stage, pl_journal_t journal) {
@@ -303,6 +296,17 @@ static inline void durable_play(bool fails, char *facts[2]) {
     facts[0] = durable_facts();
     it_is_aborted();
     facts[1] = durable_facts();
+}
+
+/* The same, while the nth of something fails in each turn and each read, for each n. */
+static inline void durable_play_failing(bool fails, char *facts[2], void (*arms)(long nth), void (*disarms)(void),
+                                        void (*failed)(const pl_op_t *ops)) {
+    arm = arms;
+    disarm = disarms;
+    on_failure = failed;
+    durable_play(fails, facts);
+    arm = NULL;
+    on_failure = NULL;
 }
 
 /* Nothing fails any more, and nothing of it is left. `checks`: nor is anything else. */

@@ -50,12 +50,7 @@ static bool play(bool fails) {
     char *facts[2];
     long before = failures;
     durable_begin();
-    arm = arm_memory;
-    disarm = disarm_memory;
-    on_failure = failed;
-    durable_play(fails, facts);
-    arm = NULL;
-    on_failure = NULL;
+    durable_play_failing(fails, facts, arm_memory, disarm_memory, failed);
     durable_end(true);
     durable_compare(facts, expected, of_ours ? "our allocations from" : "allocations of SQLite from", first);
     return failures > before;

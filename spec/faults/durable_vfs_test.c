@@ -9,17 +9,8 @@
 
 #include "faults/durable.c"
 #include "faults/fault_vfs.c"
-
-static const struct {
-    const char *what;
-    unsigned kinds; /* 0: commits */
-    int rc;         /* 0: the natural one */
-} FAULTS[] = {
-    { "commit", 0, 0 },        { "write", FAULT_WRITE, 0 },
-    { "sync", FAULT_SYNC, 0 }, { "disk full", FAULT_WRITE | FAULT_TRUNCATE, SQLITE_FULL },
-    { "read", FAULT_READ, 0 }, { "shared memory", FAULT_SHM, 0 },
-    { "lock", FAULT_LOCK, 0 },
-};
+#include "faults/file_faults.h"
+#include "support/file.h"
 
 enum { TRIES_MAX = 1000, FEW = 20, BETWEEN = 10 };
 
@@ -28,7 +19,7 @@ static char *expected[2];
 
 /* ---- commits ----------------------------------------------------------------------------------------------- */
 
-static size_t which; /* of FAULTS */
+static size_t which; /* of FILE_FAULTS */
 static bool is_permanent, refuses;
 static long failures;
 
@@ -39,49 +30,20 @@ static int refuse_commit(void *data) {
     return refused;
 }
 
-/* Called by SQLite for every connection that is opened. */
-static int hook_connection(sqlite3 *db, const char **message, const void *api) {
-    (void)message;
-    (void)api;
-    sqlite3_commit_hook(db, refuse_commit, NULL);
-    return SQLITE_OK;
-}
-
 /* ---- files ------------------------------------------------------------------------------------------------- */
 
-static void remove_files(void) {
-    static const char *const suffixes[] = { "", "-wal", "-shm", "-journal", "-workers" };
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        char name[96];
-        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
-        unlink(name);
-    }
-}
-
-/* A store without functions, which is made once: that takes longer than all that is tried with it. */
-static void write_empty(void) {
-    enum { BYTES_MAX = 1024 * 1024 };
-    static char bytes[BYTES_MAX];
-    static size_t len;
-    remove_files();
-    if (!len) {
-        open_driver(&pl__sqlite_driver, path, NULL);
-        durable_prepare();
-        close_driver();
-        FILE *made = fopen(path, "rb");
-        len = made ? fread(bytes, 1, sizeof bytes, made) : 0;
-        CHECK(len > 0 && len < sizeof bytes && fclose(made) == 0);
-        remove_files();
-    }
-    FILE *file = fopen(path, "wb");
-    CHECK(file && fwrite(bytes, 1, len, file) == len && fclose(file) == 0);
+/* A store without functions. */
+static void make_empty(void) {
+    open_driver(&pl__sqlite_driver, path, NULL);
+    durable_prepare();
+    close_driver();
 }
 
 /* ---- every call -------------------------------------------------------------------------------------------- */
 
 static void arm_file(long nth) {
-    if (FAULTS[which].kinds)
-        fault_vfs_arm(FAULTS[which].kinds, FAULTS[which].rc, nth, is_permanent);
+    if (FILE_FAULTS[which].kinds)
+        fault_vfs_arm(FILE_FAULTS[which].kinds, FILE_FAULTS[which].rc, nth, is_permanent);
     else
         refuses = nth == 1; /* there is one in a turn */
 }
@@ -113,25 +75,20 @@ static void check_lasting(const char *what, long nth) {
 
 static void play(void) {
     char *facts[2];
-    write_empty();
+    file_write(path, make_empty);
     open_driver(&pl__sqlite_driver, path, "fault");
     durable_begin();
     failures = 0;
-    arm = arm_file;
-    disarm = disarm_file;
-    on_failure = failed;
-    durable_play(false, facts);
-    arm = NULL;
-    on_failure = NULL;
-    durable_compare(facts, expected, FAULTS[which].what, failures);
-    check_lasting(FAULTS[which].what, failures);
+    durable_play_failing(false, facts, arm_file, disarm_file, failed);
+    durable_compare(facts, expected, FILE_FAULTS[which].what, failures);
+    check_lasting(FILE_FAULTS[which].what, failures);
     close_driver();
 }
 
 static void expect(bool fails) {
     for (int i = 0; i < 2; i++)
         free(expected[i]);
-    write_empty();
+    file_write(path, make_empty);
     open_driver(&pl__sqlite_driver, path, NULL);
     durable_begin();
     durable_play(fails, expected);
@@ -139,24 +96,21 @@ static void expect(bool fails) {
 }
 
 int main(void) {
-    union { /* the declaration of SQLite hides the arguments */
-        int (*hook)(sqlite3 *db, const char **message, const void *api);
-        void (*plain)(void);
-    } entry = { hook_connection };
     const char *directory = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(path, sizeof path, "%s/pl_durable_vfs.%ld.db", directory, (long)getpid());
-    if (sqlite3_auto_extension(entry.plain) != SQLITE_OK)
+    if (file_hook_commits(refuse_commit) != SQLITE_OK)
         return 1;
     umask(077);
     fault_vfs_register();
     tries_max = TRIES_MAX;
     expect(false);
-    for (; which < sizeof FAULTS / sizeof *FAULTS; which++) {
-        printf("%s:", FAULTS[which].what);
+    for (; which < FILE_FAULTS_LEN; which++) {
+        printf("%s:", FILE_FAULTS[which].what);
         for (int permanent = 0; permanent < 2 && check_failed == 0; permanent++) {
             is_permanent = permanent;
             play();
-            CHECK(failures > FEW || (FAULTS[which].kinds & (FAULT_READ | FAULT_SHM))); /* most of it is there already */
+            CHECK(failures > FEW ||
+                  (FILE_FAULTS[which].kinds & (FAULT_READ | FAULT_SHM))); /* most of it is there already */
             printf(" %ld", failures);
         }
         printf(" failed\n");
@@ -164,6 +118,6 @@ int main(void) {
     }
     for (int i = 0; i < 2; i++)
         free(expected[i]);
-    remove_files();
+    file_remove(path);
     return check_end();
 }

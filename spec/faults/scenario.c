@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine/pipeline.h"
+#include "support/file.h"
 
 enum { STEP_SECONDS_MAX = 60, CHILDREN = 5, RUN_SECONDS = 30 };
 #define SECOND PL_USEC_PER_SEC
@@ -525,15 +526,6 @@ void scenario_step(const char *what, long nth) {
         fprintf(stderr, "%s %ld\n", what, nth);
 }
 
-static void remove_files(void) {
-    static const char *const tails[] = { "", "-wal", "-shm", "-journal", "-workers" };
-    char name[96];
-    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
-        snprintf(name, sizeof name, "%s%s", test.path, tails[i]);
-        unlink(name);
-    }
-}
-
 const char *scenario_path(void) {
     if (!test.directory[0]) {
         strcpy(test.directory, "/dev/shm/pipeline-faults-XXXXXX");
@@ -544,13 +536,13 @@ const char *scenario_path(void) {
         }
         snprintf(test.path, sizeof test.path, "%s/t.db", test.directory);
     }
-    remove_files();
+    file_remove(test.path);
     return test.path;
 }
 
 int scenario_end(void) {
     if (test.path[0]) {
-        remove_files();
+        file_remove(test.path);
         rmdir(test.directory);
     }
     return test.failures ? 1 : 0;

@@ -19,6 +19,7 @@
 #include "store/driver.h"
 #include "store/store.h"
 #include "support/check.h"
+#include "support/file.h"
 
 enum { SCHEDULES = 5, TIMES = 3, TRIES_MAX = 20, FACTS_MAX = 4096 };
 #define START INT64_C(1700000000)
@@ -314,15 +315,6 @@ static void work(void) {
 
 /* ---- a life ---------------------------------------------------------------------------------------------------- */
 
-static void remove_files(void) {
-    static const char *const SUFFIXES[] = { "", "-wal", "-shm", "-journal", "-workers" };
-    for (size_t i = 0; i < sizeof SUFFIXES / sizeof *SUFFIXES; i++) {
-        char name[96];
-        snprintf(name, sizeof name, "%s%s", path, SUFFIXES[i]);
-        unlink(name);
-    }
-}
-
 static const pl_store_driver_t *schedules_driver; /* NULL: as the path says */
 
 static void open_store(const char *vfs) {
@@ -339,21 +331,9 @@ static void open_store(const char *vfs) {
     exit(1);
 }
 
-/* An empty store, which is made once: that takes longer than all that is tried with it. */
-static void write_empty(void) {
-    enum { BYTES_MAX = 1024 * 1024 };
-    static char bytes[BYTES_MAX];
-    static size_t len;
-    if (!len) {
-        open_store(NULL);
-        pl_store_close(store);
-        FILE *made = fopen(path, "rb");
-        len = made ? fread(bytes, 1, sizeof bytes, made) : 0;
-        CHECK(len > 0 && len < sizeof bytes && fclose(made) == 0);
-        remove_files();
-    }
-    FILE *file = fopen(path, "wb");
-    CHECK(file && fwrite(bytes, 1, len, file) == len && fclose(file) == 0);
+static void make_empty(void) {
+    open_store(NULL);
+    pl_store_close(store);
 }
 
 /* On a fresh file, with nothing failing yet. */
@@ -361,8 +341,7 @@ static void schedules_open(const char *vfs) {
     const char *directory = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(path, sizeof path, "%s/pl_schedules.%ld.db", directory, (long)getpid());
     umask(077);
-    remove_files();
-    write_empty();
+    file_write(path, make_empty);
     open_store(vfs);
     CHECK(join() == PL_OK);
     for (int i = 0; i < SCHEDULES; i++) {
@@ -394,7 +373,7 @@ static void schedules_close(char facts[FACTS_MAX]) {
     sqlite3 *db = open_file();
     ask(db, FACTS, facts);
     sqlite3_close(db);
-    remove_files();
+    file_remove(path);
 }
 
 /* The next one to fail: each one, or, behind the first forty, fewer and fewer; with FAULTS=full all of them. */

@@ -6,18 +6,8 @@
 #include <stdio.h>
 
 #include "faults/fault_vfs.c"
+#include "faults/file_faults.h"
 #include "faults/schedule.c"
-
-static const struct {
-    const char *what;
-    unsigned kinds; /* 0: commits */
-    int rc;         /* 0: the natural one */
-} FAULTS[] = {
-    { "commit", 0, 0 },        { "write", FAULT_WRITE, 0 },
-    { "sync", FAULT_SYNC, 0 }, { "disk full", FAULT_WRITE | FAULT_TRUNCATE, SQLITE_FULL },
-    { "read", FAULT_READ, 0 }, { "shared memory", FAULT_SHM, 0 },
-    { "lock", FAULT_LOCK, 0 },
-};
 
 /* ---- commits ------------------------------------------------------------------------------------------------- */
 
@@ -38,14 +28,6 @@ static int refuse_commit(void *data) {
     return 1;
 }
 
-/* Called by SQLite for every connection that is opened. */
-static int hook_connection(sqlite3 *db, const char **message, const void *api) {
-    (void)message;
-    (void)api;
-    sqlite3_commit_hook(db, refuse_commit, NULL);
-    return SQLITE_OK;
-}
-
 /* ---- every call ---------------------------------------------------------------------------------------------- */
 
 static void disarm(void) {
@@ -60,8 +42,8 @@ static bool play(size_t which, bool permanent, long nth, const char *expected) {
     is_hit = false;
     is_permanent = permanent;
     on_failure = permanent ? disarm : NULL;
-    if (FAULTS[which].kinds)
-        fault_vfs_arm(FAULTS[which].kinds, FAULTS[which].rc, nth, permanent);
+    if (FILE_FAULTS[which].kinds)
+        fault_vfs_arm(FILE_FAULTS[which].kinds, FILE_FAULTS[which].rc, nth, permanent);
     else
         countdown = nth;
     schedules_play();
@@ -70,22 +52,18 @@ static bool play(size_t which, bool permanent, long nth, const char *expected) {
     schedules_close(facts);
     CHECK(strcmp(facts, expected) == 0);
     if (check_failed)
-        printf("%s %ld%s: %s\n", FAULTS[which].what, nth, permanent ? " and on" : "", facts);
+        printf("%s %ld%s: %s\n", FILE_FAULTS[which].what, nth, permanent ? " and on" : "", facts);
     return is_hit;
 }
 
 int main(void) {
-    union { /* the declaration of SQLite hides the arguments */
-        int (*hook)(sqlite3 *db, const char **message, const void *api);
-        void (*plain)(void);
-    } entry = { hook_connection };
     char expected[FACTS_MAX];
-    if (sqlite3_auto_extension(entry.plain) != SQLITE_OK)
+    if (file_hook_commits(refuse_commit) != SQLITE_OK)
         return 1;
     fault_vfs_register();
     schedules_expect(expected);
-    for (size_t i = 0; i < sizeof FAULTS / sizeof *FAULTS; i++) {
-        printf("%s:", FAULTS[i].what);
+    for (size_t i = 0; i < FILE_FAULTS_LEN; i++) {
+        printf("%s:", FILE_FAULTS[i].what);
         for (int permanent = 0; permanent < 2; permanent++) {
             long nth = 1;
             while (check_failed == 0 && play(i, permanent, nth, expected))

@@ -11,15 +11,11 @@
 #include <unistd.h>
 
 #include "faults/fault_vfs.c"
+#include "faults/file_faults.h"
 #include "faults/session.c"
+#include "support/file.h"
 
-typedef struct {
-    const char *what;
-    unsigned kinds;
-    int rc; /* 0: the natural one */
-} fault_t;
-
-static const fault_t FAULTS[] = {
+static const file_fault_t FAULTS[] = {
     { "write", FAULT_WRITE, 0 }, { "disk full", FAULT_WRITE | FAULT_TRUNCATE, SQLITE_FULL },
     { "sync", FAULT_SYNC, 0 },   { "truncate", FAULT_TRUNCATE, 0 },
     { "read", FAULT_READ, 0 },   { "shared memory", FAULT_SHM, 0 },
@@ -30,15 +26,6 @@ typedef enum { ONCE, UNTIL_FAILED, UNTIL_CLOSED } faulty_t;
 
 static char path[80];
 
-static void remove_files(void) {
-    static const char *const SUFFIXES[] = { "", "-wal", "-shm", "-journal", "-workers" };
-    for (size_t i = 0; i < sizeof SUFFIXES / sizeof *SUFFIXES; i++) {
-        char name[96];
-        snprintf(name, sizeof name, "%s%s", path, SUFFIXES[i]);
-        unlink(name);
-    }
-}
-
 /* Checks what is left of a session; returns how often it is there. */
 static int check_left(bool committed) {
     int left = session_count();
@@ -46,8 +33,8 @@ static int check_left(bool committed) {
     return left;
 }
 
-static bool play(const fault_t *fault, faulty_t mode, long nth) {
-    remove_files();
+static bool play(const file_fault_t *fault, faulty_t mode, long nth) {
+    file_remove(path);
     session_open(path, "fault");
     fault_vfs_arm(fault->kinds, fault->rc, nth, mode != ONCE);
     bool committed = session_work();
@@ -86,6 +73,6 @@ int main(void) {
         printf(" calls failed\n");
         fflush(stdout);
     }
-    remove_files();
+    file_remove(path);
     return check_end();
 }

@@ -10,6 +10,7 @@
 
 #include "store/sqlite/db.h"
 #include "support/check.h"
+#include "support/entry.h"
 
 enum { LEAVES = 400, MANY = 50, STATE_MAX = 1000, TRIES_MAX = 2000 };
 
@@ -221,15 +222,7 @@ static void make_waiting(void) {
 }
 
 static pl_entry_t entry_of(int64_t seq, int64_t done, pl_entry_kind_t kind, pl_id_t ref) {
-    return (pl_entry_t){ .seq = seq,
-                         .done = done,
-                         .kind = kind,
-                         .state = done ? PL_ENTRY_OK : PL_ENTRY_OPEN,
-                         .name = PL_STR_LIT("a"),
-                         .nth = 1,
-                         .opened = 1,
-                         .ref = ref,
-                         .value = done ? PL_STR_LIT("\x01") : PL_STR_NONE };
+    return entry_with(seq, done, kind, ref, PL_STR_LIT("\x01"));
 }
 
 static void send(pl_mail_kind_t kind, const char *name, const char *key) {

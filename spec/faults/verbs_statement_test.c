@@ -176,20 +176,23 @@ static pl_op_t *a_failure(void) {
     return outcome_op(last, PL_OUTCOME_FAILED, 0);
 }
 
-static pl_op_t *a_resume(void) {
+static pl_id_t aborted_root(void) {
     pl_op_t *op = an_abort_at_once();
     pl_id_t root = op->u.abort.stage;
     CHECK(apply(op, 0) == PL_OK);
-    op = pl_op_new(PL_VERB_resume);
+    return root;
+}
+
+static pl_op_t *a_resume(void) {
+    pl_id_t root = aborted_root();
+    pl_op_t *op = pl_op_new(PL_VERB_resume);
     op->u.resume.stage = root;
     return op;
 }
 
 static pl_op_t *a_cleanup(void) {
-    pl_op_t *op = an_abort_at_once();
-    pl_id_t root = op->u.abort.stage;
-    CHECK(apply(op, 0) == PL_OK);
-    op = pl_op_new(PL_VERB_cleanup);
+    pl_id_t root = aborted_root();
+    pl_op_t *op = pl_op_new(PL_VERB_cleanup);
     op->u.cleanup.root = root;
     return op;
 }

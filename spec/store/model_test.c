@@ -29,6 +29,7 @@
 #include "store/stage/rules.h"
 #include "support/check.h"
 #include "support/failing.h"
+#include "support/file.h"
 
 enum { STEPS = 90, CHOICES = 10, KNOWN = 512, HELD = 256, OPS = 4, RUNS = 30, FAILING_RUNS = 6, ALL = 1000 };
 enum { FREE, LIMITED, NARROW, MODES };
@@ -993,15 +994,6 @@ static void flush(run_t *run, list_t *list, const step_t *last) {
 
 static char directory[] = "/tmp/pipeline-model-XXXXXX";
 
-static void remove_files(const char *path) {
-    static const char *const ends[] = { "", "-wal", "-shm", "-workers" };
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        char name[sizeof directory + 32];
-        snprintf(name, sizeof name, "%s%s", path, ends[i]);
-        unlink(name);
-    }
-}
-
 /* A trigger that raises an error at what the table does not have. */
 static void refuse_other_moves(pl__conn_t *conn) {
     static const int moves[][2] = {
@@ -1089,7 +1081,7 @@ static bool differ(const step_t *steps, int len, int mode, char *said[2]) {
     pl__sqlite_driver.close(run.reader);
     pl__sqlite_driver.close(run.sqlite);
     pl__memory_driver.close(run.memory);
-    remove_files(path);
+    file_remove(path);
     for (int i = 0; i < 2; i++) {
         free(said[i]);
         said[i] = run.said[i];

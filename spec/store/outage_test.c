@@ -13,6 +13,7 @@
 #include "store/driver.h"
 #include "store/memory/driver.h"
 #include "support/check.h"
+#include "support/host.h"
 
 enum { OPS = 400, ROOM = 4096 };
 
@@ -265,17 +266,6 @@ static void execute_cb(void *data, pl_claim_t *claim) {
     is_cut = executed == 1; /* the end of the first one cannot be told */
     CHECK(pl_engine_claim_done(engine, claim) == PL_OK);
     pl_claim_free(claim);
-}
-
-static void op_done_cb(void *data, pl_op_t *op) {
-    (void)data;
-    pl_op_free(op);
-}
-
-static void final_cb(void *data, pl_id_t stage, pl_stage_state_t state) {
-    (void)data;
-    (void)stage;
-    (void)state;
 }
 
 static void an_engine_goes_on_after_an_outage(void) {
