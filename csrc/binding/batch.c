@@ -21,10 +21,7 @@ typedef struct {
 } batch_t;
 
 /* e:batch() -> an empty batch */
-static int engine_batch(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_batch(lua_State *L, pl__handle_t *h) {
     batch_t *batch = lua_newuserdatauv(L, sizeof *batch, 1);
     *batch = (batch_t){ .h = h };
     lua_pushvalue(L, 1);
@@ -91,6 +88,6 @@ void pl__task_batch_register(lua_State *L) {
         lua_setfield(L, -2, "__index");
     }
     lua_pop(L, 1);
-    lua_pushcfunction(L, engine_batch);
-    lua_setfield(L, -2, "batch");
+    static const pl__method_t MAKER[] = { { "batch", engine_batch }, { NULL, NULL } };
+    pl__methods_set(L, MAKER);
 }

@@ -305,16 +305,13 @@ static int core_open(lua_State *L) {
  * "tick" fn(), called when e:schedule_tick() says, "wait" fn(), which waits for this loop and for others, "fire" fn():
  * schedules are due, and e:fired() is to follow, "late" fn(claim, coroutine): a call waits longer than it may take,
  * "event" fn(EVENT...): something has happened of what e:tell() says. See pl_host_t, task.c, telemetry/event.c. */
-static int engine_on(lua_State *L) {
+static int engine_on(lua_State *L, pl__handle_t *h) {
     static const char *const EVENTS[] = {
         "task", "log", "error", "final", "tick", "wait", "fire", "late", "event", NULL
     };
-    pl__handle_t *h = pl__handle_check(L, 1);
     int uv = PL__UV_TASK + luaL_checkoption(L, 2, NULL, EVENTS);
     if (!lua_isnoneornil(L, 3))
         luaL_checktype(L, 3, LUA_TFUNCTION);
-    if (pl__handle_refuse(L, h))
-        return 3;
     lua_settop(L, 3);
     if (uv == PL__UV_WAIT)
         h->has_wait_hook = !lua_isnil(L, 3);
@@ -329,15 +326,12 @@ static int engine_on(lua_State *L) {
 }
 
 /* e:run(mode, timeout | nil, signals | nil) -> true, or nil, code, message. */
-static int engine_run(lua_State *L) {
+static int engine_run(lua_State *L, pl__handle_t *h) {
     static const char *const MODES[] = { "forever", "ready", "all", "once", "next", "settle", NULL };
-    pl__handle_t *h = pl__handle_check(L, 1);
     pl_run_mode_t mode = (pl_run_mode_t)luaL_checkoption(L, 2, "forever", MODES);
     bool signals = lua_toboolean(L, 4);
     double timeout = luaL_optnumber(L, 3, -1);
     luaL_argcheck(L, timeout == timeout, 3, "not a number of seconds");
-    if (pl__handle_refuse(L, h))
-        return 3;
     if (h->L || h->entered || h->closing)
         return pl__push_failure(L, PL_ESTATE, "the loop is already running: an engine cannot run inside itself");
     int rc = pl__run(L, h, mode, timeout, signals);
@@ -348,10 +342,7 @@ static int engine_run(lua_State *L) {
 }
 
 /* e:stop(): ends run() when the coroutines that are ready have had their turn. */
-static int engine_stop(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_stop(lua_State *L, pl__handle_t *h) {
     h->stopped = true;
     pl_engine_stop(h->engine);
     lua_pushboolean(L, 1);
@@ -367,10 +358,7 @@ static int engine_leave(lua_State *L) {
 }
 
 /* e:listen(flag): SIGINT ends this run and those that follow, until e:listen(false). */
-static int engine_listen(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_listen(lua_State *L, pl__handle_t *h) {
     pl_engine_listen(h->engine, lua_toboolean(L, 2));
     lua_pushboolean(L, 1);
     return 1;
@@ -378,10 +366,7 @@ static int engine_listen(lua_State *L) {
 
 /* e:release_prefetched(): after run "next" or "once", when no more will follow for now: gives back what was claimed
  * ahead. */
-static int engine_release_prefetched(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_release_prefetched(lua_State *L, pl__handle_t *h) {
     pl_engine_release_prefetched(h->engine);
     lua_pushboolean(L, 1);
     return 1;
@@ -401,15 +386,22 @@ static int engine_tostring(lua_State *L) {
 }
 
 static void push_methods(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
-        { "close", engine_close },     { "on", engine_on },
-        { "run", engine_run },         { "stop", engine_stop },
-        { "leave", engine_leave },     { "release_prefetched", engine_release_prefetched },
-        { "running", engine_running }, { "listen", engine_listen },
-        { "serve", pl__server_serve }, { "stream", pl__server_stream },
-        { "send", pl__server_send },   { NULL, NULL },
+    static const pl__method_t METHODS[] = {
+        { "on", engine_on },         { "run", engine_run },
+        { "stop", engine_stop },     { "release_prefetched", engine_release_prefetched },
+        { "listen", engine_listen }, { NULL, NULL },
     };
-    luaL_newlib(L, METHODS);
+    static const luaL_Reg ALWAYS[] = {
+        { "close", engine_close },
+        { "leave", engine_leave },
+        { "running", engine_running },
+        { "serve", pl__server_serve },
+        { "stream", pl__server_stream },
+        { "send", pl__server_send },
+        { NULL, NULL },
+    };
+    luaL_newlib(L, ALWAYS);
+    pl__methods_set(L, METHODS);
     pl__coroutine_register(L);
     pl__sleep_register(L);
     pl__token_register(L);

@@ -18,10 +18,7 @@
 /* ---- ids --------------------------------------------------------------------------------------------------- */
 
 /* e:new_id() -> integer */
-static int engine_new_id(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_new_id(lua_State *L, pl__handle_t *h) {
     lua_pushinteger(L, pl_engine_new_id(h->engine));
     return 1;
 }
@@ -36,12 +33,8 @@ void pl__push_name(lua_State *L, const pl__handle_t *h, pl_id_t id, pl_str_t pre
 }
 
 /* e:new_name(prefix of at most 32 bytes) -> id, prefix and the id as users see it */
-static int engine_new_name(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    pl_str_t prefix;
-    prefix.ptr = luaL_checklstring(L, 2, &prefix.len);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_new_name(lua_State *L, pl__handle_t *h) {
+    pl_str_t prefix = pl__bytes_check(L, 2);
     pl_id_t id = pl_engine_new_id(h->engine);
     lua_pushinteger(L, id);
     pl__push_name(L, h, id, prefix);
@@ -49,13 +42,12 @@ static int engine_new_name(lua_State *L) {
 }
 
 /* e:new_ids(n) -> the first, list of all n */
-static int engine_new_ids(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_new_ids(lua_State *L, pl__handle_t *h) {
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_argcheck(L, n >= 1 && n <= IDS_MAX, 2, "out of range");
+    lua_createtable(L, (int)n, 0);
     if (pl__handle_refuse(L, h))
         return 3;
-    lua_createtable(L, (int)n, 0);
     for (lua_Integer i = 1; i <= n; i++) {
         lua_pushinteger(L, pl_engine_new_id(h->engine));
         lua_rawseti(L, -2, i);
@@ -66,11 +58,8 @@ static int engine_new_ids(lua_State *L) {
 }
 
 /* e:id_text(id) -> 32 hex digits */
-static int engine_id_text(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_id_text(lua_State *L, pl__handle_t *h) {
     pl_id_t id = luaL_checkinteger(L, 2);
-    if (pl__handle_refuse(L, h))
-        return 3;
     char text[PL_ID_TEXT_LEN + 1];
     pl_engine_id_text(h->engine, id, text);
     lua_pushlstring(L, text, PL_ID_TEXT_LEN);
@@ -78,13 +67,9 @@ static int engine_id_text(lua_State *L) {
 }
 
 /* e:id_parse(text) -> id, or nil if this store has not made it */
-static int engine_id_parse(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    size_t len;
-    const char *text = luaL_checklstring(L, 2, &len);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    pl_id_t id = pl_engine_id_parse(h->engine, text, len);
+static int engine_id_parse(lua_State *L, pl__handle_t *h) {
+    pl_str_t text = pl__bytes_check(L, 2);
+    pl_id_t id = pl_engine_id_parse(h->engine, text.ptr, text.len);
     if (id == 0)
         lua_pushnil(L);
     else
@@ -102,39 +87,29 @@ static int engine_id_time(lua_State *L) {
 /* ---- signatures and randomness ----------------------------------------------------------------------------- */
 
 /* e:sign(bytes) -> 64 hex digits */
-static int engine_sign(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    size_t len;
-    const char *bytes = luaL_checklstring(L, 2, &len);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_sign(lua_State *L, pl__handle_t *h) {
+    pl_str_t bytes = pl__bytes_check(L, 2);
     char mac[PL_MAC_LEN + 1];
-    pl_engine_sign(h->engine, bytes, len, mac);
+    pl_engine_sign(h->engine, bytes.ptr, bytes.len, mac);
     lua_pushlstring(L, mac, PL_MAC_LEN);
     return 1;
 }
 
 /* e:verify(bytes, mac) -> boolean, in constant time */
-static int engine_verify(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    size_t len, mac_len;
-    const char *bytes = luaL_checklstring(L, 2, &len);
-    const char *mac = luaL_checklstring(L, 3, &mac_len);
-    if (pl__handle_refuse(L, h))
-        return 3;
-    lua_pushboolean(L, pl_engine_verify(h->engine, bytes, len, mac, mac_len));
+static int engine_verify(lua_State *L, pl__handle_t *h) {
+    pl_str_t bytes = pl__bytes_check(L, 2), mac = pl__bytes_check(L, 3);
+    lua_pushboolean(L, pl_engine_verify(h->engine, bytes.ptr, bytes.len, mac.ptr, mac.len));
     return 1;
 }
 
 /* e:random(n) -> n random bytes */
-static int engine_random(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_random(lua_State *L, pl__handle_t *h) {
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_argcheck(L, n >= 0 && n <= RANDOM_MAX, 2, "out of range");
-    if (pl__handle_refuse(L, h))
-        return 3;
     luaL_Buffer buffer;
     char *bytes = luaL_buffinitsize(L, &buffer, (size_t)n);
+    if (pl__handle_refuse(L, h))
+        return 3;
     int rc = pl_engine_random(h->engine, bytes, (size_t)n);
     if (rc != PL_OK)
         return pl__push_failure(L, rc, NULL);
@@ -145,39 +120,27 @@ static int engine_random(lua_State *L) {
 /* ---- time and host loops ----------------------------------------------------------------------------------- */
 
 /* e:now() -> seconds since the epoch */
-static int engine_now(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_now(lua_State *L, pl__handle_t *h) {
     pl__push_time(L, pl_engine_now(h->engine));
     return 1;
 }
 
 /* e:due() -> seconds since the epoch: an eta up to this is due now */
-static int engine_due(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_due(lua_State *L, pl__handle_t *h) {
     pl__push_time(L, pl_engine_due(h->engine));
     return 1;
 }
 
 /* e:steady() -> seconds on the clock that is never set: for durations */
-static int engine_steady(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_steady(lua_State *L, pl__handle_t *h) {
     pl__push_time(L, pl_engine_steady(h->engine));
     return 1;
 }
 
 /* e:advance(seconds) -> true; virtual time only */
-static int engine_advance(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_advance(lua_State *L, pl__handle_t *h) {
     lua_Number seconds = luaL_checknumber(L, 2);
     luaL_argcheck(L, seconds >= 0, 2, "seconds must be 0 or more");
-    if (pl__handle_refuse(L, h))
-        return 3;
     if (!h->is_virtual)
         return pl__push_failure(L, PL_ESTATE, "the engine runs on real time");
     pl_engine_advance(h->engine, seconds);
@@ -186,19 +149,13 @@ static int engine_advance(lua_State *L) {
 }
 
 /* e:fd() -> descriptor to poll for reading */
-static int engine_fd(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_fd(lua_State *L, pl__handle_t *h) {
     lua_pushinteger(L, pl_engine_fd(h->engine));
     return 1;
 }
 
 /* e:timeout() -> seconds to wait at most, -1: for ever */
-static int engine_timeout(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_timeout(lua_State *L, pl__handle_t *h) {
     int milliseconds = pl_engine_timeout(h->engine);
     if (milliseconds < 0)
         lua_pushinteger(L, -1);
@@ -239,41 +196,38 @@ static void set_store_facts(lua_State *L, const pl_store_stats_t *store) {
     }
 }
 
-/* Sets "file": the same for every path that leads to it. A store in memory has none. */
-static void set_file(lua_State *L, const char *path) {
-    struct stat found;
-    if (strcmp(path, ":memory:") == 0 || stat(path, &found) != 0)
-        return;
-    lua_pushfstring(L, "%I:%I", (lua_Integer)found.st_dev, (lua_Integer)found.st_ino);
-    lua_setfield(L, -2, "file");
-}
-
-/* Sets "log_size" and "log_time" (seconds since the epoch): one of them changes with every commit of any process, but
- * for two within a tick of the file system's clock. Looking at the file, rather than asking the store, wakes nobody. */
-static void set_log(lua_State *L, const char *path) {
-    struct stat found;
-    if (!path || stat(path, &found) != 0)
-        return;
-    set_count(L, "log_size", (lua_Integer)found.st_size);
-    lua_pushnumber(L, (lua_Number)found.st_mtim.tv_sec + (lua_Number)found.st_mtim.tv_nsec / 1e9);
-    lua_setfield(L, -2, "log_time");
+/* Sets "path"; "file", which is the same for every path that leads to it, and which a store in memory has not; and
+ * "log_size" and "log_time" (seconds since the epoch): one of them changes with every commit of any process, but for
+ * two within a tick of the file system's clock. Looking at the file, rather than asking the store, wakes nobody. Both
+ * paths are the store's, so they are used before anything is made that might run a finalizer. */
+static void set_paths(lua_State *L, const char *path, const char *log_path) {
+    struct stat file, log;
+    bool has_file = strcmp(path, ":memory:") != 0 && stat(path, &file) == 0;
+    bool has_log = log_path && stat(log_path, &log) == 0;
+    set_text(L, "path", path);
+    if (has_file) {
+        lua_pushfstring(L, "%I:%I", (lua_Integer)file.st_dev, (lua_Integer)file.st_ino);
+        lua_setfield(L, -2, "file");
+    }
+    if (has_log) {
+        set_count(L, "log_size", (lua_Integer)log.st_size);
+        lua_pushnumber(L, (lua_Number)log.st_mtim.tv_sec + (lua_Number)log.st_mtim.tv_nsec / 1e9);
+        lua_setfield(L, -2, "log_time");
+    }
 }
 
 /* e:facts() -> table. coroutines: managed ones that are not over; coroutines_idle: threads kept for later. */
-static int engine_facts(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_facts(lua_State *L, pl__handle_t *h) {
+    pl_engine_facts_t facts;
+    lua_createtable(L, 0, 31);
     if (pl__handle_refuse(L, h))
         return 3;
-    pl_engine_facts_t facts;
     pl_engine_facts(h->engine, &facts);
-    lua_createtable(L, 0, 31);
+    set_paths(L, facts.path, facts.log);
     set_text(L, "version", PL_VERSION);
     set_text(L, "store_kind", facts.store_kind);
     set_text(L, "store_version", facts.store_version);
     set_text(L, "uv_version", facts.uv_version);
-    set_text(L, "path", facts.path);
-    set_file(L, facts.path);
-    set_log(L, facts.log);
     set_text(L, "durability", facts.durability_full ? "full" : "normal");
     set_flag(L, "no_worker", facts.no_worker);
     set_flag(L, "stopping", facts.stopping);
@@ -292,13 +246,12 @@ static int engine_facts(lua_State *L) {
 }
 
 void pl__facts_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
+    static const pl__method_t METHODS[] = {
         { "new_id", engine_new_id },
         { "new_name", engine_new_name },
         { "new_ids", engine_new_ids },
         { "id_text", engine_id_text },
         { "id_parse", engine_id_parse },
-        { "id_time", engine_id_time },
         { "sign", engine_sign },
         { "verify", engine_verify },
         { "random", engine_random },
@@ -311,5 +264,7 @@ void pl__facts_register(lua_State *L) {
         { "facts", engine_facts },
         { NULL, NULL },
     };
-    luaL_setfuncs(L, METHODS, 0);
+    pl__methods_set(L, METHODS);
+    lua_pushcfunction(L, engine_id_time);
+    lua_setfield(L, -2, "id_time");
 }

@@ -11,6 +11,13 @@ pl__handle_t *pl__handle_check(lua_State *L, int arg) {
     return luaL_checkudata(L, arg, PL__ENGINE_TYPE);
 }
 
+pl_str_t pl__bytes_check(lua_State *L, int arg) {
+    pl_str_t bytes;
+    luaL_checktype(L, arg, LUA_TSTRING);
+    bytes.ptr = lua_tolstring(L, arg, &bytes.len);
+    return bytes;
+}
+
 int pl__push_failure(lua_State *L, int code, const char *message) {
     lua_pushnil(L);
     lua_pushstring(L, pl_result_name(code));
@@ -27,6 +34,22 @@ int pl__handle_refuse(lua_State *L, const pl__handle_t *h) {
     snprintf(text, sizeof text, "this engine was opened by process %ld, before a fork; open another one here",
              (long)h->opened_by);
     return pl__push_failure(L, PL_EFORK, text);
+}
+
+/* The method is upvalue 1. */
+static int call_method(lua_State *L) {
+    const pl__method_t *method = lua_touserdata(L, lua_upvalueindex(1));
+    pl__handle_t *h = pl__handle_check(L, 1);
+    int refused = pl__handle_refuse(L, h);
+    return refused ? refused : method->call(L, h);
+}
+
+void pl__methods_set(lua_State *L, const pl__method_t *methods) {
+    for (; methods->name; methods++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)methods);
+        lua_pushcclosure(L, call_method, 1);
+        lua_setfield(L, -2, methods->name);
+    }
 }
 
 void pl__handle_attach(pl__handle_t *h, pl__attached_t *attached) {

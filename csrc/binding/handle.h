@@ -99,8 +99,23 @@ typedef struct pl__handle {
 
 /* Returns the handle at `arg`; raises if it is none. */
 pl__handle_t *pl__handle_check(lua_State *L, int arg);
+/* The string at `arg`, borrowed from it; raises for anything else, numbers too: making strings of them may run a
+ * finalizer, and that may close the engine. */
+pl_str_t pl__bytes_check(lua_State *L, int arg);
 /* 0 when the engine can be used; else pushes nil, "ECLOSED" or "EFORK", message and returns 3. */
 int pl__handle_refuse(lua_State *L, const pl__handle_t *h);
+
+/* A method that is only called for an engine that can be used. What runs finalizers, as making a Lua object does, may
+ * close the engine under it: it comes after the last use of it, or it asks pl__handle_refuse again. */
+typedef struct {
+    const char *name;
+    int (*call)(lua_State *L, pl__handle_t *h); /* h: at index 1 */
+} pl__method_t;
+
+/* Sets these methods, up to one without a name, in the table at the top of the stack. For an engine that cannot be used
+ * they return what pl__handle_refuse pushes. `methods` is static. */
+void pl__methods_set(lua_State *L, const pl__method_t *methods);
+
 /* Pushes nil, name of code, message (NULL or "": the standard text) and returns 3. */
 int pl__push_failure(lua_State *L, int code, const char *message);
 

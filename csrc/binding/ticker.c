@@ -83,20 +83,14 @@ void pl__ticker_fire(pl__handle_t *h) {
 
 /* e:fired(seconds | nil): what the "fire" hook was called for is done; with seconds, it has failed and is to be tried
  * again no sooner. */
-static int engine_fired(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_fired(lua_State *L, pl__handle_t *h) {
     double seconds = luaL_optnumber(L, 2, 0);
-    if (pl__handle_refuse(L, h))
-        return 3;
     pl_engine_fired(h->engine, pl_clock_from_seconds(seconds));
     return 0;
 }
 
 /* e:next_fire() -> when a schedule fires next, in seconds since the epoch; nil: none does. */
-static int engine_next_fire(lua_State *L) {
-    const pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_next_fire(lua_State *L, pl__handle_t *h) {
     pl_usec_t next = pl_engine_next_fire(h->engine);
     if (next == PL_USEC_NEVER)
         lua_pushnil(L);
@@ -106,11 +100,8 @@ static int engine_next_fire(lua_State *L) {
 }
 
 /* e:schedule_tick(seconds | nil): the "tick" hook is called so much later, once; nil: it is not. */
-static int engine_schedule_tick(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_schedule_tick(lua_State *L, pl__handle_t *h) {
     double seconds = luaL_optnumber(L, 2, -1);
-    if (pl__handle_refuse(L, h))
-        return 3;
     if (h->closing)
         return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
     if (seconds < 0) {
@@ -125,18 +116,15 @@ static int engine_schedule_tick(lua_State *L) {
 }
 
 /* e:idle() -> whether nothing is ready or running, anywhere on the file, and no coroutine waits for its turn. */
-static int engine_idle(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_idle(lua_State *L, pl__handle_t *h) {
     lua_pushboolean(L, h->live_count == 0 && pl_engine_idle(h->engine));
     return 1;
 }
 
 void pl__ticker_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
+    static const pl__method_t METHODS[] = {
         { "schedule_tick", engine_schedule_tick }, { "idle", engine_idle }, { "fired", engine_fired },
         { "next_fire", engine_next_fire },         { NULL, NULL },
     };
-    luaL_setfuncs(L, METHODS, 0);
+    pl__methods_set(L, METHODS);
 }

@@ -107,4 +107,41 @@ describe("a Lua state", function()
       setmetatable(kept, { __gc = function(t) assert(t.token:wake() == false) end })
     ]]
   end)
+
+  it("may close an engine by a finalizer while any method of it runs", function()
+    local output = process[[
+      local calls = {
+        { "new_id" }, { "new_name", "t" }, { "new_ids", 3 }, { "id_text", 1 }, { "id_parse", "5" },
+        { "sign", "1" }, { "verify", "1", "2" }, { "random", 100000 }, { "now" }, { "due" }, { "steady" },
+        { "advance", 1 }, { "fd" }, { "timeout" }, { "facts" }, { "fetch_facts" }, { "meter" }, { "spans_begin", 1, 2 },
+        { "spans_take" }, { "tell", true, 1, true }, { "batch" }, { "session" }, { "spawn", print, 1 },
+        { "begin", print, 1 }, { "suspend" }, { "on", "log", print }, { "stop" }, { "listen", false },
+        { "release_prefetched" }, { "schedule_tick", 1 }, { "next_fire" }, { "idle" }, { "fired", 1 }, { "token" },
+        { "run", "once", 0 }, { "sleep", 0 }, { "status", 1, {} }, { "unwatch", 1 }, { "meta", "k" },
+        { "closed", coroutine.create(print) }, { "fetch_limits", {} }, { "id_time", 1 },
+        { "fetch", { url = "http://127.0.0.1:9/" } },
+        { "serve", { port = 0, handler = print } },
+      }
+      local function closing()
+        local other = assert(core.open(":memory:", { virtual_time = true }))
+        return other, setmetatable({}, { __gc = function() other:close() end })
+      end
+      local closed = 0
+      for _, call in ipairs(calls) do
+        local other, object = closing()
+        local method = assert(other[call[1] ], call[1])
+        collectgarbage("incremental", 1, 1000, 40)
+        collectgarbage() -- from now on there is a whole cycle wherever anything is allocated
+        object = nil -- luacheck: ignore
+        local _, code = method(other, table.unpack(call, 2))
+        collectgarbage("incremental", 200, 100, 13)
+        collectgarbage()
+        local _, later = other:now()
+        assert(later == "ECLOSED", call[1])
+        if code == "ECLOSED" then closed = closed + 1 end
+      end
+      print("found it closed: " .. closed)
+    ]]
+    assert.truthy(tonumber(output:match("found it closed: (%d+)")) >= 3, output)
+  end)
 end)

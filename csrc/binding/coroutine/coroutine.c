@@ -605,11 +605,8 @@ void pl__wait_end(pl__coroutine_t *rec, uint64_t life) {
 /* ---- spawn ------------------------------------------------------------------------------------------------- */
 
 /* Stack: engine, function, its arguments. */
-static int spawn(lua_State *L, bool in_this_turn) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int spawn(lua_State *L, pl__handle_t *h, bool in_this_turn) {
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    if (pl__handle_refuse(L, h))
-        return 3;
     if (h->closing)
         return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
     int n = lua_gettop(L) - 1;
@@ -635,13 +632,13 @@ static int spawn(lua_State *L, bool in_this_turn) {
 }
 
 /* e:spawn(fn, ...) -> true, or nil, code, message: in the next turn of the loop. */
-static int engine_spawn(lua_State *L) {
-    return spawn(L, false);
+static int engine_spawn(lua_State *L, pl__handle_t *h) {
+    return spawn(L, h, false);
 }
 
 /* e:begin(fn, ...) -> true, or nil, code, message: as spawn, but in this turn, when what runs now waits or ends. */
-static int engine_begin(lua_State *L) {
-    return spawn(L, true);
+static int engine_begin(lua_State *L, pl__handle_t *h) {
+    return spawn(L, h, true);
 }
 
 /* e:in_coroutine() -> whether the running coroutine is managed by this engine and may wait. */
@@ -657,13 +654,17 @@ static int engine_is_resuming(lua_State *L) {
 }
 
 void pl__coroutine_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
+    static const pl__method_t METHODS[] = {
         { "spawn", engine_spawn },
         { "begin", engine_begin },
+        { NULL, NULL },
+    };
+    static const luaL_Reg ALWAYS[] = {
         { "in_coroutine", engine_in_coroutine },
         { "is_resuming", engine_is_resuming },
         { "urgent", engine_urgent },
         { NULL, NULL },
     };
-    luaL_setfuncs(L, METHODS, 0);
+    pl__methods_set(L, METHODS);
+    luaL_setfuncs(L, ALWAYS, 0);
 }

@@ -60,11 +60,8 @@ static int sleep_running(lua_State *L, pl__handle_t *h, pl_usec_t span) {
 }
 
 /* e:sleep(seconds) -> true, or nil, code, message. */
-static int engine_sleep(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_sleep(lua_State *L, pl__handle_t *h) {
     lua_Number seconds = luaL_checknumber(L, 2);
-    if (pl__handle_refuse(L, h))
-        return 3;
     pl_usec_t span = pl_clock_from_seconds(seconds > 0 ? seconds : 0);
     if (!pl__coroutine_can_await(L, h))
         return sleep_running(L, h, span);
@@ -77,6 +74,6 @@ static int engine_sleep(lua_State *L) {
 }
 
 void pl__sleep_register(lua_State *L) {
-    lua_pushcfunction(L, engine_sleep);
-    lua_setfield(L, -2, "sleep");
+    static const pl__method_t METHODS[] = { { "sleep", engine_sleep }, { NULL, NULL } };
+    pl__methods_set(L, METHODS);
 }

@@ -50,11 +50,8 @@ static pl__coroutine_t *record_of(const pl__handle_t *h, const lua_State *co) {
 
 /* e:closed(thread): a coroutine of the engine was closed while it waited. What it waited for may never come, so it has
  * a turn, in which it is found dead. An op comes back by itself. */
-static int engine_closed(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_closed(lua_State *L, pl__handle_t *h) {
     luaL_checktype(L, 2, LUA_TTHREAD);
-    if (pl__handle_refuse(L, h))
-        return 3;
     pl__coroutine_t *rec = h->closing ? NULL : record_of(h, lua_tothread(L, 2));
     bool waits = rec && (rec->state == PL__CO_TOKEN || rec->state == PL__CO_EVENT || rec->state == PL__CO_SLEEP ||
                          rec->state == PL__CO_PLACE);
@@ -79,10 +76,7 @@ static void push_mailbox(lua_State *L, const pl__coroutine_t *rec) {
 }
 
 /* e:suspend() -> what token:wake was given, or nil, "ESTATE", message. */
-static int engine_suspend(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_suspend(lua_State *L, pl__handle_t *h) {
     if (!pl__coroutine_can_await(L, h))
         return pl__push_failure(L, PL_ESTATE, "not in a coroutine of this engine, or one that cannot yield here");
     pl__coroutine_t *rec = h->current;
@@ -142,13 +136,14 @@ static int token_wake(lua_State *L) {
 }
 
 void pl__token_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
+    static const pl__method_t METHODS[] = {
         { "suspend", engine_suspend },
-        { "token", engine_token },
         { "closed", engine_closed },
         { NULL, NULL },
     };
-    luaL_setfuncs(L, METHODS, 0);
+    pl__methods_set(L, METHODS);
+    lua_pushcfunction(L, engine_token);
+    lua_setfield(L, -2, "token");
     if (luaL_newmetatable(L, TOKEN_TYPE)) {
         lua_createtable(L, 0, 1);
         lua_pushcfunction(L, token_wake);

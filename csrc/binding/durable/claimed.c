@@ -79,29 +79,26 @@ pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *re
 }
 
 /* Stack: engine, claim, table. */
-static int write(lua_State *L, pl_verb_t verb) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int write(lua_State *L, pl__handle_t *h, pl_verb_t verb) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
-    if (pl__handle_refuse(L, h))
-        return 3;
     pl_op_t *op = pl__durable_op(L, h, rec, verb);
     return op ? pl__durable_write(L, h, rec, op) : 3;
 }
 
 /* e:journal(claim, JOURNAL) -> true, or nil, code, message */
-static int engine_journal(lua_State *L) {
-    return write(L, PL_VERB_journal);
+static int engine_journal(lua_State *L, pl__handle_t *h) {
+    return write(L, h, PL_VERB_journal);
 }
 
 /* e:flow_suspend(claim, JOURNAL with due=, wants=, slots=, reason=) -> true; or nil, "EBUSY": there are news, nothing
  * was written and the claim stays; or nil, code, message */
-static int engine_suspend(lua_State *L) {
-    return write(L, PL_VERB_suspend);
+static int engine_suspend(lua_State *L, pl__handle_t *h) {
+    return write(L, h, PL_VERB_suspend);
 }
 
 void pl__durable_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = { { "journal", engine_journal },
-                                        { "flow_suspend", engine_suspend },
-                                        { NULL, NULL } };
-    luaL_setfuncs(L, METHODS, 0);
+    static const pl__method_t METHODS[] = { { "journal", engine_journal },
+                                            { "flow_suspend", engine_suspend },
+                                            { NULL, NULL } };
+    pl__methods_set(L, METHODS);
 }

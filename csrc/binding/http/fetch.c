@@ -320,22 +320,21 @@ static int engine_fetch_limits(lua_State *L) {
     return 1;
 }
 
-static int engine_fetch_facts(lua_State *L) {
-    const pl__handle_t *h = pl__handle_check(L, ENGINE);
-    int refused = pl__handle_refuse(L, h);
-    return refused ? refused : pl__client_push_facts(L, h->client);
+static int engine_fetch_facts(lua_State *L, pl__handle_t *h) {
+    return pl__client_push_facts(L, h->client);
 }
 
 void pl__fetch_register(lua_State *L) {
     static const luaL_Reg METHODS[] = { { "fetch", engine_fetch },
                                         { "fetch_start", engine_fetch_start },
                                         { "fetch_limits", engine_fetch_limits },
-                                        { "fetch_facts", engine_fetch_facts },
                                         { NULL, NULL } };
+    static const pl__method_t FACTS[] = { { "fetch_facts", engine_fetch_facts }, { NULL, NULL } };
     static const luaL_Reg RESPONSE_METHODS[] = { { "read", response_read },
                                                  { "close", response_close },
                                                  { NULL, NULL } };
     luaL_setfuncs(L, METHODS, 0);
+    pl__methods_set(L, FACTS);
     pl__request_register(L, frame_left);
     if (luaL_newmetatable(L, RESPONSE_TYPE)) {
         lua_pushcfunction(L, response_close);

@@ -326,9 +326,6 @@ int pl__server_serve(lua_State *L) {
     pl_error_t error = { 0 };
     pl__handle_t *h = pl__handle_check(L, 1);
     read_options(L, &options);
-    int refused = pl__handle_refuse(L, h);
-    if (refused)
-        return refused;
     server_t **box = lua_newuserdatauv(L, sizeof *box, 1);
     *box = NULL;
     luaL_setmetatable(L, SERVER_TYPE);
@@ -344,11 +341,15 @@ int pl__server_serve(lua_State *L) {
     options.handler = request_cb;
     options.left = left_cb;
     options.data = server;
-    int rc = pl_http_open(&server->http, pl_engine_loop(h->engine), &options, &error);
-    if (rc) {
+    int failed = pl__handle_refuse(L, h); /* after all that might run a finalizer */
+    if (failed == 0) {
+        int rc = pl_http_open(&server->http, pl_engine_loop(h->engine), &options, &error);
+        failed = rc == PL_OK ? 0 : pl__push_failure(L, rc, error.message);
+    }
+    if (failed) {
         lua_pushnil(L);
         set_link(L, server);
-        return pl__push_failure(L, rc, error.message);
+        return failed;
     }
     server->users++;
     server->port = pl_http_port(server->http);

@@ -165,10 +165,7 @@ static int session_settle(lua_State *L) {
 /* ---- the life of a session -------------------------------------------------------------------------------------- */
 
 /* e:session() -> a session that has not begun */
-static int engine_session(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+static int engine_session(lua_State *L, pl__handle_t *h) {
     session_t *session = lua_newuserdatauv(L, sizeof *session, 1);
     *session = (session_t){ .h = h, .number = ++h->sessions };
     lua_pushvalue(L, 1);
@@ -298,6 +295,6 @@ void pl__session_register(lua_State *L) {
         lua_setfield(L, -2, "__index");
     }
     lua_pop(L, 1);
-    lua_pushcfunction(L, engine_session);
-    lua_setfield(L, -2, "session");
+    static const pl__method_t MAKER[] = { { "session", engine_session }, { NULL, NULL } };
+    pl__methods_set(L, MAKER);
 }

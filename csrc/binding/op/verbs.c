@@ -15,9 +15,7 @@
 #include "binding/op/table.h"
 
 /* Returns owned: the op of a method with these arguments; or NULL, and three values are pushed that say why. */
-static pl_op_t *build(lua_State *L, const pl__handle_t *h, pl_verb_t verb) {
-    if (pl__handle_refuse(L, h))
-        return NULL;
+static pl_op_t *build(lua_State *L, pl_verb_t verb) {
     pl_op_t *op = pl__op_build(L, verb);
     if (!op)
         (void)pl__push_failure(L, PL_ENOMEM, NULL);
@@ -27,14 +25,15 @@ static pl_op_t *build(lua_State *L, const pl__handle_t *h, pl_verb_t verb) {
 /* e:verb(...), as its build function says. The verb is upvalue 1. */
 static int engine_verb(lua_State *L) {
     pl__handle_t *h = pl__handle_check(L, 1);
-    pl_op_t *op = build(L, h, (pl_verb_t)lua_tointeger(L, lua_upvalueindex(1)));
+    if (pl__handle_refuse(L, h))
+        return 3;
+    pl_op_t *op = build(L, (pl_verb_t)lua_tointeger(L, lua_upvalueindex(1)));
     return op ? pl__await_op(L, h, op, NULL) : 3;
 }
 
 /* e:status(stage_id, {message=, console_url=, links=, time=}) -> true */
-static int engine_status(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    pl_op_t *op = build(L, h, PL_VERB_status);
+static int engine_status(lua_State *L, pl__handle_t *h) {
+    pl_op_t *op = build(L, PL_VERB_status);
     if (!op)
         return 3;
     if (op->u.status.status.time == 0 && h->engine)
@@ -43,10 +42,9 @@ static int engine_status(lua_State *L) {
 }
 
 /* e:unwatch(stage_id) -> true */
-static int engine_unwatch(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_unwatch(lua_State *L, pl__handle_t *h) {
     (void)luaL_checkinteger(L, 2);
-    pl_op_t *op = build(L, h, PL_VERB_watch);
+    pl_op_t *op = build(L, PL_VERB_watch);
     if (!op)
         return 3;
     op->u.watch.unwatch = true;
@@ -111,12 +109,9 @@ static int end_unwaited(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_
 }
 
 /* Stack: engine, claim, table. */
-static int end_claim(lua_State *L, pl_verb_t verb) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int end_claim(lua_State *L, pl__handle_t *h, pl_verb_t verb) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
     luaL_checktype(L, 3, LUA_TTABLE);
-    if (pl__handle_refuse(L, h))
-        return 3;
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
     check_kind(L, rec->claim, verb, verb_fits(verb, rec->claim));
@@ -140,21 +135,17 @@ static int end_claim(lua_State *L, pl_verb_t verb) {
 }
 
 /* e:outcome(claim, OUTCOME) -> true, or nil, code, message */
-static int engine_outcome(lua_State *L) {
-    return end_claim(L, PL_VERB_outcome);
+static int engine_outcome(lua_State *L, pl__handle_t *h) {
+    return end_claim(L, h, PL_VERB_outcome);
 }
 
 /* e:returned(claim, flags, bytes) -> true, or nil, code, message: the outcome of a run that has done nothing but return
  * the value of its first output, which is encoded already; nobody waits for the commit. */
-static int engine_returned(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_returned(lua_State *L, pl__handle_t *h) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
     lua_Integer flags = luaL_checkinteger(L, 3);
     luaL_argcheck(L, flags >= 0 && flags <= INT_MAX, 3, "out of range");
-    pl_str_t value;
-    value.ptr = luaL_checklstring(L, 4, &value.len);
-    if (pl__handle_refuse(L, h))
-        return 3;
+    pl_str_t value = pl__bytes_check(L, 4);
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
     check_kind(L, rec->claim, PL_VERB_outcome, rec->claim->kind == PL_TASK_RUN && rec->claim->stage);
@@ -172,16 +163,13 @@ static int engine_returned(lua_State *L) {
 }
 
 /* e:finalized(claim, {kind=, give_up=, retry_at=, failure=, nowait=}) -> true, or nil, code, message */
-static int engine_finalized(lua_State *L) {
-    return end_claim(L, PL_VERB_finalized);
+static int engine_finalized(lua_State *L, pl__handle_t *h) {
+    return end_claim(L, h, PL_VERB_finalized);
 }
 
 /* It went well, and nobody waits for the commit. Stack: engine, claim. */
-static int end_well(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int end_well(lua_State *L, pl__handle_t *h) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
-    if (pl__handle_refuse(L, h))
-        return 3;
     bool has_deadline = rec && rec->deadline != 0;
     if (has_deadline)
         pl__watch_end_code(h, rec);
@@ -208,21 +196,17 @@ static int end_well(lua_State *L) {
 /* e:task_done(claim, {failed=, retry_at=, failure=, nowait=}) -> true, or nil, code, message.
  * e:task_done(claim): done, without waiting; nil, "ETIMEDOUT" when its code was reached at its deadline: it has not
  * ended then. */
-static int engine_task_done(lua_State *L) {
+static int engine_task_done(lua_State *L, pl__handle_t *h) {
     if (lua_isnoneornil(L, 3))
-        return end_well(L);
-    return end_claim(L, PL_VERB_task_done);
+        return end_well(L, h);
+    return end_claim(L, h, PL_VERB_task_done);
 }
 
 /* e:claim_fail(claim, message) -> true, or nil, code, message: the execution came to an end without a result, which is
  * a failed attempt. */
-static int engine_claim_fail(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_claim_fail(lua_State *L, pl__handle_t *h) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
-    pl_str_t problem;
-    problem.ptr = luaL_checklstring(L, 3, &problem.len);
-    if (pl__handle_refuse(L, h))
-        return 3;
+    pl_str_t problem = pl__bytes_check(L, 3);
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
     if (pl_engine_claim_fail(h->engine, rec->claim, problem) != PL_OK)
@@ -234,11 +218,8 @@ static int engine_claim_fail(lua_State *L) {
 
 /* e:give_back(claim, later) -> true, or nil, code, message: the task is ready again, and nothing was spent; `later`:
  * after a delay, for what keeps it from being executed now would do so again at once. */
-static int engine_give_back(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_give_back(lua_State *L, pl__handle_t *h) {
     pl__coroutine_t *rec = pl__claim_check(L, 2, h);
-    if (pl__handle_refuse(L, h))
-        return 3;
     if (!rec || rec->claim_ended || rec->give_back)
         return ended_before(L, rec);
     if (lua_toboolean(L, 3))
@@ -252,11 +233,11 @@ static int engine_give_back(lua_State *L) {
 
 /* Those that do more than their op come last, in the place of the plain one. */
 void pl__verbs_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
+    static const pl__method_t METHODS[] = {
         { "status", engine_status },         { "unwatch", engine_unwatch },     { "outcome", engine_outcome },
         { "returned", engine_returned },     { "finalized", engine_finalized }, { "task_done", engine_task_done },
         { "claim_fail", engine_claim_fail }, { "give_back", engine_give_back }, { NULL, NULL },
     };
     pl__verbs_push(L, false, engine_verb);
-    luaL_setfuncs(L, METHODS, 0);
+    pl__methods_set(L, METHODS);
 }

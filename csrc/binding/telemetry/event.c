@@ -225,12 +225,9 @@ void pl__event_report(pl__handle_t *h) {
 /* e:tell(all, sample, names): what the "event" hook is called for: all events; or the ends of attempts of what is
  * sampled (a part from 0 to 1 of all ids), or names a trace, and all that is no end of an attempt. Nothing of it:
  * nothing. `names`: tasks that were given none are told of with that by which they are known. */
-static int engine_tell(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_tell(lua_State *L, pl__handle_t *h) {
     lua_Number sample = luaL_optnumber(L, 3, 0);
     luaL_argcheck(L, sample >= 0 && sample <= 1, 3, "not a part of 1");
-    if (pl__handle_refuse(L, h))
-        return 3;
     h->tells_all = lua_toboolean(L, 2);
     h->tells_names = lua_toboolean(L, 4);
     pl_engine_tell(h->engine, lua_toboolean(L, 2), (uint64_t)(sample * 4294967296.0));
@@ -238,7 +235,7 @@ static int engine_tell(lua_State *L) {
 }
 
 void pl__event_register(lua_State *L) {
-    lua_pushcfunction(L, engine_tell);
-    lua_setfield(L, -2, "tell");
+    static const pl__method_t METHODS[] = { { "tell", engine_tell }, { NULL, NULL } };
+    pl__methods_set(L, METHODS);
     pl__spans_register(L);
 }

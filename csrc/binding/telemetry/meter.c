@@ -3,6 +3,8 @@
  */
 #include "binding/telemetry/meter.h"
 
+#include <string.h>
+
 #include <lauxlib.h>
 
 #include "binding/coroutine/claim.h"
@@ -45,13 +47,36 @@ static void push_queue(lua_State *L, const pl_meter_queue_t *of) {
     set_histogram(L, "queue_us", &of->meter.queue, PL_HISTOGRAM_TIME_FIRST);
 }
 
-static int meter_push(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
-    if (pl__handle_refuse(L, h))
-        return 3;
+/* Gives the queues copies of their names, in `names`, which has room for `room` bytes. Returns how many are needed; if
+ * that is more, nothing was copied. */
+static size_t keep_names(pl_meter_queue_t *queues, int len, char *names, size_t room) {
+    size_t needed = 0;
+    for (int i = 0; i < len; i++)
+        needed += queues[i].queue.len;
+    for (int i = 0; needed <= room && i < len; i++)
+        if (queues[i].queue.len > 0) {
+            memcpy(names, queues[i].queue.ptr, queues[i].queue.len);
+            queues[i].queue.ptr = names;
+            names += queues[i].queue.len;
+        }
+    return needed;
+}
+
+/* What makes Lua objects may run finalizers, and those may close the engine: so all is copied from it first. */
+static int meter_push(lua_State *L, pl__handle_t *h) {
     pl_meter_facts_t facts;
     pl_meter_queue_t *queues = lua_newuserdatauv(L, (PL_METER_QUEUE_MAX + 1) * sizeof *queues, 0);
-    int len = pl_engine_meter(h->engine, &facts, queues);
+    char *names = NULL;
+    int len = 0;
+    for (size_t room = 0, needed;; room = needed) {
+        if (pl__handle_refuse(L, h))
+            return 3;
+        len = pl_engine_meter(h->engine, &facts, queues);
+        needed = keep_names(queues, len, names, room);
+        if (needed <= room)
+            break;
+        names = lua_newuserdatauv(L, needed, 0);
+    }
     lua_createtable(L, 0, 4);
     set_histogram(L, "commit_us", &facts.commit_us, PL_HISTOGRAM_TIME_FIRST);
     set_histogram(L, "commit_ops", &facts.commit_ops, PL_HISTOGRAM_COUNT_FIRST);
@@ -66,11 +91,12 @@ static int meter_push(lua_State *L) {
 }
 
 void pl__meter_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
-        { "meter", meter_push },
+    static const pl__method_t METHODS[] = { { "meter", meter_push }, { NULL, NULL } };
+    static const luaL_Reg ALWAYS[] = {
         { "executing", pl__claim_executing },
         { "claim_of_running", pl__claim_of_running },
         { NULL, NULL },
     };
-    luaL_setfuncs(L, METHODS, 0);
+    pl__methods_set(L, METHODS);
+    luaL_setfuncs(L, ALWAYS, 0);
 }

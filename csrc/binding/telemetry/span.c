@@ -193,12 +193,9 @@ void pl__spans_free(pl__spans_t *spans) {
 
 /* e:spans_begin(key, batch): attempts that end well are spans from now on. The "event" hook gets ("spans", count) when
  * there is a first one, and when there are `batch` of them. -> true, or nil, code, message */
-static int engine_spans_begin(lua_State *L) {
-    pl__handle_t *h = pl__handle_check(L, 1);
+static int engine_spans_begin(lua_State *L, pl__handle_t *h) {
     lua_Integer key = luaL_checkinteger(L, 2), batch = luaL_checkinteger(L, 3);
     luaL_argcheck(L, batch > 1 && batch <= 100000, 3, "out of range");
-    if (pl__handle_refuse(L, h))
-        return 3;
     h->spans = h->spans ? h->spans : pl__alloc(sizeof *h->spans);
     if (!h->spans)
         return pl__push_failure(L, PL_ENOMEM, NULL);
@@ -224,10 +221,8 @@ static int engine_spans_take(lua_State *L) {
 }
 
 void pl__spans_register(lua_State *L) {
-    static const luaL_Reg METHODS[] = {
-        { "spans_begin", engine_spans_begin },
-        { "spans_take", engine_spans_take },
-        { NULL, NULL },
-    };
-    luaL_setfuncs(L, METHODS, 0);
+    static const pl__method_t METHODS[] = { { "spans_begin", engine_spans_begin }, { NULL, NULL } };
+    pl__methods_set(L, METHODS);
+    lua_pushcfunction(L, engine_spans_take);
+    lua_setfield(L, -2, "spans_take");
 }
