@@ -85,13 +85,14 @@ static int write(lua_State *L, pl__handle_t *h, pl_verb_t verb) {
     return op ? pl__durable_write(L, h, rec, op) : 3;
 }
 
-/* e:journal(claim, JOURNAL) -> true, or nil, code, message */
+/* e:journal(claim, JOURNAL), or (claim, list of ENTRY, next) -> true, set of streams that have taken no more, or nil,
+ * and the bytes of the entries; or nil, code, message */
 static int engine_journal(lua_State *L, pl__handle_t *h) {
     return write(L, h, PL_VERB_journal);
 }
 
-/* e:flow_suspend(claim, JOURNAL with due=, wants=, slots=, reason=) -> true; or nil, "EBUSY": there are news, nothing
- * was written and the claim stays; or nil, code, message */
+/* e:flow_suspend(claim, JOURNAL with due=, wants=, slots=, reason=) -> true, and the bytes of the entries; or nil,
+ * "EBUSY": there are news, nothing was written and the claim stays; or nil, code, message */
 static int engine_suspend(lua_State *L, pl__handle_t *h) {
     return write(L, h, PL_VERB_suspend);
 }

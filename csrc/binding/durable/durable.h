@@ -22,6 +22,9 @@ pl_op_t *pl__durable_op(lua_State *L, const pl__handle_t *h, pl__coroutine_t *re
  * ours any more, or the run aborted, the claim has ended with that. */
 int pl__durable_write(lua_State *L, pl__handle_t *h, pl__coroutine_t *rec, pl_op_t *op);
 
+/* What the entries count for in its journal. */
+int64_t pl__journal_bytes(const pl_journal_t *journal);
+
 /* What a durable function writes at a time, from the table at index t. */
 void pl__reader_journal(pl__reader_t *R, int t, pl_journal_t *journal);
 /* Of that, what it shows, and whom it writes. */

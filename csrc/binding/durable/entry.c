@@ -2,6 +2,7 @@
  * entry.c - what a durable function writes, as Lua gives it: entries, and all that becomes real with them.
  */
 #include <limits.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -22,6 +23,20 @@ static const char *const STATES[] = {
         NULL
 };
 
+/* An operation with a key is known by its name and that; nth is 0. */
+static pl_str_t with_key(pl__reader_t *R, int t, pl_str_t name) {
+    if (!pl__reader_get(R, t, "key"))
+        return name;
+    pl_str_t key = pl__reader_take_str(R, "key");
+    size_t len = name.len + 1 + key.len;
+    char *bytes = pl__reader_array(R, len, 1);
+    memcpy(bytes, name.ptr, name.len);
+    bytes[name.len] = '@';
+    if (key.len)
+        memcpy(bytes + name.len + 1, key.ptr, key.len);
+    return (pl_str_t){ bytes, len };
+}
+
 static void read_entry(pl__reader_t *R, int t, pl_entry_t *entry) {
     *entry = (pl_entry_t){
         .seq = pl__reader_opt_integer_field(R, t, "seq", 0, 1, LUA_MAXINTEGER),
@@ -41,6 +56,8 @@ static void read_entry(pl__reader_t *R, int t, pl_entry_t *entry) {
     };
     if (entry->path.len == 0)
         entry->path = PL_STR_NONE;
+    if (entry->nth == 0)
+        entry->name = with_key(R, t, entry->name);
     bool is_pending = entry->state == PL_ENTRY_OPEN || entry->state == PL_ENTRY_AGAIN;
     if (entry->seq == 0)
         pl__reader_refuse(R, "seq", "an entry has a number");
@@ -133,9 +150,18 @@ void pl__build_outcome(pl__reader_t *R) {
 
 PL__PUSHES_TRUE(outcome)
 
+/* Of most steps there is an entry to be written and nothing else: then it is given the list, and `next`. */
 void pl__build_journal(pl__reader_t *R) {
+    pl_journal_t *journal = &R->op->u.journal.journal;
     pl__reader_arg_table(R, 3);
-    pl__reader_journal(R, 3, &R->op->u.journal.journal);
+    if (lua_isnil(R->L, 4)) {
+        pl__reader_journal(R, 3, journal);
+        return;
+    }
+    lua_pushvalue(R->L, 3);
+    journal->entries = read_entries(R, &journal->entries_len);
+    journal->next = pl__reader_arg_id(R, 4);
+    check_next(R, journal);
 }
 
 /* The value on top of the stack, "*" or a list of names; pops it. */

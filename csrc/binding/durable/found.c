@@ -151,10 +151,24 @@ int pl__push_journal_get(lua_State *L, const pl_op_t *op) {
     return 3;
 }
 
+int64_t pl__journal_bytes(const pl_journal_t *journal) {
+    enum { ENTRY_BYTES = 64 }; /* of an entry without its texts and its value, as the store counts them */
+    int64_t bytes = 0;
+    for (size_t i = 0; i < journal->entries_len; i++) {
+        const pl_entry_t *entry = &journal->entries[i];
+        bytes += (int64_t)(ENTRY_BYTES + entry->path.len + entry->name.len + entry->line.len + entry->value.len);
+    }
+    return bytes;
+}
+
 int pl__push_suspend(lua_State *L, const pl_op_t *op) {
     if (op->rc == PL_OK && op->u.suspend.refused)
         return pl__push_failure(L, PL_EBUSY, "there are news");
-    return pl__push_true(L, op);
+    int n = pl__push_true(L, op);
+    if (op->rc != PL_OK)
+        return n;
+    lua_pushinteger(L, (lua_Integer)pl__journal_bytes(&op->u.suspend.journal));
+    return n + 1;
 }
 
 int pl__push_signal(lua_State *L, const pl_op_t *op) {

@@ -129,6 +129,7 @@ int pl__push_journal(lua_State *L, const pl_op_t *op) {
     if (op->rc != PL_OK)
         return n;
     bool is_any = false;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
     for (size_t i = 0; i < journal->chunks_len; i++) {
         const pl_chunk_new_t *chunk = &journal->chunks[i];
         if (!chunk->is_refused)
@@ -140,7 +141,10 @@ int pl__push_journal(lua_State *L, const pl_op_t *op) {
         lua_pushboolean(L, true);
         lua_rawset(L, -3);
     }
-    return is_any ? n + 1 : n;
+    if (!is_any)
+        lua_pushnil(L);
+    lua_pushinteger(L, (lua_Integer)pl__journal_bytes(journal));
+    return n + 2;
 }
 
 /* ---- read -------------------------------------------------------------------------------------------------- */

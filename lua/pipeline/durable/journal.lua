@@ -1,6 +1,5 @@
 --- durable/journal.lua: between the machine of a body and the journal in the store: reading it, and what is written.
 
-local keyed = require("pipeline.flow.entry").keyed
 local errors = require "pipeline.support.errors"
 
 local journal = {}
@@ -10,7 +9,6 @@ local shown = require "pipeline.durable.reach.shown"
 
 local PAGE_ENTRIES <const> = 500
 local LISTS <const> = { "children", "starts", "publish", "taken" }
-local ENTRY_BYTES <const> = 64 -- of an entry without its texts and its value, as the store counts them
 
 -- ---- reading -------------------------------------------------------------------------------------------------------
 
@@ -52,16 +50,6 @@ end
 
 -- ---- writing -------------------------------------------------------------------------------------------------------
 
--- The entry of an operation with a key, as the store takes it: there that is a part of the name. Any other operation is
--- its own entry, for its fields have these names.
-local function entry_of(op)
-  return {
-    seq = op.seq, done = op.done, kind = op.kind, state = op.state, path = op.path,
-    name = keyed(op.name, op.key), nth = 0, line = op.line, opened = op.opened, closed = op.closed,
-    attempt = op.attempt, due = op.due, ref = op.ref, value = op.value,
-  }
-end
-
 local function taken(list)
   return list[1] and list or nil
 end
@@ -70,26 +58,13 @@ local function by_seq(a, b)
   return a.seq < b.seq
 end
 
--- The entries of operations, and their bytes as the store counts them.
-local function entries_of(writes)
-  local entries, bytes = writes, 0
-  for i = 1, #writes do
-    local entry = writes[i]
-    if entry.nth == 0 then
-      if entries == writes then entries = table.move(writes, 1, #writes, 1, {}) end
-      entry = entry_of(entry)
-      entries[i] = entry
-    end
-    bytes = bytes + ENTRY_BYTES + #entry.name + #entry.path + #(entry.line or "") + #(entry.value or "")
-  end
-  return entries, bytes
-end
-
--- Whether there is more to be written than entries.
+--- Whether there is more to be written than entries.
 local function has_more(self)
   return self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status or self.bind
     or shown.has_any(self)
 end
+
+journal.has_more = has_more
 
 -- Adds that.
 local function collect_more(self, given)
@@ -105,22 +80,43 @@ local function collect_more(self, given)
   self.status = false
 end
 
+-- The operations that are to be written, in the order of seq; they are the entries, for their fields have these names.
+local function take_writes(self)
+  local writes = self.machine:take_writes()
+  if writes[2] then table.sort(writes, by_seq) end
+  return writes
+end
+
 --- What is to be written: the operations, and the JOURNAL for the store; nil if there is nothing, unless `always`.
 function journal.collect(self, always)
   local body, more = self.machine, has_more(self)
   if not (always or body.writes[1] or more) then return nil, nil end
-  local writes = body:take_writes()
-  if writes[2] then table.sort(writes, by_seq) end
-  local entries, bytes = entries_of(writes)
-  local given = { entries = taken(entries), next = body.next, written = bytes }
+  local writes = take_writes(self)
+  local given = { entries = taken(writes), next = body.next }
   if more then collect_more(self, given) end
   return writes, given
 end
 
---- What collect gave has been written.
-function journal.wrote(self, writes, given)
-  self.written = self.written + given.written
+--- What collect gave has been written: `bytes` of entries.
+function journal.wrote(self, writes, bytes)
+  self.written = self.written + bytes
   self.machine:wrote(writes)
+end
+
+--- Writes what is to be written, of which there is some; `more`: what has_more says. Returns true; or nil, code, text.
+function journal.write(self, more)
+  local writes, given, ok, refused, bytes
+  if more then
+    writes, given = journal.collect(self)
+    ok, refused, bytes = self.core:journal(self.claim, given)
+  else
+    writes = take_writes(self)
+    ok, refused, bytes = self.core:journal(self.claim, writes, self.machine.next)
+  end
+  if not ok then return nil, refused, bytes end
+  journal.wrote(self, writes, bytes)
+  if given then shown.wrote(self, given, refused) end
+  return true
 end
 
 local function put_first(list, before)

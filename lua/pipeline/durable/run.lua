@@ -82,14 +82,12 @@ end
 
 --- Writes what was asked for and delivered, if there is anything.
 function Run.commit(self)
-  local writes, given = journal.collect(self)
-  if not given then return end
+  local more = journal.has_more(self)
+  if not (more or self.machine.writes[1]) then return end
   local is_tested = self.engine._crash
   if is_tested then moment(self, "before entry %d is committed", self.machine.next) end
-  local ok, code, message = self.core:journal(self.claim, given)
+  local ok, code, message = journal.write(self, more)
   if not ok then lose(self, code, message) end
-  journal.wrote(self, writes, given)
-  shown.wrote(self, given, code)
   if is_tested then moment(self, "after entry %d is committed", self.machine.next) end
 end
 
@@ -165,12 +163,12 @@ local function warn_of_block(self, began)
 end
 
 local function deliver(self, list)
-  local began, body = now(), self.machine
-  for i = 1, #list do
+  local began, body, count = now(), self.machine, #list
+  for i = 1, count do
     body:deliver(list[i])
     if body.broken then return end
   end
-  self.deliveries = self.deliveries + #list
+  self.deliveries = self.deliveries + count
   warn_of_block(self, began)
   if self.deliveries >= DELIVERIES_PER_TURN then -- others have their turn
     self.deliveries = 0
@@ -197,8 +195,8 @@ end
 local function settle_steps(self)
   local ended, closed = self.steps.ended, self.closed
   if not (ended[1] or closed[1]) then return false end
-  if ended[1] then self.steps.ended = { nil } end -- with room for one
-  if closed[1] then self.closed = {} else closed = { nil } end
+  if ended[1] then ended = self.steps:take_ended() end
+  self.closed, self.settled = self.settled, closed
   for i = 1, #ended do
     local attempt = ended[i]
     if self.cancelling and cancel.holds(self, attempt.op) then
@@ -213,6 +211,7 @@ local function settle_steps(self)
   if closed[1] then
     self:commit()
     deliver(self, closed)
+    for i = #closed, 1, -1 do closed[i] = nil end
   end
   return true
 end
@@ -368,7 +367,7 @@ local function suspend(self)
   given.wants = self.mailbox:wants(self.handlers)
   local ok, code, message = self.core:flow_suspend(self.claim, given)
   if ok then
-    journal.wrote(self, writes, given)
+    journal.wrote(self, writes, code)
     shown.wrote(self, given)
     noticed.suspended(self, time, given.reason)
     self.is_suspended = true
@@ -402,7 +401,7 @@ local function hold_on(self)
   given.hold, given.reason = true, self.holding
   local ok, code, message = self.core:flow_suspend(self.claim, given)
   if ok then
-    journal.wrote(self, writes, given)
+    journal.wrote(self, writes, code)
     return false
   end
   journal.put_back(self, writes, given)
@@ -509,7 +508,8 @@ local function new(engine, claim, stage, run_context, bracket)
   self = setmetatable({
     engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record,
     context = run_context,
-    of = stage.class, timers = due.new(), known = {}, closed = {}, children = {}, starts = {}, publish = {},
+    of = stage.class, timers = due.new(), known = {}, closed = {}, settled = {}, children = {}, starts = {},
+    publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
     uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
     missing = bracket.missing, holding = false, handlers = handlers.new(bracket), shown = shown.new(), beats = {},

@@ -36,9 +36,15 @@ local results = await.results
 -- Its engine's clocks count, and its `wake` is called when one has ended.
 function steps.new(run, run_key, most)
   return setmetatable({
-    run = run, engine = run.engine, wake = run.wake, run_key = run_key, most = most, queue = {}, first = 1,
-    at_work = {}, count = 0, ended = {},
+    run = run, engine = run.engine, wake = run.wake, run_key = run_key, most = most, queue = {}, taken = {}, first = 1,
+    at_work = {}, count = 0, ended = {}, settled = {},
   }, meta)
+end
+
+-- The list, without what is in it.
+local function emptied(list)
+  for i = #list, 1, -1 do list[i] = nil end
+  return list
 end
 
 -- ---- beginning ---------------------------------------------------------------------------------------------------
@@ -48,7 +54,8 @@ function Steps.add(self, op)
   self.queue[#self.queue + 1] = op
 end
 
---- Takes those that may begin now: a list; nil: there are none. Each counts as at work.
+--- Takes those that may begin now: a list, which is good until the next call; nil: there are none. Each counts as at
+-- work.
 function Steps.take(self)
   local queue, first = self.queue, self.first
   local last = math.min(#queue, first + self.most - self.count - 1)
@@ -58,8 +65,15 @@ function Steps.take(self)
     self.first = last + 1
     return table.move(queue, first, last, 1, {})
   end
-  self.queue, self.first = { nil }, 1 -- with room for one
+  self.queue, self.taken, self.first = emptied(self.taken), queue, 1
   return first == 1 and queue or table.move(queue, first, last, 1, {})
+end
+
+--- Takes the attempts that have ended: a list, which is good until the next call.
+function Steps.take_ended(self)
+  local ended = self.ended
+  self.ended, self.settled = emptied(self.settled), ended
+  return ended
 end
 
 --- Cancels the function of a step that is at work; its end counts. Returns whether it is.

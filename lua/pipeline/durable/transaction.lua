@@ -18,9 +18,9 @@ local function attempt(self, op)
     if not kept then error({ UNKEPT, bytes }, 0) end
     self.machine:close(op, "ok", bytes)
     local writes, given = journal.collect(self, true)
-    local ok, code, message = tx._session:journal(self.claim, given)
-    if not ok then error({ LOST, code, message }, 0) end
-    op.writes, op.given = writes, given
+    local ok, code, last = tx._session:journal(self.claim, given)
+    if not ok then error({ LOST, code, last }, 0) end
+    op.writes, op.given, op.bytes = writes, given, last
   end)
 end
 
@@ -30,7 +30,7 @@ end
 function transaction.execute(self, op)
   local ok, problem = xpcall(attempt, errors.handler, self, op)
   if ok then
-    journal.wrote(self, op.writes, op.given)
+    journal.wrote(self, op.writes, op.bytes)
     shown.wrote(self, op.given)
     return "ok"
   end

@@ -6,6 +6,37 @@ local blocked = {}
 
 local status = coroutine.status
 
+--- A branch waits for an operation, or a branch. Mostly it is the only one: then it stands in `waiters` itself, else a
+-- list does.
+function blocked.add_waiter(op, branch)
+  local waiters = op.waiters
+  if not waiters then
+    op.waiters = branch
+  elseif waiters.co then
+    op.waiters = { waiters, branch }
+  else
+    waiters[#waiters + 1] = branch
+  end
+end
+
+--- A branch waits for it no more.
+function blocked.remove_waiter(op, branch)
+  local waiters = op.waiters
+  if waiters == branch then
+    op.waiters = false
+    return
+  end
+  for i, waiter in ipairs(waiters or {}) do
+    if waiter == branch then return table.remove(waiters, i) end
+  end
+end
+
+--- Whether any branch waits for it.
+function blocked.has_waiter(op)
+  local waiters = op.waiters
+  return waiters and (waiters.co or waiters[1]) ~= nil
+end
+
 -- Iterates the branches of a machine that are blocked.
 local function next_blocked(machine, i)
   local branches = machine.branches

@@ -30,7 +30,7 @@ function coming.receive(self, kind, name, ref, value, follow)
   counts[counter] = nth
   local op = {
     kind = kind, path = "", name = name, nth = nth, opened = self.now,
-    attempt = 0, ref = ref, is_stored = false, is_dirty = false, ready = false, waiters = {}, is_asked = true,
+    attempt = 0, ref = ref, is_stored = false, is_dirty = false, ready = false, waiters = false, is_asked = true,
     follow = follow, seq = self.next,
   }
   self.next = op.seq + 1

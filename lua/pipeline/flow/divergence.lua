@@ -3,6 +3,7 @@
 -- It names the recorded operation that nobody asks for, with the line that asked for it once, and all that is asked for
 -- now instead, with their lines: with both at hand the change of the code is found.
 
+local blocked = require "pipeline.flow.blocked"
 local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 
@@ -45,7 +46,7 @@ end
 
 --- The error where an earlier life has cancelled what this one has not, so that it will never come.
 function divergence.of_cancelled(recorded, ended)
-  local what = recorded.waiters and recorded.waiters[1] and "waits for it" or ended and ended.ok and
+  local what = blocked.has_waiter(recorded) and "waits for it" or ended and ended.ok and
     "returns without cancelling it" or "goes on without cancelling it"
   return new(recorded, "which was cancelled, but the function now " .. what, {})
 end

@@ -14,8 +14,8 @@
 -- Whatever has an end in the journal is delivered from there, in the order of `done`, before anything else happens.
 --
 -- Fields of a branch: co, path, counts (occurrences by kind and name), chance (its random numbers, or nil), future (of
--- its results), waits (what it is blocked on: a list, or nil), first (what came first of that); scope, got and thrown:
--- see scope.lua.
+-- its results), waits (what it is blocked on: a list, or nil), alone (such a list, for one operation), first (what came
+-- first of that); scope, got and thrown: see scope.lua.
 --
 -- Invariants
 --   1. Only the machine resumes branches, and only the running branch may ask or wait.
@@ -25,6 +25,7 @@
 --   5. That the run is cancelled is an entry with a `done`, delivered as all else: every life is told of it at the same
 --      place.
 
+local blocked = require "pipeline.flow.blocked"
 local chance = require "pipeline.flow.chance"
 local coming = require "pipeline.flow.coming"
 local divergence = require "pipeline.flow.divergence"
@@ -42,6 +43,7 @@ local kind_names, state_names = entry.kind_names, entry.state_names
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 local isyieldable, here = coroutine.isyieldable, place.here
 local pack, unpack = table.pack, table.unpack
+local add_waiter, remove_waiter = blocked.add_waiter, blocked.remove_waiter
 
 local NOTHING <const> = {}
 local WAIT <const> = {} -- what a branch yields when it waits; no code of the user has it
@@ -126,7 +128,8 @@ function machine.new(given)
   local self = setmetatable({
     seed = given.seed, clock = given.clock, recorded = {}, next = given.next or 1, begun = false,
     deliveries = {}, delivered = 0, left = 0, unasked = 0, waiting = {}, first = 1, last = 0, branch = false,
-    branches = {}, asked = {}, writes = {}, pending = 0, count = 0, bytes = 0, replaying = true, names = {},
+    branches = {}, asked = {}, writes = {}, taken_asked = {}, taken_writes = {}, pending = 0, count = 0, bytes = 0,
+    replaying = true, names = {},
     max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
     enter = given.enter or function() end, leave = given.leave or function() end,
     ran = false, latest = false, ended = nil, diverged = nil, broken = nil, failures = {}, open = {}, stops = {},
@@ -147,13 +150,21 @@ local function push(self, branch)
   self.waiting[self.last] = branch
 end
 
+-- Who waits for it goes on.
+local function wake_all(self, op)
+  local waiters = op.waiters
+  if not waiters then return end
+  op.waiters = false
+  if waiters.co then return self:wake(waiters, op) end
+  for i = 1, #waiters do self:wake(waiters[i], op) end
+end
+
 local function finish(self, branch, ok, ...)
   local future = branch.future
   self.order = self.order + 1
   future.ok, future.ready, future.order = ok, true, self.order
   if ok then future.results = pack(...) else future.caught = (...) end
-  for _, waiter in ipairs(future.waiters or {}) do self:wake(waiter, future) end
-  future.waiters = false
+  wake_all(self, future)
   return WAIT
 end
 
@@ -161,6 +172,7 @@ end
 function machine.add_branch(self, path, fn, args, within)
   local branch = {
     path = path, counts = {}, waits = nil, first = nil, scope = within, got = scope.known(within), thrown = nil,
+    alone = { nil },
   }
   branch.future = { kind = "branch", name = path, path = path, ready = false, waiters = false, branch = branch }
   branch.co = create(function()
@@ -175,14 +187,7 @@ end
 local function forget_waits(branch, list, op)
   if not list[2] and list[1] == op then return end
   for _, other in ipairs(list) do
-    if other ~= op then
-      for i, waiter in ipairs(other.waiters or {}) do
-        if waiter == branch then
-          table.remove(other.waiters, i)
-          break
-        end
-      end
-    end
+    if other ~= op then remove_waiter(other, branch) end
   end
 end
 
@@ -286,6 +291,13 @@ end
 
 -- Which operation of the branch this is: its number, and what the journal has of that name.
 local function identify(self, branch, kind, name, key, what)
+  local counts = branch.counts[kind]
+  local count = counts and name ~= nil and counts[name]
+  if count and key == nil then
+    count.nth = count.nth + 1
+    return count.nth, count.series
+  end
+  if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
   if key ~= nil then
     local id = entry.identity(branch.path, kind, name, 0, key)
     if self.names[id] then
@@ -295,18 +307,13 @@ local function identify(self, branch, kind, name, key, what)
     self.names[id] = true
     return 0, recorded.series(self, branch.path, kind, entry.keyed(name, key))
   end
-  local counts = branch.counts[kind]
   if not counts then
     counts = {}
     branch.counts[kind] = counts
   end
-  local count = counts[name]
-  if not count then
-    count = { nth = 0, series = recorded.series(self, branch.path, kind, name) }
-    counts[name] = count
-  end
-  count.nth = count.nth + 1
-  return count.nth, count.series
+  count = { nth = 1, series = recorded.series(self, branch.path, kind, name) }
+  counts[name] = count
+  return 1, count.series
 end
 
 -- Raises what the branch has not been told of.
@@ -339,7 +346,6 @@ function machine.ask(self, kind, name, given)
   local what, key, fill = given.what or kind, given.key, given.fill
   local branch = self:check_call(what)
   if self.has_cancelled then heed(self, branch) end
-  if kind ~= "child" and kind ~= "slot" then check_name(what, name) end
   local nth, series = identify(self, branch, kind, name, key, what)
   local op = series and recorded.take(self, series, nth)
   if op then
@@ -372,12 +378,6 @@ function machine.is_full(self)
   return self.count >= self.max_entries or self.bytes >= self.max_bytes
 end
 
--- A branch waits for an operation, or a branch.
-local function add_waiter(op, branch)
-  local waiters = op.waiters
-  if waiters then waiters[#waiters + 1] = branch else op.waiters = { branch } end
-end
-
 -- Blocks the running branch until one of the list comes, none of which is ready. Returns the first one.
 local function block(branch, list)
   branch.waits = list
@@ -407,7 +407,9 @@ end
 
 --- The same for the operation that the running branch has asked for just now: so it may wait, and that is not ready.
 function machine.wait_asked(self, op)
-  return block(self.branch, { op })
+  local branch = self.branch
+  branch.alone[1] = op
+  return block(branch, branch.alone)
 end
 
 --- The same for all of the list, or until one of them comes that `ends` the wait (function(op)). Returns that one; nil:
@@ -474,10 +476,7 @@ local function make_ready(self, op)
   self.open[op] = nil
   self.order = self.order + 1
   op.order = self.order
-  local waiters = op.waiters
-  if not waiters then return end
-  op.waiters = false
-  for i = 1, #waiters do self:wake(waiters[i], op) end
+  wake_all(self, op)
 end
 
 --- The body itself has no use for an operation any more; nothing is delivered. Whoever waits for it all the same finds
@@ -604,18 +603,25 @@ end
 
 -- ---- what the owner has to do -----------------------------------------------------------------------------------
 
---- The operations that were asked for, and have no end, since the last call; in the order of the calls.
+-- The list, without what is in it.
+local function emptied(list)
+  for i = #list, 1, -1 do list[i] = nil end
+  return list
+end
+
+--- The operations that were asked for, and have no end, since the last call; in the order of the calls. The list is
+-- good until the next one.
 function machine.take_asked(self)
   local asked = self.asked
-  if asked[1] then self.asked = { nil } end -- with room for one
+  self.asked, self.taken_asked = emptied(self.taken_asked), asked
   return asked
 end
 
 --- What is to be written: the operations that are not in the journal as they are, in the order in which that came
--- about. They count as written from now on.
+-- about. They count as written from now on. The list is good until the next call.
 function machine.take_writes(self)
   local writes = self.writes
-  self.writes = { nil } -- with room for one
+  self.writes, self.taken_writes = emptied(self.taken_writes), writes
   for i = 1, #writes do writes[i].is_dirty = false end
   return writes
 end
