@@ -19,6 +19,7 @@
 --   1. Nothing is enqueued when anything in a call cannot be stored.
 --   2. Only a request with the store's signature makes the handler run anything.
 
+local attempts = require "pipeline.engine.attempt"
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
 local context = require "pipeline.context"
@@ -36,6 +37,7 @@ local type, rawget, select = type, rawget, select
 
 local DEFAULT_URL = "/_ah/queue/deferred"
 local DISPATCH_SECONDS = queue_task.DISPATCH_SECONDS
+local WHAT = "a deferred call" -- in the log
 local FORM_PREFIX = "deferred/1 "
 local DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 
@@ -436,28 +438,18 @@ local function end_failed(engine, claim, caught)
     local line = ("deferred call failed: %s: %s"):format(name, message)
     report.line(engine, WARNING, line, with_traceback(line, traceback))
   elseif kind == "permanent" then
-    return engine._core:task_done(claim)
+    return attempts.log_end(engine, WHAT, nil, engine._core:task_done(claim))
   end
-  return engine._core:task_done(claim, {
-    nowait = true, failed = true, give_up = kind == "unreadable" or nil,
-    status = kind == "singular" and 408 or status_of(caught),
-    failure = { error_class = name, message = message, traceback = traceback },
+  attempts.fail_task(engine, claim, WHAT, errors.failure(name, message, traceback), {
+    give_up = kind == "unreadable" or nil, status = kind == "singular" and 408 or status_of(caught),
   })
 end
 
-local function log_end(engine, done, code, detail)
-  if not done and code ~= "ESTALE" then
-    engine:_log(WARNING, ("end of a deferred call: %s %s"):format(code, detail or ""))
-  end
-end
-
--- `where`: the text of the error that was raised in code which did not come back to the loop; nil: it waited.
+-- `where`: see attempts.time_is_up.
 local function end_late(engine, claim, seconds, where, traceback)
-  where = where and where:match("^(.-:%d+): ")
-  local problem = errors.TimeoutError(("the call took longer than %g s%s"):format(seconds,
-    where and " (it was at " .. where .. ")" or ""))
+  local problem = attempts.time_is_up("call", seconds, where)
   problem.traceback = traceback or ""
-  log_end(engine, end_failed(engine, claim, problem))
+  end_failed(engine, claim, problem)
 end
 
 local function seconds_of(claim)
@@ -480,14 +472,14 @@ function deferred.execute(engine, claim)
     local done, code, detail = store:task_done(claim)
     if done then return end
     if code == "ETIMEDOUT" then return end_late(engine, claim, seconds_of(claim)) end
-    return log_end(engine, done, code, detail)
+    return attempts.log_end(engine, WHAT, nil, done, code, detail)
   end
   local ended = store:deadline() -- by force: "late" or "cancelled"
   if ended == "cancelled" then return end
   if ended == "late" then
     return end_late(engine, claim, seconds_of(claim), errors.text(errors.original(caught)))
   end
-  log_end(engine, end_failed(engine, claim, caught))
+  end_failed(engine, claim, caught)
 end
 
 -- ---- over HTTP -------------------------------------------------------------------------------------------------

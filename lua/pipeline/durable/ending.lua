@@ -1,6 +1,7 @@
 --- durable/ending.lua: how a claimed run of a durable function ends: done, aborted, held; and what it is said to wait
 -- for.
 
+local attempts = require "pipeline.engine.attempt"
 local blocked = require "pipeline.flow.blocked"
 local cancel = require "pipeline.durable.cancel"
 local core = require "pipeline.core"
@@ -21,7 +22,6 @@ local ending = {}
 local ERROR <const>, WARNING <const> = 40, 30
 local WAITS_MAX <const> = 5 -- named in the words of what a run waits for
 local NEVER_SECONDS <const> = 1e9
-local silent = { EABORTED = true, ESTALE = true }
 
 -- ---- words ---------------------------------------------------------------------------------------------------------
 
@@ -95,9 +95,8 @@ local function send(self, out)
   self.context.over = true
   local ok, code, message = self.core:outcome(self.claim, out)
   if ok then shown.wrote(self, out.journal) end
-  if ok == nil and code and not silent[code] then
-    self.engine:_log(WARNING, ("end of %s %s: %s %s"):format(self.record.class_path, self.self.id, code, message or ""))
-  end
+  if ok then return end
+  attempts.log_end(self.engine, ("%s %s"):format(self.record.class_path, self.self.id), nil, ok, code, message)
 end
 
 local function flags(self)
@@ -110,7 +109,7 @@ local function fail_test(self, caught)
   if not engine._test_errors then engine._test_errors = { errors.original(caught) } end
   send(self, {
     kind = "failed", flags = flags(self), retry_at = self.core:now() + NEVER_SECONDS, retry_message = "",
-    failure = { error_class = "Error", message = "", traceback = "" },
+    failure = errors.failure("Error", ""),
   })
   self.core:stop()
 end
@@ -119,16 +118,11 @@ local function is_test(self)
   return self.engine._test and not self.engine._test_retry and self.record.flags & instance.GUARDED == 0
 end
 
-local function failure_of(caught)
-  local class, message, trace = errors.describe(caught)
-  return { error_class = class, message = message, traceback = trace }
-end
-
 -- The compensations that failed: their failures, and what is added to the reason of the abort.
 local function failed_compensations(self)
   local list, words = {}, ""
   for i, each in ipairs(self.uncompensated) do
-    list[i] = failure_of(each.problem)
+    list[i] = errors.failure_of(each.problem)
     words = ("%s; compensation %s failed: %s: %s"):format(words, each.name, list[i].error_class, list[i].message)
     list[i].message = ("compensation %s: %s"):format(each.name, list[i].message)
   end
@@ -142,7 +136,7 @@ local function cancelled(self, caught)
   local is_told = caught == nil or errors.is(errors.original(caught), errors.CancelledError)
   local out = { kind = "abort", flags = flags(self), failures = failures }
   if own then
-    local failure = failure_of(own)
+    local failure = errors.failure_of(own)
     out.failure, out.abort_message = failure, ("%s: %s%s"):format(failure.error_class, failure.message, words)
     if self.record.flags & instance.GUARDED == 0 then
       report.abort(self.engine, self.self, self.record, 1, failure, place.of_function(self.of.run))
@@ -150,7 +144,7 @@ local function cancelled(self, caught)
   end
   if not is_told then
     out.failures = out.failures or {}
-    table.insert(out.failures, 1, failure_of(caught))
+    table.insert(out.failures, 1, errors.failure_of(caught))
   end
   local _, given = journal.collect(self)
   out.journal = given
@@ -160,12 +154,12 @@ end
 --- Ends a run that is to be aborted at once: nothing more of its body runs. `problem`: an error object.
 function ending.force(self, problem)
   self.steps:cancel_all("its run has ended")
-  local failure = failure_of(problem)
+  local failure = errors.failure_of(problem)
   local failures, words = failed_compensations(self)
   self.engine:_log(ERROR, ("%s %s is aborted by force: %s: %s"):format(self.record.class_path, self.self.id,
     failure.error_class, failure.message))
   local own = cancel.own_reason(self)
-  local why = own and failure_of(own)
+  local why = own and errors.failure_of(own)
   local _, given = journal.collect(self)
   send(self, {
     kind = "abort", flags = flags(self), failure = failure, failures = failures, journal = given, force = true,
@@ -228,7 +222,7 @@ local function abort(self, caught)
   local original = errors.original(caught)
   if self.machine.cancellation then return cancelled(self, caught) end
   if self.of.on_error == "hold" and not errors.is(original, errors.Abort) then return ending.hold(self, caught) end
-  local failure = failure_of(caught)
+  local failure = errors.failure_of(caught)
   local class, message = failure.error_class, failure.message
   local failures, words = failed_compensations(self)
   local reason = (errors.is(original, errors.Abort) and message or ("%s: %s"):format(class, message)) .. words

@@ -119,7 +119,7 @@ local function end_span(self, attempt)
   local tracing, problem, failure = self.engine._tracing, attempt.problem, nil
   if problem then
     local class, message = errors.describe(problem[1])
-    failure = { error_class = class, message = message, traceback = attempt.trace or "" }
+    failure = errors.failure(class, message, attempt.trace)
   end
   if tracing then tracing:step_ended(attempt.span, attempt.op.name, attempt.number, failure) end
 end

@@ -316,4 +316,14 @@ function errors.describe(caught)
   return foreign_name(value), cut(message, MESSAGE_BYTES_MAX), cut(trace or "", TRACEBACK_BYTES_MAX)
 end
 
+--- What the store keeps of a failure: the name of a class of errors, a message, and a trace (nil: there is none).
+function errors.failure(class, message, trace)
+  return { error_class = class, message = message, traceback = trace or "" }
+end
+
+--- The same of what the handler returned.
+function errors.failure_of(caught)
+  return errors.failure(errors.describe(caught))
+end
+
 return errors

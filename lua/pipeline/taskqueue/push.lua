@@ -10,6 +10,7 @@
 -- option of pipeline.open ("v2.billing" where that name does, else "billing"), an unknown name to the default one (its
 -- Host header tells who is meant).
 
+local attempts = require "pipeline.engine.attempt"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local queue_task = require "pipeline.taskqueue.task"
@@ -116,51 +117,27 @@ local function deliver(engine, claim)
 end
 
 local function failed(engine, claim, status, class_name, message, give_up)
-  local ok, code, detail = engine._core:task_done(claim, {
-    failed = true, status = status, nowait = true, give_up = give_up,
-    failure = { error_class = class_name, message = message, traceback = "" },
+  attempts.fail_task(engine, claim, "a push task", errors.failure(class_name, message), {
+    status = status, give_up = give_up,
   })
   report.task(engine, "push", claim, message, status)
-  if not ok and code ~= "ESTALE" then
-    engine:_log(core.LOG_WARNING, ("end of a push task: %s %s"):format(code, detail or ""))
-  end
 end
 
-local function no_answer(seconds)
-  return ("no answer within %g s"):format(seconds)
-end
+local Try = { __name = "pipeline.Try", __close = attempts.leave }
 
-local function out_of_time(timer)
-  if timer.over then return end
-  timer.over = true
-  failed(timer.engine, timer.claim, nil, "TimeoutError", no_answer(timer.seconds))
-  timer.engine:_cancel(timer.coroutine)
-end
-
--- The timer of a try goes with the coroutine, if that is closed while the try waits.
-local Guard = { __name = "pipeline.Guard" }
-
-function Guard.__close(timer)
-  if timer.over then return end
-  timer.over = true
-  timer.engine._timers:cancel(timer)
+local function no_answer(try)
+  failed(try.engine, try.claim, nil, "TimeoutError", ("no answer within %g s"):format(try.seconds))
 end
 
 --- Executes a claimed push task; called in a coroutine of the engine.
 function push.execute(engine, claim)
-  local co = coroutine.running()
   local seconds = claim.deadline or DISPATCH_SECONDS
-  local timer <close> = setmetatable(engine._timers:add(seconds, out_of_time, {
-    engine = engine, claim = claim, coroutine = co, over = false, seconds = seconds,
-  }), Guard)
-  engine._core:deadline(seconds)
+  local try <close> = setmetatable({ engine = engine, claim = claim, seconds = seconds, over = false }, Try)
+  attempts.limit(try, engine, seconds, no_answer)
   local ok, answer, problem = xpcall(deliver, errors.handler, engine, claim)
-  local ended = engine._core:deadline()
-  engine._timers:cancel(timer)
-  if timer.over then return end
-  timer.over = true
-  if ended == "cancelled" then return end
-  if ended == "late" then return failed(engine, claim, nil, "TimeoutError", no_answer(timer.seconds)) end
+  local ended = attempts.finish(try, engine)
+  if ended == "late" then return no_answer(try) end
+  if ended then return end
   if not ok then
     local name, message = errors.describe(answer)
     return failed(engine, claim, nil, name, message)

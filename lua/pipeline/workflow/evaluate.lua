@@ -12,13 +12,13 @@
 --   has_fallbacks    some of its children have one
 --   used             more than its children can refer to it: it serves no other run
 --   over             the attempt has ended: by its outcome, because its time was up, or as its tree was aborted
---   ended            run has returned or raised: nothing has to be done when its coroutine is closed
---   timer, engine    of an attempt whose time is limited
+--   timer, self      of an attempt whose time is limited
 --
 -- Invariants
 --   1. Every claim is ended exactly once, whatever user code does.
 --   2. What an attempt collected becomes real only with its own successful outcome.
 
+local attempts = require "pipeline.engine.attempt"
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
 local class = require "pipeline.workflow.class"
@@ -44,6 +44,7 @@ local select, setmetatable, type, xpcall = select, setmetatable, type, xpcall
 local decode, decode_list = core.decode, core.decode_list
 local instances = context.instances
 local handler, results = errors.handler, await.results
+local failure_of = errors.failure_of
 
 await.set_refusal(context.refuse_in_body)
 
@@ -51,18 +52,17 @@ local function task_backoff(tries)
   return core.backoff(TASK_BACKOFF_SECONDS, 2.0, tries, TASK_BACKOFF_SECONDS_MAX)
 end
 
-local function failure_of(caught)
-  local name, message, trace = errors.describe(caught)
-  return { error_class = name, message = message, traceback = trace }
-end
-
--- What nobody has to be told here: the end comes too late, or the core has told that it failed the attempt.
-local silent = { EABORTED = true, ESTALE = true, EEXISTS = true, ETOMBSTONE = true, ENOQUEUE = true, EMODE = true }
+local WHAT = "a task" -- in the log
+local told_by_core = { EEXISTS = true, ETOMBSTONE = true, ENOQUEUE = true, EMODE = true } -- it failed the attempt
 
 local function log_result(engine, ok, code, message)
-  if ok == nil and code and not silent[code] then
-    engine:_log(core.LOG_WARNING, ("end of a task: %s %s"):format(code, message or ""))
-  end
+  if not ok then attempts.log_end(engine, WHAT, told_by_core, ok, code, message) end
+end
+
+-- Makes `fields` the end of an attempt that failed.
+local function failed(failure, fields)
+  fields.kind, fields.nowait, fields.failure = "failed", true, failure
+  return fields
 end
 
 -- ---- run -------------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ end
 local function failed_outcome(engine, record, flags, caught, prefix)
   local original = errors.original(caught)
   local failure = failure_of(caught)
-  local out = { kind = "failed", flags = flags, failure = failure, nowait = true }
+  local out = failed(failure, { flags = flags })
   if errors.is(original, errors.Abort) then
     out.kind, out.abort_message = "abort", failure.message
     return out
@@ -206,8 +206,7 @@ local function not_loadable(engine, claim, record, problem)
   local core_engine = engine._core
   local now = core_engine:now()
   local text = ("class %s cannot be loaded: %s"):format(record.class_path, problem)
-  local failure = { error_class = "ConfigurationError", message = text, traceback = "" }
-  local out = { kind = "failed", flags = record.flags, nowait = true, failure = failure }
+  local out = failed(errors.failure("ConfigurationError", text), { flags = record.flags })
   if time_spent(claim.tries) > engine._class_load_timeout then
     out.kind, out.abort_message, out.retry_message = "abort", text, text
     if record.flags & DURABLE ~= 0 then out.kind = "held" end -- it goes on when the class is there, and it is resumed
@@ -219,33 +218,22 @@ local function not_loadable(engine, claim, record, problem)
   log_result(engine, core_engine:outcome(claim, out))
 end
 
--- `where`: the text of the error that was raised in code which did not come back to the loop; nil: it waited.
-local function time_is_up(record, where)
-  where = where and where:match("^(.-:%d+): ")
-  return errors.TimeoutError(("the attempt took longer than %g s%s"):format(record.timeout,
-    where and " (it was at " .. where .. ")" or ""))
-end
-
-local function out_of_time(timer)
-  local run, engine, self = timer.run, timer.engine, timer.self
-  if run.over then return end
-  run.over = true
+local function out_of_time(run, co)
+  local self = run.self
   self._run = false
   local record = self._record
-  local problem = time_is_up(record)
-  problem.where = place.of_thread(timer.coroutine) or false
-  problem.traceback = debug.traceback(timer.coroutine)
-  fail(engine, timer.claim, record, instance.class_of(self), problem)
-  engine:_cancel(timer.coroutine)
+  local problem = attempts.time_is_up("attempt", record.timeout)
+  problem.where = place.of_thread(co) or false
+  problem.traceback = debug.traceback(co)
+  fail(self._engine, run.claim, record, instance.class_of(self), problem)
 end
 
 local function interrupt(engine, co, self, run)
   run.over = true
   self._run = false
-  log_result(engine, engine._core:outcome(run.claim, {
-    kind = "failed", nowait = true, flags = self._record.flags, retry_at = engine._core:now(),
-    retry_message = "", failure = { error_class = "CancelledError", message = "aborted", traceback = "" },
-  }))
+  log_result(engine, engine._core:outcome(run.claim, failed(errors.failure("CancelledError", "aborted"), {
+    flags = self._record.flags, retry_at = engine._core:now(), retry_message = "",
+  })))
   engine:_cancel(co)
 end
 
@@ -273,15 +261,6 @@ function evaluate.interrupt(engine, id)
   end
 end
 
-local function watch_time(engine, self, run, claim)
-  local seconds = self._record.timeout
-  if not seconds or seconds <= 0 then return nil end
-  engine._core:deadline(seconds)
-  return engine._timers:add(seconds, out_of_time, {
-    run = run, engine = engine, self = self, claim = claim, coroutine = running(),
-  })
-end
-
 -- As log_result of the outcome of a run that has succeeded, but waits for the commit, and calls what waits for it.
 local function commit_outcome(engine, claim, run, out)
   out.nowait = nil
@@ -292,13 +271,7 @@ local function commit_outcome(engine, claim, run, out)
 end
 
 -- The context of a run is closed with the coroutine. If that is done while the attempt waits, this ends it.
-local Run = { __name = "pipeline.Run" }
-
-function Run.__close(run)
-  if run.ended then return end
-  run.over = true
-  if run.timer then run.engine._timers:cancel(run.timer) end
-end
+local Run = { __name = "pipeline.Run", __close = attempts.leave }
 
 -- The context of a run that has done nothing to the graph is that of the next one.
 local spare = false
@@ -307,11 +280,11 @@ local function new_run(claim)
   local run = spare
   if not run then
     return setmetatable({
-      children = false, n = 0, claim = claim, over = false, ended = false, committed = false, used = false,
+      children = false, n = 0, claim = claim, over = false, committed = false, used = false,
     }, Run)
   end
   spare = false
-  run.claim, run.over, run.ended = claim, false, false
+  run.claim, run.over = claim, false
   return run
 end
 
@@ -325,7 +298,7 @@ end
 -- @return the instance, its run context, the main function, and what is to be called around its coroutines.
 function evaluate.body(engine, of, record, inputs)
   local self = instance.new(of, engine, record)
-  local run = { children = false, n = 0, claim = inputs, over = false, ended = true, committed = false, used = true }
+  local run = { children = false, n = 0, claim = inputs, over = false, committed = false, used = true }
   self._run = run
   local list, n = decode_args(self, inputs)
   local fn = run_function(engine, of, record)
@@ -365,19 +338,20 @@ local function run_stage(engine, claim)
   self._run = run
   local co = running()
   instances[co] = self
-  local timer = watch_time(engine, self, run, claim)
-  if timer then run.timer, run.engine = timer, engine end
+  local seconds = record.timeout
+  if seconds and seconds > 0 then
+    run.self = self
+    attempts.limit(run, engine, seconds, out_of_time)
+  end
   local ok, out = xpcall(attempt, handler, self, claim, run, of, run_function(engine, of, record))
-  local ended = engine._core:deadline() -- by force: "late" or "cancelled"
+  local ended = attempts.finish(run, engine)
   instances[co] = nil
-  if timer then engine._timers:cancel(timer) end
-  run.ended = true
-  if run.over then return end
-  run.over = true
+  if ended == "over" then return end
   self._run = false
   if ended == "cancelled" then return end
   if ended == "late" then
-    fail(engine, claim, record, of, time_is_up(record, not ok and errors.text(errors.original(out)) or nil))
+    local where = not ok and errors.text(errors.original(out)) or nil
+    fail(engine, claim, record, of, attempts.time_is_up("attempt", record.timeout, where))
   elseif not ok then
     fail(engine, claim, record, of, out, run.prefix)
   elseif type(out) == "string" then
@@ -443,10 +417,9 @@ local function finalize_failed(engine, claim, caught)
     engine._test_errors = engine._test_errors or { errors.original(caught) }
     engine._core:stop()
   end
-  log_result(engine, engine._core:finalized(claim, {
-    kind = "failed", failure = failure, nowait = true, give_up = is_last,
-    retry_at = at or engine._core:now(),
-  }))
+  log_result(engine, engine._core:finalized(claim, failed(failure, {
+    give_up = is_last, retry_at = at or engine._core:now(),
+  })))
 end
 
 -- A class that stays missing must not keep a tree from becoming final for ever.
@@ -458,10 +431,9 @@ local function finalize_not_loadable(engine, claim, problem)
     return log_result(engine, engine._core:finalized(claim, { kind = "ok", nowait = true }))
   end
   report.missing(engine, record, text)
-  log_result(engine, engine._core:finalized(claim, {
-    kind = "failed", nowait = true, retry_at = now + task_backoff(claim.tries),
-    failure = { error_class = "ConfigurationError", message = text, traceback = "" },
-  }))
+  log_result(engine, engine._core:finalized(claim, failed(errors.failure("ConfigurationError", text), {
+    retry_at = now + task_backoff(claim.tries),
+  })))
 end
 
 local function finalize(engine, claim, self)
@@ -554,27 +526,22 @@ local function callback_failed(engine, claim, failure, options, since)
       :format(claim.stage.class_path, claim.tries + 1))
     return log_result(engine, engine._core:task_done(claim, { nowait = true }))
   end
-  log_result(engine, engine._core:task_done(claim, {
-    failed = true, nowait = true, retry_at = now + delay, failure = failure,
-  }))
+  attempts.fail_task(engine, claim, WHAT, failure, { retry_at = now + delay })
 end
 
 -- A callback task without parameters is the cleanup that finalized() of the root asked for.
 local function cleanup_task(engine, claim)
   local deleted, code, message = engine._core:cleanup(claim.stage.id)
   if deleted then return engine._core:task_done(claim, {}) end -- went with its stage, so this is refused
-  log_result(engine, engine._core:task_done(claim, {
-    failed = true, nowait = true, retry_at = engine._core:now() + task_backoff(claim.tries),
-    failure = { error_class = "Error", message = message or code, traceback = "" },
-  }))
+  attempts.fail_task(engine, claim, WHAT, errors.failure("Error", message or code), {
+    retry_at = engine._core:now() + task_backoff(claim.tries),
+  })
 end
 
 local function callback_task(engine, claim)
   if not claim.payload then return cleanup_task(engine, claim) end
   local self, problem = stage_of_claim(engine, claim)
-  if not self then
-    return callback_failed(engine, claim, { error_class = "ConfigurationError", message = problem, traceback = "" })
-  end
+  if not self then return callback_failed(engine, claim, errors.failure("ConfigurationError", problem)) end
   local params, retry, since = claim.payload and decode(claim.payload), nil, nil
   if type(params) ~= "table" then params = {} end
   if type(params[1]) == "table" then params, retry, since = params[1], params[2], params[3] end
@@ -586,8 +553,7 @@ local function callback_task(engine, claim)
     if refused then report.refused(engine, self, status, body) end
     return log_result(engine, engine._core:task_done(claim, { nowait = true }))
   end
-  callback_failed(engine, claim, { error_class = "Error", message = ("answered %d"):format(status), traceback = "" },
-    retry, since)
+  callback_failed(engine, claim, errors.failure("Error", ("answered %d"):format(status)), retry, since)
 end
 
 -- ---- entry -----------------------------------------------------------------------------------------------------
