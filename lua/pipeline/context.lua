@@ -13,9 +13,8 @@ local context = {
   instances = setmetatable({}, { __mode = "k" }), -- coroutine -> the pipeline instance whose task it executes
   owners = setmetatable({}, { __mode = "k" }),    -- coroutine -> the engine whose handler it executes
   engines = {},                                   -- open engines in the order opened
-  logger = nil,                                   -- set by pipeline.set_logger
-  enforce_auth = true,                            -- set by pipeline.set_enforce_auth
-  gate = nil,                                     -- set by transaction.lua: waits for transactions of others
+  logger = nil,                                   -- see context.set_logger
+  enforce_auth = true,                            -- see context.set_enforce_auth
   has_several = false,                            -- there were two engines at a time: makers are remembered
   alone = false,                                  -- the engine that callbacks made before work for, while it is open
   calling = false,                                -- the engine that the callback of a loop that runs works for
@@ -34,9 +33,27 @@ function context.instance()
   return context.instances[running()]
 end
 
---- The transaction this code belongs to, or nil; made real by transaction.lua, which is loaded with the first one.
+--- The transaction this code belongs to, or nil. It may be over: a tasklet can outlive it.
 function context.transaction()
-  return nil
+  return nil -- there was none yet: see context.set_transactions
+end
+
+local gate -- waits for transactions of others
+
+--- Transactions there are from now on. `current` finds that of the running code, or nil; wait(engine) waits until none
+-- of others keeps the store of the engine busy.
+function context.set_transactions(current, wait)
+  context.transaction, gate = current, wait
+end
+
+--- Who gets the lines of log of all engines without a `log` option, fn(level, text); nil: standard error.
+function context.set_logger(fn)
+  context.logger = fn
+end
+
+--- Whether pages and rpc need an administrator.
+function context.set_enforce_auth(enforce)
+  context.enforce_auth = enforce
 end
 
 local inside = setmetatable({}, { __mode = "k" }) -- coroutine of an engine that executes a handler -> true
@@ -155,8 +172,17 @@ function context.store(engine, only_reads)
         "nothing can be written through this one before its end", engine._path)
     end
   end
-  if next(engine._transactions) and not (only_reads and engine._path ~= ":memory:") then context.gate(engine) end
+  if next(engine._transactions) and not (only_reads and engine._path ~= ":memory:") then gate(engine) end
   return engine._core
+end
+
+--- Where what is started or added here for `engine` goes; `transactional` and `what` as for Tx._takes, which may raise.
+-- @return the transaction under way here, if it is one of that engine, and whether it belongs to that; if not, it is
+-- done by itself when the transaction has ended (Tx._after). nil, false: there is none, and it is done now.
+function context.route(engine, transactional, what)
+  local tx = context.transaction()
+  if not tx or tx._engine ~= engine then return nil, false end
+  return tx, tx:_takes(transactional, what)
 end
 
 local listeners, had_any = {}, false

@@ -83,7 +83,7 @@ function pipeline.set_enforce_auth(enforce)
   if type(enforce) ~= "boolean" then
     misuse(("bad argument #1 to 'set_enforce_auth' (boolean expected, got %s)"):format(type(enforce)))
   end
-  context.enforce_auth = enforce
+  context.set_enforce_auth(enforce)
 end
 
 --- Gives log lines of all engines without a `log` option to fn(level, text); nil: warnings to standard error.
@@ -92,7 +92,7 @@ function pipeline.set_logger(fn)
   if fn ~= nil and type(fn) ~= "function" then
     misuse(("bad argument #1 to 'set_logger' (function expected, got %s)"):format(type(fn)))
   end
-  context.logger = fn
+  context.set_logger(fn)
 end
 
 --- In the function of a step of a durable function: what it can know of that. `name`; `key` (a text that is the same in

@@ -56,8 +56,7 @@ local function around(co)
   end
 end
 
---- The transaction that the running code belongs to, or nil. It may be over: a tasklet can outlive it.
-function context.transaction()
+local function current()
   return task_context.get_local(KEY) or next(open) and around(running()) or nil
 end
 
@@ -88,7 +87,7 @@ function transaction.gate(engine)
   end
 end
 
-context.gate = transaction.gate
+context.set_transactions(current, transaction.gate)
 
 -- As busy, but through another engine.
 local function busy_elsewhere(engine)

@@ -14,9 +14,9 @@ local known = {
   folders = {},
   knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },
   writes = {
-    ["lua/pipeline/eventloop.lua context"] = true, ["lua/pipeline/init.lua context"] = true,
+    ["lua/pipeline/eventloop.lua context"] = true,
     ["lua/pipeline/tasklet/multi.lua task"] = true, ["lua/pipeline/tasklet/task.lua engines"] = true,
-    ["lua/pipeline/tasklet/task.lua future"] = true, ["lua/pipeline/transaction.lua context"] = true,
+    ["lua/pipeline/tasklet/task.lua future"] = true,
   },
 }
 

@@ -193,8 +193,8 @@ function Queue.add(self, tasks, given)
   if #list == 0 then return tasks end
   batch.check(list)
   local engine = batch.engine_of(list, "add")
-  if tx and tx._engine ~= engine then tx = nil end
-  local takes = tx and tx:_takes(given.transactional, "add")
+  local takes
+  tx, takes = context.route(engine, given.transactional, "add")
   local transaction = given.transactional and not tx and stage_task.gathered("add", engine) or nil
   local store = context.store(engine)
   if takes or not tx then make_cron(store, self.name) end

@@ -179,20 +179,18 @@ local function forget_start(self)
 end
 
 local function start(self, engine, given)
-  local tx = context.transaction()
-  if tx and tx._engine ~= engine then tx = nil end
+  local tx, takes = context.route(engine, given.transactional, "start")
   if given.transactional and not tx then
     errors.raise(errors.TransactionError, "start: transactional, but not inside engine:transaction; what is to " ..
       "begin with the end of a run is start{return_task = true}:add(nil, {transactional = true})")
   end
-  local takes = tx and tx:_takes(given.transactional, "start")
   local stage = root_stage(self, engine, given)
   if tx and not takes then
     tx:_after(function() send(self, context.store(engine), stage) end)
   else
     send(self, context.store(engine), stage)
+    if takes then tx:_if_lost(forget_start, self) end
   end
-  if takes then tx:_if_lost(function() forget_start(self) end) end
   return stage
 end
 

@@ -33,17 +33,18 @@ end
 -- been committed, with `transactional` in a run when the attempt has; else now. Raises what gathered and a transaction
 -- that is over raise.
 function task.when_committed(what, engine, transactional, fn)
-  local tx = context.transaction()
-  if tx and tx._engine == engine then
-    if tx:_takes(transactional, what) then return tx:_if_committed(fn) end
-    return tx:_after(fn)
+  local tx, takes = context.route(engine, transactional, what)
+  if takes then
+    tx:_if_committed(fn)
+  elseif tx then
+    tx:_after(fn)
   elseif transactional then
     local run = run_under_way(what, engine)
     run.committed = run.committed or {}
     run.committed[#run.committed + 1] = fn
-    return
+  else
+    fn()
   end
-  fn()
 end
 
 --- The task that starts a root whose records were written with return_task.
