@@ -29,7 +29,8 @@ local options = require "pipeline.support.options"
 local queue_task = require "pipeline.taskqueue.task"
 local report = require "pipeline.support.report"
 local text = require "pipeline.support.text"
-local misuse = require("pipeline.support.place").misuse
+local places = require "pipeline.support.place"
+local bad_argument, bad_type, misuse = places.bad_argument, places.bad_type, places.misuse
 local handler = errors.handler
 
 local deferred = {}
@@ -85,7 +86,7 @@ local function refuse_function(fn, what)
 end
 
 local function bad_callable(what, found)
-  misuse(("bad argument #1 to '%s' (function, name or callable object expected, got %s)"):format(what, found))
+  bad_argument(1, what, "function, name or callable object expected, got %s", found)
 end
 
 -- The form of a call of a table or object, and what stands for it in the payload.
@@ -269,7 +270,7 @@ deferred._decode = decode
 -- In App Engine: deferred.run.
 function deferred.run(bytes)
   if type(bytes) ~= "string" then
-    misuse(("bad argument #1 to 'run' (string expected, got %s)"):format(type(bytes)))
+    bad_type(1, "run", "string", bytes)
   end
   local fn, object, list, first, n = decode(bytes)
   if object ~= nil then return await.results(fn(object, table.unpack(list, first, n))) end
@@ -280,8 +281,7 @@ end
 
 local function check_string(value, position, what)
   if type(value) ~= "string" or value == "" then
-    misuse(("bad argument #%d to '%s' (name expected, got %s)"):format(position, what,
-      value == "" and "an empty one" or type(value)))
+    bad_argument(position, what, "name expected, got %s", value == "" and "an empty one" or type(value))
   end
 end
 
@@ -291,7 +291,7 @@ end
 function deferred.register(name, fn)
   check_string(name, 1, "register")
   if type(fn) ~= "function" and type(fn) ~= "table" then
-    misuse(("bad argument #2 to 'register' (function or class expected, got %s)"):format(type(fn)))
+    bad_type(2, "register", "function or class", fn)
   end
   if not names.register(name, fn) then
     errors.raise(errors.ConfigurationError, "register: the name '%s' is taken by another function", text.short(name))
@@ -314,7 +314,7 @@ end
 -- with its task's headers. In App Engine: deferred.set_log_level.
 function deferred.set_log_level(level)
   if math.type(level) ~= "integer" then
-    misuse(("bad argument #1 to 'set_log_level' (integer expected, got %s)"):format(type(level)))
+    bad_type(1, "set_log_level", "integer", level)
   end
   log_level = level
 end
@@ -523,7 +523,7 @@ end
 -- deferred.TaskHandler.
 function deferred.handler(request)
   if type(request) ~= "table" or type(request.headers) ~= "table" then
-    misuse("bad argument #1 to 'handler' (request expected, got %s)", type(request))
+    bad_type(1, "handler", "request", request)
   end
   return deferred.serve(context.engine(), request)
 end

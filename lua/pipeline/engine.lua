@@ -26,7 +26,8 @@ local status = require "pipeline.workflow.status"
 local stores = require "pipeline.support.stores"
 local timers = require "pipeline.loop.timers"
 local waiting = require "pipeline.workflow.waiting"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local engine = {}
 
@@ -355,7 +356,7 @@ end
 
 local function check_seconds(seconds, name, kind)
   local ok, wanted = options.fits(seconds, kind or "number")
-  if not ok then misuse(("bad argument #1 to '%s' (%s expected)"):format(name, wanted)) end
+  if not ok then bad_argument(1, name, "%s expected", wanted) end
 end
 
 --- Moves virtual time forward by `seconds`, or to a time such as "2027-03-28T01:59:00[Europe/Berlin]". Where schedules
@@ -412,7 +413,7 @@ end
 function Engine.transaction(self, fn)
   opened.check(self)
   if type(fn) ~= "function" then
-    misuse(("bad argument #1 to 'transaction' (function expected, got %s)"):format(type(fn)))
+    bad_type(1, "transaction", "function", fn)
   end
   return require("pipeline.transaction").run(self, fn)
 end
@@ -475,7 +476,7 @@ end
 --- Answers a request without a socket: returns {status, headers, body}.
 function Engine.handle(self, request)
   if type(request) ~= "table" then
-    misuse(("bad argument #1 to 'handle' (table expected, got %s)"):format(type(request)))
+    bad_type(1, "handle", "table", request)
   end
   return web_of(self):handle(request)
 end

@@ -28,7 +28,8 @@ local clients = require "pipeline.loop.clients"
 local clocks = require "pipeline.loop.clocks"
 local others = require "pipeline.loop.engines"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local eventloop = {}
 
@@ -573,9 +574,7 @@ function eventloop.queue_call(seconds, fn, ...)
     self:push(entry)
     return entry
   end
-  if type(seconds) ~= "number" or seconds ~= seconds then
-    misuse(("bad argument #1 to 'queue_call' (number of seconds expected, got %s)"):format(type(seconds)))
-  end
+  if type(seconds) ~= "number" or seconds ~= seconds then bad_type(1, "queue_call", "number of seconds", seconds) end
   entry.fire = call
   local clock, due = self.clock, seconds
   if seconds < ABSOLUTE then
@@ -588,9 +587,7 @@ end
 
 --- Forgets a call that queue_call has queued, as its own method `cancel` does. Harmless when it was made.
 function eventloop.cancel(entry)
-  if getmetatable(entry) ~= call_meta then
-    misuse(("bad argument #1 to 'cancel' (what queue_call has returned expected, got %s)"):format(type(entry)))
-  end
+  if getmetatable(entry) ~= call_meta then bad_type(1, "cancel", "what queue_call has returned", entry) end
   entry:cancel()
 end
 
@@ -645,7 +642,7 @@ end
 function eventloop.set_clock(clock)
   local before = common.clock
   if clock ~= nil and (type(clock) ~= "table" or type(clock.now) ~= "function" or type(clock.sleep) ~= "function") then
-    misuse("bad argument #1 to 'set_clock' (object with functions now and sleep expected)")
+    bad_argument(1, "set_clock", "object with functions now and sleep expected")
   end
   common.clock = clock or clocks.real
   return before ~= clocks.real and before or nil
@@ -654,9 +651,7 @@ end
 --- A clock that stands still but when the loop sleeps.
 -- @tparam[opt] number start seconds since the epoch, default 1.7e9.
 function eventloop.virtual_clock(start)
-  if start ~= nil and type(start) ~= "number" then
-    misuse(("bad argument #1 to 'virtual_clock' (number of seconds expected, got %s)"):format(type(start)))
-  end
+  if start ~= nil and type(start) ~= "number" then bad_type(1, "virtual_clock", "number of seconds", start) end
   return clocks.virtual(start or 1.7e9)
 end
 

@@ -12,7 +12,7 @@ local instance = require "pipeline.workflow.instance"
 local names = require "pipeline.support.names"
 local status = require "pipeline.workflow.status"
 local testing = require "pipeline.workflow.testing"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local pipeline = { common = common }
 
@@ -81,7 +81,7 @@ end
 --- Whether status pages and rpc need an administrator (the default). In App Engine: set_enforce_auth.
 function pipeline.set_enforce_auth(enforce)
   if type(enforce) ~= "boolean" then
-    misuse(("bad argument #1 to 'set_enforce_auth' (boolean expected, got %s)"):format(type(enforce)))
+    bad_type(1, "set_enforce_auth", "boolean", enforce)
   end
   context.set_enforce_auth(enforce)
 end
@@ -90,7 +90,7 @@ end
 -- Levels: 10 debug, 20 info, 30 warning, 40 error, 50 critical.
 function pipeline.set_logger(fn)
   if fn ~= nil and type(fn) ~= "function" then
-    misuse(("bad argument #1 to 'set_logger' (function expected, got %s)"):format(type(fn)))
+    bad_type(1, "set_logger", "function", fn)
   end
   context.set_logger(fn)
 end

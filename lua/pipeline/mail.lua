@@ -8,6 +8,7 @@ local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local outbox = require "pipeline.mail.outbox"
+local bad_type = require("pipeline.support.place").bad_type
 
 local mail = {
   QUEUE = outbox.QUEUE, MailError = errors.MailError, MailRefusedError = outbox.MailRefusedError,
@@ -27,7 +28,7 @@ local how_kinds = { name = "string", transactional = "boolean", engine = "table"
 -- In App Engine: mail.send_mail.
 function mail.send(fields, given)
   if type(fields) ~= "table" then
-    error(("bad argument #1 to 'send' (table of fields expected, got %s)"):format(type(fields)), 2)
+    bad_type(1, "send", "table of fields", fields)
   end
   given = options.check(given, how_kinds, 2, "send")
   return outbox.post(given.engine or context.engine(), fields, given)

@@ -2,7 +2,7 @@
 
 local duration = require "pipeline.support.duration"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local retention = {}
 
@@ -19,8 +19,8 @@ local kinds = { done = "any", aborted = "any", dead = "any", max_bytes = "any" }
 local JOURNALS = { done = 7 * DAY, aborted = 30 * DAY }
 
 local function refuse(name, value, wanted, option)
-  misuse(("bad argument #2 to 'open' (option '%s': '%s': %s expected, got %s)"):format(option or "retention", name,
-    wanted, type(value) == "string" and ("%q"):format(value:sub(1, 40)) or tostring(value)))
+  bad_option(2, "open", option or "retention", "'%s': %s expected, got %s", name, wanted,
+    type(value) == "string" and ("%q"):format(value:sub(1, 40)) or tostring(value))
 end
 
 local function age_of(given, name, defaults, option)
@@ -35,7 +35,7 @@ end
 function retention.read(given, parse_limit)
   if given == false then given = { done = false, aborted = false } end
   if given ~= nil and type(given) ~= "table" then
-    misuse(("bad argument #2 to 'open' (option 'retention': table or false expected, got %s)"):format(type(given)))
+    bad_option(2, "open", "retention", "table or false expected, got %s", type(given))
   end
   given = options.check(given, kinds, 2, "open", "option 'retention'")
   local passed = { max_bytes = given.max_bytes and parse_limit(given.max_bytes, "retention.max_bytes") or nil }
@@ -47,8 +47,7 @@ end
 function retention.read_journals(given)
   if given == false then given = { done = false, aborted = false } end
   if given ~= nil and type(given) ~= "table" then
-    misuse(("bad argument #2 to 'open' (option 'journal_retention': table or false expected, got %s)"):format(
-      type(given)))
+    bad_option(2, "open", "journal_retention", "table or false expected, got %s", type(given))
   end
   given = options.check(given, journal_kinds, 2, "open", "option 'journal_retention'")
   local passed = {}

@@ -12,7 +12,8 @@ local options = require "pipeline.support.options"
 local spec = require "pipeline.schedule.spec"
 local times = require "pipeline.schedule.times"
 local work = require "pipeline.schedule.work"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option, bad_type = place.bad_argument, place.bad_option, place.bad_type
 
 local schedules = {}
 
@@ -170,7 +171,7 @@ function schedules.create(name, given, how)
   spec.check_name(name, "create")
   how = options.check(how, create_kinds, 3, "create")
   if how.if_exists and not existing[how.if_exists] then
-    misuse("bad argument #3 to 'create' (option 'if_exists': \"raise\", \"update\" or \"keep\" expected)")
+    bad_option(3, "create", "if_exists", "\"raise\", \"update\" or \"keep\" expected")
   end
   local engine = context.engine()
   local fields, todo = spec.parse(engine, given, "create")
@@ -261,14 +262,14 @@ function schedules.declare(source, specs, how)
   spec.check_name(source, "declare")
   how = options.check(how, declare_kinds, 3, "declare")
   if type(specs) ~= "table" then
-    misuse(("bad argument #2 to 'declare' (table of schedules by name expected, got %s)"):format(type(specs)))
+    bad_type(2, "declare", "table of schedules by name", specs)
   end
   local engine = context.engine()
   local parsed = {}
   for name, given in pairs(specs) do
     spec.check_name(name, "declare")
     if type(given) ~= "table" then
-      misuse(("bad argument #2 to 'declare' ('%s': table expected, got %s)"):format(name, type(given)))
+      bad_argument(2, "declare", "'%s': table expected, got %s", name, type(given))
     end
     local ok, fields, todo = xpcall(spec.parse, errors.handler, engine, given, "declare")
     if not ok then
@@ -368,7 +369,7 @@ end
 
 --- Pauses it, with a note: nothing fires and nothing that is buffered starts until `resume`; what runs goes on.
 function Schedule.pause(self, note)
-  if note ~= nil and type(note) ~= "string" then misuse("bad argument #1 to 'pause' (string expected)") end
+  if note ~= nil and type(note) ~= "string" then bad_argument(1, "pause", "string expected") end
   write(self._engine, self.name, function(row)
     if not row then refuse_unknown(self.name) end
     if row.paused and row.note == note then return nil end
@@ -419,8 +420,8 @@ local trigger_kinds = { args = "table", overlap = "string" }
 
 local function check_overlap(overlap, what)
   if overlap and not spec.overlaps[overlap] then
-    misuse(("bad argument #1 to '%s' (option 'overlap': '%s' is not known; did you mean '%s'?)"):format(what, overlap,
-      options.nearest(overlap, spec.overlaps)))
+    bad_option(1, what, "overlap", "'%s' is not known; did you mean '%s'?", overlap,
+      options.nearest(overlap, spec.overlaps))
   end
 end
 
@@ -452,7 +453,7 @@ function Schedule.backfill(self, given)
   check_overlap(given.overlap, "backfill")
   local now = self._engine._core:now()
   local from, to, max = given.from, given.to or now, given.max or BACKFILL_MAX
-  if not from then misuse("bad argument #1 to 'backfill' (option 'from': seconds since the epoch expected)") end
+  if not from then bad_option(1, "backfill", "from", "seconds since the epoch expected") end
   if to > now then
     errors.raise(times.ScheduleError, "backfill: `to` is in the future: those times fire by themselves")
   end
@@ -483,7 +484,7 @@ local delete_kinds = { running = "string" }
 function Schedule.delete(self, given)
   given = options.check(given, delete_kinds, 1, "delete")
   if given.running and given.running ~= "leave" and given.running ~= "abort" then
-    misuse("bad argument #1 to 'delete' (option 'running': \"leave\" or \"abort\" expected)")
+    bad_option(1, "delete", "running", "\"leave\" or \"abort\" expected")
   end
   local ok, code, message = context.store(self._engine):schedule_delete(self.name, given.running == "abort")
   if not ok and code == "ENOTFOUND" then refuse_unknown(self.name) end

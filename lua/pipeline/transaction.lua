@@ -23,7 +23,8 @@ local eventloop = require "pipeline.eventloop"
 local outside = require "pipeline.tasklet.outside"
 local queue_errors = require "pipeline.taskqueue.errors"
 local task_context = require "pipeline.tasklet.context"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type, misuse = place.bad_argument, place.bad_type, place.misuse
 
 local transaction = {}
 
@@ -122,10 +123,10 @@ local function check_values(name, n, ...)
     local value = select(i, ...)
     local kind = type(value)
     if value ~= value then
-      misuse(("bad argument #%d to '%s' (nan cannot be stored)"):format(i + 1, name))
+      bad_argument(i + 1, name, "nan cannot be stored")
     elseif kind == "table" or kind == "function" or kind == "thread" or kind == "userdata" and
       value ~= core.null then
-      misuse(("bad argument #%d to '%s' (nil, boolean, number or string expected, got %s)"):format(i + 1, name, kind))
+      bad_argument(i + 1, name, "nil, boolean, number or string expected, got %s", kind)
     end
   end
 end
@@ -143,7 +144,7 @@ end
 local function run_sql(self, name, query, sql, ...)
   check_self(self, name)
   if type(sql) ~= "string" then
-    misuse(("bad argument #1 to '%s' (SQL expected, got %s)"):format(name, type(sql)))
+    bad_type(1, name, "SQL", sql)
   end
   local n = select("#", ...)
   check_values(name, n, ...)

@@ -45,6 +45,14 @@ local function check_include(path, number, line)
   end
 end
 
+-- Errors about arguments are of one form, which one module gives them.
+local function check_argument_error(path, number, line)
+  if path == "lua/pipeline/support/place.lua" then return end
+  if line:find("bad argument #[^']*'[^']*' %([%w%%]") then
+    complain(path, number, "an error about an argument is raised by bad_argument, bad_type or bad_option of place.lua")
+  end
+end
+
 local leftovers = { "TO" .. "DO", "FIX" .. "ME", "XX" .. "X", "HA" .. "CK" }
 local width = 120
 
@@ -107,6 +115,7 @@ local function check_file(path)
   local is_c = kind == "c" or kind == "h"
   for number, line in ipairs(lines) do
     check_line(path, number, line, path == "Makefile" or kind == "mk")
+    if path:find("^lua/pipeline/") then check_argument_error(path, number, line) end
     if is_c then check_include(path, number, line) end
     if is_c and path:find("^csrc/store/sqlite/") then check_numbers(path, number, line) end
   end

@@ -9,7 +9,7 @@ local evaluate = require "pipeline.workflow.evaluate"
 local instance = require "pipeline.workflow.instance"
 local opened = require "pipeline.engine.opened"
 local text = require "pipeline.support.text"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local methods = {} -- of the engine
 
@@ -47,12 +47,12 @@ function methods.complete(self, given, value)
 end
 
 local function flat(params)
-  if params ~= nil and type(params) ~= "table" then misuse("bad argument #2 to 'callback' (table expected)") end
+  if params ~= nil and type(params) ~= "table" then bad_argument(2, "callback", "table expected") end
   local list = {}
   for name, value in pairs(params or {}) do
     local kind = type(value)
     if type(name) ~= "string" or not (kind == "string" or kind == "number" or kind == "boolean") then
-      misuse("bad argument #2 to 'callback' (parameters are named strings, numbers or booleans)")
+      bad_argument(2, "callback", "parameters are named strings, numbers or booleans")
     end
     list[name] = tostring(value)
   end

@@ -4,7 +4,8 @@ local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option = place.bad_argument, place.bad_option
 
 local methods = {} -- of the engine
 
@@ -80,10 +81,10 @@ end
 local function by_names(engine, result, given)
   local wanted = {}
   for _, name in ipairs(given.names) do
-    if type(name) ~= "string" then misuse("bad argument #1 to 'act_tasks' (option 'names': list of texts expected)") end
+    if type(name) ~= "string" then bad_option(1, "act_tasks", "names", "list of texts expected") end
     local queue, rest = name:match("^([^/]+)/(.+)$")
     if not given.queue and not queue then
-      misuse("bad argument #1 to 'act_tasks' (names are QUEUE/NAME, or `queue` is given)")
+      bad_argument(1, "act_tasks", "names are QUEUE/NAME, or `queue` is given")
     end
     wanted[given.queue and given.queue .. "/" .. name or queue .. "/" .. rest] = true
   end
@@ -103,13 +104,13 @@ local filter_kinds = { queue = "string", text = "string", state = "string" }
 local function by_filters(engine, result, given)
   local filters = options.check(given.filters, filter_kinds, 1, "act_tasks")
   if filters.state and filters.state ~= "dead" then
-    misuse("bad argument #1 to 'act_tasks' (only dead tasks are revived or forgotten)")
+    bad_argument(1, "act_tasks", "only dead tasks are revived or forgotten")
   end
   if filters.text == "" then
-    misuse("bad argument #1 to 'act_tasks' (option 'filters': 'text' is empty; without it all are meant)")
+    bad_option(1, "act_tasks", "filters", "'text' is empty; without it all are meant")
   end
   if given.queue and filters.queue and given.queue ~= filters.queue then
-    misuse("bad argument #1 to 'act_tasks' (`queue` and the one among the filters are two)")
+    bad_argument(1, "act_tasks", "`queue` and the one among the filters are two")
   end
   local part = filters.text and filters.text:lower()
   act_where(engine, result, given, given.queue or filters.queue, function(record)
@@ -129,9 +130,9 @@ function methods.act_tasks(self, given)
   opened.check(self)
   given = options.check(given, act_kinds, 1, "act_tasks")
   options.check_one_of(given.op, ops, 1, "act_tasks", "op")
-  if given.names and given.filters then misuse("bad argument #1 to 'act_tasks' (either names or filters expected)") end
+  if given.names and given.filters then bad_argument(1, "act_tasks", "either names or filters expected") end
   if not (given.names or given.filters or given.queue) then
-    misuse("bad argument #1 to 'act_tasks' (names, filters or queue expected)")
+    bad_argument(1, "act_tasks", "names, filters or queue expected")
   end
   local result = { matched = 0, done = 0, refused = {} }
   if given.names then

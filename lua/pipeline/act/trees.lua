@@ -13,7 +13,8 @@ local filters_of = require "pipeline.view.filters"
 local instance = require "pipeline.workflow.instance"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option = place.bad_argument, place.bad_option
 
 local methods = {} -- of the engine
 
@@ -136,12 +137,12 @@ local function check_filters(given)
   filters_of.check(given, {}, "act")
   for name, value in pairs(given) do
     if value == "" then
-      misuse(("bad argument #1 to 'act' (option 'filters': '%s' is empty; without it all are meant)"):format(name))
+      bad_option(1, "act", "filters", "'%s' is empty; without it all are meant", name)
     end
   end
   local states = filters_of.read(given, "act").states
   if states and next(states) == nil then
-    misuse("bad argument #1 to 'act' (option 'filters': 'state' names none; without it all are meant)")
+    bad_option(1, "act", "filters", "'state' names none; without it all are meant")
   end
 end
 
@@ -185,12 +186,12 @@ function methods.act(self, given)
   opened.check(self)
   given = options.check(given, act_kinds, 1, "act")
   options.check_one_of(given.op, ops, 1, "act", "op")
-  if given.force and given.op ~= "abort" then misuse("bad argument #1 to 'act' (option 'force' is for abort alone)") end
+  if given.force and given.op ~= "abort" then bad_argument(1, "act", "option 'force' is for abort alone") end
   if (given.ids == nil) == (given.filters == nil) then
-    misuse("bad argument #1 to 'act' (either ids or filters expected)")
+    bad_argument(1, "act", "either ids or filters expected")
   end
   for _, id in ipairs(given.ids or {}) do
-    if type(id) ~= "string" then misuse("bad argument #1 to 'act' (option 'ids': list of texts expected)") end
+    if type(id) ~= "string" then bad_option(1, "act", "ids", "list of texts expected") end
   end
   local result = { matched = 0, done = 0, refused = {}, ids = given.list and {} or nil }
   if given.ids then

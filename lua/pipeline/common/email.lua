@@ -11,6 +11,7 @@ local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
 local page = require "pipeline.mail.page"
 local text = require "pipeline.support.text"
+local bad_option = require("pipeline.support.place").bad_option
 
 local TOKEN_BYTES = 16
 local SHOWN_BYTES_MAX = 4000
@@ -44,7 +45,7 @@ end
 
 local function check_text(name, value)
   if value == nil or type(value) == "string" or is_later(value) then return end
-  error(("bad argument #1 to 'EmailToContinue' (option '%s': string expected, got %s)"):format(name, type(value)), 4)
+  bad_option(1, "EmailToContinue", name, "string expected, got %s", type(value))
 end
 
 local function prepare(given, ...)
@@ -55,7 +56,7 @@ local function prepare(given, ...)
   for _, name in ipairs { "subject", "body", "html", "approve_html", "disapprove_html", "random_token" } do
     check_text(name, given[name])
   end
-  if given.body == nil then error("bad argument #1 to 'EmailToContinue' (option 'body': the text is missing)", 3) end
+  if given.body == nil then bad_option(1, "EmailToContinue", "body", "the text is missing") end
   local fields = {}
   for name, value in pairs(given) do fields[name] = value end
   fields.random_token = fields.random_token or hex(core.random(TOKEN_BYTES))

@@ -4,7 +4,7 @@
 -- as the keys of a table are: 1 and 1.0 are the same; tables are refused, since two that look the same are not.
 
 local class = require "pipeline.workflow.class"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 require "pipeline.workflow.instance"
 
 local lists = {}
@@ -68,7 +68,7 @@ class.prepare_arguments(lists.Concat, function(...)
   for i = 1, count do
     local value = list[i]
     if type(value) == "table" and getmetatable(value) == nil and not (i == count and is_separator(value)) then
-      misuse(("bad argument #%d to 'Concat' (string expected, or { separator = } at the end)"):format(i))
+      bad_argument(i, "Concat", "string expected, or { separator = } at the end")
     end
   end
   return ...

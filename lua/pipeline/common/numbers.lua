@@ -3,14 +3,14 @@
 -- Integers stay integers; a result that an integer cannot hold fails the attempt instead of wrapping around.
 
 local class = require "pipeline.workflow.class"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 require "pipeline.workflow.instance"
 
 local numbers = {}
 
 local function require_one(name)
   class.prepare_arguments(numbers[name], function(...)
-    if select("#", ...) == 0 then misuse(("bad argument #1 to '%s' (value expected)"):format(name)) end
+    if select("#", ...) == 0 then bad_argument(1, name, "value expected") end
     return ...
   end)
 end

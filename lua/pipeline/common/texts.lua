@@ -4,7 +4,7 @@ local class = require "pipeline.workflow.class"
 local errors = require "pipeline.support.errors"
 local format = require "pipeline.support.format"
 local text = require "pipeline.support.text"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 require "pipeline.workflow.instance"
 
 local texts = {}
@@ -36,7 +36,7 @@ texts.Format = class.define("pipeline.common.Format", {
 
 local function check_template(template, name)
   if type(template) == "string" or type(template) == "table" and getmetatable(template) then return end
-  misuse(("bad argument #1 to '%s' (string expected, got %s)"):format(name, type(template)))
+  bad_type(1, name, "string", template)
 end
 
 --- A text with places for values in order.
@@ -69,7 +69,7 @@ texts.Log = class.define("pipeline.common.Log", {
 --- A line at any level.
 function texts.Log.log(level, template, ...)
   if math.type(level) ~= "integer" and not (type(level) == "table" and getmetatable(level)) then
-    misuse(("bad argument #1 to 'log' (level as an integer expected, got %s)"):format(type(level)))
+    bad_type(1, "log", "level as an integer", level)
   end
   return texts.Log(level, template, ...)
 end

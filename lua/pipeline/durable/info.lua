@@ -2,7 +2,7 @@
 
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local info = {}
 
@@ -32,7 +32,7 @@ end
 -- @tparam string name of 1 to 200 bytes.
 function Info.stream(self, name)
   if type(name) ~= "string" or name == "" or #name > NAME_BYTES_MAX then
-    misuse("bad argument #1 to 'stream' (a name of 1 to %d bytes expected)", NAME_BYTES_MAX)
+    bad_argument(1, "stream", "a name of 1 to %d bytes expected", NAME_BYTES_MAX)
   end
   return progress_of[self]:stream(name)
 end

@@ -12,7 +12,8 @@ local options = require "pipeline.support.options"
 local progress = require "pipeline.durable.reach.progress"
 local text = require "pipeline.support.text"
 local values = require "pipeline.durable.values"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_option, bad_type = place.bad_option, place.bad_type
 
 local methods = {} -- of the engine
 
@@ -82,10 +83,10 @@ local function address_of(self, ref, item, start)
   if instance.is(ref) and ref._id then
     item.stage = ref._id
   elseif type(ref) ~= "string" then
-    misuse("bad argument #1 to 'signal' (id, idempotence key or started pipeline expected, got %s)", type(ref))
+    bad_type(1, "signal", "id, idempotence key or started pipeline", ref)
   elseif start then
     if not instance.is(start) or start._id or start._spawned or not start.class.durable then
-      misuse("bad argument #4 to 'signal' (option 'start': a durable function that is not started expected)")
+      bad_option(4, "signal", "start", "a durable function that is not started expected")
     end
     local stage = instance.root_stage(start, self, { idempotence_key = ref })
     item.idempotence, item.start = stage.key, { stage }

@@ -5,7 +5,7 @@ local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local methods = {} -- of the engine
 
@@ -33,7 +33,7 @@ end
 function methods.backup(self, path, given)
   opened.check(self)
   if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
-    misuse(("bad argument #1 to 'backup' (path expected, got %s)"):format(type(path)))
+    bad_type(1, "backup", "path", path)
   end
   given = options.check(given, backup_kinds, 2, "backup")
   local ok, problem = pcall(copy, self, path, given)

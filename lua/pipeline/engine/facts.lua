@@ -8,7 +8,7 @@ local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local retention = require "pipeline.retention"
 local status = require "pipeline.workflow.status"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local methods = {} -- of the engine
 
@@ -112,7 +112,7 @@ end
 function methods.from_id(self, id, given)
   opened.check(self)
   if type(id) ~= "string" then
-    misuse(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)))
+    bad_type(1, "from_id", "string", id)
   end
   given = options.check(given, { resolve_outputs = "boolean" }, 2, "from_id")
   return instance.from_id(self, id, given, class.Base)

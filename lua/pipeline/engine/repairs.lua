@@ -7,7 +7,8 @@ local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_option, misuse = place.bad_option, place.misuse
 
 local methods = {} -- of the engine
 
@@ -69,7 +70,7 @@ function methods.repair(self, given)
   given = options.check(given, repair_kinds, 1, "repair")
   opened.outside_transaction(self, "repair")
   if not given.dry_run and (not given.backup or given.backup == "") then
-    misuse("bad argument #1 to 'repair' (option 'backup': path of a copy that is made before)")
+    bad_option(1, "repair", "backup", "path of a copy that is made before")
   end
   local found = self:check()
   local answer = { found = found, left = found, mended = {} }

@@ -7,7 +7,8 @@ local queue = require "pipeline.taskqueue.queue"
 local retention = require "pipeline.retention"
 local text = require "pipeline.support.text"
 local warm = require "pipeline.flow.warm"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option, bad_type = place.bad_argument, place.bad_option, place.bad_type
 
 local settings = {}
 
@@ -35,7 +36,7 @@ local core_options = {
 local function check_modules(list)
   for key, prefix in pairs(list) do
     if math.type(key) ~= "integer" or type(prefix) ~= "string" or prefix == "" then
-      misuse("bad argument #2 to 'open' (option 'modules': list of module prefixes expected)")
+      bad_option(2, "open", "modules", "list of module prefixes expected")
     end
   end
 end
@@ -46,8 +47,8 @@ local function file_mode(given)
   local mode = math.type(given) == "integer" and given
   if type(given) == "string" then mode = given:find("^[0-7]+$") and tonumber(given, 8) end
   if not mode or mode < 0 or mode > tonumber("777", 8) or mode & tonumber("600", 8) ~= tonumber("600", 8) then
-    misuse("bad argument #2 to 'open' (option 'file_mode': octal digits expected, with which the owner can read and "
-      .. "write, such as \"640\")")
+    bad_option(2, "open", "file_mode",
+      "octal digits expected, with which the owner can read and write, such as \"640\"")
   end
   return mode
 end
@@ -66,21 +67,21 @@ end
 
 local function check(path, given)
   if type(path) ~= "string" then
-    misuse(("bad argument #1 to 'open' (string expected, got %s)"):format(type(path)))
+    bad_type(1, "open", "string", path)
   end
   if path == "" or path:find("\0", 1, true) then
-    misuse("bad argument #1 to 'open' (the path of a file, or \":memory:\", expected)")
+    bad_argument(1, "open", "the path of a file, or \":memory:\", expected")
   end
   given = options.check(given, open_kinds, 2, "open")
   local durability = given.durability
   if durability and durability ~= "full" and durability ~= "normal" then
-    misuse("bad argument #2 to 'open' (option 'durability': \"full\" or \"normal\" expected)")
+    bad_option(2, "open", "durability", "\"full\" or \"normal\" expected")
   end
   check_modules(given.modules or {})
   local seconds = given.transaction_timeout
   if seconds and not (seconds >= TRANSACTION_TIMEOUT_MIN and seconds <= TRANSACTION_TIMEOUT_MAX) then
-    misuse(("bad argument #2 to 'open' (option 'transaction_timeout': %g to %g seconds expected)"):format(
-      TRANSACTION_TIMEOUT_MIN, TRANSACTION_TIMEOUT_MAX))
+    bad_option(2, "open", "transaction_timeout", "%g to %g seconds expected", TRANSACTION_TIMEOUT_MIN,
+      TRANSACTION_TIMEOUT_MAX)
   end
   return given
 end
@@ -109,7 +110,7 @@ end
 local function warm_runs(most, bytes)
   if most == nil then most = WARM_RUNS end
   if math.type(most) ~= "integer" or most < 0 then
-    misuse("bad argument #2 to 'open' (option 'warm_runs': whole number, at least 0, expected)")
+    bad_option(2, "open", "warm_runs", "whole number, at least 0, expected")
   end
   bytes = bytes == nil and WARM_BYTES or queue.parse_limit(bytes, "warm_bytes")
   return most > 0 and warm.new(most, bytes)

@@ -34,6 +34,7 @@ local errors = require "pipeline.support.errors"
 local place = require "pipeline.support.place"
 local recorded = require "pipeline.flow.recorded"
 local scope = require "pipeline.flow.scope"
+local bad_argument = place.bad_argument
 
 local machine = {}
 machine.__index = machine
@@ -285,7 +286,7 @@ end
 
 local function check_name(what, name)
   if type(name) == "string" and #name >= 1 and #name <= NAME_BYTES_MAX then return end
-  place.misuse("bad argument #1 to '%s' (a name of 1 to %d bytes expected, got %s)", what, NAME_BYTES_MAX,
+  bad_argument(1, what, "a name of 1 to %d bytes expected, got %s", NAME_BYTES_MAX,
     type(name) == "string" and #name .. " bytes" or type(name))
 end
 
@@ -301,8 +302,7 @@ local function identify(self, branch, kind, name, key, what)
   if key ~= nil then
     local id = entry.identity(branch.path, kind, name, 0, key)
     if self.names[id] then
-      place.misuse("bad argument #1 to '%s' (%s %q of key %s was asked for before in this branch: a key names one)",
-        what, kind, name, key)
+      bad_argument(1, what, "%s %q of key %s was asked for before in this branch: a key names one", kind, name, key)
     end
     self.names[id] = true
     return 0, recorded.series(self, branch.path, kind, entry.keyed(name, key))

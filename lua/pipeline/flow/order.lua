@@ -1,6 +1,7 @@
 --- flow/order.lua: iterates a table in an order that is the same in every process.
 
 local place = require "pipeline.support.place"
+local bad_type = place.bad_type
 
 local order = {}
 
@@ -16,7 +17,7 @@ end
 --- As pairs: numbers first, then texts, then all else by its text.
 function order.sorted_pairs(t)
   if type(t) ~= "table" then
-    place.misuse("bad argument #1 to 'sorted_pairs' (table expected, got %s)", type(t))
+    bad_type(1, "sorted_pairs", "table", t)
   end
   local keys, i = {}, 0
   for key in pairs(t) do keys[#keys + 1] = key end

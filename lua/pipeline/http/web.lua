@@ -24,7 +24,8 @@ local json = require "pipeline.http.json"
 local options = require "pipeline.support.options"
 local stage_task = require "pipeline.workflow.task"
 local text = require "pipeline.support.text"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local web = {}
 
@@ -443,16 +444,14 @@ end
 -- In App Engine: a handler of the webapp.
 function Web:route(method, path, handler)
   if type(method) ~= "string" or not method:find("^[%u*]+$") then
-    misuse("bad argument #1 to 'route' (a method such as \"GET\", or \"*\" expected)")
+    bad_argument(1, "route", "a method such as \"GET\", or \"*\" expected")
   end
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
-    misuse("bad argument #2 to 'route' (a path that begins with \"/\" expected)")
+    bad_argument(2, "route", "a path that begins with \"/\" expected")
   end
-  if type(handler) ~= "function" then
-    misuse(("bad argument #3 to 'route' (function expected, got %s)"):format(type(handler)))
-  end
+  if type(handler) ~= "function" then bad_type(3, "route", "function", handler) end
   local ok, problem = self.routes:add(method, path, handler)
-  if not ok then error(("bad argument #2 to 'route' (%s: %s)"):format(path, problem), 2) end
+  if not ok then bad_argument(2, "route", "%s: %s", path, problem) end
 end
 
 -- What is at a path that was divided: routes by method, and the values of their parameters; or nil. The library's own

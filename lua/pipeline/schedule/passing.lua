@@ -3,7 +3,7 @@
 local errors = require "pipeline.support.errors"
 local times = require "pipeline.schedule.times"
 local waiting = require "pipeline.workflow.waiting"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local passing = {}
 
@@ -11,7 +11,7 @@ local passing = {}
 function passing.seconds_until(engine, time)
   local when, zone = time:match("^(.-)%[(.-)%]$")
   local target, now = times.instant(when or time, zone or "UTC"), engine._core:now()
-  if target < now then misuse(("bad argument #1 to 'advance' (%s is past)"):format(time)) end
+  if target < now then bad_argument(1, "advance", "%s is past", time) end
   return target - now
 end
 

@@ -11,6 +11,7 @@
 
 local place = require "pipeline.support.place"
 local texts = require "pipeline.support.text"
+local bad_argument = place.bad_argument
 
 local errors = {}
 
@@ -68,7 +69,7 @@ function errors.is(object, ...)
   local own, class = class_of(object), ...
   if select("#", ...) == 0 then return own ~= nil end
   if getmetatable(class) ~= class_meta then
-    place.misuse("bad argument #2 to 'is' (class of errors expected, got %s%s)", type(class),
+    bad_argument(2, "is", "class of errors expected, got %s%s", type(class),
       class == nil and ": is its name misspelt?" or "")
   end
   while own do

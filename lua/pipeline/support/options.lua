@@ -1,7 +1,9 @@
 --- options.lua: checks tables of options. An unknown key raises and names the nearest known one; a value of a wrong
 -- type raises as a wrong argument of any Lua function does.
 
-local misuse = require("pipeline.support.place").misuse
+local places = require "pipeline.support.place"
+local bad_argument, bad_option, bad_type = places.bad_argument, places.bad_option, places.bad_type
+local misuse = places.misuse
 
 local options = {}
 local type, next, math_type = type, next, math.type
@@ -58,8 +60,8 @@ end
 --- Raises unless the option `name` of `what` is one of the keys of `known`.
 function options.check_one_of(value, known, position, what, name)
   if value ~= nil and known[value] then return end
-  misuse(("bad argument #%d to '%s' (option '%s': '%s' is none of them; did you mean '%s'?)"):format(position, what,
-    name, tostring(value), options.nearest(tostring(value), known)))
+  bad_option(position, what, name, "'%s' is none of them; did you mean '%s'?", tostring(value),
+    options.nearest(tostring(value), known))
 end
 
 --- The key of `known` that `name` is one letter away from, or nil.
@@ -113,45 +115,39 @@ function options.check(given, known, position, name, place)
   place = place and place .. ": " or ""
   if given == nil then return {} end
   if type(given) ~= "table" then
-    misuse(("bad argument #%d to '%s' (table of options expected, got %s)"):format(position, name, type(given)))
+    bad_type(position, name, "table of options", given)
   end
   for key, value in pairs(given) do
     if type(key) ~= "string" then
-      misuse(("bad argument #%d to '%s' (%soptions have names; got one at [%s])"):format(position, name, place,
-        tostring(key)))
+      bad_argument(position, name, "%soptions have names; got one at [%s]", place, tostring(key))
     end
     local kind = known[key]
     if not kind then
       local nearest = options.nearest(key, known)
-      misuse(("bad argument #%d to '%s' (%sunknown option '%s'%s)"):format(position, name, place, key,
-        nearest and ("; did you mean '" .. nearest .. "'?") or ""))
+      bad_argument(position, name, "%sunknown option '%s'%s", place, key,
+        nearest and ("; did you mean '" .. nearest .. "'?") or "")
     end
     local ok, wanted = true, nil
     if kind ~= "any" then ok, wanted = options.fits(value, kind) end
     if not ok then
-      misuse(("bad argument #%d to '%s' (%soption '%s': %s expected, got %s)"):format(position, name, place, key,
-        wanted, describe(value)))
+      bad_argument(position, name, "%soption '%s': %s expected, got %s", place, key, wanted, describe(value))
     end
   end
   return given
-end
-
-local function refuse_list(position, name, format, ...)
-  misuse(("bad argument #%d to '%s' (%s)"):format(position, name, format:format(...)))
 end
 
 --- Refuses what is not a plain list: a table with keys 1 to n and no others, each item of which `is_item` accepts. A
 -- table that is something else would pass for an empty list, and nothing would be done. `what` says what is expected,
 -- `item` what the items are. Returns the list.
 function options.check_list(value, is_item, position, name, what, item)
-  if type(value) ~= "table" then refuse_list(position, name, "%s expected, got %s", what, type(value)) end
+  if type(value) ~= "table" then bad_type(position, name, what, value) end
   local n, at = #value, 0
   for key, each in next, value do
     at = at + 1
     if key ~= at and (math_type(key) ~= "integer" or key < 1 or key > n) then
-      refuse_list(position, name, "%s expected, got a table with the field '%s'", what, tostring(key))
+      bad_argument(position, name, "%s expected, got a table with the field '%s'", what, tostring(key))
     end
-    if not is_item(each) then refuse_list(position, name, "%s expected at [%d], got %s", item, key, type(each)) end
+    if not is_item(each) then bad_argument(position, name, "%s expected at [%d], got %s", item, key, type(each)) end
   end
   return value
 end
@@ -166,7 +162,7 @@ end
 --- Refuses what cannot be called. `position` and `name` say which argument of which function it is.
 function options.check_function(value, position, name)
   if options.is_callable(value) then return end
-  misuse(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(value)))
+  bad_type(position, name, "function", value)
 end
 
 --- Makes each function of a table of methods, but for those of the library alone (_name), refuse a wrong `self`, as of

@@ -64,4 +64,27 @@ function place.misuse(format, ...)
   error(where and where .. ": " .. message or message, 0)
 end
 
+--- The text of an error about an argument: its number, the function that was called, and what is wrong: a format and
+-- the values for it.
+function place.argument_text(position, what, problem, ...)
+  if select("#", ...) > 0 then problem = problem:format(...) end
+  return ("bad argument #%d to '%s' (%s)"):format(position, what, problem)
+end
+
+--- Raises it as an error of use.
+function place.bad_argument(position, what, problem, ...)
+  place.misuse(place.argument_text(position, what, problem, ...))
+end
+
+--- The same of an argument of a wrong type. `expected`: what it should be; `value`: what it is.
+function place.bad_type(position, what, expected, value)
+  place.bad_argument(position, what, "%s expected, got %s", expected, type(value))
+end
+
+--- The same of the field `option` of an argument that is a table of options.
+function place.bad_option(position, what, option, problem, ...)
+  if select("#", ...) > 0 then problem = problem:format(...) end
+  place.bad_argument(position, what, ("option '%s': %s"):format(option, problem))
+end
+
 return place

@@ -10,7 +10,8 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local context = {}
 
@@ -25,7 +26,7 @@ end
 --- Makes a context with the fields of `given`. In App Engine: make_context.
 function context.make_context(given)
   if given ~= nil and type(given) ~= "table" then
-    misuse(("bad argument #1 to 'make_context' (table expected, got %s)"):format(type(given)))
+    bad_type(1, "make_context", "table", given)
   end
   local self = {}
   for key, value in pairs(given or {}) do self[key] = value end
@@ -54,7 +55,7 @@ end
 --- Sets the context of the running tasklet, and of no other; nil: none. In App Engine: set_context.
 function context.set_context(of)
   if of ~= nil and not is_context(of) then
-    misuse(("bad argument #1 to 'set_context' (context expected, got %s)"):format(type(of)))
+    bad_type(1, "set_context", "context", of)
   end
   local pair = current_pair()
   task.set_context { of = of, locals = pair and pair.locals or {} }
@@ -69,7 +70,7 @@ end
 --- Sets a local value of the running tasklet. Those it starts later have it too; its caller has not. In App Engine the
 -- namespace is such a value.
 function context.set_local(key, value)
-  if key == nil or key ~= key then misuse("bad argument #1 to 'set_local' (key expected, got %s)", tostring(key)) end
+  if key == nil or key ~= key then bad_argument(1, "set_local", "key expected, got %s", tostring(key)) end
   local pair, locals = current_pair(), {}
   for name, before in pairs(pair and pair.locals or {}) do locals[name] = before end
   locals[key] = value

@@ -23,6 +23,7 @@ local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
 local place = require "pipeline.support.place"
 local trace = require "pipeline.telemetry.trace"
+local bad_option = place.bad_option
 
 local fetch = {}
 
@@ -345,7 +346,7 @@ local kinds = {
 local function check(given)
   if given == nil then given = {} end
   given = options.check(given, kinds, 1, "fetch")
-  if given.url == nil then place.misuse("bad argument #1 to 'fetch' (option 'url': string expected, got nil)") end
+  if given.url == nil then bad_option(1, "fetch", "url", "string expected, got nil") end
   return given
 end
 

@@ -23,7 +23,8 @@ local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local places = require "pipeline.support.place"
+local bad_argument, bad_type = places.bad_argument, places.bad_type
 
 local future = {}
 
@@ -93,7 +94,7 @@ for _, quiet in ipairs { errors.CancelledError, errors.EOFError, errors.Abort, e
 function future.add_flow_exception(of)
   local meta = getmetatable(of)
   if type(meta) ~= "table" or meta.__name ~= "pipeline.ErrorClass" then
-    misuse(("bad argument #1 to 'add_flow_exception' (class of errors expected, got %s)"):format(type(of)))
+    bad_type(1, "add_flow_exception", "class of errors", of)
   end
   flow[of] = true
 end
@@ -281,7 +282,7 @@ end
 
 --- Completes the future with an error: any value but nil. A text, and whatever else is no object, becomes an Error.
 function Future.set_exception(self, value, trace)
-  if value == nil then misuse("bad argument #1 to 'set_exception' (error expected, got nil)") end
+  if value == nil then bad_argument(1, "set_exception", "error expected, got nil") end
   if self.state == FINISHING then refuse(self, "set_exception") end
   if self[BODY] ~= nil then
     errors.raise(errors.TaskletError, "set_exception of %s: only its tasklet completes it", Future.name(self))

@@ -8,7 +8,8 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
-local misuse = require("pipeline.support.place").misuse
+local places = require "pipeline.support.place"
+local bad_argument, bad_type = places.bad_argument, places.bad_type
 
 local multi = {}
 
@@ -101,7 +102,7 @@ end
 --- Adds a future whose result will be the next of the list. In App Engine: add_dependent.
 function Multi.add_dependent(self, member)
   if not is_future(member) then
-    misuse(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)))
+    bad_type(1, "add_dependent", "future", member)
   end
   if self.full then refuse(self, "add_dependent") end
   add_member(self, member)
@@ -163,8 +164,8 @@ end
 
 local function check_list(list, name, depth)
   if type(list) ~= "table" or is_future(list) then
-    errors.raise(errors.TaskletError, "bad argument #1 to '%s' (list of futures expected, got %s)", name,
-      is_future(list) and "a future" or type(list))
+    errors.raise(errors.TaskletError, "%s", places.argument_text(1, name, "list of futures expected, got %s",
+      is_future(list) and "a future" or type(list)))
   end
   for i = 1, list.n or #list do
     local member = list[i]
@@ -333,7 +334,7 @@ end
 --- Adds a future whose result is to be reduced with the others.
 function Reducing.add_dependent(self, member)
   if not is_future(member) then
-    misuse(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)))
+    bad_type(1, "add_dependent", "future", member)
   end
   if self.full then refuse(self, "add_dependent") end
   self:_depend(member)
@@ -343,7 +344,7 @@ end
 function Reducing.putq(self, value)
   if self.full then refuse(self, "putq") end
   if is_future(value) then return self:_depend(value) end
-  if value == nil then misuse("bad argument #1 to 'putq' (value expected, got nil)") end
+  if value == nil then bad_argument(1, "putq", "value expected, got nil") end
   self.pending = self.pending + 1
   eventloop.current():push { go = put_value, of = self, value = value }
 end

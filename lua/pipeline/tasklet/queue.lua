@@ -8,7 +8,7 @@ local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local multi = require "pipeline.tasklet.multi"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local queue = {}
 
@@ -89,7 +89,7 @@ end
 
 local function check_future(member)
   if not is_future(member) then
-    misuse(("bad argument #1 to 'add_dependent' (future expected, got %s)"):format(type(member)))
+    bad_type(1, "add_dependent", "future", member)
   end
 end
 

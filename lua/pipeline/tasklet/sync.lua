@@ -6,7 +6,7 @@
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.tasklet.future"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local sync = {}
 
@@ -122,7 +122,7 @@ end
 --- Makes a semaphore with n permits (an integer, at least 1). They are handed on in the order they were asked for.
 function sync.Semaphore(n)
   if math.type(n) ~= "integer" or n < 1 then
-    misuse(("bad argument #1 to 'Semaphore' (positive integer expected, got %s)"):format(tostring(n)))
+    bad_argument(1, "Semaphore", "positive integer expected, got %s", tostring(n))
   end
   return new(semaphore_meta, "Semaphore", n)
 end

@@ -24,6 +24,7 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.support.options"
 local pipelines = require "pipeline.workflow.future"
+local argument_text = require("pipeline.support.place").argument_text
 
 local task = {}
 
@@ -301,11 +302,11 @@ future.wait = wait
 local function check_future(value, position, name)
   if is_future(value) then return end
   if pipelines.is_future(value) then
-    errors.raise(errors.TaskletError, "bad argument #%d to '%s' (the future of a pipeline is not awaited: pass it on "
-      .. "to another child, self:spawn(Next(future)), which runs when its value is there)", position, name)
+    errors.raise(errors.TaskletError, "%s", argument_text(position, name, "the future of a pipeline is not awaited: " ..
+      "pass it on to another child, self:spawn(Next(future)), which runs when its value is there"))
   end
-  errors.raise(errors.TaskletError, "bad argument #%d to '%s' (future expected, got %s)", position, name,
-    type(value) == "table" and "table; use await_all for a list" or type(value))
+  errors.raise(errors.TaskletError, "%s", argument_text(position, name, "future expected, got %s",
+    type(value) == "table" and "table; use await_all for a list" or type(value)))
 end
 
 local function take_results(self, i, n)

@@ -5,7 +5,8 @@ local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.support.options"
 local task = require "pipeline.tasklet.task"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local time = {}
 
@@ -15,8 +16,7 @@ local common, add_soon = eventloop.common, eventloop.add_soon
 
 local function check_seconds(seconds, position, name)
   if type(seconds) == "number" and seconds == seconds then return end
-  misuse(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, name,
-    seconds ~= seconds and "nan" or type(seconds)))
+  bad_argument(position, name, "number of seconds expected, got %s", seconds ~= seconds and "nan" or type(seconds))
 end
 
 -- A sleep is a future and its timer in one. One of no time at all is among those that are due soon.
@@ -87,7 +87,7 @@ end
 function time.with_timeout(of, seconds)
   if options.is_callable(of) then of = task.start_user(of, 2, { n = 0 }) end
   if not future.is(of) then
-    misuse(("bad argument #1 to 'with_timeout' (future or function expected, got %s)"):format(type(of)))
+    bad_type(1, "with_timeout", "future or function", of)
   end
   check_seconds(seconds, 2, "with_timeout")
   local result = future.plain(2, "with_timeout")

@@ -12,7 +12,8 @@ local queue_errors = require "pipeline.taskqueue.errors"
 local queue_settings = require "pipeline.taskqueue.settings"
 local queue_task = require "pipeline.taskqueue.task"
 local stage_task = require "pipeline.workflow.task"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local classes = queue_errors.classes
 local was_added, was_not_added, raise_worst = batch.was_added, batch.was_not_added, batch.raise_worst
@@ -227,7 +228,7 @@ local module_add_kinds = { queue_name = true, transactional = true, deadline = t
 function queue.add(given)
   local own, rest = {}, {}
   if given ~= nil and type(given) ~= "table" then
-    misuse(("bad argument #1 to 'add' (table of options expected, got %s)"):format(type(given)))
+    bad_type(1, "add", "table of options", given)
   end
   for key, value in pairs(given or {}) do
     if module_add_kinds[key] then own[key] = value else rest[key] = value end
@@ -240,7 +241,7 @@ end
 
 local function check_lease_seconds(seconds, what, position)
   if type(seconds) ~= "number" then
-    misuse(("bad argument #%d to '%s' (number of seconds expected, got %s)"):format(position, what, type(seconds)))
+    bad_type(position, what, "number of seconds", seconds)
   end
   if not (seconds >= 0 and seconds <= queue.MAX_LEASE_SECONDS) then
     errors.raise(classes.InvalidLeaseTimeError, "%s: %g seconds are not from 0 to %d", what, seconds,
@@ -250,7 +251,7 @@ end
 
 local function check_max(max, limit, what)
   if type(max) ~= "number" then
-    misuse(("bad argument #2 to '%s' (number of tasks expected, got %s)"):format(what, type(max)))
+    bad_type(2, what, "number of tasks", max)
   end
   local whole = math.tointeger(max)
   if not whole or whole < 1 or whole > limit then
@@ -292,14 +293,14 @@ function Queue.lease_tasks_by_tag(self, seconds, max, tag, given)
     return self:lease_tasks_by_tag_async(seconds, max, tag, given):get_result()
   end
   if tag ~= nil and type(tag) ~= "string" then
-    misuse(("bad argument #3 to 'lease_tasks_by_tag' (string expected, got %s)"):format(type(tag)))
+    bad_type(3, "lease_tasks_by_tag", "string", tag)
   end
   return lease(self, "lease_tasks_by_tag", seconds, max, { tag = tag, group = tag == nil })
 end
 
 local function check_task(task, what)
   if not queue_task.is(task) then
-    misuse(("bad argument #1 to '%s' (task expected, got %s)"):format(what, type(task)))
+    bad_type(1, what, "task", task)
   end
   if not task.name then errors.raise(classes.BadTaskStateError, "%s: the task has no name", what) end
 end
@@ -409,7 +410,7 @@ local function fetch(list)
   if #list == 0 then return {} end
   local names, kind = {}, type(list[1])
   for i, item in ipairs(list) do
-    if type(item) ~= kind then misuse("bad argument #1 to 'fetch' (names and queues are mixed)") end
+    if type(item) ~= kind then bad_argument(1, "fetch", "names and queues are mixed") end
     names[i] = queue_settings.check_name(kind == "table" and item.name or item)
   end
   local records = check("fetch", store_of():queue_stats(names))
@@ -569,7 +570,7 @@ end
 -- Raises MalformedQueueConfiguration. In App Engine: queue.yaml.
 function queue.configure(queues)
   if type(queues) ~= "table" then
-    misuse(("bad argument #1 to 'configure' (table of queues expected, got %s)"):format(type(queues)))
+    bad_type(1, "configure", "table of queues", queues)
   end
   local store, engine = store_of()
   queue.apply(store, queue.parse(queues, function(level, line) engine:_log(level, line) end))

@@ -14,7 +14,8 @@ local queue_errors = require "pipeline.taskqueue.errors"
 local task_text = require "pipeline.taskqueue.task_text"
 local text = require "pipeline.support.text"
 local trace = require "pipeline.telemetry.trace"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option = place.bad_argument, place.bad_option
 
 local classes = queue_errors.classes
 local type, next, rawget, getmetatable, setmetatable = type, next, rawget, getmetatable, setmetatable
@@ -36,7 +37,7 @@ local max_eta_seconds -- how far an eta may be ahead; nil: any
 --- Limits how far ahead an eta may be, in seconds; nil, the default: not at all. App Engine had 30 days.
 function queue_task.set_max_eta(seconds)
   if seconds ~= nil and not options.fits(seconds, "duration") then
-    misuse("bad argument #1 to 'set_max_eta' (number of seconds, at least 0, expected)")
+    bad_argument(1, "set_max_eta", "number of seconds, at least 0, expected")
   end
   max_eta_seconds = seconds
 end
@@ -89,7 +90,7 @@ end
 local function retry_form(given)
   if not given then return nil end
   if type(given) ~= "table" then
-    misuse("bad argument #1 to 'Task' (option 'retry_options': TaskRetryOptions expected)")
+    bad_option(1, "Task", "retry_options", "TaskRetryOptions expected")
   end
   if getmetatable(given) ~= retry_meta then given = queue_task.TaskRetryOptions(given) end
   local form = {}
@@ -271,7 +272,7 @@ end
 local function deadline_of(deadline)
   if deadline == nil then return nil end
   if type(deadline) ~= "number" then
-    misuse(("bad argument #1 to 'Task' (option 'dispatch_deadline': number expected, got %s)"):format(type(deadline)))
+    bad_option(1, "Task", "dispatch_deadline", "number expected, got %s", type(deadline))
   end
   if not (deadline >= queue_task.MIN_DISPATCH_DEADLINE and deadline <= queue_task.MAX_DISPATCH_DEADLINE) then
     errors.raise(classes.InvalidDispatchDeadlineError, "dispatch_deadline %g is not from %g to %g seconds", deadline,

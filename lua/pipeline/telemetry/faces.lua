@@ -2,7 +2,7 @@
 
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local LEASE_SECONDS = 15.0
 
@@ -53,7 +53,7 @@ function methods.metrics(self, given)
   given = options.check(given, metric_kinds, 1, "metrics")
   local format = given.format or "openmetrics"
   if format ~= "openmetrics" and format ~= "prometheus" then
-    misuse("bad argument #1 to 'metrics' (option 'format': \"openmetrics\" or \"prometheus\" expected)")
+    bad_option(1, "metrics", "format", "\"openmetrics\" or \"prometheus\" expected")
   end
   opened.outside_transaction(self, "metrics")
   local exposition, is_open = require "pipeline.telemetry.exposition", format == "openmetrics"

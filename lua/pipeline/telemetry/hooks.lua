@@ -3,7 +3,8 @@
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local text = require "pipeline.support.text"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local methods = {} -- of the engine
 
@@ -28,11 +29,11 @@ function methods.on(self, event, fn)
   for _, name in ipairs(events.NAMES) do known[name] = true end
   if not known[event] then
     local nearest = type(event) == "string" and options.nearest(event, known)
-    misuse(("bad argument #1 to 'on' (unknown event %s%s; there are %s)"):format(text.of(event, 100),
-      nearest and ("; did you mean '%s'?"):format(nearest) or "", table.concat(events.NAMES, ", ")))
+    bad_argument(1, "on", "unknown event %s%s; there are %s", text.of(event, 100),
+      nearest and ("; did you mean '%s'?"):format(nearest) or "", table.concat(events.NAMES, ", "))
   end
   if type(fn) ~= "function" then
-    misuse(("bad argument #2 to 'on' (function expected, got %s)"):format(type(fn)))
+    bad_type(2, "on", "function", fn)
   end
   return events.of(self):add(event, fn)
 end

@@ -5,7 +5,8 @@
 
 local cjson = require "cjson"
 local context = require "pipeline.context"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option, bad_type, misuse = place.bad_argument, place.bad_option, place.bad_type, place.misuse
 local options = require "pipeline.support.options"
 local text = require "pipeline.support.text"
 
@@ -118,17 +119,17 @@ function log.read(given)
   if given == nil then return false end
   if type(given) == "function" then return given end
   if type(given) ~= "table" then
-    misuse(("bad argument #2 to 'open' (option 'log': function or table expected, got %s)"):format(type(given)))
+    bad_option(2, "open", "log", "function or table expected, got %s", type(given))
   end
   given = options.check(given, kinds, 2, "open")
   local form, least = formats[given.format or "text"], level_of(given.level or INFO)
   if not form then
-    misuse(("bad argument #2 to 'open' (option 'log': format: \"text\" or \"json\" expected, got %s)"):format(
-      text.of(given.format, 100)))
+    bad_option(2, "open", "log", "format: \"text\" or \"json\" expected, got %s", text.of(given.format, 100))
   end
   if not least then
-    misuse(("bad argument #2 to 'open' (option 'log': level: \"debug\", \"info\", \"warning\", \"error\", "
-      .. "\"critical\" or a number expected, got %s)"):format(text.of(given.level, 100)))
+    bad_option(2, "open", "log",
+      "level: \"debug\", \"info\", \"warning\", \"error\", \"critical\" or a number expected, got %s",
+      text.of(given.level, 100))
   end
   return function(level, line, fields)
     if level < least then return end
@@ -142,11 +143,12 @@ end
 function log.method(self, level, format, ...)
   local number = level_of(level)
   if not number then
-    misuse(("bad argument #1 to 'log' (level expected: \"debug\", \"info\", \"warning\", \"error\", \"critical\" or a "
-      .. "number, got %s)"):format(text.of(level, 100)))
+    bad_argument(1, "log",
+      "level expected: \"debug\", \"info\", \"warning\", \"error\", \"critical\" or a number, got %s",
+      text.of(level, 100))
   end
   if type(format) ~= "string" then
-    misuse(("bad argument #2 to 'log' (string expected, got %s)"):format(type(format)))
+    bad_type(2, "log", "string", format)
   end
   local line = select("#", ...) > 0 and format:format(...) or format
   local engine, record = self._engine, self._record

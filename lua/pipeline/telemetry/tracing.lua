@@ -15,7 +15,7 @@ local events = require "pipeline.telemetry.events"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local trace = require "pipeline.telemetry.trace"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local tracing = {}
 
@@ -224,11 +224,11 @@ local kinds = { endpoint = "string", service = "string", sample = "number" }
 function tracing.read(given)
   given = options.check(given, kinds, 2, "open", "option 'tracing'")
   if not given.endpoint or not given.endpoint:find("^https?://[^/%s]") then
-    misuse("bad argument #2 to 'open' (option 'tracing': endpoint: a URL such as \"http://127.0.0.1:4318\" expected)")
+    bad_option(2, "open", "tracing", "endpoint: a URL such as \"http://127.0.0.1:4318\" expected")
   end
   local sample = given.sample or 1
   if not (sample >= 0 and sample <= 1) then
-    misuse("bad argument #2 to 'open' (option 'tracing': sample: a number from 0 to 1 expected)")
+    bad_option(2, "open", "tracing", "sample: a number from 0 to 1 expected")
   end
   local url = given.endpoint:gsub("/+$", "")
   if not url:find("/v1/traces$") then url = url .. "/v1/traces" end

@@ -7,7 +7,7 @@ local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
 local keys = require "pipeline.workflow.keys"
 local text = require "pipeline.support.text"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local address = {}
 
@@ -59,7 +59,7 @@ end
 -- Raises PipelineStatusError, naming some, if several pipelines may be meant.
 function address.find(engine, given, name)
   if type(given) ~= "string" then
-    misuse(("bad argument #1 to '%s' (string expected, got %s)"):format(name, type(given)))
+    bad_type(1, name, "string", given)
   end
   local key = given:match("^key:(.+)$")
   local id = key or given

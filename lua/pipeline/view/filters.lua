@@ -4,7 +4,7 @@
 local keys = require "pipeline.workflow.keys"
 local options = require "pipeline.support.options"
 local words = require "pipeline.view.words"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local filters = {}
 
@@ -19,7 +19,7 @@ for _, word in ipairs(words.STATES) do known_states[word] = true end
 
 local function check_state(word, name)
   if known_states[word] then return end
-  misuse("bad argument #1 to '%s' (option 'state': '%s' is none; did you mean '%s'?)", name, tostring(word),
+  bad_option(1, name, "state", "'%s' is none; did you mean '%s'?", tostring(word),
     options.nearest(tostring(word), known_states))
 end
 
@@ -43,8 +43,7 @@ end
 -- A time as the store takes it.
 local function check_time(value, option, name)
   if value == nil or (value >= 0 and value < math.huge) then return value end
-  misuse("bad argument #1 to '%s' (option '%s': seconds since the epoch expected, got %s)", name, option,
-    tostring(value))
+  bad_option(1, name, option, "seconds since the epoch expected, got %s", tostring(value))
 end
 
 local function non_empty(value)
@@ -57,7 +56,7 @@ end
 function filters.read(given, name)
   local wanted = given.error
   if wanted ~= nil and type(wanted) ~= "string" and type(wanted) ~= "boolean" then
-    misuse("bad argument #1 to '%s' (option 'error': string or boolean expected, got %s)", name, type(wanted))
+    bad_option(1, name, "error", "string or boolean expected, got %s", type(wanted))
   end
   return {
     states = read_states(given.state, name), class = non_empty(given.class), queue = non_empty(given.queue),

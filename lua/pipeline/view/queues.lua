@@ -6,7 +6,7 @@ local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local slices = require "pipeline.support.slices"
 local tasks = require "pipeline.view.tasks"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local methods = {} -- of the engine
 
@@ -115,8 +115,7 @@ local function add_states(wanted, given)
     "option 'state': list of states", "option 'state': state")
   for _, word in ipairs(list) do
     if not tasks.STATES[word] then
-      misuse("bad argument #1 to 'tasks' (option 'state': '%s' is none; did you mean '%s'?)", word,
-        options.nearest(word, tasks.STATES))
+      bad_option(1, "tasks", "state", "'%s' is none; did you mean '%s'?", word, options.nearest(word, tasks.STATES))
     end
     wanted[word] = true
   end

@@ -13,7 +13,7 @@ local options = require "pipeline.support.options"
 local slices = require "pipeline.support.slices"
 local text = require "pipeline.support.text"
 local values = require "pipeline.view.values"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local methods = {} -- of the engine
 
@@ -31,7 +31,7 @@ end
 
 local function to_read(engine, root, given)
   if given.depth and given.depth < 0 then
-    misuse("bad argument #2 to 'tree' (option 'depth': integer, at least 0, expected)")
+    bad_option(2, "tree", "depth", "integer, at least 0, expected")
   end
   local wanted = {
     depth = given.depth and math.min(given.depth, DEPTH_MAX),

@@ -15,7 +15,7 @@ local opened = require "pipeline.engine.opened"
 local stores = require "pipeline.support.stores"
 local text = require "pipeline.support.text"
 local words = require "pipeline.view.words"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local methods = {} -- of the engine
 
@@ -367,7 +367,7 @@ end
 --   there is none.
 function methods.why(self, given)
   opened.check(self)
-  if type(given) ~= "string" then misuse("bad argument #1 to 'why' (string expected, got %s)", type(given)) end
+  if type(given) ~= "string" then bad_type(1, "why", "string", given) end
   local list, ref = {}, task_ref(self, given)
   if not ref then
     local _, record = address.require(self, given, "why")

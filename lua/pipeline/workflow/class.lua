@@ -15,7 +15,7 @@ local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local place = require "pipeline.support.place"
 local usage = require "pipeline.workflow.usage"
-local misuse = place.misuse
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local rawget, select, setmetatable = rawget, select, setmetatable
 
@@ -190,13 +190,13 @@ end
 -- In App Engine: a subclass of pipeline.Pipeline.
 function class.define(name, definition)
   if type(name) == "table" and name.define == class.define then
-    misuse("bad argument #1 to 'define' (name expected, got the module: it is called with a dot, pipeline.define)")
+    bad_argument(1, "define", "name expected, got the module: it is called with a dot, pipeline.define")
   end
   if type(name) ~= "string" or name == "" or #name > 500 then
-    misuse("bad argument #1 to 'define' (name of 1 to 500 bytes expected)")
+    bad_argument(1, "define", "name of 1 to 500 bytes expected")
   end
   if type(definition) ~= "table" then
-    misuse(("bad argument #2 to 'define' (table expected, got %s)"):format(type(definition)))
+    bad_type(2, "define", "table", definition)
   end
   check(name, definition, definition.extends)
   durable.check(name, definition, definition.extends)
@@ -230,7 +230,7 @@ end
 -- @return the class. Raises ConfigurationError.
 function class.workflow(name, definition)
   if type(definition) ~= "table" then
-    misuse(("bad argument #2 to 'workflow' (table expected, got %s)"):format(type(definition)))
+    bad_type(2, "workflow", "table", definition)
   end
   local given = {}
   for key, value in pairs(definition) do given[key] = value end
@@ -284,7 +284,7 @@ function class.alias(old, new)
   for position = 1, 2 do
     local name = position == 1 and old or position == 2 and new
     if type(name) ~= "string" or name == "" then
-      misuse(("bad argument #%d to 'alias' (name of a class expected)"):format(position))
+      bad_argument(position, "alias", "name of a class expected")
     end
   end
   if not moved:add(old, new) then

@@ -30,7 +30,8 @@ local stores = require "pipeline.support.stores"
 local task = require "pipeline.workflow.task"
 local text = require "pipeline.support.text"
 local trace = require "pipeline.telemetry.trace"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_option, bad_type = place.bad_option, place.bad_type
 
 require "pipeline.workflow.instance.outside"
 require "pipeline.workflow.instance.run"
@@ -209,7 +210,7 @@ function methods.start(self, given)
   given = options.check(given, start_kinds, 1, "start")
   refuse_used(self)
   local engine = given.engine or context.engine()
-  if not rawget(engine, "_core") then misuse("bad argument #1 to 'start' (option 'engine': engine expected)") end
+  if not rawget(engine, "_core") then bad_option(1, "start", "engine", "engine expected") end
   local ok, stage = xpcall(start, errors.handler, self, engine, given)
   if not ok then
     if errors.is(stage) then error(stage, 0) end
@@ -356,7 +357,7 @@ end
 -- In App Engine: Pipeline.from_id.
 local function read(fallback, id, given)
   if type(id) ~= "string" then
-    misuse(("bad argument #1 to 'from_id' (string expected, got %s)"):format(type(id)))
+    bad_type(1, "from_id", "string", id)
   end
   given = options.check(given, from_kinds, 2, "from_id")
   return instance.from_id(given.engine or context.engine(), id, given, fallback)

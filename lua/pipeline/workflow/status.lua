@@ -14,7 +14,8 @@ local slices = require "pipeline.support.slices"
 local stores = require "pipeline.support.stores"
 local values = require "pipeline.view.values"
 local words = require "pipeline.view.words"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_option, bad_type = place.bad_option, place.bad_type
 
 local status = {}
 
@@ -200,7 +201,7 @@ end
 
 local function find_record(engine, id, only_own)
   if type(id) ~= "string" then
-    misuse(("bad argument #1 to 'get_status_tree' (string expected, got %s)"):format(type(id)))
+    bad_type(1, "get_status_tree", "string", id)
   end
   local record = keys.find(engine, id)
   local owner = not record and not only_own and stores.find(engine, id)
@@ -215,7 +216,7 @@ local tree_kinds = { parent = "string", depth = "integer", cursor = "string", li
 local function to_read(engine, given)
   if not given then return { limit = TREE_MAX + 1 } end
   if given.depth and given.depth < 0 then
-    misuse("bad argument #2 to 'get_status_tree' (option 'depth': integer, at least 0, expected)")
+    bad_option(2, "get_status_tree", "depth", "integer, at least 0, expected")
   end
   local wanted = {
     depth = given.depth, limit = math.min(given.limit or TREE_PAGE, TREE_MAX),

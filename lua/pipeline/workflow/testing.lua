@@ -10,7 +10,8 @@ local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local instance = require "pipeline.workflow.instance"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_option, misuse = place.bad_option, place.misuse
 
 local testing = {}
 
@@ -123,7 +124,7 @@ local function schedule(private, at)
   private._test_at = at and pending
   for seconds, fn in pairs(at or {}) do
     if type(seconds) ~= "number" or not options.is_callable(fn) then
-      misuse("bad argument #1 to 'start_test' (option 'at': functions by seconds expected)")
+      bad_option(1, "start_test", "at", "functions by seconds expected")
     end
     pending[start + seconds] = true
     private._core:spawn(function()
@@ -170,10 +171,10 @@ function testing.start_test(self, given)
   end
   given = options.check(given, test_kinds, 1, "start_test")
   if given.crash and given.crash ~= "every" then
-    misuse("bad argument #1 to 'start_test' (option 'crash': \"every\" expected, got %q)", given.crash)
+    bad_option(1, "start_test", "crash", "\"every\" expected, got %q", given.crash)
   end
   if given.replay and given.replay ~= "always" then
-    misuse("bad argument #1 to 'start_test' (option 'replay': \"always\" expected, got %q)", given.replay)
+    bad_option(1, "start_test", "replay", "\"always\" expected, got %q", given.replay)
   end
   local start = os.time() + 0.0
   local function run_alone(stage, crash)

@@ -11,7 +11,7 @@ local eventloop = require "pipeline.eventloop"
 local failures = require "pipeline.workflow.failures"
 local instance = require "pipeline.workflow.instance"
 local stores = require "pipeline.support.stores"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local waiting = {}
 
@@ -215,7 +215,7 @@ function waiting.stage(engine, stage_or_id)
     return stage_or_id
   end
   if type(stage_or_id) ~= "string" then
-    misuse("bad argument #1 to 'wait' (pipeline or id expected)")
+    bad_argument(1, "wait", "pipeline or id expected")
   end
   local stage = instance.from_id(engine, stage_or_id, {}, class.Base)
   if not stage then errors.raise(errors.UnexpectedPipelineError, "wait: there is no pipeline %s", stage_or_id) end

@@ -8,7 +8,8 @@ local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
 local order = require "pipeline.flow.order"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local branches = {}
 
@@ -22,7 +23,7 @@ local pack, unpack = table.pack, table.unpack
 function methods.go(self, name, fn, ...)
   local run = calls.run_of(self, "go")
   if options.is_callable(name) then return methods.go(self, "go", name, fn, ...) end
-  if not options.is_callable(fn) then misuse("bad argument #2 to 'go' (function expected, got %s)", type(fn)) end
+  if not options.is_callable(fn) then bad_type(2, "go", "function", fn) end
   local on = run.machine:go(name, fn, ...)
   run.branches[#run.branches + 1] = on
   return calls.new_future(on)
@@ -77,7 +78,7 @@ end
 function methods.select(self, members)
   local run = calls.run_of(self, "select")
   if type(members) ~= "table" or calls.is_own_future(members) or future.is_future(members) then
-    misuse("bad argument #1 to 'select' (table of members expected, got %s)", type(members))
+    bad_type(1, "select", "table of members", members)
   end
   local wait, own = { list = {}, keys = {}, of = {} }, {}
   for key, value in order.sorted_pairs(members) do
@@ -93,7 +94,7 @@ function methods.select(self, members)
       add_member(run, self, wait, key, value, "select")
     end
   end
-  if #wait.list == 0 then misuse("bad argument #1 to 'select' (it has no members)") end
+  if #wait.list == 0 then bad_argument(1, "select", "it has no members") end
   local op = first_of(run, wait)
   for _, member in ipairs(own) do
     if member ~= op then run.machine:cancel(member) end
@@ -151,7 +152,7 @@ end
 function methods.all(self, list, given)
   local run = calls.run_of(self, "all")
   if type(list) ~= "table" or calls.is_own_future(list) or future.is_future(list) then
-    misuse("bad argument #1 to 'all' (list of futures expected, got %s)", type(list))
+    bad_type(1, "all", "list of futures", list)
   end
   given = options.check(given, all_kinds, 2, "all")
   local n, found, results = #list, {}, { n = #list }

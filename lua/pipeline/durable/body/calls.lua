@@ -7,7 +7,8 @@ local info = require "pipeline.durable.info"
 local instance = require "pipeline.workflow.instance"
 local spawning = require "pipeline.durable.body.spawning"
 local values = require "pipeline.durable.values"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, misuse = place.bad_argument, place.misuse
 
 local calls = {}
 
@@ -91,7 +92,7 @@ local function operation_of(run, self, value, what)
   if not (future.is_future(value) or future.is_slot(value)) then
     local hint = ""
     if instance.is(value) then hint = "; spawn it first, and await the future that returns" end
-    misuse("bad argument #1 to '%s' (a future of this run expected, got %s%s)", what,
+    bad_argument(1, what, "a future of this run expected, got %s%s",
       type(value) == "table" and "another table" or type(value), hint)
   end
   return spawning.operation(run, self, value, what)
@@ -115,8 +116,7 @@ end
 --- A time so many seconds from now.
 function calls.due_in(run, what, seconds)
   if type(seconds) ~= "number" or seconds ~= seconds then
-    misuse("bad argument #1 to '%s' (number of seconds expected, got %s)", what,
-      seconds ~= seconds and "nan" or type(seconds))
+    bad_argument(1, what, "number of seconds expected, got %s", seconds ~= seconds and "nan" or type(seconds))
   end
   return run.core:now() + math.min(math.max(seconds, 0), 1e10)
 end

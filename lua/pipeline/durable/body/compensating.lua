@@ -14,7 +14,8 @@ local calls = require "pipeline.durable.body.calls"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local values = require "pipeline.durable.values"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local compensating = {}
 
@@ -36,10 +37,10 @@ function methods.on_compensate(self, name, fn, ...)
   run.machine:check_call("self:on_compensate")
   if fn == nil and options.is_callable(name) then name, fn = nil, name end
   if not options.is_callable(fn) then
-    misuse("bad argument #2 to 'on_compensate' (function expected, got %s)", type(fn))
+    bad_type(2, "on_compensate", "function", fn)
   end
   if name ~= nil and (type(name) ~= "string" or name == "" or #name > 200) then
-    misuse("bad argument #1 to 'on_compensate' (a name of 1 to 200 bytes expected)")
+    bad_argument(1, "on_compensate", "a name of 1 to 200 bytes expected")
   end
   run.compensations[#run.compensations + 1] = { name = name, fn = fn, args = pack(...) }
 end

@@ -4,7 +4,8 @@ local calls = require "pipeline.durable.body.calls"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local values = require "pipeline.durable.values"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_type, misuse = place.bad_type, place.misuse
 
 local events = {}
 
@@ -58,7 +59,7 @@ end
 function methods.transaction(self, name, fn)
   local run = calls.run_of(self, "transaction")
   if not options.is_callable(fn) then
-    misuse("bad argument #2 to 'transaction' (function expected, got %s)", type(fn))
+    bad_type(2, "transaction", "function", fn)
   end
   local op = run.machine:ask("tx", name, { what = "self:transaction" })
   if not op.done then

@@ -3,7 +3,7 @@
 local address = require "pipeline.durable.reach.address"
 local calls = require "pipeline.durable.body.calls"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local handling = {}
 
@@ -12,7 +12,7 @@ local methods = {}
 local function check(name, fn, position, what)
   address.check_name(name, 1, what)
   if options.is_callable(fn) then return end
-  misuse("bad argument #%d to '%s' (function expected, got %s)", position, what, type(fn))
+  bad_type(position, what, "function", fn)
 end
 
 --- Answers queries of that name (engine:query) with what fn(...) returns. It has to answer at once, may be called in
@@ -45,7 +45,7 @@ function methods.on_update(self, name, validator, fn)
   local run = calls.run_of(self, "on_update")
   check(name, fn, 3, "on_update")
   if validator ~= nil and not options.is_callable(validator) then
-    misuse("bad argument #2 to 'on_update' (function or nil expected, got %s)", type(validator))
+    bad_type(2, "on_update", "function or nil", validator)
   end
   run.handlers:register(run, "update", name, fn, validator)
 end

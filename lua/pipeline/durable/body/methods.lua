@@ -18,7 +18,8 @@ local shown = require "pipeline.durable.reach.shown"
 local spawning = require "pipeline.durable.body.spawning"
 local telling = require "pipeline.durable.body.telling"
 local versions = require "pipeline.durable.body.versions"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option, bad_type, misuse = place.bad_argument, place.bad_option, place.bad_type, place.misuse
 
 local body = {}
 
@@ -41,21 +42,21 @@ local function check_key(what, key)
     key = key ~= nil and tostring(key) or nil
     if not key or #key >= 1 and #key <= 200 then return key end
   end
-  misuse("bad argument #1 to '%s' (option 'key': a text of 1 to 200 bytes, or a whole number, expected)", what)
+  bad_option(1, what, "key", "a text of 1 to 200 bytes, or a whole number, expected")
 end
 
 local function check_attempts(what, value)
   if value == nil or value == math.huge or math.type(value) == "integer" and value >= 1 then return value end
-  misuse("bad argument #1 to '%s' (option 'max_attempts': a whole number from 1 on, or math.huge, expected)", what)
+  bad_option(1, what, "max_attempts", "a whole number from 1 on, or math.huge, expected")
 end
 
 local function read_options(given, what)
   if type(given) == "string" then return { name = given } end
   if type(given) ~= "table" then
-    misuse("bad argument #1 to '%s' (the name of the step, or a table with it, expected, got %s)", what, type(given))
+    bad_type(1, what, "the name of the step, or a table with it,", given)
   end
   given = options.check(given, step_kinds, 1, what)
-  if given.name == nil then misuse("bad argument #1 to '%s' (option 'name': string expected, got nil)", what) end
+  if given.name == nil then bad_option(1, what, "name", "string expected, got nil") end
   check_attempts(what, given.max_attempts)
   return given
 end
@@ -75,7 +76,7 @@ end
 
 local function refuse_future(value, position, what)
   if future.is_future(value) or future.is_slot(value) or is_own_future(value) then
-    misuse("bad argument #%d to '%s' (a future: await it first, and give the step its value)", position, what)
+    bad_argument(position, what, "a future: await it first, and give the step its value")
   end
 end
 
@@ -111,7 +112,7 @@ local function ask_step(self, what, given, fn, ...)
   end
   given = read_options(given, what)
   if not options.is_callable(fn) then
-    misuse("bad argument #2 to '%s' (function expected, got %s)", what, type(fn))
+    bad_type(2, what, "function", fn)
   end
   check_args(what, select("#", ...), ...)
   local op = run.machine:ask("step", given.name, { key = check_key(what, given.key), what = "self:" .. what })
@@ -162,7 +163,7 @@ function methods.timer(self, given)
   local due
   if type(given) == "table" then
     given = options.check(given, { at = "number" }, 1, "timer")
-    if not given.at then misuse("bad argument #1 to 'timer' (option 'at': number expected, got nil)") end
+    if not given.at then bad_option(1, "timer", "at", "number expected, got nil") end
     due = math.max(given.at, 0)
   else
     due = due_in(run, "timer", given)
@@ -211,7 +212,7 @@ end
 -- first value of each. Raises AbortedError for a child that was aborted, else the recorded error.
 function methods.await(self, ...)
   local run, n = run_of(self, "await"), select("#", ...)
-  if n == 0 then misuse("bad argument #1 to 'await' (a future expected, got no value)") end
+  if n == 0 then bad_argument(1, "await", "a future expected, got no value") end
   if n == 1 then return await_one(run, self, (...)) end
   return await_all(run, self, { ... }, 1, n)
 end

@@ -3,7 +3,7 @@
 local calls = require "pipeline.durable.body.calls"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local scopes = {}
 
@@ -15,7 +15,7 @@ Scope.__index = Scope
 
 local function check_function(what, position, fn)
   if options.is_callable(fn) then return end
-  misuse("bad argument #%d to '%s' (function expected, got %s)", position, what, type(fn))
+  bad_type(position, what, "function", fn)
 end
 
 local function cancelled(reason)

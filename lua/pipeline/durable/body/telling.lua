@@ -5,7 +5,7 @@ local address = require "pipeline.durable.reach.address"
 local calls = require "pipeline.durable.body.calls"
 local options = require "pipeline.support.options"
 local shown = require "pipeline.durable.reach.shown"
-local misuse = require("pipeline.support.place").misuse
+local bad_type = require("pipeline.support.place").bad_type
 
 local telling = {}
 
@@ -55,7 +55,7 @@ function methods.signal_to(self, id, name, payload, given)
   local run = calls.run_of(self, "signal_to")
   given = options.check(given, signal_kinds, 4, "signal_to")
   if type(id) ~= "string" then
-    misuse("bad argument #1 to 'signal_to' (id or idempotence key of a pipeline expected, got %s)", type(id))
+    bad_type(1, "signal_to", "id or idempotence key of a pipeline", id)
   end
   local number = self._engine._core:id_parse(id)
   address.check_name(name, 2, "signal_to")

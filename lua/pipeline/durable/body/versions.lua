@@ -4,7 +4,7 @@ local calls = require "pipeline.durable.body.calls"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local patch = require "pipeline.flow.patch"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local versions = {}
 
@@ -22,7 +22,7 @@ function methods.patched(self, id, given)
   local run = calls.run_of(self, "patched")
   given = options.check(given, patched_kinds, 2, "patched")
   if type(id) ~= "string" or id == "" or #id > 200 then
-    misuse("bad argument #1 to 'patched' (a text of 1 to 200 bytes expected)")
+    bad_argument(1, "patched", "a text of 1 to 200 bytes expected")
   end
   return patch.ask(run.machine, id, given.deprecated)
 end

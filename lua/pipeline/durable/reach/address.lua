@@ -5,7 +5,8 @@ local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
 local keys = require "pipeline.workflow.keys"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_option, bad_type = place.bad_argument, place.bad_option, place.bad_type
 
 local address = {}
 
@@ -20,7 +21,7 @@ function address.record(engine, ref, what)
   elseif type(ref) == "string" then
     record = keys.find(engine, ref)
   else
-    misuse("bad argument #1 to '%s' (id, idempotence key or started pipeline expected, got %s)", what, type(ref))
+    bad_type(1, what, "id, idempotence key or started pipeline", ref)
   end
   if not record then
     errors.raise(errors.UnexpectedPipelineError, "%s: there is no pipeline %s", what, tostring(ref))
@@ -34,7 +35,7 @@ end
 --- Raises unless `name` is one of a signal, an update, a query, a value or a stream. `position`: of the argument.
 function address.check_name(name, position, what)
   if type(name) == "string" and name ~= "" and #name <= NAME_BYTES_MAX then return end
-  misuse("bad argument #%d to '%s' (a name of 1 to %d bytes expected)", position, what, NAME_BYTES_MAX)
+  bad_argument(position, what, "a name of 1 to %d bytes expected", NAME_BYTES_MAX)
 end
 
 --- The key of a signal or an update as the store takes it; nil: none.
@@ -42,8 +43,7 @@ function address.check_key(key, position, what)
   if key == nil then return nil end
   if type(key) == "number" then key = tostring(key) end
   if type(key) ~= "string" or key == "" or #key > NAME_BYTES_MAX then
-    misuse("bad argument #%d to '%s' (option 'key': a text of 1 to %d bytes, or a whole number, expected)", position,
-      what, NAME_BYTES_MAX)
+    bad_option(position, what, "key", "a text of 1 to %d bytes, or a whole number, expected", NAME_BYTES_MAX)
   end
   return key
 end

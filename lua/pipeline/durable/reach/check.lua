@@ -9,7 +9,7 @@ local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local replay = require "pipeline.durable.reach.replay"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local check = {}
 
@@ -31,7 +31,7 @@ local function path_of(given)
   local wanted = given.class
   if wanted == nil or type(wanted) == "string" then return wanted end
   if class.is(wanted) then return rawget(wanted, "class_path") end
-  misuse("bad argument #2 to 'check_history' (option 'class': a class or its path expected, got %s)", type(wanted))
+  bad_option(2, "check_history", "class", "a class or its path expected, got %s", type(wanted))
 end
 
 local function check_all(engine, path, limit)
@@ -66,7 +66,7 @@ function check.history(of, given)
   given = options.check(given, kinds, 2, "check_history")
   local path, limit = path_of(given), given.limit
   if limit and (math.tointeger(limit) or 0) < 1 then
-    misuse("bad argument #2 to 'check_history' (option 'limit': a whole number of at least 1 expected)")
+    bad_option(2, "check_history", "limit", "a whole number of at least 1 expected")
   end
   if type(of) ~= "string" then
     opened.check(of)

@@ -11,7 +11,7 @@ local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local methods = {} -- of the engine
 
@@ -44,14 +44,12 @@ end
 local function find(record, list, from)
   if math.type(from) == "integer" then
     if list[from] then return list[from].seq end
-    misuse("bad argument #2 to 'fork' (option 'from': the journal of %s has %d entries, not %d)", record.class_path,
-      #list, from)
+    bad_option(2, "fork", "from", "the journal of %s has %d entries, not %d", record.class_path, #list, from)
   end
   for _, item in ipairs(list) do
     if is_called(item, from) then return item.seq end
   end
-  misuse("bad argument #2 to 'fork' (option 'from': no entry of the journal of %s is called %q)", record.class_path,
-    from)
+  bad_option(2, "fork", "from", "no entry of the journal of %s is called %q", record.class_path, from)
 end
 
 -- Children that are kept are not waited for anew, so they have to be final. Returns the seq from which on all is done
@@ -97,10 +95,10 @@ function methods.fork(self, ref, given)
   context.refuse_in_body("a fork")
   given = options.check(given, kinds, 2, "fork")
   if type(given.from) ~= "string" and math.type(given.from) ~= "integer" then
-    misuse("bad argument #2 to 'fork' (option 'from': name or position of an entry expected, got %s)", type(given.from))
+    bad_option(2, "fork", "from", "name or position of an entry expected, got %s", type(given.from))
   end
   if given.children and given.children ~= "rerun" then
-    misuse("bad argument #2 to 'fork' (option 'children': \"rerun\" expected, got %q)", given.children)
+    bad_option(2, "fork", "children", "\"rerun\" expected, got %q", given.children)
   end
   local record = address.record(self, ref, "fork")
   local of, problem = class.find(record.class_path)

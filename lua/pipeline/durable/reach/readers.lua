@@ -11,7 +11,7 @@ local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
 local values = require "pipeline.durable.values"
 local waiting = require "pipeline.workflow.waiting"
-local misuse = require("pipeline.support.place").misuse
+local bad_option = require("pipeline.support.place").bad_option
 
 local methods = {} -- of the engine
 
@@ -71,7 +71,7 @@ local stream_kinds = { offset = "any", wait = "boolean", timeout = "duration" }
 local function check_offset(offset)
   if offset == nil then return 0 end
   if math.type(offset) == "integer" and offset >= 0 then return offset end
-  misuse("bad argument #3 to 'read_stream' (option 'offset': a whole number from 0 on expected)")
+  bad_option(3, "read_stream", "offset", "a whole number from 0 on expected")
 end
 
 -- The next page: a list of chunks; an empty one: there is no more.

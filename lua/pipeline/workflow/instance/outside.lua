@@ -7,7 +7,7 @@ local facts = require "pipeline.workflow.instance.facts"
 local options = require "pipeline.support.options"
 local task = require "pipeline.workflow.task"
 local text = require "pipeline.support.text"
-local misuse = require("pipeline.support.place").misuse
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local methods, class_of = facts.methods, facts.class_of
 local refuse_self, require_stored = facts.refuse_self, facts.require_stored
@@ -22,7 +22,7 @@ local function callback_params(self, params, name)
   for key, value in pairs(params or {}) do
     local kind = type(value)
     if type(key) ~= "string" or not (kind == "string" or kind == "number" or kind == "boolean") then
-      misuse(("bad argument #1 to '%s' (parameters are named strings, numbers or booleans)"):format(name))
+      bad_argument(1, name, "parameters are named strings, numbers or booleans")
     end
     flat[key] = tostring(value)
   end
@@ -36,7 +36,7 @@ end
 function methods.get_callback_url(self, params)
   refuse_self(self, "get_callback_url")
   if params ~= nil and type(params) ~= "table" then
-    misuse("bad argument #1 to 'get_callback_url' (table expected)")
+    bad_argument(1, "get_callback_url", "table expected")
   end
   local flat = callback_params(self, params, "get_callback_url")
   return self.base_path .. "/callback?" .. text.query(flat)

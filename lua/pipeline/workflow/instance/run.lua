@@ -9,7 +9,8 @@ local errors = require "pipeline.support.errors"
 local facts = require "pipeline.workflow.instance.facts"
 local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
-local misuse = require("pipeline.support.place").misuse
+local place = require "pipeline.support.place"
+local bad_argument, bad_type = place.bad_argument, place.bad_type
 
 local methods = facts.methods
 local refuse_self, refuse_used = facts.refuse_self, facts.refuse_used
@@ -110,7 +111,7 @@ end
 
 local function check_body(fn, position, name)
   if fn ~= nil and type(fn) ~= "function" then
-    misuse(("bad argument #%d to '%s' (function expected, got %s)"):format(position, name, type(fn)))
+    bad_type(position, name, "function", fn)
   end
 end
 
@@ -125,15 +126,15 @@ end
 -- In App Engine: `with pipeline.After(...)`.
 function methods.after(self, futures, fn)
   if type(futures) ~= "table" or future.is_future(futures) then
-    misuse("bad argument #1 to 'after' (list of futures expected)")
+    bad_argument(1, "after", "list of futures expected")
   end
   check_body(fn, 2, "after")
   local count, copy = 0, {}
   for key, value in next, futures do
     count = count + 1
     if not future.is_future(value) then
-      misuse(("bad argument #1 to 'after' (list of futures expected; [%s] is a %s)"):format(tostring(key),
-        future.is_slot(value) and "slot" or facts.is(value) and "pipeline" or type(value)))
+      bad_argument(1, "after", "list of futures expected; [%s] is a %s", tostring(key),
+        future.is_slot(value) and "slot" or facts.is(value) and "pipeline" or type(value))
     end
     copy[count] = value
   end
