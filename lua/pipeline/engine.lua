@@ -11,7 +11,7 @@ local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
-local evaluate = require "pipeline.workflow.evaluate"
+local execute = require "pipeline.workflow.execute"
 local eventloop = require "pipeline.eventloop"
 local instance = require "pipeline.workflow.instance"
 local later = require "pipeline.engine.later"
@@ -50,7 +50,7 @@ end
 -- ---- opening and closing ---------------------------------------------------------------------------------------
 
 local function set_hooks(self)
-  self._core:on("task", function(claim) evaluate.task(self, claim) end)
+  self._core:on("task", function(claim) execute.task(self, claim) end)
   self._core:on("log", function(level, line) self:_log(level, line) end)
   self._core:on("error", function(problem)
     local name, message = errors.describe(problem)
@@ -59,7 +59,7 @@ local function set_hooks(self)
   self._core:on("late", function(claim, co) require("pipeline.deferred")._late(self, claim, co) end)
   self._core:on("fire", function() require("pipeline.schedule.firing").begin(self) end)
   self._core:on("final", function(id, state)
-    if state == "aborting" then return evaluate.interrupt(self, id) end
+    if state == "aborting" then return execute.interrupt(self, id) end
     if id == 0 then return waiting.told(self) end -- others may have written something
     if state == "ready" then return self._news[id] and self._news[id]() end
     waiting.is_final(self, id, state)
@@ -436,7 +436,7 @@ local function face_of(self)
       return context.work_for(self, fn, web, request)
     end,
     from_id = function(id) return own_from_id(self, id) end,
-    run_callback = function(stage, params, who) return evaluate.run_callback(self, stage, params, who) end,
+    run_callback = function(stage, params, who) return execute.run_callback(self, stage, params, who) end,
     get_status_tree = function(id, given, keep) return status.tree(self, id, given, true, keep) end,
     get_root_list = function(given) return status.roots(self, given) end,
     slices = function() return slices.new(self) end,

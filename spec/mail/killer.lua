@@ -2,16 +2,16 @@
 -- KILL_AT, counted from its start: before it is executed, or, with KILL_WHEN=after, when it has been and its end is not
 -- committed yet.
 
-local evaluate = require "pipeline.workflow.evaluate"
+local executor = require "pipeline.workflow.execute"
 
 local at, when = tonumber(os.getenv("KILL_AT") or ""), os.getenv("KILL_WHEN")
-local execute, count = evaluate.task, 0
+local execute, count = executor.task, 0
 
 local function die()
   os.execute("kill -9 $PPID")
 end
 
-function evaluate.task(engine, claim)
+function executor.task(engine, claim)
   count = count + 1
   local mine = count == at
   if mine and when ~= "after" then die() end

@@ -1,6 +1,6 @@
 -- delivery.lua: gets between an engine and its tasks, so that specs can repeat, lose, delay and shuffle deliveries.
 
-local evaluate = require "pipeline.workflow.evaluate"
+local executor = require "pipeline.workflow.execute"
 
 local delivery = {}
 
@@ -9,7 +9,7 @@ local delivery = {}
 -- the commit; the task is delivered again.
 function delivery.intercept(engine, fn)
   engine._core:on("task", function(claim)
-    local function execute() evaluate.task(engine, claim) end
+    local function execute() executor.task(engine, claim) end
     local function lose() delivery.lose(engine, claim) end
     fn(claim, execute, lose)
   end)
@@ -28,7 +28,7 @@ end
 function delivery.lose(engine, claim)
   local real = engine._core
   engine._core = deaf(real)
-  evaluate.task(engine, claim)
+  executor.task(engine, claim)
   engine._core = real
   real:give_back(claim)
 end

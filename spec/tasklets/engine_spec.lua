@@ -113,7 +113,7 @@ describe("tasklets and an engine", function()
     stage:start()
     engine:drain()
     engine._core:spawn(function()
-      local status = require("pipeline.workflow.evaluate").run_callback(engine,
+      local status = require("pipeline.workflow.execute").run_callback(engine,
         pipeline.from_id(stage.id), { value = 7 }, { is_admin = true })
       list[#list + 1] = status
     end)

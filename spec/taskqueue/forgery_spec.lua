@@ -3,7 +3,7 @@
 
 local support = require "spec.multi.support"
 local deferred = require "pipeline.deferred"
-local evaluate = require "pipeline.workflow.evaluate"
+local execute = require "pipeline.workflow.execute"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
 
@@ -58,7 +58,7 @@ describe("a request from outside", function()
     })
     core:on("task", function(claim)
       engine._core = proxy
-      evaluate.task(engine, claim)
+      execute.task(engine, claim)
       engine._core = core
     end)
   end

@@ -5,7 +5,7 @@ local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
-local evaluate = require "pipeline.workflow.evaluate"
+local execute = require "pipeline.workflow.execute"
 local instance = require "pipeline.workflow.instance"
 local opened = require "pipeline.engine.opened"
 local text = require "pipeline.support.text"
@@ -74,7 +74,7 @@ function methods.callback(self, given, params)
   if not of then errors.raise(errors.ConfigurationError, "callback of %s: %s", text.short(id), problem) end
   local _, slots = errors.read(context.store(self, true):stage_get(record.id, true))
   local stage = instance.of_record(self, of, record, slots)
-  local ok, status, kind, body = pcall(evaluate.run_callback, self, stage, params, WHO)
+  local ok, status, kind, body = pcall(execute.run_callback, self, stage, params, WHO)
   if not ok then error(errors.original(status), 0) end
   return status, kind, body
 end

@@ -15,7 +15,7 @@
 -- have gone on with it in between. If not, it is dropped before anything of it runs, and the journal is replayed.
 --
 -- Fields of a run: engine, core, claim, self (the instance), record, of (its class), flow (what the store keeps of it),
--- machine, steps, context (its run context, see workflow/evaluate.lua), timers (the operations that have a due),
+-- machine, steps, context (its run context, see workflow/execute.lua), timers (the operations that have a due),
 -- children, starts, publish, taken, status (to be written with the next commit), known (seq -> operation that is open
 -- and that the store tells of), mailbox, transactions (to be executed), unseen, branches (see body/methods.lua), again
 -- (what begins its next era, or false), token (what wakes the coroutine that waits, or false), compensations (those

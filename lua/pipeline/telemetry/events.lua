@@ -1,7 +1,7 @@
 --- telemetry/events.lua: what happens in an engine, told to functions of the program.
 --
 -- What ends an attempt is told of by the core when its commit has come back (csrc/engine/telemetry/event.h); what
--- begins one, by workflow/evaluate.lua. Nothing is told of before somebody asks. Each function gets a coroutine of its
+-- begins one, by workflow/execute.lua. Nothing is told of before somebody asks. Each function gets a coroutine of its
 -- own, so that one that waits keeps nobody waiting; what it raises goes to the log.
 --
 -- An object of hooks: functions (name of event -> list of entries { fn, name }), lookers (list of tables with functions

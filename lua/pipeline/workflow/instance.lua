@@ -9,7 +9,7 @@
 --   _params          with_params and assigned settings, or false; of a child with an id, all its settings, as stored
 --   _record          the stage as stored (or as it will be stored); false before. That of a child is made on demand
 --   _id, _engine     id of the stage and its engine; false before
---   _run             the run context (see evaluate.lua), false outside of its run
+--   _run             the run context (see execute.lua), false outside of its run
 --   _spawned         whether a run has spawned it
 --   _aborting        in finalized() and try_cancel() of an abort
 --   _finalizing      in finalized()

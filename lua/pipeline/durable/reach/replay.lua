@@ -7,7 +7,7 @@ local cancel = require "pipeline.durable.cancel"
 local class = require "pipeline.workflow.class"
 local context = require "pipeline.context"
 local errors = require "pipeline.support.errors"
-local evaluate = require "pipeline.workflow.evaluate"
+local execute = require "pipeline.workflow.execute"
 local handlers = require "pipeline.durable.reach.handlers"
 local machine = require "pipeline.flow.machine"
 local shown = require "pipeline.durable.reach.shown"
@@ -74,7 +74,7 @@ function replay.of(engine, record)
   if record.state == "done" and #entries == 0 and flow.next > flow.first then
     return nil, "its journal is deleted (journal_retention)"
   end
-  local stage, run_context, main, bracket = evaluate.body(engine, of, record, inputs_of(engine))
+  local stage, run_context, main, bracket = execute.body(engine, of, record, inputs_of(engine))
   local run = run_of(engine, of, record, flow, stage, run_context, bracket)
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
   run.machine = machine.new {

@@ -1,4 +1,4 @@
---- evaluate.lua: executes one claimed task: run(), finalized(), an abort, or a callback.
+--- execute.lua: executes one claimed task: run(), finalized(), an abort, or a callback.
 --
 -- A run context collects what one run() does to the graph:
 --   children, n      pipelines spawned, in order; children is false before the first
@@ -30,7 +30,7 @@ local outcome = require "pipeline.workflow.outcome"
 local place = require "pipeline.support.place"
 local report = require "pipeline.support.report"
 
-local evaluate = {}
+local execute = {}
 
 local TEST, TASK_RETRY, OWN_TARGET = core.TEST, core.TASK_RETRY, instance.OWN_TARGET
 local DURABLE = core.DURABLE
@@ -253,7 +253,7 @@ end
 
 --- The tree of a stage was aborted. If its run is under way in this process it ends where it waits: nothing that it
 -- could still do would count. The store refuses the outcome, and makes the task that of the abort.
-function evaluate.interrupt(engine, id)
+function execute.interrupt(engine, id)
   if engine._aborted then
     engine._aborted[id] = true
   elseif engine._core:spawn(interrupt_all, engine) then
@@ -296,7 +296,7 @@ end
 -- known while they do.
 -- @param inputs what gives the values of the slots among the arguments: inputs:value(id).
 -- @return the instance, its run context, the main function, and what is to be called around its coroutines.
-function evaluate.body(engine, of, record, inputs)
+function execute.body(engine, of, record, inputs)
   local self = instance.new(of, engine, record)
   local run = { children = false, n = 0, claim = inputs, over = false, committed = false, used = true }
   self._run = run
@@ -321,7 +321,7 @@ end
 local function run_durable(engine, claim, of, record)
   local durable = require "pipeline.durable.run"
   if not durable.go_on(engine, claim, of, record) then
-    local self, run, main, bracket = evaluate.body(engine, of, record, claim)
+    local self, run, main, bracket = execute.body(engine, of, record, claim)
     instances[running()] = self
     durable.execute(engine, claim, self, run, main, bracket)
   end
@@ -496,7 +496,7 @@ end
 --- Calls the callback of a stored pipeline, if `who` = {method, is_task, is_admin} may (P162) and it is not final
 -- (G25).
 -- @return status, content type and body of the answer. Errors of the callback are raised again.
-function evaluate.run_callback(engine, self, params, who)
+function execute.run_callback(engine, self, params, who)
   local of = instance.class_of(self)
   if not of.class_path or not may_call(of, who) then return 400, "text/plain; charset=utf-8", "Bad request" end
   local state = self._record.state
@@ -546,7 +546,7 @@ local function callback_task(engine, claim)
   if type(params) ~= "table" then params = {} end
   if type(params[1]) == "table" then params, retry, since = params[1], params[2], params[3] end
   params.pipeline_id = nil
-  local ok, status, _, body = pcall(evaluate.run_callback, engine, self, params, { method = "POST", is_task = true })
+  local ok, status, _, body = pcall(execute.run_callback, engine, self, params, { method = "POST", is_task = true })
   if not ok then return callback_failed(engine, claim, failure_of(status), retry, since) end
   local refused = status == 409 or (status == 400 and claim.tries > GIVE_UP_TRIES)
   if status >= 200 and status <= 299 or refused then
@@ -572,7 +572,7 @@ local function end_orphan(engine, claim)
   engine._core:task_done(claim)
 end
 
-local function execute(engine, claim)
+local function execute_claim(engine, claim)
   local kind = claim.kind
   local fn = executors[kind]
   if engine._events then engine._events:started(claim) end
@@ -600,13 +600,13 @@ local forget = setmetatable({}, {
 })
 
 --- Executes a claimed task; called in a coroutine of the engine.
-function evaluate.task(engine, claim)
+function execute.task(engine, claim)
   local _ <close> = forget
-  local ok, problem = xpcall(execute, handler, engine, claim)
+  local ok, problem = xpcall(execute_claim, handler, engine, claim)
   if not ok then
     ok, problem = pcall(internal_error, engine, claim, problem)
     if not ok then engine:_log(core.LOG_CRITICAL, "internal error: " .. errors.text(problem)) end
   end
 end
 
-return evaluate
+return execute
