@@ -2,7 +2,7 @@
  * whose.h - which engine the running code works for.
  *
  * One per Lua state: what was entered last, and has not come back. Managed coroutines belong to their engine, tasklets
- * to the one they were started for (lua/pipeline/context.lua knows which), other callbacks of a loop to nobody, and
+ * to the one they were started for (lua/pipeline/current.lua knows which), other callbacks of a loop to nobody, and
  * plain coroutines to whoever runs them. Whoever enters Lua code sets it, and sets it back, whatever happens inside.
  */
 #ifndef PL_BINDING_WHOSE_H

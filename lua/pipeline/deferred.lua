@@ -22,7 +22,7 @@
 local attempts = require "pipeline.engine.attempt"
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local names = require "pipeline.support.names"
 local options = require "pipeline.support.options"
@@ -339,7 +339,7 @@ end
 -- Who executes it: the engines, unless a URL was given, or a target that leads somewhere.
 local function kind_of(given)
   if given.url then return "push" end
-  local engine = given.target and context.engine_or_nil()
+  local engine = given.target and current.engine_or_nil()
   if engine and engine:_base_of(given.target) then return "push" end
   return "deferred"
 end
@@ -358,7 +358,7 @@ end
 -- await.
 -- @return the task. Raises what serialize and Queue.add raise; then nothing is enqueued. In App Engine: deferred.defer.
 function deferred.defer(fn, ...)
-  context.engine()
+  current.engine()
   return queue_task.call(encode("defer", fn, ...), DEFAULT_URL):add()
 end
 
@@ -373,7 +373,7 @@ end
 function deferred.with(given)
   given = options.check(given, with_kinds, 1, "with")
   return function(fn, ...)
-    context.engine()
+    current.engine()
     return add(given, encode("defer", fn, ...))
   end
 end
@@ -381,7 +381,7 @@ end
 -- ---- executing -------------------------------------------------------------------------------------------------
 
 local function may_be_logged(engine, level)
-  return level >= WARNING or engine._log_function or context.logger
+  return level >= WARNING or engine._log_function or current.logger
 end
 
 local function log_headers(engine, headers)
@@ -525,7 +525,7 @@ function deferred.handler(request)
   if type(request) ~= "table" or type(request.headers) ~= "table" then
     bad_type(1, "handler", "request", request)
   end
-  return deferred.serve(context.engine(), request)
+  return deferred.serve(current.engine(), request)
 end
 
 return deferred

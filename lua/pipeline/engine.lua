@@ -9,7 +9,7 @@
 
 local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local execute = require "pipeline.workflow.execute"
 local eventloop = require "pipeline.eventloop"
@@ -76,7 +76,7 @@ local function new(path, handle, given, known)
     _targets = known.targets, _mail = known.mail, _mail_warned = false, _base_url = known.base_url,
     _aborted = false, _pending = {}, _ending = false, _hooks = false, _events = false,
     _worker_number = handle:facts().worker_number, _tracing = false,
-    _transactions = context.transactions_of(handle:facts().file),
+    _transactions = current.transactions_of(handle:facts().file),
     _block_warning = given.block_warning or BLOCK_WARNING,
     _transaction_timeout = given.transaction_timeout or TRANSACTION_TIMEOUT,
     _has_limit = given.total_storage_limit ~= nil,
@@ -96,7 +96,7 @@ end
 
 -- The transaction under way here would have to end first.
 local function refuse_reopening(path)
-  local tx = context.transaction()
+  local tx = current.transaction()
   if tx and tx:_is_open() and path ~= ":memory:" and tx._engine._path == path then
     errors.raise(errors.TransactionError, "open: inside a transaction on the same file (%s)", path)
   end
@@ -165,7 +165,7 @@ function engine.open(path, given, hidden)
   if known.mail then errors.check(handle:queue_set({ { name = known.mail.queue } }, true)) end -- is made, or stays
   class.allow_modules(self._modules)
   eventloop.attach(self, self._virtual, passed.loop ~= nil)
-  context.add_engine(self, hidden)
+  current.add_engine(self, hidden)
   self:_set_up_telemetry(given, known)
   return self
 end
@@ -222,7 +222,7 @@ function Engine.close(self)
   if self._hooks then self._hooks:closing() end
   self._closed = true
   if next(self._transactions) then require("pipeline.transaction").drop_all(self) end
-  context.remove_engine(self)
+  current.remove_engine(self)
   self._timers.closed, self._warm = true, false
   waiting.give_up(self)
   class.forbid_modules(self._modules)
@@ -240,7 +240,7 @@ meta.__close = Engine.close
 -- ---- inside the library ----------------------------------------------------------------------------------------
 
 function Engine._log(self, level, line, fields)
-  local logger = self._log_function or context.logger
+  local logger = self._log_function or current.logger
   if logger then
     local ok = pcall(function() logger(level, line, log.complete(self, fields)) end)
     if ok then return end
@@ -277,7 +277,7 @@ end
 -- Ends a suspended coroutine of the engine, with its to-be-closed variables.
 function Engine._cancel(self, co)
   if coroutine.status(co) ~= "suspended" then return end
-  context.instances[co] = nil
+  current.instances[co] = nil
   local ok, problem = coroutine.close(co)
   self._core:closed(co)
   if not ok then self:_log(WARNING, "closing an attempt whose time was up: " .. errors.text(problem)) end
@@ -431,9 +431,9 @@ local function face_of(self)
   return {
     engine = self._core,
     work = function(fn, web, request)
-      if self._tracing then return self._tracing:serve(request, context.work_for, self, fn, web, request) end
-      if context.owner() == self then return fn(web, request) end
-      return context.work_for(self, fn, web, request)
+      if self._tracing then return self._tracing:serve(request, current.work_for, self, fn, web, request) end
+      if current.owner() == self then return fn(web, request) end
+      return current.work_for(self, fn, web, request)
     end,
     from_id = function(id) return own_from_id(self, id) end,
     run_callback = function(stage, params, who) return execute.run_callback(self, stage, params, who) end,
@@ -441,7 +441,7 @@ local function face_of(self)
     get_root_list = function(given) return status.roots(self, given) end,
     slices = function() return slices.new(self) end,
     get_pipeline_names = class.names,
-    get_enforce_auth = function() return context.enforce_auth end,
+    get_enforce_auth = function() return current.enforce_auth end,
     log = function(level, line) self:_log(level, line) end,
     answered = function(method, code) require("pipeline.telemetry.metrics").answered(self, method, code) end,
   }

@@ -22,7 +22,7 @@
 
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local clients = require "pipeline.loop.clients"
 local clocks = require "pipeline.loop.clocks"
@@ -62,7 +62,7 @@ local error_hook
 local function new_loop(clock)
   return setmetatable({
     clock = clock, is_common = clock == clocks.real,
-    0, 0, {},                         -- AT, LAST, CURRENT: being worked off is current[at + 1 .. last]
+    0, 0, {},                         -- AT, LAST, CURRENT: being worked off is [at + 1 .. last]
     0, {},                            -- COUNT, LATER: queued since
     false,                            -- AWAKE: working, or armed
     false,                            -- STOPPING
@@ -113,9 +113,9 @@ local function pop(self)
   if self[AT] >= self[LAST] and not next_batch(self) then return nil end
   local at = self[AT] + 1
   self[AT] = at
-  local current = self[CURRENT]
-  local entry = current[at]
-  current[at] = false
+  local taken = self[CURRENT]
+  local entry = taken[at]
+  taken[at] = false
   return entry
 end
 
@@ -168,9 +168,9 @@ function eventloop.report(problem, trace)
     if ok then return end
   end
   local text = describe(problem, trace)
-  local engine = common.engines[1] or context.engines[1]
+  local engine = common.engines[1] or current.engines[1]
   if engine then return engine:_log(core.LOG_ERROR, text) end
-  if context.logger and pcall(context.logger, 40, text) then return end
+  if current.logger and pcall(current.logger, 40, text) then return end
   io.stderr:write("pipeline [40] ", text, "\n")
 end
 
@@ -182,7 +182,7 @@ local unpack = table.unpack
 
 -- Notes the engine that the callback record works for, once there were several: that of the code that makes it.
 local function note_owner(entry)
-  if context.has_several then entry.works_for = context.owner() or false end
+  if current.has_several then entry.works_for = current.owner() or false end
   return entry
 end
 
@@ -190,11 +190,11 @@ eventloop.note_owner = note_owner
 
 -- Calls fn(entry, ...), which must not raise, for the engine of the entry.
 local function call_for(entry, fn, ...)
-  local before, engine = context.calling, entry.works_for
-  if engine == nil then engine = context.alone end
-  context.calling = engine
+  local before, engine = current.calling, entry.works_for
+  if engine == nil then engine = current.alone end
+  current.calling = engine
   local first, second = fn(entry, ...)
-  context.calling = before
+  current.calling = before
   return first, second
 end
 
@@ -210,7 +210,7 @@ end
 
 --- Calls the function of a callback record.
 local function call(entry)
-  if context.has_several then return call_for(entry, call_at_once) end
+  if current.has_several then return call_for(entry, call_at_once) end
   return call_at_once(entry)
 end
 
@@ -433,11 +433,11 @@ eventloop.common = common
 function eventloop.current()
   if active[1] then return active[1] end
   if not virtual[1] then return common end
-  local engine = context.owner() or context.engines[1]
+  local engine = current.owner() or current.engines[1]
   return engine and loops[engine] or common
 end
 
-local current = eventloop.current
+local loop_here = eventloop.current
 
 --- Whether a callback of a loop is below the running code.
 function eventloop.is_stepping()
@@ -568,7 +568,7 @@ end
 -- @return an object with `cancel()`.
 function eventloop.queue_call(seconds, fn, ...)
   check_function(fn, 2, "queue_call")
-  local self = current()
+  local self = loop_here()
   local entry = note_owner(setmetatable({ go = call, fn = fn, n = select("#", ...), ... }, call_meta))
   if seconds == nil then
     self:push(entry)
@@ -595,37 +595,37 @@ end
 -- was nothing to do, call again after the next event; or a future of one of these. In App Engine: add_idle.
 function eventloop.add_idle(fn, ...)
   check_function(fn, 1, "add_idle")
-  local self = current()
+  local self = loop_here()
   self.idlers[#self.idlers + 1] = note_owner { fn = fn, n = select("#", ...), ... }
   if not self[AWAKE] then arouse(self) end
 end
 
 --- Works until nothing is left to do, or until stop(); runs the open engines too. In App Engine: run.
 function eventloop.run()
-  current():run()
+  loop_here():run()
 end
 
 --- Does one step, waiting for it if need be; false if nothing is left. In App Engine: run1.
 function eventloop.run1()
-  return current():run1()
+  return loop_here():run1()
 end
 
 --- Does one step without waiting. Returns 0 if something was done, else the seconds until the next timer, nil if there
 -- is none. In App Engine: run0.
 function eventloop.run0()
-  return current():run0()
+  return loop_here():run0()
 end
 
 --- Makes run() return after the callback that is being called (G51).
 function eventloop.stop()
-  local self = current()
+  local self = loop_here()
   self[STOPPING] = true
   if not self[AWAKE] then arouse(self) end
 end
 
 --- Drops everything pending without running it. In App Engine: clear (T79).
 function eventloop.clear()
-  local self = current()
+  local self = loop_here()
   self[TIMERS]:clear()
   self[CURRENT], self[AT], self[LAST], self[LATER], self[COUNT] = {}, 0, 0, {}, 0
   self.idlers = {}
@@ -633,7 +633,7 @@ end
 
 --- Seconds since the epoch: the time of day, or that of the clock that the loop was given.
 function eventloop.now()
-  local clock = current().clock
+  local clock = loop_here().clock
   return (clock.time or clock.now)()
 end
 
@@ -688,7 +688,7 @@ end
 
 --- What is pending: number of immediate callbacks, timers, idle callbacks, waits for something outside.
 function eventloop.pending()
-  local self = current()
+  local self = loop_here()
   return self[LAST] - self[AT] + self[COUNT], self[TIMERS]:count(), #self.idlers, self.holds
 end
 

@@ -2,7 +2,7 @@
 
 local class = require "pipeline.workflow.class"
 local common = require "pipeline.common"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local durable = require "pipeline.durable.definition"
 local engine = require "pipeline.engine"
@@ -46,7 +46,7 @@ end
 
 --- The default engine, or inside a task the engine that executes it. Raises ConfigurationError if none is open.
 function pipeline.default()
-  return context.engine()
+  return current.engine()
 end
 
 --- Makes a slot that belongs to no pipeline. In App Engine: Slot.
@@ -70,12 +70,12 @@ pipeline.is_class = class.is
 -- placeInQueue, or worker and sinceMs of their task), "done", "aborted".
 -- Raises PipelineStatusError: there is none, or it is larger than that. In App Engine: get_status_tree.
 function pipeline.get_status_tree(id, given)
-  return status.tree(context.engine(), id, given)
+  return status.tree(current.engine(), id, given)
 end
 
 --- The list of roots, newest first; options class_path, cursor, count (50). In App Engine: get_root_list.
 function pipeline.get_root_list(given)
-  return status.roots(context.engine(), given)
+  return status.roots(current.engine(), given)
 end
 
 --- Whether status pages and rpc need an administrator (the default). In App Engine: set_enforce_auth.
@@ -83,7 +83,7 @@ function pipeline.set_enforce_auth(enforce)
   if type(enforce) ~= "boolean" then
     bad_type(1, "set_enforce_auth", "boolean", enforce)
   end
-  context.set_enforce_auth(enforce)
+  current.set_enforce_auth(enforce)
 end
 
 --- Gives log lines of all engines without a `log` option to fn(level, text); nil: warnings to standard error.
@@ -92,7 +92,7 @@ function pipeline.set_logger(fn)
   if fn ~= nil and type(fn) ~= "function" then
     bad_type(1, "set_logger", "function", fn)
   end
-  context.set_logger(fn)
+  current.set_logger(fn)
 end
 
 --- In the function of a step of a durable function: what it can know of that. `name`; `key` (a text that is the same in

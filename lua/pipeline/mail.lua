@@ -4,7 +4,7 @@
 -- survives the process, is tried again while the server cannot be reached or says "later", and is kept among the dead
 -- tasks of the queue "pipeline-mail", with the server's words, when it says "never". In App Engine: the mail service.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local outbox = require "pipeline.mail.outbox"
@@ -31,7 +31,7 @@ function mail.send(fields, given)
     bad_type(1, "send", "table of fields", fields)
   end
   given = options.check(given, how_kinds, 2, "send")
-  return outbox.post(given.engine or context.engine(), fields, given)
+  return outbox.post(given.engine or current.engine(), fields, given)
 end
 
 --- The mails that were sent in test mode since the last call, oldest first: tables of their fields.

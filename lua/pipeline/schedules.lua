@@ -4,7 +4,7 @@
 -- fires it; each of its times fires once, whatever the number of processes, and whatever becomes of them.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local firing = require "pipeline.schedule.firing"
 local missed = require "pipeline.schedule.missed"
@@ -40,7 +40,7 @@ local function object(engine, row)
 end
 
 local function read(engine, name)
-  return errors.check(context.store(engine, true):schedule_get { name = name })[1]
+  return errors.check(current.store(engine, true):schedule_get { name = name })[1]
 end
 
 local function refuse_unknown(name)
@@ -127,7 +127,7 @@ local function write(engine, name, make)
       firing.fire_now(engine, row)
     else
       if not changed then return false end
-      if errors.check(context.store(engine):schedule_set { changed }) then return true end
+      if errors.check(current.store(engine):schedule_set { changed }) then return true end
     end
   end
   errors.raise(times.ScheduleError, "schedule '%s': others keep changing it", name)
@@ -173,7 +173,7 @@ function schedules.create(name, given, how)
   if how.if_exists and not existing[how.if_exists] then
     bad_option(3, "create", "if_exists", "\"raise\", \"update\" or \"keep\" expected")
   end
-  local engine = context.engine()
+  local engine = current.engine()
   local fields, todo = spec.parse(engine, given, "create")
   write(engine, name, function(row)
     if not row then return new_row(engine, name, fields, todo) end
@@ -236,12 +236,12 @@ end
 
 local function declare(engine, source, parsed, version)
   for _ = 1, TRIES do
-    local rows, before = all_of(context.store(engine, true), source)
+    local rows, before = all_of(current.store(engine, true), source)
     if version and before and version < before then return false end
     local writes, removed = plan(engine, source, parsed, rows)
     local after = version or before or 0
     if writes and #writes == 0 and #removed == 0 and after == before then return true end
-    if writes and errors.check(context.store(engine):schedule_set(writes, {
+    if writes and errors.check(current.store(engine):schedule_set(writes, {
       source = source, version = after, version_before = before, removed = removed,
     })) then
       return true
@@ -264,7 +264,7 @@ function schedules.declare(source, specs, how)
   if type(specs) ~= "table" then
     bad_type(2, "declare", "table of schedules by name", specs)
   end
-  local engine = context.engine()
+  local engine = current.engine()
   local parsed = {}
   for name, given in pairs(specs) do
     spec.check_name(name, "declare")
@@ -287,7 +287,7 @@ end
 --- The schedule of that name, or nil.
 function schedules.get(name)
   spec.check_name(name, "get")
-  local engine = context.engine()
+  local engine = current.engine()
   local row = read(engine, name)
   return row and object(engine, row) or nil
 end
@@ -303,8 +303,8 @@ local list_kinds = { source = "string", state = "string", cursor = "string", cou
 -- @return list, cursor of the next page or nil.
 function schedules.list(given)
   given = options.check(given, list_kinds, 1, "list")
-  local engine = context.engine()
-  local store, count, found, after = context.store(engine, true), given.count or 50, {}, given.cursor or ""
+  local engine = current.engine()
+  local store, count, found, after = current.store(engine, true), given.count or 50, {}, given.cursor or ""
   while #found < count do
     local rows = errors.check(store:schedule_get { source = given.source, after = after, limit = PAGE })
     for _, row in ipairs(rows) do
@@ -327,7 +327,7 @@ local next_kinds = { from = "number", count = "count" }
 function schedules.next(given, how)
   options.check(given, spec.kinds, 1, "next")
   how = options.check(how, next_kinds, 2, "next")
-  local engine = context.engine_or_nil()
+  local engine = current.engine_or_nil()
   local now = how.from or (engine and engine._core:now() or os.time())
   return schedules._preview("", times.compile(spec.times(given, now)), now, how.count or 5)
 end
@@ -411,7 +411,7 @@ local function fire(self, row, list, how)
     buffered_max = how.buffered_max or compiled.fields.catch_up.limit,
   }
   firing.add(engine, row, compiled, op, list, how)
-  local states, code, message = context.store(engine):schedule_fire(op)
+  local states, code, message = current.store(engine):schedule_fire(op)
   if not states and code == "ENOTFOUND" then refuse_unknown(self.name) end
   return errors.check(states, code, message), op
 end
@@ -486,7 +486,7 @@ function Schedule.delete(self, given)
   if given.running and given.running ~= "leave" and given.running ~= "abort" then
     bad_option(1, "delete", "running", "\"leave\" or \"abort\" expected")
   end
-  local ok, code, message = context.store(self._engine):schedule_delete(self.name, given.running == "abort")
+  local ok, code, message = current.store(self._engine):schedule_delete(self.name, given.running == "abort")
   if not ok and code == "ENOTFOUND" then refuse_unknown(self.name) end
   errors.check(ok, code, message)
 end
@@ -507,7 +507,7 @@ local fires_kinds = { cursor = "integer", count = "count" }
 function Schedule.fires(self, given)
   given = options.check(given, fires_kinds, 1, "fires")
   local count, compiled = given.count or 50, times.of_row(row_of(self))
-  local store, list = context.store(self._engine, true), {}
+  local store, list = current.store(self._engine, true), {}
   local rows, code, message = store:fires_get { name = self.name, before = given.cursor, limit = count }
   if not rows and code == "ENOTFOUND" then refuse_unknown(self.name) end
   for i, row in ipairs(errors.check(rows, code, message)) do

@@ -3,7 +3,7 @@
 -- A transaction is a session of the store (csrc/store/session.c), begun before the function is called and committed
 -- when it has returned. It belongs to the coroutine that called it, to plain coroutines run inside the function, and
 -- to the tasklets started in it, which carry it as a local value: whatever they ask the store goes there
--- (context.store). Everybody else waits: a managed coroutine in the queue of the store, a tasklet or a plain script
+-- (current.store). Everybody else waits: a managed coroutine in the queue of the store, a tasklet or a plain script
 -- in `gate`, so that the loop can go on meanwhile.
 --
 --   NEW ──begin──► OPEN ──the function returned──► COMMITTED ──► what was left for later
@@ -17,7 +17,7 @@
 
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local outside = require "pipeline.tasklet.outside"
@@ -57,7 +57,7 @@ local function around(co)
   end
 end
 
-local function current()
+local function find()
   return task_context.get_local(KEY) or next(open) and around(running()) or nil
 end
 
@@ -88,7 +88,7 @@ function transaction.gate(engine)
   end
 end
 
-context.set_transactions(current, transaction.gate)
+current.set_transactions(find, transaction.gate)
 
 -- As busy, but through another engine.
 local function busy_elsewhere(engine)
@@ -316,8 +316,8 @@ end
 
 --- See Engine.transaction.
 function transaction.run(engine, fn)
-  context.refuse_in_body("a transaction")
-  local outer = context.transaction()
+  current.refuse_in_body("a transaction")
+  local outer = current.transaction()
   if outer and outer:_is_open() then
     errors.raise(errors.TransactionError, "a transaction inside a transaction is not possible")
   end

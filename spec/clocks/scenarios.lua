@@ -5,7 +5,7 @@
 -- Says nothing and ends with 0 if all is well. Times are measured on the clock that nobody sets (core.now).
 
 local library = require "spec.clocks.library"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local pipeline = require "pipeline"
 local taskqueue = require "pipeline.taskqueue"
@@ -192,7 +192,7 @@ function scenarios.rested()
   local second <close> = open()
   local queue = taskqueue.Queue("pulled")
   local function lease(engine, seconds)
-    return #context.work_for(engine, queue.lease_tasks, queue, seconds, 1)
+    return #current.work_for(engine, queue.lease_tasks, queue, seconds, 1)
   end
   queue:add { taskqueue.Task { method = "PULL", payload = "a" }, taskqueue.Task { method = "PULL", payload = "b" } }
   set_clock(step)

@@ -1,7 +1,7 @@
 --- support.lua: what specs of schedules share: an engine in virtual time, and a note of every run.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local pipeline = require "pipeline"
 local schedules = require "pipeline.schedules"
 local helper = require "spec.support.helper"
@@ -48,8 +48,8 @@ end
 
 --- Calls fn while the store answers that op as `answer` does; returns how often it was asked.
 function support.with_store(op, answer, fn)
-  local real, asked = context.store, 0
-  context.store = function(...) -- luacheck: ignore
+  local real, asked = current.store, 0
+  current.store = function(...) -- luacheck: ignore
     local store = real(...)
     return setmetatable({ [op] = function(_, ...)
       asked = asked + 1
@@ -59,7 +59,7 @@ function support.with_store(op, answer, fn)
     end })
   end
   local ok, problem = pcall(fn)
-  context.store = real -- luacheck: ignore
+  current.store = real -- luacheck: ignore
   if not ok then error(problem, 0) end
   return asked
 end

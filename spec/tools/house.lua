@@ -14,7 +14,7 @@ local known = {
   folders = {},
   knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },
   writes = {
-    ["lua/pipeline/eventloop.lua context"] = true,
+    ["lua/pipeline/eventloop.lua current"] = true,
     ["lua/pipeline/tasklet/multi.lua task"] = true, ["lua/pipeline/tasklet/task.lua engines"] = true,
     ["lua/pipeline/tasklet/task.lua future"] = true,
   },

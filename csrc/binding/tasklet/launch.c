@@ -24,7 +24,7 @@ static void note_run(lua_State *L, int task) {
 }
 
 /* Notes the engine in whose coroutine the task is made, or that of the tasklet that makes it, unless it is noted: there
- * may be a second engine later. The handle is noted, which context.lua knows the engine by. */
+ * may be a second engine later. The handle is noted, which current.lua knows the engine by. */
 static void note_maker(lua_State *L, int task) {
     shared_t *self = shared(L);
     if (self->has_contexts && lua_rawgeti(L, task, T_MAKER) == LUA_TUSERDATA) {

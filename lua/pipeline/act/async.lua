@@ -2,7 +2,7 @@
 
 local address = require "pipeline.view.address"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local execute = require "pipeline.workflow.execute"
@@ -37,7 +37,7 @@ function methods.complete(self, given, value)
   if inputs and #inputs > 0 then
     errors.raise(errors.SerializationError, "complete: a future cannot be the value of a slot")
   end
-  local ok, code, problem = context.store(self):fill(record.id, { { slot = record.outputs[1].slot, value = bytes } })
+  local ok, code, problem = current.store(self):fill(record.id, { { slot = record.outputs[1].slot, value = bytes } })
   if ok then return true end
   if code == "EABORTED" then return false end
   if code == "EFINAL" then
@@ -72,7 +72,7 @@ function methods.callback(self, given, params)
   local id, record = find_with(core.ASYNC | core.DURABLE, "neither async nor durable", self, given, "callback")
   local of, problem = class.find(record.class_path)
   if not of then errors.raise(errors.ConfigurationError, "callback of %s: %s", text.short(id), problem) end
-  local _, slots = errors.read(context.store(self, true):stage_get(record.id, true))
+  local _, slots = errors.read(current.store(self, true):stage_get(record.id, true))
   local stage = instance.of_record(self, of, record, slots)
   local ok, status, kind, body = pcall(execute.run_callback, self, stage, params, WHO)
   if not ok then error(errors.original(status), 0) end

@@ -1,6 +1,6 @@
 --- tasks.lua: engine:act_tasks: dead tasks get another life, or are forgotten: by their names, or by filters.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
@@ -23,7 +23,7 @@ end
 
 -- Dead tasks, newest first, a page at a time, and where to go on.
 local function read_page(engine, queue, before)
-  local records, following, message = context.store(engine, true):dead_list(queue, { before = before, limit = PAGE })
+  local records, following, message = current.store(engine, true):dead_list(queue, { before = before, limit = PAGE })
   if not records then
     if queue and (following == "ENOQUEUE" or following == "ENOTFOUND") then
       errors.raise(errors.PipelineStatusError, "there is no queue '%s'", errors.text(queue))
@@ -48,7 +48,7 @@ local function act_on(engine, result, queue, list, given)
     result.done = result.done + #list
     return
   end
-  local ids, store = {}, context.store(engine)
+  local ids, store = {}, current.store(engine)
   for i, record in ipairs(list) do ids[i] = record.id end
   if given.op == "forget" then
     result.done = result.done + errors.check(store:dead_purge(queue, ids))

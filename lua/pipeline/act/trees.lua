@@ -6,7 +6,7 @@
 
 local address = require "pipeline.view.address"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local filters_of = require "pipeline.view.filters"
@@ -25,13 +25,13 @@ local IDS_MAX = 10000 -- that are listed
 -- ---- one pipeline ----------------------------------------------------------------------------------------------
 
 local function root_of(engine, record)
-  return record.parent and errors.read(context.store(engine, true):stage_get(record.root)) or record
+  return record.parent and errors.read(current.store(engine, true):stage_get(record.root)) or record
 end
 
 -- What an abort of it takes along: the tree, or the child of a durable function that it is in.
 local function scope_of(engine, record)
   while record and record.parent and record.flags & core.SCOPE == 0 do
-    record = errors.read(context.store(engine, true):stage_get(record.parent))
+    record = errors.read(current.store(engine, true):stage_get(record.parent))
   end
   return record
 end
@@ -46,7 +46,7 @@ ops.resume = {
   refuse = function(engine, record)
     local root = root_of(engine, record)
     if root.state == "aborted" then -- and what was below it may still be under way
-      local _, code = context.store(engine):resume(root.id, true)
+      local _, code = current.store(engine):resume(root.id, true)
       return code == "ELIVE" and "its tree is still being aborted" or nil
     end
     if root.abort_requested and root.state ~= "done" then return "its tree is still being aborted" end
@@ -159,7 +159,7 @@ local function by_filters(engine, result, filters, way)
         return
       end
       local id = engine._core:id_parse(entry.id)
-      act_on(engine, result, entry.id, errors.read(context.store(engine, true):stage_get(id or entry.id)), way)
+      act_on(engine, result, entry.id, errors.read(current.store(engine, true):stage_get(id or entry.id)), way)
     end
     wanted.cursor = page.cursor
   until not wanted.cursor

@@ -1,6 +1,6 @@
 --- durable/info.lua: what a step function can know of its step: pipeline.step().
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local bad_argument = require("pipeline.support.place").bad_argument
 
@@ -54,7 +54,7 @@ end
 
 --- The step whose function runs; nil: none.
 function info.current()
-  local task = context.tasklet[1]
+  local task = current.tasklet[1]
   local attempt = task and rawget(task, ATTEMPT)
   if not attempt then return nil end
   if not attempt.info then attempt.info = attempt.steps:info(attempt.op, attempt) end

@@ -2,7 +2,7 @@
 
 local address = require "pipeline.durable.reach.address"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
@@ -32,7 +32,7 @@ function methods.hold(self, ref, reason)
   opened.check(self)
   local record = address.record(self, ref, "hold")
   local text_of = reason ~= nil and errors.text(reason) or "on request"
-  local ok, code, message = context.store(self):flow_set(record.id, { hold = true, reason = text_of })
+  local ok, code, message = current.store(self):flow_set(record.id, { hold = true, reason = text_of })
   if ok then return true end
   if code == "ESTATE" then return false end
   if code == "EFINAL" then
@@ -43,7 +43,7 @@ end
 
 -- Lets all of a class go on that are held, the newest first. Returns how many.
 local function resume_class(self, of, change)
-  local store, path, before, count = context.store(self), rawget(of, "class_path"), nil, 0
+  local store, path, before, count = current.store(self), rawget(of, "class_path"), nil, 0
   repeat
     local ids = errors.check(store:flows_list { held = true, after = before, limit = PAGE })
     for _, id in ipairs(ids) do
@@ -67,7 +67,7 @@ function methods.resume(self, ref, given)
   local change = { resume = true, reason = given.retry and "retry" or nil }
   if class.is(ref) and ref.durable then return resume_class(self, ref, change) end
   local record = address.record(self, ref, "resume")
-  local ok, code, message = context.store(self):flow_set(record.id, change)
+  local ok, code, message = current.store(self):flow_set(record.id, change)
   if ok then return true end
   if code == "ESTATE" then return false end
   if code == "EFINAL" then
@@ -107,14 +107,14 @@ end
 --   sent with that. Raises LimitError when the mailbox of the run is full, SerializationError.
 function methods.signal(self, ref, name, payload, given)
   opened.check(self)
-  context.refuse_in_body("a signal")
+  current.refuse_in_body("a signal")
   given = options.check(given, signal_kinds, 4, "signal")
   address.check_name(name, 2, "signal")
   local bytes = address.encode(payload)
   local key = address.check_key(given.key, 4, "signal")
   local item = address_of(self, ref, { name = name, key = key, value = bytes, kind = "signal" }, given.start)
   if not (item.stage or item.idempotence) then return false, "not_found" end
-  local results, code, problem = context.store(self):signal { item }
+  local results, code, problem = current.store(self):signal { item }
   if not results then errors.raise_core(code, problem, "signal") end
   local result = results[1]
   if result == "OK" or result == "EEXISTS" then return true end
@@ -183,7 +183,7 @@ function methods.get_journal(self, ref, given)
   opened.check(self)
   given = options.check(given, kinds, 2, "get_journal")
   local record = address.record(self, ref, "get_journal")
-  local store = context.store(self, true)
+  local store = current.store(self, true)
   local flow, entries, message = store:journal_get(record.id, {
     after = given.after or 0, limit = math.min(given.limit or LIMIT, LIMIT_MAX),
   })

@@ -31,7 +31,7 @@
 
 local blocked = require "pipeline.flow.blocked"
 local cancel = require "pipeline.durable.cancel"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local crashing = require "pipeline.durable.reach.crashing"
 local due = require "pipeline.flow.due"
@@ -563,7 +563,7 @@ function run.go_on(engine, claim, of, record)
   self.flow = flow
   cancel.read_deadline(self)
   self.self._record, self.self._run, self.context.claim, self.context.over = record, self.context, claim, false
-  context.instances[coroutine.running()] = self.self
+  current.instances[coroutine.running()] = self.self
   live(self, loop, given)
   return true
 end

@@ -1,7 +1,7 @@
 --- copies.lua: consistent copies of a store at work.
 
 local await = require "pipeline.support.await"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
@@ -14,7 +14,7 @@ local BACKUP_PAGES = 256
 
 local function copy(self, path, given)
   repeat
-    local left, total, message = context.store(self, true):backup(path, given.pages or BACKUP_PAGES, given.spare)
+    local left, total, message = current.store(self, true):backup(path, given.pages or BACKUP_PAGES, given.spare)
     if not left then errors.raise_core(total, message) end
     if given.progress then await.results(given.progress(total - left, total)) end
   until left == 0
@@ -38,7 +38,7 @@ function methods.backup(self, path, given)
   given = options.check(given, backup_kinds, 2, "backup")
   local ok, problem = pcall(copy, self, path, given)
   if ok then return end
-  pcall(function() context.store(self, true):backup(path, 0) end) -- nothing stays behind
+  pcall(function() current.store(self, true):backup(path, 0) end) -- nothing stays behind
   error(problem, 0)
 end
 

@@ -1,7 +1,7 @@
 --- facts.lua: what an engine tells of itself and of its store.
 
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
 local opened = require "pipeline.engine.opened"
@@ -30,11 +30,11 @@ function methods.status(self)
   local facts = errors.check(self._core:facts())
   local counts, stages, workers, space, overdue, runs = {}, nil, nil, nil, nil, nil
   if not facts.unreachable_since then
-    counts, stages, workers = context.store(self, true):counts_get()
+    counts, stages, workers = current.store(self, true):counts_get()
     if not counts then errors.raise_core(stages, workers, "status") end
-    space = errors.check(context.store(self, true):space_get())
-    runs = context.store(self, true):flows_get()
-    overdue = #errors.check(context.store(self, true):schedule_get { due = self._core:due(), limit = OVERDUE_MAX })
+    space = errors.check(current.store(self, true):space_get())
+    runs = current.store(self, true):flows_get()
+    overdue = #errors.check(current.store(self, true):schedule_get { due = self._core:due(), limit = OVERDUE_MAX })
   end
   local queues = {}
   for _, count in ipairs(counts) do

@@ -1,6 +1,6 @@
 --- opened.lua: what every method of an engine asks first: whether it is one, and still open.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local misuse = require("pipeline.support.place").misuse
 
@@ -22,7 +22,7 @@ end
 --- Raises inside a transaction on the engine's file: what is started in one cannot run before its end.
 -- @tparam string name of the method.
 function opened.outside_transaction(self, name)
-  local tx = context.transaction()
+  local tx = current.transaction()
   if tx and tx:_is_open() and tx._engine._transactions == self._transactions then
     errors.raise(errors.TransactionError, "%s cannot be called inside a transaction: nothing runs before its end", name)
   end

@@ -3,7 +3,7 @@
 -- A mend of one rule may break another (a wait that is gone leaves a count that is wrong), so that all parts are looked
 -- at again until a round has changed nothing.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
@@ -37,7 +37,7 @@ end
 -- Mends what one title stands for. Returns whether anything was changed.
 local function mend(self, title, said)
   refuse_others(self)
-  local changed, code, message = context.store(self, true):repair(title)
+  local changed, code, message = current.store(self, true):repair(title)
   if changed then
     said[title] = (said[title] or 0) + changed
     return changed > 0

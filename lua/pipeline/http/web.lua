@@ -15,7 +15,7 @@
 --   3. Nothing a handler returns can break the answer: status, header names and values are checked here.
 
 local await = require "pipeline.support.await"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local health = require "pipeline.http.health"
 local http_request = require "pipeline.http.request"
@@ -383,7 +383,7 @@ end
 local function run_rpc(self, request, call)
   if not request.is_admin then
     local is_page = (request.headers["x-requested-with"] or ""):lower() == "xmlhttprequest"
-    if context.enforce_auth or not is_page then return plain(403, nil, request.refused) end
+    if current.enforce_auth or not is_page then return plain(403, nil, request.refused) end
   end
   local ok, result = xpcall(function()
     local value = call(self, request)

@@ -15,7 +15,7 @@
 -- in test mode it is collected.
 
 local address = require "pipeline.mail.address"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local deferred = require "pipeline.deferred"
 local errors = require "pipeline.support.errors"
 local message = require "pipeline.mail.message"
@@ -79,12 +79,12 @@ end
 
 -- Calls fn for an engine that is not the current one.
 local function on_behalf_of(engine, fn)
-  if context.engine_or_nil() == engine then return fn() end
+  if current.engine_or_nil() == engine then return fn() end
   local co = coroutine.running()
-  local before = context.owners[co]
-  context.owners[co] = engine
+  local before = current.owners[co]
+  current.owners[co] = engine
   local ok, problem = xpcall(fn, errors.handler)
-  context.owners[co] = before
+  current.owners[co] = before
   if not ok then error(errors.original(problem), 0) end
 end
 
@@ -146,7 +146,7 @@ end
 --- Hands a mail to the server; the deferred call of its task. Raises MailError: it is tried again; MailRefusedError: it
 -- goes to the dead tasks of the queue.
 function outbox.deliver(post)
-  local engine = context.engine()
+  local engine = current.engine()
   local own = engine._mail
   if not own then
     later(nil, "mail to %s: this process was opened without the option `mail`; one that has it may send it",

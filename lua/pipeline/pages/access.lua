@@ -13,7 +13,7 @@
 --   3. While no token was configured nobody but this machine is served, under its own names.
 
 local attempts = require "pipeline.pages.attempts"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local text = require "pipeline.support.text"
@@ -275,7 +275,7 @@ function Access:who(request)
     end
     role, session = "admin", "local"
   end
-  if not role and not context.enforce_auth then role, session = "viewer", "open" end
+  if not role and not current.enforce_auth then role, session = "viewer", "open" end
   if not role then return nil, 401, "sign in first" end
   return { role = role, session = session, csrf = self.web.core:sign("csrf\n" .. session) }
 end

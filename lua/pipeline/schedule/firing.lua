@@ -7,7 +7,7 @@
 
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local keys = require "pipeline.workflow.keys"
 local missed = require "pipeline.schedule.missed"
@@ -92,7 +92,7 @@ end
 
 --- What lets the loop go on with other things for a turn: for missed.count.
 function firing.pause(engine)
-  return function() errors.check(context.store(engine, true):schedule_get { due = 1, limit = 1 }) end
+  return function() errors.check(current.store(engine, true):schedule_get { due = 1, limit = 1 }) end
 end
 
 -- The op that fires what is due of a row by now. What was missed is made up for in portions, of which the first one
@@ -140,7 +140,7 @@ end
 local function pause_broken(engine, row, problem)
   local note = "paused: it cannot fire: " .. refusal.note(problem)
   engine:_log(core.LOG_ERROR, ("schedule '%s' is %s"):format(row.name, note))
-  local _, refused = refusal.ask(context.store(engine), "schedule_fire", {
+  local _, refused = refusal.ask(current.store(engine), "schedule_fire", {
     id = row.id, revision = row.revision, nominal = row.next_nominal, next_nominal = row.next_nominal,
     next_at = row.next_at, counts = {}, pause_note = note,
   })
@@ -165,7 +165,7 @@ local function skip_broken(engine, row, problem)
   end)
   if not ok and refusal.passes(why) then error(why, 0) end
   if not ok then return pause_broken(engine, row, "its times cannot be read: " .. refusal.note(why)) end
-  local _, refused = refusal.ask(context.store(engine), "schedule_fire", op)
+  local _, refused = refusal.ask(current.store(engine), "schedule_fire", op)
   if refused then pause_broken(engine, row, refused) end
 end
 
@@ -178,7 +178,7 @@ end
 
 -- The row after an op of ours, for the next portion; nil: it is for somebody else to go on.
 local function after_op(engine, name, op)
-  local row = errors.check(context.store(engine):schedule_get { name = name })[1]
+  local row = errors.check(current.store(engine):schedule_get { name = name })[1]
   local is_ours = row and row.id == op.id and not row.paused and row.next_nominal == op.next_nominal
   return is_ours and row or nil
 end
@@ -192,7 +192,7 @@ local function fire_row(engine, row, now)
       if refusal.passes(verb) then error(verb, 0) end
       return skip_broken(engine, row, verb)
     end
-    local done, refused = refusal.ask(context.store(engine), verb, given)
+    local done, refused = refusal.ask(current.store(engine), verb, given)
     if refused ~= nil then return (verb == "schedule_fire" and skip_broken or pause_broken)(engine, row, refused) end
     if not done or verb ~= "schedule_fire" then return end
     tell_missed(engine, row, given, progress.stretch)

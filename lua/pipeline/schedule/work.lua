@@ -5,7 +5,7 @@
 -- fields of the core but its id, request = of a push: method, url, headers, target }.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local deferred = require "pipeline.deferred"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
@@ -35,7 +35,7 @@ local function of_pipeline(engine, given, queue)
 end
 
 local function check_mode(engine, queue, kind)
-  for _, known in ipairs(errors.check(context.store(engine, true):queue_get(nil))) do
+  for _, known in ipairs(errors.check(current.store(engine, true):queue_get(nil))) do
     if (known.name or "default") == queue then
       if (known.mode == "pull") == (kind == "pull") then return end
       errors.raise(queue_errors.classes.InvalidQueueModeError, "the queue '%s' takes %s tasks", queue, known.mode)

@@ -6,7 +6,7 @@
 
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 
 local slices = {
   busy = 0.0, -- seconds that this process has spent in such work
@@ -16,7 +16,7 @@ local SECONDS = 0.002
 
 -- A transaction of the user keeps the store to itself: it is not made longer.
 local function can_wait(engine)
-  local tx = context.transaction()
+  local tx = current.transaction()
   if tx and tx:_is_open() then return false end
   return await.way(engine) ~= await.BLOCK
 end

@@ -4,7 +4,7 @@
 -- goes with it: what is asked of another engine is done by the one it belongs to, or refused with the names of both.
 -- Engines on the same file share a store, and may take each other's ids.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 
 local stores = {}
@@ -17,7 +17,7 @@ end
 --- The engine that stands for `engine`: itself; or when that is closed, an open one on the same file, if there is one.
 function stores.live(engine)
   if not engine._closed then return engine end
-  for _, other in ipairs(context.engines) do
+  for _, other in ipairs(current.engines) do
     if stores.same(engine, other) then return other end
   end
   return engine
@@ -43,7 +43,7 @@ end
 --- The open engine that made the id that users see as `text`, if it is of another store than that of `engine`; or nil.
 function stores.find(engine, text)
   if not stores.is_id(text) then return nil end
-  for _, other in ipairs(context.engines) do
+  for _, other in ipairs(current.engines) do
     if not stores.same(engine, other) and other._core:id_parse(text) then return other end
   end
 end

@@ -5,7 +5,7 @@
 
 local context = require "pipeline.tasklet.context"
 local errors = require "pipeline.support.errors"
-local engines = require "pipeline.context"
+local engines = require "pipeline.current"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local options = require "pipeline.support.options"

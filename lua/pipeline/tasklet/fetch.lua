@@ -15,7 +15,7 @@
 local core = require "pipeline.core"
 local await_room = require "pipeline.support.await"
 local clients = require "pipeline.loop.clients"
-local engines = require "pipeline.context"
+local engines = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"

@@ -19,7 +19,7 @@
 --      order in which their futures were completed. Nor does cancelling, beyond DROPS_NESTED_MAX.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local options = require "pipeline.support.options"
@@ -347,8 +347,8 @@ function Future.add_immediate_callback(self, fn, ...)
     fn(...)
     return
   end
-  local engine = context.has_several and context.owner()
-  if engine then return future.add_now(self, context.work_for, engine, fn, ...) end
+  local engine = current.has_several and current.owner()
+  if engine then return future.add_now(self, current.work_for, engine, fn, ...) end
   future.add_now(self, fn, ...)
 end
 

@@ -3,7 +3,7 @@
 -- Permits are handed to those who wait in the order they asked. A permit is an object: release() gives it back, once;
 -- as a to-be-closed variable it does so at the end of its block, also when the tasklet is cancelled.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.tasklet.future"
 local bad_argument = require("pipeline.support.place").bad_argument
@@ -76,7 +76,7 @@ local function drop(waiter)
 end
 
 local function acquire(self)
-  context.refuse_in_body("acquire of a semaphore or mutex")
+  current.refuse_in_body("acquire of a semaphore or mutex")
   if self.free > 0 then
     self.free = self.free - 1
   else

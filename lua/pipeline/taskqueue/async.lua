@@ -3,7 +3,7 @@
 -- The call runs in a coroutine of the engine, so calls of many futures share commits. What belongs to a transaction is
 -- done where it is called. A deadline ends the wait, not the work: what the store has been told it does.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local options = require "pipeline.support.options"
@@ -107,7 +107,7 @@ end
 
 -- Whether the running code belongs to a transaction, which a coroutine of its own would not.
 local function in_transaction()
-  local tx = context.transaction and context.transaction()
+  local tx = current.transaction and current.transaction()
   return tx ~= nil
 end
 
@@ -125,7 +125,7 @@ function queue_async.start(what, given, here, fn, ...)
     settle(call, xpcall(fn, errors.handler, ...))
     return rpc
   end
-  call.engine = context.engine()
+  call.engine = current.engine()
   call.holds, loop.holds = true, loop.holds + 1
   call.engine._pending[call] = true
   start_timer(call, deadline or rpc.deadline)

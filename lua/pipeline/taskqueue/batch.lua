@@ -1,7 +1,7 @@
 --- taskqueue/batch.lua: tasks that are dealt with together: whose they are, what can be said against them, what became
 -- of each.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local queue_errors = require "pipeline.taskqueue.errors"
@@ -31,12 +31,12 @@ function batch.engine_of(list, what)
     end
     engine = engine or own
   end
-  return engine and stores.live(engine) or context.engine()
+  return engine and stores.live(engine) or current.engine()
 end
 
 --- The store that all of a list belong to: engine_of.
 function batch.store_of_tasks(list, what)
-  return context.store(batch.engine_of(list, what))
+  return current.store(batch.engine_of(list, what))
 end
 
 --- Raises DuplicateTaskNameError if a task, or a name, comes twice.
@@ -56,7 +56,7 @@ end
 --- Everything that can be known before anything is sent (Q56 to Q59).
 function batch.check(list)
   if #list > batch.MAX_TASKS then
-    local engine = context.engine_or_nil()
+    local engine = current.engine_or_nil()
     local max = engine and engine._max_tasks_per_add or batch.MAX_TASKS
     if #list > max then
       errors.raise(classes.TooManyTasksError, "add: %d tasks, more than %d (max_tasks_per_add of pipeline.open)", #list,
@@ -97,8 +97,8 @@ end
 
 -- Whether this is a run that was tried before: what it adds by itself it may have added then.
 local function is_repeated()
-  local current = context.instance()
-  return current and current._run and current.current_attempt > 1
+  local stage = current.instance()
+  return stage and stage._run and stage.current_attempt > 1
 end
 
 --- Raises the error that stands for all; returns if there is none. It has `results` and `tasks`.

@@ -4,7 +4,7 @@
 -- but tasks that are in a store are dealt with there.
 
 local batch = require "pipeline.taskqueue.batch"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local queue_async = require "pipeline.taskqueue.async"
@@ -51,8 +51,8 @@ end
 queue_task.set_queue(queue.Queue)
 
 local function store_of(only_reads)
-  local engine = context.engine()
-  return context.store(engine, only_reads), engine
+  local engine = current.engine()
+  return current.store(engine, only_reads), engine
 end
 
 -- Passes on what the store says of a queue, or raises.
@@ -67,7 +67,7 @@ local add_kinds = { transactional = "boolean", deadline = "number" }
 
 -- Changes settings of queues in the store. Returns a result for each.
 local function set_queues(what, store, list, patch)
-  local tx = context.transaction()
+  local tx = current.transaction()
   if tx then tx:_forget_queues() end
   return check(what, store:queue_set(list, patch))
 end
@@ -156,8 +156,8 @@ end
 -- The commonest call outside: one task that was in no store yet. Returns whether it is that; then it is done.
 local function add_one(self, task)
   if task.was_enqueued or rawget(task, "_engine") or self.name == "__cron" then return false end
-  local engine = context.engine()
-  local store = context.store(engine)
+  local engine = current.engine()
+  local store = current.store(engine)
   local form, url, known_as = queue_task.form(task, store, self.name)
   local results = check(self, store:task_add({ form }, false))
   if results[1] ~= "OK" then raise_worst(self, { task }, results) end
@@ -179,7 +179,7 @@ end
 -- mixed), InvalidQueueModeError, UnknownQueueError, TaskAlreadyExistsError, TombstonedTaskError,
 -- BadTransactionStateError. In App Engine: Queue.add.
 function Queue.add(self, tasks, given)
-  local tx = context.transaction()
+  local tx = current.transaction()
   if given == nil and queue_task.is(tasks) then
     local done
     if tx then done = tx:_is_open() and gather_one(self, tx, tasks) else done = add_one(self, tasks) end
@@ -195,9 +195,9 @@ function Queue.add(self, tasks, given)
   batch.check(list)
   local engine = batch.engine_of(list, "add")
   local takes
-  tx, takes = context.route(engine, given.transactional, "add")
+  tx, takes = current.route(engine, given.transactional, "add")
   local transaction = given.transactional and not tx and stage_task.gathered("add", engine) or nil
-  local store = context.store(engine)
+  local store = current.store(engine)
   if takes or not tx then make_cron(store, self.name) end
   if not tx and not transaction and list[2] and send_batch(self, engine, store, list) then return tasks end
   local forms, urls, names = {}, {}, {}
@@ -211,7 +211,7 @@ function Queue.add(self, tasks, given)
     send_in(self, tx, store, list, forms, urls, names)
   elseif tx then
     tx:_after(function()
-      local later = context.store(engine)
+      local later = current.store(engine)
       make_cron(later, self.name)
       send(self, engine, later, list, forms, urls, names)
     end)

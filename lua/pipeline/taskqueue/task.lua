@@ -7,7 +7,7 @@
 -- Private: _kind (of the store), _request (what is encoded for a push), _auto (the name was chosen here), _eta_given.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local queue_errors = require "pipeline.taskqueue.errors"
@@ -238,7 +238,7 @@ local function seconds_of(what, value)
 end
 
 local function now()
-  local engine = context.engine_or_nil()
+  local engine = current.engine_or_nil()
   return engine and engine._core:due() or os.time() + 0.0
 end
 
@@ -322,7 +322,7 @@ end
 
 -- The authority of the engine's default target.
 local function default_host()
-  local engine = context.engine_or_nil()
+  local engine = current.engine_or_nil()
   local base = engine and engine._targets.default or ""
   return base:match("^%a+://([^/]+)") or "localhost"
 end

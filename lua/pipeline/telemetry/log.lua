@@ -4,7 +4,7 @@
 -- those of the task whose coroutine runs. A function given as `log` gets them as its third argument.
 
 local cjson = require "cjson"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local place = require "pipeline.support.place"
 local bad_argument, bad_option, bad_type, misuse = place.bad_argument, place.bad_option, place.bad_type, place.misuse
 local options = require "pipeline.support.options"
@@ -45,7 +45,7 @@ end
 function log.complete(engine, known)
   local core = engine._core
   local fields = known
-  local instance = not fields and context.instance()
+  local instance = not fields and current.instance()
   if instance and instance._engine == engine and instance._record then
     local record = instance._record
     fields = log.fields_of(engine, record, record.attempt and record.attempt + 1)

@@ -6,7 +6,7 @@
 -- a minute if asked for: read_age_seconds says how old it is. Labels have few
 -- values: QUEUES_MAX queues, and the like of schedules and classes; all others share the value "(others)".
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local options = require "pipeline.support.options"
 
 local metrics = {}
@@ -274,7 +274,7 @@ end
 function metrics.page(self)
   local last, now = self._metrics_page, self._core:steady()
   if last and now - last.at < SHARED_SECONDS and now >= last.at then return last.page end
-  local page = context.work_for(self, collect, self)
+  local page = current.work_for(self, collect, self)
   self._metrics_page = { at = now, page = page }
   return page
 end

@@ -3,7 +3,7 @@
 -- The first half of an id is a number that grows with time, so ids with one beginning lie side by side in the store. A
 -- beginning that a single root has means that root, whatever is below it; else it must be that of a single stage.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local keys = require "pipeline.workflow.keys"
 local text = require "pipeline.support.text"
@@ -45,7 +45,7 @@ end
 local function by_prefix(engine, prefix)
   local from, to = range_of(prefix:sub(1, NUMBER_DIGITS))
   if not from then return nil end
-  local roots, stages, message = context.store(engine, true):ids_find(from, to, NAMED_MAX + 1)
+  local roots, stages, message = current.store(engine, true):ids_find(from, to, NAMED_MAX + 1)
   if not roots then errors.raise_core(stages, message, "find") end
   roots, stages = texts_of(engine, roots, prefix), texts_of(engine, stages, prefix)
   if #roots == 1 then return roots[1] end

@@ -16,7 +16,7 @@
 --   aborting    abort_held: it refused to be cancelled
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local values = require "pipeline.view.values"
 local words = require "pipeline.view.words"
@@ -64,7 +64,7 @@ end
 -- Whose slot it is, as far as it can be told without reading the tree: the default output of a stage has its id.
 local function waited_for(engine, slot)
   local wait = { slot = engine:_id_text(slot) }
-  local owner = errors.read(context.store(engine, true):stage_get(slot, false, true))
+  local owner = errors.read(current.store(engine, true):stage_get(slot, false, true))
   if owner then
     wait.stage, wait.name = entries.id_text(engine, owner), "default"
     wait.class, wait.state = owner.class_path, words.state(owner, owner.work)
@@ -77,7 +77,7 @@ local ALL = 1 << 62 -- behind all entries of a journal
 --- What the store keeps of a durable function that is to be run, without its journal; nil: it is none.
 function entries.flow(engine, record)
   if record.flags & core.DURABLE == 0 or record.state ~= "ready" then return nil end
-  return (errors.read(context.store(engine, true):journal_get(record.id, { after = ALL, limit = 1 })))
+  return (errors.read(current.store(engine, true):journal_get(record.id, { after = ALL, limit = 1 })))
 end
 
 -- A durable function whose task is delayed waits in the middle of its run, or is held.

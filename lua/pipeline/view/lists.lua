@@ -1,7 +1,7 @@
 --- lists.lua: methods of the engine that find pipelines: by an address, and in lists of roots.
 
 local address = require "pipeline.view.address"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local entries = require "pipeline.view.entries"
 local errors = require "pipeline.support.errors"
 local filters = require "pipeline.view.filters"
@@ -37,7 +37,7 @@ local function to_store(wanted)
 end
 
 local function ask(engine, form, name)
-  local found, following, message = context.store(engine, true):roots_find(form)
+  local found, following, message = current.store(engine, true):roots_find(form)
   if not found then errors.raise_core(following, message, name) end
   return found, following
 end
@@ -88,7 +88,7 @@ end
 
 -- The entry of a stage at any depth; nil: it was deleted meanwhile.
 local function entry_of(engine, id)
-  local store = context.store(engine, true)
+  local store = current.store(engine, true)
   local record = errors.read(store:stage_get(id, false, true))
   if not record then return nil end
   local root = record.parent and errors.read(store:stage_get(record.root)) or record
@@ -105,7 +105,7 @@ local held_kinds = { limit = "count" }
 function methods.list_held(self, given)
   opened.check(self)
   given = options.check(given, held_kinds, 2, "list_held")
-  local ids = errors.check(context.store(self, true):flows_list { held = true, limit = HELD_MAX })
+  local ids = errors.check(current.store(self, true):flows_list { held = true, limit = HELD_MAX })
   local items, limit = {}, math.min(given.limit or PAGE, PAGE_MAX)
   for i = 1, math.min(#ids, limit) do items[#items + 1] = entry_of(self, ids[i]) end
   return { items = items, count = #ids, more = #ids == HELD_MAX or nil }
@@ -123,7 +123,7 @@ function methods.count_over(self, given)
   opened.check(self)
   given = options.check(given, over_kinds, 2, "count_over")
   local limit = math.min(given.limit or OVER_MAX, OVER_MAX)
-  local done, aborted, message = context.store(self, true):roots_over {
+  local done, aborted, message = current.store(self, true):roots_over {
     since = given.since or 0, before = given.before or FAR, limit = limit,
   }
   if not done then errors.raise_core(aborted, message, "count_over") end

@@ -1,6 +1,6 @@
 --- queues.lua: methods of the engine that show queues, their tasks, and the processes that work on the store.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
@@ -13,7 +13,7 @@ local methods = {} -- of the engine
 local PAGE, PAGE_MAX = 50, 1000
 
 local function ask(self, verb, ...)
-  local found, code, message = context.store(self, true)[verb](context.store(self, true), ...)
+  local found, code, message = current.store(self, true)[verb](current.store(self, true), ...)
   if not found then errors.raise_core(code, message, verb) end
   return found, code
 end
@@ -145,7 +145,7 @@ function methods.tasks(self, given)
     limit = math.min(given.limit or PAGE, PAGE_MAX), at = read_cursor(given.cursor),
   }
   add_states(wanted, given.state)
-  local records, at, message = context.store(self, true):tasks_find(wanted)
+  local records, at, message = current.store(self, true):tasks_find(wanted)
   if not records then
     if at == "ENOQUEUE" then refuse_queue(self, given.queue) end
     errors.raise_core(at, message, "tasks")

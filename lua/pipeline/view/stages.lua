@@ -2,7 +2,7 @@
 
 local address = require "pipeline.view.address"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local entries = require "pipeline.view.entries"
 local errors = require "pipeline.support.errors"
@@ -86,7 +86,7 @@ function methods.tree(self, given, page)
   page = options.check(page, tree_kinds, 2, "tree")
   local _, record = address.require(self, given, "tree")
   local wanted = to_read(self, record.root, page)
-  local info, stages <close> = errors.read(context.store(self, true):tree_page(record.id, wanted))
+  local info, stages <close> = errors.read(current.store(self, true):tree_page(record.id, wanted))
   if not info then errors.raise(errors.PipelineStatusError, "there is no pipeline %s", text.short(given)) end
   local root = { number = info.root, text = info.key or self:_id_text(info.root) }
   local list = {}
@@ -98,7 +98,7 @@ end
 
 local function names_of(engine, record)
   if not record.parent then return entries.id_text(engine, record), nil end
-  local root = errors.read(context.store(engine, true):stage_get(record.root))
+  local root = errors.read(current.store(engine, true):stage_get(record.root))
   local root_text = root and entries.id_text(engine, root) or engine:_id_text(record.root)
   return root_text, record.parent == record.root and root_text or engine:_id_text(record.parent)
 end
@@ -124,7 +124,7 @@ local function outputs_of(engine, record, slots)
 end
 
 local function attempts_of(engine, record)
-  local list, code, message = context.store(engine, true):failures_get(record.id)
+  local list, code, message = current.store(engine, true):failures_get(record.id)
   if not list then errors.raise_core(code, message) end
   local attempts = {}
   for i, failure in ipairs(list) do
@@ -172,7 +172,7 @@ end
 -- Of which durable function it is a fork, and which are forks of it.
 local function add_forks(entry, engine, record)
   if record.flags & core.DURABLE == 0 then return end
-  local store = context.store(engine, true)
+  local store = current.store(engine, true)
   local flow = errors.read(store:journal_get(record.id, { after = 1 << 62, limit = 1, mail_limit = 0 }))
   if flow and flow.forked_from then entry.forked_from = engine:_id_text(flow.forked_from) end
   local found = errors.read(store:shown_get(record.id, { forks = true }))
@@ -193,7 +193,7 @@ end
 function methods.stage(self, given)
   opened.check(self)
   local id, found = address.require(self, given, "stage")
-  local record, slots = errors.read(context.store(self, true):stage_get(found.id, true, true))
+  local record, slots = errors.read(current.store(self, true):stage_get(found.id, true, true))
   if not record then errors.raise(errors.PipelineStatusError, "there is no pipeline %s", id) end
   local root, parent = names_of(self, record)
   local entry = entries.of(self, record, root, { parent = parent, owners = true })

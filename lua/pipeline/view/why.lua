@@ -6,7 +6,7 @@
 -- to the one that holds all up.
 
 local address = require "pipeline.view.address"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local entries = require "pipeline.view.entries"
 local errors = require "pipeline.support.errors"
@@ -63,7 +63,7 @@ function say.schedule_paused(found)
 end
 
 local function earlier_name(engine, id)
-  local record = errors.read(context.store(engine, true):stage_get(id))
+  local record = errors.read(current.store(engine, true):stage_get(id))
   return record and entries.id_text(engine, record) or engine:_id_text(id)
 end
 
@@ -157,7 +157,7 @@ end
 -- It ended with a part of its tree: one of which a fallback was taken, or a child of a durable function; the rest of
 -- the tree goes on, or is done. `list` gets the stage where that part begins.
 local function explain_part(engine, record, list)
-  local store, top = context.store(engine, true), record
+  local store, top = current.store(engine, true), record
   while top and top.flags & core.FALLBACK_TAKEN == 0 and not top.abort_requested do
     top = top.parent and errors.read(store:stage_get(top.parent))
   end
@@ -177,7 +177,7 @@ local explain -- forward
 
 -- A stage of a tree that is aborted in itself, but not to its end: among the first of them.
 local function still_aborting(engine, root)
-  local info, page <close> = errors.read(context.store(engine, true):tree_page(root.id,
+  local info, page <close> = errors.read(current.store(engine, true):tree_page(root.id,
     { top = root.id, depth = DEPTH_ALL, limit = ABORTED_MAX }))
   while info do
     local stages = page:take()
@@ -189,7 +189,7 @@ local function still_aborting(engine, root)
 end
 
 local function explain_abort(engine, record, list, depth)
-  local root = record.parent and errors.read(context.store(engine, true):stage_get(record.root)) or record
+  local root = record.parent and errors.read(current.store(engine, true):stage_get(record.root)) or record
   local is_whole = root.state == "aborted" or root.state == "aborting" or root.state == "abort_held"
   if not is_whole and explain_part(engine, record, list) then return end
   local reason = root.abort_message or record.abort_message or ""
@@ -226,7 +226,7 @@ end
 
 -- The child that holds it up: the first that waits for nothing of its siblings.
 local function live_child(engine, record)
-  local info, page <close> = errors.read(context.store(engine, true):tree_page(record.id,
+  local info, page <close> = errors.read(current.store(engine, true):tree_page(record.id,
     { top = record.id, depth = 1, limit = CHILDREN_MAX }))
   local waiting
   if not info then return nil end
@@ -281,7 +281,7 @@ end
 local function follow_slots(engine, found, list, depth)
   local slot = found.slots[1]
   if not (slot and slot.stage) or slot.state == "done" or slot.state == "aborted" then return end
-  local owner = errors.read(context.store(engine, true):stage_get(slot.stage, false, true))
+  local owner = errors.read(current.store(engine, true):stage_get(slot.stage, false, true))
   if owner then follow(engine, owner, list, "slot_owner", "what it waits for, %s %s, is not done", depth) end
 end
 
@@ -319,7 +319,7 @@ end
 --- Adds the reasons for a stage or a task. Returns false if there is none.
 function explain(engine, ref, list, depth)
   if depth > DEPTH_MAX then return true end
-  local found = errors.read(context.store(engine, true):why_get(ref))
+  local found = errors.read(current.store(engine, true):why_get(ref))
   if not found then return false end
   local record = found.stage
   if record and record.state == "aborted" then

@@ -22,7 +22,7 @@ local attempts = require "pipeline.engine.attempt"
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local definition = require "pipeline.durable.definition"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
@@ -42,11 +42,11 @@ local GIVE_UP_TRIES = 5 -- refused callbacks are dropped after more tries than t
 local running, unpack = coroutine.running, table.unpack
 local select, setmetatable, type, xpcall = select, setmetatable, type, xpcall
 local decode, decode_list = core.decode, core.decode_list
-local instances = context.instances
+local instances = current.instances
 local handler, results = errors.handler, await.results
 local failure_of = errors.failure_of
 
-await.set_refusal(context.refuse_in_body)
+await.set_refusal(current.refuse_in_body)
 
 local function task_backoff(tries)
   return core.backoff(TASK_BACKOFF_SECONDS, 2.0, tries, TASK_BACKOFF_SECONDS_MAX)
@@ -308,12 +308,12 @@ function execute.body(engine, of, record, inputs)
     missing = body.problem,
     late = function(durable, problem) return body.late(durable, self, problem) end,
     enter = function(co)
-      context.enter_body(co, self)
+      current.enter_body(co, self)
       if guards then guards.set() end
     end,
     leave = function(co)
       if guards then guards.lift() end
-      context.leave_body(co)
+      current.leave_body(co)
     end,
   }
 end

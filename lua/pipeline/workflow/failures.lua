@@ -1,6 +1,6 @@
 --- failures.lua: the failed attempts of a tree, and which of them it was aborted for.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local class = require "pipeline.workflow.class"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
@@ -17,7 +17,7 @@ end
 
 --- Failed attempts of the tree of `root`, by stage, oldest first: up to 200, and the latest one of all.
 function failures.of_tree(engine, root)
-  local list, latest, message = context.store(engine, true):failures_get(root, true)
+  local list, latest, message = current.store(engine, true):failures_get(root, true)
   if not list then errors.raise_core(latest, message) end
   if latest then
     local last = list[#list]
@@ -56,7 +56,7 @@ function failures.cause(engine, list, reason)
   end)
   for i = 1, math.min(#candidates, STAGES_MAX) do
     local failure = candidates[i][2]
-    local record = errors.read(context.store(engine, true):stage_get(failure.stage))
+    local record = errors.read(current.store(engine, true):stage_get(failure.stage))
     if record and was_last(record, reason, failure) then return failure, record end
   end
   return nil

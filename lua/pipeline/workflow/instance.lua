@@ -18,7 +18,7 @@
 local core = require "pipeline.core"
 local await = require "pipeline.support.await"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local facts = require "pipeline.workflow.instance.facts"
 local fill = require "pipeline.workflow.instance.fill"
@@ -78,7 +78,7 @@ local GUARDED = core.HAS_FALLBACK | BELOW_FALLBACK
 
 local function unknown_queue(engine, name)
   local names = {}
-  for _, each in ipairs(errors.check(context.store(engine, true):queue_get(nil))) do
+  for _, each in ipairs(errors.check(current.store(engine, true):queue_get(nil))) do
     names[each.name or "default"] = true
   end
   errors.raise(queue_errors.classes.UnknownQueueError, "there is no queue '%s'; did you mean '%s'?", text.short(name),
@@ -89,7 +89,7 @@ end
 local function check_queue(engine, name)
   local known = engine._known_queues
   if not known or name == nil or name == "default" or known[name] then return end
-  local found = errors.check(context.store(engine, true):queue_get(name))[1]
+  local found = errors.check(current.store(engine, true):queue_get(name))[1]
   if not found or found.removed then unknown_queue(engine, name) end
   known[name] = true
 end
@@ -180,16 +180,16 @@ local function forget_start(self)
 end
 
 local function start(self, engine, given)
-  local tx, takes = context.route(engine, given.transactional, "start")
+  local tx, takes = current.route(engine, given.transactional, "start")
   if given.transactional and not tx then
     errors.raise(errors.TransactionError, "start: transactional, but not inside engine:transaction; what is to " ..
       "begin with the end of a run is start{return_task = true}:add(nil, {transactional = true})")
   end
   local stage = root_stage(self, engine, given)
   if tx and not takes then
-    tx:_after(function() send(self, context.store(engine), stage) end)
+    tx:_after(function() send(self, current.store(engine), stage) end)
   else
-    send(self, context.store(engine), stage)
+    send(self, current.store(engine), stage)
     if takes then tx:_if_lost(forget_start, self) end
   end
   return stage
@@ -209,7 +209,7 @@ function methods.start(self, given)
   refuse_self(self, "start")
   given = options.check(given, start_kinds, 1, "start")
   refuse_used(self)
-  local engine = given.engine or context.engine()
+  local engine = given.engine or current.engine()
   if not rawget(engine, "_core") then bad_option(1, "start", "engine", "engine expected") end
   local ok, stage = xpcall(start, errors.handler, self, engine, given)
   if not ok then
@@ -253,7 +253,7 @@ function methods.retry(self, message)
   end
   require_stored(self, "retry")
   if not may_cancel(self) then return false end
-  local store = context.store(self._engine)
+  local store = current.store(self._engine)
   local record = errors.read(store:stage_get(self._id))
   if not record then return false end
   local at = store:now() + instance.backoff(record, record.attempt)
@@ -283,7 +283,7 @@ function methods.abort(self, message, given)
     if not may_cancel(self) then return false end
     asked = true
   end
-  local store = context.store(self._engine)
+  local store = current.store(self._engine)
   local ok, code, detail = store:abort(self._id, message == nil and "" or errors.text(message), asked, given.force)
   if ok then
     report.abort_asked(self._engine, self, message)
@@ -303,7 +303,7 @@ end
 function methods.resume(self)
   refuse_self(self, "resume")
   require_stored(self, "resume")
-  local store = context.store(self._engine)
+  local store = current.store(self._engine)
   local count, code, detail = store:resume(self._id)
   if count then
     report.resumed(self._engine, self, count)
@@ -360,7 +360,7 @@ local function read(fallback, id, given)
     bad_type(1, "from_id", "string", id)
   end
   given = options.check(given, from_kinds, 2, "from_id")
-  return instance.from_id(given.engine or context.engine(), id, given, fallback)
+  return instance.from_id(given.engine or current.engine(), id, given, fallback)
 end
 
 class.provide { read = read }

@@ -5,7 +5,7 @@
 -- plain names. Files of earlier versions have keys of that form as they were given; these are still found.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local stores = require "pipeline.support.stores"
 
@@ -32,14 +32,14 @@ end
 function keys.to_start(engine, key)
   if key and stores.is_id(key) then
     if engine._core:id_parse(key) then refuse(key, "is the id of another pipeline") end
-    if read(context.store(engine, true), key) then refuse(key, "belongs to a pipeline that exists already") end
+    if read(current.store(engine, true), key) then refuse(key, "belongs to a pipeline that exists already") end
   end
   return keys.of(key)
 end
 
 --- The record and slots of a pipeline by what users know it by: an id or a key. nil if there is none in this store.
 function keys.find(engine, id, with_slots)
-  local store = context.store(engine, true)
+  local store = current.store(engine, true)
   local key = keys.of(id)
   if not key then return nil end
   local number = stores.is_id(id) and engine._core:id_parse(id)

@@ -6,7 +6,7 @@
 
 local core = require "pipeline.core"
 local common = require "pipeline.common"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local instance = require "pipeline.workflow.instance"
@@ -147,7 +147,7 @@ end
 local function children_list(self, run, outputs)
   local engine, children = self._engine, run.children
   local list = new_children(run.n)
-  local is_sole = context.sole() == engine
+  local is_sole = current.sole() == engine
   run.prefix = "Bad child arguments. "
   for i = 1, run.n do
     local child = children[i]
@@ -249,7 +249,7 @@ local function returned_value(self, run, outputs, value)
   run.prefix = "Bad return value. "
   local engine = self._engine
   local bytes, inputs, message
-  if context.sole() == engine then
+  if current.sole() == engine then
     bytes, inputs, message = encode_value(value, "return value")
   else
     bytes, inputs, message = encode_for(engine, encode_value, value, "return value")
@@ -298,7 +298,7 @@ end
 -- What most runs do: they spawn nothing, and return the value of their only output. Its bytes; nil: it is not so.
 local function bytes_of_leaf(self, run, value)
   if run.fills or run.filled or run.tasks or run.committed or not self._record.sole_output then return nil end
-  if context.sole() ~= self._engine then return nil end
+  if current.sole() ~= self._engine then return nil end
   run.prefix = "Bad return value. "
   local bytes, inputs, message = encode_value(value, "return value")
   if not bytes then errors.raise_core(inputs, message) end

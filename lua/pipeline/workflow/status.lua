@@ -4,7 +4,7 @@
 -- Values are shown, not given back: one that is large, or that cannot be read in this process, becomes a text (G20).
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local failures = require "pipeline.workflow.failures"
 local instance = require "pipeline.workflow.instance"
@@ -235,7 +235,7 @@ local function to_read(engine, given)
 end
 
 local function read_page(engine, record, id, wanted, given)
-  local info, page = errors.read(context.store(engine, true):tree_page(record.id, wanted))
+  local info, page = errors.read(current.store(engine, true):tree_page(record.id, wanted))
   if info then return info, page end
   if not wanted.top then no_such(id) end
   errors.raise(errors.PipelineStatusError, "pipeline %s is not in the tree of %s", given.parent, id)
@@ -390,7 +390,7 @@ function status.roots(engine, given)
   end
   local list, left = {}, math.min(given.count or PAGE, PAGE_MAX)
   repeat
-    local stages, slots, following = context.store(engine, true):roots_list {
+    local stages, slots, following = current.store(engine, true):roots_list {
       class_path = given.class_path, before = before, limit = math.min(left, PIECE),
     }
     if not stages then errors.raise_core(slots, following, "root list") end

@@ -1,7 +1,7 @@
 --- task.lua: tasks of the life of a pipeline that a caller adds to a queue himself: the one that starts a held-back
 -- root, and callback tasks. They are tasks as all others (queue_task.lua); what they are good for is said here.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local queue_errors = require "pipeline.taskqueue.errors"
 local queue_task = require "pipeline.taskqueue.task"
@@ -11,13 +11,13 @@ local task = { BASE_PATH = "/_ah/pipeline" } -- of every URL that is not the use
 
 -- The run context that what is transactional belongs to.
 local function run_under_way(what, engine)
-  local current = context.instance()
-  local run = current and current._run
+  local stage = current.instance()
+  local run = stage and stage._run
   if not run or run.over then
     errors.raise(queue_errors.classes.BadTransactionStateError,
       "%s: transactional, but inside neither a transaction nor a run", what)
   end
-  stores.check(what .. ": a task", engine, current._engine, "without transactional it is added at once")
+  stores.check(what .. ": a task", engine, stage._engine, "without transactional it is added at once")
   return run
 end
 
@@ -33,7 +33,7 @@ end
 -- been committed, with `transactional` in a run when the attempt has; else now. Raises what gathered and a transaction
 -- that is over raise.
 function task.when_committed(what, engine, transactional, fn)
-  local tx, takes = context.route(engine, transactional, what)
+  local tx, takes = current.route(engine, transactional, what)
   if takes then
     tx:_if_committed(fn)
   elseif tx then

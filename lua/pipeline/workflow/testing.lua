@@ -4,7 +4,7 @@
 
 local core = require "pipeline.core"
 local crashing = require "pipeline.durable.reach.crashing"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local engine = require "pipeline.engine"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
@@ -19,13 +19,13 @@ local test_kinds = { retry = "boolean", callbacks = "function", at = "table", cr
 for name, kind in pairs(instance.start_kinds) do test_kinds[name] = kind end
 
 local function open(retry, callbacks, start)
-  local current = context.engine_or_nil()
+  local outer = current.engine_or_nil()
   local private = engine.open(":memory:", {
     virtual_time = true, virtual_start = start, durability = "normal",
-    modules = current and current._modules, log = current and current._log_function or nil,
+    modules = outer and outer._modules, log = outer and outer._log_function or nil,
   }, true)
   private._test, private._test_retry, private._test_callbacks = true, retry, callbacks
-  if current then private._mail, private._base_url = current._mail, current:_link_base() end
+  if outer then private._mail, private._base_url = outer._mail, outer:_link_base() end
   return private
 end
 

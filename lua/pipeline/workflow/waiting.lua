@@ -5,7 +5,7 @@
 
 local await = require "pipeline.support.await"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local failures = require "pipeline.workflow.failures"
@@ -111,7 +111,7 @@ end
 
 -- The state of a pipeline, whose end the engine hears of from now on.
 local function watch(engine, id)
-  local state, code, message = context.store(engine):watch(id)
+  local state, code, message = current.store(engine):watch(id)
   if code == "ENOTFOUND" then
     errors.raise(errors.UnexpectedPipelineError, "wait: pipeline %s was deleted", engine:_id_text(id))
   end
@@ -224,8 +224,8 @@ end
 
 --- Raises where a run would wait for its own end.
 function waiting.refuse_deadlock(engine, id)
-  local current = context.instance()
-  local record = current and current._run and stores.same(current._engine, engine) and current._record
+  local stage = current.instance()
+  local record = stage and stage._run and stores.same(stage._engine, engine) and stage._record
   if record and (id == record.id or id == record.parent or id == record.root) then
     errors.raise(errors.UnexpectedPipelineError, "a run cannot wait for its own pipeline or those above it")
   end
@@ -233,7 +233,7 @@ end
 
 local function raise_aborted(engine, stage)
   local record = stage._record
-  local root = record.parent and errors.read(context.store(engine, true):stage_get(record.root))
+  local root = record.parent and errors.read(current.store(engine, true):stage_get(record.root))
   local reason = root and root.abort_message or record.abort_message or ""
   local message, fields = failures.explain(engine, stage, reason)
   fields.traceback = debug.traceback(nil, 2)
@@ -244,7 +244,7 @@ local function raise_late(engine, stage, timeout)
   local id = stage._id
   if not (engine._waiters[id] and engine._waiters[id][1]) then
     engine._waiters[id] = nil
-    context.store(engine):unwatch(id)
+    current.store(engine):unwatch(id)
   end
   errors.raise(errors.TimeoutError, "%s is not final%s", tostring(stage),
     timeout and (" after %g s"):format(timeout) or ", and nothing is left to be done")
@@ -289,7 +289,7 @@ function waiting.outputs(engine, stage, timeout)
   end
   if state == CLOSED then error(errors.closed("wait for " .. tostring(stage)), 0) end
   if state == TIMEOUT then raise_late(engine, stage, timeout) end
-  local record, slots = errors.read(context.store(engine, true):stage_get(id, true))
+  local record, slots = errors.read(current.store(engine, true):stage_get(id, true))
   if not record then errors.raise(errors.UnexpectedPipelineError, "%s was deleted", tostring(stage)) end
   instance.refresh(stage, record, slots)
   if record.state == "aborted" then raise_aborted(engine, stage) end

@@ -1,6 +1,6 @@
 --- durable/reach/address.lua: which durable function somebody outside means, and what he sends it.
 
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
@@ -17,7 +17,7 @@ local PAYLOAD_BYTES_MAX <const>, NAME_BYTES_MAX <const> = 2 << 20, 200
 function address.record(engine, ref, what)
   local record
   if instance.is(ref) and ref._id then
-    record = errors.read(context.store(engine, true):stage_get(ref._id))
+    record = errors.read(current.store(engine, true):stage_get(ref._id))
   elseif type(ref) == "string" then
     record = keys.find(engine, ref)
   else

@@ -4,7 +4,7 @@
 -- ends, without a claim, and without anything being begun or written.
 
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local options = require "pipeline.support.options"
@@ -35,7 +35,7 @@ local function path_of(given)
 end
 
 local function check_all(engine, path, limit)
-  local store, found, after = context.store(engine, true), {}, 0
+  local store, found, after = current.store(engine, true), {}, 0
   local left = limit or math.huge
   repeat
     local ids = errors.check(store:flows_list { after = after, limit = PAGE })
@@ -70,7 +70,7 @@ function check.history(of, given)
   end
   if type(of) ~= "string" then
     opened.check(of)
-    context.refuse_in_body("check_history")
+    current.refuse_in_body("check_history")
     return check_all(of, path, limit)
   end
   local engine <close> = require("pipeline.engine").open(of, { no_worker = true, must_exist = true })

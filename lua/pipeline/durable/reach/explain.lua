@@ -1,7 +1,7 @@
 --- durable/reach/explain.lua: what a durable function does now, or waits for, in one line and as a table.
 
 local address = require "pipeline.durable.reach.address"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local values = require "pipeline.durable.values"
@@ -34,7 +34,7 @@ end
 function methods.explain(self, ref)
   opened.check(self)
   local record = address.record(self, ref, "explain")
-  local store, after, pending = context.store(self, true), 0, {}
+  local store, after, pending = current.store(self, true), 0, {}
   local flow
   repeat
     local found, page, message = store:journal_get(record.id, { after = after, limit = PAGE_ENTRIES, mail_limit = 0 })

@@ -5,7 +5,7 @@
 
 local address = require "pipeline.durable.reach.address"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local instance = require "pipeline.workflow.instance"
@@ -92,7 +92,7 @@ end
 -- @return the new instance. Raises PipelineExistsError, WorkflowError (its journal is gone; a child is not final).
 function methods.fork(self, ref, given)
   opened.check(self)
-  context.refuse_in_body("a fork")
+  current.refuse_in_body("a fork")
   given = options.check(given, kinds, 2, "fork")
   if type(given.from) ~= "string" and math.type(given.from) ~= "integer" then
     bad_option(2, "fork", "from", "name or position of an entry expected, got %s", type(given.from))
@@ -105,7 +105,7 @@ function methods.fork(self, ref, given)
   if not of then
     errors.raise(errors.ConfigurationError, "fork: class %s cannot be loaded: %s", record.class_path, problem)
   end
-  local store = context.store(self)
+  local store = current.store(self)
   local flow, list = read(store, record.id)
   if not list[1] and flow.next > flow.first then
     errors.raise(errors.WorkflowError, "fork of %s: its journal is deleted (journal_retention)", record.class_path)

@@ -4,7 +4,7 @@
 -- called, and all of that is dropped. No claim is taken, and nothing is written or begun.
 
 local address = require "pipeline.durable.reach.address"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
 local replay = require "pipeline.durable.reach.replay"
@@ -41,7 +41,7 @@ end
 --   those that are there; or it cannot be replayed; or the handler did what is recorded); NondeterminismError.
 function methods.query(self, ref, name, ...)
   opened.check(self)
-  context.refuse_in_body("a query")
+  current.refuse_in_body("a query")
   address.check_name(name, 2, "query")
   local record = address.record(self, ref, "query")
   local run = replayed(self, record, function(problem) fail(record, name, "%s", problem) end)
@@ -56,7 +56,7 @@ end
 --   self:on_update), sorted. Raises QueryError (it cannot be replayed here), NondeterminismError.
 function methods.get_handlers(self, ref)
   opened.check(self)
-  context.refuse_in_body("get_handlers")
+  current.refuse_in_body("get_handlers")
   local record = address.record(self, ref, "get_handlers")
   local handlers = replayed(self, record, function(problem)
     errors.raise(errors.QueryError, "get_handlers of %s: %s", record.class_path, problem)

@@ -4,7 +4,7 @@
 -- between that nothing is looked at.
 
 local address = require "pipeline.durable.reach.address"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
 local opened = require "pipeline.engine.opened"
@@ -18,7 +18,7 @@ local methods = {} -- of the engine
 local PAGE <const> = 100
 
 local function read(engine, id, what)
-  local found, code, message = context.store(engine, true):shown_get(id, what)
+  local found, code, message = current.store(engine, true):shown_get(id, what)
   if not found and code then errors.raise_core(code, message) end
   return found
 end
@@ -92,7 +92,7 @@ end
 --   ends when the stream is closed, or the run is over.
 function methods.read_stream(self, ref, name, given)
   opened.check(self)
-  context.refuse_in_body("reading a stream")
+  current.refuse_in_body("reading a stream")
   given = options.check(given, stream_kinds, 3, "read_stream")
   local offset = check_offset(given.offset)
   local id = address.record(self, ref, "read_stream").id
@@ -167,7 +167,7 @@ end
 
 -- Sends it. Returns the number of its mail.
 local function send(self, id, name, bytes, key)
-  local results, numbers, problem = context.store(self):signal {
+  local results, numbers, problem = current.store(self):signal {
     { stage = id, name = name, key = key, value = bytes, kind = "update" },
   }
   if not results then errors.raise_core(numbers, problem, "update") end
@@ -190,7 +190,7 @@ end
 --   or no handler takes it), TimeoutError, AbortedError (the run was over before it was taken), LimitError.
 function methods.update(self, ref, name, payload, given)
   opened.check(self)
-  context.refuse_in_body("an update")
+  current.refuse_in_body("an update")
   opened.outside_transaction(self, "update")
   given = options.check(given, update_kinds, 4, "update")
   address.check_name(name, 2, "update")

@@ -5,7 +5,7 @@
 
 local cancel = require "pipeline.durable.cancel"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local execute = require "pipeline.workflow.execute"
 local handlers = require "pipeline.durable.reach.handlers"
@@ -18,7 +18,7 @@ local PAGE_ENTRIES <const> = 500
 
 -- What a body may ask of the store: nothing of it is written.
 local function reader_of(engine)
-  local store = context.store(engine, true)
+  local store = current.store(engine, true)
   return {
     now = function() return engine._core:now() end,
     new_id = function() return engine._core:new_id() end,
@@ -27,7 +27,7 @@ local function reader_of(engine)
 end
 
 local function read(engine, id)
-  local store = context.store(engine, true)
+  local store = current.store(engine, true)
   local flow, entries, message = store:journal_get(id, { after = 0, limit = PAGE_ENTRIES, mail_limit = 0 })
   if not flow and entries then errors.raise_core(entries, message) end
   while flow and flow.more do
@@ -41,7 +41,7 @@ end
 
 -- The values of slots among the arguments, as a claim has them.
 local function inputs_of(engine)
-  local store = context.store(engine, true)
+  local store = current.store(engine, true)
   return {
     value = function(_, id)
       local _, slots = store:stage_get(id, true)

@@ -4,7 +4,7 @@
 
 local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
@@ -96,7 +96,7 @@ function getters.root_id(self)
   if not record.parent then return self.id end
   local known = rawget(self, "_root_text")
   if not known then
-    local store = context.in_body() and self._engine._core or context.store(self._engine, true)
+    local store = current.in_body() and self._engine._core or current.store(self._engine, true)
     local root = errors.read(store:stage_get(record.root))
     known = root and root.key or self._engine:_id_text(record.root)
     rawset(self, "_root_text", known)
@@ -154,7 +154,7 @@ end
 function getters.test_mode(self)
   local record = self._record
   if record and record.flags then return record.flags & core.TEST ~= 0 end
-  local engine = context.engine_or_nil()
+  local engine = current.engine_or_nil()
   return engine ~= nil and engine._test
 end
 

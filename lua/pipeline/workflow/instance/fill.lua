@@ -1,7 +1,7 @@
 --- workflow/instance/fill.lua: outputs are filled: inside a run with its outcome, else at once; and those of others.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local facts = require "pipeline.workflow.instance.facts"
 local future = require "pipeline.workflow.future"
@@ -14,7 +14,7 @@ local refuse_self, require_stored = facts.refuse_self, facts.require_stored
 
 -- A slot object may be of another pipeline, which must still be there and not final.
 local function require_fillable(owner)
-  local record = errors.read(context.store(owner._engine, true):stage_get(owner._id))
+  local record = errors.read(current.store(owner._engine, true):stage_get(owner._id))
   if record and record.state ~= "done" and record.state ~= "aborted" then return end
   errors.raise(errors.UnexpectedPipelineError, "fill of a slot of %s: it %s", tostring(owner),
     record and "is final" or "was deleted")
@@ -55,7 +55,7 @@ local function encode_value(value, what)
 end
 
 local function fill_now(self, id, bytes)
-  local ok, code, message = context.store(self._engine):fill(self._id, { { slot = id, value = bytes } })
+  local ok, code, message = current.store(self._engine):fill(self._id, { { slot = id, value = bytes } })
   if ok then return true end
   if code == "EABORTED" then return false end -- it was only waiting for this to become aborted (G3)
   if code == "EFINAL" then
@@ -115,7 +115,7 @@ end
 --- The names of outputs other than default that are filled neither in the store nor by this run, sorted.
 local function missing_of(self)
   local filled = self._run and self._run.filled or {}
-  local record, records = errors.read(context.store(self._engine, true):stage_get(self._id, true))
+  local record, records = errors.read(current.store(self._engine, true):stage_get(self._id, true))
   local missing = {}
   for _, output in ipairs(record and record.outputs or {}) do
     local slot = records[output.slot]

@@ -1,7 +1,7 @@
 --- workflow/instance/outside.lua: what a pipeline shows and does outside of its tree: callback, status, mail, cleanup.
 
 local core = require "pipeline.core"
-local context = require "pipeline.context"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local facts = require "pipeline.workflow.instance.facts"
 local options = require "pipeline.support.options"
@@ -72,7 +72,7 @@ local function store_status(self, given)
     end
     links[name] = url
   end
-  local store = context.store(self._engine)
+  local store = current.store(self._engine)
   local bytes, code, message = core.encode_value(links, "status_links")
   if not bytes then errors.raise_core(code, message) end
   errors.check(store:status(self._id, {
@@ -120,7 +120,7 @@ end
 -- A test leaves nothing behind anyway, and its outputs are to be read.
 local function cleanup_later(self)
   if self.test_mode then return end
-  errors.check(context.store(self._engine):task_add({
+  errors.check(current.store(self._engine):task_add({
     { id = self._engine._core:new_id(), kind = "callback", queue = self.queue_name, stage = self._id },
   }, false))
 end
@@ -133,7 +133,7 @@ function methods.cleanup(self)
   require_stored(self, "cleanup")
   if not self.is_root then return end
   if rawget(self, "_finalizing") then return cleanup_later(self) end
-  local deleted, code, message = context.store(self._engine):cleanup(self._id)
+  local deleted, code, message = current.store(self._engine):cleanup(self._id)
   if deleted or code == "ENOTFOUND" then return end
   if code == "ELIVE" then
     errors.raise(errors.UnexpectedPipelineError, "cleanup of %s: it still runs; abort it first", tostring(self))
