@@ -1,15 +1,16 @@
 /*
- * connection.c - one connection: bytes in, requests to the host, answers out.
+ * connection.c - one connection: bytes in, requests to the host, responses out.
  *
- * What is read goes through the parser at once; while a request is with the host, or its answer is being sent, it
+ * What is read goes through the parser at once; while a request is with the host, or its response is being sent, it
  * waits in `input`, of which there is at most INPUT_MAX: then nothing more is read. But reading on is how it is noticed
- * that a client has left, so it does not stop for long: then what comes is thrown away, and the answer is the last one.
+ * that a client has left, so it does not stop for long: then what comes is thrown away, and the response is the last
+ * one.
  *
  * Invariants
  *   1. A connection is in the list of its state, and in no other; closed, in none. Its memory goes with uv's callback.
  *   2. What a client can make us hold is bounded: for each connection the head and body of one request, INPUT_MAX and
- *      one answer; and all bodies together by BODIES_MAX.
- *   3. An answer leaves the connection between two requests, or closing.
+ *      one response; and all bodies together by BODIES_MAX.
+ *   3. A response leaves the connection between two requests, or closing.
  */
 #include "http/connection.h"
 
@@ -26,7 +27,7 @@
 
 enum {
     BODIES_MAX = 64 * 1024 * 1024, /* bytes of unanswered bodies held at once; more is answered 503 */
-    DISCARD_MAX = 8 * 1024 * 1024, /* bytes that are read and thrown away behind the last answer */
+    DISCARD_MAX = 8 * 1024 * 1024, /* bytes that are read and thrown away behind the last response */
     INPUT_MAX = PL__CHUNK,         /* bytes behind the request under way */
     KEEP_MAX = 16 * 1024,          /* memory kept from one request to the next */
 };
@@ -132,7 +133,7 @@ bool pl__conn_has_unread(const pl__conn_t *conn) {
     return conn->is_reading && ioctl(descriptor(conn), FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------------- */
+/* ---- responses ----------------------------------------------------------------------------------------------- */
 
 uint64_t pl__conn_sent(const pl__conn_t *conn) {
     int waiting = 0;
@@ -142,7 +143,7 @@ uint64_t pl__conn_sent(const pl__conn_t *conn) {
     return conn->out > left ? conn->out - left : 0;
 }
 
-/* The answer is sent. Goes on with what has been read meanwhile. */
+/* The response is sent. Goes on with what has been read meanwhile. */
 static void answered(pl__conn_t *conn) {
     if (conn->output.size > KEEP_MAX)
         pl__buf_free(&conn->output);
@@ -189,7 +190,7 @@ static int send_later(pl__conn_t *conn, pl_str_t head, pl_str_t body, size_t tak
 }
 
 /* Sends head and body, which are borrowed until it returns. */
-static void send_answer(pl__conn_t *conn, pl_str_t head, pl_str_t body) {
+static void send_response(pl__conn_t *conn, pl_str_t head, pl_str_t body) {
     union {
         const char *in;
         char *out;
@@ -205,7 +206,7 @@ static void send_answer(pl__conn_t *conn, pl_str_t head, pl_str_t body) {
         pl__http_set_state(conn, PL__CONN_SENDING);
         conn->window_at = conn->since_at = pl__conn_sent(conn);
         if (send_later(conn, head, body, n > 0 ? (size_t)n : 0) != PL_OK)
-            pl__conn_reset(conn); /* half of an answer: better none */
+            pl__conn_reset(conn); /* half of a response: better none */
     }
 }
 
@@ -221,25 +222,25 @@ static const char *date_now(pl_http_t *http) {
     int64_t second = pl_clock_now(&clock) / PL_USEC_PER_SEC;
     if (second != http->date_second) {
         http->date_second = second;
-        pl__answer_date(http->date, second);
+        pl__response_date(http->date, second);
     }
     return http->date;
 }
 
-/* Makes the head of an answer in the server's scratch memory. Decides whether the connection ends with it. */
+/* Makes the head of a response in the server's scratch memory. Decides whether the connection ends with it. */
 static int build_head(pl__conn_t *conn, unsigned status, const pl_http_header_t *headers, size_t count,
                       size_t body_len) {
     pl_http_t *http = conn->http;
     const pl__http_parser_t *parser = &conn->request->parser;
     bool gives_way = http->is_waiting && !conn->is_feeding && conn->input_at == conn->input.len;
-    bool closes = conn->closes || !parser->keeps_alive || gives_way || pl__answer_closes(headers, count);
-    pl__answer_t answer = { .status = status,
-                            .closes = closes,
-                            .says_stays = parser->is_old && !closes,
-                            .streams = conn->request->streams,
-                            .body_len = body_len };
+    bool closes = conn->closes || !parser->keeps_alive || gives_way || pl__response_closes(headers, count);
+    pl__response_t response = { .status = status,
+                                .closes = closes,
+                                .says_stays = parser->is_old && !closes,
+                                .streams = conn->request->streams,
+                                .body_len = body_len };
     http->head.len = 0;
-    pl__answer_head(&http->head, &answer, date_now(http), headers, count);
+    pl__response_head(&http->head, &response, date_now(http), headers, count);
     if (http->head.rc != PL_OK) {
         pl__buf_free(&http->head);
         return PL_ENOMEM;
@@ -251,7 +252,7 @@ static int build_head(pl__conn_t *conn, unsigned status, const pl_http_header_t 
 void pl__conn_refuse(pl__conn_t *conn, unsigned status, const char *problem) {
     static const pl_http_header_t type = { PL_STR_LIT("Content-Type"), PL_STR_LIT("text/plain; charset=utf-8") };
     char text[200];
-    int len = snprintf(text, sizeof text, "%u %s: %s\n", status, pl__answer_reason(status), problem);
+    int len = snprintf(text, sizeof text, "%u %s: %s\n", status, pl__response_reason(status), problem);
     pl_str_t body = { text, (size_t)len };
     conn->closes = true;
     if (build_head(conn, status, &type, 1, body.len) != PL_OK) {
@@ -260,20 +261,20 @@ void pl__conn_refuse(pl__conn_t *conn, unsigned status, const char *problem) {
     }
     if (pl__http_parser_is_head(&conn->request->parser))
         body.len = 0;
-    send_answer(conn, (pl_str_t){ conn->http->head.ptr, conn->http->head.len }, body);
+    send_response(conn, (pl_str_t){ conn->http->head.ptr, conn->http->head.len }, body);
 }
 
 int pl_http_respond(pl_http_request_t *pub, unsigned status, const pl_http_header_t *headers, size_t header_count,
                     pl_str_t body) {
     pl__request_t *request = (pl__request_t *)pub;
     pl__conn_t *conn = request->conn;
-    if (status < 200 || status > 599 || !pl__answer_is_valid(headers, header_count))
+    if (status < 200 || status > 599 || !pl__response_is_valid(headers, header_count))
         return PL_EINVAL;
     if (!conn) {
         request_free(request);
         return PL_OK;
     }
-    if (!pl__answer_has_body(status) || !body.ptr)
+    if (!pl__response_has_body(status) || !body.ptr)
         body = PL_STR_LIT("");
     int rc = build_head(conn, status, headers, header_count, body.len);
     if (rc != PL_OK)
@@ -281,7 +282,7 @@ int pl_http_respond(pl_http_request_t *pub, unsigned status, const pl_http_heade
     if (pl__http_parser_is_head(&request->parser))
         body.len = 0;
     request->is_handed = false;
-    send_answer(conn, (pl_str_t){ conn->http->head.ptr, conn->http->head.len }, body);
+    send_response(conn, (pl_str_t){ conn->http->head.ptr, conn->http->head.len }, body);
     return PL_OK;
 }
 
@@ -304,7 +305,7 @@ static int send_now(pl__conn_t *conn, pl_str_t piece) {
 int pl_http_stream(pl_http_request_t *pub, unsigned status, const pl_http_header_t *headers, size_t header_count) {
     pl__request_t *request = (pl__request_t *)pub;
     pl__conn_t *conn = request->conn;
-    if (status < 200 || status > 599 || !pl__answer_is_valid(headers, header_count))
+    if (status < 200 || status > 599 || !pl__response_is_valid(headers, header_count))
         return PL_EINVAL;
     if (!conn)
         return PL_ECLOSED;
@@ -504,7 +505,7 @@ static void heard(pl__conn_t *conn, const char *bytes, size_t len) {
     pl__http_place_free(conn->http); /* there may be one now that can give way */
 }
 
-/* The client sends no more. While its answer is being made this may mean that it has left, or that it has said all it
+/* The client sends no more. While its response is being made this may mean that it has left, or that it has said all it
  * had to say: server.c gives it some time. */
 static void ended(pl__conn_t *conn) {
     if (!conn->has_ended)

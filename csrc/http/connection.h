@@ -7,8 +7,8 @@
  *    │                 └── refused ──────┴───► CLOSING ◄────┼───────────────────────────────────────────┤
  *    └──────────────────────────────────────────────────────┴───────────────────────────────────────────┘
  *
- * CLOSING: the last answer has been sent and our side is shut down. What the client still sends is thrown away until it
- * has closed, too: closed at once, its kernel would take the answer away from it.
+ * CLOSING: the last response has been sent and our side is shut down. What the client still sends is thrown away until
+ * it has closed, too: closed at once, its kernel would take the response away from it.
  */
 #ifndef PL_HTTP_CONNECTION_H
 #define PL_HTTP_CONNECTION_H
@@ -16,8 +16,8 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "http/answer.h"
 #include "http/parser.h"
+#include "http/response.h"
 #include "http/server.h"
 
 typedef enum {
@@ -40,7 +40,7 @@ typedef struct {
     pl_http_request_t pub; /* first: the host's pointer is ours */
     pl__conn_t *conn;      /* NULL: the connection is gone */
     bool is_handed;
-    bool streams; /* the head of an answer without an end has been sent */
+    bool streams; /* the head of a response without an end has been sent */
     pl__http_parser_t parser;
     pl__buf_t body;
     char remote[64];
@@ -56,7 +56,7 @@ struct pl__conn {
     bool is_reading, is_feeding;
     bool has_ended;      /* the client has shut down its side */
     bool has_head;       /* of the request */
-    bool closes;         /* after this answer */
+    bool closes;         /* after this response */
     bool discards;       /* what comes is thrown away */
     uint64_t since_ms;   /* when it came into its state */
     uint64_t began_ms;   /* when the request began */
@@ -68,7 +68,7 @@ struct pl__conn {
     uint64_t in, out;    /* bytes read, and handed to uv */
     pl__buf_t input;     /* what came behind the request under way */
     size_t input_at;     /* what of it is used up */
-    pl__buf_t output;    /* the answer being written */
+    pl__buf_t output;    /* the response being written */
     uint8_t address[16]; /* by which clients are told apart */
     char remote[64];
 };
@@ -101,7 +101,7 @@ struct pl_http {
     bool is_closing;
     void (*closed)(void *data);
     void *closed_data;
-    pl__buf_t head; /* scratch: of an answer */
+    pl__buf_t head; /* scratch: of a response */
     int64_t date_second;
     char date[PL__DATE_LEN + 1];
     char chunk[PL__CHUNK];
@@ -119,11 +119,11 @@ void pl__conn_reset(pl__conn_t *conn);
 void pl__conn_refuse(pl__conn_t *conn, unsigned status, const char *problem);
 /* The client has left while its request is with the host: closes, and tells the host. */
 void pl__conn_left(pl__conn_t *conn);
-/* Sends what of an answer waits, as far as that can be done without waiting. */
+/* Sends what of a response waits, as far as that can be done without waiting. */
 void pl__conn_flush(pl__conn_t *conn);
-/* Throws away what has come behind the request under way, and what will come; the answer is the last one. */
+/* Throws away what has come behind the request under way, and what will come; the response is the last one. */
 void pl__conn_discard(pl__conn_t *conn);
-/* Bytes of the answer that the client's side has confirmed. */
+/* Bytes of the response that the client's side has confirmed. */
 uint64_t pl__conn_sent(const pl__conn_t *conn);
 /* Whether the client has closed, though nothing is being read from it. */
 bool pl__conn_hung_up(const pl__conn_t *conn);

@@ -30,7 +30,7 @@ static void settle(pl_fetcher_t *fetcher);
 
 /* ---- mail --------------------------------------------------------------------------------------------------- */
 
-/* The mail is over with a reply of the server, which is the answer. */
+/* The mail is over with a reply of the server, which is the response. */
 static void mail_answered(pl_fetch_t *fetch, const pl__reply_t *reply) {
     fetch->status = reply->status;
     fetch->has_head = true;
@@ -304,9 +304,9 @@ bool pl_fetch_has_head(const pl_fetch_t *fetch) {
     return fetch->has_head;
 }
 
-void pl_fetch_answer(const pl_fetch_t *fetch, pl_fetch_answer_t *answer) {
+void pl_fetch_response(const pl_fetch_t *fetch, pl_fetch_response_t *response) {
     bool has_text = fetch->code != PL_OK && fetch->message[0];
-    *answer = (pl_fetch_answer_t){
+    *response = (pl_fetch_response_t){
         .code = fetch->code,
         .message = has_text ? fetch->message : pl_result_text(fetch->code),
         .status = fetch->has_head ? fetch->status : 0,
@@ -316,7 +316,7 @@ void pl_fetch_answer(const pl_fetch_t *fetch, pl_fetch_answer_t *answer) {
         .url = fetch->url,
     };
     if (fetch->request.stream)
-        answer->body = PL_STR_LIT("");
+        response->body = PL_STR_LIT("");
 }
 
 bool pl_fetch_has_bytes(const pl_fetch_t *fetch) {

@@ -10,12 +10,12 @@
  *   start ──► QUEUED ──a place is free──► ACTIVE ──answered, failed──► OVER ──release──► freed
  *                └───────── cancel ─────────┴─────────────────────────► OVER
  *
- * An answer is collected whole, up to max_size. With `stream` its head comes first and its body in pieces: what
+ * A response is collected whole, up to max_size. With `stream` its head comes first and its body in pieces: what
  * arrives waits in a window until pl_fetch_take; when that is full the connection is not read, and the server waits.
  * With `upload` the body of the request is sent in pieces as well.
  *
- * With `mail_to` the request is a mail instead, to be handed to a server: its answer has the code of the server's last
- * reply as status and its words as body, whatever they are; 250 is success. Without any reply it has failed.
+ * With `mail_to` the request is a mail instead, to be handed to a server: its response has the code of the server's
+ * last reply as status and its words as body, whatever they are; 250 is success. Without any reply it has failed.
  */
 #ifndef PL_HTTP_FETCH_H
 #define PL_HTTP_FETCH_H
@@ -51,13 +51,13 @@ typedef struct {
     size_t header_count;
     pl_str_t body;      /* absent: none */
     bool upload;        /* the body comes from pl_fetch_send */
-    bool stream;        /* the answer's body goes through pl_fetch_take */
+    bool stream;        /* the response's body goes through pl_fetch_take */
     double deadline;    /* seconds in all, waiting for a place included; with stream: without the head, or another
                           * piece of the body that is waited for. Default 60; 0: none */
     double connect;     /* seconds in which a connection must stand; 0 (default): the deadline alone counts */
-    uint64_t max_size;  /* bytes of the answer's body; default 32 MiB; 0: no limit */
+    uint64_t max_size;  /* bytes of the response's body; default 32 MiB; 0: no limit */
     size_t window;      /* bytes kept for pl_fetch_take; default 256 KiB */
-    unsigned redirects; /* followed for GET, HEAD, POST at most so often; 0 (default): a redirect is the answer */
+    unsigned redirects; /* followed for GET, HEAD, POST at most so often; 0 (default): a redirect is the response */
     bool is_unverified; /* any certificate will do */
     pl_str_t ca_file;   /* certificates to trust instead of the system's; absent: the system's */
     pl_str_t proxy;     /* URL of a proxy; absent: none */
@@ -71,16 +71,16 @@ typedef struct {
     void *data;
 } pl_fetch_request_t;
 
-/* What is known of an answer. Borrowed until the request is released; with stream the body stays empty. */
+/* What is known of a response. Borrowed until the request is released; with stream the body stays empty. */
 typedef struct {
-    int code; /* PL_OK, or why there is no answer; then message says more */
+    int code; /* PL_OK, or why there is no response; then message says more */
     const char *message;
     int status;                      /* 0: the head is not there yet */
     const pl_http_header_t *headers; /* as sent, in order, with names in lower case */
     size_t header_count;
     pl_str_t body;
     pl_str_t url; /* after redirects */
-} pl_fetch_answer_t;
+} pl_fetch_response_t;
 
 typedef struct {
     unsigned active, queued;
@@ -114,7 +114,7 @@ void pl_fetch_release(pl_fetch_t *fetch);
 bool pl_fetch_is_over(const pl_fetch_t *fetch);
 /* Whether status and headers are known. */
 bool pl_fetch_has_head(const pl_fetch_t *fetch);
-void pl_fetch_answer(const pl_fetch_t *fetch, pl_fetch_answer_t *answer);
+void pl_fetch_response(const pl_fetch_t *fetch, pl_fetch_response_t *response);
 
 /* stream: whether pl_fetch_take would give something. */
 bool pl_fetch_has_bytes(const pl_fetch_t *fetch);

@@ -55,8 +55,9 @@ static void fetch_close_timer(pl_fetch_t *fetch) {
     uv_close((uv_handle_t *)&fetch->timer, fetch_timer_closed_cb);
 }
 
-/* An easy handle serves one request only: libcurl 7.88 remembers the last header of an answer beyond its memory, and
- * a next answer that begins with a folded line would have it read and moved. Connections belong to the multi handle. */
+/* An easy handle serves one request only: libcurl 7.88 remembers the last header of a response beyond its memory, and
+ * a next response that begins with a folded line would have it read and moved. Connections belong to the multi
+ * handle. */
 static void give_easy_back(pl_fetcher_t *fetcher, CURL *easy) {
     (void)pl__curl.multi_remove_handle(fetcher->multi, easy);
     pl__curl.easy_cleanup(easy);

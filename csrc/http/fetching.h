@@ -41,7 +41,7 @@ struct pl_fetch {
     pl__buf_t out;
     size_t out_at; /* bytes of it that are sent */
     bool out_ended, wants;
-    /* the answer */
+    /* the response */
     pl__arena_t arena; /* of the request */
     pl__arena_t head_arena;
     pl__buf_t headers; /* of pl_http_header_t */

@@ -65,7 +65,7 @@ pl__parse_t pl__http_parse(pl__http_parser_t *parser, const char **bytes, size_t
 /* Makes it ready for the next request; keeps the limits and, unless it has become large, the memory. */
 void pl__http_parser_reset(pl__http_parser_t *parser);
 void pl__http_parser_free(pl__http_parser_t *parser);
-/* Whether the method is HEAD, also of a request that was refused: its answer has no body. */
+/* Whether the method is HEAD, also of a request that was refused: its response has no body. */
 bool pl__http_parser_is_head(const pl__http_parser_t *parser);
 /* Whether a request has begun and is not complete. */
 bool pl__http_parser_is_inside(const pl__http_parser_t *parser);

@@ -23,10 +23,10 @@ enum {
     BODY_MAX = 64 * 1024 * 1024,
     LEAVE_MS = 1000,   /* between the end of what a client sends and the end of its request, if it is not answered */
     BLOCKED_MS = 2000, /* that nothing is read because too much has come behind a request */
-    CLOSING_MS = 2000, /* for a client to close after its last answer */
-    WINDOW_MS = 10000, /* the rate of a body or an answer is measured over this */
+    CLOSING_MS = 2000, /* for a client to close after its last response */
+    WINDOW_MS = 10000, /* the rate of a body or a response is measured over this */
     LOOKS_MAX = 256,   /* connections asked whether they have something unread, or how slow they are, for one place */
-    YIELD_MS = 250,    /* a body or an answer under way for longer may have to give way */
+    YIELD_MS = 250,    /* a body or a response under way for longer may have to give way */
 };
 
 static uint64_t to_ms(double seconds) {
@@ -46,7 +46,7 @@ static bool may_yield(const pl__conn_t *conn, const uint8_t *address, const pl__
            (conn->state == PL__CONN_CLOSING || !pl__conn_has_unread(conn));
 }
 
-/* Of the bodies and answers that have been under way for a while the one that moves the slowest; NULL: none. */
+/* Of the bodies and responses that have been under way for a while the one that moves the slowest; NULL: none. */
 static pl__conn_t *who_is_slowest(const pl_http_t *http, const uint8_t *address, const pl__conn_t *but) {
     static const pl__conn_state_t STATES[] = { PL__CONN_BODY, PL__CONN_SENDING };
     uint64_t now = uv_now(http->loop), least = UINT64_MAX;

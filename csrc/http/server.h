@@ -1,5 +1,5 @@
 /*
- * server.h - an HTTP/1.1 server on a uv loop: requests come in whole, answers may come later.
+ * server.h - an HTTP/1.1 server on a uv loop: requests come in whole, responses may come later.
  *
  * Everything is called from the thread that runs the loop. A request is handed to the handler when its body is
  * complete; its connection then sleeps until pl_http_respond or pl_http_drop, exactly one of which must be called,
@@ -7,7 +7,7 @@
  *
  * No client keeps others out. When all places are taken, the connection that has been without a request for the
  * longest gives way to a new one; then the one whose request has been arriving for the longest; then the slowest of
- * the bodies and answers that have been under way for a moment. Requests that are with the handler keep their places.
+ * the bodies and responses that have been under way for a moment. Requests that are with the handler keep their places.
  */
 #ifndef PL_HTTP_SERVER_H
 #define PL_HTTP_SERVER_H
@@ -45,11 +45,11 @@ typedef struct {
     double idle_timeout;      /* seconds without a byte before a connection is closed; default 30 */
     double header_timeout;    /* seconds in which request line and headers must have arrived; default 10 */
     double request_timeout;   /* seconds in which the whole request must have arrived; default 60 */
-    unsigned min_rate; /* bytes a second, over any 10 seconds, at which a body must arrive, and an answer be taken
+    unsigned min_rate; /* bytes a second, over any 10 seconds, at which a body must arrive, and a response be taken
                                * by its client; default 4096; 0: any */
     /* Takes request: answer or drop it. Called from the loop; may close the server. */
     void (*handler)(void *data, pl_http_request_t *request);
-    /* The client has left, and the request is not answered yet: nobody will read the answer, but the request is still
+    /* The client has left, and the request is not answered yet: nobody will read the response, but the request is still
      * to be answered or dropped. Called from the loop, once at most; may answer, may close the server. May be NULL. */
     void (*left)(void *data, pl_http_request_t *request);
     void *data;
@@ -64,7 +64,7 @@ int pl_http_port(const pl_http_t *http);
 /* Connections open now. */
 unsigned pl_http_connections(const pl_http_t *http);
 /*
- * Stops listening and closes every connection; answers given before are sent as far as they can be without waiting.
+ * Stops listening and closes every connection; responses given before are sent as far as they can be without waiting.
  * The server may not be used afterwards. Its memory is freed, and `closed` (may be NULL) called, from the loop:
  * run it until then. Must be called once; the handler is not called any more.
  */
@@ -79,16 +79,16 @@ void pl_http_close(pl_http_t *http, void (*closed)(void *data), void *data);
 int pl_http_respond(pl_http_request_t *request, unsigned status, const pl_http_header_t *headers, size_t header_count,
                     pl_str_t body) PL__MUST_USE;
 /*
- * Begins an answer whose body has no end yet: sends its head. The request stays the caller's: pl_http_send adds to the
+ * Begins a response whose body has no end yet: sends its head. The request stays the caller's: pl_http_send adds to the
  * body, pl_http_drop ends it, and `left` tells when the client has gone. Returns as pl_http_respond; PL_ECLOSED when
- * the client or the server is gone; PL_ESTATE for a HEAD request or one whose answer has begun.
+ * the client or the server is gone; PL_ESTATE for a HEAD request or one whose response has begun.
  */
 int pl_http_stream(pl_http_request_t *request, unsigned status, const pl_http_header_t *headers,
                    size_t header_count) PL__MUST_USE;
 /* Sends a piece of such a body at once. Returns PL_OK, or PL_ECLOSED: the client is gone, or does not read, so that its
  * socket takes no more; its connection is closed then, and the request is still to be dropped. */
 int pl_http_send(pl_http_request_t *request, pl_str_t piece) PL__MUST_USE;
-/* Closes the connection, without an answer or behind what of one was sent. Takes request. */
+/* Closes the connection, without a response or behind what of one was sent. Takes request. */
 void pl_http_drop(pl_http_request_t *request);
 
 #endif

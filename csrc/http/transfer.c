@@ -12,11 +12,11 @@
 #include "http/field.h"
 
 enum {
-    HEAD_MAX = 256 * 1024, /* bytes of the headers of an answer */
+    HEAD_MAX = 256 * 1024, /* bytes of the headers of a response */
     LINES_MAX = 1000,      /* and lines */
 };
 
-/* ---- the head of an answer, inside libcurl ------------------------------------------------------------------- */
+/* ---- the head of a response, inside libcurl ------------------------------------------------------------------- */
 
 static int code_of_space(pl__buf_t *buf) {
     return buf->rc ? PL_ENOMEM : PL_OK;
@@ -68,7 +68,7 @@ static int head_add(pl_fetch_t *fetch, const char *line, const char *colon, cons
     return code_of_space(&fetch->headers);
 }
 
-/* The empty line: is this the answer, or will libcurl go on to another one? */
+/* The empty line: is this the response, or will libcurl go on to another one? */
 static void head_ends(pl_fetch_t *fetch) {
     bool is_redirect = fetch->status >= 300 && fetch->status < 400 && fetch->has_location;
     if (fetch->status >= 200 && !(is_redirect && fetch->request.redirects))

@@ -1,6 +1,6 @@
 /*
- * transfer.h - the exchange of a request and its answer, as libcurl makes it: what it is told, what it calls, and what
- * its results are.
+ * transfer.h - the exchange of a request and its response, as libcurl makes it: what it is told, what it calls, and
+ * what its results are.
  */
 #ifndef PL_HTTP_TRANSFER_H
 #define PL_HTTP_TRANSFER_H

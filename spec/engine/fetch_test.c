@@ -25,9 +25,9 @@ typedef struct {
     fixture_t *fix;
     pl_fetch_t *fetch;
     int calls, left; /* pieces to send */
-    size_t got;      /* bytes of the answer */
+    size_t got;      /* bytes of the response */
     bool is_over, closes, cancels;
-    pl_fetch_answer_t answer;
+    pl_fetch_response_t response;
 } seen_t;
 
 /* ---- the server: as many bytes as the path says, or as the body has ---- */
@@ -94,7 +94,7 @@ static void changed_cb(void *data, pl_fetch_t *fetch) {
         seen->fix->fetcher = NULL;
     }
     seen->is_over = seen->is_over || pl_fetch_is_over(fetch);
-    pl_fetch_answer(fetch, &seen->answer);
+    pl_fetch_response(fetch, &seen->response);
 }
 
 static int start(fixture_t *fix, seen_t *seen, const char *path, pl_fetch_request_t *request) {
@@ -117,9 +117,9 @@ static void finish(fixture_t *fix, seen_t *seen) {
     if (!seen->fetch)
         return;
     run_until(fix, &seen->is_over);
-    pl_fetch_answer(seen->fetch, &seen->answer);
+    pl_fetch_response(seen->fetch, &seen->response);
     if (!seen->got)
-        seen->got = seen->answer.body.len;
+        seen->got = seen->response.body.len;
     pl_fetch_cancel(seen->fetch);
     pl_fetch_cancel(seen->fetch);
     pl_fetch_release(seen->fetch);
@@ -155,7 +155,7 @@ static void check_three(fixture_t *fix) {
     seen_t seen[3];
     three(fix, seen);
     for (int i = 0; i < 3; i++) {
-        CHECK(seen[i].answer.code == PL_OK);
+        CHECK(seen[i].response.code == PL_OK);
         CHECK(seen[i].got == sizes[i]);
     }
 }

@@ -194,7 +194,7 @@ static int start(fixture_t *fix, mail_t *mail) {
 /* Sends one and returns what became of it: PL_OK if the server said 250. */
 static int send_one(fixture_t *fix) {
     mail_t mail = { 0 };
-    pl_fetch_answer_t answer;
+    pl_fetch_response_t response;
     int rc = start(fix, &mail);
     if (rc != PL_OK) {
         CHECK(!mail.fetch);
@@ -203,11 +203,11 @@ static int send_one(fixture_t *fix) {
     for (int i = 0; i < TURNS_MAX && !mail.is_over; i++)
         uv_run(&fix->loop, UV_RUN_ONCE);
     CHECK(mail.is_over);
-    pl_fetch_answer(mail.fetch, &answer);
-    rc = answer.code;
-    CHECK(rc != PL_OK || answer.status == 250);
-    CHECK(rc != PL_OK || pl_str_eq(answer.body, PL_STR_LIT("2.0.0 queued")));
-    CHECK(rc == PL_OK || answer.message);
+    pl_fetch_response(mail.fetch, &response);
+    rc = response.code;
+    CHECK(rc != PL_OK || response.status == 250);
+    CHECK(rc != PL_OK || pl_str_eq(response.body, PL_STR_LIT("2.0.0 queued")));
+    CHECK(rc == PL_OK || response.message);
     pl_fetch_release(mail.fetch);
     return rc;
 }

@@ -1,9 +1,9 @@
 /*
  * fetch_fuzz.c - arbitrary bytes from the server that the HTTP client asks, over a real socket.
  *
- * Whatever comes, the request ends, with an answer that keeps to fetch.h: a status and header names in lower case, or a
- * reason; a body within its limit. The first byte of an input says where the rest is cut in two sendings, and whether
- * the body is collected or comes in pieces.
+ * Whatever comes, the request ends, with a response that keeps to fetch.h: a status and header names in lower case, or
+ * a reason; a body within its limit. The first byte of an input says where the rest is cut in two sendings, and
+ * whether the body is collected or comes in pieces.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -92,13 +92,13 @@ static void say(int fd, const unsigned char *bytes, size_t size) {
 }
 
 static void check_answer(const pl_fetch_t *fetch, size_t got) {
-    pl_fetch_answer_t answer;
+    pl_fetch_response_t response;
     NEED(pl_fetch_is_over(fetch));
-    pl_fetch_answer(fetch, &answer);
-    NEED(answer.body.len <= MAX_SIZE && got <= MAX_SIZE);
-    NEED(answer.code == PL_OK ? answer.status >= 100 && answer.status <= 999 : answer.message != NULL);
-    for (size_t i = 0; i < answer.header_count; i++) {
-        pl_str_t name = answer.headers[i].name;
+    pl_fetch_response(fetch, &response);
+    NEED(response.body.len <= MAX_SIZE && got <= MAX_SIZE);
+    NEED(response.code == PL_OK ? response.status >= 100 && response.status <= 999 : response.message != NULL);
+    for (size_t i = 0; i < response.header_count; i++) {
+        pl_str_t name = response.headers[i].name;
         for (size_t j = 0; j < name.len; j++)
             NEED(name.ptr[j] < 'A' || name.ptr[j] > 'Z');
     }

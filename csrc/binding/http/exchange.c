@@ -1,5 +1,5 @@
 /*
- * exchange.c - the options of an HTTP request read from Lua, and its answer given to Lua. See exchange.h.
+ * exchange.c - the options of an HTTP request read from Lua, and its response given to Lua. See exchange.h.
  */
 #include "binding/http/exchange.h"
 
@@ -180,12 +180,12 @@ void pl__text_push(lua_State *L, pl_str_t text) {
 }
 
 /* Pushes the headers by name, then the list of pairs. */
-static void push_headers(lua_State *L, const pl_fetch_answer_t *answer) {
-    lua_createtable(L, 0, (int)answer->header_count);
-    lua_createtable(L, (int)answer->header_count, 0);
+static void push_headers(lua_State *L, const pl_fetch_response_t *response) {
+    lua_createtable(L, 0, (int)response->header_count);
+    lua_createtable(L, (int)response->header_count, 0);
     int map = lua_gettop(L) - 1, list = map + 1;
-    for (size_t i = 0; i < answer->header_count; i++) {
-        const pl_http_header_t *header = &answer->headers[i];
+    for (size_t i = 0; i < response->header_count; i++) {
+        const pl_http_header_t *header = &response->headers[i];
         lua_createtable(L, 2, 0);
         pl__text_push(L, header->name);
         lua_rawseti(L, -2, 1);
@@ -204,17 +204,17 @@ static void push_headers(lua_State *L, const pl_fetch_answer_t *answer) {
     }
 }
 
-void pl__answer_push(lua_State *L, const pl_fetch_answer_t *answer, bool with_body) {
+void pl__response_push(lua_State *L, const pl_fetch_response_t *response, bool with_body) {
     lua_createtable(L, 0, 5);
-    lua_pushinteger(L, answer->status);
+    lua_pushinteger(L, response->status);
     lua_setfield(L, -2, "status");
-    push_headers(L, answer);
+    push_headers(L, response);
     lua_setfield(L, -3, "header_list");
     lua_setfield(L, -2, "headers");
-    pl__text_push(L, answer->url);
+    pl__text_push(L, response->url);
     lua_setfield(L, -2, "url");
     if (with_body) {
-        pl__text_push(L, answer->body);
+        pl__text_push(L, response->body);
         lua_setfield(L, -2, "body");
     }
 }

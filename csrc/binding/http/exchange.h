@@ -1,5 +1,5 @@
 /*
- * exchange.h - HTTP requests and answers as Lua values, for coroutines of the engine (fetch.c) and
+ * exchange.h - HTTP requests and responses as Lua values, for coroutines of the engine (fetch.c) and
  * tasklets (client.c).
  *
  * Both have their arguments in the same places: the table of options, and then the userdata that owns the request.
@@ -22,7 +22,7 @@ void pl__request_read(lua_State *L, pl_fetch_request_t *request);
 void pl__limits_read(lua_State *L, pl_fetcher_options_t *limits);
 
 /* Pushes { status=, headers=, header_list=, url= }, and body if wanted. */
-void pl__answer_push(lua_State *L, const pl_fetch_answer_t *answer, bool with_body);
+void pl__response_push(lua_State *L, const pl_fetch_response_t *response, bool with_body);
 /* Pushes { active=, queued=, requests=, connections= }. */
 void pl__fetch_facts_push(lua_State *L, const pl_fetcher_facts_t *facts);
 /* Pushes bytes; none give "". */

@@ -2,7 +2,7 @@
  * fetch.c - HTTP requests that a coroutine of the engine, or whoever runs its loop, waits for. See fetch.h.
  *
  * Design. Responses in pieces and the handles of e:fetch_start are made of a request (request.h). One loop, go(), does
- * all the waiting: for the answer, for a piece of it, and meanwhile for the pieces of the body that a function gives.
+ * all the waiting: for the response, for a piece of it, and meanwhile for the pieces of the body that a function gives.
  * It runs on a stack frame of one shape (ENGINE, SUBJECT, REQUEST), where the request is to be closed: however the
  * frame is left, by an error in the body function or by the end of the coroutine, the request is cancelled unless go()
  * came to its end.

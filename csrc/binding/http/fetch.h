@@ -6,8 +6,8 @@
  *   body      a string, or a function that returns one piece of it after the other and nil at the end (it may wait)
  *   headers   strings, or lists of strings, by name
  *   deadline  seconds (default 60; 0: none) for everything; with stream for the head, and for each piece waited for
- *   max_size  bytes of the answer (default 32 MiB; with stream none)
- *   follow    true, or how many redirects to follow (for GET, HEAD, POST); by default they are answers
+ *   max_size  bytes of the response (default 32 MiB; with stream none)
+ *   follow    true, or how many redirects to follow (for GET, HEAD, POST); by default they are responses
  *   verify    false: any certificate will do;  ca_file: certificates to trust instead of the system's
  *   proxy     a URL, or true: the one that the environment names; by default none
  * A response has status, headers (by lower-case name, repeated ones joined with ", "), header_list (pairs, as sent),

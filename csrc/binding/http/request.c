@@ -81,7 +81,7 @@ static void news_add(pl__request_t *request) {
     if (client->h)
         pl__ticker_call(client->h);
     if (client->loop)
-        pl__loop_end_poll(client->loop); /* a timer of libcurl may bring a whole answer, and uv would sleep then */
+        pl__loop_end_poll(client->loop); /* a timer of libcurl may bring a whole response, and uv would sleep then */
 }
 
 void pl__request_wake(pl__request_t *request) {
@@ -156,21 +156,21 @@ int pl__request_push_end(lua_State *L, const pl__request_t *request) {
 }
 
 int pl__request_push_response(lua_State *L, pl__request_t *request) {
-    pl_fetch_answer_t answer;
-    pl_fetch_answer(request->fetch, &answer);
-    if (answer.code == PL_OK || (request->stream && answer.status != 0)) {
-        pl__answer_push(L, &answer, !request->stream);
+    pl_fetch_response_t response;
+    pl_fetch_response(request->fetch, &response);
+    if (response.code == PL_OK || (request->stream && response.status != 0)) {
+        pl__response_push(L, &response, !request->stream);
         if (!request->stream)
             pl__request_release(request, PL_OK);
         return 1;
     }
-    int n = pl__push_failure(L, answer.code, answer.message);
-    pl__request_release(request, answer.code);
+    int n = pl__push_failure(L, response.code, response.message);
+    pl__request_release(request, response.code);
     return n;
 }
 
 int pl__request_push_piece(lua_State *L, pl__request_t *request) {
-    pl_fetch_answer_t answer;
+    pl_fetch_response_t response;
     if (pl_fetch_has_bytes(request->fetch)) {
         pl__text_push(L, pl_fetch_take(request->fetch));
         return 1;
@@ -179,12 +179,12 @@ int pl__request_push_piece(lua_State *L, pl__request_t *request) {
         lua_pushnil(L);
         return 1;
     }
-    pl_fetch_answer(request->fetch, &answer);
-    int code = answer.code, n = 1;
+    pl_fetch_response(request->fetch, &response);
+    int code = response.code, n = 1;
     if (code == PL_OK)
         lua_pushnil(L);
     else
-        n = pl__push_failure(L, code, answer.message);
+        n = pl__push_failure(L, code, response.message);
     pl__request_release(request, code);
     return n;
 }
@@ -207,7 +207,7 @@ static int request_state(lua_State *L) {
     return 4;
 }
 
-static int request_answer(lua_State *L) {
+static int request_response(lua_State *L) {
     pl__request_t *request = check_live(L);
     return request ? pl__request_push_response(L, request) : pl__request_push_end(L, pl__request_check(L, 1));
 }
@@ -258,8 +258,13 @@ static int request_gc(lua_State *L) {
 
 void pl__request_register(lua_State *L, lua_CFunction close) {
     static const luaL_Reg METHODS[] = {
-        { "state", request_state }, { "answer", request_answer }, { "take", request_take }, { "send", request_send },
-        { "hold", request_hold },   { "cancel", request_cancel }, { NULL, NULL },
+        { "state", request_state },
+        { "response", request_response },
+        { "take", request_take },
+        { "send", request_send },
+        { "hold", request_hold },
+        { "cancel", request_cancel },
+        { NULL, NULL },
     };
     if (luaL_newmetatable(L, REQUEST_TYPE)) {
         lua_pushcfunction(L, request_gc);

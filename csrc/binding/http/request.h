@@ -7,7 +7,7 @@
  *
  * A request that is collected is cancelled. Its methods:
  *   request:state() -> is over, has its head, has a piece, wants a piece of the body
- *   request:answer() -> response, or nil, code, message
+ *   request:response() -> response, or nil, code, message
  *   request:take() -> piece; or nil at the end or when there is none yet; or nil, code, message
  *   request:send(bytes | nil) -> true, or nil, code, message; nil: the body is complete
  *   request:hold(flag)            virtual time of the engine stands still meanwhile, and it is not idle

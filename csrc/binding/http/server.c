@@ -5,7 +5,7 @@
  * last callback, and every request that is being handled. The engine owns it: a program that drops the handle goes on
  * serving until close() or the end of the engine. The handler function is a link of the engine's handle.
  *
- * A request becomes a job of a managed coroutine: its `push` makes the table, its `done` sends the answer, and its
+ * A request becomes a job of a managed coroutine: its `push` makes the table, its `done` sends the response, and its
  * `gone` sees to it that every request is answered or dropped, whatever happened in between. When the client leaves,
  * the coroutine is cancelled.
  */
@@ -35,7 +35,7 @@ typedef struct {
     pl_http_request_t *request; /* NULL: answered */
     pl__coroutine_t *rec;       /* which runs the handler, and its life */
     uint64_t life;
-    bool streams; /* its answer has begun and has no end yet */
+    bool streams; /* its response has begun and has no end yet */
 } call_t;
 
 static void server_unref(server_t *server) {
@@ -109,7 +109,7 @@ static int call_push(lua_State *L, void *data) {
     return 1;
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------------- */
+/* ---- responses ----------------------------------------------------------------------------------------------- */
 
 /* How many header lines the table at `index` stands for: values are strings, or lists of strings. */
 static size_t count_headers(lua_State *L, int index) {
@@ -155,7 +155,7 @@ static pl_http_header_t *push_headers(lua_State *L, int index, size_t *count) {
     return headers;
 }
 
-/* The handler returned status, headers, body: they are the answer. Raises when they cannot be one. */
+/* The handler returned status, headers, body: they are the response. Raises when they cannot be one. */
 static void call_done(lua_State *L, void *data, int n) {
     enum { STATUS = 1, HEADERS, BODY };
     call_t *call = data;
@@ -188,7 +188,7 @@ static void call_done(lua_State *L, void *data, int n) {
 }
 
 /* Sends 503 itself; closes the connection if there is no memory even for that. */
-static void answer_plainly(pl_http_request_t *request, unsigned status, const char *text) {
+static void respond_plainly(pl_http_request_t *request, unsigned status, const char *text) {
     pl_http_header_t type = { PL_STR_LIT("Content-Type"), PL_STR_LIT("text/plain; charset=utf-8") };
     if (pl_http_respond(request, status, &type, 1, pl_str(text)))
         pl_http_drop(request);
@@ -200,7 +200,7 @@ static void call_gone(void *data, bool ok) {
     if (call->request && call->streams)
         pl_http_drop(call->request);
     else if (call->request)
-        answer_plainly(call->request, 500, "Internal Server Error\n");
+        respond_plainly(call->request, 500, "Internal Server Error\n");
     server_unref(call->server);
     pl__free(call);
 }
@@ -222,7 +222,7 @@ static void request_cb(void *data, pl_http_request_t *request) {
         }
         pl__free(call);
     }
-    answer_plainly(request, 503, "Service Unavailable\n");
+    respond_plainly(request, 503, "Service Unavailable\n");
 }
 
 /* The client has left: its handler would work for nobody. */
@@ -235,7 +235,7 @@ static void left_cb(void *data, pl_http_request_t *request) {
     pl__coroutine_cancel(call->rec, call->life);
 }
 
-/* ---- answers without an end ---------------------------------------------------------------------------------- */
+/* ---- responses without an end ---------------------------------------------------------------------------------- */
 
 /* The request that the running coroutine answers; NULL: none. */
 static call_t *running_call(lua_State *L, const pl__handle_t *h) {

@@ -18,11 +18,11 @@ int pl__server_serve(lua_State *L);
 
 /*
  * e:stream(status, headers) -> true, or nil, code, message: the running coroutine, the handler of a request, begins an
- * answer whose body has no end yet. It ends when the handler does, whatever that returns.
+ * response whose body has no end yet. It ends when the handler does, whatever that returns.
  */
 int pl__server_stream(lua_State *L);
 
-/* e:send(bytes) -> whether they were sent: adds to the body of such an answer. False: the client is gone, or does not
+/* e:send(bytes) -> whether they were sent: adds to the body of such a response. False: the client is gone, or does not
  * read. */
 int pl__server_send(lua_State *L);
 

@@ -38,12 +38,12 @@ function health.ready(self, may_know)
   local facts = self.core:facts()
   local lease = facts.no_worker and "not a worker" or (facts.worker ~= 0 and "held" or "lost")
   local is_ready = store == "ok" and lease ~= "lost" and not facts.stopping
-  local answer = { status = is_ready and "ready" or "not ready" }
+  local response = { status = is_ready and "ready" or "not ready" }
   if may_know then
-    answer.store, answer.lease, answer.stopping = store, lease, facts.stopping
-    answer.unreachable_since = facts.unreachable_since
+    response.store, response.lease, response.stopping = store, lease, facts.stopping
+    response.unreachable_since = facts.unreachable_since
   end
-  return is_ready and 200 or 503, answer
+  return is_ready and 200 or 503, response
 end
 
 return health

@@ -2,7 +2,7 @@
 --
 -- One object per engine. A request from a socket and one given to handle() take the same way:
 --
---   complete ──► identify ──► find the route ──► check access ──► handler ──► check the answer
+--   complete ──► identify ──► find the route ──► check access ──► handler ──► check the response
 --
 -- Who is asking is decided in identify() and nowhere else:
 --   is_task    the engine itself made the request, or signed it with the secret of the store; only then are
@@ -12,7 +12,7 @@
 -- Invariants
 --   1. A header X-AppEngine-* never reaches a handler from a request without a valid signature.
 --   2. No comparison of a secret takes a time that depends on where it differs.
---   3. Nothing a handler returns can break the answer: status, header names and values are checked here.
+--   3. Nothing a handler returns can break the response: status, header names and values are checked here.
 
 local await = require "pipeline.support.await"
 local current = require "pipeline.current"
@@ -149,10 +149,10 @@ local function identify(self, request, is_own)
   end
 end
 
--- ---- answers ---------------------------------------------------------------------------------------------------
+-- ---- responses ---------------------------------------------------------------------------------------------------
 
 -- Names are kept in lower case and found in any.
-local answer_headers_meta = {
+local response_headers_meta = {
   __index = function(headers, name) return type(name) == "string" and rawget(headers, name:lower()) or nil end,
 }
 
@@ -182,7 +182,7 @@ local function header_value(name, value)
 end
 
 local function check_headers(given)
-  local headers = setmetatable({}, answer_headers_meta)
+  local headers = setmetatable({}, response_headers_meta)
   for name, value in pairs(given) do
     if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then
       fail("header name %s", text.of(name, 100))
@@ -198,9 +198,9 @@ local function check_headers(given)
   return headers
 end
 
--- Makes the answer of what a handler returned: nothing; or a status, headers or a content type, and a body. A table as
--- body is sent as JSON.
-local function make_answer(status, headers, body)
+-- Makes the response of what a handler returned: nothing; or a status, headers or a content type, and a body. A table
+-- as body is sent as JSON.
+local function make_response(status, headers, body)
   if status == nil then status = 200 end
   local code = math.tointeger(status)
   if type(status) ~= "number" or not code or code < 200 or code > 599 then
@@ -373,13 +373,13 @@ function rpc.cleanup(self, request)
   return { done = true }
 end
 
-local function answer_json(value)
+local function respond_json(value)
   local headers = { ["content-type"] = "application/json", ["cache-control"] = "no-cache" }
   return 200, headers, json.encode(value)
 end
 
--- Errors are answers too (P191): the page that asked shows them. The header is what a page of another site cannot send
--- along with what the browser sends by itself; a token is no such thing.
+-- Errors are responses too (P191): the page that asked shows them. The header is what a page of another site cannot
+-- send along with what the browser sends by itself; a token is no such thing.
 local function run_rpc(self, request, call)
   if not request.is_admin then
     local is_page = (request.headers["x-requested-with"] or ""):lower() == "xmlhttprequest"
@@ -394,7 +394,7 @@ local function run_rpc(self, request, call)
     return 200, { ["content-type"] = "application/json", ["cache-control"] = "no-cache" }, result
   end
   local name, message, traceback = errors.describe(result)
-  return answer_json { error_class = name, error_message = message, error_traceback = traceback }
+  return respond_json { error_class = name, error_message = message, error_traceback = traceback }
 end
 
 -- The engine executes its own tasks without HTTP, so a signed request finds its work done.
@@ -403,7 +403,7 @@ local function task_only(_, request)
   return 200
 end
 
-local function answer_health(status, value) return status, { ["cache-control"] = "no-store" }, value end
+local function respond_health(status, value) return status, { ["cache-control"] = "no-store" }, value end
 
 local function add_endpoints(self)
   local function add(methods, name, handler)
@@ -440,7 +440,7 @@ end
 --   and a body: a string, or a table, which is sent as JSON. It runs as a coroutine of the engine and may await; when
 --   its client leaves, it is cancelled. A request has method, path, query, params, headers, body, remote_address,
 --   path_params, is_task, is_admin, is_viewer; and `json`, the body as JSON, read when it is first used (null is that
---   of lua-cjson; the answer to what is damaged is 400 with the place).
+--   of lua-cjson; the response to what is damaged is 400 with the place).
 -- In App Engine: a handler of the webapp.
 function Web:route(method, path, handler)
   if type(method) ~= "string" or not method:find("^[%u*]+$") then
@@ -504,26 +504,26 @@ local function dispatch(self, request)
 end
 
 -- What the client has sent is at fault, and it is told why.
-local function answer_bad_request(self, request, problem)
+local function respond_bad_request(self, request, problem)
   self.log(INFO, ("%s %s from %s: %s"):format(text.short(request.method), text.short(request.raw_path),
     request.remote_address, problem))
-  return make_answer(plain(400, nil, problem))
+  return make_response(plain(400, nil, problem))
 end
 
 local function dispatch_safely(self, request)
-  return xpcall(function() return make_answer(dispatch(self, request)) end, catch)
+  return xpcall(function() return make_response(dispatch(self, request)) end, catch)
 end
 
-local function answer(self, request, is_own)
-  if not http_request.complete(request) then return make_answer(plain(400)) end
+local function respond(self, request, is_own)
+  if not http_request.complete(request) then return make_response(plain(400)) end
   identify(self, request, is_own)
   local ok, result = self.face.work(dispatch_safely, self, request)
   if ok then return result end
   local name, message, traceback = errors.describe(result)
-  if errors.is(errors.original(result), errors.RequestError) then return answer_bad_request(self, request, message) end
+  if errors.is(errors.original(result), errors.RequestError) then return respond_bad_request(self, request, message) end
   self.log(ERROR, ("%s %s: %s: %s\n%s"):format(text.short(request.method), text.short(request.raw_path), name, message,
     traceback))
-  return make_answer(plain(500))
+  return make_response(plain(500))
 end
 
 -- ---- for programs ----------------------------------------------------------------------------------------------
@@ -539,7 +539,7 @@ local request_kinds = {
 -- @treturn table `status`, `headers` (found by names in any case) and `body`.
 function Web:handle(given)
   local request = http_request.expand(options.check(given, request_kinds, 1, "handle"))
-  local result = answer(self, request)
+  local result = respond(self, request)
   if request.method == "HEAD" then result.body = "" end
   return result
 end
@@ -558,7 +558,7 @@ end
 
 --- Answers a request of the engine itself: its X-AppEngine-* headers are believed.
 function Web:handle_task(given)
-  return answer(self, http_request.expand(options.check(given, request_kinds, 1, "handle_task")), true)
+  return respond(self, http_request.expand(options.check(given, request_kinds, 1, "handle_task")), true)
 end
 
 local function set_admin_token(self, token)
@@ -623,7 +623,7 @@ local function settle_token(self, given)
   self.token_said = true
 end
 
--- Counts the requests whose answers are not given yet, also when their coroutines are ended.
+-- Counts the requests whose responses are not given yet, also when their coroutines are ended.
 local Answering = { __name = "pipeline.Answering" }
 
 function Answering.__close(guard)
@@ -638,7 +638,7 @@ end
 --   max_header (bytes, 32 KiB), max_connections (256; when all are open the one that has been idle for the longest
 --   gives way to a new one), max_per_address (how many of them one client address may have; default: all), idle_timeout
 --   (seconds, 30), header_timeout (seconds in which the headers of a request must have arrived, 10), request_timeout
---   (the whole of it, 60), min_rate (bytes a second, over any 10 seconds, at which a body must arrive and an answer be
+--   (the whole of it, 60), min_rate (bytes a second, over any 10 seconds, at which a body must arrive and a response be
 --   taken, 4096; 0: any).
 -- @return a server with `url`, `host`, `port`, `admin_token` and `close()`; it lives until closed or until the engine
 --   is. Raises ConfigurationError if the address cannot be used.
@@ -657,7 +657,7 @@ function Web:serve(given)
     handler = function(request)
       local _ <close> = setmetatable({ web = self }, Answering)
       self.answering = self.answering + 1
-      local result = answer(self, request)
+      local result = respond(self, request)
       self.face.answered(request.method, result.status)
       return result.status, wire_names(result.headers), result.body
     end,
@@ -691,7 +691,7 @@ function web.new(face)
   set_admin_token(self, random_token(self.core))
   add_endpoints(self)
   for path, fn in pairs { ["/healthz"] = health.alive, ["/readyz"] = health.ready } do
-    self:route("GET", path, function(asked) return answer_health(fn(self, asked.is_admin or asked.is_viewer)) end)
+    self:route("GET", path, function(asked) return respond_health(fn(self, asked.is_admin or asked.is_viewer)) end)
   end
   return self
 end

@@ -315,7 +315,7 @@ function Engine:repair(given) end
 --- string, or a table, which is sent as JSON. It runs as a coroutine of the engine and may await; when its client
 --- leaves, it is cancelled. A request has method, path, query, params, headers, body, remote_address, path_params,
 --- is_task, is_admin, is_viewer; and `json`, the body as JSON, read when it is first used (null is that of lua-cjson;
---- the answer to what is damaged is 400 with the place). In App Engine: a handler of the webapp.
+--- the response to what is damaged is 400 with the place). In App Engine: a handler of the webapp.
 ---@param method string such as "GET" (which answers HEAD too), or "*" for any.
 ---@param path string
 ---@param handler function
@@ -348,7 +348,7 @@ function Engine:run() end
 ---@field max_header? integer
 --- how many of them one client address may have; default: all
 ---@field max_per_address? integer
---- bytes a second, over any 10 seconds, at which a body must arrive and an answer be taken, 4096; 0: any
+--- bytes a second, over any 10 seconds, at which a body must arrive and a response be taken, 4096; 0: any
 ---@field min_rate? integer
 --- default 8080; 0 picks one
 ---@field port? integer
@@ -366,7 +366,7 @@ function Engine:run() end
 --- KiB), max_connections (256; when all are open the one that has been idle for the longest gives way to a new one),
 --- max_per_address (how many of them one client address may have; default: all), idle_timeout (seconds, 30),
 --- header_timeout (seconds in which the headers of a request must have arrived, 10), request_timeout (the whole of it,
---- 60), min_rate (bytes a second, over any 10 seconds, at which a body must arrive and an answer be taken, 4096; 0:
+--- 60), min_rate (bytes a second, over any 10 seconds, at which a body must arrive and a response be taken, 4096; 0:
 --- any).
 ---
 --- Returns a server with `url`, `host`, `port`, `admin_token` and `close()`; it lives until closed or until the engine

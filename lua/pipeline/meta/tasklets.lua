@@ -109,7 +109,7 @@ function tasklets.await_all(list, given) end
 
 --- Makes an HTTP request. Returns a future at once; its result is the response: status, headers (by lower-case name,
 --- repeated ones joined with ", "), header_list (pairs as sent), url (after redirects) and body. Any status is an
---- answer, not an error. Cancelling the future, or the only tasklet that waits for it, ends the request.
+--- response, not an error. Cancelling the future, or the only tasklet that waits for it, ends the request.
 ---
 --- `given`: url (http or https); method (GET); headers (strings, or lists of strings, by name); body: a string, or a
 --- function that gives one piece after the other and nil at the end; it runs as a tasklet; stream: the future is done

@@ -3,7 +3,7 @@
 -- A loop has a client, made when it is first wanted: on the uv loop of this Lua state, or with virtual time on that of
 -- the engine; and one for each further engine with a uv loop of its own in which requests were made. A client tells by
 -- number which request has news; `waiting` has those somebody waits for, or that are still to be answered; `streams`,
--- which keeps nothing alive, the answers that come in pieces. So an answer in pieces that nobody holds is collected,
+-- which keeps nothing alive, the responses that come in pieces. So a response in pieces that nobody holds is collected,
 -- and its connection closed.
 --
 -- Invariants
@@ -67,7 +67,7 @@ local function problem_of(self, code, message)
   })
 end
 
--- ---- answers in pieces -----------------------------------------------------------------------------------------
+-- ---- responses in pieces -----------------------------------------------------------------------------------------
 
 local Response = {}
 local response_meta = { __name = "pipeline.FetchResponse", __index = Response }
@@ -130,7 +130,7 @@ function Response.each(response)
   return Response.read, response
 end
 
---- Ends the request if the answer was not read to its end. Idempotent; also the response's __close.
+--- Ends the request if the response was not read to its end. Idempotent; also the response's __close.
 function Response.close(response)
   local self = exchange_of(response, "close")
   if self.ended then return end
@@ -145,10 +145,10 @@ function response_meta.__tostring(response)
   return ("<%s: %s %s>"):format("Response", tostring(response.status), self and self.url or "?")
 end
 
--- ---- the answer ------------------------------------------------------------------------------------------------
+-- ---- the response ------------------------------------------------------------------------------------------------
 
 local function answered(self)
-  local on, response, code, message = self.future, self.request:answer()
+  local on, response, code, message = self.future, self.request:response()
   self.answered, self.future, on.exchange = true, false, false
   if not response then
     finish(self)
@@ -255,7 +255,7 @@ function Client.go(client)
   end
 end
 
--- There will be no answer, or no more of it.
+-- There will be no response, or no more of it.
 local function give_up(self)
   local on = self.future
   self.answered, self.future = true, false
@@ -365,7 +365,7 @@ end
 
 --- Makes an HTTP request. Returns a future at once; its result is the response: status, headers (by lower-case name,
 -- repeated ones joined with ", "), header_list (pairs as sent), url (after redirects) and body. Any status is an
--- answer, not an error. Cancelling the future, or the only tasklet that waits for it, ends the request.
+-- response, not an error. Cancelling the future, or the only tasklet that waits for it, ends the request.
 -- @tparam table given
 --   url (http or https); method (GET); headers (strings, or lists of strings, by name);
 --   body: a string, or a function that gives one piece after the other and nil at the end; it runs as a tasklet;

@@ -1,8 +1,8 @@
 /*
- * answer.c - heads of answers. No byte of a handler can end a header early: names are tokens, values hold no control
- * bytes, and what frames the answer is the server's own.
+ * response.c - heads of responses. No byte of a handler can end a header early: names are tokens, values hold no
+ * control bytes, and what frames the response is the server's own.
  */
-#include "http/answer.h"
+#include "http/response.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -62,14 +62,14 @@ static const struct {
     { 511, "Network Authentication Required" },
 };
 
-const char *pl__answer_reason(unsigned status) {
+const char *pl__response_reason(unsigned status) {
     for (size_t i = 0; i < sizeof REASONS / sizeof *REASONS; i++)
         if (REASONS[i].status == status)
             return REASONS[i].reason;
     return "";
 }
 
-void pl__answer_date(char date[PL__DATE_LEN + 1], int64_t seconds) {
+void pl__response_date(char date[PL__DATE_LEN + 1], int64_t seconds) {
     static const char DAYS[] = "SunMonTueWedThuFriSat", MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     time_t time = (time_t)seconds;
     struct tm tm = { 0 };
@@ -81,14 +81,14 @@ void pl__answer_date(char date[PL__DATE_LEN + 1], int64_t seconds) {
     date[PL__DATE_LEN] = '\0';
 }
 
-bool pl__answer_is_valid(const pl_http_header_t *headers, size_t count) {
+bool pl__response_is_valid(const pl_http_header_t *headers, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (!pl__field_is_token(headers[i].name) || !pl__field_is_value(headers[i].value))
             return false;
     return true;
 }
 
-bool pl__answer_closes(const pl_http_header_t *headers, size_t count) {
+bool pl__response_closes(const pl_http_header_t *headers, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (!pl__field_is_word(headers[i].name, "connection"))
             continue;
@@ -100,7 +100,7 @@ bool pl__answer_closes(const pl_http_header_t *headers, size_t count) {
     return false;
 }
 
-bool pl__answer_has_body(unsigned status) {
+bool pl__response_has_body(unsigned status) {
     return status != 204 && status != 205 && status != 304;
 }
 
@@ -116,19 +116,19 @@ static void add(pl__buf_t *out, const char *text) {
     pl__buf_add(out, text, strlen(text));
 }
 
-void pl__answer_head(pl__buf_t *out, const pl__answer_t *answer, const char *date, const pl_http_header_t *headers,
-                     size_t count) {
+void pl__response_head(pl__buf_t *out, const pl__response_t *response, const char *date,
+                       const pl_http_header_t *headers, size_t count) {
     char line[160];
-    int len = snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\nDate: %s\r\n", answer->status,
-                       pl__answer_reason(answer->status), date);
+    int len = snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\nDate: %s\r\n", response->status,
+                       pl__response_reason(response->status), date);
     pl__buf_add(out, line, (size_t)len);
-    if (!answer->streams && answer->status != 204 && answer->status != 304) { /* RFC 9110 8.6 */
-        len = snprintf(line, sizeof line, "Content-Length: %zu\r\n", answer->body_len);
+    if (!response->streams && response->status != 204 && response->status != 304) { /* RFC 9110 8.6 */
+        len = snprintf(line, sizeof line, "Content-Length: %zu\r\n", response->body_len);
         pl__buf_add(out, line, (size_t)len);
     }
-    if (answer->closes)
+    if (response->closes)
         add(out, "Connection: close\r\n");
-    else if (answer->says_stays)
+    else if (response->says_stays)
         add(out, "Connection: keep-alive\r\n");
     for (size_t i = 0; i < count; i++) {
         if (is_ours(headers[i].name))
