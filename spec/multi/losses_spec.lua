@@ -118,6 +118,47 @@ describe("a worker that dies with its tasks", function()
     assert_told { lost:format(1) .. "; runs again in ... s", lost:format(2) .. "; it has no retries left" }
   end)
 
+  it("O1 is told of to the hooks of the worker that finds it, with whether it is tried again, and when", function()
+    scene.engine:close() -- it would find it, too
+    local function kill_run(attempts)
+      local stage = classes.Kill():with_params { max_attempts = attempts, max_losses = 1, backoff_seconds = 1000 }
+      return stage:start().id
+    end
+    local function kill_call(limit)
+      require("pipeline.deferred").with { retry_options = taskqueue.TaskRetryOptions {
+        task_retry_limit = limit, max_losses = 1, min_backoff_seconds = 1000,
+      } }("spec.multi.kill")
+    end
+    local cases = {
+      { kill_run, 2, "stage_failed", true }, { kill_run, 1, "stage_failed", false },
+      { kill_call, 1, "task_failed", true }, { kill_call, 0, "task_failed", false },
+    }
+    for _, case in ipairs(cases) do
+      local start, limit, event, is_tried_again = table.unpack(case)
+      local heard, count = {}, 0
+      local finder <close> = pipeline.open(scene.path, { log = function() end })
+      for _, name in ipairs { "stage_failed", "task_failed", "task_dead" } do
+        finder:on(name, function(told) heard[name], count = told, count + 1 end)
+      end
+      local starter = pipeline.open(scene.path, { no_worker = true })
+      local id = starter:transaction(function() return start(limit) end)
+      starter:close()
+      local pid = scene:spawn("work")
+      assert(support.eventually(20, function() return scene.group:state(pid) == "Z" end))
+      scene.group:wait(pid)
+      assert(support.eventually(20, function()
+        finder:sleep(0.02)
+        return heard[event]
+      end), event)
+      local told = heard[event]
+      assert.same({ "WorkerLostError", 1, is_tried_again }, { told.error_class, told.attempt, told.will_retry })
+      assert.equal(is_tried_again, told.at ~= nil)
+      assert.equal(id, told.id)
+      assert.equal(event == "task_failed" and not is_tried_again, heard.task_dead ~= nil)
+      assert.equal(heard.task_dead and 2 or 1, count)
+    end
+  end)
+
   it("each time in a callback is told with its queue and the number of the try", function()
     queue_of("called", 1)
     local stage = classes.KillCallback():with_params { queue_name = "called" }:start()

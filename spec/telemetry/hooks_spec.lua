@@ -89,6 +89,32 @@ describe("hooks", function()
     assert.matches("Aborting after 2 attempts", of("root_aborted").reason)
   end)
 
+  it("O1 a finalized() that fails is a failed attempt of its own, and the stage is done all the same", function()
+    local Class, name = define {
+      max_attempts = 2, backoff_seconds = 10, run = function() end, finalized = function() error("not today") end,
+    }
+    listen { "stage_failed", "stage_done", "stage_aborted" }
+    local stage = Class():start()
+    engine:drain { delayed = true }
+    local first, last = heard[1], heard[2]
+    assert.same({ "stage_failed", "stage_failed", "stage_done" }, names_of(heard))
+    assert.same({ "finalize", stage.id, name, 1, 2 },
+      { first.kind, first.id, first.class, first.attempt, first.max_attempts })
+    assert.matches("not today", first.error)
+    assert.is_true(first.will_retry and first.at >= first.time + 10)
+    assert.same({ 2, false }, { last.attempt, last.will_retry })
+    assert.is_nil(last.at)
+  end)
+
+  it("O1 an attempt that asks for the abort has failed, and is not made again", function()
+    local Class = define { max_attempts = 5, run = function() error(pipeline.Abort("nothing to do")) end }
+    listen { "stage_failed", "root_aborted" }
+    Class():start()
+    engine:drain { delayed = true }
+    assert.same({ "stage_failed", "root_aborted" }, names_of(heard))
+    assert.same({ "Abort", "nothing to do", false }, { heard[1].error_class, heard[1].error, heard[1].will_retry })
+  end)
+
   it("O1 tasks without a stage: deferred calls, pushes, and those that die", function()
     listen { "task_started", "task_done", "task_failed", "task_dead" }
     engine:route("POST", "/work", function(request) return request.params.fail and 503 or 200 end)
@@ -213,6 +239,11 @@ describe("hooks", function()
     engine:drain()
     assert.same({ "queue_paused" }, names_of(heard))
     assert.equal("work", heard[1].queue)
+    heard = {}
+    taskqueue.configure { work = { paused = false }, first = { paused = true }, second = { rate = 1 } }
+    engine:drain()
+    assert.same({ "queue_paused" }, names_of(heard))
+    assert.equal("first", heard[1].queue)
     deferred.defer(nothing)
     engine:on("task_done", function() engine:stop() end)
     engine:run()

@@ -363,6 +363,34 @@ describe("tracing", function()
     assert.equal(0, #spans())
   end)
 
+  it("O4 sample: a part of all, each tree with all of its stages or none, and tasks of queues by themselves", function()
+    open(collect(), { sample = 0.5 })
+    engine:route("POST", "/work", function() return 200 end)
+    for _ = 1, 40 do
+      Parent():start()
+      taskqueue.add { url = "/work", payload = ("x"):rep(200), headers = { ["x-what"] = "a header of the user's" } }
+    end
+    engine:drain()
+    received(4)
+    engine:close()
+    engine = nil
+    local trees, tasks = {}, 0
+    for _, span in ipairs(spans()) do
+      if span.name:find("tracing_spec", 1, true) then
+        trees[span.traceId] = (trees[span.traceId] or 0) + 1
+      elseif span.name:find("push", 1, true) then
+        tasks = tasks + 1
+      end
+    end
+    local count = 0
+    for _, size in pairs(trees) do
+      count = count + 1
+      assert.equal(4, size)
+    end
+    assert.is_true(count > 0 and count < 40, count .. " trees")
+    assert.is_true(tasks > 0 and tasks < 40, tasks .. " tasks")
+  end)
+
   it("O4 of what is not sampled nothing is told, and what it sends says so", function()
     open(collect(), { sample = 0 })
     local core, told, got = engine._core, 0, nil
