@@ -197,6 +197,37 @@ describe("the sweep", function()
     for i = first, 40 do assert.is_true(is_there(ids[i])) end
   end)
 
+  it("F120 max_bytes: done trees, aborted ones and dead tasks go in the order in which they ended", function()
+    open { retention = { max_bytes = "2M", done = "300d", aborted = "300d", dead = "300d" }, modules = { "spec" } }
+    local queue, ended = taskqueue.Queue("default"), {}
+    local function die(i)
+      local name = "dead" .. i
+      deferred.with { name = name, retry_options = { task_retry_limit = 0 } }(functions.fail, BIG)
+      engine:drain { delayed = true }
+      return name
+    end
+    local kinds = {
+      function() return begun(Give(BIG)) end, function() return begun(Quits(BIG)) end, die,
+      function() return begun(Quits(BIG .. "!")) end, die, function() return begun(Give(BIG .. "!")) end,
+    }
+    for i = 1, 30 do
+      ended[i] = kinds[(i - 1) % #kinds + 1](i)
+      engine:advance(10)
+    end
+    local store = engine:status().store
+    assert.is_true(store.bytes - store.free <= 2 * 1024 * 1024, ("%d of %d"):format(store.free, store.bytes))
+    local dead = {}
+    for _, task in ipairs(queue:dead_tasks()) do dead[task.name] = true end
+    local first
+    for i, id in ipairs(ended) do
+      local there = dead[id] or is_there(id)
+      if there and not first then first = i end
+      assert.equal(first ~= nil, there or false, ("%d of %d, first kept: %s"):format(i, #ended, first))
+    end
+    assert.is_true(first > 10 and first < 28, "first kept: " .. first)
+    assert.same({}, engine:check())
+  end)
+
   it("F120 the status says how large the file is, what is free, and what the next sweep takes", function()
     open { no_worker = true, retention = { done = "1d" } }
     assert.is_true(engine:status().retention.sweeps)
