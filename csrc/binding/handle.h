@@ -60,6 +60,8 @@ typedef struct pl__final {
     struct pl__final *next;
     pl_id_t stage;
     pl_stage_state_t state;
+    bool has_record; /* the engine has it: for as long as it tells of it */
+    bool is_told;
 } pl__final_t;
 
 typedef struct {

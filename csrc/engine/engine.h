@@ -104,6 +104,7 @@ struct pl_engine {
     pl_usec_t stop_grace, stop_deadline; /* deadline: steady */
     int holds;                           /* things outside that will call back on the loop */
     uint64_t turns;
+    const pl_watch_event_t *final; /* borrowed: that the host is told of */
     /* claims and ops */
     pl__claims_t buffer;
     pl__gate_t **gates; /* owned, and each of them: by the number of their queue */

@@ -28,7 +28,7 @@ typedef struct {
     void (*execute)(void *data, pl_claim_t *claim);
     /* An op submitted with pl_engine_submit is committed (or failed, see op->rc). Takes op. */
     void (*op_done)(void *data, pl_op_t *op);
-    /* A stage given to the watch verb is final. */
+    /* A stage given to the watch verb is final. pl_engine_final_record may have it. */
     void (*final)(void *data, pl_id_t stage, pl_stage_state_t state);
     /* The tree of a stage was aborted, whose run may be executed by this host: it need not go on, its outcome will be
      * refused. The claim has still to be ended. NULL: it goes on all the same. */
@@ -118,6 +118,9 @@ PL_API void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim);
 PL_API void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim);
 /* Hands what was submitted to the store now, not when the loop comes to it. */
 PL_API void pl_engine_flush(pl_engine_t *engine);
+/* Within host.final: the stage that it is about as the commit left it, and its slots, inputs and outputs, ascending.
+ * Borrowed until the callback returns. NULL: it has to be read (verb stage_get). */
+PL_API const pl_stage_t *pl_engine_final_record(const pl_engine_t *engine, const pl_slot_t **slots, size_t *slots_len);
 PL_API pl_id_t pl_engine_new_id(pl_engine_t *engine);
 
 /* ---- ids as users see them ---- */

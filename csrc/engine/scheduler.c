@@ -127,11 +127,20 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
     }
 }
 
+const pl_stage_t *pl_engine_final_record(const pl_engine_t *engine, const pl_slot_t **slots, size_t *slots_len) {
+    const pl_watch_event_t *final = engine->final;
+    *slots = final ? final->slots : NULL;
+    *slots_len = final ? final->slots_len : 0;
+    return final ? final->record : NULL;
+}
+
 static void take_final(pl_engine_t *engine, const pl_watch_event_t *final) {
     bool has_news = final->state == PL_STAGE_READY, is_final = final->state != PL_STAGE_ABORTING && !has_news;
-    if (is_final && !final->unwatched)
+    if (is_final && !final->unwatched) {
+        engine->final = final;
         engine->host.final(engine->host.data, final->stage, final->state);
-    else if (has_news && engine->host.news)
+        engine->final = NULL;
+    } else if (has_news && engine->host.news)
         engine->host.news(engine->host.data, final->stage);
     else if (!is_final && !has_news && engine->host.aborted)
         engine->host.aborted(engine->host.data, final->stage);

@@ -295,6 +295,11 @@ typedef struct pl_final {
     pl_stage_state_t state;
     bool ours;      /* it has become so by this commit, and not by one of another process */
     bool unwatched; /* nobody waits for it: all that become final are told of */
+    /* As the commit left it, so that whoever waits for it need not ask: with its slots, as stage_get has them. NULL: a
+     * driver need not read it. */
+    const pl_stage_t *record;
+    const pl_slot_t *slots;
+    size_t slots_len;
 } pl_watch_event_t;
 
 /* What was claimed of this queue and has not started is to be given back (verb release). */

@@ -58,11 +58,11 @@ local function set_hooks(self)
   end)
   self._core:on("late", function(claim, co) require("pipeline.deferred")._late(self, claim, co) end)
   self._core:on("fire", function() require("pipeline.schedule.firing").begin(self) end)
-  self._core:on("final", function(id, state)
+  self._core:on("final", function(id, state, record, slots)
     if state == "aborting" then return execute.interrupt(self, id) end
     if id == 0 then return waiting.told(self) end -- others may have written something
     if state == "ready" then return self._news[id] and self._news[id]() end
-    waiting.is_final(self, id, state)
+    waiting.is_final(self, id, record and { record = record, slots = slots } or state)
   end)
 end
 

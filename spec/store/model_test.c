@@ -797,6 +797,8 @@ typedef struct {
 
 static pl_store_driver_t sqlite; /* fails before it does something, or does not */
 
+static int records_told;
+
 static const pl_store_driver_t *driver_of(int which) {
     return which ? &pl__memory_driver : &sqlite;
 }
@@ -864,6 +866,37 @@ static bool tells_all(const pl__commit_result_t *turn, const pl__commit_result_t
     return true;
 }
 
+static void put_record(FILE *out, const pl_stage_t *stage, const pl_slot_t *slots, size_t len) {
+    put_stage(out, stage);
+    put_slots(out, slots, len);
+    fclose(out);
+}
+
+/* What is told with the end of a stage is what whoever asks afterwards is told. */
+static bool records_hold(const run_t *run, const pl__commit_result_t *turn) {
+    bool hold = true;
+    for (const pl_watch_event_t *final = turn->finals; final; final = final->next) {
+        if (!final->record)
+            continue;
+        char *texts[2] = { NULL, NULL };
+        size_t size;
+        pl_op_t *op = pl_op_new(PL_VERB_stage_get);
+        op->u.stage_get.stage = final->stage;
+        op->u.stage_get.with_slots = true;
+        driver_of(0)->read(run->reader, op);
+        put_record(open_memstream(&texts[0], &size), final->record, final->slots, final->slots_len);
+        if (op->u.stage_get.result)
+            put_record(open_memstream(&texts[1], &size), op->u.stage_get.result, op->u.stage_get.slots,
+                       op->u.stage_get.slots_len);
+        hold = hold && texts[1] && strcmp(texts[0], texts[1]) == 0;
+        records_told++;
+        free(texts[0]);
+        free(texts[1]);
+        pl_op_free(op);
+    }
+    return hold;
+}
+
 static void play_turn(run_t *run, list_t *list, const pl__ask_t *ask) {
     pl__commit_result_t turns[2] = { PL__COMMIT_RESULT_NONE, PL__COMMIT_RESULT_NONE };
     pl__arena_t arenas[2] = { { NULL }, { NULL } };
@@ -879,6 +912,8 @@ static void play_turn(run_t *run, list_t *list, const pl__ask_t *ask) {
         fprintf(out[0], "forgets what is ready\n");
     if (rc == PL_OK && !tells_all(&turns[0], &turns[1]))
         fprintf(out[0], "does not tell an abort, or news\n");
+    if (rc == PL_OK && !records_hold(run, &turns[0]))
+        fprintf(out[0], "tells an end with what it is not\n");
     compare(run, out);
     learn_claims(run, &turns[0]);
     free_turn(&turns[0], &arenas[0]);
@@ -1150,5 +1185,7 @@ int main(void) {
         play(seed + (uint64_t)(i % count));
     }
     rmdir(directory);
+    CHECK(given || records_told > 0);
+    printf("%d ends were told with their records\n", records_told);
     return check_end();
 }

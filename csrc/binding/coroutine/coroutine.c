@@ -13,6 +13,7 @@
 
 #include "binding/coroutine/thread.h"
 #include "binding/coroutine/unwaited.h"
+#include "binding/op/pusher.h"
 #include "binding/tasklet/worker.h"
 #include "binding/telemetry/event.h"
 #include "binding/telemetry/sink.h"
@@ -361,14 +362,31 @@ static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
     record_end(h, rec);
 }
 
+/* How many values. */
+static int push_record(lua_State *L, const pl__final_t *final) {
+    const pl__handle_t *h = lua_touserdata(L, 1);
+    const pl_slot_t *slots;
+    size_t slots_len;
+    if (!final->has_record)
+        return 0;
+    const pl_stage_t *record = pl_engine_final_record(h->engine, &slots, &slots_len);
+    if (!record || record->id != final->stage)
+        return 0;
+    pl__push_stage(L, record);
+    pl__push_slots(L, slots, slots_len);
+    return 2;
+}
+
 /* Stack: handle, pl__final_t. */
 static int final_entry(lua_State *L) {
-    const pl__final_t *final = lua_touserdata(L, 2);
+    pl__final_t *final = lua_touserdata(L, 2);
     if (lua_getiuservalue(L, 1, PL__UV_FINAL) == LUA_TNIL)
         return 0;
     lua_pushinteger(L, final->stage);
     lua_pushstring(L, pl_stage_state_name((int) final->state));
-    lua_call(L, 2, 0);
+    int n = 2 + push_record(L, final);
+    final->is_told = true;
+    lua_call(L, n, 0);
     return 0;
 }
 
@@ -376,7 +394,10 @@ static void report_final(pl__handle_t *h, pl__final_t *final) {
     h->finals = final->next;
     if (!h->finals)
         h->finals_last = NULL;
-    pl__enter(h->L, final_entry, final);
+    if (!pl__enter(h->L, final_entry, final) && !final->is_told) { /* no memory for the record, perhaps */
+        final->has_record = false;
+        pl__enter(h->L, final_entry, final);
+    }
     pl__free(final);
 }
 
@@ -489,12 +510,16 @@ void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state)
     }
     final->stage = stage;
     final->state = state;
+    final->has_record = true;
+    final->is_told = false;
     if (h->finals_last)
         h->finals_last->next = final;
     else
         h->finals = final;
     h->finals_last = final;
     pl__pump(h);
+    for (pl__final_t *later = h->finals; later; later = later->next)
+        later->has_record = false;
 }
 
 /* ---- end of the engine ------------------------------------------------------------------------------------- */

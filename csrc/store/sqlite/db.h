@@ -441,6 +441,8 @@ int pl__stage_read_large(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage
 int pl__stage_read_trace(pl__conn_t *conn, pl__arena_t *arena, pl_stage_t *stage);
 int pl__slots_load(pl__conn_t *conn, const pl_stage_t *stages, size_t len, bool with_inputs, bool with_outputs,
                    pl__arena_t *arena, const pl_slot_t **slots, size_t *slots_len);
+/* Its record and slots, into the arena; nothing if it is deleted already, or no longer what the event says. */
+int pl__stage_read_final(pl__conn_t *conn, pl__arena_t *arena, pl_watch_event_t *final);
 
 /* ---- edge.c ---- */
 /* A leaf has ended with this value, borrowed from its op: a claim of this transaction may need it. */

@@ -177,6 +177,7 @@ end
 
 -- ---- a pipeline ------------------------------------------------------------------------------------------------
 
+-- `state`: or, where the store has read it with the end, a table of record and slots.
 local function wake(engine, id, state)
   local waiters = engine._waiters[id]
   engine._waiters[id] = nil
@@ -192,7 +193,7 @@ function waiting.told(engine)
   wake(engine, SHOWN, SHOWN)
 end
 
---- A watched stage is final: whoever waits for it goes on.
+--- A watched stage is final: whoever waits for it goes on. `state`: its name, or a table of its record and slots.
 function waiting.is_final(engine, id, state)
   wake(engine, id, state)
   waiting.told(engine)
@@ -289,7 +290,12 @@ function waiting.outputs(engine, stage, timeout)
   end
   if state == CLOSED then error(errors.closed("wait for " .. tostring(stage)), 0) end
   if state == TIMEOUT then raise_late(engine, stage, timeout) end
-  local record, slots = errors.read(current.store(engine, true):stage_get(id, true))
+  local record, slots
+  if type(state) == "table" then
+    record, slots = state.record, state.slots
+  else
+    record, slots = errors.read(current.store(engine, true):stage_get(id, true))
+  end
   if not record then errors.raise(errors.UnexpectedPipelineError, "%s was deleted", tostring(stage)) end
   instance.refresh(stage, record, slots)
   if record.state == "aborted" then raise_aborted(engine, stage) end

@@ -32,6 +32,20 @@ int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
     return pl__slots_load(conn, stage, 1, true, true, &op->arena, &get->slots, &get->slots_len);
 }
 
+int pl__stage_read_final(pl__conn_t *conn, pl__arena_t *arena, pl_watch_event_t *final) {
+    bool found = false;
+    pl_stage_t *stage = pl__arena_get(arena, sizeof *stage);
+    if (!stage)
+        return PL_ENOMEM;
+    PL__TRY(pl__deltas_flush(conn));
+    PL__TRY(pl__stage_find(conn, final->stage, true, arena, stage, &found));
+    if (!found || stage->state != final->state)
+        return PL_OK;
+    PL__TRY(pl__slots_load(conn, stage, 1, true, true, arena, &final->slots, &final->slots_len));
+    final->record = stage;
+    return PL_OK;
+}
+
 static int read_stage(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
     return pl__stage_read_row(conn, row, arena, item);
 }

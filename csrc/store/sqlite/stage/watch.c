@@ -56,7 +56,9 @@ static int note(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state, bool un
     pl_watch_event_t *final = pl__arena_get(&conn->scratch, sizeof *final);
     if (!final)
         return PL_ENOMEM;
-    *final = (pl_watch_event_t){ conn->finals, stage, state, true, unwatched };
+    *final = (pl_watch_event_t){
+        .next = conn->finals, .stage = stage, .state = state, .ours = true, .unwatched = unwatched
+    };
     conn->finals = final;
     return PL_OK;
 }

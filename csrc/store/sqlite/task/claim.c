@@ -10,6 +10,7 @@
 #include "store/stage/abort.h"
 
 enum { PROMOTE_MIN = 256, CLAIM_MAX = 8192, CHUNK_MIN = 16, CHUNK_FIRST = 64, CHUNK_MAX = 2048 };
+enum { FINALS_READ = 4 };
 #define CLAIM_BYTES_MAX ((size_t)4 * 1024 * 1024) /* of arguments and values in the claims of one transaction */
 
 typedef struct {
@@ -437,14 +438,22 @@ static int check_watched(pl__conn_t *conn) {
     return PL_OK;
 }
 
-/* Turns the list of finals round into the caller's arena; they are watched no longer once this commits. */
+/* Turns the list of finals round into the caller's arena; they are watched no longer once this commits. Of a few, the
+ * records go with them: that saves those who wait a read of their own, which takes two changes of threads. Of many,
+ * the reading connections read them, while this one goes on. */
 static int hand_over_finals(pl__conn_t *conn, pl__arena_t *arena, pl__commit_result_t *turn) {
+    int len = 0;
+    for (const pl_watch_event_t *final = conn->finals; final; final = final->next)
+        len++;
     for (const pl_watch_event_t *final = conn->finals; final; final = final->next) {
         pl_watch_event_t *copy = pl__arena_get(arena, sizeof *copy);
         if (!copy)
             return PL_ENOMEM;
-        *copy = (pl_watch_event_t){ turn->finals, final->stage, final->state, final->ours, final->unwatched };
+        *copy = *final;
+        copy->next = turn->finals;
         turn->finals = copy;
+        if (len <= FINALS_READ && !copy->unwatched && pl__stage_is_final(copy->state))
+            PL__TRY(pl__stage_read_final(conn, arena, copy));
     }
     return PL_OK;
 }
