@@ -138,12 +138,14 @@ end)
 
 describe("a run that never comes back", function()
   local scene
+  local TIMEOUT <const> = 0.3 * pace -- it has to get as far as its loop before
+  local LONGER <const> = ("longer than %g s"):format(TIMEOUT)
 
   before_each(function() scene = support.scene() end)
   after_each(function() scene:close() end)
 
   local function ends_late(class, ...)
-    local stage = class(...):with_params { max_attempts = 1, timeout = 0.3 }:start()
+    local stage = class(...):with_params { max_attempts = 1, timeout = TIMEOUT }:start()
     local pid = scene:spawn("work")
     local ok, problem = pcall(scene.engine.wait, scene.engine, stage, { timeout = 15 * pace })
     scene.group:signal(pid, "TERM")
@@ -157,7 +159,7 @@ describe("a run that never comes back", function()
 
   it("ends when its timeout is over, and the error says where it was", function()
     local failure, pid = ends_late(classes.Forever)
-    assert.truthy(failure.message:find("longer than 0.3 s %(it was at .*classes.lua:%d+%)"), failure.message)
+    assert.truthy(failure.message:find(LONGER .. " %(it was at .*classes.lua:%d+%)"), failure.message)
     assert.equal(1, #scene:read("closed_variable", pid))
   end)
 
@@ -168,7 +170,7 @@ describe("a run that never comes back", function()
   for _, name in ipairs { "ForeverInCoroutine", "ForeverInCoroutines" } do
     it("ends when its timeout is over, and the error says where it was: " .. name, function()
       local failure, pid = ends_late(classes[name])
-      assert.truthy(failure.message:find("longer than 0.3 s %(it was at .*classes.lua:%d+%)"), failure.message)
+      assert.truthy(failure.message:find(LONGER .. " %(it was at .*classes.lua:%d+%)"), failure.message)
       assert.equal(1, #scene:read("closed_variable", pid))
     end)
   end
@@ -176,7 +178,7 @@ describe("a run that never comes back", function()
   for _, name in ipairs { "ForeverInTasklet", "ForeverInTasklets" } do
     it("ends when its timeout is over, and the error says where it waits: " .. name, function()
       local failure, pid = ends_late(classes[name])
-      assert.truthy(failure.message:find("the attempt took longer than 0.3 s", 1, true), failure.message)
+      assert.truthy(failure.message:find("the attempt took " .. LONGER, 1, true), failure.message)
       assert.truthy(failure.traceback:find("classes.lua:%d+"), failure.traceback)
       assert.equal(1, #scene:read("closed_variable", pid))
     end)
