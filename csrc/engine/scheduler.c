@@ -7,7 +7,7 @@
  */
 #include "engine/engine.h"
 
-enum { PREFETCH_MAX = 4096, PREFETCH_TURNS = 4, TURN_MAX = 256 };
+enum { PREFETCH_MAX = 4096, PREFETCH_TURNS = 4, TURN_MAX = 256, PORTION = 32 };
 
 void pl__scheduler_init(pl_engine_t *engine) {
     engine->buffer.tail = &engine->buffer.head;
@@ -148,6 +148,19 @@ static void take_final(pl_engine_t *engine, const pl_watch_event_t *final) {
         pl__event_tell(engine, &(pl_event_t){ .what = PL_EVENT_FINAL, .task = final->stage, .state = final->state });
 }
 
+/* The ops of the batch are back: what has waited for them goes on, and asks for more. Of many, what some ask for goes
+ * to the store while the others go on, so that both threads are at work: else each would rest while the other is. */
+static void take_ops(pl_engine_t *engine, pl_batch_t *batch, int *ended) {
+    int taken = 0;
+    for (pl_op_t *op = batch->ops, *next; op; op = next) {
+        next = op->next;
+        op_back(engine, op, ended);
+        if (++taken % PORTION == 0 && next && !engine->clock.is_virtual)
+            pl__outbox_flush(engine);
+    }
+    batch->ops = NULL;
+}
+
 void pl__scheduler_collect(pl_engine_t *engine) {
     pl_batch_t batch;
     int ended = 0;
@@ -159,11 +172,7 @@ void pl__scheduler_collect(pl_engine_t *engine) {
     take_claims(engine, &batch);
     for (const pl_recall_t *recall = batch.recalls; recall; recall = recall->next)
         give_back(engine, recall->queue);
-    for (pl_op_t *op = batch.ops, *next; op; op = next) {
-        next = op->next;
-        op_back(engine, op, &ended);
-    }
-    batch.ops = NULL;
+    take_ops(engine, &batch, &ended);
     for (const pl_watch_event_t *final = batch.finals; final; final = final->next)
         take_final(engine, final);
     if (batch.has_state)
