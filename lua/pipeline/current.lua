@@ -109,14 +109,15 @@ local restore = {
 
 local in_body = false -- the coroutine of a durable function's body that runs
 
---- The body of a durable function is about to be resumed in `co`, for `instance`.
-function current.enter_body(co, instance)
-  current.instances[co], in_body = instance, co
-end
-
---- It has come back.
-function current.leave_body(co)
-  current.instances[co], in_body = nil, false
+--- Returns two functions of a coroutine, for the bodies of durable functions: it is about to be resumed for `instance`;
+-- and it has come back.
+function current.around_body(instance)
+  local instances = current.instances
+  return function(co)
+    instances[co], in_body = instance, co
+  end, function(co)
+    instances[co], in_body = nil, false
+  end
 end
 
 --- Whether the body of a durable function runs, or what it has called.

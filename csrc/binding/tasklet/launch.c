@@ -50,25 +50,26 @@ static void note_maker(lua_State *L, int task) {
     lua_settop(L, task + 1);
 }
 
-/* The table at `task`, over which lies one value alone, becomes a task made at that level of the stack. */
-static void make_task(lua_State *L, int task, int level) {
-    if (pl__worker_push_where(L, level, lua_upvalueindex(UP_PLACES)))
-        lua_rawseti(L, task, T_MADE);
-    lua_settop(L, task + 1);
+/* The table at `task`, over which lies one value alone, becomes a task. */
+static void make_task(lua_State *L, int task) {
     note_run(L, task);
     note_maker(L, task);
     lua_pushvalue(L, lua_upvalueindex(UP_task_meta));
     lua_setmetatable(L, task);
 }
 
-/* The same, where that value is its loop; and it is queued there. */
+/* The same, made at that level of the stack, where that value is its loop; and it is queued there. */
 static void set_off(lua_State *L, int task, int level) {
-    make_task(L, task, level);
+    if (pl__worker_push_where(L, level, lua_upvalueindex(UP_PLACES)))
+        lua_rawseti(L, task, T_MADE);
+    lua_settop(L, task + 1);
+    make_task(L, task);
     queue(L, task);
 }
 
 int pl__launch_prepare(lua_State *L) {
-    make_task(L, 1, (int)lua_tointeger(L, 2));
+    lua_settop(L, 2);
+    make_task(L, 1);
     lua_settop(L, 1);
     return 1;
 }

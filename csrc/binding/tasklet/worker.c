@@ -250,23 +250,27 @@ static place_t *find_place(lua_State *L, const lua_Debug *ar, int places, int *n
     return &all[*number - 1];
 }
 
+void pl__worker_push_place(lua_State *L, const lua_Debug *ar, int places) {
+    int number = 0;
+    place_t *place = find_place(L, ar, places, &number);
+    if (place->source == ar->source && place->line == ar->currentline && strcmp(place->short_src, ar->short_src) == 0) {
+        lua_rawgeti(L, places, number);
+        return;
+    }
+    lua_pushfstring(L, "%s:%d", ar->short_src, ar->currentline);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, places, number);
+    place->source = ar->source;
+    place->line = ar->currentline;
+    memcpy(place->short_src, ar->short_src, sizeof ar->short_src);
+}
+
 bool pl__worker_push_where(lua_State *L, int level, int places) {
     lua_Debug ar;
-    int number = 0;
     if (!lua_getstack(L, level, &ar))
         return false;
     lua_getinfo(L, "Sl", &ar);
-    place_t *place = find_place(L, &ar, places, &number);
-    if (place->source == ar.source && place->line == ar.currentline && strcmp(place->short_src, ar.short_src) == 0) {
-        lua_rawgeti(L, places, number);
-        return true;
-    }
-    lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, places, number);
-    place->source = ar.source;
-    place->line = ar.currentline;
-    memcpy(place->short_src, ar.short_src, sizeof ar.short_src);
+    pl__worker_push_place(L, &ar, places);
     return true;
 }
 

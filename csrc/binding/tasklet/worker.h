@@ -62,6 +62,8 @@ int pl__worker_wait(lua_State *L, int n, lua_KContext context, lua_KFunction k);
  * kept in the table at index `places`: this is called for every future, and a new string each time would cost more than
  * the rest. */
 bool pl__worker_push_where(lua_State *L, int level, int places);
+/* The same of a frame of which source and line are known. */
+void pl__worker_push_place(lua_State *L, const lua_Debug *ar, int places);
 
 /* Adds core.on_orphaned, core.keep_contexts, core.note_workers, core.call_unyieldable and core.where; `core` is on the
  * top of the stack. */

@@ -108,7 +108,7 @@ end
 local begin = {}
 
 function begin.step(self, op)
-  progress.take(op)
+  if op.value then progress.take(op) end
   if op.state == "again" then
     self.timers:add(op)
   elseif op.options.at_most_once and op.is_stored then -- it has begun in an earlier life
@@ -153,9 +153,7 @@ end
 -- ---- what has happened ---------------------------------------------------------------------------------------------
 
 -- The body has kept the loop, as any code that computes: who has to look for it is told where.
-local function warn_of_block(self, began)
-  local took = now() - began
-  if took < self.engine._block_warning then return end
+local function warn_of_block(self, took)
   local line = blocked.last_line(self.machine)
   self.engine:_log(30, ("the body of %s %s has computed for %.1f s without waiting%s: nothing else runs in this "
     .. "process meanwhile; what takes long belongs into a step that awaits, or into a process of its own"):format(
@@ -169,7 +167,8 @@ local function deliver(self, list)
     if body.broken then return end
   end
   self.deliveries = self.deliveries + count
-  warn_of_block(self, began)
+  local took = now() - began
+  if took >= self.engine._block_warning then warn_of_block(self, took) end
   if self.deliveries >= DELIVERIES_PER_TURN then -- others have their turn
     self.deliveries = 0
     self.core:sleep(0)
@@ -466,7 +465,8 @@ local function replay(self, given)
   if missing then return ending.hold(self, missing) end
   local body, began = self.machine, now()
   body:start()
-  warn_of_block(self, began)
+  local took = now() - began
+  if took >= self.engine._block_warning then warn_of_block(self, took) end
   if body.diverged then return ending.hold(self, body.diverged) end
   self.is_warned = body.was_long
   return loop(self, given)

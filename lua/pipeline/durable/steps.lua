@@ -7,9 +7,9 @@
 -- A function is executed in a tasklet, so it may await. The attempts that have ended are in `ended`, in that order,
 -- until the run takes them.
 --
--- Fields of an attempt: steps, op, number, task, timer and limit (when its time is up), beat and alive (heartbeats),
--- span, info (see info.lua); and when it has ended: value (encoded results), or problem ({ what was raised }), trace,
--- for_good (true: there is to be no other).
+-- Fields of an attempt: steps, op, number, task; where they are needed: timer and limit (when its time is up), beat and
+-- alive (heartbeats), span, info (see info.lua); and when it has ended: value (encoded results), or problem ({ what was
+-- raised }), trace, for_good (true: there is to be no other).
 --
 -- Invariants
 --   1. At most `most` functions of a run are at work; the others begin in the order of the calls.
@@ -130,8 +130,9 @@ local function end_attempt(attempt, value, problem, traceback)
   if self.at_work[op] ~= attempt then return end
   self.at_work[op] = nil
   self.count = self.count - 1
-  stop_timers(self, attempt)
-  attempt.value, attempt.problem, attempt.trace, op.has_ended = value, problem, traceback, true
+  if attempt.timer or attempt.beat then stop_timers(self, attempt) end
+  attempt.value, op.has_ended = value, true
+  if problem then attempt.problem, attempt.trace = problem, traceback end
   if attempt.span then end_span(self, attempt) end
   self.ended[#self.ended + 1] = attempt
   self.wake()
@@ -214,18 +215,19 @@ local function expect_heartbeats(self, attempt)
   end
 end
 
+local made = false -- where the tasklets of steps are made: their "file:line"
+
 --- Begins an attempt of a step that `take` gave. Its function runs inside this call until it waits for the first time;
 -- one that does not wait has ended then.
 function Steps.begin(self, op)
   local given = op.options
   op.has_ended = false
   local tracing = self.engine._tracing
-  local attempt = {
-    steps = self, op = op, number = attempt_of(op), task = false, timer = false, limit = false, beat = false,
-    alive = false, span = tracing and tracing:step_begins(), info = false, value = nil, problem = nil, trace = nil,
-  }
+  made = made or core.where(2)
+  local attempt = { steps = self, op = op, number = attempt_of(op), task = nil, value = nil }
+  if tracing then attempt.span = tracing:step_begins() end
   self.at_work[op] = attempt
-  local on = task.prepare(attempt_body, 2, attempt)
+  local on = task.prepare(attempt_body, made, attempt)
   attempt.task = on
   info.set(on, attempt)
   if given.heartbeat_timeout then expect_heartbeats(self, attempt) end

@@ -354,8 +354,8 @@ function machine.ask(self, kind, name, given)
     check_limit(self, what)
     op = {
       kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = key, line = here(),
-      opened = self.now, attempt = 0, is_asked = true, scope = branch.scope,
-      seq = nil, done = nil, closed = nil, value = nil, order = nil, ready = nil, -- room for what comes later
+      opened = self.now, attempt = 0, is_asked = true, scope = branch.scope, is_stored = false, is_dirty = false,
+      ready = false, waiters = false, done = nil, closed = nil, -- room for what comes later
     }
     if fill then fill(op) end
     op.seq = take_number(self)

@@ -20,9 +20,7 @@ local function text_of(info)
 end
 
 --- The innermost line of user code that is being executed, such as "shop.lua:42"; nil if there is none.
-function place.here()
-  return core.place(OWN)
-end
+place.here = core.placer(OWN)
 
 --- The same of a coroutine that is suspended.
 function place.of_thread(co)

@@ -216,11 +216,11 @@ end
 task.start = start
 
 --- The same, with one argument, but it does not begin by itself: its method go() has it run at once, inside that call,
--- until it waits for the first time, or to its end.
-function task.prepare(body, level, argument)
+-- until it waits for the first time, or to its end. `made`: where it is made, "file:line".
+function task.prepare(body, made, argument)
   return prepare(belong {
-    body, false, SINGLE, argument, false, false, state = nil, value = nil, first = nil, run_of = nil, context = nil,
-  }, level + 1)
+    body, false, SINGLE, argument, made, false, state = nil, value = nil, first = nil, run_of = nil, context = nil,
+  })
 end
 
 local function call_user(fn, ...)

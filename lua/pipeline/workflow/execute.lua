@@ -303,18 +303,14 @@ function execute.body(engine, of, record, inputs)
   local list, n = decode_args(self, inputs)
   local fn = run_function(engine, of, record)
   local body = require "pipeline.durable.body.methods"
-  local guards = (engine._test or engine._guards) and require "pipeline.durable.body.guards"
+  local enter, leave = current.around_body(self)
+  if engine._test or engine._guards then
+    enter, leave = require("pipeline.durable.body.guards").around(enter, leave)
+  end
   return self, run, function(durable) return body.main(durable, self, fn, list, n) end, {
     missing = body.problem,
     late = function(durable, problem) return body.late(durable, self, problem) end,
-    enter = function(co)
-      current.enter_body(co, self)
-      if guards then guards.set() end
-    end,
-    leave = function(co)
-      if guards then guards.lift() end
-      current.leave_body(co)
-    end,
+    enter = enter, leave = leave,
   }
 end
 

@@ -24,8 +24,8 @@ for _, each in ipairs(remedies) do
   end
 end
 
---- Puts them in place.
-function guards.set()
+-- Puts them in place.
+local function set()
   if is_set then return end
   is_set = true
   for _, each in ipairs(remedies) do
@@ -34,11 +34,22 @@ function guards.set()
   end
 end
 
---- Takes them away.
-function guards.lift()
+-- Takes them away.
+local function lift()
   if not is_set then return end
   is_set = false
   for _, each in ipairs(remedies) do each[1][each[2]] = each.original end
+end
+
+--- Two functions as those of current.around_body, around which they are in place.
+function guards.around(enter, leave)
+  return function(co)
+    enter(co)
+    set()
+  end, function(co)
+    lift()
+    leave(co)
+  end
 end
 
 return guards
