@@ -19,6 +19,7 @@ local current = {
   alone = false,                                  -- the engine that callbacks made before work for, while it is open
   calling = false,                                -- the engine that the callback of a loop that runs works for
   tasklet = { false },                            -- set by tasklets: at 1 the task that runs
+  body = { false },                               -- at 1 the instance of a durable function whose body runs
 }
 
 local next = next
@@ -112,11 +113,11 @@ local in_body = false -- the coroutine of a durable function's body that runs
 --- Returns two functions of a coroutine, for the bodies of durable functions: it is about to be resumed for `instance`;
 -- and it has come back.
 function current.around_body(instance)
-  local instances = current.instances
+  local instances, body = current.instances, current.body
   return function(co)
-    instances[co], in_body = instance, co
+    instances[co], in_body, body[1] = instance, co, instance
   end, function(co)
-    instances[co], in_body = nil, false
+    instances[co], in_body, body[1] = nil, false, false
   end
 end
 

@@ -25,30 +25,30 @@ local function asked_text(asked, ended)
   return "but the function now waits without asking for it"
 end
 
-local function new(recorded, what, lines)
+local function new(recorded, position, what, lines)
   return errors.NondeterminismError(("entry %d of the journal is %s, %s. Nothing was executed. %s"):format(
-    recorded.position, entry.words(recorded), what, REMEDY), {
-    recorded = entry.words(recorded), asked = lines, position = recorded.position, where = false, traceback = "",
+    position, entry.words(recorded), what, REMEDY), {
+    recorded = entry.words(recorded), asked = lines, position = position, where = false, traceback = "",
   })
 end
 
---- The error; `recorded` is the operation nobody asks for, `asked` a list of those that are asked for and not recorded,
--- `ended` the future of run if it has returned or raised.
-function divergence.new(recorded, asked, ended)
+--- The error; `recorded` is the operation nobody asks for, the entry at `position`, `asked` a list of those that are
+-- asked for and not recorded, `ended` the future of run if it has returned or raised.
+function divergence.new(recorded, position, asked, ended)
   local fresh = {}
   for _, op in ipairs(asked) do
     if not op.is_stored then fresh[#fresh + 1] = op end
   end
   local lines = {}
   for i, op in ipairs(fresh) do lines[i] = entry.words(op) end
-  return new(recorded, asked_text(fresh, ended), lines)
+  return new(recorded, position, asked_text(fresh, ended), lines)
 end
 
 --- The error where an earlier life has cancelled what this one has not, so that it will never come.
-function divergence.of_cancelled(recorded, ended)
+function divergence.of_cancelled(recorded, position, ended)
   local what = blocked.has_waiter(recorded) and "waits for it" or ended and ended.ok and
     "returns without cancelling it" or "goes on without cancelling it"
-  return new(recorded, "which was cancelled, but the function now " .. what, {})
+  return new(recorded, position, "which was cancelled, but the function now " .. what, {})
 end
 
 return divergence

@@ -73,7 +73,10 @@ function entry.is_over(op)
   return op.done ~= nil
 end
 
-local ENTRY_BYTES <const> = 64 -- of an entry without its texts and its value
+local ENTRY_BYTES <const> = 64
+
+--- How many bytes an entry counts for, without its texts and its value.
+entry.BYTES = ENTRY_BYTES
 
 --- How many bytes an operation counts for, but for its value.
 function entry.size(op)

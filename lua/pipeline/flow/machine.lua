@@ -40,7 +40,6 @@ local machine = {}
 machine.__index = machine
 
 local kinds, size_of = entry.kinds, entry.size
-local kind_names, state_names = entry.kind_names, entry.state_names
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 local isyieldable, here = coroutine.isyieldable, place.here
 local pack, unpack = table.pack, table.unpack
@@ -58,64 +57,6 @@ local NAME_BYTES_MAX <const> = 200
 local is_written_when_asked = {
   [kinds.timer] = true, [kinds.event] = true, [kinds.child] = true, [kinds.slot] = true, [kinds.patch] = true,
 }
-
--- These may end when the body has no use for them any more; the end is delivered all the same.
-local ends_later = { step = true, tx = true, child = true }
-
--- ---- the journal -----------------------------------------------------------------------------------------------
-
--- Mostly they are in order already: of steps in a row each ends before the next one is asked for.
-local function sort_deliveries(list)
-  for i = 2, #list do
-    if list[i].done < list[i - 1].done then
-      return table.sort(list, function(a, b) return a.done < b.done end)
-    end
-  end
-end
-
--- Gives an entry what a store may leave out. A time of 0 is one, too: virtual time may begin there, and a store may
--- keep no zeros.
-local function complete(op)
-  op.path, op.opened = op.path or "", op.opened or 0.0
-  if op.done then op.closed = op.closed or 0.0 end
-  op.kind = kind_names[op.kind] or op.kind
-  op.state = state_names[op.state] or op.state
-  if not op.done and (op.kind == "timer" or op.state == "again") then op.due = op.due or 0.0 end
-end
-
--- Puts the recorded entries where they are found by what they are, and lists the deliveries.
-local function load_entries(self, entries)
-  local deliveries, given_up, last, bytes, unasked, begun = {}, {}, self.next - 1, 0, #entries, self.begun
-  for i = 1, #entries do
-    local op = entries[i]
-    complete(op)
-    op.position, op.is_stored = i, true
-    local kind, done = op.kind, op.done
-    if kind == "cancel" then -- the body does not ask for it
-      op.is_asked, op.scope = true, self.scope
-      self.pending, unasked = self.pending + 1, unasked - 1
-    else
-      recorded.add(self, op)
-    end
-    if op.seq > last then last = op.seq end
-    if done then
-      if done > last then last = done end
-      if kind ~= "patch" and (op.state ~= "cancelled" or ends_later[kind]) then
-        op.is_delivery = true
-        deliveries[#deliveries + 1] = op
-      end
-      if op.state == "cancelled" then given_up[#given_up + 1] = op end
-    end
-    if not begun or op.opened < begun then begun = op.opened end
-    bytes = bytes + size_of(op) + (op.value and #op.value or 0)
-  end
-  self.begun = begun
-  self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
-  sort_deliveries(deliveries)
-  sort_deliveries(given_up)
-  self.given_up = given_up
-  self.deliveries, self.left, self.unasked, self.next = deliveries, #deliveries, unasked, last + 1
-end
 
 --- Makes a machine.
 -- @tparam table given main (function: the body, called in its first branch), seed (bytes), entries (the journal, in
@@ -137,7 +78,9 @@ function machine.new(given)
     scope = scope.new(), has_cancelled = false, cancelled = given.cancelled, late = given.late, cancellation = false,
     is_cancelling = false, passes_over = given.passes_over or false, has_passed = false, found = {},
   }, machine)
-  load_entries(self, given.entries or {})
+  local entries = given.entries or {}
+  local bytes = recorded.load(self, entries)
+  self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
   self.replaying = self.unasked > 0
   self.now = self.begun or given.start or given.clock()
   self.root = self:add_branch("", given.main, pack(), self.scope)
@@ -187,8 +130,9 @@ end
 -- A branch does not wait any more for any of the list, of which `op` (nil: none) has come.
 local function forget_waits(branch, list, op)
   if not list[2] and list[1] == op then return end
-  for _, other in ipairs(list) do
-    if other ~= op then remove_waiter(other, branch) end
+  for i = 1, #list do
+    local other = list[i]
+    if other ~= op and other.waiters then remove_waiter(other, branch) end
   end
 end
 
@@ -399,7 +343,8 @@ function machine.wait(self, list, what)
   local branch = self:check_call(what or "await")
   heed(self, branch)
   local found
-  for _, op in ipairs(list) do
+  for i = 1, #list do
+    local op = list[i]
     if op.ready and not (found and found.order <= op.order) then found = op end
   end
   return found or block(branch, list)
@@ -415,22 +360,20 @@ end
 --- The same for all of the list, or until one of them comes that `ends` the wait (function(op)). Returns that one; nil:
 -- all are ready.
 function machine.wait_all(self, list, what, ends)
-  local branch, found, left = self:check_call(what), nil, 0
+  local branch, found, left, rest = self:check_call(what), nil, 0, {}
   heed(self, branch)
-  for _, op in ipairs(list) do
+  for i = 1, #list do
+    local op = list[i]
     if not op.ready then
       left = left + 1
+      rest[left] = op
     elseif ends(op) and not (found and found.order <= op.order) then
       found = op
     end
   end
   if found or left == 0 then return found end
   branch.left, branch.ends = left, ends
-  local rest = {}
-  for _, op in ipairs(list) do
-    if not op.ready then rest[#rest + 1] = op end
-  end
-  local first = self:wait(rest, what)
+  local first = block(branch, rest)
   branch.left = nil
   return ends(first) and first or nil
 end
@@ -522,7 +465,8 @@ end
 
 local function hand_over(self, op)
   self.latest = op
-  self.bytes = self.bytes + #(op.value or "")
+  local value = op.value
+  if value then self.bytes = self.bytes + #value end
   if op.closed > self.now then self.now = op.closed end
   make_ready(self, op)
   if op.kind == "cancel" then cancel_run(self, op) end
@@ -570,9 +514,12 @@ end
 -- stopped in this one.
 local function next_delivery(self)
   local list, at = self.deliveries, self.delivered + 1
-  while list[at] and list[at].ready do at = at + 1 end
-  self.delivered = at - 1
   local op = list[at]
+  while op and op.ready do
+    at = at + 1
+    op = list[at]
+  end
+  self.delivered = at - 1
   while op and (op.ready or not op.is_asked or op.state == "cancelled" and not (op.is_stopping or self.passes_over)) do
     at = at + 1
     op = list[at]
@@ -591,13 +538,16 @@ function machine.start(self)
   end
   if self.unasked > 0 and not self.broken then
     if not self.passes_over then
-      self.diverged = divergence.new(recorded.first(self), self.asked, self.ended)
+      local first = recorded.first(self)
+      self.diverged = divergence.new(first, recorded.position(self, first), self.asked, self.ended)
       return
     end
     recorded.pass_over(self)
   end
   local given_up = not self.broken and recorded.given_up(self)
-  if given_up then self.diverged = divergence.of_cancelled(given_up, self.ended) end
+  if given_up then
+    self.diverged = divergence.of_cancelled(given_up, recorded.position(self, given_up), self.ended)
+  end
   self.replaying = false
 end
 

@@ -18,13 +18,18 @@
 -- Operations of one path, kind and name are a series: a table, by number (of those with a key it is 0, and the key is a
 -- part of the name).
 --
--- Fields of a machine that are of this: recorded (path -> kind -> name -> series), has_passed (whether what is in there
--- was passed over), found (operations that have an end and are to be delivered), is_recalling; given_up (those that
--- were cancelled, in the order of `done`).
+-- Fields of a machine that are of this: entries (the journal as read), recorded (path -> kind -> name -> series),
+-- has_passed (whether what is in there was passed over), found (operations that have an end and are to be delivered),
+-- is_recalling; given_up (those that were cancelled, in the order of `done`).
 
 local entry = require "pipeline.flow.entry"
 
 local recorded = {}
+
+local kind_names, state_names, ENTRY_BYTES <const> = entry.kind_names, entry.state_names, entry.BYTES
+
+-- These may end when the body has no use for them any more; the end is delivered all the same.
+local ends_later = { step = true, tx = true, child = true }
 
 local function sub(map, key)
   local inner = map[key]
@@ -35,10 +40,97 @@ local function sub(map, key)
   return inner
 end
 
---- Adds an operation of the journal.
-function recorded.add(machine, op)
-  local name = op.nth == 0 and op.key ~= nil and entry.keyed(op.name, op.key) or op.name
-  sub(sub(sub(machine.recorded, op.path), op.kind), name)[op.nth] = op
+-- Returns a function that adds an operation of the journal, of that path and kind. Mostly it is of the series of the
+-- one before.
+local function adder(machine)
+  local series, path_before, kind_before, name_before
+  return function(op, path, kind)
+    local name, nth = op.name, op.nth
+    if nth == 0 and op.key ~= nil then name = entry.keyed(name, op.key) end
+    if name ~= name_before or kind ~= kind_before or path ~= path_before then
+      series = sub(sub(sub(machine.recorded, path), kind), name)
+      path_before, kind_before, name_before = path, kind, name
+    end
+    series[nth] = op
+  end
+end
+
+-- Mostly they are in order already: of steps in a row each ends before the next one is asked for.
+local function sort_deliveries(list)
+  for i = 2, #list do
+    if list[i].done < list[i - 1].done then
+      return table.sort(list, function(a, b) return a.done < b.done end)
+    end
+  end
+end
+
+-- Gives an entry what a store may leave out. A time of 0 is one, too: virtual time may begin there, and a store may
+-- keep no zeros. Returns its kind, its state and its path.
+local function complete(op)
+  local kind, state, path, done = op.kind, op.state, op.path, op.done
+  if not path then
+    path = ""
+    op.path = path
+  end
+  if kind_names[kind] then
+    kind = kind_names[kind]
+    op.kind = kind
+  end
+  if state_names[state] then
+    state = state_names[state]
+    op.state = state
+  end
+  if not op.opened then op.opened = 0.0 end
+  if done then
+    if not op.closed then op.closed = 0.0 end
+  elseif (kind == "timer" or state == "again") and not op.due then
+    op.due = 0.0
+  end
+  op.is_stored = true
+  return kind, state, path
+end
+
+--- Puts the entries of the journal where they are found by what they are, and lists the deliveries. Returns how many
+-- bytes they count for.
+function recorded.load(self, entries)
+  local deliveries, given_up, last, bytes, unasked, begun = {}, {}, self.next - 1, 0, #entries, self.begun
+  local add, delivered = adder(self), 0
+  for i = 1, #entries do
+    local op = entries[i]
+    local kind, state, path = complete(op)
+    local done, value, opened, seq = op.done, op.value, op.opened, op.seq
+    if kind == "cancel" then -- the body does not ask for it
+      op.is_asked, op.scope = true, self.scope
+      self.pending, unasked = self.pending + 1, unasked - 1
+    else
+      add(op, path, kind)
+    end
+    if seq > last then last = seq end
+    if done then
+      if done > last then last = done end
+      if kind ~= "patch" and (state ~= "cancelled" or ends_later[kind]) then
+        op.is_delivery = true
+        delivered = delivered + 1
+        deliveries[delivered] = op
+      end
+      if state == "cancelled" then given_up[#given_up + 1] = op end
+    end
+    if not begun or opened < begun then begun = opened end
+    bytes = bytes + ENTRY_BYTES + #op.name + #path + (value and #value or 0)
+  end
+  self.entries, self.begun = entries, begun
+  sort_deliveries(deliveries)
+  sort_deliveries(given_up)
+  self.given_up = given_up
+  self.deliveries, self.left, self.unasked, self.next = deliveries, delivered, unasked, last + 1
+  return bytes
+end
+
+--- Which entry of the journal, as it was read, an operation is.
+function recorded.position(machine, op)
+  for i, other in ipairs(machine.entries) do
+    if other == op then return i end
+  end
 end
 
 --- The series of that path, kind and name, or nil.
@@ -122,7 +214,9 @@ end
 function recorded.left(machine)
   local list, words = machine.has_passed and recorded.list(machine) or {}, {}
   table.sort(list, function(a, b) return a.seq < b.seq end)
-  for i, op in ipairs(list) do words[i] = ("entry %d of the journal, %s"):format(op.position, entry.words(op)) end
+  for i, op in ipairs(list) do
+    words[i] = ("entry %d of the journal, %s"):format(recorded.position(machine, op), entry.words(op))
+  end
   return words
 end
 

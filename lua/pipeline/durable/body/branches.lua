@@ -167,7 +167,7 @@ function methods.all(self, list, given)
   else
     local failed = run.machine:wait_all(wait.list, "self:all", given.settle and never or is_failed)
     if failed then results_of_failed(run, failed) end
-    for _, op in ipairs(wait.list) do see(run, op) end
+    for i = 1, #wait.list do see(run, wait.list[i]) end
   end
   for i = 1, n do
     if given.settle then results[i] = settled(found[i]) else results[i] = (calls.results_of(found[i])) end

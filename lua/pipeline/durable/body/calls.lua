@@ -1,5 +1,6 @@
 --- durable/body/calls.lua: what all methods of a body have in common: where they may be called, and their futures.
 
+local current = require "pipeline.current"
 local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
@@ -13,6 +14,7 @@ local bad_argument, misuse = place.bad_argument, place.misuse
 local calls = {}
 
 local type, unpack = type, table.unpack
+local running = current.body
 
 -- ---- futures -------------------------------------------------------------------------------------------------------
 
@@ -37,6 +39,10 @@ end
 
 --- The run that the caller is the body of. Raises where it is none.
 function calls.run_of(self, what)
+  if self == running[1] then
+    local run = self._run.durable
+    if run.machine.branch then return run end
+  end
   if not instance.is(self) then
     misuse("bad self of '%s' (a pipeline expected, got %s): ':' is missing, as in self:%s(...)", what, type(self), what)
   end
