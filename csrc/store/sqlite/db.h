@@ -372,8 +372,9 @@ int pl__ids_finish(pl__conn_t *conn, pl__sql_t id, int claim, const pl_id_t *ids
 int pl__claim_finish(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn);
 
 /* ---- task.c ---- */
-/* The fence: is this claim of the task still ours? *kind is the task's. */
-int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind);
+/* The fence: is this claim of the task still ours? *kind is the task's; *lost, unless it is NULL: whether it counts
+ * workers that died of it. */
+int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind, bool *lost);
 /* Gives a claimed task back, to run at eta; tries is added to its failed executions. */
 int pl__task_delay(pl__conn_t *conn, pl_id_t task, pl_task_kind_t kind, pl_usec_t eta, int tries);
 /* A claim of a dead worker was the last loss that the task may have: a failed try. */
@@ -598,7 +599,7 @@ int pl__shown_write(pl__conn_t *conn, pl_id_t stage, const pl_journal_t *journal
 
 /* ---- outcome.c ---- */
 /* Whether a claim of a run is ours and its stage READY: *rc is PL_OK, PL_ESTALE, or PL_EABORTED: then it was ended. */
-int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags);
+int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags, bool *lost);
 /* Inserts the children of a run that is at work. */
 int pl__run_spawn(pl__conn_t *conn, pl_id_t stage, pl_id_t root, unsigned flags, pl_stage_new_t *children, size_t len);
 /* The op is the outcome of a run without children that filled its outputs: the commonest of all, and applied together

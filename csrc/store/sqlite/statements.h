@@ -208,7 +208,7 @@
     X(TASK_FINISH_RUN,                                                                                                 \
       "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = " PL__S_KIND_RUN)               \
     X(TASK_FINISH, "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3")                             \
-    X(TASK_OWNER, "SELECT owner, claim, kind, tries FROM main.pl_task WHERE id = ?1")                                  \
+    X(TASK_OWNER, "SELECT owner, claim, kind, losses IS NOT NULL FROM main.pl_task WHERE id = ?1")                     \
     X(PAGE_COUNT, "PRAGMA main.page_count")                                                                            \
     X(PAGES_FREE, "PRAGMA main.freelist_count")                                                                        \
     X(AUTO_VACUUM, "PRAGMA main.auto_vacuum")                                                                          \

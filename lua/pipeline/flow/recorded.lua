@@ -94,7 +94,7 @@ end
 -- bytes they count for.
 function recorded.load(self, entries)
   local deliveries, given_up, last, bytes, unasked, begun = {}, {}, self.next - 1, 0, #entries, self.begun
-  local add, delivered = adder(self), 0
+  local add, delivered = entries[1] and adder(self), 0
   for i = 1, #entries do
     local op = entries[i]
     local kind, state, path = complete(op)

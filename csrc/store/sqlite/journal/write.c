@@ -19,11 +19,12 @@
 typedef struct {
     pl_id_t root;
     unsigned flags;
+    bool lost; /* its task counts workers that died of it */
 } run_t;
 
 /* Whether it may be written: op->rc says. */
 static int check(pl__conn_t *conn, pl_op_t *op, pl_id_t stage, int claim, const pl_journal_t *journal, run_t *run) {
-    PL__TRY(pl__run_check(conn, stage, claim, &op->rc, &run->root, &run->flags));
+    PL__TRY(pl__run_check(conn, stage, claim, &op->rc, &run->root, &run->flags, &run->lost));
     if (op->rc == PL_OK && !(run->flags & PL_STAGE_DURABLE))
         op->rc = PL_ESTATE;
     pl__refusal_t refusal = { .rc = op->rc };
@@ -39,7 +40,7 @@ int pl__verb_journal(pl__conn_t *conn, pl_op_t *op) {
     PL__TRY(check(conn, op, write->stage, write->claim, &write->journal, &run));
     if (op->rc != PL_OK)
         return PL_OK;
-    if (write->journal.entries_len) /* it gets on: workers that die of it are counted anew */
+    if (write->journal.entries_len && run.lost) /* it gets on: workers that die of it are counted anew */
         PL__TRY(pl__sql_run(conn, PL__SQL_TASK_PROGRESS, NULL, "i", (int64_t)write->stage));
     return pl__journal_write(conn, write->stage, run.root, run.flags, &write->journal, pl__run_spawn);
 }

@@ -372,7 +372,7 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     pl_task_kind_t kind;
     bool ours;
     run->refused = NULL; /* of a transaction that was broken */
-    PL__TRY(pl__task_fence(conn, run->stage, run->claim, &ours, &kind));
+    PL__TRY(pl__task_fence(conn, run->stage, run->claim, &ours, &kind, NULL));
     if (!ours || kind != PL_TASK_RUN) {
         op->rc = PL_ESTALE;
         return PL_OK;
@@ -387,13 +387,13 @@ static int check_outcome(pl__conn_t *conn, pl_op_t *op, brief_t *brief) {
     return refusal.rc == op->rc ? PL_OK : refuse(conn, op, brief, &refusal);
 }
 
-int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags) {
+int pl__run_check(pl__conn_t *conn, pl_id_t stage, int claim, int *rc, pl_id_t *root, unsigned *flags, bool *lost) {
     pl_op_t op = { .u.outcome = { .stage = stage } };
     pl_task_kind_t kind;
     brief_t brief = { 0 };
     bool ours;
     PL__TRY(pl__leaves_flush(conn));
-    PL__TRY(pl__task_fence(conn, stage, claim, &ours, &kind));
+    PL__TRY(pl__task_fence(conn, stage, claim, &ours, &kind, lost));
     *rc = ours && kind == PL_TASK_RUN ? PL_OK : PL_ESTALE;
     if (*rc != PL_OK)
         return PL_OK;
@@ -557,7 +557,7 @@ int pl__verb_finalized(pl__conn_t *conn, pl_op_t *op) {
     pl_op_finalized_t *done = &op->u.finalized;
     pl_task_kind_t kind;
     bool ours;
-    PL__TRY(pl__task_fence(conn, done->stage, done->claim, &ours, &kind));
+    PL__TRY(pl__task_fence(conn, done->stage, done->claim, &ours, &kind, NULL));
     if (!ours || (kind != PL_TASK_FINALIZE && kind != PL_TASK_ABORT)) {
         op->rc = PL_ESTALE;
         return PL_OK;

@@ -13,7 +13,7 @@
 
 /* ---- ending and giving back -------------------------------------------------------------------------------- */
 
-int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind) {
+int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_task_kind_t *kind, bool *lost) {
     sqlite3_stmt *row;
     bool found;
     *ours = false;
@@ -24,6 +24,8 @@ int pl__task_fence(pl__conn_t *conn, pl_id_t task, int claim, bool *ours, pl_tas
     pl_id_t owner = sqlite3_column_int64(row, 0);
     *ours = owner != 0 && owner == conn->worker && sqlite3_column_int(row, 1) == claim;
     *kind = (pl_task_kind_t)sqlite3_column_int(row, 2);
+    if (lost)
+        *lost = sqlite3_column_int(row, 3) != 0;
     conn->freed = conn->freed || *ours;
     pl__sql_end(row);
     return PL_OK;
@@ -105,7 +107,7 @@ int pl__verb_task_done(pl__conn_t *conn, pl_op_t *op) {
     done->again = 0;
     if (!done->failed && done->is_plain)
         return finish_plain(conn, op);
-    PL__TRY(pl__task_fence(conn, done->task, done->claim, &ours, &kind));
+    PL__TRY(pl__task_fence(conn, done->task, done->claim, &ours, &kind, NULL));
     if (!ours) {
         op->rc = PL_ESTALE;
         return PL_OK;
