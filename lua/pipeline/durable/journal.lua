@@ -61,7 +61,7 @@ end
 --- Whether there is more to be written than entries.
 local function has_more(self)
   return self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status or self.bind
-    or shown.has_any(self)
+    or self.shown.any
 end
 
 journal.has_more = has_more

@@ -415,7 +415,8 @@ end
 -- to do is not called.
 local function act(self)
   local box = self.mailbox
-  return self.cancelling and cancel.tell(self, deliver) or settle_steps(self) or self.has_news and heed_news(self)
+  return self.cancelling and cancel.tell(self, deliver)
+    or (self.steps.ended[1] or self.closed[1]) and settle_steps(self) or self.has_news and heed_news(self)
     or (box.mails[1] or box.has_more) and take_mail(self) or self.timers.count > 0 and fire_timer(self)
     or self.transactions[1] and run_transaction(self) or begin_steps(self)
 end

@@ -58,10 +58,11 @@ end
 -- work.
 function Steps.take(self)
   local queue, first = self.queue, self.first
-  local last = math.min(#queue, first + self.most - self.count - 1)
+  local last, all = first + self.most - self.count - 1, #queue
+  if last > all then last = all end
   if last < first then return nil end
   self.count = self.count + last - first + 1
-  if last < #queue then
+  if last < all then
     self.first = last + 1
     return table.move(queue, first, last, 1, {})
   end

@@ -39,7 +39,7 @@ local bad_argument = place.bad_argument
 local machine = {}
 machine.__index = machine
 
-local kinds, size_of = entry.kinds, entry.size
+local kinds, size_of, ENTRY_BYTES <const> = entry.kinds, entry.size, entry.BYTES
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 local isyieldable, here = coroutine.isyieldable, place.here
 local pack, unpack = table.pack, table.unpack
@@ -210,9 +210,8 @@ function machine.check_call(self, what)
     "table.sort, string.gsub or require. Call it first, and use its result there", what)
 end
 
+-- One of the bounds of a run is reached: raises, unless there is something kept for cleaning up.
 local function check_limit(self, what)
-  local has_room = self.count < self.max_entries and self.bytes < self.max_bytes
-  if has_room and self.pending < PENDING_MAX then return end
   local spare = self.at_limit
   local entries = self.max_entries + (spare and ENTRIES_RESERVED or 0)
   local bytes = self.max_bytes + (spare and BYTES_RESERVED or 0)
@@ -266,12 +265,6 @@ local function heed(self, branch)
   if due then error(scope.take(branch, due), 0) end
 end
 
-local function take_number(self)
-  local number = self.next
-  self.next = number + 1
-  return number
-end
-
 --- Notes that what the journal has of an operation is not what is so.
 function machine.touch(self, op)
   if op.is_dirty then return end
@@ -295,18 +288,22 @@ function machine.ask(self, kind, name, given)
   if op then
     op.is_asked, op.name, op.key, op.scope = true, name, key, branch.scope
   else
-    check_limit(self, what)
+    if self.count >= self.max_entries or self.bytes >= self.max_bytes or self.pending >= PENDING_MAX then
+      check_limit(self, what)
+    end
     op = {
       kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = key, line = here(),
       opened = self.now, attempt = 0, is_asked = true, scope = branch.scope, is_stored = false, is_dirty = false,
       ready = false, waiters = false, done = nil, closed = nil, -- room for what comes later
     }
     if fill then fill(op) end
-    op.seq = take_number(self)
+    local number = self.next
+    op.seq, self.next = number, number + 1
     if is_written_when_asked[kinds[kind]] then self:touch(op) end
     if self.passes_over then self.replaying = false end
   end
-  self.count, self.bytes, self.pending = self.count + 1, self.bytes + size_of(op), self.pending + 1
+  self.count, self.pending = self.count + 1, self.pending + 1
+  self.bytes = self.bytes + ENTRY_BYTES + #op.name + #op.path
   self.open[op] = true
   if not op.done then self.asked[#self.asked + 1] = op end
   if self.unasked == 0 and self.left == 0 then self.replaying = false end
@@ -391,7 +388,8 @@ end
 -- @tparam string state "ok", "failed" or "cancelled". value: encoded.
 function machine.close(self, op, state, value)
   op.state, op.value, op.due = state, value, nil
-  op.done = take_number(self)
+  local number = self.next
+  op.done, self.next = number, number + 1
   local now = self.clock()
   op.closed = now > self.now and now or self.now
   self:touch(op)
@@ -480,7 +478,8 @@ function machine.mark(self, kind, name, value)
     kind = kind, state = "ok", path = "", name = name, nth = 1, opened = self.now, attempt = 0, is_asked = true,
     scope = self.scope,
   }
-  op.seq = take_number(self)
+  op.seq = self.next
+  self.next = op.seq + 1
   self.count, self.bytes = self.count + 1, self.bytes + size_of(op)
   self:close(op, "ok", value)
   return op

@@ -94,19 +94,20 @@ end
 local NO_ARGS <const> = { n = 0 }
 local asks = { step = { what = "self:step" }, start_step = { what = "self:start_step" } }
 
-local function ask_plain(run, self, what, name, fn, ...)
+local function ask_plain(run, self, what, name, fn, n, ...)
   local op = run.machine:ask("step", name, asks[what])
   if op.done then return op end
   run.plain_options = run.plain_options or options_of(self, {})
-  op.fn, op.args, op.options = fn, select("#", ...) == 0 and NO_ARGS or pack(...), run.plain_options
+  op.fn, op.args, op.options = fn, n == 0 and NO_ARGS or pack(...), run.plain_options
   return op
 end
 
 local function ask_step(self, what, given, fn, ...)
   local run = run_of(self, what)
   if type(given) == "string" and type(fn) == "function" then
-    check_args(what, select("#", ...), ...)
-    local op = ask_plain(run, self, what, given, fn, ...)
+    local n = select("#", ...)
+    if n > 0 then check_args(what, n, ...) end
+    local op = ask_plain(run, self, what, given, fn, n, ...)
     run.unseen[op] = true
     return run, op
   end
