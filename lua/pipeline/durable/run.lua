@@ -513,7 +513,7 @@ local function new(engine, claim, stage, run_context, bracket)
     publish = {},
     unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
     uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
-    missing = bracket.missing, holding = false, handlers = handlers.new(bracket), shown = shown.new(), beats = {},
+    missing = bracket.missing, holding = false, handlers = handlers.new(bracket), shown = shown.NOTHING, beats = {},
     status = false, token = false, has_news = false, deliveries = 0, is_suspended = false, written = 0,
     wake = function()
       if self.token then self.token:wake(true) end

@@ -69,12 +69,12 @@ function machine.new(given)
   local limit = given.limit or {}
   local self = setmetatable({
     seed = given.seed, clock = given.clock, recorded = {}, next = given.next or 1, begun = false,
-    deliveries = {}, delivered = 0, left = 0, unasked = 0, waiting = {}, first = 1, last = 0, branch = false,
+    delivered = 0, left = 0, unasked = 0, waiting = {}, first = 1, last = 0, branch = false,
     branches = {}, asked = {}, writes = {}, taken_asked = {}, taken_writes = {}, pending = 0, count = 0, bytes = 0,
     replaying = true, names = {},
     max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
     enter = given.enter or function() end, leave = given.leave or function() end,
-    ran = false, latest = false, ended = nil, diverged = nil, broken = nil, failures = {}, open = {}, stops = {},
+    ran = false, latest = false, ended = nil, diverged = nil, broken = nil, open = {}, stops = {},
     scope = scope.new(), has_cancelled = false, cancelled = given.cancelled, late = given.late, cancellation = false,
     is_cancelling = false, passes_over = given.passes_over or false, has_passed = false, found = {},
   }, machine)

@@ -56,7 +56,7 @@ local function run_of(engine, of, record, flow, stage, run_context, bracket)
   return setmetatable({
     engine = engine, core = reader_of(engine), self = stage, record = record, context = run_context, of = of,
     flow = flow, reads_only = true, children = {}, starts = {}, publish = {}, unseen = {}, branches = {}, taken = {},
-    status = false, again = false, shown = shown.new(), handlers = handlers.new(bracket),
+    status = false, again = false, shown = shown.NOTHING, handlers = handlers.new(bracket),
     compensations = {}, compensated = 0, uncompensated = {},
   }, { __index = { publish_fill = function() end, bind_to_abort = function() end } })
 end

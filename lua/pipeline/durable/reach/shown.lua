@@ -18,12 +18,20 @@ local shown = {}
 local LISTS <const> = { "answers", "values", "chunks", "mails" }
 local CHUNKS_MAX <const>, STREAM_BYTES_MAX <const>, CHUNK_BYTES_MAX <const> = 100000, 64 << 20, 2 << 20
 
---- What a run shows that has just begun.
-function shown.new()
+local function new()
   return {
     answers = {}, values = {}, chunks = {}, mails = {}, any = false, counts = {}, bytes = {}, closed = {}, full = {},
     sent = 0,
   }
+end
+
+--- What a run shows that has shown nothing yet: it is that of all of these, and never changed.
+shown.NOTHING = new()
+
+-- That of a run that is about to show something.
+local function own(run)
+  if run.shown == shown.NOTHING then run.shown = new() end
+  return run.shown
 end
 
 --- Whether what the body says now may not have been committed in an earlier life.
@@ -56,7 +64,7 @@ end
 --- A value of that name is to be shown.
 function shown.set_value(run, name, bytes)
   if not shown.is_new(run) then return end
-  local list = run.shown.values
+  local list = own(run).values
   for i, other in ipairs(list) do
     if other.name == name then
       list[i].value = bytes
@@ -80,7 +88,7 @@ end
 
 --- The body writes into a stream; bytes nil: it closes it.
 function shown.write(run, name, bytes)
-  local self = run.shown
+  local self = own(run)
   if self.closed[name] then
     if not bytes then return end
     errors.raise(errors.WorkflowError, "stream %q was closed before", name)
@@ -95,7 +103,7 @@ end
 --- A signal is to be sent to another run; `mail`: as the store takes it. One without a key gets that of its place in
 -- this run.
 function shown.send(run, mail)
-  local self = run.shown
+  local self = own(run)
   self.sent = self.sent + 1
   local body = run.machine
   if run.reads_only or not (body.passes_over or body:is_fresh()) then return end
@@ -105,7 +113,7 @@ end
 
 --- An update is answered: `reply` is "ok", "failed" or "refused".
 function shown.answer(run, mail, reply, bytes)
-  add(run.shown, run.shown.answers, { mail = mail, reply = reply, value = bytes })
+  add(own(run), run.shown.answers, { mail = mail, reply = reply, value = bytes })
 end
 
 -- ---- what steps at work say ----------------------------------------------------------------------------------------
@@ -115,7 +123,7 @@ function shown.write_of_step(run, name, source, k, bytes)
   if run.shown.full[name] then
     errors.raise(errors.LimitError, "stream %q is full, or was closed", name)
   end
-  add(run.shown, run.shown.chunks, { stream = name, source = source, k = k, value = bytes })
+  add(own(run), run.shown.chunks, { stream = name, source = source, k = k, value = bytes })
 end
 
 -- ---- writing -------------------------------------------------------------------------------------------------------
@@ -137,7 +145,7 @@ end
 
 --- It was not written: it is to be with the next commit.
 function shown.put_back(run, given)
-  local self = run.shown
+  local self = run.shown -- its own, where there is anything to put back
   for _, name in ipairs(LISTS) do
     local before = given[name]
     if before then
