@@ -98,6 +98,7 @@ void pl_engine_claim_end(pl_engine_t *engine, pl_claim_t *claim, pl_op_t *op) {
     if (op->verb == PL_VERB_task_done) {
         op->u.task_done.took = pl_clock_steady(&engine->clock) - claim->claimed;
         op->u.task_done.is_plain = claim->is_plain;
+        op->u.task_done.has_detail = claim->has_detail;
     }
     pl_engine_submit(engine, op);
 }
@@ -134,7 +135,9 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
     if (rc != PL_OK)
         return rc;
     pl_op_tasks_done_t *done = &engine->ends->u.tasks_done;
-    done->ends[done->len++] = (pl_end_t){ .task = claim->task, .claim = claim->fence, .kind = (uint8_t)claim->kind };
+    done->ends[done->len++] = (pl_end_t){
+        .task = claim->task, .claim = claim->fence, .kind = (uint8_t)claim->kind, .has_detail = claim->has_detail
+    };
     if (engine->tells)
         done->ends[done->len - 1].event = pl__event_note(engine, engine->ends, claim);
     claim->gate->meter.succeeded[claim->kind]++;
@@ -303,7 +306,8 @@ static pl_op_t *single_end(const pl_end_t *end) {
     pl_op_t *op = pl_op_new(PL_VERB_task_done);
     if (!op)
         return NULL;
-    op->u.task_done = (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .is_plain = true };
+    op->u.task_done =
+        (pl_op_task_done_t){ .task = end->task, .claim = end->claim, .is_plain = true, .has_detail = end->has_detail };
     op->kind = (pl_task_kind_t)end->kind;
     op->attempts = 1;
     op->retry_delay = pl_clock_from_seconds(FALLBACK_SECONDS);

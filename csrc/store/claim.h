@@ -27,7 +27,8 @@ typedef struct pl_claim {
     pl_str_t request;       /* PUSH */
     pl_str_t target;        /* PUSH: of the queue */
     double deadline;        /* PUSH, DEFERRED: seconds; 0 = none */
-    bool is_plain;          /* no name, and nothing in a row of its own */
+    bool is_plain;          /* it has no name */
+    bool has_detail;        /* part of it is in a row of its own: its end is to say so */
     int executions, status; /* failures that had an answer, and the status of the last one (0: none) */
     pl_stage_t *stage;      /* whose run, finalized, abort or callback; NULL if it is gone */
     const pl_slot_t *slots; /* ascending by id: filled inputs, and for all kinds but RUN the outputs */

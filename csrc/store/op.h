@@ -218,9 +218,9 @@ typedef struct {
     int claim;
     bool failed, give_up;
     pl_usec_t retry_at;
-    int status;     /* FAILED: status of the answer; 0: there was none */
-    pl_usec_t took; /* set by the engine: how long this try took */
-    bool is_plain;  /* set by the engine: the task has neither name nor rows of its own */
+    int status;                /* FAILED: status of the answer; 0: there was none */
+    pl_usec_t took;            /* set by the engine: how long this try took */
+    bool is_plain, has_detail; /* set by the engine: as the claim says */
     pl_failure_t failure;
     bool died;       /* results */
     pl_usec_t again; /* FAILED: when it runs again; 0: it died */
@@ -230,8 +230,9 @@ typedef struct {
     pl_id_t task;
     struct pl_event *event; /* the engine's: what is told of it; NULL: nothing */
     int claim;
-    uint8_t kind; /* the engine's: pl_task_kind_t */
-    bool refused; /* result */
+    uint8_t kind;    /* the engine's: pl_task_kind_t */
+    bool has_detail; /* as its claim says */
+    bool refused;    /* result */
 } pl_end_t;
 
 /* tasks_done: the tasks are gone. PL_ESTALE: some were not this worker's any more, and are as they were. */

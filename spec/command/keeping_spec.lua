@@ -37,7 +37,7 @@ describe("the store", function()
     { "UPDATE pl_task SET queue = 77", "a task of no queue: task %d+" },
     { "UPDATE pl_stage SET result = x'01' WHERE state = 1", "a value of a stage that is not done: stage %d+" },
     { "INSERT INTO pl_dead (task, time) VALUES (5, 1)", "an error of no dead task: task 5" },
-    { "INSERT INTO pl_task_large (task) VALUES (5)", "a long body of no task: task 5" },
+    { "INSERT INTO pl_task_detail (task) VALUES (5)", "a body of no task: task 5" },
   }
   -- Of durable functions: the scene has one that waits.
   local of_durable = {

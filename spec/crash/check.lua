@@ -84,14 +84,15 @@ local always = {
   ["a name borne by two tasks"] =
     "SELECT name FROM pl_task WHERE name IS NOT NULL AND state < 4 GROUP BY queue, name HAVING count(*) > 1",
   ["a large body of no task"] =
-    "SELECT task FROM pl_task_large WHERE task NOT IN (SELECT id FROM pl_task WHERE large)",
+    "SELECT task FROM pl_task_detail WHERE task NOT IN (SELECT id FROM pl_task WHERE flags & 1)",
   ["a task whose large body is missing"] =
-    "SELECT id FROM pl_task WHERE large AND id NOT IN (SELECT task FROM pl_task_large)",
+    "SELECT id FROM pl_task WHERE flags & 1 AND id NOT IN (SELECT task FROM pl_task_detail)",
   ["a reason of no dead task"] = "SELECT task FROM pl_dead WHERE task NOT IN (SELECT id FROM pl_task WHERE state = 4)",
   ["a dead task without a reason"] =
     "SELECT id FROM pl_task WHERE state = 4 AND id NOT IN (SELECT task FROM pl_dead)",
   ["a task that died before its tries were used up"] = [[
     SELECT id || ' after ' || tries || ' of ' || retry_limit FROM pl_task JOIN pl_dead AS d ON d.task = id
+      JOIN pl_task_detail AS o ON o.task = id
     WHERE state = 4 AND age_limit IS NULL AND tries < retry_limit + (kind <> 5)
       AND d.error_class NOT LIKE '%PermanentTaskFailure']],
   ["permits of no worker"] = "SELECT worker FROM pl_permit WHERE worker NOT IN (SELECT id FROM pl_worker)",

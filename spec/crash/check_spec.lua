@@ -201,7 +201,7 @@ describe("the checker", function()
     it("finds nothing in a sound file", function()
       assert.same({}, (check.file(path, { limits = { strict = 1 } })))
       assert.same({ "2" }, check.sql(path, "SELECT count(*) FROM pl_task WHERE state = 4;"))
-      assert.same({ "1" }, check.sql(path, "SELECT count(*) FROM pl_task_large;"))
+      assert.same({ "1" }, check.sql(path, "SELECT count(*) FROM pl_task_detail WHERE length(payload) > 1024;"))
     end)
 
     local damages = {
@@ -210,8 +210,8 @@ describe("the checker", function()
       { "UPDATE pl_task_name SET expires = 9e15 WHERE name = 'later'", "a task whose name is not taken" },
       { "UPDATE pl_task_name SET task = 5 WHERE name = 'later'", "a name of another task" },
       { "UPDATE pl_task_name SET expires = NULL WHERE name = 'dying'", "a name taken by no task" },
-      { "DELETE FROM pl_task WHERE large", "a large body of no task" },
-      { "DELETE FROM pl_task_large", "a task whose large body is missing" },
+      { "DELETE FROM pl_task WHERE flags & 1", "a large body of no task" },
+      { "DELETE FROM pl_task_detail", "a task whose large body is missing" },
       { "UPDATE pl_task SET state = 0 WHERE state = 4", "a reason of no dead task" },
       { "DELETE FROM pl_dead", "a dead task without a reason" },
       { "UPDATE pl_task SET tries = 1 WHERE name = 'dying'", "a task that died before its tries were used up" },

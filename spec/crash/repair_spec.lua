@@ -114,7 +114,7 @@ describe("a repair", function()
       "a wait that the stage it waits for does not know" },
     { "DELETE FROM pl_task_name WHERE name = 'named'", "a task whose name is not taken" },
     { "INSERT INTO pl_task_name (queue, name, task) VALUES (1, 'nobody', 5)", "a name taken by no task" },
-    { "INSERT INTO pl_task_large (task) VALUES (5)", "a long body of no task" },
+    { "INSERT INTO pl_task_detail (task) VALUES (5)", "a body of no task" },
     { "INSERT INTO pl_journal_large (stage, seq, value) VALUES (5, 1, x'01')", "a long value of no entry" },
     { "INSERT INTO pl_dead (task, time) VALUES (5, 1)", "an error of no dead task" },
     { "DELETE FROM pl_dead", "a dead task without its error" },
@@ -166,7 +166,7 @@ describe("a repair", function()
   end)
 
   it("C9 puts a task whose body is lost among the dead, with a reason", function()
-    repaired("DELETE FROM pl_task_large", "a task whose long body is missing")
+    repaired("DELETE FROM pl_task_detail", "a task whose body is missing")
     assert.same(WHOLE, (ended()))
     assert.same({ named = 1 }, ran)
     engine = helper.open { path = path }

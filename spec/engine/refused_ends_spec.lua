@@ -53,7 +53,7 @@ describe("the end of a claim that the store refuses", function()
 
   it("of a deferred call counts: the last one goes to the dead letters", function()
     deferred.with { retry_options = TaskRetryOptions { task_retry_limit = 1 } }("refused.call", ("x"):rep(5000))
-    forbid "DELETE ON pl_task_large"
+    forbid "DELETE ON pl_task_detail"
     engine:drain { delayed = true }
     local dead = Queue():dead_tasks()
     assert.equal(1, #dead)

@@ -132,7 +132,7 @@ static int session_count(void) {
                                           "SELECT count(*) FROM pl_task WHERE kind = 6 AND name = 'n'",
                                           "SELECT count(*) FROM pl_task WHERE kind = 6 AND name IS NULL",
                                           "SELECT count(*) FROM pl_stage",
-                                          "SELECT count(*) FROM pl_task_large",
+                                          "SELECT count(*) FROM pl_task_detail",
                                           "SELECT count(*) FROM sqlite_schema WHERE name = 'made'" };
     int64_t first = -1;
     CHECK(begin() == PL_OK);

@@ -175,7 +175,7 @@ describe("the sweep", function()
     assert.equal(1, #queue:dead_tasks())
     engine:advance(3 * DAY)
     assert.same({}, queue:dead_tasks())
-    for _, name in ipairs { "pl_dead", "pl_task", "pl_task_large", "pl_task_name" } do
+    for _, name in ipairs { "pl_dead", "pl_task", "pl_task_detail", "pl_task_name" } do
       assert.equal(0, sql.number(engine, "SELECT count(*) FROM " .. name), name)
     end
     assert.same({}, engine:check())

@@ -670,7 +670,7 @@ static void many_end_together(void) {
         CHECK(one && one->task == tasks[i].id && one->kind == tasks[i].kind && one->deadline == tasks[i].deadline);
         CHECK(one->fence == claims->fence && one->is_plain && pl_str_eq(one->payload, tasks[i].payload));
         CHECK(pl_str_eq(one->request, tasks[i].request));
-        ends[i] = (pl_end_t){ .task = one->task, .claim = one->fence };
+        ends[i] = (pl_end_t){ .task = one->task, .claim = one->fence, .has_detail = one->has_detail };
     }
     CHECK(one == NULL);
     ends[3].claim++; /* somebody else's by now */

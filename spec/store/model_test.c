@@ -100,7 +100,7 @@ typedef struct {
     int claim;
     pl_task_kind_t kind;
     unsigned flags;
-    bool is_plain;
+    bool is_plain, has_detail;
 } held_t;
 
 /* One run: both stores, and what has been learnt from the first of them. */
@@ -599,13 +599,15 @@ static void build_of_claim(const run_t *run, const step_t *step, pl_op_t *op) {
                                                .retry_at = step->choice[4] % 3 ? 0 : soon,
                                                .status = step->choice[5] % 2 ? 500 : 0,
                                                .is_plain = held.is_plain,
+                                               .has_detail = held.has_detail,
                                                .failure = failure };
     } else if (step->kind == DO_tasks_done) {
         pl_end_t *ends = pl_op_alloc(op, HELD * sizeof *ends);
         for (size_t i = 0; i < run->held_len && op->u.tasks_done.len < 1 + step->choice[0] % 20; i++)
             if (run->held[i].is_plain && queued >> run->held[i].kind & 1)
-                ends[op->u.tasks_done.len++] =
-                    (pl_end_t){ .task = run->held[i].task, .claim = run->held[i].claim + (step->choice[1] % 32 == i) };
+                ends[op->u.tasks_done.len++] = (pl_end_t){ .task = run->held[i].task,
+                                                           .claim = run->held[i].claim + (step->choice[1] % 32 == i),
+                                                           .has_detail = run->held[i].has_detail };
         op->u.tasks_done.ends = ends;
     } else {
         held_t held = pick_held(run, step->choice[0], run->mode == FREE ? ~0U : queued);
@@ -784,7 +786,8 @@ static void learn_claims(run_t *run, const pl__commit_result_t *turn) {
                                                .claim = claim->fence,
                                                .kind = claim->kind,
                                                .flags = claim->stage ? claim->stage->flags : 0,
-                                               .is_plain = claim->is_plain };
+                                               .is_plain = claim->is_plain,
+                                               .has_detail = claim->has_detail };
 }
 
 /* ---- both stores, turn by turn ----------------------------------------------------------------------------------- */

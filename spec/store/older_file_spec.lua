@@ -245,6 +245,121 @@ describe("a file of an older version", function()
     assert.same({}, engine:check())
   end)
 
+  describe("whose rows of tasks had all there may be of a task", function()
+    local FAR, LAST = 1700000060000000, (1 << 63) - 2
+    local LIMITS = "deadline, retry_limit, age_limit, min_backoff, max_backoff, max_doublings, max_losses"
+
+    local ran, work
+    local function execute(what) return work(what) end
+
+    local function body(...)
+      return "x'" .. deferred.serialize(execute, ...):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+        .. "'"
+    end
+
+    -- Tasks that have failed, were lost, leased, are dead, with and without limits of their own and long bodies.
+    local function rows()
+      local long = ("x"):rep(3000)
+      return ([[
+        INSERT INTO pl_queue (id, name, mode) VALUES (2, 'pulled', 'pull');
+        INSERT INTO pl_task_name (queue, name, task) VALUES (1, 'limited', 11), (2, 'leased', 21);
+        INSERT INTO pl_task_name (queue, name, task, expires) VALUES (1, 'dead', 31, 9000000000000000);
+        INSERT INTO pl_task (id, kind, state, queue, priority, eta, claim, tries, name, payload, first_try, executions,
+            status, is_retry, losses, %s) VALUES
+          (11, 6, 1, 1, 3, %d, 7, 2, 'limited', %s, 1699999990000000, 1, 503, 1, 1, 30, 9, 100, 2, 8, 1, 4),
+          (12, 6, 1, 1, 0, %d, 7, 1, NULL, %s, 1699999990000000, 0, NULL, 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+            NULL);
+        INSERT INTO pl_task (id, kind, state, queue, priority, eta, losses, alone, payload) VALUES
+          (13, 6, 1, 1, 0, %d, 4, 1, %s);
+        INSERT INTO pl_task (id, kind, state, queue, priority, eta, large, retry_limit) VALUES
+          (14, 6, 0, 1, 0, 1699999990000000, 1, 2), (15, 6, 0, 1, 0, 1699999990000000, 1, NULL);
+        INSERT INTO pl_task_large (task, payload) VALUES (14, %s), (15, %s);
+        INSERT INTO pl_task (id, kind, state, queue, priority, eta, payload, max_losses) VALUES
+          (16, 6, 0, 1, 0, 1699999990000000, %s, 2);
+        INSERT INTO pl_task (id, kind, state, queue, priority, eta, lease, tries, name, payload, tag, first_try,
+            retry_limit) VALUES
+          (21, 5, 3, 2, 0, %d, 1700000050000000, 1, 'leased', 'one', x'6575', 1699999990000000, 2),
+          (22, 5, 3, 2, 0, %d, NULL, 1, NULL, 'two', NULL, 1699999990000000, NULL),
+          (23, 5, 3, 2, 0, 1699999990000000, NULL, 0, NULL, 'three', x'6575', NULL, 1);
+        INSERT INTO pl_task (id, kind, state, queue, priority, eta, tries, name, payload, request, first_try,
+            executions, status, deadline, retry_limit) VALUES
+          (31, 4, 4, 1, 0, 1699999990000000, 3, 'dead', 'was posted', x'80', 1699999980000000, 3, 500, 20, 2);
+        INSERT INTO pl_dead (task, time, error_class, message) VALUES (31, 1699999995000000, 'Error', 'why');]])
+        :format(LIMITS, FAR, body("limited"), FAR, body("again"), LAST, body("alone"), body("long", long),
+          body("longer", long), body("lost"), FAR, FAR)
+    end
+
+    local engine
+
+    setup(function() deferred.register("spec.rows", execute) end)
+    before_each(function()
+      ran = {}
+      function work(what) ran[#ran + 1] = what end
+      local path = older(17, rows() .. "CREATE VIEW mine AS SELECT id, lease FROM pl_task;")
+      engine = helper.open { path = path }
+    end)
+
+    local function column(query) return table.concat(sql.run(engine, query), " ") end
+
+    it("opens, and keeps all of it: in the row, or beside it", function()
+      assert.same({}, engine:check())
+      assert.equal("11|7|2|1||1699999990000000|1|503|3|limited| 12|7|1|||1699999990000000|0||2|| 13|0|0|4|1||0||0||"
+        .. " 14|0|0||||0||1|| 15|0|0||||0||1|| 16|0|0||||0||1|| 21|1700000050000000|1|||1699999990000000|0||1|leased|eu"
+        .. " 22|0|1|||1699999990000000|0||0|| 23|0|0||||0||1||eu 31|0|3|||1699999980000000|3|500|1|dead|",
+        column("SELECT id, claim, tries, losses, alone, first_try, executions, status, flags, name, tag FROM pl_task"))
+      assert.equal("11|30.0|9.0|100.0|2.0|8.0|1.0|4.0 14||2.0||||| 15||||||| 16|||||||2.0 21||2.0||||| 23||1.0|||||"
+        .. " 31|20.0|2.0|||||", column("SELECT task, " .. LIMITS .. " FROM pl_task_detail"))
+      assert.equal("", column("SELECT id FROM pl_task WHERE flags & 1 AND (payload NOTNULL OR request NOTNULL)"))
+      assert.equal("one three", column("SELECT payload FROM pl_task_detail WHERE task IN (21, 23)"))
+      assert.equal("was posted|80", column("SELECT payload, hex(request) FROM pl_task_detail WHERE task = 31"))
+    end)
+
+    it("executes what is to be executed, within the limits of each", function()
+      engine:drain()
+      table.sort(ran)
+      assert.same({ "alone", "long", "longer", "lost" }, ran)
+      ran = {}
+      engine:drain { delayed = true }
+      table.sort(ran)
+      assert.same({ "again", "limited" }, ran)
+      assert.same({}, engine:check())
+      assert.equal("21 23 31", column("SELECT task FROM pl_task_detail")) -- what was done left nothing behind
+      assert.equal("", column("SELECT id FROM pl_task WHERE queue = 1 AND state < 4"))
+    end)
+
+    it("counts tries, delays them and gives up by the limits of a task", function()
+      local told = {}
+      function work(what)
+        if what == "limited" then told[#told + 1] = math.floor(engine:now()) end
+        error("fails", 0)
+      end
+      for _ = 1, 40 do
+        engine:advance(4)
+        engine:drain()
+      end
+      local waits = {}
+      for i = 2, #told do waits[i - 1] = told[i] - told[i - 1] end
+      assert.same({ 8, 8, 8, 8, 8, 8, 8 }, waits) -- its tries are the third to the tenth
+    end)
+
+    it("knows its leases by their ends, and its dead tasks with what they had", function()
+      local store, queue = engine._core, taskqueue.Queue("pulled")
+      assert.equal("ELEASE", (select(2, store:lease_modify("pulled", 21, 1700000060.0, 70))))
+      assert.equal(1700000070.0, store:lease_modify("pulled", 21, 1700000050.0, 70))
+      assert.equal(1700000070.0, store:lease_modify("pulled", 22, 1700000060.0, 70))
+      local leased = queue:lease_tasks_by_tag(30, 10, "eu")
+      assert.same({ 1, "three" }, { #leased, leased[1].payload })
+      engine:advance(71)
+      leased = queue:lease_tasks(30, 10)
+      assert.same({ 2, "one", "two" }, { #leased, leased[1].payload, leased[2].payload }) -- 23 had one try
+      local dead = store:dead_list()
+      assert.same({ 31, 23 }, { dead[1].id, dead[2].id })
+      dead = dead[1]
+      assert.same({ "was posted", 20, 500, 3, "why" }, { dead.payload, dead.deadline, dead.status, dead.tries,
+        dead.message })
+    end)
+  end)
+
   it("S37 with schedules opens, and the roots they have started know of which fire they are", function()
     local function hex(value)
       return "x'" .. core.encode_value(value):gsub(".", function(c) return ("%02x"):format(c:byte()) end) .. "'"

@@ -115,7 +115,7 @@ static bool needs_none(const char *name) {
         "TASK_READY",       "STAGE_LIVE_OF_ROOT", "MOVE_LEASES",        "TASKS_CLAIM",  "TASKS_FINISH",
         "TASKS_FINISH_RUN", "TASK_PROMOTE",       "TASK_PROMOTE_ALONE", "NAMES_FORGET", "STAGE_LAST_OF_TREE",
         "DEAD_IDS",         "FIRES_OLD",          "SCHEDULES",          "STAGE_IDS",    "FIRES_AFTER",
-        "FLOWS_LIVE",
+        "FLOWS_LIVE",       "DETAILS_DELETE",
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++)
         if (strcmp(name, NEEDS[i]) == 0)

@@ -35,7 +35,7 @@ describe("transactions of several processes", function()
       assert.same(rows, column("SELECT substr(name, 2) FROM pl_task WHERE kind = 5 ORDER BY 0 + substr(name, 2)"),
         of_round)
       assert.same(rows, column("SELECT substr(key, 2) FROM pl_stage ORDER BY 0 + substr(key, 2)"), of_round)
-      assert.equal(tostring(#rows), column("SELECT count(*) FROM pl_task_large")[1], of_round)
+      assert.equal(tostring(#rows), column("SELECT count(*) FROM pl_task_detail")[1], of_round)
       local found = {}
       for _, n in ipairs(rows) do
         found[n] = true

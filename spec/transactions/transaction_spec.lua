@@ -125,7 +125,7 @@ for _, path in ipairs { "a file", ":memory:" } do
       engine:drain()
       assert.equal(0, #calls)
       assert.equal(0, engine:transaction(function(tx)
-        return tx:query("SELECT count(*) AS n FROM pl_task_large")[1].n
+        return tx:query("SELECT count(*) AS n FROM pl_task_detail")[1].n
       end))
       engine:transaction(function() deferred.with { name = "big", transactional = true }(record, big) end)
       engine:drain()

@@ -128,10 +128,11 @@
     X("a name taken by no task",                                                                                       \
       "SELECT n.name FROM main.pl_task_name AS n WHERE expires IS NULL AND NOT EXISTS (SELECT 1 FROM main.pl_task AS " \
       "t WHERE t.id = n.task AND t.queue = n.queue AND t.state < " PL__S_TASK_DEAD ")")                                \
-    X("a long body of no task", "SELECT 'task ' || task FROM main.pl_task_large WHERE task NOT IN "                    \
-                                "(SELECT id FROM main.pl_task WHERE large)")                                           \
-    X("a task whose long body is missing", "SELECT 'task ' || id FROM main.pl_task WHERE large AND id NOT IN "         \
-                                           "(SELECT task FROM main.pl_task_large)")                                    \
+    X("a body of no task", "SELECT 'task ' || task FROM main.pl_task_detail WHERE task NOT IN "                        \
+                           "(SELECT id FROM main.pl_task WHERE flags & " PL__S_TASK_DETAIL ")")                        \
+    X("a task whose body is missing",                                                                                  \
+      "SELECT 'task ' || id FROM main.pl_task WHERE flags & " PL__S_TASK_DETAIL " AND id NOT IN "                      \
+      "(SELECT task FROM main.pl_task_detail)")                                                                        \
     X("a stage whose arguments are missing", "SELECT 'stage ' || id FROM main.pl_stage WHERE args IS NULL AND "        \
                                              "id NOT IN (SELECT stage FROM main.pl_stage_large)")                      \
     X("an error of no dead task", "SELECT 'task ' || task FROM main.pl_dead WHERE task NOT IN (SELECT id FROM "        \

@@ -322,8 +322,8 @@ typedef struct {
     int len;
 } pl__rows_t;
 int pl__task_push(pl__conn_t *conn, const pl__pending_t *task);
-/* Whether payload and request go to a row of their own. */
-bool pl__is_large(const pl_task_new_t *queued);
+/* Whether payload and request, being long or beside limits of its own, go to a row of their own. */
+bool pl__has_detail(const pl_task_new_t *queued);
 /* Whether its row has nothing out of the ordinary, so that it can be written with others. */
 bool pl__is_ordinary(const pl__pending_t *task);
 int pl__rows_add(pl__conn_t *conn, pl__rows_t *rows, size_t task, int state);
@@ -353,12 +353,12 @@ int pl__task_end(pl__conn_t *conn, pl_id_t task);
 int pl__task_end_of_stage(pl__conn_t *conn, pl_id_t stage, int *count);
 
 /* ---- rows.c ---- */
-/* Reads columns PL__TASK_COLUMNS. */
-int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_task_t *task, bool *large);
-/* Payload and request of a task that keeps them in a row of their own. */
-int pl__task_read_large(pl__conn_t *conn, pl_id_t task, pl__arena_t *arena, pl_str_t *payload, pl_str_t *request);
+/* Reads columns PL__TASK_COLUMNS. *has_detail: payload, request, deadline and retry are still to be read. */
+int pl__task_read_row(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_task_t *task, bool *has_detail);
+/* What the task with task->id keeps in a row of its own. */
+int pl__task_read_detail(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task);
 /* The same, but for what of a payload is not shown. */
-int pl__task_see_large(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task);
+int pl__task_see_detail(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task);
 
 /* ---- bulk.c ---- */
 /* Ready tasks become claims of this worker, with this number. */

@@ -40,11 +40,13 @@
 /* A root whose tree is being deleted, see delete.c, is found by nobody. */
 #define PL__NOT_DELETED(root) "NOT EXISTS (SELECT 1 FROM main.pl_deletion AS d WHERE d.root = " root ")"
 
-/* The columns pl__task_read_row reads, in its order. */
+/* The columns pl__task_read_row reads, in its order; and what a task that has it has beside its row. */
 #define PL__TASK_COLUMNS                                                                                               \
-    "id, kind, queue, name, payload, request, tag, eta, coalesce(first_try, 0), tries, priority, "                     \
-    "coalesce(status, 0), coalesce(deadline, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, "    \
-    "max_losses, large"
+    "id, kind, queue, name, payload, request, tag, eta, coalesce(first_try, 0), tries, priority, coalesce(status, "    \
+    "0), flags"
+#define PL__TASK_DETAILS                                                                                               \
+    "request, coalesce(deadline, 0), retry_limit, age_limit, min_backoff, max_backoff, max_doublings, max_losses "     \
+    "FROM main.pl_task_detail WHERE task = ?1"
 
 /* The columns read_settings of queue.c reads, in its order. */
 #define PL__QUEUE_COLUMNS                                                                                              \
@@ -189,21 +191,18 @@
       "SELECT max(coalesce((SELECT max(id) FROM main.pl_stage), 0), coalesce((SELECT max(id) FROM main.pl_slot), "     \
       "0), coalesce((SELECT max(id) FROM main.pl_task), 0))")                                                          \
     /* tasks */                                                                                                        \
-    X(TASK_ADD,                                                                                                        \
-      "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, stage, name, payload) "          \
-      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                                         \
-    X(TASK_ADD_QUEUED,                                                                                                 \
-      "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, name, payload, "                 \
-      "large, request, tag, deadline, retry_limit, age_limit, min_backoff, max_backoff, "                              \
-      "max_doublings, max_losses) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "          \
-      "?16, ?17, ?18, ?19, ?20)")                                                                                      \
+    X(TASK_ADD, "INSERT INTO main.pl_task (id, kind, state, queue, priority, eta, claim, owner, stage, name, "         \
+                "payload, flags, tag) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")                \
     X(TASK_ADD_ROW, PL__TASK_ROW_COLUMNS PL__TASK_ROW)                                                                 \
     X(TASK_ADD_ROWS, PL__TASK_ROW_COLUMNS PL__SIXTEEN(PL__TASK_ROW))                                                   \
-    X(TASK_ADD_LARGE, "INSERT INTO main.pl_task_large (task, payload, request) VALUES (?1, ?2, ?3)")                   \
-    X(TASK_GET_LARGE, "SELECT payload, request FROM main.pl_task_large WHERE task = ?1")                               \
-    X(TASK_SEE_LARGE, "SELECT substr(payload, 1, ?2), request FROM main.pl_task_large WHERE task = ?1")                \
-    X(TASK_DELETE_LARGE, "DELETE FROM main.pl_task_large WHERE task = ?1")                                             \
-    X(TASK_DELETE, "DELETE FROM main.pl_task WHERE id = ?1 RETURNING queue, name, large")                              \
+    X(TASK_ADD_DETAIL,                                                                                                 \
+      "INSERT INTO main.pl_task_detail (task, payload, request, deadline, retry_limit, age_limit, min_backoff, "       \
+      "max_backoff, max_doublings, max_losses) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")                      \
+    X(TASK_GET_DETAIL, "SELECT payload, " PL__TASK_DETAILS)                                                            \
+    X(TASK_SEE_DETAIL, "SELECT substr(payload, 1, ?2), " PL__TASK_DETAILS)                                             \
+    X(TASK_DELETE_DETAIL, "DELETE FROM main.pl_task_detail WHERE task = ?1")                                           \
+    X(DETAILS_DELETE, "DELETE FROM main.pl_task_detail WHERE task IN (" PL__SIXTEEN("?") "," PL__SIXTEEN("?") ")")     \
+    X(TASK_DELETE, "DELETE FROM main.pl_task WHERE id = ?1 RETURNING queue, name, flags")                              \
     X(TASK_DROP, "DELETE FROM main.pl_task WHERE id = ?1")                                                             \
     X(TASK_FINISH_RUN,                                                                                                 \
       "DELETE FROM main.pl_task WHERE id = ?1 AND owner = ?2 AND claim = ?3 AND kind = " PL__S_KIND_RUN)               \
@@ -221,11 +220,11 @@
       "(SELECT host || ':' || pid FROM main.pl_worker WHERE id = t.owner), claim FROM main.pl_task AS t WHERE id = "   \
       "?1")                                                                                                            \
     X(TASK_DELAY, "UPDATE main.pl_task SET kind = ?2, state = ?3, eta = ?4, owner = NULL, tries = tries + ?5, "        \
-                  "is_retry = 1, losses = NULL, alone = NULL WHERE id = ?1")                                           \
+                  "flags = flags | " PL__S_TASK_RETRY ", losses = NULL, alone = NULL WHERE id = ?1")                   \
     X(TASK_READY,                                                                                                      \
-      "SELECT id, kind, claim, tries, queue, priority, eta, name, coalesce(stage, id), payload, large, request, "      \
-      "coalesce(deadline, 0), executions, coalesce(status, 0) FROM main.pl_task INDEXED BY pl_task_ready WHERE state " \
-      "= " PL__S_TASK_READY " AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                                \
+      "SELECT id, kind, claim, tries, priority, eta, name, coalesce(stage, id), payload, request, flags, executions, " \
+      "coalesce(status, 0) FROM main.pl_task INDEXED BY pl_task_ready WHERE state = " PL__S_TASK_READY                 \
+      " AND queue = ?1 ORDER BY priority DESC, eta, id LIMIT ?2")                                                      \
     X(TASK_CLAIM, "UPDATE main.pl_task SET state = " PL__S_TASK_CLAIMED ", owner = ?1, claim = ?2 WHERE id = ?3")      \
     X(TASKS_CLAIM, "UPDATE main.pl_task SET state = " PL__S_TASK_CLAIMED                                               \
                    ", owner = ?1, claim = ?2 WHERE id IN (" PL__SIXTEEN("?") "," PL__SIXTEEN("?") ")")                 \
@@ -242,14 +241,15 @@
                      " AND eta < " PL__S_LAST_TIME " ORDER BY eta LIMIT 1")                                            \
     X(TASK_RELEASE, "UPDATE main.pl_task SET state = " PL__S_TASK_READY                                                \
                     ", owner = NULL WHERE id = ?1 AND state = " PL__S_TASK_CLAIMED " AND owner = ?2 AND claim = ?3")   \
-    X(TASK_RELEASE_LATER, "UPDATE main.pl_task SET state = " PL__S_TASK_DELAYED                                        \
-                          ", eta = ?4, is_retry = 1, owner = NULL WHERE id = ?1 AND state = " PL__S_TASK_CLAIMED       \
-                          " AND owner = ?2 AND claim = ?3")                                                            \
+    X(TASK_RELEASE_LATER,                                                                                              \
+      "UPDATE main.pl_task SET state = " PL__S_TASK_DELAYED ", eta = ?4, flags = flags | " PL__S_TASK_RETRY            \
+      ", owner = NULL WHERE id = ?1 AND state = " PL__S_TASK_CLAIMED " AND owner = ?2 AND claim = ?3")                 \
     X(TASK_LEAVE, "UPDATE main.pl_task INDEXED BY pl_task_claimed SET state = " PL__S_TASK_READY                       \
                   ", owner = NULL WHERE state = " PL__S_TASK_CLAIMED " AND owner = ?1")                                \
     /* losses, see losses.c */                                                                                         \
     X(TASKS_LOST,                                                                                                      \
-      "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), t.max_losses, (SELECT max_losses FROM main.pl_stage "      \
+      "SELECT t.id, t.kind, t.queue, coalesce(t.losses, 0), (SELECT max_losses FROM main.pl_task_detail WHERE task = " \
+      "t.id), (SELECT max_losses FROM main.pl_stage "                                                                  \
       "WHERE id = CASE t.kind WHEN " PL__S_KIND_CALLBACK " THEN t.stage ELSE t.id END), " PL__IS_AHEAD                 \
       " FROM main.pl_task AS t INDEXED BY pl_task_claimed WHERE t.state = " PL__S_TASK_CLAIMED " AND t.owner = ?1")    \
     X(TASK_RESCUE, "UPDATE main.pl_task AS t INDEXED BY pl_task_claimed SET state = " PL__S_TASK_READY                 \
@@ -289,12 +289,14 @@
     X(NAMES_FORGET, "DELETE FROM main.pl_task_name WHERE queue = ?1 AND name IN (SELECT name FROM main.pl_task_name "  \
                     "WHERE queue = ?1 AND expires IS NOT NULL LIMIT ?2)")                                              \
     X(TASKS_AFTER,                                                                                                     \
-      "SELECT id, queue, kind, state, large, name FROM main.pl_task WHERE id > ?1 AND id <= ?2 ORDER BY id "           \
+      "SELECT id, queue, kind, state, flags, name FROM main.pl_task WHERE id > ?1 AND id <= ?2 ORDER BY id "           \
       "LIMIT ?3")                                                                                                      \
     /* retries and the dead-letter list */                                                                             \
-    X(TASK_RETRY_INFO, "SELECT queue, tries, coalesce(first_try, 0), retry_limit, age_limit, min_backoff, "            \
-                       "max_backoff, max_doublings, max_losses FROM main.pl_task WHERE id = ?1")                       \
-    X(TASK_FAIL, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, is_retry = 1, "       \
+    X(TASK_RETRY_INFO, "SELECT queue, tries, coalesce(first_try, 0), flags FROM main.pl_task WHERE id = ?1")           \
+    X(TASK_LIMITS, "SELECT retry_limit, age_limit, min_backoff, max_backoff, max_doublings, max_losses FROM "          \
+                   "main.pl_task_detail WHERE task = ?1")                                                              \
+    X(TASK_FAIL, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, tries = tries + 1, flags = flags "       \
+                 "| " PL__S_TASK_RETRY ", "                                                                            \
                  "losses = NULL, alone = NULL, "                                                                       \
                  "executions = executions + (?4 IS NOT NULL), status = ?4, first_try = coalesce(first_try, ?5) "       \
                  "WHERE id = ?1")                                                                                      \
@@ -324,21 +326,23 @@
     X(TASK_LEASABLE_TAG,                                                                                               \
       "SELECT " PL__TASK_COLUMNS " FROM main.pl_task INDEXED BY pl_task_pull_tag WHERE state = " PL__S_TASK_PULL       \
       " AND queue = ?1 AND eta < ?2 AND tag IS ?4 ORDER BY eta, id LIMIT ?3")                                          \
-    X(TASK_LEASE, "UPDATE main.pl_task SET eta = ?2, lease = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")     \
+    X(TASK_LEASE, "UPDATE main.pl_task SET eta = ?2, claim = ?2, tries = tries + 1, first_try = ?3 WHERE id = ?1")     \
     X(TASK_FIRST_TAG, "SELECT tag FROM main.pl_task INDEXED BY pl_task_pull WHERE state = " PL__S_TASK_PULL            \
                       " AND queue = ?1 AND eta < ?2 ORDER BY eta, id LIMIT 1")                                         \
-    X(TASK_LEASED, "SELECT eta, state, coalesce(lease, eta) FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind "  \
-                   ">= " PL__S_KIND_CALLBACK)                                                                          \
-    X(TASK_SET_ETA, "UPDATE main.pl_task SET eta = ?2, lease = ?2 WHERE id = ?1")                                      \
+    X(TASK_LEASED,                                                                                                     \
+      "SELECT eta, state, coalesce(nullif(claim, 0), eta) FROM main.pl_task WHERE id = ?1 AND queue = ?2 AND kind "    \
+      ">= " PL__S_KIND_CALLBACK)                                                                                       \
+    X(TASK_SET_ETA, "UPDATE main.pl_task SET eta = ?2, claim = ?2 WHERE id = ?1")                                      \
     /* ends of durations, moved when the wall clock was set; what never ends stays so */                               \
     X(MOVE_STAGE_RETRIES,                                                                                              \
       "UPDATE main.pl_stage SET retry_at = retry_at + ?1 WHERE retry_at < " PL__S_ENDLESS                              \
       " AND id IN (SELECT id FROM main.pl_task INDEXED BY pl_task_due WHERE state = " PL__S_TASK_DELAYED               \
-      " AND is_retry = 1 AND kind = " PL__S_KIND_RUN ")")                                                              \
+      " AND flags & " PL__S_TASK_RETRY " AND kind = " PL__S_KIND_RUN ")")                                              \
     X(MOVE_RETRIES, "UPDATE main.pl_task INDEXED BY pl_task_due SET eta = eta + ?1 WHERE state = " PL__S_TASK_DELAYED  \
-                    " AND is_retry = 1 AND eta < " PL__S_ENDLESS)                                                      \
-    X(MOVE_LEASES, "UPDATE main.pl_task INDEXED BY pl_task_pull SET eta = eta + ?1, lease = coalesce(lease, eta) "     \
-                   "WHERE state = " PL__S_TASK_PULL " AND (tries > 0 OR eta <= ?2) AND eta < " PL__S_ENDLESS)          \
+                    " AND flags & " PL__S_TASK_RETRY " AND eta < " PL__S_ENDLESS)                                      \
+    X(MOVE_LEASES,                                                                                                     \
+      "UPDATE main.pl_task INDEXED BY pl_task_pull SET eta = eta + ?1, claim = coalesce(nullif(claim, 0), eta) "       \
+      "WHERE state = " PL__S_TASK_PULL " AND (tries > 0 OR eta <= ?2) AND eta < " PL__S_ENDLESS)                       \
     X(MOVE_FIRST_TRIES,                                                                                                \
       "UPDATE main.pl_task SET first_try = first_try + ?1 WHERE first_try IS NOT NULL AND state < " PL__S_TASK_DEAD)   \
     X(MOVE_WORKERS, "UPDATE main.pl_worker SET lease_until = lease_until + ?1 WHERE lease_until < " PL__S_ENDLESS)     \
@@ -539,7 +543,8 @@
     X(TASK_WAKE,                                                                                                       \
       "UPDATE main.pl_task SET state = " PL__S_TASK_READY ", eta = ?2 WHERE id = ?1 AND kind = " PL__S_KIND_RUN        \
       " AND state = " PL__S_TASK_DELAYED " AND alone IS NULL")                                                         \
-    X(TASK_SUSPEND, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, is_retry = NULL, losses = NULL, "     \
+    X(TASK_SUSPEND, "UPDATE main.pl_task SET state = ?2, eta = ?3, owner = NULL, flags = flags & ~" PL__S_TASK_RETRY   \
+                    ", losses = NULL, "                                                                                \
                     "alone = NULL WHERE id = ?1")                                                                      \
     X(ENTRY_SET, "INSERT INTO main.pl_journal (stage, seq, done, kind, state, path, name, nth, line, opened, closed, " \
                  "attempt, due, ref, large, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "   \

@@ -153,17 +153,18 @@
     X("a name taken by no task",                                                                                       \
       "UPDATE main.pl_task_name AS n SET expires = 1 WHERE expires IS NULL AND NOT EXISTS (SELECT 1 FROM "             \
       "main.pl_task AS t WHERE t.id = n.task AND t.queue = n.queue AND t.state < " PL__S_TASK_DEAD ");")               \
-    X("a long body of no task",                                                                                        \
-      "DELETE FROM main.pl_task_large WHERE task NOT IN (SELECT id FROM main.pl_task WHERE large);")                   \
-    X("a task whose long body is missing",                                                                             \
+    X("a body of no task", "DELETE FROM main.pl_task_detail WHERE task NOT IN (SELECT id FROM main.pl_task "           \
+                           "WHERE flags & " PL__S_TASK_DETAIL ");")                                                    \
+    X("a task whose body is missing",                                                                                  \
       "INSERT OR IGNORE INTO main.pl_dead (task, time, error_class, message) SELECT id, eta, 'Error', 'what it was "   \
-      "to do is lost: a repair of the store put it aside' FROM main.pl_task WHERE large AND kind >= " PL__S_KIND_PUSH  \
-      " AND state < " PL__S_TASK_DEAD " AND id NOT IN (SELECT task FROM main.pl_task_large);"                          \
-      "UPDATE main.pl_task SET state = " PL__S_TASK_DEAD                                                               \
-      ", owner = NULL, large = 0 WHERE large AND kind >= " PL__S_KIND_PUSH                                             \
-      " AND id NOT IN (SELECT task FROM main.pl_task_large);"                                                          \
-      "DELETE FROM main.pl_task WHERE large AND kind < " PL__S_KIND_PUSH                                               \
-      " AND id NOT IN (SELECT task FROM main.pl_task_large);")                                                         \
+      "to do is lost: a repair of the store put it aside' FROM main.pl_task WHERE flags & " PL__S_TASK_DETAIL          \
+      " AND kind >= " PL__S_KIND_PUSH " AND state < " PL__S_TASK_DEAD                                                  \
+      " AND id NOT IN (SELECT task FROM main.pl_task_detail);"                                                         \
+      "UPDATE main.pl_task SET state = " PL__S_TASK_DEAD ", owner = NULL, flags = flags & ~" PL__S_TASK_DETAIL         \
+      " WHERE flags & " PL__S_TASK_DETAIL " AND kind >= " PL__S_KIND_PUSH                                              \
+      " AND id NOT IN (SELECT task FROM main.pl_task_detail);"                                                         \
+      "DELETE FROM main.pl_task WHERE flags & " PL__S_TASK_DETAIL " AND kind < " PL__S_KIND_PUSH                       \
+      " AND id NOT IN (SELECT task FROM main.pl_task_detail);")                                                        \
     X("a stage whose arguments are missing",                                                                           \
       "UPDATE main.pl_stage SET args = x'' WHERE args IS NULL AND id NOT IN (SELECT stage FROM "                       \
       "main.pl_stage_large);")                                                                                         \

@@ -52,6 +52,12 @@ enum {
     PL__TASK_DEAD = PL__N_TASK_DEAD
 };
 
+/* Flags of a task: what it has beside its row, and whether its eta ends a pause between two attempts. */
+#define PL__N_TASK_DETAIL 1
+#define PL__N_TASK_RETRY 2
+
+enum { PL__TASK_DETAIL = PL__N_TASK_DETAIL };
+
 /* What a row of pl_wait waits for a slot for. */
 #define PL__WAIT(name) PL__TEXT(PL__N_WAIT_##name)
 #define PL__N_WAIT_INPUT 0
@@ -202,8 +208,10 @@ static_assert(PL__LAST_TIME == PL_USEC_MAX && PL__ENDLESS < PL_USEC_MAX, "anothe
 #define PL__S_TASK_CLAIMED PL__TEXT(PL__N_TASK_CLAIMED)
 #define PL__S_TASK_DEAD PL__TEXT(PL__N_TASK_DEAD)
 #define PL__S_TASK_DELAYED PL__TEXT(PL__N_TASK_DELAYED)
+#define PL__S_TASK_DETAIL PL__TEXT(PL__N_TASK_DETAIL)
 #define PL__S_TASK_PULL PL__TEXT(PL__N_TASK_PULL)
 #define PL__S_TASK_READY PL__TEXT(PL__N_TASK_READY)
+#define PL__S_TASK_RETRY PL__TEXT(PL__N_TASK_RETRY)
 #define PL__S_WAIT_DURABLE PL__TEXT(PL__N_WAIT_DURABLE)
 #define PL__S_WAIT_INPUT PL__TEXT(PL__N_WAIT_INPUT)
 #define PL__S_WAIT_OUTPUT PL__TEXT(PL__N_WAIT_OUTPUT)

@@ -69,6 +69,21 @@ static int finish_many(pl__conn_t *conn, const pl_end_t *ends, size_t len, int *
     return pl__ids_finish(conn, PL__SQL_TASKS_FINISH, ends->claim, ids, len, changes);
 }
 
+/* Of those that have gone: what they had beside their rows. */
+static int delete_details(pl__conn_t *conn, const pl_end_t *ends, size_t len) {
+    pl_id_t ids[PL__BULK_IDS];
+    sqlite3_stmt *statement;
+    size_t count = 0;
+    int changes;
+    for (size_t i = 0; i < len; i++)
+        if (ends[i].has_detail)
+            ids[count++] = ends[i].task;
+    if (count == 0)
+        return PL_OK;
+    PL__TRY(pl__sql_query(conn, PL__SQL_DETAILS_DELETE, &statement, ""));
+    return run_ids(conn, statement, 1, ids, count, &changes);
+}
+
 /* Some of many were not ours: which, only a statement for each can tell. So the transaction is given up, and this op
  * comes again in one of its own. */
 static int finish_together(pl__conn_t *conn, pl_op_tasks_done_t *done, const pl_end_t *ends, size_t len) {
@@ -77,6 +92,7 @@ static int finish_together(pl__conn_t *conn, pl_op_tasks_done_t *done, const pl_
     done->singly = changes != (int)len;
     if (done->singly)
         return PL_ESTALE;
+    PL__TRY(delete_details(conn, ends, len));
     for (size_t i = 0; i < len && conn->fires.live; i++)
         PL__TRY(pl__note_over(conn, ends[i].task, PL_FIRE_DONE));
     return PL_OK;
@@ -88,6 +104,8 @@ static int finish_one(pl__conn_t *conn, pl_op_tasks_done_t *done, pl_end_t *end)
                         (int64_t)end->claim));
     end->refused = changes == 0;
     done->refused += end->refused;
+    if (!end->refused && end->has_detail)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_DETAIL, NULL, "i", (int64_t)end->task));
     return end->refused ? PL_OK : pl__note_over(conn, end->task, PL_FIRE_DONE);
 }
 

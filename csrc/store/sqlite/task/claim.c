@@ -85,7 +85,7 @@ static int complete_claim(pl__conn_t *conn, claims_t *claims, pl_claim_t *claim,
         return rc;
     }
     claim->bytes = claim_bytes(claim);
-    claim->is_plain = claim->is_plain && !claim->name.ptr;
+    claim->is_plain = !claim->name.ptr;
     *claims->tail = claim;
     claims->tail = &claim->next;
     claims->len++;
@@ -112,7 +112,7 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, s
     claim->priority = task->priority;
     claim->eta = task->eta;
     claim->deadline = task->queued ? task->queued->deadline : 0;
-    claim->is_plain = !task->queued || !pl__is_large(task->queued);
+    claim->has_detail = task->queued && pl__has_detail(task->queued);
     int rc = pl__arena_copy(&claim->arena, task->name, &claim->name);
     if (rc == PL_OK)
         rc = pl__arena_copy(&claim->arena, task->payload, &claim->payload);
@@ -128,7 +128,6 @@ static int claim_pending(pl__conn_t *conn, claims_t *claims, pl__rows_t *rows, s
 typedef struct {
     pl_claim_t *claim;
     pl_id_t stage;
-    bool large;
 } claimed_t;
 
 /* One row of TASK_READY. Appends to the buffer, which then owns the claim. */
@@ -136,25 +135,25 @@ static int read_claim(claims_t *claims, sqlite3_stmt *row, int number, pl__buf_t
     pl_claim_t *claim = pl__claim_new(&claims->slab);
     if (!claim)
         return PL_ENOMEM;
-    claimed_t claimed = { claim, sqlite3_column_int64(row, 8), sqlite3_column_int(row, 10) != 0 };
+    claimed_t claimed = { claim, sqlite3_column_int64(row, 7) };
     claim->task = sqlite3_column_int64(row, 0);
     claim->kind = (pl_task_kind_t)sqlite3_column_int(row, 1);
     int before = sqlite3_column_int(row, 2);
     claim->fence = before < number ? number : before + 1;
     claim->tries = sqlite3_column_int(row, 3);
-    claim->priority = sqlite3_column_int(row, 5);
-    claim->eta = sqlite3_column_int64(row, 6);
+    claim->priority = sqlite3_column_int(row, 4);
+    claim->eta = sqlite3_column_int64(row, 5);
     pl__buf_add(list, &claimed, sizeof claimed);
     if (list->rc != PL_OK) {
         pl_claim_free(claim);
         return list->rc;
     }
-    claim->deadline = sqlite3_column_double(row, 12);
-    claim->executions = sqlite3_column_int(row, 13);
-    claim->status = sqlite3_column_int(row, 14);
-    PL__TRY(pl__sql_str(row, 7, &claim->arena, &claim->name));
-    PL__TRY(pl__sql_str(row, 9, &claim->arena, &claim->payload));
-    return pl__sql_str(row, 11, &claim->arena, &claim->request);
+    claim->has_detail = sqlite3_column_int(row, 10) & PL__TASK_DETAIL;
+    claim->executions = sqlite3_column_int(row, 11);
+    claim->status = sqlite3_column_int(row, 12);
+    PL__TRY(pl__sql_str(row, 6, &claim->arena, &claim->name));
+    PL__TRY(pl__sql_str(row, 8, &claim->arena, &claim->payload));
+    return pl__sql_str(row, 9, &claim->arena, &claim->request);
 }
 
 static int read_ready(pl__conn_t *conn, claims_t *claims, int64_t queue, int limit, pl__buf_t *list) {
@@ -186,13 +185,21 @@ static int take_ready(pl__conn_t *conn, const claimed_t *list, int len) {
     return PL_OK;
 }
 
+static int read_detail(pl__conn_t *conn, pl_claim_t *claim) {
+    pl_task_t task = { .id = claim->task };
+    PL__TRY(pl__task_read_detail(conn, &claim->arena, &task));
+    claim->payload = task.payload;
+    claim->request = task.request;
+    claim->deadline = task.deadline;
+    return PL_OK;
+}
+
 static int complete_claimed(pl__conn_t *conn, claims_t *claims, const claimed_t *claimed, int64_t queue) {
     pl_claim_t *claim = claimed->claim;
     pl__rows_t none = { .len = 0 };
     int rc = PL_OK;
-    claim->is_plain = !claimed->large;
-    if (claimed->large)
-        rc = pl__task_read_large(conn, claim->task, &claim->arena, &claim->payload, &claim->request);
+    if (claim->has_detail)
+        rc = read_detail(conn, claim);
     if (rc == PL_OK)
         return complete_claim(conn, claims, claim, &none, &(pl__pending_t){ .queue = queue, .stage = claimed->stage });
     pl_claim_free(claim);

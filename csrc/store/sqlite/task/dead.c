@@ -27,11 +27,11 @@ int pl__task_die(pl__conn_t *conn, pl_id_t task, const pl_failure_t *failure, in
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */
 
-static int read_dead(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task, bool large) {
+static int read_dead(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task, bool has_detail) {
     sqlite3_stmt *row;
     bool found;
-    if (large)
-        PL__TRY(pl__task_read_large(conn, task->id, arena, &task->payload, &task->request));
+    if (has_detail)
+        PL__TRY(pl__task_read_detail(conn, arena, task));
     PL__TRY(pl__sql_query(conn, PL__SQL_DEAD_GET, &row, "i", (int64_t)task->id));
     PL__TRY(pl__sql_step(conn, row, &found));
     if (!found)
@@ -47,9 +47,9 @@ static int read_dead(pl__conn_t *conn, pl__arena_t *arena, pl_task_t *task, bool
 }
 
 static int read_task(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
-    bool large;
-    PL__TRY(pl__task_read_row(conn, row, arena, item, &large));
-    return read_dead(conn, arena, item, large);
+    bool has_detail;
+    PL__TRY(pl__task_read_row(conn, row, arena, item, &has_detail));
+    return read_dead(conn, arena, item, has_detail);
 }
 
 int pl__verb_dead_list(pl__conn_t *conn, pl_op_t *op) {

@@ -3,7 +3,8 @@
  *
  * A task of a pull queue has state 3 and an eta. While it is delayed or leased the eta is in the future; a lease only
  * moves it. So a lease that runs out needs nobody to notice. The fence is the exact end of the lease as its holder was
- * told: whoever leases the task again changes it. The eta may have moved with the wall clock meanwhile (clock.c).
+ * told (pl_task.claim): whoever leases the task again changes it. The eta may have moved with the wall clock meanwhile
+ * (clock.c).
  */
 #include <stdlib.h>
 
@@ -41,12 +42,12 @@ static int read_first_tag(pl__conn_t *conn, lease_t *lease, bool *found) {
 
 typedef struct {
     pl_task_t task;
-    bool large;
+    bool has_detail;
 } leased_t;
 
 static int read_leasable(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, void *item) {
     leased_t *leased = item;
-    return pl__task_read_row(conn, row, arena, &leased->task, &leased->large);
+    return pl__task_read_row(conn, row, arena, &leased->task, &leased->has_detail);
 }
 
 /* A lease is a try: the first is always allowed, n in all with a limit of n (Q98). */
@@ -59,6 +60,8 @@ static int lease_or_dead_letter(pl__conn_t *conn, lease_t *lease, leased_t *leas
     static const pl_failure_t used_up = { .error_class = { "TaskLeaseExpiredError", 21 },
                                           .message = { "leased as often as its retry limits allow", 41 } };
     pl_task_t *task = &leased->task;
+    if (leased->has_detail)
+        PL__TRY(pl__task_read_detail(conn, arena, task));
     if (!may_be_leased(conn, lease, task))
         return pl__task_die(conn, task->id, &used_up, 0, 0);
     task->eta = lease->until;
@@ -66,8 +69,6 @@ static int lease_or_dead_letter(pl__conn_t *conn, lease_t *lease, leased_t *leas
     task->tries++;
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_LEASE, NULL, "iii", (int64_t)task->id, (int64_t)task->eta,
                         (int64_t)task->first_try));
-    if (leased->large)
-        PL__TRY(pl__task_read_large(conn, task->id, arena, &task->payload, &task->request));
     pl__buf_add(&lease->list, task, sizeof *task);
     return lease->list.rc;
 }

@@ -73,12 +73,12 @@ int pl__task_end(pl__conn_t *conn, pl_id_t task) {
     if (!found)
         return PL_OK;
     int64_t queue = sqlite3_column_int64(row, 0);
-    bool large = sqlite3_column_int(row, 2) != 0;
+    bool has_detail = sqlite3_column_int(row, 2) & PL__TASK_DETAIL;
     int rc = pl__sql_str(row, 1, &conn->scratch, &name);
     pl__sql_end(row);
     PL__TRY(rc);
-    if (large)
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
+    if (has_detail)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_DETAIL, NULL, "i", (int64_t)task));
     if (name.ptr)
         PL__TRY(pl__tombstone_put(conn, queue, name));
     return pl__note_over(conn, task, PL_FIRE_CANCELLED);

@@ -20,20 +20,17 @@ int pl__task_push(pl__conn_t *conn, const pl__pending_t *task) {
     return PL_OK;
 }
 
-bool pl__is_large(const pl_task_new_t *queued) {
-    return queued->payload.len + queued->request.len > INLINE_MAX;
+bool pl__has_detail(const pl_task_new_t *queued) {
+    const pl_retry_t *retry = &queued->retry;
+    bool has_retry = retry->limit >= 0 || retry->age_limit >= 0 || retry->min_backoff >= 0 || retry->max_backoff >= 0 ||
+                     retry->doublings >= 0 || retry->losses >= 0;
+    return has_retry || queued->deadline != 0 || queued->payload.len + queued->request.len > INLINE_MAX;
 }
 
 /* ---- rows, many at a time ---------------------------------------------------------------------------------------- */
 
 bool pl__is_ordinary(const pl__pending_t *task) {
-    const pl_task_new_t *queued = task->queued;
-    if (!queued)
-        return task->stage == 0;
-    const pl_retry_t *retry = &queued->retry;
-    bool has_retry = retry->limit >= 0 || retry->age_limit >= 0 || retry->min_backoff >= 0 || retry->max_backoff >= 0 ||
-                     retry->doublings >= 0 || retry->losses >= 0;
-    return !has_retry && queued->deadline == 0 && !pl__is_large(queued);
+    return task->queued ? !pl__has_detail(task->queued) : task->stage == 0;
 }
 
 static int bind_row(pl__conn_t *conn, sqlite3_stmt *statement, int at, const pl__rows_t *rows, int row) {
@@ -84,31 +81,25 @@ bool pl__task_waits(pl__conn_t *conn, pl_usec_t eta) {
     return waits;
 }
 
-/* PUSH, PULL, DEFERRED. Rows that are claimed stay narrow: what is large goes to a row of its own. */
-static int insert_queued(pl__conn_t *conn, const pl__pending_t *task, int state) {
-    const pl_task_new_t *queued = task->queued;
+static int insert_detail(pl__conn_t *conn, const pl_task_new_t *queued) {
     const pl_retry_t *retry = &queued->retry;
-    bool claimed = state == PL__TASK_CLAIMED, large = pl__is_large(queued);
-    if (large)
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_ADD_LARGE, NULL, "ibb", (int64_t)task->id, queued->payload,
-                            queued->request));
-    return pl__sql_run(conn, PL__SQL_TASK_ADD_QUEUED, NULL, "iiiiiiiztbibbfmmmmmm", (int64_t)task->id,
-                       (int64_t)task->kind, (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta,
-                       (int64_t)(claimed ? pl__claim_number(conn->now) : 0),
-                       claimed ? (int64_t)conn->worker : INT64_C(0), task->name, large ? PL_STR_NONE : queued->payload,
-                       (int64_t)large, large ? PL_STR_NONE : queued->request,
-                       queued->tag.len ? queued->tag : PL_STR_NONE, queued->deadline, retry->limit, retry->age_limit,
-                       retry->min_backoff, retry->max_backoff, retry->doublings, retry->losses);
+    return pl__sql_run(conn, PL__SQL_TASK_ADD_DETAIL, NULL, "ibbfmmmmmm", (int64_t)queued->id, queued->payload,
+                       queued->request, queued->deadline, retry->limit, retry->age_limit, retry->min_backoff,
+                       retry->max_backoff, retry->doublings, retry->losses);
 }
 
+/* What is out of the ordinary. Rows that are claimed stay narrow: the details are in a row of their own. */
 int pl__task_insert(pl__conn_t *conn, const pl__pending_t *task, int state) {
+    const pl_task_new_t *queued = task->queued;
     bool claimed = state == PL__TASK_CLAIMED;
-    if (task->queued)
-        return insert_queued(conn, task, state);
-    return pl__sql_run(conn, PL__SQL_TASK_ADD, NULL, "iiiiiiizztb", (int64_t)task->id, (int64_t)task->kind,
+    if (queued)
+        PL__TRY(insert_detail(conn, queued));
+    return pl__sql_run(conn, PL__SQL_TASK_ADD, NULL, "iiiiiiizztbib", (int64_t)task->id, (int64_t)task->kind,
                        (int64_t)state, task->queue, (int64_t)task->priority, (int64_t)task->eta,
                        (int64_t)(claimed ? pl__claim_number(conn->now) : 0),
-                       claimed ? (int64_t)conn->worker : INT64_C(0), (int64_t)task->stage, task->name, task->payload);
+                       claimed ? (int64_t)conn->worker : INT64_C(0), (int64_t)task->stage, task->name,
+                       queued ? PL_STR_NONE : task->payload, (int64_t)(queued ? PL__TASK_DETAIL : 0),
+                       queued && queued->tag.len ? queued->tag : PL_STR_NONE);
 }
 
 /* The state of a task that is not claimed at once, and what that means for those who wait. */

@@ -15,7 +15,7 @@ typedef struct {
     pl_id_t id;
     int64_t queue;
     int kind, state;
-    bool large;
+    bool has_detail;
     pl_str_t name;
 } item_t;
 
@@ -26,7 +26,7 @@ static int read_task(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, vo
                       .queue = sqlite3_column_int64(row, 1),
                       .kind = sqlite3_column_int(row, 2),
                       .state = sqlite3_column_int(row, 3),
-                      .large = sqlite3_column_int(row, 4) != 0 };
+                      .has_detail = sqlite3_column_int(row, 4) & PL__TASK_DETAIL };
     return pl__sql_str(row, 5, arena, &task->name);
 }
 
@@ -36,8 +36,8 @@ static int delete_task(pl__conn_t *conn, const item_t *task, bool forget_names) 
         PL__TRY(pl__sql_run(conn, PL__SQL_NAME_FORGET, NULL, "it", task->queue, task->name));
     else if (task->name.ptr)
         PL__TRY(pl__sql_run(conn, PL__SQL_TOMBSTONE_PUT, NULL, "iti", task->queue, task->name, (int64_t)until));
-    if (task->large)
-        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task->id));
+    if (task->has_detail)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_DETAIL, NULL, "i", (int64_t)task->id));
     PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task->id));
     return pl__note_over(conn, task->id, PL_FIRE_CANCELLED);
 }
@@ -124,7 +124,7 @@ int pl__dead_ids(pl__conn_t *conn, int64_t queue, pl_id_t after, const pl_id_t *
 
 int pl__dead_forget(pl__conn_t *conn, pl_id_t task) {
     PL__TRY(pl__sql_run(conn, PL__SQL_DEAD_DELETE, NULL, "i", (int64_t)task));
-    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_LARGE, NULL, "i", (int64_t)task));
+    PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_DETAIL, NULL, "i", (int64_t)task));
     return pl__sql_run(conn, PL__SQL_TASK_DROP, NULL, "i", (int64_t)task);
 }
 

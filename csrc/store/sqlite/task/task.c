@@ -45,6 +45,18 @@ typedef struct {
     pl_retry_t retry;
 } retry_info_t;
 
+static int read_limits(pl__conn_t *conn, pl_id_t task, pl_retry_t *retry) {
+    sqlite3_stmt *row;
+    bool found;
+    PL__TRY(pl__sql_query(conn, PL__SQL_TASK_LIMITS, &row, "i", (int64_t)task));
+    PL__TRY(pl__sql_step(conn, row, &found));
+    if (!found)
+        return PL_OK;
+    *retry = pl__retry_read(row, 0);
+    pl__sql_end(row);
+    return PL_OK;
+}
+
 static int read_retry_info(pl__conn_t *conn, pl_id_t task, retry_info_t *info) {
     sqlite3_stmt *row;
     bool found;
@@ -55,9 +67,10 @@ static int read_retry_info(pl__conn_t *conn, pl_id_t task, retry_info_t *info) {
     *info = (retry_info_t){ .queue = sqlite3_column_int64(row, 0),
                             .tries = sqlite3_column_int(row, 1),
                             .first_try = sqlite3_column_int64(row, 2),
-                            .retry = pl__retry_read(row, 3) };
+                            .retry = PL_RETRY_NONE };
+    bool has_detail = sqlite3_column_int(row, 3) & PL__TASK_DETAIL;
     pl__sql_end(row);
-    return PL_OK;
+    return has_detail ? read_limits(conn, task, &info->retry) : PL_OK;
 }
 
 /* A failed task runs again when its parameters say so, or dies. */
@@ -95,6 +108,8 @@ static int finish_plain(pl__conn_t *conn, pl_op_t *op) {
                         (int64_t)done->claim));
     if (!deleted)
         op->rc = PL_ESTALE;
+    else if (done->has_detail)
+        PL__TRY(pl__sql_run(conn, PL__SQL_TASK_DELETE_DETAIL, NULL, "i", (int64_t)done->task));
     conn->freed = true;
     return deleted ? pl__note_over(conn, done->task, PL_FIRE_DONE) : PL_OK;
 }

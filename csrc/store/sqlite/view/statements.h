@@ -33,8 +33,8 @@
                                         " AND eta >= ?1 AND eta <= ?3 AND (eta > ?1 OR id > ?2) ORDER BY eta, id")     \
     X(TASKS_SEEN_DEAD,                                                                                                 \
       PL__SEEN_TASK "pl_task_dead WHERE state = " PL__S_TASK_DEAD " AND queue = ?1 AND id < ?2 ORDER BY id DESC")      \
-    X(TASK_SEEN,                                                                                                       \
-      "SELECT " PL__SEEN_COLUMNS ", coalesce(is_retry, 0), coalesce(alone, 0) FROM main.pl_task AS t WHERE id = ?1")   \
+    X(TASK_SEEN, "SELECT " PL__SEEN_COLUMNS ", flags & " PL__S_TASK_RETRY                                              \
+                 ", coalesce(alone, 0) FROM main.pl_task AS t WHERE id = ?1")                                          \
     X(TASKS_READY_BEFORE,                                                                                              \
       "SELECT count(*) FROM (SELECT 1 FROM main.pl_task INDEXED BY pl_task_ready WHERE state = " PL__S_TASK_READY      \
       " AND queue = ?1 AND priority >= ?2 AND (priority > ?2 OR eta < ?3 OR (eta = ?3 AND id < ?4)) LIMIT ?5)")        \

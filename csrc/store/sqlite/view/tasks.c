@@ -82,17 +82,17 @@ static pl_seen_state_t state_of(const pl__conn_t *conn, int state, const pl_task
 }
 
 int pl__seen_read(pl__conn_t *conn, sqlite3_stmt *row, pl__arena_t *arena, pl_seen_task_t *task) {
-    bool is_large;
-    *task = (pl_seen_task_t){ .stage = sqlite3_column_int64(row, 21) };
-    PL__TRY(pl__task_read_row(conn, row, arena, &task->is, &is_large));
-    if (is_large)
-        PL__TRY(pl__task_see_large(conn, arena, &task->is));
+    bool has_detail;
+    *task = (pl_seen_task_t){ .stage = sqlite3_column_int64(row, 14) };
+    PL__TRY(pl__task_read_row(conn, row, arena, &task->is, &has_detail));
+    if (has_detail)
+        PL__TRY(pl__task_see_detail(conn, arena, &task->is));
     task->is.payload.len = task->is.payload.len < PL_SEEN_BYTES ? task->is.payload.len : PL_SEEN_BYTES;
-    task->state = state_of(conn, sqlite3_column_int(row, 20), &task->is);
+    task->state = state_of(conn, sqlite3_column_int(row, 13), &task->is);
     task->attempt = task->is.tries + (task->state != PL_SEEN_DEAD);
-    if (sqlite3_column_int(row, 20) == PL__TASK_CLAIMED) {
-        PL__TRY(pl__sql_str(row, 22, arena, &task->worker));
-        task->since = pl__claim_time(sqlite3_column_int(row, 23));
+    if (sqlite3_column_int(row, 13) == PL__TASK_CLAIMED) {
+        PL__TRY(pl__sql_str(row, 15, arena, &task->worker));
+        task->since = pl__claim_time(sqlite3_column_int(row, 16));
     }
     PL__TRY(read_stage(conn, arena, task));
     return task->state == PL_SEEN_DEAD ? read_death(conn, arena, task) : PL_OK;

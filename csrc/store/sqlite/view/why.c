@@ -133,8 +133,8 @@ static int read_task(pl__conn_t *conn, pl_op_t *op, pl_id_t id) {
     if (!get->has_task)
         return PL_OK;
     queue = sqlite3_column_int64(row, 2);
-    is_retry = sqlite3_column_int(row, 24) != 0;
-    is_alone = sqlite3_column_int(row, 25) != 0;
+    is_retry = sqlite3_column_int(row, 17) != 0;
+    is_alone = sqlite3_column_int(row, 18) != 0;
     int rc = pl__seen_read(conn, row, &op->arena, &get->task);
     pl__sql_end(row);
     return rc == PL_OK ? judge_task(conn, op, queue, is_retry, is_alone) : rc;
