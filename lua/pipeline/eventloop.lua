@@ -72,7 +72,7 @@ local function new_loop(clock)
     armed = huge,                     -- the time it is armed for
     running = false, polling = false,
     worked = false, awaited = false,  -- a turn inside an engine did something; the future run_until waits for
-    holds = 0,                        -- waits for something outside that no handle stands for
+    refs = 0,                         -- what keeps it alive, but for handles: waits for something outside
     clients = false, fetching = 0,    -- HTTP: see tasklet/fetch.lua; requests that are waited for
     engines = {},
   }, meta)
@@ -689,7 +689,7 @@ end
 --- What is pending: number of immediate callbacks, timers, idle callbacks, waits for something outside.
 function eventloop.pending()
   local self = loop_here()
-  return self[LAST] - self[AT] + self[COUNT], self[TIMERS]:count(), #self.idlers, self.holds
+  return self[LAST] - self[AT] + self[COUNT], self[TIMERS]:count(), #self.idlers, self.refs
 end
 
 return eventloop

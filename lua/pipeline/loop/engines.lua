@@ -62,7 +62,7 @@ end
 
 -- Whether something outside is waited for that can be seen on no engine.
 local function waits_outside(self)
-  return self.holds > 0 or (self.is_common and uv_loop():alive())
+  return self.refs > 0 or (self.is_common and uv_loop():alive())
 end
 
 -- Has every engine do what it can without waiting. Returns whether there may be something to do now, or nothing left to

@@ -7,7 +7,7 @@
 -- and its connection closed.
 --
 -- Invariants
---   1. An exchange is in `waiting` exactly while somebody waits for the server. Then it is also held: `holds` of its
+--   1. An exchange is in `waiting` exactly while somebody waits for the server. Then it also has a ref: `refs` of its
 --      loop counts it, and virtual time stands still; but not while its body function is at work.
 --   2. Once an exchange is `ended`, its request is released, nobody waits for it, and its sender has ended or is
 --      cancelled.
@@ -34,16 +34,16 @@ local meta, Fetch = future.kind("Fetch")
 -- ---- exchanges -------------------------------------------------------------------------------------------------
 
 -- Whether the loop has to wait for the server.
-local function update_hold(self)
+local function update_ref(self)
   local wanted = not self.ended and (not self.answered or self.reader ~= false)
-  local held = wanted and not self.in_body
+  local has_ref = wanted and not self.in_body
   local loop = self.loop
   self.client.waiting[self.id] = wanted and self or nil
-  if held == self.held then return end
-  self.held = held
-  local by = held and 1 or -1
-  loop.holds, loop.fetching = loop.holds + by, loop.fetching + by
-  if self.is_virtual then self.request:hold(held) end
+  if has_ref == self.has_ref then return end
+  self.has_ref = has_ref
+  local by = has_ref and 1 or -1
+  loop.refs, loop.fetching = loop.refs + by, loop.fetching + by
+  if self.is_virtual then self.request:hold(has_ref) end
 end
 
 -- Ends the exchange: nothing of it is left but what was given away.
@@ -53,7 +53,7 @@ local function finish(self)
   local reader, room, sender = self.reader, self.room, self.sender
   self.reader, self.room, self.sender = false, false, false
   self.request:cancel()
-  update_hold(self)
+  update_ref(self)
   self.client.streams[self.id] = nil
   if reader then future.finish(reader) end
   if room then future.finish(room) end
@@ -83,7 +83,7 @@ local reading_meta = {
     local self = reading.of
     if self.reader ~= reading.on then return end
     self.reader = false
-    update_hold(self)
+    update_ref(self)
   end,
 }
 
@@ -91,7 +91,7 @@ local reading_meta = {
 local function wait_for_piece(self)
   local on = future.plain(2, "piece of " .. self.url)
   self.reader = on
-  update_hold(self)
+  update_ref(self)
   local _ <close> = setmetatable({ of = self, on = on }, reading_meta)
   future.wait(on)
 end
@@ -157,7 +157,7 @@ local function answered(self)
   if self.stream then
     response._exchange = self
     self.client.streams[self.id] = self
-    update_hold(self)
+    update_ref(self)
     setmetatable(response, response_meta)
   else
     finish(self)
@@ -185,7 +185,7 @@ local function wait_for_room(self)
   local on = future.plain(2, "room for the body of " .. self.url)
   self.room = on
   self.in_body = false
-  update_hold(self)
+  update_ref(self)
   future.wait(on)
 end
 
@@ -196,7 +196,7 @@ local function send(self)
     if is_over then return end
     if wants then
       self.in_body = true
-      update_hold(self)
+      update_ref(self)
       local piece = await_room.results(self.body())
       if type(piece) ~= "string" and piece ~= nil then
         local text = "%s %s: the body function must return a string or nil, got %s"
@@ -218,7 +218,7 @@ local function sent(self)
   local sender = self.sender
   self.sender, self.in_body = false, false
   if self.ended then return end
-  update_hold(self)
+  update_ref(self)
   local failure = sender and sender.failure
   if not failure then return end
   failure.seen = true
@@ -392,7 +392,7 @@ function fetch.fetch(given)
     method = given.method or "GET", url = shown(given.url), stream = given.stream or false,
     body = type(given.body) == "function" and given.body, sender = false, in_body = false,
     room = false, reader = false, -- futures: of the sender, of whoever reads
-    answered = false, ended = false, held = false,
+    answered = false, ended = false, has_ref = false,
   }
   local ok, request, code, message = pcall(client.core.start, client.core, given, exchange.id)
   if not ok then
@@ -403,7 +403,7 @@ function fetch.fetch(given)
     return self
   end
   exchange.request, self.exchange = request, exchange
-  update_hold(exchange)
+  update_ref(exchange)
   if exchange.body then start_sender(exchange) end
   return self
 end

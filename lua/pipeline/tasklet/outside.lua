@@ -30,7 +30,7 @@ end
 function Token.forget(self)
   if self.is_over then return end
   self.is_over = true
-  self.loop.holds = self.loop.holds - 1
+  self.loop.refs = self.loop.refs - 1
   self.over(self)
 end
 
@@ -49,7 +49,7 @@ meta.__close = Token.forget
 function outside.new(over, info)
   local on = future.plain(2, info)
   local self = setmetatable({ future = on, loop = on.loop, over = over, is_over = false }, meta)
-  self.loop.holds = self.loop.holds + 1
+  self.loop.refs = self.loop.refs + 1
   return self
 end
 

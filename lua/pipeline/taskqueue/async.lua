@@ -35,10 +35,10 @@ local call_meta = { __name = "pipeline.QueueCall", __index = Call }
 
 -- It is over, whatever way: the loop need not wait for it any more.
 local function let_go(call)
-  if not call.holds then return end
-  call.holds = false
+  if not call.has_ref then return end
+  call.has_ref = false
   call.engine._pending[call] = nil
-  call.loop.holds = call.loop.holds - 1
+  call.loop.refs = call.loop.refs - 1
   if call.timer then eventloop.cancel_timer(call.timer) end
 end
 
@@ -119,14 +119,14 @@ function queue_async.start(what, given, here, fn, ...)
   local deadline = queue_async.check_deadline(given.deadline, what)
   local rpc = handle_of(given, what)
   local loop = eventloop.current()
-  local call = setmetatable({ what = what, rpc = rpc, loop = loop, holds = false, timer = false, fn = fn,
+  local call = setmetatable({ what = what, rpc = rpc, loop = loop, has_ref = false, timer = false, fn = fn,
     args = table.pack(...) }, call_meta)
   if here or in_transaction() then
     settle(call, xpcall(fn, errors.handler, ...))
     return rpc
   end
   call.engine = current.engine()
-  call.holds, loop.holds = true, loop.holds + 1
+  call.has_ref, loop.refs = true, loop.refs + 1
   call.engine._pending[call] = true
   start_timer(call, deadline or rpc.deadline)
   local ok, code, message = call.engine._core:spawn(work, call)
