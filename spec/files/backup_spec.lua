@@ -81,6 +81,14 @@ describe("engine:backup", function()
     pipe:close()
   end)
 
+  it("may be read by whom file_mode lets read the store", function()
+    local engine = helper.open { file_mode = "640" }
+    engine:backup(copy)
+    local pipe = assert(io.popen("stat -c %a " .. processes.quote(copy)))
+    assert.equal("640\n", pipe:read("a"))
+    pipe:close()
+  end)
+
   it("of a database in memory is one, too", function()
     local engine = helper.open { path = ":memory:" }
     local stage = Echo(5):start()
