@@ -18,7 +18,7 @@ local current = {
   has_several = false,                            -- there were two engines at a time: makers are remembered
   alone = false,                                  -- the engine that callbacks made before work for, while it is open
   calling = false,                                -- the engine that the callback of a loop that runs works for
-  tasklet = { false },                            -- set by tasklets: at 1 the task that runs
+  tasklet = { false },                            -- at 1 the task that runs
   body = { false },                               -- at 1 the instance of a durable function whose body runs
 }
 
@@ -73,6 +73,13 @@ local MAKER <const> = 6 -- as in binding/tasklet/step.c
 local function owner_of_tasklet()
   local maker = current.tasklet[1][MAKER]
   return maker and opened[maker]
+end
+
+--- The callback of a loop that runs works for `engine`. Returns the one that it was for before.
+function current.set_calling(engine)
+  local before = current.calling
+  current.calling = engine
+  return before
 end
 
 --- The engine that the running code works for; nil or false: for none in particular.

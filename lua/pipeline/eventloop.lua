@@ -178,7 +178,7 @@ local handler = errors.handler
 
 -- ---- one step --------------------------------------------------------------------------------------------------
 
-local unpack = table.unpack
+local unpack, set_calling = table.unpack, current.set_calling
 
 -- Notes the engine that the callback record works for, once there were several: that of the code that makes it.
 local function note_owner(entry)
@@ -190,11 +190,11 @@ eventloop.note_owner = note_owner
 
 -- Calls fn(entry, ...), which must not raise, for the engine of the entry.
 local function call_for(entry, fn, ...)
-  local before, engine = current.calling, entry.works_for
+  local engine = entry.works_for
   if engine == nil then engine = current.alone end
-  current.calling = engine
+  local before = set_calling(engine)
   local first, second = fn(entry, ...)
-  current.calling = before
+  set_calling(before)
   return first, second
 end
 

@@ -13,11 +13,7 @@ local known = {
   long = {},
   folders = {},
   knows_sqlite = { ["csrc/store/driver.h"] = true, ["csrc/store/drivers.c"] = true },
-  writes = {
-    ["lua/pipeline/eventloop.lua current"] = true,
-    ["lua/pipeline/tasklet/multi.lua task"] = true, ["lua/pipeline/tasklet/task.lua engines"] = true,
-    ["lua/pipeline/tasklet/task.lua future"] = true,
-  },
+  writes = {},
 }
 
 local findings, seen = 0, {}

@@ -425,8 +425,10 @@ end
 
 -- ---- looking at it ---------------------------------------------------------------------------------------------
 
---- Waits until the future is done; set by tasklet/task.lua.
-future.wait = nil
+--- What waits until a future is done, wait(future), comes from the room above, of tasklets: it is future.wait.
+function future.set_wait(wait)
+  future.wait = wait
+end
 
 --- Whether the future is done.
 function Future.done(self)

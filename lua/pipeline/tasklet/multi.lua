@@ -152,13 +152,15 @@ function multi.info(given, name, known)
 end
 
 -- For await(f, g, ...): nobody else sees it.
-function task.all(members, n)
+local function all_of(members, n)
   local self = new(3)
   for i = 1, n do add_member(self, members[i]) end
   self.full = true
   if self.pending == 0 then conclude(self) end
   return self
 end
+
+task.set_all_of(all_of)
 
 -- ---- waiting for a list ----------------------------------------------------------------------------------------
 

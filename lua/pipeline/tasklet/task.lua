@@ -46,7 +46,7 @@ local current_loop, common = eventloop.current, eventloop.common
 local meta, Task = future.kind("Tasklet")
 local soon_meta, Soon = future.kind("Sleep") -- sleeps of no time: see time.lua
 Task.first = false
-local current = { false } -- the task that is running
+local current = engines.tasklet -- at 1 the task that is running
 local traces = setmetatable({}, { __mode = "k" }) -- task -> trace of the error it is dying of
 
 -- ---- errors ----------------------------------------------------------------------------------------------------
@@ -176,7 +176,6 @@ eventloop.set_drain(step.drain)
 local contexts = setmetatable({}, { __mode = "k" }) -- coroutine that is no tasklet -> its context
 local has_contexts, has_several = false, false
 
-engines.tasklet = current
 engines.on_several(function()
   has_several = true
   step.use_contexts() -- tasklets begin in `start`
@@ -297,7 +296,7 @@ local function wait(on)
   return wait_blocking(on)
 end
 
-future.wait = wait
+future.set_wait(wait)
 
 local function check_future(value, position, name)
   if is_future(value) then return end
@@ -314,10 +313,17 @@ local function take_results(self, i, n)
   return future.first_result(self[i]), take_results(self, i + 1, n)
 end
 
+local all_of -- makes a future of several, which multi.lua knows how to
+
+--- all_of(members, n) gives a future that is done when all of its members are.
+function task.set_all_of(fn)
+  all_of = fn
+end
+
 local function await_many(n, ...)
   local members = { ... }
   for i = 1, n do check_future(members[i], i, "await") end
-  local all = task.all(members, n)
+  local all = all_of(members, n)
   wait(all)
   if all.failure then return future.raise(all.failure) end
   return take_results(members, 1, n)
