@@ -120,6 +120,8 @@ struct pl_engine {
     pl__ops_t outbox;               /* submitted, not yet handed to the store */
     pl_op_t *ends;                  /* the tasks_done op in the outbox that still takes more; NULL: none */
     int in_flight;                  /* ops handed over, or in the outbox */
+    uint64_t commits, commits_us;   /* of the store, as of the last look, and how long they took */
+    int64_t commit_us;              /* how long one took of late */
     pl__ops_t failed;               /* ends of claims that the store could not take: tried again */
     int failed_len;                 /* they are in flight, too */
     pl_timer_t failed_timer;

@@ -148,14 +148,36 @@ static void take_final(pl_engine_t *engine, const pl_watch_event_t *final) {
         pl__event_tell(engine, &(pl_event_t){ .what = PL_EVENT_FINAL, .task = final->stage, .state = final->state });
 }
 
+/* How long a commit of the store takes, as of late, in microseconds. */
+static int64_t commit_us(pl_engine_t *engine) {
+    pl_histogram_t us, ops;
+    uint64_t commits = 0, before = engine->commits, before_us = engine->commits_us;
+    pl_store_meter(engine->store, &us, &ops);
+    for (int i = 0; i < PL_HISTOGRAM_BUCKETS; i++)
+        commits += us.counts[i];
+    engine->commits = commits;
+    engine->commits_us = us.sum;
+    if (commits > before)
+        engine->commit_us = (int64_t)((us.sum - before_us) / (commits - before));
+    return engine->commit_us;
+}
+
 /* The ops of the batch are back: what has waited for them goes on, and asks for more. Of many, what some ask for goes
- * to the store while the others go on, so that both threads are at work: else each would rest while the other is. */
+ * to the store while the others go on, so that both threads are at work: else each would rest while the other is. Where
+ * all of them take less time than a commit does, on a slow disk, they are better off in one. */
 static void take_ops(pl_engine_t *engine, pl_batch_t *batch, int *ended) {
-    int taken = 0;
+    int64_t len = 0, taken = 0, began = 0, commit = 0;
+    for (const pl_op_t *op = batch->ops; op; op = op->next)
+        len++;
+    bool may_part = len > PORTION && !engine->clock.is_virtual;
+    if (may_part) {
+        commit = commit_us(engine);
+        began = pl_clock_monotonic_us();
+    }
     for (pl_op_t *op = batch->ops, *next; op; op = next) {
         next = op->next;
         op_back(engine, op, ended);
-        if (++taken % PORTION == 0 && next && !engine->clock.is_virtual)
+        if (may_part && ++taken % PORTION == 0 && (pl_clock_monotonic_us() - began) * len >= commit * taken)
             pl__outbox_flush(engine);
     }
     batch->ops = NULL;
