@@ -126,7 +126,7 @@ static bool child(lua_State *L) {
                      "assert(token:wake() == false)\n"
                      "assert(select(2, client:start({ url = 'http://127.0.0.1:1/' }, 2)) == 'EFORK')\n"
                      "assert(request:state() and not request:cancel() and not client:news())\n"
-                     "assert(select(2, request:answer()) == 'EFORK')\n"
+                     "assert(select(2, request:response()) == 'EFORK')\n"
                      "client:close()\n"
                      "assert(closed == 0)\n"
                      "assert(e:close() and e:close())\n"
@@ -171,7 +171,7 @@ static void fork_detection(void) {
     waitpid(pid, NULL, 0);
     check(run(L, "for i = 1, 20 do e:run('next') end return e:meta('after', 'fork') == 'fork'"), "the parent goes on");
     check(run(L, "for i = 1, 1000 do if request:state() then break end core.loop():poll(0.01) end\n"
-                 "return client:news() == 1 and select(2, request:answer()) == 'ECONNREFUSED'"),
+                 "return client:news() == 1 and select(2, request:response()) == 'ECONNREFUSED'"),
           "and gets its answer");
     check(run(L, "e:close() return closed == 1"), "and closes what it has");
     lua_close(L);

@@ -92,7 +92,7 @@ static const char program[] =
     "  while client:news() do\n"
     "    local over, head, piece, wants = request:state()\n"
     "    if wants then left = left - 1 assert(request:send(left >= 0 and 'xy' or nil)) end\n"
-    "    if head and not response then response = assert(request:answer()) end\n"
+    "    if head and not response then response = assert(request:response()) end\n"
     "    if piece then size = size + #request:take() end\n"
     "  end\n"
     "until request:state()\n"
