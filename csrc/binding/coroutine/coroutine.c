@@ -636,7 +636,7 @@ static int spawn(lua_State *L, pl__handle_t *h, bool in_this_turn) {
         return pl__push_failure(L, PL_ECLOSED, "the engine is closing");
     int n = lua_gettop(L) - 1;
     luaL_checkstack(L, LUA_MINSTACK, NULL);
-    /* First: it may run finalizers, and those may spawn, or close the engine. From here to record_begin nothing does. */
+    /* First: it may run finalizers, and those may spawn, or close the engine. From here to the end nothing does. */
     lua_State *co = pl__thread_push(L, h);
     if (!lua_checkstack(co, n + LUA_MINSTACK))
         return luaL_error(L, "too many arguments");
