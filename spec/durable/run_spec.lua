@@ -3,6 +3,7 @@
 local helper = require "spec.support.helper"
 local pipeline = require "pipeline"
 local processes = require "spec.crash.processes"
+local pace = require "spec.support.pace"
 local support = require "spec.durable.support"
 local tasklets = require "pipeline.tasklets"
 
@@ -399,7 +400,7 @@ describe("durable runs", function()
     local path = helper.path()
     local ledger = path .. ".ledger"
     for _ = 1, 6 do
-      local pid = group:spawn(directory .. "/output", "spec/durable/worker.lua", path, ledger, "row", 1, 0.5)
+      local pid = group:spawn(directory .. "/output", "spec/durable/worker.lua", path, ledger, "row", 1, 0.5 * pace)
       assert(group:wait_for(pid, 60))
     end
     local engine <close> = pipeline.open(path, { no_worker = true, log = function() end })
