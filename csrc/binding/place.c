@@ -11,6 +11,7 @@
 #include <lauxlib.h>
 
 #include "binding/tasklet/worker.h"
+#include "binding/value/key.h"
 
 enum { FRAMES_MAX = 200 };
 
@@ -57,11 +58,7 @@ static int place(lua_State *L) {
 static int core_placer(lua_State *L) {
     luaL_checkstring(L, 1);
     lua_settop(L, 1);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "k");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    pl__push_weak(L, "k");
     lua_newtable(L);
     lua_pushcclosure(L, place, UP_PLACES);
     return 1;

@@ -5,6 +5,8 @@
 
 #include <lauxlib.h>
 
+#include "binding/value/key.h"
+
 static const char WHOSE = 0, HANDLES = 0; /* their addresses are keys of the registry */
 
 pl__whose_t *pl__whose_get(lua_State *L) {
@@ -24,11 +26,7 @@ void pl__whose_push_weak(lua_State *L, const void *key) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) != LUA_TNIL)
         return;
     lua_pop(L, 1);
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "v");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
+    pl__push_weak(L, "v");
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }

@@ -152,12 +152,9 @@ int pl__push_journal_get(lua_State *L, const pl_op_t *op) {
 }
 
 int64_t pl__journal_bytes(const pl_journal_t *journal) {
-    enum { ENTRY_BYTES = 64 }; /* of an entry without its texts and its value, as the store counts them */
     int64_t bytes = 0;
-    for (size_t i = 0; i < journal->entries_len; i++) {
-        const pl_entry_t *entry = &journal->entries[i];
-        bytes += (int64_t)(ENTRY_BYTES + entry->path.len + entry->name.len + entry->line.len + entry->value.len);
-    }
+    for (size_t i = 0; i < journal->entries_len; i++)
+        bytes += pl_entry_bytes(&journal->entries[i]);
     return bytes;
 }
 

@@ -125,3 +125,11 @@ void pl__place_push(lua_State *L, const pl__place_t *place) {
     lua_pushliteral(L, "\"");
     lua_concat(L, 3);
 }
+
+void pl__push_weak(lua_State *L, const char *mode) {
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+}

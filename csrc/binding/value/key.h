@@ -3,6 +3,7 @@
  *
  * A place says which part of a value an error is about, as it is written in Lua: `cfg.list[3]['odd key'][true]`. It is
  * made from its end on: on failure every frame adds its own key, innermost first, and success pays nothing for it.
+ * And tables that do not keep what is in them alive.
  */
 #ifndef PL_BINDING_VALUE_KEY_H
 #define PL_BINDING_VALUE_KEY_H
@@ -35,5 +36,8 @@ void pl__place_init(pl__place_t *place);
 void pl__place_add(lua_State *L, int index, pl__place_t *place);
 /* Pushes `, field "..."`, or the empty string for the value itself; a long place loses its middle. */
 void pl__place_push(lua_State *L, const pl__place_t *place);
+
+/* Pushes a table whose keys ("k") or values ("v") are weak. */
+void pl__push_weak(lua_State *L, const char *mode);
 
 #endif

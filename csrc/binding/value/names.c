@@ -17,6 +17,7 @@
  *      prefixes (not by way of another module that is a field of it), or to a harmless built-in function.
  */
 #include "binding/value/codec.h"
+#include "binding/value/key.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -550,22 +551,14 @@ static void add_library(lua_State *L, const char *library) {
     lua_settop(L, set);
 }
 
-static void push_weak(lua_State *L) {
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "k");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-}
-
 void pl__codec_names_init(lua_State *L) {
     static const char *const harmless[] = { "assert", "error",  "ipairs",   "next",     "pairs", "print", "rawequal",
                                             "rawlen", "select", "tonumber", "tostring", "type",  NULL };
     static const char *const dangerous[] = { "collectgarbage", "dofile",  "load",         "loadfile", "loadstring",
                                              "rawset",         "require", "setmetatable", NULL };
-    push_weak(L);
+    pl__push_weak(L, "k");
     lua_rawseti(L, -2, PL__CODEC_NAMES);
-    push_weak(L);
+    pl__push_weak(L, "k");
     lua_rawseti(L, -2, PL__CODEC_BOUND_NAMES);
     lua_newtable(L);
     add_functions(L, LUA_GNAME, harmless);

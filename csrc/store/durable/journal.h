@@ -61,6 +61,12 @@ typedef struct {
     pl_str_t value; /* CBOR */
 } pl_entry_t;
 
+/* What it counts for in the size of its journal. */
+static inline int64_t pl_entry_bytes(const pl_entry_t *entry) {
+    enum { ENTRY_BYTES = 64 }; /* of one without its texts and its value */
+    return (int64_t)(ENTRY_BYTES + entry->path.len + entry->name.len + entry->line.len + entry->value.len);
+}
+
 /* What a durable function writes at a time. */
 typedef struct {
     const pl_entry_t *entries; /* ascending by seq */

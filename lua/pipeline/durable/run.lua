@@ -35,6 +35,7 @@ local current = require "pipeline.current"
 local core = require "pipeline.core"
 local crashing = require "pipeline.durable.reach.crashing"
 local due = require "pipeline.flow.due"
+local emptied = require("pipeline.flow.entry").emptied
 local errors = require "pipeline.support.errors"
 local ending = require "pipeline.durable.ending"
 local handlers = require "pipeline.durable.reach.handlers"
@@ -210,7 +211,7 @@ local function settle_steps(self)
   if closed[1] then
     self:commit()
     deliver(self, closed)
-    for i = #closed, 1, -1 do closed[i] = nil end
+    emptied(closed)
   end
   return true
 end

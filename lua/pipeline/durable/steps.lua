@@ -17,6 +17,7 @@
 
 local await = require "pipeline.support.await"
 local core = require "pipeline.core"
+local emptied = require("pipeline.flow.entry").emptied
 local errors = require "pipeline.support.errors"
 local info = require "pipeline.durable.info"
 local progress = require "pipeline.durable.reach.progress"
@@ -39,12 +40,6 @@ function steps.new(run, run_key, most)
     run = run, engine = run.engine, wake = run.wake, run_key = run_key, most = most, queue = {}, taken = {}, first = 1,
     at_work = {}, count = 0, ended = {}, settled = {},
   }, meta)
-end
-
--- The list, without what is in it.
-local function emptied(list)
-  for i = #list, 1, -1 do list[i] = nil end
-  return list
 end
 
 -- ---- beginning ---------------------------------------------------------------------------------------------------

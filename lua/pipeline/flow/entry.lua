@@ -83,4 +83,10 @@ function entry.size(op)
   return ENTRY_BYTES + #op.name + #op.path
 end
 
+--- A list of operations, or of what became of them, without what is in it: to be filled again.
+function entry.emptied(list)
+  for i = #list, 1, -1 do list[i] = nil end
+  return list
+end
+
 return entry

@@ -39,7 +39,7 @@ local bad_argument = place.bad_argument
 local machine = {}
 machine.__index = machine
 
-local kinds, size_of, ENTRY_BYTES <const> = entry.kinds, entry.size, entry.BYTES
+local kinds, size_of, emptied, ENTRY_BYTES <const> = entry.kinds, entry.size, entry.emptied, entry.BYTES
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 local isyieldable, here = coroutine.isyieldable, place.here
 local pack, unpack = table.pack, table.unpack
@@ -551,12 +551,6 @@ function machine.start(self)
 end
 
 -- ---- what the owner has to do -----------------------------------------------------------------------------------
-
--- The list, without what is in it.
-local function emptied(list)
-  for i = #list, 1, -1 do list[i] = nil end
-  return list
-end
 
 --- The operations that were asked for, and have no end, since the last call; in the order of the calls. The list is
 -- good until the next one.

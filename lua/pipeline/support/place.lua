@@ -55,9 +55,14 @@ function place.of_trace(trace)
   end
 end
 
+-- A format with its values; without any it is a text as it is.
+local function filled(format, ...)
+  return select("#", ...) > 0 and format:format(...) or format
+end
+
 --- Raises an error of use: a text that begins with the line of the user's call, whichever function notices it.
 function place.misuse(format, ...)
-  local message = select("#", ...) > 0 and format:format(...) or format
+  local message = filled(format, ...)
   local where = place.here()
   error(where and where .. ": " .. message or message, 0)
 end
@@ -65,8 +70,7 @@ end
 --- The text of an error about an argument: its number, the function that was called, and what is wrong: a format and
 -- the values for it.
 function place.argument_text(position, what, problem, ...)
-  if select("#", ...) > 0 then problem = problem:format(...) end
-  return ("bad argument #%d to '%s' (%s)"):format(position, what, problem)
+  return ("bad argument #%d to '%s' (%s)"):format(position, what, filled(problem, ...))
 end
 
 --- Raises it as an error of use.
@@ -81,8 +85,7 @@ end
 
 --- The same of the field `option` of an argument that is a table of options.
 function place.bad_option(position, what, option, problem, ...)
-  if select("#", ...) > 0 then problem = problem:format(...) end
-  place.bad_argument(position, what, ("option '%s': %s"):format(option, problem))
+  place.bad_argument(position, what, "option '%s': %s", option, filled(problem, ...))
 end
 
 return place

@@ -33,7 +33,7 @@ static pl_flow_t *see_flow(pl__conn_t *m, pl__arena_t *arena, const flow_t *flow
     seen->created = stage_of(m, seen->stage)->created;
     const pl_entry_t *entries = entries_of(m, arena, flow, &len);
     for (size_t i = 0; i < len; i++)
-        seen->bytes += (int64_t)(entries[i].value.len + entries[i].name.len + 64);
+        seen->bytes += pl_entry_bytes(&entries[i]);
     return seen;
 }
 

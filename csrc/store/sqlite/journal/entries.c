@@ -4,7 +4,7 @@
 #include "store/sqlite/db.h"
 #include "store/sqlite/task/add.h"
 
-enum { INLINE_MAX = 1024, ENTRY_BYTES = 64 };
+enum { INLINE_MAX = 1024 };
 
 /* One that is written anew may have had a long value. A row that is updated leaves the last rowid as it is, which costs
  * nothing to look at; a new one may have the same number as the one before it in another table, which does no harm. */
@@ -16,7 +16,7 @@ static int write_large(pl__conn_t *conn, pl_id_t stage, const pl_entry_t *entry,
 
 static int write_entry(pl__conn_t *conn, pl_id_t stage, const pl_entry_t *entry, int64_t *bytes) {
     bool is_large = entry->value.len > INLINE_MAX;
-    *bytes += (int64_t)(entry->value.len + entry->name.len + entry->path.len + entry->line.len + ENTRY_BYTES);
+    *bytes += pl_entry_bytes(entry);
     sqlite3_int64 before = sqlite3_last_insert_rowid(conn->db);
     PL__TRY(pl__sql_run(conn, PL__SQL_ENTRY_SET, NULL, "iiziittitizizzib", (int64_t)stage, entry->seq, entry->done,
                         (int64_t)entry->kind, (int64_t)entry->state, entry->path, entry->name, (int64_t)entry->nth,

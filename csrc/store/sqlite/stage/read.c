@@ -15,31 +15,33 @@ static int read_work(pl__conn_t *conn, pl_op_t *op, pl_stage_t *stage) {
     return pl__tally_read(conn, stage, &op->arena, &budget);
 }
 
-int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
-    pl_op_stage_get_t *get = &op->u.stage_get;
+/* *stage is in the arena; NULL: there is none. */
+static int read_record(pl__conn_t *conn, pl_id_t id, pl__arena_t *arena, pl_stage_t **stage) {
     bool found = false;
-    PL__TRY(find_stage(conn, &get->stage, get->key));
-    pl_stage_t *stage = pl__arena_get(&op->arena, sizeof *stage);
-    if (!stage)
+    pl_stage_t *record = pl__arena_get(arena, sizeof *record);
+    if (!record)
         return PL_ENOMEM;
     PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(pl__stage_find(conn, get->stage, true, &op->arena, stage, &found));
-    get->result = found ? stage : NULL;
-    if (found && get->with_work)
-        PL__TRY(read_work(conn, op, stage));
-    if (!found || !get->with_slots)
+    PL__TRY(pl__stage_find(conn, id, true, arena, record, &found));
+    *stage = found ? record : NULL;
+    return PL_OK;
+}
+
+int pl__verb_stage_get(pl__conn_t *conn, pl_op_t *op) {
+    pl_op_stage_get_t *get = &op->u.stage_get;
+    PL__TRY(find_stage(conn, &get->stage, get->key));
+    PL__TRY(read_record(conn, get->stage, &op->arena, &get->result));
+    if (get->result && get->with_work)
+        PL__TRY(read_work(conn, op, get->result));
+    if (!get->result || !get->with_slots)
         return PL_OK;
-    return pl__slots_load(conn, stage, 1, true, true, &op->arena, &get->slots, &get->slots_len);
+    return pl__slots_load(conn, get->result, 1, true, true, &op->arena, &get->slots, &get->slots_len);
 }
 
 int pl__stage_read_final(pl__conn_t *conn, pl__arena_t *arena, pl_watch_event_t *final) {
-    bool found = false;
-    pl_stage_t *stage = pl__arena_get(arena, sizeof *stage);
-    if (!stage)
-        return PL_ENOMEM;
-    PL__TRY(pl__deltas_flush(conn));
-    PL__TRY(pl__stage_find(conn, final->stage, true, arena, stage, &found));
-    if (!found || stage->state != final->state)
+    pl_stage_t *stage;
+    PL__TRY(read_record(conn, final->stage, arena, &stage));
+    if (!stage || stage->state != final->state)
         return PL_OK;
     PL__TRY(pl__slots_load(conn, stage, 1, true, true, arena, &final->slots, &final->slots_len));
     final->record = stage;

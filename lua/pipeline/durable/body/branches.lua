@@ -23,7 +23,7 @@ local pack, unpack = table.pack, table.unpack
 function methods.go(self, name, fn, ...)
   local run = calls.run_of(self, "go")
   if options.is_callable(name) then return methods.go(self, "go", name, fn, ...) end
-  if not options.is_callable(fn) then bad_type(2, "go", "function", fn) end
+  options.check_function(fn, 2, "go")
   local on = run.machine:go(name, fn, ...)
   run.branches[#run.branches + 1] = on
   return calls.new_future(on)

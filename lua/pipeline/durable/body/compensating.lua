@@ -14,8 +14,7 @@ local calls = require "pipeline.durable.body.calls"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local values = require "pipeline.durable.values"
-local place = require "pipeline.support.place"
-local bad_argument, bad_type = place.bad_argument, place.bad_type
+local bad_argument = require("pipeline.support.place").bad_argument
 
 local compensating = {}
 
@@ -36,9 +35,7 @@ function methods.on_compensate(self, name, fn, ...)
   local run = calls.run_of(self, "on_compensate")
   run.machine:check_call("self:on_compensate")
   if fn == nil and options.is_callable(name) then name, fn = nil, name end
-  if not options.is_callable(fn) then
-    bad_type(2, "on_compensate", "function", fn)
-  end
+  options.check_function(fn, 2, "on_compensate")
   if name ~= nil and (type(name) ~= "string" or name == "" or #name > 200) then
     bad_argument(1, "on_compensate", "a name of 1 to 200 bytes expected")
   end

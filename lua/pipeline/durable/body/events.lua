@@ -4,8 +4,7 @@ local calls = require "pipeline.durable.body.calls"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local values = require "pipeline.durable.values"
-local place = require "pipeline.support.place"
-local bad_type, misuse = place.bad_type, place.misuse
+local misuse = require("pipeline.support.place").misuse
 
 local events = {}
 
@@ -58,9 +57,7 @@ end
 -- @return what fn returned, decoded.
 function methods.transaction(self, name, fn)
   local run = calls.run_of(self, "transaction")
-  if not options.is_callable(fn) then
-    bad_type(2, "transaction", "function", fn)
-  end
+  options.check_function(fn, 2, "transaction")
   local op = run.machine:ask("tx", name, { what = "self:transaction" })
   if not op.done then
     local record = self._record

@@ -11,8 +11,7 @@ local methods = {}
 
 local function check(name, fn, position, what)
   address.check_name(name, 1, what)
-  if options.is_callable(fn) then return end
-  bad_type(position, what, "function", fn)
+  options.check_function(fn, position, what)
 end
 
 --- Answers queries of that name (engine:query) with what fn(...) returns. It has to answer at once, may be called in

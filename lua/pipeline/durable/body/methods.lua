@@ -112,9 +112,7 @@ local function ask_step(self, what, given, fn, ...)
     return run, op
   end
   given = read_options(given, what)
-  if not options.is_callable(fn) then
-    bad_type(2, what, "function", fn)
-  end
+  options.check_function(fn, 2, what)
   check_args(what, select("#", ...), ...)
   local op = run.machine:ask("step", given.name, { key = check_key(what, given.key), what = "self:" .. what })
   if not op.done then op.fn, op.args, op.options = fn, pack(...), options_of(self, given) end

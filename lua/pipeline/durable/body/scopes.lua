@@ -3,7 +3,6 @@
 local calls = require "pipeline.durable.body.calls"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
-local bad_type = require("pipeline.support.place").bad_type
 
 local scopes = {}
 
@@ -12,11 +11,6 @@ local unpack = table.unpack
 
 local Scope = { __name = "pipeline.Scope", __unserializable = "a scope of a durable function" }
 Scope.__index = Scope
-
-local function check_function(what, position, fn)
-  if options.is_callable(fn) then return end
-  bad_type(position, what, "function", fn)
-end
 
 local function cancelled(reason)
   local text = reason ~= nil and "cancelled: " .. errors.text(reason) or "cancelled"
@@ -53,7 +47,7 @@ end
 -- @return what fn returns. Raises its error, and CancelledError when it was cancelled.
 function methods.scope(self, fn)
   local run = calls.run_of(self, "scope")
-  check_function("scope", 1, fn)
+  options.check_function(fn, 1, "scope")
   local given
   local results, inner = run.machine:within({ what = "self:scope" }, function(inner)
     given = setmetatable({ of = self, inner = inner, is_over = false }, Scope)
@@ -67,7 +61,7 @@ end
 -- @return what fn returns.
 function methods.shield(self, fn, ...)
   local run = calls.run_of(self, "shield")
-  check_function("shield", 1, fn)
+  options.check_function(fn, 1, "shield")
   local function call(_, ...) return fn(...) end
   local results, inner = run.machine:within({ what = "self:shield", is_shield = true }, call, ...)
   if results[1] then run.machine:heed() end
@@ -78,7 +72,7 @@ end
 -- @return what fn returns. Raises its error, and TimeoutError when the time was up first.
 function methods.with_timeout(self, seconds, fn, ...)
   local run = calls.run_of(self, "with_timeout")
-  check_function("with_timeout", 2, fn)
+  options.check_function(fn, 2, "with_timeout")
   local timer = calls.ask_timer(run, "with_timeout", calls.due_in(run, "with_timeout", seconds))
   local text = ("it took longer than %g s (with_timeout)"):format(seconds)
   local function call(inner, ...)
