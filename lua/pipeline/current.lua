@@ -117,15 +117,17 @@ local restore = {
 
 local in_body = false -- the coroutine of a durable function's body that runs
 
---- Returns two functions of a coroutine, for the bodies of durable functions: it is about to be resumed for `instance`;
--- and it has come back.
-function current.around_body(instance)
-  local instances, body = current.instances, current.body
-  return function(co)
-    instances[co], in_body, body[1] = instance, co, instance
-  end, function(co)
-    instances[co], in_body, body[1] = nil, false, false
-  end
+local instances, body = current.instances, current.body
+
+--- A coroutine of the body of a durable function is about to be resumed. `run`: has its instance as `self`.
+function current.enter_body(co, run)
+  local instance = run.self
+  instances[co], in_body, body[1] = instance, co, instance
+end
+
+--- It has come back.
+function current.leave_body(co)
+  instances[co], in_body, body[1] = nil, false, false
 end
 
 --- Whether the body of a durable function runs, or what it has called.

@@ -61,7 +61,7 @@ local function set_hooks(self)
   self._core:on("final", function(id, state, record, slots)
     if state == "aborting" then return execute.interrupt(self, id) end
     if id == 0 then return waiting.told(self) end -- others may have written something
-    if state == "ready" then return self._news[id] and self._news[id]() end
+    if state == "ready" then return self._news[id] and self._news[id]:hear() end
     waiting.is_final(self, id, record and { record = record, slots = slots } or state)
   end)
 end

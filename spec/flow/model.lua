@@ -128,7 +128,7 @@ function model.life(program, store, choose, given)
     seed = "0123456789abcdef", entries = entries_of(store), next = store.next, limit = given.limit, enter = given.enter,
     clock = function() return store.time end, start = store.time, main = function() return program(m) end,
     cancelled = function(op) return errors.CancelledError(op.value) end,
-    late = function(problem) error(problem, 0) end,
+    late = function(_, problem) error(problem, 0) end,
   }
   life.machine = m
   local ok, result = pcall(Life.run, life, choose)
@@ -170,7 +170,7 @@ function model.step(m, name, key)
 end
 
 function model.timer(m, seconds)
-  return m:ask("timer", "timer", { fill = function(op) op.due = m.clock() + seconds end })
+  return m:ask("timer", "timer", { fill = function(op) op.due = m.given.clock() + seconds end })
 end
 
 --- The first of two operations: 1 or 2; what lost is cancelled if it is a timer.

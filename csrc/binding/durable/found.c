@@ -109,27 +109,50 @@ static void push_cancel(lua_State *L, const pl_news_t *news) {
     lua_setfield(L, -2, "cancel");
 }
 
-static void push_news(lua_State *L, const pl_news_t *news) {
-    lua_createtable(L, 0, 4);
-    push_cancel(L, news);
+static void push_children(lua_State *L, const pl_news_t *news) {
+    if (news->children_len == 0)
+        return;
     lua_createtable(L, (int)news->children_len, 0);
     for (size_t i = 0; i < news->children_len; i++) {
         push_child(L, &news->children[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "children");
+}
+
+static void push_slots(lua_State *L, const pl_news_t *news) {
+    if (news->slots_len == 0)
+        return;
     lua_createtable(L, (int)news->slots_len, 0);
     for (size_t i = 0; i < news->slots_len; i++) {
         push_slot(L, &news->slots[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "slots");
+}
+
+static void push_mails(lua_State *L, const pl_news_t *news) {
+    if (news->mails_len == 0)
+        return;
     lua_createtable(L, (int)news->mails_len, 0);
     for (size_t i = 0; i < news->mails_len; i++) {
         push_mail(L, &news->mails[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "mails");
+}
+
+/* What has come for a run; nil: nothing has. A list that would be empty is left out. */
+static void push_news(lua_State *L, const pl_news_t *news) {
+    if (!news->cancel && news->children_len == 0 && news->slots_len == 0 && news->mails_len == 0) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 4);
+    push_cancel(L, news);
+    push_children(L, news);
+    push_slots(L, news);
+    push_mails(L, news);
 }
 
 int pl__push_journal_get(lua_State *L, const pl_op_t *op) {

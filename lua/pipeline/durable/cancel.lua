@@ -17,6 +17,7 @@
 
 local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
+local journal = require "pipeline.durable.journal"
 local values = require "pipeline.durable.values"
 
 local cancel = {}
@@ -36,7 +37,7 @@ end
 -- is.
 function cancel.bind(self, how, deadline)
   local bind = self.bind or {}
-  self.bind = { cancel = how or bind.cancel, deadline = deadline or bind.deadline }
+  journal.set(self, "bind", { cancel = how or bind.cancel, deadline = deadline or bind.deadline })
 end
 
 -- How long it may clean up.
@@ -112,7 +113,7 @@ function cancel.stop(self)
     elseif not (is_over or self.steps:stop(op, "it is cancelled")) then
       self.steps:drop(op)
       self.machine:close(op, "cancelled", nil)
-      self.closed[#self.closed + 1] = op
+      entry.put(self, "closed", op)
     end
   end
   abort_children(self, children, "cancelled")
@@ -154,8 +155,8 @@ function cancel.tell(self, deliver)
   local op = self.machine:cancel_all(asked.name, asked.value)
   cancel.bind(self, TOLD)
   self:commit()
-  table.move(self.held_ends, 1, #self.held_ends, #self.steps.ended + 1, self.steps.ended)
-  self.held_ends, self.has_news = {}, true
+  for _, attempt in ipairs(self.held_ends) do self.steps:put_ended(attempt) end
+  self.held_ends, self.has_news = entry.NONE, true
   deliver(self, { op })
   return true
 end

@@ -6,6 +6,7 @@ local blocked = require "pipeline.flow.blocked"
 local cancel = require "pipeline.durable.cancel"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
+local NONE <const> = require("pipeline.flow.entry").NONE
 local instance = require "pipeline.workflow.instance"
 local journal = require "pipeline.durable.journal"
 local noticed = require "pipeline.durable.reach.noticed"
@@ -237,6 +238,8 @@ local function abort(self, caught)
   })
 end
 
+local function by_slot(a, b) return a.slot < b.slot end
+
 local function encode_default(value)
   local bytes, inputs, message = core.encode_value(value, "return value")
   if not bytes then errors.raise_core(inputs, message, "Bad return value") end
@@ -247,26 +250,37 @@ local function encode_default(value)
   return bytes
 end
 
+-- The list with what was filled before, but for slots that are in it; in the order of slots.
+local function with_fills(fills, list)
+  local first = list[1] and list[1].slot
+  for slot, bytes in pairs(fills) do
+    if slot ~= first then list[#list + 1] = { slot = slot, value = bytes } end
+  end
+  table.sort(list, by_slot)
+  return list
+end
+
 -- The outputs of a run that has returned `count` values, `value` first.
 local function fills_of(self, count, value)
-  local stage, given = self.self, self.context
-  local fills, filled = given.fills or {}, given.filled or {}
-  local missing = {}
-  for _, output in ipairs(self.record.outputs) do
-    if output.name ~= "default" and not filled[output.name] then missing[#missing + 1] = output.name end
-    if output.name == "default" and not (count == 0 and filled.default) then
-      fills[output.slot] = encode_default(value)
+  local given, outputs = self.context, self.record.outputs
+  local filled = given.filled or NONE
+  local missing, list
+  for i = 1, #outputs do
+    local output = outputs[i]
+    if output.name ~= "default" and not filled[output.name] then
+      missing = missing or {}
+      missing[#missing + 1] = output.name
+    elseif output.name == "default" and not (count == 0 and filled.default) then
+      list = { { slot = output.slot, value = encode_default(value) } }
     end
   end
-  if missing[1] then
+  if missing then
     table.sort(missing)
     errors.raise(errors.SlotNotFilledError, "outputs %s of %s were not filled", table.concat(missing, ", "),
-      tostring(stage))
+      tostring(self.self))
   end
-  local list = {}
-  for slot, bytes in pairs(fills) do list[#list + 1] = { slot = slot, value = bytes } end
-  table.sort(list, function(a, b) return a.slot < b.slot end)
-  return list
+  if not given.fills then return list or NONE end
+  return with_fills(given.fills, list or {})
 end
 
 -- Signals that nothing has taken go with the run.
@@ -295,13 +309,13 @@ local function done(self, results)
   send(self, {
     kind = "ok", flags = flags(self), fills = fills[1] and fills or nil, tasks = self.context.tasks, journal = given,
   })
-  for _, fn in ipairs(self.context.committed or {}) do fn() end
+  for _, fn in ipairs(self.context.committed or NONE) do fn() end
 end
 
 --- Whether the end of a body takes along what is to be written of its journal: that of one that has returned does.
 function ending.takes_journal(self)
   local ended = self.machine.ended
-  return not self.machine.broken and ended ~= nil and ended.ok
+  return not self.machine.broken and ended and ended.ok
 end
 
 -- What the journal has and the body has not asked for goes with the run (determinism = "by_name").

@@ -1,5 +1,6 @@
 --- durable/journal.lua: between the machine of a body and the journal in the store: reading it, and what is written.
 
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 
 local journal = {}
@@ -9,12 +10,14 @@ local shown = require "pipeline.durable.reach.shown"
 
 local PAGE_ENTRIES <const> = 500
 local LISTS <const> = { "children", "starts", "publish", "taken" }
+local put, NONE <const> = entry.put, entry.NONE
 
 -- ---- reading -------------------------------------------------------------------------------------------------------
 
-local function read_page(self, given)
-  given.mail_after, given.mail_limit = self.mailbox.last, mailbox.LIMIT
-  local flow, entries, news = self.core:journal_get(self.record.id, given)
+local function read_page(self, after, limit)
+  local flow, entries, news = self.core:journal_get(self.record.id, {
+    after = after, limit = limit, mail_after = self.mailbox.last, mail_limit = mailbox.LIMIT,
+  })
   if flow then return flow, entries, news end
   if entries then errors.raise_core(entries, news) end
   errors.raise(errors.StoreError, "%s has no journal", self.self.id)
@@ -22,10 +25,10 @@ end
 
 --- Everything the store has of a run: its flow, the list of its entries, and what has come.
 function journal.read(self)
-  local flow, entries, news = read_page(self, { after = 0, limit = PAGE_ENTRIES })
+  local flow, entries, news = read_page(self, 0, PAGE_ENTRIES)
   while flow.more do
     local more
-    flow, more, news = read_page(self, { after = entries[#entries].seq, limit = PAGE_ENTRIES })
+    flow, more, news = read_page(self, entries[#entries].seq, PAGE_ENTRIES)
     table.move(more, 1, #more, #entries + 1, entries)
   end
   self.written = flow.bytes
@@ -37,14 +40,14 @@ end
 -- where the number of entries stays as it was.
 function journal.read_again(self)
   self.mailbox:forget()
-  local flow, _, news = read_page(self, { after = self.machine.next, limit = 0 })
+  local flow, _, news = read_page(self, self.machine.next, 0)
   local is_same = flow.era == self.flow.era and flow.next == self.machine.next and flow.bytes == self.written
   if is_same then return flow, news end
 end
 
 --- What has come since, of all that is open; and the flow.
 function journal.read_news(self)
-  local flow, _, news = read_page(self, { after = self.machine.next, limit = 1 })
+  local flow, _, news = read_page(self, self.machine.next, 1)
   return news, flow
 end
 
@@ -58,13 +61,18 @@ local function by_seq(a, b)
   return a.seq < b.seq
 end
 
---- Whether there is more to be written than entries.
-local function has_more(self)
-  return self.children[1] or self.starts[1] or self.publish[1] or self.taken[1] or self.status or self.bind
-    or self.shown.any
+--- Something is to be written with the next commit, beside entries: `item` of the list `name` of a run, which are
+-- children, starts, publish and taken.
+function journal.add(self, name, item)
+  self.has_more = true
+  put(self, name, item)
 end
 
-journal.has_more = has_more
+--- The same of what there is one of: status, bind.
+function journal.set(self, name, value)
+  self.has_more = true
+  self[name] = value
+end
 
 -- Adds that.
 local function collect_more(self, given)
@@ -74,10 +82,8 @@ local function collect_more(self, given)
   shown.collect(self, given)
   local bind = self.bind
   if bind then given.cancel, given.deadline, self.bind = bind.cancel, bind.deadline, false end
-  for _, name in ipairs(LISTS) do
-    if self[name][1] then self[name] = {} end
-  end
-  self.status = false
+  for _, name in ipairs(LISTS) do self[name] = NONE end
+  self.status, self.has_more = false, false
 end
 
 -- The operations that are to be written, in the order of seq; they are the entries, for their fields have these names.
@@ -89,7 +95,7 @@ end
 
 --- What is to be written: the operations, and the JOURNAL for the store; nil if there is nothing, unless `always`.
 function journal.collect(self, always)
-  local body, more = self.machine, has_more(self)
+  local body, more = self.machine, self.has_more
   if not (always or body.writes[1] or more) then return nil, nil end
   local writes = take_writes(self)
   local given = { entries = taken(writes), next = body.next }
@@ -103,10 +109,10 @@ function journal.wrote(self, writes, bytes)
   self.machine:wrote(writes)
 end
 
---- Writes what is to be written, of which there is some; `more`: what has_more says. Returns true; or nil, code, text.
-function journal.write(self, more)
+--- Writes what is to be written, of which there is some. Returns true; or nil, code, text.
+function journal.write(self)
   local writes, given, ok, refused, bytes
-  if more then
+  if self.has_more then
     writes, given = journal.collect(self)
     ok, refused, bytes = self.core:journal(self.claim, given)
   else
@@ -134,6 +140,8 @@ function journal.put_back(self, writes, given)
   self.status = self.status or given.status or false
   shown.put_back(self, given)
   if given.cancel or given.deadline then self.bind = { cancel = given.cancel, deadline = given.deadline } end
+  local lists = given.children or given.starts or given.fills or given.taken
+  if lists or self.status or self.bind or self.shown.any then self.has_more = true end
 end
 
 return journal

@@ -5,9 +5,10 @@
 --
 -- Fields: mails (list of those that were read and are not taken), last (id of the last one read), has_more (the store
 -- may have more behind it), waits (name -> list of the operations that wait, in the order in which they were asked
--- for), holds (function(op): it gets nothing for the time being; nil: all do).
+-- for), holds (function(owner, op): it gets nothing for the time being), owner.
 
 local core = require "pipeline.core"
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local values = require "pipeline.durable.values"
 
@@ -15,35 +16,40 @@ local mailbox = {}
 
 local LIST_BYTES <const> = 16 -- of a list around a payload
 
-local Mailbox = {}
+local Mailbox = { mails = entry.NONE, last = 0, has_more = false, waits = entry.NONE }
 Mailbox.__index = Mailbox
 
 --- Mails that the store gives at a time.
 mailbox.LIMIT = 100
 
 --- Makes an empty one.
-function mailbox.new(holds)
-  return setmetatable({ mails = {}, last = 0, has_more = false, waits = {}, holds = holds }, Mailbox)
+function mailbox.new(owner, holds)
+  return setmetatable({ owner = owner, holds = holds }, Mailbox)
 end
 
 --- What has come, in the order of commits.
 function Mailbox.receive(self, mails)
-  for _, mail in ipairs(mails or {}) do
-    self.mails[#self.mails + 1] = mail
+  if not mails then
+    self.has_more = false
+    return
+  end
+  for _, mail in ipairs(mails) do
+    entry.put(self, "mails", mail)
     if mail.id > self.last then self.last = mail.id end
   end
-  self.has_more = #(mails or {}) >= mailbox.LIMIT
+  self.has_more = #mails >= mailbox.LIMIT
 end
 
 --- What was read is read anew: somebody else may have taken of it.
 function Mailbox.forget(self)
-  self.mails, self.last, self.has_more = {}, 0, false
+  self.mails, self.last, self.has_more = entry.NONE, 0, false
 end
 
 --- An operation waits for the next signal of its name.
 function Mailbox.wait(self, op)
-  local list = self.waits[op.name] or {}
-  self.waits[op.name] = list
+  local waits = entry.own(self, "waits")
+  local list = waits[op.name] or {}
+  waits[op.name] = list
   list[#list + 1] = op
 end
 
@@ -52,7 +58,7 @@ local function first_wait(self, name)
   local list = self.waits[name]
   while list and list[1] and list[1].done do table.remove(list, 1) end
   for _, op in ipairs(list or {}) do
-    if not op.done and not (self.holds and self.holds(op)) then return op end
+    if not op.done and not self.holds(self.owner, op) then return op end
   end
 end
 
@@ -81,6 +87,7 @@ end
 
 --- The names of signals that nothing has taken, sorted.
 function Mailbox.left(self)
+  if not self.mails[1] then return entry.NONE end
   local names, met = {}, {}
   for _, mail in ipairs(self.mails) do
     if not met[mail.name] and mail.kind ~= "update" then

@@ -4,6 +4,7 @@ local cancel = require "pipeline.durable.cancel"
 local class = require "pipeline.workflow.class"
 local core = require "pipeline.core"
 local errors = require "pipeline.support.errors"
+local NONE <const> = require("pipeline.flow.entry").NONE
 local failures = require "pipeline.workflow.failures"
 local instance = require "pipeline.workflow.instance"
 local values = require "pipeline.durable.values"
@@ -64,9 +65,10 @@ end
 
 --- Ends the operations of which the store tells. Returns them in order.
 function news.close(self, given)
+  if not given or not (given.slots or given.children) then return NONE end
   local closed = {}
-  for _, item in ipairs(given and given.slots or {}) do close_slot(self, item, closed) end
-  for _, item in ipairs(given and given.children or {}) do close_child(self, item, closed) end
+  for _, item in ipairs(given.slots or NONE) do close_slot(self, item, closed) end
+  for _, item in ipairs(given.children or NONE) do close_child(self, item, closed) end
   return closed
 end
 
@@ -80,12 +82,9 @@ function news.slots(self)
   return list[1] and list or nil
 end
 
---- Has the engine tell of what comes while the run is executed.
+--- Has the engine tell of what comes while the run is executed: it calls `hear` of the run.
 function news.listen(self)
-  self.engine._news[self.record.id] = function()
-    self.has_news = true
-    self.wake()
-  end
+  self.engine._news[self.record.id] = self
 end
 
 --- The run goes: nobody has to tell it anything.

@@ -35,7 +35,7 @@ local current = require "pipeline.current"
 local core = require "pipeline.core"
 local crashing = require "pipeline.durable.reach.crashing"
 local due = require "pipeline.flow.due"
-local emptied = require("pipeline.flow.entry").emptied
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local ending = require "pipeline.durable.ending"
 local handlers = require "pipeline.durable.reach.handlers"
@@ -52,7 +52,16 @@ local values = require "pipeline.durable.values"
 
 local run = {}
 
-local Run = { __name = "pipeline.DurableRun" }
+local own, put, emptied, NONE <const> = entry.own, entry.put, entry.emptied, entry.NONE
+
+-- Most runs leave most of this as it is.
+local Run = {
+  __name = "pipeline.DurableRun", known = NONE, closed = NONE, settled = NONE, held_ends = NONE, transactions = NONE,
+  children = NONE, starts = NONE, publish = NONE, taken = NONE, status = false, bind = false, has_more = false,
+  shown = shown.NOTHING, beats = NONE, unseen = NONE, branches = NONE, compensations = NONE, compensated = 0,
+  uncompensated = NONE, again = false, cancelling = false, deadline = false, holding = false, token = false,
+  has_news = false, deliveries = 0, is_suspended = false, is_warned = false, written = 0, steps = false,
+}
 Run.__index = Run
 
 local now = core.now
@@ -83,11 +92,10 @@ end
 
 --- Writes what was asked for and delivered, if there is anything.
 function Run.commit(self)
-  local more = journal.has_more(self)
-  if not (more or self.machine.writes[1]) then return end
+  if not (self.has_more or self.machine.writes[1]) then return end
   local is_tested = self.engine._crash
   if is_tested then moment(self, "before entry %d is committed", self.machine.next) end
-  local ok, code, message = journal.write(self, more)
+  local ok, code, message = journal.write(self)
   if not ok then lose(self, code, message) end
   if is_tested then moment(self, "after entry %d is committed", self.machine.next) end
 end
@@ -101,7 +109,7 @@ end
 --- An output is to be visible with the next commit; nothing happens in a replay.
 function Run.publish_fill(self, slot, bytes)
   if not shown.is_new(self) then return end
-  self.publish[#self.publish + 1] = { slot = slot, value = bytes }
+  journal.add(self, "publish", { slot = slot, value = bytes })
 end
 
 -- ---- what was asked for --------------------------------------------------------------------------------------------
@@ -116,7 +124,7 @@ function begin.step(self, op)
     local verdict, bytes = self.steps:judge_interrupted(op)
     if verdict == "again" then return self.steps:add(op) end
     self.machine:close(op, verdict, bytes)
-    self.closed[#self.closed + 1] = op
+    put(self, "closed", op)
   else
     self.steps:add(op)
   end
@@ -127,7 +135,7 @@ function begin.timer(self, op)
 end
 
 function begin.child(self, op)
-  self.known[op.seq] = op
+  own(self, "known")[op.seq] = op
 end
 
 begin.slot = begin.child
@@ -138,7 +146,7 @@ function begin.event(self, op)
 end
 
 function begin.tx(self, op)
-  if op.state == "again" then self.timers:add(op) else self.transactions[#self.transactions + 1] = op end
+  if op.state == "again" then self.timers:add(op) else put(self, "transactions", op) end
 end
 
 local function begin_asked(self)
@@ -196,11 +204,12 @@ local function settle_steps(self)
   local ended, closed = self.steps.ended, self.closed
   if not (ended[1] or closed[1]) then return false end
   if ended[1] then ended = self.steps:take_ended() end
+  if closed == NONE then closed = {} end
   self.closed, self.settled = self.settled, closed
   for i = 1, #ended do
     local attempt = ended[i]
     if self.cancelling and cancel.holds(self, attempt.op) then
-      self.held_ends[#self.held_ends + 1] = attempt -- until the run has been told
+      put(self, "held_ends", attempt) -- until the run has been told
     elseif attempt.problem then
       settle_failed(self, attempt, closed)
     else
@@ -235,9 +244,14 @@ local function begin_steps(self)
   return true
 end
 
+-- What is due has to wait.
+local function is_waiting(op, self)
+  return op.is_stopping or self.machine:holds(op)
+end
+
 -- The operation that is due first, and when.
 local function first_due(self)
-  return self.timers:first(self.is_waiting)
+  return self.timers:first(is_waiting, self)
 end
 
 -- The same, or the deadline of the run.
@@ -252,7 +266,7 @@ local function fire_timer(self)
   if not op or time > self.core:now() then return false end
   self.timers:remove(op)
   if op.state == "again" then
-    if op.kind == "tx" then self.transactions[#self.transactions + 1] = op else self.steps:add(op) end
+    if op.kind == "tx" then put(self, "transactions", op) else self.steps:add(op) end
   elseif op.kind == "event" then
     local problem = errors.TimeoutError(("no signal %q has come in time"):format(op.name), { where = op.line or false })
     self.machine:close(op, "failed", values.encode_error(problem))
@@ -295,7 +309,7 @@ local function take_mail(self)
     return true
   end
   self.machine:close(op, "ok", mailbox.results(mail))
-  self.taken[#self.taken + 1] = mail.id
+  journal.add(self, "taken", mail.id)
   deliver(self, { op })
   return true
 end
@@ -336,7 +350,7 @@ local function wait_beside(self)
   local first, beat = next_due(self), progress.due(self)
   local seconds = first and first - self.core:now()
   if beat then seconds = math.min(seconds or math.huge, beat - self.core:steady()) end
-  local timer = seconds and self.engine._timers:add(math.max(seconds, 0), self.wake)
+  local timer = seconds and self.engine._timers:add(math.max(seconds, 0), Run.wake, self)
   self.token = errors.check(self.core:token())
   local _, code, message = self.core:suspend()
   self.token = false
@@ -425,7 +439,7 @@ end
 -- Goes on until the claim ends. `given`: what has come.
 local function loop(self, given)
   local body = self.machine
-  if given.cancel then cancel.heed(self, given.cancel) end -- before anything begins
+  if given and given.cancel then cancel.heed(self, given.cancel) end -- before anything begins
   local _, problem = cancel.check_deadline(self)
   if problem then return ending.force(self, problem) end
   if body:is_over() and self.flow.reason == RETRY and ending.retry(self) then return end
@@ -498,6 +512,17 @@ local function live(self, what, given)
   error(errors.object(errors.original(problem), problem ~= errors.original(problem) and problem.traceback or nil), 0)
 end
 
+--- There is something to do for a run that may be waiting beside its steps.
+function Run.wake(self)
+  if self.token then self.token:wake(true) end
+end
+
+--- Something has come, of which the store tells.
+function Run.hear(self)
+  self.has_news = true
+  self:wake()
+end
+
 -- The claim ends with the coroutine, perhaps while that waits: nothing of it goes on. The body is dropped, not closed.
 function Run.__close(self)
   self.context.over, self.self._run = true, false
@@ -506,31 +531,29 @@ function Run.__close(self)
 end
 
 local function new(engine, claim, stage, run_context, bracket)
-  local self
-  self = setmetatable({
-    engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record,
-    context = run_context,
-    of = stage.class, timers = due.new(), known = {}, closed = {}, settled = {}, children = {}, starts = {},
-    publish = {},
-    unseen = {}, branches = {}, taken = {}, transactions = {}, again = false, compensations = {}, compensated = 0,
-    uncompensated = {}, cancelling = false, deadline = false, bind = false, held_ends = {},
-    missing = bracket.missing, holding = false, handlers = handlers.new(bracket), shown = shown.NOTHING, beats = {},
-    status = false, token = false, has_news = false, deliveries = 0, is_suspended = false, written = 0,
-    wake = function()
-      if self.token then self.token:wake(true) end
-    end,
+  local self = setmetatable({
+    engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = run_context,
+    of = stage.class, flow = nil, machine = nil, steps = nil, timers = due.new(), missing = bracket.missing,
+    handlers = nil, mailbox = nil, closed = NONE, transactions = NONE, deliveries = 0, written = 0, has_more = false,
+    has_news = false, is_warned = false, cancelling = false, holding = false, deadline = false, token = false,
   }, Run)
-  self.mailbox = mailbox.new(function(op) return cancel.holds(self, op) end)
-  self.is_waiting = function(op) return op.is_stopping or self.machine:holds(op) end
+  self.handlers, self.mailbox = handlers.new(self, bracket), mailbox.new(self, cancel.holds)
   return self
+end
+
+-- The clock of an engine, made once.
+local function clock_of(engine)
+  local handle = engine._core
+  engine._clock = engine._clock or function() return handle:now() end
+  return engine._clock
 end
 
 --- Executes a claimed run.
 -- @param engine, claim: as the "task" hook has them; stage: its instance; run_context: that of the instance, whose
---   `durable` is set here; main: function(self) that is the body; bracket: { enter =, leave = }, called with the
---   coroutine of a branch before and after it runs; and late, a function(self, problem), what comes when the run is
---   cancelled and the body has ended.
-function run.execute(engine, claim, stage, run_context, main, bracket)
+--   `durable` is set here; bracket: the functions that it is made of: main(self), the body; enter(co, self) and
+--   leave(co), called with the coroutine of a branch before and after it runs; late(self, problem), what comes when the
+--   run is cancelled and the body has ended; missing(class, version, path), why there is no body.
+function run.execute(engine, claim, stage, run_context, bracket)
   local self <close> = new(engine, claim, stage, run_context, bracket)
   news.listen(self)
   local flow, entries, given = journal.read(self)
@@ -538,14 +561,12 @@ function run.execute(engine, claim, stage, run_context, main, bracket)
   cancel.read_deadline(self)
   if flow.mode == "held" then return ending.stay_held(self) end
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
-  self.steps = steps.new(self, stage.id .. era, self.of.max_parallel_steps or PARALLEL_STEPS)
+  self.steps = steps.new(self, era, self.of.max_parallel_steps or PARALLEL_STEPS)
   self.machine = machine.new {
-    main = function() return main(self) end, seed = (engine._crash and engine._crash.seed or flow.seed) .. era,
-    entries = entries, next = flow.next,
-    start = flow.era == 0 and flow.created or nil, clock = function() return self.core:now() end,
+    main = bracket.main, owner = self, seed = (engine._crash and engine._crash.seed or flow.seed) .. era,
+    entries = entries, next = flow.next, start = flow.era == 0 and flow.created or nil, clock = clock_of(engine),
     limit = self.of.journal_limit, cancelled = cancel.problem, passes_over = self.of.determinism == "by_name",
-    late = function(problem) return bracket.late(self, problem) end,
-    enter = bracket.enter, leave = bracket.leave,
+    late = bracket.late, enter = bracket.enter, leave = bracket.leave,
   }
   run_context.durable = self
   noticed.replayed(self, #entries)

@@ -17,7 +17,7 @@
 
 local await = require "pipeline.support.await"
 local core = require "pipeline.core"
-local emptied = require("pipeline.flow.entry").emptied
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local info = require "pipeline.durable.info"
 local progress = require "pipeline.durable.reach.progress"
@@ -32,13 +32,14 @@ local meta = { __name = "pipeline.Steps", __index = Steps }
 
 local select, unpack, xpcall = select, table.unpack, xpcall
 local results = await.results
+local own, put, emptied, NONE <const> = entry.own, entry.put, entry.emptied, entry.NONE
 
---- Makes the steps of a run. `run_key`: the beginning of the keys of its steps; `most`: how many are at work at once.
--- Its engine's clocks count, and its `wake` is called when one has ended.
-function steps.new(run, run_key, most)
+--- Makes the steps of a run. `era`: what their keys have behind the id of the run; `most`: so many are at work at once.
+-- The clocks of its engine count, and its `wake` is called when one has ended.
+function steps.new(run, era, most)
   return setmetatable({
-    run = run, engine = run.engine, wake = run.wake, run_key = run_key, most = most, queue = {}, taken = {}, first = 1,
-    at_work = {}, count = 0, ended = {}, settled = {},
+    run = run, engine = run.engine, era = era, most = most, queue = NONE, taken = NONE, first = 1, at_work = NONE,
+    count = 0, ended = NONE, settled = NONE,
   }, meta)
 end
 
@@ -46,7 +47,7 @@ end
 
 --- A step is to begin as soon as there is a place for it.
 function Steps.add(self, op)
-  self.queue[#self.queue + 1] = op
+  put(self, "queue", op)
 end
 
 --- Takes those that may begin now: a list, which is good until the next call; nil: there are none. Each counts as at
@@ -63,6 +64,11 @@ function Steps.take(self)
   end
   self.queue, self.taken, self.first = emptied(self.taken), queue, 1
   return first == 1 and queue or table.move(queue, first, last, 1, {})
+end
+
+--- An attempt that was taken counts as one that has just ended.
+function Steps.put_ended(self, attempt)
+  put(self, "ended", attempt)
 end
 
 --- Takes the attempts that have ended: a list, which is good until the next call.
@@ -98,7 +104,7 @@ end
 --- The key of a step: what its function gets as pipeline.step().key.
 function Steps.key(self, op)
   local which = op.nth == 0 and ("%s@%s"):format(op.name, op.key) or ("%s#%d"):format(op.name, op.nth)
-  return ("%s%s/%s"):format(self.run_key, op.path, which)
+  return ("%s%s%s/%s"):format(self.run.self.id, self.era, op.path, which)
 end
 
 --- The number of the attempt that begins or is at work.
@@ -130,8 +136,8 @@ local function end_attempt(attempt, value, problem, traceback)
   attempt.value, op.has_ended = value, true
   if problem then attempt.problem, attempt.trace = problem, traceback end
   if attempt.span then end_span(self, attempt) end
-  self.ended[#self.ended + 1] = attempt
-  self.wake()
+  put(self, "ended", attempt)
+  self.run:wake()
 end
 
 local function time_is_up(op)
@@ -222,7 +228,7 @@ function Steps.begin(self, op)
   made = made or core.where(2)
   local attempt = { steps = self, op = op, number = attempt_of(op), task = nil, value = nil }
   if tracing then attempt.span = tracing:step_begins() end
-  self.at_work[op] = attempt
+  own(self, "at_work")[op] = attempt
   local on = task.prepare(attempt_body, made, attempt)
   attempt.task = on
   info.set(on, attempt)
@@ -243,9 +249,10 @@ end
 
 --- Cancels what is at work: nothing of it counts.
 function Steps.cancel_all(self, reason)
+  if self.count == 0 and not self.queue[1] then return end
   local list = {}
   for op, attempt in pairs(self.at_work) do list[#list + 1] = { op, attempt } end
-  self.first, self.queue = 1, {}
+  self.first, self.queue = 1, NONE
   for _, each in ipairs(list) do
     local op, attempt = each[1], each[2]
     self.at_work[op] = nil

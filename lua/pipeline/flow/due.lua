@@ -6,14 +6,18 @@
 -- Fields: heap (items: op, due, seq; each not later than the two below it), count, items (op -> its item: the others
 -- that it may have in the heap are old).
 
+local entry = require "pipeline.flow.entry"
+
 local due = {}
 
-local Due = {}
+local own = entry.own
+
+local Due = { heap = entry.NONE, count = 0, items = entry.NONE }
 local meta = { __name = "pipeline.Due", __index = Due }
 
 --- Makes an empty one.
 function due.new()
-  return setmetatable({ heap = {}, count = 0, items = {} }, meta)
+  return setmetatable({}, meta)
 end
 
 local function is_before(a, b)
@@ -41,8 +45,8 @@ end
 
 --- An operation has its time, or another one than before.
 function Due.add(self, op)
-  local item, heap = { op = op, due = op.due, seq = op.seq }, self.heap
-  self.items[op] = item
+  local item, heap = { op = op, due = op.due, seq = op.seq }, own(self, "heap")
+  own(self, "items")[op] = item
   self.count = self.count + 1
   local at = self.count
   while at > 1 and is_before(item, heap[at // 2]) do heap[at], at = heap[at // 2], at // 2 end
@@ -59,9 +63,9 @@ local function is_old(self, item)
   return op.done or op.due ~= item.due or self.items[op] ~= item
 end
 
---- The first operation that is not over, and for which `waits` (function(op)) is not true; and its time; nil: there is
--- none. Those that wait stay.
-function Due.first(self, waits)
+--- The first operation that is not over, and for which `waits` (function(op, of)) is not true; and its time; nil: there
+-- is none. Those that wait stay.
+function Due.first(self, waits, of)
   if self.count == 0 then return nil end
   local aside, found
   while self.count > 0 and not found do
@@ -69,7 +73,7 @@ function Due.first(self, waits)
     if is_old(self, item) then
       if self.items[item.op] == item then self.items[item.op] = nil end
       drop_first(self)
-    elseif waits(item.op) then
+    elseif waits(item.op, of) then
       aside = aside or {}
       aside[#aside + 1] = item.op
       drop_first(self)

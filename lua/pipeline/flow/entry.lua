@@ -83,8 +83,40 @@ function entry.size(op)
   return ENTRY_BYTES + #op.name + #op.path
 end
 
---- A list of operations, or of what became of them, without what is in it: to be filled again.
+-- ---- lists and sets of operations ----------------------------------------------------------------------------------
+
+-- Most of those that a run may have stay empty all its life. Until something is put into one its class has NONE in its
+-- place, which is empty, the same for all, and takes nothing.
+local NONE <const> = setmetatable({}, {
+  __newindex = function(_, _, item)
+    if item ~= nil then error("entry.NONE takes nothing: see entry.own", 2) end
+  end,
+})
+
+entry.NONE = NONE
+
+--- The list or set `field` of an object, into which something is about to be put.
+function entry.own(object, field)
+  local list = object[field]
+  if list ~= NONE then return list end
+  list = {}
+  object[field] = list
+  return list
+end
+
+--- Puts something at the end of the list `field` of an object.
+function entry.put(object, field, item)
+  local list = object[field]
+  if list == NONE then
+    object[field] = { item }
+  else
+    list[#list + 1] = item
+  end
+end
+
+--- The list without what is in it, to be filled again; in place of NONE a new one.
 function entry.emptied(list)
+  if list == NONE then return {} end
   for i = #list, 1, -1 do list[i] = nil end
   return list
 end

@@ -13,9 +13,9 @@
 --
 -- Whatever has an end in the journal is delivered from there, in the order of `done`, before anything else happens.
 --
--- Fields of a branch: co, path, counts (occurrences by kind and name), chance (its random numbers, or nil), future (of
--- its results), waits (what it is blocked on: a list, or nil), alone (such a list, for one operation), first (what came
--- first of that); scope, got and thrown: see scope.lua.
+-- Fields of a branch: co, fn and args (what is executed in it), path, counts (occurrences by kind and name), chance
+-- (its random numbers, or nil), future (of its results), waits (what it is blocked on: a list, or nil), alone (such a
+-- list, for one operation), first (what came first of that); scope, got and thrown: see scope.lua.
 --
 -- Invariants
 --   1. Only the machine resumes branches, and only the running branch may ask or wait.
@@ -36,16 +36,22 @@ local recorded = require "pipeline.flow.recorded"
 local scope = require "pipeline.flow.scope"
 local bad_argument = place.bad_argument
 
-local machine = {}
+local NONE <const> = entry.NONE
+
+-- What most machines never change.
+local machine = {
+  begun = false, delivered = 0, at_limit = false, cancellation = false, is_cancelling = false, passes_over = false,
+  has_passed = false, recorded = NONE, names = NONE, stops = NONE, found = NONE, was_long = false, diverged = false,
+}
 machine.__index = machine
 
 local kinds, size_of, emptied, ENTRY_BYTES <const> = entry.kinds, entry.size, entry.emptied, entry.BYTES
+local own, put = entry.own, entry.put
 local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 local isyieldable, here = coroutine.isyieldable, place.here
 local pack, unpack = table.pack, table.unpack
 local add_waiter, remove_waiter = blocked.add_waiter, blocked.remove_waiter
 
-local NOTHING <const> = {}
 local WAIT <const> = {} -- what a branch yields when it waits; no code of the user has it
 local ENTRIES_MAX <const>, BYTES_MAX <const> = 10000, 50 << 20
 local ENTRIES_RESERVED <const>, BYTES_RESERVED <const> = 200, 1 << 20 -- for cleaning up after LimitError
@@ -59,31 +65,28 @@ local is_written_when_asked = {
 }
 
 --- Makes a machine.
--- @tparam table given main (function: the body, called in its first branch), seed (bytes), entries (the journal, in
---   the order of seq; default: none), clock (function() -> time), start (time of the begin, when there are no entries),
---   next (the lowest number that the counter may give; default 1), limit ({ entries =, bytes = }), enter and leave
---   (functions of a coroutine: it is about to be resumed, and has come back), cancelled (function(op) -> the error that
---   branches get when the run is cancelled), late (function(error): what is done about a cancellation that comes when
---   main has ended; it raises), passes_over (true: what the body does not ask for is no divergence, see recorded.lua).
+-- @tparam table given what the machine keeps, and does not change: main (function(owner): the body, called in its first
+--   branch), owner (what the functions are told of), seed (bytes), entries (the journal, in the order of seq; default:
+--   none), clock (function() -> time), start (time of the begin, when there are no entries), next (the lowest number
+--   that the counter may give; default 1), limit ({ entries =, bytes = }), enter and leave (function(co, owner): that
+--   coroutine is about to be resumed, and has come back), cancelled (function(op) -> the error that branches get when
+--   the run is cancelled), late (function(owner, error): what is done about a cancellation that comes when main has
+--   ended; it raises), passes_over (true: what the body does not ask for is no divergence, see recorded.lua).
 function machine.new(given)
-  local limit = given.limit or {}
+  local limit, entries = given.limit or NONE, given.entries or NONE
   local self = setmetatable({
-    seed = given.seed, clock = given.clock, recorded = {}, next = given.next or 1, begun = false,
-    delivered = 0, left = 0, unasked = 0, waiting = {}, first = 1, last = 0, branch = false,
-    branches = {}, asked = {}, writes = {}, taken_asked = {}, taken_writes = {}, pending = 0, count = 0, bytes = 0,
-    replaying = true, names = {},
-    max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX, at_limit = false, order = 0,
-    enter = given.enter or function() end, leave = given.leave or function() end,
-    ran = false, latest = false, ended = nil, diverged = nil, broken = nil, open = {}, stops = {},
-    scope = scope.new(), has_cancelled = false, cancelled = given.cancelled, late = given.late, cancellation = false,
-    is_cancelling = false, passes_over = given.passes_over or false, has_passed = false, found = {},
+    given = given, next = given.next or 1, now = false, waiting = {}, first = 1, last = 0, branch = false,
+    branches = {}, ran = false, asked = {}, writes = {}, taken_asked = NONE, taken_writes = NONE, open = {},
+    pending = 0, count = 0, bytes = 0, order = 0, unasked = 0, left = 0, latest = false, ended = false, broken = false,
+    replaying = true, max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX,
+    scope = scope.new(), has_cancelled = false, entries = entries, deliveries = NONE, given_up = NONE, root = nil,
   }, machine)
-  local entries = given.entries or {}
+  if given.passes_over then self.passes_over = true end
   local bytes = recorded.load(self, entries)
-  self.was_long = #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED
+  if #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED then self.was_long = true end
   self.replaying = self.unasked > 0
   self.now = self.begun or given.start or given.clock()
-  self.root = self:add_branch("", given.main, pack(), self.scope)
+  self.root = self:add_branch("", given.main, pack(given.owner), self.scope)
   return self
 end
 
@@ -112,16 +115,19 @@ local function finish(self, branch, ok, ...)
   return WAIT
 end
 
+-- What the coroutine of a branch does.
+local function execute(self, branch)
+  local args = branch.args
+  return finish(self, branch, xpcall(branch.fn, errors.handler, unpack(args, 1, args.n)))
+end
+
 --- Starts a branch at the end of the queue of those that can go on. Returns its future.
 function machine.add_branch(self, path, fn, args, within)
   local branch = {
-    path = path, counts = {}, waits = nil, first = nil, scope = within, got = scope.known(within), thrown = nil,
-    alone = { nil },
+    path = path, counts = {}, waits = nil, first = nil, scope = within, got = scope.known(within), fn = fn,
+    args = args, co = create(execute), future = nil, alone = NONE,
   }
   branch.future = { kind = "branch", name = path, path = path, ready = false, waiters = false, branch = branch }
-  branch.co = create(function()
-    return finish(self, branch, xpcall(fn, errors.handler, unpack(args, 1, args.n)))
-  end)
   self.branches[#self.branches + 1] = branch
   push(self, branch)
   return branch
@@ -168,10 +174,11 @@ local function broken_yield(self, branch)
 end
 
 local function step(self, branch)
+  local co, given = branch.co, self.given
   self.branch, self.ran = branch, branch
-  self.enter(branch.co)
-  local ok, tag = resume(branch.co)
-  self.leave(branch.co)
+  if given.enter then given.enter(co, given.owner) end
+  local ok, tag = resume(co, self, branch) -- which only the first time are for anybody
+  if given.leave then given.leave(co, given.owner) end
   self.branch = false
   if not ok then -- not even xpcall could catch it
     finish(self, branch, false, tag)
@@ -247,7 +254,7 @@ local function identify(self, branch, kind, name, key, what)
     if self.names[id] then
       bad_argument(1, what, "%s %q of key %s was asked for before in this branch: a key names one", kind, name, key)
     end
-    self.names[id] = true
+    own(self, "names")[id] = true
     return 0, recorded.series(self, branch.path, kind, entry.keyed(name, key))
   end
   if not counts then
@@ -269,7 +276,8 @@ end
 function machine.touch(self, op)
   if op.is_dirty then return end
   op.is_dirty = true
-  self.writes[#self.writes + 1] = op
+  local writes = self.writes
+  writes[#writes + 1] = op
 end
 
 --- Asks for an operation.
@@ -279,7 +287,7 @@ end
 --   gives a new operation its due, its ref and what else it takes; not called when it is recorded).
 -- @return the operation.
 function machine.ask(self, kind, name, given)
-  given = given or NOTHING
+  given = given or NONE
   local what, key, fill = given.what or kind, given.key, given.fill
   local branch = self:check_call(what)
   if self.has_cancelled then heed(self, branch) end
@@ -293,8 +301,8 @@ function machine.ask(self, kind, name, given)
     end
     op = {
       kind = kind, state = "open", path = branch.path, name = name, nth = nth, key = key, line = here(),
-      opened = self.now, attempt = 0, is_asked = true, scope = branch.scope, is_stored = false, is_dirty = false,
-      ready = false, waiters = false, done = nil, closed = nil, -- room for what comes later
+      opened = self.now, attempt = 0, is_asked = true, scope = branch.scope, ready = false, waiters = false,
+      is_stored = nil, is_dirty = nil, done = nil, closed = nil, -- room for what comes later
     }
     if fill then fill(op) end
     local number = self.next
@@ -350,8 +358,9 @@ end
 --- The same for the operation that the running branch has asked for just now: so it may wait, and that is not ready.
 function machine.wait_asked(self, op)
   local branch = self.branch
-  branch.alone[1] = op
-  return block(branch, branch.alone)
+  local alone = own(branch, "alone")
+  alone[1] = op
+  return block(branch, alone)
 end
 
 --- The same for all of the list, or until one of them comes that `ends` the wait (function(op)). Returns that one; nil:
@@ -378,7 +387,7 @@ end
 --- The random numbers of the running branch.
 function machine.chance(self, what)
   local branch = check_branch(self, what)
-  branch.chance = branch.chance or chance.new(self.seed, branch.path)
+  branch.chance = branch.chance or chance.new(self.given.seed, branch.path)
   return branch.chance
 end
 
@@ -390,7 +399,7 @@ function machine.close(self, op, state, value)
   op.state, op.value, op.due = state, value, nil
   local number = self.next
   op.done, self.next = number, number + 1
-  local now = self.clock()
+  local now = self.given.clock()
   op.closed = now > self.now and now or self.now
   self:touch(op)
 end
@@ -439,14 +448,13 @@ end
 function machine.stop(self, op)
   if op.ready or op.is_stopping then return end
   op.is_stopping = true
-  self.stops[#self.stops + 1] = op
+  put(self, "stops", op)
 end
 
 --- The operations that are to be stopped, since the last call.
 function machine.take_stops(self)
   local stops = self.stops
-  if not stops[1] then return stops end
-  self.stops = {}
+  if stops[1] then self.stops = NONE end
   return stops
 end
 
@@ -454,10 +462,12 @@ end
 -- else has the last word.
 local function cancel_run(self, op)
   self.cancellation = op
-  scope.cancel(self, self.scope, function() return self.cancelled(op) end)
+  scope.cancel(self, self.scope, function() return self.given.cancelled(op) end)
   if self.root.future.ready then
-    self.ended = nil
-    self.root = self:add_branch("/~late", self.late, pack(self.cancelled(op)), scope.new(self.scope, true))
+    self.ended = false
+    local given = self.given
+    local args = pack(given.owner, given.cancelled(op))
+    self.root = self:add_branch("/~late", given.late, args, scope.new(self.scope, true))
   end
 end
 
@@ -590,7 +600,7 @@ end
 
 --- Whether the body has nothing left to do: its first branch has returned or raised.
 function machine.is_over(self)
-  return self.broken ~= nil or self.ended ~= nil
+  return (self.broken or self.ended) ~= false
 end
 
 --- Starts a branch from the running one.

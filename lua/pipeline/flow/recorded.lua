@@ -48,7 +48,7 @@ local function adder(machine)
     local name, nth = op.name, op.nth
     if nth == 0 and op.key ~= nil then name = entry.keyed(name, op.key) end
     if name ~= name_before or kind ~= kind_before or path ~= path_before then
-      series = sub(sub(sub(machine.recorded, path), kind), name)
+      series = sub(sub(sub(entry.own(machine, "recorded"), path), kind), name)
       path_before, kind_before, name_before = path, kind, name
     end
     series[nth] = op
@@ -93,8 +93,9 @@ end
 --- Puts the entries of the journal where they are found by what they are, and lists the deliveries. Returns how many
 -- bytes they count for.
 function recorded.load(self, entries)
+  if not entries[1] then return 0 end
   local deliveries, given_up, last, bytes, unasked, begun = {}, {}, self.next - 1, 0, #entries, self.begun
-  local add, delivered = entries[1] and adder(self), 0
+  local add, delivered = adder(self), 0
   for i = 1, #entries do
     local op = entries[i]
     local kind, state, path = complete(op)
@@ -118,7 +119,7 @@ function recorded.load(self, entries)
     if not begun or opened < begun then begun = opened end
     bytes = bytes + ENTRY_BYTES + #op.name + #path + (value and #value or 0)
   end
-  self.entries, self.begun = entries, begun
+  self.begun = begun
   sort_deliveries(deliveries)
   sort_deliveries(given_up)
   self.given_up = given_up
@@ -145,7 +146,7 @@ local function recall(machine, op)
   machine.unasked = machine.unasked + 1
   if op.is_delivery or op.done and op.state == "cancelled" then
     op.is_delivery = false -- not one of the replay any more
-    machine.found[#machine.found + 1] = op
+    entry.put(machine, "found", op)
   end
 end
 

@@ -295,31 +295,25 @@ end
 --- The body of a durable function, in an instance of its own. It runs in coroutines of its own: to whom they belong is
 -- known while they do.
 -- @param inputs what gives the values of the slots among the arguments: inputs:value(id).
--- @return the instance, its run context, the main function, and what is to be called around its coroutines.
+-- @return the instance, its run context, and the functions that a run of it is made of.
 function execute.body(engine, of, record, inputs)
   local self = instance.new(of, engine, record)
-  local run = { children = false, n = 0, claim = inputs, over = false, committed = false, used = true }
-  self._run = run
-  local list, n = decode_args(self, inputs)
-  local fn = run_function(engine, of, record)
-  local body = require "pipeline.durable.body.methods"
-  local enter, leave = current.around_body(self)
-  if engine._test or engine._guards then
-    enter, leave = require("pipeline.durable.body.guards").around(enter, leave)
-  end
-  return self, run, function(durable) return body.main(durable, self, fn, list, n) end, {
-    missing = body.problem,
-    late = function(durable, problem) return body.late(durable, self, problem) end,
-    enter = enter, leave = leave,
+  local run = {
+    children = false, n = 0, claim = inputs, over = false, committed = false, used = true,
+    fn = run_function(engine, of, record), args = false, count = 0, durable = false,
   }
+  self._run = run
+  run.args, run.count = decode_args(self, inputs)
+  local body = require "pipeline.durable.body.methods"
+  return self, run, (engine._test or engine._guards) and body.guarded or body.plain
 end
 
 local function run_durable(engine, claim, of, record)
   local durable = require "pipeline.durable.run"
   if not durable.go_on(engine, claim, of, record) then
-    local self, run, main, bracket = execute.body(engine, of, record, claim)
+    local self, run, bracket = execute.body(engine, of, record, claim)
     instances[running()] = self
-    durable.execute(engine, claim, self, run, main, bracket)
+    durable.execute(engine, claim, self, run, bracket)
   end
   instances[running()] = nil
 end

@@ -4,6 +4,7 @@
 
 local calls = require "pipeline.durable.body.calls"
 local events = require "pipeline.durable.body.events"
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local options = require "pipeline.support.options"
@@ -25,7 +26,7 @@ function methods.go(self, name, fn, ...)
   if options.is_callable(name) then return methods.go(self, "go", name, fn, ...) end
   options.check_function(fn, 2, "go")
   local on = run.machine:go(name, fn, ...)
-  run.branches[#run.branches + 1] = on
+  entry.put(run, "branches", on)
   return calls.new_future(on)
 end
 

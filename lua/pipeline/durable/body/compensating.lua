@@ -11,6 +11,7 @@
 -- All of that is shielded: a cancellation that comes meanwhile does not interrupt it.
 
 local calls = require "pipeline.durable.body.calls"
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local options = require "pipeline.support.options"
 local values = require "pipeline.durable.values"
@@ -20,12 +21,13 @@ local compensating = {}
 
 local methods = {}
 local pack, unpack = table.pack, table.unpack
+local put, NONE <const> = entry.put, entry.NONE
 
 -- ---- registering ---------------------------------------------------------------------------------------------------
 
 --- Registers `fn`, which undoes the step `op`: fn(outcome, ...) with the arguments of the step.
 function compensating.register_step(run, op, fn, args)
-  run.compensations[#run.compensations + 1] = { name = op.name, fn = fn, args = args, op = op }
+  put(run, "compensations", { name = op.name, fn = fn, args = args, op = op })
 end
 
 --- Registers what undoes something: with a name fn(...) is executed as a step, without one fn() is code of the body.
@@ -39,7 +41,7 @@ function methods.on_compensate(self, name, fn, ...)
   if name ~= nil and (type(name) ~= "string" or name == "" or #name > 200) then
     bad_argument(1, "on_compensate", "a name of 1 to 200 bytes expected")
   end
-  run.compensations[#run.compensations + 1] = { name = name, fn = fn, args = pack(...) }
+  put(run, "compensations", { name = name, fn = fn, args = pack(...) })
 end
 
 -- ---- executing -----------------------------------------------------------------------------------------------------
@@ -73,7 +75,7 @@ end
 -- Executes what is registered, the newest first. Returns the list of those that failed: { name, problem }.
 local function execute_all(run, self)
   local list, failed = run.compensations, {}
-  run.compensations, run.compensated = {}, run.compensated + 1
+  run.compensations, run.compensated = NONE, run.compensated + 1
   local given = {
     what = "self:compensate", is_shield = true, path = ("/~compensate#%d"):format(run.compensated),
   }
@@ -138,7 +140,7 @@ function compensating.finish(run, self, caught)
       return errors.CancelledError(text, { where = false, traceback = "", reason = text })
     end)
     wait_for_branches(run)
-    for _, each in ipairs(execute_all(run, self)) do run.uncompensated[#run.uncompensated + 1] = each end
+    for _, each in ipairs(execute_all(run, self)) do put(run, "uncompensated", each) end
   end)
   error(results[1] and caught or results[2], 0)
 end

@@ -3,6 +3,7 @@
 -- In tests, and with `guards` of open, they raise in the body of a durable function. They are put in their places
 -- around each resume of a body, and taken away before anything else runs.
 
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 
 local guards = {}
@@ -13,6 +14,7 @@ local remedies = {
   { math, "random", "math.random", "self:random()" },
 }
 
+local enter_body, leave_body = current.enter_body, current.leave_body
 local is_set = false
 
 for _, each in ipairs(remedies) do
@@ -41,15 +43,16 @@ local function lift()
   for _, each in ipairs(remedies) do each[1][each[2]] = each.original end
 end
 
---- Two functions as those of current.around_body, around which they are in place.
-function guards.around(enter, leave)
-  return function(co)
-    enter(co)
-    set()
-  end, function(co)
-    lift()
-    leave(co)
-  end
+--- As current.enter_body, and they are in place.
+function guards.enter(co, run)
+  enter_body(co, run)
+  set()
+end
+
+--- As current.leave_body, and they are not in place any more.
+function guards.leave(co)
+  lift()
+  leave_body(co)
 end
 
 return guards

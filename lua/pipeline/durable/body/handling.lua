@@ -20,7 +20,7 @@ end
 function methods.on_query(self, name, fn)
   local run = calls.run_of(self, "on_query")
   check(name, fn, 2, "on_query")
-  run.handlers.query[name] = fn
+  run.handlers:answer(name, fn)
 end
 
 --- Takes the signals of that name that no wait takes: for each, in the order in which they came, fn(payload) runs as a

@@ -8,10 +8,13 @@ local calls = require "pipeline.durable.body.calls"
 local compensating = require "pipeline.durable.body.compensating"
 local core = require "pipeline.core"
 local class = require "pipeline.workflow.class"
+local current = require "pipeline.current"
 local errors = require "pipeline.support.errors"
 local events = require "pipeline.durable.body.events"
 local future = require "pipeline.workflow.future"
+local guards = require "pipeline.durable.body.guards"
 local handling = require "pipeline.durable.body.handling"
+local journal = require "pipeline.durable.journal"
 local options = require "pipeline.support.options"
 local scopes = require "pipeline.durable.body.scopes"
 local shown = require "pipeline.durable.reach.shown"
@@ -20,6 +23,8 @@ local telling = require "pipeline.durable.body.telling"
 local versions = require "pipeline.durable.body.versions"
 local place = require "pipeline.support.place"
 local bad_argument, bad_option, bad_type, misuse = place.bad_argument, place.bad_option, place.bad_type, place.misuse
+
+local own = require("pipeline.flow.entry").own
 
 local body = {}
 
@@ -108,7 +113,7 @@ local function ask_step(self, what, given, fn, ...)
     local n = select("#", ...)
     if n > 0 then check_args(what, n, ...) end
     local op = ask_plain(run, self, what, given, fn, n, ...)
-    run.unseen[op] = true
+    own(run, "unseen")[op] = true
     return run, op
   end
   given = read_options(given, what)
@@ -116,7 +121,7 @@ local function ask_step(self, what, given, fn, ...)
   check_args(what, select("#", ...), ...)
   local op = run.machine:ask("step", given.name, { key = check_key(what, given.key), what = "self:" .. what })
   if not op.done then op.fn, op.args, op.options = fn, pack(...), options_of(self, given) end
-  run.unseen[op] = true
+  own(run, "unseen")[op] = true
   if given.compensate then compensating.register_step(run, op, given.compensate, pack(...)) end
   return run, op
 end
@@ -234,15 +239,15 @@ local status_kinds = { message = "string", console_url = "string", status_links 
 
 --- As for every pipeline; in the body with the next commit.
 function methods.set_status(self, given)
-  local current = self._run and self._run.durable
-  if not (current and current.machine.branch) then return class.Base.set_status(self, given) end
+  local run = self._run and self._run.durable
+  if not (run and run.machine.branch) then return class.Base.set_status(self, given) end
   given = options.check(given, status_kinds, 1, "set_status")
-  if not shown.is_new(current) then return end
+  if not shown.is_new(run) then return end
   local bytes, code, message = core.encode_value(given.status_links or {}, "status_links")
   if not bytes then errors.raise_core(code, message) end
-  current.status = {
-    message = given.message, console_url = given.console_url, links = bytes, time = current.core:now(),
-  }
+  journal.set(run, "status", {
+    message = given.message, console_url = given.console_url, links = bytes, time = run.core:now(),
+  })
 end
 
 --- Not for durable functions, which await the futures, and then spawn: raises UnexpectedPipelineError.
@@ -313,30 +318,42 @@ local function finish(run, self, ...)
   return ...
 end
 
-local function attempt(run, self, fn, args, n)
+local function attempt(run, self, given)
   if run.flow.era > 0 then methods.sleep(self, 0) end -- the time of its begin is in the journal before anything else
   run.handlers.has_begun = true
-  return finish(run, self, versions.pick(run.of, run.flow.version, fn)(self, unpack(args, 1, n)))
+  return finish(run, self, versions.pick(run.of, run.flow.version, given.fn)(self, unpack(given.args, 1, given.count)))
+end
+
+local function settle(run, ok, ...)
+  if ok then return ... end
+  compensating.finish(run, run.self, (...))
 end
 
 --- The body of a run: the user's function with its arguments, and what has to be waited for behind it; where it fails,
--- the compensations.
--- A run for whose version there is no function is held.
-function body.main(run, self, fn, args, n)
-  local results = pack(xpcall(attempt, errors.handler, run, self, fn, args, n))
-  if results[1] then return unpack(results, 2, results.n) end
-  compensating.finish(run, self, results[2])
+-- the compensations. A run for whose version there is no function is held.
+-- `context` of the run has fn, args (a list) and count (of these).
+function body.main(run)
+  return settle(run, xpcall(attempt, errors.handler, run, run.self, run.context))
 end
 
 --- A cancellation comes when run has returned, and is not over in the store: what it did is undone all the same.
-function body.late(run, self, problem)
-  compensating.finish(run, self, problem)
+function body.late(run, problem)
+  compensating.finish(run, run.self, problem)
 end
 
 for _, room in ipairs { branches, compensating, events, handling, scopes, telling, versions } do
   for name, method in pairs(room.methods) do methods[name] = method end
 end
 
-body.methods, body.problem = methods, versions.problem
+body.methods = methods
+
+--- The functions that a run is made of, see durable/run.lua; guarded: in tests, and with `guards` of open.
+body.plain = {
+  main = body.main, late = body.late, missing = versions.problem, enter = current.enter_body,
+  leave = current.leave_body,
+}
+body.guarded = {
+  main = body.main, late = body.late, missing = versions.problem, enter = guards.enter, leave = guards.leave,
+}
 
 return body

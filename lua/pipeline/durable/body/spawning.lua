@@ -4,9 +4,11 @@
 -- finds the same child, and its future may be an argument of another one at once.
 
 local core = require "pipeline.core"
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local instance = require "pipeline.workflow.instance"
+local journal = require "pipeline.durable.journal"
 local options = require "pipeline.support.options"
 local trace = require "pipeline.telemetry.trace"
 local values = require "pipeline.durable.values"
@@ -80,7 +82,7 @@ end
 
 -- A child that is not in the journal is written with the next commit.
 local function prepare(run, self, child, given, stage)
-  local list = given.detached and run.starts or run.children
+  local list = given.detached and "starts" or "children"
   return function(op)
     local args, inputs = encode_args(self, child)
     op.ref = run.core:new_id()
@@ -97,7 +99,7 @@ local function prepare(run, self, child, given, stage)
       new.flags = new.flags | core.STRICT
       new.trace = self._engine._tracing and trace.header() or nil
     end
-    list[#list + 1] = new
+    journal.add(run, list, new)
   end
 end
 
@@ -146,7 +148,7 @@ function spawning.spawn(run, self, child, given)
     rawset(child, "_detached", true)
     run.machine:cancel(op)
   else
-    run.unseen[op] = true
+    entry.own(run, "unseen")[op] = true
   end
   return future.new(child)
 end

@@ -5,24 +5,24 @@
 -- records nothing. An update is answered with the commit behind the end of its handler; its entry says so by its
 -- attempt (1).
 
+local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
+local journal = require "pipeline.durable.journal"
 local mailbox = require "pipeline.durable.mailbox"
 local shown = require "pipeline.durable.reach.shown"
 local values = require "pipeline.durable.values"
 
 local handlers = {}
 
-local Handlers = {}
+local Handlers = { query = entry.NONE, signal = entry.NONE, update = entry.NONE }
 Handlers.__index = Handlers
 
 local pack, unpack = table.pack, table.unpack
-local NONE <const> = {} -- for an update that nothing takes
+local UNTAKEN <const> = {} -- in place of the handler of an update that there is none for
 
 --- Those of a run that begins. `bracket`: see run.lua.
-function handlers.new(bracket)
-  return setmetatable({
-    query = {}, signal = {}, update = {}, bracket = bracket, has_begun = false, is_ending = false,
-  }, Handlers)
+function handlers.new(run, bracket)
+  return setmetatable({ run = run, bracket = bracket, has_begun = false, is_ending = false }, Handlers)
 end
 
 local function sorted(names)
@@ -51,7 +51,7 @@ end
 --- Calls fn(...) as code of the body that may record nothing. Returns as pcall does, errors with their traceback.
 function Handlers.call(self, fn, ...)
   local co = coroutine.create(function(...) return xpcall(fn, errors.handler, ...) end)
-  self.bracket.enter(co)
+  self.bracket.enter(co, self.run)
   local results = pack(coroutine.resume(co, ...))
   self.bracket.leave(co)
   if not results[1] then return false, results[2] end
@@ -70,12 +70,12 @@ function Handlers.find(self, mail)
   if self.is_ending then return nil end
   local handler = self[mail.kind or "signal"][mail.name]
   if handler or mail.kind ~= "update" then return handler end
-  return self.has_begun and NONE or nil
+  return self.has_begun and UNTAKEN or nil
 end
 
 -- The error of an update that is refused; nil: it is taken.
 local function refusal(self, mail, handler)
-  if handler == NONE then
+  if handler == UNTAKEN then
     return errors.UpdateRejectedError(("no handler takes update %q; there are: %s"):format(mail.name,
       self:names "update"), { where = false })
   end
@@ -91,13 +91,13 @@ function Handlers.receive(self, run, mail, handler)
   if mail.kind == "update" then
     local problem = refusal(self, mail, handler)
     if problem then
-      run.taken[#run.taken + 1] = mail.id
+      journal.add(run, "taken", mail.id)
       shown.answer(run, mail.id, "refused", values.encode_error(problem))
       return {}
     end
   end
   local op = run.machine:receive(mail.kind or "signal", mail.name, mail.id, mailbox.results(mail), handler.follow)
-  run.taken[#run.taken + 1] = mail.id
+  journal.add(run, "taken", mail.id)
   return { op }
 end
 
@@ -107,7 +107,7 @@ local function start(run, op, fn)
   local machine = run.machine
   local branch = machine:add_branch(("/%s:%s#%d"):format(op.kind, op.name, op.nth), fn, pack(), machine.scope)
   branch.is_handler = true
-  run.branches[#run.branches + 1] = branch.future
+  entry.put(run, "branches", branch.future)
 end
 
 local function payload_of(op)
@@ -130,6 +130,11 @@ local function answer(run, op, ok, ...)
   run.machine:touch(op)
 end
 
+--- Registers a handler of queries.
+function Handlers.answer(self, name, fn)
+  entry.own(self, "query")[name] = fn
+end
+
 --- Registers a handler of signals, or of updates (with a validator, or nil).
 function Handlers.register(self, run, kind, name, fn, validate)
   local function follow(op)
@@ -137,7 +142,7 @@ function Handlers.register(self, run, kind, name, fn, validate)
     if kind == "signal" then return start(run, op, function() return fn(payload_of(op)) end) end
     start(run, op, function() answer(run, op, xpcall(fn, errors.handler, payload_of(op))) end)
   end
-  self[kind][name] = { fn = fn, validate = validate or false, follow = follow }
+  entry.own(self, kind)[name] = { fn = fn, validate = validate or false, follow = follow }
   run.machine:follow(kind, name, follow)
 end
 

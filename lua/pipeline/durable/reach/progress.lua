@@ -37,8 +37,8 @@ function Progress.heartbeat(self, details)
   if op.beat_at then return end
   op.beat_at = math.max(run.engine._core:steady(), self.next_at)
   self.next_at = op.beat_at + BETWEEN_SECONDS
-  run.beats[op] = true
-  run.wake()
+  entry.own(run, "beats")[op] = true
+  run:wake()
 end
 
 -- Most steps write nothing.
@@ -61,7 +61,7 @@ function Stream.write(self, value)
   shown.check_room(name, k, total)
   of.counts[name], of.bytes[name] = k, total
   shown.write_of_step(of.run, name, of.source, k, bytes)
-  of.run.wake()
+  of.run:wake()
 end
 
 --- A stream of the run, for the function of a step.

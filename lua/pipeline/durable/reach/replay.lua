@@ -15,6 +15,7 @@ local shown = require "pipeline.durable.reach.shown"
 local replay = {}
 
 local PAGE_ENTRIES <const> = 500
+local NONE <const> = require("pipeline.flow.entry").NONE
 
 -- What a body may ask of the store: nothing of it is written.
 local function reader_of(engine)
@@ -52,13 +53,20 @@ local function inputs_of(engine)
 end
 
 -- The run, for the methods of a body.
+local Reading = {
+  __name = "pipeline.DurableReading", reads_only = true, children = NONE, starts = NONE, publish = NONE, taken = NONE,
+  unseen = NONE, branches = NONE, status = false, again = false, shown = shown.NOTHING, compensations = NONE,
+  compensated = 0, uncompensated = NONE, publish_fill = function() end, bind_to_abort = function() end,
+}
+Reading.__index = Reading
+
 local function run_of(engine, of, record, flow, stage, run_context, bracket)
-  return setmetatable({
+  local run = setmetatable({
     engine = engine, core = reader_of(engine), self = stage, record = record, context = run_context, of = of,
-    flow = flow, reads_only = true, children = {}, starts = {}, publish = {}, unseen = {}, branches = {}, taken = {},
-    status = false, again = false, shown = shown.NOTHING, handlers = handlers.new(bracket),
-    compensations = {}, compensated = 0, uncompensated = {},
-  }, { __index = { publish_fill = function() end, bind_to_abort = function() end } })
+    flow = flow,
+  }, Reading)
+  run.handlers = handlers.new(run, bracket)
+  return run
 end
 
 --- Replays a durable function.
@@ -74,14 +82,14 @@ function replay.of(engine, record)
   if record.state == "done" and #entries == 0 and flow.next > flow.first then
     return nil, "its journal is deleted (journal_retention)"
   end
-  local stage, run_context, main, bracket = execute.body(engine, of, record, inputs_of(engine))
+  local stage, run_context, bracket = execute.body(engine, of, record, inputs_of(engine))
   local run = run_of(engine, of, record, flow, stage, run_context, bracket)
   local era = flow.era > 0 and ("/~%d"):format(flow.era) or ""
   run.machine = machine.new {
-    main = function() return main(run) end, seed = flow.seed .. era, entries = entries, next = flow.next,
+    main = bracket.main, owner = run, seed = flow.seed .. era, entries = entries, next = flow.next,
     start = flow.era == 0 and flow.created or nil, clock = function() return engine._core:now() end,
     limit = of.journal_limit, enter = bracket.enter, leave = bracket.leave, cancelled = cancel.problem,
-    late = function(caught) return bracket.late(run, caught) end, passes_over = of.determinism == "by_name",
+    late = bracket.late, passes_over = of.determinism == "by_name",
   }
   run_context.durable = run
   run.machine:start()

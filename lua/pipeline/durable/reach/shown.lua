@@ -43,9 +43,9 @@ end
 
 -- ---- what the body says --------------------------------------------------------------------------------------------
 
-local function add(self, list, item)
+local function add(run, list, item)
   list[#list + 1] = item
-  self.any = true
+  run.shown.any, run.has_more = true, true
 end
 
 --- Encodes a value that is shown. Raises SerializationError and LimitError.
@@ -71,7 +71,7 @@ function shown.set_value(run, name, bytes)
       return
     end
   end
-  add(run.shown, list, { name = name, value = bytes })
+  add(run, list, { name = name, value = bytes })
 end
 
 -- The source of what the body writes in this era.
@@ -97,7 +97,7 @@ function shown.write(run, name, bytes)
   if bytes then shown.check_room(name, k, total) else self.closed[name] = true end
   self.counts[name], self.bytes[name] = k, total
   if not shown.is_new(run) then return end
-  add(self, self.chunks, { stream = name, source = source_of(run), k = k, value = bytes })
+  add(run, self.chunks, { stream = name, source = source_of(run), k = k, value = bytes })
 end
 
 --- A signal is to be sent to another run; `mail`: as the store takes it. One without a key gets that of its place in
@@ -108,12 +108,12 @@ function shown.send(run, mail)
   local body = run.machine
   if run.reads_only or not (body.passes_over or body:is_fresh()) then return end
   mail.key = mail.key or ("%s~%d.%d"):format(run.self.id, run.flow.era, self.sent)
-  add(self, self.mails, mail)
+  add(run, self.mails, mail)
 end
 
 --- An update is answered: `reply` is "ok", "failed" or "refused".
 function shown.answer(run, mail, reply, bytes)
-  add(own(run), run.shown.answers, { mail = mail, reply = reply, value = bytes })
+  add(run, own(run).answers, { mail = mail, reply = reply, value = bytes })
 end
 
 -- ---- what steps at work say ----------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ function shown.write_of_step(run, name, source, k, bytes)
   if run.shown.full[name] then
     errors.raise(errors.LimitError, "stream %q is full, or was closed", name)
   end
-  add(own(run), run.shown.chunks, { stream = name, source = source, k = k, value = bytes })
+  add(run, own(run).chunks, { stream = name, source = source, k = k, value = bytes })
 end
 
 -- ---- writing -------------------------------------------------------------------------------------------------------
