@@ -12,7 +12,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -220,4 +223,46 @@ void pl__process_fill(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
             return; /* no such device, or somebody else was faster */
+}
+
+/* ---- SIGINT ---------------------------------------------------------------------------------------------------- */
+
+enum { TEXT_MAX = 63 };
+static struct {
+    char text[TEXT_MAX + 1];
+    volatile sig_atomic_t len; /* of the text; it is 0 while that is written */
+    bool is_known;
+    struct termios terminal;
+} interrupt;
+
+/* All signals are blocked meanwhile; the one that is sent here comes when this returns. */
+static void interrupt_cb(int number) {
+    if (interrupt.len > 0) {
+        if (interrupt.is_known)
+            (void)tcsetattr(STDIN_FILENO, TCSANOW, &interrupt.terminal);
+        ssize_t written = write(STDOUT_FILENO, interrupt.text, (size_t)interrupt.len);
+        (void)written;
+    }
+    struct sigaction plain;
+    memset(&plain, 0, sizeof plain);
+    plain.sa_handler = SIG_DFL;
+    sigaction(number, &plain, NULL);
+    kill(getpid(), number);
+}
+
+void pl__process_end_at_interrupt(const char *text) {
+    if (!interrupt.is_known)
+        interrupt.is_known = tcgetattr(STDIN_FILENO, &interrupt.terminal) == 0;
+    size_t len = text ? strnlen(text, TEXT_MAX) : 0;
+    interrupt.len = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    if (len > 0)
+        memcpy(interrupt.text, text, len);
+    atomic_signal_fence(memory_order_seq_cst);
+    interrupt.len = (sig_atomic_t)len;
+    struct sigaction ours;
+    memset(&ours, 0, sizeof ours);
+    ours.sa_handler = text ? interrupt_cb : SIG_IGN;
+    sigfillset(&ours.sa_mask);
+    (void)sigaction(SIGINT, &ours, NULL);
 }

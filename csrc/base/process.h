@@ -1,5 +1,5 @@
 /*
- * process.h - what befalls a process as a whole: it forks, and it writes to a peer that has left.
+ * process.h - what befalls a process as a whole: it forks, it writes to a peer that has left, it is interrupted.
  *
  * A child of fork() must not inherit descriptors that hold locks, nor mutexes that nobody will release. A lock of an
  * open file lives as long as any descriptor of that file, in any process. A child that was forked has a copy of each,
@@ -57,5 +57,10 @@ void pl__pipe_spare(void);
 /* Where standard input, output or error is closed, opens /dev/null in its place: else the next file or socket would be
  * taken for it, by whoever writes a message there (and libuv ends the process that closes one). */
 void pl__process_fill(void);
+
+/* For a program that works in a terminal. From now on SIGINT, where nothing else in the process handles it, ends the
+ * process as if nobody did, at once and wherever its code is. With a text, of at most 63 bytes, which is written to
+ * standard output first, the terminal is also set to what it was at the first call. NULL: it is ignored from now on. */
+void pl__process_end_at_interrupt(const char *text);
 
 #endif

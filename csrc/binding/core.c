@@ -5,6 +5,9 @@
  * and nothing lives in C statics.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -135,6 +138,34 @@ static int core_random(lua_State *L) {
     return 1;
 }
 
+/* core.end_at_interrupt(text): from now on SIGINT ends the process, unless an engine or somebody else listens to it,
+ * when `text` has been written to the terminal ("": nothing is, and that stays as it is). nil: it is ignored. */
+static int core_end_at_interrupt(lua_State *L) {
+    pl__process_end_at_interrupt(luaL_optstring(L, 1, NULL));
+    return 0;
+}
+
+/* core.is_terminal(fd) -> whether that descriptor is one. */
+static int core_is_terminal(lua_State *L) {
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* core.terminal_size() -> columns and lines of the terminal that controls the process; nothing: there is none. */
+static int core_terminal_size(lua_State *L) {
+    struct winsize size;
+    int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    int rc = ioctl(fd, TIOCGWINSZ, &size);
+    close(fd);
+    if (rc != 0)
+        return 0;
+    lua_pushinteger(L, size.ws_col);
+    lua_pushinteger(L, size.ws_row);
+    return 2;
+}
+
 int luaopen_pipeline_core(lua_State *L) {
     luaL_checkversion(L);
     pin_library();
@@ -149,6 +180,12 @@ int luaopen_pipeline_core(lua_State *L) {
     lua_setfield(L, -2, "sha1");
     lua_pushcfunction(L, core_random);
     lua_setfield(L, -2, "random");
+    lua_pushcfunction(L, core_end_at_interrupt);
+    lua_setfield(L, -2, "end_at_interrupt");
+    lua_pushcfunction(L, core_is_terminal);
+    lua_setfield(L, -2, "is_terminal");
+    lua_pushcfunction(L, core_terminal_size);
+    lua_setfield(L, -2, "terminal_size");
     lua_pushcfunction(L, core_retry_after);
     lua_setfield(L, -2, "retry_after");
     lua_pushcfunction(L, core_backoff);

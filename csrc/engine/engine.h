@@ -94,7 +94,9 @@ struct pl_engine {
     pthread_t thread;             /* that listens, and runs the loop */
     _Atomic int signals;          /* since it listens */
     _Atomic int64_t signalled_at; /* the first one: monotonic us */
+    _Atomic int signal_number;    /* of that one */
     _Atomic int passed_on;        /* to that thread, by others */
+    bool heeds_signal;            /* the run has acted upon it */
     bool ends_at_signal;          /* the run that is under way ends at the first one */
     int handles;                  /* open uv handles */
     /* running */

@@ -173,6 +173,7 @@ static void arm_limit(pl_engine_t *engine, const run_t *run) {
 /* PL_EINTR, PL_ELIMIT: the run ends here, whatever is being executed. */
 static int heed_signals(pl_engine_t *engine, const run_t *run) {
     bool signalled = engine->listens_at >= 0 && pl_engine_signalled(engine);
+    engine->heeds_signal = engine->heeds_signal || signalled;
     if (signalled && engine->ends_at_signal)
         return PL_EINTR;
     if (signalled && run->mode == PL_RUN_FOREVER && !engine->stopping)

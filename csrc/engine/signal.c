@@ -5,6 +5,9 @@
  * code that keeps the loop busy hears of it, too. What follows is up to run.c. A second one, of whatever kind, ends
  * the process at once, from the handler: nothing that keeps the loop from turning can prevent it.
  *
+ * A signal that comes when the run has its end already is not lost either: it is raised anew, for whoever handled it
+ * before.
+ *
  * Handlers belong to the process. They are installed while any engine listens, over that of libuv, which is called
  * too, so that handles of others go on hearing; what was there before comes back afterwards.
  *
@@ -83,6 +86,7 @@ static void handler(int number, siginfo_t *info, void *context) {
             again = true;
         else {
             atomic_store(&engine->signalled_at, pl_clock_monotonic_us());
+            atomic_store(&engine->signal_number, number);
             reach(engine, number);
         }
     }
@@ -131,6 +135,7 @@ void pl__signals_listen(pl_engine_t *engine, bool with_term) {
         engine->hears_term = with_term;
         engine->thread = pthread_self();
         atomic_store(&engine->signals, 0);
+        engine->heeds_signal = false;
         atomic_store(&engine->passed_on, 0);
         atomic_store(&listeners[at], engine);
         install(engine, 0);
@@ -149,7 +154,12 @@ void pl__signals_unlisten(pl_engine_t *engine) {
     uninstall(engine, 0);
     atomic_store(&listeners[engine->listens_at], NULL);
     engine->listens_at = -1;
+    int number = pl_engine_signalled(engine) && !engine->heeds_signal ? atomic_load(&engine->signal_number) : 0;
+    if (number != 0 && users[number == SIGINT ? 0 : 1] > 0) /* another engine has heard it */
+        number = 0;
     pthread_mutex_unlock(&mutex);
+    if (number != 0)
+        raise(number);
 }
 
 bool pl_engine_signalled(const pl_engine_t *engine) {

@@ -1,5 +1,6 @@
 --- start: from the shell to a pipeline, and back with its outputs.
 
+local processes = require "spec.crash.processes"
 local support = require "spec.command.support"
 
 describe("start", function()
@@ -11,6 +12,11 @@ describe("start", function()
 
   local function start(...)
     return { "start", "--module", "./demo.lua", ... }
+  end
+
+  local function name_of(pid)
+    local file <close> = assert(io.open(("/proc/%d/comm"):format(pid)))
+    return file:read("l")
   end
 
   it("C5 prints the outputs with --wait, without any worker", function()
@@ -72,5 +78,20 @@ describe("start", function()
   it("ends at Ctrl-C with exit code 130", function()
     local code = scene:terminal(start("demo.Ask", "--wait"), { send = { { "working here", "\\x03" } } })
     assert.equal(130, code)
+  end)
+
+  it("ends at Ctrl-C whenever that comes: it is never lost, and the exit code is 130", function()
+    local seed = os.time()
+    print("start_spec: seed " .. seed)
+    math.randomseed(seed)
+    for _ = 1, 25 do
+      -- a shell has what it starts in the background ignore it
+      local process = scene:spawn(start("demo.Ask", "--wait"), { before = "env --default-signal=INT" })
+      assert(processes.eventually(support.SECONDS, function() return name_of(process.pid) == "lua5.4" end))
+      processes.sleep(math.random() * 0.15)
+      local code = scene:stop(process, "INT")
+      local is_before = process.said():find("^lua5%.4: interrupted!") -- the library is not loaded yet
+      assert.equal(is_before and 1 or 130, code, process.said())
+    end
   end)
 end)

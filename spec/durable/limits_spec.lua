@@ -95,7 +95,7 @@ describe("bounds of a durable function", function()
   end)
 
   it("W88 a full mailbox is an error of the sender; the run takes what is there, and can be sent more", function()
-    open()
+    open { transaction_timeout = 60 } -- a slow machine is not the question
     local stage = workflow(function(self)
       self:wait_event("go")
       local sum = 0

@@ -1,4 +1,5 @@
 -- fetch_spec.lua - HTTP requests against a server in a process of its own: answers of all kinds, limits, failures.
+local pace = require "spec.support.pace"
 local core = require "pipeline.core"
 local support = require "spec.fetch.support"
 
@@ -217,11 +218,12 @@ describe("fetch", function()
   end)
 
   it("does a thousand requests with a limit on how many at once", function()
+    local slow = ("/slow?%.3f"):format(0.001 * pace) -- so that there is time to ask for as many as may be
     get("/reset")
     e:fetch_limits { active = 10 }
     local good, order = 0, {}
     for i = 1, 1000 do
-      assert(e:fetch_start({ url = target.url .. "/slow?0.001" }, function(response)
+      assert(e:fetch_start({ url = target.url .. slow }, function(response)
         if response and response.body == "slow" then good = good + 1 end
         order[#order + 1] = i
       end))
@@ -237,7 +239,7 @@ describe("fetch", function()
     e, errors = support.open()
     e:fetch_limits { active = 50, per_host = 5 }
     get("/reset")
-    for _ = 1, 100 do e:fetch_start({ url = target.url .. "/slow?0.001" }, function() end) end
+    for _ = 1, 100 do e:fetch_start({ url = target.url .. slow }, function() end) end
     assert(e:run("ready"))
     assert.equal(5, seen("most"))
   end)

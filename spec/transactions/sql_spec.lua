@@ -1,5 +1,6 @@
 -- sql_spec.lua: tx:execute and tx:query: values, results, errors, and what the guard refuses.
 
+local pace = require "spec.support.pace"
 local pipeline = require "pipeline"
 local json = require "pipeline.http.json"
 local taskqueue = require "pipeline.taskqueue"
@@ -7,7 +8,9 @@ local helper = require "spec.support.helper"
 
 describe("SQL in a transaction", function()
   local engine
-  before_each(function() engine = helper.open { transaction_timeout = 60 } end) -- a slow machine is not the question
+  before_each(function()
+    engine = helper.open { transaction_timeout = 60 * pace } -- a slow machine is not the question
+  end)
   after_each(helper.finish)
   teardown(helper.clean)
 

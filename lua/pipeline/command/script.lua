@@ -9,4 +9,5 @@ if tree then
   package.path = ("%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;"):format(tree, tree) .. package.path
   package.cpath = ("%s/lib/lua/5.4/?.so;"):format(tree) .. package.cpath
 end
+require("pipeline.core").end_at_interrupt("") -- wherever it is, Ctrl-C ends it
 os.exit(require("pipeline.command.main").run(arg), true)

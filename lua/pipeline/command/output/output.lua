@@ -3,6 +3,7 @@
 -- Lines are kept until the command has ended or writes something at once: more than a screen of them goes through
 -- $PAGER, but only on a terminal. Into a pipe there are no colours and no movements of the cursor.
 
+local core = require "pipeline.core"
 local json = require "pipeline.http.json"
 local letters = require "pipeline.command.output.letters"
 local terminal = require "pipeline.command.output.terminal"
@@ -140,8 +141,10 @@ function Output.flush(self)
   local command = self.height and #lines >= self.height and terminal.is("in") and pager()
   local pipe = command and io.popen(command, "w")
   if pipe then
+    core.end_at_interrupt(nil) -- what is typed is for the pager
     pipe:write(table.concat(lines, "\n"), "\n") -- who has seen enough ends it before
     pipe:close()
+    core.end_at_interrupt("")
   else
     write_all(lines)
   end

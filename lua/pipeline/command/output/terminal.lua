@@ -2,28 +2,23 @@
 --
 -- Nothing here is asked of the system before somebody wants to know it: a pipe needs none of it.
 
+local core = require "pipeline.core"
+
 local terminal = {}
 
 local WIDTH, HEIGHT = 80, 24
-
--- Whether a descriptor (0, 1, 2) is a terminal.
-local function is_terminal(number)
-  return os.execute(("test -t %d"):format(number)) == true
-end
 
 local known = {}
 
 --- Whether standard input, output or error ("in", "out", "err") is a terminal.
 function terminal.is(what)
-  if known[what] == nil then known[what] = is_terminal(({ ["in"] = 0, out = 1, err = 2 })[what]) end
+  if known[what] == nil then known[what] = core.is_terminal(({ ["in"] = 0, out = 1, err = 2 })[what]) end
   return known[what]
 end
 
 --- Columns and lines of the terminal that the command runs in, as it is now.
 function terminal.size()
-  local pipe <close> = io.popen("stty size 2>/dev/null </dev/tty")
-  local height, width = (pipe and pipe:read("a") or ""):match("^(%d+) (%d+)")
-  height, width = math.tointeger(tonumber(height)), math.tointeger(tonumber(width))
+  local width, height = core.terminal_size()
   if not width or width == 0 then width = math.tointeger(tonumber(os.getenv("COLUMNS"))) or WIDTH end
   if not height or height == 0 then height = math.tointeger(tonumber(os.getenv("LINES"))) or HEIGHT end
   return width, height
@@ -57,35 +52,44 @@ local raw -- how the terminal was before keys were read one by one
 
 local TENTHS_MAX = 255 -- the longest that a terminal waits
 
+-- Calls stty on the terminal. Returns whether that worked, and what it wrote. (os.execute would keep Ctrl-C from us
+-- while it works, and io.popen does not.)
+local function stty(options)
+  local pipe = io.popen(("stty %s 2>/dev/null </dev/tty"):format(options))
+  local text = pipe and pipe:read("a")
+  return pipe ~= nil and pipe:close() == true, text or ""
+end
+
 --- Makes keys readable one by one and unseen, each read waiting up to so many seconds. Returns whether that worked.
 function terminal.read_keys(seconds)
-  local pipe <close> = io.popen("stty -g 2>/dev/null </dev/tty")
-  local before = pipe and pipe:read("a"):match("^[%w:]+")
+  local _, text = stty "-g"
+  local before = text:match("^[%w:]+")
   if not before then return false end
   raw = before
   io.stdin:setvbuf("no")
   local tenths = math.min(TENTHS_MAX, math.floor(seconds * 10))
-  return os.execute(("stty -icanon -echo min 0 time %d 2>/dev/null </dev/tty"):format(tenths)) == true
+  return (stty(("-icanon -echo min 0 time %d"):format(tenths)))
 end
 
 local is_full = false
+local LEAVE <const> = "\27[?25h\27[?1049l" -- with the cursor, for the screen that was there before
 
---- Turns to a screen of its own, without a cursor.
+--- Turns to a screen of its own, without a cursor. The terminal is what it was before also when Ctrl-C is typed.
 function terminal.full_screen()
   is_full = true
+  core.end_at_interrupt(LEAVE)
   io.stdout:write("\27[?1049h\27[?25l")
 end
 
 --- Ends what read_keys and full_screen began.
 function terminal.restore()
   if is_full then
-    io.stdout:write("\27[?25h\27[?1049l")
+    io.stdout:write(LEAVE)
     io.stdout:flush()
-    is_full = false
   end
-  if not raw then return end
-  os.execute(("stty %s 2>/dev/null </dev/tty"):format(raw))
-  raw = nil
+  if raw then stty(raw) end
+  if is_full then core.end_at_interrupt("") end
+  is_full, raw = false, nil
 end
 
 return terminal
