@@ -10,7 +10,7 @@ local support = require "spec.schedules.support"
 local START, Noted = support.START, support.Noted
 
 -- Looking through ten years is arithmetic and nothing else, which an instrumented build slows down more than the rest.
-local TEN_YEARS <const> = 0.2 * pace * (pace > 4 and 5 or 1)
+local TEN_YEARS <const> = 0.2 * pace * (pace > 10 and 12 or pace > 4 and 5 or 1)
 
 describe("a schedule", function()
   local engine, missed
