@@ -58,7 +58,7 @@ local own, put, emptied, NONE <const> = entry.own, entry.put, entry.emptied, ent
 local Run = {
   __name = "pipeline.DurableRun", known = NONE, closed = NONE, settled = NONE, held_ends = NONE, transactions = NONE,
   children = NONE, starts = NONE, publish = NONE, taken = NONE, status = false, bind = false, has_more = false,
-  shown = shown.NOTHING, beats = NONE, unseen = NONE, branches = NONE, compensations = NONE, compensated = 0,
+  shown = shown.NOTHING, beats = NONE, branches = NONE, compensations = NONE, compensated = 0,
   uncompensated = NONE, again = false, cancelling = false, deadline = false, holding = false, token = false,
   has_news = false, deliveries = 0, is_suspended = false, is_warned = false, written = 0, steps = false,
 }
@@ -534,8 +534,9 @@ local function new(engine, claim, stage, run_context, bracket)
   local self = setmetatable({
     engine = engine, core = engine._core, claim = claim, self = stage, record = stage._record, context = run_context,
     of = stage.class, flow = nil, machine = nil, steps = nil, timers = due.new(), missing = bracket.missing,
-    handlers = nil, mailbox = nil, closed = NONE, transactions = NONE, deliveries = 0, written = 0, has_more = false,
-    has_news = false, is_warned = false, cancelling = false, holding = false, deadline = false, token = false,
+    handlers = nil, mailbox = nil, unseen = {}, closed = NONE, transactions = NONE, deliveries = 0, written = 0,
+    has_more = false, has_news = false, is_warned = false, cancelling = false, holding = false, deadline = false,
+    token = false,
   }, Run)
   self.handlers, self.mailbox = handlers.new(self, bracket), mailbox.new(self, cancel.holds)
   return self

@@ -40,8 +40,8 @@ local NONE <const> = entry.NONE
 
 -- What most machines never change.
 local machine = {
-  begun = false, delivered = 0, at_limit = false, cancellation = false, is_cancelling = false, passes_over = false,
-  has_passed = false, recorded = NONE, names = NONE, stops = NONE, found = NONE, was_long = false, diverged = false,
+  begun = false, delivered = 0, at_limit = false, cancellation = false, is_cancelling = false, recorded = NONE,
+  entries = NONE, deliveries = NONE, given_up = NONE, names = NONE, stops = NONE, was_long = false, diverged = false,
 }
 machine.__index = machine
 
@@ -79,9 +79,9 @@ function machine.new(given)
     branches = {}, ran = false, asked = {}, writes = {}, taken_asked = NONE, taken_writes = NONE, open = {},
     pending = 0, count = 0, bytes = 0, order = 0, unasked = 0, left = 0, latest = false, ended = false, broken = false,
     replaying = true, max_entries = limit.entries or ENTRIES_MAX, max_bytes = limit.bytes or BYTES_MAX,
-    scope = scope.new(), has_cancelled = false, entries = entries, deliveries = NONE, given_up = NONE, root = nil,
+    scope = scope.new(), has_cancelled = false, passes_over = given.passes_over or false, has_passed = false,
+    found = NONE, root = nil,
   }, machine)
-  if given.passes_over then self.passes_over = true end
   local bytes = recorded.load(self, entries)
   if #entries >= ENTRIES_SUGGESTED or bytes >= BYTES_SUGGESTED then self.was_long = true end
   self.replaying = self.unasked > 0

@@ -119,7 +119,7 @@ function recorded.load(self, entries)
     if not begun or opened < begun then begun = opened end
     bytes = bytes + ENTRY_BYTES + #op.name + #path + (value and #value or 0)
   end
-  self.begun = begun
+  self.entries, self.begun = entries, begun
   sort_deliveries(deliveries)
   sort_deliveries(given_up)
   self.given_up = given_up

@@ -24,8 +24,6 @@ local versions = require "pipeline.durable.body.versions"
 local place = require "pipeline.support.place"
 local bad_argument, bad_option, bad_type, misuse = place.bad_argument, place.bad_option, place.bad_type, place.misuse
 
-local own = require("pipeline.flow.entry").own
-
 local body = {}
 
 local run_of, give, new_future, is_own_future = calls.run_of, calls.give, calls.new_future, calls.is_own_future
@@ -113,7 +111,7 @@ local function ask_step(self, what, given, fn, ...)
     local n = select("#", ...)
     if n > 0 then check_args(what, n, ...) end
     local op = ask_plain(run, self, what, given, fn, n, ...)
-    own(run, "unseen")[op] = true
+    run.unseen[op] = true
     return run, op
   end
   given = read_options(given, what)
@@ -121,7 +119,7 @@ local function ask_step(self, what, given, fn, ...)
   check_args(what, select("#", ...), ...)
   local op = run.machine:ask("step", given.name, { key = check_key(what, given.key), what = "self:" .. what })
   if not op.done then op.fn, op.args, op.options = fn, pack(...), options_of(self, given) end
-  own(run, "unseen")[op] = true
+  run.unseen[op] = true
   if given.compensate then compensating.register_step(run, op, given.compensate, pack(...)) end
   return run, op
 end

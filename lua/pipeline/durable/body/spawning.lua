@@ -4,7 +4,6 @@
 -- finds the same child, and its future may be an argument of another one at once.
 
 local core = require "pipeline.core"
-local entry = require "pipeline.flow.entry"
 local errors = require "pipeline.support.errors"
 local future = require "pipeline.workflow.future"
 local instance = require "pipeline.workflow.instance"
@@ -148,7 +147,7 @@ function spawning.spawn(run, self, child, given)
     rawset(child, "_detached", true)
     run.machine:cancel(op)
   else
-    entry.own(run, "unseen")[op] = true
+    run.unseen[op] = true
   end
   return future.new(child)
 end

@@ -55,7 +55,7 @@ end
 -- The run, for the methods of a body.
 local Reading = {
   __name = "pipeline.DurableReading", reads_only = true, children = NONE, starts = NONE, publish = NONE, taken = NONE,
-  unseen = NONE, branches = NONE, status = false, again = false, shown = shown.NOTHING, compensations = NONE,
+  branches = NONE, status = false, again = false, shown = shown.NOTHING, compensations = NONE,
   compensated = 0, uncompensated = NONE, publish_fill = function() end, bind_to_abort = function() end,
 }
 Reading.__index = Reading
@@ -63,7 +63,7 @@ Reading.__index = Reading
 local function run_of(engine, of, record, flow, stage, run_context, bracket)
   local run = setmetatable({
     engine = engine, core = reader_of(engine), self = stage, record = record, context = run_context, of = of,
-    flow = flow,
+    flow = flow, unseen = {},
   }, Reading)
   run.handlers = handlers.new(run, bracket)
   return run
