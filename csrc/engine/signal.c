@@ -145,6 +145,11 @@ void pl__signals_listen(pl_engine_t *engine, bool with_term) {
     pthread_mutex_unlock(&mutex);
 }
 
+/* Whether whoever is asked from here on has heard it already: another engine, or handles of the program in a loop. */
+static bool has_been_told(int i) {
+    return users[i] > 0 || before[i].sa_handler == inner[i].sa_handler;
+}
+
 void pl__signals_unlisten(pl_engine_t *engine) {
     if (engine->listens_at < 0)
         return;
@@ -155,7 +160,7 @@ void pl__signals_unlisten(pl_engine_t *engine) {
     atomic_store(&listeners[engine->listens_at], NULL);
     engine->listens_at = -1;
     int number = pl_engine_signalled(engine) && !engine->heeds_signal ? atomic_load(&engine->signal_number) : 0;
-    if (number != 0 && users[number == SIGINT ? 0 : 1] > 0) /* another engine has heard it */
+    if (number != 0 && has_been_told(number == SIGINT ? 0 : 1))
         number = 0;
     pthread_mutex_unlock(&mutex);
     if (number != 0)

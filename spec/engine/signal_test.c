@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <string.h>
+#include <uv.h>
 
 #include "engine/pipeline.h"
 #include "support/check.h"
@@ -14,6 +15,13 @@ static volatile sig_atomic_t heard; /* by the program */
 
 static void program_cb(int number) {
     heard += number == SIGINT || number == SIGTERM;
+}
+
+static int own_heard;
+
+static void own_cb(uv_signal_t *handle, int number) {
+    (void)handle;
+    own_heard += number == SIGINT;
 }
 
 static void execute_cb(void *data, pl_claim_t *claim) {
@@ -81,6 +89,15 @@ int main(void) {
     CHECK(run((given_t){ .number = SIGINT, .leaves = true }) == PL_OK);
     pl_engine_listen(engine, false);
     CHECK(heard == 1);
+
+    /* a handle of the program in the loop hears each once, and whoever it has taken the place of does not */
+    uv_signal_t own;
+    uv_signal_init(pl_engine_loop(engine), &own);
+    uv_signal_start(&own, own_cb, SIGINT);
+    CHECK(run((given_t){ .number = SIGINT, .leaves = true }) == PL_OK);
+    CHECK(run((given_t){ .leaves = true }) == PL_OK); /* the loop comes to it */
+    CHECK(own_heard == 1 && heard == 0);
+    uv_close((uv_handle_t *)&own, NULL);
 
     pl_engine_close(engine);
     return check_end();
