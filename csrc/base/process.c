@@ -225,7 +225,16 @@ void pl__process_fill(void) {
             return; /* no such device, or somebody else was faster */
 }
 
-/* ---- SIGINT ---------------------------------------------------------------------------------------------------- */
+/* ---- signals that end it ----------------------------------------------------------------------------------------- */
+
+/* It is blocked until the handler returns. */
+void pl__process_end_by(int number) {
+    struct sigaction plain;
+    memset(&plain, 0, sizeof plain);
+    plain.sa_handler = SIG_DFL;
+    sigaction(number, &plain, NULL);
+    kill(getpid(), number);
+}
 
 enum { TEXT_MAX = 63 };
 static struct {
@@ -235,7 +244,7 @@ static struct {
     struct termios terminal;
 } interrupt;
 
-/* All signals are blocked meanwhile; the one that is sent here comes when this returns. */
+/* All signals are blocked meanwhile. */
 static void interrupt_cb(int number) {
     if (interrupt.len > 0) {
         if (interrupt.is_known)
@@ -243,11 +252,7 @@ static void interrupt_cb(int number) {
         ssize_t written = write(STDOUT_FILENO, interrupt.text, (size_t)interrupt.len);
         (void)written;
     }
-    struct sigaction plain;
-    memset(&plain, 0, sizeof plain);
-    plain.sa_handler = SIG_DFL;
-    sigaction(number, &plain, NULL);
-    kill(getpid(), number);
+    pl__process_end_by(number);
 }
 
 void pl__process_end_at_interrupt(const char *text) {

@@ -58,6 +58,10 @@ void pl__pipe_spare(void);
  * taken for it, by whoever writes a message there (and libuv ends the process that closes one). */
 void pl__process_fill(void);
 
+/* Inside the handler of a signal that ends the process: it does so, when the handler returns, as if nobody had handled
+ * it. */
+void pl__process_end_by(int number);
+
 /* For a program that works in a terminal. From now on SIGINT, where nothing else in the process handles it, ends the
  * process as if nobody did, at once and wherever its code is. With a text, of at most 63 bytes, which is written to
  * standard output first, the terminal is also set to what it was at the first call. NULL: it is ignored from now on. */

@@ -166,6 +166,17 @@ static int core_terminal_size(lua_State *L) {
     return 2;
 }
 
+static const luaL_Reg FUNCTIONS[] = {
+    { "sha1", core_sha1 },
+    { "random", core_random },
+    { "retry_after", core_retry_after },
+    { "backoff", core_backoff },
+    { "end_at_interrupt", core_end_at_interrupt },
+    { "is_terminal", core_is_terminal },
+    { "terminal_size", core_terminal_size },
+    { NULL, NULL },
+};
+
 int luaopen_pipeline_core(lua_State *L) {
     luaL_checkversion(L);
     pin_library();
@@ -176,20 +187,7 @@ int luaopen_pipeline_core(lua_State *L) {
     pl__server_register(L);
     lua_createtable(L, 0, 32);
     set_constants(L);
-    lua_pushcfunction(L, core_sha1);
-    lua_setfield(L, -2, "sha1");
-    lua_pushcfunction(L, core_random);
-    lua_setfield(L, -2, "random");
-    lua_pushcfunction(L, core_end_at_interrupt);
-    lua_setfield(L, -2, "end_at_interrupt");
-    lua_pushcfunction(L, core_is_terminal);
-    lua_setfield(L, -2, "is_terminal");
-    lua_pushcfunction(L, core_terminal_size);
-    lua_setfield(L, -2, "terminal_size");
-    lua_pushcfunction(L, core_retry_after);
-    lua_setfield(L, -2, "retry_after");
-    lua_pushcfunction(L, core_backoff);
-    lua_setfield(L, -2, "backoff");
+    luaL_setfuncs(L, FUNCTIONS, 0);
     lua_pushlightuserdata(L, NULL); /* what modules for JSON call null */
     lua_setfield(L, -2, "null");
     pl__engine_register(L);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "engine/engine.h"
 
 enum { LISTENERS_MAX = 64, NUMBERS = 2 };
@@ -29,19 +30,14 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int users[NUMBERS];                               /* engines that listen to it */
 static struct sigaction before[NUMBERS], inner[NUMBERS]; /* before: ours and libuv's; inner: called by ours */
 
+static int index_of(int number) {
+    return number == numbers[0] ? 0 : 1;
+}
+
 /* ---- the handler ------------------------------------------------------------------------------------------- */
 
 static bool hears(const pl_engine_t *engine, int number) {
     return number == SIGINT || engine->hears_term;
-}
-
-/* It is blocked until the handler returns, and then ends the process as if nobody had handled it. */
-static void end_process(int number) {
-    struct sigaction plain;
-    memset(&plain, 0, sizeof plain);
-    plain.sa_handler = SIG_DFL;
-    sigaction(number, &plain, NULL);
-    kill(getpid(), number);
 }
 
 /* What the host does must be done by the thread that runs its code; another one only passes the signal on. */
@@ -66,7 +62,7 @@ static bool is_passed_on(pl_engine_t *engine) {
 }
 
 static void call_inner(int number, siginfo_t *info, void *context) {
-    const struct sigaction *action = &inner[number == SIGINT ? 0 : 1];
+    const struct sigaction *action = &inner[index_of(number)];
     if (action->sa_flags & SA_SIGINFO)
         action->sa_sigaction(number, info, context);
     else if (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN)
@@ -91,7 +87,7 @@ static void handler(int number, siginfo_t *info, void *context) {
         }
     }
     if (again)
-        end_process(number);
+        pl__process_end_by(number);
     call_inner(number, info, context);
     errno = saved;
 }
@@ -146,7 +142,8 @@ void pl__signals_listen(pl_engine_t *engine, bool with_term) {
 }
 
 /* Whether whoever is asked from here on has heard it already: another engine, or handles of the program in a loop. */
-static bool has_been_told(int i) {
+static bool has_been_told(int number) {
+    int i = index_of(number);
     return users[i] > 0 || before[i].sa_handler == inner[i].sa_handler;
 }
 
@@ -160,7 +157,7 @@ void pl__signals_unlisten(pl_engine_t *engine) {
     atomic_store(&listeners[engine->listens_at], NULL);
     engine->listens_at = -1;
     int number = pl_engine_signalled(engine) && !engine->heeds_signal ? atomic_load(&engine->signal_number) : 0;
-    if (number != 0 && has_been_told(number == SIGINT ? 0 : 1))
+    if (number != 0 && has_been_told(number))
         number = 0;
     pthread_mutex_unlock(&mutex);
     if (number != 0)

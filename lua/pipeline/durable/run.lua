@@ -16,8 +16,9 @@
 --
 -- Fields of a run: engine, core, claim, self (the instance), record, of (its class), flow (what the store keeps of it),
 -- machine, steps, context (its run context, see workflow/execute.lua), timers (the operations that have a due),
--- children, starts, publish, taken, status (to be written with the next commit), known (seq -> operation that is open
--- and that the store tells of), mailbox, transactions (to be executed), unseen, branches (see body/methods.lua), again
+-- children, starts, publish, taken, status (to be written with the next commit), has_more (whether there is something
+-- to be written beside entries), known (seq -> operation that is open and that the store tells of), mailbox,
+-- transactions (to be executed), unseen, branches (see body/methods.lua), again
 -- (what begins its next era, or false), token (what wakes the coroutine that waits, or false), compensations (those
 -- that are registered), compensated (how often they were executed), uncompensated (those that failed); and those of
 -- cancel.lua; written (bytes of its journal in this era, as the store counts them).
@@ -56,11 +57,9 @@ local own, put, emptied, NONE <const> = entry.own, entry.put, entry.emptied, ent
 
 -- Most runs leave most of this as it is.
 local Run = {
-  __name = "pipeline.DurableRun", known = NONE, closed = NONE, settled = NONE, held_ends = NONE, transactions = NONE,
-  children = NONE, starts = NONE, publish = NONE, taken = NONE, status = false, bind = false, has_more = false,
-  shown = shown.NOTHING, beats = NONE, branches = NONE, compensations = NONE, compensated = 0,
-  uncompensated = NONE, again = false, cancelling = false, deadline = false, holding = false, token = false,
-  has_news = false, deliveries = 0, is_suspended = false, is_warned = false, written = 0, steps = false,
+  __name = "pipeline.DurableRun", known = NONE, settled = NONE, held_ends = NONE, children = NONE, starts = NONE,
+  publish = NONE, taken = NONE, status = false, bind = false, shown = shown.NOTHING, beats = NONE, branches = NONE,
+  compensations = NONE, compensated = 0, uncompensated = NONE, again = false, is_suspended = false, steps = false,
 }
 Run.__index = Run
 
@@ -204,7 +203,7 @@ local function settle_steps(self)
   local ended, closed = self.steps.ended, self.closed
   if not (ended[1] or closed[1]) then return false end
   if ended[1] then ended = self.steps:take_ended() end
-  if closed == NONE then closed = {} end
+  closed = own(self, "closed")
   self.closed, self.settled = self.settled, closed
   for i = 1, #ended do
     local attempt = ended[i]

@@ -322,21 +322,21 @@ local function attempt(run, self, given)
   return finish(run, self, versions.pick(run.of, run.flow.version, given.fn)(self, unpack(given.args, 1, given.count)))
 end
 
+-- A cancellation comes when run has returned, and is not over in the store, or run has failed: what it did is undone.
+local function undo(run, problem)
+  compensating.finish(run, run.self, problem)
+end
+
 local function settle(run, ok, ...)
   if ok then return ... end
-  compensating.finish(run, run.self, (...))
+  undo(run, (...))
 end
 
---- The body of a run: the user's function with its arguments, and what has to be waited for behind it; where it fails,
+-- The body of a run: the user's function with its arguments, and what has to be waited for behind it; where it fails,
 -- the compensations. A run for whose version there is no function is held.
 -- `context` of the run has fn, args (a list) and count (of these).
-function body.main(run)
+local function main(run)
   return settle(run, xpcall(attempt, errors.handler, run, run.self, run.context))
-end
-
---- A cancellation comes when run has returned, and is not over in the store: what it did is undone all the same.
-function body.late(run, problem)
-  compensating.finish(run, run.self, problem)
 end
 
 for _, room in ipairs { branches, compensating, events, handling, scopes, telling, versions } do
@@ -345,13 +345,11 @@ end
 
 body.methods = methods
 
+local function bracket(enter, leave)
+  return { main = main, late = undo, missing = versions.problem, enter = enter, leave = leave }
+end
+
 --- The functions that a run is made of, see durable/run.lua; guarded: in tests, and with `guards` of open.
-body.plain = {
-  main = body.main, late = body.late, missing = versions.problem, enter = current.enter_body,
-  leave = current.leave_body,
-}
-body.guarded = {
-  main = body.main, late = body.late, missing = versions.problem, enter = guards.enter, leave = guards.leave,
-}
+body.plain, body.guarded = bracket(current.enter_body, current.leave_body), bracket(guards.enter, guards.leave)
 
 return body
