@@ -141,6 +141,7 @@ int pl_engine_claim_done(pl_engine_t *engine, const pl_claim_t *claim) {
     if (engine->tells)
         done->ends[done->len - 1].event = pl__event_note(engine, engine->ends, claim);
     claim->gate->meter.succeeded[claim->kind]++;
+    pl__outbox_count(engine);
     leave(engine, claim);
     return PL_OK;
 }

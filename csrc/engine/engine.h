@@ -122,8 +122,9 @@ struct pl_engine {
     pl__ops_t outbox;               /* submitted, not yet handed to the store */
     pl_op_t *ends;                  /* the tasks_done op in the outbox that still takes more; NULL: none */
     int in_flight;                  /* ops handed over, or in the outbox */
-    uint64_t commits, commits_us;   /* of the store, as of the last look, and how long they took */
-    int64_t commit_us;              /* how long one took of late */
+    int gathered;                   /* ops and ends of claims in the outbox */
+    int64_t gathering_since;        /* monotonic us: when the first of them came */
+    int64_t commit_us;              /* what a commit takes of late, beside its ops */
     pl__ops_t failed;               /* ends of claims that the store could not take: tried again */
     int failed_len;                 /* they are in flight, too */
     pl_timer_t failed_timer;
@@ -170,6 +171,10 @@ bool pl__outbox_is_ending(const pl_engine_t *engine);
 int pl__outbox_wanted(const pl_engine_t *engine);
 /* Hands the outbox to the store and tells how much is wanted. */
 void pl__outbox_flush(pl_engine_t *engine);
+/* One more end of a claim is in an op that was submitted already. */
+void pl__outbox_count(pl_engine_t *engine);
+/* A commit has taken so long, beside its ops; 0: there was none. */
+void pl__outbox_learn(pl_engine_t *engine, int64_t commit_us);
 /* There may be something to claim: the store looks. `outside`: another process said so. */
 void pl__outbox_wake(pl_engine_t *engine, bool outside);
 

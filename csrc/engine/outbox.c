@@ -6,10 +6,18 @@
  * batch (prefetch): claims then ride with completions in large commits, and the store, which is what takes longest, has
  * the next ones to claim while these are executed. A process whose tasks are slow finishes few, so it hoards few. After
  * claims could not be made, nothing is wanted for PL__RETRY_US.
+ *
+ * When it goes out. At the end of each turn of the loop; but a turn can be long, and if all of it went out at its end,
+ * the store would rest while the loop is at work, and the loop while the store is. So it is offered after everything
+ * that is executed, and goes out as soon as there is something of it (PORTION), and to gather it has taken as long as
+ * a commit: then at most twice the commits are made that would do, and where commits take long (a slow disk), what is
+ * done in that time shares one all the same.
  */
 #include "engine/engine.h"
 
 #define BUFFER_BYTES_MAX ((size_t)4 * 1024 * 1024)
+
+enum { PORTION = 32, GATHERING_US_MIN = 250 };
 
 /* ---- out -------------------------------------------------------------------------------------------------------- */
 
@@ -47,6 +55,7 @@ int pl__outbox_wanted(const pl_engine_t *engine) {
 }
 
 void pl__outbox_flush(pl_engine_t *engine) {
+    engine->gathered = 0;
     int wanted = pl__outbox_wanted(engine);
     if (engine->outbox.head || wanted != engine->wanted) {
         engine->wanted = wanted;
@@ -54,8 +63,29 @@ void pl__outbox_flush(pl_engine_t *engine) {
     }
 }
 
+void pl_engine_offer(pl_engine_t *engine) {
+    if (engine->gathered < PORTION || engine->clock.is_virtual)
+        return;
+    int64_t us = engine->commit_us > GATHERING_US_MIN ? engine->commit_us : GATHERING_US_MIN;
+    if (pl_clock_monotonic_us() - engine->gathering_since >= us)
+        pl__outbox_flush(engine);
+}
+
+void pl__outbox_count(pl_engine_t *engine) {
+    if (engine->gathered++ == 0)
+        engine->gathering_since = pl_clock_monotonic_us();
+}
+
+void pl__outbox_learn(pl_engine_t *engine, int64_t commit_us) {
+    if (engine->commit_us == 0)
+        engine->commit_us = commit_us;
+    else if (commit_us > 0)
+        engine->commit_us += (commit_us - engine->commit_us) / 4;
+}
+
 void pl_engine_submit(pl_engine_t *engine, pl_op_t *op) {
     engine->in_flight++;
+    pl__outbox_count(engine);
     pl__ops_push(&engine->outbox, op);
 }
 

@@ -118,6 +118,8 @@ PL_API void pl_engine_claim_release(pl_engine_t *engine, pl_claim_t *claim);
 PL_API void pl_engine_claim_drop(pl_engine_t *engine, pl_claim_t *claim);
 /* Hands what was submitted to the store now, not when the loop comes to it. */
 PL_API void pl_engine_flush(pl_engine_t *engine);
+/* The same if it is worth a commit: for hosts that submit much in one turn of the loop, after each piece of work. */
+PL_API void pl_engine_offer(pl_engine_t *engine);
 /* Within host.final: the stage that it is about as the commit left it, and its slots, inputs and outputs, ascending.
  * Borrowed until the callback returns. NULL: it has to be read (verb stage_get). */
 PL_API const pl_stage_t *pl_engine_final_record(const pl_engine_t *engine, const pl_slot_t **slots, size_t *slots_len);

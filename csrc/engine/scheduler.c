@@ -7,7 +7,7 @@
  */
 #include "engine/engine.h"
 
-enum { PREFETCH_MAX = 4096, PREFETCH_TURNS = 4, TURN_MAX = 256, PORTION = 32 };
+enum { PREFETCH_MAX = 4096, PREFETCH_TURNS = 4, TURN_MAX = 256 };
 
 void pl__scheduler_init(pl_engine_t *engine) {
     engine->buffer.tail = &engine->buffer.head;
@@ -57,6 +57,7 @@ void pl__scheduler_execute(pl_engine_t *engine) {
             execute_first(engine);
         else
             pl__places_serve(engine);
+        pl_engine_offer(engine);
     }
     if (!pl__places_have_turn(engine))
         uv_idle_stop(&engine->again);
@@ -116,6 +117,7 @@ static void take_state(pl_engine_t *engine, const pl_batch_t *batch) {
         engine->next_due = batch->next_due;
         engine->next_token = batch->next_token;
         engine->next_fire = batch->next_fire;
+        pl__outbox_learn(engine, batch->commit_us);
         engine->store_woken = false;
         engine->wanted = -1; /* the store's number is another now: say it again */
     }
@@ -148,37 +150,12 @@ static void take_final(pl_engine_t *engine, const pl_watch_event_t *final) {
         pl__event_tell(engine, &(pl_event_t){ .what = PL_EVENT_FINAL, .task = final->stage, .state = final->state });
 }
 
-/* How long a commit of the store takes, as of late, in microseconds. */
-static int64_t commit_us(pl_engine_t *engine) {
-    pl_histogram_t us, ops;
-    uint64_t commits = 0, before = engine->commits, before_us = engine->commits_us;
-    pl_store_meter(engine->store, &us, &ops);
-    for (int i = 0; i < PL_HISTOGRAM_BUCKETS; i++)
-        commits += us.counts[i];
-    engine->commits = commits;
-    engine->commits_us = us.sum;
-    if (commits > before)
-        engine->commit_us = (int64_t)((us.sum - before_us) / (commits - before));
-    return engine->commit_us;
-}
-
-/* The ops of the batch are back: what has waited for them goes on, and asks for more. Of many, what some ask for goes
- * to the store while the others go on, so that both threads are at work: else each would rest while the other is. Where
- * all of them take less time than a commit does, on a slow disk, they are better off in one. */
+/* The ops of the batch are back: what has waited for them goes on, and asks for more. */
 static void take_ops(pl_engine_t *engine, pl_batch_t *batch, int *ended) {
-    int64_t len = 0, taken = 0, began = 0, commit = 0;
-    for (const pl_op_t *op = batch->ops; op; op = op->next)
-        len++;
-    bool may_part = len > PORTION && !engine->clock.is_virtual;
-    if (may_part) {
-        commit = commit_us(engine);
-        began = pl_clock_monotonic_us();
-    }
     for (pl_op_t *op = batch->ops, *next; op; op = next) {
         next = op->next;
         op_back(engine, op, ended);
-        if (may_part && ++taken % PORTION == 0 && (pl_clock_monotonic_us() - began) * len >= commit * taken)
-            pl__outbox_flush(engine);
+        pl_engine_offer(engine);
     }
     batch->ops = NULL;
 }

@@ -59,6 +59,7 @@ typedef struct {
     unsigned notify; /* what others should be told of: PL__NOTIFY_* */
     pl_usec_t next_due, next_token;
     pl_usec_t next_fire; /* wall clock: when a schedule fires; PL_USEC_NEVER: none does */
+    int64_t commit_us;   /* what the commit itself took, after the last op was applied */
 } pl__commit_result_t;
 #define PL__COMMIT_RESULT_NONE                                                                                         \
     ((pl__commit_result_t){ .next_due = PL_USEC_NEVER, .next_token = PL_USEC_NEVER, .next_fire = PL_USEC_NEVER })

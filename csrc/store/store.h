@@ -66,6 +66,7 @@ typedef struct {
     pl_usec_t next_due;   /* eta of the next delayed task, PL_USEC_NEVER if none */
     pl_usec_t next_fire;  /* wall clock: when a schedule fires next, or NEVER */
     pl_usec_t next_token; /* steady clock: when a queue whose rate holds ready tasks back may start one; or NEVER */
+    int64_t commit_us;    /* what the last commit itself took, after its ops were applied; 0: there was none */
     pl_error_t failure;   /* code != 0: claiming failed, want is back at 0 */
     pl__arena_t arena;
 } pl_batch_t;

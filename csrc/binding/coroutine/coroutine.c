@@ -293,7 +293,6 @@ static void served_cb(pl_place_t *place) {
     pl__pump(rec->h);
 }
 
-/* What it has waited for has come: it goes on as soon as it has its place again. */
 void pl__coroutine_go_on(pl__coroutine_t *rec, pl__queue_t *queue) {
     rec->place.served = served_cb;
     rec->place.data = rec;
@@ -412,12 +411,15 @@ void pl__pump(pl__handle_t *h) {
     h->pumping = true;
     while (h->ready.head || h->finals || h->events) {
         pl__coroutine_t *rec = queue_take(&h->ready);
-        if (rec)
+        if (rec) {
             resume(h, rec);
-        else if (h->finals)
+            if (h->engine)
+                pl_engine_offer(h->engine);
+        } else if (h->finals) {
             report_final(h, h->finals);
-        else
+        } else {
             pl__event_report(h);
+        }
     }
     h->pumping = false;
     pl__log_drain(h->L, h);
