@@ -22,6 +22,7 @@
 #include "binding/op/session.h"
 #include "binding/op/verbs.h"
 #include "binding/run.h"
+#include "binding/tasklet/tasklet.h"
 #include "binding/telemetry/event.h"
 #include "binding/telemetry/meter.h"
 #include "binding/telemetry/sink.h"
@@ -405,6 +406,7 @@ static void push_methods(lua_State *L) {
     pl__coroutine_register(L);
     pl__sleep_register(L);
     pl__token_register(L);
+    pl__tasklet_register_methods(L);
     pl__watch_register(L);
     pl__ticker_register(L);
     pl__verbs_register(L);

@@ -40,7 +40,8 @@ enum {
     PL__UV_FIRE,
     PL__UV_LATE,
     PL__UV_EVENT,
-    PL__UV_ANCHORS, /* table: index of a coroutine record -> its worker; -index -> values of an early wake */
+    PL__UV_ANCHORS, /* table: index of a record -> its worker, or what waits for it (tasklet/tasklet.c); -index ->
+                     * values of an early wake */
     PL__UV_IDLE,    /* the idle workers of the Lua state: see tasklet/worker.h */
     PL__UV_LINKS,   /* table: light userdata -> whatever attached things keep */
     PL__UV_COUNT = PL__UV_LINKS

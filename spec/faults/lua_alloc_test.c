@@ -98,14 +98,23 @@ static const char program[] =
     "until request:state()\n"
     "assert(size == 4 and response.status == 200, 'no answer')\n"
     "client:close()\n"
-    /* An op that something like a tasklet waits for. */
-    "core.set_tasklets(function() return {} end, coroutine.yield,\n"
-    "  function(future) future.done = true end)\n"
-    "local asks = coroutine.create(function() return engine:meta('key', 'value') end)\n"
-    "local ok, future = coroutine.resume(asks)\n"
-    "assert(ok, future)\n"
-    "assert(engine:run('ready') and future.done, 'not woken')\n"
-    "assert(select(2, coroutine.resume(asks)) == 'value', 'no value')\n"
+    /* A tasklet that waits for an op, and a coroutine of the engine that waits for a future. */
+    "local kind, none, value = {}, {}, nil\n"
+    "local loop = { 0, 0, {}, 0, {}, true, false, 0, core.timetable() }\n"
+    "local function never() error('not usual') end\n"
+    "local tasklets = core.tasklets { current = { false }, handler = function(problem) return problem end,\n"
+    "  task_meta = {}, kinds = { [kind] = 'Future' }, common = loop, none = none, single = {}, settle = never,\n"
+    "  add = never, complete = never, arouse = never, loop = never, stepping = { false }, virtual = {},\n"
+    "  soon_meta = {}, commit_meta = {}, results = never, leave = function() end,\n"
+    "  serves = function() return true end }\n"
+    "tasklets.launch({ function() value = engine:meta('key', 'value') end, false, false, false }, 1)\n"
+    "assert(tasklets.drain(loop, 9) == 1 and engine:run('ready') and tasklets.drain(loop, 9) == 1)\n"
+    "assert(value == 'value', 'no value')\n"
+    "local future, awaited = setmetatable({ state = 1, first = false }, kind), nil\n"
+    "assert(engine:spawn(function() awaited = tasklets.suspend(future) end) and engine:run('ready'))\n"
+    "future.state = 2\n"
+    "future.first.go(future.first)\n"
+    "assert(engine:run('ready') and awaited, 'not awaited')\n"
     "return true\n";
 
 typedef struct {

@@ -48,9 +48,12 @@ end)
 define("Where", function() return { time = pipeline.default():now(), pid = classes.pid } end)
 
 -- Takes `seconds`, without blocking the process, while the file `hold` exists; then says where it ran.
-define("Hold", function(_, hold, seconds)
+define("Hold", function(self, hold, seconds)
   local file <close> = io.open(hold)
-  if file then pipeline.default():sleep(seconds) end
+  if file then
+    classes.note("held", self.id, classes.now())
+    pipeline.default():sleep(seconds)
+  end
   return classes.pid
 end)
 

@@ -18,6 +18,7 @@ describe("several processes", function()
       local count, lines = scene:begun(stage.id)
       return count == 1 and lines[1].pid == pid
     end), "it did not begin where expected")
+    scene:wait_line("held", pid) -- else it may find that it is not to be held
     scene:set_hold(false)
     return stage
   end

@@ -258,6 +258,19 @@ describe("tasklets and an engine", function()
     end
   end)
 
+  ways("a run that awaits is not woken by a token it has made before", function(engine)
+    local Class = helper.define(function()
+      local core = engine._core
+      local token, nap = core:token(), sleep(0.02)
+      eventloop.queue_call(nil, function() token:wake("early") end)
+      await(nap)
+      return { nap:done(), core:suspend() }
+    end)
+    local stage = Class()
+    stage:start()
+    assert.same({ true, "early" }, engine:wait(stage, { timeout = 30 }).default.value)
+  end)
+
   it("start_test runs tasklets in virtual time", function()
     local Class = helper.define(function()
       local before = eventloop.now()

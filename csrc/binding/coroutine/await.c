@@ -18,8 +18,8 @@ static int op_k(lua_State *L, int status, lua_KContext context) {
 
 int pl__await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, pl_claim_t *claim) {
     bool can_await = pl__coroutine_can_await(L, h);
-    int results;
-    if (!can_await && !claim && h->engine && pl__tasklet_await_op(L, h, op, &results))
+    int results = !can_await && !claim && h->engine ? pl__tasklet_await_op(L, h, op) : -1;
+    if (results >= 0)
         return results;
     if (!h->engine) { /* a finalizer closed it while the op was built */
         pl_op_free(op);

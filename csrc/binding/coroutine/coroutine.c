@@ -11,9 +11,9 @@
 
 #include <lauxlib.h>
 
+#include "binding/coroutine/final.h"
 #include "binding/coroutine/thread.h"
 #include "binding/coroutine/unwaited.h"
-#include "binding/op/pusher.h"
 #include "binding/tasklet/worker.h"
 #include "binding/telemetry/event.h"
 #include "binding/telemetry/sink.h"
@@ -178,7 +178,7 @@ static void record_end(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->co = NULL; /* should its worker still be anchored, its place is taken by the next one */
     rec->next = h->free;
     h->free = rec;
-    if (rec->job)
+    if (rec->job && rec->job->gone)
         rec->job->gone(rec->data, rec->finished);
 }
 
@@ -282,7 +282,7 @@ static int was_closed(lua_State *L, pl__coroutine_t *rec) {
  */
 static void leave_place(pl__handle_t *h, pl__coroutine_t *rec) {
     bool writes = rec->state == PL__CO_OP && rec->op && rec->op->verb == PL_VERB_journal;
-    bool waits = writes || rec->state == PL__CO_TOKEN || rec->state == PL__CO_SLEEP;
+    bool waits = writes || rec->state == PL__CO_TOKEN || rec->state == PL__CO_FUTURE || rec->state == PL__CO_SLEEP;
     if (waits && rec->claim && !rec->claim_ended)
         pl_engine_place_leave(h->engine, &rec->place, rec->claim->bytes);
 }
@@ -346,10 +346,18 @@ static int resume_entry(lua_State *L) {
     return rec->suspended ? 0 : died(L, rec, state == PL__WORKER_YIELDED);
 }
 
+/* Stack: handle, record. */
+static int direct_entry(lua_State *L) {
+    pl__coroutine_t *rec = lua_touserdata(L, 2);
+    rec->job->direct(L, rec->data);
+    return 0;
+}
+
 static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
     rec->suspended = false;
+    bool is_direct = rec->job && rec->job->direct;
     if (!rec->cancelled)
-        pl__enter(h->L, resume_entry, rec);
+        pl__enter(h->L, is_direct ? direct_entry : resume_entry, rec);
     if (rec->suspended && !rec->cancelled) {
         leave_place(h, rec);
         if (rec->job && rec->job->waits)
@@ -359,45 +367,6 @@ static void resume(pl__handle_t *h, pl__coroutine_t *rec) {
     if (rec->co)
         pl__enter(h->L, pl__thread_kill_entry, rec);
     record_end(h, rec);
-}
-
-/* How many values. */
-static int push_record(lua_State *L, const pl__final_t *final) {
-    const pl__handle_t *h = lua_touserdata(L, 1);
-    const pl_slot_t *slots;
-    size_t slots_len;
-    if (!final->has_record)
-        return 0;
-    const pl_stage_t *record = pl_engine_final_record(h->engine, &slots, &slots_len);
-    if (!record || record->id != final->stage)
-        return 0;
-    pl__push_stage(L, record);
-    pl__push_slots(L, slots, slots_len);
-    return 2;
-}
-
-/* Stack: handle, pl__final_t. */
-static int final_entry(lua_State *L) {
-    pl__final_t *final = lua_touserdata(L, 2);
-    if (lua_getiuservalue(L, 1, PL__UV_FINAL) == LUA_TNIL)
-        return 0;
-    lua_pushinteger(L, final->stage);
-    lua_pushstring(L, pl_stage_state_name((int) final->state));
-    int n = 2 + push_record(L, final);
-    final->is_told = true;
-    lua_call(L, n, 0);
-    return 0;
-}
-
-static void report_final(pl__handle_t *h, pl__final_t *final) {
-    h->finals = final->next;
-    if (!h->finals)
-        h->finals_last = NULL;
-    if (!pl__enter(h->L, final_entry, final) && !final->is_told) { /* no memory for the record, perhaps */
-        final->has_record = false;
-        pl__enter(h->L, final_entry, final);
-    }
-    pl__free(final);
 }
 
 void pl__pump(pl__handle_t *h) {
@@ -416,7 +385,7 @@ void pl__pump(pl__handle_t *h) {
             if (h->engine)
                 pl_engine_offer(h->engine);
         } else if (h->finals) {
-            report_final(h, h->finals);
+            pl__final_report(h);
         } else {
             pl__event_report(h);
         }
@@ -505,23 +474,10 @@ void pl__coroutine_op_done(pl__handle_t *h, pl_op_t *op) {
 }
 
 void pl__coroutine_final(pl__handle_t *h, pl_id_t stage, pl_stage_state_t state) {
-    pl__final_t *final = pl__alloc(sizeof *final);
-    if (!final) {
-        pl__log(h, PL_LOG_ERROR, "out of memory: the end of a watched pipeline was not reported");
+    if (!pl__final_add(h, stage, state))
         return;
-    }
-    final->stage = stage;
-    final->state = state;
-    final->has_record = true;
-    final->is_told = false;
-    if (h->finals_last)
-        h->finals_last->next = final;
-    else
-        h->finals = final;
-    h->finals_last = final;
     pl__pump(h);
-    for (pl__final_t *later = h->finals; later; later = later->next)
-        later->has_record = false;
+    pl__final_forget_records(h);
 }
 
 /* ---- end of the engine ------------------------------------------------------------------------------------- */
@@ -587,12 +543,7 @@ void pl__coroutine_free_all(pl__handle_t *h) {
     h->ready = h->later = h->parked = (pl__queue_t){ NULL, NULL };
     h->live_count = h->records = 0;
     pl__event_forget(h);
-    while (h->finals) {
-        pl__final_t *next = h->finals->next;
-        pl__free(h->finals);
-        h->finals = next;
-    }
-    h->finals_last = NULL;
+    pl__final_forget(h);
 }
 
 /* ---- awaiting ---------------------------------------------------------------------------------------------- */

@@ -5,12 +5,14 @@
  * neither a thread nor an allocation of its own. `life` and `wakes` tell stale references from living ones.
  *
  *            start/spawn               turn of the loop                    op, timer, token, event
- *   FREE ───────────────► QUEUED ───────────────────────► RUNNING ──await──► OP, SLEEP, TOKEN, EVENT ──► QUEUED
- *    ▲                                                       │                    │
- *    └──────────────── returned, raised, killed ◄────────────┴──── close ◄────────┘
+ *   FREE ──────────► QUEUED ──────────────────────► RUNNING ──await──► OP, SLEEP, TOKEN, FUTURE, EVENT ──► QUEUED
+ *    ▲                                                 │                    │
+ *    └──────────────── returned, raised, killed ◄──────┴──── close ◄────────┘
  *
- * What executes a task gives its place away in SLEEP and TOKEN, and is in PLACE before it is QUEUED when there is none
- * for it. In OP and EVENT the store, or a server, is at work for it: there it keeps its place.
+ * What executes a task gives its place away in SLEEP, TOKEN and FUTURE, and is in PLACE before it is QUEUED when there
+ * is none for it. In OP and EVENT the store, or a server, is at work for it: there it keeps its place.
+ *
+ * A record whose job is `direct` has no coroutine: it stands for somebody else (a tasklet) who waits for its op.
  */
 #ifndef PL_BINDING_COROUTINE_COROUTINE_H
 #define PL_BINDING_COROUTINE_COROUTINE_H
@@ -29,6 +31,7 @@ typedef enum {
     PL__CO_OP,      /* waits for an op: `op` is in flight */
     PL__CO_SLEEP,   /* waits for `timer` */
     PL__CO_TOKEN,   /* waits for a token to be woken */
+    PL__CO_FUTURE,  /* waits for a future of tasklets: see tasklet/waiter.h */
     PL__CO_EVENT,   /* waits for pl__wait_end */
     PL__CO_PLACE    /* what it waited for has come, but its place is not free yet */
 } pl__co_state_t;
@@ -40,13 +43,16 @@ typedef enum {
  *   done   protected, like push: the function returned; its `n` results are on top of the stack. May be NULL.
  *   waits  the coroutine was suspended; no Lua here. May be NULL.
  *   gone   the last call, exactly once, whatever happened (the engine closed, the function raised); no Lua here.
- *          ok tells whether the function returned and done did not raise.
+ *          ok tells whether the function returned and done did not raise. May be NULL.
+ *   direct in place of push and done, for what is done at once and cannot wait: protected, handle at index 1. It costs
+ *          no coroutine.
  */
 typedef struct {
     int (*push)(lua_State *L, void *data);
     void (*done)(lua_State *L, void *data, int n);
     void (*waits)(void *data);
     void (*gone)(void *data, bool ok);
+    void (*direct)(lua_State *L, void *data);
 } pl__job_t;
 
 struct pl__coroutine {
@@ -96,8 +102,8 @@ void pl__coroutine_cancel(pl__coroutine_t *rec, uint64_t life);
 void pl__coroutine_interrupt(pl__coroutine_t *rec);
 /* Executes a task in this turn; the data of the job is the record. Takes claim. */
 void pl__coroutine_execute(pl__handle_t *h, pl_claim_t *claim, const pl__job_t *job);
-/* Takes op and submits it; when it is committed a coroutine begins, whose job has the record as its data and may take
- * `op` from it. Returns NULL, and takes nothing, without memory. */
+/* Takes op and submits it; when it is committed the job, which is a direct one, has its turn, with the record as its
+ * data: it may take `op` from it. Returns NULL, and takes nothing, without memory. */
 pl__coroutine_t *pl__coroutine_park(pl__handle_t *h, const pl__job_t *job, pl_op_t *op);
 /* The claim of the record is about to end, perhaps while the coroutine waits. */
 void pl__coroutine_claim_ends(pl__coroutine_t *rec);

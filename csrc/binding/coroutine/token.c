@@ -54,7 +54,7 @@ static int engine_closed(lua_State *L, pl__handle_t *h) {
     luaL_checktype(L, 2, LUA_TTHREAD);
     pl__coroutine_t *rec = h->closing ? NULL : record_of(h, lua_tothread(L, 2));
     bool waits = rec && (rec->state == PL__CO_TOKEN || rec->state == PL__CO_EVENT || rec->state == PL__CO_SLEEP ||
-                         rec->state == PL__CO_PLACE);
+                         rec->state == PL__CO_FUTURE || rec->state == PL__CO_PLACE);
     if (waits)
         pl__coroutine_interrupt(rec);
     return 0;

@@ -28,7 +28,8 @@ enum { T_BODY = 1, T_WORKER, T_ON, T_PLACE, T_MADE, T_MAKER, T_COUNT = T_MAKER }
  * of its own after them. Others have all, and `await` one of its own. Those named K_ are the names of fields. */
 #define FIRST_GIVEN(X) X(task_meta) X(common) X(arouse) X(single) X(stepping) X(virtual) X(loop) X(current)
 #define FIRST_KEYS(X) X(loop)
-#define GIVEN(X) X(handler) X(soon_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results)
+#define GIVEN(X)                                                                                                       \
+    X(handler) X(soon_meta) X(commit_meta) X(kinds) X(none) X(settle) X(add) X(complete) X(results) X(serves)
 #define KEYS(X) X(state) X(value) X(first) X(rest) X(now) X(how) X(go) X(clock) X(cancelled)
 
 #define UPVALUE(name) UP_##name,
@@ -170,6 +171,25 @@ static inline void queue(lua_State *L, int index) {
 static inline void push_task(lua_State *L, int index) {
     push_loop(L, index);
     queue(L, index);
+}
+
+/* The task or future at `index` is done; its value is set. */
+static inline void complete(lua_State *L, int index) {
+    int kind = get(L, index, K_first);
+    int first = lua_gettop(L);
+    bool simple = kind == LUA_TBOOLEAN || kind == LUA_TNIL ||
+                  (kind == LUA_TTABLE && is_task(L, first) && !is_set(L, index, K_rest) && !is_set(L, index, K_now));
+    if (!simple) {
+        lua_pushvalue(L, lua_upvalueindex(UP_complete));
+        lua_pushvalue(L, index);
+        lua_call(L, 1, 0);
+        return;
+    }
+    set_integer(L, index, K_state, FINISHING);
+    if (kind != LUA_TTABLE)
+        return;
+    set_false(L, index, K_first);
+    push_task(L, first);
 }
 
 /* Pushes the loop the running code belongs to: as eventloop.current. */

@@ -17,7 +17,9 @@
 #include "binding/handle.h"
 #include "binding/tasklet/launch.h"
 #include "binding/tasklet/shared.h"
+#include "binding/tasklet/tasklet.h"
 #include "binding/tasklet/timetable.h"
+#include "binding/tasklet/waiter.h"
 #include "binding/tasklet/worker.h"
 #include "binding/watch.h"
 
@@ -49,6 +51,22 @@ static bool next_batch(lua_State *L, int loop) {
 /* The stack of run, and of drain. */
 enum { LOOP = 1, LIMIT, UNTIL, BATCH, TASK, WORKER, BEFORE, RESULT };
 
+/* The entry at `index` waits for the future at `on` from now on. Returns its place. */
+static lua_Integer add(lua_State *L, int on, int index) {
+    if (!is_set(L, on, K_rest) && !is_set(L, on, K_first)) {
+        lua_pushvalue(L, index);
+        set(L, on, K_first);
+        return 0;
+    }
+    lua_pushvalue(L, lua_upvalueindex(UP_add));
+    lua_pushvalue(L, on);
+    lua_pushvalue(L, index);
+    lua_call(L, 2, 1);
+    lua_Integer place = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return place;
+}
+
 /* The tasklet waits for the future at RESULT. */
 static void settle_wait(lua_State *L, bool is_new) {
     int on = RESULT;
@@ -56,40 +74,12 @@ static void settle_wait(lua_State *L, bool is_new) {
         lua_pushvalue(L, WORKER);
         lua_rawseti(L, TASK, T_WORKER);
     }
-    if (is_finishing(L, on)) {
+    if (is_finishing(L, on))
         push_task(L, TASK);
-    } else if (is_set(L, on, K_rest) || is_set(L, on, K_first)) {
-        lua_pushvalue(L, lua_upvalueindex(UP_add));
-        lua_pushvalue(L, on);
-        lua_pushvalue(L, TASK);
-        lua_call(L, 2, 1);
-        lua_rawseti(L, TASK, T_PLACE);
-    } else {
-        lua_pushvalue(L, TASK);
-        set(L, on, K_first);
-        set_number(L, TASK, T_PLACE, 0);
-    }
+    else
+        set_number(L, TASK, T_PLACE, add(L, on, TASK));
     lua_pushvalue(L, on);
     lua_rawseti(L, TASK, T_ON);
-}
-
-/* The task is done; its value is set. */
-static void complete(lua_State *L) {
-    int kind = get(L, TASK, K_first);
-    int first = lua_gettop(L);
-    bool simple = kind == LUA_TBOOLEAN || kind == LUA_TNIL ||
-                  (kind == LUA_TTABLE && is_task(L, first) && !is_set(L, TASK, K_rest) && !is_set(L, TASK, K_now));
-    if (!simple) {
-        lua_pushvalue(L, lua_upvalueindex(UP_complete));
-        lua_pushvalue(L, TASK);
-        lua_call(L, 1, 0);
-        return;
-    }
-    set_integer(L, TASK, K_state, FINISHING);
-    if (kind != LUA_TTABLE)
-        return;
-    set_false(L, TASK, K_first);
-    push_task(L, first);
 }
 
 /* Leaves what has happened to the Lua function. From RESULT on lies what the worker has come back with. */
@@ -118,7 +108,7 @@ static void settle(lua_State *L, bool is_new, lua_State *co, pl__worker_state_t 
             clear_field(L, TASK, T_WORKER);
         lua_pushvalue(L, lua_gettop(L) < RESULT ? lua_upvalueindex(UP_none) : RESULT);
         set(L, TASK, K_value);
-        complete(L);
+        complete(L, TASK);
     } else {
         settle_wait(L, is_new);
     }
@@ -243,14 +233,7 @@ static int run(lua_State *L) {
     return 0;
 }
 
-/* ---- suspend ----------------------------------------------------------------------------------------------- */
-
-static int resumed(lua_State *L, int status, lua_KContext context) {
-    (void)status;
-    (void)context;
-    lua_pushboolean(L, 1);
-    return 1;
-}
+/* ---- waiting for a future ---------------------------------------------------------------------------------- */
 
 static bool is_future(lua_State *L, int index) {
     if (!lua_getmetatable(L, index))
@@ -260,16 +243,45 @@ static bool is_future(lua_State *L, int index) {
     return found;
 }
 
-/* suspend(future) -> true when the running tasklet was resumed; nothing, at once, if this is no tasklet, or cannot wait
- * here, or the argument is not just one future. */
+/* Suspends the running code until the future, which is its only argument, is done: a tasklet, or a coroutine of an
+ * engine. `k` goes on, with the record of that coroutine as its context, or 0. Returns -1, at once, if it is neither,
+ * or cannot wait here, or that is no future. */
+static int suspend_for(lua_State *L, lua_KFunction k) {
+    if (lua_gettop(L) != 1 || !lua_isyieldable(L) || !is_future(L, 1))
+        return -1;
+    if (shared(L)->co == L) {
+        lua_pushvalue(L, 1);
+        return pl__worker_wait(L, 1, 0, k);
+    }
+    pl__handle_t *h = shared(L)->whose->engine;
+    if (!pl__waiter_is_possible(L, h))
+        return -1;
+    push_current_loop(L);
+    pl__waiter_push(L, h, 1);
+    if (is_finishing(L, 1))
+        pl__waiter_end(L, 2);
+    else
+        pl__waiter_set_place(L, 2, add(L, 1, 2));
+    return pl__waiter_suspend(L, h, k);
+}
+
+static int suspended_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    if (context != 0)
+        pl__waiter_check(L, context);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* suspend(future) -> true when the running code was resumed; nothing, at once, if it cannot be suspended. */
 static int suspend(lua_State *L) {
-    if (shared(L)->co != L || lua_gettop(L) != 1 || !lua_isyieldable(L) || !is_future(L, 1))
-        return 0;
-    return pl__worker_wait(L, 1, 0, resumed);
+    int results = suspend_for(L, suspended_k);
+    return results >= 0 ? results : 0;
 }
 
 /* Pushes the results of the future at index 1, which is done, or raises its error. Returns how many. */
 static int push_results(lua_State *L) {
+    int top = lua_gettop(L);
     if (!is_set(L, 1, K_how)) {
         get(L, 1, K_value);
         return lua_rawequal(L, -1, lua_upvalueindex(UP_none)) ? 0 : 1;
@@ -277,25 +289,31 @@ static int push_results(lua_State *L) {
     lua_pushvalue(L, lua_upvalueindex(UP_results));
     lua_pushvalue(L, 1);
     lua_call(L, 1, LUA_MULTRET);
-    return lua_gettop(L) - 1;
+    return lua_gettop(L) - top;
 }
 
-static int awaited(lua_State *L, int status, lua_KContext context) {
+static int awaited_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
-    return context == 0 ? lua_gettop(L) : push_results(L);
+    if (context != 0)
+        pl__waiter_check(L, context);
+    return push_results(L);
+}
+
+static int called_k(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    return lua_gettop(L);
 }
 
 /* await(future, ...): see task.lua, whose function does all but the usual. */
 static int await(lua_State *L) {
-    if (shared(L)->co != L || lua_gettop(L) != 1 || !lua_isyieldable(L) || !is_future(L, 1)) {
-        int n = lua_gettop(L);
-        lua_pushvalue(L, lua_upvalueindex(UP_AWAIT));
-        lua_insert(L, 1);
-        lua_callk(L, n, LUA_MULTRET, 0, awaited);
-        return lua_gettop(L);
-    }
-    lua_pushvalue(L, 1);
-    return pl__worker_wait(L, 1, 1, awaited);
+    int n = lua_gettop(L), results = suspend_for(L, awaited_k);
+    if (results >= 0)
+        return results;
+    lua_pushvalue(L, lua_upvalueindex(UP_AWAIT));
+    lua_insert(L, 1);
+    lua_callk(L, n, LUA_MULTRET, 0, called_k);
+    return lua_gettop(L);
 }
 
 /* is_inside() -> whether the running code is a tasklet. */
@@ -471,7 +489,12 @@ static int core_tasklets(lua_State *L) {
     };
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
+    lua_getfield(L, 1, "leave");
+    pl__waiter_register(L);
     push_shared(L);
+    push_closure(L, pl__tasklet_begin);
+    push_closure(L, pl__tasklet_done);
+    pl__tasklet_set_hooks(L);
     lua_newtable(L);
     for (size_t i = 0; i < COUNT_OF(FUNCTIONS); i++) {
         push_closure(L, FUNCTIONS[i].func);

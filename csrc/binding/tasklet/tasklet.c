@@ -1,13 +1,16 @@
 /*
  * tasklet.c - ops that a tasklet waits for. See tasklet.h.
  *
- * Design. The op belongs to a record of a managed coroutine like any other. When it is committed that coroutine
- * begins: it puts the op into the box that waits on the stack of the tasklet, and makes the future done. So nothing
- * here is called by the store, and the end of the engine ends the record as it ends all others.
+ * Design. The op belongs to a record of the engine's, like any other that somebody waits for; but the record has no
+ * coroutine. What waits is the tasklet, for a future that nobody else has. When the op is committed it goes into the
+ * box that waits on the stack of the tasklet, and the future is done. So nothing here is called by the store, and the
+ * end of the engine ends the record as it ends all others.
  *
  * Invariants
  *   1. The op belongs to its record until the commit, then to the box, until its results are pushed.
  *   2. A tasklet that is closed while it waits leaves its box to the collector; the op is committed all the same.
+ *   3. While an op is on its way its box is in PL__UV_ANCHORS, in the place of the record's worker, and has the future
+ *      as its user value.
  */
 #include "binding/tasklet/tasklet.h"
 
@@ -15,10 +18,11 @@
 
 #include "binding/op/pusher.h"
 #include "binding/op/table.h"
+#include "binding/tasklet/shared.h"
 
 #define BOX_TYPE "pipeline.Parked"
 
-enum { HOOK_BEGIN = 1, HOOK_WAIT, HOOK_DONE, HOOK_COUNT = HOOK_DONE };
+enum { HOOK_BEGIN = 1, HOOK_DONE, HOOK_COUNT = HOOK_DONE };
 
 typedef struct {
     pl_op_t *op; /* owned: committed, and not looked at yet */
@@ -43,45 +47,88 @@ static bool push_hook(lua_State *L, int which) {
     return lua_isfunction(L, -1);
 }
 
-/* ---- when the op is committed -------------------------------------------------------------------------------- */
-
-static int nothing(lua_State *L) {
-    (void)L;
-    return 0;
+void pl__tasklet_set_hooks(lua_State *L) {
+    lua_createtable(L, HOOK_COUNT, 0);
+    lua_insert(L, -HOOK_COUNT - 1);
+    for (int i = HOOK_COUNT; i >= 1; i--)
+        lua_rawseti(L, -i - 1, i);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &HOOKS);
 }
 
-/* Pushes the box that is linked to the record, or nil, and takes the link away. Stack: engine. */
-static box_t *take_link(lua_State *L, const pl__coroutine_t *rec) {
-    lua_getiuservalue(L, 1, PL__UV_LINKS);
-    lua_rawgetp(L, -1, rec);
-    lua_pushnil(L);
-    lua_rawsetp(L, -3, rec);
-    lua_remove(L, -2);
-    return lua_touserdata(L, -1);
-}
+/* ---- the future ------------------------------------------------------------------------------------------------ */
 
-/* The op goes into its box; the coroutine is to call the hook with the future. */
-static int job_push(lua_State *L, void *data) {
-    pl__coroutine_t *rec = data;
-    box_t *box = take_link(L, rec);
-    if (!box || !push_hook(L, HOOK_DONE)) { /* the record frees the op */
-        lua_pushcfunction(L, nothing);
+int pl__tasklet_begin(lua_State *L) {
+    enum { ENGINE = 1, ITS_LOOP, FUTURE };
+    lua_settop(L, ENGINE);
+    if (shared(L)->co != L)
         return 0;
+    push_current_loop(L);
+    lua_pushvalue(L, lua_upvalueindex(UP_serves));
+    lua_pushvalue(L, ITS_LOOP);
+    lua_pushvalue(L, ENGINE);
+    lua_call(L, 2, 1);
+    if (!lua_toboolean(L, -1))
+        return 0;
+    lua_settop(L, ITS_LOOP);
+    lua_createtable(L, 0, 4);
+    if (!lua_rawequal(L, ITS_LOOP, lua_upvalueindex(UP_common))) {
+        lua_pushvalue(L, ITS_LOOP);
+        set(L, FUTURE, K_loop);
     }
-    box->op = rec->op;
-    rec->op = NULL;
-    lua_getiuservalue(L, -2, 1);
-    lua_remove(L, -3);
+    lua_pushvalue(L, lua_upvalueindex(UP_commit_meta));
+    lua_setmetatable(L, FUTURE);
     return 1;
 }
 
-/* Whatever happened: the library of tasklets ends the waits of an engine that is closed. */
-static void job_gone(void *data, bool ok) {
-    (void)data;
-    (void)ok;
+int pl__tasklet_done(lua_State *L) {
+    lua_settop(L, 1);
+    if (is_finishing(L, 1))
+        return 0;
+    lua_pushvalue(L, lua_upvalueindex(UP_none));
+    set(L, 1, K_value);
+    complete(L, 1);
+    return 0;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------------------- */
+/* ---- when the op is committed ---------------------------------------------------------------------------------- */
+
+/* Stack: engine -> engine, box or what else is there, its future or nil. */
+static box_t *push_box(lua_State *L, int place) {
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_rawgeti(L, -1, place);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, place);
+    lua_remove(L, -2);
+    box_t *box = luaL_testudata(L, -1, BOX_TYPE);
+    if (box)
+        lua_getiuservalue(L, -1, 1);
+    else
+        lua_pushnil(L);
+    return box;
+}
+
+/* Stack: ..., future -> ... */
+static void call_done(lua_State *L) {
+    if (push_hook(L, HOOK_DONE)) {
+        lua_insert(L, -2);
+        lua_call(L, 1, 0);
+    } else {
+        lua_pop(L, 2);
+    }
+}
+
+/* The op goes into its box, and the tasklet goes on. */
+static void op_back(lua_State *L, void *data) {
+    pl__coroutine_t *rec = data;
+    box_t *box = push_box(L, rec->index);
+    if (!box) /* nobody waits: the record frees the op */
+        return;
+    box->op = rec->op;
+    rec->op = NULL;
+    call_done(L);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------------------- */
 
 /* Stack: engine -> box, with the future as its user value; or nil. Protected. */
 static int prepare(lua_State *L) {
@@ -100,9 +147,9 @@ static int prepare(lua_State *L) {
 }
 
 static void set_link(lua_State *L, int box, const pl__coroutine_t *rec) {
-    lua_getiuservalue(L, 1, PL__UV_LINKS);
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
     lua_pushvalue(L, box);
-    lua_rawsetp(L, -2, rec);
+    lua_rawseti(L, -2, rec->index);
     lua_pop(L, 1);
 }
 
@@ -117,15 +164,15 @@ static int waited_k(lua_State *L, int status, lua_KContext context) {
     return pl__push_results(L, op);
 }
 
-bool pl__tasklet_await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, int *results) {
-    static const pl__job_t JOB = { .push = job_push, .gone = job_gone };
-    if (h->closing || !lua_isyieldable(L) || !lua_checkstack(L, LUA_MINSTACK))
-        return false;
+int pl__tasklet_await_op(lua_State *L, pl__handle_t *h, pl_op_t *op) {
+    static const pl__job_t JOB = { .direct = op_back };
+    if (!h->whose->is_tasklet || h->closing || !lua_isyieldable(L) || !lua_checkstack(L, LUA_MINSTACK))
+        return -1;
     lua_pushcfunction(L, prepare);
     lua_pushvalue(L, 1);
     if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
         pl_op_free(op);
-        (void)lua_error(L);
+        return lua_error(L);
     }
     int index = lua_gettop(L);
     const pl__coroutine_t *rec = NULL;
@@ -133,26 +180,28 @@ bool pl__tasklet_await_op(lua_State *L, pl__handle_t *h, pl_op_t *op, int *resul
         rec = pl__coroutine_park(h, &JOB, op);
     if (!rec) {
         lua_pop(L, 1);
-        return false;
+        return -1;
     }
     set_link(L, index, rec); /* nothing comes back before the loop has its turn */
-    (void)push_hook(L, HOOK_WAIT);
     lua_getiuservalue(L, index, 1);
-    lua_callk(L, 1, 0, index, waited_k);
-    *results = waited_k(L, LUA_OK, index);
-    return true;
+    return pl__worker_wait(L, 1, index, waited_k);
 }
 
-/* core.set_tasklets(begin, wait, done); see tasklet.h. */
-static int core_set_tasklets(lua_State *L) {
-    lua_settop(L, HOOK_COUNT);
-    for (int i = 1; i <= HOOK_COUNT; i++)
-        luaL_checktype(L, i, LUA_TFUNCTION);
-    lua_createtable(L, HOOK_COUNT, 0);
-    lua_insert(L, 1);
-    for (int i = HOOK_COUNT; i >= 1; i--)
-        lua_rawseti(L, 1, i);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &HOOKS);
+/* e:end_waits(): the engine is closed, and nothing comes back any more: whoever waits for it goes on. */
+static int engine_end_waits(lua_State *L) {
+    (void)pl__handle_check(L, 1);
+    lua_settop(L, 1);
+    lua_getiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_newtable(L);
+    lua_setiuservalue(L, 1, PL__UV_ANCHORS);
+    lua_pushnil(L);
+    while (lua_next(L, 2)) {
+        if (luaL_testudata(L, -1, BOX_TYPE)) {
+            lua_getiuservalue(L, -1, 1);
+            call_done(L);
+        }
+        lua_pop(L, 1);
+    }
     return 0;
 }
 
@@ -162,6 +211,9 @@ void pl__tasklet_register(lua_State *L) {
         lua_setfield(L, -2, "__gc");
     }
     lua_pop(L, 1);
-    lua_pushcfunction(L, core_set_tasklets);
-    lua_setfield(L, -2, "set_tasklets");
+}
+
+void pl__tasklet_register_methods(lua_State *L) {
+    lua_pushcfunction(L, engine_end_waits);
+    lua_setfield(L, -2, "end_waits");
 }

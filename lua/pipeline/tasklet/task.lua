@@ -29,7 +29,7 @@ local argument_text = require("pipeline.support.place").argument_text
 local task = {}
 
 local FINISHING = future.FINISHING
-local TASKLET, MANAGED = await_room.TASKLET, await_room.MANAGED
+local TASKLET = await_room.TASKLET
 local TASK <const> = 1
 -- As in binding/tasklet/step.c; MADE is 5.
 local BODY <const>, WORKER <const>, ON <const>, PLACE <const>, MAKER <const> = 1, 2, 3, 4, 6
@@ -45,7 +45,8 @@ local current_loop, common = eventloop.current, eventloop.common
 
 local meta, Task = future.kind("Tasklet")
 local soon_meta, Soon = future.kind("Sleep") -- sleeps of no time: see time.lua
-Task.first = false
+local commit_meta, Commit = future.kind("Commit") -- of an op: see binding/tasklet/tasklet.c
+Task.first, Commit.info = false, "commit of an engine"
 local current = engines.tasklet -- at 1 the task that is running
 local traces = setmetatable({}, { __mode = "k" }) -- task -> trace of the error it is dying of
 
@@ -166,7 +167,7 @@ local step = core.tasklets {
   current = current, handler = handler, task_meta = meta, kinds = future.kinds,
   common = common, none = future.NONE, single = SINGLE, settle = settle, add = future.add, complete = future.complete,
   arouse = eventloop.arouse, loop = current_loop, stepping = eventloop.stepping, virtual = eventloop.virtual,
-  soon_meta = soon_meta, results = results,
+  soon_meta = soon_meta, commit_meta = commit_meta, results = results, leave = leave, serves = eventloop.has_engine,
 }
 local suspend, is_inside, launch, prepare = step.suspend, step.is_inside, step.launch, step.prepare
 
@@ -243,36 +244,6 @@ end
 
 -- ---- waiting ---------------------------------------------------------------------------------------------------
 
-local function wait_in_task(on)
-  if not suspend(on) then errors.raise(errors.TaskletError, ADVICE) end
-end
-
-local managed_meta = {}
-
-local function wake(entry)
-  entry.woken = true
-  entry.token:wake()
-end
-
--- The coroutine goes on, or it is closed while it waits: as when its attempt is out of time.
-function managed_meta.__close(entry)
-  if not entry.woken then leave(entry.on, entry, entry.place) end
-end
-
--- In a coroutine that an engine manages: the run of a stage, a callback, a route.
-local function wait_managed(handle, on)
-  local token, code, message = handle:token()
-  if not token then errors.raise_core(code, message, "await") end
-  local entry <close> = setmetatable({ go = wake, loop = current_loop(), token = token, on = on }, managed_meta)
-  if on.state == FINISHING then
-    wake(entry)
-  else
-    entry.place = future.add(on, entry)
-  end
-  local _, failed, text = handle:suspend()
-  if failed then errors.raise_core(failed, text, "await") end
-end
-
 -- Outside of everything: the loop runs here until the future is done.
 local function wait_blocking(on)
   if on.state == FINISHING then return end
@@ -289,10 +260,11 @@ local function wait_blocking(on)
     future.name(on)) end
 end
 
+-- A tasklet is suspended, and so is a coroutine of an engine (the run of a stage, a callback, a route): by C, see
+-- binding/tasklet/step.c.
 local function wait(on)
-  local way, handle = await_room.way()
-  if way == TASKLET then return wait_in_task(on) end
-  if way == MANAGED then return wait_managed(handle, on) end
+  if suspend(on) then return end
+  if await_room.way() == TASKLET then errors.raise(errors.TaskletError, ADVICE) end
   return wait_blocking(on)
 end
 
