@@ -187,20 +187,23 @@ int pl__tasklet_await_op(lua_State *L, pl__handle_t *h, pl_op_t *op) {
     return pl__worker_wait(L, 1, index, waited_k);
 }
 
-/* e:end_waits(): the engine is closed, and nothing comes back any more: whoever waits for it goes on. */
+/* e:end_waits(): the engine is closed, and nothing comes back any more: whoever waits for it goes on. After a fork the
+ * workers that are left belong to the parent's coroutines, and stay. */
 static int engine_end_waits(lua_State *L) {
+    enum { ANCHORS = 2, KEY, VALUE };
     (void)pl__handle_check(L, 1);
     lua_settop(L, 1);
     lua_getiuservalue(L, 1, PL__UV_ANCHORS);
-    lua_newtable(L);
-    lua_setiuservalue(L, 1, PL__UV_ANCHORS);
     lua_pushnil(L);
-    while (lua_next(L, 2)) {
-        if (luaL_testudata(L, -1, BOX_TYPE)) {
-            lua_getiuservalue(L, -1, 1);
+    while (lua_next(L, ANCHORS)) {
+        if (luaL_testudata(L, VALUE, BOX_TYPE)) {
+            lua_pushvalue(L, KEY);
+            lua_pushnil(L);
+            lua_rawset(L, ANCHORS);
+            lua_getiuservalue(L, VALUE, 1);
             call_done(L);
         }
-        lua_pop(L, 1);
+        lua_settop(L, KEY);
     }
     return 0;
 }
