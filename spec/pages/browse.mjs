@@ -91,7 +91,8 @@ async function check(name, fn) {
     if (more.length) throw new Error("the console said: " + more.join(" | ").slice(0, 600));
     say(name, true, detail ?? null);
   } catch (error) {
-    say(name, false, String(error.stack ?? error).slice(0, 1500));
+    const shown = await page?.innerText("body", { timeout: 1000 }).catch(() => null);
+    say(name, false, String(error.stack ?? error).slice(0, 1500) + (shown ? "\nthe page showed: " + shown.slice(0, 1000) : ""));
   }
 }
 
