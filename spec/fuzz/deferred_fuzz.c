@@ -11,7 +11,7 @@
 /* Gets the functions of the codec; returns the function of one run, which raises when a rule is broken. */
 static const char script[] =
     "local core = ...\n"
-    "package.path, package.cpath = 'lua/?.lua', ''\n"
+    "package.path = 'lua/?.lua'\n"
     "package.loaded['pipeline.core'] = core\n"
     "local called = false\n"
     "local function call() called = true end\n"

@@ -86,8 +86,12 @@ static int open_client(void) {
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)pl_http_port(http)) };
     struct linger none = { .l_onoff = 1, .l_linger = 0 }; /* no port stays behind in TIME_WAIT */
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    NEED(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), tries = 0;
+    NEED(fd >= 0);
+    while (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) { /* others have used all ports, for a minute */
+        NEED(errno == EADDRNOTAVAIL && ++tries < 1200);
+        usleep(100 * 1000);
+    }
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
     return fd;
 }

@@ -1,5 +1,6 @@
 /*
- * state.h - what the fuzzers of Lua code share: a state that gets the functions of the codec and a script, and one run.
+ * state.h - what the fuzzers of Lua code share: a state that gets the functions of the codec and of places, and a
+ * script; and one run.
  */
 #ifndef PL_SPEC_FUZZ_STATE_H
 #define PL_SPEC_FUZZ_STATE_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "binding/place.h"
 #include "binding/value/codec.h"
 
 static inline void state_check(lua_State *L, int status) {
@@ -43,6 +45,7 @@ static inline lua_State *state_open(const char *script) {
     state_check(L, luaL_loadstring(L, script));
     lua_newtable(L);
     pl__codec_register(L);
+    pl__place_register(L);
     state_check(L, lua_pcall(L, 1, 1, 0));
     lua_sethook(L, state_line, LUA_MASKLINE, 0);
     return L;

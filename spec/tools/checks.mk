@@ -49,7 +49,7 @@ SANITIZER_ENV = ASAN_OPTIONS=abort_on_error=0:detect_leaks=$(LEAKS):exitcode=99:
 #
 # Specs run against $(B); those with "fault" in their name against the build that can inject faults. C tests are
 # linked with the objects of that build (sanitized builds can inject faults themselves). All of them are compiled, and
-# test-build fails, and names them, if one of them does not compile.
+# test-build fails, and names them, if one of them does not compile. So are the fuzzers, to read their corpora.
 
 deps-browser: ## install what the specs of the browser pages need; without it they are skipped
 	$(if $(filter no,$(DEPS)),,@sh spec/tools/browser.sh '$(BUILD)/browser')
@@ -75,7 +75,7 @@ endif
 
 # One binary per C test, named by its path: spec/base/ids_test.c is build/test/base.ids_test. From an archive a test
 # takes only the rooms it uses.
-c-tests: $(foreach test,$(C_TESTS),$(B)/test/$(subst /,.,$(test:spec/%.c=%)))
+c-tests: $(foreach test,$(C_TESTS) $(FUZZERS),$(B)/test/$(subst /,.,$(test:spec/%.c=%)))
 
 # Where faults can be injected, any spec can be run on a store that fails: see there.
 ifneq ($(findstring -DPL_FAULTS,$(VARIANT_FLAGS)),)
@@ -99,6 +99,12 @@ TEST_LIBS = $(ALL_LDFLAGS) $(PC_LIBS) $(shell $(PKG_CONFIG) --libs lua5.4) -lm -
 $(B)/test/%: spec/$$(subst .,/,$$*).c $(B)/test/libpipeline.a
 	@rm -f $@
 	$(call run,CC,$(CC) $(ALL_CFLAGS) -Ispec -MMD -MP -o $@ $< $(TEST_MORE) $(B)/test/libpipeline.a $(TEST_LIBS))
+
+# A fuzzer that reads its corpus and no more.
+$(B)/test/fuzz.%: spec/fuzz/%.c spec/fuzz/replay.c $(wildcard spec/fuzz/*.h) $(B)/test/libpipeline.a
+	@rm -f $@
+	$(call run,CC,$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -Ispec -o $@ $< spec/fuzz/replay.c $(TEST_MORE) \
+	  $(B)/test/libpipeline.a $(TEST_LIBS))
 
 -include $(wildcard $(B)/test/*.d)
 
@@ -125,7 +131,7 @@ test-run: $(if $(RUNTIME_$(VARIANT)),$(TEST_LUA))
 	  PL_FAULTS_CPATH='$(abspath $(FAULTS_BUILD))/lib/?.so;;' C_TEST_DIR='$(FAULTS_BUILD)/test' \
 	  LOGS='$(B)/log' AGAIN='$(AGAIN)' \
 	  COVERAGE='$(if $(VARIANT)$(SPEC)$(WRAP),no,$(COVERAGE))' \
-	  sh spec/tools/test.sh $(or $(SPEC),$(SPECS) $(C_TESTS))
+	  sh spec/tools/test.sh $(or $(SPEC),$(SPECS) $(C_TESTS) $(FUZZERS))
 
 # ---- the same, watched ---------------------------------------------------------------------------------------------
 

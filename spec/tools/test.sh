@@ -61,7 +61,7 @@ if [ "${1:-}" = --one ]; then
   log=$LOGS/$(echo "$2" | tr / .).log
   started=$(date +%s%N)
   case $2 in
-    *_test.c) run_c_test "$2" "$log" ;;
+    *_test.c | *_fuzz.c) run_c_test "$2" "$log" ;;
     *) run_spec "$2" "$log" ;;
   esac
   tenths=$((($(date +%s%N) - started) / 100000000))
@@ -84,7 +84,7 @@ for argument in "$@"; do
   shift
   if [ -d "$argument" ]; then
     # shellcheck disable=SC2046 # one argument per file
-    set -- "$@" $(find "$argument" -name '*_spec.lua' -o -name '*_test.c' | LC_ALL=C sort)
+    set -- "$@" $(find "$argument" -name '*_spec.lua' -o -name '*_test.c' -o -name '*_fuzz.c' | LC_ALL=C sort)
   else
     set -- "$@" "$argument"
   fi
