@@ -6,6 +6,7 @@
  * says where the rest is cut in two sendings, and whether the answer comes at once, when the client has gone, or never.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,16 +83,27 @@ static void open_server(void) {
     NEED(uv_loop_init(&loop) == 0 && pl_http_open(&http, &loop, &options, NULL) == PL_OK);
 }
 
+/* The fuzzer's clock may interrupt it; and others may have used all ports, for a minute. */
+static int connected(const struct sockaddr_in *to) {
+    for (int tries = 0; tries < 1200; tries++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        NEED(fd >= 0);
+        if (connect(fd, (const struct sockaddr *)to, sizeof *to) == 0)
+            return fd;
+        NEED(errno == EINTR || errno == EADDRNOTAVAIL);
+        if (errno == EADDRNOTAVAIL)
+            usleep(100 * 1000);
+        close(fd);
+    }
+    return -1;
+}
+
 static int open_client(void) {
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)pl_http_port(http)) };
     struct linger none = { .l_onoff = 1, .l_linger = 0 }; /* no port stays behind in TIME_WAIT */
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), tries = 0;
+    int fd = connected(&to);
     NEED(fd >= 0);
-    while (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) { /* others have used all ports, for a minute */
-        NEED(errno == EADDRNOTAVAIL && ++tries < 1200);
-        usleep(100 * 1000);
-    }
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
     return fd;
 }
