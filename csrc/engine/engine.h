@@ -171,7 +171,7 @@ bool pl__outbox_is_ending(const pl_engine_t *engine);
 int pl__outbox_wanted(const pl_engine_t *engine);
 /* Hands the outbox to the store and tells how much is wanted. */
 void pl__outbox_flush(pl_engine_t *engine);
-/* One more end of a claim is in an op that was submitted already. */
+/* One more op, or end of a claim, is in the outbox. */
 void pl__outbox_count(pl_engine_t *engine);
 /* A commit has taken so long, beside its ops; 0: there was none. */
 void pl__outbox_learn(pl_engine_t *engine, int64_t commit_us);

@@ -15,10 +15,11 @@ int pl__verbs_end(const pl__verbs_t *verbs, pl__conn_t *conn, int rc, const pl__
                   pl__commit_result_t *turn, pl_error_t *error) {
     if (rc == PL_OK)
         rc = verbs->finish(conn, ask, arena, turn, error);
-    int64_t began = pl_clock_monotonic_us();
-    if (rc == PL_OK)
+    if (rc == PL_OK) {
+        int64_t began = pl_clock_monotonic_us();
         rc = verbs->commit(conn, error);
-    turn->commit_us = pl_clock_monotonic_us() - began;
+        turn->commit_us = pl_clock_monotonic_us() - began;
+    }
     if (rc != PL_OK) {
         verbs->rollback(conn);
         drop_claims(turn);

@@ -182,7 +182,7 @@ end
 
 local function close_core(self)
   self._core:close()
-  eventloop.closed(self)
+  self._core:end_waits()
 end
 
 -- The loop is left with what the engine has on it.

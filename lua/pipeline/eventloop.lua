@@ -534,18 +534,6 @@ function eventloop.detach(engine)
   if self == common then meet(self) end
 end
 
-local closed = {}
-
---- Has fn(core) called when an engine was closed.
-function eventloop.on_closed(fn)
-  closed[#closed + 1] = fn
-end
-
---- An engine is closed.
-function eventloop.closed(engine)
-  for _, fn in ipairs(closed) do fn(engine._core) end
-end
-
 -- ---- for users -------------------------------------------------------------------------------------------------
 
 local check_function = options.check_function

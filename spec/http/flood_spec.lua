@@ -5,7 +5,7 @@ local pipeline = require "pipeline"
 local socket = require "socket"
 local support = require "spec.http.support"
 
-local SECONDS = pace > 4 and 24 or 8
+local SECONDS = pace > 4 and 24 or 12
 local WAIT_MAX = 5 * pace -- seconds for an honest visitor, on a machine that does other things, too
 
 local Work = pipeline.define("spec.flood.Work", { run = function(_, n) return n end })
@@ -44,7 +44,7 @@ describe("10,000 idle connections and 500 slow ones", function()
     assert.equal(10000, idle)
     assert.is_true(slow >= 500, "slow: " .. slow)
     assert.is_true(most > 200 and most <= 256, "connections: " .. most)
-    assert.is_true(visits >= 8 // pace, "visits: " .. visits) -- one a second, also where others use the machine
+    assert.is_true(visits >= 20 // pace, "visits: " .. visits)
     assert.equal(visits, done)
     print(("%d visits, the slowest %.3f s, %d connections, %d slow"):format(visits, worst, most, slow))
     assert.is_true(worst < WAIT_MAX, "the slowest visit: " .. worst)

@@ -18,7 +18,7 @@ local LEFT_OUT = {
   -- of the library alone
   execute = true, [deferred.serve] = true, set_drain = true, add_soon = true, report = true, call = true,
   current = true, is_stepping = true, managed = true, is_running = true, lend = true, attach = true, has_engine = true,
-  detach = true, client = true, on_closed = true, closed = true, clear = true, cancel_timer = true, push = true,
+  detach = true, client = true, clear = true, cancel_timer = true, push = true,
   arouse = true,
 }
 

@@ -382,7 +382,7 @@ void pl__pump(pl__handle_t *h) {
         pl__coroutine_t *rec = queue_take(&h->ready);
         if (rec) {
             resume(h, rec);
-            if (h->engine)
+            if (h->ready.head) /* of what is done last whoever has called takes care */
                 pl_engine_offer(h->engine);
         } else if (h->finals) {
             pl__final_report(h);

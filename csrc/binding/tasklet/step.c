@@ -14,6 +14,7 @@
  */
 #include "binding/tasklet/step.h"
 
+#include "binding/coroutine/coroutine.h"
 #include "binding/handle.h"
 #include "binding/tasklet/launch.h"
 #include "binding/tasklet/shared.h"
@@ -268,7 +269,7 @@ static int suspend_for(lua_State *L, lua_KFunction k) {
 static int suspended_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
     if (context != 0)
-        pl__waiter_check(L, context);
+        pl__wait_check(L, context);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -295,7 +296,7 @@ static int push_results(lua_State *L) {
 static int awaited_k(lua_State *L, int status, lua_KContext context) {
     (void)status;
     if (context != 0)
-        pl__waiter_check(L, context);
+        pl__wait_check(L, context);
     return push_results(L);
 }
 

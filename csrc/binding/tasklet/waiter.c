@@ -66,10 +66,6 @@ int pl__waiter_suspend(lua_State *L, pl__handle_t *h, lua_KFunction k) {
     return pl__await_yield(L, h->current, k);
 }
 
-void pl__waiter_check(lua_State *L, lua_KContext context) {
-    (void)pl__await_record(L, context);
-}
-
 static int waiter_go(lua_State *L) {
     waiter_t *waiter = luaL_checkudata(L, 1, WAITER_TYPE);
     const pl__handle_t *h = waiter->h;

@@ -22,10 +22,8 @@ void pl__waiter_set_place(lua_State *L, int index, lua_Integer place);
 /* The future is done already: it goes on in the next turn of the loop. */
 void pl__waiter_end(lua_State *L, int index);
 /* To be returned from a C function called by Lua: suspends the coroutine until the future is done. `k` goes on, and
- * calls pl__waiter_check first. */
+ * calls pl__wait_check first. */
 int pl__waiter_suspend(lua_State *L, pl__handle_t *h, lua_KFunction k);
-/* Raises when somebody else resumed the coroutine. */
-void pl__waiter_check(lua_State *L, lua_KContext context);
 
 /* Makes the metatable of waiters; `leave` is on top of the stack, which it pops. */
 void pl__waiter_register(lua_State *L);

@@ -1,5 +1,5 @@
 --- tasklet/outside.lua: how a tasklet waits for something that no handle of the loop stands for: for whoever has its
--- token, while the loop does not take itself for done; and what becomes of its waits for an engine that is closed.
+-- token, while the loop does not take itself for done.
 --
 -- What a tasklet asks of an engine (start, fill, adding tasks, status) suspends it until the commit; others go on, and
 -- what they ask meanwhile shares that commit. Where a tasklet cannot be suspended, inside table.sort for instance, or
@@ -7,7 +7,6 @@
 -- themselves are in C (csrc/binding/tasklet/tasklet.c).
 
 local errors = require "pipeline.support.errors"
-local eventloop = require "pipeline.eventloop"
 local future = require "pipeline.tasklet.future"
 local time = require "pipeline.tasklet.time"
 
@@ -50,8 +49,5 @@ function outside.new(over, info)
   self.loop.refs = self.loop.refs + 1
   return self
 end
-
--- The engine is closed: nothing comes back any more.
-eventloop.on_closed(function(engine) engine:end_waits() end)
 
 return outside
