@@ -76,9 +76,10 @@ typedef struct pl_store_driver {
     int (*open)(pl__conn_t **conn, const pl_store_options_t *options, pl__role_t role, const pl__conn_t *writer,
                 pl_error_t *error);
     void (*close)(pl__conn_t *conn); /* NULL is fine */
-    /* One transaction over all ops (NULL: none), durable when it returns PL_OK. PL_EAGAIN: nothing was done, the same
-     * list may be given again. PL_ELOST: nothing was done, and nobody can be reached; it is given again until somebody
-     * is. Others: it is broken. In each case ops may be given again, so no result is written over what an op asks. */
+    /* One transaction over all ops (NULL: none), durable when it returns PL_OK; without ops, what it claims may become
+     * so a little later. PL_EAGAIN: nothing was done, the same list may be given again. PL_ELOST: nothing was done, and
+     * nobody can be reached; it is given again until somebody is. Others: it is broken. In each case ops may be given
+     * again, so no result is written over what an op asks. */
     int (*turn)(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                 pl_error_t *error);
     /* Ops that only look, each with a result of its own: op->rc, op->error. PL_ELOST: as in a turn. */

@@ -126,7 +126,7 @@ static int transact(pl_store_t *store, pl_op_t *ops, const pl__ask_t *ask, pl__a
 
 void pl__turn_finish(pl_store_t *store, pl_op_t *ops, pl__commit_result_t *turn, pl__arena_t *arena) {
     pthread_mutex_lock(&store->mutex);
-    if (ops || turn->claims) /* else there was nothing to write */
+    if (ops) /* else there was nothing to write, or nobody waited for the disk */
         store->batch.commit_us = turn->commit_us;
     post_turn(store, turn, arena);
     pl__post_ops(store, ops);

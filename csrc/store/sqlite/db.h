@@ -15,6 +15,7 @@
 #include "store/sqlite/peers/notifier.h"
 #include "store/sqlite/stage/live.h"
 #include "store/sqlite/statements.h"
+#include "store/sqlite/upkeep.h"
 #include "store/stage/rules.h"
 #include "store/view/start.h"
 
@@ -89,27 +90,6 @@ typedef struct {
     int started; /* tasks claimed in this transaction, and in those that were not counted yet */
 } pl__queue_t;
 
-enum { PL__SWEEP_STATES = 2 }; /* done, aborted */
-
-/* How far a sweep has come, see sweep.c. */
-typedef struct {
-    int64_t at;                             /* monotonic us: when to look again; 0: not known yet */
-    int64_t busy_at;                        /* monotonic us: when there was something else to do, */
-    int64_t ended;                          /* and when the last portion was over */
-    pl_id_t root;                           /* the tree that is being deleted; 0: none */
-    pl_steps_t steps;                       /* of that */
-    pl_usec_t after_time[PL__SWEEP_STATES]; /* the root looked at last in this round */
-    pl_id_t after_id[PL__SWEEP_STATES];
-    pl_usec_t journal_time; /* the durable function looked at last in this round for its journal, */
-    pl_id_t journal;
-    pl_usec_t journals_until; /* those that ended up to then were looked at in the last one, */
-    pl_usec_t journals_next;  /* and the first of them that stayed may go then; 0: none stayed */
-    bool has_passed;          /* it passed trees that have live stages, */
-    pl_usec_t again_at;       /* and looks at them again then; 0: not known yet */
-    bool shrinks;             /* free pages are being given back */
-    pl_swept_t swept;
-} pl__sweep_t;
-
 enum { PL__FILE_NAMES = 3 }; /* the database, its log, the index of that */
 
 typedef struct pl__over {
@@ -130,15 +110,8 @@ struct pl__conn {
     sqlite3_stmt *statements[PL__SQL_COUNT];
     pl_store_options_t options;
     pl__role_t role;
-    char failure[200];   /* text of the last failure */
-    struct {             /* the write-ahead log, see upkeep.c */
-        int pages;       /* in it, after the last commit */
-        int page_bytes;  /* of each */
-        int64_t bytes;   /* size of its file: when the names were checked, or what commits have made of it since */
-        int moved_pages; /* the writer's: pages when it was last moved into the file */
-        int64_t idle_at; /* the writer's: when to look at it if nothing happens, monotonic us */
-        int idle_step;   /* the writer's: how often that was since something happened */
-    } log;
+    char failure[200]; /* text of the last failure */
+    pl__log_t log;
     pl_usec_t now;    /* of the running transaction: the wall clock, */
     pl_usec_t due;    /* what is due by now: see pl_clock_due, */
     pl_usec_t steady; /* and the steady clock */
@@ -206,7 +179,7 @@ struct pl__conn {
     pl__sweep_t sweep;
     pl__sweep_t swept_to; /* what it is when this transaction, which has swept, is committed */
     bool has_swept;
-    bool is_relaxed;         /* commits are not synced: see run_apart in driver.c */
+    bool is_relaxed;         /* commits are not synced: see be_relaxed in driver.c */
     int64_t portion_until;   /* monotonic us: see pl__portion_over; 0: not begun */
     int64_t portion_changes; /* and that, counted as SQLite counts rows that have changed */
     pl__buf_t suspects;      /* of rescue, see worker.c */
@@ -617,23 +590,6 @@ bool pl__worker_is_gone(pl__conn_t *conn, int number);
 int pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
-
-/* ---- sweep.c ---- */
-/* What is done in a transaction, and how a transaction of the store's own is made of it. */
-typedef int pl__portion_t(pl__conn_t *conn, void *data);
-typedef int pl__run_t(pl__conn_t *conn, pl__portion_t *portion, void *data);
-/* After a turn, or when idle: a portion, if it is time for it. *next: when to come back, if that is earlier. */
-void pl__sweep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next);
-
-/* ---- space.c ---- */
-int pl__space_read(pl__conn_t *conn, pl_space_t *space);
-/* Gives some free pages back, if there are many and nothing has happened for a while. *at: when to come back, if that
- * is earlier. */
-int pl__space_shrink(pl__conn_t *conn, pl__run_t *run, int64_t *at);
-
-/* ---- upkeep.c ---- */
-void pl__upkeep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next, int *aside);
-int pl__upkeep_aside(pl__conn_t *conn, int what);
 
 /* ---- driver.c ---- */
 extern const pl__verbs_t pl__sqlite_verbs;

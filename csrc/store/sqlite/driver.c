@@ -14,6 +14,8 @@
 enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
 enum { BUSY_SHORT = 25, BUSY_SLEEP_SHORT_US = 1200, PORTION_REST_US = 1500 }; /* the file is free soon, mostly */
 enum { BUSY_REPORT_US = 10 * 1000000 };
+enum { BUSY_US = 1000 };          /* since the last commit that was synced: another is not far */
+enum { UNSYNCED_US = 10 * 1000 }; /* until what was claimed is on disk, if nothing is committed meanwhile */
 
 static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
     enum { HEAD = 20, TAIL = 40 }; /* of a path that would leave no room for the reason */
@@ -45,6 +47,11 @@ static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
     pl__conn_t *conn = data;
     int64_t bytes = pages * (int64_t)conn->log.page_bytes;
     conn->log.pages = pages;
+    conn->log.commits++;
+    if (!conn->is_relaxed) {
+        conn->log.sync_at = PL_USEC_NEVER; /* it has taken along what was there */
+        conn->log.synced_at = pl_clock_monotonic_us();
+    }
     if (bytes > conn->log.bytes)
         conn->log.bytes = bytes; /* the names were checked before it grew */
     return SQLITE_OK;
@@ -149,7 +156,8 @@ static int sqlite_open(pl__conn_t **out, const pl_store_options_t *options, pl__
     conn->name_file = PL__UNSHARED_NONE;
     conn->next_due = PL_USEC_NEVER;
     conn->due_unknown = conn->maybe_ready = conn->maybe_alone = conn->fires.unknown = true;
-    conn->renew_at = conn->next_token = conn->session_deadline = conn->log.idle_at = PL_USEC_NEVER;
+    conn->renew_at = conn->next_token = conn->session_deadline = PL_USEC_NEVER;
+    conn->log.idle_at = conn->log.sync_at = PL_USEC_NEVER;
     conn->data_version = -1;
     if (role == PL__ROLE_READER && writer)
         conn->notifier = writer->notifier; /* to ask who lives */
@@ -202,11 +210,15 @@ static void roll_back(pl__conn_t *conn) {
         (void)pl__sql_run(conn, PL__SQL_ROLLBACK, NULL, "");
 }
 
-/* Commits are on disk again before they are told of. */
-static int be_strict(pl__conn_t *conn) {
-    if (conn->is_relaxed)
-        PL__TRY(pl__sql_execute(conn, "PRAGMA synchronous = FULL"));
-    conn->is_relaxed = false;
+/* Commits are on disk before they are told of. Those that nobody is told of need not be: the next one that is told of
+ * takes them along, or the end of the machine undoes them as a whole. To be called outside of transactions. */
+static int be_relaxed(pl__conn_t *conn, bool on) {
+    bool is_wanted = on && conn->options.durability_full;
+    if (!sqlite3_get_autocommit(conn->db))
+        roll_back(conn);
+    if (conn->is_relaxed != is_wanted)
+        PL__TRY(pl__sql_execute(conn, is_wanted ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL"));
+    conn->is_relaxed = is_wanted;
     return PL_OK;
 }
 
@@ -240,9 +252,7 @@ static int begin(pl__conn_t *conn, pl_error_t *error) {
 }
 
 static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
-    if (!sqlite3_get_autocommit(conn->db))
-        roll_back(conn);
-    int rc = be_strict(conn);
+    int rc = be_relaxed(conn, false);
     if (rc == PL_OK)
         return begin(conn, error);
     sqlite_failure(conn, rc, error);
@@ -372,11 +382,41 @@ static int look(pl__conn_t *conn, pl_op_t *ops, pl__commit_result_t *turn, pl_er
     return rc;
 }
 
+/*
+ * A turn that applies nothing and only claims: nobody has been told of a claim when what was claimed starts. Should the
+ * machine end before it is on disk, the task is ready again, as if nobody had had it; so it starts after no more than
+ * the commit of who added it. A task that makes the machine end is to be counted as lost all the same: see
+ * pl__log_sync. What has become final meanwhile is told of, so that it is brought to the disk first.
+ *
+ * Where one commit follows the other it is one like them: what ends while it waits for the disk shares the next, and
+ * fewer commits count for more than an early start.
+ */
+static int claim(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
+                 pl_error_t *error) {
+    uint64_t before = conn->log.commits;
+    int rc = be_relaxed(conn, pl_clock_monotonic_us() - conn->log.synced_at > BUSY_US);
+    if (rc == PL_OK)
+        rc = begin(conn, error);
+    else
+        sqlite_failure(conn, rc, error);
+    if (rc != PL_OK)
+        return rc;
+    PL__TRY(pl__verbs_end(&pl__sqlite_verbs, conn, rc, ask, arena, turn, error));
+    if (conn->is_relaxed && conn->log.commits != before && conn->log.sync_at == PL_USEC_NEVER)
+        conn->log.sync_at = pl_clock_monotonic_us() + UNSYNCED_US;
+    for (const pl_watch_event_t *final = turn->finals; final; final = final->next)
+        if (final->ours && conn->log.sync_at != PL_USEC_NEVER)
+            pl__log_sync(conn);
+    return PL_OK;
+}
+
 static int sqlite_turn(pl__conn_t *conn, pl_op_t *ops, const pl__ask_t *ask, pl__arena_t *arena,
                        pl__commit_result_t *turn, pl_error_t *error) {
     conn->tells = ask->tell;
     if (is_look(conn, ops, ask))
         return look(conn, ops, turn, error);
+    if (!ops)
+        return claim(conn, ask, arena, turn, error);
     return pl__verbs_turn(&pl__sqlite_verbs, conn, ops, ask, arena, turn, error);
 }
 
@@ -386,13 +426,10 @@ static void sqlite_read(pl__conn_t *conn, pl_op_t *ops) {
 
 /* ---- upkeep ------------------------------------------------------------------------------------------------------ */
 
-/* A transaction of the store's own. Nobody is told of it, so it need not be on disk yet: the next commit that is told
- * of takes it along, or a crash undoes it as a whole. */
+/* A transaction of the store's own, which nobody is told of. */
 static int run_apart(pl__conn_t *conn, pl__portion_t *portion, void *data) {
     pl_error_t error = { 0 };
-    if (conn->options.durability_full)
-        PL__TRY(pl__sql_execute(conn, "PRAGMA synchronous = NORMAL"));
-    conn->is_relaxed = conn->options.durability_full;
+    PL__TRY(be_relaxed(conn, true));
     int rc = begin(conn, &error);
     if (rc == PL_OK)
         rc = portion(conn, data);
@@ -400,7 +437,7 @@ static int run_apart(pl__conn_t *conn, pl__portion_t *portion, void *data) {
         rc = sqlite_commit(conn, &error);
     if (rc != PL_OK)
         sqlite_rollback(conn);
-    return rc == PL_OK ? be_strict(conn) : rc;
+    return rc;
 }
 
 static void sqlite_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside) {
