@@ -1,7 +1,9 @@
---- peers.lua: durable functions beside the same programs on DBOS (with PostgreSQL) and on Restate, in the same run.
+--- peers.lua: durable functions beside the same programs on DBOS (with PostgreSQL) and on Restate, and a call that
+-- another process executes beside beanstalkd, in the same run.
 --
--- Each system has its files in the same folder and syncs as it does by default: DBOS by PostgreSQL, Restate by RocksDB.
--- Their programs are in JavaScript, by node. The systems take turns; what is printed are medians.
+-- Each system has its files in the same folder and syncs as it does by default: DBOS by PostgreSQL, Restate by RocksDB;
+-- beanstalkd is told to sync each put. Their programs are in JavaScript, by node. The systems take turns; what is
+-- printed are medians. PostgreSQL and beanstalkd are not installed for this: their packages begin to serve at once.
 --
 --   lua5.4 spec/bench/peers/peers.lua [--dir DIR] [--runs N]     DIR: where setup.sh has put what it takes
 
@@ -82,10 +84,10 @@ end
 
 function systems.pipeline()
   local all = {}
-  for _, part in ipairs { "durable_row", "durable_flows", "durable_signals" } do
+  for _, part in ipairs { "durable_row", "durable_flows", "durable_signals", "across" } do
     local found, why = ours(part)
     if not found then return nil, why end
-    for name, value in pairs(found) do all[name:gsub("^durable", "pipeline")] = value end
+    for name, value in pairs(found) do all["pipeline_" .. name:gsub("^durable_", "")] = value end
   end
   return all
 end
@@ -106,10 +108,17 @@ function systems.restate()
   return found, why
 end
 
+function systems.beanstalkd()
+  if not run "command -v beanstalkd" then return nil, "it is not installed" end
+  return figures(("BENCH_DIR='%s' timeout 60 lua5.4 spec/bench/peers/beanstalkd.lua"):format(options.dir))
+end
+
+local NAMES = { "pipeline", "dbos", "restate", "beanstalkd" }
+
 local function main()
   local lists, missing = {}, {}
   for _ = 1, options.runs do
-    for _, name in ipairs { "pipeline", "dbos", "restate" } do
+    for _, name in ipairs(NAMES) do
       local found, why = nil, missing[name]
       if not why then found, why = systems[name]() end
       missing[name] = why
@@ -119,18 +128,21 @@ local function main()
       end
     end
   end
-  print(("%-36s %12s %12s %12s"):format("medians of " .. options.runs, "pipeline", "DBOS", "Restate"))
+  print(("%-36s %12s %12s %12s %12s"):format("medians of " .. options.runs, "pipeline", "DBOS", "Restate",
+    "beanstalkd"))
   for _, line in ipairs {
     { "a step in a row, one run (us)", "row_us", "%.0f" }, { "500 runs of 10 steps (steps/s)", "flows", "%.0f" },
     { "signal to resumption, p50 (ms)", "signal_p50_ms", "%.2f" },
     { "signal to resumption, p99 (ms)", "signal_p99_ms", "%.2f" },
+    { "call to start elsewhere, p50 (ms)", "across_p50_ms", "%.2f" },
+    { "call to start elsewhere, p99 (ms)", "across_p99_ms", "%.2f" },
   } do
     local cells = {}
-    for i, name in ipairs { "pipeline", "dbos", "restate" } do
+    for i, name in ipairs(NAMES) do
       local list = lists[name .. "_" .. line[2]]
       cells[i] = list and line[3]:format(median(list)) or "-"
     end
-    print(("%-36s %12s %12s %12s"):format(line[1], table.unpack(cells)))
+    print(("%-36s %12s %12s %12s %12s"):format(line[1], table.unpack(cells)))
   end
   for name, why in pairs(missing) do print(("%s: %s"):format(name, why)) end
 end
