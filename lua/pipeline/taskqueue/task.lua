@@ -237,6 +237,7 @@ local function seconds_of(what, value)
   return seconds + 0.0
 end
 
+-- What is due now; a limit of etas never concerns it.
 local function now()
   local engine = current.engine_or_nil()
   return engine and engine._core:due() or os.time() + 0.0
@@ -377,6 +378,8 @@ local task_kinds = {
   eta = "any", target = "any", tag = "any", retry_options = "any", dispatch_deadline = "any", priority = "integer",
 }
 
+local MARGIN = MEMO_LENGTH_MAX + 4 -- bytes of a task beside its payload, if its URL was remembered
+
 local function check_size(self, no_limit)
   local limit = self.method == "PULL" and queue_task.MAX_PULL_TASK_SIZE_BYTES or queue_task.MAX_PUSH_TASK_SIZE_BYTES
   local size = not no_limit and size_of(self) or 0
@@ -390,8 +393,34 @@ local function check_priority(priority)
   return priority
 end
 
+local PLAIN = { url = true, payload = true, method = true }
+
+-- Most tasks of a program say where they go or that they are pulled, and what they bring; nothing of that can be wrong.
+-- nil: more is said of it, or it is to be looked at closely.
+local function new_plain(given)
+  for field in next, given do
+    if not PLAIN[field] then return nil end
+  end
+  local payload, url, method = given.payload, given.url, given.method
+  local kind, is_fine
+  if method == "PULL" then
+    kind, is_fine = "pull", url == nil and type(payload) == "string"
+      and #payload < queue_task.MAX_PULL_TASK_SIZE_BYTES - MARGIN
+  elseif method == nil or method == "POST" then
+    method, kind, is_fine = "POST", "push", plain_urls[url] and (payload == nil or type(payload) == "string"
+      and #payload < queue_task.MAX_PUSH_TASK_SIZE_BYTES - MARGIN)
+  end
+  if not is_fine then return nil end
+  return setmetatable({
+    method = method, _headers = NO_HEADERS, eta = now(), _kind = kind, url = url, payload = payload,
+    _id = nil, was_enqueued = nil, queue_name = nil, _engine = nil, name = nil, -- room for what adding it sets
+  }, task_meta)
+end
+
 --- Makes a task without adding it. `how`: kind ("push", "pull" or "deferred"; default by the method), no_size_limit.
 function queue_task.new(given, how)
+  local plain = not how and type(given) == "table" and not getmetatable(given) and new_plain(given)
+  if plain then return plain end
   given = options.check(given, task_kinds, 1, "Task")
   local kind = how and how.kind
   local method = method_of(given.method)
