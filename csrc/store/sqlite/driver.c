@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "store/sqlite/db.h"
+#include "store/sqlite/file/frames.h"
 #include "store/sqlite/profile.h"
 
 enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
@@ -129,7 +130,8 @@ static int open_file(pl__conn_t *conn, const pl__conn_t *writer, pl_error_t *err
     pl__locks_install();
     if (may_make)
         pl__file_create(options);
-    int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, options->vfs);
+    const char *vfs = conn->role == PL__ROLE_WRITER ? pl__frames_vfs(options->vfs) : options->vfs;
+    int sqlite_rc = sqlite3_open_v2(options->path, &conn->db, flags, vfs);
     int rc = conn->db ? pl__sql_rc(conn, sqlite_rc) : PL_ENOMEM;
     if (rc == PL_OK)
         rc = pl__file_opened(conn, writer);
@@ -261,8 +263,10 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
 
 static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
     int rc = pl__file_check_again(conn);
+    pl__frames_begin(conn->db);
     if (rc == PL_OK)
         rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+    pl__frames_end(conn->db);
     if (rc == PL_OK)
         rc = pl__file_check(conn); /* what was written to a file that nobody will find must not be acknowledged */
     if (rc != PL_OK) {
