@@ -556,12 +556,14 @@ local function run_one(library, program, n)
   if not fn then return end
   local url, stop
   if fn == libraries[library].fetches then url, stop = start_server() end
-  if not of.result and fn(n // 10 // 1000 * 1000, url) == false then return end -- caches are filled
-  local start = clock()
-  local result = fn(n, url)
-  local took = clock() - start
+  local is_there, result, start, took = of.result or fn(n // 10 // 1000 * 1000, url) ~= false -- caches are filled
+  if is_there then
+    start = clock()
+    result = fn(n, url)
+    took = clock() - start
+  end
   if stop then stop() end
-  if result == false then return end
+  if not is_there or result == false then return end
   print(("%s %.6g"):format(program, of.result and result or of.seconds and took or n / took))
 end
 

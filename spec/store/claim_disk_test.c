@@ -1,13 +1,15 @@
 /*
  * claim_disk_test.c - what is only claimed starts without a wait for the disk, and is on it soon after. The files as
- * the end of the machine would leave them are a copy of those that were there when the disk was last waited for.
+ * the end of the machine may leave them are a copy whose log ends somewhere behind what was synced last.
  */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "faults/fault_vfs.c"
+#include "faults/sqlite_memory.c"
 #include "support/file.h"
 #include "support/turns.h"
 
@@ -35,10 +37,24 @@ static void copy_file(const char *suffix) {
     CHECK(system(command) == 0);
 }
 
-static void keep_copy(void) {
+/* The file as it is now, without its log. */
+static void make_copy(void) {
     file_remove(copy);
     copy_file("");
-    copy_file("-wal");
+}
+
+/* Whether the claim of that task is in the file itself, and not only in the log. */
+static bool is_moved(pl_id_t task) {
+    sqlite3 *db;
+    sqlite3_stmt *row;
+    make_copy();
+    CHECK(sqlite3_open_v2(copy, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK);
+    CHECK(sqlite3_prepare_v2(db, "SELECT count(*) FROM pl_task WHERE id = ?1 AND owner IS NOT NULL", -1, &row, NULL) ==
+          SQLITE_OK);
+    CHECK(sqlite3_bind_int64(row, 1, task) == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW);
+    bool moved = sqlite3_column_int(row, 0) == 1;
+    CHECK(sqlite3_finalize(row) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
+    return moved;
 }
 
 /* ---- the store --------------------------------------------------------------------------------------------------- */
@@ -58,8 +74,8 @@ static void apply_alone(pl_op_t *op) {
 }
 
 /* A root that nobody has claimed yet. */
-static pl_id_t add(void) {
-    pl_stage_new_t stage = stage_of("c", 0);
+static pl_id_t add(unsigned flags) {
+    pl_stage_new_t stage = stage_of("c", flags);
     pl_op_t *op = new_op(PL_VERB_start);
     op->u.start = (pl_op_start_t){ &stage, 1 };
     apply_alone(op);
@@ -67,10 +83,9 @@ static pl_id_t add(void) {
 }
 
 static pl_id_t claim_one(void) {
-    pl_id_t stage = add();
+    pl_id_t stage = add(0);
     CHECK(syncs() == 1);
     usleep(QUIET_US);
-    keep_copy();
     CHECK(look() == 1 && fence_of(stage) > 0);
     return stage;
 }
@@ -90,7 +105,7 @@ static void a_claim_waits_for_no_disk(void) {
 
 static void where_commits_follow_each_other_it_is_one_of_them(void) {
     int64_t began = pl_clock_monotonic_us();
-    pl_id_t stage = add();
+    pl_id_t stage = add(0);
     (void)syncs();
     CHECK(look() == 1 && fence_of(stage) > 0);
     bool is_slow = pl_clock_monotonic_us() - began >= QUIET_US / 2; /* this machine, just now */
@@ -114,18 +129,85 @@ static void soon_it_is_on_disk(void) {
     drop_claims();
 }
 
-/* The system has lost what it was to write, and says so once: it is written once more, from what it still has. */
-static void a_disk_that_fails_then_is_told_of_and_gets_it_again(void) {
+static void fail_next_sync(void) {
+    fault_vfs_arm(FAULT_SYNC, 0, 1, false);
+}
+
+/* The system has lost what it was to write, and says so once. Before anything else is committed all of the log is in
+ * the file, out of what the system still has. */
+static void a_disk_that_fails_gets_it_again(void) {
     pl_id_t stage = claim_one();
     bool moves;
     usleep(SOON_US);
-    fault_vfs_arm(FAULT_SYNC, 0, 1, false);
+    fail_next_sync();
     (void)keep(true, &moves);
-    CHECK(fault_vfs_disarm() && moves);
+    CHECK(fault_vfs_disarm() && !is_moved(stage));
     count_syncs();
-    (void)keep(true, &moves);
-    CHECK(!moves);
-    CHECK(apply(finish_op(stage)) == PL_OK && syncs() == 1);
+    CHECK(apply(finish_op(stage)) == PL_OK && syncs() >= 3 && is_moved(stage));
+    drop_claims();
+}
+
+static void so_it_does_where_a_commit_fails_that_was_to_take_it_along(void) {
+    pl_id_t stage = claim_one();
+    pl_op_t *finish = finish_op(stage);
+    tries_max = 2;
+    fail_next_sync();
+    CHECK(!is_moved(stage) && turn_of(&finish, 1, 0) == 0 && finish->rc == PL_OK && is_moved(stage));
+    CHECK(fault_vfs_disarm());
+    count_syncs();
+    tries_max = 1;
+    pl_op_free(finish);
+    CHECK(state_of(stage) == PL_STAGE_DONE);
+    drop_claims();
+}
+
+/* A turn that claims, and in which the nth allocation of SQLite fails. Returns whether there was one. */
+static bool claim_without_memory(long nth) {
+    pl__commit_result_t turn = PL__COMMIT_RESULT_NONE;
+    pl__arena_t arena = { 0 };
+    pl_error_t error = { 0 };
+    sqlite_memory_arm(nth);
+    (void)driver.turn(conn, NULL, &(pl__ask_t){ .wanted = 100 }, &arena, &turn, &error);
+    bool was_hit = sqlite_memory_disarm();
+    pl__arena_free(&arena);
+    drop_claims();
+    claims = turn.claims;
+    return was_hit;
+}
+
+static void finish_all(void) {
+    while (look() > 0)
+        continue;
+    for (const pl_claim_t *claim = claims; claim; claim = claim->next)
+        CHECK(apply(finish_op(claim->task)) == PL_OK);
+    drop_claims();
+}
+
+/* SQLite may have it in mind already when it fails to be told whether commits are synced. */
+static void memory_that_fails_leaves_no_commit_unsynced(void) {
+    long nth = 1;
+    for (bool was_hit = true; was_hit; nth++) {
+        (void)add(0);
+        usleep(QUIET_US);
+        was_hit = claim_without_memory(nth);
+        (void)syncs();
+        (void)add(0);
+        CHECK(syncs() == 1);
+        finish_all();
+    }
+    printf("%ld allocations failed\n", nth - 2);
+    CHECK(nth > 4);
+    (void)syncs();
+}
+
+/* For what is done when it is aborted depends on whether anybody ever had it. */
+static void the_claim_of_a_durable_function_is_on_disk(void) {
+    pl_id_t stage = add(PL_STAGE_DURABLE);
+    usleep(QUIET_US);
+    (void)syncs();
+    CHECK(look() == 1 && syncs() == 1);
+    CHECK(apply(finish_op(stage)) == PL_OK);
+    (void)syncs();
     drop_claims();
 }
 
@@ -147,19 +229,72 @@ static void what_is_told_is_on_disk(void) {
     drop_claims();
 }
 
-/* The machine has ended right after a claim: the task is ready, and nobody has lost it. */
-static void what_the_end_of_the_machine_undoes_is_claimed_again(void) {
-    pl_id_t stage = claim_one();
-    close_driver();
+typedef struct {
+    char bytes[4 * 1024 * 1024];
+    size_t len;
+} log_t;
+
+static void read_log(log_t *log) {
+    char name[sizeof path + 4];
+    snprintf(name, sizeof name, "%s-wal", path);
+    FILE *file = fopen(name, "rb");
+    CHECK(file);
+    log->len = fread(log->bytes, 1, sizeof log->bytes, file);
+    CHECK(log->len < sizeof log->bytes && fclose(file) == 0);
+}
+
+/* The log of the copy: up to `end` as it is in `after`, and from there on as it was before. */
+static void write_log(const log_t *before, const log_t *after, size_t end) {
+    char name[sizeof copy + 4];
+    snprintf(name, sizeof name, "%s-wal", copy);
+    FILE *file = fopen(name, "wb");
+    CHECK(file && fwrite(after->bytes, 1, end, file) == end);
+    if (before->len > end)
+        CHECK(fwrite(before->bytes + end, 1, before->len - end, file) == before->len - end);
+    CHECK(fclose(file) == 0);
+}
+
+/* Whoever comes does what is left to do. */
+static void work_off(pl_id_t stage) {
     open_driver(&pl__sqlite_driver, copy, "fault");
-    CHECK(look() == 1 && fence_of(stage) > 0);
-    CHECK(claim_of(stage)->tries == 0);
+    apply_alone(new_op(PL_VERB_rescue));
+    CHECK(look() == 1 && fence_of(stage) > 0 && claim_of(stage)->tries == 0);
     check_rules();
     CHECK(apply(finish_op(stage)) == PL_OK && state_of(stage) == PL_STAGE_DONE);
     close_driver();
 }
 
+/* The machine has ended right after a claim, and what was written last got to the disk in part: it is done all the
+ * same, by whoever comes. */
+static void what_the_end_of_the_machine_undoes_is_claimed_again(void) {
+    enum { FRAME = 24 + 4096 };
+    static log_t before, after;
+    pl_id_t stage = add(0);
+    read_log(&before);
+    usleep(QUIET_US);
+    (void)syncs();
+    CHECK(look() == 1 && syncs() == 0);
+    read_log(&after);
+    size_t first = 0, last = after.len, ends = 0;
+    while (first < before.len && first < after.len && before.bytes[first] == after.bytes[first])
+        first++;
+    while (last > first && last <= before.len && before.bytes[last - 1] == after.bytes[last - 1])
+        last--;
+    CHECK(first < last);
+    pl__conn_t *claimer = conn; /* whose claim is lost here */
+    drop_claims();
+    for (size_t end = first; end < last + FRAME; end += FRAME, ends++) {
+        make_copy();
+        write_log(&before, &after, end < last ? end : last);
+        work_off(stage);
+    }
+    conn = claimer;
+    CHECK(ends > 2);
+    printf("the log ended at %d places\n", (int)ends);
+}
+
 int main(void) {
+    sqlite_memory_replace();
     fault_vfs_register();
     CHECK(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/store.db", directory);
@@ -169,9 +304,13 @@ int main(void) {
     a_claim_waits_for_no_disk();
     where_commits_follow_each_other_it_is_one_of_them();
     soon_it_is_on_disk();
-    a_disk_that_fails_then_is_told_of_and_gets_it_again();
+    a_disk_that_fails_gets_it_again();
+    so_it_does_where_a_commit_fails_that_was_to_take_it_along();
+    memory_that_fails_leaves_no_commit_unsynced();
+    the_claim_of_a_durable_function_is_on_disk();
     what_is_told_is_on_disk();
     what_the_end_of_the_machine_undoes_is_claimed_again();
+    close_driver();
     file_remove(path);
     file_remove(copy);
     rmdir(directory);

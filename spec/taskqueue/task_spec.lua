@@ -57,6 +57,32 @@ describe("a task", function()
     Task { url = "/x?" .. ("q"):rep(3000), method = "GET" }
   end)
 
+  it("Q1 Q6 Q25 is the same whether little is said of it or all of that by other words", function()
+    local function fields(given)
+      local task = Task(given)
+      local found = { size = task.size, headers = task.headers, text = tostring(task), words = task.description }
+      for key, value in pairs(task) do found[key] = value end
+      return found
+    end
+    for _, given in ipairs {
+      { url = "/work", payload = "x" }, { url = "/work" }, { url = "/work", payload = "" }, { url = "" },
+      { url = "/work", payload = "x", method = "POST" }, { method = "PULL", payload = "x" },
+      { method = "PULL", payload = "" },
+    } do
+      local more = { name = "" } -- the same, and not what is made in a hurry
+      for key, value in pairs(given) do more[key] = value end
+      if given.url then Task { url = given.url } end -- it is known then
+      assert.same(fields(more), fields(given))
+    end
+    local function behind(fields_behind) return setmetatable({}, { __index = fields_behind }) end
+    assert.equal("PULL", Task(behind { method = "PULL", payload = "x" }).method)
+    refused("InvalidTaskError", { url = "/work", payload = 7 })
+    refused("InvalidTaskError", { method = "PULL" })
+    refused("InvalidTaskError", { method = "PULL", payload = "x", url = "/work" })
+    refused("TaskTooLargeError", { url = "/work", payload = ("x"):rep(102400) })
+    refused("TaskTooLargeError", { method = "PULL", payload = ("x"):rep(1048576) })
+  end)
+
   it("Q8 takes name and url together", function()
     local task = Task { name = "n", url = "/u" }
     assert.same({ "n", "/u" }, { task.name, task.url })

@@ -168,7 +168,8 @@ struct pl__conn {
     pl_watch_event_t *finals;    /* newest first, in scratch; with PL_STAGE_ABORTING, _READY: of a run, perhaps here */
     int64_t aborts, aborts_seen; /* counted on the file: as last read, and as this process has acted on */
     bool notify;
-    bool tells; /* of all stages that become final, whoever watches them */
+    bool any_final; /* a stage has become so since a turn that only claims began */
+    bool tells;     /* of all stages that become final, whoever watches them */
     struct {
         bool unknown;          /* the rest is to be read */
         bool live;             /* there may be fires that are not over */
@@ -179,7 +180,7 @@ struct pl__conn {
     pl__sweep_t sweep;
     pl__sweep_t swept_to; /* what it is when this transaction, which has swept, is committed */
     bool has_swept;
-    bool is_relaxed;         /* commits are not synced: see be_relaxed in driver.c */
+    bool is_relaxed;         /* commits are not synced: see relax in driver.c */
     int64_t portion_until;   /* monotonic us: see pl__portion_over; 0: not begun */
     int64_t portion_changes; /* and that, counted as SQLite counts rows that have changed */
     pl__buf_t suspects;      /* of rescue, see worker.c */

@@ -15,6 +15,7 @@
 enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
 enum { BUSY_SHORT = 25, BUSY_SLEEP_SHORT_US = 1200, PORTION_REST_US = 1500 }; /* the file is free soon, mostly */
 enum { BUSY_REPORT_US = 10 * 1000000 };
+enum { SAVE_LOOKS = 100, SAVE_LOOK_US = 500 };
 enum { BUSY_US = 1000 };          /* since the last commit that was synced: another is not far */
 enum { UNSYNCED_US = 10 * 1000 }; /* until what was claimed is on disk, if nothing is committed meanwhile */
 
@@ -49,6 +50,7 @@ static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
     int64_t bytes = pages * (int64_t)conn->log.page_bytes;
     conn->log.pages = pages;
     conn->log.commits++;
+    conn->log.is_ahead = conn->is_relaxed;
     if (!conn->is_relaxed) {
         conn->log.sync_at = PL_USEC_NEVER; /* it has taken along what was there */
         conn->log.synced_at = pl_clock_monotonic_us();
@@ -212,16 +214,51 @@ static void roll_back(pl__conn_t *conn) {
         (void)pl__sql_run(conn, PL__SQL_ROLLBACK, NULL, "");
 }
 
-/* Commits are on disk before they are told of. Those that nobody is told of need not be: the next one that is told of
- * takes them along, or the end of the machine undoes them as a whole. To be called outside of transactions. */
-static int be_relaxed(pl__conn_t *conn, bool on) {
+/*
+ * Whether the next commits need not be on disk when they return. Those that are told of must be. Those that nobody is
+ * told of need not: the next one that is told of takes them along, or the end of the machine undoes them as a whole.
+ *
+ * SQLite changes this while it compiles the statement, and outside of transactions only. So what is left of one goes
+ * first; and after a failure it counts as relaxed, whichever it is, until it was made strict without one.
+ */
+static int relax(pl__conn_t *conn, bool on) {
     bool is_wanted = on && conn->options.durability_full;
     if (!sqlite3_get_autocommit(conn->db))
         roll_back(conn);
-    if (conn->is_relaxed != is_wanted)
-        PL__TRY(pl__sql_execute(conn, is_wanted ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL"));
+    if (conn->is_relaxed == is_wanted)
+        return PL_OK;
+    conn->is_relaxed = true;
+    PL__TRY(pl__sql_execute(conn, is_wanted ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL"));
     conn->is_relaxed = is_wanted;
     return PL_OK;
+}
+
+static int look_again_cb(void *data, int count) {
+    (void)data;
+    pl__fork_sleep(SAVE_LOOK_US);
+    return count < SAVE_LOOKS;
+}
+
+/*
+ * The disk has failed while commits that were not synced were in the log. The system may have given up what it was to
+ * write, and says so once only; whatever follows in the log cannot be read again without that. So before anything else
+ * is committed all of the log is moved into the file, out of what the system still has, and the log begins anew.
+ * PL_EAGAIN: somebody reads from it.
+ */
+static int save_log(pl__conn_t *conn) {
+    if (!conn->log.is_doubtful)
+        return PL_OK;
+    sqlite3_busy_handler(conn->db, look_again_cb, NULL);
+    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, "main", SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    sqlite3_busy_handler(conn->db, busy_cb, conn);
+    int rc = pl__sql_rc(conn, sqlite_rc);
+    if (sqlite_rc == SQLITE_BUSY)
+        return PL_EAGAIN;
+    if (rc == PL_OK) {
+        conn->log.is_doubtful = conn->log.is_ahead = false;
+        conn->log.sync_at = PL_USEC_NEVER;
+    }
+    return rc;
 }
 
 static int begin_with(pl__conn_t *conn, pl__sql_t statement) {
@@ -237,7 +274,9 @@ static int begin(pl__conn_t *conn, pl_error_t *error) {
     yield_write_lock(conn);
     if (conn->backups)
         pl__backup_drop(conn, true);
-    int rc = begin_with(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ);
+    int rc = save_log(conn);
+    if (rc == PL_OK)
+        rc = begin_with(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
         rc = pl__queues_refresh(conn);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
@@ -254,7 +293,7 @@ static int begin(pl__conn_t *conn, pl_error_t *error) {
 }
 
 static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
-    int rc = be_relaxed(conn, false);
+    int rc = relax(conn, false);
     if (rc == PL_OK)
         return begin(conn, error);
     sqlite_failure(conn, rc, error);
@@ -264,8 +303,10 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
 static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
     int rc = pl__file_check_again(conn);
     pl__frames_begin(conn->db);
-    if (rc == PL_OK)
+    if (rc == PL_OK) {
         rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+        conn->log.is_doubtful = rc != PL_OK && conn->log.is_ahead;
+    }
     pl__frames_end(conn->db);
     if (rc == PL_OK)
         rc = pl__file_check(conn); /* what was written to a file that nobody will find must not be acknowledged */
@@ -386,11 +427,20 @@ static int look(pl__conn_t *conn, pl_op_t *ops, pl__commit_result_t *turn, pl_er
     return rc;
 }
 
+/* Whether more is told of than claims: what has become final; or a durable function, for when it is aborted, it is asked
+ * to stop or not by whether it was ever claimed. */
+static bool must_be_on_disk(const pl__conn_t *conn, const pl__commit_result_t *turn) {
+    bool must = conn->any_final;
+    for (const pl_claim_t *claim = turn->claims; claim && !must; claim = claim->next)
+        must = claim->stage && claim->stage->flags & PL_STAGE_DURABLE;
+    return must;
+}
+
 /*
  * A turn that applies nothing and only claims: nobody has been told of a claim when what was claimed starts. Should the
- * machine end before it is on disk, the task is ready again, as if nobody had had it; so it starts after no more than
- * the commit of who added it. A task that makes the machine end is to be counted as lost all the same: see
- * pl__log_sync. What has become final meanwhile is told of, so that it is brought to the disk first.
+ * machine end before it is on disk, the task is ready again, as if nobody had had it. So it starts without a wait for
+ * the disk, after no more than the commit of who added it. The claim is on disk with the next commit, or UNSYNCED_US
+ * later: then a task that makes the machine end is counted as lost.
  *
  * Where one commit follows the other it is one like them: what ends while it waits for the disk shares the next, and
  * fewer commits count for more than an early start.
@@ -398,7 +448,8 @@ static int look(pl__conn_t *conn, pl_op_t *ops, pl__commit_result_t *turn, pl_er
 static int claim(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                  pl_error_t *error) {
     uint64_t before = conn->log.commits;
-    int rc = be_relaxed(conn, pl_clock_monotonic_us() - conn->log.synced_at > BUSY_US);
+    int rc = relax(conn, pl_clock_monotonic_us() - conn->log.synced_at > BUSY_US);
+    conn->any_final = false;
     if (rc == PL_OK)
         rc = begin(conn, error);
     else
@@ -406,11 +457,12 @@ static int claim(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl_
     if (rc != PL_OK)
         return rc;
     PL__TRY(pl__verbs_end(&pl__sqlite_verbs, conn, rc, ask, arena, turn, error));
-    if (conn->is_relaxed && conn->log.commits != before && conn->log.sync_at == PL_USEC_NEVER)
+    if (!conn->is_relaxed || conn->log.commits == before)
+        return PL_OK;
+    if (must_be_on_disk(conn, turn) && pl__log_sync(conn) != PL_OK)
+        (void)save_log(conn); /* if that fails, too, the engine's log has said so; who waits hears it all the same */
+    else if (conn->log.is_ahead && conn->log.sync_at == PL_USEC_NEVER)
         conn->log.sync_at = pl_clock_monotonic_us() + UNSYNCED_US;
-    for (const pl_watch_event_t *final = turn->finals; final; final = final->next)
-        if (final->ours && conn->log.sync_at != PL_USEC_NEVER)
-            pl__log_sync(conn);
     return PL_OK;
 }
 
@@ -433,7 +485,7 @@ static void sqlite_read(pl__conn_t *conn, pl_op_t *ops) {
 /* A transaction of the store's own, which nobody is told of. */
 static int run_apart(pl__conn_t *conn, pl__portion_t *portion, void *data) {
     pl_error_t error = { 0 };
-    PL__TRY(be_relaxed(conn, true));
+    PL__TRY(relax(conn, true));
     int rc = begin(conn, &error);
     if (rc == PL_OK)
         rc = portion(conn, data);

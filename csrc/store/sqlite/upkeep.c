@@ -50,18 +50,20 @@ int pl__upkeep_aside(pl__conn_t *conn, int what) {
     return what == START_OVER ? start_over(conn) : checkpoint(conn, what == CUT);
 }
 
-/* After a failure the system may take for written what is not: then it is written once more, by a checkpoint. */
-void pl__log_sync(pl__conn_t *conn) {
+int pl__log_sync(pl__conn_t *conn) {
     sqlite3_file *log = NULL;
     conn->log.sync_at = PL_USEC_NEVER;
     int sqlite_rc = sqlite3_file_control(conn->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
     if (sqlite_rc == SQLITE_OK && log && log->pMethods)
         sqlite_rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
-    if (sqlite_rc == SQLITE_OK)
-        return;
-    conn->log.must_move = true;
+    if (sqlite_rc == SQLITE_OK) {
+        conn->log.is_ahead = false;
+        return PL_OK;
+    }
+    conn->log.is_doubtful = true;
     pl_log(conn->options.log, PL_LOG_ERROR, "%s: what was committed last may not be on disk (%s): it is written again",
            conn->options.path, sqlite3_errstr(sqlite_rc));
+    return PL_EIO;
 }
 
 /* The log is moved into the file when it has grown by LOG_PAGES_CHECKPOINT, or by less when there is time for it. */
@@ -69,8 +71,7 @@ static void after_turn(pl__conn_t *conn, int *aside) {
     if (conn->log.pages < conn->log.moved_pages)
         conn->log.moved_pages = 0; /* it started over */
     int grown = conn->log.pages - conn->log.moved_pages;
-    if (grown >= LOG_PAGES_CHECKPOINT || conn->log.must_move) {
-        conn->log.must_move = false;
+    if (grown >= LOG_PAGES_CHECKPOINT) {
         conn->log.moved_pages = conn->log.pages;
         if (conn->log.pages >= LOG_PAGES_LIMIT && conn->others == 0)
             (void)checkpoint(conn, false);
@@ -104,11 +105,11 @@ void pl__upkeep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next,
         after_turn(conn, aside);
     else if (idle && conn->log.idle_at <= now)
         while_idle(conn, now, aside);
-    if (idle && conn->log.sync_at <= now)
-        pl__log_sync(conn);
+    if (conn->log.sync_at != PL_USEC_NEVER && conn->log.sync_at <= pl_clock_monotonic_us())
+        (void)pl__log_sync(conn); /* before the next commit it is seen to */
     int pages = conn->log.pages;
     pl__sweep_keep(conn, run, idle, next);
-    if (idle && (conn->log.pages != pages || conn->log.must_move)) /* it has written to the log */
+    if (idle && conn->log.pages != pages) /* it has written to the log */
         after_turn(conn, aside);
     if (conn->log.idle_at < *next)
         *next = conn->log.idle_at;

@@ -19,7 +19,8 @@ typedef struct {
     int idle_step;     /* how often that was since something happened */
     uint64_t commits;  /* that have written to it */
     int64_t synced_at; /* monotonic us: when one was last on disk before it was told of */
-    bool must_move;    /* into the file, soon */
+    bool is_ahead;     /* the last of them need not be on disk; */
+    bool is_doubtful;  /* and when they were to be, that failed: see save_log in driver.c */
     int64_t sync_at;   /* when what was claimed is to be on disk, monotonic us; PL_USEC_NEVER: it is */
 } pl__log_t;
 
@@ -60,7 +61,7 @@ int pl__space_shrink(pl__conn_t *conn, pl__run_t *run, int64_t *at);
 /* ---- upkeep.c ---- */
 void pl__upkeep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next, int *aside);
 int pl__upkeep_aside(pl__conn_t *conn, int what);
-/* Brings to the disk what relaxed transactions have written. What fails is told in the engine's log. */
-void pl__log_sync(pl__conn_t *conn);
+/* Brings to the disk what commits that were not synced have written. What fails is told in the engine's log, too. */
+int pl__log_sync(pl__conn_t *conn);
 
 #endif

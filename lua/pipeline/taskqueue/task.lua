@@ -237,7 +237,6 @@ local function seconds_of(what, value)
   return seconds + 0.0
 end
 
--- What is due now; a limit of etas never concerns it.
 local function now()
   local engine = current.engine_or_nil()
   return engine and engine._core:due() or os.time() + 0.0
@@ -395,8 +394,8 @@ end
 
 local PLAIN = { url = true, payload = true, method = true }
 
--- Most tasks of a program say where they go or that they are pulled, and what they bring; nothing of that can be wrong.
--- nil: more is said of it, or it is to be looked at closely.
+-- Most tasks of a program say where they go, or that they are pulled, and what they bring. They are due now: no limit
+-- of etas concerns them. nil: more is said of this one, or something of it has to be looked at as `new` does.
 local function new_plain(given)
   for field in next, given do
     if not PLAIN[field] then return nil end

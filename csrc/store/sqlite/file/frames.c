@@ -6,16 +6,18 @@
  * longer than the disk. So the log of the connection that writes is opened through a VFS that puts them together while
  * a commit is made:
  *
- *   SQLite: header, page, header, page, ... ──► gathered, SIZE bytes at most ──► one write each time it is full
- *           the last header of the commit, and its page ──► all of it is written
- *           anything else (sync, read, truncate, ...) ──► all of it is written first
+ *   pl__frames_begin ──► SQLite: header, page, header, page, ...  gathered; written each time there are SIZE bytes
+ *                        header of the last frame, its page       all of it is written; from here on, as ever
+ *                        anything else (sync, read, a page again) all of it is written first
+ *   pl__frames_end   ──► what a failure has left is dropped
  *
- * Two things must hold. What is gathered is in the file before the index of the log, which everybody shares, says that
+ * Three things must hold. What is gathered is in the file before the index of the log, which everybody shares, says that
  * it is: the last frame of a commit has the size of the database in its header, where others have 0, so that all of it
- * is written with that frame, whether a sync follows or not, and what fails then fails as a write. And nothing is
- * written any more once the lock of writers is released, for then the frames of others may be there: so nothing is
- * gathered but during a COMMIT, which writes everything or fails, and what has failed is dropped. What a transaction
- * writes before its end, for its pages do not fit into memory, goes to the log as ever.
+ * is written with that frame, whether a sync follows or not, and what fails then fails as a write. Behind that frame
+ * nothing is gathered: SQLite may write headers again, to correct their sums after a page that was written twice, and
+ * nothing would tell which of them is the last. And nothing is written any more once the lock of writers is released,
+ * for then the frames of others may be there: so nothing is gathered but during a COMMIT, and what it leaves is dropped.
+ * What a transaction writes before its end, for its pages do not fit into memory, goes to the log as ever.
  *
  * Every other file, and everything else about this one, is that of the VFS below.
  */
@@ -29,12 +31,12 @@
 #include "base/memory.h"
 
 enum { HEADER = 24, SIZE_AT = 4, SIZE_LEN = 4 }; /* of a frame: the file format says so */
-enum { SIZE = 64 * 1024 };                       /* SQLite writes less than 128 KiB at a time */
+enum { SIZE = 64 * 1024 };                       /* less than the 128 KiB that SQLite writes by one call */
 
 typedef struct {
     sqlite3_file base;
-    sqlite3_file *real; /* behind this struct, in the same block */
-    bool gathers;
+    sqlite3_file *real;     /* behind this struct, in the same block */
+    bool gathers;           /* a COMMIT is under way, and its last frame has not come */
     bool has_header;        /* of a frame whose page comes next, */
     bool is_last;           /* which is the last one of its commit */
     sqlite3_int64 at, next; /* where the bytes begin in the file, and where what follows them does */
@@ -95,7 +97,10 @@ static int gather(frames_t *frames, const void *bytes, int len, sqlite3_int64 at
     frames->has_header = !frames->has_header;
     if (frames->has_header)
         frames->is_last = is_last_of_commit(bytes);
-    return !frames->has_header && frames->is_last ? flush(frames) : SQLITE_OK;
+    if (frames->has_header || !frames->is_last)
+        return SQLITE_OK;
+    frames->gathers = false;
+    return flush(frames);
 }
 
 /* ---- the log as a file ------------------------------------------------------------------------------------------- */

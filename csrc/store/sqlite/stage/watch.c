@@ -76,6 +76,7 @@ int pl__note_over(pl__conn_t *conn, pl_id_t target, pl_fire_state_t state) {
 
 int pl__note_final(pl__conn_t *conn, pl_id_t stage, pl_stage_state_t state) {
     conn->notify = true; /* somebody in another process may wait for it */
+    conn->any_final = true;
     bool is_watched = pl__is_watched(conn, stage);
     if (is_watched || conn->tells)
         PL__TRY(note(conn, stage, state, !is_watched));
