@@ -127,9 +127,11 @@ static int open_loop(pl_engine_t *engine, struct uv_loop_s *loop, pl_error_t *er
     return rc == PL_OK ? PL_OK : PL__FAIL(error, rc, "cannot make an event loop");
 }
 
+/* All handles of an engine are parts of it. What a program has made of `data` of its own may be anything. */
 static void close_handle(uv_handle_t *handle, void *data) {
     const pl_engine_t *engine = data;
-    if (handle->data == engine && !uv_is_closing(handle))
+    uintptr_t at = (uintptr_t)handle, first = (uintptr_t)engine;
+    if (at >= first && at < first + sizeof *engine && !uv_is_closing(handle))
         uv_close(handle, pl__handle_closed);
 }
 

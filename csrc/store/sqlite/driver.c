@@ -427,8 +427,8 @@ static int look(pl__conn_t *conn, pl_op_t *ops, pl__commit_result_t *turn, pl_er
     return rc;
 }
 
-/* Whether more is told of than claims: what has become final; or a durable function, for when it is aborted, it is asked
- * to stop or not by whether it was ever claimed. */
+/* Whether more is told of than claims: what has become final; or a durable function, for when one is aborted, it is
+ * asked to stop or not by whether it was ever claimed. */
 static bool must_be_on_disk(const pl__conn_t *conn, const pl__commit_result_t *turn) {
     bool must = conn->any_final;
     for (const pl_claim_t *claim = turn->claims; claim && !must; claim = claim->next)

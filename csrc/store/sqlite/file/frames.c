@@ -11,13 +11,13 @@
  *                        anything else (sync, read, a page again) all of it is written first
  *   pl__frames_end   ──► what a failure has left is dropped
  *
- * Three things must hold. What is gathered is in the file before the index of the log, which everybody shares, says that
- * it is: the last frame of a commit has the size of the database in its header, where others have 0, so that all of it
- * is written with that frame, whether a sync follows or not, and what fails then fails as a write. Behind that frame
- * nothing is gathered: SQLite may write headers again, to correct their sums after a page that was written twice, and
- * nothing would tell which of them is the last. And nothing is written any more once the lock of writers is released,
- * for then the frames of others may be there: so nothing is gathered but during a COMMIT, and what it leaves is dropped.
- * What a transaction writes before its end, for its pages do not fit into memory, goes to the log as ever.
+ * Three things must hold. What is gathered is in the file before the index of the log, which everybody shares, says
+ * that it is: the last frame of a commit has the size of the database in its header, where others have 0, so that all
+ * of it is written with that frame, whether a sync follows or not, and what fails then fails as a write. Behind that
+ * frame nothing is gathered: SQLite may write headers again, to correct their sums after a page that was written twice,
+ * and nothing would tell which of them is the last. And nothing is written any more once the lock of writers is
+ * released, for then the frames of others may be there: so nothing is gathered but during a COMMIT, and what it leaves
+ * is dropped. What a transaction writes before its end, for its pages do not fit into memory, goes to the log as ever.
  *
  * Every other file, and everything else about this one, is that of the VFS below.
  */
