@@ -6,6 +6,7 @@ local support = require "spec.tasklets.support" -- first: see leaks.lua
 local errors = require "pipeline.support.errors"
 local eventloop = require "pipeline.eventloop"
 local tasklets = require "pipeline.tasklets"
+local pace = require "spec.support.pace"
 local await, sleep, Future = tasklets.await, tasklets.sleep, tasklets.Future
 local go = support.go
 
@@ -136,7 +137,7 @@ describe("a chain of tasklets", function()
       assert.is_nil(deep.traceback:match("left out.*left out"))
       assert.matches("^[^\n]*chains_spec.lua:%d+: in ", deep.traceback) -- where it was raised
       assert.matches("awaited in Tasklet[^\n]*\n[^\n]*\n?[^\n]*chains_spec.lua:%d+: in [^\n]*\n[^\n]*$", deep.traceback)
-      assert.is_true(seconds < 30, seconds)
+      assert.is_true(seconds < 30 * pace, seconds)
       local shallow = go(level, 3, function() error("no stock") end):get_exception()
       assert.is_nil(shallow.traceback:match("left out"))
       assert.equal(3, select(2, shallow.traceback:gsub("awaited in", "")))
