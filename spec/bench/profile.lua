@@ -14,10 +14,7 @@ for i = 1, #arg, 2 do
   options[name] = arg[i + 1] or error(arg[i] .. " needs a value")
 end
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
+local median = require("spec.support.figures").median
 
 -- ---- shapes: each returns what does the work, and how many stages that has ------------------------------------------
 

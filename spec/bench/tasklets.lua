@@ -576,10 +576,7 @@ local function capture(library, program)
   return tonumber(text:match("^%S+ (%S+)"))
 end
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
+local median = require("spec.support.figures").median
 
 local function measure(program, runs)
   local values, found = { pipeline = {}, cqueues = {}, copas = {} }, {}

@@ -72,10 +72,7 @@ local function run(roots, pages, path)
   return tonumber(cpu), tonumber(wall), ("%s; %.1f ms in answers made, %s requests"):format(seen, spent * 1000, asked)
 end
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
+local median = require("spec.support.figures").median
 
 local function main(roots, pairs_, pages, dir)
   local alone, watched, loss = {}, {}, {}

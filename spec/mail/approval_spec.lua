@@ -1,5 +1,6 @@
 -- examples/approval.lua with a real mail server, killed between every two of its steps.
 
+local free_port = require "spec.support.free_port"
 local http = require "socket.http"
 local ltn12 = require "ltn12"
 local socket = require "socket"
@@ -8,14 +9,6 @@ local support = require "spec.mail.support"
 
 local LUA = os.getenv("LUA") or "lua5.4"
 local STARTS_MAX, WAIT_SECONDS = 10, 60
-
--- A port that is free now; the program is started on it several times, so that links in mails stay good.
-local function free_port()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  local _, port = server:getsockname()
-  server:close()
-  return port
-end
 
 local function read(path)
   local file <close> = io.open(path)
@@ -80,6 +73,7 @@ local function finish(run, environment)
 end
 
 local function with_run(fields, fn)
+  -- one port for each of its starts, so that links in mails stay good
   local run = { directory = support.directory(), box = support.mailbox(), port = free_port(), seconds = 300 }
   for name, value in pairs(fields) do run[name] = value end
   local pipe <close> = assert(io.popen("pwd"))

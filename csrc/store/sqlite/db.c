@@ -11,9 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/sqlite/file/frames.h"
 #include "store/sqlite/profile.h"
 
-enum { OPEN_ATTEMPTS = 400 };
+enum { OPEN_ATTEMPTS = 400, BLOCKED_US = 200 * 1000, BUSY_REPORT_US = 10 * 1000000 };
+enum { BUSY_SHORT = 25, BUSY_SLEEP_SHORT_US = 1200 }; /* the file is free soon, mostly */
 
 static const char *const sql_texts[PL__SQL_COUNT] = {
 #define X(name, sql) [PL__SQL_##name] = sql,
@@ -283,6 +285,31 @@ int pl__sql_execute(pl__conn_t *conn, const char *sql) {
             pl__fork_sleep(5000);
         rc = pl__sql_rc(conn, sqlite3_exec(conn->db, sql, NULL, NULL, NULL));
     }
+    return rc;
+}
+
+static int busy_cb(void *data, int count) {
+    pl__conn_t *conn = data;
+    long us = count < 5 ? 50L << count : count < BUSY_SHORT ? BUSY_SLEEP_SHORT_US : PL__BUSY_SLEEP_MAX_US;
+    if (count > BLOCKED_US / PL__BUSY_SLEEP_MAX_US)
+        conn->blocked_at = pl_clock_monotonic_us();
+    if (count > 0 && count % (BUSY_REPORT_US / PL__BUSY_SLEEP_MAX_US) == 0)
+        pl_log(conn->options.log, PL_LOG_WARNING, "%s: still waiting for another process to release its lock",
+               conn->options.path);
+    pl__fork_sleep(us);
+    return 1;
+}
+
+int pl__sql_wait(pl__conn_t *conn, bool on) {
+    return pl__sql_rc(conn, sqlite3_busy_handler(conn->db, on ? busy_cb : NULL, conn));
+}
+
+int pl__sql_commit(pl__conn_t *conn) {
+    pl__frames_begin(conn->db);
+    int rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+    pl__frames_end(conn->db);
+    if (rc != PL_OK && conn->log.is_ahead)
+        conn->log.is_doubtful = true;
     return rc;
 }
 

@@ -199,6 +199,9 @@ struct pl__conn {
     char denied[160];      /* what the guard has refused */
 };
 
+/* Whoever waits for the file looks so often at least. */
+#define PL__BUSY_SLEEP_MAX_US 5000
+
 /* What a verb that is done in portions does at a time, in a transaction; others wait for it: what comes first. */
 #define PL__PORTION_US 2000
 #define PL__PORTION_ROWS 1000 /* deleted or changed */
@@ -206,6 +209,10 @@ struct pl__conn {
 /* ---- db.c ---- */
 /* Runs SQL that has no parameters, waiting for locks. */
 int pl__sql_execute(pl__conn_t *conn, const char *sql);
+/* Whether locks of others are waited for, without end. */
+int pl__sql_wait(pl__conn_t *conn, bool on);
+/* The COMMIT of any transaction. When it fails the caller rolls back. */
+int pl__sql_commit(pl__conn_t *conn);
 /* The result of ours for one of SQLite's; the text of a failure is kept in the connection. */
 int pl__sql_rc(pl__conn_t *conn, int sqlite_rc);
 int pl__sql_prepare(pl__conn_t *conn, pl__sql_t id);

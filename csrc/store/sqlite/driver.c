@@ -12,10 +12,7 @@
 #include "store/sqlite/file/frames.h"
 #include "store/sqlite/profile.h"
 
-enum { BUSY_SLEEP_MAX_US = 5000, OTHERS_FIRST_US = 6000, BLOCKED_US = 200 * 1000 };
-enum { BUSY_SHORT = 25, BUSY_SLEEP_SHORT_US = 1200, PORTION_REST_US = 1500 }; /* the file is free soon, mostly */
-enum { BUSY_REPORT_US = 10 * 1000000 };
-enum { SAVE_LOOKS = 100, SAVE_LOOK_US = 500 };
+enum { OTHERS_FIRST_US = 6000, PORTION_REST_US = 1500 };
 enum { BUSY_US = 1000 };          /* since the last commit that was synced: another is not far */
 enum { UNSYNCED_US = 10 * 1000 }; /* until what was claimed is on disk, if nothing is committed meanwhile */
 
@@ -30,18 +27,6 @@ static void sqlite_failure(pl__conn_t *conn, int rc, pl_error_t *error) {
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
-
-static int busy_cb(void *data, int count) {
-    pl__conn_t *conn = data;
-    long us = count < 5 ? 50L << count : count < BUSY_SHORT ? BUSY_SLEEP_SHORT_US : BUSY_SLEEP_MAX_US;
-    if (count > BLOCKED_US / BUSY_SLEEP_MAX_US)
-        conn->blocked_at = pl_clock_monotonic_us();
-    if (count > 0 && count % (BUSY_REPORT_US / BUSY_SLEEP_MAX_US) == 0)
-        pl_log(conn->options.log, PL_LOG_WARNING, "%s: still waiting for another process to release its lock",
-               conn->options.path);
-    pl__fork_sleep(us);
-    return 1;
-}
 
 static int log_cb(void *data, sqlite3 *db, const char *name, int pages) {
     (void)db;
@@ -82,7 +67,7 @@ static int configure_writer(pl__conn_t *conn, pl_error_t *error) {
 
 static int configure(pl__conn_t *conn, pl_error_t *error) {
     sqlite3_extended_result_codes(conn->db, 1);
-    sqlite3_busy_handler(conn->db, busy_cb, conn);
+    PL__TRY(pl__sql_wait(conn, true));
     sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     if (conn->options.must_exist)
@@ -93,7 +78,7 @@ static int configure(pl__conn_t *conn, pl_error_t *error) {
         return pl__sql_execute(conn, "PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY; "
                                      "SELECT count(*) FROM main.pl_meta");
     PL__TRY(pl__sql_execute(conn, "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256"));
-    return pl__sql_rc(conn, sqlite3_busy_handler(conn->db, NULL, NULL));
+    return pl__sql_wait(conn, false);
 }
 
 static void sqlite_close(pl__conn_t *conn) {
@@ -196,7 +181,7 @@ static void reset_transaction(pl__conn_t *conn) {
     pl__arena_free(&conn->scratch);
 }
 
-/* Whoever waits for the file looks every BUSY_SLEEP_MAX_US. Where sessions follow each other closely, none of those
+/* Whoever waits for the file looks every PL__BUSY_SLEEP_MAX_US. Where sessions follow each other closely, none of those
  * looks would ever find it free: so after one that took long, others come first. */
 static void yield_write_lock(const pl__conn_t *conn) {
     int64_t wait = conn->others > 0 ? conn->others_first - pl_clock_monotonic_us() : 0;
@@ -233,34 +218,6 @@ static int relax(pl__conn_t *conn, bool on) {
     return PL_OK;
 }
 
-static int look_again_cb(void *data, int count) {
-    (void)data;
-    pl__fork_sleep(SAVE_LOOK_US);
-    return count < SAVE_LOOKS;
-}
-
-/*
- * The disk has failed while commits that were not synced were in the log. The system may have given up what it was to
- * write, and says so once only; whatever follows in the log cannot be read again without that. So before anything else
- * is committed all of the log is moved into the file, out of what the system still has, and the log begins anew.
- * PL_EAGAIN: somebody reads from it.
- */
-static int save_log(pl__conn_t *conn) {
-    if (!conn->log.is_doubtful)
-        return PL_OK;
-    sqlite3_busy_handler(conn->db, look_again_cb, NULL);
-    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, "main", SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-    sqlite3_busy_handler(conn->db, busy_cb, conn);
-    int rc = pl__sql_rc(conn, sqlite_rc);
-    if (sqlite_rc == SQLITE_BUSY)
-        return PL_EAGAIN;
-    if (rc == PL_OK) {
-        conn->log.is_doubtful = conn->log.is_ahead = false;
-        conn->log.sync_at = PL_USEC_NEVER;
-    }
-    return rc;
-}
-
 static int begin_with(pl__conn_t *conn, pl__sql_t statement) {
     if (!sqlite3_get_autocommit(conn->db))
         roll_back(conn);
@@ -274,7 +231,7 @@ static int begin(pl__conn_t *conn, pl_error_t *error) {
     yield_write_lock(conn);
     if (conn->backups)
         pl__backup_drop(conn, true);
-    int rc = save_log(conn);
+    int rc = pl__log_save(conn);
     if (rc == PL_OK)
         rc = begin_with(conn, conn->role == PL__ROLE_WRITER ? PL__SQL_BEGIN_WRITE : PL__SQL_BEGIN_READ);
     if (rc == PL_OK && conn->role == PL__ROLE_WRITER)
@@ -292,22 +249,22 @@ static int begin(pl__conn_t *conn, pl_error_t *error) {
     return rc;
 }
 
-static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
-    int rc = relax(conn, false);
+static int begin_as(pl__conn_t *conn, bool relaxed, pl_error_t *error) {
+    int rc = relax(conn, relaxed);
     if (rc == PL_OK)
         return begin(conn, error);
     sqlite_failure(conn, rc, error);
     return rc;
 }
 
+static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
+    return begin_as(conn, false, error);
+}
+
 static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
     int rc = pl__file_check_again(conn);
-    pl__frames_begin(conn->db);
-    if (rc == PL_OK) {
-        rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
-        conn->log.is_doubtful = rc != PL_OK && conn->log.is_ahead;
-    }
-    pl__frames_end(conn->db);
+    if (rc == PL_OK)
+        rc = pl__sql_commit(conn);
     if (rc == PL_OK)
         rc = pl__file_check(conn); /* what was written to a file that nobody will find must not be acknowledged */
     if (rc != PL_OK) {
@@ -448,19 +405,14 @@ static bool must_be_on_disk(const pl__conn_t *conn, const pl__commit_result_t *t
 static int claim(pl__conn_t *conn, const pl__ask_t *ask, pl__arena_t *arena, pl__commit_result_t *turn,
                  pl_error_t *error) {
     uint64_t before = conn->log.commits;
-    int rc = relax(conn, pl_clock_monotonic_us() - conn->log.synced_at > BUSY_US);
     conn->any_final = false;
-    if (rc == PL_OK)
-        rc = begin(conn, error);
-    else
-        sqlite_failure(conn, rc, error);
-    if (rc != PL_OK)
-        return rc;
-    PL__TRY(pl__verbs_end(&pl__sqlite_verbs, conn, rc, ask, arena, turn, error));
+    PL__TRY(begin_as(conn, pl_clock_monotonic_us() - conn->log.synced_at > BUSY_US, error));
+    PL__TRY(pl__verbs_end(&pl__sqlite_verbs, conn, PL_OK, ask, arena, turn, error));
     if (!conn->is_relaxed || conn->log.commits == before)
         return PL_OK;
+    /* should both fail, the engine's log has said so, and who waits hears of it all the same */
     if (must_be_on_disk(conn, turn) && pl__log_sync(conn) != PL_OK)
-        (void)save_log(conn); /* if that fails, too, the engine's log has said so; who waits hears it all the same */
+        (void)pl__log_save(conn);
     else if (conn->log.is_ahead && conn->log.sync_at == PL_USEC_NEVER)
         conn->log.sync_at = pl_clock_monotonic_us() + UNSYNCED_US;
     return PL_OK;
@@ -485,8 +437,7 @@ static void sqlite_read(pl__conn_t *conn, pl_op_t *ops) {
 /* A transaction of the store's own, which nobody is told of. */
 static int run_apart(pl__conn_t *conn, pl__portion_t *portion, void *data) {
     pl_error_t error = { 0 };
-    PL__TRY(relax(conn, true));
-    int rc = begin(conn, &error);
+    int rc = begin_as(conn, true, &error);
     if (rc == PL_OK)
         rc = portion(conn, data);
     if (rc == PL_OK)
@@ -512,7 +463,7 @@ static int sqlite_session_begin(pl__conn_t *conn, pl_usec_t span, int64_t *deadl
 
 static void session_over(pl__conn_t *conn) {
     int64_t now = pl_clock_monotonic_us();
-    if (now - conn->session_began > BUSY_SLEEP_MAX_US)
+    if (now - conn->session_began > PL__BUSY_SLEEP_MAX_US)
         conn->others_first = now + OTHERS_FIRST_US;
     conn->session_deadline = PL_USEC_NEVER;
 }

@@ -18,7 +18,7 @@ static const int64_t idle_us[] = { 200 * 1000, 2 * 1000000, 5 * 1000000, 20 * 10
 enum { IDLE_STEPS = sizeof idle_us / sizeof *idle_us };
 
 enum { MOVE = 1, CUT = 2, START_OVER = 3 }; /* what is done aside */
-enum { START_OVER_LOOKS = 400, START_OVER_LOOK_US = 250, START_OVER_MOVES = 3 };
+enum { RESTART_LOOKS = 400, RESTART_LOOK_US = 250, START_OVER_MOVES = 3 };
 
 /* Moves the log into the file, or cuts it to nothing, unless somebody uses it just now. Never waits. */
 static int checkpoint(pl__conn_t *conn, bool cut) {
@@ -30,8 +30,17 @@ static int checkpoint(pl__conn_t *conn, bool cut) {
 
 static int look_again_cb(void *data, int count) {
     (void)data;
-    pl__fork_sleep(START_OVER_LOOK_US);
-    return count < START_OVER_LOOKS;
+    pl__fork_sleep(RESTART_LOOK_US);
+    return count < RESTART_LOOKS;
+}
+
+/* All of the log is moved into the file, and it begins anew. PL_EAGAIN: somebody reads from it, or writes. */
+static int restart(pl__conn_t *conn) {
+    sqlite3_busy_handler(conn->db, look_again_cb, NULL);
+    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    int rc = pl__sql_rc(conn, sqlite_rc);
+    PL__TRY(pl__sql_wait(conn, conn->role == PL__ROLE_WRITER));
+    return sqlite_rc == SQLITE_BUSY ? PL_EAGAIN : rc;
 }
 
 /* Several processes write without a pause, so that the log is never moved to its end by looking on: somebody has
@@ -40,14 +49,26 @@ static int look_again_cb(void *data, int count) {
 static int start_over(pl__conn_t *conn) {
     for (int i = 0; i < START_OVER_MOVES; i++)
         PL__TRY(checkpoint(conn, false));
-    sqlite3_busy_handler(conn->db, look_again_cb, NULL);
-    int sqlite_rc = sqlite3_wal_checkpoint_v2(conn->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-    sqlite3_busy_handler(conn->db, NULL, NULL);
-    return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
+    int rc = restart(conn);
+    return rc == PL_EAGAIN ? PL_OK : rc;
 }
 
 int pl__upkeep_aside(pl__conn_t *conn, int what) {
     return what == START_OVER ? start_over(conn) : checkpoint(conn, what == CUT);
+}
+
+/*
+ * The disk has failed while commits that were not synced were in the log. The system may have given up what it was to
+ * write, and says so once only; whatever follows in the log cannot be read again without that. So all of it is moved
+ * into the file, out of what the system still has.
+ */
+int pl__log_save(pl__conn_t *conn) {
+    if (!conn->log.is_doubtful)
+        return PL_OK;
+    PL__TRY(restart(conn));
+    conn->log.is_doubtful = conn->log.is_ahead = false;
+    conn->log.sync_at = PL_USEC_NEVER;
+    return PL_OK;
 }
 
 int pl__log_sync(pl__conn_t *conn) {

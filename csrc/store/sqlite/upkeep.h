@@ -20,7 +20,7 @@ typedef struct {
     uint64_t commits;  /* that have written to it */
     int64_t synced_at; /* monotonic us: when one was last on disk before it was told of */
     bool is_ahead;     /* the last of them need not be on disk; */
-    bool is_doubtful;  /* and when they were to be, that failed: see save_log in driver.c */
+    bool is_doubtful;  /* and when they were to be, that failed: see pl__log_save */
     int64_t sync_at;   /* when what was claimed is to be on disk, monotonic us; PL_USEC_NEVER: it is */
 } pl__log_t;
 
@@ -63,5 +63,7 @@ void pl__upkeep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next,
 int pl__upkeep_aside(pl__conn_t *conn, int what);
 /* Brings to the disk what commits that were not synced have written. What fails is told in the engine's log, too. */
 int pl__log_sync(pl__conn_t *conn);
+/* Before anything is committed: if the log is doubtful, it begins anew. PL_EAGAIN: somebody reads from it. */
+int pl__log_save(pl__conn_t *conn);
 
 #endif

@@ -137,9 +137,7 @@ static int renew_now(pl__conn_t *conn) {
         conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
         PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, NULL, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until));
     }
-    int rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
-    conn->log.is_doubtful = conn->log.is_doubtful || (rc != PL_OK && conn->log.is_ahead);
-    return rc;
+    return pl__sql_commit(conn);
 }
 
 int pl__worker_renew(pl__conn_t *conn, int64_t *next) {

@@ -5,6 +5,8 @@
 --
 -- As the part "across" of queues.lua: the caller has nothing else to do, and rests for 10 ms after each call.
 
+local free_port = require "spec.support.free_port"
+local percentile = require("spec.support.figures").percentile
 local socket = require "socket"
 
 local CALLS, REST = 400, 0.01
@@ -19,11 +21,6 @@ local function connect(port)
     socket.sleep(0.02)
   end
   error "beanstalkd does not answer"
-end
-
-local function percentile(list, p)
-  table.sort(list)
-  return list[math.max(1, math.ceil(#list * p))]
 end
 
 -- Prints how long it took from each put to its job being here.
@@ -56,13 +53,6 @@ local function measure(port)
   end
   io.write(other:read "a")
   assert(other:close())
-end
-
-local function free_port()
-  local server = assert(socket.bind("127.0.0.1", 0))
-  local _, port = server:getsockname()
-  server:close()
-  return port
 end
 
 local function main()

@@ -14,10 +14,7 @@ for i = 1, #arg, 2 do
   options[name] = arg[i + 1] or error(arg[i] .. " needs a value")
 end
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
+local median = require("spec.support.figures").median
 
 -- What a command prints in lines "name value"; nil and why: it failed.
 local function figures(command)
@@ -42,20 +39,12 @@ local function run(command)
   return os.execute(command .. " >/dev/null 2>&1")
 end
 
-local function free_port()
-  local socket = require "socket"
-  local server = assert(socket.bind("127.0.0.1", 0))
-  local _, port = server:getsockname()
-  server:close()
-  return port
-end
-
 -- Begins one; nil and why: there is none.
 local function postgres()
   local binaries = io.popen("ls -d /usr/lib/postgresql/*/bin 2>/dev/null"):read "l"
   if not binaries then return nil, "PostgreSQL is not installed" end
   local folder = io.popen("mktemp -d"):read "l" -- the user of PostgreSQL cannot come into every folder
-  local data, port = folder .. "/data", free_port()
+  local data, port = folder .. "/data", require("spec.support.free_port")()
   run(("chown postgres %s"):format(folder))
   local self = setmetatable({ folder = folder, binaries = binaries, data = data }, server_meta)
   local begun = run(as_postgres(("%s/initdb -A trust -U bench -D %s"):format(binaries, data)))
