@@ -20,6 +20,7 @@
 static _Thread_local uint64_t failing_random; /* each thread has a row of its own, from failing_seed on */
 static uint64_t failing_seed;
 static int failing_stride = 3; /* places between two that fail, at most */
+enum { FAILING_KEEP_PLACES = 40 };
 
 /* The place that fails next: at the first try `at` is 0. */
 static inline long failing_next(long at) {
@@ -69,15 +70,13 @@ static inline void failing_read(pl__conn_t *conn, pl_op_t *ops) {
     }
 }
 
+/* What has failed is tried again when its time has come, and not at once: so the place goes on from call to call. */
 static inline void failing_keep(pl__conn_t *conn, bool idle, int64_t *next, int *aside) {
-    for (long at = failing_next(0);; at = failing_next(at)) {
-        pl__fail_at(at);
-        pl__sqlite_driver.keep(conn, idle, next, aside);
-        bool failed = pl__has_failed();
-        pl__fail_at(0);
-        if (!failed)
-            return;
-    }
+    static _Thread_local long at;
+    at = at < FAILING_KEEP_PLACES ? failing_next(at) : 0; /* 0: none */
+    pl__fail_at(at);
+    pl__sqlite_driver.keep(conn, idle, next, aside);
+    pl__fail_at(0);
 }
 
 static inline pl_store_driver_t failing_on(uint64_t seed) {

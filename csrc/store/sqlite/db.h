@@ -118,7 +118,8 @@ struct pl__conn {
     int64_t offset;   /* of the wall clock, as the file knows it: see clock.c */
     bool knows_offset;
     /* the writer's */
-    pl_id_t worker; /* incarnation; 0: not a worker */
+    pl_id_t worker;       /* incarnation; 0: not a worker */
+    pl_id_t worker_known; /* as of the last commit */
     int worker_number;
     pl_str_t worker_host; /* owned */
     int64_t worker_pid;
@@ -595,7 +596,8 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
 /* ---- worker.c ---- */
 /* Whether the process of the worker with that number has ended, as far as the system can tell. */
 bool pl__worker_is_gone(pl__conn_t *conn, int number);
-int pl__worker_renew(pl__conn_t *conn, int64_t *next);
+/* If it is time to. `next`: when it wants to come back, monotonic us. Failures are logged. */
+void pl__worker_renew(pl__conn_t *conn, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
 

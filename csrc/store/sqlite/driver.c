@@ -275,6 +275,7 @@ static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
         if (final->state != PL_STAGE_ABORTING && final->state != PL_STAGE_READY)
             pl__watch_remove(conn, final->stage);
     conn->aborts_seen = conn->aborts;
+    conn->worker_known = conn->worker;
     if (conn->has_swept)
         conn->sweep = conn->swept_to;
     if (conn->portion_until > 0 && conn->others > 0) /* the next portion is not far; whoever waits looks before it */
@@ -291,7 +292,8 @@ static void sqlite_rollback(pl__conn_t *conn) {
         conn->due_unknown = conn->maybe_ready = conn->maybe_alone = conn->fires.unknown = true;
         conn->next_token = PL_USEC_NEVER;
         conn->lease_until = 0;
-        conn->data_version = -1; /* settings are read again */
+        conn->worker = conn->worker_known; /* a new one's id is given to somebody else */
+        conn->data_version = -1;           /* settings are read again */
         conn->any_started = conn->permits_known = false;
         conn->knows_offset = false;
     }

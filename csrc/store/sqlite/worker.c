@@ -13,6 +13,7 @@
 #include "store/sqlite/db.h"
 
 enum { SUSPECT_US = 400 * 1000 };
+enum { RENEWALS = 3, TRIES = 8 }; /* in the time of a lease; in the time between two of those, when one has failed */
 
 static pl_usec_t lease_us(const pl__conn_t *conn) {
     return pl_clock_from_seconds(conn->options.lease_seconds);
@@ -39,7 +40,9 @@ static int pick_number(pl__conn_t *conn, pl_op_join_t *join, bool *found) {
 }
 
 static int add_worker(pl__conn_t *conn) {
-    PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NEXT, &conn->worker, 0, ""));
+    int64_t worker;
+    PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_NEXT, &worker, 0, ""));
+    conn->worker = worker;
     conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
     pl_str_t serves = conn->worker_is_idle ? PL_STR_LIT("") : pl_str(conn->options.serves);
     return pl__sql_run(conn, PL__SQL_WORKER_ADD, NULL, "iitiiitt", (int64_t)conn->worker, (int64_t)conn->worker_number,
@@ -140,23 +143,35 @@ static int renew_now(pl__conn_t *conn) {
     return pl__sql_commit(conn);
 }
 
-int pl__worker_renew(pl__conn_t *conn, int64_t *next) {
-    int64_t now = pl_clock_monotonic_us(), period = lease_us(conn) / 3;
+/* The disk may recover before the lease is over. Until then nothing is claimed on it that has not renewed it. */
+static void renewal_failed(pl__conn_t *conn, int rc, bool is_first) {
+    if (is_first)
+        pl_log(conn->options.log, PL_LOG_WARNING, "%s: the lease of this worker cannot be renewed now: %s",
+               conn->options.path, conn->failure[0] ? conn->failure : pl_result_text(rc));
+    if (!sqlite3_get_autocommit(conn->db))
+        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+    conn->lease_until = 0;
+    conn->knows_offset = false; /* what was written of it is undone */
+}
+
+void pl__worker_renew(pl__conn_t *conn, int64_t *next) {
+    int64_t now = pl_clock_monotonic_us(), wait = lease_us(conn) / RENEWALS;
     if (!conn->worker || !conn->has_claims) {
         conn->renew_at = *next = PL_USEC_NEVER;
-        return PL_OK;
+        return;
     }
-    int rc = PL_OK;
-    if (conn->renew_at != PL_USEC_NEVER && conn->renew_at <= now) {
-        rc = renew_now(conn);
-        if (rc != PL_OK && !sqlite3_get_autocommit(conn->db))
-            sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
+    if (conn->renew_at <= now) {
+        bool is_first = conn->lease_until > 0;
+        int rc = renew_now(conn);
         conn->renew_at = PL_USEC_NEVER;
+        if (rc != PL_OK) {
+            renewal_failed(conn, rc, is_first);
+            wait /= TRIES;
+        }
     }
     if (conn->renew_at == PL_USEC_NEVER)
-        conn->renew_at = pl_clock_add(now, period);
+        conn->renew_at = pl_clock_add(now, wait);
     *next = conn->has_claims ? conn->renew_at : PL_USEC_NEVER;
-    return rc;
 }
 
 /* ---- rescue ------------------------------------------------------------------------------------------------ */
