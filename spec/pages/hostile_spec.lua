@@ -214,6 +214,14 @@ describe("every route", function()
     return text
   end
 
+  it("U6 refuses a list where an object is expected", function()
+    local reply = engine:handle { method = "POST", path = BASE .. "/api/act", raw_query = "",
+      headers = { authorization = "Bearer " .. ADMIN }, body = '{"op":"cleanup","filters":["1e309",1]}',
+      remote_address = "127.0.0.1" }
+    assert.equal(400, reply.status, reply.body)
+    assert.matches("filters: an object", reply.body)
+  end)
+
   it("U6 U13 answers whatever it is asked, without an error of its own", function()
     local seed = tonumber(os.getenv("SEED")) or os.time()
     print("seed " .. seed)
