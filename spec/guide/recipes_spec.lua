@@ -2,6 +2,7 @@
 -- its effect; and the configuration of nginx leads to the service.
 
 local processes = require "spec.crash.processes"
+local free_port = require "spec.support.free_port"
 local http = require "socket.http"
 
 local LUA = os.getenv("LUA") or "lua5.4"
@@ -92,11 +93,7 @@ describe("a recipe", function()
     local pipe <close> = assert(io.popen("command -v nginx || ls /usr/sbin/nginx 2>/dev/null"))
     local nginx = pipe:read("l")
     if not nginx then return pending("no nginx") end
-    local socket = require "socket"
-    local free <close> = setmetatable({ socket = assert(socket.bind("127.0.0.1", 0)) },
-      { __close = function(self) self.socket:close() end })
-    local _, port = free.socket:getsockname()
-    free.socket:close()
+    local port = free_port()
     group.environment = "ADMIN_TOKEN=not-for-strangers"
     local _, service = start("POST http://127.0.0.1:(%d+)", "examples/recipes/web_service.lua", "--db",
       directory .. "/orders.db", "--port", "0")

@@ -103,11 +103,7 @@ function Scene:close()
   if #found > 0 then error("the file is damaged: " .. table.concat(found, "; "), 0) end
 end
 
-function support.median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
+support.median = require("spec.support.figures").median
 support.now, support.sleep, support.eventually = processes.now, processes.sleep, processes.eventually
 
 return support

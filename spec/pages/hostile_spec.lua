@@ -215,11 +215,13 @@ describe("every route", function()
   end
 
   it("U6 refuses a list where an object is expected", function()
-    local reply = engine:handle { method = "POST", path = BASE .. "/api/act", raw_query = "",
-      headers = { authorization = "Bearer " .. ADMIN }, body = '{"op":"cleanup","filters":["1e309",1]}',
-      remote_address = "127.0.0.1" }
-    assert.equal(400, reply.status, reply.body)
-    assert.matches("filters: an object", reply.body)
+    for _, list in ipairs { '["1e309",1]', "[null,1]" } do
+      local reply = engine:handle { method = "POST", path = BASE .. "/api/act", raw_query = "",
+        headers = { authorization = "Bearer " .. ADMIN }, body = ('{"op":"cleanup","filters":%s}'):format(list),
+        remote_address = "127.0.0.1" }
+      assert.equal(400, reply.status, reply.body)
+      assert.matches("filters: an object", reply.body)
+    end
   end)
 
   it("U6 U13 answers whatever it is asked, without an error of its own", function()

@@ -45,16 +45,8 @@ static void make_copy(void) {
 
 /* Whether the claim of that task is in the file itself, and not only in the log. */
 static bool is_moved(pl_id_t task) {
-    sqlite3 *db;
-    sqlite3_stmt *row;
     make_copy();
-    CHECK(sqlite3_open_v2(copy, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK);
-    CHECK(sqlite3_prepare_v2(db, "SELECT count(*) FROM pl_task WHERE id = ?1 AND owner IS NOT NULL", -1, &row, NULL) ==
-          SQLITE_OK);
-    CHECK(sqlite3_bind_int64(row, 1, task) == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW);
-    bool moved = sqlite3_column_int(row, 0) == 1;
-    CHECK(sqlite3_finalize(row) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
-    return moved;
+    return file_number(copy, "SELECT count(*) FROM pl_task WHERE id = ?1 AND owner IS NOT NULL", task) == 1;
 }
 
 /* ---- the store --------------------------------------------------------------------------------------------------- */

@@ -23,14 +23,7 @@ static void log_cb(void *data, int level, const char *text) {
 }
 
 static pl_usec_t lease_in_file(void) {
-    sqlite3 *db;
-    sqlite3_stmt *row;
-    CHECK(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK);
-    CHECK(sqlite3_prepare_v2(db, "SELECT lease_until FROM pl_worker", -1, &row, NULL) == SQLITE_OK);
-    CHECK(sqlite3_step(row) == SQLITE_ROW);
-    pl_usec_t until = sqlite3_column_int64(row, 0);
-    CHECK(sqlite3_finalize(row) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
-    return until;
+    return file_number(path, "SELECT lease_until FROM pl_worker WHERE id = ?1", conn->worker);
 }
 
 /* Returns when the driver wants to come back. */
@@ -103,29 +96,17 @@ static void disarm_once(void) {
     pl__fail_at(0);
 }
 
-static void execute(const char *sql) {
-    sqlite3 *db;
-    CHECK(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK);
-    CHECK(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
-}
-
 static void somebody_joins(const pl_op_t *ops) {
     (void)ops;
-    execute("UPDATE pl_meta SET value = value + 1 WHERE key = 'last_worker';"
-            "INSERT INTO pl_worker (id, number, host, pid, started, lease_until)"
-            " SELECT value, value % 1000 + 9, 'elsewhere', 77, 1, 2 FROM pl_meta WHERE key = 'last_worker';");
+    file_execute(path,
+                 "UPDATE pl_meta SET value = value + 1 WHERE key = 'last_worker';"
+                 "INSERT INTO pl_worker (id, number, host, pid, started, lease_until)"
+                 " SELECT value, value % 1000 + 9, 'elsewhere', 77, 1, 2 FROM pl_meta WHERE key = 'last_worker';");
 }
 
 static int64_t pid_of_claimer(pl_id_t task) {
-    sqlite3 *db;
-    sqlite3_stmt *row;
-    CHECK(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK);
-    CHECK(sqlite3_prepare_v2(db, "SELECT pid FROM pl_task JOIN pl_worker ON owner = pl_worker.id WHERE pl_task.id = ?1",
-                             -1, &row, NULL) == SQLITE_OK);
-    CHECK(sqlite3_bind_int64(row, 1, task) == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW);
-    int64_t pid = sqlite3_column_int64(row, 0);
-    CHECK(sqlite3_finalize(row) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
-    return pid;
+    return file_number(path, "SELECT pid FROM pl_task JOIN pl_worker ON owner = pl_worker.id WHERE pl_task.id = ?1",
+                       task);
 }
 
 /* Were it to keep the id that it had in the transaction that is undone, that would be the next one's, too. */
@@ -133,7 +114,7 @@ static void it_rejoins_as_nobody_else(void) {
     tries_max = 2;
     on_failure = somebody_joins;
     for (place = 1, has_failed = true; has_failed; place++) {
-        execute("UPDATE pl_task SET state = 0, owner = NULL WHERE owner IS NOT NULL; DELETE FROM pl_worker");
+        file_execute(path, "UPDATE pl_task SET state = 0, owner = NULL WHERE owner IS NOT NULL; DELETE FROM pl_worker");
         drop_claims();
         has_failed = false;
         conn->maybe_ready = true; /* as others have told it */

@@ -19,8 +19,8 @@
 
 static _Thread_local uint64_t failing_random; /* each thread has a row of its own, from failing_seed on */
 static uint64_t failing_seed;
-static int failing_stride = 3; /* places between two that fail, at most */
-enum { FAILING_KEEP_PLACES = 40 };
+static int failing_stride = 3;     /* places between two that fail, at most */
+enum { FAILING_KEEP_PLACES = 40 }; /* more than the renewal of a lease has */
 
 /* The place that fails next: at the first try `at` is 0. */
 static inline long failing_next(long at) {

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "store/sqlite/file/frames.h"
 #include "store/sqlite/profile.h"
 
 enum { OPEN_ATTEMPTS = 400, BLOCKED_US = 200 * 1000, BUSY_REPORT_US = 10 * 1000000 };
@@ -302,15 +301,6 @@ static int busy_cb(void *data, int count) {
 
 int pl__sql_wait(pl__conn_t *conn, bool on) {
     return pl__sql_rc(conn, sqlite3_busy_handler(conn->db, on ? busy_cb : NULL, conn));
-}
-
-int pl__sql_commit(pl__conn_t *conn) {
-    pl__frames_begin(conn->db);
-    int rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
-    pl__frames_end(conn->db);
-    if (rc != PL_OK && conn->log.is_ahead)
-        conn->log.is_doubtful = true;
-    return rc;
 }
 
 bool pl__portion_over(pl__conn_t *conn) {

@@ -212,8 +212,6 @@ struct pl__conn {
 int pl__sql_execute(pl__conn_t *conn, const char *sql);
 /* Whether locks of others are waited for, without end. */
 int pl__sql_wait(pl__conn_t *conn, bool on);
-/* The COMMIT of any transaction. When it fails the caller rolls back. */
-int pl__sql_commit(pl__conn_t *conn);
 /* The result of ours for one of SQLite's; the text of a failure is kept in the connection. */
 int pl__sql_rc(pl__conn_t *conn, int sqlite_rc);
 int pl__sql_prepare(pl__conn_t *conn, pl__sql_t id);
@@ -597,7 +595,7 @@ int pl__stage_lose(pl__conn_t *conn, pl_id_t id, pl_task_kind_t kind, const pl_f
 /* Whether the process of the worker with that number has ended, as far as the system can tell. */
 bool pl__worker_is_gone(pl__conn_t *conn, int number);
 /* If it is time to. `next`: when it wants to come back, monotonic us. Failures are logged. */
-void pl__worker_renew(pl__conn_t *conn, int64_t *next);
+void pl__worker_renew(pl__conn_t *conn, pl__run_t *run, int64_t *next);
 /* Claims are about to be made: the worker exists and its lease is fresh. */
 int pl__worker_ensure(pl__conn_t *conn);
 

@@ -261,10 +261,18 @@ static int sqlite_begin(pl__conn_t *conn, pl_error_t *error) {
     return begin_as(conn, false, error);
 }
 
+static int write_commit(pl__conn_t *conn) {
+    pl__frames_begin(conn->db);
+    int rc = pl__sql_run(conn, PL__SQL_COMMIT, NULL, "");
+    pl__frames_end(conn->db);
+    conn->log.is_doubtful = rc != PL_OK && conn->log.is_ahead;
+    return rc;
+}
+
 static int sqlite_commit(pl__conn_t *conn, pl_error_t *error) {
     int rc = pl__file_check_again(conn);
     if (rc == PL_OK)
-        rc = pl__sql_commit(conn);
+        rc = write_commit(conn);
     if (rc == PL_OK)
         rc = pl__file_check(conn); /* what was written to a file that nobody will find must not be acknowledged */
     if (rc != PL_OK) {

@@ -121,7 +121,7 @@ static void while_idle(pl__conn_t *conn, int64_t now, int *aside) {
 void pl__upkeep_keep(pl__conn_t *conn, pl__run_t *run, bool idle, int64_t *next, int *aside) {
     int64_t now = idle ? pl_clock_monotonic_us() : 0;
     *next = PL_USEC_NEVER;
-    pl__worker_renew(conn, next);
+    pl__worker_renew(conn, run, next);
     if (!idle && conn->names[0])
         after_turn(conn, aside);
     else if (idle && conn->log.idle_at <= now)

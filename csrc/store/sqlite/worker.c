@@ -128,46 +128,32 @@ int pl__worker_ensure(pl__conn_t *conn) {
     return add_worker(conn);
 }
 
-static int renew_now(pl__conn_t *conn) {
+static int renew_portion(pl__conn_t *conn, void *data) {
+    (void)data;
     int64_t holding;
-    PL__TRY(pl__file_check(conn));
-    PL__TRY(pl__sql_run(conn, PL__SQL_BEGIN_WRITE, NULL, ""));
-    conn->knows_offset = false; /* another process may have moved the ends of durations */
-    PL__TRY(pl__clock_read(conn));
     PL__TRY(pl__sql_int(conn, PL__SQL_WORKER_CLAIMS, &holding, 0, "i", (int64_t)conn->worker));
     conn->has_claims = holding != 0;
-    if (conn->has_claims) {
-        conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
-        PL__TRY(pl__sql_run(conn, PL__SQL_WORKER_RENEW, NULL, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until));
-    }
-    return pl__sql_commit(conn);
+    if (!conn->has_claims)
+        return PL_OK;
+    conn->lease_until = pl_clock_add(conn->now, lease_us(conn));
+    return pl__sql_run(conn, PL__SQL_WORKER_RENEW, NULL, "ii", (int64_t)conn->worker, (int64_t)conn->lease_until);
 }
 
-/* The disk may recover before the lease is over. Until then nothing is claimed on it that has not renewed it. */
-static void renewal_failed(pl__conn_t *conn, int rc, bool is_first) {
-    if (is_first)
-        pl_log(conn->options.log, PL_LOG_WARNING, "%s: the lease of this worker cannot be renewed now: %s",
-               conn->options.path, conn->failure[0] ? conn->failure : pl_result_text(rc));
-    if (!sqlite3_get_autocommit(conn->db))
-        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
-    conn->lease_until = 0;
-    conn->knows_offset = false; /* what was written of it is undone */
-}
-
-void pl__worker_renew(pl__conn_t *conn, int64_t *next) {
+void pl__worker_renew(pl__conn_t *conn, pl__run_t *run, int64_t *next) {
     int64_t now = pl_clock_monotonic_us(), wait = lease_us(conn) / RENEWALS;
     if (!conn->worker || !conn->has_claims) {
         conn->renew_at = *next = PL_USEC_NEVER;
         return;
     }
     if (conn->renew_at <= now) {
-        bool is_first = conn->lease_until > 0;
-        int rc = renew_now(conn);
+        bool is_first = conn->lease_until > 0; /* after a failure nothing is claimed that has not renewed it */
+        int rc = run(conn, renew_portion, NULL);
+        if (rc != PL_OK && is_first)
+            pl_log(conn->options.log, PL_LOG_WARNING, "%s: the lease of this worker cannot be renewed now: %s",
+                   conn->options.path, conn->failure[0] ? conn->failure : pl_result_text(rc));
+        if (rc != PL_OK)
+            wait /= TRIES; /* the disk may recover before it is over */
         conn->renew_at = PL_USEC_NEVER;
-        if (rc != PL_OK) {
-            renewal_failed(conn, rc, is_first);
-            wait /= TRIES;
-        }
     }
     if (conn->renew_at == PL_USEC_NEVER)
         conn->renew_at = pl_clock_add(now, wait);

@@ -227,7 +227,9 @@ local readers = {
     if type(value) == "boolean" then return value end
     return nil, "true or false"
   end,
-  object = function(value) return type(value) == "table" and value[1] == nil and value or nil, "an object" end,
+  object = function(value) -- a list has numbers for names, also one with holes
+    return type(value) == "table" and type(next(value)) ~= "number" and value or nil, "an object"
+  end,
   list = function(value) return type(value) == "table" and value or nil, "a list" end,
   any = function(value) return value end,
   args = function(value) return read_args(value), "a list in JSON" end,
