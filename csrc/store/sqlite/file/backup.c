@@ -70,6 +70,13 @@ static int refuse(pl_op_t *op, int rc, const char *path, const char *why) {
     return PL_OK;
 }
 
+static int refuse_sqlite(pl_op_t *op, int sqlite_rc, const char *path) {
+    int rc = sqlite_rc == SQLITE_FULL                                       ? PL_EFULL
+             : sqlite_rc == SQLITE_NOMEM || sqlite_rc == SQLITE_IOERR_NOMEM ? PL_ENOMEM
+                                                                            : PL_EIO;
+    return refuse(op, rc, path, sqlite3_errstr(sqlite_rc));
+}
+
 static int set_paths(pl__backup_t *backup, pl_str_t path) {
     backup->path = pl__alloc(path.len + 1);
     backup->part = pl__alloc(path.len + sizeof ".part");
@@ -109,19 +116,42 @@ static bool has_log(const char *path) {
     return found;
 }
 
+/* Opens the file only to look into it: SQLite takes no lock, and leaves no log beside it, come what may. */
+static int open_to_look(const char *path, sqlite3 **db) {
+    static const char SCHEME[] = "file:", QUERY[] = "?immutable=1", DIGITS[] = "0123456789ABCDEF";
+    char *uri = pl__alloc(sizeof SCHEME + 3 * strlen(path) + sizeof QUERY), *end = uri;
+    if (!uri)
+        return SQLITE_NOMEM;
+    end = stpcpy(end, SCHEME);
+    for (const unsigned char *at = (const unsigned char *)path; *at; at++) {
+        *end++ = '%';
+        *end++ = DIGITS[*at >> 4];
+        *end++ = DIGITS[*at & 15];
+    }
+    stpcpy(end, QUERY);
+    int rc = sqlite3_open_v2(uri, db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    pl__free(uri);
+    return rc;
+}
+
 /* Whether something is at the path that is no store: what somebody would miss. */
-static bool is_foreign(const char *path) {
+static int find_foreign(const char *path, bool *is_foreign) {
     static const char QUERY[] = "SELECT 1 FROM main.sqlite_schema WHERE name = 'pl_meta'";
     struct stat facts;
     sqlite3 *db = NULL;
     sqlite3_stmt *row = NULL;
+    *is_foreign = false;
     if (stat(path, &facts) != 0 || facts.st_size == 0)
-        return false;
-    bool is_store = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
-                    sqlite3_prepare_v2(db, QUERY, -1, &row, NULL) == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW;
+        return PL_OK;
+    int rc = open_to_look(path, &db);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_prepare_v2(db, QUERY, -1, &row, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(row);
     sqlite3_finalize(row);
     sqlite3_close_v2(db);
-    return !is_store;
+    *is_foreign = rc != SQLITE_ROW;
+    return rc == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM ? PL_ENOMEM : PL_OK;
 }
 
 /* The part is empty, and is ours alone until the lock is closed. Sets errno: EBUSY, another backup has it. */
@@ -184,12 +214,15 @@ static int start(pl__conn_t *conn, pl_op_t *op, pl__backup_t **out) {
         return refuse(
             op, PL_EINVAL, backup->path,
             "a log (-wal or -journal) lies beside it: it is a database in use, or was one when it was killed");
-    if (op->u.backup.spares && is_foreign(backup->path))
+    bool is_foreign = false;
+    if (op->u.backup.spares)
+        PL__TRY(find_foreign(backup->path, &is_foreign));
+    if (is_foreign)
         return refuse(op, PL_EINVAL, backup->path, "a file of that name is there, and is no copy of a store");
     if (make_part(conn, backup) != 0)
         return refuse_part(op, backup->path);
     int sqlite_rc = conn->names[0] ? open_copy(conn, backup) : SQLITE_OK;
-    return sqlite_rc == SQLITE_OK ? PL_OK : refuse(op, PL_EIO, backup->path, sqlite3_errstr(sqlite_rc));
+    return sqlite_rc == SQLITE_OK ? PL_OK : refuse_sqlite(op, sqlite_rc, backup->path);
 }
 
 /* ---- portions ---------------------------------------------------------------------------------------------- */
@@ -219,7 +252,7 @@ static int conclude(pl__backup_t *backup, pl_op_t *op) {
     if (rc == SQLITE_OK)
         rc = sqlite3_close(backup->to);
     if (rc != SQLITE_OK)
-        return refuse(op, PL_EIO, backup->path, sqlite3_errstr(rc));
+        return refuse_sqlite(op, rc, backup->path);
     backup->to = NULL;
     return give_name(backup, op);
 }
@@ -249,11 +282,7 @@ static int copy_some(pl__backup_t *backup, pl_op_t *op) {
         op->u.backup.left = 1; /* it could not begin yet */
     if (rc == SQLITE_OK || rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
         return PL_OK;
-    return refuse(op,
-                  rc == SQLITE_FULL    ? PL_EFULL
-                  : rc == SQLITE_NOMEM ? PL_ENOMEM
-                                       : PL_EIO,
-                  backup->path, sqlite3_errstr(rc));
+    return refuse_sqlite(op, rc, backup->path);
 }
 
 int pl__verb_backup(pl__conn_t *conn, pl_op_t *op) {
