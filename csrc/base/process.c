@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <termios.h>
@@ -31,6 +30,7 @@ static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved;
 static int inside;  /* threads */
 static int closers; /* that want to fork: nobody enters */
+static bool was_rash;
 static _Thread_local int depth;
 
 static void init_cond(void) {
@@ -60,7 +60,9 @@ static void open_gate(void) {
 
 /* The only thread there is. */
 static void open_gate_of_child(void) {
-    inside = depth > 0 ? 1 : 0;
+    int own = depth > 0 ? 1 : 0;
+    was_rash = was_rash || inside > own;
+    inside = own;
     closers = 0;
     init_cond();
     pthread_mutex_unlock(&gate);
@@ -147,6 +149,10 @@ void pl__fork_leave(void) {
     assert(depth > 0);
     if (--depth == 0)
         go_out();
+}
+
+bool pl__fork_was_rash(void) {
+    return was_rash;
 }
 
 void pl__fork_sleep(long us) {

@@ -13,11 +13,13 @@
  *   thread of a store:  pl__fork_enter()  library  pl__fork_leave()
  *   fork():             nobody new enters ── waits for those inside, FORK_WAIT at most ── forks ── lets them in again
  *
- * What goes on for long inside (a check of a whole file) holds up a fork for that time only: then the risk is taken.
+ * What goes on for long inside (a check of a whole file, a commit for which the disk takes seconds) holds up a fork for
+ * that time only. Its child is one that the library cannot be used in, and can ask for that.
  */
 #ifndef PL_BASE_PROCESS_H
 #define PL_BASE_PROCESS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 typedef struct pl__unshared {
@@ -36,6 +38,9 @@ void pl__unshared_close(pl__unshared_t *file);
 /* Around calls of a library that locks mutexes of the process. They nest; any thread. */
 void pl__fork_enter(void);
 void pl__fork_leave(void);
+/* Whether this process, or one that it came from, is a child for which nobody waited any longer: another thread of its
+ * parent was inside, and may have left anything locked. It is so until exec. */
+bool pl__fork_was_rash(void);
 /* Sleeps that many microseconds (under a second), outside meanwhile however deep the thread is inside: the library must
  * hold no mutex. */
 void pl__fork_sleep(long us);

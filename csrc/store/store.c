@@ -56,6 +56,13 @@ static void close_conns(pl_store_t *store) {
 
 int pl_store_open(pl_store_t **out, const pl_store_options_t *options, pl_error_t *error) {
     *out = NULL;
+    if (pl__fork_was_rash())
+        return PL__FAIL(
+            error, PL_EFORK,
+            "%s cannot be opened in this process: it was forked while another thread of its parent had been "
+            "at work in a store for seconds, and inherited what that had locked. Fork again, before a store "
+            "is opened or when none is at work, or execute a program",
+            options->path);
     const pl_store_driver_t *driver = pl__driver_for(options, error);
     if (!driver)
         return PL_EINVAL;
