@@ -1,7 +1,7 @@
 /*
  * busy_fork_test.c - a process forks while its stores are at work: each child opens stores of its own, the same file
  * and another one, and finds no mutex locked that the threads of its parent had. One that was forked while a store was
- * at work for longer than a fork waits is told that it cannot.
+ * at work for longer than a fork waits, or while a transaction or a backup was open, is told that it cannot.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -63,11 +63,11 @@ static void *write_all_along(void *name) {
 }
 
 /* The store cannot be opened, and the error names the file and says what to do. */
-static bool is_refused(void) {
+static bool is_refused(const char *remedy) {
     pl_store_t *store = NULL;
     pl_error_t error = { 0 };
     return try_open("a.db", &store, &error) == PL_EFORK && !store && strstr(error.message, "a.db") &&
-           strstr(error.message, "Fork again");
+           strstr(error.message, remedy);
 }
 
 /* Its parent's stores are left alone. So that no leak checker complains of them, it ends by a signal: USR1 is well, and
@@ -75,7 +75,7 @@ static bool is_refused(void) {
 static void be_child(void) {
     alarm(CHILD_SECONDS);
     if (pl__fork_was_rash())
-        kill(getpid(), is_refused() ? SIGUSR2 : SIGKILL);
+        kill(getpid(), is_refused("Fork again") ? SIGUSR2 : SIGKILL);
     pl_store_t *same = open_store("a.db"), *other = open_store("child.db");
     bool ok = same && other && write_setting(same) && write_setting(other);
     pl_store_close(other);
@@ -84,14 +84,72 @@ static void be_child(void) {
     kill(getpid(), ok ? SIGUSR1 : SIGKILL);
 }
 
+/* Of a parent that has something open on the one file: that file, and no other, is not to be used. */
+static void be_child_of_holder(void) {
+    alarm(CHILD_SECONDS);
+    bool is_told = is_refused("fork before or after it") && is_refused("fork before or after it");
+    pl_store_t *other = open_store("child.db");
+    bool ok = is_told && other && write_setting(other);
+    pl_store_close(other);
+    kill(getpid(), ok ? SIGUSR2 : SIGKILL);
+}
+
 /* Returns the signal that the child ended by. */
-static int end_of_child(void) {
+static int end_of(void (*child)(void)) {
     int status = 0;
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0)
-        be_child();
+        child();
     return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static int end_of_child(void) {
+    return end_of(be_child);
+}
+
+static void call(pl_store_t *store, pl_op_t *op) {
+    CHECK(pl_store_call(store, op) == PL_OK);
+    pl_op_free(op);
+}
+
+static pl_op_t *of_session(pl_verb_t verb) {
+    pl_op_t *op = pl_op_new(verb);
+    op->session = 1;
+    return op;
+}
+
+static void one_of_a_transaction_is_told(void) {
+    pl_store_t *store = open_store("a.db");
+    pl_op_t *begin = of_session(PL_VERB_tx_begin), *end = of_session(PL_VERB_tx_end);
+    CHECK(end_of_child() == SIGUSR1);
+    begin->u.tx_begin.seconds = 60;
+    call(store, begin);
+    CHECK(end_of(be_child_of_holder) == SIGUSR2);
+    end->u.tx_end.commit = true;
+    call(store, end);
+    CHECK(end_of_child() == SIGUSR1);
+    pl_store_close(store);
+}
+
+static pl_op_t *backup_of(const char *copy, int pages) {
+    pl_op_t *op = pl_op_new(PL_VERB_backup);
+    op->u.backup.path = pl_str(copy);
+    op->u.backup.pages = pages;
+    return op;
+}
+
+static void one_of_a_backup_is_told(void) {
+    pl_store_t *store = open_store("a.db");
+    char copy[100];
+    snprintf(copy, sizeof copy, "%s/copy.db", folder);
+    CHECK(write_setting(store)); /* into the log, which is read from then */
+    call(store, backup_of(copy, 1));
+    CHECK(end_of(be_child_of_holder) == SIGUSR2);
+    call(store, backup_of(copy, INT32_MAX));
+    CHECK(access(copy, F_OK) == 0);
+    CHECK(end_of_child() == SIGUSR1);
+    pl_store_close(store);
 }
 
 static void *work_for_long(void *data) {
@@ -141,6 +199,8 @@ int main(void) {
     over = true;
     for (int i = 0; i < WRITERS; i++)
         pthread_join(threads[i], NULL);
+    one_of_a_transaction_is_told();
+    one_of_a_backup_is_told();
     a_rash_one_is_told();
     snprintf(command, sizeof command, "rm -rf %s", folder);
     CHECK(system(command) == 0);

@@ -19,7 +19,9 @@
  * process, as ever): pl__locks_is_guarded tells. State is of the process because the locks of SQLite are; a mutex
  * guards it. A child after fork would share the keepers and hold the locks after its parent's death: it closes them.
  * SQLite in the child takes the two locks that it holds for as long as it has a file open (shared, of the database; and
- * of the index of the log) for held: so when the child opens or locks the file itself, its own keeper takes those.
+ * of the index of the log) for held: so when the child opens or locks the file itself, its own keeper takes those. It
+ * also takes the others for held that were so at the fork, those of a transaction and of who reads the log, and nobody
+ * will release them: a write would wait for ever, and the log never be cut. So the child is not to use that file.
  */
 #include "store/sqlite/file/locks.h"
 
@@ -40,7 +42,7 @@ enum { NONE = -1, REFUSED = -2, FORKED = -3 };
 
 /* Where SQLite locks: its file format says so. */
 #define SHARED_AT (INT64_C(0x40000000) + 2)
-enum { SHARED_LEN = 510, INDEX_AT = 128 };
+enum { SHARED_LEN = 510, INDEX_AT = 128, LOG_AT = 120, LOG_LOCKS = 8 };
 
 enum { JOURNALED_PAGES_MAX = 30, JOURNALED_PAGE = 4096 + 4 };
 
@@ -52,6 +54,8 @@ typedef struct file {
     int users;  /* descriptors of SQLite */
     int keeper; /* NONE: nothing was locked yet; REFUSED: locks are the process's; FORKED: it was the parent's */
     bool has_shared, has_index; /* the locks that are held for long are, through the keeper */
+    unsigned log_locks;         /* of the log: a bit for each that is held, by whom SQLite knows */
+    bool is_stuck;              /* some of those were held at the fork */
 } file_t;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -167,12 +171,24 @@ static bool covers(const struct flock *lock, int64_t first, int64_t len) {
     return lock->l_start <= first && (lock->l_len == 0 || lock->l_start + lock->l_len >= first + len);
 }
 
-/* Notes what is held for long; SQLite does nothing else with the file meanwhile. */
+static unsigned log_locks_of(const struct flock *lock) {
+    unsigned locks = 0;
+    for (int i = 0; i < LOG_LOCKS; i++)
+        locks |= covers(lock, LOG_AT + i, 1) ? 1U << i : 0;
+    return locks;
+}
+
+/* Notes what is held; SQLite does nothing else with these bytes meanwhile. */
 static void note_lock(file_t *file, const struct flock *lock) {
     bool is_shared = covers(lock, SHARED_AT, SHARED_LEN), is_index = covers(lock, INDEX_AT, 1);
-    if (!is_shared && !is_index)
+    unsigned of_log = log_locks_of(lock);
+    if (!is_shared && !is_index && !of_log)
         return;
     pthread_mutex_lock(&mutex);
+    if (lock->l_type != F_UNLCK)
+        file->log_locks |= of_log;
+    else
+        file->log_locks &= ~of_log;
     if (is_shared)
         file->has_shared = lock->l_type != F_UNLCK;
     if (is_index)
@@ -263,6 +279,7 @@ static void in_child(void) {
         if (file->keeper >= 0)
             close(file->keeper);
         file->keeper = FORKED;
+        file->is_stuck = file->is_stuck || file->log_locks;
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -318,6 +335,19 @@ bool pl__locks_is_guarded(const pl__identity_t *identity) {
     bool is_guarded = !file || (file->has_shared && !unsupported);
     pthread_mutex_unlock(&mutex);
     return is_guarded;
+}
+
+bool pl__locks_are_stuck(const char *path) {
+    char name[4096];
+    struct stat facts;
+    int len = snprintf(name, sizeof name, "%s-shm", path);
+    if (len >= (int)sizeof name || stat(name, &facts) != 0)
+        return false;
+    pthread_mutex_lock(&mutex);
+    const file_t *file = find(&facts);
+    bool is_stuck = file && file->is_stuck;
+    pthread_mutex_unlock(&mutex);
+    return is_stuck;
 }
 
 /*
