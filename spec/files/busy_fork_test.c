@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "store/driver.h"
 #include "store/store.h"
 #include "support/check.h"
 
@@ -161,6 +162,48 @@ static void *work_for_long(void *data) {
     return NULL;
 }
 
+/* Another process reads what was before the last commit, so that the log cannot begin anew; until it is closed. */
+static FILE *open_reader(pl_store_t *store) {
+    char text[200];
+    snprintf(text, sizeof text, "sqlite3 %s/a.db", folder);
+    FILE *reader = popen(text, "w");
+    CHECK(reader != NULL);
+    fprintf(reader, "BEGIN;\nSELECT count(*) FROM pl_meta;\n.shell touch %s/reads\n", folder);
+    fflush(reader);
+    snprintf(text, sizeof text, "%s/reads", folder);
+    while (access(text, F_OK) != 0)
+        usleep(1000);
+    CHECK(write_setting(store));
+    return reader;
+}
+
+static void *begin_log_anew(void *aside) {
+    enum { START_OVER = 3 }; /* of upkeep.c */
+    pl__fork_enter();
+    CHECK(pl__sqlite_driver.aside(aside, START_OVER) == PL_OK);
+    pl__fork_leave();
+    return NULL;
+}
+
+static void one_waits_for_the_log(void) {
+    pthread_t thread;
+    pl__conn_t *aside = NULL;
+    pl_error_t error = { 0 };
+    char path[100];
+    pl_store_t *store = open_store("a.db");
+    FILE *reader = open_reader(store);
+    snprintf(path, sizeof path, "%s/a.db", folder);
+    pl_store_options_t options = { .path = path, .clock = &clock_ };
+    CHECK(pl__sqlite_driver.open(&aside, &options, PL__ROLE_ASIDE, NULL, &error) == PL_OK);
+    CHECK(pthread_create(&thread, NULL, begin_log_anew, aside) == 0);
+    usleep(30 * 1000); /* it looks for 100 ms */
+    CHECK(end_of_child() == SIGUSR1);
+    pthread_join(thread, NULL);
+    pclose(reader);
+    pl__sqlite_driver.close(aside);
+    pl_store_close(store);
+}
+
 static void a_rash_one_is_told(void) {
     pthread_t thread;
     _Atomic bool is_inside = false;
@@ -201,6 +244,7 @@ int main(void) {
         pthread_join(threads[i], NULL);
     one_of_a_transaction_is_told();
     one_of_a_backup_is_told();
+    one_waits_for_the_log();
     a_rash_one_is_told();
     snprintf(command, sizeof command, "rm -rf %s", folder);
     CHECK(system(command) == 0);

@@ -6,6 +6,8 @@
  * tried again, with longer and longer pauses.
  */
 
+#include <time.h>
+
 #include "store/sqlite/db.h"
 
 enum {
@@ -28,9 +30,10 @@ static int checkpoint(pl__conn_t *conn, bool cut) {
     return sqlite_rc == SQLITE_BUSY ? PL_OK : pl__sql_rc(conn, sqlite_rc);
 }
 
+/* Locks of the log are held meanwhile, which a child would have for ever: a fork waits. */
 static int look_again_cb(void *data, int count) {
     (void)data;
-    pl__fork_sleep(RESTART_LOOK_US);
+    nanosleep(&(struct timespec){ .tv_nsec = RESTART_LOOK_US * 1000 }, NULL);
     return count < RESTART_LOOKS;
 }
 
