@@ -44,11 +44,13 @@ describe("the ledger", function()
     ["a name used again, late enough"] = NAMED .. DO .. OK .. "will|l|work|ok|n;added|l|n|105.4;do|l|work|7|-|106;"
       .. "did|l|7|-|ok|106",
     ["leases one after the other"] = PULL .. "leased|k|7|101|102;leased|k|8|102.1|103;handled|k|8|102.5;"
-      .. "deleted|k|true;stats|pull|0|0|1|0",
+      .. "deleted|k|true|105;stats|pull|0|0|1|0",
+    ["a lease that is told of after the deletion that came after it"] = PULL .. "leased|k|7|101|102;handled|k|7|101.5;"
+      .. "deleted|k|true|103;leased|k|8|102.5|104",
     ["a lease that was given back"] = PULL .. "leased|k|7|101|102;willmodify|k|7;modified|k|7|101.5|101.5;"
-      .. "leased|k|8|101.6|103;handled|k|8|102;deleted|k|true",
+      .. "leased|k|8|101.6|103;handled|k|8|102;deleted|k|true|105",
     ["a lease of a process that was killed giving it back"] =
-      PULL .. "leased|k|7|101|102;willmodify|k|7;kill|7;leased|k|8|101.6|103;handled|k|8|102;deleted|k|true",
+      PULL .. "leased|k|7|101|102;willmodify|k|7;kill|7;leased|k|8|101.6|103;handled|k|8|102;deleted|k|true|105",
   }
   for title, lines in pairs(sound) do
     it("finds nothing wrong with " .. title, function() assert.same({}, read(lines)) end)
@@ -82,16 +84,16 @@ describe("the ledger", function()
       .. "did|b|8|-|ok|102", "queue strict: 2 at once, more than 1" },
     ["more started than the rate allows"] = { "opened|100;do|a|rated|7|-|100.05;do|b|rated|7|-|100.05;"
       .. "do|c|rated|7|-|100.05", "queue rated: 3 started within 0.050 s" },
-    ["a lease of two"] = { PULL .. "leased|k|7|101|102;leased|k|8|101.5|103;handled|k|8|102;deleted|k|true",
+    ["a lease of two"] = { PULL .. "leased|k|7|101|102;leased|k|8|101.5|103;handled|k|8|102;deleted|k|true|105",
       "was leased by 8 0.500000 s before the lease of 7 was over" },
     ["a lease of two, longer than it was"] = { PULL .. "leased|k|7|101|102;willmodify|k|7;modified|k|7|101.5|104;"
-      .. "leased|k|8|103|105;handled|k|8|104;deleted|k|true", "before the lease of 7 was over" },
+      .. "leased|k|8|103|105;handled|k|8|104;deleted|k|true|105", "before the lease of 7 was over" },
     ["a lease that moved when it was over"] = { PULL .. "leased|k|7|101|102;willmodify|k|7;modified|k|7|102.5|104;"
-      .. "handled|k|7|103;deleted|k|true", "moved its lease 0.500000 s after it was over" },
+      .. "handled|k|7|103;deleted|k|true|105", "moved its lease 0.500000 s after it was over" },
     ["a lease that moved without being there"] = { PULL .. "modified|k|7|102.5|104;handled|k|7|103", "did not have" },
-    ["a lease of what was deleted"] = { PULL .. "leased|k|7|101|102;handled|k|7|101.5;deleted|k|true;"
+    ["a lease of what was deleted"] = { PULL .. "leased|k|7|101|102;handled|k|7|101.5;deleted|k|true|102;"
       .. "leased|k|8|103|104", "after it was deleted" },
-    ["what was deleted twice"] = { PULL .. "leased|k|7|101|102;handled|k|7|101.5;deleted|k|true;deleted|k|true",
+    ["what was deleted twice"] = { PULL .. "leased|k|7|101|102;handled|k|7|101.5;deleted|k|true|105;deleted|k|true|105",
       "was deleted twice" },
     ["a lease of what was refused"] = { "will|k|pull|ok|n;refused|k|X;leased|k|7|101|102", "its addition was refused" },
     ["a pull task that nobody handled"] = { PULL .. "leased|k|7|101|102", "was acknowledged, and is lost" },

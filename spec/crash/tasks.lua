@@ -12,7 +12,7 @@
 --   willdrop|queue|pid, dropped|queue|pid    about to lose tasks on purpose; and this is over
 --   willdelete|name|pid, diddelete|name|pid  the same for those of a name
 --   leased|key|pid|from|until                a lease; willmodify|key|pid, modified|key|pid|from|until: it moves
---   handled|key|pid|time                     about to be deleted by who leased it; deleted|key|true or false
+--   handled|key|pid|time                     about to be deleted by who leased it; deleted|key|true or false|time
 --   willsell|key, sold|key, unsold|key       a transaction of rows and tasks: begins, committed, undone on purpose
 --   dead|name|queue|class|tries, stats|queue|tasks|in flight|executed|dead: at the end
 --
@@ -320,7 +320,7 @@ local function handle(queue, task)
   note("handled", key_of(task), classes.pid, now())
   rows.done(pipeline.default(), key_of(task))
   queue:delete_tasks(task)
-  note("deleted", key_of(task), tostring(task.was_deleted))
+  note("deleted", key_of(task), tostring(task.was_deleted), now())
 end
 
 local function is_hopeless(task)

@@ -16,7 +16,7 @@ local Work = pipeline.define("spec.flood.Work", { run = function(_, n) return n 
 local function visit(engine, server)
   local ok, reply
   repeat
-    ok, reply = pcall(support.fetch, engine, server, { path = "/hello" })
+    ok, reply = pcall(support.fetch, engine, server, { path = "/hello", wait = WAIT_MAX })
   until ok or pace <= 4 or not tostring(reply):find("no answer", 1, true)
   return ok and reply or error(reply, 0)
 end

@@ -25,9 +25,11 @@ end
 local Client = {}
 Client.__index = Client
 
---- Connects to a server of the engine.
-function support.connect(engine, server)
-  local client = setmetatable({ engine = engine, socket = socket.tcp(), text = "", closed = false }, Client)
+--- Connects to a server of the engine. `wait`: seconds for each thing that is waited for (optional).
+function support.connect(engine, server, wait)
+  local client = setmetatable({
+    engine = engine, socket = socket.tcp(), text = "", closed = false, wait = wait or WAIT_SECONDS,
+  }, Client)
   client.socket:settimeout(0)
   client.socket:connect("127.0.0.1", server.port)
   return client
@@ -43,7 +45,7 @@ end
 
 --- Runs the engine until the condition holds; returns whether it does.
 function Client:until_(condition)
-  local limit = socket.gettime() + WAIT_SECONDS
+  local limit = socket.gettime() + self.wait
   while not condition() do
     if socket.gettime() > limit then return false end
     self.engine:step()
@@ -82,18 +84,19 @@ function Client:close()
 end
 
 --- Sends raw bytes on a connection of their own and returns what comes back until the server closes it.
-function support.raw(engine, server, bytes)
-  return support.connect(engine, server):send(bytes):finish()
+function support.raw(engine, server, bytes, wait)
+  return support.connect(engine, server, wait):send(bytes):finish()
 end
 
---- One request over a socket: {method, path, headers, body} -> {status, headers, body}.
+--- One request over a socket: {method, path, headers, body, wait} -> {status, headers, body}.
 function support.fetch(engine, server, request)
   local lines = {
     ("%s %s HTTP/1.1"):format(request.method or "GET", request.path), "Host: spec", "Connection: close",
   }
   for name, value in pairs(request.headers or {}) do lines[#lines + 1] = name .. ": " .. value end
   if request.body then lines[#lines + 1] = "Content-Length: " .. #request.body end
-  local text = support.raw(engine, server, table.concat(lines, "\r\n") .. "\r\n\r\n" .. (request.body or ""))
+  local text = support.raw(engine, server, table.concat(lines, "\r\n") .. "\r\n\r\n" .. (request.body or ""),
+    request.wait)
   local head, body = text:match("^(.-\r\n)\r\n(.*)$")
   assert(head, "no answer: " .. text:sub(1, 200))
   local reply = { status = tonumber(head:match("^HTTP/1.1 (%d+)")), headers = {}, body = body }
