@@ -2,7 +2,6 @@
  * backup_alloc_test.c - the Nth allocation of SQLite fails while a copy is replaced by a new one: it stays whole, and
  * nothing is left beside it that would refuse the next.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 

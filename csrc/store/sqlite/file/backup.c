@@ -70,10 +70,12 @@ static int refuse(pl_op_t *op, int rc, const char *path, const char *why) {
     return PL_OK;
 }
 
+static bool is_memory_short(int sqlite_rc) {
+    return sqlite_rc == SQLITE_NOMEM || sqlite_rc == SQLITE_IOERR_NOMEM;
+}
+
 static int refuse_sqlite(pl_op_t *op, int sqlite_rc, const char *path) {
-    int rc = sqlite_rc == SQLITE_FULL                                       ? PL_EFULL
-             : sqlite_rc == SQLITE_NOMEM || sqlite_rc == SQLITE_IOERR_NOMEM ? PL_ENOMEM
-                                                                            : PL_EIO;
+    int rc = sqlite_rc == SQLITE_FULL ? PL_EFULL : is_memory_short(sqlite_rc) ? PL_ENOMEM : PL_EIO;
     return refuse(op, rc, path, sqlite3_errstr(sqlite_rc));
 }
 
@@ -151,7 +153,7 @@ static int find_foreign(const char *path, bool *is_foreign) {
     sqlite3_finalize(row);
     sqlite3_close_v2(db);
     *is_foreign = rc != SQLITE_ROW;
-    return rc == SQLITE_NOMEM || rc == SQLITE_IOERR_NOMEM ? PL_ENOMEM : PL_OK;
+    return is_memory_short(rc) ? PL_ENOMEM : PL_OK;
 }
 
 /* The part is empty, and is ours alone until the lock is closed. Sets errno: EBUSY, another backup has it. */

@@ -152,17 +152,17 @@ int pl__file_opened(pl__conn_t *conn, const pl__conn_t *writer) {
             return PL_ENOMEM;
         snprintf(conn->names[i], size, "%s%s", path, SUFFIXES[i]);
     }
-    if (pl__locks_are_stuck(path)) {
+    know_folder(conn);
+    if (writer) {
+        memcpy(conn->known, writer->known, sizeof conn->known);
+        return pl__file_check(conn);
+    }
+    if (pl__locks_are_stuck(conn->names[2])) {
         snprintf(
             conn->failure, sizeof conn->failure,
             "this process was forked while a transaction, or a backup, was under way on the file, which never ends "
             "here: fork before or after it, or execute a program");
         return PL_EFORK;
-    }
-    know_folder(conn);
-    if (writer) {
-        memcpy(conn->known, writer->known, sizeof conn->known);
-        return pl__file_check(conn);
     }
     int rc = pl__locks_claim_name(path, &conn->name_file);
     if (rc != PL_OK) {

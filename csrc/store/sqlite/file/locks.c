@@ -337,11 +337,9 @@ bool pl__locks_is_guarded(const pl__identity_t *identity) {
     return is_guarded;
 }
 
-bool pl__locks_are_stuck(const char *path) {
-    char name[4096];
+bool pl__locks_are_stuck(const char *index) {
     struct stat facts;
-    int len = snprintf(name, sizeof name, "%s-shm", path);
-    if (len >= (int)sizeof name || stat(name, &facts) != 0)
+    if (stat(index, &facts) != 0)
         return false;
     pthread_mutex_lock(&mutex);
     const file_t *file = find(&facts);

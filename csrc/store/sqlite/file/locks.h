@@ -37,9 +37,9 @@ bool pl__locks_identify(const char *path, pl__identity_t *identity);
  * process opened it before pl__locks_install, or the system has no such locks. */
 bool pl__locks_is_guarded(const pl__identity_t *identity);
 
-/* Whether this process was forked while a transaction, or a read that goes on for long, was under way on the file that
- * SQLite has just opened by `path`. What SQLite knows of that in this process is a copy in which it never ends. */
-bool pl__locks_are_stuck(const char *path);
+/* Whether this process was forked while a transaction, or a read that goes on for long, was under way on the file whose
+ * log has the index at `index`. What SQLite knows of that in this process is a copy in which it never ends. */
+bool pl__locks_are_stuck(const char *index);
 
 /* The last part of `path` (borrows from it), and the directory that it is in. */
 const char *pl__locks_split(const char *path, pl__identity_t *directory);
